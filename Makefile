@@ -1,0 +1,58 @@
+# `make` alone prints this list. Needs Python 3.11 or newer with venv and pip; everything else installs itself.
+PYTHON ?= python3
+VENV := .venv
+LOCAL_AWS_VENV := .venv-local-aws
+PY := $(VENV)/bin/python
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo local test check format lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed $(LOCAL_AWS_VENV)/.installed ## Install the two environments (every other target does this itself)
+
+$(VENV)/.installed: requirements-dev.txt
+	@echo "Installing $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed; $(PYTHON) is {sys.version.split()[0]}. Try: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PY) $(PIP_INSTALL) requirements-dev.txt
+	@touch $@
+
+$(LOCAL_AWS_VENV)/.installed: requirements-local-aws.txt
+	@echo "Installing $(LOCAL_AWS_VENV) ..."
+	@$(PYTHON) -m venv --clear $(LOCAL_AWS_VENV)
+	@$(LOCAL_AWS_VENV)/bin/python $(PIP_INSTALL) requirements-local-aws.txt
+	@touch $@
+
+run: setup ## Local AWS, the stack, both workers and the four samples; logs until Ctrl-C, state is kept
+	@$(PY) -m deploy run
+
+demo: setup ## The same on throw-away state; ends by itself, exit 0 only if all four samples ended right
+	@$(PY) -m deploy demo
+
+local: setup ## Local AWS and the stack only, for your own tests; prints the variables to export
+	@$(PY) -m deploy local
+
+test: setup ## Everything that proves it works, on throw-away state
+	@$(PY) -m pytest
+
+check: setup ## Format, lint, strict types, templates, state machine
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/cfn-lint deploy/*.yaml
+	@$(PY) -m deploy.check_state_machine
+
+format: setup ## Rewrite the code in the project's format
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix --quiet .
+
+lock: setup ## Recompile the pinned, hashed requirements
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev pyproject.toml -o requirements-dev.txt
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-local-aws.in -o requirements-local-aws.txt
+
+clean: ## Remove the environments, build output and the state of `make run`
+	rm -rf $(VENV) $(LOCAL_AWS_VENV) build .local-aws .mypy_cache .ruff_cache .pytest_cache
