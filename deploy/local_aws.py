@@ -1,0 +1,316 @@
+"""
+The local AWS: ministack in its own virtual environment, on loopback, started, awaited and stopped by us.
+
+    with local_aws() as aws:
+        aws.client("sqs").list_queues()
+        subprocess.run([...], env=aws.environment)
+
+Nothing here can reach a real account: clients and child processes get the loopback endpoint and dummy credentials, and
+none of the `AWS_*` variables, profiles and files of the person who runs it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from deploy.errors import DeployError
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = ROOT / ".venv-local-aws" / "bin" / "python"
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+# The port that people's scripts for local AWS emulators expect; taken where it is free.
+DEFAULT_PORT = 4566
+
+START_TIMEOUT_S = 60.0  # 0.6 s on an idle machine; a cold cache on a busy one takes many times that.
+STOP_TIMEOUT_S = 15.0  # Open connections get 3 s, then the state is saved.
+POLL_S = 0.05
+LOCK_WAIT_S = 3.0  # A killed run's server still saves its state for a moment.
+PORT_ATTEMPTS = 5
+LOG_TAIL_LINES = 15
+
+_CREDENTIAL = "local"
+_environment_lock = threading.Lock()
+
+
+class PortTakenError(DeployError):
+    """Something else listens where the local AWS was asked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAws:
+    """A running local AWS. `directory` holds its log and temporary files and goes with it."""
+
+    endpoint: str
+    pid: int
+    directory: Path
+
+    @property
+    def log_path(self) -> Path:
+        return self.directory / "local-aws.log"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables for a child process that is to use this local AWS and nothing else."""
+        return environment(self.endpoint)
+
+    def client(self, service: str) -> Any:
+        """Build a boto3 client for this local AWS, whatever `AWS_*` variables and profiles the caller has."""
+        return client(service, self.endpoint)
+
+
+def environment(endpoint: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return `base` without any `AWS_*` variable, then loopback endpoint, region and dummy credentials."""
+    kept = {name: value for name, value in base.items() if not name.startswith("AWS_")}
+    no_proxy = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), HOST, "localhost"]))
+    return kept | exports(endpoint) | {"NO_PROXY": no_proxy, "no_proxy": no_proxy}
+
+
+def exports(endpoint: str) -> dict[str, str]:
+    """Return the `AWS_*` variables that point an SDK at the local AWS."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": _CREDENTIAL,
+        "AWS_SECRET_ACCESS_KEY": _CREDENTIAL,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def client(service: str, endpoint: str) -> Any:
+    """Build a boto3 client for the local AWS at `endpoint`."""
+    # The SDK reads the environment while a client is built, not later.
+    with _environment_lock, _only_environment(environment(endpoint)):
+        session = boto3.session.Session(
+            aws_access_key_id=_CREDENTIAL, aws_secret_access_key=_CREDENTIAL, region_name=REGION
+        )
+        # Loopback needs no patience: what does not answer is broken.
+        config = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
+        return session.client(service, endpoint_url=endpoint, config=config)  # type: ignore[call-overload]
+
+
+@contextlib.contextmanager
+def local_aws(
+    *,
+    state: Path | None = None,
+    port: int | None = None,
+    preferred_port: int | None = None,
+    wait_scale: float | None = None,
+) -> Iterator[LocalAws]:
+    """
+    Run a local AWS for the length of the block.
+
+    `state` is a directory that keeps everything for the next time (without it nothing is kept); `port` is the one to
+    listen on, or else `preferred_port` where it is free, or else any free one; `wait_scale` shortens the waits and
+    retries of state machines (0.02: a second takes 20 ms).
+
+    Raises `DeployError` with the end of its log where it does not come up, `PortTakenError` where `port` is not free.
+    """
+    if not PYTHON.exists():
+        raise DeployError(f"The local AWS is not installed ({PYTHON} is missing). Run: make setup")
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(_locked(state)) if state else None
+        directory = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="local-aws-", ignore_cleanup_errors=True))
+        )
+        server = _Server(directory=directory, state=state, lock=lock, wait_scale=wait_scale)
+        process, aws = _start(server, port) if port else _start_on_a_free_port(server, preferred_port)
+        try:
+            yield aws
+        finally:
+            _stop(process)
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """What a server process is started with, whichever port it gets."""
+
+    directory: Path
+    state: Path | None
+    lock: int | None
+    wait_scale: float | None
+
+
+def _start_on_a_free_port(server: _Server, preferred_port: int | None) -> tuple[subprocess.Popen[bytes], LocalAws]:
+    taken: PortTakenError | None = None
+    for attempt in range(PORT_ATTEMPTS):
+        try:
+            return _start(server, preferred_port if preferred_port and attempt == 0 else _free_port())
+        except PortTakenError as error:  # Somebody was faster between our look and its bind.
+            taken = error
+    raise DeployError("No free port for the local AWS") from taken
+
+
+def _start(server: _Server, port: int) -> tuple[subprocess.Popen[bytes], LocalAws]:
+    if not _is_free(port):
+        raise PortTakenError(f"Port {port} on {HOST} is taken. Stop what listens there, or choose another with --port")
+    directory = server.directory
+    token = secrets.token_hex(8)
+    with (directory / "local-aws.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own file under our own interpreter
+            [str(PYTHON), str(Path(__file__).with_name("local_aws_process.py")), str(directory)],
+            env=_server_environment(server, port, token),
+            cwd=directory,
+            stdin=subprocess.PIPE,  # Its lifeline: see local_aws_process.
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # A terminal's Ctrl-C reaches us only; we stop it when its users have stopped.
+            pass_fds=[]
+            if server.lock is None
+            else [server.lock],  # The lock lasts as long as the server, even where we are killed.
+        )
+    aws = LocalAws(endpoint=f"http://{HOST}:{port}", pid=process.pid, directory=directory)
+    try:
+        _await_healthy(process, aws, token)
+    except BaseException:
+        _stop(process)
+        raise
+    return process, aws
+
+
+def _server_environment(server: _Server, port: int, token: str) -> dict[str, str]:
+    """Built from nothing: the server reads dozens of variables, and hands its own environment on to every function."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ}
+    ours = {
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": HOST,
+        "MINISTACK_REGION": REGION,
+        "MINISTACK_EDITION": token,  # Its health page shows it: so we know that it is ours that answers.
+        "IOT_MTLS_ENABLED": "0",  # Would listen on every interface.
+        "SFTP_ENABLED": "0",  # The same.
+        "DOCKER_HOST": f"unix://{server.directory}/no-docker",  # It would look for containers to clean up.
+        "TMPDIR": str(server.directory),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LOG_LEVEL": "WARNING",
+    }
+    if server.state:
+        ours |= {
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(server.state / "services"),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(server.state / "s3"),
+        }
+    if server.wait_scale is not None:
+        ours["SFN_WAIT_SCALE"] = str(server.wait_scale)
+    return kept | ours
+
+
+def _await_healthy(process: subprocess.Popen[bytes], aws: LocalAws, token: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            tail = _tail(aws.log_path)
+            if "already in use" in tail:
+                raise PortTakenError(f"{aws.endpoint} was taken by something else")
+            raise DeployError(f"The local AWS ended with exit code {process.returncode} before it was ready:\n{tail}")
+        with contextlib.suppress(OSError, ValueError):  # Not there yet, or something else that answers there.
+            health = opener.open(f"{aws.endpoint}/_ministack/health", timeout=5)
+            with health:
+                if json.load(health).get("edition") == token:
+                    return
+        time.sleep(POLL_S)
+    raise DeployError(f"The local AWS was not ready within {START_TIMEOUT_S:.0f} s:\n{_tail(aws.log_path)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, which saves the state; SIGKILL for what is left of its process group after `STOP_TIMEOUT_S`."""
+    try:
+        if process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_TIMEOUT_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # The subprocesses that ran functions, too.
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+
+@contextlib.contextmanager
+def _locked(state: Path) -> Iterator[int]:
+    """Hold `state` for ourselves; yields the lock's file descriptor. Raises `DeployError` where another run has it."""
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    holder = path.read_text(encoding="ascii").strip() or "unknown"
+                    raise DeployError(
+                        f"Another run (process {holder}) is using the state in {state}. Stop it first (Ctrl-C there)."
+                    ) from error
+                time.sleep(POLL_S)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _only_environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in {*wanted, *(n for n in os.environ if n.startswith("AWS_"))}}
+    try:
+        for name in before:
+            _set_variable(name, wanted.get(name))
+        yield
+    finally:
+        for name, value in before.items():
+            _set_variable(name, value)
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _tail(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:]) or "  (its log is empty)"
