@@ -1,0 +1,47 @@
+"""
+Verify an order's card number and price.
+
+The event holds the card number. Whatever this function prints, logs or raises ends up in its log group or in the
+execution's history, so it does none of these for any event and answers with nothing but the order's id, the verdict
+and fixed reasons.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+# [0-9], not \d: that one matches every script's digits. Always with fullmatch: `$` matches before a final newline too.
+_CARD_NUMBER = re.compile(r"[0-9]{16}")
+_PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?")
+
+
+class Verdict(TypedDict):
+    OrderId: str | None
+    Status: int
+    Reasons: list[str]
+
+
+def handler(event: Any, _context: object) -> Verdict:
+    """Status 1 where everything is proper, else 0 and why. Never raises, so an error means that Lambda is in trouble."""
+    order: Mapping[str, Any] = event if isinstance(event, Mapping) else {}
+    order_id = order.get("OrderId")
+    reasons = []
+    if not _is_card_number(order.get("CC")):
+        reasons.append("INVALID_CARD_NUMBER")
+    if not _is_price(order.get("Price")):
+        reasons.append("INVALID_PRICE")
+    return {
+        "OrderId": order_id if isinstance(order_id, str) else None,
+        "Status": 0 if reasons else 1,
+        "Reasons": reasons,
+    }
+
+
+def _is_card_number(value: object) -> bool:
+    return isinstance(value, str) and _CARD_NUMBER.fullmatch(value) is not None
+
+
+def _is_price(value: object) -> bool:
+    if not isinstance(value, str) or _PRICE.fullmatch(value) is None:
+        return False
+    return value.strip("0.") != ""  # Grammatical and more than zero: no arithmetic, so no rounding.
