@@ -1,0 +1,218 @@
+"""
+Local files in a template, as uploads: what `aws cloudformation package` does, without the AWS CLI.
+
+A Lambda function's `Code` and a state machine's `DefinitionS3Location` may be paths beside the template. Each becomes
+an object in a private bucket, its key the hash of its content: an unchanged file is neither sent nor deployed again.
+"""
+
+import copy
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from deploy.aws import Aws
+from deploy.errors import DeployError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.literals import BucketLocationConstraintType
+
+# CreateStack and CreateChangeSet take a template of this size inline, a larger one (up to 1 MB) from S3:
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+MAX_INLINE_TEMPLATE_BYTES = 51_200
+
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # The oldest a zip can hold: a copy of the same file gives the same bytes.
+_FILE_MODE = 0o100644 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Bytes to upload under a key made of their hash."""
+
+    content: bytes
+    suffix: str
+
+    @property
+    def name(self) -> str:
+        return f"{hashlib.sha256(self.content).hexdigest()}{self.suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where one stack's artifacts are: the stacks of an account and region share a bucket, each under its own name."""
+
+    name: str
+    owner: str
+    stack_name: str
+
+    def key(self, artifact: Artifact) -> str:
+        return f"{self.stack_name}/{artifact.name}"
+
+
+def bucket_for(aws: Aws, stack_name: str) -> Bucket:
+    """Name the bucket of the account and region at hand. It need not exist."""
+    account = aws.sts.get_caller_identity()["Account"]
+    return Bucket(f"order-fulfillment-artifacts-{account}-{aws.region}", account, stack_name)
+
+
+def ensure(aws: Aws, bucket: Bucket) -> None:
+    """
+    Create `bucket` if it is missing, and make sure that it is private, encrypted, versioned and TLS-only.
+
+    Raises `DeployError` where the name belongs to another account.
+    """
+    try:
+        aws.s3.head_bucket(Bucket=bucket.name, ExpectedBucketOwner=bucket.owner)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:  # noqa: PLR2004
+            raise DeployError(
+                f"The bucket {bucket.name} exists, but not in this account, or access is denied"
+            ) from error
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:  # noqa: PLR2004
+            raise
+        _create(aws, bucket)
+    # Each time: a first run that was interrupted here left it half done, and all of it is idempotent.
+    owner = bucket.owner
+    aws.s3.put_public_access_block(
+        Bucket=bucket.name,
+        ExpectedBucketOwner=owner,
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": True,
+            "IgnorePublicAcls": True,
+            "BlockPublicPolicy": True,
+            "RestrictPublicBuckets": True,
+        },
+    )
+    aws.s3.put_bucket_ownership_controls(
+        Bucket=bucket.name,
+        ExpectedBucketOwner=owner,
+        OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+    )
+    aws.s3.put_bucket_encryption(
+        Bucket=bucket.name,
+        ExpectedBucketOwner=owner,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
+    )
+    aws.s3.put_bucket_versioning(
+        Bucket=bucket.name, ExpectedBucketOwner=owner, VersioningConfiguration={"Status": "Enabled"}
+    )
+    aws.s3.put_bucket_policy(Bucket=bucket.name, ExpectedBucketOwner=owner, Policy=_tls_only(aws, bucket))
+
+
+def _create(aws: Aws, bucket: Bucket) -> None:
+    region: BucketLocationConstraintType = aws.region  # type: ignore[assignment]
+    try:
+        if aws.region == "us-east-1":  # The one region that must not be named.
+            aws.s3.create_bucket(Bucket=bucket.name)
+        else:
+            aws.s3.create_bucket(Bucket=bucket.name, CreateBucketConfiguration={"LocationConstraint": region})
+    except aws.s3.exceptions.BucketAlreadyOwnedByYou:
+        pass  # Another deployment was faster.
+    aws.s3.get_waiter("bucket_exists").wait(Bucket=bucket.name, ExpectedBucketOwner=bucket.owner)
+
+
+def _tls_only(aws: Aws, bucket: Bucket) -> str:
+    arn = f"arn:{aws.cloudformation.meta.partition}:s3:::{bucket.name}"
+    statement = {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [arn, f"{arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def upload(aws: Aws, bucket: Bucket, artifact: Artifact) -> str:
+    """Put `artifact` into `bucket` unless it is there already; returns its key."""
+    key = bucket.key(artifact)
+    try:
+        aws.s3.head_object(Bucket=bucket.name, Key=key, ExpectedBucketOwner=bucket.owner)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:  # noqa: PLR2004
+            raise
+        aws.s3.put_object(Bucket=bucket.name, Key=key, Body=artifact.content, ExpectedBucketOwner=bucket.owner)
+    return key
+
+
+def remove(aws: Aws, bucket: Bucket) -> str | None:
+    """
+    Delete the stack's artifacts, and the bucket once nothing else is in it.
+
+    Returns why the bucket stays, or `None` where it is gone.
+    """
+    try:
+        versions = aws.s3.get_paginator("list_object_versions").paginate(
+            Bucket=bucket.name, Prefix=f"{bucket.stack_name}/", ExpectedBucketOwner=bucket.owner
+        )
+        for page in versions:
+            for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                aws.s3.delete_object(
+                    Bucket=bucket.name,
+                    Key=version["Key"],
+                    VersionId=version["VersionId"],
+                    ExpectedBucketOwner=bucket.owner,
+                )
+        aws.s3.delete_bucket(Bucket=bucket.name, ExpectedBucketOwner=bucket.owner)
+    except ClientError as error:
+        match error.response["Error"].get("Code"):
+            case "NoSuchBucket":
+                return None
+            case "BucketNotEmpty":
+                return "it holds artifacts of other stacks"
+            case _:
+                raise
+    return None
+
+
+def package(
+    template: Mapping[str, Any], directory: Path, store: Callable[[Artifact], tuple[str, str]]
+) -> dict[str, Any]:
+    """
+    Return `template` with every local path replaced by where `store` put it (bucket and key).
+
+    Paths are relative to `directory`, the template's. Raises `DeployError` where one does not exist.
+    """
+    packaged = copy.deepcopy(dict(template))
+    for logical_id, resource in packaged["Resources"].items():
+        properties = resource.get("Properties", {})
+        match resource.get("Type"), properties:
+            case "AWS::Lambda::Function", {"Code": str(path)}:
+                bucket, key = store(Artifact(zipped(_existing(directory, path, logical_id)), ".zip"))
+                properties["Code"] = {"S3Bucket": bucket, "S3Key": key}
+            case "AWS::StepFunctions::StateMachine", {"DefinitionS3Location": str(path)}:
+                bucket, key = store(Artifact(_existing(directory, path, logical_id).read_bytes(), ".json"))
+                properties["DefinitionS3Location"] = {"Bucket": bucket, "Key": key}
+    return packaged
+
+
+def _existing(directory: Path, path: str, logical_id: str) -> Path:
+    found = directory / path
+    if not found.exists():
+        raise DeployError(f"{logical_id} in the template names {path}, which does not exist beside it")
+    return found
+
+
+def zipped(path: Path) -> bytes:
+    """Zip a file or a folder; the same content gives the same bytes, whenever and wherever it is done."""
+    if path.is_file():
+        files = {path.name: path}
+    else:
+        inside = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        files = {file.relative_to(path).as_posix(): file for file in inside}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # Stored: compressors differ between builds.
+        for name, file in files.items():
+            entry = zipfile.ZipInfo(name, _ZIP_TIME)
+            entry.external_attr = _FILE_MODE
+            archive.writestr(entry, file.read_bytes())
+    return buffer.getvalue()

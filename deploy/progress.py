@@ -1,0 +1,28 @@
+"""What a person sees while something is under way: on standard error, so that results can be piped."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    Lines on `stream`.
+
+    Details (each step of each resource) only where somebody is watching: in a pipe or a CI log they bury the result.
+    """
+
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    quiet: bool = False
+
+    def note(self, text: str) -> None:
+        if not self.quiet:
+            print(text, file=self.stream, flush=True)
+
+    def detail(self, text: str) -> None:
+        if self.stream.isatty():
+            self.note(f"  {text}")
+
+    def problem(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)

@@ -1,0 +1,191 @@
+"""One CloudFormation stack: found, changed through a change set, watched, deleted."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import ClientError
+
+from deploy.aws import Aws
+from deploy.errors import DeployError
+from deploy.progress import Progress
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import ResourceToImportTypeDef, StackEventTypeDef, StackTypeDef
+
+ChangeSetType = Literal["CREATE", "UPDATE", "IMPORT"]
+
+# No stack of these few resources takes longer, and AWS gives up on its own before.
+TIMEOUT_S = 3600.0
+_FIRST_POLL_S = 0.1
+_LONGEST_POLL_S = 3.0
+# What is left of a creation that failed: nothing to update, and nothing in it (what was retained is outside).
+_FAILED_CREATIONS = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"})
+_NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
+_SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
+
+
+class StackFailedError(DeployError):
+    """CloudFormation could not do it; the text names the first resource that failed and AWS's reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a change set is made of: the template inline or at a URL, and the resources it adopts."""
+
+    kind: ChangeSetType
+    template: Mapping[Literal["TemplateBody", "TemplateURL"], str]
+    parameters: Mapping[str, str]
+    imports: Sequence["ResourceToImportTypeDef"] = field(default_factory=tuple)
+
+
+def find(aws: Aws, name: str) -> "StackTypeDef | None":
+    """Return the stack's description, or `None` where there is none."""
+    try:
+        return aws.cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"].get("Message", ""):
+            return None
+        raise
+
+
+def outputs(stack: "StackTypeDef") -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def settle(aws: Aws, name: str, progress: Progress) -> "StackTypeDef | None":
+    """
+    Return the stack as something that can be changed, or `None` where it is to be created.
+
+    Removes what a failed creation left. Raises `DeployError` where something else is changing the stack.
+    """
+    stack = find(aws, name)
+    if stack is None or stack["StackStatus"] == "REVIEW_IN_PROGRESS":  # The latter: a change set nobody executed.
+        return None
+    status = stack["StackStatus"]
+    if status.endswith("_IN_PROGRESS"):
+        raise DeployError(f"The stack {name} is busy ({status}). Wait until it is done: python -m deploy status")
+    if status == "UPDATE_ROLLBACK_FAILED":
+        raise DeployError(
+            f"The stack {name} is stuck in {status}. Repair it first: "
+            f"aws cloudformation continue-update-rollback --stack-name {name}"
+        )
+    if status in _FAILED_CREATIONS:
+        progress.note(f"Removing what a failed attempt left of the stack {name} ({status})")
+        delete(aws, name, progress)
+        return None
+    return stack
+
+
+def apply(aws: Aws, name: str, change: Change, progress: Progress) -> bool:
+    """
+    Make a change set, execute it and wait. Returns whether anything changed.
+
+    Raises `StackFailedError`.
+    """
+    seen = {event["EventId"] for event in _events(aws, name)}
+    change_set = aws.cloudformation.create_change_set(
+        StackName=name,
+        ChangeSetName=f"deploy-{time.time_ns()}",
+        ChangeSetType=change.kind,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in change.parameters.items()],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        **change.template,  # type: ignore[arg-type]
+        **({"ResourcesToImport": change.imports} if change.imports else {}),  # type: ignore[arg-type]
+    )
+    arn, stack_arn = change_set["Id"], change_set["StackId"]
+    if not _await_change_set(aws, stack_arn, arn, change.kind):
+        return False
+    seen |= {event["EventId"] for event in _events(aws, stack_arn)}
+    aws.cloudformation.execute_change_set(ChangeSetName=arn)
+    status = _watch(aws, stack_arn, seen, progress)
+    if status not in _SUCCEEDED:
+        raise StackFailedError(_failure(aws, name, stack_arn, seen, status))
+    return True
+
+
+def _await_change_set(aws: Aws, stack_arn: str, arn: str, kind: ChangeSetType) -> bool:
+    for _ in _polls(f"The change set {arn}"):
+        described = aws.cloudformation.describe_change_set(ChangeSetName=arn)
+        if described["Status"] == "CREATE_COMPLETE":
+            return True
+        if described["Status"] == "FAILED":
+            break
+    reason = described.get("StatusReason", "no reason given")
+    aws.cloudformation.delete_change_set(ChangeSetName=arn)
+    if any(text in reason for text in _NO_CHANGES):
+        return False
+    if kind != "UPDATE":  # Its stack exists in name only.
+        aws.cloudformation.delete_stack(StackName=stack_arn)
+    raise StackFailedError(f"CloudFormation does not accept the template: {reason}")
+
+
+def delete(aws: Aws, name: str, progress: Progress) -> None:
+    """Delete the stack and wait until it is gone; retained resources stay. Raises `StackFailedError`."""
+    stack = find(aws, name)
+    if stack is None:
+        return
+    arn = stack["StackId"]
+    seen = {event["EventId"] for event in _events(aws, arn)}
+    aws.cloudformation.delete_stack(StackName=arn)
+    status = _watch(aws, arn, seen, progress)
+    if status != "DELETE_COMPLETE":
+        raise StackFailedError(_failure(aws, name, arn, seen, status))
+
+
+def _watch(aws: Aws, stack_arn: str, seen: set[str], progress: Progress) -> str:
+    """Show the stack's events as they come until it rests; returns its last status."""
+    shown = set(seen)
+    for _ in _polls("The stack"):
+        stack = find(aws, stack_arn)
+        for event in reversed(_new_events(aws, stack_arn, shown)):
+            shown.add(event["EventId"])
+            progress.detail(_described(event))
+        status = "DELETE_COMPLETE" if stack is None else str(stack["StackStatus"])
+        if not status.endswith("_IN_PROGRESS"):
+            break
+    return status
+
+
+def _failure(aws: Aws, name: str, stack_arn: str, seen: set[str], status: str) -> str:
+    """Name the first resource that failed: those after it were only cancelled."""
+    failed = [
+        event for event in reversed(_new_events(aws, stack_arn, seen)) if event["ResourceStatus"].endswith("_FAILED")
+    ]
+    causes = [event for event in failed if "cancelled" not in event.get("ResourceStatusReason", "")]
+    for event in causes or failed:
+        return f"The stack {name} failed ({status}): {_described(event)}"
+    return f"The stack {name} failed ({status})"
+
+
+def _described(event: "StackEventTypeDef") -> str:
+    reason = event.get("ResourceStatusReason", "")
+    what = f"{event['LogicalResourceId']} ({event['ResourceType']}) {event['ResourceStatus']}"
+    return f"{what}: {reason}" if reason else what
+
+
+def _new_events(aws: Aws, stack_arn: str, seen: set[str]) -> "list[StackEventTypeDef]":
+    """Return the events not in `seen`, newest first."""
+    return [event for event in _events(aws, stack_arn) if event["EventId"] not in seen]
+
+
+def _events(aws: Aws, name: str) -> "list[StackEventTypeDef]":
+    try:
+        pages = aws.cloudformation.get_paginator("describe_stack_events").paginate(StackName=name)
+        return [event for page in pages for event in page["StackEvents"]]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"].get("Message", ""):
+            return []
+        raise
+
+
+def _polls(what: str) -> Iterator[Any]:
+    """Yield now and then, more slowly with time. Raises `DeployError` after `TIMEOUT_S`."""
+    deadline = time.monotonic() + TIMEOUT_S
+    pause_s = _FIRST_POLL_S
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
+    raise DeployError(f"{what} was not done within {TIMEOUT_S:.0f} s; look with: python -m deploy status")

@@ -1,0 +1,112 @@
+"""
+The CloudFormation template as data: read with its intrinsic functions, its parameters checked, its names resolved.
+
+Short forms (`!Sub`, `!GetAtt`, ...) become long ones, so the template can be rewritten and sent as JSON, which
+CloudFormation takes as well.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from deploy.errors import DeployError
+
+PIPELINE = Path(__file__).with_name("pipeline.yaml")
+TABLE_TYPE = "AWS::DynamoDB::Table"
+_WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as CloudFormation reads it: `!Sub x` is `Fn::Sub: x`, and a policy's `2012-10-17` is no date."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_intrinsic(self: Self, suffix: str, node: yaml.Node) -> dict[str, Any]:
+        value: Any
+        if isinstance(node, yaml.ScalarNode):
+            value = self.construct_scalar(node)
+            if suffix == "GetAtt":
+                value = value.split(".", 1)
+        elif isinstance(node, yaml.SequenceNode):
+            value = self.construct_sequence(node, deep=True)
+        else:
+            assert isinstance(node, yaml.MappingNode)  # noqa: S101 - YAML has three kinds of nodes
+            value = self.construct_mapping(node, deep=True)
+        return {suffix if suffix in _WITHOUT_PREFIX else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _Loader.construct_intrinsic)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a YAML or JSON template. Raises `DeployError` where it is missing or no template."""
+    try:
+        template = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise DeployError(f"Cannot read the template {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise DeployError(f"The template {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
+        raise DeployError(f"The template {path} has no Resources")
+    return template
+
+
+def body(template: Mapping[str, Any]) -> str:
+    """Serialize: the same template gives the same text."""
+    return json.dumps(template, separators=(",", ":"))
+
+
+def check_parameters(template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
+    """Check `parameters` against the template's own constraints. Raises `DeployError` before anything is touched."""
+    declared = template.get("Parameters", {})
+    for name, value in parameters.items():
+        if name not in declared:
+            raise DeployError(f"The template has no parameter {name}")
+        rule = declared[name]
+        problem = None
+        if "AllowedPattern" in rule and not re.fullmatch(rule["AllowedPattern"], value):
+            problem = rule.get("ConstraintDescription") or f"must match {rule['AllowedPattern']}"
+        elif len(value) > int(rule.get("MaxLength", len(value))):
+            problem = f"has at most {rule['MaxLength']} characters"
+        elif len(value) < int(rule.get("MinLength", 0)):
+            problem = f"has at least {rule['MinLength']} characters"
+        elif "AllowedValues" in rule and value not in rule["AllowedValues"]:
+            problem = f"is one of {', '.join(map(str, rule['AllowedValues']))}"
+        if problem:
+            raise DeployError(f"{name} {value!r}: {problem}")
+    missing = [name for name, rule in declared.items() if "Default" not in rule and name not in parameters]
+    if missing:
+        raise DeployError(f"The template needs a value for {', '.join(missing)}")
+
+
+def tables(template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the DynamoDB tables that outlive their stack: logical id to table name."""
+    return {
+        logical_id: _resolve(resource["Properties"]["TableName"], template, parameters)
+        for logical_id, resource in template["Resources"].items()
+        if resource["Type"] == TABLE_TYPE and resource.get("DeletionPolicy", "Delete") != "Delete"
+    }
+
+
+def _resolve(value: Any, template: Mapping[str, Any], parameters: Mapping[str, str]) -> str:
+    """Resolve a name made of text and parameters: `OrderTable`, `!Ref TableName`, `!Sub "${NamePrefix}OrderTable"`."""
+    known = {name: str(rule.get("Default", "")) for name, rule in template.get("Parameters", {}).items()} | {
+        **parameters
+    }
+    match value:
+        case str():
+            return value
+        case {"Ref": str(name)} if name in known:
+            return known[name]
+        case {"Fn::Sub": str(text)} if all(name in known for name in re.findall(r"\$\{([^}]+)\}", text)):
+            return re.sub(r"\$\{([^}]+)\}", lambda found: known[found[1]], text)
+        case _:
+            raise DeployError(f"A table's name must be made of text and parameters only: {json.dumps(value)}")

@@ -1,0 +1,175 @@
+"""
+What the fixtures in conftest.py hand out: a local AWS, a deployed stack, worker processes. For people who write tests.
+
+    def test_a_bare_order_id_is_fulfilled(stack: DeployedStack, start_worker: StartWorker) -> None:
+        worker = start_worker("fulfillment")
+        stack.client("sqs").send_message(QueueUrl=stack.outputs["OrderFulfillmentQueueUrl"], MessageBody="001")
+        worker.wait_for("message.acknowledged")
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from deploy.local_aws import ROOT, LocalAws
+
+POLL_S = 0.05
+STOP_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedStack:
+    """The stack of deploy/pipeline.yaml on the local AWS. `outputs` are those of the template, by their names there."""
+
+    local_aws: LocalAws
+    name_prefix: str
+    outputs: Mapping[str, str]
+
+    @property
+    def order_table(self) -> str:
+        return self.outputs["OrderTableName"]
+
+    @property
+    def escalation_table(self) -> str:
+        return self.outputs["EscalationTableName"]
+
+    @property
+    def order_fulfillment_queue_url(self) -> str:
+        return self.outputs["OrderFulfillmentQueueUrl"]
+
+    @property
+    def escalation_queue_url(self) -> str:
+        return self.outputs["EscalationQueueUrl"]
+
+    @property
+    def order_fulfillment_dlq_url(self) -> str:
+        return self.outputs["OrderFulfillmentDLQUrl"]
+
+    @property
+    def escalation_dlq_url(self) -> str:
+        return self.outputs["EscalationDLQUrl"]
+
+    @property
+    def state_machine_arn(self) -> str:
+        return self.outputs["StateMachineArn"]
+
+    def client(self, service: str) -> Any:
+        """Build a boto3 client for the AWS the stack is on."""
+        return self.local_aws.client(service)
+
+    def worker_environment(self) -> dict[str, str]:
+        """Return the variables a worker needs to serve this stack: the local AWS's and the names of its own."""
+        return self.local_aws.environment | {
+            "ORDER_TABLE": self.outputs["OrderTableName"],
+            "ESCALATION_TABLE": self.outputs["EscalationTableName"],
+            "ORDER_FULFILLMENT_QUEUE": self.outputs["OrderFulfillmentQueueName"],
+            "ESCALATION_QUEUE": self.outputs["EscalationQueueName"],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A running `python -m workers <name>` whose output, JSON lines, goes to `log_path`."""
+
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the log lines so far. What is no JSON object (a traceback, say) is left out: see `output`."""
+        parsed = []
+        for line in self.output().splitlines():
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                parsed.append(value)
+        return parsed
+
+    def output(self) -> str:
+        """Return everything the process wrote so far, standard error included."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, event: str, *, timeout_s: float = 20.0, **fields: Any) -> dict[str, Any]:
+        """
+        Return the first log line with this `event` and these fields, once it is there.
+
+        Raises `AssertionError` with the log's end after `timeout_s`, or as soon as the process is gone without it.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            ended = self.process.poll() is not None  # Before the look: the last line may come with the end.
+            for line in self.lines():
+                if line.get("event") == event and all(line.get(name) == value for name, value in fields.items()):
+                    return line
+            if ended or time.monotonic() > deadline:
+                state = f"ended with {self.process.returncode}" if ended else f"wrote none within {timeout_s} s"
+                raise AssertionError(
+                    f"No {event} {fields or ''}: the worker {state}. Its log:\n{self.output()[-4000:]}"
+                )
+            time.sleep(POLL_S)
+
+    def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Wait for the process to end by itself; returns its exit code."""
+        return self.process.wait(timeout_s)
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Send SIGTERM and wait; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def kill(self) -> int:
+        """`kill -9`, at once; returns the exit code (-9)."""
+        self.process.kill()
+        return self.process.wait(STOP_TIMEOUT_S)
+
+
+class DeployStack(Protocol):
+    """`deploy_stack("my-test-")`: a stack of one's own on the session's local AWS."""
+
+    def __call__(self, name_prefix: str) -> DeployedStack: ...
+
+
+class StartWorker(Protocol):
+    """`start_worker("fulfillment", env={"LOG_LEVEL": "DEBUG"})`: a worker on the session's stack, or on `stack`."""
+
+    def __call__(
+        self, name: str, *, stack: DeployedStack | None = None, env: Mapping[str, str] | None = None
+    ) -> Worker: ...
+
+
+def run_worker(name: str, environment: Mapping[str, str], log_path: Path) -> Worker:
+    """Start a worker process with exactly this environment. The caller ends it."""
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workers", name],
+            cwd=ROOT,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    return Worker(process, log_path)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process with this id exists and is no zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return (
+        not status.exists() or status.read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()[0] != "Z"
+    )
