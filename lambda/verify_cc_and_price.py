@@ -22,7 +22,7 @@ class Verdict(TypedDict):
 
 
 def handler(event: Any, _context: object) -> Verdict:
-    """Status 1 where everything is proper, else 0 and why. Never raises, so an error means that Lambda is in trouble."""
+    """Status 1 where everything is proper, else 0 and why. Never raises: an error means that Lambda is in trouble."""
     order: Mapping[str, Any] = event if isinstance(event, Mapping) else {}
     order_id = order.get("OrderId")
     reasons = []

@@ -1,0 +1,273 @@
+"""
+Check state machine definitions for what neither cfn-lint nor a local AWS notices, and AWS only at run time.
+
+`python -m deploy.check_state_machine [DEFINITION ...]` checks the given definitions, by default those in
+`statemachine/`, each with the samples beside it and with what the template gives it. One line per finding; exit 1
+where there is any.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonata import Jsonata
+
+from deploy import template
+from deploy.errors import DeployError
+
+DEFINITIONS = Path(__file__).parent.parent / "statemachine"
+ORDER_FIELDS = frozenset({"OrderId", "Name", "ItemName", "Price", "CC"})
+WHOLE_FILE = "-"
+
+_TERMINAL_TYPES = frozenset({"Fail", "Succeed"})
+_TYPES_WITH_NEXT = frozenset({"Map", "Parallel", "Pass", "Task", "Wait"})
+_JSONPATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "Variable"})
+_RETRY_FIELDS = ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy")
+_SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
+_LITERAL_ARN = re.compile(r"\barn:(?!\$\{)")
+_ACCOUNT_ID = re.compile(
+    r"(?<![0-9A-Za-z])[0-9]{12}(?![0-9A-Za-z])"
+)  # https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-identifiers.html
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    file: str
+    state: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.state}: {self.what}"
+
+
+def check_file(path: Path, pipeline: Path = template.PIPELINE) -> list[Finding]:
+    """Check the definition in `path`, the samples beside it and the substitutions that `pipeline` gives it."""
+    findings: list[Finding] = []
+    try:
+        text = path.read_text(encoding="utf-8")
+        definition = json.loads(text, object_pairs_hook=_object_without_duplicates)
+    except OSError as error:
+        return [Finding(str(path), WHOLE_FILE, f"cannot be read: {error.strerror}")]
+    except ValueError as error:
+        return [Finding(str(path), WHOLE_FILE, f"is not valid JSON: {error}")]
+    findings += check_definition(definition, str(path))
+    findings += check_substitutions(text, given_substitutions(path, pipeline), str(path))
+    for sample in sorted(path.parent.glob("samples/*.json")):
+        findings += check_sample(sample)
+    return findings
+
+
+def check_definition(definition: object, file: str) -> list[Finding]:
+    """Check the state machine itself and those nested in it."""
+    if not isinstance(definition, Mapping):
+        return [Finding(file, WHOLE_FILE, "is not a JSON object")]
+    findings = []
+    if definition.get("QueryLanguage") != "JSONata":
+        findings.append(Finding(file, WHOLE_FILE, "QueryLanguage is not JSONata"))
+    if "TimeoutSeconds" not in definition:
+        findings.append(Finding(file, WHOLE_FILE, "has no TimeoutSeconds"))
+    findings += [Finding(file, state, what) for state, what in _check_machine(definition)]
+    return findings
+
+
+def check_substitutions(text: str, given: Iterable[str] | None, file: str) -> list[Finding]:
+    """Check that every `${substitution}` used in the definition is given, and every one given is used."""
+    if given is None:
+        return [Finding(file, WHOLE_FILE, "no state machine of the template takes its definition from here")]
+    used, given = set(_SUBSTITUTION.findall(text)), set(given)
+    return [
+        *(Finding(file, WHOLE_FILE, f"${{{name}}} is not in DefinitionSubstitutions") for name in sorted(used - given)),
+        *(Finding(file, WHOLE_FILE, f"DefinitionSubstitutions' {name} is not used") for name in sorted(given - used)),
+    ]
+
+
+def given_substitutions(definition: Path, pipeline: Path) -> list[str] | None:
+    """Return the names the template gives to the state machine with this definition, None where there is none."""
+    for resource in template.load(pipeline)["Resources"].values():
+        properties = resource.get("Properties", {})
+        location = properties.get("DefinitionS3Location")
+        if isinstance(location, str) and (pipeline.parent / location).resolve() == definition.resolve():
+            return list(properties.get("DefinitionSubstitutions", {}))
+    return None
+
+
+def check_sample(path: Path) -> list[Finding]:
+    """Check that a sample is an order: an object with the five fields, all strings."""
+    try:
+        sample = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object_without_duplicates)
+    except ValueError as error:
+        return [Finding(str(path), WHOLE_FILE, f"is not valid JSON: {error}")]
+    if not isinstance(sample, Mapping):
+        return [Finding(str(path), WHOLE_FILE, "is not a JSON object")]
+    return [
+        *(Finding(str(path), WHOLE_FILE, f"has no {field}") for field in sorted(ORDER_FIELDS - sample.keys())),
+        *(Finding(str(path), WHOLE_FILE, f"{field} is no field") for field in sorted(sample.keys() - ORDER_FIELDS)),
+        *(
+            Finding(str(path), WHOLE_FILE, f"{field} is not a string")
+            for field in sorted(ORDER_FIELDS & sample.keys())
+            if not isinstance(sample[field], str)
+        ),
+    ]
+
+
+def _check_machine(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    states = machine.get("States")
+    if not isinstance(states, Mapping) or not all(isinstance(state, Mapping) for state in states.values()):
+        yield WHOLE_FILE, "States is not an object of objects"
+        return
+    start = machine.get("StartAt")
+    if start not in states:
+        yield WHOLE_FILE, f"StartAt names no state: {start}"
+    for name, state in states.items():
+        for what in _check_state(state, states):
+            yield name, what
+        for nested in _nested_machines(state):
+            yield from _check_machine(nested)
+    for name in states.keys() - _reachable(start, states):
+        yield name, "cannot be reached"
+
+
+def _check_state(state: Mapping[str, Any], states: Mapping[str, Any]) -> Iterator[str]:
+    for target in _targets(state):
+        if target not in states:
+            yield f"goes on to a state that does not exist: {target}"
+    kind = state.get("Type")
+    if kind == "Choice":
+        yield from _check_choice(state)
+    elif kind in _TYPES_WITH_NEXT:
+        if ("Next" in state) == (state.get("End") is True):
+            yield "needs either Next or End"
+    elif kind not in _TERMINAL_TYPES:
+        yield f"is of a Type that does not exist: {kind}"
+    if kind == "Task":
+        yield from _check_task(state)
+    for key, text in _strings(state):
+        yield from _check_text(key, text)
+    for field in sorted(_JSONPATH_FIELDS & state.keys()):
+        yield f"{field} belongs to JSONPath"
+
+
+def _check_choice(state: Mapping[str, Any]) -> Iterator[str]:
+    if "Default" not in state:
+        yield "has no Default"
+    if not state.get("Choices"):
+        yield "has no Choices"
+    for number, choice in enumerate(state.get("Choices", []), start=1):
+        if "Next" not in choice:
+            yield f"choice {number} has no Next"
+        if not _is_expression(choice.get("Condition")):
+            yield f"choice {number} has no expression as its Condition"
+
+
+def _check_task(state: Mapping[str, Any]) -> Iterator[str]:
+    if "TimeoutSeconds" not in state:
+        yield "has no TimeoutSeconds"
+    yield from _check_catch_all("Retry", state.get("Retry") or [])
+    yield from _check_catch_all("Catch", state.get("Catch") or [])
+    if state.get("Catch") and "States.ALL" not in state["Catch"][-1].get("ErrorEquals", []):
+        yield "Catch does not end in a catch-all"
+    for number, rule in enumerate(state.get("Retry") or [], start=1):
+        for name in _RETRY_FIELDS:
+            if name not in rule:
+                yield f"retry {number} has no {name}"
+        if rule.get("JitterStrategy", "FULL") != "FULL":
+            yield f"retry {number} has a JitterStrategy other than FULL"
+
+
+def _check_catch_all(field: str, rules: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not rules:
+        yield f"has no {field}"
+    for number, rule in enumerate(rules, start=1):
+        errors = rule.get("ErrorEquals", [])
+        if "States.ALL" in errors and number < len(rules):
+            yield f"{field} has its catch-all before its last rule"
+        if "States.ALL" in errors and len(errors) > 1:
+            yield f"{field} has other errors beside States.ALL in one rule"
+
+
+def _check_text(key: str, text: str) -> Iterator[str]:
+    if _LITERAL_ARN.search(text):
+        yield f"{key} holds an ARN; take it or its partition from a substitution"
+    if _ACCOUNT_ID.search(text):
+        yield f"{key} holds what looks like an account id"
+    if key == "Comment" or "{%" not in text:
+        return
+    if not _is_expression(text):
+        yield f"{key} is not one whole {{% expression %}}"
+        return
+    try:
+        Jsonata(text[2:-2].strip())
+    except Exception as error:  # noqa: BLE001 - whatever the parser stumbles over
+        yield f"{key} does not compile: {error}"
+
+
+def _is_expression(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("{%") and value.endswith("%}")
+
+
+def _strings(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every string in a state with the key it is under, those of nested state machines left out."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name not in {"ItemProcessor", "Branches"}:
+                yield from _strings(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner, key)
+
+
+def _targets(state: Mapping[str, Any]) -> Iterator[str]:
+    for holder in (state, *state.get("Choices", []), *state.get("Catch", [])):
+        for key in ("Next", "Default"):
+            if key in holder:
+                yield holder[key]
+
+
+def _nested_machines(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*state.get("Branches", []), *([state["ItemProcessor"]] if "ItemProcessor" in state else [])]
+
+
+def _reachable(start: object, states: Mapping[str, Any]) -> set[str]:
+    reached: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if isinstance(name, str) and name in states and name not in reached:
+            reached.add(name)
+            waiting += _targets(states[name])
+    return reached
+
+
+def _object_without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = sorted({key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1})
+        raise ValueError(f"{', '.join(twice)} is given twice")
+    return found
+
+
+def main(arguments: Sequence[str]) -> int:
+    files = [Path(argument) for argument in arguments]
+    files = files or [Path(os.path.relpath(path)) for path in sorted(DEFINITIONS.glob("*.asl.json"))]
+    if not files:
+        print(f"{DEFINITIONS}: no definitions here", file=sys.stderr)
+        return 1
+    try:
+        findings = [finding for file in files for finding in check_file(file)]
+    except DeployError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for finding in findings:
+        print(finding, file=sys.stderr)
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
