@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import tempfile
@@ -29,6 +28,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from deploy import children
 from deploy.errors import DeployError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,7 +137,7 @@ def local_aws(
         try:
             yield aws
         finally:
-            _stop(process)
+            children.stop(process, STOP_TIMEOUT_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,23 +166,21 @@ def _start(server: _Server, port: int) -> tuple[subprocess.Popen[bytes], LocalAw
     directory = server.directory
     token = secrets.token_hex(8)
     with (directory / "local-aws.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own file under our own interpreter
-            [str(PYTHON), str(Path(__file__).with_name("local_aws_process.py")), str(directory)],
-            env=_server_environment(server, port, token),
-            cwd=directory,
-            stdin=subprocess.PIPE,  # Its lifeline: see local_aws_process.
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # A terminal's Ctrl-C reaches us only; we stop it when its users have stopped.
-            pass_fds=[]
-            if server.lock is None
-            else [server.lock],  # The lock lasts as long as the server, even where we are killed.
+        process = children.start(
+            PYTHON,
+            "ministack",
+            environment=_server_environment(server, port, token),
+            output=log,
+            directory=directory,
+            working_directory=directory,
+            # The lock on the state lasts as long as the server, even where we are killed.
+            pass_fds=[] if server.lock is None else [server.lock],
         )
     aws = LocalAws(endpoint=f"http://{HOST}:{port}", pid=process.pid, directory=directory)
     try:
         _await_healthy(process, aws, token)
     except BaseException:
-        _stop(process)
+        children.stop(process, STOP_TIMEOUT_S)
         raise
     return process, aws
 
@@ -232,21 +230,6 @@ def _await_healthy(process: subprocess.Popen[bytes], aws: LocalAws, token: str) 
                     return
         time.sleep(POLL_S)
     raise DeployError(f"The local AWS was not ready within {START_TIMEOUT_S:.0f} s:\n{_tail(aws.log_path)}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, which saves the state; SIGKILL for what is left of its process group after `STOP_TIMEOUT_S`."""
-    try:
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT_S)
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # The subprocesses that ran functions, too.
-        process.wait()
-        if process.stdin:
-            process.stdin.close()
 
 
 @contextlib.contextmanager
