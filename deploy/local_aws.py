@@ -21,7 +21,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,12 @@ class LocalAws:
     """A running local AWS. `directory` holds its log and temporary files and goes with it."""
 
     endpoint: str
-    pid: int
     directory: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     @property
     def log_path(self) -> Path:
@@ -73,6 +77,11 @@ class LocalAws:
     def client(self, service: str) -> Any:
         """Build a boto3 client for this local AWS, whatever `AWS_*` variables and profiles the caller has."""
         return client(service, self.endpoint)
+
+    def wait(self) -> None:
+        """Block until it ends by itself, which it should not: then raises `DeployError` with the end of its log."""
+        self.process.wait()
+        raise DeployError(f"The local AWS has ended (exit code {self.process.returncode}):\n{_tail(self.log_path)}")
 
 
 def environment(endpoint: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -133,11 +142,11 @@ def local_aws(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="local-aws-", ignore_cleanup_errors=True))
         )
         server = _Server(directory=directory, state=state, lock=lock, wait_scale=wait_scale)
-        process, aws = _start(server, port) if port else _start_on_a_free_port(server, preferred_port)
+        aws = _start(server, port) if port else _start_on_a_free_port(server, preferred_port)
         try:
             yield aws
         finally:
-            children.stop(process, STOP_TIMEOUT_S)
+            children.stop(aws.process, STOP_TIMEOUT_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +159,7 @@ class _Server:
     wait_scale: float | None
 
 
-def _start_on_a_free_port(server: _Server, preferred_port: int | None) -> tuple[subprocess.Popen[bytes], LocalAws]:
+def _start_on_a_free_port(server: _Server, preferred_port: int | None) -> LocalAws:
     taken: PortTakenError | None = None
     for attempt in range(PORT_ATTEMPTS):
         try:
@@ -160,7 +169,7 @@ def _start_on_a_free_port(server: _Server, preferred_port: int | None) -> tuple[
     raise DeployError("No free port for the local AWS") from taken
 
 
-def _start(server: _Server, port: int) -> tuple[subprocess.Popen[bytes], LocalAws]:
+def _start(server: _Server, port: int) -> LocalAws:
     if not _is_free(port):
         raise PortTakenError(f"Port {port} on {HOST} is taken. Stop what listens there, or choose another with --port")
     directory = server.directory
@@ -176,13 +185,13 @@ def _start(server: _Server, port: int) -> tuple[subprocess.Popen[bytes], LocalAw
             # The lock on the state lasts as long as the server, even where we are killed.
             pass_fds=[] if server.lock is None else [server.lock],
         )
-    aws = LocalAws(endpoint=f"http://{HOST}:{port}", pid=process.pid, directory=directory)
+    aws = LocalAws(f"http://{HOST}:{port}", directory, process)
     try:
-        _await_healthy(process, aws, token)
+        _await_healthy(aws, token)
     except BaseException:
         children.stop(process, STOP_TIMEOUT_S)
         raise
-    return process, aws
+    return aws
 
 
 def _server_environment(server: _Server, port: int, token: str) -> dict[str, str]:
@@ -214,15 +223,17 @@ def _server_environment(server: _Server, port: int, token: str) -> dict[str, str
     return kept | ours
 
 
-def _await_healthy(process: subprocess.Popen[bytes], aws: LocalAws, token: str) -> None:
+def _await_healthy(aws: LocalAws, token: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < deadline:
-        if process.poll() is not None:
+        if aws.process.poll() is not None:
             tail = _tail(aws.log_path)
             if "already in use" in tail:
                 raise PortTakenError(f"{aws.endpoint} was taken by something else")
-            raise DeployError(f"The local AWS ended with exit code {process.returncode} before it was ready:\n{tail}")
+            raise DeployError(
+                f"The local AWS ended with exit code {aws.process.returncode} before it was ready:\n{tail}"
+            )
         with contextlib.suppress(OSError, ValueError):  # Not there yet, or something else that answers there.
             health = opener.open(f"{aws.endpoint}/_ministack/health", timeout=5)
             with health:

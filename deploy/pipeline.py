@@ -1,14 +1,16 @@
 """The order pipeline as a stack: deployed from its template, over the tables that an earlier one left, if any."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy import artifacts, stack, template
+from deploy import artifacts, contents, stack, template
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
+
+_NEVER_EXECUTED = "REVIEW_IN_PROGRESS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,71 @@ def up(aws: Aws, name_prefix: str, progress: Progress, path: Path = template.PIP
     if deployed is None:
         raise DeployError(f"The stack {name} was deleted while it was being deployed")
     return Deployment(name, stack.outputs(deployed), changed)
+
+
+def down(aws: Aws, name_prefix: str, *, delete_data: bool, confirm: Callable[[], bool], progress: Progress) -> bool:
+    """
+    Delete the stack, its retained tables and its artifacts, once `confirm` has agreed to what was listed.
+
+    Returns whether it did. Raises `DeployError` where something would be lost and `delete_data` is not set.
+    """
+    name = stack_name(name_prefix)
+    tables = template.tables(template.load(template.PIPELINE), {"NamePrefix": name_prefix})
+    existing = stack.find(aws, name)
+    if existing and existing["StackStatus"].endswith("_IN_PROGRESS") and existing["StackStatus"] != _NEVER_EXECUTED:
+        raise DeployError(f"The stack {name} is busy ({existing['StackStatus']}). Wait until it is done")
+    holds = contents.look(aws, name, tables)
+    bucket = artifacts.bucket_for(aws, name)
+    if not existing and not holds.tables:
+        progress.note(f"There is no stack {name} in {aws.region}, account {bucket.owner}, and no table of it")
+        artifacts.remove(aws, bucket)
+        return True
+    what = "the stack" if existing else "what is left of the stack"
+    progress.note(f"This deletes {what} {name} in {aws.region}, account {bucket.owner}:")
+    for line in holds.lines():
+        progress.note(f"  {line}")
+    if holds.losses() and not delete_data:
+        raise DeployError(f"Nothing was deleted: {'; '.join(holds.losses())}. To delete that too: --delete-data")
+    if not confirm():
+        progress.note("Nothing was deleted")
+        return False
+    stack.delete(aws, name, progress)
+    for table in holds.tables:
+        _delete_table(aws, table.name, progress)
+    if reason := artifacts.remove(aws, bucket):
+        progress.note(f"The bucket {bucket.name} stays: {reason}")
+    progress.note(f"The stack {name} and its tables are deleted")
+    return True
+
+
+def _delete_table(aws: Aws, name: str, progress: Progress) -> None:
+    try:
+        aws.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+        aws.dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+        aws.dynamodb.delete_table(TableName=name)
+    except aws.dynamodb.exceptions.ResourceNotFoundException:
+        return  # Empty and not retained, or somebody else was faster.
+    aws.dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+    progress.note(f"The table {name} is deleted (AWS keeps a backup of it for 35 days where recovery was on)")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A stack as it is now."""
+
+    stack_status: str
+    outputs: Mapping[str, str]
+    contents: contents.Contents
+
+
+def status(aws: Aws, name_prefix: str) -> Status | None:
+    """Look at the stack, changing nothing; `None` where there is none."""
+    name = stack_name(name_prefix)
+    existing = stack.find(aws, name)
+    if existing is None:
+        return None
+    tables = template.tables(template.load(template.PIPELINE), {"NamePrefix": name_prefix})
+    return Status(existing["StackStatus"], stack.outputs(existing), contents.look(aws, name, tables))
 
 
 @dataclass(frozen=True, slots=True)

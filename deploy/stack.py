@@ -54,6 +54,20 @@ def outputs(stack: "StackTypeDef") -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
+def resources(aws: Aws, name: str) -> dict[str, list[str]]:
+    """Return the physical ids of the stack's resources by type; none where there is no stack."""
+    found: dict[str, list[str]] = {}
+    try:
+        for page in aws.cloudformation.get_paginator("list_stack_resources").paginate(StackName=name):
+            for resource in page["StackResourceSummaries"]:
+                if resource["ResourceStatus"] != "DELETE_COMPLETE" and resource.get("PhysicalResourceId"):
+                    found.setdefault(resource["ResourceType"], []).append(resource["PhysicalResourceId"])
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"].get("Message", ""):
+            raise
+    return found
+
+
 def settle(aws: Aws, name: str, progress: Progress) -> "StackTypeDef | None":
     """
     Return the stack as something that can be changed, or `None` where it is to be created.

@@ -1,0 +1,166 @@
+"""`python -m deploy`: the stack on the AWS the environment points to, or the whole system on a local one."""
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from deploy import local_commands, pipeline
+from deploy.aws import Aws, explained
+from deploy.errors import DeployError
+from deploy.progress import Progress
+
+_INTERRUPTED = 130  # As a shell counts: 128 and SIGINT.
+_EXAMPLES = """\
+examples:
+  python -m deploy up                            the stack, in the account and region of your AWS settings
+  AWS_PROFILE=test python -m deploy up --name-prefix test-
+  python -m deploy status --name-prefix test-
+  python -m deploy down --yes                    refuses while tables or queues hold anything
+  python -m deploy demo                          the whole system on a local AWS, in under a minute
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0 done, 1 not done (one line says why), 2 wrong usage, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        with _sigterm_as_interrupt():
+            code: int = options.command(options)
+            return code
+    except DeployError as error:
+        print(error, file=sys.stderr)
+    except (BotoCoreError, ClientError) as error:
+        print(explained(error), file=sys.stderr)
+    except KeyboardInterrupt:
+        if options.interrupted:
+            print(options.interrupted, file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:  # Whoever read our output has left.
+        sys.stderr.close()
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy",
+        description="Deploy the order pipeline to AWS, or run all of it on a local AWS.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    prefixed = argparse.ArgumentParser(add_help=False)
+    prefixed.add_argument(
+        "--name-prefix", default="", metavar="PREFIX", help="in front of every resource's name (default: none)"
+    )
+    goes_on = "Interrupted. What AWS has begun it goes on with; look with: python -m deploy status"
+
+    up = commands.add_parser("up", parents=[prefixed], help="create or update the stack", description=_up.__doc__)
+    up.set_defaults(command=_up, interrupted=goes_on)
+    down = commands.add_parser(
+        "down", parents=[prefixed], help="delete the stack and its tables", description=_down.__doc__
+    )
+    down.add_argument("--yes", action="store_true", help="do not ask")
+    down.add_argument(
+        "--delete-data", action="store_true", help="even where tables or queues hold something, or executions run"
+    )
+    down.set_defaults(command=_down, interrupted=goes_on)
+    status = commands.add_parser(
+        "status", parents=[prefixed], help="show the stack and what it holds", description=_status.__doc__
+    )
+    status.set_defaults(command=_status, interrupted="")
+
+    ported = argparse.ArgumentParser(add_help=False)
+    ported.add_argument(
+        "--port", type=_port, help="of the local AWS, on 127.0.0.1 (default: 4566 where it is free, else any)"
+    )
+    for name, run, text in (
+        ("local", local_commands.local, "local AWS and the stack, for your own tests; until Ctrl-C"),
+        ("run", local_commands.run, "local AWS, the stack, both workers and the samples; logs until Ctrl-C"),
+    ):
+        command = commands.add_parser(name, parents=[ported], help=text, description=run.__doc__)
+        command.set_defaults(command=_with_port(run), interrupted="")
+    demo = commands.add_parser(
+        "demo", help="the same as run on throw-away state; ends by itself", description=local_commands.demo.__doc__
+    )
+    demo.set_defaults(command=lambda _: local_commands.demo(), interrupted="Interrupted: everything was stopped")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:  # noqa: PLR2004
+        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
+    return port
+
+
+def _with_port(run: Callable[[int | None], int]) -> Callable[[argparse.Namespace], int]:
+    return lambda options: run(options.port)
+
+
+def _up(options: argparse.Namespace) -> int:
+    """Create the stack or bring it up to date; prints its outputs. Tables that an earlier stack left are imported."""
+    deployment = pipeline.up(Aws.from_environment(), options.name_prefix, Progress())
+    _print_outputs(deployment.outputs)
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    """Delete the stack, its tables and its uploads, after listing them. Refuses where something would be lost."""
+
+    def confirm() -> bool:
+        if options.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise DeployError("Nothing was deleted: nobody is there to ask. To go on without: --yes")
+        print("Delete all of it? Type yes: ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip() == "yes"
+
+    aws = Aws.from_environment()
+    done = pipeline.down(
+        aws, options.name_prefix, delete_data=options.delete_data, confirm=confirm, progress=Progress()
+    )
+    return 0 if done else 1
+
+
+def _status(options: argparse.Namespace) -> int:
+    """Show the stack, its outputs, and how much its tables and queues hold. Exit code 1 where there is none."""
+    aws = Aws.from_environment()
+    name = pipeline.stack_name(options.name_prefix)
+    status = pipeline.status(aws, options.name_prefix)
+    if status is None:
+        raise DeployError(f"There is no stack {name} in {aws.region}. To create it: python -m deploy up")
+    print(f"{name}  {status.stack_status}  {aws.region}")
+    _print_outputs(status.outputs)
+    print()
+    for line in status.contents.lines():
+        print(line)
+    return 0
+
+
+def _print_outputs(outputs: Mapping[str, str]) -> None:
+    width = max((len(name) for name in outputs), default=0)
+    for name, value in sorted(outputs.items()):
+        print(f"{name:<{width}}  {value}")
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Stop on SIGTERM as on Ctrl-C: in order, leaving no process behind."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

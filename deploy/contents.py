@@ -1,0 +1,120 @@
+"""What a deployed pipeline holds: items, messages, running executions. Looked at before anything is deleted."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploy import stack
+from deploy.aws import Aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+
+_DEPTHS: "tuple[QueueAttributeNameType, ...]" = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table and its items; `more` where counting stopped at the first page (1 MB)."""
+
+    name: str
+    items: int
+    more: bool
+
+    @property
+    def holds(self) -> str:
+        return f"{'more than ' if self.more else ''}{_counted(self.items, 'item')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue and its messages. SQS's numbers are approximate, and right within a minute of the last change."""
+
+    name: str
+    visible: int
+    in_flight: int
+    delayed: int
+
+    @property
+    def messages(self) -> int:
+        return self.visible + self.in_flight + self.delayed
+
+    @property
+    def holds(self) -> str:
+        return (
+            f"{_counted(self.messages, 'message')} "
+            f"({self.visible} visible, {self.in_flight} in flight, {self.delayed} delayed)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Everything that deleting the pipeline would lose."""
+
+    tables: tuple[Table, ...]
+    queues: tuple[Queue, ...]
+    running_executions: int
+
+    def lines(self) -> list[str]:
+        """Return what there is, one line each."""
+        named = [(table.name, table.holds) for table in self.tables] + [(q.name, q.holds) for q in self.queues]
+        width = max((len(name) for name, _ in named), default=0)
+        lines = [f"{name:<{width}}  {holds}" for name, holds in named]
+        return [*lines, f"{_counted(self.running_executions, 'running execution')}"]
+
+    def losses(self) -> list[str]:
+        """Return what is not empty, in words; nothing where deleting loses nothing."""
+        tables = [f"{table.name} holds {table.holds}" for table in self.tables if table.items]
+        queues = [f"{queue.name} holds {queue.holds}" for queue in self.queues if queue.messages]
+        running = self.running_executions
+        executions = [f"{_counted(running, 'execution')} {'is' if running == 1 else 'are'} running"] if running else []
+        return [*tables, *queues, *executions]
+
+
+def look(aws: Aws, stack_name: str, tables: Mapping[str, str]) -> Contents:
+    """Count what the stack's queues and state machines hold, and `tables` (id to name), which may outlive it."""
+    resources = stack.resources(aws, stack_name)
+    return Contents(
+        tables=tuple(table for name in tables.values() if (table := _table(aws, name))),
+        queues=tuple(queue for url in resources.get("AWS::SQS::Queue", []) if (queue := _queue(aws, url))),
+        running_executions=_running(aws, resources.get("AWS::StepFunctions::StateMachine", [])),
+    )
+
+
+def _table(aws: Aws, name: str) -> Table | None:
+    # A scan, because DescribeTable's count is up to six hours old.
+    try:
+        page = aws.dynamodb.scan(TableName=name, Select="COUNT", ConsistentRead=True)
+    except aws.dynamodb.exceptions.ResourceNotFoundException:
+        return None
+    return Table(name, page["Count"], more="LastEvaluatedKey" in page)
+
+
+def _queue(aws: Aws, url: str) -> Queue | None:
+    try:
+        attributes = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_DEPTHS)["Attributes"]
+    except aws.sqs.exceptions.QueueDoesNotExist:
+        return None
+    visible, in_flight, delayed = (int(attributes[name]) for name in _DEPTHS)
+    return Queue(url.rsplit("/", 1)[-1], visible, in_flight, delayed)
+
+
+def _running(aws: Aws, state_machine_arns: Iterable[str]) -> int:
+    count = 0
+    for arn in state_machine_arns:
+        try:
+            pages = aws.stepfunctions.get_paginator("list_executions").paginate(
+                stateMachineArn=arn, statusFilter="RUNNING"
+            )
+            count += sum(len(page["executions"]) for page in pages)
+        except aws.stepfunctions.exceptions.StateMachineDoesNotExist:
+            continue
+    return count
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,158 @@
+"""`local`, `run` and `demo`: the system on a local AWS. None of them can touch a real account."""
+
+import contextlib
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from deploy import local_aws, pipeline, samples
+from deploy.aws import Aws
+from deploy.errors import DeployError
+from deploy.local_aws import DEFAULT_PORT, REGION, ROOT, LocalAws
+from deploy.local_workers import LogLine, Workers, local_workers
+from deploy.progress import Progress
+
+STATE = ROOT / ".local-aws"
+ENVIRONMENT_FILE = STATE / "env"
+_STYLES = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
+# Shown elsewhere in the line, or too long for people: the file has all of it.
+_NOT_SHOWN = frozenset({"timestamp", "level", "event", "worker", "execution_arn", "message_id", "queue"})
+
+
+def local(port: int | None) -> int:
+    """Run a local AWS with the stack, on throw-away state, until Ctrl-C. Prints the variables to export."""
+    progress = Progress()
+    with _stack(progress, port=port, preferred_port=DEFAULT_PORT) as (server, deployment):
+        named = local_aws.exports(server.endpoint) | variables(deployment.outputs)
+        text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items())
+        with _written(ENVIRONMENT_FILE, text):
+            print(text, end="", flush=True)
+            progress.note(
+                f"The local AWS is up at {server.endpoint}. In another terminal: . {_shown(ENVIRONMENT_FILE)}"
+            )
+            progress.note("Ctrl-C ends it")
+            with contextlib.suppress(KeyboardInterrupt):
+                server.wait()
+    return 0
+
+
+def run(port: int | None) -> int:
+    """Run the whole system with the four samples, then show the workers' logs until Ctrl-C. The state is kept."""
+    progress = Progress()
+    console = Console(highlight=False)
+    log_path = STATE / "workers.log"
+    with _stack(progress, port=port, preferred_port=DEFAULT_PORT, state=STATE) as (server, deployment):
+        log_path.unlink(missing_ok=True)  # One run's log is enough to keep.
+        environment = server.environment | variables(deployment.outputs)
+        with local_workers(environment, log_path, lambda line: _show(line, console)) as workers:
+            outcomes = _samples(server, deployment, workers, progress)
+            console.print(samples.table(outcomes))
+            progress.note(f"The workers' logs (as JSON in {_shown(log_path)}) until Ctrl-C")
+            with contextlib.suppress(KeyboardInterrupt):
+                while workers.read():
+                    pass
+                raise DeployError("The workers have ended by themselves; their last lines say why")
+    return 0
+
+
+def demo() -> int:
+    """Run the whole system with the four samples on throw-away state. Exit code 0 only where all ended as they must."""
+    progress = Progress()
+    logs = Path(tempfile.mkdtemp(prefix="order-fulfillment-demo-"))
+    try:
+        problems = _demonstrate(logs, progress)
+    except DeployError as error:
+        raise DeployError(f"{error}\nThe logs are in {logs}") from error
+    except BaseException:
+        shutil.rmtree(logs, ignore_errors=True)
+        raise
+    if problems:
+        raise DeployError("\n".join([*problems, f"The logs are in {logs}"]))
+    shutil.rmtree(logs, ignore_errors=True)
+    progress.note("All four samples ended as they must")
+    return 0
+
+
+def _demonstrate(logs: Path, progress: Progress) -> list[str]:
+    """Do what a demo does and show the table; returns what was not as it must be."""
+    with _stack(progress) as (server, deployment), contextlib.ExitStack() as at_end:
+        at_end.callback(shutil.copy, server.log_path, logs)
+        environment = server.environment | variables(deployment.outputs)
+        with local_workers(environment, logs / "workers.log") as workers:
+            outcomes = _samples(server, deployment, workers, progress)
+        Console(highlight=False).print(samples.table(outcomes))
+    missing = samples.EXPECTED.keys() - {outcome.order_id for outcome in outcomes}
+    return [
+        *(problem for outcome in outcomes for problem in outcome.problems()),
+        *(f"{order_id}: no such sample" for order_id in sorted(missing)),
+        *workers.failures(),
+    ]
+
+
+def variables(outputs: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which workers and tests know a stack's resources."""
+    return {
+        "ORDER_TABLE": outputs["OrderTableName"],
+        "ESCALATION_TABLE": outputs["EscalationTableName"],
+        "ORDER_FULFILLMENT_QUEUE": outputs["OrderFulfillmentQueueName"],
+        "ESCALATION_QUEUE": outputs["EscalationQueueName"],
+        "STATE_MACHINE_ARN": outputs["StateMachineArn"],
+    }
+
+
+@contextlib.contextmanager
+def _stack(
+    progress: Progress, *, port: int | None = None, preferred_port: int | None = None, state: Path | None = None
+) -> Iterator[tuple[LocalAws, pipeline.Deployment]]:
+    progress.note("Starting a local AWS")
+    with local_aws.local_aws(state=state, port=port, preferred_port=preferred_port) as server:
+        yield server, pipeline.up(Aws.of(server.client, REGION), "", progress)
+
+
+def _samples(
+    server: LocalAws, deployment: pipeline.Deployment, workers: Workers, progress: Progress
+) -> list[samples.Outcome]:
+    progress.note("Starting the sample orders")
+    aws = Aws.of(server.client, REGION)
+    started = samples.start(aws, deployment.outputs["StateMachineArn"])
+    return samples.follow(aws, deployment.outputs["OrderTableName"], started, workers, progress)
+
+
+def _show(line: LogLine, console: Console) -> None:
+    """Print a log line for people; honcho's own, and whatever else is no JSON, as it is."""
+    fields = line.fields
+    if not fields:
+        console.print(Text(line.text, style="dim"), soft_wrap=True)
+        return
+    time = str(fields.get("timestamp", ""))[11:19]
+    level = str(fields.get("level", ""))
+    values = " ".join(f"{name}={_value(value)}" for name, value in fields.items() if name not in _NOT_SHOWN)
+    text = f"{time} {level:<7} {fields.get('worker', ''):<11} {line.event:<22} {values}"
+    console.print(Text(text.rstrip(), style=_STYLES.get(level, "")), soft_wrap=True)
+
+
+def _value(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@contextlib.contextmanager
+def _written(path: Path, text: str) -> Iterator[None]:
+    """Keep a file there for the length of the block, unless somebody else has written it since."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if path.read_text(encoding="utf-8") == text:
+                path.unlink()
+
+
+def _shown(path: Path) -> Path:
+    """Shorten a path for people who are in the repository, as they are with `make`."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,119 @@
+"""The workers of the Procfile, run by honcho beside a local AWS; what they log, line by line."""
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from deploy import children
+from deploy.local_aws import ROOT
+
+# honcho kills what has not stopped 5 s after it was asked to: the workers' own patience must be shorter.
+HONCHO_STOP_S = 10.0
+KEPT_LINES = 10_000
+TIMINGS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2"}
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of output; `fields` is empty where it is no JSON object, as honcho's own lines are not."""
+
+    text: str
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, text: str) -> "LogLine":
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        return cls(text, value if isinstance(value, dict) else {})
+
+    @property
+    def event(self) -> str:
+        return str(self.fields.get("event", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Both worker processes. `lines` is what was read from them so far, the newest `KEPT_LINES` of it."""
+
+    on_line: Callable[[LogLine], None]
+    lines: deque[LogLine] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
+    _incoming: "queue.Queue[LogLine | None]" = field(default_factory=queue.Queue)
+
+    def read(self, timeout_s: float | None = None) -> LogLine | None:
+        """
+        Return the next line, kept in `lines` too; `None` where the workers have ended.
+
+        Raises `TimeoutError` where none came for `timeout_s`.
+        """
+        try:
+            line = self._incoming.get(timeout=timeout_s)
+        except queue.Empty:
+            raise TimeoutError from None
+        if line is None:
+            self._incoming.put(None)  # The end stays the end for whoever asks next.
+        else:
+            self.lines.append(line)
+            self.on_line(line)
+        return line
+
+    def failures(self) -> list[str]:
+        """Return what honcho says of processes that did not end with exit code 0."""
+        return [line.text for line in self.lines if " stopped (rc=" in line.text and not line.text.endswith("(rc=0)")]
+
+
+@contextlib.contextmanager
+def local_workers(
+    environment: Mapping[str, str], log_path: Path, on_line: Callable[[LogLine], None] = lambda _: None
+) -> Iterator[Workers]:
+    """
+    Run the Procfile for the length of the block; everything the workers write goes to `log_path` too.
+
+    `on_line` is called with each line as it is read. At the end the workers are stopped (SIGTERM, their drain time) and
+    what they wrote until then is read.
+    """
+    bin_directory = str(Path(sys.executable).parent)
+    path = os.pathsep.join([bin_directory, environment.get("PATH", os.defpath)])
+    workers = Workers(on_line)
+    with tempfile.TemporaryDirectory(prefix="local-workers-") as directory:
+        process = children.start(
+            Path(sys.executable),
+            "honcho",
+            # No .env: whatever it sets would get past the isolation from the caller's own AWS settings.
+            ["start", "--procfile", str(ROOT / "Procfile"), "--env", os.devnull, "--no-prefix", "--no-colour"],
+            environment={**environment, **TIMINGS, "LOG_FORMAT": "json", "PATH": path, "PYTHONUNBUFFERED": "1"},
+            output=subprocess.PIPE,
+            directory=Path(directory),
+            working_directory=ROOT,
+        )
+        with log_path.open("ab") as log:
+            reader = threading.Thread(target=_read, args=(process.stdout, log, workers), name="worker-logs")
+            reader.start()
+            try:
+                yield workers
+            finally:
+                children.stop(process, HONCHO_STOP_S)
+                reader.join()
+                if process.stdout:
+                    process.stdout.close()
+                while workers.read() is not None:
+                    pass
+
+
+def _read(output: BinaryIO, log: BinaryIO, workers: Workers) -> None:
+    for raw in output:
+        log.write(raw)
+        log.flush()
+        workers._incoming.put(LogLine.parse(raw.decode("utf-8", "replace").rstrip("\n")))  # noqa: SLF001
+    workers._incoming.put(None)  # noqa: SLF001
