@@ -1,0 +1,1 @@
+"""Asyncio workers that fulfill orders and route escalations from SQS queues."""

@@ -1,0 +1,138 @@
+"""Settles messages: deletes and releases, in batches; the last stage to stop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
+
+import structlog
+
+from workers.backoff import full_jitter_s
+from workers.errors import OutageError
+from workers.hand import Hand
+from workers.message import Acknowledged, DeadLettered, Delivery, Ending, Released, Settlement
+from workers.ports import Queue, Refusal
+from workers.trouble import Trouble
+
+log = structlog.get_logger(__name__)
+
+MAX_BATCH = 10  # SQS: entries per DeleteMessageBatch or ChangeMessageVisibilityBatch.
+LINGER_S = 0.02  # How long an entry waits for company: batches fill under backlog, and nobody waits for a delete idle.
+RETRY_BASE_S, RETRY_CAP_S = 0.1, 5.0
+FLUSH_S = 3.0  # How long the last batches may take once the consumer stops.
+
+_Request = Callable[[Sequence[Delivery]], Awaitable[Sequence[Refusal | None]]]
+
+
+class _Batcher:
+    """Collects deliveries and hands on ten at once, or fewer after a short linger."""
+
+    def __init__(self, hand_on: Callable[[list[Delivery]], None]) -> None:
+        self._hand_on = hand_on
+        self._entries: list[Delivery] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put(self, delivery: Delivery) -> None:
+        self._entries.append(delivery)
+        if len(self._entries) >= MAX_BATCH:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self.flush)
+
+    def flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._entries:
+            batch, self._entries = self._entries, []
+            self._hand_on(batch)
+
+
+class Acknowledger:
+    """
+    Deletes what was handled and gives back what was not.
+
+    A message's last log line is written when SQS has accepted its delete or release, not before. Refused entries are
+    tried again with the newest receipt handle, until they are accepted or lost, or `close` runs out of time.
+    """
+
+    def __init__(self, queue: Queue, hand: Hand) -> None:
+        self._queue = queue
+        self._hand = hand
+        self._closing = asyncio.Event()
+        self._context = copy_context()
+        self._batches: asyncio.TaskGroup | None = None
+        self._deletes = _Batcher(lambda batch: self._start(batch, self._delete, "delete"))
+        self._releases = _Batcher(lambda batch: self._start(batch, self._release, "release"))
+
+    def settle(self, delivery: Delivery, settlement: Settlement) -> None:
+        """Have *delivery* deleted or released; `run` must be under way."""
+        delivery.settlement = settlement
+        if isinstance(settlement, Released):
+            self._releases.put(delivery)
+        else:
+            self._hand.remember(delivery)
+            self._deletes.put(delivery)
+
+    async def run(self) -> None:
+        """Settle until closed; then flush, for `FLUSH_S` seconds at most."""
+        try:
+            async with asyncio.timeout(None) as flush, asyncio.TaskGroup() as self._batches:
+                await self._closing.wait()
+                flush.reschedule(asyncio.get_running_loop().time() + FLUSH_S)
+                self._deletes.flush()
+                self._releases.flush()
+        except TimeoutError:
+            log.warning("acknowledger.flush_expired", flush_s=FLUSH_S)
+
+    def close(self) -> None:
+        """Flush what is pending; `run` then returns."""
+        self._closing.set()
+
+    def _start(self, batch: list[Delivery], request: _Request, stage: str) -> None:
+        assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
+        # In the context of this stage, not of the message whose turn it happened to be: log lines carry that.
+        self._batches.create_task(self._send(batch, request, Trouble(stage)), name=stage, context=self._context)
+
+    async def _send(self, batch: list[Delivery], request: _Request, trouble: Trouble) -> None:
+        """Send *batch*, and what of it was refused again and again."""
+        while batch:
+            try:
+                batch = await self._send_once(batch, request)
+            except OutageError as error:
+                trouble.note(error)
+            else:
+                if batch:
+                    trouble.note(OutageError(f"entries refused: {len(batch)}"))
+            if batch:
+                await asyncio.sleep(full_jitter_s(trouble.failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
+        trouble.over()
+
+    async def _send_once(self, batch: list[Delivery], request: _Request) -> list[Delivery]:
+        """Send *batch* and return what must be sent again."""
+        handles = [delivery.receipt_handle for delivery in batch]
+        again = []
+        for delivery, handle, refusal in zip(batch, handles, await request(batch), strict=True):
+            if refusal is None:
+                self._settled(delivery)
+            elif not refusal.receipt_lost or delivery.receipt_handle != handle:
+                again.append(delivery)  # Refused for the moment, or received again meanwhile.
+            else:
+                self._hand.settle(delivery, Ending.ABANDONED, "receipt_lost")
+        return again
+
+    def _settled(self, delivery: Delivery) -> None:
+        match delivery.settlement:
+            case Acknowledged(outcome):
+                self._hand.settle(delivery, Ending.ACKNOWLEDGED, outcome)
+            case DeadLettered(outcome):
+                self._hand.settle(delivery, Ending.DEAD_LETTERED, outcome)
+            case Released(outcome):
+                self._hand.settle(delivery, Ending.RELEASED, outcome)
+
+    async def _delete(self, batch: Sequence[Delivery]) -> Sequence[Refusal | None]:
+        return await self._queue.delete([delivery.receipt_handle for delivery in batch])
+
+    async def _release(self, batch: Sequence[Delivery]) -> Sequence[Refusal | None]:
+        delays_s = [each.settlement.delay_s if isinstance(each.settlement, Released) else 0 for each in batch]
+        handles = [each.receipt_handle for each in batch]
+        return await self._queue.change_visibility(list(zip(handles, delays_s, strict=True)))

@@ -1,0 +1,1 @@
+"""The edge to AWS: adapters for the ports, SDK errors translated once."""

@@ -1,0 +1,186 @@
+"""The table of escalation cases, written together with the order table."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from workers.aws.errors import error_code, translated
+from workers.aws.items import from_item, to_item
+from workers.aws.orders import CONDITION_FAILED
+from workers.domain.escalations import Case, CaseState, EscalationPlan, Evidence, Reason, Routing, Severity, Source
+from workers.domain.orders import Order, OrderStatus, open_key
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_dynamodb.type_defs import TransactWriteItemTypeDef
+
+# What a transaction is cancelled for where another one was faster.
+_CHANGED = {"ConditionalCheckFailed", "TransactionConflict"}
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoCases:
+    """Cases in DynamoDB, guarded by their `Version`."""
+
+    dynamodb: "DynamoDBClient"
+    table: str
+    order_table: str
+
+    async def get(self, case_id: str) -> Case | None:
+        with translated():
+            answer = await self.dynamodb.get_item(
+                TableName=self.table, Key=to_item({"CaseId": case_id}), ConsistentRead=True
+            )
+        return _case(from_item(answer["Item"])) if "Item" in answer else None
+
+    async def find_by_execution(self, execution_arn: str) -> str | None:
+        with translated():
+            answer = await self.dynamodb.query(
+                TableName=self.table,
+                IndexName="CasesByExecution",
+                KeyConditionExpression="ExecutionArn = :execution",
+                ExpressionAttributeValues=to_item({":execution": execution_arn}),
+                Limit=1,
+            )
+        found = [from_item(item)["CaseId"] for item in answer["Items"]]
+        return found[0] if found else None
+
+    async def apply(self, plan: EscalationPlan, order: Order | None) -> bool:
+        if plan.case is None:
+            return True
+        writes: list[TransactWriteItemTypeDef] = [self._put(plan.case)]
+        if plan.escalates_order and order is not None:
+            writes.append(self._escalate(order, plan.case))
+        try:
+            with translated():
+                await self.dynamodb.transact_write_items(TransactItems=writes)
+        except ClientError as error:
+            reasons: Any = error.response.get("CancellationReasons", [])
+            if error_code(error) == "TransactionCanceledException" and any(
+                each["Code"] in _CHANGED for each in reasons
+            ):
+                return False
+            raise
+        return True
+
+    async def record_routing(self, case: Case, routing: Routing) -> None:
+        try:
+            with translated():
+                await self.dynamodb.update_item(
+                    TableName=self.table,
+                    Key=to_item({"CaseId": case.case_id}),
+                    UpdateExpression="SET Routed = list_append(Routed, :routing) ADD Version :one",
+                    ConditionExpression="Episode = :episode",
+                    ExpressionAttributeValues=to_item(
+                        {":routing": [_attributes(routing)], ":one": 1, ":episode": case.episode}
+                    ),
+                )
+        except ClientError as error:
+            if error_code(error) != CONDITION_FAILED:
+                raise
+
+    def _put(self, case: Case) -> "TransactWriteItemTypeDef":
+        first = case.version == 0
+        put: TransactWriteItemTypeDef = {
+            "Put": {
+                "TableName": self.table,
+                "Item": to_item(_case_item(case)),
+                "ConditionExpression": "attribute_not_exists(CaseId)" if first else "Version = :version",
+            }
+        }
+        if not first:
+            put["Put"]["ExpressionAttributeValues"] = to_item({":version": case.version})
+        return put
+
+    def _escalate(self, order: Order, case: Case) -> "TransactWriteItemTypeDef":
+        bound = " AND ExecutionArn = :execution" if order.execution_arn is not None else ""
+        return {
+            "Update": {
+                "TableName": self.order_table,
+                "Key": to_item({"OrderId": order.order_id}),
+                "UpdateExpression": (
+                    "SET #Status = :escalated, Reasons = :reasons, EscalatedAt = :at, UpdatedAt = :at, OpenKey = :open"
+                ),
+                "ConditionExpression": f"#Status = :received{bound}",
+                "ExpressionAttributeNames": {"#Status": "Status"},
+                "ExpressionAttributeValues": to_item(
+                    {
+                        ":escalated": OrderStatus.ESCALATED,
+                        ":received": OrderStatus.RECEIVED,
+                        ":execution": order.execution_arn,
+                        ":reasons": case.reasons,
+                        ":at": case.updated_at,
+                        ":open": open_key(OrderStatus.ESCALATED, order.order_id),
+                    }
+                ),
+            }
+        }
+
+
+def _case_item(case: Case) -> dict[str, Any]:
+    """Return the case as it is stored. The newest execution is an attribute of its own, the key of an index."""
+    return {
+        **_attributes(case),
+        "Version": case.version + 1,
+        "OpenKey": open_key(case.state, case.case_id) if case.state is CaseState.OPEN else None,
+        "ExecutionArn": case.execution_arns[-1] if case.execution_arns else None,
+    }
+
+
+def _attributes(value: Case | Routing) -> dict[str, Any]:
+    """Return a dataclass's fields by their names in the table: `case_id` is `CaseId`."""
+    return {_camel(name): _camel_all(each) for name, each in asdict(value).items()}
+
+
+def _camel(name: str) -> str:
+    return "".join(word.title() for word in name.split("_"))
+
+
+def _camel_all(value: Any) -> Any:
+    match value:
+        case dict():
+            return {_camel(name): _camel_all(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_camel_all(each) for each in value]
+        case _:
+            return value
+
+
+def _case(item: dict[str, Any]) -> Case:
+    return Case(
+        case_id=item["CaseId"],
+        state=CaseState(item["State"]),
+        severity=Severity(item["Severity"]),
+        opened_at=item["OpenedAt"],
+        opened_by=item.get("OpenedBy"),
+        updated_at=item["UpdatedAt"],
+        order_id=item.get("OrderId"),
+        episode=item["Episode"],
+        reasons=_reasons(item["Reasons"]),
+        sources=tuple(Source(each) for each in item["Sources"]),
+        execution_arns=tuple(item["ExecutionArns"]),
+        message_ids=tuple(item["MessageIds"]),
+        evidence=tuple(_evidence(each) for each in item["Evidence"]),
+        routed=tuple(Routing(channel=e["Channel"], episode=e["Episode"], at=e["At"]) for e in item["Routed"]),
+        attempts=item.get("Attempts"),
+        version=item["Version"],
+    )
+
+
+def _evidence(item: dict[str, Any]) -> Evidence:
+    return Evidence(
+        at=item["At"],
+        message_id=item["MessageId"],
+        reasons=_reasons(item["Reasons"]),
+        source=Source(item["Source"]) if "Source" in item else None,
+        detail=item.get("Detail"),
+        execution_arn=item.get("ExecutionArn"),
+        attempts=item.get("Attempts"),
+        queue=item.get("Queue"),
+        origin_message_id=item.get("OriginMessageId"),
+    )
+
+
+def _reasons(values: list[str]) -> tuple[Reason, ...]:
+    return tuple(Reason(each) for each in values)

@@ -1,0 +1,110 @@
+"""Translates the SDK's errors into those of the workers, once, by the action they ask for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from botocore import exceptions as sdk
+from botocore.parsers import ResponseParserError
+
+from workers.errors import AccessDeniedError, FatalError, OutageError
+
+_QUEUE_GONE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "KMS.AccessDeniedException"}
+# Credentials are renewed outside the process: they expire, and come back, while it runs.
+_CREDENTIALS = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "MissingAuthenticationToken",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_THROTTLED = {
+    "KmsThrottled",
+    "KMS.ThrottlingException",
+    "OverLimit",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+_DOWN = {
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "ServiceUnavailable",
+    "TransactionInProgressException",
+}
+SERVER_ERROR = 500
+
+
+class CredentialsError(OutageError):
+    """AWS does not accept the credentials, or there are none: fatal at the start, an outage later."""
+
+
+class UnreachableError(OutageError):
+    """Nothing answers at the endpoint."""
+
+
+class MissingResourceError(OutageError):
+    """A table or queue is not there: fatal at the start. While the worker runs, only a deleted queue is."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """
+    Raise the workers' errors instead of the SDK's.
+
+    Raises:
+        FatalError: The queue was deleted.
+        OutageError: Anything that may pass by itself; its text names what AWS said, by code.
+    """
+    try:
+        yield
+    except sdk.ClientError as error:
+        translation = translate(error)
+        if translation is None:
+            raise
+        raise translation from error
+    except (sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.CredentialRetrievalError) as error:
+        raise CredentialsError(f"no AWS credentials: {error}") from error
+    except (sdk.HTTPClientError, sdk.ConnectionError, TimeoutError, OSError) as error:
+        raise UnreachableError(_unreachable(error)) from error
+    except ResponseParserError as error:
+        raise OutageError("an answer that cannot be read") from error
+
+
+def translate(error: sdk.ClientError) -> FatalError | OutageError | None:
+    """Return what *error* means for the worker, None where it means a mistake in the request itself."""
+    code = error_code(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    operation = error.operation_name
+    if code in _QUEUE_GONE:
+        return FatalError(f"{operation}: the queue does not exist")
+    if code in _DENIED:
+        return AccessDeniedError(f"{operation}: access denied ({code})")
+    if code in _CREDENTIALS:
+        return CredentialsError(f"{operation}: AWS refuses the credentials ({code})")
+    if code == "ResourceNotFoundException":
+        return MissingResourceError(f"{operation}: the table does not exist")
+    if code in _THROTTLED or code in _DOWN or status >= SERVER_ERROR:
+        return OutageError(f"{operation}: {code}")
+    return None
+
+
+def error_code(error: sdk.ClientError) -> str:
+    details: Any = error.response.get("Error", {})
+    return str(details.get("Code", "Unknown"))
+
+
+def _unreachable(error: BaseException) -> str:
+    """Say what happened without the SDK's prose around it: it quotes whole URLs."""
+    endpoint = getattr(error, "kwargs", {}).get("endpoint_url")
+    return f"{type(error).__name__} at {endpoint}" if endpoint else type(error).__name__

@@ -1,0 +1,210 @@
+"""Wires a worker together and runs it: the one place that knows every part."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import aioboto3
+import structlog
+from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError
+from structlog.contextvars import bind_contextvars
+
+from workers.aws.cases import DynamoCases
+from workers.aws.errors import CredentialsError, MissingResourceError
+from workers.aws.orders import DynamoOrders, check_table
+from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, describe_queue, queue_url
+from workers.backoff import full_jitter_s
+from workers.consumer import Consumer, Limits
+from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.handlers.escalation import EscalationHandler
+from workers.handlers.fulfillment import FulfillmentHandler
+from workers.handlers.ports import DeadLetters
+from workers.handlers.providers import load_provider
+from workers.ports import Handler
+from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_sqs import SQSClient
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+MAX_POLLS = 4  # Long polls side by side under backlog: four keep up with the fastest handler on one core.
+MAX_CONNECTIONS = 50  # For everything but receives: more in flight at once gains nothing on one core.
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 10
+RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # While AWS cannot be reached at the start.
+QUEUE_MARGIN = 5  # Deliveries SQS must grant beyond ours: its own limit is the net below, never met before.
+
+
+class Worker(StrEnum):
+    FULFILLMENT = "fulfillment"
+    ESCALATION = "escalation"
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The SDK's clients. Receives have one of their own, so that long polls keep nothing else waiting."""
+
+    receiving: "SQSClient"
+    sqs: "SQSClient"
+    dynamodb: "DynamoDBClient"
+
+
+async def run(worker: Worker, settings: Settings) -> None:
+    """
+    Run *worker* until SIGTERM or SIGINT.
+
+    Raises:
+        FatalError: The worker cannot start, or cannot go on; the text is for the operator.
+    """
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    bind_contextvars(worker=worker.value, queue=_queue_name(worker, settings))
+    log.info("worker.starting", **settings.model_dump(exclude_none=True))
+    async with _clients(settings) as clients:
+        consumer = await _unless(stop, _assembled(worker, settings, clients))
+        if consumer is None:
+            return
+        log.info("worker.started")
+        try:
+            await consumer.run(stop)
+        except ExceptionGroup as group:
+            if fatal := group.subgroup(FatalError):
+                raise _first(fatal) from group
+            raise
+    log.info("worker.stopped")
+
+
+async def _assembled(worker: Worker, settings: Settings, clients: Clients) -> Consumer:
+    """Look up what the worker needs on AWS and put it together; wait for AWS as long as nothing answers there."""
+    for attempt in count(1):
+        try:
+            return await _assemble(worker, settings, clients)
+        except (CredentialsError, MissingResourceError, AccessDeniedError) as error:
+            raise FatalError(str(error)) from error
+        except OutageError as error:
+            delay_s = full_jitter_s(attempt, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S)
+            log.warning("aws.awaited", reason=str(error), attempt=attempt, delay_ms=round(delay_s * 1000))
+            await asyncio.sleep(delay_s)
+    raise AssertionError  # count() does not end.
+
+
+async def _assemble(worker: Worker, settings: Settings, clients: Clients) -> Consumer:
+    name = _queue_name(worker, settings)
+    attributes = await describe_queue(clients.sqs, name)
+    if settings.max_deliveries > attributes.max_receive_count - QUEUE_MARGIN:
+        raise FatalError(
+            f"WORKER_MAX_DELIVERIES is {settings.max_deliveries}, must be at most "
+            f"{attributes.max_receive_count - QUEUE_MARGIN}: {name}'s maxReceiveCount less {QUEUE_MARGIN}"
+        )
+    for table in (settings.order_table, settings.escalation_table):
+        await check_table(clients.dynamodb, table)
+    queue = SqsQueue(
+        name=name,
+        url=attributes.url,
+        visibility_timeout_s=attributes.visibility_timeout_s,
+        wait_s=settings.wait_s,
+        receiving=clients.receiving,
+        sqs=clients.sqs,
+    )
+    dead_letters = SqsDeadLetters(clients.sqs, await queue_url(clients.sqs, attributes.dead_letter_queue), source=name)
+    limits = Limits(
+        concurrency=settings.concurrency,
+        max_deliveries=settings.max_deliveries,
+        max_handle_s=settings.max_handle_s,
+        drain_s=settings.drain_s,
+        max_polls=MAX_POLLS,
+    )
+    return Consumer(queue, await _handler(worker, settings, clients, dead_letters), limits)
+
+
+async def _handler(worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters) -> Handler:
+    orders = DynamoOrders(clients.dynamodb, settings.order_table)
+    match worker:
+        case Worker.FULFILLMENT:
+            return FulfillmentHandler(
+                queue_name=settings.order_fulfillment_queue,
+                orders=orders,
+                escalations=SqsEscalations(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
+                dead_letters=dead_letters,
+                provider=load_provider(settings.fulfillment_provider),
+                max_attempts=settings.max_attempts,
+            )
+        case Worker.ESCALATION:
+            return EscalationHandler(
+                queue_name=settings.escalation_queue,
+                orders=orders,
+                cases=DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table),
+                dead_letters=dead_letters,
+            )
+
+
+@asynccontextmanager
+async def _clients(settings: Settings) -> AsyncIterator[Clients]:
+    session = aioboto3.Session()
+    timeouts: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_keepalive": True}
+    receiving = AioConfig(
+        **timeouts,
+        read_timeout=settings.wait_s + READ_TIMEOUT_S,  # Above the wait, or every idle poll would look like an outage.
+        max_pool_connections=MAX_POLLS,
+        retries={"total_max_attempts": 1},  # The poller has its own backoff.
+    )
+    others = AioConfig(
+        **timeouts,
+        read_timeout=READ_TIMEOUT_S,
+        max_pool_connections=MAX_CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": 3},
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            clients = Clients(
+                receiving=await stack.enter_async_context(session.client("sqs", config=receiving)),
+                sqs=await stack.enter_async_context(session.client("sqs", config=others)),
+                dynamodb=await stack.enter_async_context(session.client("dynamodb", config=others)),
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise FatalError(f"AWS access is not configured: {error}") from error
+        yield clients
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """Await *work*, but only until *stop* is set; None where it was."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        return None
+    return working.result()
+
+
+def _queue_name(worker: Worker, settings: Settings) -> str:
+    return settings.order_fulfillment_queue if worker is Worker.FULFILLMENT else settings.escalation_queue
+
+
+def _first(group: ExceptionGroup[FatalError]) -> FatalError:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Set *stop* at the first SIGTERM or SIGINT; the second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop_then_default(received: signal.Signals) -> None:
+        log.info("signal.received", signal=received.name)
+        stop.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop_then_default, each)

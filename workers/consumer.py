@@ -1,0 +1,157 @@
+"""The pipeline of one queue: poll, dispatch, handle, acknowledge."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from structlog.contextvars import bind_contextvars, get_contextvars
+
+from workers.acknowledger import Acknowledger
+from workers.backoff import full_jitter_s
+from workers.errors import FatalError, TransientError
+from workers.gate import Gate
+from workers.hand import Hand
+from workers.keeper import VisibilityKeeper
+from workers.message import Acknowledged, DeadLettered, Delivery, Ending, Message, Released
+from workers.poller import MAX_BATCH, Poller
+from workers.ports import Handler, Queue
+from workers.slots import Slots
+
+log = structlog.get_logger(__name__)
+
+RELEASE_BASE_S, RELEASE_CAP_S = 2.0, 900.0  # A failed message comes back after seconds first, after minutes at last.
+BUFFER = 40  # Messages on their way in or out (a receive, a delete), so that no handler waits for the network.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a consumer may take on. Durations in seconds."""
+
+    concurrency: int
+    max_deliveries: int
+    max_handle_s: float
+    drain_s: float
+    max_polls: int
+
+
+class Consumer:
+    """
+    Moves messages from one queue, through its handler, to the acknowledger.
+
+    A message's way: `Poller` receives it, `_accept` takes it into hand, `_process` has it handled, and the
+    `Acknowledger` deletes or releases it. Meanwhile the `VisibilityKeeper` keeps it invisible to others, and the `Gate`
+    holds it while what its handler needs is down.
+    """
+
+    def __init__(self, queue: Queue, handler: Handler, limits: Limits) -> None:
+        buffer = min(limits.concurrency, BUFFER)
+        self._handler = handler
+        self._limits = limits
+        self._slots = Slots(limits.concurrency + buffer)
+        self._hand = Hand(self._slots, queue.visibility_timeout_s)
+        self._gate = Gate()
+        self._running = asyncio.Semaphore(limits.concurrency)
+        self._acknowledger = Acknowledger(queue, self._hand)
+        self._keeper = VisibilityKeeper(queue=queue, hand=self._hand)
+        self._poller = Poller(
+            queue=queue,
+            slots=self._slots,
+            gate=self._gate,
+            accept=self._accept,
+            worthwhile=min(buffer, MAX_BATCH),
+            max_polls=limits.max_polls,
+        )
+        self._work: asyncio.TaskGroup | None = None
+        self._stopping = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """
+        Consume until *stop* is set, then drain for at most `drain_s` seconds.
+
+        Raises:
+            ExceptionGroup: A stage failed for good; the process should exit.
+        """
+        try:
+            async with asyncio.TaskGroup() as side:
+                acknowledging = side.create_task(self._acknowledger.run(), name="acknowledger")
+                keeping = side.create_task(self._keeper.run(), name="keeper")
+                try:
+                    await self._consume(stop)
+                finally:
+                    keeping.cancel()
+                    self._acknowledger.close()
+                    # Awaited here: a stage that failed makes the group cancel what has not flushed yet.
+                    await asyncio.wait([acknowledging])
+        finally:
+            for delivery in self._hand:
+                self._hand.settle(delivery, Ending.ABANDONED, "unconfirmed")
+
+    async def _consume(self, stop: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(None) as drain, asyncio.TaskGroup() as self._work:
+                polling = self._work.create_task(self._poller.run(), name="poller")
+                await stop.wait()
+                self._stopping = True
+                log.info("consumer.stopping", in_hand=len(self._hand), drain_s=self._limits.drain_s)
+                drain.reschedule(asyncio.get_running_loop().time() + self._limits.drain_s)
+                polling.cancel()
+                for delivery in self._hand:
+                    if not delivery.started and delivery.task is not None:
+                        delivery.task.cancel()
+        except TimeoutError:
+            log.warning("consumer.drain_expired", drain_s=self._limits.drain_s)
+
+    def _accept(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            delivery = self._hand.take(message)
+            if delivery is None:
+                self._slots.release(1)  # In hand already: no second slot for it.
+            elif self._hand.was_handled(message.id):
+                self._acknowledger.settle(delivery, Acknowledged("duplicate"))
+            elif self._stopping or self._work is None:
+                self._acknowledger.settle(delivery, Released("stopping"))
+            else:
+                delivery.task = self._work.create_task(self._process(delivery), name=message.id)
+
+    async def _process(self, delivery: Delivery) -> None:
+        bind_contextvars(**delivery.context)
+        try:
+            async with self._running:
+                delivery.started = True
+                settlement = await self._handle(delivery)
+        except asyncio.CancelledError:
+            delivery.context = get_contextvars()
+            if delivery.lost:
+                self._hand.settle(delivery, Ending.ABANDONED, "receipt_lost")
+            else:
+                self._acknowledger.settle(delivery, Released("stopping"))
+            raise
+        delivery.context = get_contextvars()
+        self._acknowledger.settle(delivery, settlement)
+
+    async def _handle(self, delivery: Delivery) -> Acknowledged | DeadLettered | Released:
+        message = delivery.message
+        worn_out = message.receive_count > self._limits.max_deliveries
+        handle = partial(self._handler.give_up if worn_out else self._handler.handle, message)
+        try:
+            async with asyncio.timeout_at(delivery.received_at_s + self._limits.max_handle_s) as cap:
+                return await self._gate.through(handle)
+        except FatalError:
+            raise
+        except TransientError as error:
+            log.warning("message.failed", reason=str(error))
+            outcome = "transient"
+        except Exception:
+            if cap.expired():
+                log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
+                outcome = "timed_out"
+            else:
+                log.exception("message.failed")
+                outcome = "unforeseen"
+        return Released(outcome, _release_delay_s(message.receive_count))
+
+
+def _release_delay_s(receive_count: int) -> int:
+    return round(full_jitter_s(receive_count, base_s=RELEASE_BASE_S, cap_s=RELEASE_CAP_S))

@@ -1,0 +1,1 @@
+"""Orders and escalations: rules and transitions. No AWS, no I/O."""

@@ -1,0 +1,50 @@
+"""Keeps card numbers out of everything the workers write."""
+
+import re
+from typing import Any
+
+MASK = "****"
+
+# A payment card number has 13 to 19 digits (ISO/IEC 7812 and what schemes issue); people group them with spaces and
+# dashes. Longer runs are masked as well: one could hide in them.
+_RUN = re.compile(r"[0-9](?:[ -]*[0-9]){12,}", re.ASCII)
+_UUID = r"\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b"
+_ARN = r"\barn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(?:[0-9]{12})?:[A-Za-z0-9:/_.+=@,-]+"
+_TIMESTAMP = r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})?"
+_EXEMPT_OR_RUN = re.compile(rf"({_ARN}|{_UUID}|{_TIMESTAMP})|{_RUN.pattern}", re.ASCII)
+_UUID_ANYWHERE = re.compile(_UUID.replace(r"\b", ""), re.ASCII)
+
+
+def mask(text: str) -> str:
+    """Replace every card-like digit run in *text*, except inside ARNs, UUIDs and timestamps."""
+    if not _RUN.search(text):
+        return text
+    return _EXEMPT_OR_RUN.sub(lambda found: found[1] or MASK, text)
+
+
+def mask_all(value: Any) -> Any:
+    """Apply `mask` to every string and number in nested dicts, lists and tuples, keys included."""
+    match value:
+        case str():
+            return mask(value)
+        case bool() | None:
+            return value
+        case int() | float():
+            masked = mask(str(value))
+            return value if masked == str(value) else masked
+        case dict():
+            return {mask_all(key): mask_all(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [mask_all(item) for item in value]
+        case _:
+            return mask(str(value))
+
+
+def may_hold_card(text: str) -> bool:
+    """Tell whether `mask` might have something to do: a cheap test for the usual case, in which it has not."""
+    return _RUN.search(text) is not None
+
+
+def looks_like_card(identifier: str) -> bool:
+    """Tell whether an identifier holds a card-like digit run outside the UUIDs in it."""
+    return _RUN.search(_UUID_ANYWHERE.sub("x", identifier)) is not None

@@ -1,0 +1,81 @@
+"""What an order is, and what a message may do to it."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from workers.domain.cards import looks_like_card
+
+_ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+class OrderStatus(StrEnum):
+    RECEIVED = "RECEIVED"
+    FULFILLED = "FULFILLED"
+    ESCALATED = "ESCALATED"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as the table holds it; `cc` is masked there already. Times are RFC 3339 UTC."""
+
+    order_id: str
+    status: OrderStatus
+    execution_arn: str | None
+    name: str | None = None
+    item_name: str | None = None
+    price: str | None = None
+    cc: str | None = None
+    created_at: str | None = None
+    shipment_id: str | None = None
+    fulfilled_at: str | None = None
+    attempts: int = 0
+
+    def belongs_to(self, execution_arn: str | None) -> bool:
+        """Tell whether a message that names *execution_arn* speaks of this order; one that names none, always does."""
+        return execution_arn is None or execution_arn == self.execution_arn
+
+
+class FulfillmentDecision(StrEnum):
+    """What a message on the fulfillment queue leads to; the values are the outcomes in the log."""
+
+    FULFILL = "fulfilled"
+    ALREADY_FULFILLED = "already_fulfilled"
+    SUPERSEDED = "superseded"
+    NOT_FOUND = "order_not_found"
+
+
+def decide_fulfillment(order: Order | None, execution_arn: str | None) -> FulfillmentDecision:
+    """Decide on a message that names *execution_arn* (None: whichever execution is current)."""
+    if order is None:
+        return FulfillmentDecision.NOT_FOUND
+    if not order.belongs_to(execution_arn):
+        return FulfillmentDecision.SUPERSEDED
+    match order.status:
+        case OrderStatus.RECEIVED:
+            return FulfillmentDecision.FULFILL
+        case OrderStatus.FULFILLED:
+            return FulfillmentDecision.ALREADY_FULFILLED
+        case OrderStatus.ESCALATED | OrderStatus.CANCELLED:
+            return FulfillmentDecision.SUPERSEDED
+
+
+def is_order_id(text: str) -> bool:
+    """Tell whether *text* is an OrderId: 1 to 64 ASCII characters, nothing that looks like a card number."""
+    return _ORDER_ID.fullmatch(text) is not None and not looks_like_card(text)
+
+
+def open_key(status: str, identifier: str) -> str:
+    """
+    Return the key of the sparse index of open orders (or cases), `<status>#<0-f>`.
+
+    The hash digit spreads one status over sixteen partitions; a single one would throttle writes to the table itself.
+    """
+    return f"{status}#{hashlib.sha256(identifier.encode()).hexdigest()[0]}"
+
+
+def shipment_id(order_id: str) -> str:
+    """Derive a shipment id that is the same however often it is asked for."""
+    return f"SHIP-{hashlib.sha256(order_id.encode()).hexdigest()[:16].upper()}"

@@ -1,0 +1,93 @@
+"""The messages in hand: what was received and is not settled yet."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import structlog
+
+from workers.message import Delivery, Ending, Message
+from workers.slots import Slots
+
+log = structlog.get_logger(__name__)
+
+MAX_REMEMBERED = 100_000  # Handled ids: about 20 MB at the very most, reached at 800 messages a second.
+
+
+class Hand:
+    """
+    Knows every message in hand and remembers those handled lately, so that neither is handled a second time.
+
+    Handled ids are remembered for twice the visibility timeout: a message whose delete was refused or lost comes back
+    after one.
+    """
+
+    def __init__(self, slots: Slots, visibility_timeout_s: int) -> None:
+        self._slots = slots
+        self._visibility_timeout_s = visibility_timeout_s
+        self._deliveries: dict[str, Delivery] = {}
+        self._handled: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._deliveries)
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(list(self._deliveries.values()))
+
+    def take(self, message: Message) -> Delivery | None:
+        """
+        Take *message* into hand.
+
+        Returns None where it is in hand already: a second delivery brings nothing but its receipt handle, the only one
+        that still counts.
+        """
+        now_s = asyncio.get_running_loop().time()
+        visible_at_s = now_s + self._visibility_timeout_s
+        if (held := self._deliveries.get(message.id)) is not None:
+            held.receipt_handle, held.visible_at_s = message.receipt_handle, visible_at_s
+            return None
+        delivery = Delivery(
+            message=message,
+            receipt_handle=message.receipt_handle,
+            received_at_s=now_s,
+            visible_at_s=visible_at_s,
+            context={"message_id": message.id, "receive_count": message.receive_count},
+        )
+        self._deliveries[message.id] = delivery
+        return delivery
+
+    def remember(self, delivery: Delivery) -> None:
+        """Note that *delivery* was handled to its end, whatever becomes of its delete."""
+        self._handled[delivery.message.id] = asyncio.get_running_loop().time()
+        while len(self._handled) > MAX_REMEMBERED:
+            self._handled.popitem(last=False)
+
+    def was_handled(self, message_id: str) -> bool:
+        """Tell whether this process handled the message within the last two visibility timeouts."""
+        oldest_s = asyncio.get_running_loop().time() - 2 * self._visibility_timeout_s
+        while self._handled and next(iter(self._handled.values())) < oldest_s:
+            self._handled.popitem(last=False)
+        return message_id in self._handled
+
+    def settle(self, delivery: Delivery, ending: Ending, outcome: str) -> None:
+        """Write the one line that *delivery* ends in, and free its slot."""
+        if self._deliveries.pop(delivery.message.id, None) is None:
+            return
+        self._slots.release(1)
+        duration_s = asyncio.get_running_loop().time() - delivery.received_at_s
+        log.log(
+            _LEVELS[ending],
+            ending.value,
+            **delivery.context,
+            outcome=outcome,
+            duration_ms=round(duration_s * 1000, 1),
+        )
+
+
+_LEVELS = {
+    Ending.ACKNOWLEDGED: logging.INFO,
+    Ending.RELEASED: logging.INFO,
+    Ending.DEAD_LETTERED: logging.ERROR,
+    Ending.ABANDONED: logging.WARNING,
+}

@@ -1,0 +1,142 @@
+"""Decodes message bodies by the contracts of the two queues."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import from_json
+
+from workers.domain.cards import mask
+from workers.domain.escalations import MAX_DETAIL_CHARS, Escalation, Reason, Source
+from workers.domain.orders import is_order_id
+from workers.errors import UndecodableError
+from workers.message import Message
+
+
+def _order_id(text: str) -> str:
+    if not is_order_id(text):
+        raise ValueError("no OrderId")
+    return text
+
+
+_OrderId = Annotated[str, AfterValidator(_order_id)]
+_ExecutionArn = Annotated[
+    str, StringConstraints(pattern=r"^arn:aws[a-z-]*:states:[a-z0-9-]+:[0-9]{12}:execution:[^:\s]{1,80}:[^:\s]{1,80}$")
+]
+
+
+class FulfillmentRequest(BaseModel):
+    """A message of the fulfillment queue; without an execution it speaks of the order's current one."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    order_id: _OrderId = Field(alias="OrderId")
+    execution_arn: _ExecutionArn | None = Field(None, alias="ExecutionArn")
+
+
+class _EscalationNotice(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    order_id: Annotated[_OrderId | None, Field(strict=True)] = Field(alias="OrderId")
+    reasons: list[Reason] = Field(alias="Reasons", min_length=1, max_length=len(Reason))
+    source: Source | None = Field(None, alias="Source")
+    detail: Annotated[str | None, Field(strict=True)] = Field(None, alias="Detail")
+    execution_arn: _ExecutionArn | None = Field(None, alias="ExecutionArn")
+    attempts: int | None = Field(None, alias="Attempts", strict=True, ge=0)
+    queue: Annotated[str | None, StringConstraints(strict=True, max_length=1024)] = Field(None, alias="Queue")
+    origin_message_id: Annotated[str | None, StringConstraints(strict=True, max_length=1024)] = Field(
+        None, alias="OriginMessageId"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingEscalation:
+    """What a worker tells the escalation queue. All text in it is fixed or masked."""
+
+    order_id: str | None
+    reasons: tuple[Reason, ...]
+    source: Source
+    detail: str
+    execution_arn: str | None = None
+    attempts: int | None = None
+    queue: str | None = None
+    origin_message_id: str | None = None
+
+    def body(self) -> str:
+        """Return the message body of the contract; what does not apply is absent."""
+        fields = {
+            "Reasons": list(self.reasons),
+            "Source": self.source,
+            "Detail": mask(self.detail)[:MAX_DETAIL_CHARS],
+            "ExecutionArn": self.execution_arn,
+            "Attempts": self.attempts,
+            "Queue": self.queue,
+            "OriginMessageId": self.origin_message_id,
+        }
+        applying = {name: value for name, value in fields.items() if value is not None}
+        return json.dumps({"OrderId": self.order_id} | applying, ensure_ascii=False)
+
+
+def decode_fulfillment(message: Message) -> FulfillmentRequest:
+    """
+    Decode a message of the fulfillment queue: the contract's object, or a bare OrderId.
+
+    Raises:
+        UndecodableError: It is neither.
+    """
+    document = _object(message.body)
+    if document is None:
+        document = {"OrderId": _bare_order_id(message.body)}
+    try:
+        return FulfillmentRequest.model_validate(document)
+    except ValidationError as error:
+        raise UndecodableError(_wrong_fields(error)) from None
+
+
+def decode_escalation(message: Message) -> Escalation:
+    """
+    Decode a message of the escalation queue: the contract's object, or a bare OrderId (reason `UNSPECIFIED`).
+
+    Raises:
+        UndecodableError: It is neither.
+    """
+    document = _object(message.body)
+    if document is None:
+        order_id = _bare_order_id(message.body)
+        return Escalation(message_id=message.id, order_id=order_id, reasons=(Reason.UNSPECIFIED,))
+    try:
+        notice = _EscalationNotice.model_validate(document)
+    except ValidationError as error:
+        raise UndecodableError(_wrong_fields(error)) from None
+    return Escalation(
+        message_id=message.id,
+        order_id=notice.order_id,
+        reasons=tuple(dict.fromkeys(notice.reasons)),
+        source=notice.source,
+        detail=None if notice.detail is None else mask(notice.detail)[:MAX_DETAIL_CHARS],
+        execution_arn=notice.execution_arn,
+        attempts=notice.attempts,
+        queue=None if notice.queue is None else mask(notice.queue),
+        origin_message_id=None if notice.origin_message_id is None else mask(notice.origin_message_id),
+    )
+
+
+def _object(body: str) -> dict[str, Any] | None:
+    try:
+        document = from_json(body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _bare_order_id(body: str) -> str:
+    if not is_order_id(body):
+        raise UndecodableError("neither a JSON object nor an OrderId")
+    return body
+
+
+def _wrong_fields(error: ValidationError) -> str:
+    """Name the fields that are wrong, never what stands in them."""
+    fields = dict.fromkeys(str(each["loc"][0]) for each in error.errors(include_input=False))
+    return f"wrong or missing: {', '.join(fields)}"

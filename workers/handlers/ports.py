@@ -1,0 +1,52 @@
+"""What the handlers need from outside; `workers.aws` has the adapters. Every call may raise `OutageError`."""
+
+from typing import Protocol
+
+from workers.domain.escalations import Case, EscalationPlan, Routing
+from workers.domain.orders import Order
+from workers.handlers.contracts import OutgoingEscalation
+from workers.message import Message
+
+
+class Orders(Protocol):
+    """The order table."""
+
+    async def get(self, order_id: str) -> Order | None: ...
+
+    async def fulfill(self, order_id: str, execution_arn: str | None, shipment_id: str, at: str) -> Order | None:
+        """
+        Mark a `RECEIVED` order of that execution (None: the current one) `FULFILLED`, in one conditional write.
+
+        Returns the order as it is afterwards, whoever made it so; None where there is none.
+        """
+
+    async def count_attempt(self, order_id: str, execution_arn: str | None) -> int | None:
+        """Count a failed attempt on a `RECEIVED` order of that execution, and return how many there are now."""
+
+
+class Cases(Protocol):
+    """The case table, written together with the order table."""
+
+    async def get(self, case_id: str) -> Case | None: ...
+
+    async def find_by_execution(self, execution_arn: str) -> str | None:
+        """Return the id of the case that *execution_arn* was the last to add to."""
+
+    async def apply(self, plan: EscalationPlan, order: Order | None) -> bool:
+        """Write the plan in one transaction; False where order or case has changed since they were read."""
+
+    async def record_routing(self, case: Case, routing: Routing) -> None:
+        """Add *routing* to the case, unless it has been reopened since."""
+
+
+class Escalations(Protocol):
+    """The escalation queue, to send to."""
+
+    async def send(self, escalation: OutgoingEscalation) -> None: ...
+
+
+class DeadLetters(Protocol):
+    """The dead-letter queue of the queue a worker consumes."""
+
+    async def send(self, message: Message, *, reason: str) -> None:
+        """Copy *message* there, body and attributes verbatim, with the reason and its origin as further attributes."""

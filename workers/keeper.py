@@ -1,0 +1,76 @@
+"""Keeps messages in hand invisible to other consumers."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workers.backoff import full_jitter_s
+from workers.errors import OutageError
+from workers.hand import Hand
+from workers.message import Delivery, Released
+from workers.ports import Queue
+from workers.trouble import Trouble
+
+MAX_BATCH = 10  # SQS: entries per ChangeMessageVisibilityBatch.
+DUE = 0.5  # Extended once this share of the visibility timeout is left: time for several tries.
+NEARLY_DUE = 0.65  # Goes along with those that are due, so that batches fill.
+RETRY_BASE_S, RETRY_CAP_S = 0.5, 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class VisibilityKeeper:
+    """Extends the visibility timeout of every message in hand, ten per request, from its receipt to its settlement."""
+
+    queue: Queue
+    hand: Hand
+
+    async def run(self) -> None:
+        """Keep until cancelled."""
+        trouble = Trouble("visibility_extension")
+        while True:
+            due = self._due()
+            if not due:
+                await asyncio.sleep(self._until_next_s())
+                continue
+            try:
+                for start in range(0, len(due), MAX_BATCH):
+                    await self._extend(due[start : start + MAX_BATCH])
+            except OutageError as error:
+                trouble.note(error)
+                await asyncio.sleep(full_jitter_s(trouble.failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
+            else:
+                trouble.over()
+
+    def _kept(self) -> list[Delivery]:
+        return [each for each in self.hand if not each.lost and not isinstance(each.settlement, Released)]
+
+    def _due(self) -> list[Delivery]:
+        now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
+        kept = sorted(self._kept(), key=lambda each: each.visible_at_s)
+        if not kept or kept[0].visible_at_s - now_s > DUE * timeout_s:
+            return []
+        return [each for each in kept if each.visible_at_s - now_s <= NEARLY_DUE * timeout_s]
+
+    def _until_next_s(self) -> float:
+        """Return how long nothing can become due: what is received meanwhile has its whole timeout before it."""
+        now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
+        first_s = min((each.visible_at_s for each in self._kept()), default=now_s + timeout_s)
+        return max(0.0, first_s - now_s - DUE * timeout_s)
+
+    async def _extend(self, batch: Sequence[Delivery]) -> None:
+        timeout_s = self.queue.visibility_timeout_s
+        visible_at_s = asyncio.get_running_loop().time() + timeout_s
+        handles = [delivery.receipt_handle for delivery in batch]
+        answers = await self.queue.change_visibility([(handle, timeout_s) for handle in handles])
+        again = None
+        for delivery, handle, refusal in zip(batch, handles, answers, strict=True):
+            if refusal is None:
+                delivery.visible_at_s = max(delivery.visible_at_s, visible_at_s)
+            elif not refusal.receipt_lost:
+                again = refusal
+            elif delivery.receipt_handle == handle and delivery.settlement is None:
+                delivery.lost = True  # Someone else may have it by now: stop working on it.
+                if delivery.task is not None:
+                    delivery.task.cancel()
+        if again is not None:
+            raise OutageError(f"extension refused: {again.code}")

@@ -1,0 +1,70 @@
+"""Structured logs: JSON on one line for machines, readable lines for a terminal, never a card number."""
+
+import logging
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from workers.domain.cards import mask_all, may_hold_card
+
+Renderer = Callable[[WrappedLogger, str, EventDict], str | bytes]
+
+
+class MaskingRenderer:
+    """
+    Renders an event, masking card-like digit runs wherever they stand in it.
+
+    The rendered line tells whether there is anything to mask (digits, spaces and dashes are never escaped); hardly a
+    line has, so the walk through its values is the exception.
+    """
+
+    def __init__(self, render: Renderer) -> None:
+        self._render = render
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str | bytes:
+        line = self._render(logger, method, dict(event))
+        if not may_hold_card(line if isinstance(line, str) else line.decode()):
+            return line
+        return self._render(logger, method, mask_all(event))
+
+
+def configure(*, level: str, json: bool, stream: TextIO | None = None) -> None:
+    """Send structlog's and the standard library's log lines, at *level* and above, to *stream* (default: stdout)."""
+    stream = stream or sys.stdout
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    render: Renderer = (
+        structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+        if json
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, MaskingRenderer(render)],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared[:-1], _name_event, structlog.processors.format_exc_info],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, MaskingRenderer(render)],
+        )
+    )
+    logging.basicConfig(level=max(logging.WARNING, getattr(logging, level)), handlers=[handler], force=True)
+
+
+def _name_event(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> EventDict:
+    """Give a library's prose line an event name; the prose becomes `detail`."""
+    record = event.get("_record")
+    event["logger"] = getattr(record, "name", None)
+    event["detail"] = event.pop("event", None)
+    event["event"] = "library.logged"
+    return event

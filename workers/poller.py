@@ -1,0 +1,91 @@
+"""Receives messages: one long poll when the queue is idle, several under backlog, none without free slots."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from workers.backoff import full_jitter_s
+from workers.errors import OutageError
+from workers.gate import Gate
+from workers.message import Message
+from workers.ports import Queue
+from workers.slots import Slots
+from workers.trouble import Trouble
+
+MAX_BATCH = 10  # SQS: messages per receive.
+RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # The cap is how late the end of an outage is noticed at worst.
+
+
+@dataclass(slots=True, kw_only=True)
+class Poller:
+    """
+    Keeps the slots filled: hands every message it receives to `accept`.
+
+    One poll is always under way while there are free slots and the gate is open. A full answer tells of a backlog and
+    starts another poll beside it, up to `max_polls`; an answer that is not full ends the extra ones. Under load a
+    receive waits until `worthwhile` slots are free: a request for a single message costs as much as one for ten.
+    """
+
+    queue: Queue
+    slots: Slots
+    gate: Gate
+    accept: Callable[[Sequence[Message]], None]
+    worthwhile: int
+    max_polls: int
+    _polls: int = 0
+    _trouble: Trouble = field(default_factory=lambda: Trouble("poll"))
+
+    async def run(self) -> None:
+        """
+        Receive until cancelled. A receive under way then finishes first: what it brings would otherwise stay invisible.
+
+        Raises:
+            FatalError: The queue is gone, or AWS refuses access for good.
+        """
+        async with asyncio.TaskGroup() as polls:
+            await self._poll(polls)
+
+    async def _poll(self, polls: asyncio.TaskGroup) -> None:
+        self._polls += 1
+        first = self._polls == 1
+        try:
+            while True:
+                received = await self._receive()
+                if received == MAX_BATCH and self._polls < self.max_polls:
+                    polls.create_task(self._poll(polls), name="poll")
+                elif received < MAX_BATCH and not first:
+                    return
+        finally:
+            self._polls -= 1
+
+    async def _receive(self) -> int:
+        """Receive once and hand on what came; return how many that were."""
+        limit = await self.gate.admit(MAX_BATCH)
+        reserved = await self.slots.reserve(min(limit, self.worthwhile), limit)
+        if limit > 1 and not self.gate.is_open:  # It closed while this waited for slots.
+            self.slots.release(reserved)
+            return 0
+        request = asyncio.ensure_future(self.queue.receive(reserved))
+        try:
+            messages = await asyncio.shield(request)
+        except asyncio.CancelledError:
+            self._hand_on(reserved, await self._finish(request))
+            raise
+        except OutageError as error:
+            self.slots.release(reserved)
+            self._trouble.note(error)
+            await asyncio.sleep(full_jitter_s(self._trouble.failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
+            return 0
+        self._trouble.over()
+        self._hand_on(reserved, messages)
+        return len(messages)
+
+    async def _finish(self, request: asyncio.Future[Sequence[Message]]) -> Sequence[Message]:
+        try:
+            return await request
+        except OutageError:
+            return ()
+
+    def _hand_on(self, reserved: int, messages: Sequence[Message]) -> None:
+        self.slots.release(reserved - len(messages))
+        self.accept(messages)
