@@ -1,0 +1,98 @@
+"""Templates: intrinsic functions survive, parameters are checked before anything happens, names are resolved."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import template
+from deploy.errors import DeployError
+
+
+def loaded(tmp_path: Path, text: str) -> dict[str, Any]:
+    path = tmp_path / "template.yaml"
+    path.write_text(text, encoding="utf-8")
+    return template.load(path)
+
+
+def test_short_intrinsics_become_long_ones(tmp_path: Path) -> None:
+    read = loaded(
+        tmp_path,
+        """
+        Resources:
+          Thing:
+            Condition: Always
+            Properties:
+              Text: !Sub "${Prefix}x"
+              Both: !Sub ["${A}", {A: !GetAtt Other.Nested.Arn}]
+              Other: !Ref Other
+              Chosen: !If [Always, !Condition Always, !Base64 text]
+              Version: 2012-10-17
+        """,
+    )
+
+    assert read["Resources"]["Thing"]["Properties"] == {
+        "Text": {"Fn::Sub": "${Prefix}x"},
+        "Both": {"Fn::Sub": ["${A}", {"A": {"Fn::GetAtt": ["Other", "Nested.Arn"]}}]},
+        "Other": {"Ref": "Other"},
+        "Chosen": {"Fn::If": ["Always", {"Condition": "Always"}, {"Fn::Base64": "text"}]},
+        "Version": "2012-10-17",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("a: [", "is not valid YAML"), ("a: b", "has no Resources"), ("", "has no Resources")]
+)
+def test_what_is_no_template_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match=problem):
+        loaded(tmp_path, text)
+
+
+def test_a_missing_template_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="Cannot read the template"):
+        template.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("prefix", ["", "a", "Test-2-", "a" * 30])
+def test_name_prefixes_that_the_pipeline_takes(prefix: str) -> None:
+    template.check_parameters(template.load(template.PIPELINE), {"NamePrefix": prefix})
+
+
+@pytest.mark.parametrize("prefix", ["-a", "a_b", "a" * 31, "ä", "a\n"])
+def test_name_prefixes_that_it_does_not(prefix: str) -> None:
+    with pytest.raises(DeployError, match="NamePrefix"):
+        template.check_parameters(template.load(template.PIPELINE), {"NamePrefix": prefix})
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "problem"),
+    [
+        ({"MaxLength": 2}, "abc", "at most 2 characters"),
+        ({"MinLength": 2}, "a", "at least 2 characters"),
+        ({"AllowedValues": ["a", "b"]}, "c", "one of a, b"),
+    ],
+)
+def test_the_templates_own_rules_are_checked(rule: dict[str, Any], value: str, problem: str) -> None:
+    with pytest.raises(DeployError, match=problem):
+        template.check_parameters({"Parameters": {"P": rule}}, {"P": value})
+
+
+def test_unknown_and_missing_parameters_are_refused() -> None:
+    with pytest.raises(DeployError, match="no parameter Q"):
+        template.check_parameters({"Parameters": {}}, {"Q": "x"})
+    with pytest.raises(DeployError, match="needs a value for P"):
+        template.check_parameters({"Parameters": {"P": {"Type": "String"}}}, {})
+
+
+def test_the_tables_that_outlive_the_stack_are_found_by_name() -> None:
+    found = template.tables(template.load(template.PIPELINE), {"NamePrefix": "x-"})
+
+    assert found == {"OrderTable": "x-OrderTable", "EscalationTable": "x-EscalationTable"}
+
+
+def test_a_table_name_that_only_aws_could_resolve_is_refused() -> None:
+    properties = {"TableName": {"Fn::Sub": "${AWS::Region}-x"}}
+    table = {"Type": "AWS::DynamoDB::Table", "DeletionPolicy": "Retain", "Properties": properties}
+
+    with pytest.raises(DeployError, match="made of text and parameters only"):
+        template.tables({"Resources": {"T": table}}, {})
