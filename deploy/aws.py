@@ -1,5 +1,6 @@
 """The AWS clients the deployer uses, on whatever AWS they were made for; and what their errors mean for a person."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -60,15 +61,19 @@ class Aws:
 
     @classmethod
     def from_environment(cls) -> "Aws":
-        """Use the SDK's own variables and profiles. Raises what botocore raises where there is no region or profile."""
-        session = boto3.session.Session()
+        """
+        Use the SDK's own variables and profiles. Raises what botocore raises where there is no region or profile.
+
+        `AWS_REGION` comes first, as in every other SDK: Python's knows only `AWS_DEFAULT_REGION`.
+        """
+        session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
+        if session.region_name is None:
+            raise exceptions.NoRegionError
         config = Config(connect_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
 
         def client(service: str) -> Any:
             return session.client(service, config=config)  # type: ignore[call-overload]
 
-        if session.region_name is None:
-            raise exceptions.NoRegionError
         return cls.of(client, session.region_name)
 
 

@@ -1,0 +1,170 @@
+"""`python -m deploy` as people run it: real processes, exit codes, one clear line where something is wrong."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from deploy.local_aws import ROOT, LocalAws
+from tests.support import DeployStack, is_running
+
+
+def run(environment: Mapping[str, str], *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploy", *arguments],
+        cwd=ROOT,
+        env=dict(environment),
+        input=answer,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def no_aws(tmp_path: Path) -> dict[str, str]:
+    """An environment without any AWS settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def one_line(finished: subprocess.CompletedProcess[str], *, code: int = 1) -> str:
+    """Return what it said, after making sure that it is one line, and the right exit code."""
+    assert finished.returncode == code, finished.stderr
+    assert finished.stdout == ""
+    assert finished.stderr.count("\n") == 1, finished.stderr
+    return finished.stderr
+
+
+def test_up_status_and_down_from_a_shell(local_aws: LocalAws) -> None:
+    environment = local_aws.environment
+
+    up = run(environment, "up", "--name-prefix", "shell-")
+    assert up.returncode == 0, up.stderr
+    assert re.search(r"^OrderTableName +shell-OrderTable$", up.stdout, re.MULTILINE)
+    assert "CREATE_IN_PROGRESS" not in up.stderr, "a pipe gets no progress of every resource"
+
+    again = run(environment, "up", "--name-prefix", "shell-")
+    assert again.returncode == 0
+    assert "is unchanged" in again.stderr
+
+    status = run(environment, "status", "--name-prefix", "shell-")
+    assert status.returncode == 0
+    assert status.stdout.startswith("shell-order-fulfillment  CREATE_COMPLETE  us-east-1\n")
+    assert re.search(r"^shell-OrderTable +0 items$", status.stdout, re.MULTILINE)
+    assert re.search(r"^shell-EscalationDLQ +0 messages \(", status.stdout, re.MULTILINE)
+
+    unattended = run(environment, "down", "--name-prefix", "shell-")
+    assert unattended.returncode == 1
+    assert "--yes" in unattended.stderr
+
+    down = run(environment, "down", "--name-prefix", "shell-", "--yes")
+    assert down.returncode == 0, down.stderr
+    assert "shell-order-fulfillment and its tables are deleted" in down.stderr
+    assert "There is no stack shell-order-fulfillment" in one_line(
+        run(environment, "status", "--name-prefix", "shell-")
+    )
+
+
+def test_down_refuses_data_with_exit_code_1(local_aws: LocalAws, deploy_stack: DeployStack) -> None:
+    deployed = deploy_stack("refused-")
+    deployed.client("sqs").send_message(QueueUrl=deployed.escalation_queue_url, MessageBody="x")
+
+    refused = run(local_aws.environment, "down", "--name-prefix", "refused-", "--yes")
+
+    assert refused.returncode == 1
+    assert "Nothing was deleted: refused-EscalationQueue holds 1 message" in refused.stderr
+
+
+def test_a_wrong_prefix_is_refused_before_anything_is_touched(no_aws: dict[str, str]) -> None:
+    environment = no_aws | {"AWS_REGION": "us-east-1"}
+
+    assert "NamePrefix '9x'" in one_line(run(environment, "up", "--name-prefix", "9x"))
+
+
+@pytest.mark.parametrize("command", ["up", "status", "down"])
+def test_no_region_is_one_line(command: str, no_aws: dict[str, str]) -> None:
+    assert "No region: set AWS_REGION" in one_line(run(no_aws, command))
+
+
+@pytest.mark.parametrize("command", ["up", "status", "down"])
+def test_no_credentials_is_one_line(command: str, no_aws: dict[str, str]) -> None:
+    assert "No AWS credentials" in one_line(run(no_aws | {"AWS_REGION": "us-east-1"}, command))
+
+
+def test_an_unknown_profile_is_one_line(no_aws: dict[str, str]) -> None:
+    assert "nowhere" in one_line(run(no_aws | {"AWS_PROFILE": "nowhere"}, "status"))
+
+
+def test_an_unreachable_endpoint_is_one_line(local_aws: LocalAws) -> None:
+    environment = local_aws.environment | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+
+    assert "AWS cannot be reached" in one_line(run(environment, "status"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["sideways"], ["up", "--fast"], ["run", "--port", "0"], ["local", "--port", "x"]]
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], no_aws: dict[str, str]) -> None:
+    assert run(no_aws, *arguments).returncode == 2
+
+
+def test_help_has_examples(no_aws: dict[str, str]) -> None:
+    shown = run(no_aws, "--help")
+
+    assert shown.returncode == 0
+    assert "python -m deploy down --yes" in shown.stdout
+
+
+@pytest.fixture
+def local(no_aws: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """`python -m deploy local`, started by somebody whose environment points to a real account."""
+    hostile = no_aws | {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_SQS": "https://sqs.us-east-1.amazonaws.com"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "deploy", "local"],
+        cwd=ROOT,
+        env=hostile,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_local_prints_what_to_export_and_ends_in_order(local: subprocess.Popen[str], number: signal.Signals) -> None:
+    assert local.stdout
+    exported = {}
+    for line in iter(local.stdout.readline, ""):
+        name, value = line.removeprefix("export ").strip().split("=", 1)
+        exported[name] = value
+        if name == "STATE_MACHINE_ARN":
+            break
+    children = Path(f"/proc/{local.pid}/task/{local.pid}/children")
+    started = [int(pid) for pid in children.read_text(encoding="ascii").split()] if children.exists() else []
+
+    queues = "import boto3; print(boto3.client('sqs').list_queues()['QueueUrls'])"
+    script = f'. .local-aws/env && {sys.executable} -c "{queues}"'
+    seen = subprocess.run(
+        ["/bin/sh", "-c", script],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    local.send_signal(number)
+
+    assert local.wait(30) == 0
+    assert exported["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    assert exported["ORDER_TABLE"] == "OrderTable"
+    assert exported["ORDER_FULFILLMENT_QUEUE"] == "OrderFulfillmentQueue"
+    assert f"{exported['AWS_ENDPOINT_URL']}/000000000000/EscalationQueue" in seen.stdout
+    assert not any(is_running(pid) for pid in started)
+    assert not (ROOT / ".local-aws" / "env").exists()
