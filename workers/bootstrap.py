@@ -17,6 +17,7 @@ from structlog.contextvars import bind_contextvars
 
 from workers.aws.cases import DynamoCases
 from workers.aws.errors import CredentialsError, MissingResourceError
+from workers.aws.metering import meter
 from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, describe_queue, queue_url
 from workers.backoff import full_jitter_s
@@ -26,6 +27,8 @@ from workers.handlers.escalation import EscalationHandler
 from workers.handlers.fulfillment import FulfillmentHandler
 from workers.handlers.ports import DeadLetters
 from workers.handlers.providers import load_provider
+from workers.metrics import Metrics
+from workers.monitoring import monitoring
 from workers.ports import Handler
 from workers.settings import Settings
 
@@ -69,25 +72,46 @@ async def run(worker: Worker, settings: Settings) -> None:
     _stop_on_signals(stop)
     bind_contextvars(worker=worker.value, queue=_queue_name(worker, settings))
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
-    async with _clients(settings) as clients:
-        consumer = await _unless(stop, _assembled(worker, settings, clients))
-        if consumer is None:
-            return
-        log.info("worker.started")
-        try:
-            await consumer.run(stop)
-        except ExceptionGroup as group:
-            if fatal := group.subgroup(FatalError):
-                raise _first(fatal) from group
-            raise
+    metrics = Metrics()
+    state = _State()
+    async with (
+        monitoring(settings.health_port, health=state.health, readiness=state.readiness, registry=metrics.registry),
+        _clients(settings, metrics) as clients,
+    ):
+        state.consumer = await _unless(stop, _assembled(worker, settings, clients, metrics))
+        if state.consumer is not None:
+            log.info("worker.started")
+            await _consume(state.consumer, stop)
     log.info("worker.stopped")
 
 
-async def _assembled(worker: Worker, settings: Settings, clients: Clients) -> Consumer:
+@dataclass(slots=True)
+class _State:
+    """What the monitoring endpoint tells, also while there is no consumer yet."""
+
+    consumer: Consumer | None = None
+
+    def health(self) -> str | None:
+        return None if self.consumer is None else self.consumer.health_problem()
+
+    def readiness(self) -> str | None:
+        return "waiting for AWS" if self.consumer is None else self.consumer.readiness_problem()
+
+
+async def _consume(consumer: Consumer, stop: asyncio.Event) -> None:
+    try:
+        await consumer.run(stop)
+    except ExceptionGroup as group:
+        if fatal := group.subgroup(FatalError):
+            raise _first(fatal) from group
+        raise
+
+
+async def _assembled(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
     """Look up what the worker needs on AWS and put it together; wait for AWS as long as nothing answers there."""
     for attempt in count(1):
         try:
-            return await _assemble(worker, settings, clients)
+            return await _assemble(worker, settings, clients, metrics)
         except (CredentialsError, MissingResourceError, AccessDeniedError) as error:
             raise FatalError(str(error)) from error
         except OutageError as error:
@@ -97,7 +121,7 @@ async def _assembled(worker: Worker, settings: Settings, clients: Clients) -> Co
     raise AssertionError  # count() does not end.
 
 
-async def _assemble(worker: Worker, settings: Settings, clients: Clients) -> Consumer:
+async def _assemble(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
     name = _queue_name(worker, settings)
     attributes = await describe_queue(clients.sqs, name)
     if settings.max_deliveries > attributes.max_receive_count - QUEUE_MARGIN:
@@ -122,8 +146,9 @@ async def _assemble(worker: Worker, settings: Settings, clients: Clients) -> Con
         max_handle_s=settings.max_handle_s,
         drain_s=settings.drain_s,
         max_polls=MAX_POLLS,
+        stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
     )
-    return Consumer(queue, await _handler(worker, settings, clients, dead_letters), limits)
+    return Consumer(queue, await _handler(worker, settings, clients, dead_letters), limits, metrics)
 
 
 async def _handler(worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters) -> Handler:
@@ -148,7 +173,7 @@ async def _handler(worker: Worker, settings: Settings, clients: Clients, dead_le
 
 
 @asynccontextmanager
-async def _clients(settings: Settings) -> AsyncIterator[Clients]:
+async def _clients(settings: Settings, metrics: Metrics) -> AsyncIterator[Clients]:
     session = aioboto3.Session()
     timeouts: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_keepalive": True}
     receiving = AioConfig(
@@ -172,6 +197,8 @@ async def _clients(settings: Settings) -> AsyncIterator[Clients]:
             )
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
+        for client in (clients.receiving, clients.sqs, clients.dynamodb):
+            meter(client, metrics.requests)
         yield clients
 
 

@@ -15,6 +15,7 @@ from workers.gate import Gate
 from workers.hand import Hand
 from workers.keeper import VisibilityKeeper
 from workers.message import Acknowledged, DeadLettered, Delivery, Ending, Message, Released
+from workers.metrics import Metrics
 from workers.poller import MAX_BATCH, Poller
 from workers.ports import Handler, Queue
 from workers.slots import Slots
@@ -22,6 +23,7 @@ from workers.slots import Slots
 log = structlog.get_logger(__name__)
 
 RELEASE_BASE_S, RELEASE_CAP_S = 2.0, 900.0  # A failed message comes back after seconds first, after minutes at last.
+STUCK_MARGIN_S = 10.0  # A cancelled handler may take this long to clean up.
 BUFFER = 40  # Messages on their way in or out (a receive, a delete), so that no handler waits for the network.
 
 
@@ -34,6 +36,7 @@ class Limits:
     max_handle_s: float
     drain_s: float
     max_polls: int
+    stuck_poll_s: float
 
 
 class Consumer:
@@ -45,12 +48,13 @@ class Consumer:
     holds it while what its handler needs is down.
     """
 
-    def __init__(self, queue: Queue, handler: Handler, limits: Limits) -> None:
+    def __init__(self, queue: Queue, handler: Handler, limits: Limits, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics or Metrics()
         buffer = min(limits.concurrency, BUFFER)
         self._handler = handler
         self._limits = limits
         self._slots = Slots(limits.concurrency + buffer)
-        self._hand = Hand(self._slots, queue.visibility_timeout_s)
+        self._hand = Hand(self._slots, queue.visibility_timeout_s, self._metrics)
         self._gate = Gate()
         self._running = asyncio.Semaphore(limits.concurrency)
         self._acknowledger = Acknowledger(queue, self._hand)
@@ -62,9 +66,26 @@ class Consumer:
             accept=self._accept,
             worthwhile=min(buffer, MAX_BATCH),
             max_polls=limits.max_polls,
+            stuck_after_s=limits.stuck_poll_s,
         )
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False
+
+    def health_problem(self) -> str | None:
+        """Return what only a restart can mend, None where all is well. An outage of AWS is no such thing."""
+        if self._poller.is_stuck():
+            return "no poll has finished for too long"
+        cap_s = self._limits.max_handle_s + STUCK_MARGIN_S
+        now_s = asyncio.get_running_loop().time()
+        if any(each.started and each.settlement is None and now_s - each.received_at_s > cap_s for each in self._hand):
+            return "a handler outlives its cap"
+        return None
+
+    def readiness_problem(self) -> str | None:
+        """Return why this consumer receives nothing, None where it does."""
+        if self._stopping:
+            return "stopping"
+        return "polls fail" if self._poller.is_failing() else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """
@@ -137,7 +158,8 @@ class Consumer:
         handle = partial(self._handler.give_up if worn_out else self._handler.handle, message)
         try:
             async with asyncio.timeout_at(delivery.received_at_s + self._limits.max_handle_s) as cap:
-                return await self._gate.through(handle)
+                with self._metrics.handle_s.time():
+                    return await self._gate.through(handle)
         except FatalError:
             raise
         except TransientError as error:

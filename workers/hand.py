@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 
 import structlog
 
 from workers.message import Delivery, Ending, Message
+from workers.metrics import Metrics
 from workers.slots import Slots
 
 log = structlog.get_logger(__name__)
@@ -23,11 +25,13 @@ class Hand:
     after one.
     """
 
-    def __init__(self, slots: Slots, visibility_timeout_s: int) -> None:
+    def __init__(self, slots: Slots, visibility_timeout_s: int, metrics: Metrics) -> None:
         self._slots = slots
+        self._metrics = metrics
         self._visibility_timeout_s = visibility_timeout_s
         self._deliveries: dict[str, Delivery] = {}
         self._handled: OrderedDict[str, float] = OrderedDict()
+        metrics.in_hand.set_function(lambda: len(self._deliveries))
 
     def __len__(self) -> int:
         return len(self._deliveries)
@@ -55,6 +59,8 @@ class Hand:
             context={"message_id": message.id, "receive_count": message.receive_count},
         )
         self._deliveries[message.id] = delivery
+        self._metrics.received.inc()
+        self._metrics.age_s.observe(max(0.0, time.time() - message.sent_at_s))
         return delivery
 
     def remember(self, delivery: Delivery) -> None:
@@ -75,6 +81,7 @@ class Hand:
         if self._deliveries.pop(delivery.message.id, None) is None:
             return
         self._slots.release(1)
+        self._metrics.settled.labels(ending.value, outcome).inc()
         duration_s = asyncio.get_running_loop().time() - delivery.received_at_s
         log.log(
             _LEVELS[ending],

@@ -32,7 +32,9 @@ class Poller:
     accept: Callable[[Sequence[Message]], None]
     worthwhile: int
     max_polls: int
+    stuck_after_s: float
     _polls: int = 0
+    _under_way_since_s: dict[asyncio.Future[Sequence[Message]], float] = field(default_factory=dict)
     _trouble: Trouble = field(default_factory=lambda: Trouble("poll"))
 
     async def run(self) -> None:
@@ -44,6 +46,14 @@ class Poller:
         """
         async with asyncio.TaskGroup() as polls:
             await self._poll(polls)
+
+    def is_failing(self) -> bool:
+        return self._trouble.failures > 0
+
+    def is_stuck(self) -> bool:
+        """Tell whether a receive has been under way for longer than any timeout allows."""
+        now_s = asyncio.get_running_loop().time()
+        return any(now_s - since_s > self.stuck_after_s for since_s in self._under_way_since_s.values())
 
     async def _poll(self, polls: asyncio.TaskGroup) -> None:
         self._polls += 1
@@ -66,6 +76,8 @@ class Poller:
             self.slots.release(reserved)
             return 0
         request = asyncio.ensure_future(self.queue.receive(reserved))
+        self._under_way_since_s[request] = asyncio.get_running_loop().time()
+        request.add_done_callback(self._under_way_since_s.pop)
         try:
             messages = await asyncio.shield(request)
         except asyncio.CancelledError:

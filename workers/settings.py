@@ -39,6 +39,7 @@ class Settings(BaseModel):
     max_attempts: int = Field(5, alias="WORKER_MAX_ATTEMPTS", ge=1, le=1000, description="1 to 1000 failed attempts")
     # Twice the attempts: deliveries also count deploys and crashes, which say nothing about the order.
     max_deliveries: int = Field(10, alias="WORKER_MAX_DELIVERIES", ge=1, le=995, description="1 to 995 deliveries")
+    health_port: int | None = Field(None, alias="WORKER_HEALTH_PORT", ge=1, le=65535, description="1 to 65535")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
     )
