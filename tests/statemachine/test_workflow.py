@@ -228,6 +228,14 @@ def test_an_aborted_execution_is_escalated_once(workflow: Workflow, reason: dict
     assert workflow.fulfillments(arn) == []
 
 
+def test_what_no_catch_catches_is_escalated_once(workflow: Workflow) -> None:
+    # Half a character: JSON can say it, UTF-8 cannot. The local AWS only notices on the way to the table.
+    execution = workflow.run(order("runtime", Name="\ud800"))
+    assert (execution.status, execution.error, execution.states) == ("FAILED", "States.Runtime", RECORDED)
+    assert workflow.escalations(execution.arn) == [notice(execution.arn, "FAILED")]
+    assert workflow.stored("runtime") is None
+
+
 @pytest.mark.parametrize(
     ("change", "matches"),
     [
