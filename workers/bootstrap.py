@@ -68,9 +68,9 @@ async def run(worker: Worker, settings: Settings) -> None:
     Raises:
         FatalError: The worker cannot start, or cannot go on; the text is for the operator.
     """
+    bind_contextvars(worker=worker.value, queue=_queue_name(worker, settings))
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    bind_contextvars(worker=worker.value, queue=_queue_name(worker, settings))
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
     metrics = Metrics()
     state = _State()

@@ -10,6 +10,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from workers.domain.cards import mask_all, may_hold_card
 
+_FIRST = ("timestamp", "level", "event", "worker", "queue", "message_id", "order_id", "execution_arn", "receive_count")
+
 Renderer = Callable[[WrappedLogger, str, EventDict], str | bytes]
 
 
@@ -25,10 +27,17 @@ class MaskingRenderer:
         self._render = render
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str | bytes:
+        event = _arranged(event)
         line = self._render(logger, method, dict(event))
         if not may_hold_card(line if isinstance(line, str) else line.decode()):
             return line
         return self._render(logger, method, mask_all(event))
+
+
+def _arranged(event: EventDict) -> EventDict:
+    """Return *event* as people read it: when, how bad and what first; without what does not apply."""
+    first = {name: event[name] for name in _FIRST if event.get(name) is not None}
+    return first | {name: value for name, value in event.items() if value is not None and name not in first}
 
 
 def configure(*, level: str, json: bool, stream: TextIO | None = None) -> None:

@@ -46,7 +46,7 @@ async def queue_url(sqs: "SQSClient", name: str) -> str:
         with translated():
             return (await sqs.get_queue_url(QueueName=name))["QueueUrl"]
     except FatalError:
-        raise FatalError(f"there is no queue {name}: deploy the stack, or set the variable that names it") from None
+        raise FatalError(f"there is no queue {name}: deploy the stack, or correct the variable that names it") from None
 
 
 async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
