@@ -7,7 +7,7 @@ from typing import Any
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
-from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.errors import AccessDeniedError, FatalError, OutageError, WorkerError
 
 _QUEUE_GONE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "KMS.AccessDeniedException"}
@@ -97,6 +97,19 @@ def translate(error: sdk.ClientError) -> FatalError | OutageError | None:
     if code in _THROTTLED or code in _DOWN or status >= SERVER_ERROR:
         return OutageError(f"{operation}: {code}")
     return None
+
+
+def statement_error(code: str) -> Exception:
+    """Return what the error of one statement in a batch means; its codes lack the `Exception` of a request's."""
+    match code:
+        case "AccessDenied":
+            return AccessDeniedError(f"BatchExecuteStatement: access denied ({code})")
+        case "ResourceNotFound":
+            return MissingResourceError("BatchExecuteStatement: the table does not exist")
+        case "ValidationError" | "ItemCollectionSizeLimitExceeded" | "DuplicateItem":
+            return WorkerError(f"BatchExecuteStatement: {code}")
+        case _:  # Throttled, in conflict with a transaction, or an error of the server's.
+            return OutageError(f"BatchExecuteStatement: {code}")
 
 
 def error_code(error: sdk.ClientError) -> str:

@@ -1,18 +1,23 @@
 """The order table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from workers.aws.errors import MissingResourceError, error_code, translated
+from workers.aws.errors import MissingResourceError, error_code, statement_error, translated
+from workers.aws.groups import GroupCommit
 from workers.aws.items import from_item, to_item
 from workers.domain.orders import Order, OrderStatus
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_dynamodb.type_defs import BatchStatementRequestTypeDef, BatchStatementResponseTypeDef
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
+MAX_STATEMENTS = 25  # DynamoDB: statements per BatchExecuteStatement.
+MAX_REQUESTS = 2  # One under way while the next fills: more would only make the groups smaller.
 
 
 async def check_table(dynamodb: "DynamoDBClient", name: str) -> None:
@@ -32,57 +37,97 @@ async def check_table(dynamodb: "DynamoDBClient", name: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Fulfillment:
+    order_id: str
+    execution_arn: str | None
+    shipment_id: str
+    at: str
+
+
 class DynamoOrders:
     """Orders in DynamoDB. Every transition is one conditional write, bound to the execution a message names."""
 
-    dynamodb: "DynamoDBClient"
-    table: str
+    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self._fulfillments: GroupCommit[_Fulfillment, Order | None] = GroupCommit(
+            self._fulfill, max_group=MAX_STATEMENTS, max_requests=MAX_REQUESTS
+        )
+        update = (  # The settings allow no character in a table's name that could end the quotes.
+            f'UPDATE "{table}" SET "Status"=? SET ShipmentId=? SET FulfilledAt=? SET UpdatedAt=? REMOVE OpenKey'  # noqa: S608
+            ' WHERE OrderId=? AND "Status"=?'
+        )
+        self._statements = {True: f"{update} AND ExecutionArn=?", False: update}
 
     async def get(self, order_id: str) -> Order | None:
         with translated():
-            answer = await self.dynamodb.get_item(
-                TableName=self.table, Key=to_item({"OrderId": order_id}), ConsistentRead=True
+            answer = await self._dynamodb.get_item(
+                TableName=self._table, Key=to_item({"OrderId": order_id}), ConsistentRead=True
             )
         return _order(from_item(answer["Item"])) if "Item" in answer else None
 
     async def fulfill(self, order_id: str, execution_arn: str | None, shipment_id: str, at: str) -> Order | None:
-        return await self._update(
-            order_id,
-            execution_arn,
-            "SET #Status = :fulfilled, ShipmentId = :shipment, FulfilledAt = :at, UpdatedAt = :at REMOVE OpenKey",
-            {":fulfilled": OrderStatus.FULFILLED, ":shipment": shipment_id, ":at": at},
-        )
+        return await self._fulfillments.submit(order_id, _Fulfillment(order_id, execution_arn, shipment_id, at))
 
     async def count_attempt(self, order_id: str, execution_arn: str | None) -> int | None:
-        # UpdatedAt stays: it tells for how long the order has been in its status.
-        order = await self._update(order_id, execution_arn, "ADD Attempts :one", {":one": 1})
-        counted = order is not None and order.status is OrderStatus.RECEIVED and order.belongs_to(execution_arn)
-        return order.attempts if order is not None and counted else None
-
-    async def _update(
-        self, order_id: str, execution_arn: str | None, update: str, values: dict[str, Any]
-    ) -> Order | None:
-        """Update a `RECEIVED` order of that execution; return the order as it is afterwards, updated or not."""
         bound = " AND ExecutionArn = :execution" if execution_arn is not None else ""
-        names = {":received": OrderStatus.RECEIVED, ":execution": execution_arn}
         try:
             with translated():
-                answer = await self.dynamodb.update_item(
-                    TableName=self.table,
+                answer = await self._dynamodb.update_item(
+                    TableName=self._table,
                     Key=to_item({"OrderId": order_id}),
-                    UpdateExpression=update,
+                    UpdateExpression="ADD Attempts :one",  # UpdatedAt stays: it is when the status changed.
                     ConditionExpression=f"#Status = :received{bound}",
                     ExpressionAttributeNames={"#Status": "Status"},
-                    ExpressionAttributeValues=to_item(values | names),
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    ExpressionAttributeValues=to_item(
+                        {":one": 1, ":received": OrderStatus.RECEIVED, ":execution": execution_arn}
+                    ),
+                    ReturnValues="UPDATED_NEW",
                 )
         except ClientError as error:
-            if error_code(error) != CONDITION_FAILED:
-                raise
-            old: Any = error.response.get("Item")
-            return _order(from_item(old)) if old else None
-        return _order(from_item(answer["Attributes"]))
+            if error_code(error) == CONDITION_FAILED:
+                return None
+            raise
+        attempts: int = from_item(answer["Attributes"])["Attempts"]
+        return attempts
+
+    async def _fulfill(self, group: Sequence[_Fulfillment]) -> Sequence[Order | Exception | None]:
+        """Fulfill many orders in one request; each statement has its own condition and its own result."""
+        with translated():
+            answer = await self._dynamodb.batch_execute_statement(Statements=[self._statement(each) for each in group])
+        return [_result(each, response) for each, response in zip(group, answer["Responses"], strict=True)]
+
+    def _statement(self, order: _Fulfillment) -> "BatchStatementRequestTypeDef":
+        parameters = [
+            OrderStatus.FULFILLED.value,
+            order.shipment_id,
+            order.at,
+            order.at,
+            order.order_id,
+            OrderStatus.RECEIVED.value,
+        ]
+        if order.execution_arn is not None:
+            parameters.append(order.execution_arn)
+        return {
+            "Statement": self._statements[order.execution_arn is not None],
+            "Parameters": [{"S": parameter} for parameter in parameters],
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+
+def _result(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> Order | Exception | None:
+    error = response.get("Error")
+    if error is None:
+        return Order(
+            order_id=order.order_id,
+            status=OrderStatus.FULFILLED,
+            execution_arn=order.execution_arn,
+            shipment_id=order.shipment_id,
+            fulfilled_at=order.at,
+        )
+    if error["Code"] == "ConditionalCheckFailed":
+        return _order(from_item(error["Item"])) if error.get("Item") else None
+    return statement_error(error["Code"])
 
 
 def _order(item: dict[str, Any]) -> Order:

@@ -17,7 +17,8 @@ class Orders(Protocol):
         """
         Mark a `RECEIVED` order of that execution (None: the current one) `FULFILLED`, in one conditional write.
 
-        Returns the order as it is afterwards, whoever made it so; None where there is none.
+        Returns the order as it is afterwards, whoever made it so; None where there is none. Of our own write it tells
+        what was written.
         """
 
     async def count_attempt(self, order_id: str, execution_arn: str | None) -> int | None:

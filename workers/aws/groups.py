@@ -1,0 +1,89 @@
+"""Many small writes in few requests, without waiting for company."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Entry = TypeVar("Entry")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Entry, Result]):
+    key: str
+    entry: Entry
+    result: asyncio.Future[Result]
+
+
+class GroupCommit(Generic[Entry, Result]):
+    """
+    Sends entries in groups: at once while requests are free, together with all that came meanwhile once they are not.
+
+    So a lone entry is not delayed, and under load groups fill by themselves. No group has two entries of one key.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Entry]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        max_group: int,
+        max_requests: int,
+    ) -> None:
+        self._send = send
+        self._max_group = max_group
+        self._max_requests = max_requests
+        self._waiting: deque[_Waiting[Entry, Result]] = deque()
+        self._requests: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+
+    async def submit(self, key: str, entry: Entry) -> Result:
+        """Have *entry* sent and return its result. Cancelled, it may have been applied all the same."""
+        waiting = _Waiting(key, entry, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if not self._scheduled and len(self._requests) < self._max_requests:
+            # Not before the next turn of the loop: what was received together is submitted in this one.
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._start)
+        result: Result = await waiting.result
+        return result
+
+    def _start(self) -> None:
+        self._scheduled = False
+        while self._waiting and len(self._requests) < self._max_requests:
+            group = self._next_group()
+            request = asyncio.ensure_future(self._request(group))
+            self._requests.add(request)
+            request.add_done_callback(self._finish)
+
+    def _finish(self, request: asyncio.Task[None]) -> None:
+        self._requests.discard(request)
+        self._start()
+
+    def _next_group(self) -> list[_Waiting[Entry, Result]]:
+        group: dict[str, _Waiting[Entry, Result]] = {}
+        later: deque[_Waiting[Entry, Result]] = deque()
+        while self._waiting and len(group) < self._max_group:
+            waiting = self._waiting.popleft()
+            if waiting.result.done():
+                continue  # Cancelled while it waited.
+            if waiting.key in group:
+                later.append(waiting)
+            else:
+                group[waiting.key] = waiting
+        self._waiting.extendleft(reversed(later))
+        return list(group.values())
+
+    async def _request(self, group: Sequence[_Waiting[Entry, Result]]) -> None:
+        try:
+            results: Sequence[Result | Exception] = await self._send([waiting.entry for waiting in group])
+        except Exception as error:  # noqa: BLE001 - handed to each of those who wait.
+            results = [error] * len(group)
+        for waiting, result in zip(group, results, strict=True):
+            if waiting.result.done():
+                continue
+            if isinstance(result, Exception):
+                waiting.result.set_exception(result)
+            else:
+                waiting.result.set_result(result)
