@@ -1,0 +1,137 @@
+import pytest
+
+from workers.domain.cards import looks_like_card, mask, mask_all, may_hold_card
+from workers.domain.orders import is_order_id
+
+CARD = "4929123412345678"
+ARN = "arn:aws:states:us-east-1:123456789012:execution:Orders:4929123412345678"
+UUID = "12345678-1234-1234-1234-123456789012"
+TIMESTAMP = "2026-11-22T10:00:00.123456Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("1" * 13, "****"),
+        ("1" * 16, "****"),
+        ("1" * 19, "****"),
+        ("1" * 20, "****"),
+        ("1" * 500, "****"),
+        ("4929 1234 1234 5678", "****"),
+        ("4929-1234-1234-5678", "****"),
+        ("4929 - 1234--1234  5678", "****"),
+        ("4 9 2 9 1 2 3 4 1 2 3 4 5", "****"),
+        (f"Card {CARD}.", "Card ****."),
+        (f"x{CARD}y", "x****y"),
+        (f"{CARD},{CARD};4929-1234-1234-5678", "****,****;****"),
+        (f"first {CARD}\nsecond {CARD}\n", "first ****\nsecond ****\n"),
+        (f"\u5f20{CARD}\u4f1f", "\u5f20****\u4f1f"),
+    ],
+)
+def test_masks_runs_of_thirteen_digits_and_more(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1" * 12,
+        "1234 5678 9012",
+        "4929.1234.1234.5678",
+        "1,234,567,890,123",
+        "80000",
+        "a1b2c3d4e5f6a7b8c9d0",
+        "\u0661" * 16,
+    ],
+)
+def test_leaves_what_is_no_such_run(text: str) -> None:
+    assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ARN,
+        "arn:aws-us-gov:sqs:us-gov-west-1:123456789012:Queue-1234567890123",
+        "arn:aws:s3:::bucket/4929-1234-1234-5678",
+        UUID,
+        UUID.replace("1", "A"),
+        f"message-{UUID}",
+        f"order_{UUID}",
+        f"2024-{UUID}",
+        TIMESTAMP,
+        f"{TIMESTAMP} {TIMESTAMP}",
+        "2026-11-22 10:00:00.123456789-05:30",
+        "00000000-0000-0000-0000-000000000000",
+    ],
+)
+def test_keeps_the_digits_of_arns_uuids_and_timestamps(text: str) -> None:
+    assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (f"{ARN} {CARD}", f"{ARN} ****"),
+        (f"{CARD} {ARN}", f"**** {ARN}"),
+        (f"{CARD} {UUID}", f"****{UUID}"),
+        (f"{UUID} {CARD}", f"{UUID} ****"),
+        (f"{TIMESTAMP} {CARD}", f"{TIMESTAMP} ****"),
+        (f"{CARD} {TIMESTAMP}", f"****{TIMESTAMP}"),
+        (f"2026-11-22T10:00:00 {CARD}", "2026-11-22T10:00:00 ****"),
+        (f"2026-11-22T10:00:00.{CARD}", "2026-11-22T10:00:00.****"),
+        (f"2026-11-22T10:00:00+12:00{CARD}", "2026-11-22T10:00:00+12:****"),
+        (f"{UUID}{CARD}", f"{UUID}****"),
+    ],
+)
+def test_masks_what_stands_next_to_them(text: str, masked: str) -> None:
+    assert mask(text).replace(" ", "") == masked.replace(" ", "")
+
+
+def test_masks_values_and_keys_however_deep() -> None:
+    assert mask_all(
+        {
+            "text": CARD,
+            CARD: "key",
+            "number": int(CARD),
+            "float": 4929123412345678.0,
+            "small": 42,
+            "list": [CARD, {"deep": (CARD, "5")}],
+            "set": {CARD},
+            "none": None,
+            "true": True,
+            "error": ValueError(f"Card {CARD}"),
+        }
+    ) == {
+        "text": "****",
+        "****": "key",
+        "number": "****",
+        "float": "****.0",
+        "small": 42,
+        "list": ["****", {"deep": ["****", "5"]}],
+        "set": ["****"],
+        "none": None,
+        "true": True,
+        "error": "Card ****",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "may"), [(CARD, True), (f"is {UUID} it", True), ("1234567890 12", False), ("", False)]
+)
+def test_the_cheap_test_misses_nothing_that_mask_would_find(text: str, may: bool) -> None:
+    assert may_hold_card(text) is may
+
+
+@pytest.mark.parametrize("identifier", [CARD, "4929-1234-1234-5678", f"a{CARD}b", f"{UUID}-{CARD}", "1" * 13])
+def test_an_identifier_may_look_like_a_card(identifier: str) -> None:
+    assert looks_like_card(identifier)
+
+
+@pytest.mark.parametrize(
+    "order_id", ["001", UUID, f"order-{UUID}", f"order_{UUID}", f"1-{UUID}", f"x{UUID}", f"{UUID}.1", "1" * 12]
+)
+def test_what_is_accepted_as_an_order_id_is_never_masked_in_the_logs(order_id: str) -> None:
+    assert is_order_id(order_id)
+    assert mask(order_id) == order_id
