@@ -1,0 +1,374 @@
+"""
+An HTTP proxy between workers and the local AWS that injects faults, by action and rate, from a seed.
+
+    with FaultProxy(local_aws.endpoint, seed=7) as proxy:
+        proxy.inject(Rule(Fault.LOST_ANSWER, 0.5, actions={"DeleteMessageBatch"}))
+        ...  # workers with AWS_ENDPOINT_URL=proxy.url
+        proxy.clear()
+        assert proxy.requests_per_second("ReceiveMessage", since_s, until_s) < 5
+
+It runs in a thread with an event loop of its own, so that tests stay synchronous; rules may change at any time. It also
+keeps a record: of every request, and of every message that reached a worker.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self, TypeVar, cast
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
+
+HOST = "127.0.0.1"
+UPSTREAM_TIMEOUT_S = 60.0  # Well above any long poll.
+UPSTREAM_KEEPALIVE_S = 1.0  # Below the local AWS's own: a connection it closes would be a fault nobody asked for.
+RECEIVE = "ReceiveMessage"
+DELETE = "DeleteMessageBatch"
+EXTEND = "ChangeMessageVisibilityBatch"
+# Hop by hop, or computed anew for the body that is sent.
+_NOT_FORWARDED = {"connection", "content-length", "keep-alive", "transfer-encoding", "date", "server"}
+
+T = TypeVar("T")
+
+
+class Fault(StrEnum):
+    """What can be done to one request."""
+
+    ERROR = "error"  # A 5xx answer; nothing was applied.
+    THROTTLED = "throttled"
+    EXPIRED = "expired"  # The credentials are refused.
+    RESET = "reset"  # The connection is reset before the request is forwarded.
+    LATENCY = "latency"  # The answer is late by up to `delay_s`.
+    LOST_ANSWER = "lost_answer"  # Applied, then the connection is reset.
+    HALF_ANSWER = "half_answer"  # Applied, then the connection is closed in the middle of the answer's body.
+    FAILED_ENTRIES = "failed_entries"  # Batches of SQS: some entries are not applied and come back as `Failed`.
+    LOST_RECEIPTS = "lost_receipts"  # The same, as entries whose receipt handle is no longer valid.
+    DUPLICATED = "duplicated"  # Receives: a message stands in the answer twice, and comes once more later on.
+
+
+# What each fault can happen to; any action where nothing is said.
+_ONLY = {
+    Fault.FAILED_ENTRIES: {DELETE, EXTEND},
+    Fault.LOST_RECEIPTS: {EXTEND},
+    Fault.DUPLICATED: {RECEIVE},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Inject *fault* into this share of the requests with one of these actions (none: every action)."""
+
+    fault: Fault
+    rate: float = 1.0
+    actions: Collection[str] = ()
+    delay_s: float = 0.5
+
+    def applies_to(self, action: str) -> bool:
+        return (not self.actions or action in self.actions) and action in _ONLY.get(self.fault, {action})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came in. `at_s` is seconds since the epoch."""
+
+    at_s: float
+    action: str
+    fault: Fault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message in an answer that reached a worker whole."""
+
+    at_s: float
+    message_id: str
+    receive_count: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def every_kind(rate: float, *, delay_s: float = 0.5) -> tuple[Rule, ...]:
+    """Return rules for every fault that passes by itself and costs no message its receipt, each at this rate."""
+    kinds = (fault for fault in Fault if fault not in {Fault.EXPIRED, Fault.LOST_RECEIPTS})
+    return tuple(Rule(fault, rate, delay_s=delay_s) for fault in kinds)
+
+
+@dataclass
+class FaultProxy:
+    """See the module. `url` is what goes into a worker's `AWS_ENDPOINT_URL`; it stays the same through outages."""
+
+    upstream: str
+    seed: int
+    requests: list[Request] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    port: int = 0
+    _rules: tuple[Rule, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._rng = random.Random(self.seed)
+        self._deleted: set[str] = set()
+        self._echoes: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy")
+        self._thread.start()
+        try:
+            self._call(self._start())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._call(self._stop())
+        self._end()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    # What a test does with it.
+
+    def inject(self, *rules: Rule) -> None:
+        """Follow these rules from now on, and only these; of several that hit a request the first one counts."""
+        self._rules = rules
+
+    def clear(self) -> None:
+        """Inject nothing more."""
+        self.inject()
+
+    def go_down(self) -> None:
+        """Refuse connections, and reset those that are open."""
+        self._call(self._close())
+
+    def come_back(self) -> None:
+        """Listen again, on the same port."""
+        self._call(self._listen())
+
+    def count(self, *actions: str, since_s: float = 0.0, until_s: float = float("inf")) -> int:
+        """Return how many requests came in, of these actions (none: of all), between two times since the epoch."""
+        return sum(
+            since_s <= each.at_s < until_s and (not actions or each.action in actions) for each in list(self.requests)
+        )
+
+    def requests_per_second(self, *actions: str, since_s: float, until_s: float) -> float:
+        return self.count(*actions, since_s=since_s, until_s=until_s) / (until_s - since_s)
+
+    def faults(self) -> dict[str, int]:
+        """Return how often each fault was injected."""
+        kinds = [each.fault for each in list(self.requests) if each.fault is not None]
+        return {fault.value: kinds.count(fault) for fault in Fault if fault in kinds}
+
+    # The thread and its listener.
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _start(self) -> None:
+        self._server = web.Server(self._handle, access_log=None)
+        self._client = ClientSession(
+            connector=TCPConnector(limit=0, keepalive_timeout=UPSTREAM_KEEPALIVE_S),
+            timeout=ClientTimeout(total=UPSTREAM_TIMEOUT_S),
+            auto_decompress=False,
+        )
+        await self._listen()
+
+    async def _listen(self) -> None:
+        self._listener = await self._loop.create_server(self._server, HOST, self.port)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        self._listener.close()
+        for connection in list(self._server.connections):
+            if connection.transport is not None:
+                _reset(connection.transport)
+
+    async def _stop(self) -> None:
+        await self._close()
+        await self._server.shutdown(1.0)
+        await self._client.close()
+        ours = asyncio.current_task()
+        left = [task for task in asyncio.all_tasks() if task is not ours]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    # One request.
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        action = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        body = await request.read()
+        fault, delay_s = self._draw(action)
+        self.requests.append(Request(time.time(), action, fault))
+        try:
+            answer = await self._answer(request, body, fault, delay_s)
+        except (ClientError, TimeoutError):  # The local AWS itself is gone.
+            answer = None
+        transport = request.transport
+        if answer is None or fault is Fault.LOST_ANSWER:
+            return _cut(transport)
+        if fault is Fault.HALF_ANSWER:
+            return await _half(request, answer)
+        if action == RECEIVE and transport is not None and not transport.is_closing():
+            self._note(answer)
+        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+
+    def _draw(self, action: str) -> tuple[Fault | None, float]:
+        for rule in self._rules:
+            if rule.applies_to(action) and self._rng.random() < rule.rate:
+                return rule.fault, self._rng.uniform(0, rule.delay_s)
+        return None, 0.0
+
+    async def _answer(
+        self, request: web.BaseRequest, body: bytes, fault: Fault | None, delay_s: float
+    ) -> _Answer | None:
+        """Return the answer to a request, None where the connection is to be reset instead."""
+        sqs = request.headers.get("X-Amz-Target", "").startswith("AmazonSQS")
+        answer: _Answer | None = None
+        match fault:
+            case Fault.RESET:
+                pass
+            case Fault.ERROR:
+                answer = _error(*self._rng.choice(_SERVER_ERRORS))
+            case Fault.THROTTLED:
+                answer = _error(400, self._rng.choice(_SQS_THROTTLED if sqs else _DYNAMODB_THROTTLED))
+            case Fault.EXPIRED:
+                answer = _error(403 if sqs else 400, "ExpiredTokenException")
+            case Fault.DUPLICATED:
+                answer = await self._receive_with_copies(request, json.loads(body))
+            case Fault.FAILED_ENTRIES | Fault.LOST_RECEIPTS:
+                answer = await self._forward_some(request, json.loads(body), fault)
+            case _:
+                await asyncio.sleep(delay_s if fault is Fault.LATENCY else 0)
+                answer = await self._forward(request, body)
+        return answer
+
+    async def _forward(self, request: web.BaseRequest, body: bytes) -> _Answer:
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED}
+        url = self.upstream + request.path_qs
+        async with self._client.request(request.method, url, headers=headers, data=body) as upstream:
+            answer = _Answer(
+                upstream.status,
+                {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_FORWARDED},
+                await upstream.read(),
+            )
+        if request.headers.get("X-Amz-Target", "").endswith(f".{DELETE}"):
+            return self._deleted_for_good(json.loads(body), answer)
+        return answer
+
+    def _deleted_for_good(self, asked: dict[str, Any], answer: _Answer) -> _Answer:
+        """Let a second delete succeed, as SQS does; the local AWS calls the receipt of a deleted message invalid."""
+        if answer.status != web.HTTPOk.status_code:
+            return answer
+        document = json.loads(answer.body)
+        handles = {entry["Id"]: entry["ReceiptHandle"] for entry in asked["Entries"]}
+        failed = document.get("Failed", [])
+        again = [entry for entry in failed if handles[entry["Id"]] in self._deleted]
+        successful = document.get("Successful", []) + [{"Id": entry["Id"]} for entry in again]
+        self._deleted.update(handles[entry["Id"]] for entry in successful)
+        return _document(successful, [entry for entry in failed if entry not in again])
+
+    async def _forward_some(self, request: web.BaseRequest, asked: dict[str, Any], fault: Fault) -> _Answer:
+        """Refuse some entries of a batch, at least one of them, and forward the others."""
+        entries = asked["Entries"]
+        unlucky = self._rng.choice(entries)["Id"]
+        refused = [entry["Id"] for entry in entries if entry["Id"] == unlucky or self._rng.random() < 0.5]
+        lost = fault is Fault.LOST_RECEIPTS
+        code = "ReceiptHandleIsInvalid" if lost else "InternalError"
+        failed = [{"Id": each, "Code": code, "Message": "Injected.", "SenderFault": lost} for each in refused]
+        kept = [entry for entry in entries if entry["Id"] not in refused]
+        if not kept:
+            return _document([], failed)
+        answer = await self._forward(request, json.dumps(asked | {"Entries": kept}).encode())
+        if answer.status != web.HTTPOk.status_code:
+            return answer
+        document = json.loads(answer.body)
+        return _document(document.get("Successful", []), document.get("Failed", []) + failed)
+
+    async def _receive_with_copies(self, request: web.BaseRequest, asked: dict[str, Any]) -> _Answer:
+        """Receive one message less than asked for, and fill up with copies: an earlier one's, or of what just came."""
+        limit = int(asked.get("MaxNumberOfMessages", 1))
+        if limit == 1 and self._echoes:
+            return _messages([self._echoes.pop()])
+        answer = await self._forward(request, json.dumps(asked | {"MaxNumberOfMessages": max(1, limit - 1)}).encode())
+        if answer.status != web.HTTPOk.status_code:
+            return answer
+        messages = json.loads(answer.body).get("Messages", [])
+        if not messages:
+            return answer
+        copies = [self._echoes.pop()] if self._echoes and self._rng.random() < 0.5 else [messages[0]]
+        self._echoes.append(messages[-1])
+        return _messages(messages + copies[: limit - len(messages)])
+
+    def _note(self, answer: _Answer) -> None:
+        if answer.status != web.HTTPOk.status_code:
+            return
+        for message in json.loads(answer.body).get("Messages", []):
+            count = int(message["Attributes"]["ApproximateReceiveCount"])
+            self.deliveries.append(Delivery(time.time(), message["MessageId"], count, message["Body"]))
+
+
+_SERVER_ERRORS = ((500, "InternalError"), (500, "InternalServerError"), (503, "ServiceUnavailable"))
+_SQS_THROTTLED = ("RequestThrottled", "ThrottlingException")
+_DYNAMODB_THROTTLED = ("ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded")
+
+
+def _error(status: int, code: str) -> _Answer:
+    fault = "Sender" if status < web.HTTPInternalServerError.status_code else "Receiver"
+    headers = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-query-error": f"{code};{fault}"}
+    body = {"__type": f"com.amazonaws.injected#{code}", "message": "Injected."}
+    return _Answer(status, headers, json.dumps(body).encode())
+
+
+def _document(successful: Iterable[Any], failed: Iterable[Any]) -> _Answer:
+    body = {"Successful": list(successful), "Failed": list(failed)}
+    return _Answer(200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(body).encode())
+
+
+def _messages(messages: list[dict[str, Any]]) -> _Answer:
+    return _Answer(200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps({"Messages": messages}).encode())
+
+
+def _cut(transport: asyncio.Transport | None) -> web.Response:
+    if transport is not None:
+        _reset(transport)
+    return web.Response()  # Goes nowhere.
+
+
+async def _half(request: web.BaseRequest, answer: _Answer) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.content_length = len(answer.body) + 1  # At least one byte is missing, whatever the body.
+    with contextlib.suppress(ConnectionError):
+        await response.prepare(request)
+        await response.write(answer.body[: len(answer.body) // 2])
+    if request.transport is not None:
+        request.transport.close()  # After what was written, unlike a reset.
+    return response
+
+
+def _reset(transport: asyncio.BaseTransport) -> None:
+    """Have the peer see `connection reset`, not an orderly end."""
+    peer = transport.get_extra_info("socket")
+    if peer is not None and not transport.is_closing():
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    abort = cast("Callable[[], None]", getattr(transport, "abort", transport.close))
+    abort()

@@ -1,0 +1,191 @@
+"""The fault proxy itself: each fault is what it says, before anything is concluded from it."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
+from botocore.session import Session
+
+from tests.chaos.proxy import DELETE, EXTEND, RECEIVE, Fault, FaultProxy, Rule, every_kind
+from tests.support import DeployedStack, DeployStack
+
+CONNECTION_LOST = (ConnectionClosedError, EndpointConnectionError)
+
+
+@pytest.fixture(scope="module")
+def own_stack(deploy_stack: DeployStack) -> DeployedStack:
+    return deploy_stack("chaos-proxy-")
+
+
+@pytest.fixture
+def proxy(own_stack: DeployedStack) -> Iterator[FaultProxy]:
+    with FaultProxy(own_stack.local_aws.endpoint, seed=1) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def url(own_stack: DeployedStack) -> str:
+    """An empty queue."""
+    url = own_stack.order_fulfillment_queue_url
+    own_stack.client("sqs").purge_queue(QueueUrl=url)
+    return url
+
+
+@pytest.fixture
+def sqs(proxy: FaultProxy) -> Any:
+    return _client("sqs", proxy)
+
+
+def _client(service: str, proxy: FaultProxy) -> Any:
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
+    return Session().create_client(
+        service,
+        "us-east-1",
+        endpoint_url=proxy.url,
+        config=config,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+
+
+def _visible(stack: DeployedStack, url: str) -> int:
+    answer = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def _receive(sqs: Any, url: str, limit: int = 10) -> list[dict[str, Any]]:
+    answer = sqs.receive_message(
+        QueueUrl=url,
+        MaxNumberOfMessages=limit,
+        WaitTimeSeconds=0,
+        MessageSystemAttributeNames=["ApproximateReceiveCount"],
+    )
+    messages: list[dict[str, Any]] = answer.get("Messages", [])
+    return messages
+
+
+def _entries(messages: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
+    return [{"Id": str(i), "ReceiptHandle": each["ReceiptHandle"], **more} for i, each in enumerate(messages)]
+
+
+def test_without_rules_it_forwards_and_records(proxy: FaultProxy, sqs: Any, url: str) -> None:
+    sent = sqs.send_message(QueueUrl=url, MessageBody="001")["MessageId"]
+    _receive(sqs, url)
+    assert [(each.action, each.fault) for each in proxy.requests] == [("SendMessage", None), (RECEIVE, None)]
+    assert [(each.message_id, each.receive_count, each.body) for each in proxy.deliveries] == [(sent, 1, "001")]
+
+
+@pytest.mark.parametrize("service", ["sqs", "dynamodb"])
+@pytest.mark.parametrize(
+    ("fault", "codes"),
+    [
+        (Fault.ERROR, {"InternalError", "InternalServerError", "ServiceUnavailable"}),
+        (
+            Fault.THROTTLED,
+            {
+                "RequestThrottled",
+                "ThrottlingException",
+                "ProvisionedThroughputExceededException",
+                "RequestLimitExceeded",
+            },
+        ),
+        (Fault.EXPIRED, {"ExpiredTokenException"}),
+    ],
+)
+def test_an_error_is_shaped_like_one_of_aws(proxy: FaultProxy, service: str, fault: Fault, codes: set[str]) -> None:
+    proxy.inject(Rule(fault))
+    client = _client(service, proxy)
+    with pytest.raises(ClientError) as raised:
+        client.list_queues() if service == "sqs" else client.list_tables()
+    assert raised.value.response["Error"]["Code"] in codes
+
+
+def test_a_reset_happens_before_the_request_is_applied(
+    own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str
+) -> None:
+    proxy.inject(Rule(Fault.RESET, actions={"SendMessage"}))
+    with pytest.raises(CONNECTION_LOST):
+        sqs.send_message(QueueUrl=url, MessageBody="001")
+    assert _visible(own_stack, url) == 0
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.HALF_ANSWER])
+def test_an_answer_is_lost_after_the_request_was_applied(
+    own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str, fault: Fault
+) -> None:
+    proxy.inject(Rule(fault))
+    with pytest.raises((*CONNECTION_LOST, Exception)) as raised:
+        sqs.send_message(QueueUrl=url, MessageBody="001")
+    assert "onnection" in str(raised.value)
+    assert _visible(own_stack, url) == 1
+
+
+def test_a_late_answer_arrives(proxy: FaultProxy, sqs: Any, url: str) -> None:
+    proxy.inject(Rule(Fault.LATENCY, delay_s=0.4))
+    started_s = time.monotonic()
+    for _ in range(5):
+        sqs.get_queue_attributes(QueueUrl=url)
+    assert time.monotonic() - started_s > 0.4
+
+
+def test_some_entries_of_a_batch_fail_and_are_not_applied(
+    own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str
+) -> None:
+    for number in range(8):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    messages = _receive(sqs, url)
+    proxy.inject(Rule(Fault.FAILED_ENTRIES))
+    answer = sqs.delete_message_batch(QueueUrl=url, Entries=_entries(messages))
+    failed = answer["Failed"]
+    assert failed
+    assert {each["Code"] for each in failed} == {"InternalError"}
+    assert len(failed) + len(answer["Successful"]) == 8
+    proxy.inject(Rule(Fault.LOST_RECEIPTS))
+    kept = [messages[int(each["Id"])] for each in failed]
+    refused = sqs.change_message_visibility_batch(QueueUrl=url, Entries=_entries(kept, VisibilityTimeout=0))["Failed"]
+    assert {each["Code"] for each in refused} == {"ReceiptHandleIsInvalid"}
+    assert _visible(own_stack, url) == len(kept) - len(refused)
+
+
+def test_a_second_delete_succeeds_as_it_does_on_aws(proxy: FaultProxy, sqs: Any, url: str) -> None:
+    sqs.send_message(QueueUrl=url, MessageBody="001")
+    entries = _entries(_receive(sqs, url))
+    proxy.inject(Rule(Fault.LOST_ANSWER, actions={DELETE}))
+    with pytest.raises(CONNECTION_LOST):
+        sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+    proxy.clear()
+    assert not sqs.delete_message_batch(QueueUrl=url, Entries=entries).get("Failed")
+
+
+def test_a_duplicated_delivery_comes_twice_in_one_receive_and_once_more_later(
+    proxy: FaultProxy, sqs: Any, url: str
+) -> None:
+    sent = sqs.send_message(QueueUrl=url, MessageBody="001")["MessageId"]
+    proxy.inject(Rule(Fault.DUPLICATED))
+    assert [each["MessageId"] for each in _receive(sqs, url)] == [sent, sent]
+    assert [each["MessageId"] for each in _receive(sqs, url, limit=1)] == [sent]
+    assert _receive(sqs, url, limit=1) == []
+
+
+def test_it_goes_down_and_comes_back_on_the_same_port(proxy: FaultProxy, sqs: Any, url: str) -> None:
+    before = proxy.url
+    proxy.go_down()
+    with pytest.raises(EndpointConnectionError):
+        sqs.get_queue_attributes(QueueUrl=url)
+    proxy.come_back()
+    assert proxy.url == before
+    sqs.get_queue_attributes(QueueUrl=url)
+
+
+def test_rates_are_kept_and_the_same_seed_draws_the_same(own_stack: DeployedStack) -> None:
+    def drawn() -> str:
+        with FaultProxy(own_stack.local_aws.endpoint, seed=3) as proxy:
+            proxy.inject(*every_kind(0.1))
+            return json.dumps([proxy._draw(EXTEND) for _ in range(1000)])
+
+    assert drawn() == drawn()
+    assert 350 < drawn().count("null") < 600  # 0.9 ** 8 of them meet nothing.
