@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from workers import clock
 from workers.aws.errors import translated
 from workers.errors import FatalError
 from workers.message import Message
@@ -142,13 +143,15 @@ class SqsDeadLetters:
     url: str
     source: str
 
-    async def send(self, message: Message, *, reason: str) -> None:
+    async def send(self, message: Message, *, reason: str, error: Exception | None = None) -> None:
         ours = {
             "Reason": _text(reason),
             "OriginMessageId": _text(message.id),
             "OriginQueue": _text(self.source),
-            "FirstReceivedAt": {"DataType": "Number", "StringValue": f"{message.first_received_at_s:.3f}"},
+            "FirstReceivedAt": _text(clock.at(message.first_received_at_s)),
         }
+        if error is not None:
+            ours["ErrorClass"] = _text(type(error).__name__)
         kept = [(name, value) for name, value in message.attributes.items() if name not in ours]
         attributes: dict[str, Any] = dict(kept[: MAX_ATTRIBUTES - len(ours)]) | ours
         with translated():

@@ -79,7 +79,7 @@ class EscalationHandler:
 
     async def _dead_letter(self, message: Message, error: UndecodableError) -> DeadLettered:
         bind_contextvars(reason=str(error))
-        await self.dead_letters.send(message, reason=f"{Reason.UNDECODABLE_MESSAGE}: {error}")
+        await self.dead_letters.send(message, reason=f"{Reason.UNDECODABLE_MESSAGE}: {error}", error=error)
         await self._escalate(
             Escalation(
                 message_id=message.id,

@@ -129,7 +129,7 @@ class FulfillmentHandler:
 
     async def _dead_letter(self, message: Message, error: UndecodableError) -> DeadLettered:
         bind_contextvars(reason=str(error))
-        await self.dead_letters.send(message, reason=f"{Reason.UNDECODABLE_MESSAGE}: {error}")
+        await self.dead_letters.send(message, reason=f"{Reason.UNDECODABLE_MESSAGE}: {error}", error=error)
         await self.escalations.send(
             OutgoingEscalation(
                 order_id=None,

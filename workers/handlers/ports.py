@@ -49,5 +49,5 @@ class Escalations(Protocol):
 class DeadLetters(Protocol):
     """The dead-letter queue of the queue a worker consumes."""
 
-    async def send(self, message: Message, *, reason: str) -> None:
+    async def send(self, message: Message, *, reason: str, error: Exception | None = None) -> None:
         """Copy *message* there, body and attributes verbatim, with the reason and its origin as further attributes."""
