@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
+from itertools import count
 
 import structlog
 
@@ -61,8 +62,8 @@ class Acknowledger:
         self._closing = asyncio.Event()
         self._context = copy_context()
         self._batches: asyncio.TaskGroup | None = None
-        self._deletes = _Batcher(lambda batch: self._start(batch, self._delete, "delete"))
-        self._releases = _Batcher(lambda batch: self._start(batch, self._release, "release"))
+        self._deletes = self._batcher(self._delete, Trouble("delete"))
+        self._releases = self._batcher(self._release, Trouble("release"))
 
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
         """Have *delivery* deleted or released; `run` must be under way."""
@@ -88,24 +89,27 @@ class Acknowledger:
         """Flush what is pending; `run` then returns."""
         self._closing.set()
 
-    def _start(self, batch: list[Delivery], request: _Request, stage: str) -> None:
-        assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
-        # In the context of this stage, not of the message whose turn it happened to be: log lines carry that.
-        self._batches.create_task(self._send(batch, request, Trouble(stage)), name=stage, context=self._context)
+    def _batcher(self, request: _Request, trouble: Trouble) -> _Batcher:
+        def start(batch: list[Delivery]) -> None:
+            assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
+            # In the context of this stage, not of the message whose turn it happened to be: log lines carry that.
+            self._batches.create_task(self._send(batch, request, trouble), name=trouble.stage, context=self._context)
+
+        return _Batcher(start)
 
     async def _send(self, batch: list[Delivery], request: _Request, trouble: Trouble) -> None:
         """Send *batch*, and what of it was refused again and again."""
-        while batch:
+        for attempt in count(1):
             try:
                 batch = await self._send_once(batch, request)
             except OutageError as error:
                 trouble.note(error)
             else:
-                if batch:
-                    trouble.note(OutageError(f"entries refused: {len(batch)}"))
-            if batch:
-                await asyncio.sleep(full_jitter_s(trouble.failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
-        trouble.over()
+                if not batch:
+                    trouble.over()
+                    return
+                trouble.note(OutageError(f"entries refused: {len(batch)}"))
+            await asyncio.sleep(full_jitter_s(attempt, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
 
     async def _send_once(self, batch: list[Delivery], request: _Request) -> list[Delivery]:
         """Send *batch* and return what must be sent again."""

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aioboto3
@@ -14,13 +13,13 @@ import structlog
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError
 from structlog.contextvars import bind_contextvars
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from workers.aws.cases import DynamoCases
 from workers.aws.errors import CredentialsError, MissingResourceError
 from workers.aws.metering import meter
 from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, describe_queue, queue_url
-from workers.backoff import full_jitter_s
 from workers.consumer import Consumer, Limits
 from workers.errors import AccessDeniedError, FatalError, OutageError
 from workers.handlers.escalation import EscalationHandler
@@ -109,19 +108,28 @@ async def _consume(consumer: Consumer, stop: asyncio.Event) -> None:
 
 async def _assembled(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
     """Look up what the worker needs on AWS and put it together; wait for AWS as long as nothing answers there."""
-    for attempt in count(1):
-        try:
-            return await _assemble(worker, settings, clients, metrics)
-        except (CredentialsError, MissingResourceError, AccessDeniedError) as error:
-            raise FatalError(str(error)) from error
-        except OutageError as error:
-            delay_s = full_jitter_s(attempt, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S)
-            log.warning("aws.awaited", reason=str(error), attempt=attempt, delay_ms=round(delay_s * 1000))
-            await asyncio.sleep(delay_s)
-    raise AssertionError  # count() does not end.
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(OutageError),
+        wait=wait_random_exponential(multiplier=RETRY_BASE_S, max=RETRY_CAP_S),
+        before_sleep=_log_waiting,
+    )
+    return await retrying(_assemble, worker, settings, clients, metrics)
+
+
+def _log_waiting(retry: RetryCallState) -> None:
+    error = retry.outcome.exception() if retry.outcome else None
+    delay_s = retry.next_action.sleep if retry.next_action else 0.0
+    log.warning("aws.awaited", reason=str(error), attempt=retry.attempt_number, delay_ms=round(delay_s * 1000))
 
 
 async def _assemble(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
+    try:
+        return await _build(worker, settings, clients, metrics)
+    except (CredentialsError, MissingResourceError, AccessDeniedError) as error:
+        raise FatalError(str(error)) from error
+
+
+async def _build(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
     name = _queue_name(worker, settings)
     attributes = await describe_queue(clients.sqs, name)
     if settings.max_deliveries > attributes.max_receive_count - QUEUE_MARGIN:

@@ -9,6 +9,10 @@ class TransientError(WorkerError):
     """The attempt failed; another delivery may succeed. The message is released with backoff."""
 
 
+class ConflictError(TransientError):
+    """Someone else was faster: what was read has changed."""
+
+
 class OutageError(WorkerError):
     """Something that every message needs is down. Says nothing about this message: it is held until that is back."""
 

@@ -50,6 +50,7 @@ class Hand:
         visible_at_s = now_s + self._visibility_timeout_s
         if (held := self._deliveries.get(message.id)) is not None:
             held.receipt_handle, held.visible_at_s = message.receipt_handle, visible_at_s
+            held.lost = False
             return None
         delivery = Delivery(
             message=message,

@@ -68,9 +68,9 @@ class VisibilityKeeper:
                 delivery.visible_at_s = max(delivery.visible_at_s, visible_at_s)
             elif not refusal.receipt_lost:
                 again = refusal
-            elif delivery.receipt_handle == handle and delivery.settlement is None:
+            elif delivery.receipt_handle == handle:
                 delivery.lost = True  # Someone else may have it by now: stop working on it.
-                if delivery.task is not None:
+                if delivery.settlement is None and delivery.task is not None:
                     delivery.task.cancel()
         if again is not None:
             raise OutageError(f"extension refused: {again.code}")

@@ -45,7 +45,7 @@ class Poller:
             FatalError: The queue is gone, or AWS refuses access for good.
         """
         async with asyncio.TaskGroup() as polls:
-            await self._poll(polls)
+            polls.create_task(self._poll(polls), name="poll")
 
     def is_failing(self) -> bool:
         return self._trouble.failures > 0

@@ -20,7 +20,7 @@ class Trouble:
     """
 
     def __init__(self, stage: str) -> None:
-        self._stage = stage
+        self.stage = stage
         self.failures = 0
         self._since_s = 0.0
         self._logged_at_s = 0.0
@@ -38,7 +38,7 @@ class Trouble:
             self._since_s = now_s
         if self.failures == 0 or now_s - self._logged_at_s >= LOG_EVERY_S:
             self._logged_at_s = now_s
-            log.warning(f"{self._stage}.failed", reason=str(error), failures=self.failures + 1)
+            log.warning(f"{self.stage}.failed", reason=str(error), failures=self.failures + 1)
         self.failures += 1
         if not isinstance(error, AccessDeniedError):
             self._denied_since_s = None
@@ -51,5 +51,5 @@ class Trouble:
         """Take note of a success."""
         if self.failures:
             duration_s = asyncio.get_running_loop().time() - self._since_s
-            log.info(f"{self._stage}.recovered", failures=self.failures, duration_ms=round(duration_s * 1000))
+            log.info(f"{self.stage}.recovered", failures=self.failures, duration_ms=round(duration_s * 1000))
             self.failures, self._denied_since_s = 0, None

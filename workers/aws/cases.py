@@ -10,6 +10,7 @@ from workers.aws.items import from_item, to_item
 from workers.aws.orders import CONDITION_FAILED
 from workers.domain.escalations import Case, CaseState, EscalationPlan, Evidence, Reason, Routing, Severity, Source
 from workers.domain.orders import Order, OrderStatus, open_key
+from workers.errors import ConflictError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -46,9 +47,9 @@ class DynamoCases:
         found = [from_item(item)["CaseId"] for item in answer["Items"]]
         return found[0] if found else None
 
-    async def apply(self, plan: EscalationPlan, order: Order | None) -> bool:
+    async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
         if plan.case is None:
-            return True
+            return
         writes: list[TransactWriteItemTypeDef] = [self._put(plan.case)]
         if plan.escalates_order and order is not None:
             writes.append(self._escalate(order, plan.case))
@@ -60,9 +61,8 @@ class DynamoCases:
             if error_code(error) == "TransactionCanceledException" and any(
                 each["Code"] in _CHANGED for each in reasons
             ):
-                return False
+                raise ConflictError("order or case has changed") from error
             raise
-        return True
 
     async def record_routing(self, case: Case, routing: Routing) -> None:
         try:

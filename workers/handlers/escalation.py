@@ -6,17 +6,28 @@ from dataclasses import dataclass
 
 import structlog
 from structlog.contextvars import bind_contextvars
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from workers import clock
-from workers.domain.escalations import Case, Escalation, EscalationOutcome, Reason, Routing, Severity, plan_escalation
-from workers.errors import TransientError, UndecodableError
+from workers.domain.escalations import (
+    Case,
+    Escalation,
+    EscalationOutcome,
+    EscalationPlan,
+    Reason,
+    Routing,
+    Severity,
+    plan_escalation,
+)
+from workers.errors import ConflictError, UndecodableError
 from workers.handlers.contracts import decode_escalation
 from workers.handlers.ports import Cases, DeadLetters, Orders
 from workers.message import Acknowledged, DeadLettered, Message
 
 log = structlog.get_logger(__name__)
 
-MAX_CONFLICTS = 5  # Two workers at one case settle it in two or three rounds.
+MAX_TRIES = 5  # Two workers at one case settle it in two or three.
+CONFLICT_BASE_S, CONFLICT_CAP_S = 0.02, 0.5
 LOG_CHANNEL = "log"
 
 
@@ -43,17 +54,25 @@ class EscalationHandler:
         return DeadLettered("delivered_too_often")
 
     async def _escalate(self, escalation: Escalation) -> EscalationOutcome:
-        for _ in range(MAX_CONFLICTS):
-            case_id = await self._case_id(escalation)
-            case = await self.cases.get(case_id)
-            order = None if escalation.order_id is None else await self.orders.get(escalation.order_id)
-            plan = plan_escalation(escalation, order, case, self.now())
-            if plan.case is None or await self.cases.apply(plan, order):
-                written = plan.case or case
-                if plan.routes and written is not None:
-                    await self._route(written, escalation)
-                return plan.outcome
-        raise TransientError("order or case changed under every try")
+        plan, case = await self._write(escalation)
+        if plan.routes and case is not None:
+            await self._route(case, escalation)
+        return plan.outcome
+
+    @retry(
+        retry=retry_if_exception_type(ConflictError),
+        stop=stop_after_attempt(MAX_TRIES),
+        wait=wait_random_exponential(multiplier=CONFLICT_BASE_S, max=CONFLICT_CAP_S),
+        reraise=True,
+    )
+    async def _write(self, escalation: Escalation) -> tuple[EscalationPlan, Case | None]:
+        """Write what *escalation* leads to; return that and the case as it is now."""
+        case = await self.cases.get(await self._case_id(escalation))
+        order = None if escalation.order_id is None else await self.orders.get(escalation.order_id)
+        plan = plan_escalation(escalation, order, case, self.now())
+        if plan.case is not None:
+            await self.cases.apply(plan, order)
+        return plan, plan.case or case
 
     async def _case_id(self, escalation: Escalation) -> str:
         """Return the case an escalation belongs to: EventBridge knows an execution only, which may have one already."""

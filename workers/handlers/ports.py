@@ -33,8 +33,8 @@ class Cases(Protocol):
     async def find_by_execution(self, execution_arn: str) -> str | None:
         """Return the id of the case that *execution_arn* was the last to add to."""
 
-    async def apply(self, plan: EscalationPlan, order: Order | None) -> bool:
-        """Write the plan in one transaction; False where order or case has changed since they were read."""
+    async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
+        """Write the plan in one transaction; `ConflictError` where order or case has changed since they were read."""
 
     async def record_routing(self, case: Case, routing: Routing) -> None:
         """Add *routing* to the case, unless it has been reopened since."""
