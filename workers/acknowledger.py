@@ -116,10 +116,10 @@ class Acknowledger:
         handles = [delivery.receipt_handle for delivery in batch]
         again = []
         for delivery, handle, refusal in zip(batch, handles, await request(batch), strict=True):
-            if refusal is None:
+            if delivery.receipt_handle != handle or (refusal is not None and not refusal.receipt_lost):
+                again.append(delivery)  # Received again meanwhile: only the newest receipt counts. Or refused for now.
+            elif refusal is None:
                 self._settled(delivery)
-            elif not refusal.receipt_lost or delivery.receipt_handle != handle:
-                again.append(delivery)  # Refused for the moment, or received again meanwhile.
             else:
                 self._hand.settle(delivery, Ending.ABANDONED, "receipt_lost")
         return again

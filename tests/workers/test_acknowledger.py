@@ -1,0 +1,227 @@
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from tests.workers.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
+from workers import acknowledger as acknowledger_module
+from workers.acknowledger import Acknowledger
+from workers.errors import FatalError, OutageError
+from workers.hand import Hand
+from workers.message import Acknowledged, DeadLettered, Released, Settlement
+from workers.metrics import Metrics
+from workers.ports import Refusal
+from workers.slots import Slots
+
+HANDLED = Acknowledged("handled")
+
+
+class Stage:
+    """An acknowledger under way, and what it needs."""
+
+    def __init__(self, queue: FakeQueue, logs: list[EventDict]) -> None:
+        self.queue = queue
+        self.logs = logs
+        self.hand = Hand(Slots(0), 60, Metrics())
+        self.acknowledger = Acknowledger(queue, self.hand)
+        self.task = asyncio.create_task(self.acknowledger.run())
+
+    def settle(self, message_id: str, settlement: Settlement = HANDLED, receipt: str = "") -> None:
+        delivery = self.hand.take(message(message_id, receipt))
+        assert delivery is not None
+        self.acknowledger.settle(delivery, settlement)
+
+    def endings(self) -> list[tuple[str, str, str]]:
+        return [(e["message_id"], e["event"], e["outcome"]) for e in self.logs if e["event"].startswith("message.")]
+
+    async def close(self) -> None:
+        self.acknowledger.close()
+        async with asyncio.timeout(TIMEOUT_S):
+            await self.task
+
+
+@contextlib.asynccontextmanager
+async def acknowledging(queue: FakeQueue) -> AsyncIterator[Stage]:
+    with structlog.testing.capture_logs() as logs:
+        stage = Stage(queue, logs)
+        await turns()
+        try:
+            yield stage
+        finally:
+            stage.task.cancel()
+            await asyncio.wait([stage.task])
+
+
+@pytest.fixture
+def queue() -> FakeQueue:
+    return FakeQueue()
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acknowledger_module, "RETRY_BASE_S", 0.001)
+    monkeypatch.setattr(acknowledger_module, "RETRY_CAP_S", 0.002)
+
+
+async def test_deletes_in_batches_of_ten(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
+    monkeypatch.setattr(acknowledger_module, "LINGER_S", 60.0)
+    async with acknowledging(queue) as stage:
+        for n in range(25):
+            stage.settle(f"m{n}")
+        await until(lambda: len(stage.endings()) == 20)
+        assert queue.deletes == [[f"r-m{n}" for n in range(10)], [f"r-m{n}" for n in range(10, 20)]]
+
+
+async def test_waits_for_company_for_a_short_while_only(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
+    monkeypatch.setattr(acknowledger_module, "LINGER_S", 0.01)
+    async with acknowledging(queue) as stage:
+        stage.settle("a")
+        stage.settle("b")
+        await turns()
+        assert queue.deletes == []
+        await until(lambda: len(stage.endings()) == 2)
+        stage.settle("c")
+        await until(lambda: len(stage.endings()) == 3)
+    assert queue.deletes == [["r-a", "r-b"], ["r-c"]]
+
+
+async def test_releases_with_each_messages_own_delay(queue: FakeQueue) -> None:
+    async with acknowledging(queue) as stage:
+        stage.settle("a", Released("transient", 30))
+        stage.settle("b", Released("stopping"))
+        await until(lambda: len(stage.endings()) == 2)
+    assert queue.changes == [[("r-a", 30), ("r-b", 0)]]
+    assert queue.deletes == []
+
+
+@pytest.mark.parametrize(
+    ("settlement", "event"),
+    [
+        (Acknowledged("fulfilled"), "message.acknowledged"),
+        (DeadLettered("undecodable"), "message.dead_lettered"),
+        (Released("transient", 5), "message.released"),
+    ],
+)
+async def test_writes_the_last_line_once_the_request_was_accepted(
+    queue: FakeQueue, settlement: Settlement, event: str
+) -> None:
+    queue.outage = OutageError("down")
+    async with acknowledging(queue) as stage:
+        stage.settle("m", settlement)
+        await until(lambda: len(queue.deletes) + len(queue.changes) >= 3)
+        assert stage.endings() == []
+        assert len(stage.hand) == 1
+        queue.outage = None
+        await until(lambda: len(stage.endings()) == 1)
+        assert stage.endings() == [("m", event, settlement.outcome)]
+        assert len(stage.hand) == 0
+
+
+async def test_remembers_what_was_handled_before_it_is_deleted(queue: FakeQueue) -> None:
+    queue.outage = OutageError("down")
+    async with acknowledging(queue) as stage:
+        stage.settle("handled")
+        stage.settle("released", Released("transient", 5))
+        assert stage.hand.was_handled("handled")
+        assert not stage.hand.was_handled("released")
+
+
+async def test_only_refused_entries_are_sent_again(queue: FakeQueue) -> None:
+    queue.refuse("r-b", REFUSED, REFUSED)
+    async with acknowledging(queue) as stage:
+        for each in "abc":
+            stage.settle(each)
+        await until(lambda: len(stage.endings()) == 3)
+    assert queue.deletes == [["r-a", "r-b", "r-c"], ["r-b"], ["r-b"]]
+    assert [(each, event) for each, event, _ in stage.endings()] == [
+        ("a", "message.acknowledged"),
+        ("c", "message.acknowledged"),
+        ("b", "message.acknowledged"),
+    ]
+
+
+@pytest.mark.parametrize("answer", [REFUSED, LOST, OutageError("down")])
+async def test_a_refused_delete_is_tried_again_with_the_newest_receipt(
+    queue: FakeQueue, answer: Refusal | Exception
+) -> None:
+    async with acknowledging(queue) as stage:
+        stage.settle("m", receipt="r1")
+        queue.refuse("r1", answer)
+        await until(lambda: bool(queue.deletes))
+        assert stage.hand.take(message("m", "r2")) is None
+        await until(lambda: len(stage.endings()) == 1)
+        assert stage.endings() == [("m", "message.acknowledged", "handled")]
+    assert queue.deleted == ["r1", "r2"]
+
+
+async def test_a_message_received_again_while_it_was_released_is_released_once_more(queue: FakeQueue) -> None:
+    async with acknowledging(queue) as stage:
+        stage.settle("m", Released("stopping"), receipt="r1")
+        await until(lambda: bool(queue.changes))
+        assert stage.hand.take(message("m", "r2")) is None
+        await until(lambda: len(stage.endings()) == 1)
+    assert queue.changed == [("r1", 0), ("r2", 0)]
+    assert stage.endings() == [("m", "message.released", "stopping")]
+
+
+@pytest.mark.parametrize("settlement", [HANDLED, Released("transient", 5)])
+async def test_a_message_whose_receipt_is_lost_is_abandoned(queue: FakeQueue, settlement: Settlement) -> None:
+    queue.refuse("r-m", LOST)
+    async with acknowledging(queue) as stage:
+        stage.settle("m", settlement)
+        await until(lambda: len(stage.endings()) == 1)
+        assert stage.endings() == [("m", "message.abandoned", "receipt_lost")]
+    assert len(queue.deletes) + len(queue.changes) == 1
+
+
+async def test_flushes_what_is_pending_when_it_is_closed(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
+    monkeypatch.setattr(acknowledger_module, "LINGER_S", 60.0)
+    queue.refuse("r-a", REFUSED)
+    async with acknowledging(queue) as stage:
+        stage.settle("a")
+        stage.settle("b", Released("stopping"))
+        await stage.close()
+        assert sorted(stage.endings()) == [
+            ("a", "message.acknowledged", "handled"),
+            ("b", "message.released", "stopping"),
+        ]
+
+
+async def test_the_flush_is_bounded(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
+    monkeypatch.setattr(acknowledger_module, "FLUSH_S", 0.05)
+    queue.outage = OutageError("down")
+    async with acknowledging(queue) as stage:
+        stage.settle("m")
+        await stage.close()
+        assert stage.endings() == []
+        assert [line["event"] for line in stage.logs] == ["delete.failed", "acknowledger.flush_expired"]
+
+
+async def test_ends_where_the_queue_is_gone(queue: FakeQueue) -> None:
+    queue.outage = FatalError("the queue does not exist")
+    async with acknowledging(queue) as stage:
+        stage.settle("m")
+        with pytest.raises(ExceptionGroup) as raised:
+            async with asyncio.timeout(TIMEOUT_S):
+                await stage.task
+        assert raised.group_contains(FatalError, match="the queue does not exist")
+
+
+async def test_a_request_that_fails_is_tried_again_with_backoff(
+    monkeypatch: pytest.MonkeyPatch, queue: FakeQueue
+) -> None:
+    waits: list[int] = []
+
+    def recorded_s(attempt: int, *, base_s: float, cap_s: float) -> float:
+        waits.append(attempt)
+        return min(base_s, cap_s)
+
+    monkeypatch.setattr(acknowledger_module, "full_jitter_s", recorded_s)
+    queue.refuse("r-m", OutageError("down"), REFUSED, OutageError("down"))
+    async with acknowledging(queue) as stage:
+        stage.settle("m")
+        await until(lambda: len(stage.endings()) == 1)
+    assert waits == [1, 2, 3]
