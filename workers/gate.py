@@ -61,7 +61,7 @@ class Gate:
                         try:
                             result = await call()
                         except OutageError as error:
-                            self._close(error)
+                            self._trouble.note(error)
                             continue
                         except Exception:
                             self._reopen()  # It got through; that it then failed is this message's own matter.
@@ -84,9 +84,10 @@ class Gate:
             self._update()
 
     def _close(self, error: OutageError) -> None:
-        self._open = False
-        self._update()
-        self._trouble.note(error)
+        if self._open:  # Of a hundred calls that fail at once, one counts: the first probe comes soon all the same.
+            self._open = False
+            self._update()
+            self._trouble.note(error)
 
     def _reopen(self) -> None:
         self._open = True

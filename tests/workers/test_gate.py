@@ -1,0 +1,174 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import structlog
+
+from tests.workers.fakes import TIMEOUT_S, turns, until
+from workers import gate as gate_module
+from workers import trouble
+from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError
+from workers.gate import Gate
+
+
+@pytest.fixture(autouse=True)
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.001)
+    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 0.005)
+
+
+class Downstream:
+    """Something every message needs. Counts its calls, and how many are under way at once."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.calls = 0
+        self.at_once = 0
+        self.most_at_once = 0
+
+    def call(self, result: str) -> Callable[[], Awaitable[str]]:
+        async def called() -> str:
+            self.calls += 1
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            try:
+                await asyncio.sleep(0.001)
+                if self.error is not None:
+                    raise self.error
+                return result
+            finally:
+                self.at_once -= 1
+
+        return called
+
+
+async def held(gate: Gate, downstream: Downstream, count: int) -> list[asyncio.Task[str]]:
+    """Have so many callers held by an outage."""
+    downstream.error = OutageError("down")
+    callers = [asyncio.create_task(gate.through(downstream.call(str(n)))) for n in range(count)]
+    await until(lambda: downstream.calls > count)
+    return callers
+
+
+async def finished(callers: list[asyncio.Task[str]]) -> list[str]:
+    async with asyncio.timeout(TIMEOUT_S):
+        return await asyncio.gather(*callers)
+
+
+async def test_lets_everything_through_while_all_is_well() -> None:
+    gate, downstream = Gate(), Downstream()
+    callers = [asyncio.create_task(gate.through(downstream.call(str(n)))) for n in range(5)]
+    assert await finished(callers) == ["0", "1", "2", "3", "4"]
+    assert downstream.most_at_once == 5
+    assert gate.is_open
+    assert await gate.admit(10) == 10
+
+
+async def test_an_error_that_is_no_outage_leaves_it_open() -> None:
+    gate, downstream = Gate(), Downstream()
+    downstream.error = TransientError("busy")
+    with pytest.raises(TransientError):
+        await gate.through(downstream.call("x"))
+    assert gate.is_open
+    assert downstream.calls == 1
+
+
+async def test_an_outage_closes_it_and_admits_nothing() -> None:
+    gate, downstream = Gate(), Downstream()
+    callers = await held(gate, downstream, 3)
+    admitted = asyncio.create_task(gate.admit(10))
+    await turns()
+    assert not gate.is_open
+    assert not admitted.done()
+    downstream.error = None
+    assert await finished(callers) == ["0", "1", "2"]
+    assert await admitted == 10
+
+
+async def test_one_held_message_at_a_time_probes() -> None:
+    gate, downstream = Gate(), Downstream()
+    callers = await held(gate, downstream, 10)
+    await until(lambda: downstream.at_once == 0)
+    downstream.most_at_once = 0
+    probed = downstream.calls
+    await until(lambda: downstream.calls > probed + 5)
+    assert downstream.most_at_once == 1
+    downstream.error = None
+    assert len(await finished(callers)) == 10
+
+
+async def test_all_resume_at_once_when_a_probe_gets_through() -> None:
+    gate, downstream = Gate(), Downstream()
+    callers = await held(gate, downstream, 10)
+    downstream.error = None
+    await finished(callers)
+    assert gate.is_open
+    assert downstream.most_at_once >= 9
+
+
+async def test_the_first_probe_comes_soon_however_many_calls_failed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts: list[int] = []
+
+    def recorded_s(attempt: int, *, base_s: float, cap_s: float) -> float:
+        attempts.append(attempt)
+        return min(base_s, cap_s)
+
+    monkeypatch.setattr(gate_module, "full_jitter_s", recorded_s)
+    gate, downstream = Gate(), Downstream()
+    callers = await held(gate, downstream, 50)
+    await until(lambda: downstream.calls > 53)
+    downstream.error = None
+    await finished(callers)
+    assert attempts[:3] == [1, 2, 3]
+
+
+async def test_a_probe_that_fails_for_its_own_reasons_shows_that_the_outage_is_over() -> None:
+    gate, downstream = Gate(), Downstream()
+    callers = await held(gate, downstream, 2)
+    downstream.error = TransientError("busy")
+    async with asyncio.timeout(TIMEOUT_S):
+        results = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(each) for each in results] == [TransientError, TransientError]
+    assert gate.is_open
+
+
+async def test_where_none_is_held_one_message_is_admitted_to_probe_with() -> None:
+    gate, downstream = Gate(), Downstream()
+    (caller,) = await held(gate, downstream, 1)
+    caller.cancel()
+    await asyncio.wait([caller])
+    assert not gate.is_open
+    assert await gate.admit(10) == 1
+    downstream.error = None
+    assert await gate.through(downstream.call("probe")) == "probe"
+    assert gate.is_open
+
+
+async def test_another_takes_over_when_the_one_who_probes_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.02)
+    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 0.02)
+    gate, downstream = Gate(), Downstream()
+    callers = await held(gate, downstream, 3)
+    downstream.error = None
+    callers[0].cancel()
+    assert await finished(callers[1:]) == ["1", "2"]
+    assert callers[0].cancelled()
+    assert gate.is_open
+
+
+async def test_a_refusal_that_lasts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "ACCESS_DENIED_PATIENCE_S", 0.02)
+    gate, downstream = Gate(), Downstream()
+    downstream.error = AccessDeniedError("UpdateItem: access denied")
+    async with asyncio.timeout(TIMEOUT_S):
+        with pytest.raises(FatalError, match=r"^UpdateItem: access denied$"):
+            await gate.through(downstream.call("x"))
+
+
+async def test_an_outage_is_one_story_in_the_log() -> None:
+    gate, downstream = Gate(), Downstream()
+    with structlog.testing.capture_logs() as logs:
+        callers = await held(gate, downstream, 10)
+        downstream.error = None
+        await finished(callers)
+    assert [line["event"] for line in logs] == ["downstream.failed", "downstream.recovered"]
