@@ -67,6 +67,7 @@ class Hand:
     def remember(self, delivery: Delivery) -> None:
         """Note that *delivery* was handled to its end, whatever becomes of its delete."""
         self._handled[delivery.message.id] = asyncio.get_running_loop().time()
+        self._handled.move_to_end(delivery.message.id)  # The oldest come first, also where one is handled again.
         while len(self._handled) > MAX_REMEMBERED:
             self._handled.popitem(last=False)
 

@@ -1,0 +1,104 @@
+import asyncio
+
+import pytest
+import structlog
+
+from tests.workers.fakes import message
+from workers import hand as hand_module
+from workers.hand import Hand
+from workers.message import Ending
+from workers.metrics import Metrics
+from workers.slots import Slots
+
+
+async def test_takes_a_message_into_hand() -> None:
+    hand = Hand(Slots(10), 60, Metrics())
+    before_s = asyncio.get_running_loop().time()
+    delivery = hand.take(message("m", "r1", receive_count=3))
+    assert delivery is not None
+    assert (delivery.receipt_handle, delivery.started, delivery.lost, delivery.settlement) == ("r1", False, False, None)
+    assert delivery.context == {"message_id": "m", "receive_count": 3}
+    assert before_s <= delivery.received_at_s
+    assert delivery.visible_at_s == delivery.received_at_s + 60
+    assert list(hand) == [delivery]
+
+
+async def test_folds_a_second_delivery_into_the_first_with_the_newest_receipt() -> None:
+    hand = Hand(Slots(10), 60, Metrics())
+    delivery = hand.take(message("m", "r1"))
+    assert delivery is not None
+    delivery.visible_at_s = 0.0
+    assert hand.take(message("m", "r2")) is None
+    assert delivery.receipt_handle == "r2"
+    assert delivery.visible_at_s >= delivery.received_at_s + 60
+    assert len(hand) == 1
+
+
+async def test_remembers_what_was_handled() -> None:
+    hand = Hand(Slots(10), 60, Metrics())
+    delivery = hand.take(message("m"))
+    assert delivery is not None
+    assert not hand.was_handled("m")
+    hand.remember(delivery)
+    assert hand.was_handled("m")
+    assert not hand.was_handled("another")
+
+
+async def test_forgets_what_was_handled_two_visibility_timeouts_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = Hand(Slots(10), 60, Metrics())
+    loop = asyncio.get_running_loop()
+    now_s = loop.time()
+    for name, handled_at_s in (("old", now_s - 121), ("new", now_s - 119)):
+        delivery = hand.take(message(name))
+        assert delivery is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "time", lambda at_s=handled_at_s: at_s)
+            hand.remember(delivery)
+    assert not hand.was_handled("old")
+    assert hand.was_handled("new")
+
+
+async def test_a_message_that_is_handled_again_is_remembered_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hand_module, "MAX_REMEMBERED", 2)
+    hand = Hand(Slots(10), 60, Metrics())
+    for name in ("a", "b", "a", "c"):
+        delivery = hand.take(message(name))
+        assert delivery is not None
+        hand.remember(delivery)
+        hand.settle(delivery, Ending.ACKNOWLEDGED, "handled")
+    assert [hand.was_handled(name) for name in ("a", "b", "c")] == [True, False, True]
+
+
+async def test_settles_once_with_one_line_and_frees_the_slot() -> None:
+    slots = Slots(1)
+    await slots.reserve(1, 1)
+    hand = Hand(slots, 60, Metrics())
+    delivery = hand.take(message("m", receive_count=2))
+    assert delivery is not None
+    with structlog.testing.capture_logs() as logs:
+        hand.settle(delivery, Ending.RELEASED, "transient")
+        hand.settle(delivery, Ending.ABANDONED, "unconfirmed")
+    assert len(hand) == 0
+    assert await slots.reserve(1, 10) == 1
+    (line,) = logs
+    assert line.pop("duration_ms") >= 0
+    assert line == {
+        "event": "message.released",
+        "log_level": "info",
+        "message_id": "m",
+        "receive_count": 2,
+        "outcome": "transient",
+    }
+
+
+@pytest.mark.parametrize(
+    ("ending", "level"),
+    [("acknowledged", "info"), ("released", "info"), ("dead_lettered", "error"), ("abandoned", "warning")],
+)
+async def test_the_line_is_as_loud_as_the_ending(ending: str, level: str) -> None:
+    hand = Hand(Slots(10), 60, Metrics())
+    delivery = hand.take(message("m"))
+    assert delivery is not None
+    with structlog.testing.capture_logs() as logs:
+        hand.settle(delivery, Ending(f"message.{ending}"), "outcome")
+    assert [line["log_level"] for line in logs] == [level]
