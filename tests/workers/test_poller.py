@@ -1,0 +1,240 @@
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from tests.workers.fakes import TIMEOUT_S, FakeQueue, message, messages, turns, until
+from workers import poller as poller_module
+from workers import trouble
+from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.gate import Gate
+from workers.message import Message
+from workers.poller import Poller
+from workers.slots import Slots
+
+
+class Accepted:
+    """Where a poller hands messages on to; `settle` frees their slots."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
+        self.messages: list[Message] = []
+
+    def __call__(self, received: Sequence[Message]) -> None:
+        self.messages += received
+
+    def settle(self, count: int) -> None:
+        self.slots.release(count)
+
+
+def poller(queue: FakeQueue, slots: Slots, accept: Accepted, *, worthwhile: int = 1, max_polls: int = 4) -> Poller:
+    return Poller(
+        queue=queue,
+        slots=slots,
+        gate=Gate(),
+        accept=accept,
+        worthwhile=worthwhile,
+        max_polls=max_polls,
+        stuck_after_s=60,
+    )
+
+
+@contextlib.asynccontextmanager
+async def polling(poller: Poller) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(poller.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task], timeout=TIMEOUT_S)
+
+
+async def test_hands_on_what_it_receives() -> None:
+    slots = Slots(50)
+    queue, accept = FakeQueue(messages(3)), Accepted(slots)
+    async with polling(poller(queue, slots, accept)):
+        await until(lambda: len(accept.messages) == 3)
+        queue.send(message("later"))
+        await until(lambda: len(accept.messages) == 4)
+    assert [each.id for each in accept.messages] == ["m0", "m1", "m2", "later"]
+
+
+async def test_never_receives_more_than_it_has_free_slots() -> None:
+    slots = Slots(7)
+    queue, accept = FakeQueue(messages(100)), Accepted(slots)
+    async with polling(poller(queue, slots, accept)):
+        await until(lambda: len(accept.messages) == 7)
+        await turns()
+        assert queue.limits == [7]
+        accept.settle(2)
+        await until(lambda: len(accept.messages) == 9)
+        await turns()
+    assert queue.limits == [7, 2]
+
+
+async def test_slots_that_a_receive_did_not_fill_are_free_again() -> None:
+    slots = Slots(10)
+    queue, accept = FakeQueue(messages(1)), Accepted(slots)
+    async with polling(poller(queue, slots, accept)):
+        await until(lambda: len(queue.limits) == 3)
+    assert queue.limits == [10, 9, 9]
+    assert await slots.reserve(9, 10) == 9
+
+
+async def test_waits_until_enough_slots_are_free_to_make_a_receive_worth_its_price() -> None:
+    slots = Slots(10)
+    queue, accept = FakeQueue(messages(100)), Accepted(slots)
+    async with polling(poller(queue, slots, accept, worthwhile=5)):
+        await until(lambda: len(accept.messages) == 10)
+        accept.settle(4)
+        await turns()
+        assert len(queue.limits) == 1
+        accept.settle(1)
+        await until(lambda: len(accept.messages) == 15)
+    assert queue.limits == [10, 5]
+
+
+async def test_one_poll_is_under_way_when_the_queue_is_idle() -> None:
+    slots = Slots(100)
+    queue = FakeQueue()
+    async with polling(poller(queue, slots, Accepted(slots))):
+        await until(lambda: len(queue.limits) == 3)
+    assert queue.most_receiving == 1
+
+
+async def test_several_polls_are_under_way_under_backlog_and_one_again_after_it() -> None:
+    slots = Slots(1000)
+    queue, accept = FakeQueue(messages(300)), Accepted(slots)
+    async with polling(poller(queue, slots, accept)):
+        await until(lambda: len(accept.messages) == 300)
+        assert queue.most_receiving == 4
+        await until(lambda: queue.receiving == 1)
+        queue.most_receiving = 0
+        asked = len(queue.limits)
+        await until(lambda: len(queue.limits) > asked + 2)
+        assert queue.most_receiving == 1
+
+
+async def test_a_receive_under_way_when_it_is_stopped_hands_on_what_it_brings() -> None:
+    slots = Slots(10)
+    queue, accept = FakeQueue(wait_s=60), Accepted(slots)
+    async with polling(poller(queue, slots, accept)) as task:
+        await until(lambda: queue.receiving == 1)
+        task.cancel()
+        await turns()
+        assert not task.done()
+        queue.send(message("late"))
+        await asyncio.wait([task], timeout=TIMEOUT_S)
+        assert task.cancelled()
+    assert [each.id for each in accept.messages] == ["late"]
+    assert await slots.reserve(9, 10) == 9
+    assert len(queue.limits) == 1
+
+
+async def test_an_error_of_a_receive_under_way_when_it_is_stopped_does_not_matter() -> None:
+    slots = Slots(10)
+    queue = FakeQueue()
+    async with polling(poller(queue, slots, Accepted(slots))) as task:
+        await until(lambda: queue.receiving == 1)
+        task.cancel()
+        queue.outage = OutageError("down")
+        await asyncio.wait([task], timeout=TIMEOUT_S)
+        assert task.cancelled()
+    assert await slots.reserve(10, 10) == 10
+
+
+async def test_no_poll_receives_once_more_after_it_is_stopped() -> None:
+    slots = Slots(10_000)
+    queue, accept = FakeQueue(messages(20), wait_s=60), Accepted(slots)
+    async with polling(poller(queue, slots, accept, max_polls=2)) as task:
+        await until(lambda: queue.receiving == 2)
+        task.cancel()
+        await turns()
+        asked = len(queue.limits)
+        queue.on_receive = lambda received: [*received, *messages(10)][:10]  # Full answers, were there any.
+        queue._arrived.set()
+        await asyncio.wait([task], timeout=TIMEOUT_S)
+        assert task.cancelled()
+    assert len(queue.limits) == asked
+
+
+async def test_an_outage_is_met_with_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller_module, "RETRY_BASE_S", 0.02)
+    monkeypatch.setattr(poller_module, "RETRY_CAP_S", 0.05)
+    slots = Slots(100)
+    queue, accept = FakeQueue(messages(1), wait_s=0), Accepted(slots)
+    queue.outage = OutageError("down")
+    async with polling(poller(queue, slots, accept)) as task:
+        await asyncio.sleep(0.5)
+        assert 2 <= len(queue.limits) <= 100  # Waits are random, of 25 ms each once the cap is reached.
+        assert not task.done()
+        queue.outage = None
+        await until(lambda: len(accept.messages) == 1)
+
+
+async def test_the_backoff_grows_with_each_failure_and_starts_over_after_a_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[tuple[int, float, float]] = []
+
+    def recorded_s(attempt: int, *, base_s: float, cap_s: float) -> float:
+        waits.append((attempt, base_s, cap_s))
+        return 0.0
+
+    monkeypatch.setattr(poller_module, "full_jitter_s", recorded_s)
+    slots = Slots(100)
+    queue = FakeQueue(wait_s=0)
+    queue.outage = OutageError("down")
+    watched = poller(queue, slots, Accepted(slots))
+    async with polling(watched):
+        await until(lambda: len(waits) >= 3)
+        queue.outage = None
+        await until(lambda: not watched.is_failing())
+        failed = len(waits)
+        queue.outage = OutageError("down")
+        await until(lambda: len(waits) > failed)
+    assert waits[:3] == [(1, 0.5, 10.0), (2, 0.5, 10.0), (3, 0.5, 10.0)]
+    assert waits[failed] == (1, 0.5, 10.0)
+
+
+async def test_ends_where_the_queue_is_gone() -> None:
+    slots = Slots(100)
+    queue = FakeQueue()
+    queue.outage = FatalError("ReceiveMessage: the queue does not exist")
+    async with polling(poller(queue, slots, Accepted(slots))) as task:
+        await asyncio.wait([task], timeout=TIMEOUT_S)
+        error = task.exception()
+    assert isinstance(error, ExceptionGroup)
+    assert [str(each) for each in error.exceptions] == ["ReceiveMessage: the queue does not exist"]
+
+
+async def test_ends_where_access_is_denied_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "ACCESS_DENIED_PATIENCE_S", 0.02)
+    monkeypatch.setattr(poller_module, "RETRY_BASE_S", 0.005)
+    monkeypatch.setattr(poller_module, "RETRY_CAP_S", 0.005)
+    slots = Slots(100)
+    queue = FakeQueue(wait_s=0)
+    queue.outage = AccessDeniedError("ReceiveMessage: access denied")
+    async with polling(poller(queue, slots, Accepted(slots))) as task:
+        await asyncio.wait([task], timeout=TIMEOUT_S)
+        error = task.exception()
+    assert isinstance(error, ExceptionGroup)
+    assert error.subgroup(FatalError) is not None
+
+
+async def test_tells_whether_polls_fail_or_hang() -> None:
+    slots = Slots(100)
+    queue = FakeQueue(wait_s=60)
+    watched = poller(queue, slots, Accepted(slots))
+    async with polling(watched):
+        await until(lambda: queue.receiving == 1)
+        assert (watched.is_failing(), watched.is_stuck()) == (False, False)
+        watched.stuck_after_s = 0.0
+        await asyncio.sleep(0.001)
+        assert watched.is_stuck()
+        watched.stuck_after_s = 60.0
+        queue.outage = OutageError("down")
+        queue._arrived.set()
+        await until(watched.is_failing)
+        assert not watched.is_stuck()

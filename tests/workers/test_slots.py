@@ -1,0 +1,42 @@
+import asyncio
+
+from tests.workers.fakes import turns
+from workers.slots import Slots
+
+
+async def test_reserves_what_is_free_up_to_a_limit() -> None:
+    slots = Slots(15)
+    assert await slots.reserve(1, 10) == 10
+    assert await slots.reserve(1, 10) == 5
+
+
+async def test_waits_until_enough_slots_are_free() -> None:
+    slots = Slots(10)
+    await slots.reserve(10, 10)
+    waiting = asyncio.create_task(slots.reserve(3, 5))
+    slots.release(2)
+    await turns()
+    assert not waiting.done()
+    slots.release(1)
+    assert await waiting == 3
+
+
+async def test_every_waiting_reservation_gets_its_turn() -> None:
+    slots = Slots(2)
+    await slots.reserve(2, 2)
+    waiting = [asyncio.create_task(slots.reserve(1, 1)) for _ in range(3)]
+    slots.release(2)
+    await turns()
+    assert sum(each.done() for each in waiting) == 2
+    slots.release(1)
+    assert await asyncio.gather(*waiting) == [1, 1, 1]
+
+
+async def test_a_cancelled_reservation_takes_nothing() -> None:
+    slots = Slots(1)
+    await slots.reserve(1, 1)
+    waiting = asyncio.create_task(slots.reserve(1, 1))
+    await turns()
+    waiting.cancel()
+    slots.release(1)
+    assert await slots.reserve(1, 10) == 1
