@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,10 +45,9 @@ def local(port: int | None) -> int:
 def run(port: int | None) -> int:
     """Run the whole system with the four samples, then show the workers' logs until Ctrl-C. The state is kept."""
     progress = Progress()
-    console = Console(highlight=False)
+    console = _console()
     log_path = STATE / "workers.log"
     with _stack(progress, port=port, preferred_port=DEFAULT_PORT, state=STATE) as (server, deployment):
-        log_path.unlink(missing_ok=True)  # One run's log is enough to keep.
         environment = server.environment | variables(deployment.outputs)
         with local_workers(environment, log_path, lambda line: _show(line, console)) as workers:
             outcomes = _samples(server, deployment, workers, progress)
@@ -85,7 +85,7 @@ def _demonstrate(logs: Path, progress: Progress) -> list[str]:
         environment = server.environment | variables(deployment.outputs)
         with local_workers(environment, logs / "workers.log") as workers:
             outcomes = _samples(server, deployment, workers, progress)
-        Console(highlight=False).print(samples.table(outcomes))
+        _console().print(samples.table(outcomes))
     missing = samples.EXPECTED.keys() - {outcome.order_id for outcome in outcomes}
     return [
         *(problem for outcome in outcomes for problem in outcome.problems()),
@@ -121,6 +121,11 @@ def _samples(
     aws = Aws.of(server.client, REGION)
     started = samples.start(aws, deployment.outputs["StateMachineArn"])
     return samples.follow(aws, deployment.outputs["OrderTableName"], started, workers, progress)
+
+
+def _console() -> Console:
+    """Open the terminal; a pipe or a CI log gets lines wide enough for the table."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def _show(line: LogLine, console: Console) -> None:

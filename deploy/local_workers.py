@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from deploy.local_aws import ROOT
 # honcho kills what has not stopped 5 s after it was asked to: the workers' own patience must be shorter.
 HONCHO_STOP_S = 10.0
 KEPT_LINES = 10_000
+_FOLLOW_S = 0.05
 TIMINGS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2"}
 
 
@@ -50,6 +52,10 @@ class Workers:
     on_line: Callable[[LogLine], None]
     lines: deque[LogLine] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     _incoming: "queue.Queue[LogLine | None]" = field(default_factory=queue.Queue)
+
+    def add(self, line: LogLine | None) -> None:
+        """Take the next line, or `None` for the end."""
+        self._incoming.put(line)
 
     def read(self, timeout_s: float | None = None) -> LogLine | None:
         """
@@ -86,34 +92,44 @@ def local_workers(
     bin_directory = str(Path(sys.executable).parent)
     path = os.pathsep.join([bin_directory, environment.get("PATH", os.defpath)])
     workers = Workers(on_line)
-    with tempfile.TemporaryDirectory(prefix="local-workers-") as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix="local-workers-") as directory,
+        log_path.open("wb") as output,
+        log_path.open("rb") as written,
+    ):
         process = children.start(
             Path(sys.executable),
             "honcho",
             # No .env: whatever it sets would get past the isolation from the caller's own AWS settings.
             ["start", "--procfile", str(ROOT / "Procfile"), "--env", os.devnull, "--no-prefix", "--no-colour"],
             environment={**environment, **TIMINGS, "LOG_FORMAT": "json", "PATH": path, "PYTHONUNBUFFERED": "1"},
-            output=subprocess.PIPE,
+            # A file and no pipe to us: where we are killed, honcho would break on it before it has stopped the workers.
+            output=output,
             directory=Path(directory),
             working_directory=ROOT,
         )
-        with log_path.open("ab") as log:
-            reader = threading.Thread(target=_read, args=(process.stdout, log, workers), name="worker-logs")
-            reader.start()
-            try:
-                yield workers
-            finally:
-                children.stop(process, HONCHO_STOP_S)
-                reader.join()
-                if process.stdout:
-                    process.stdout.close()
-                while workers.read() is not None:
-                    pass
+        reader = threading.Thread(target=_follow, args=(written, process, workers), name="worker-logs")
+        reader.start()
+        try:
+            yield workers
+        finally:
+            children.stop(process, HONCHO_STOP_S)
+            reader.join()
+            while workers.read() is not None:
+                pass
 
 
-def _read(output: BinaryIO, log: BinaryIO, workers: Workers) -> None:
-    for raw in output:
-        log.write(raw)
-        log.flush()
-        workers._incoming.put(LogLine.parse(raw.decode("utf-8", "replace").rstrip("\n")))  # noqa: SLF001
-    workers._incoming.put(None)  # noqa: SLF001
+def _follow(written: BinaryIO, process: subprocess.Popen[bytes], workers: Workers) -> None:
+    """Pass on every line of the file as it grows, until the process that writes it has ended."""
+    begun = b""
+    while True:
+        ended = process.poll() is not None  # Before the look: the last line may come with the end.
+        for raw in written:
+            begun += raw
+            if begun.endswith(b"\n"):
+                workers.add(LogLine.parse(begun.decode("utf-8", "replace").rstrip("\n")))
+                begun = b""
+        if ended:
+            break
+        time.sleep(_FOLLOW_S)
+    workers.add(None)

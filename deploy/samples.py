@@ -162,7 +162,7 @@ def _look(aws: Aws, order_table: str, sample: Started, lines: Iterable[LogLine])
     worker = _told(sample, lines)
     if not worker and not sample.anew and status in _FINAL:
         at = item.get("FulfilledAt", {}).get("S") or item.get("EscalatedAt", {}).get("S") or "before"
-        worker = f"in an earlier run ({at})"
+        worker = f"earlier {at[:19]}".strip()
     return Outcome(sample.order_id, execution["status"], states, status, worker)
 
 
@@ -177,17 +177,17 @@ def _told(sample: Started, lines: Iterable[LogLine]) -> str:
 
 
 def table(outcomes: Iterable[Outcome]) -> Table:
-    """Lay the outcomes out for people."""
-    shown = Table(title="Sample orders", title_justify="left", show_lines=True)
-    for heading in ("order", "execution", "states entered", "item", "message went to", "worker"):
-        shown.add_column(heading, overflow="fold")
+    """Lay the outcomes out for people, narrow enough for a terminal of 80 columns."""
+    shown = Table(title="Sample orders", title_justify="left", box=None, padding=(0, 1, 1, 0))
+    for heading in ("order", "execution", "states entered", "item", "queue", "worker"):
+        shown.add_column(heading, no_wrap=heading != "states entered", overflow="fold")
     for outcome in outcomes:
         shown.add_row(
             outcome.order_id,
             outcome.execution_status,
-            "\n".join(outcome.states),
+            "\n".join(outcome.states) or "-",
             outcome.item_status or "-",
-            outcome.queue or "-",
-            outcome.worker or "-",
+            outcome.queue.removesuffix("Queue") or "-",
+            outcome.worker.replace(", ", "\n").replace(" ", "\n") or "-",
         )
     return shown
