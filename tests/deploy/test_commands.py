@@ -2,16 +2,15 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from deploy.local_aws import ROOT, LocalAws
-from tests.support import DeployStack, is_running
+from tests.support import DeployStack
 
 
 def run(environment: Mapping[str, str], *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
@@ -119,52 +118,3 @@ def test_help_has_examples(no_aws: dict[str, str]) -> None:
 
     assert shown.returncode == 0
     assert "python -m deploy down --yes" in shown.stdout
-
-
-@pytest.fixture
-def local(no_aws: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """`python -m deploy local`, started by somebody whose environment points to a real account."""
-    hostile = no_aws | {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_SQS": "https://sqs.us-east-1.amazonaws.com"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "deploy", "local"],
-        cwd=ROOT,
-        env=hostile,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.kill()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_local_prints_what_to_export_and_ends_in_order(local: subprocess.Popen[str], number: signal.Signals) -> None:
-    assert local.stdout
-    exported = {}
-    for line in iter(local.stdout.readline, ""):
-        name, value = line.removeprefix("export ").strip().split("=", 1)
-        exported[name] = value
-        if name == "STATE_MACHINE_ARN":
-            break
-    children = Path(f"/proc/{local.pid}/task/{local.pid}/children")
-    started = [int(pid) for pid in children.read_text(encoding="ascii").split()] if children.exists() else []
-
-    queues = "import boto3; print(boto3.client('sqs').list_queues()['QueueUrls'])"
-    script = f'. .local-aws/env && {sys.executable} -c "{queues}"'
-    seen = subprocess.run(
-        ["/bin/sh", "-c", script],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    local.send_signal(number)
-
-    assert local.wait(30) == 0
-    assert exported["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
-    assert exported["ORDER_TABLE"] == "OrderTable"
-    assert exported["ORDER_FULFILLMENT_QUEUE"] == "OrderFulfillmentQueue"
-    assert f"{exported['AWS_ENDPOINT_URL']}/000000000000/EscalationQueue" in seen.stdout
-    assert not any(is_running(pid) for pid in started)
-    assert not (ROOT / ".local-aws" / "env").exists()

@@ -1,0 +1,160 @@
+"""`local`, `run` and `demo` as processes: what they show, what they keep, and that they leave nothing behind."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy import samples
+from deploy.local_aws import ROOT
+from tests.support import is_running
+
+HOSTILE = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_SQS": "https://sqs.us-east-1.amazonaws.com"}
+# The command with its state elsewhere: that of whoever runs the tests is not ours to use.
+SCRIPT = """
+import signal
+import sys
+from pathlib import Path
+from deploy import __main__, local_commands
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Ignored where the tests run in the background.
+local_commands.STATE = Path(sys.argv[1])
+local_commands.ENVIRONMENT_FILE = local_commands.STATE / "env"
+sys.exit(__main__.main(sys.argv[2:]))
+"""
+PROC = Path("/proc")  # Elsewhere than on Linux nobody looks for what was left behind.
+CARDS = re.compile(r"1234123456785678|123412345678")
+
+
+class Command:
+    """A running command, its output in a file; the caller's environment points to a real account."""
+
+    def __init__(self, directory: Path, number: int, *arguments: str) -> None:
+        self.output_path = directory / f"output-{number}"
+        self.temporary = directory / f"tmp-{number}"
+        self.temporary.mkdir()
+        with self.output_path.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", SCRIPT, str(directory / "state"), *arguments],
+                cwd=ROOT,
+                env=os.environ | HOSTILE | {"TMPDIR": str(self.temporary)},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.output_path.read_text(encoding="utf-8")
+
+    def wait_for(self, text: str, timeout_s: float = 60.0) -> None:
+        self.eventually(lambda: text in self.output, timeout_s)
+
+    def eventually(self, holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
+        """Wait until it does, or fail with the output so far."""
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.05)
+
+    def descendants(self) -> list[int]:
+        found = [self.process.pid]
+        for pid in found:
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+                found.extend(map(int, children.split()))
+        return found[1:]
+
+
+Start = Callable[..., Command]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Command] = []
+
+    def run(*arguments: str) -> Command:
+        started.append(Command(tmp_path, len(started), *arguments))
+        return started[-1]
+
+    yield run
+    for command in started:
+        command.process.kill()  # What it started goes with it.
+        command.process.wait()
+
+
+def test_a_demo_ends_well_shows_every_sample_and_leaves_nothing_behind(start: Start, tmp_path: Path) -> None:
+    demo = start("demo")
+
+    assert demo.process.wait(150) == 0, demo.output
+    for order_id, expected in samples.EXPECTED.items():
+        row = demo.output[demo.output.index(f"\n{order_id} ") :].split("\n\n")[0]
+        assert f"{order_id}   SUCCEEDED" in row
+        for word in (expected.item_status, *expected.worker.replace(",", "").split()):
+            assert word in row
+    assert not CARDS.search(demo.output)
+    assert list(demo.temporary.iterdir()) == []
+    assert not (tmp_path / "state").exists()
+
+
+def test_run_keeps_its_state_and_works_a_second_time(start: Start, tmp_path: Path) -> None:
+    first = start("run")
+    first.wait_for("until Ctrl-C")
+    children = first.descendants()
+    assert len(children) >= 4 or not PROC.exists(), "the local AWS, honcho and two workers"
+
+    refused = start("run")
+    assert refused.process.wait(60) == 1
+    assert f"Another run (process {first.process.pid}) is using the state" in refused.output
+
+    first.process.send_signal(signal.SIGINT)
+    assert first.process.wait(60) == 0, first.output
+    assert not any(is_running(pid) for pid in children)
+    assert first.output.count("(rc=0)") == 2, "both workers stopped cleanly"
+
+    second = start("run")
+    second.wait_for("until Ctrl-C")
+    second.process.send_signal(signal.SIGTERM)
+    assert second.process.wait(60) == 0, second.output
+    assert "order-fulfillment is unchanged" in second.output
+    assert second.output.count("earlier") == 4, "each sample shows what became of it the first time"
+    assert not CARDS.search(first.output + second.output)
+    assert not CARDS.search((tmp_path / "state" / "workers.log").read_text(encoding="utf-8"))
+
+
+def test_nothing_outlives_a_run_that_is_killed(start: Start) -> None:
+    run = start("run")
+    run.wait_for("until Ctrl-C")
+    children = run.descendants()
+
+    run.process.kill()
+
+    run.eventually(lambda: not any(is_running(pid) for pid in children) and not any(run.temporary.iterdir()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_local_prints_what_to_export_and_ends_in_order(start: Start, number: signal.Signals, tmp_path: Path) -> None:
+    local = start("local")
+    local.wait_for("Ctrl-C ends it")
+    exported = dict(re.findall(r"^export (\w+)=(.*)$", local.output, re.MULTILINE))
+    children = local.descendants()
+
+    queues = "import boto3; print(boto3.client('sqs').list_queues()['QueueUrls'])"
+    script = f'. {tmp_path}/state/env && "{sys.executable}" -c "{queues}"'
+    clean = {"PATH": os.environ["PATH"]}
+    seen = subprocess.run(["/bin/sh", "-c", script], env=clean, capture_output=True, text=True, check=True)
+    local.process.send_signal(number)
+
+    assert local.process.wait(30) == 0
+    assert exported["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    assert exported["ORDER_TABLE"] == "OrderTable"
+    assert exported["STATE_MACHINE_ARN"].endswith(":stateMachine:OrderFulfillmentStateMachine")
+    assert f"{exported['AWS_ENDPOINT_URL']}/000000000000/EscalationQueue" in seen.stdout
+    assert not any(is_running(pid) for pid in children)
+    assert not (tmp_path / "state" / "env").exists()
