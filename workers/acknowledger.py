@@ -62,6 +62,7 @@ class Acknowledger:
         self._closing = asyncio.Event()
         self._context = copy_context()
         self._batches: asyncio.TaskGroup | None = None
+        self._failed = False
         self._deletes = self._batcher(self._delete, Trouble("delete"))
         self._releases = self._batcher(self._release, Trouble("release"))
 
@@ -78,7 +79,11 @@ class Acknowledger:
         """Settle until closed; then flush, for `FLUSH_S` seconds at most."""
         try:
             async with asyncio.timeout(None) as flush, asyncio.TaskGroup() as self._batches:
-                await self._closing.wait()
+                try:
+                    await self._closing.wait()
+                except asyncio.CancelledError:
+                    self._failed = True
+                    raise
                 flush.reschedule(asyncio.get_running_loop().time() + FLUSH_S)
                 self._deletes.flush()
                 self._releases.flush()
@@ -92,6 +97,8 @@ class Acknowledger:
     def _batcher(self, request: _Request, trouble: Trouble) -> _Batcher:
         def start(batch: list[Delivery]) -> None:
             assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
+            if self._failed:
+                return  # For good: what is still in hand is abandoned.
             # In the context of this stage, not of the message whose turn it happened to be: log lines carry that.
             self._batches.create_task(self._send(batch, request, trouble), name=trouble.stage, context=self._context)
 

@@ -95,13 +95,14 @@ class Consumer:
             ExceptionGroup: A stage failed for good; the process should exit.
         """
         try:
-            async with asyncio.TaskGroup() as side:
-                acknowledging = side.create_task(self._acknowledger.run(), name="acknowledger")
-                keeping = side.create_task(self._keeper.run(), name="keeper")
+            async with asyncio.TaskGroup() as last:
+                acknowledging = last.create_task(self._acknowledger.run(), name="acknowledger")
                 try:
-                    await self._consume(stop)
+                    await self._keep_and_consume(stop)
                 finally:
-                    keeping.cancel()
+                    for delivery in self._hand:
+                        if delivery.settlement is None:  # Cancelled before its first step, or what made the run fail.
+                            self._acknowledger.settle(delivery, Released("stopping"))
                     self._acknowledger.close()
                     # Awaited here: a stage that failed makes the group cancel what has not flushed yet.
                     await asyncio.wait([acknowledging])
@@ -109,12 +110,22 @@ class Consumer:
             for delivery in self._hand:
                 self._hand.settle(delivery, Ending.ABANDONED, "unconfirmed")
 
+    async def _keep_and_consume(self, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as side:
+            keeping = side.create_task(self._keeper.run(), name="keeper")
+            try:
+                await self._consume(stop)
+            finally:
+                keeping.cancel()
+
     async def _consume(self, stop: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(None) as drain, asyncio.TaskGroup() as self._work:
                 polling = self._work.create_task(self._poller.run(), name="poller")
-                await stop.wait()
-                self._stopping = True
+                try:
+                    await stop.wait()
+                finally:  # Also where a stage has failed: what a receive under way brings goes back.
+                    self._stopping = True
                 log.info("consumer.stopping", in_hand=len(self._hand), drain_s=self._limits.drain_s)
                 drain.reschedule(asyncio.get_running_loop().time() + self._limits.drain_s)
                 polling.cancel()

@@ -42,7 +42,8 @@ class FakeQueue:
     Hands out what was sent to it and writes down what it is asked.
 
     `refuse` answers for single entries by receipt handle, one answer per request; an `Exception` is raised for the
-    request as a whole. `outage` is raised by every request while it is set.
+    request as a whole. `outage` is raised by every request while it is set; deletes and changes are answered while
+    `answering` is.
     """
 
     name = "queue"
@@ -57,6 +58,8 @@ class FakeQueue:
         self.changes: list[list[tuple[str, int]]] = []
         self.outage: Exception | None = None
         self.on_receive: Callable[[Sequence[Message]], Sequence[Message]] = lambda received: received
+        self.answering = asyncio.Event()
+        self.answering.set()
         self._sent = deque(sent)
         self._arrived = asyncio.Event()
         self._refusals: dict[str, deque[Answer]] = {}
@@ -102,6 +105,7 @@ class FakeQueue:
 
     async def _answer(self, receipt_handles: Sequence[str]) -> list[Refusal | None]:
         await asyncio.sleep(0)
+        await self.answering.wait()
         if self.outage is not None:
             raise self.outage
         answers = [
@@ -219,7 +223,7 @@ async def running(queue: FakeQueue, handler: FakeHandler, limits: Limits) -> Asy
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until *condition* holds; raises `TimeoutError` where it never does."""
     async with asyncio.timeout(TIMEOUT_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for is anything a test can look at.
             await asyncio.sleep(0.001)
 
 

@@ -148,10 +148,12 @@ async def test_a_refused_delete_is_tried_again_with_the_newest_receipt(
     queue: FakeQueue, answer: Refusal | Exception
 ) -> None:
     async with acknowledging(queue) as stage:
-        stage.settle("m", receipt="r1")
         queue.refuse("r1", answer)
+        queue.answering.clear()
+        stage.settle("m", receipt="r1")
         await until(lambda: bool(queue.deletes))
         assert stage.hand.take(message("m", "r2")) is None
+        queue.answering.set()
         await until(lambda: len(stage.endings()) == 1)
         assert stage.endings() == [("m", "message.acknowledged", "handled")]
     assert queue.deleted == ["r1", "r2"]
@@ -159,9 +161,11 @@ async def test_a_refused_delete_is_tried_again_with_the_newest_receipt(
 
 async def test_a_message_received_again_while_it_was_released_is_released_once_more(queue: FakeQueue) -> None:
     async with acknowledging(queue) as stage:
+        queue.answering.clear()
         stage.settle("m", Released("stopping"), receipt="r1")
         await until(lambda: bool(queue.changes))
         assert stage.hand.take(message("m", "r2")) is None
+        queue.answering.set()
         await until(lambda: len(stage.endings()) == 1)
     assert queue.changed == [("r1", 0), ("r2", 0)]
     assert stage.endings() == [("m", "message.released", "stopping")]

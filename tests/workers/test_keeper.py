@@ -11,6 +11,7 @@ from workers.hand import Hand
 from workers.keeper import VisibilityKeeper
 from workers.message import Acknowledged, Delivery, Released
 from workers.metrics import Metrics
+from workers.ports import Refusal
 from workers.slots import Slots
 
 LEFT_S = 20.0  # Of a timeout of 60 s: due.
@@ -142,7 +143,7 @@ async def test_a_receipt_that_was_replaced_while_it_was_extended_is_not_lost(han
 
 @pytest.mark.parametrize("answer", [REFUSED, OutageError("throttled")])
 async def test_tries_again_with_backoff_what_was_refused_for_the_moment(
-    monkeypatch: pytest.MonkeyPatch, queue: FakeQueue, hand: Hand, answer: object
+    monkeypatch: pytest.MonkeyPatch, queue: FakeQueue, hand: Hand, answer: Refusal | OutageError
 ) -> None:
     waits: list[int] = []
 
@@ -152,7 +153,7 @@ async def test_tries_again_with_backoff_what_was_refused_for_the_moment(
 
     monkeypatch.setattr(keeper_module, "full_jitter_s", recorded_s)
     delivery = take(hand, "m")
-    queue.refuse("r-m", *[answer] * 3)  # type: ignore[list-item]
+    queue.refuse("r-m", *[answer] * 3)
     async with keeping(queue, hand):
         await until(lambda: delivery.visible_at_s > asyncio.get_running_loop().time() + 50)
     assert waits == [1, 2, 3]

@@ -1,0 +1,434 @@
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.workers.fakes import (
+    LOST,
+    REFUSED,
+    TIMEOUT_S,
+    FakeHandler,
+    FakeQueue,
+    limits,
+    message,
+    messages,
+    running,
+    turns,
+    until,
+)
+from workers import acknowledger as acknowledger_module
+from workers import consumer as consumer_module
+from workers import gate as gate_module
+from workers import poller as poller_module
+from workers.errors import FatalError, OutageError, TransientError
+from workers.message import Acknowledged, DeadLettered, Message
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (acknowledger_module, poller_module):
+        monkeypatch.setattr(module, "RETRY_BASE_S", 0.001)
+        monkeypatch.setattr(module, "RETRY_CAP_S", 0.002)
+    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.001)
+    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 0.005)
+
+
+async def test_every_message_is_handled_and_acknowledged_once() -> None:
+    queue, handler = FakeQueue(messages(100)), FakeHandler()
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(100)
+    expected = sorted(f"m{n}" for n in range(100))
+    assert sorted(handler.finished) == expected
+    assert sorted(queue.deleted) == [f"r-{each}" for each in expected]
+    assert sorted(run.endings()) == [(each, "message.acknowledged", "handled") for each in expected]
+    assert queue.changes == []
+
+
+async def test_no_more_messages_run_at_once_than_allowed() -> None:
+    queue, handler = FakeQueue(messages(50)), FakeHandler()
+    async with running(queue, handler, limits(concurrency=3)) as run:
+        await run.until_settled(50)
+    assert handler.most_running == 3
+
+
+async def test_a_slow_message_holds_one_slot_and_nothing_else() -> None:
+    queue, handler, slow = FakeQueue(messages(50)), FakeHandler(), asyncio.Event()
+    handler.when("m0", slow)
+    async with running(queue, handler, limits(concurrency=2)) as run:
+        await run.until_settled(49)
+        assert "m0" not in handler.finished
+        slow.set()
+        await run.until_settled(50)
+
+
+async def test_messages_in_hand_are_bounded_by_what_may_run_and_a_buffer_as_large() -> None:
+    queue, handler, slow = FakeQueue(messages(100)), FakeHandler(), asyncio.Event()
+    for n in range(100):
+        handler.when(f"m{n}", slow)
+    async with running(queue, handler, limits(concurrency=3)) as run:
+        await until(lambda: len(handler.began) == 3)
+        await asyncio.sleep(0.02)
+        assert sum(queue.limits) == 6
+        slow.set()
+        await run.until_settled(100)
+
+
+async def test_a_message_ends_as_its_handler_says() -> None:
+    queue, handler = FakeQueue([message("a"), message("b")]), FakeHandler()
+    handler.when("a", Acknowledged("fulfilled"))
+    handler.when("b", DeadLettered("undecodable"))
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(2)
+    assert sorted(run.endings()) == [
+        ("a", "message.acknowledged", "fulfilled"),
+        ("b", "message.dead_lettered", "undecodable"),
+    ]
+    assert sorted(queue.deleted) == ["r-a", "r-b"]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(TransientError("busy"), "transient"), (ValueError("bug"), "unforeseen"), (TimeoutError("slow"), "unforeseen")],
+)
+async def test_a_failed_message_is_released_with_backoff(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: str
+) -> None:
+    monkeypatch.setattr(
+        consumer_module, "full_jitter_s", lambda attempt, *, base_s, cap_s: min(cap_s, base_s * 2 ** (attempt - 1))
+    )
+    queue, handler = (
+        FakeQueue([message("a"), message("b", receive_count=3), message("c", receive_count=10)]),
+        FakeHandler(),
+    )
+    for each in "abc":
+        handler.when(each, error)
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(3)
+    assert sorted(queue.changed) == [("r-a", 2), ("r-b", 8), ("r-c", 900)]
+    assert queue.deleted == []
+    assert sorted(run.endings()) == [(each, "message.released", outcome) for each in "abc"]
+    assert run.events().count("message.failed") == 3
+
+
+async def test_each_line_carries_the_ids_of_its_own_message() -> None:
+    queue, handler = FakeQueue([message("a", receive_count=2), message("b")]), FakeHandler()
+    handler.when("a", TransientError("busy"))
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(2)
+    (failed,) = [line for line in run.logs if line["event"] == "message.failed"]
+    assert (failed["message_id"], failed["receive_count"], failed["reason"]) == ("a", 2, "busy")
+    assert {line["message_id"]: line["receive_count"] for line in run.logs if "outcome" in line} == {"a": 2, "b": 1}
+    assert all(line["duration_ms"] >= 0 for line in run.logs if "outcome" in line)
+
+
+async def test_a_message_delivered_too_often_is_given_up_without_being_handled() -> None:
+    queue, handler = FakeQueue([message("last", receive_count=10), message("worn", receive_count=11)]), FakeHandler()
+    async with running(queue, handler, limits(max_deliveries=10)) as run:
+        await run.until_settled(2)
+    assert (handler.began, handler.given_up) == (["last"], ["worn"])
+    assert ("worn", "message.dead_lettered", "given_up") in run.endings()
+
+
+async def test_a_second_delivery_of_a_message_in_hand_brings_only_its_newest_receipt() -> None:
+    queue, handler, slow = FakeQueue([message("m", "r1")]), FakeHandler(), asyncio.Event()
+    handler.when("m", slow)
+    async with running(queue, handler, limits(concurrency=1)) as run:
+        await until(lambda: handler.began == ["m"])
+        queue.send(message("m", "r2"))
+        await until(lambda: len(queue.limits) >= 3)
+        slow.set()
+        await run.until_settled(1)
+        queue.send(message("next"))  # Its slot is free: the second delivery took none.
+        await run.until_settled(2)
+    assert handler.began == ["m", "next"]
+    assert queue.deleted == ["r2", "r-next"]
+    assert [each for each, *_ in run.endings()] == ["m", "next"]
+
+
+async def test_the_same_message_twice_in_one_receive_is_one() -> None:
+    queue, handler = FakeQueue([message("m", "r1"), message("m", "r2"), message("n")]), FakeHandler()
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(2)
+    assert sorted(handler.began) == ["m", "n"]
+    assert sorted(queue.deleted) == ["r-n", "r2"]
+    assert sorted(each for each, *_ in run.endings()) == ["m", "n"]
+
+
+async def test_a_handled_message_that_comes_back_is_deleted_and_not_handled_again() -> None:
+    queue, handler = FakeQueue([message("m", "r1")]), FakeHandler()
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(1)
+        queue.send(message("m", "r2"))
+        await run.until_settled(2)
+    assert handler.began == ["m"]
+    assert queue.deleted == ["r1", "r2"]
+    assert run.endings() == [("m", "message.acknowledged", "handled"), ("m", "message.acknowledged", "duplicate")]
+
+
+async def test_a_failed_message_that_comes_back_is_handled_again() -> None:
+    queue, handler = FakeQueue([message("m", "r1")]), FakeHandler()
+    handler.when("m", TransientError("busy"))
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(1)
+        queue.send(message("m", "r2", receive_count=2))
+        await run.until_settled(2)
+    assert handler.began == ["m", "m"]
+    assert [event for _, event, _ in run.endings()] == ["message.released", "message.acknowledged"]
+
+
+async def test_a_handler_that_takes_too_long_is_cancelled_and_its_message_released() -> None:
+    queue, handler = FakeQueue([message("m")]), FakeHandler()
+    handler.when("m", asyncio.Event())
+    async with running(queue, handler, limits(max_handle_s=0.02)) as run:
+        await run.until_settled(1)
+        assert handler.running == 0
+    assert run.endings() == [("m", "message.released", "timed_out")]
+    assert "message.timed_out" in run.events()
+
+
+async def test_a_handler_whose_receipt_is_lost_is_cancelled_and_its_message_abandoned() -> None:
+    queue, handler = FakeQueue([message("m")], visibility_timeout_s=1), FakeHandler()
+    queue.visibility_timeout_s = 0  # Due at once.
+    handler.when("m", asyncio.Event())
+    queue.refuse("r-m", LOST)
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(1)
+        assert handler.running == 0
+    assert run.endings() == [("m", "message.abandoned", "receipt_lost")]
+    assert (handler.finished, queue.deleted, queue.changed) == ([], [], [("r-m", 0)])
+
+
+async def test_an_outage_holds_messages_and_receives_none_until_it_is_over() -> None:
+    queue, handler = FakeQueue(messages(3)), FakeHandler()
+    for n in range(3):
+        handler.when(f"m{n}", *[OutageError("down")] * 50)
+    async with running(queue, handler, limits(concurrency=3)) as run:
+        await until(lambda: len(handler.began) > 20)
+        asked = len(queue.limits)
+        await until(lambda: len(handler.began) > 60)
+        assert len(queue.limits) <= asked + 1  # One was under way.
+        assert run.endings() == []
+        await run.until_settled(3)
+    assert {outcome for *_, outcome in run.endings()} == {"handled"}
+    assert queue.changes == []
+
+
+async def test_what_runs_is_finished_before_it_ends() -> None:
+    queue, handler, slow = FakeQueue([message("m")]), FakeHandler(), asyncio.Event()
+    handler.when("m", slow)
+    async with running(queue, handler, limits()) as run:
+        await until(lambda: handler.began == ["m"])
+        run.signal.set()
+        await asyncio.sleep(0.05)
+        assert not run.task.done()
+        slow.set()
+        await run.ended()
+    assert run.endings() == [("m", "message.acknowledged", "handled")]
+    assert queue.deleted == ["r-m"]
+
+
+async def test_what_has_not_begun_goes_back_at_once_when_it_stops() -> None:
+    queue, handler, slow = FakeQueue(messages(4)), FakeHandler(), asyncio.Event()
+    for n in range(4):
+        handler.when(f"m{n}", slow)
+    async with running(queue, handler, limits(concurrency=2)) as run:
+        await until(lambda: len(handler.began) == 2 and sum(queue.limits) == 4)
+        run.signal.set()
+        await run.until_settled(2)
+        assert sorted(run.endings()) == [
+            ("m2", "message.released", "stopping"),
+            ("m3", "message.released", "stopping"),
+        ]
+        assert sorted(queue.changed) == [("r-m2", 0), ("r-m3", 0)]
+        slow.set()
+        await run.ended()
+    assert sorted(handler.began) == ["m0", "m1"]
+
+
+async def test_what_a_receive_under_way_brings_goes_back_at_once_when_it_stops() -> None:
+    queue, handler = FakeQueue(wait_s=60), FakeHandler()
+    async with running(queue, handler, limits()) as run:
+        await until(lambda: queue.receiving == 1)
+        run.signal.set()
+        await turns()
+        queue.send(message("late"))
+        await run.ended()
+    assert run.endings() == [("late", "message.released", "stopping")]
+    assert (queue.changed, handler.began, len(queue.limits)) == ([("r-late", 0)], [], 1)
+
+
+@pytest.mark.parametrize("later", range(12))
+async def test_whenever_it_stops_no_message_is_left_behind(later: int) -> None:
+    queue, handler = FakeQueue(messages(6)), FakeHandler()
+    async with running(queue, handler, limits(concurrency=3)) as run:
+
+        def stop_turns_later(received: Sequence[Message]) -> Sequence[Message]:
+            soon(later, run.signal.set)
+            return received
+
+        queue.on_receive = stop_turns_later
+        await run.ended()
+    endings = run.endings()
+    assert sorted(each for each, *_ in endings) == [f"m{n}" for n in range(6)]
+    assert {event for _, event, _ in endings} <= {"message.acknowledged", "message.released"}
+    assert len(queue.deleted) + len(queue.changed) == 6
+
+
+def soon(turns: int, call: Callable[[], None]) -> None:
+    """Call so many turns of the event loop from now."""
+    if turns == 0:
+        call()
+    else:
+        asyncio.get_running_loop().call_soon(soon, turns - 1, call)
+
+
+async def test_what_outlives_the_drain_goes_back() -> None:
+    queue, handler = FakeQueue([message("m"), message("n")]), FakeHandler()
+    handler.when("m", asyncio.Event())
+    async with running(queue, handler, limits(drain_s=0.02)) as run:
+        await run.until_settled(1)
+        await run.stop()
+    assert run.endings() == [("n", "message.acknowledged", "handled"), ("m", "message.released", "stopping")]
+    assert queue.changed == [("r-m", 0)]
+    assert run.events().count("consumer.drain_expired") == 1
+
+
+async def test_it_stops_while_an_outage_holds_its_messages() -> None:
+    queue, handler = FakeQueue([message("m")]), FakeHandler()
+    handler.when("m", *[OutageError("down")] * 10_000)
+    async with running(queue, handler, limits(drain_s=0.02)) as run:
+        await until(lambda: len(handler.began) > 2)
+        await run.stop()
+    assert run.endings() == [("m", "message.released", "stopping")]
+
+
+async def test_what_was_handled_is_flushed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acknowledger_module, "LINGER_S", 60.0)
+    queue, handler = FakeQueue(messages(3)), FakeHandler()
+    queue.refuse("r-m0", REFUSED, REFUSED)
+    async with running(queue, handler, limits()) as run:
+        await until(lambda: len(handler.finished) == 3)
+        await run.stop()
+    assert sorted(event for _, event, _ in run.endings()) == ["message.acknowledged"] * 3
+
+
+async def test_what_cannot_be_confirmed_at_the_end_is_said_to_be_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acknowledger_module, "FLUSH_S", 0.02)
+    queue, handler = FakeQueue([message("m")]), FakeHandler()
+    queue.refuse("r-m", *[REFUSED] * 10_000)
+    async with running(queue, handler, limits()) as run:
+        await until(lambda: handler.finished == ["m"])
+        await run.stop()
+    assert run.endings() == [("m", "message.abandoned", "unconfirmed")]
+    assert "acknowledger.flush_expired" in run.events()
+
+
+def fail_polls(queue: FakeQueue, _: FakeHandler) -> None:
+    def gone(_: Sequence[Message]) -> Sequence[Message]:
+        raise FatalError("gone")
+
+    queue.on_receive = gone
+
+
+def fail_extensions(queue: FakeQueue, _: FakeHandler) -> None:
+    queue.send(message("due"))
+    queue.refuse("r-due", FatalError("gone"))
+
+
+def fail_deletes(queue: FakeQueue, _: FakeHandler) -> None:
+    queue.refuse("r-gone", FatalError("gone"))
+    queue.send(message("gone"))
+
+
+def fail_a_handler(queue: FakeQueue, handler: FakeHandler) -> None:
+    handler.when("denied", FatalError("gone"))
+    queue.send(message("denied"))
+
+
+@pytest.mark.parametrize("fail", [fail_polls, fail_extensions, fail_a_handler])
+async def test_a_stage_that_fails_for_good_ends_the_run_but_what_was_handled_is_flushed(
+    monkeypatch: pytest.MonkeyPatch, fail: Callable[[FakeQueue, FakeHandler], None]
+) -> None:
+    monkeypatch.setattr(acknowledger_module, "LINGER_S", 60.0)
+    queue, handler = FakeQueue(messages(3)), FakeHandler()
+    handler.when("m2", asyncio.Event())
+    handler.when("due", asyncio.Event())
+    if fail is fail_extensions:
+        queue.visibility_timeout_s = 1
+    async with running(queue, handler, limits()) as run:
+        await until(lambda: handler.finished == ["m0", "m1"])
+        fail(queue, handler)
+        with pytest.raises(ExceptionGroup) as raised:
+            await run.ended()
+    assert raised.group_contains(FatalError, match="^gone$")
+    endings = {each: event for each, event, _ in run.endings()}
+    assert endings.pop("due", "message.released") == "message.released"
+    assert endings.pop("denied", "message.released") == "message.released"
+    assert endings == {"m0": "message.acknowledged", "m1": "message.acknowledged", "m2": "message.released"}
+    assert len(run.endings()) == len({each for each, *_ in run.endings()})
+    assert handler.running == 0
+
+
+async def test_an_acknowledger_that_fails_for_good_ends_the_run() -> None:
+    queue, handler = FakeQueue([message("m")]), FakeHandler()
+    handler.when("m", asyncio.Event())
+    async with running(queue, handler, limits()) as run:
+        await until(lambda: handler.began == ["m"])
+        fail_deletes(queue, handler)
+        with pytest.raises(ExceptionGroup) as raised:
+            await run.ended()
+    assert raised.group_contains(FatalError, match="^gone$")
+    assert not raised.group_contains(RuntimeError)
+    assert sorted(run.endings()) == [
+        ("gone", "message.abandoned", "unconfirmed"),
+        ("m", "message.abandoned", "unconfirmed"),
+    ]
+
+
+async def test_what_a_receive_under_way_brings_goes_back_also_where_a_stage_has_failed() -> None:
+    queue, handler = FakeQueue([message("denied")], wait_s=60), FakeHandler()
+    failing = asyncio.Event()
+
+    async def deny(_: Message) -> Acknowledged:
+        await failing.wait()
+        raise FatalError("gone")
+
+    handler.handle = deny  # type: ignore[method-assign]
+    async with running(queue, handler, limits()) as run:
+        await until(lambda: queue.receiving == 1 and len(queue.limits) == 2)
+        failing.set()
+        await turns()
+        queue.send(message("late"))
+        with pytest.raises(ExceptionGroup) as raised:
+            await run.ended()
+    assert raised.group_contains(FatalError)
+    assert not raised.group_contains(RuntimeError)
+    assert ("late", "message.released", "stopping") in run.endings()
+
+
+async def test_it_is_healthy_until_a_handler_outlives_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "STUCK_MARGIN_S", 0.0)
+    queue, handler = FakeQueue([message("m")]), FakeHandler()
+    stubborn = asyncio.Event()
+
+    async def ignore_cancellation(_: Message) -> Acknowledged:
+        while not stubborn.is_set():
+            try:
+                await stubborn.wait()
+            except asyncio.CancelledError:
+                handler.finished.append("cancelled")
+        return Acknowledged("handled")
+
+    handler.handle = ignore_cancellation  # type: ignore[method-assign]
+    consumer = consumer_module.Consumer(queue, handler, limits(max_handle_s=0.02))
+    stop = asyncio.Event()
+    task = asyncio.create_task(consumer.run(stop))
+    assert (consumer.health_problem(), consumer.readiness_problem()) == (None, None)
+    await until(lambda: handler.finished == ["cancelled"])
+    await until(lambda: consumer.health_problem() == "a handler outlives its cap")
+    stubborn.set()
+    await until(lambda: consumer.health_problem() is None)
+    stop.set()
+    async with asyncio.timeout(TIMEOUT_S):
+        await task
+    assert consumer.readiness_problem() == "stopping"
