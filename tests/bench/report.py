@@ -1,0 +1,122 @@
+"""Prints and saves what was measured."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.harness import Plan
+from tests.bench.rows import NAMES, Readings, Result, Row, Spread
+
+LIBRARIES = ("aioboto3", "aiobotocore", "botocore", "boto3", "aiohttp", "structlog")
+
+
+def machine() -> dict[str, Any]:
+    """Tell what the figures were made on."""
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def print_table(console: Console, results: Sequence[Result], rounds: int) -> None:
+    table = Table(title=f"One interleaved run, {rounds} rounds: median (lowest to highest)", title_justify="left")
+    table.add_column("")
+    for heading in ("ours", "other", "ratio", "must", "goal"):
+        table.add_column(heading, justify="right")
+    table.add_column("reached")
+    table.add_column("against")
+    for result in results:
+        row = result.row
+        table.add_row(
+            row.title,
+            _spread(result.ours, row.digits),
+            _spread(result.other, row.digits),
+            _spread(result.ratio, 2),
+            _bound(row, row.must),
+            _bound(row, row.goal),
+            _reached(result),
+            NAMES[row.other],
+        )
+    console.print(table)
+
+
+def print_stub(console: Console, readings: Readings) -> None:
+    """Show that the endpoint was not what limited anybody."""
+    busiest = {name: max(each.stub_busy for each in measured) for name, measured in readings.items()}
+    shown = ", ".join(f"{name} {busy:.0%}" for name, busy in busiest.items())
+    console.print(f"The stub's CPU time per second, at its busiest: {shown}", highlight=False)
+
+
+def print_machine(console: Console, facts: Mapping[str, Any]) -> None:
+    libraries = ", ".join(f"{name} {number}" for name, number in facts["libraries"].items())
+    console.print(
+        f"{facts['cores']} cores ({facts['processor']}), {facts['system']}, Python {facts['python']}, {libraries}; "
+        f"load average at the start {facts['load_average']}",
+        highlight=False,
+    )
+
+
+def save(path: Path, plan: Plan, facts: Mapping[str, Any], results: Sequence[Result], readings: Readings) -> None:
+    document = {
+        "machine": facts,
+        "plan": asdict(plan),
+        "rows": [result.document() for result in results],
+        "readings": {
+            name: [
+                {
+                    "seconds": each.seconds,
+                    "deleted": each.deleted,
+                    "fulfilled": each.fulfilled,
+                    "requests": each.requests,
+                    "client_cpu_s": each.client_cpu_s,
+                    "stub_cpu_s": each.stub_cpu_s,
+                    "peak_memory_mb": each.peak_memory_mb,
+                }
+                for each in measured
+            ]
+            for name, measured in readings.items()
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _spread(spread: Spread, digits: int) -> str:
+    return f"{spread.median:,.{digits}f} ({spread.lowest:,.{digits}f} to {spread.highest:,.{digits}f})"
+
+
+def _bound(row: Row, bound: float | None) -> str:
+    if bound is None:
+        return ""
+    return f"{bound:g} x" if row.by_ratio else f"{bound:,g}"
+
+
+def _reached(result: Result) -> str:
+    if result.reaches(result.row.goal):
+        return "[green]goal[/]"
+    match result.reaches(result.row.must):
+        case True:
+            return "must"
+        case False:
+            return "[red]no[/]"
+        case None:
+            return ""
