@@ -1,6 +1,7 @@
 """Wires a worker together and runs it: the one place that knows every part."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -182,7 +183,8 @@ async def _handler(worker: Worker, settings: Settings, clients: Clients, dead_le
 
 @asynccontextmanager
 async def _clients(settings: Settings, metrics: Metrics) -> AsyncIterator[Clients]:
-    session = aioboto3.Session()
+    # Python's SDK reads AWS_DEFAULT_REGION only; every other SDK, and every AWS runtime, speaks of AWS_REGION.
+    session = aioboto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     timeouts: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_keepalive": True}
     receiving = AioConfig(
         **timeouts,
