@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local test check bench format lock clean
+.PHONY: help setup run demo local test check chaos bench format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ check: setup ## Format, lint, strict types, templates, state machine
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cfn-lint deploy/*.yaml
 	@$(PY) -m deploy.check_state_machine
+
+chaos: setup ## The long fault suite: every promise under every fault, a new seed each time (CHAOS_SEED sets it)
+	@$(PY) -m pytest tests/chaos -m chaos -s
 
 bench: setup ## The benchmark of the README, about eight minutes; leave the machine alone meanwhile
 	@$(PY) -m tests.bench
