@@ -53,6 +53,7 @@ class FakeQueue:
         self.wait_s = wait_s
         self.limits: list[int] = []
         self.receiving = 0
+        self.waiting = 0
         self.most_receiving = 0
         self.deletes: list[list[str]] = []
         self.changes: list[list[tuple[str, int]]] = []
@@ -71,6 +72,10 @@ class FakeQueue:
     def refuse(self, receipt_handle: str, *answers: Answer) -> None:
         self._refusals[receipt_handle] = deque(answers)
 
+    def end_waits(self) -> None:
+        """Have the long polls under way answered, with nothing where nothing was sent."""
+        self._arrived.set()
+
     async def receive(self, limit: int) -> Sequence[Message]:
         self.limits.append(limit)
         self.receiving += 1
@@ -79,8 +84,12 @@ class FakeQueue:
             await asyncio.sleep(0.001)
             if not self._sent:
                 self._arrived.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._arrived.wait(), self.wait_s)
+                self.waiting += 1
+                try:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._arrived.wait(), self.wait_s)
+                finally:
+                    self.waiting -= 1
             if self.outage is not None:
                 raise self.outage
             return self.on_receive([self._sent.popleft() for _ in range(min(limit, len(self._sent)))])

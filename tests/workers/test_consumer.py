@@ -248,7 +248,7 @@ async def test_what_has_not_begun_goes_back_at_once_when_it_stops() -> None:
 async def test_what_a_receive_under_way_brings_goes_back_at_once_when_it_stops() -> None:
     queue, handler = FakeQueue(wait_s=60), FakeHandler()
     async with running(queue, handler, limits()) as run:
-        await until(lambda: queue.receiving == 1)
+        await until(lambda: queue.waiting == 1)
         run.signal.set()
         await turns()
         queue.send(message("late"))
@@ -389,13 +389,13 @@ async def test_what_a_receive_under_way_brings_goes_back_also_where_a_stage_has_
     queue, handler = FakeQueue([message("denied")], wait_s=60), FakeHandler()
     failing = asyncio.Event()
 
-    async def deny(_: Message) -> Acknowledged:
+    async def deny(message: Message) -> Acknowledged | DeadLettered:  # noqa: ARG001 - a handler's signature.
         await failing.wait()
         raise FatalError("gone")
 
     handler.handle = deny  # type: ignore[method-assign]
     async with running(queue, handler, limits()) as run:
-        await until(lambda: queue.receiving == 1 and len(queue.limits) == 2)
+        await until(lambda: queue.waiting == 1 and len(queue.limits) == 2)
         failing.set()
         await turns()
         queue.send(message("late"))
@@ -411,7 +411,7 @@ async def test_it_is_healthy_until_a_handler_outlives_its_cap(monkeypatch: pytes
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     stubborn = asyncio.Event()
 
-    async def ignore_cancellation(_: Message) -> Acknowledged:
+    async def ignore_cancellation(message: Message) -> Acknowledged | DeadLettered:  # noqa: ARG001 - the same.
         while not stubborn.is_set():
             try:
                 await stubborn.wait()

@@ -109,7 +109,7 @@ async def test_several_polls_are_under_way_under_backlog_and_one_again_after_it(
     async with polling(poller(queue, slots, accept)):
         await until(lambda: len(accept.messages) == 300)
         assert queue.most_receiving == 4
-        await until(lambda: queue.receiving == 1)
+        await until(lambda: queue.waiting == 1)
         queue.most_receiving = 0
         asked = len(queue.limits)
         await until(lambda: len(queue.limits) > asked + 2)
@@ -120,7 +120,7 @@ async def test_a_receive_under_way_when_it_is_stopped_hands_on_what_it_brings() 
     slots = Slots(10)
     queue, accept = FakeQueue(wait_s=60), Accepted(slots)
     async with polling(poller(queue, slots, accept)) as task:
-        await until(lambda: queue.receiving == 1)
+        await until(lambda: queue.waiting == 1)
         task.cancel()
         await turns()
         assert not task.done()
@@ -136,7 +136,7 @@ async def test_an_error_of_a_receive_under_way_when_it_is_stopped_does_not_matte
     slots = Slots(10)
     queue = FakeQueue()
     async with polling(poller(queue, slots, Accepted(slots))) as task:
-        await until(lambda: queue.receiving == 1)
+        await until(lambda: queue.waiting == 1)
         task.cancel()
         queue.outage = OutageError("down")
         await asyncio.wait([task], timeout=TIMEOUT_S)
@@ -148,12 +148,12 @@ async def test_no_poll_receives_once_more_after_it_is_stopped() -> None:
     slots = Slots(10_000)
     queue, accept = FakeQueue(messages(20), wait_s=60), Accepted(slots)
     async with polling(poller(queue, slots, accept, max_polls=2)) as task:
-        await until(lambda: queue.receiving == 2)
+        await until(lambda: queue.waiting == 2)
         task.cancel()
         await turns()
         asked = len(queue.limits)
         queue.on_receive = lambda received: [*received, *messages(10)][:10]  # Full answers, were there any.
-        queue._arrived.set()
+        queue.end_waits()
         await asyncio.wait([task], timeout=TIMEOUT_S)
         assert task.cancelled()
     assert len(queue.limits) == asked
@@ -228,13 +228,13 @@ async def test_tells_whether_polls_fail_or_hang() -> None:
     queue = FakeQueue(wait_s=60)
     watched = poller(queue, slots, Accepted(slots))
     async with polling(watched):
-        await until(lambda: queue.receiving == 1)
+        await until(lambda: queue.waiting == 1)
         assert (watched.is_failing(), watched.is_stuck()) == (False, False)
         watched.stuck_after_s = 0.0
         await asyncio.sleep(0.001)
         assert watched.is_stuck()
         watched.stuck_after_s = 60.0
         queue.outage = OutageError("down")
-        queue._arrived.set()
+        queue.end_waits()
         await until(watched.is_failing)
         assert not watched.is_stuck()
