@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from workers.domain.cards import mask
 from workers.errors import FatalError
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="a name, not a URL or an ARN")]
@@ -61,6 +62,7 @@ class Settings(BaseModel):
             wrong = dict.fromkeys(str(each["loc"][0]) for each in error.errors())
             raise FatalError(
                 "; ".join(
-                    f"{name} is {given[name]!r}, must be {cls.model_fields[names[name]].description}" for name in wrong
+                    f"{name} is {mask(repr(given[name]))}, must be {cls.model_fields[names[name]].description}"
+                    for name in wrong
                 )
             ) from None

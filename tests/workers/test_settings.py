@@ -1,0 +1,141 @@
+from typing import Any
+
+import pytest
+
+from workers.errors import FatalError
+from workers.settings import Settings
+
+NAMES = {
+    "ORDER_TABLE": "order_table",
+    "ESCALATION_TABLE": "escalation_table",
+    "ORDER_FULFILLMENT_QUEUE": "order_fulfillment_queue",
+    "ESCALATION_QUEUE": "escalation_queue",
+}
+
+
+def test_without_variables_the_defaults_hold() -> None:
+    assert Settings.read({}).model_dump() == {
+        "order_table": "OrderTable",
+        "escalation_table": "EscalationTable",
+        "order_fulfillment_queue": "OrderFulfillmentQueue",
+        "escalation_queue": "EscalationQueue",
+        "fulfillment_provider": "record",
+        "concurrency": 100,
+        "wait_s": 20,
+        "drain_s": 25.0,
+        "max_handle_s": 900.0,
+        "max_attempts": 5,
+        "max_deliveries": 10,
+        "health_port": None,
+        "log_level": "INFO",
+        "log_format": None,
+    }
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+def test_an_empty_variable_counts_as_absent(empty: str) -> None:
+    environ = dict.fromkeys([*NAMES, "WORKER_CONCURRENCY", "WORKER_HEALTH_PORT", "LOG_LEVEL", "LOG_FORMAT"], empty)
+    assert Settings.read(environ) == Settings.read({})
+
+
+def test_variables_of_others_do_not_matter() -> None:
+    assert Settings.read({"PATH": "/bin", "AWS_REGION": "x", "WORKER_SPEED": "fast"}) == Settings.read({})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "setting", "expected"),
+    [
+        *((variable, "test-Name_1.x", setting, "test-Name_1.x") for variable, setting in NAMES.items()),
+        *((variable, "a" * 255, setting, "a" * 255) for variable, setting in NAMES.items()),
+        ("FULFILLMENT_PROVIDER", "record", "fulfillment_provider", "record"),
+        ("FULFILLMENT_PROVIDER", "my.shop:Provider", "fulfillment_provider", "my.shop:Provider"),
+        ("WORKER_CONCURRENCY", "1", "concurrency", 1),
+        ("WORKER_CONCURRENCY", " 1000 ", "concurrency", 1000),
+        ("WORKER_WAIT_S", "0", "wait_s", 0),
+        ("WORKER_WAIT_S", "20", "wait_s", 20),
+        ("WORKER_DRAIN_S", "0", "drain_s", 0.0),
+        ("WORKER_DRAIN_S", "2.5", "drain_s", 2.5),
+        ("WORKER_DRAIN_S", "600", "drain_s", 600.0),
+        ("WORKER_MAX_HANDLE_S", "1", "max_handle_s", 1.0),
+        ("WORKER_MAX_HANDLE_S", "39600", "max_handle_s", 39600.0),
+        ("WORKER_MAX_ATTEMPTS", "1", "max_attempts", 1),
+        ("WORKER_MAX_ATTEMPTS", "1000", "max_attempts", 1000),
+        ("WORKER_MAX_DELIVERIES", "1", "max_deliveries", 1),
+        ("WORKER_MAX_DELIVERIES", "995", "max_deliveries", 995),
+        ("WORKER_HEALTH_PORT", "1", "health_port", 1),
+        ("WORKER_HEALTH_PORT", "65535", "health_port", 65535),
+        ("LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
+        ("LOG_LEVEL", "ERROR", "log_level", "ERROR"),
+        ("LOG_FORMAT", "json", "log_format", "json"),
+        ("LOG_FORMAT", "console", "log_format", "console"),
+    ],
+)
+def test_takes_a_value_up_to_the_edges_of_its_range(variable: str, value: str, setting: str, expected: Any) -> None:
+    assert getattr(Settings.read({variable: value}), setting) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        *(
+            (
+                variable,
+                "https://sqs/1/Queue",
+                f"{variable} is 'https://sqs/1/Queue', must be a name, not a URL or an ARN",
+            )
+            for variable in NAMES
+        ),
+        ("ORDER_TABLE", "a" * 256, f"ORDER_TABLE is '{'a' * 256}', must be a name, not a URL or an ARN"),
+        (
+            "FULFILLMENT_PROVIDER",
+            "my.shop",
+            "FULFILLMENT_PROVIDER is 'my.shop', must be record, or a class of your own as package.module:Class",
+        ),
+        ("WORKER_CONCURRENCY", "0", "WORKER_CONCURRENCY is '0', must be 1 to 1000 messages at a time"),
+        ("WORKER_CONCURRENCY", "1001", "WORKER_CONCURRENCY is '1001', must be 1 to 1000 messages at a time"),
+        ("WORKER_CONCURRENCY", "many", "WORKER_CONCURRENCY is 'many', must be 1 to 1000 messages at a time"),
+        ("WORKER_WAIT_S", "-1", "WORKER_WAIT_S is '-1', must be 0 to 20 seconds"),
+        ("WORKER_WAIT_S", "21", "WORKER_WAIT_S is '21', must be 0 to 20 seconds"),
+        ("WORKER_WAIT_S", "0.5", "WORKER_WAIT_S is '0.5', must be 0 to 20 seconds"),
+        ("WORKER_DRAIN_S", "-0.1", "WORKER_DRAIN_S is '-0.1', must be 0 to 600 seconds"),
+        ("WORKER_DRAIN_S", "600.1", "WORKER_DRAIN_S is '600.1', must be 0 to 600 seconds"),
+        ("WORKER_DRAIN_S", "nan", "WORKER_DRAIN_S is 'nan', must be 0 to 600 seconds"),
+        ("WORKER_DRAIN_S", "inf", "WORKER_DRAIN_S is 'inf', must be 0 to 600 seconds"),
+        ("WORKER_MAX_HANDLE_S", "0.9", "WORKER_MAX_HANDLE_S is '0.9', must be 1 to 39600 seconds (11 hours)"),
+        ("WORKER_MAX_HANDLE_S", "39601", "WORKER_MAX_HANDLE_S is '39601', must be 1 to 39600 seconds (11 hours)"),
+        ("WORKER_MAX_ATTEMPTS", "0", "WORKER_MAX_ATTEMPTS is '0', must be 1 to 1000 failed attempts"),
+        ("WORKER_MAX_DELIVERIES", "996", "WORKER_MAX_DELIVERIES is '996', must be 1 to 995 deliveries"),
+        ("WORKER_HEALTH_PORT", "0", "WORKER_HEALTH_PORT is '0', must be 1 to 65535"),
+        ("WORKER_HEALTH_PORT", "65536", "WORKER_HEALTH_PORT is '65536', must be 1 to 65535"),
+        ("LOG_LEVEL", "info", "LOG_LEVEL is 'info', must be DEBUG, INFO, WARNING or ERROR"),
+        ("LOG_FORMAT", "xml", "LOG_FORMAT is 'xml', must be json or console"),
+        ("LOG_FORMAT", "js\non", r"LOG_FORMAT is 'js\non', must be json or console"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_variable_value_and_range(variable: str, value: str, line: str) -> None:
+    with pytest.raises(FatalError) as raised:
+        Settings.read({variable: value})
+    assert str(raised.value) == line
+
+
+def test_every_wrong_value_is_named() -> None:
+    with pytest.raises(FatalError) as raised:
+        Settings.read({"WORKER_WAIT_S": "21", "ORDER_TABLE": "a/b", "WORKER_CONCURRENCY": "5", "LOG_LEVEL": "LOUD"})
+    assert str(raised.value) == (
+        "ORDER_TABLE is 'a/b', must be a name, not a URL or an ARN; "
+        "WORKER_WAIT_S is '21', must be 0 to 20 seconds; "
+        "LOG_LEVEL is 'LOUD', must be DEBUG, INFO, WARNING or ERROR"
+    )
+
+
+@pytest.mark.parametrize("value", ["4929123412345678/x", "4929 1234 1234 5678", "4929-1234-1234-5678!"])
+def test_a_card_number_is_not_repeated(value: str) -> None:
+    with pytest.raises(FatalError) as raised:
+        Settings.read({"ORDER_TABLE": value})
+    assert str(raised.value).startswith("ORDER_TABLE is '****")
+    assert "1234" not in str(raised.value)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.read({}).concurrency = 5  # type: ignore[misc]
