@@ -1,0 +1,169 @@
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars
+
+from workers import logs
+
+CARD = "4929123412345678"
+FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
+
+Configure = Callable[..., io.StringIO]
+
+
+@pytest.fixture
+def configured() -> Iterator[Configure]:
+    """Configure logging and return the stream that the lines go to; all is as it was afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def configure(level: str = "INFO", *, json: bool = True) -> io.StringIO:
+        stream = io.StringIO()
+        structlog.reset_defaults()
+        logs.configure(level=level, json=json, stream=stream)
+        return stream
+
+    yield configure
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+    clear_contextvars()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_an_event_is_one_line_of_json(configured: Configure) -> None:
+    stream = configured()
+    structlog.get_logger().info("order.fulfilled", order_id="001", text="two\nlines", none=None)
+    (line,) = lines(stream)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"level": "info", "event": "order.fulfilled", "order_id": "001", "text": "two\nlines"}
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_a_line_says_when_how_bad_and_what_first(configured: Configure) -> None:
+    stream = configured()
+    structlog.get_logger().info("x.done", outcome="fine", receive_count=1, message_id="m", worker="fulfillment")
+    assert list(lines(stream)[0]) == [
+        *("timestamp", "level", "event", "worker", "message_id", "receive_count", "outcome"),
+    ]
+
+
+def test_what_is_bound_is_on_every_line(configured: Configure) -> None:
+    stream = configured()
+    bind_contextvars(worker="fulfillment")
+    with bound_contextvars(message_id="m"):
+        structlog.get_logger().info("one.done")
+    structlog.get_logger().info("two.done")
+    assert [(line["worker"], line.get("message_id")) for line in lines(stream)] == [
+        ("fulfillment", "m"),
+        ("fulfillment", None),
+    ]
+
+
+@pytest.mark.parametrize(("level", "events"), [("DEBUG", "diwe"), ("INFO", "iwe"), ("WARNING", "we"), ("ERROR", "e")])
+def test_lines_below_the_level_are_not_written(configured: Configure, level: str, events: str) -> None:
+    stream = configured(level)
+    log = structlog.get_logger()
+    for method, event in ((log.debug, "d"), (log.info, "i"), (log.warning, "w"), (log.error, "e")):
+        method(event)
+    assert "".join(line["event"] for line in lines(stream)) == events
+
+
+def test_names_in_any_script_stay_readable(configured: Configure) -> None:
+    stream = configured()
+    structlog.get_logger().info("x.done", name="Zo\u00eb \u5f20\u4f1f \U0001f6b2")
+    assert "Zo\u00eb \u5f20\u4f1f \U0001f6b2" in stream.getvalue()
+    assert lines(stream)[0]["name"] == "Zo\u00eb \u5f20\u4f1f \U0001f6b2"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_card_number_is_masked_wherever_it_stands(configured: Configure, form: str, as_json: bool) -> None:
+    stream = configured(json=as_json)
+    log = structlog.get_logger()
+    log.info("x.done", text=f"Card {form}.")
+    log.info("x.done", nested={"list": [{"deep": form}], form: "key"})
+    log.info("x.done", **{f"key {form}": "value"})
+    log.info("x.done", number=int(CARD), error=ValueError(form))
+    log.info(f"event {form}")
+    with bound_contextvars(bound=form):
+        log.info("x.done")
+    try:
+        raise ValueError(f"Card {form}") from KeyError(form)  # noqa: TRY301 - what is raised is what is tested.
+    except ValueError:
+        log.exception("x.failed")
+    written = stream.getvalue()
+    assert "****" in written
+    assert "1234" not in written
+    assert written.count("x.done") == 5
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_card_number_in_a_librarys_line_is_masked(configured: Configure, as_json: bool) -> None:
+    stream = configured(json=as_json)
+    library = logging.getLogger("some.library")
+    library.warning("Card %s and %d", FORMS[1], int(CARD))
+    library.warning("with extra", extra={"card": CARD})
+    library.error("stack", stack_info=True)
+    try:
+        raise ValueError(f"Card {CARD}")  # noqa: TRY301 - what is raised is what is tested.
+    except ValueError:
+        library.exception("Failed with %s", CARD)
+    assert "1234" not in stream.getvalue()
+    assert "****" in stream.getvalue()
+
+
+def test_a_librarys_line_is_one_line_of_json_too(configured: Configure) -> None:
+    stream = configured()
+    library = logging.getLogger("some.library")
+    library.info("not worth a line")
+    library.warning("Slow: %s", "5 s")
+    library.error("Where", stack_info=True)
+    try:
+        raise ValueError("broken")  # noqa: TRY301 - what is raised is what is tested.
+    except ValueError:
+        library.exception("Failed")
+    slow, where, failed = lines(stream)
+    assert slow.pop("timestamp").endswith("Z")
+    assert slow == {"level": "warning", "event": "library.logged", "logger": "some.library", "detail": "Slow: 5 s"}
+    assert where["detail"] == "Where"
+    assert (failed["level"], failed["detail"]) == ("error", "Failed")
+    assert "ValueError: broken" in failed["exception"]
+
+
+def test_an_exceptions_traceback_is_on_the_same_line(configured: Configure) -> None:
+    stream = configured()
+    try:
+        raise ValueError("broken")  # noqa: TRY301 - what is raised is what is tested.
+    except ValueError:
+        structlog.get_logger().exception("message.failed", message_id="m")
+    (line,) = lines(stream)
+    assert (line["level"], line["event"], line["message_id"]) == ("error", "message.failed", "m")
+    assert line["exception"].startswith("Traceback (most recent call last):")
+    assert line["exception"].endswith("ValueError: broken")
+
+
+def test_the_ids_of_aws_are_left_as_they_are(configured: Configure) -> None:
+    stream = configured()
+    ids = {
+        "message_id": "12345678-1234-1234-1234-123456789012",
+        "execution_arn": "arn:aws:states:us-east-1:123456789012:execution:Orders:12345678-1234-1234-1234-123456789012",
+        "order_id": "order_12345678-1234-1234-1234-123456789012",
+    }
+    structlog.get_logger().info("x.done", **ids)
+    assert {name: lines(stream)[0][name] for name in ids} == ids
+
+
+def test_on_a_terminal_lines_are_for_people(configured: Configure) -> None:
+    stream = configured(json=False)
+    structlog.get_logger().info("order.fulfilled", order_id="001")
+    assert "[info     ] order.fulfilled" in stream.getvalue()
+    assert "order_id=001" in stream.getvalue()
+    assert "{" not in stream.getvalue()
