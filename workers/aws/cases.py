@@ -8,8 +8,19 @@ from botocore.exceptions import ClientError
 from workers.aws.errors import error_code, translated
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import CONDITION_FAILED
-from workers.domain.escalations import Case, CaseState, EscalationPlan, Evidence, Reason, Routing, Severity, Source
+from workers.domain.escalations import (
+    Case,
+    CaseState,
+    EscalationPlan,
+    Evidence,
+    Reason,
+    Resolution,
+    Routing,
+    Severity,
+    Source,
+)
 from workers.domain.orders import Order, OrderStatus, open_key
+from workers.domain.resolutions import ResolutionPlan
 from workers.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -50,9 +61,23 @@ class DynamoCases:
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
         if plan.case is None:
             return
-        writes: list[TransactWriteItemTypeDef] = [self._put(plan.case)]
+        writes = [self._put(plan.case)]
         if plan.escalates_order and order is not None:
             writes.append(self._escalate(order, plan.case))
+        await self._write(writes)
+
+    async def put(self, case: Case) -> None:
+        await self._write([self._put(case)])
+
+    async def resolve(self, plan: ResolutionPlan, order: Order | None) -> None:
+        if plan.case is None:
+            return
+        writes = [self._put(plan.case)]
+        if plan.order_status is not None and order is not None:
+            writes.append(self._settle(order, plan.order_status, plan.case))
+        await self._write(writes)
+
+    async def _write(self, writes: "list[TransactWriteItemTypeDef]") -> None:
         try:
             with translated():
                 await self.dynamodb.transact_write_items(TransactItems=writes)
@@ -94,26 +119,42 @@ class DynamoCases:
         return put
 
     def _escalate(self, order: Order, case: Case) -> "TransactWriteItemTypeDef":
+        return self._change(
+            order,
+            OrderStatus.RECEIVED,
+            "SET #Status = :status, Reasons = :reasons, EscalatedAt = :at, UpdatedAt = :at, OpenKey = :open",
+            {
+                ":status": OrderStatus.ESCALATED,
+                ":reasons": case.reasons,
+                ":at": case.updated_at,
+                ":open": open_key(OrderStatus.ESCALATED, order.order_id),
+            },
+        )
+
+    def _settle(self, order: Order, status: OrderStatus, case: Case) -> "TransactWriteItemTypeDef":
+        """Bring an escalated order to its final *status*, as the newest resolution on *case* says."""
+        shipment_id = case.resolutions[-1].shipment_id
+        shipped = ", ShipmentId = :shipment, FulfilledAt = :at" if status is OrderStatus.FULFILLED else ""
+        return self._change(
+            order,
+            OrderStatus.ESCALATED,
+            f"SET #Status = :status, UpdatedAt = :at{shipped} REMOVE OpenKey",
+            {":status": status, ":at": case.updated_at, ":shipment": shipment_id if shipped else None},
+        )
+
+    def _change(
+        self, order: Order, status: OrderStatus, update: str, values: dict[str, Any]
+    ) -> "TransactWriteItemTypeDef":
+        """Return the update of an order that is still in *status*, of the execution it was read with."""
         bound = " AND ExecutionArn = :execution" if order.execution_arn is not None else ""
         return {
             "Update": {
                 "TableName": self.order_table,
                 "Key": to_item({"OrderId": order.order_id}),
-                "UpdateExpression": (
-                    "SET #Status = :escalated, Reasons = :reasons, EscalatedAt = :at, UpdatedAt = :at, OpenKey = :open"
-                ),
-                "ConditionExpression": f"#Status = :received{bound}",
+                "UpdateExpression": update,
+                "ConditionExpression": f"#Status = :before{bound}",
                 "ExpressionAttributeNames": {"#Status": "Status"},
-                "ExpressionAttributeValues": to_item(
-                    {
-                        ":escalated": OrderStatus.ESCALATED,
-                        ":received": OrderStatus.RECEIVED,
-                        ":execution": order.execution_arn,
-                        ":reasons": case.reasons,
-                        ":at": case.updated_at,
-                        ":open": open_key(OrderStatus.ESCALATED, order.order_id),
-                    }
-                ),
+                "ExpressionAttributeValues": to_item(values | {":before": status, ":execution": order.execution_arn}),
             }
         }
 
@@ -163,6 +204,7 @@ def _case(item: dict[str, Any]) -> Case:
         message_ids=tuple(item["MessageIds"]),
         evidence=tuple(_evidence(each) for each in item["Evidence"]),
         routed=tuple(Routing(channel=e["Channel"], episode=e["Episode"], at=e["At"]) for e in item["Routed"]),
+        resolutions=tuple(_resolution(each) for each in item.get("Resolutions", [])),
         attempts=item.get("Attempts"),
         version=item["Version"],
     )
@@ -179,6 +221,18 @@ def _evidence(item: dict[str, Any]) -> Evidence:
         attempts=item.get("Attempts"),
         queue=item.get("Queue"),
         origin_message_id=item.get("OriginMessageId"),
+    )
+
+
+def _resolution(item: dict[str, Any]) -> Resolution:
+    return Resolution(
+        action=item["Action"],
+        episode=item["Episode"],
+        actor=item["Actor"],
+        note=item["Note"],
+        at=item["At"],
+        shipment_id=item.get("ShipmentId"),
+        execution_arn=item.get("ExecutionArn"),
     )
 
 

@@ -1,5 +1,6 @@
 """The order table."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,26 @@ class DynamoOrders:
                 TableName=self._table, Key=to_item({"OrderId": order_id}), ConsistentRead=True
             )
         return _order(from_item(answer["Item"])) if "Item" in answer else None
+
+    async def received_before(self, at: str) -> list[str]:
+        """Return the ids of the orders that have been `RECEIVED` since before *at*, from the index of open orders."""
+        pages = await asyncio.gather(
+            *(self._received_before(f"{OrderStatus.RECEIVED}#{digit:x}", at) for digit in range(16))
+        )
+        return sorted(order_id for page in pages for order_id in page)
+
+    async def _received_before(self, key: str, at: str) -> list[str]:
+        found: list[str] = []
+        with translated():
+            pages = self._dynamodb.get_paginator("query").paginate(
+                TableName=self._table,
+                IndexName="OpenOrders",
+                KeyConditionExpression="OpenKey = :key AND UpdatedAt < :at",
+                ExpressionAttributeValues=to_item({":key": key, ":at": at}),
+            )
+            async for page in pages:
+                found.extend(from_item(item)["OrderId"] for item in page["Items"])
+        return found
 
     async def fulfill(self, order_id: str, execution_arn: str | None, shipment_id: str, at: str) -> Order | None:
         return await self._fulfillments.submit(order_id, _Fulfillment(order_id, execution_arn, shipment_id, at))

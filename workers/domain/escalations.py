@@ -97,6 +97,19 @@ class Routing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """How a person settled an episode."""
+
+    action: str
+    episode: int
+    actor: str
+    note: str
+    at: str
+    shipment_id: str | None = None
+    execution_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """An escalation case. An episode is one time it was opened; a reopened case keeps its history."""
 
@@ -113,6 +126,7 @@ class Case:
     message_ids: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     routed: tuple[Routing, ...] = ()
+    resolutions: tuple[Resolution, ...] = ()
     attempts: int | None = None
     opened_by: str | None = None  # The message that opened this episode, and so is the one to route it.
     version: int = 0
@@ -170,7 +184,7 @@ def plan_escalation(escalation: Escalation, order: Order | None, case: Case | No
         opened = _add(_open(escalation, now), escalation, now)
         return EscalationPlan(EscalationOutcome.ESCALATED, escalates, opened, routes=True)
     new_to_case = escalation.execution_arn is None or escalation.execution_arn not in case.execution_arns
-    if escalates or (case.state is CaseState.RESOLVED and (new_to_case or current)):
+    if escalates or (case.state is CaseState.RESOLVED and new_to_case):
         reopened = replace(
             case,
             state=CaseState.OPEN,

@@ -1,9 +1,11 @@
 """What the handlers need from outside; `workers.aws` has the adapters. Every call may raise `OutageError`."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from workers.domain.escalations import Case, EscalationPlan, Routing
 from workers.domain.orders import Order
+from workers.domain.resolutions import ResolutionPlan
 from workers.handlers.contracts import OutgoingEscalation
 from workers.message import Message
 
@@ -38,6 +40,35 @@ class Cases(Protocol):
 
     async def record_routing(self, case: Case, routing: Routing) -> None:
         """Add *routing* to the case, unless it has been reopened since."""
+
+
+class ResolvableCases(Protocol):
+    """The case table, as those who settle cases need it."""
+
+    async def get(self, case_id: str) -> Case | None: ...
+
+    async def put(self, case: Case) -> None:
+        """Write *case*; `ConflictError` where it has changed since it was read."""
+
+    async def resolve(self, plan: ResolutionPlan, order: Order | None) -> None:
+        """Write the plan in one transaction; `ConflictError` where order or case has changed since they were read."""
+
+
+class OpenOrders(Protocol):
+    """The index of open orders."""
+
+    async def received_before(self, at: str) -> list[str]:
+        """Return the ids of the orders that have been `RECEIVED` since before *at*, RFC 3339."""
+
+
+class Executions(Protocol):
+    """The order workflow, to start."""
+
+    def arn(self, name: str) -> str:
+        """Return the ARN that the execution *name* has or would have."""
+
+    async def start(self, name: str, order: Mapping[str, str]) -> str:
+        """Start the execution *name* with *order* as its input, unless there is one; return its ARN."""
 
 
 class Escalations(Protocol):

@@ -1,0 +1,38 @@
+"""The order workflow, to start."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from workers.aws.errors import error_code, translated
+
+if TYPE_CHECKING:
+    from types_aiobotocore_stepfunctions import SFNClient
+
+
+@dataclass(frozen=True, slots=True)
+class Executions:
+    """Executions of one state machine."""
+
+    stepfunctions: "SFNClient"
+    state_machine_arn: str
+
+    def arn(self, name: str) -> str:
+        """Return the ARN that the execution *name* has or would have."""
+        return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+    async def start(self, name: str, order: Mapping[str, str]) -> str:
+        """Start the execution *name* with *order* as its input, unless there is one; return its ARN."""
+        try:
+            with translated():
+                answer = await self.stepfunctions.start_execution(
+                    stateMachineArn=self.state_machine_arn, name=name, input=json.dumps(order)
+                )
+        except ClientError as error:
+            if error_code(error) != "ExecutionAlreadyExists":
+                raise
+            return self.arn(name)
+        return answer["executionArn"]

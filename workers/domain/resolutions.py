@@ -1,0 +1,146 @@
+"""How a person settles an escalation, and what that does to the order and its case."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from workers.domain.cards import mask
+from workers.domain.escalations import Case, CaseState, Resolution
+from workers.domain.orders import Order, OrderStatus, is_order_id
+
+MAX_ACTOR_CHARS, MAX_NOTE_CHARS, MAX_SHIPMENT_CHARS = 128, 1_000, 128
+MAX_TEXT_CHARS = 256
+
+
+class Action(StrEnum):
+    RESUBMIT = "resubmit"
+    FULFILL = "fulfill"
+    CANCEL = "cancel"
+
+
+class ResolutionError(Exception):
+    """The case cannot be resolved like that; the text says why, for the person who asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a person asks for. `shipment_id` goes with `fulfill`, `execution_arn` with `resubmit`."""
+
+    action: Action
+    actor: str
+    note: str
+    shipment_id: str | None = None
+    execution_arn: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, text, longest in (
+            ("actor", self.actor, MAX_ACTOR_CHARS),
+            ("note", self.note, MAX_NOTE_CHARS),
+        ):
+            if not 1 <= len(text.strip()) <= longest:
+                raise ResolutionError(f"the {name} must be 1 to {longest} characters")
+        if self.action is Action.FULFILL and not 1 <= len((self.shipment_id or "").strip()) <= MAX_SHIPMENT_CHARS:
+            raise ResolutionError(f"fulfill needs a shipment id of 1 to {MAX_SHIPMENT_CHARS} characters")
+
+    def record(self, episode: int, at: str) -> Resolution:
+        """Return what is kept of this request on the case, masked."""
+        return Resolution(
+            action=self.action.value,
+            episode=episode,
+            actor=mask(self.actor.strip()),
+            note=mask(self.note.strip()),
+            at=at,
+            shipment_id=None if self.shipment_id is None else mask(self.shipment_id.strip()),
+            execution_arn=self.execution_arn,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionPlan:
+    """What to write, in one transaction. Both are None where it was done before."""
+
+    case: Case | None
+    order_status: OrderStatus | None
+
+
+_FINAL = {Action.FULFILL: OrderStatus.FULFILLED, Action.CANCEL: OrderStatus.CANCELLED}
+
+
+def plan_resolution(case: Case | None, order: Order | None, request: Request, now: str) -> ResolutionPlan:
+    """
+    Decide what *request* does to *case* and its *order*, both as they are now.
+
+    `resubmit` comes here after its execution was started: it only closes the case. A case that is resolved in the same
+    way already is left as it is, so that a request can be repeated.
+
+    Raises:
+        ResolutionError: There is no such case, or its state or its order's does not allow this.
+    """
+    if case is None:
+        raise ResolutionError("there is no such case")
+    record = request.record(case.episode, now)
+    if done := _already(case, record):
+        return done
+    status = _order_status(order, request)
+    resolved = replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=(*case.resolutions, record))
+    return ResolutionPlan(resolved, status)
+
+
+def note_resubmission(case: Case, request: Request, episode: int, now: str) -> Case:
+    """Return *case* with the resubmission out of an earlier *episode* noted; it stays open for the newer one."""
+    return replace(case, updated_at=now, resolutions=(*case.resolutions, request.record(episode, now)))
+
+
+def _already(case: Case, record: Resolution) -> ResolutionPlan | None:
+    if case.state is CaseState.OPEN:
+        return None
+    last = case.resolutions[-1] if case.resolutions else None
+    same = last is not None and (last.action, last.shipment_id) == (record.action, record.shipment_id)
+    if last is None or not same:
+        by = f" by {last.actor} at {last.at}: {last.action}" if last else ""
+        raise ResolutionError(f"the case is resolved already{by}")
+    return ResolutionPlan(None, None)
+
+
+def _order_status(order: Order | None, request: Request) -> OrderStatus | None:
+    """Return the status the order gets, None where it is left as it is."""
+    if request.action is Action.RESUBMIT:
+        return None
+    wanted = _FINAL[request.action]
+    if order is None:
+        if request.action is Action.FULFILL:
+            raise ResolutionError("there is no such order to fulfill; cancel closes the case")
+        return None
+    match order.status:
+        case OrderStatus.ESCALATED:
+            return wanted
+        case OrderStatus.RECEIVED:
+            raise ResolutionError("the order is RECEIVED: it is being worked on, and not escalated")
+        case _ if order.status is wanted:
+            return None  # The order is where it should be; only the case was left open.
+        case _:
+            raise ResolutionError(f"the order is {order.status} already")
+
+
+def resubmission_name(order_id: str, episode: int) -> str:
+    """
+    Return the name of the execution that resubmits an order out of *episode* of its case.
+
+    The same for the same resubmission, so that repeating it starts nothing twice; and never made of the card number.
+    """
+    return f"resubmission-{hashlib.sha256(order_id.encode()).hexdigest()[:32]}-{episode}"
+
+
+def malformed_fields(order: Any) -> list[str]:
+    """Return the fields of an order that the workflow would refuse as malformed, in their usual sequence."""
+    if not isinstance(order, Mapping):
+        return ["OrderId", "Name", "ItemName", "Price", "CC"]
+    shortest = {"Name": 1, "ItemName": 1, "Price": 0, "CC": 0}
+    wrong = [] if isinstance(order.get("OrderId"), str) and is_order_id(order["OrderId"]) else ["OrderId"]
+    for field, least in shortest.items():
+        value = order.get(field)
+        if not isinstance(value, str) or not least <= len(value) <= MAX_TEXT_CHARS:
+            wrong.append(field)
+    return wrong

@@ -1,0 +1,114 @@
+"""Settles escalations for a person: resubmit, fulfill, cancel. And finds orders that nobody works on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from workers import clock
+from workers.domain.escalations import Case, CaseState
+from workers.domain.orders import Order, OrderStatus
+from workers.domain.resolutions import (
+    Action,
+    Request,
+    ResolutionError,
+    malformed_fields,
+    note_resubmission,
+    plan_resolution,
+    resubmission_name,
+)
+from workers.errors import ConflictError
+from workers.handlers.escalation import CONFLICT_BASE_S, CONFLICT_CAP_S, MAX_TRIES
+from workers.handlers.ports import Executions, OpenOrders, Orders, ResolvableCases
+
+_retried = retry(
+    retry=retry_if_exception_type(ConflictError),
+    stop=stop_after_attempt(MAX_TRIES),
+    wait=wait_random_exponential(multiplier=CONFLICT_BASE_S, max=CONFLICT_CAP_S),
+    reraise=True,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolver:
+    """
+    Resolves cases. Each request can be repeated: it ends in the same state as if it had been made once.
+
+    Every method raises `ResolutionError` where the case or its order does not allow it.
+    """
+
+    orders: Orders
+    cases: ResolvableCases
+    executions: Executions
+    now: Callable[[], str] = clock.now
+
+    async def resolve(self, case_id: str, request: Request) -> None:
+        """Fulfill the case's order by hand (no provider is called), or cancel it; close the case."""
+        if request.action is Action.RESUBMIT:
+            raise ResolutionError("a resubmission needs the corrected order")
+        await self._close(case_id, request)
+
+    async def resubmit(self, case_id: str, order: Mapping[str, str], request: Request) -> str:
+        """
+        Start the corrected *order*, card number included, as a new execution, and close the case.
+
+        Returns the execution's ARN.
+        The execution is started first: should the rest never happen, the case stays open and shows it.
+        """
+        case = await self.cases.get(case_id)
+        if case is None:
+            raise ResolutionError("there is no such case")
+        if wrong := malformed_fields(order):
+            raise ResolutionError(f"malformed fields: {', '.join(wrong)}")
+        order_id = order["OrderId"]
+        if case.order_id is not None and order_id != case.order_id:
+            raise ResolutionError(f"the case is about order {case.order_id}")
+        if case.state is CaseState.RESOLVED:
+            return self._resubmitted_before(case)
+        stored = await self.orders.get(order_id)
+        current = None if stored is None else stored.execution_arn
+        earlier = self.executions.arn(resubmission_name(order_id, case.episode - 1))
+        if current == earlier and not any(done.execution_arn == earlier for done in case.resolutions):
+            # This request was cut short before, and what it had started was escalated meanwhile.
+            await self._close(case_id, replace(request, execution_arn=earlier), case.episode - 1)
+            return earlier
+        name = resubmission_name(order_id, case.episode)
+        if stored is not None and stored.status is not OrderStatus.ESCALATED and current != self.executions.arn(name):
+            raise ResolutionError(f"the order is {stored.status}: only an escalated one can be resubmitted")
+        execution_arn = await self.executions.start(name, order)
+        await self._close(case_id, replace(request, execution_arn=execution_arn), case.episode)
+        return execution_arn
+
+    def _resubmitted_before(self, case: Case) -> str:
+        last = case.resolutions[-1]
+        if last.action != Action.RESUBMIT or last.execution_arn is None:
+            raise ResolutionError(f"the case is resolved already by {last.actor} at {last.at}: {last.action}")
+        return last.execution_arn
+
+    @_retried
+    async def _close(self, case_id: str, request: Request, episode: int | None = None) -> None:
+        case = await self.cases.get(case_id)
+        order = await self._order(case)
+        if case is not None and episode is not None and case.episode != episode:
+            await self.cases.put(note_resubmission(case, request, episode, self.now()))
+            return
+        await self.cases.resolve(plan_resolution(case, order, request, self.now()), order)
+
+    async def _order(self, case: Case | None) -> Order | None:
+        return await self.orders.get(case.order_id) if case is not None and case.order_id is not None else None
+
+
+async def find_stuck(orders: OpenOrders, cases: ResolvableCases, *, since_before: str) -> list[str]:
+    """
+    Return the ids of orders that have been `RECEIVED` since before that time and have no open case.
+
+    Nothing works on such an order, or not fast enough: its execution was aborted between two states, say, or its
+    message was deleted by hand. A bare OrderId on the OrderFulfillmentQueue has it fulfilled, one on the
+    EscalationQueue opens a case.
+    """
+    stuck = []
+    for order_id in await orders.received_before(since_before):
+        case = await cases.get(order_id)
+        if case is None or case.state is not CaseState.OPEN:
+            stuck.append(order_id)
+    return stuck
