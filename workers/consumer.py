@@ -1,6 +1,7 @@
 """The pipeline of one queue: poll, dispatch, handle, acknowledge."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -175,7 +176,8 @@ class Consumer:
             raise
         except TransientError as error:
             log.warning("message.failed", reason=str(error))
-            outcome = "transient"
+            delay_s = max(_release_delay_s(message.receive_count), math.ceil(error.retry_after_s))
+            return Released("transient", delay_s)
         except Exception:
             if cap.expired():
                 log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)

@@ -1,25 +1,28 @@
 """Holds messages while something that all of them need is down."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 from workers.backoff import full_jitter_s
-from workers.errors import OutageError
+from workers.errors import OutageError, SuspectedOutageError
 from workers.trouble import Trouble
 
 T = TypeVar("T")
 
 PROBE_BASE_S = 0.2
 PROBE_CAP_S = 10.0  # An outage is noticed to be over this late at worst.
+SCOUT_EVERY_S = 10.0  # While an outage is only suspected: how often one more message is received.
 
 
 class Gate:
     """
     Open while all is well. The first outage closes it: messages in hand wait, none are received.
 
-    One held message at a time probes, with backoff; as soon as one gets through, all do.
+    One held message at a time probes, with backoff, and not before whoever is down wants to be asked again; as soon as
+    one gets through, all do. Where the outage is only suspected, another message is received every now and then: should
+    the few in hand all have failed for themselves, it gets through, and the rest of the queue does not wait for them.
     """
 
     def __init__(self) -> None:
@@ -28,6 +31,8 @@ class Gate:
         self._admitting.set()
         self._probing = asyncio.Lock()
         self._held = 0
+        self._suspected = False
+        self._not_before_s = 0.0
         self._trouble = Trouble("downstream")
 
     @property
@@ -35,8 +40,13 @@ class Gate:
         return self._open
 
     async def admit(self, at_most: int) -> int:
-        """Wait until receiving makes sense, then return how many: *at_most*, or one to probe with if none is held."""
-        await self._admitting.wait()
+        """Wait until receiving makes sense, then return how many: *at_most*, or one to probe with."""
+        while not self._admitting.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SCOUT_EVERY_S):
+                    await self._admitting.wait()
+            if self._suspected:
+                break
         return at_most if self._open else 1
 
     async def through(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -55,13 +65,11 @@ class Gate:
             while True:
                 async with self._probing:
                     if not self._open:
-                        await asyncio.sleep(
-                            full_jitter_s(self._trouble.failures, base_s=PROBE_BASE_S, cap_s=PROBE_CAP_S)
-                        )
+                        await asyncio.sleep(self._until_probe_s())
                         try:
                             result = await call()
                         except OutageError as error:
-                            self._trouble.note(error)
+                            self._note(error)
                             continue
                         except Exception:
                             self._reopen()  # It got through; that it then failed is this message's own matter.
@@ -73,7 +81,11 @@ class Gate:
                 except OutageError as error:
                     self._close(error)
 
-    @contextmanager
+    def _until_probe_s(self) -> float:
+        backoff_s = full_jitter_s(self._trouble.failures, base_s=PROBE_BASE_S, cap_s=PROBE_CAP_S)
+        return max(backoff_s, self._not_before_s - asyncio.get_running_loop().time())
+
+    @contextlib.contextmanager
     def _holding(self) -> Iterator[None]:
         self._held += 1
         self._update()
@@ -84,13 +96,22 @@ class Gate:
             self._update()
 
     def _close(self, error: OutageError) -> None:
+        self._wait_for(error)
         if self._open:  # Of a hundred calls that fail at once, one counts: the first probe comes soon all the same.
             self._open = False
             self._update()
-            self._trouble.note(error)
+            self._note(error)
+
+    def _note(self, error: OutageError) -> None:
+        self._wait_for(error)
+        self._suspected = isinstance(error, SuspectedOutageError)
+        self._trouble.note(error)
+
+    def _wait_for(self, error: OutageError) -> None:
+        self._not_before_s = max(self._not_before_s, asyncio.get_running_loop().time() + error.retry_after_s)
 
     def _reopen(self) -> None:
-        self._open = True
+        self._open, self._suspected = True, False
         self._update()
         self._trouble.over()
 
