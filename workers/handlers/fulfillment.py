@@ -1,7 +1,8 @@
 """The fulfillment worker: from a message to a fulfilled or an escalated order."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from structlog.contextvars import bind_contextvars
@@ -11,13 +12,13 @@ from workers.domain.escalations import Reason, Source
 from workers.domain.orders import FulfillmentDecision, Order, decide_fulfillment, shipment_id
 from workers.errors import FatalError, OutageError, TransientError, UndecodableError
 from workers.handlers.contracts import FulfillmentRequest, OutgoingEscalation, decode_fulfillment
-from workers.handlers.ports import DeadLetters, Escalations, Orders
+from workers.handlers.ports import DeadLetters, Escalations, Orders, Rejections
 from workers.handlers.providers import Provider, RejectedError
 from workers.message import Acknowledged, DeadLettered, Message
 
 log = structlog.get_logger(__name__)
 
-MAX_UNCONFIRMED = 1_000  # Writes whose answer was lost; each is in hand, so this is never reached in practice.
+MAX_UNCONFIRMED = 1_000  # Writes nobody saw the answer to; most are in hand, the others come back before long.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class FulfillmentHandler:
     dead_letters: DeadLetters
     provider: Provider | None
     max_attempts: int
+    rejections: Rejections | None = None  # A provider of ours is wired with it; no other needs the read.
     now: Callable[[], str] = clock.now
     _unconfirmed: dict[str, str] = field(default_factory=dict)
 
@@ -47,14 +49,12 @@ class FulfillmentHandler:
             return await self._fulfill(message, request)
         except (OutageError, FatalError):
             raise
-        except RejectedError as error:
-            return await self._escalate(message, request, Reason.FULFILLMENT_REJECTED, f"The provider refused: {error}")
-        except Exception:
+        except Exception as error:
             attempts = await self.orders.count_attempt(request.order_id, request.execution_arn)
             if attempts is None or attempts < self.max_attempts:
                 raise
             log.exception("order.exhausted", attempts=attempts)
-            return await self._escalate_exhausted(message, request, attempts)
+            return await self._escalate_exhausted(message, request, attempts, error)
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         try:
@@ -66,38 +66,45 @@ class FulfillmentHandler:
         return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, detail)
 
     async def _fulfill(self, message: Message, request: FulfillmentRequest) -> Acknowledged | DeadLettered:
+        at = self._unconfirmed.get(message.id) or self.now()
         if self.provider is None:
             shipment = shipment_id(request.order_id)
         else:
             order = await self.orders.get(request.order_id)
-            decision = decide_fulfillment(order, request.execution_arn)
-            if order is None or decision is not FulfillmentDecision.FULFILL:
-                return await self._conclude(message, request, decision)
+            if order is None or decide_fulfillment(order, request.execution_arn) is not FulfillmentDecision.FULFILL:
+                return await self._conclude(message, request, order, at)
             if order.attempts >= self.max_attempts:
                 return await self._escalate_exhausted(message, request, order.attempts)
-            shipment = await self.provider.ship(order)
-        at = self._unconfirmed.pop(message.id, None) or self.now()
-        order = await self._write(message, request, shipment, at)
-        if order is not None and order.fulfilled_at == at:
-            log.info("order.fulfilled", shipment_id=order.shipment_id)
-            return Acknowledged(FulfillmentDecision.FULFILL)
-        return await self._conclude(message, request, decide_fulfillment(order, request.execution_arn))
+            request = request.model_copy(update={"execution_arn": order.execution_arn})  # A bare OrderId names none.
+            if self.rejections is not None:
+                order = replace(order, rejections=await self.rejections.count_rejections(order))
+            try:
+                shipment = await self.provider.ship(order)
+            except RejectedError as error:
+                detail = f"The provider refused: {error}"
+                return await self._escalate(message, request, Reason.FULFILLMENT_REJECTED, detail)
+        return await self._conclude(message, request, await self._write(message, request, shipment, at), at)
 
     async def _write(self, message: Message, request: FulfillmentRequest, shipment: str, at: str) -> Order | None:
         try:
             return await self.orders.fulfill(request.order_id, request.execution_arn, shipment, at)
-        except OutageError:
-            # It may have been applied. The same time in the next try tells our own write from another's.
+        except (OutageError, asyncio.CancelledError):
+            # It may have been applied: an answer can be lost, and a cancelled request is under way all the same (its
+            # receipt was lost, say). The same time in the next try tells our own write from another's.
             self._unconfirmed[message.id] = at
             if len(self._unconfirmed) > MAX_UNCONFIRMED:
                 del self._unconfirmed[next(iter(self._unconfirmed))]
             raise
 
     async def _conclude(
-        self, message: Message, request: FulfillmentRequest, decision: FulfillmentDecision
+        self, message: Message, request: FulfillmentRequest, order: Order | None, at: str
     ) -> Acknowledged:
-        """Settle a message whose order is not to be fulfilled now."""
-        match decision:
+        """Settle a message by what became of its order; one fulfilled *at* this very time is our own doing."""
+        self._unconfirmed.pop(message.id, None)
+        if order is not None and order.fulfilled_at == at:
+            log.info("order.fulfilled", shipment_id=order.shipment_id)
+            return Acknowledged(FulfillmentDecision.FULFILL)
+        match decide_fulfillment(order, request.execution_arn):
             case FulfillmentDecision.NOT_FOUND:
                 return await self._escalate(message, request, Reason.ORDER_NOT_FOUND, "No order with this OrderId.")
             case FulfillmentDecision.FULFILL:
@@ -105,8 +112,12 @@ class FulfillmentHandler:
             case FulfillmentDecision.ALREADY_FULFILLED | FulfillmentDecision.SUPERSEDED:
                 return Acknowledged(decision)
 
-    async def _escalate_exhausted(self, message: Message, request: FulfillmentRequest, attempts: int) -> Acknowledged:
-        detail = f"Failed {attempts} times."
+    async def _escalate_exhausted(
+        self, message: Message, request: FulfillmentRequest, attempts: int, error: Exception | None = None
+    ) -> Acknowledged:
+        # Of an error that is not ours the text could be anything: the log has it, masked.
+        last = str(error) if isinstance(error, TransientError) else type(error).__name__
+        detail = f"Failed {attempts} times." if error is None else f"Failed {attempts} times; at last: {last}."
         return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, detail, attempts)
 
     async def _escalate(

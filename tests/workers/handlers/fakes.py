@@ -1,0 +1,144 @@
+"""The handlers' ports in memory; all of them write down what happened, in order, in one journal."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from workers.domain.escalations import Case, EscalationPlan, Routing
+from workers.domain.orders import Order, OrderStatus
+from workers.errors import ConflictError, OutageError
+from workers.handlers.contracts import OutgoingEscalation
+from workers.message import Message
+
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
+ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:two"
+MESSAGE_ID = "12345678-1234-1234-1234-123456789012"
+NOW = "2026-11-22T11:00:00.000000Z"
+
+
+def order(status: str = "RECEIVED", order_id: str = "001", execution_arn: str = EXECUTION, **fields: Any) -> Order:
+    return Order(order_id, OrderStatus(status), execution_arn, **fields)
+
+
+def message(body: str, message_id: str = MESSAGE_ID, receive_count: int = 1) -> Message:
+    return Message(id=message_id, receipt_handle="receipt", body=body, receive_count=receive_count)
+
+
+@dataclass
+class Journal:
+    """What happened, in order. `fail(step, error)` has the next such step raise; `lost` after it was applied."""
+
+    steps: list[tuple[Any, ...]] = field(default_factory=list)
+    failures: dict[str, list[tuple[Exception, bool]]] = field(default_factory=dict)
+
+    def fail(self, step: str, *errors: Exception, lost: bool = False) -> None:
+        self.failures.setdefault(step, []).extend((error, lost) for error in errors)
+
+    def write(self, step: str, *details: Any) -> Exception | None:
+        """Note a step. Raises what is to fail it; returns the error to raise after it was applied."""
+        errors = self.failures.get(step)
+        if not errors:
+            self.steps.append((step, *details))
+            return None
+        error, lost = errors.pop(0)
+        if not lost:
+            raise error
+        self.steps.append((step, *details))
+        return error
+
+    def names(self) -> list[str]:
+        return [step for step, *_ in self.steps]
+
+
+class FakeOrders:
+    def __init__(self, journal: Journal, *orders: Order) -> None:
+        self.journal = journal
+        self.orders = {each.order_id: each for each in orders}
+
+    async def get(self, order_id: str) -> Order | None:
+        self.journal.write("orders.get", order_id)
+        return self.orders.get(order_id)
+
+    async def fulfill(self, order_id: str, execution_arn: str | None, shipment_id: str, at: str) -> Order | None:
+        lost = self.journal.write("orders.fulfill", order_id, execution_arn, shipment_id, at)
+        held = self.orders.get(order_id)
+        if held is not None and held.status is OrderStatus.RECEIVED and held.belongs_to(execution_arn):
+            held = replace(held, status=OrderStatus.FULFILLED, shipment_id=shipment_id, fulfilled_at=at)
+            self.orders[order_id] = held
+        if lost is not None:
+            raise lost
+        return held
+
+    async def count_attempt(self, order_id: str, execution_arn: str | None) -> int | None:
+        self.journal.write("orders.count_attempt", order_id, execution_arn)
+        held = self.orders.get(order_id)
+        if held is None or held.status is not OrderStatus.RECEIVED or not held.belongs_to(execution_arn):
+            return None
+        self.orders[order_id] = replace(held, attempts=held.attempts + 1)
+        return held.attempts + 1
+
+
+class FakeCases:
+    """Applies plans as the table does: a case's version guards it, and the order's status the order."""
+
+    def __init__(self, journal: Journal, orders: FakeOrders, *cases: Case) -> None:
+        self.journal = journal
+        self.orders = orders
+        self.cases = {each.case_id: each for each in cases}
+
+    async def get(self, case_id: str) -> Case | None:
+        self.journal.write("cases.get", case_id)
+        return self.cases.get(case_id)
+
+    async def find_by_execution(self, execution_arn: str) -> str | None:
+        found = [each.case_id for each in self.cases.values() if each.execution_arns[-1:] == (execution_arn,)]
+        return found[0] if found else None
+
+    async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
+        assert plan.case is not None
+        lost = self.journal.write("cases.apply", plan.case.case_id, plan.outcome)
+        held = self.cases.get(plan.case.case_id)
+        if plan.case.version != (0 if held is None else held.version):
+            raise ConflictError("changed")
+        self.cases[plan.case.case_id] = replace(plan.case, version=plan.case.version + 1)
+        if plan.escalates_order:
+            assert order is not None
+            self.orders.orders[order.order_id] = replace(order, status=OrderStatus.ESCALATED)
+        if lost is not None:
+            raise lost
+
+    async def record_routing(self, case: Case, routing: Routing) -> None:
+        self.journal.write("cases.record_routing", case.case_id, routing)
+        held = self.cases[case.case_id]
+        self.cases[case.case_id] = replace(held, routed=(*held.routed, routing), version=held.version + 1)
+
+
+class FakeEscalations:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.sent: list[OutgoingEscalation] = []
+
+    async def send(self, escalation: OutgoingEscalation) -> None:
+        self.journal.write("escalations.send", *escalation.reasons)
+        self.sent.append(escalation)
+
+
+class FakeDeadLetters:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.sent: list[tuple[Message, str, str | None]] = []
+
+    async def send(self, message: Message, *, reason: str, error: Exception | None = None) -> None:
+        self.journal.write("dead_letters.send", message.id)
+        self.sent.append((message, reason, None if error is None else type(error).__name__))
+
+
+class FakeProvider:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    async def ship(self, order: Order) -> str:
+        self.journal.write("provider.ship", order.order_id)
+        return f"shipment-of-{order.order_id}"
+
+
+DOWN = OutageError("down")

@@ -1,0 +1,277 @@
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from tests.workers.handlers.fakes import (
+    ANOTHER,
+    DOWN,
+    EXECUTION,
+    MESSAGE_ID,
+    NOW,
+    FakeDeadLetters,
+    FakeEscalations,
+    FakeOrders,
+    FakeProvider,
+    Journal,
+    message,
+    order,
+)
+from workers.domain.escalations import Reason, Source
+from workers.domain.orders import Order, OrderStatus, shipment_id
+from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.handlers.contracts import OutgoingEscalation
+from workers.handlers.fulfillment import FulfillmentHandler
+from workers.handlers.providers import RejectedError
+from workers.message import Acknowledged, DeadLettered
+
+BODY = json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION})
+CARD = "4929123412345678"
+
+
+class Bench:
+    """A fulfillment handler and all it stands on."""
+
+    def __init__(self, *orders: Order, provider: bool = False) -> None:
+        self.journal = Journal()
+        self.orders = FakeOrders(self.journal, *orders)
+        self.escalations = FakeEscalations(self.journal)
+        self.dead_letters = FakeDeadLetters(self.journal)
+        self.times = iter([NOW, "later", "later still"])
+        self.handler = FulfillmentHandler(
+            queue_name="OrderFulfillmentQueue",
+            orders=self.orders,
+            escalations=self.escalations,
+            dead_letters=self.dead_letters,
+            provider=FakeProvider(self.journal) if provider else None,
+            max_attempts=5,
+            now=lambda: next(self.times),
+        )
+
+    async def handle(self, body: str = BODY, receive_count: int = 1) -> Acknowledged | DeadLettered:
+        return await self.handler.handle(message(body, receive_count=receive_count))
+
+    @property
+    def status(self) -> OrderStatus:
+        return self.orders.orders["001"].status
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[EventDict]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def escalation(reason: str, detail: str, attempts: int | None = None) -> OutgoingEscalation:
+    return OutgoingEscalation(
+        order_id="001",
+        reasons=(Reason(reason),),
+        source=Source.FULFILLMENT,
+        detail=detail,
+        execution_arn=EXECUTION,
+        attempts=attempts,
+        queue="OrderFulfillmentQueue",
+        origin_message_id=MESSAGE_ID,
+    )
+
+
+@pytest.mark.parametrize(("body", "named"), [(BODY, EXECUTION), ("001", None)])
+async def test_a_received_order_is_fulfilled_in_one_write(logs: list[EventDict], body: str, named: str | None) -> None:
+    bench = Bench(order("RECEIVED"))
+    assert await bench.handle(body) == Acknowledged("fulfilled")
+    assert bench.journal.steps == [("orders.fulfill", "001", named, shipment_id("001"), NOW)]
+    assert bench.status is OrderStatus.FULFILLED
+    assert [(line["event"], line["shipment_id"]) for line in logs] == [("order.fulfilled", shipment_id("001"))]
+
+
+@pytest.mark.parametrize("provider", [True, False])
+@pytest.mark.parametrize(
+    ("held", "outcome"),
+    [
+        (order("FULFILLED", fulfilled_at="earlier"), "already_fulfilled"),
+        (order("ESCALATED"), "superseded"),
+        (order("CANCELLED"), "superseded"),
+        (order("RECEIVED", execution_arn=ANOTHER), "superseded"),
+        (order("FULFILLED", execution_arn=ANOTHER), "superseded"),
+        (order("ESCALATED", execution_arn=ANOTHER), "superseded"),
+    ],
+)
+async def test_any_other_order_is_left_alone_and_the_provider_never_called(
+    logs: list[EventDict], held: Order, outcome: str, provider: bool
+) -> None:
+    bench = Bench(held, provider=provider)
+    assert await bench.handle() == Acknowledged(outcome)
+    assert bench.orders.orders["001"] == held
+    assert "provider.ship" not in bench.journal.names()
+    assert bench.escalations.sent == []
+    assert logs == []
+
+
+@pytest.mark.parametrize("provider", [True, False])
+async def test_a_missing_order_is_escalated(logs: list[EventDict], provider: bool) -> None:
+    bench = Bench(provider=provider)
+    assert await bench.handle() == Acknowledged("escalated")
+    assert bench.escalations.sent == [escalation("ORDER_NOT_FOUND", "No order with this OrderId.")]
+    assert [(line["event"], line["reasons"]) for line in logs] == [("escalation.sent", ["ORDER_NOT_FOUND"])]
+
+
+async def test_the_provider_ships_before_the_order_is_marked() -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    assert await bench.handle() == Acknowledged("fulfilled")
+    assert bench.journal.steps == [
+        ("orders.get", "001"),
+        ("provider.ship", "001"),
+        ("orders.fulfill", "001", EXECUTION, "shipment-of-001", NOW),
+    ]
+
+
+async def test_what_the_provider_rejects_is_escalated_at_once() -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.journal.fail("provider.ship", RejectedError(f"no such street, card {CARD}"))
+    assert await bench.handle() == Acknowledged("escalated")
+    (sent,) = bench.escalations.sent
+    assert sent.reasons == (Reason.FULFILLMENT_REJECTED,)
+    assert json.loads(sent.body())["Detail"] == "The provider refused: no such street, card ****"
+    assert bench.status is OrderStatus.RECEIVED  # The escalation worker changes it, together with the case.
+    assert bench.journal.names() == ["orders.get", "escalations.send"]
+
+
+async def test_a_failed_attempt_is_counted_on_the_order_and_raised() -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.journal.fail("provider.ship", ValueError("busy"))
+    with pytest.raises(ValueError, match="busy"):
+        await bench.handle()
+    assert bench.journal.names() == ["orders.get", "orders.count_attempt"]
+    assert bench.orders.orders["001"].attempts == 1
+    assert bench.escalations.sent == []
+
+
+async def test_the_last_attempt_that_fails_is_escalated() -> None:
+    bench = Bench(order("RECEIVED", attempts=4), provider=True)
+    bench.journal.fail("provider.ship", ValueError("busy"))
+    assert await bench.handle() == Acknowledged("escalated")
+    assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", "Failed 5 times.", attempts=5)]
+    assert bench.journal.names() == ["orders.get", "orders.count_attempt", "escalations.send"]
+
+
+async def test_five_failed_attempts_exhaust_an_order_however_often_it_was_delivered() -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.journal.fail("provider.ship", *[ValueError("busy")] * 5)
+    for _ in range(4):
+        with pytest.raises(ValueError, match="busy"):
+            await bench.handle(receive_count=9)
+    assert await bench.handle(receive_count=9) == Acknowledged("escalated")
+    assert [each.attempts for each in bench.escalations.sent] == [5]
+
+
+async def test_an_exhausted_order_is_escalated_again_without_a_further_attempt() -> None:
+    bench = Bench(order("RECEIVED", attempts=5), provider=True)
+    assert await bench.handle() == Acknowledged("escalated")
+    assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", "Failed 5 times.", attempts=5)]
+    assert bench.journal.names() == ["orders.get", "escalations.send"]
+
+
+async def test_an_attempt_on_an_order_that_changed_meanwhile_does_not_count() -> None:
+    bench = Bench(order("RECEIVED", execution_arn=ANOTHER, attempts=4))
+    bench.journal.fail("orders.fulfill", ValueError("broken"))
+    with pytest.raises(ValueError, match="broken"):
+        await bench.handle()
+    assert bench.orders.orders["001"].attempts == 4
+    assert bench.escalations.sent == []
+
+
+@pytest.mark.parametrize("error", [OutageError("down"), AccessDeniedError("denied"), FatalError("gone")])
+async def test_an_outage_of_the_provider_counts_no_attempt(error: Exception) -> None:
+    bench = Bench(order("RECEIVED", attempts=4), provider=True)
+    bench.journal.fail("provider.ship", error)
+    with pytest.raises(type(error)):
+        await bench.handle()
+    assert bench.journal.names() == ["orders.get"]
+    assert bench.orders.orders["001"].attempts == 4
+
+
+async def test_our_own_write_is_recognised_where_its_answer_was_lost(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.journal.fail("orders.fulfill", DOWN, lost=True)
+    with pytest.raises(OutageError):
+        await bench.handle()
+    assert await bench.handle() == Acknowledged("fulfilled")
+    assert [line["event"] for line in logs] == ["order.fulfilled"]
+    assert [step[-1] for step in bench.journal.steps] == [NOW, NOW]
+
+
+async def test_another_workers_write_is_not_taken_for_ours(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.journal.fail("orders.fulfill", DOWN)
+    with pytest.raises(OutageError):
+        await bench.handle()
+    bench.orders.orders["001"] = order("FULFILLED", fulfilled_at="earlier")
+    assert await bench.handle() == Acknowledged("already_fulfilled")
+    assert logs == []
+
+
+async def test_with_a_provider_our_own_write_is_recognised_too_and_nothing_shipped_again(
+    logs: list[EventDict],
+) -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.journal.fail("orders.fulfill", DOWN, lost=True)
+    with pytest.raises(OutageError):
+        await bench.handle()
+    assert await bench.handle() == Acknowledged("fulfilled")
+    assert bench.journal.names().count("provider.ship") == 1
+    assert [line["event"] for line in logs] == ["order.fulfilled"]
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"OrderId": 1}', CARD])
+async def test_an_undecodable_message_is_dead_lettered_and_then_escalated(logs: list[EventDict], body: str) -> None:
+    bench = Bench()
+    assert await bench.handle(body) == DeadLettered("undecodable")
+    assert bench.journal.names() == ["dead_letters.send", "escalations.send"]
+    ((dead, reason, error),) = bench.dead_letters.sent
+    assert (dead.body, error) == (body, "UndecodableError")
+    assert reason in {
+        "UNDECODABLE_MESSAGE: neither a JSON object nor an OrderId",
+        "UNDECODABLE_MESSAGE: wrong or missing: OrderId",
+    }
+    (sent,) = bench.escalations.sent
+    assert (sent.order_id, sent.execution_arn, sent.origin_message_id) == (None, None, MESSAGE_ID)
+    assert sent.reasons == (Reason.UNDECODABLE_MESSAGE,)
+    assert sent.detail.endswith("It is in the dead-letter queue.")
+    assert CARD not in json.dumps([sent.body(), logs])
+
+
+@pytest.mark.parametrize("step", ["dead_letters.send", "escalations.send"])
+async def test_an_undecodable_message_is_not_settled_before_both_were_sent(step: str) -> None:
+    bench = Bench()
+    bench.journal.fail(step, DOWN)
+    with pytest.raises(OutageError):
+        await bench.handle("{")
+    assert await bench.handle("{") == DeadLettered("undecodable")
+    assert bench.journal.names()[-2:] == ["dead_letters.send", "escalations.send"]
+
+
+async def test_a_message_is_not_settled_before_its_escalation_was_sent() -> None:
+    bench = Bench()
+    bench.journal.fail("escalations.send", DOWN)
+    with pytest.raises(OutageError):
+        await bench.handle()
+    assert await bench.handle() == Acknowledged("escalated")
+    assert len(bench.escalations.sent) == 1
+
+
+async def test_a_message_delivered_too_often_is_escalated_without_touching_the_order() -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    settlement = await bench.handler.give_up(message(BODY, receive_count=11))
+    assert settlement == Acknowledged("escalated")
+    assert bench.escalations.sent == [
+        escalation("FULFILLMENT_EXHAUSTED", "Delivered 11 times without an outcome; not handled again.")
+    ]
+    assert bench.journal.names() == ["escalations.send"]
+
+
+async def test_an_undecodable_message_delivered_too_often_is_dead_lettered() -> None:
+    bench = Bench()
+    assert await bench.handler.give_up(message("{", receive_count=11)) == DeadLettered("undecodable")
+    assert bench.journal.names() == ["dead_letters.send", "escalations.send"]
