@@ -13,6 +13,9 @@ from workers.domain.orders import is_order_id
 from workers.errors import UndecodableError
 from workers.message import Message
 
+MAX_ATTEMPTS = 1_000_000  # Far above any setting, far below anything that could be a card number.
+MAX_NAME_CHARS = 256  # SQS: names have 80, ids 100. A message's id becomes part of a key, which may have 2,048 bytes.
+
 
 def _order_id(text: str) -> str:
     if not is_order_id(text):
@@ -43,9 +46,9 @@ class _EscalationNotice(BaseModel):
     source: Source | None = Field(None, alias="Source")
     detail: Annotated[str | None, Field(strict=True)] = Field(None, alias="Detail")
     execution_arn: _ExecutionArn | None = Field(None, alias="ExecutionArn")
-    attempts: int | None = Field(None, alias="Attempts", strict=True, ge=0)
-    queue: Annotated[str | None, StringConstraints(strict=True, max_length=1024)] = Field(None, alias="Queue")
-    origin_message_id: Annotated[str | None, StringConstraints(strict=True, max_length=1024)] = Field(
+    attempts: int | None = Field(None, alias="Attempts", strict=True, ge=0, le=MAX_ATTEMPTS)
+    queue: Annotated[str | None, StringConstraints(strict=True, max_length=MAX_NAME_CHARS)] = Field(None, alias="Queue")
+    origin_message_id: Annotated[str | None, StringConstraints(strict=True, max_length=MAX_NAME_CHARS)] = Field(
         None, alias="OriginMessageId"
     )
 
@@ -125,7 +128,7 @@ def decode_escalation(message: Message) -> Escalation:
 def _object(body: str) -> dict[str, Any] | None:
     try:
         document = from_json(body)
-    except ValueError:
+    except (ValueError, TypeError):  # The latter where the body is no text that UTF-8 could hold.
         return None
     return document if isinstance(document, dict) else None
 
