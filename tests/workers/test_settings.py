@@ -138,4 +138,4 @@ def test_a_card_number_is_not_repeated(value: str) -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings.read({}).concurrency = 5  # type: ignore[misc]
+        Settings.read({}).concurrency = 5

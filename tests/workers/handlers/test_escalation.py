@@ -1,0 +1,264 @@
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from tests.workers.handlers.fakes import (
+    ANOTHER,
+    DOWN,
+    EXECUTION,
+    MESSAGE_ID,
+    NOW,
+    FakeCases,
+    FakeDeadLetters,
+    FakeOrders,
+    Journal,
+    message,
+    order,
+)
+from workers.domain.escalations import Case, CaseState, Reason, Routing, Severity, Source
+from workers.domain.orders import Order, OrderStatus
+from workers.errors import ConflictError, OutageError, TransientError
+from workers.handlers import escalation as escalation_module
+from workers.handlers.escalation import EscalationHandler
+from workers.message import Acknowledged, DeadLettered
+
+CARD = "4929123412345678"
+
+
+class Bench:
+    """An escalation handler and all it stands on."""
+
+    def __init__(self, *orders: Order) -> None:
+        self.journal = Journal()
+        self.orders = FakeOrders(self.journal, *orders)
+        self.cases = FakeCases(self.journal, self.orders)
+        self.dead_letters = FakeDeadLetters(self.journal)
+        self.handler = EscalationHandler(
+            queue_name="EscalationQueue",
+            orders=self.orders,
+            cases=self.cases,
+            dead_letters=self.dead_letters,
+            now=lambda: NOW,
+        )
+
+    async def handle(self, body: str, message_id: str = "m1") -> Acknowledged | DeadLettered:
+        return await self.handler.handle(message(body, message_id))
+
+    @property
+    def status(self) -> OrderStatus:
+        return self.orders.orders["001"].status
+
+    @property
+    def case(self) -> Case:
+        (case,) = self.cases.cases.values()
+        return case
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[EventDict]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+@pytest.fixture(autouse=True)
+def quick_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EscalationHandler._write.retry, "wait", lambda _: 0)
+
+
+def notice(**changes: Any) -> str:
+    return json.dumps(
+        {
+            "OrderId": "001",
+            "Reasons": ["INVALID_PRICE"],
+            "Source": "workflow",
+            "Detail": "The order's details are not proper.",
+            "ExecutionArn": EXECUTION,
+        }
+        | changes
+    )
+
+
+ABORTED = json.dumps(
+    {
+        "OrderId": None,
+        "Reasons": ["WORKFLOW_FAILED"],
+        "Source": "eventbridge",
+        "ExecutionArn": EXECUTION,
+        "Detail": "Execution one ended ABORTED.",
+    }
+)
+
+
+def routed(logs: list[EventDict]) -> list[EventDict]:
+    return [line for line in logs if line["event"] == "escalation.routed"]
+
+
+async def test_order_and_case_change_before_it_is_routed(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    assert await bench.handle(notice()) == Acknowledged("escalated")
+    assert bench.journal.names() == ["cases.get", "orders.get", "cases.apply", "cases.record_routing"]
+    assert bench.status is OrderStatus.ESCALATED
+    assert (bench.case.case_id, bench.case.state, bench.case.message_ids) == ("001", CaseState.OPEN, ("m1",))
+    assert bench.case.routed == (Routing(channel="log", episode=1, at=NOW),)
+    assert routed(logs) == [
+        {
+            "event": "escalation.routed",
+            "log_level": "warning",
+            "case_id": "001",
+            "episode": 1,
+            "reasons": [Reason.INVALID_PRICE],
+            "severity": Severity.WARNING,
+            "channels": ["log"],
+            "source": Source.WORKFLOW,
+            "detail": "The order's details are not proper.",
+        }
+    ]
+
+
+async def test_a_critical_case_is_routed_at_error(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    await bench.handle(notice(Reasons=["WORKFLOW_FAILED"]))
+    assert [(line["log_level"], line["severity"]) for line in routed(logs)] == [("error", "critical")]
+
+
+async def test_a_message_delivered_again_changes_nothing(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    await bench.handle(notice())
+    held = bench.case
+    assert await bench.handle(notice()) == Acknowledged("escalated")
+    assert bench.case == held
+    assert len(routed(logs)) == 1
+
+
+async def test_another_message_about_an_escalated_order_is_absorbed(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    await bench.handle(notice())
+    assert await bench.handle(notice(Reasons=["INVALID_CARD_NUMBER"]), "m2") == Acknowledged("absorbed")
+    assert bench.case.message_ids == ("m1", "m2")
+    assert bench.case.reasons == (Reason.INVALID_PRICE, Reason.INVALID_CARD_NUMBER)
+    assert len(routed(logs)) == 1
+
+
+@pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
+async def test_about_a_final_order_nothing_is_opened_or_routed(logs: list[EventDict], status: str) -> None:
+    bench = Bench(order(status))
+    assert await bench.handle(notice()) == Acknowledged("noted")
+    assert bench.cases.cases == {}
+    assert bench.status == OrderStatus(status)
+    assert routed(logs) == []
+
+
+async def test_a_final_orders_case_gets_a_note(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    await bench.handle(notice())
+    bench.orders.orders["001"] = order("FULFILLED")
+    assert await bench.handle(notice(), "m2") == Acknowledged("noted")
+    assert [each.message_id for each in bench.case.evidence] == ["m1", "m2"]
+    assert len(routed(logs)) == 1
+
+
+@pytest.mark.parametrize("orders", [(), (order("RECEIVED", execution_arn=ANOTHER),)])
+async def test_about_a_missing_or_another_executions_order_a_case_is_all_there_is(
+    logs: list[EventDict], orders: tuple[Order, ...]
+) -> None:
+    bench = Bench(*orders)
+    assert await bench.handle(notice()) == Acknowledged("escalated")
+    assert bench.case.case_id == "001"
+    assert list(bench.orders.orders.values()) == list(orders)
+    assert len(routed(logs)) == 1
+
+
+async def test_a_bare_order_id_escalates_the_order_as_it_is_now(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    assert await bench.handle("001") == Acknowledged("escalated")
+    assert bench.status is OrderStatus.ESCALATED
+    assert bench.case.reasons == (Reason.UNSPECIFIED,)
+    assert len(routed(logs)) == 1
+
+
+async def test_a_notice_about_an_execution_goes_to_the_case_that_covers_it(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    await bench.handle(notice())
+    assert await bench.handle(ABORTED, "m2") == Acknowledged("absorbed")
+    assert (bench.case.case_id, bench.case.order_id) == ("001", "001")
+    assert bench.case.sources == (Source.WORKFLOW, Source.EVENTBRIDGE)
+    assert len(routed(logs)) == 1
+
+
+async def test_a_notice_about_an_execution_that_no_case_covers_opens_one(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    assert await bench.handle(ABORTED) == Acknowledged("escalated")
+    assert (bench.case.case_id, bench.case.order_id) == ("one", None)
+    assert bench.status is OrderStatus.RECEIVED  # Nobody knows whose execution it was.
+    assert [line["case_id"] for line in routed(logs)] == ["one"]
+
+
+@pytest.mark.parametrize("conflicts", [1, 4])
+async def test_a_conflict_is_read_again_and_retried(logs: list[EventDict], conflicts: int) -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.journal.fail("cases.apply", *[ConflictError("changed")] * conflicts)
+    assert await bench.handle(notice()) == Acknowledged("escalated")
+    assert bench.journal.names().count("orders.get") == conflicts + 1
+    assert len(routed(logs)) == 1
+
+
+async def test_a_conflict_without_end_is_left_to_another_delivery(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.journal.fail("cases.apply", *[ConflictError("changed")] * escalation_module.MAX_TRIES)
+    with pytest.raises(TransientError):
+        await bench.handle(notice())
+    assert bench.cases.cases == {}
+    assert routed(logs) == []
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_an_outage_during_the_write_routes_once(logs: list[EventDict], lost: bool) -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.journal.fail("cases.apply", DOWN, lost=lost)
+    with pytest.raises(OutageError):
+        await bench.handle(notice())
+    assert await bench.handle(notice()) == Acknowledged("escalated")
+    assert bench.case.message_ids == ("m1",)
+    assert len(routed(logs)) == 1
+
+
+async def test_what_was_not_recorded_as_routed_is_routed_again(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.journal.fail("cases.record_routing", DOWN)
+    with pytest.raises(OutageError):
+        await bench.handle(notice())
+    assert await bench.handle(notice()) == Acknowledged("escalated")
+    assert len(routed(logs)) == 2
+    assert bench.case.routed == (Routing(channel="log", episode=1, at=NOW),)
+
+
+async def test_an_undecodable_message_is_dead_lettered_then_gets_a_case(logs: list[EventDict]) -> None:
+    bench = Bench()
+    body = f'{{"OrderId": "{CARD}"'
+    assert await bench.handler.handle(message(body)) == DeadLettered("undecodable")
+    assert bench.journal.names() == ["dead_letters.send", "cases.get", "cases.apply", "cases.record_routing"]
+    ((dead, reason, error),) = bench.dead_letters.sent
+    assert (dead.body, error) == (body, "UndecodableError")
+    assert reason == "UNDECODABLE_MESSAGE: neither a JSON object nor an OrderId"
+    assert (bench.case.case_id, bench.case.severity) == (f"message-{MESSAGE_ID}", Severity.CRITICAL)
+    assert CARD not in json.dumps([str(bench.case), logs])
+
+
+async def test_an_undecodable_message_delivered_again_keeps_to_its_case(logs: list[EventDict]) -> None:
+    bench = Bench()
+    await bench.handler.handle(message("{"))
+    await bench.handler.handle(message("{"))
+    assert bench.case.message_ids == (MESSAGE_ID,)
+    assert len(routed(logs)) == 1
+
+
+async def test_a_message_delivered_too_often_goes_to_the_dead_letter_queue_unread() -> None:
+    bench = Bench(order("RECEIVED"))
+    settlement = await bench.handler.give_up(message(notice(), "m1", receive_count=11))
+    assert settlement == DeadLettered("delivered_too_often")
+    assert bench.journal.steps == [("dead_letters.send", "m1")]
+    assert [reason for _, reason, _ in bench.dead_letters.sent] == ["delivered 11 times without an outcome"]
