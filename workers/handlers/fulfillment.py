@@ -104,7 +104,8 @@ class FulfillmentHandler:
         if order is not None and order.fulfilled_at == at:
             log.info("order.fulfilled", shipment_id=order.shipment_id)
             return Acknowledged(FulfillmentDecision.FULFILL)
-        match decide_fulfillment(order, request.execution_arn):
+        decision = decide_fulfillment(order, request.execution_arn)
+        match decision:
             case FulfillmentDecision.NOT_FOUND:
                 return await self._escalate(message, request, Reason.ORDER_NOT_FOUND, "No order with this OrderId.")
             case FulfillmentDecision.FULFILL:
