@@ -19,6 +19,7 @@ import socket
 import struct
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -120,7 +121,7 @@ class FaultProxy:
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
         self._deleted: set[str] = set()
-        self._echoes: list[dict[str, Any]] = []
+        self._echoes: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)  # By queue.
 
     @property
     def url(self) -> str:
@@ -307,16 +308,17 @@ class FaultProxy:
     async def _receive_with_copies(self, request: web.BaseRequest, asked: dict[str, Any]) -> _Answer:
         """Receive one message less than asked for, and fill up with copies: an earlier one's, or of what just came."""
         limit = int(asked.get("MaxNumberOfMessages", 1))
-        if limit == 1 and self._echoes:
-            return _messages([self._echoes.pop()])
+        echoes = self._echoes[asked["QueueUrl"]]
+        if limit == 1 and echoes:
+            return _messages([echoes.pop()])
         answer = await self._forward(request, json.dumps(asked | {"MaxNumberOfMessages": max(1, limit - 1)}).encode())
         if answer.status != web.HTTPOk.status_code:
             return answer
         messages = json.loads(answer.body).get("Messages", [])
         if not messages:
             return answer
-        copies = [self._echoes.pop()] if self._echoes and self._rng.random() < 0.5 else [messages[0]]
-        self._echoes.append(messages[-1])
+        copies = [echoes.pop()] if echoes and self._rng.random() < 0.5 else [messages[0]]
+        echoes.append(messages[-1])
         return _messages(messages + copies[: limit - len(messages)])
 
     def _note(self, answer: _Answer) -> None:

@@ -1,0 +1,213 @@
+"""
+What must be true after every scenario, read from tables, queues and logs.
+
+A failure names the orders or messages concerned and the seed that plays the run again.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tests.chaos.scenario import FULFILLED_KINDS, UNTOUCHED_KINDS, Kind, Scenario
+from workers.domain.orders import OrderStatus, shipment_id
+
+ACKNOWLEDGED, DEAD_LETTERED = "message.acknowledged", "message.dead_lettered"
+RELEASED, ABANDONED = "message.released", "message.abandoned"
+ENDINGS = {ACKNOWLEDGED, DEAD_LETTERED, RELEASED, ABANDONED}
+FINAL = {ACKNOWLEDGED, DEAD_LETTERED}
+SHOWN = 8  # Offenders a failure message names.
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """
+    What a scenario may leave behind beyond the ordinary.
+
+    `cut_short`: a process or a connection was cut while it held messages, so lines may be missing, never doubled.
+    `exhausted`: orders that must be escalated as such. `attempts`: whether failed attempts may be counted.
+    `exceptions`: events that may carry a traceback.
+    """
+
+    cut_short: bool = False
+    exhausted: Collection[str] = ()
+    attempts: bool = False
+    exceptions: Collection[str] = ()
+
+
+NOTHING = Allowed()
+
+
+def check(scenario: Scenario, allowed: Allowed = NOTHING) -> None:
+    """Stop the workers that still run, then check everything."""
+    scenario.stop_all()
+    lines = [line for worker in scenario.workers for line in worker.lines()]
+    check_logs(scenario, allowed)
+    check_orders(scenario, allowed)
+    check_fulfilled_lines(scenario, lines, allowed)
+    check_accounts(scenario, lines, allowed)
+    check_endings(scenario, lines, allowed)
+    check_dead_letters(scenario)
+    check_cases(scenario, lines, allowed)
+
+
+def check_logs(scenario: Scenario, allowed: Allowed) -> None:
+    """Nothing but JSON lines, no worker that failed, no exception that nobody expected."""
+    for worker in scenario.workers:
+        strange = [text for text in worker.output().splitlines() if not text.startswith("{")]
+        assert not strange, scenario.told(f"{worker.log_path.name} holds what is no log line:\n{_shown(strange)}")
+        wrong = [
+            line
+            for line in worker.lines()
+            if line["event"] in {"worker.failed", "library.logged"}
+            or ("exception" in line and line["event"] not in allowed.exceptions)
+        ]
+        assert not wrong, scenario.told(f"{worker.log_path.name}: {_shown(wrong)}")
+
+
+def check_orders(scenario: Scenario, allowed: Allowed) -> None:
+    """Every order is in its one right final state, and was put there once."""
+    orders = scenario.orders()
+    exhausted = set(allowed.exhausted)
+    written = {sent.order_id: sent.item for sent in scenario.sent if sent.item is not None}
+    kinds = {sent.order_id: sent.kind for sent in scenario.sent}
+
+    assert set(orders) == set(written), scenario.told(f"orders that came or went: {_shown(set(orders) ^ set(written))}")
+
+    def wrong(order_id: str) -> bool:
+        order = orders[order_id]
+        if order_id in exhausted:
+            return str(order["Status"]) != OrderStatus.ESCALATED
+        if kinds[order_id] in FULFILLED_KINDS:
+            return not (
+                order["Status"] == OrderStatus.FULFILLED
+                and order["ShipmentId"] == shipment_id(order_id)
+                and order["ExecutionArn"] == (written[order_id] or {})["ExecutionArn"]
+                and "OpenKey" not in order
+                and (allowed.attempts or "Attempts" not in order)
+            )
+        untouched: bool = order == written[order_id]
+        return kinds[order_id] in UNTOUCHED_KINDS and not untouched
+
+    offenders = [orders[order_id] for order_id in orders if wrong(order_id)]
+    assert not offenders, scenario.told(f"{len(offenders)} orders ended wrong: {_shown(offenders)}")
+    unstable = {order_id: times for order_id, times in scenario.fulfilled_at.items() if len(times) > 1}
+    assert not unstable, scenario.told(f"orders fulfilled more than once: {_shown(unstable.items())}")
+
+
+def check_fulfilled_lines(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
+    """A fulfilled order is one `order.fulfilled` over all logs; only what is cut short may leave none."""
+    told = Counter(line["order_id"] for line in lines if line["event"] == "order.fulfilled")
+    twice = [order_id for order_id, count in told.items() if count > 1]
+    assert not twice, scenario.told(f"order.fulfilled was logged more than once for {_shown(twice)}")
+    fulfilled = {sent.order_id for sent in scenario.sent if sent.kind in FULFILLED_KINDS} - set(allowed.exhausted)
+    strangers = set(told) - fulfilled
+    assert not strangers, scenario.told(f"order.fulfilled was logged for {_shown(strangers)}")
+    silent = fulfilled - set(told)
+    assert allowed.cut_short or not silent, scenario.told(f"order.fulfilled was never logged for {_shown(silent)}")
+
+
+def check_accounts(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
+    """Settled + in the queue + in the dead-letter queue = sent; and the source queues are empty."""
+    for url in (scenario.stack.order_fulfillment_queue_url, scenario.stack.escalation_queue_url):
+        depth = scenario.depth(url)
+        assert depth == 0, scenario.told(f"{depth} messages are left in {url}")
+    settled = {line["message_id"] for line in lines if line["event"] in FINAL}
+    lost = [sent for sent in scenario.sent if sent.message_id not in settled]
+    if allowed.cut_short:  # Deleted, and the process cut down before it could say so: what it did is checked above.
+        delivered = {each.message_id for each in scenario.proxy.deliveries}
+        lost = [sent for sent in lost if sent.message_id not in delivered]
+    assert not lost, scenario.told(f"{len(lost)} messages were never settled: {_shown(lost)}")
+
+
+def check_endings(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
+    """Every message a worker received has one ending line: none without a receive, none after the end."""
+    endings: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        if line["event"] in ENDINGS:
+            endings[line["message_id"]].append(line)
+    deliveries = Counter((each.message_id, each.receive_count) for each in scenario.proxy.deliveries)
+    ended = Counter((line["message_id"], line["receive_count"]) for found in endings.values() for line in found)
+    surplus = [key for key, count in ended.items() if count > deliveries[key]]
+    assert not surplus, scenario.told(f"more ending lines than deliveries: {_shown(surplus)}")
+    if allowed.cut_short:
+        return
+    last = {each.message_id: each.at_s for each in scenario.proxy.deliveries}
+    # A delivery of a message in hand is folded into the first: so one line after the last delivery, not one for each.
+    endless = [
+        message_id
+        for message_id, at_s in last.items()
+        if not any(_time_s(line) >= at_s for line in endings[message_id])
+    ]
+    assert not endless, scenario.told(f"received, but without an end in the logs: {_shown(endless)}")
+
+
+def check_dead_letters(scenario: Scenario) -> None:
+    """The dead-letter queues hold the undecodable messages, each with its reason, and nothing else."""
+    undecodable = {sent.message_id: sent.body for sent in scenario.sent if sent.kind is Kind.UNDECODABLE}
+    found = scenario.take_all(scenario.stack.order_fulfillment_dlq_url)
+    unexplained = [each for each in found if "OriginMessageId" not in each.get("MessageAttributes", {})]
+    assert not unexplained, scenario.told(f"dead-lettered by SQS itself: {_shown(unexplained)}")
+    origins = {each["MessageAttributes"]["OriginMessageId"]["StringValue"]: each["Body"] for each in found}
+    assert origins == undecodable, scenario.told(
+        f"dead letters that are missing or should not be: {_shown(origins.items() ^ undecodable.items())}"
+    )
+    escalations = scenario.take_all(scenario.stack.escalation_dlq_url)
+    assert not escalations, scenario.told(f"escalations in their dead-letter queue: {_shown(escalations)}")
+
+
+def check_cases(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
+    """One case for each order that is missing or exhausted and for each undecodable message; each was routed."""
+    expected: dict[str | None, list[str]] = {
+        sent.order_id: ["ORDER_NOT_FOUND"] for sent in scenario.sent if sent.kind is Kind.MISSING
+    }
+    expected |= {
+        f"message-{sent.message_id}": ["UNDECODABLE_MESSAGE"] for sent in scenario.sent if sent.kind is Kind.UNDECODABLE
+    }
+    expected |= {order_id: ["FULFILLMENT_EXHAUSTED"] for order_id in allowed.exhausted}
+    cases = scenario.cases()
+    found = {case_id: list(case["Reasons"]) for case_id, case in cases.items()}
+    wrong = {case_id for case_id in found.keys() | expected.keys() if found.get(str(case_id)) != expected.get(case_id)}
+    assert not wrong, scenario.told(f"cases missing, not wanted or with wrong reasons: {_shown(wrong)}")
+    again = [case_id for case_id, case in cases.items() if case["Episode"] != 1]
+    assert not again, scenario.told(f"cases opened more than once: {_shown(again)}")
+    routed = {line["case_id"] for line in lines if line["event"] == "escalation.routed"}
+    unrouted = [case_id for case_id, case in cases.items() if case_id not in routed or not case["Routed"]]
+    assert not unrouted, scenario.told(f"cases that were never routed: {_shown(unrouted)}")
+
+
+def check_shipped_once(scenario: Scenario, *, what: str = "shipped") -> None:
+    """Each order that is fulfilled went to the provider once, and no other."""
+    counts = Counter(scenario.shipments(what))
+    expected = {sent.order_id for sent in scenario.sent if sent.kind in FULFILLED_KINDS}
+    wrong = {order_id: count for order_id, count in counts.items() if count != 1 or order_id not in expected}
+    wrong |= {str(order_id): 0 for order_id in expected - set(counts)}
+    # The two messages of a TWICE order may be under way side by side: the provider is idempotent by OrderId.
+    twins = {sent.order_id for sent in scenario.sent if sent.kind is Kind.TWICE}
+    wrong = {order_id: count for order_id, count in wrong.items() if not (order_id in twins and count == 2)}
+    assert not wrong, scenario.told(f"calls of the provider, not one for: {_shown(wrong.items())}")
+
+
+def check_delivered_once(scenario: Scenario, *, where: Callable[[Any], bool] = lambda _: True) -> None:
+    """No message came a second time: it was kept invisible for as long as it was in hand."""
+    counts = Counter(each.message_id for each in scenario.proxy.deliveries if where(each))
+    again = [message_id for message_id, count in counts.items() if count > 1]
+    assert not again, scenario.told(f"delivered more than once: {_shown(again)}")
+
+
+def outcomes(scenario: Scenario, event: str) -> Counter[str]:
+    """Count the outcomes of one ending over all logs."""
+    return Counter(line["outcome"] for worker in scenario.workers for line in worker.lines() if line["event"] == event)
+
+
+def _time_s(line: Line) -> float:
+    return datetime.fromisoformat(line["timestamp"]).timestamp()
+
+
+def _shown(values: Iterable[object]) -> str:
+    listed = [str(value) for value in values]
+    more = f" ... and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return "\n  ".join(["", *listed[:SHOWN]]) + more

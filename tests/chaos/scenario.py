@@ -1,0 +1,331 @@
+"""The stage of a chaos test: a stack of its own, a fault proxy in front of it, orders, and workers that come and go."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from tests.chaos.providers import DOWN, SHIPMENTS
+from tests.chaos.proxy import FaultProxy
+from tests.support import DeployedStack, StartWorker, Worker
+from workers import clock
+from workers.domain.orders import OrderStatus, open_key
+
+MAX_SEND, MAX_WRITE = 10, 25  # SQS: messages per SendMessageBatch; DynamoDB: items per BatchWriteItem.
+POLL_S = 0.2
+WATCH_EVERY_S = 2.0
+FLUSH_S = 3.0  # What a worker may take beyond its drain time, for its last deletes.
+EXIT_MARGIN_S = 3.0  # A busy machine's interpreter takes its time to go.
+WORKER_DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "WORKER_CONCURRENCY": "20"}
+
+T = TypeVar("T")
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a scenario is played: seconds in `make test`, minutes in `make chaos`."""
+
+    orders: int
+    outage_s: float
+    provider_down_s: float
+    kills: int
+    patience_s: float
+
+    @classmethod
+    def short(cls) -> "Size":
+        return cls(orders=60, outage_s=3, provider_down_s=3, kills=3, patience_s=60)
+
+    @classmethod
+    def long(cls) -> "Size":
+        orders = int(os.environ.get("CHAOS_ORDERS", "1000"))
+        return cls(orders=orders, outage_s=30, provider_down_s=60, kills=12, patience_s=60 + orders * 0.2)
+
+
+class Kind(StrEnum):
+    """What is sent, and so what must become of it."""
+
+    VALID = "valid"  # -> FULFILLED
+    BARE = "bare"  # The body is the OrderId alone -> FULFILLED
+    TWICE = "twice"  # Two messages with the same body -> FULFILLED, once
+    STALE = "stale"  # The message names an execution that is not the order's any more -> as it was
+    SETTLED = "settled"  # The order was escalated meanwhile -> as it was
+    MISSING = "missing"  # No such order -> a case, ORDER_NOT_FOUND
+    UNDECODABLE = "undecodable"  # -> the dead-letter queue, and a case
+
+
+FULFILLED_KINDS = frozenset({Kind.VALID, Kind.BARE, Kind.TWICE})
+UNTOUCHED_KINDS = frozenset({Kind.STALE, Kind.SETTLED})
+# Shares of what is not simply valid; at least one of each.
+_SHARES = {
+    Kind.BARE: 0.10,
+    Kind.TWICE: 0.08,
+    Kind.STALE: 0.04,
+    Kind.SETTLED: 0.03,
+    Kind.MISSING: 0.03,
+    Kind.UNDECODABLE: 0.02,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One message that was sent. `item` is the order as it was written before, None where there is none."""
+
+    message_id: str
+    kind: Kind
+    order_id: str | None
+    body: str
+    item: Item | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Scenario:
+    """One run. All randomness of the test itself comes from `rng`."""
+
+    name: str
+    seed: int
+    size: Size
+    stack: DeployedStack
+    proxy: FaultProxy
+    directory: Path
+    start_worker: StartWorker
+    sent: list[Sent] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+    killed: set[int] = field(default_factory=set)
+    fulfilled_at: dict[str, set[str]] = field(default_factory=dict)
+    rng: random.Random = field(init=False)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _watched_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+
+    @property
+    def queue_url(self) -> str:
+        return self.stack.order_fulfillment_queue_url
+
+    # Before.
+
+    def set_visibility_timeout(self, seconds: int) -> None:
+        """Set it on both queues, short enough for a test to see messages come back."""
+        for url in (self.stack.order_fulfillment_queue_url, self.stack.escalation_queue_url):
+            self.stack.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
+
+    def send_mix(self, count: int | None = None) -> None:
+        """Write orders and send their messages, shuffled, with a known share of everything that is not valid."""
+        count = count or self.size.orders
+        kinds = [kind for kind, share in _SHARES.items() for _ in range(max(1, round(share * count)))]
+        kinds += [Kind.VALID] * (count - len(kinds))
+        self.rng.shuffle(kinds)
+        self.send(kinds)
+
+    def send(self, kinds: Iterable[Kind], *, prefix: str = "order") -> list[Sent]:
+        """Write one order for each, as its kind wants it, then send the messages."""
+        drafts = [draft for kind in kinds for draft in self._draft(kind, f"{prefix}-{next(self._numbers):05d}")]
+        self._write([draft.item for draft in drafts if draft.item is not None])
+        sent = self._send(drafts)
+        self.sent += sent
+        return sent
+
+    def _draft(self, kind: Kind, order_id: str) -> list[Sent]:
+        arn = _execution_arn(self.rng)
+        body = json.dumps({"OrderId": order_id, "ExecutionArn": arn})
+        item: Item | None = _order(order_id, arn, OrderStatus.RECEIVED)
+        match kind:
+            case Kind.BARE:
+                body = order_id
+            case Kind.STALE:
+                item = _order(order_id, _execution_arn(self.rng), OrderStatus.RECEIVED)
+            case Kind.SETTLED:
+                item = _order(order_id, arn, OrderStatus.ESCALATED)
+            case Kind.MISSING:
+                item = None
+            case Kind.UNDECODABLE:
+                garbage = self.rng.choice(['{"OrderId":', "no order at all", '{"OrderId": 7}', "[]"])
+                return [Sent("", kind, None, garbage, None)]
+            case Kind.VALID | Kind.TWICE:
+                pass
+        first = Sent("", kind, order_id, body, item)
+        return [first, replace(first, item=None)] if kind is Kind.TWICE else [first]
+
+    def _write(self, items: list[Item]) -> None:
+        serialize = TypeSerializer().serialize
+        puts = [{"PutRequest": {"Item": {name: serialize(value) for name, value in each.items()}}} for each in items]
+        dynamodb = self.stack.client("dynamodb")
+        for batch in _batches(puts, MAX_WRITE):
+            answer = dynamodb.batch_write_item(RequestItems={self.stack.order_table: batch})
+            assert not answer.get("UnprocessedItems")
+
+    def _send(self, drafts: list[Sent]) -> list[Sent]:
+        sqs = self.stack.client("sqs")
+        sent = []
+        for batch in _batches(drafts, MAX_SEND):
+            entries = [{"Id": str(i), "MessageBody": draft.body} for i, draft in enumerate(batch)]
+            answer = sqs.send_message_batch(QueueUrl=self.queue_url, Entries=entries)
+            ids = {int(each["Id"]): each["MessageId"] for each in answer["Successful"]}
+            sent += [Sent(ids[i], draft.kind, draft.order_id, draft.body, draft.item) for i, draft in enumerate(batch)]
+        return sent
+
+    # Workers.
+
+    def start(self, name: str = "fulfillment", *, awaited: bool = True, **env: str) -> Worker:
+        """Start a worker behind the proxy; *awaited*: return when it consumes."""
+        environment = WORKER_DEFAULTS | {
+            "AWS_ENDPOINT_URL": self.proxy.url,
+            "CHAOS_DIRECTORY": str(self.directory),
+            **env,
+        }
+        worker = self.start_worker(name, stack=self.stack, env=environment)
+        self.workers.append(worker)
+        if awaited:
+            worker.wait_for("worker.started", timeout_s=60)
+        return worker
+
+    def kill(self, worker: Worker) -> None:
+        """`kill -9`."""
+        self.killed.add(worker.pid)
+        worker.kill()
+
+    def stop(self, *workers: Worker, drain_s: float = 5.0) -> None:
+        """SIGTERM; each must end with exit code 0 within its drain time and the last flush."""
+        began_s = time.monotonic()
+        for worker in workers:
+            worker.process.send_signal(signal.SIGTERM)
+        limit_s = drain_s + FLUSH_S + EXIT_MARGIN_S
+        for worker in workers:
+            code = worker.wait()
+            took_s = time.monotonic() - began_s
+            assert code == 0, self.told(f"exit code {code} after SIGTERM: {worker.output()[-2000:]}")
+            assert took_s < limit_s, self.told(f"SIGTERM took {took_s:.1f} s, more than {limit_s} s")
+
+    def stop_all(self) -> None:
+        self.stop(*(worker for worker in self.workers if worker.process.poll() is None))
+
+    # Meanwhile.
+
+    @property
+    def provider_down(self) -> Path:
+        """While this file exists, the provider `SometimesDown` is down."""
+        return self.directory / DOWN
+
+    def shipments(self, what: str = "shipped") -> list[str]:
+        """Return the ids of the orders for which the provider was asked (`began`) or did its work (`shipped`)."""
+        path = self.directory / SHIPMENTS
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [line["order_id"] for line in lines if line["what"] == what]
+
+    def until(self, condition: Callable[[], T], what: str, *, timeout_s: float | None = None) -> T:
+        """Wait until *condition* holds, and return what it returned."""
+        deadline = time.monotonic() + (timeout_s or self.size.patience_s)
+        while True:
+            if result := condition():
+                return result
+            assert time.monotonic() < deadline, self.told(f"waited in vain: {what}; {self._left()}")
+            self.watch()
+            time.sleep(POLL_S)
+
+    def drained(self) -> bool:
+        """Whether neither queue holds a message, visible or not."""
+        urls = (self.stack.order_fulfillment_queue_url, self.stack.escalation_queue_url)
+        return all(self.depth(url) == 0 for url in urls)
+
+    def until_drained(self, *, timeout_s: float | None = None) -> None:
+        # Twice: between the two queues a message may be on its way.
+        for _ in range(2):
+            self.until(self.drained, "queues that are empty", timeout_s=timeout_s)
+
+    def depth(self, url: str) -> int:
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+        answer = self.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        return sum(int(answer["Attributes"].get(name, 0)) for name in names)
+
+    def watch(self) -> None:
+        """Note, every now and then, when each order says it was fulfilled: that must never change."""
+        if time.monotonic() - self._watched_s > WATCH_EVERY_S:
+            self.orders()
+            self._watched_s = time.monotonic()
+
+    def orders(self) -> dict[str, Item]:
+        """Return the order table, by OrderId."""
+        items = {item["OrderId"]: item for item in self._scan(self.stack.order_table)}
+        for order_id, item in items.items():
+            if "FulfilledAt" in item:
+                self.fulfilled_at.setdefault(order_id, set()).add(f"{item['FulfilledAt']} {item['ShipmentId']}")
+        return items
+
+    def cases(self) -> dict[str, Item]:
+        """Return the case table, by CaseId."""
+        return {item["CaseId"]: item for item in self._scan(self.stack.escalation_table)}
+
+    def _scan(self, table: str) -> list[Item]:
+        deserialize = TypeDeserializer().deserialize
+        pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        return [{name: deserialize(value) for name, value in item.items()} for page in pages for item in page["Items"]]
+
+    def take_all(self, url: str) -> list[dict[str, Any]]:
+        """Receive everything visible in a queue, and leave it there."""
+        sqs = self.stack.client("sqs")
+        taken: list[dict[str, Any]] = []
+        while messages := sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0, MessageAttributeNames=["All"]
+        ).get("Messages"):
+            taken += messages
+        return taken
+
+    # What to say.
+
+    def told(self, text: str) -> str:
+        """Return a failure message that says how to play the same run again."""
+        return f"{text}\n[{self.name}, CHAOS_SEED={os.environ.get('CHAOS_SEED', 'see above')}, logs: {self.directory}]"
+
+    def _left(self) -> str:
+        names = {"fulfillment": self.stack.order_fulfillment_queue_url, "escalation": self.stack.escalation_queue_url}
+        depths = ", ".join(f"{name} {self.depth(url)}" for name, url in names.items())
+        alive = [worker.pid for worker in self.workers if worker.process.poll() is None]
+        ends = "\n".join(worker.output()[-1500:] for worker in self.workers[-2:])
+        return f"in the queues: {depths}; workers alive: {alive}\n{ends}"
+
+
+def resident_mb(worker: Worker) -> float:
+    """Return the resident memory of a worker, in MB."""
+    status = Path(f"/proc/{worker.pid}/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024
+
+
+def _execution_arn(rng: random.Random) -> str:
+    name = uuid.UUID(int=rng.getrandbits(128), version=4)
+    return f"arn:aws:states:us-east-1:000000000000:execution:OrderFulfillmentStateMachine:{name}"
+
+
+def _order(order_id: str, execution_arn: str, status: OrderStatus) -> Item:
+    now = clock.now()
+    escalated: Mapping[str, Any] = {"Reasons": ["INVALID_PRICE"], "EscalatedAt": now}
+    return {
+        "OrderId": order_id,
+        "Name": "Jane",
+        "ItemName": "Lamp",
+        "Price": "80000",
+        "CC": "************5678",
+        "Status": status.value,
+        "ExecutionArn": execution_arn,
+        "OpenKey": open_key(status, order_id),
+        "CreatedAt": now,
+        "UpdatedAt": now,
+        **(escalated if status is OrderStatus.ESCALATED else {}),
+    }
+
+
+def _batches(values: list[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
