@@ -5,7 +5,10 @@ Where our workers spend their time, function by function and package by package.
 """
 
 import cProfile
+import os
 import pstats
+import signal
+import site
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
@@ -22,7 +25,25 @@ from tests.bench.harness import STOP_TIMEOUT_S, Plan, Stub, Subject, measure
 from workers import __main__ as worker
 
 TOP = 25
-WINDOW_S = 6.0  # Long enough for what happens at the start to fade.
+START_S = 2.0  # From the start of the process to that of the profile: what happens once is not of interest.
+WINDOW_S = 6.0
+
+# What a call of the SDK goes through, and what we do per message; where these are found in a profile.
+STAGES = (
+    ("a call of the SDK, all in all", "aiobotocore/client.py", "_make_api_call"),
+    ("- its event hooks, handlers included", "aiobotocore/hooks.py", "_emit"),
+    ("- - User-Agent", "botocore/useragent.py", "to_string"),
+    ("- - signing", "aiobotocore/signers.py", "sign"),
+    ("- parameter validation", "botocore/validate.py", "serialize_to_request"),
+    ("- serialization", "botocore/serialize.py", "serialize_to_request"),
+    ("- endpoint rules", "aiobotocore/client.py", "_resolve_endpoint_ruleset"),
+    ("- HTTP", "aiobotocore/httpsession.py", "send"),
+    ("- parsing", "botocore/parsers.py", "parse"),
+    ("log lines", "structlog/_base.py", "_proxy_to_logger"),
+    ("a message's handling and settling", "workers/consumer.py", "_process"),
+    ("- its end: metrics and log line", "workers/hand.py", "settle"),
+    ("- decoding", "handlers/contracts.py", "decode_fulfillment"),
+)
 
 _Function = tuple[str, int, str]
 _Figures = tuple[int, int, float, float, dict[_Function, tuple[int, int, float, float]]]
@@ -38,6 +59,7 @@ def run(plan: Plan, console: Console) -> None:
             console.print(f"\n[bold]{load}[/]: {reading.per_second:,.0f}/s under the profiler", highlight=False)
             figures = _read(path)
             _print_functions(console, figures)
+            _print_stages(console, figures)
             _print_packages(console, figures)
 
 
@@ -54,6 +76,17 @@ def _print_functions(console: Console, figures: Mapping[_Function, _Figures]) ->
     for (file, line, function), (_, calls, own_s, all_s, _) in entries[:TOP]:
         place = function if file == "~" else f"{_short(file)}:{line} {function}"
         table.add_row(f"{own_s / total_s:.1%}", f"{calls:,}", f"{all_s / total_s:.1%}", escape(place))
+    console.print(table)
+
+
+def _print_stages(console: Console, figures: Mapping[_Function, _Figures]) -> None:
+    total_s = sum(own_s for _, _, own_s, _, _ in figures.values())
+    table = Table("with callees", "calls", "stage")
+    for title, place, name in STAGES:
+        found = [each for (file, _, function), each in figures.items() if function == name and file.endswith(place)]
+        if found:
+            share, calls = sum(each[3] for each in found) / total_s, sum(each[1] for each in found)
+            table.add_row(f"{share:.1%}", f"{calls:,}", title)
     console.print(table)
 
 
@@ -77,25 +110,26 @@ def _short(file: str) -> str:
 
 
 def _package(file: str) -> str:
-    _, _, library = file.rpartition("/site-packages/")
-    if library != file and library:
-        return library.partition("/")[0].removesuffix(".py")
-    try:
-        return Path(file).relative_to(ROOT).parts[0]
-    except ValueError:
-        return "~" if file == "~" else Path(file).parent.name if "asyncio" in file else Path(file).stem
+    path = Path(file)
+    for root in (*map(Path, site.getsitepackages()), ROOT, Path(os.__file__).parent):
+        if path.is_relative_to(root):
+            return path.relative_to(root).parts[0].removesuffix(".py")
+    return "the interpreter"
 
 
 def main() -> None:
     path, load = sys.argv[1:]
     profile = cProfile.Profile()
+    signal.signal(signal.SIGALRM, lambda *_: profile.enable())
+    signal.setitimer(signal.ITIMER_REAL, START_S)
     try:
         if load == "orders":
             sys.argv = ["workers", "fulfillment"]
-            profile.runcall(worker.main)
+            worker.main()
         else:
-            profile.runcall(ours.run, Handling())
+            ours.run(Handling())
     finally:
+        profile.disable()
         profile.dump_stats(path)
 
 

@@ -107,14 +107,16 @@ class DynamoDb:
         key = request["Key"][table.key]["S"]
         old = table.items.get(key)
         self._check(_parse_condition(request.get("ConditionExpression")), old, request)
-        new = _changed(old or request["Key"], _parse_update(request["UpdateExpression"]), _Names(request))
+        change, names = _parse_update(request["UpdateExpression"]), _Names(request)
+        new = _changed(old or request["Key"], change, names)
         table.items[key] = new
         self._on_updated(old or {}, new)
         match request.get("ReturnValues", "NONE"):
             case "ALL_NEW":
                 return {"Attributes": new}
-            case "ALL_OLD":
-                return {"Attributes": old or {}}
+            case "UPDATED_NEW":
+                updated = [names.name(name) for name, _ in change.sets + change.adds]
+                return {"Attributes": {name: new[name] for name in updated}}
             case _:
                 return {}
 

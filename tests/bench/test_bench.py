@@ -1,0 +1,34 @@
+"""The benchmark runs to its end, with windows too short to tell anything."""
+
+import json
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.bench import __main__ as bench
+from tests.bench.harness import Plan
+from tests.bench.rows import GROUPS, ROWS
+
+TINY = Plan(
+    rounds=1,
+    settle_s=0.0,
+    window_s=0.3,
+    latency_window_s=0.3,
+    per_second=50,
+    idle_window_s=1.0,
+    idle_wait_s=1,
+)
+
+
+def test_every_row_is_measured_printed_and_saved(tmp_path: Path) -> None:
+    printed = StringIO()
+    output = tmp_path / "build" / "bench.json"
+    results = bench.run(TINY, list(GROUPS), Console(file=printed, width=250), output)
+
+    titles = [row.title for row in ROWS]
+    assert [result.row.title for result in results] == titles
+    assert all(title in printed.getvalue() for title in titles)
+    document = json.loads(output.read_text(encoding="utf-8"))
+    assert [row["row"] for row in document["rows"]] == titles
+    assert all(row["ours"]["median"] > 0 and row["other"]["median"] > 0 for row in document["rows"])
