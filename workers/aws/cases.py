@@ -46,6 +46,17 @@ class DynamoCases:
             )
         return _case(from_item(answer["Item"])) if "Item" in answer else None
 
+    async def count_rejections(self, order: Order) -> int:
+        with translated():
+            answer = await self.dynamodb.get_item(
+                TableName=self.table,
+                Key=to_item({"CaseId": order.order_id}),
+                ProjectionExpression="RejectedExecutions",
+                ConsistentRead=True,
+            )
+        rejected = from_item(answer.get("Item", {})).get("RejectedExecutions", [])
+        return len(set(rejected) - {order.execution_arn})
+
     async def find_by_execution(self, execution_arn: str) -> str | None:
         with translated():
             answer = await self.dynamodb.query(
@@ -64,6 +75,8 @@ class DynamoCases:
         writes = [self._put(plan.case)]
         if plan.escalates_order and order is not None:
             writes.append(self._escalate(order, plan.case))
+        elif plan.counts_rejection and order is not None:
+            writes.append(self._unchanged(order))
         await self._write(writes)
 
     async def put(self, case: Case) -> None:
@@ -130,6 +143,20 @@ class DynamoCases:
                 ":open": open_key(OrderStatus.ESCALATED, order.order_id),
             },
         )
+
+    def _unchanged(self, order: Order) -> "TransactWriteItemTypeDef":
+        """Return the condition that an order is still of the execution it was read with."""
+        condition = "ExecutionArn = :execution" if order.execution_arn else "attribute_not_exists(ExecutionArn)"
+        check: TransactWriteItemTypeDef = {
+            "ConditionCheck": {
+                "TableName": self.order_table,
+                "Key": to_item({"OrderId": order.order_id}),
+                "ConditionExpression": condition,
+            }
+        }
+        if order.execution_arn:
+            check["ConditionCheck"]["ExpressionAttributeValues"] = to_item({":execution": order.execution_arn})
+        return check
 
     def _settle(self, order: Order, status: OrderStatus, case: Case) -> "TransactWriteItemTypeDef":
         """Bring an escalated order to its final *status*, as the newest resolution on *case* says."""
@@ -201,6 +228,7 @@ def _case(item: dict[str, Any]) -> Case:
         reasons=_reasons(item["Reasons"]),
         sources=tuple(Source(each) for each in item["Sources"]),
         execution_arns=tuple(item["ExecutionArns"]),
+        rejected_executions=tuple(item.get("RejectedExecutions", [])),
         message_ids=tuple(item["MessageIds"]),
         evidence=tuple(_evidence(each) for each in item["Evidence"]),
         routed=tuple(Routing(channel=e["Channel"], episode=e["Episode"], at=e["At"]) for e in item["Routed"]),

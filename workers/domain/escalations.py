@@ -123,6 +123,7 @@ class Case:
     reasons: tuple[Reason, ...] = ()
     sources: tuple[Source, ...] = ()
     execution_arns: tuple[str, ...] = ()
+    rejected_executions: tuple[str, ...] = ()  # Those the provider definitely refused, each once.
     message_ids: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     routed: tuple[Routing, ...] = ()
@@ -153,6 +154,7 @@ class EscalationPlan:
     escalates_order: bool
     case: Case | None
     routes: bool
+    counts_rejection: bool = False  # To be written only while the order is still that execution's.
 
 
 _SEVERITIES = {
@@ -180,9 +182,11 @@ def plan_escalation(escalation: Escalation, order: Order | None, case: Case | No
         noted = None if case is None else _add(case, escalation, now)
         return EscalationPlan(EscalationOutcome.NOTED, False, noted, routes=False)
     escalates = current and order is not None and order.status is OrderStatus.RECEIVED
+    rejected = _rejected_execution(escalation, order) if current else None
+    counts = rejected is not None and (case is None or rejected not in case.rejected_executions)
     if case is None:
-        opened = _add(_open(escalation, now), escalation, now)
-        return EscalationPlan(EscalationOutcome.ESCALATED, escalates, opened, routes=True)
+        opened = _add(_open(escalation, now), escalation, now, rejected)
+        return EscalationPlan(EscalationOutcome.ESCALATED, escalates, opened, routes=True, counts_rejection=counts)
     new_to_case = escalation.execution_arn is None or escalation.execution_arn not in case.execution_arns
     if escalates or (case.state is CaseState.RESOLVED and new_to_case):
         reopened = replace(
@@ -194,9 +198,27 @@ def plan_escalation(escalation: Escalation, order: Order | None, case: Case | No
             reasons=(),
             sources=(),
         )
-        return EscalationPlan(EscalationOutcome.ESCALATED, escalates, _add(reopened, escalation, now), routes=True)
+        added = _add(reopened, escalation, now, rejected)
+        return EscalationPlan(EscalationOutcome.ESCALATED, escalates, added, routes=True, counts_rejection=counts)
     outcome = EscalationOutcome.ABSORBED if case.state is CaseState.OPEN else EscalationOutcome.SUPERSEDED
-    return EscalationPlan(outcome, escalates, _add(case, escalation, now), routes=False)
+    added = _add(case, escalation, now, rejected)
+    return EscalationPlan(outcome, escalates, added, routes=False, counts_rejection=counts)
+
+
+def _rejected_execution(escalation: Escalation, order: Order | None) -> str | None:
+    """
+    Return the execution that the provider definitely refused, if that is what *escalation* says of the current one.
+
+    Their number makes the idempotency key of the next execution. It is kept here because the case lives on, while a
+    resubmission replaces the order's item; by execution, because an escalation may be sent twice; and only while that
+    execution is the current one, because a refusal that comes in late must not change the key of the execution after
+    it, whose request may be under way: it could ship twice. (Not counted, it is at worst answered from a cache, with
+    the same refusal.) So an execution's key never changes: while it is current only its own refusal can be added, and
+    that one counts for the next.
+    """
+    if order is None or Reason.FULFILLMENT_REJECTED not in escalation.reasons:
+        return None
+    return order.execution_arn or escalation.origin_message_id or escalation.message_id
 
 
 def _open(escalation: Escalation, now: str) -> Case:
@@ -211,7 +233,7 @@ def _open(escalation: Escalation, now: str) -> Case:
     )
 
 
-def _add(case: Case, escalation: Escalation, now: str) -> Case:
+def _add(case: Case, escalation: Escalation, now: str, rejected: str | None = None) -> Case:
     """Return *case* with what *escalation* says added to it."""
     reasons = _merge(case.reasons, escalation.reasons)
     return replace(
@@ -222,6 +244,7 @@ def _add(case: Case, escalation: Escalation, now: str) -> Case:
         severity=severity_of(reasons),
         sources=_merge(case.sources, [escalation.source] if escalation.source else []),
         execution_arns=_merge(case.execution_arns, [escalation.execution_arn] if escalation.execution_arn else []),
+        rejected_executions=_merge(case.rejected_executions, [rejected] if rejected else []),
         message_ids=(*case.message_ids, escalation.message_id)[-MAX_MESSAGE_IDS:],
         evidence=(*case.evidence, _evidence(escalation, now))[-MAX_EVIDENCE:],
         attempts=case.attempts if escalation.attempts is None else escalation.attempts,

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from workers.domain.cards import looks_like_card
 
+_NUMBERED = re.compile(r".*-r[0-9]+", re.ASCII)
 _ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -32,6 +33,17 @@ class Order:
     shipment_id: str | None = None
     fulfilled_at: str | None = None
     attempts: int = 0
+    rejections: int = 0  # How many of its earlier executions the provider refused; the case knows, the item does not.
+
+    @property
+    def idempotency_key(self) -> str:
+        """
+        By which a provider tells a repeated request from a new one: the OrderId, `<OrderId>-r<n>` after n rejections.
+
+        An OrderId that ends like that itself always gets the suffix, so that no two orders ever share a key.
+        """
+        numbered = self.rejections > 0 or _NUMBERED.fullmatch(self.order_id) is not None
+        return f"{self.order_id}-r{self.rejections}" if numbered else self.order_id
 
     def belongs_to(self, execution_arn: str | None) -> bool:
         """Tell whether a message that names *execution_arn* speaks of this order; one that names none, always does."""

@@ -42,6 +42,13 @@ class Cases(Protocol):
         """Add *routing* to the case, unless it has been reopened since."""
 
 
+class Rejections(Protocol):
+    """What is known of a provider's earlier refusals; the case table knows it."""
+
+    async def count_rejections(self, order: Order) -> int:
+        """Return how many executions of *order* before its current one the provider definitely refused."""
+
+
 class ResolvableCases(Protocol):
     """The case table, as those who settle cases need it."""
 
