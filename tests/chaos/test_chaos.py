@@ -18,6 +18,8 @@ from tests.chaos.proxy import DELETE, EXTEND, RECEIVE, Fault, Rule, every_kind
 from tests.chaos.scenario import Kind, Scenario, resident_mb
 from tests.support import Worker
 
+pytestmark = pytest.mark.usefixtures("size")  # Each is played short and long.
+
 # What may be asked of AWS in an outage, by one worker, once the requests under way have failed. Peers: 40 and more.
 MAX_REQUESTS_PER_S = 12.0
 SETTLING_S = 1.5  # Until requests under way have failed and their callers back off.
