@@ -40,8 +40,11 @@ _DOWN = {
     "InternalFailure",
     "InternalServerError",
     "ServiceUnavailable",
+    "TransactionConflictException",  # A transaction on the same item is under way; over in milliseconds.
     "TransactionInProgressException",
 }
+# Why a transaction may have been cancelled, other than for its conditions.
+_TRANSACTION_THROTTLED = {"ProvisionedThroughputExceeded", "ThrottlingError"}
 SERVER_ERROR = 500
 
 
@@ -96,6 +99,9 @@ def translate(error: sdk.ClientError) -> FatalError | OutageError | None:
         return MissingResourceError(f"{operation}: the table does not exist")
     if code in _THROTTLED or code in _DOWN or status >= SERVER_ERROR:
         return OutageError(f"{operation}: {code}")
+    reasons: Any = error.response.get("CancellationReasons", [])
+    if throttled := next((each["Code"] for each in reasons if each["Code"] in _TRANSACTION_THROTTLED), None):
+        return OutageError(f"{operation}: {throttled}")
     return None
 
 
