@@ -1,0 +1,36 @@
+"""The SDK's clients as the workers use them, on the session's local AWS."""
+
+import os
+from typing import TYPE_CHECKING
+
+import aioboto3
+import pytest
+
+from tests.support import DeployedStack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_sqs import SQSClient
+
+
+@pytest.fixture
+def session(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> aioboto3.Session:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in stack.local_aws.environment.items():
+        monkeypatch.setenv(name, value)
+    return aioboto3.Session()
+
+
+@pytest.fixture
+async def dynamodb(session: aioboto3.Session) -> "AsyncIterator[DynamoDBClient]":
+    async with session.client("dynamodb") as client:
+        yield client
+
+
+@pytest.fixture
+async def sqs(session: aioboto3.Session) -> "AsyncIterator[SQSClient]":
+    async with session.client("sqs") as client:
+        yield client

@@ -1,0 +1,150 @@
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import DeployedStack
+from tests.workers.aws.test_orders import ANOTHER, EXECUTION, NOW, THEN, put, stored
+from workers.aws.cases import DynamoCases
+from workers.aws.items import from_item
+from workers.aws.orders import DynamoOrders
+from workers.domain.escalations import Case, CaseState, Escalation, Reason, Routing, Source, plan_escalation
+from workers.domain.orders import Order, OrderStatus
+from workers.errors import ConflictError
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+
+@pytest.fixture
+def cases(stack: DeployedStack, dynamodb: "DynamoDBClient") -> DynamoCases:
+    return DynamoCases(dynamodb, stack.escalation_table, stack.order_table)
+
+
+@pytest.fixture
+def orders(stack: DeployedStack, dynamodb: "DynamoDBClient") -> DynamoOrders:
+    return DynamoOrders(dynamodb, stack.order_table)
+
+
+def escalation(order_id: str | None, message_id: str = "m1", **changes: Any) -> Escalation:
+    return replace(
+        Escalation(
+            message_id=message_id,
+            order_id=order_id,
+            reasons=(Reason.INVALID_PRICE,),
+            source=Source.WORKFLOW,
+            detail="The order's details are not proper.",
+            execution_arn=EXECUTION,
+            attempts=3,
+        ),
+        **changes,
+    )
+
+
+async def opened(cases: DynamoCases, order_id: str, order: Order | None = None, **changes: Any) -> Case:
+    """Open a case in the table and return it as it is there."""
+    await cases.apply(plan_escalation(escalation(order_id, **changes), order, None, NOW), order)
+    case = await cases.get(order_id)
+    assert case is not None
+    return case
+
+
+def case_item(stack: DeployedStack, case_id: str) -> dict[str, Any]:
+    found = stack.client("dynamodb").get_item(TableName=stack.escalation_table, Key={"CaseId": {"S": case_id}})
+    return from_item(found["Item"])
+
+
+async def test_a_case_comes_back_as_it_was_written(cases: DynamoCases) -> None:
+    plan = plan_escalation(escalation("case-1"), None, None, NOW)
+    assert plan.case is not None
+    await cases.apply(plan, None)
+    assert await cases.get("case-1") == replace(plan.case, version=1)
+    assert await cases.get("case-none") is None
+
+
+async def test_an_open_case_is_in_the_index_of_open_ones_and_a_resolved_one_is_not(
+    stack: DeployedStack, cases: DynamoCases
+) -> None:
+    case = await opened(cases, "case-open")
+    item = case_item(stack, "case-open")
+    assert item["OpenKey"].startswith("OPEN#")
+    assert (item["CaseId"], item["State"], item["Severity"], item["ExecutionArn"]) == (
+        *("case-open", "OPEN", "warning"),
+        EXECUTION,
+    )
+    await cases.put(replace(case, state=CaseState.RESOLVED))
+    assert "OpenKey" not in case_item(stack, "case-open")
+
+
+async def test_order_and_case_change_in_one_transaction(
+    stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
+) -> None:
+    item = put(stack, "both-1")
+    await opened(cases, "both-1", await orders.get("both-1"))
+    changed = stored(stack, "both-1")
+    assert changed.pop("OpenKey").startswith("ESCALATED#")
+    del item["OpenKey"]
+    assert changed == item | {
+        "Status": "ESCALATED",
+        "Reasons": ["INVALID_PRICE"],
+        "EscalatedAt": NOW,
+        "UpdatedAt": NOW,
+    }
+
+
+@pytest.mark.parametrize(("status", "execution"), [("FULFILLED", EXECUTION), ("RECEIVED", ANOTHER)])
+async def test_where_the_order_has_changed_meanwhile_neither_is_written(
+    stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders, status: str, execution: str
+) -> None:
+    order_id = f"conflict-{status}"
+    put(stack, order_id)
+    order = await orders.get(order_id)
+    item = put(stack, order_id, status, ExecutionArn=execution)
+    with pytest.raises(ConflictError):
+        await cases.apply(plan_escalation(escalation(order_id), order, None, NOW), order)
+    assert await cases.get(order_id) is None
+    assert stored(stack, order_id) == item
+
+
+async def test_where_the_case_has_changed_meanwhile_neither_is_written(
+    stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
+) -> None:
+    item = put(stack, "conflict-case")
+    order = await orders.get("conflict-case")
+    stale = plan_escalation(escalation("conflict-case", "late"), order, None, NOW)
+    case = await opened(cases, "conflict-case")
+    with pytest.raises(ConflictError):
+        await cases.apply(stale, order)
+    escalated = Order("conflict-case", OrderStatus.ESCALATED, EXECUTION)
+    second = plan_escalation(escalation("conflict-case", "m2"), escalated, case, NOW)
+    third = plan_escalation(escalation("conflict-case", "m3"), escalated, case, NOW)
+    await cases.apply(second, escalated)
+    with pytest.raises(ConflictError):
+        await cases.apply(third, escalated)
+    written = await cases.get("conflict-case")
+    assert written is not None
+    assert (written.message_ids, written.version) == (("m1", "m2"), 2)
+    assert stored(stack, "conflict-case") == item
+
+
+async def test_a_case_is_found_by_the_execution_that_added_to_it_last(cases: DynamoCases) -> None:
+    execution = f"{EXECUTION}-found"
+    await opened(cases, "found-1", execution_arn=execution)
+    assert await cases.find_by_execution(execution) == "found-1"
+    assert await cases.find_by_execution(f"{execution}-not") is None
+
+
+async def test_a_routing_is_recorded_on_the_episode_it_belongs_to(cases: DynamoCases) -> None:
+    case = await opened(cases, "routing-1")
+    await cases.record_routing(case, Routing(channel="log", episode=1, at=THEN))
+    written = await cases.get("routing-1")
+    assert written == replace(case, routed=(Routing(channel="log", episode=1, at=THEN),), version=2)
+
+
+async def test_a_routing_of_an_earlier_episode_is_not_recorded(cases: DynamoCases) -> None:
+    case = await opened(cases, "routing-2")
+    await cases.put(replace(case, episode=2))
+    await cases.record_routing(case, Routing(channel="log", episode=1, at=THEN))
+    written = await cases.get("routing-2")
+    assert written is not None
+    assert (written.episode, written.routed) == (2, ())

@@ -1,0 +1,144 @@
+import asyncio
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deploy import local_aws
+from tests.support import DeployedStack
+from workers.aws.errors import MissingResourceError
+from workers.aws.items import from_item, to_item
+from workers.aws.orders import DynamoOrders, check_table
+from workers.domain.orders import Order, OrderStatus
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
+ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:two"
+THEN, NOW = "2026-11-22T10:00:00.000000Z", "2026-11-22T11:00:00.000000Z"
+
+
+@pytest.fixture
+def orders(stack: DeployedStack, dynamodb: "DynamoDBClient") -> DynamoOrders:
+    return DynamoOrders(dynamodb, stack.order_table)
+
+
+@functools.cache
+def client(endpoint: str) -> Any:
+    """Return the test's own client. Building one takes longer than its requests."""
+    return local_aws.client("dynamodb", endpoint)
+
+
+def put(stack: DeployedStack, order_id: str, status: str = "RECEIVED", **more: Any) -> dict[str, Any]:
+    item = {
+        "OrderId": order_id,
+        "Name": "Zo\u00eb",
+        "ItemName": "Bicycle",
+        "Price": "12.50",
+        "CC": "************5678",
+        "Status": status,
+        "ExecutionArn": EXECUTION,
+        "CreatedAt": THEN,
+        "UpdatedAt": THEN,
+        "OpenKey": f"{status}#a",
+    } | more
+    client(stack.local_aws.endpoint).put_item(TableName=stack.order_table, Item=to_item(item))
+    return item
+
+
+def stored(stack: DeployedStack, order_id: str) -> dict[str, Any]:
+    return from_item(
+        client(stack.local_aws.endpoint).get_item(TableName=stack.order_table, Key={"OrderId": {"S": order_id}})["Item"]
+    )
+
+
+async def test_reads_an_order(stack: DeployedStack, orders: DynamoOrders) -> None:
+    put(stack, "read-1", Attempts=2)
+    assert await orders.get("read-1") == Order(
+        order_id="read-1",
+        status=OrderStatus.RECEIVED,
+        execution_arn=EXECUTION,
+        name="Zo\u00eb",
+        item_name="Bicycle",
+        price="12.50",
+        cc="************5678",
+        created_at=THEN,
+        attempts=2,
+    )
+    assert await orders.get("read-2") is None
+
+
+@pytest.mark.parametrize("named", [EXECUTION, None])
+async def test_fulfills_a_received_order_of_that_execution(
+    stack: DeployedStack, orders: DynamoOrders, named: str | None
+) -> None:
+    order_id = f"fulfill-{named is None}"
+    item = put(stack, order_id)
+    order = await orders.fulfill(order_id, named, "SHIP-1", NOW)
+    assert order is not None
+    assert (order.status, order.shipment_id, order.fulfilled_at) == (OrderStatus.FULFILLED, "SHIP-1", NOW)
+    del item["OpenKey"]
+    assert stored(stack, order_id) == item | {
+        "Status": "FULFILLED",
+        "ShipmentId": "SHIP-1",
+        "FulfilledAt": NOW,
+        "UpdatedAt": NOW,
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "execution"),
+    [("FULFILLED", EXECUTION), ("ESCALATED", EXECUTION), ("CANCELLED", EXECUTION), ("RECEIVED", ANOTHER)],
+)
+async def test_any_other_order_stays_as_it_is_and_is_returned(
+    stack: DeployedStack, orders: DynamoOrders, status: str, execution: str
+) -> None:
+    order_id = f"other-{status}"
+    item = put(stack, order_id, status, ExecutionArn=execution)
+    order = await orders.fulfill(order_id, EXECUTION, "SHIP-1", NOW)
+    assert order is not None
+    assert (order.status, order.execution_arn, order.fulfilled_at) == (OrderStatus(status), execution, None)
+    assert stored(stack, order_id) == item
+
+
+async def test_a_missing_order_is_none_and_none_is_made(orders: DynamoOrders) -> None:
+    assert await orders.fulfill("missing-1", EXECUTION, "SHIP-1", NOW) is None
+    assert await orders.count_attempt("missing-1", EXECUTION) is None
+    assert await orders.get("missing-1") is None
+
+
+async def test_many_at_once_each_get_their_own_answer(stack: DeployedStack, orders: DynamoOrders) -> None:
+    for n in range(60):
+        if n % 3:
+            put(stack, f"many-{n}", "RECEIVED" if n % 3 == 1 else "ESCALATED")
+    results = await asyncio.gather(*(orders.fulfill(f"many-{n}", EXECUTION, f"SHIP-{n}", NOW) for n in range(60)))
+    found = [None if each is None else (each.order_id, str(each.status), each.shipment_id) for each in results]
+    assert found == [
+        [None, (f"many-{n}", "FULFILLED", f"SHIP-{n}"), (f"many-{n}", "ESCALATED", None)][n % 3] for n in range(60)
+    ]
+
+
+async def test_the_same_order_twice_at_once_is_fulfilled_once(stack: DeployedStack, orders: DynamoOrders) -> None:
+    put(stack, "twice-1")
+    results = await asyncio.gather(*(orders.fulfill("twice-1", EXECUTION, "SHIP-1", at) for at in (NOW, THEN, NOW)))
+    assert len({each.fulfilled_at for each in results if each is not None}) == 1
+    assert stored(stack, "twice-1")["FulfilledAt"] in {NOW, THEN}
+
+
+async def test_attempts_are_counted_on_a_received_order_only(stack: DeployedStack, orders: DynamoOrders) -> None:
+    item = put(stack, "attempts-1")
+    assert await orders.count_attempt("attempts-1", EXECUTION) == 1
+    assert await orders.count_attempt("attempts-1", None) == 2
+    assert await orders.count_attempt("attempts-1", ANOTHER) is None
+    assert stored(stack, "attempts-1") == item | {"Attempts": 2}
+    put(stack, "attempts-2", "ESCALATED")
+    assert await orders.count_attempt("attempts-2", EXECUTION) is None
+
+
+async def test_a_missing_table_is_one_clear_line(stack: DeployedStack, dynamodb: "DynamoDBClient") -> None:
+    await check_table(dynamodb, stack.order_table)
+    with pytest.raises(MissingResourceError, match=r"^there is no table NoSuchTable: deploy the stack, or "):
+        await check_table(dynamodb, "NoSuchTable")
+    with pytest.raises(MissingResourceError):
+        await DynamoOrders(dynamodb, "NoSuchTable").get("001")
