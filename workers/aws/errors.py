@@ -27,11 +27,13 @@ _THROTTLED = {
     "KmsThrottled",
     "KMS.ThrottlingException",
     "OverLimit",
+    "ProvisionedThroughputExceeded",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestThrottled",
     "SlowDown",
     "Throttling",
+    "ThrottlingError",
     "ThrottlingException",
     "TooManyRequestsException",
 }
@@ -43,8 +45,6 @@ _DOWN = {
     "TransactionConflictException",  # A transaction on the same item is under way; over in milliseconds.
     "TransactionInProgressException",
 }
-# Why a transaction may have been cancelled, other than for its conditions.
-_TRANSACTION_THROTTLED = {"ProvisionedThroughputExceeded", "ThrottlingError"}
 SERVER_ERROR = 500
 
 
@@ -97,11 +97,10 @@ def translate(error: sdk.ClientError) -> FatalError | OutageError | None:
         return CredentialsError(f"{operation}: AWS refuses the credentials ({code})")
     if code == "ResourceNotFoundException":
         return MissingResourceError(f"{operation}: the table does not exist")
-    if code in _THROTTLED or code in _DOWN or status >= SERVER_ERROR:
-        return OutageError(f"{operation}: {code}")
-    reasons: Any = error.response.get("CancellationReasons", [])
-    if throttled := next((each["Code"] for each in reasons if each["Code"] in _TRANSACTION_THROTTLED), None):
-        return OutageError(f"{operation}: {throttled}")
+    cancellations: Any = error.response.get("CancellationReasons", [])  # Of a transaction, one for each item.
+    passing = [each for each in (code, *(each["Code"] for each in cancellations)) if each in _THROTTLED | _DOWN]
+    if passing or status >= SERVER_ERROR:
+        return OutageError(f"{operation}: {passing[0] if passing else code}")
     return None
 
 
