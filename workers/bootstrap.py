@@ -5,13 +5,14 @@ import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aioboto3
 import structlog
 from aiobotocore.config import AioConfig
+from aiohttp import ClientSession
 from botocore.exceptions import BotoCoreError
 from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -20,13 +21,16 @@ from workers.aws.cases import DynamoCases
 from workers.aws.errors import CredentialsError, MissingResourceError
 from workers.aws.metering import meter
 from workers.aws.orders import DynamoOrders, check_table
+from workers.aws.secrets import SecretToken
 from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, describe_queue, queue_url
 from workers.consumer import Consumer, Limits
 from workers.errors import AccessDeniedError, FatalError, OutageError
 from workers.handlers.escalation import EscalationHandler
 from workers.handlers.fulfillment import FulfillmentHandler
+from workers.handlers.http_provider import HttpProvider, http_session
 from workers.handlers.ports import DeadLetters
-from workers.handlers.providers import load_provider
+from workers.handlers.providers import Provider, load_provider
+from workers.handlers.tokens import FixedToken, Token
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
 from workers.ports import Handler
@@ -54,11 +58,17 @@ class Worker(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """The SDK's clients. Receives have one of their own, so that long polls keep nothing else waiting."""
+    """
+    The SDK's clients, and what else has connections.
+
+    Receives have a client of their own, so that long polls keep nothing else waiting.
+    """
 
     receiving: "SQSClient"
     sqs: "SQSClient"
     dynamodb: "DynamoDBClient"
+    secretsmanager: Any = None  # Its type stubs are a package of their own, for one call.
+    http: ClientSession | None = None
 
 
 async def run(worker: Worker, settings: Settings) -> None:
@@ -76,7 +86,7 @@ async def run(worker: Worker, settings: Settings) -> None:
     state = _State()
     async with (
         monitoring(settings.health_port, health=state.health, readiness=state.readiness, registry=metrics.registry),
-        _clients(settings, metrics) as clients,
+        _clients(worker, settings, metrics) as clients,
     ):
         state.consumer = await _unless(stop, _assembled(worker, settings, clients, metrics))
         if state.consumer is not None:
@@ -162,6 +172,7 @@ async def _build(worker: Worker, settings: Settings, clients: Clients, metrics: 
 
 async def _handler(worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters) -> Handler:
     orders = DynamoOrders(clients.dynamodb, settings.order_table)
+    cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table)
     match worker:
         case Worker.FULFILLMENT:
             return FulfillmentHandler(
@@ -169,20 +180,33 @@ async def _handler(worker: Worker, settings: Settings, clients: Clients, dead_le
                 orders=orders,
                 escalations=SqsEscalations(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
                 dead_letters=dead_letters,
-                provider=load_provider(settings.fulfillment_provider),
+                provider=await _provider(settings, clients),
                 max_attempts=settings.max_attempts,
+                rejections=cases,
             )
         case Worker.ESCALATION:
             return EscalationHandler(
                 queue_name=settings.escalation_queue,
                 orders=orders,
-                cases=DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table),
+                cases=cases,
                 dead_letters=dead_letters,
             )
 
 
+async def _provider(settings: Settings, clients: Clients) -> Provider | None:
+    if clients.http is None or settings.fulfillment_url is None:
+        return load_provider(settings.fulfillment_provider)
+    token: Token | None = None
+    if settings.fulfillment_token is not None:
+        token = FixedToken(settings.fulfillment_token.get_secret_value())
+    elif settings.fulfillment_token_secret is not None:
+        token = SecretToken(clients.secretsmanager, settings.fulfillment_token_secret)
+        await token.current()  # Now rather than with the first order: a wrong name is told at the start.
+    return HttpProvider(clients.http, settings.fulfillment_url, timeout_s=settings.fulfillment_timeout_s, token=token)
+
+
 @asynccontextmanager
-async def _clients(settings: Settings, metrics: Metrics) -> AsyncIterator[Clients]:
+async def _clients(worker: Worker, settings: Settings, metrics: Metrics) -> AsyncIterator[Clients]:
     # Python's SDK reads AWS_DEFAULT_REGION only; every other SDK, and every AWS runtime, speaks of AWS_REGION.
     session = aioboto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     timeouts: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_keepalive": True}
@@ -205,6 +229,12 @@ async def _clients(settings: Settings, metrics: Metrics) -> AsyncIterator[Client
                 sqs=await stack.enter_async_context(session.client("sqs", config=others)),
                 dynamodb=await stack.enter_async_context(session.client("dynamodb", config=others)),
             )
+            if worker is Worker.FULFILLMENT and settings.fulfillment_provider == "http":
+                clients = replace(clients, http=await stack.enter_async_context(http_session(settings.concurrency)))
+                if settings.fulfillment_token_secret is not None:
+                    secretsmanager = await stack.enter_async_context(session.client("secretsmanager", config=others))
+                    meter(secretsmanager, metrics.requests)
+                    clients = replace(clients, secretsmanager=secretsmanager)
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
         for client in (clients.receiving, clients.sqs, clients.dynamodb):

@@ -1,14 +1,56 @@
 """The workers' settings: read once from the environment, checked at the start."""
 
+import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+)
 
 from workers.domain.cards import mask
 from workers.errors import FatalError
+from workers.handlers.tokens import is_token
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="a name, not a URL or an ARN")]
+
+
+def _provider_url(text: str) -> str:
+    parts = urlsplit(text)
+    secure = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    whole = text.isascii() and text.isprintable() and " " not in text and "#" not in text
+    if not (secure and whole and parts.hostname and parts.port != 0) or parts.username is not None:
+        raise ValueError("not such a URL")
+    return text
+
+
+def _token(token: SecretStr) -> SecretStr:
+    if not is_token(token.get_secret_value()):
+        raise ValueError("no such token")
+    return token
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL as it may be shown: without what comes before the host, and without the query."""
+    scheme, separator, rest = url.rpartition("//")
+    authority, slash, path = rest.partition("/")
+    shown = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+    return re.sub(r"[?#].*", "?...", shown, flags=re.DOTALL)
 
 
 class Settings(BaseModel):
@@ -23,8 +65,29 @@ class Settings(BaseModel):
     fulfillment_provider: str = Field(
         "record",
         alias="FULFILLMENT_PROVIDER",
-        pattern=r"^(record|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$",
-        description="record, or a class of your own as package.module:Class",
+        pattern=r"^(record|http|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$",
+        description="record, http, or a class of your own as package.module:Class",
+    )
+    # The query may hold a key.
+    fulfillment_url: Annotated[str, AfterValidator(_provider_url), PlainSerializer(_without_secrets)] | None = Field(
+        None,
+        alias="FULFILLMENT_URL",
+        max_length=2048,
+        repr=False,
+        description="an https URL (http for localhost only) without user, password and fragment",
+    )
+    # A provider that takes longer is better asked again later, with the same idempotency key.
+    fulfillment_timeout_s: float = Field(
+        10, alias="FULFILLMENT_TIMEOUT_S", ge=0.1, le=300, description="0.1 to 300 seconds"
+    )
+    fulfillment_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+        None, alias="FULFILLMENT_TOKEN", description="1 to 4096 visible ASCII characters"
+    )
+    fulfillment_token_secret: str | None = Field(
+        None,
+        alias="FULFILLMENT_TOKEN_SECRET",
+        pattern=r"^[A-Za-z0-9/_+=.@:!-]{1,2048}$",
+        description="the name or the ARN of a secret in AWS Secrets Manager",
     )
     # An order is a few milliseconds of waiting for DynamoDB: a hundred at a time keep one core busy.
     concurrency: int = Field(100, alias="WORKER_CONCURRENCY", ge=1, le=1000, description="1 to 1000 messages at a time")
@@ -57,12 +120,45 @@ class Settings(BaseModel):
         names = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
         given = {name: environ[name].strip() for name in names if environ.get(name, "").strip()}
         try:
-            return cls.model_validate(given)
+            settings = cls.model_validate(given)
         except ValidationError as error:
             wrong = dict.fromkeys(str(each["loc"][0]) for each in error.errors())
             raise FatalError(
                 "; ".join(
-                    f"{name} is {mask(repr(given[name]))}, must be {cls.model_fields[names[name]].description}"
+                    f"{name} is {_shown(name, given[name])}, must be {cls.model_fields[names[name]].description}"
                     for name in wrong
                 )
             ) from None
+        if problems := settings.contradictions():
+            raise FatalError("; ".join(problems))
+        return settings
+
+    def contradictions(self) -> list[str]:
+        """Return what is wrong with settings that are right each for itself."""
+        problems = []
+        http = self.fulfillment_provider == "http"
+        if http and self.fulfillment_url is None:
+            problems.append("FULFILLMENT_URL is not set, must be the provider's URL where FULFILLMENT_PROVIDER is http")
+        if self.fulfillment_provider == "record" and self.fulfillment_url is not None:
+            problems.append(
+                "FULFILLMENT_URL is set, must be absent where FULFILLMENT_PROVIDER is record: nobody is asked"
+            )
+        if self.fulfillment_token is not None and self.fulfillment_token_secret is not None:
+            problems.append("FULFILLMENT_TOKEN and FULFILLMENT_TOKEN_SECRET are both set, must be one of them at most")
+        if http and self.fulfillment_timeout_s > self.max_handle_s:
+            problems.append(
+                f"FULFILLMENT_TIMEOUT_S is {self.fulfillment_timeout_s:g}, must be at most WORKER_MAX_HANDLE_S, "
+                f"{self.max_handle_s:g}"
+            )
+        return problems
+
+
+def _shown(name: str, value: str) -> str:
+    """Return a wrong value as it may be told."""
+    match name:
+        case "FULFILLMENT_TOKEN":
+            return "not shown"
+        case "FULFILLMENT_URL":
+            return mask(repr(_without_secrets(value)))
+        case _:
+            return mask(repr(value))

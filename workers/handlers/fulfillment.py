@@ -35,7 +35,7 @@ class FulfillmentHandler:
     dead_letters: DeadLetters
     provider: Provider | None
     max_attempts: int
-    rejections: Rejections | None = None  # A provider of ours is wired with it; no other needs the read.
+    rejections: Rejections | None = None  # For the idempotency key that a provider is given; None: none are known.
     now: Callable[[], str] = clock.now
     _unconfirmed: dict[str, str] = field(default_factory=dict)
 

@@ -15,9 +15,9 @@ class Provider(Protocol):
     """
     Ships orders.
 
-    `ship` may be called more than once for an order (after a crash, a lost answer): it must be idempotent by OrderId.
-    Raises `RejectedError` where another try is useless, `OutageError` where the provider is down for every order,
-    anything else for an attempt that failed.
+    `ship` may be called more than once for an order (after a crash, a lost answer): it must be idempotent by
+    `order.idempotency_key`, the OrderId until the provider has refused it. Raises `RejectedError` where another try is
+    useless, `OutageError` where the provider is down for every order, anything else for an attempt that failed.
     """
 
     async def ship(self, order: Order) -> str:
@@ -28,7 +28,8 @@ def load_provider(name: str) -> Provider | None:
     """
     Return an instance of the class at *name*, `package.module:Class`; None for `record`.
 
-    `record` is no provider: a shipment id derived from the OrderId is written, nobody outside is asked.
+    `record` is no provider: a shipment id derived from the OrderId is written, nobody outside is asked. `http` needs
+    more than a name: the bootstrap builds it.
 
     Raises:
         FatalError: There is no such class, or it cannot be created without arguments.

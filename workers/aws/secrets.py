@@ -1,0 +1,81 @@
+"""The provider's token, from AWS Secrets Manager."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from botocore.exceptions import ClientError
+from pydantic_core import from_json
+
+from workers.aws.errors import MissingResourceError, error_code, translated
+from workers.handlers.tokens import is_token
+
+log = structlog.get_logger(__name__)
+
+REREAD_EVERY_S = 30.0  # While the provider refuses the token: a rotation shows within this time, at little cost.
+
+
+class SecretToken:
+    """
+    A token kept as a secret: its text, or the value of `token` where the secret is a JSON object.
+
+    It is read at the start, and again when the provider refuses it: it may have been rotated.
+    """
+
+    def __init__(self, secretsmanager: Any, secret: str) -> None:
+        # Any: the type stubs of this client are a package of their own, for one call.
+        self._secretsmanager = secretsmanager
+        self._secret = secret
+        self._value: str | None = None
+        self._read_at_s = 0.0
+        self._reading = asyncio.Lock()
+
+    async def current(self) -> str:
+        """
+        Return the token as it was read last.
+
+        Raises:
+            MissingResourceError: There is no such secret, or no token in it.
+            OutageError: It cannot be read just now.
+        """
+        async with self._reading:
+            return await self._read() if self._value is None else self._value
+
+    async def instead_of(self, refused: str) -> str | None:
+        async with self._reading:
+            due = asyncio.get_running_loop().time() - self._read_at_s >= REREAD_EVERY_S
+            newest = await self._read() if due and self._value == refused else self._value
+            if newest == refused:
+                return None
+            return newest
+
+    async def _read(self) -> str:
+        self._read_at_s = asyncio.get_running_loop().time()
+        try:
+            with translated():
+                answer = await self._secretsmanager.get_secret_value(SecretId=self._secret)
+        except MissingResourceError:
+            raise self._missing("there is no such secret") from None
+        except ClientError as error:  # Scheduled for deletion, a key that is gone.
+            raise self._missing(error_code(error)) from None
+        token = _token(answer.get("SecretString"))
+        if token is None:
+            raise self._missing("it holds no token of 1 to 4096 visible ASCII characters")
+        if self._value not in {None, token}:
+            log.info("token.renewed")
+        self._value = token
+        return token
+
+    def _missing(self, why: str) -> MissingResourceError:
+        return MissingResourceError(f"FULFILLMENT_TOKEN_SECRET is {self._secret!r}, which cannot be used: {why}")
+
+
+def _token(secret: str | None) -> str | None:
+    """Return the token in a secret's text, None where there is none."""
+    text: Any = (secret or "").strip()
+    if text.startswith("{"):
+        try:
+            text = from_json(text).get("token")
+        except ValueError:
+            return None
+    return text if isinstance(text, str) and is_token(text) else None
