@@ -1,0 +1,240 @@
+"""Messages put on both queues while both workers run."""
+
+import json
+import time
+
+import pytest
+
+from deploy.check_state_machine import DEFINITIONS
+from tests.integration.conftest import Running
+from tests.integration.pipeline import endings, fulfilled, of, wait_until
+
+
+def test_an_order_is_fulfilled(running: Running) -> None:
+    pipeline = running.pipeline
+    pipeline.put_order("valid-1")
+    message_id = pipeline.send_order("valid-1")
+    ended = running.fulfillment.wait_for("message.acknowledged", message_id=message_id)
+    order = pipeline.order("valid-1")
+    assert order is not None
+    assert (order["Status"], order["ShipmentId"]) == ("FULFILLED", "shipment-of-valid-1")
+    assert "OpenKey" not in order
+    assert order["FulfilledAt"] == order["UpdatedAt"] > order["CreatedAt"]
+    line = running.fulfillment.wait_for("order.fulfilled", order_id="valid-1")
+    assert (line["worker"], line["queue"], line["message_id"], line["execution_arn"]) == (
+        "fulfillment",
+        "integration-OrderFulfillmentQueue",
+        message_id,
+        pipeline.arn("of-valid-1"),
+    )
+    assert (ended["outcome"], ended["order_id"], ended["receive_count"]) == ("fulfilled", "valid-1", 1)
+    assert ended["duration_ms"] > 0
+
+
+@pytest.mark.parametrize("order_id", ["001", "42", "true"])
+def test_a_bare_order_id_put_there_by_hand_is_fulfilled(running: Running, order_id: str) -> None:
+    running.pipeline.put_order(order_id)
+    message_id = running.pipeline.send_fulfillment(order_id)
+    ended = running.fulfillment.wait_for("message.acknowledged", message_id=message_id)
+    assert (ended["outcome"], running.pipeline.status(order_id)) == ("fulfilled", "FULFILLED")
+
+
+def test_a_missing_order_is_escalated_by_one_worker_to_the_other(running: Running) -> None:
+    pipeline = running.pipeline
+    message_id = pipeline.send_order("missing-1")
+    assert running.fulfillment.wait_for("message.acknowledged", message_id=message_id)["outcome"] == "escalated"
+    routed = running.escalation.wait_for("escalation.routed", case_id="missing-1")
+    assert (routed["level"], routed["reasons"], routed["severity"]) == ("warning", ["ORDER_NOT_FOUND"], "warning")
+    assert (routed["source"], routed["channels"]) == ("fulfillment", ["log"])
+    case = pipeline.case("missing-1")
+    assert case is not None
+    assert (case["State"], case["Reasons"], case["Sources"]) == ("OPEN", ["ORDER_NOT_FOUND"], ["fulfillment"])
+    (evidence,) = case["Evidence"]
+    assert (evidence["OriginMessageId"], evidence["Queue"]) == (message_id, "integration-OrderFulfillmentQueue")
+    assert pipeline.order("missing-1") is None
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "ESCALATED", "FULFILLED"])
+def test_a_message_of_a_stale_execution_changes_nothing(running: Running, status: str) -> None:
+    order_id = f"stale-{status}"
+    running.pipeline.put_order(order_id, status)
+    before = running.pipeline.order(order_id)
+    message_id = running.pipeline.send_order(order_id, "an-earlier-execution")
+    assert running.fulfillment.wait_for("message.acknowledged", message_id=message_id)["outcome"] == "superseded"
+    assert running.pipeline.order(order_id) == before
+
+
+def test_duplicates_fulfill_an_order_once(running: Running) -> None:
+    running.pipeline.put_order("twice-1")
+    ids = [running.pipeline.send_order("twice-1") for _ in range(5)]
+    outcomes = [running.fulfillment.wait_for("message.acknowledged", message_id=each)["outcome"] for each in ids]
+    assert sorted(outcomes) == ["already_fulfilled"] * 4 + ["fulfilled"]
+    assert fulfilled(running.fulfillment)["twice-1"] == 1
+
+
+def test_a_message_that_becomes_visible_while_it_is_handled_is_handled_once(running: Running) -> None:
+    pipeline, worker = running.pipeline, running.fulfillment
+    pipeline.put_order("visible-1", ItemName="slow", Price="1.5")
+    message_id = pipeline.send_order("visible-1")
+    sqs, url = pipeline.client("sqs"), pipeline.stack.order_fulfillment_queue_url
+    wait_until(lambda: pipeline.queued(url) == 1)
+    time.sleep(0.3)  # It is in the worker's hands by now; whoever got it says so below.
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "60"})
+    # The queue's own word for "redelivered": the same id once more, as after a lost visibility timeout.
+    ended = worker.wait_for("message.acknowledged", message_id=message_id)
+    assert ended["outcome"] == "fulfilled"
+    assert of(message_id, endings(worker)) == [("message.acknowledged", "fulfilled")]
+
+
+@pytest.mark.parametrize(
+    "body", ["", '"001"', "[]", "{}", '{"OrderId": 1}', "{" * 1000, "secret-of-the-body \u5f20\u4f1f", "[" * 100_000]
+)
+def test_an_undecodable_message_moves_to_the_dead_letter_queue_and_gets_a_case(running: Running, body: str) -> None:
+    if not body:
+        pytest.skip("SQS takes no empty body.")
+    pipeline = running.pipeline
+    message_id = pipeline.send_fulfillment(body, Trace="abc")
+    running.fulfillment.wait_for("message.dead_lettered", message_id=message_id, outcome="undecodable")
+    (dead,) = pipeline.take(pipeline.stack.order_fulfillment_dlq_url)
+    assert dead["Body"] == body
+    attributes = {name: value["StringValue"] for name, value in dead["MessageAttributes"].items()}
+    assert attributes.pop("FirstReceivedAt").endswith("Z")
+    assert attributes.pop("Reason") in {
+        "UNDECODABLE_MESSAGE: neither a JSON object nor an OrderId",
+        "UNDECODABLE_MESSAGE: wrong or missing: OrderId",
+    }
+    assert attributes == {
+        "Trace": "abc",
+        "OriginMessageId": message_id,
+        "OriginQueue": "integration-OrderFulfillmentQueue",
+        "ErrorClass": "UndecodableError",
+    }
+    routed = running.escalation.wait_for("escalation.routed", case_id=f"message-{message_id}")
+    assert (routed["level"], routed["reasons"]) == ("error", ["UNDECODABLE_MESSAGE"])
+    case = pipeline.case(f"message-{message_id}")
+    assert case is not None
+    assert (case["State"], case["Severity"]) == ("OPEN", "critical")
+    assert "secret-of-the-body" not in running.fulfillment.output() + running.escalation.output() + str(case)
+
+
+def test_an_order_is_escalated_then_its_message_delivered_again(running: Running) -> None:
+    pipeline = running.pipeline
+    pipeline.put_order("escalated-1")
+    notice = {"OrderId": "escalated-1", "Reasons": ["INVALID_PRICE"], "ExecutionArn": pipeline.arn("of-escalated-1")}
+    running.escalation.wait_for("message.acknowledged", message_id=pipeline.send_escalation(notice))
+    assert pipeline.status("escalated-1") == "ESCALATED"
+    message_id = pipeline.send_order("escalated-1")
+    assert running.fulfillment.wait_for("message.acknowledged", message_id=message_id)["outcome"] == "superseded"
+    assert pipeline.status("escalated-1") == "ESCALATED"
+    assert fulfilled(running.fulfillment)["escalated-1"] == 0
+
+
+@pytest.mark.parametrize("source", ["workflow", "fulfillment", "eventbridge", None])
+def test_an_escalation_of_any_source_changes_order_and_case(running: Running, source: str | None) -> None:
+    pipeline, order_id = running.pipeline, f"source-{source}"
+    pipeline.put_order(order_id)
+    notice = {
+        "OrderId": order_id,
+        "Reasons": ["INVALID_CARD_NUMBER", "INVALID_PRICE"],
+        "Source": source,
+        "Detail": "What went wrong.",
+        "ExecutionArn": pipeline.arn(f"of-{order_id}"),
+    }
+    message_id = pipeline.send_escalation(notice)
+    assert running.escalation.wait_for("message.acknowledged", message_id=message_id)["outcome"] == "escalated"
+    order, case = pipeline.order(order_id), pipeline.case(order_id)
+    assert order is not None
+    assert case is not None
+    assert (order["Status"], order["Reasons"]) == ("ESCALATED", ["INVALID_CARD_NUMBER", "INVALID_PRICE"])
+    assert order["OpenKey"].startswith("ESCALATED#")
+    assert (case["State"], case["OrderId"], case["MessageIds"]) == ("OPEN", order_id, [message_id])
+    assert [each["Channel"] for each in case["Routed"]] == ["log"]
+    line = running.escalation.wait_for("escalation.routed", case_id=order_id)
+    assert (line["order_id"], line["detail"], line["level"]) == (order_id, "What went wrong.", "warning")
+
+
+def test_a_bare_order_id_on_the_escalation_queue_escalates_the_order(running: Running) -> None:
+    running.pipeline.put_order("bare-1")
+    message_id = running.pipeline.send_escalation("bare-1")
+    running.escalation.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+    assert running.pipeline.status("bare-1") == "ESCALATED"
+    assert running.escalation.wait_for("escalation.routed", case_id="bare-1")["reasons"] == ["UNSPECIFIED"]
+
+
+def test_a_failed_executions_notice_is_absorbed_by_the_case_that_covers_it(running: Running) -> None:
+    pipeline = running.pipeline
+    pipeline.put_order("covered-1")
+    arn = pipeline.arn("of-covered-1")
+    first = pipeline.send_escalation({"OrderId": "covered-1", "Reasons": ["WORKFLOW_FAILED"], "ExecutionArn": arn})
+    running.escalation.wait_for("message.acknowledged", message_id=first)
+    notice = {"OrderId": None, "Reasons": ["WORKFLOW_FAILED"], "Source": "eventbridge", "ExecutionArn": arn}
+    second = pipeline.send_escalation(notice)
+    assert running.escalation.wait_for("message.acknowledged", message_id=second)["outcome"] == "absorbed"
+    case = pipeline.case("covered-1")
+    assert case is not None
+    assert case["MessageIds"] == [first, second]
+    assert pipeline.case("of-covered-1") is None
+
+
+def test_an_undecodable_escalation_moves_to_its_dead_letter_queue_and_gets_a_case(running: Running) -> None:
+    pipeline = running.pipeline
+    body = '{"OrderId": "001", "Reasons": ["NO_SUCH_REASON"]}'
+    message_id = pipeline.send_escalation(body)
+    running.escalation.wait_for("message.dead_lettered", message_id=message_id, outcome="undecodable")
+    (dead,) = pipeline.take(pipeline.stack.escalation_dlq_url)
+    assert dead["Body"] == body
+    assert dead["MessageAttributes"]["Reason"]["StringValue"] == "UNDECODABLE_MESSAGE: wrong or missing: Reasons"
+    assert pipeline.case(f"message-{message_id}") is not None
+    assert "NO_SUCH_REASON" not in running.escalation.output()
+
+
+def test_what_the_provider_rejects_is_escalated(running: Running) -> None:
+    pipeline = running.pipeline
+    pipeline.put_order("rejected-1", ItemName="reject", Name="the moon")
+    pipeline.send_order("rejected-1")
+    routed = running.escalation.wait_for("escalation.routed", case_id="rejected-1")
+    assert (routed["reasons"], routed["detail"]) == (
+        ["FULFILLMENT_REJECTED"],
+        "The provider refused: we do not ship to the moon",
+    )
+    assert pipeline.status("rejected-1") == "ESCALATED"
+
+
+@pytest.mark.parametrize(
+    ("sample", "status", "reasons"),
+    [
+        ("001", "FULFILLED", None),
+        ("002", "ESCALATED", ["INVALID_PRICE"]),
+        ("003", "ESCALATED", ["INVALID_CARD_NUMBER"]),
+        ("004", "ESCALATED", ["INVALID_CARD_NUMBER", "INVALID_PRICE"]),
+    ],
+)
+def test_a_sample_goes_all_the_way(running: Running, sample: str, status: str, reasons: list[str] | None) -> None:
+    pipeline, order_id = running.pipeline, f"sample-{sample}"
+    order = json.loads((DEFINITIONS / "samples" / f"{sample}.json").read_text(encoding="utf-8"))
+    pipeline.client("stepfunctions").start_execution(
+        stateMachineArn=pipeline.stack.state_machine_arn, input=json.dumps(order | {"OrderId": order_id})
+    )
+    wait_until(lambda: pipeline.status(order_id) == status)
+    stored = pipeline.order(order_id)
+    assert stored is not None
+    assert stored.get("Reasons") == reasons
+    if reasons:
+        assert running.escalation.wait_for("escalation.routed", case_id=order_id)["reasons"] == reasons
+    else:
+        running.fulfillment.wait_for("order.fulfilled", order_id=order_id)
+
+
+def test_every_delivery_has_ended_in_exactly_one_line(running: Running) -> None:
+    pipeline = running.pipeline
+    wait_until(
+        lambda: (
+            pipeline.queued(pipeline.stack.order_fulfillment_queue_url)
+            + pipeline.queued(pipeline.stack.escalation_queue_url)
+            == 0
+        )
+    )
+    for worker in (running.fulfillment, running.escalation):
+        ended = endings(worker)
+        assert len(ended) > 10
+        assert len({message_id for message_id, *_ in ended}) == len(ended)
