@@ -28,8 +28,8 @@ def main() -> int:
     except FatalError as error:
         print(f"python -m workers: {error}", file=sys.stderr)  # noqa: T201 - there are no logs yet.
         return 1
-    json = settings.log_format != "console" if settings.log_format else not sys.stdout.isatty()
-    logs.configure(level=settings.log_level, json=json)
+    as_json = settings.log_format != "console" if settings.log_format else not sys.stdout.isatty()
+    logs.configure(level=settings.log_level, as_json=as_json)
     try:
         asyncio.run(run(worker, settings))
     except FatalError as error:

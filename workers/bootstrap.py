@@ -47,6 +47,7 @@ T = TypeVar("T")
 MAX_POLLS = 4  # Long polls side by side under backlog: four keep up with the fastest handler on one core.
 MAX_CONNECTIONS = 50  # For everything but receives: more in flight at once gains nothing on one core.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 10
+USER_AGENT = "order-fulfillment-workers"
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # While AWS cannot be reached at the start.
 QUEUE_MARGIN = 5  # Deliveries SQS must grant beyond ours: its own limit is the net below, never met before.
 
@@ -209,15 +210,20 @@ async def _provider(settings: Settings, clients: Clients) -> Provider | None:
 async def _clients(worker: Worker, settings: Settings, metrics: Metrics) -> AsyncIterator[Clients]:
     # Python's SDK reads AWS_DEFAULT_REGION only; every other SDK, and every AWS runtime, speaks of AWS_REGION.
     session = aioboto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-    timeouts: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_keepalive": True}
+    common: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "tcp_keepalive": True,
+        "user_agent": USER_AGENT,  # Fixed: the SDK puts its own together twice for every request.
+        "parameter_validation": False,  # The service validates as well, and our requests have no optional shapes.
+    }
     receiving = AioConfig(
-        **timeouts,
+        **common,
         read_timeout=settings.wait_s + READ_TIMEOUT_S,  # Above the wait, or every idle poll would look like an outage.
         max_pool_connections=MAX_POLLS,
         retries={"total_max_attempts": 1},  # The poller has its own backoff.
     )
     others = AioConfig(
-        **timeouts,
+        **common,
         read_timeout=READ_TIMEOUT_S,
         max_pool_connections=MAX_CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": 3},

@@ -13,7 +13,18 @@ from workers import logs
 CARD = "4929123412345678"
 FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
 
-Configure = Callable[..., io.StringIO]
+class Captured(io.TextIOWrapper):
+    """A text stream over bytes, as standard output is."""
+
+    def __init__(self) -> None:
+        self.written = io.BytesIO()
+        super().__init__(self.written, encoding="utf-8", write_through=True)
+
+    def getvalue(self) -> str:
+        return self.written.getvalue().decode()
+
+
+Configure = Callable[..., Captured]
 
 
 @pytest.fixture
@@ -22,10 +33,10 @@ def configured() -> Iterator[Configure]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
-    def configure(level: str = "INFO", *, json: bool = True) -> io.StringIO:
-        stream = io.StringIO()
+    def configure(level: str = "INFO", *, json: bool = True) -> Captured:
+        stream = Captured()
         structlog.reset_defaults()
-        logs.configure(level=level, json=json, stream=stream)
+        logs.configure(level=level, as_json=json, stream=stream)
         return stream
 
     yield configure
@@ -34,7 +45,7 @@ def configured() -> Iterator[Configure]:
     clear_contextvars()
 
 
-def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+def lines(stream: Captured) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 

@@ -8,6 +8,7 @@ MASK = "****"
 # A payment card number has 13 to 19 digits (ISO/IEC 7812 and what schemes issue); people group them with spaces and
 # dashes. Longer runs are masked as well: one could hide in them.
 _RUN = re.compile(r"[0-9](?:[ -]*[0-9]){12,}", re.ASCII)
+_RUN_IN_BYTES = re.compile(_RUN.pattern.encode())
 _UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _ARN = r"\barn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(?:[0-9]{12})?:[A-Za-z0-9:/_.+=@,-]+"
 _TIMESTAMP = (
@@ -44,9 +45,9 @@ def mask_all(value: Any) -> Any:
             return mask(str(value))
 
 
-def may_hold_card(text: str) -> bool:
-    """Tell whether `mask` might have something to do: a cheap test for the usual case, in which it has not."""
-    return _RUN.search(text) is not None
+def may_hold_card(text: bytes) -> bool:
+    """Tell whether `mask` might find something in UTF-8 *text*: a cheap test, and mostly it would not."""
+    return _RUN_IN_BYTES.search(text) is not None
 
 
 def looks_like_card(identifier: str) -> bool:
