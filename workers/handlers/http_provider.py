@@ -227,7 +227,7 @@ def _shipment_id(answer: _Answer) -> str | None:
 def _retry_after_s(header: str | None) -> float:
     """Return the seconds that a `Retry-After` header, seconds or a date, asks for; 0 where it makes no sense."""
     text = (header or "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
+    if re.fullmatch(r"[0-9]+", text):
         return float(text)
     try:
         at = parsedate_to_datetime(text)

@@ -1,0 +1,519 @@
+import asyncio
+import gzip
+import json
+import logging
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+import structlog
+from aiohttp import ClientSession
+
+from tests.workers.handlers.fakes import EXECUTION, order
+from tests.workers.handlers.provider_server import (
+    HOST,
+    Answer,
+    ProviderServer,
+    drip,
+    flood,
+    hang,
+    provider_server,
+    reply,
+    reset,
+    shipped,
+    write,
+)
+from workers.domain.orders import Order
+from workers.errors import OutageError, SuspectedOutageError, TransientError
+from workers.handlers import http_provider
+from workers.handlers.http_provider import MAX_ANSWER_BYTES, MAX_EVIDENCE_CHARS, HttpProvider, http_session
+from workers.handlers.providers import RejectedError
+from workers.handlers.tokens import FixedToken
+
+CARD = "4929123412345678"
+ORDER = order(name="Jane Doe", item_name="Lamp", price="80000", cc="************5678")
+Ship = Callable[..., HttpProvider]
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_provider, "RETRY_BASE_S", 0.001)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ProviderServer]:
+    async with provider_server() as serving:
+        yield serving
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with http_session(10) as opened:
+        yield opened
+
+
+@pytest.fixture
+def provider(server: ProviderServer, session: ClientSession) -> HttpProvider:
+    return HttpProvider(session, server.url, timeout_s=2)
+
+
+async def outcome(provider: HttpProvider, shipping: Order = ORDER) -> str | Exception:
+    try:
+        async with asyncio.timeout(10):
+            return await provider.ship(shipping)
+    except (RejectedError, OutageError, TransientError) as error:
+        return error
+
+
+def closed_port() -> int:
+    with socket.socket() as opened:
+        opened.bind((HOST, 0))
+        port: int = opened.getsockname()[1]
+        return port
+
+
+# The request.
+
+
+async def test_the_order_is_posted_without_its_card_number(server: ProviderServer, provider: HttpProvider) -> None:
+    assert await provider.ship(ORDER) == "S-1"
+    (request,) = server.requests
+    assert request.line == "POST /orders HTTP/1.1"
+    assert request.headers["content-type"] == "application/json"
+    assert request.key == "001"
+    assert "authorization" not in request.headers
+    assert request.document == {
+        "OrderId": "001",
+        "Name": "Jane Doe",
+        "ItemName": "Lamp",
+        "Price": "80000",
+        "ExecutionArn": EXECUTION,
+    }
+
+
+async def test_what_the_item_lacks_is_absent(server: ProviderServer, provider: HttpProvider) -> None:
+    await provider.ship(Order("001", ORDER.status, None))
+    assert server.requests[0].document == {"OrderId": "001"}
+
+
+async def test_no_field_of_the_order_carries_a_card_number(server: ProviderServer, provider: HttpProvider) -> None:
+    await provider.ship(order(name=f"Jane {CARD}", item_name="4929 1234 1234 5678", price=CARD, cc=CARD))
+    (request,) = server.requests
+    assert request.document["Name"] == "Jane ****"
+    sent = request.body.decode() + request.line + str(request.headers)
+    assert "4929" not in sent
+    assert sent.count("5678") == sent.count("12345678") == 1, "that of the account in the ARN"
+
+
+@pytest.mark.parametrize(
+    ("order_id", "rejections", "key"),
+    [
+        ("001", 0, "001"),
+        ("001", 1, "001-r1"),
+        ("001", 12, "001-r12"),
+        ("001-r1", 0, "001-r1-r0"),
+        ("001-r1", 1, "001-r1-r1"),
+        ("a-r", 0, "a-r"),
+        ("-r1", 0, "-r1-r0"),
+    ],
+)
+async def test_the_key_is_the_order_and_how_often_it_was_refused(
+    server: ProviderServer, provider: HttpProvider, order_id: str, rejections: int, key: str
+) -> None:
+    await provider.ship(order(order_id=order_id, rejections=rejections))
+    assert server.keys == [key]
+
+
+async def test_connections_are_kept_and_as_many_as_orders_at_a_time(
+    server: ProviderServer, provider: HttpProvider
+) -> None:
+    for _ in range(3):
+        await asyncio.gather(*(provider.ship(order(order_id=f"o{n}")) for n in range(10)))
+    assert len(server.requests) == 30
+    assert server.connections <= 10
+
+
+# What answers mean.
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 299])
+async def test_a_shipment_id_settles_it(server: ProviderServer, provider: HttpProvider, status: int) -> None:
+    server.answers(reply(status, {"ShipmentId": "1Z-999_AA/10", "More": [1]}))
+    assert await provider.ship(ORDER) == "1Z-999_AA/10"
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 406, 410, 413, 415, 418, 422, 428, 431, 451, 499])
+async def test_a_refusal_is_final_and_its_answer_is_kept(
+    server: ProviderServer, provider: HttpProvider, status: int
+) -> None:
+    server.answers(reply(status, {"error": "no such street"}))
+    error = await outcome(provider)
+    assert isinstance(error, RejectedError)
+    assert str(error) == f'HTTP {status}: {{"error": "no such street"}}'
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 500, 501, 502, 504, 505, 511, 599])
+async def test_a_failure_is_tried_again_with_the_same_key_then_an_attempt(
+    server: ProviderServer, provider: HttpProvider, status: int
+) -> None:
+    server.answers(*[reply(status, "busy\n now")] * 3)
+    error = await outcome(provider, order(rejections=2))
+    assert isinstance(error, TransientError)
+    assert str(error) == f"the provider failed, HTTP {status}: busy now"
+    assert server.keys == ["001-r2"] * 3
+
+
+async def test_a_hiccup_costs_no_attempt(server: ProviderServer, provider: HttpProvider) -> None:
+    server.answers(reply(500), reset, shipped("S-7"))
+    with structlog.testing.capture_logs() as logs:
+        assert await provider.ship(ORDER) == "S-7"
+    assert server.keys == ["001"] * 3
+    assert [(line["event"], line["attempt"]) for line in logs] == [("provider.retried", 1), ("provider.retried", 2)]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_provider_that_says_so_is_down_for_every_order(
+    server: ProviderServer, provider: HttpProvider, status: int
+) -> None:
+    server.answers(reply(status, "slow down"))
+    error = await outcome(provider)
+    assert isinstance(error, OutageError)
+    assert not isinstance(error, SuspectedOutageError)
+    assert str(error) == f"the provider is down or busy (HTTP {status}: slow down)"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+async def test_a_provider_that_does_not_accept_us_says_nothing_about_the_order(
+    server: ProviderServer, provider: HttpProvider, status: int
+) -> None:
+    server.answers(reply(status))
+    error = await outcome(provider)
+    assert isinstance(error, OutageError)
+    assert str(error) == f"the provider does not accept us, check the token (HTTP {status} without a body)"
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+async def test_redirects_are_not_followed(server: ProviderServer, provider: HttpProvider, status: int) -> None:
+    server.answers(reply(status, Location=server.url + "/elsewhere"))
+    error = await outcome(provider)
+    assert isinstance(error, OutageError)
+    assert "redirects, which is not followed; check FULFILLMENT_URL" in str(error)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        reply(200),
+        reply(204),
+        reply(200, "<html>Welcome</html>"),
+        reply(200, b"\xff\xfe\x00"),
+        reply(200, "{"),
+        reply(200, "[" * 60_000),
+        reply(200, "[]"),
+        reply(200, "null"),
+        reply(200, {}),
+        reply(200, {"shipmentid": "S-1"}),
+        *(shipped(value) for value in (None, "", 7, True, ["S-1"], {"a": 1}, "S 1", "S\n1", "ß", "x" * 129, CARD)),
+        shipped(f"S-{CARD}"),
+        reply(200, gzip.compress(b'{"ShipmentId": "S-1"}'), Content_Encoding="gzip"),
+        reply(200, b'{"ShipmentId": "S-1", "Pad": "' + b"x" * MAX_ANSWER_BYTES + b'"}'),
+        flood,
+    ],
+)
+async def test_an_answer_without_a_usable_shipment_id_is_no_success(
+    server: ProviderServer, provider: HttpProvider, unusable: Answer
+) -> None:
+    server.answers(*[unusable] * 3)
+    error = await outcome(provider)
+    assert isinstance(error, TransientError)
+    assert str(error).startswith("the provider answered without a usable ShipmentId, HTTP 20")
+    assert len(str(error)) < MAX_EVIDENCE_CHARS + 100
+    assert CARD not in str(error)
+    assert server.keys == ["001"] * 3
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        reset,
+        write(b"", then_close=True),
+        write(b"SSH-2.0-OpenSSH\r\n", then_close=True),
+        write(b"\x00" * 100, then_close=True),
+        write(b"HTTP/1.1 2000 OK\r\n\r\n", then_close=True),
+        write(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", then_close=True),
+        write(b"HTTP/1.1 400 No\r\nContent-Length: 50\r\n\r\n{", then_close=True),
+        write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", then_close=True),
+        write(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", then_close=True),
+        write(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"\r\n", then_close=True),
+    ],
+)
+async def test_a_call_that_breaks_off_is_an_attempt(
+    server: ProviderServer, provider: HttpProvider, broken: Answer
+) -> None:
+    server.otherwise = broken
+    error = await outcome(provider)
+    assert isinstance(error, TransientError)
+    assert str(error).startswith("the call broke off (")
+    assert server.keys == ["001"] * 3
+
+
+@pytest.mark.parametrize("slow", [hang, drip], ids=["hang", "drip"])
+async def test_an_answer_has_a_time_limit_as_a_whole(
+    server: ProviderServer, session: ClientSession, slow: Answer
+) -> None:
+    server.otherwise = slow
+    began_s = time.monotonic()
+    error = await outcome(HttpProvider(session, server.url, timeout_s=0.4))
+    assert isinstance(error, TransientError)
+    assert str(error) == "no answer within 0.4 s"
+    assert 0.39 < time.monotonic() - began_s < 2
+    assert len(server.requests) == 1
+
+
+async def test_retries_do_not_make_the_time_limit_longer(server: ProviderServer, session: ClientSession) -> None:
+    server.answers(reply(500), hang)
+    error = await outcome(HttpProvider(session, server.url, timeout_s=0.4))
+    assert str(error) == "no answer within 0.4 s"
+    assert len(server.requests) == 2
+
+
+# Down, or out of luck.
+
+
+async def test_a_provider_that_refuses_connections_is_down(session: ClientSession) -> None:
+    error = await outcome(HttpProvider(session, f"http://127.0.0.1:{closed_port()}/x?key=secret", timeout_s=2))
+    assert isinstance(error, OutageError)
+    assert str(error).startswith("the provider cannot be reached: ")
+    assert "secret" not in str(error)
+
+
+async def test_a_name_that_does_not_resolve_is_an_outage(session: ClientSession) -> None:
+    error = await outcome(HttpProvider(session, "https://no-such-host.invalid/x", timeout_s=2))
+    assert isinstance(error, OutageError)
+    assert str(error).startswith("the provider cannot be reached: ")
+
+
+async def test_a_host_that_does_not_answer_a_connection_is_an_outage(
+    session: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_provider, "CONNECT_TIMEOUT_S", 0.1)
+    with socket.socket() as silent:  # Nobody shakes hands once the backlog of a listener is full.
+        silent.bind((HOST, 0))
+        silent.listen(0)
+        port = silent.getsockname()[1]
+        with socket.create_connection((HOST, port)):
+            error = await outcome(HttpProvider(session, f"https://127.0.0.1:{port}/x?key=secret", timeout_s=2))
+    assert isinstance(error, OutageError)
+    assert str(error) == "the provider cannot be reached: no connection within the time for it"
+
+
+async def test_different_orders_that_fail_in_a_row_are_an_outage(
+    server: ProviderServer, provider: HttpProvider
+) -> None:
+    server.otherwise = reply(500)
+    failures = [await outcome(provider, order(order_id=each)) for each in ("a", "a", "b", "a", "c", "a")]
+    assert [type(each) for each in failures] == [*[TransientError] * 4, *[SuspectedOutageError] * 2]
+    assert "other orders" in str(failures[-1])
+
+
+@pytest.mark.parametrize("settled", [shipped(), reply(400)], ids=["shipped", "refused"])
+async def test_any_order_that_is_settled_ends_the_row(
+    server: ProviderServer, provider: HttpProvider, settled: Answer
+) -> None:
+    for answer, order_id in [(reply(500), "a"), (reply(500), "b"), (settled, "c"), (reply(500), "d")]:
+        server.otherwise = answer
+        assert not isinstance(await outcome(provider, order(order_id=order_id)), OutageError)
+
+
+async def test_a_whole_crowd_that_times_out_burns_hardly_an_attempt(
+    server: ProviderServer, session: ClientSession
+) -> None:
+    server.otherwise = hang
+    provider = HttpProvider(session, server.url, timeout_s=0.3)
+    failures = await asyncio.gather(*(outcome(provider, order(order_id=f"o{n}")) for n in range(10)))
+    assert [type(each) for each in failures].count(SuspectedOutageError) == 8
+
+
+# Retry-After.
+
+
+def in_seconds(seconds: float) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "range_s"),
+    [
+        ("7", (7, 7)),
+        ("0", (0, 0)),
+        (" 7 ", (7, 7)),
+        ("999999999", (600, 600)),
+        ("9" * 500, (600, 600)),
+        (lambda: in_seconds(60), (58, 60)),
+        (lambda: in_seconds(86400), (600, 600)),
+        (lambda: in_seconds(-60), (0, 0)),
+        ("-5", (0, 0)),
+        ("1.5", (0, 0)),
+        ("soon", (0, 0)),
+        ("", (0, 0)),
+        ("Mon, 01 Jan 99999 00:00:00 GMT", (0, 0)),
+        ("\N{ARABIC-INDIC DIGIT SEVEN}", (0, 0)),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503, 500, 409, 401, 204])
+async def test_retry_after_is_honoured_in_both_forms_and_bounded(
+    server: ProviderServer,
+    provider: HttpProvider,
+    status: int,
+    header: str | Callable[[], str],
+    range_s: tuple[float, float],
+) -> None:
+    server.otherwise = reply(status, Retry_After=header if isinstance(header, str) else header())
+    error = await outcome(provider)
+    assert isinstance(error, TransientError | OutageError)
+    assert range_s[0] <= error.retry_after_s <= range_s[1]
+
+
+async def test_whoever_asks_for_patience_is_not_asked_again_at_once(
+    server: ProviderServer, provider: HttpProvider
+) -> None:
+    server.otherwise = reply(500, Retry_After="3")
+    assert isinstance(await outcome(provider), TransientError)
+    assert len(server.requests) == 1
+
+
+# The token.
+
+
+async def test_the_token_goes_with_every_request(server: ProviderServer, session: ClientSession) -> None:
+    provider = HttpProvider(session, server.url, timeout_s=2, token=FixedToken("s3cret"))
+    await provider.ship(ORDER)
+    assert server.requests[0].headers["authorization"] == "Bearer s3cret"
+    assert "s3cret" not in repr(provider) + repr(FixedToken("s3cret")) + str(vars(provider))
+
+
+class RotatingToken:
+    def __init__(self, *values: str) -> None:
+        self.values = list(values)
+
+    async def current(self) -> str:
+        return self.values[0]
+
+    async def instead_of(self, refused: str) -> str | None:
+        if self.values[0] == refused and len(self.values) > 1:
+            self.values.pop(0)
+        return None if self.values[0] == refused else self.values[0]
+
+
+async def test_a_token_that_was_rotated_is_noticed_within_the_call(
+    server: ProviderServer, session: ClientSession
+) -> None:
+    provider = HttpProvider(session, server.url, timeout_s=2, token=RotatingToken("old", "new"))
+    server.answers(reply(401), shipped("S-3"))
+    assert await provider.ship(ORDER) == "S-3"
+    assert [request.headers["authorization"] for request in server.requests] == ["Bearer old", "Bearer new"]
+    assert server.keys == ["001", "001"]
+
+
+async def test_a_token_that_nobody_replaces_is_an_outage(server: ProviderServer, session: ClientSession) -> None:
+    provider = HttpProvider(session, server.url, timeout_s=2, token=RotatingToken("old", "older"))
+    server.otherwise = reply(401, "who are you")
+    error = await outcome(provider)
+    assert isinstance(error, OutageError)
+    assert str(error) == "the provider does not accept us, check the token (HTTP 401: who are you)"
+    assert len(server.requests) == 2
+
+
+# Evidence.
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        CARD,
+        "4929 1234 1234 5678",
+        "4929-1234-1234-5678",
+        "4929\n1234\t1234\r\n5678",
+        "4929\u00a01234\u200b1234\u20285678",
+        json.dumps({"card": int(CARD)}),
+        "x" * (MAX_EVIDENCE_CHARS - 10) + CARD,
+        "1 " * 2000 + CARD,
+        "x" * (MAX_ANSWER_BYTES - 8) + CARD,
+    ],
+)
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 500, 503])
+async def test_evidence_is_one_line_masked_and_bounded(
+    server: ProviderServer, provider: HttpProvider, status: int, echo: str
+) -> None:
+    server.otherwise = reply(status, f"Your card {echo} \x1b[31m\x00 is bad")
+    error = await outcome(provider)
+    assert isinstance(error, Exception)
+    text = str(error)
+    assert text.isprintable()
+    assert len(text) < MAX_EVIDENCE_CHARS + 150
+    for piece in ("4929", "5678", "123412"):
+        assert piece not in text
+
+
+async def test_nothing_that_is_logged_quotes_the_url(
+    session: ClientSession, server: ProviderServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = server.url + "?key=s3cret"
+    with structlog.testing.capture_logs() as logs:
+        for answer in (reset, reply(500), reply(302), hang, write(b"\x00", then_close=True)):
+            server.otherwise = answer
+            error = await outcome(HttpProvider(session, url, timeout_s=0.5))
+            assert isinstance(error, Exception)
+            assert error.__suppress_context__ or error.__context__ is None, "a traceback would show the client's errors"
+            assert "s3cret" not in str(error)
+    assert "s3cret" not in str(logs) + caplog.text
+
+
+# TLS.
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> ssl.SSLContext:
+    """The context of a server with a certificate that it signed itself."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the openssl command is not installed, nothing else here makes certificates")
+    options = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        [openssl, *options.split(), "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    return context
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(
+    session: ClientSession, certificate: ssl.SSLContext
+) -> None:
+    async with provider_server(certificate) as server:
+        error = await outcome(HttpProvider(session, server.url, timeout_s=2))
+        assert isinstance(error, OutageError)
+        assert "its certificate is not accepted, self-signed certificate" in str(error).replace(
+            "self signed", "self-signed"
+        )
+        assert server.requests == []
+
+
+async def test_a_server_that_speaks_no_tls_is_not_talked_to(server: ProviderServer, session: ClientSession) -> None:
+    error = await outcome(HttpProvider(session, server.url.replace("http:", "https:"), timeout_s=2))
+    assert isinstance(error, OutageError)
+    assert server.requests == []
