@@ -81,6 +81,8 @@ def scenario(
 def _say(request: pytest.FixtureRequest, text: str) -> None:
     """Print past pytest's capturing: the seed is needed most where a run never ends."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    if reporter is not None:
-        reporter.ensure_newline()
-        reporter.write_line(f"chaos: {text}")
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    if reporter is not None and capture is not None:
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(f"chaos: {text}")

@@ -106,9 +106,16 @@ class Scenario:
     rng: random.Random = field(init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _watched_s: float = 0.0
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
+
+    def client(self, service: str) -> Any:
+        """Return a client for the AWS behind the proxy, the same each time: one takes a while to build."""
+        if service not in self._clients:
+            self._clients[service] = self.stack.client(service)
+        return self._clients[service]
 
     @property
     def queue_url(self) -> str:
@@ -119,7 +126,7 @@ class Scenario:
     def set_visibility_timeout(self, seconds: int) -> None:
         """Set it on both queues, short enough for a test to see messages come back."""
         for url in (self.stack.order_fulfillment_queue_url, self.stack.escalation_queue_url):
-            self.stack.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
+            self.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
 
     def send_mix(self, count: int | None = None) -> None:
         """Write orders and send their messages, shuffled, with a known share of everything that is not valid."""
@@ -161,13 +168,13 @@ class Scenario:
     def _write(self, items: list[Item]) -> None:
         serialize = TypeSerializer().serialize
         puts = [{"PutRequest": {"Item": {name: serialize(value) for name, value in each.items()}}} for each in items]
-        dynamodb = self.stack.client("dynamodb")
+        dynamodb = self.client("dynamodb")
         for batch in _batches(puts, MAX_WRITE):
             answer = dynamodb.batch_write_item(RequestItems={self.stack.order_table: batch})
             assert not answer.get("UnprocessedItems")
 
     def _send(self, drafts: list[Sent]) -> list[Sent]:
-        sqs = self.stack.client("sqs")
+        sqs = self.client("sqs")
         sent = []
         for batch in _batches(drafts, MAX_SEND):
             entries = [{"Id": str(i), "MessageBody": draft.body} for i, draft in enumerate(batch)]
@@ -246,7 +253,7 @@ class Scenario:
 
     def depth(self, url: str) -> int:
         names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
-        answer = self.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        answer = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
         return sum(int(answer["Attributes"].get(name, 0)) for name in names)
 
     def watch(self) -> None:
@@ -269,12 +276,12 @@ class Scenario:
 
     def _scan(self, table: str) -> list[Item]:
         deserialize = TypeDeserializer().deserialize
-        pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        pages = self.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         return [{name: deserialize(value) for name, value in item.items()} for page in pages for item in page["Items"]]
 
     def take_all(self, url: str) -> list[dict[str, Any]]:
         """Receive everything visible in a queue, and leave it there."""
-        sqs = self.stack.client("sqs")
+        sqs = self.client("sqs")
         taken: list[dict[str, Any]] = []
         while messages := sqs.receive_message(
             QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0, MessageAttributeNames=["All"]

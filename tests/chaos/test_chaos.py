@@ -64,7 +64,7 @@ def test_a_rolling_deploy_loses_nothing_and_ends_every_process_cleanly(scenario:
     assert released <= {"stopping"}, scenario.told(f"released as {released}")
 
 
-@pytest.mark.parametrize("outage", ["refused", "reset"])
+@pytest.mark.parametrize("outage", [pytest.param("refused", marks=pytest.mark.chaos), "reset"])
 def test_a_total_outage_of_aws_passes_by_itself(scenario: Scenario, outage: str) -> None:
     """An outage of AWS: capped backoff, no busy loop, no attempt burnt, recovery by itself."""
     workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
@@ -92,8 +92,6 @@ def test_a_total_outage_of_aws_passes_by_itself(scenario: Scenario, outage: str)
 
 def test_faults_of_every_kind_on_every_action_change_no_result(scenario: Scenario) -> None:
     """Errors, throttling, resets, late, lost and half answers, failed entries and duplicates, ten percent of each."""
-    for rule in every_kind(0.1):
-        assert rule.rate == 0.1
     worker = scenario.start()
     scenario.start("escalation")
     scenario.proxy.inject(*every_kind(0.1, delay_s=0.3))
@@ -110,6 +108,7 @@ def test_faults_of_every_kind_on_every_action_change_no_result(scenario: Scenari
     check(scenario, Allowed(cut_short=True))
 
 
+@pytest.mark.chaos
 def test_half_of_the_deletes_lose_their_answer(scenario: Scenario) -> None:
     """Acknowledgements: one whose answer is lost is sent again, and no message is handled twice for it."""
     scenario.start(awaited=False)
@@ -154,6 +153,7 @@ def test_a_handler_may_take_longer_than_the_visibility_timeout(scenario: Scenari
     check(scenario)
 
 
+@pytest.mark.chaos
 def test_a_lost_receipt_ends_the_work_on_its_message(scenario: Scenario) -> None:
     """Visibility: once a receipt is lost its handler is cancelled, and the message's next delivery does the work."""
     scenario.set_visibility_timeout(2)
@@ -196,6 +196,26 @@ def test_a_provider_that_is_down_burns_no_attempt(scenario: Scenario) -> None:
     check(scenario)
 
 
+@pytest.mark.chaos
+@pytest.mark.xfail(reason="held messages are released at the cap, and give-ups count those deliveries against them")
+def test_a_provider_that_is_down_for_longer_than_the_cap_gets_no_order_escalated(scenario: Scenario) -> None:
+    """A downstream outage: deliveries that it alone has used up say nothing against an order, however many they are."""
+    scenario.provider_down.touch()
+    scenario.start(
+        FULFILLMENT_PROVIDER="tests.chaos.providers:SometimesDown",
+        WORKER_MAX_HANDLE_S="1",
+        WORKER_MAX_DELIVERIES="3",
+        awaited=False,
+    )
+    scenario.start("escalation")
+    scenario.send_mix(30)
+    time.sleep(20 + scenario.size.provider_down_s)
+    scenario.provider_down.unlink()
+    scenario.until_drained()
+    check(scenario)
+
+
+@pytest.mark.chaos
 def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> None:
     """Too many deliveries: the message that crashes workers is escalated without being handled once more."""
     scenario.set_visibility_timeout(1)
@@ -210,6 +230,7 @@ def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> N
     assert 1 <= crashes <= 3, scenario.told(f"the message was handled {crashes} times")
 
 
+@pytest.mark.chaos
 @pytest.mark.xfail(reason="SQS's receive count tells a message that crashes workers from none that was in hand with it")
 def test_a_message_that_crashes_its_worker_harms_no_other(scenario: Scenario) -> None:
     """Too many deliveries: messages that are only in hand when another one crashes the worker are not escalated."""
@@ -242,6 +263,7 @@ def _drain_despite_crashes(scenario: Scenario, **env: str) -> None:
     scenario.stop(worker)
 
 
+@pytest.mark.chaos
 def test_expired_credentials_are_waited_out(scenario: Scenario) -> None:
     """Credentials that expire while a worker runs are an outage: backoff, no exit, recovery by itself."""
     workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
@@ -259,6 +281,7 @@ def test_expired_credentials_are_waited_out(scenario: Scenario) -> None:
     check(scenario)
 
 
+@pytest.mark.chaos
 def test_throttled_receives_back_off(scenario: Scenario) -> None:
     """Throttling: receives back off, what is in hand is settled meanwhile, and receiving resumes by itself."""
     workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
@@ -275,3 +298,17 @@ def test_throttled_receives_back_off(scenario: Scenario) -> None:
     assert rate < MAX_REQUESTS_PER_S / 2, scenario.told(f"{rate:.1f} receives a second and worker")
     check_delivered_once(scenario)
     check(scenario, NOTHING)
+
+
+@pytest.mark.chaos
+def test_answers_that_come_too_late_are_not_waited_for(scenario: Scenario) -> None:
+    """A connection that falls silent is given up after the read timeout; what is applied late changes no result."""
+    scenario.set_visibility_timeout(10)
+    scenario.start(awaited=False)
+    scenario.start("escalation")
+    scenario.proxy.inject(Rule(Fault.LATENCY, 0.05, delay_s=40))
+    scenario.send_mix(60)
+    time.sleep(scenario.size.outage_s)
+    scenario.proxy.clear()
+    scenario.until_drained(timeout_s=120)
+    check(scenario, Allowed(cut_short=True))
