@@ -7,7 +7,11 @@ from workers.handlers.providers import RejectedError
 
 
 class ScriptedProvider:
-    """`slow`: ships after as many seconds as the order's Price; `reject` and `fail`: say the order's Name in an error."""
+    """
+    Ships whatever it is given, but for three items.
+
+    `slow` takes as many seconds as the order's Price says; `reject` and `fail` say the order's Name in an error.
+    """
 
     async def ship(self, order: Order) -> str:
         match order.item_name:

@@ -1,0 +1,111 @@
+"""A card number planted wherever one can be put is written nowhere by us."""
+
+import json
+import re
+from collections.abc import Callable
+
+from tests.integration.pipeline import SCRIPTED, Pipeline, wait_until
+from tests.support import DeployStack, StartWorker
+
+CARD = "4929123412345678"
+FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
+
+
+def holds_card(text: str) -> bool:
+    return CARD in re.sub(r"[ -]", "", text)
+
+
+def test_a_card_number_in_any_field_is_written_nowhere(deploy_stack: DeployStack, start_worker: StartWorker) -> None:
+    pipeline = Pipeline(deploy_stack("cards-"))
+    executions = [pipeline.arn(CARD), pipeline.arn(FORMS[1])]  # An ARN stays as it is; nothing is made of its parts.
+    plant_orders(pipeline)
+    ids = [*plant_fulfillments(pipeline, executions)]
+    fulfillment = start_worker(
+        "fulfillment",
+        stack=pipeline.stack,
+        env={"FULFILLMENT_PROVIDER": SCRIPTED, "WORKER_MAX_ATTEMPTS": "1", "LOG_LEVEL": "DEBUG"},
+    )
+    for message_id in ids:
+        ended(fulfillment.lines, message_id)
+
+    # What it sent to the other worker, and why it says that messages are dead; the rest of those is the test's own.
+    url = pipeline.stack.escalation_queue_url
+    sent = [message["Body"] for message in pipeline.take(url)]
+    dead = [message["MessageAttributes"] for message in pipeline.take(pipeline.stack.order_fulfillment_dlq_url)]
+    reasons = {reason for body in sent for reason in json.loads(body)["Reasons"]}
+    assert reasons == {"FULFILLMENT_REJECTED", "FULFILLMENT_EXHAUSTED", "ORDER_NOT_FOUND", "UNDECODABLE_MESSAGE"}
+    assert len(dead) == 8
+    assert not holds_card(without(executions, json.dumps([sent, dead])))
+
+    ids = [*(pipeline.send_escalation(body) for body in sent), *plant_escalations(pipeline, executions)]
+    escalation = start_worker("escalation", stack=pipeline.stack, env={"LOG_LEVEL": "DEBUG"})
+    for message_id in ids:
+        ended(escalation.lines, message_id)
+    assert (fulfillment.stop(), escalation.stop()) == (0, 0)
+
+    logged = fulfillment.output() + escalation.output()
+    assert "cannot ship to ****" in logged
+    assert not holds_card(without(executions, logged))
+    orders = [
+        {name: value for name, value in order.items() if name not in {"Name", "ItemName"}}  # The test's own.
+        for order in pipeline.scan(pipeline.stack.order_table)
+    ]
+    cases = pipeline.scan(pipeline.stack.escalation_table)
+    assert len(cases) > 10
+    assert not holds_card(without(executions, json.dumps([orders, cases], default=str)))
+
+
+def without(executions: list[str], text: str) -> str:
+    for execution in executions:
+        text = text.replace(execution, "")
+    return text
+
+
+def ended(lines: Callable[[], list[dict[str, str]]], message_id: str) -> None:
+    last = {"message.acknowledged", "message.dead_lettered"}
+    wait_until(lambda: any(line.get("message_id") == message_id and line["event"] in last for line in lines()))
+
+
+def plant_orders(pipeline: Pipeline) -> None:
+    for n, form in enumerate(FORMS):
+        pipeline.put_order(f"fulfill-{n}", Name=form)
+        pipeline.put_order(f"reject-{n}", Name=form, ItemName="reject")
+        pipeline.put_order(f"fail-{n}", Name=form, ItemName="fail")
+    pipeline.put_order("item", ItemName=CARD)
+
+
+def plant_fulfillments(pipeline: Pipeline, executions: list[str]) -> list[str]:
+    send = pipeline.send_fulfillment
+    return [
+        *(pipeline.send_order(f"{name}-{n}") for name in ("fulfill", "reject", "fail") for n in range(len(FORMS))),
+        pipeline.send_order("item"),
+        *(send(json.dumps({"OrderId": "missing", "ExecutionArn": execution})) for execution in executions),
+        send(json.dumps({"OrderId": "missing", "Card": CARD, CARD: CARD})),
+        *(send(form) for form in FORMS),
+        *(send(json.dumps({"OrderId": form})) for form in FORMS),
+        send(json.dumps({"OrderId": "fulfill-0", "ExecutionArn": CARD})),
+        send(f'{{"OrderId": "{CARD}'),
+    ]
+
+
+def plant_escalations(pipeline: Pipeline, executions: list[str]) -> list[str]:
+    good = {"OrderId": "fulfill-0", "Reasons": ["WORKFLOW_FAILED"]}
+    changes: list[dict[str, object]] = [
+        *({"Detail": f"Card {form}."} for form in FORMS),
+        *({"Queue": form} for form in FORMS),
+        *({"OriginMessageId": form} for form in FORMS),
+        *({"OrderId": None, "OriginMessageId": form} for form in FORMS),
+        *(
+            {"OrderId": None, "ExecutionArn": execution, "Detail": f"Execution {CARD} ended."}
+            for execution in executions
+        ),
+        *({"OrderId": form} for form in FORMS),
+        {"Attempts": int(CARD)},
+        {"Attempts": CARD},
+        {"Reasons": [CARD]},
+        {"Source": CARD},
+        {"ExecutionArn": CARD},
+        {CARD: CARD},
+    ]
+    bodies = [*(json.dumps(good | change) for change in changes), *FORMS, f"[{CARD}]", f'"{CARD}"']
+    return [pipeline.send_escalation(body) for body in bodies]

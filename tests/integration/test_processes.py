@@ -1,0 +1,142 @@
+"""Worker processes that are stopped, frozen and replaced while they work."""
+
+import signal
+import time
+
+import pytest
+
+from tests.integration.pipeline import ENVIRONMENT, SCRIPTED, Pipeline, endings, fulfilled, of, wait_until
+from tests.support import DeployStack, StartWorker, Worker
+
+
+@pytest.fixture(scope="module")
+def pipeline(deploy_stack: DeployStack) -> Pipeline:
+    return Pipeline(deploy_stack("stopping-"))
+
+
+def drained(pipeline: Pipeline) -> None:
+    """Wait until the fulfillment queue is empty."""
+    wait_until(lambda: pipeline.queued(pipeline.stack.order_fulfillment_queue_url) == 0)
+
+
+def start(start_worker: StartWorker, pipeline: Pipeline, **environment: str) -> Worker:
+    worker = start_worker(
+        "fulfillment", stack=pipeline.stack, env=ENVIRONMENT | {"FULFILLMENT_PROVIDER": SCRIPTED} | environment
+    )
+    worker.wait_for("worker.started")
+    return worker
+
+
+def test_nothing_is_lost_or_done_twice_when_a_worker_is_stopped_during_work(
+    pipeline: Pipeline, start_worker: StartWorker
+) -> None:
+    orders = [f"stopped-{n}" for n in range(30)]
+    for order_id in orders:
+        pipeline.put_order(order_id, ItemName="slow", Price="0.3")
+        pipeline.send_order(order_id)
+    first = start(start_worker, pipeline, WORKER_CONCURRENCY="5")
+    first.wait_for("order.fulfilled")
+    started_s = time.monotonic()
+    assert first.stop() == 0
+    assert time.monotonic() - started_s < 10  # Its drain time.
+    assert first.lines()[-1]["event"] == "worker.stopped"
+    ended = endings(first)
+    assert len({message_id for message_id, *_ in ended}) == len(ended)
+    outcomes = {(event, outcome) for _, event, outcome in ended}
+    assert outcomes == {("message.acknowledged", "fulfilled"), ("message.released", "stopping")}
+    assert {order_id for order_id in orders if pipeline.status(order_id) == "FULFILLED"} == set(fulfilled(first))
+
+    second = start(start_worker, pipeline)  # What went back is visible at once.
+    wait_until(lambda: len(fulfilled(first, second)) == 30)
+    drained(pipeline)
+    assert second.stop() == 0
+    assert fulfilled(first, second) == dict.fromkeys(orders, 1)
+
+
+def test_an_idle_worker_stops_at_once(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    worker = start(start_worker, pipeline)
+    worker.process.send_signal(signal.SIGINT)
+    assert worker.wait() == 0
+    assert [line["event"] for line in worker.lines()] == [
+        *("worker.starting", "worker.started", "signal.received", "consumer.stopping", "worker.stopped"),
+    ]
+
+
+def test_what_outlives_the_drain_time_goes_back(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    pipeline.put_order("long-1", ItemName="slow", Price="60")
+    message_id = pipeline.send_order("long-1")
+    worker = start(start_worker, pipeline, WORKER_DRAIN_S="0.5", WORKER_WAIT_S="0")
+    wait_until(lambda: hidden(pipeline) == 1)
+    assert worker.stop() == 0
+    assert endings(worker) == [(message_id, "message.released", "stopping")]
+    assert hidden(pipeline) == 0
+    assert [message["MessageId"] for message in pipeline.take(pipeline.stack.order_fulfillment_queue_url)] == [
+        message_id
+    ]
+
+
+def hidden(pipeline: Pipeline) -> int:
+    """Return how many messages of the fulfillment queue are in somebody's hands."""
+    name = "ApproximateNumberOfMessagesNotVisible"
+    found = pipeline.client("sqs").get_queue_attributes(
+        QueueUrl=pipeline.stack.order_fulfillment_queue_url, AttributeNames=[name]
+    )
+    return int(found["Attributes"][name])
+
+
+def test_a_second_signal_ends_it_at_once(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    pipeline.put_order("stuck-1", ItemName="slow", Price="60")
+    pipeline.send_order("stuck-1")
+    worker = start(start_worker, pipeline, WORKER_DRAIN_S="60")
+    wait_until(lambda: hidden(pipeline) == 1)
+    worker.process.send_signal(signal.SIGTERM)
+    worker.wait_for("consumer.stopping")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout_s=5) == -signal.SIGTERM
+    assert endings(worker) == []
+    pipeline.client("sqs").purge_queue(QueueUrl=pipeline.stack.order_fulfillment_queue_url)
+
+
+def test_a_message_that_becomes_visible_while_it_is_handled_changes_its_order_once(
+    deploy_stack: DeployStack, start_worker: StartWorker
+) -> None:
+    pipeline = Pipeline(deploy_stack("visible-"))
+    pipeline.client("sqs").set_queue_attributes(
+        QueueUrl=pipeline.stack.order_fulfillment_queue_url, Attributes={"VisibilityTimeout": "2"}
+    )
+    pipeline.put_order("visible-1", ItemName="slow", Price="1")
+    message_id = pipeline.send_order("visible-1")
+    frozen = start(start_worker, pipeline)
+    wait_until(lambda: hidden(pipeline) == 1)
+    frozen.process.send_signal(signal.SIGSTOP)  # Extends nothing any more; SQS takes it for gone.
+    other = start(start_worker, pipeline)
+    assert other.wait_for("message.acknowledged", message_id=message_id)["outcome"] == "fulfilled"
+    fulfilled_order = pipeline.order("visible-1")
+    frozen.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: len(endings(frozen)) == 1)
+    assert of(message_id, endings(frozen)) in (
+        [("message.abandoned", "receipt_lost")],
+        [("message.acknowledged", "already_fulfilled")],
+    )
+    assert pipeline.order("visible-1") == fulfilled_order
+    assert fulfilled(frozen, other) == {"visible-1": 1}
+    drained(pipeline)
+    assert (frozen.stop(), other.stop()) == (0, 0)
+
+
+def test_a_killed_worker_loses_nothing(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    pipeline.client("sqs").set_queue_attributes(
+        QueueUrl=pipeline.stack.order_fulfillment_queue_url, Attributes={"VisibilityTimeout": "2"}
+    )
+    orders = [f"killed-{n}" for n in range(20)]
+    for order_id in orders:
+        pipeline.put_order(order_id, ItemName="slow", Price="0.2")
+        pipeline.send_order(order_id)
+    first = start(start_worker, pipeline, WORKER_CONCURRENCY="5")
+    first.wait_for("order.fulfilled")
+    first.kill()
+    second = start(start_worker, pipeline)
+    drained(pipeline)
+    assert {pipeline.status(order_id) for order_id in orders} == {"FULFILLED"}
+    assert max(fulfilled(first, second).values()) == 1
+    assert second.stop() == 0

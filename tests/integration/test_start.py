@@ -1,0 +1,133 @@
+"""How a worker starts: with one clear line where it cannot, and patiently where AWS is not up yet."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import deploy.local_aws
+from deploy import pipeline as deployed_pipeline
+from deploy.aws import Aws
+from deploy.progress import Progress
+from tests.integration.pipeline import ENVIRONMENT, Pipeline
+from tests.support import DeployedStack, Worker, run_worker
+
+CARD = "4929123412345678"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a worker is started with, and the line it must end with."""
+
+    line: str
+    worker: str = "fulfillment"
+    set: dict[str, str] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+
+
+TRIALS = {
+    "no such queue": Trial(
+        "there is no queue NoSuchQueue: deploy the stack, or correct the variable that names it",
+        set={"ORDER_FULFILLMENT_QUEUE": "NoSuchQueue"},
+    ),
+    "no such escalation queue": Trial(
+        "there is no queue NoSuchQueue: deploy the stack, or correct the variable that names it",
+        set={"ESCALATION_QUEUE": "NoSuchQueue"},
+    ),
+    "no such order table": Trial(
+        "there is no table NoSuchTable: deploy the stack, or ", set={"ORDER_TABLE": "NoSuchTable"}
+    ),
+    "no such case table": Trial(
+        "there is no table NoSuchTable: deploy the stack, or ",
+        worker="escalation",
+        set={"ESCALATION_TABLE": "NoSuchTable"},
+    ),
+    "no credentials": Trial("no AWS credentials: ", unset=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
+    "half the credentials": Trial("no AWS credentials: ", unset=("AWS_SECRET_ACCESS_KEY",)),
+    "no region": Trial(
+        "AWS access is not configured: You must specify a region.", unset=("AWS_REGION", "AWS_DEFAULT_REGION")
+    ),
+    "no such profile": Trial("AWS access is not configured: ", set={"AWS_PROFILE": "no-such-profile"}),
+    "no URL": Trial("AWS access is not configured: Invalid endpoint: nowhere", set={"AWS_ENDPOINT_URL": "nowhere"}),
+    "too many deliveries": Trial(
+        "WORKER_MAX_DELIVERIES is 16, must be at most 15: test-OrderFulfillmentQueue's maxReceiveCount less 5",
+        set={"WORKER_MAX_DELIVERIES": "16"},
+    ),
+    "no such provider": Trial(
+        "FULFILLMENT_PROVIDER is 'no.such:Provider', which cannot be loaded: No module named 'no'",
+        set={"FULFILLMENT_PROVIDER": "no.such:Provider"},
+    ),
+    "a card for a name": Trial("there is no queue ****: ", set={"ORDER_FULFILLMENT_QUEUE": CARD}),
+}
+
+
+@pytest.fixture(scope="module")
+def trials(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Worker]]:
+    """Start every trial's worker, side by side: each takes a second or two."""
+    logs = tmp_path_factory.mktemp("trials")
+    with contextlib.ExitStack() as running:
+        started = {}
+        for name, trial in TRIALS.items():
+            environment = stack.worker_environment() | ENVIRONMENT | trial.set
+            kept = {name: value for name, value in environment.items() if name not in trial.unset}
+            started[name] = run_worker(trial.worker, kept, logs / f"{name}.log")
+            running.callback(started[name].kill)
+        yield started
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_what_keeps_it_from_starting_is_one_clear_line(trials: dict[str, Worker], name: str) -> None:
+    worker = trials[name]
+    assert worker.wait() == 1
+    lines = worker.lines()
+    assert [line["event"] for line in lines] == ["worker.starting", "worker.failed"]
+    assert len(worker.output().splitlines()) == 2
+    assert lines[-1]["level"] == "critical"
+    assert lines[-1]["reason"].startswith(TRIALS[name].line)
+    assert "Traceback" not in worker.output()
+    assert CARD not in worker.output()
+
+
+def test_a_wrong_setting_is_one_line_and_nothing_else(stack: DeployedStack, tmp_path: Path) -> None:
+    environment = stack.worker_environment() | {"WORKER_WAIT_S": "21", "LOG_LEVEL": CARD}
+    worker = run_worker("fulfillment", environment, tmp_path / "worker.log")
+    assert worker.wait() == 1
+    assert worker.output() == (
+        "python -m workers: WORKER_WAIT_S is '21', must be 0 to 20 seconds; "
+        "LOG_LEVEL is '****', must be DEBUG, INFO, WARNING or ERROR\n"
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_it_waits_for_aws_and_starts_once_it_is_up(tmp_path: Path) -> None:
+    port, state = free_port(), tmp_path / "state"
+    with deploy.local_aws.local_aws(state=state, port=port) as aws:
+        deployment = deployed_pipeline.up(Aws.of(aws.client, deploy.local_aws.REGION), "", Progress(quiet=True))
+        pipeline = Pipeline(DeployedStack(aws, "", deployment.outputs))
+    waiting, stopped = (pipeline.start("fulfillment", tmp_path / f"{name}.log") for name in ("waiting", "stopped"))
+    with contextlib.ExitStack() as running:
+        running.callback(waiting.kill)
+        running.callback(stopped.kill)
+        for attempt in range(1, 4):
+            line = waiting.wait_for("aws.awaited", attempt=attempt)
+            assert line["reason"] == f"EndpointConnectionError at {aws.endpoint}/"
+            assert 0 <= line["delay_ms"] <= 500 * 2 ** (attempt - 1)
+        stopped.wait_for("aws.awaited")
+        assert stopped.stop() == 0
+        assert [line["event"] for line in stopped.lines()][-2:] == ["signal.received", "worker.stopped"]
+        with deploy.local_aws.local_aws(state=state, port=port):
+            waiting.wait_for("worker.started")
+            pipeline.put_order("waited-1")
+            message_id = pipeline.send_order("waited-1")
+            waiting.wait_for("message.acknowledged", message_id=message_id, outcome="fulfilled")
+            assert waiting.stop() == 0
+        assert "Traceback" not in waiting.output() + stopped.output()
