@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -23,11 +24,20 @@ from workers.handlers.tokens import is_token
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="a name, not a URL or an ARN")]
 
 
-def _provider_url(text: str) -> str:
-    parts = urlsplit(text)
+def is_endpoint(text: str) -> bool:
+    """Tell whether *text* is an https URL (http for localhost only) without user, password and fragment."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
     secure = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
     whole = text.isascii() and text.isprintable() and " " not in text and "#" not in text
-    if not (secure and whole and parts.hostname and parts.port != 0) or parts.username is not None:
+    return secure and whole and bool(parts.hostname) and port != 0 and parts.username is None
+
+
+def _provider_url(text: str) -> str:
+    if not is_endpoint(text):
         raise ValueError("not such a URL")
     return text
 
@@ -45,12 +55,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _without_secrets(url: str) -> str:
-    """Return a URL as it may be shown: without what comes before the host, and without the query."""
-    scheme, separator, rest = url.rpartition("//")
-    authority, slash, path = rest.partition("/")
-    shown = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
-    return re.sub(r"[?#].*", "?...", shown, flags=re.DOTALL)
+def _without_query(url: str) -> str:
+    return re.sub(r"[?#].*", "?...", url, flags=re.DOTALL)
 
 
 class Settings(BaseModel):
@@ -69,7 +75,7 @@ class Settings(BaseModel):
         description="record, http, or a class of your own as package.module:Class",
     )
     # The query may hold a key.
-    fulfillment_url: Annotated[str, AfterValidator(_provider_url), PlainSerializer(_without_secrets)] | None = Field(
+    fulfillment_url: Annotated[str, AfterValidator(_provider_url), PlainSerializer(_without_query)] | None = Field(
         None,
         alias="FULFILLMENT_URL",
         max_length=2048,
@@ -88,6 +94,9 @@ class Settings(BaseModel):
         alias="FULFILLMENT_TOKEN_SECRET",
         pattern=r"^[A-Za-z0-9/_+=.@:!-]{1,2048}$",
         description="the name or the ARN of a secret in AWS Secrets Manager",
+    )
+    escalation_rules: Path | None = Field(
+        None, alias="ESCALATION_RULES", description="the path of a TOML file with the rules of routing"
     )
     # An order is a few milliseconds of waiting for DynamoDB: a hundred at a time keep one core busy.
     concurrency: int = Field(100, alias="WORKER_CONCURRENCY", ge=1, le=1000, description="1 to 1000 messages at a time")
@@ -159,6 +168,7 @@ def _shown(name: str, value: str) -> str:
         case "FULFILLMENT_TOKEN":
             return "not shown"
         case "FULFILLMENT_URL":
-            return mask(repr(_without_secrets(value)))
+            # Where someone has put a password, nobody can tell what belongs to it.
+            return mask(repr(_without_query(value))) if "@" not in value else "not shown, with a user or password"
         case _:
             return mask(repr(value))

@@ -110,6 +110,16 @@ async def test_a_failed_message_is_released_with_backoff(
     assert run.events().count("message.failed") == 3
 
 
+async def test_a_failed_message_stays_away_for_as_long_as_it_was_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "full_jitter_s", lambda *_, **__: 5.0)
+    queue, handler = FakeQueue([message("a"), message("b")]), FakeHandler()
+    handler.when("a", TransientError("busy", retry_after_s=29.1))
+    handler.when("b", TransientError("busy", retry_after_s=1))
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(2)
+    assert sorted(queue.changed) == [("r-a", 30), ("r-b", 5)]
+
+
 async def test_each_line_carries_the_ids_of_its_own_message() -> None:
     queue, handler = FakeQueue([message("a", receive_count=2), message("b")]), FakeHandler()
     handler.when("a", TransientError("busy"))

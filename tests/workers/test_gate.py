@@ -7,7 +7,7 @@ import structlog
 from tests.workers.fakes import TIMEOUT_S, turns, until
 from workers import gate as gate_module
 from workers import trouble
-from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError
+from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, TransientError
 from workers.gate import Gate
 
 
@@ -172,3 +172,71 @@ async def test_an_outage_is_one_story_in_the_log() -> None:
         downstream.error = None
         await finished(callers)
     assert [line["event"] for line in logs] == ["downstream.failed", "downstream.recovered"]
+
+
+async def test_nobody_tries_before_whoever_is_down_wants_to_be_asked_again() -> None:
+    gate, downstream = Gate(), Downstream()
+    downstream.error = OutageError("down", retry_after_s=0.2)
+    began_s = asyncio.get_running_loop().time()
+    callers = [asyncio.create_task(gate.through(downstream.call(str(n)))) for n in range(3)]
+    await until(lambda: downstream.calls == 3 and downstream.at_once == 0)
+    downstream.error = None
+    assert await finished(callers) == ["0", "1", "2"]
+    assert asyncio.get_running_loop().time() - began_s >= 0.2
+
+
+async def test_the_longest_wait_that_any_call_was_told_holds() -> None:
+    gate, downstream = Gate(), Downstream()
+    began_s = asyncio.get_running_loop().time()
+    downstream.error = OutageError("down")
+    first = asyncio.create_task(gate.through(downstream.call("1")))
+    await turns()
+    second = asyncio.create_task(gate.through(downstream.call("2")))
+    await until(lambda: downstream.calls == 2)
+    downstream.error = OutageError("down", retry_after_s=0.2)
+    await until(lambda: downstream.at_once == 0)
+    downstream.error = None
+    assert await finished([first, second]) == ["1", "2"]
+    assert asyncio.get_running_loop().time() - began_s >= 0.2
+
+
+async def test_a_wait_is_bounded() -> None:
+    assert OutageError("down", retry_after_s=1e9).retry_after_s == 600
+    assert TransientError("busy", retry_after_s=1e9).retry_after_s == 600
+
+
+async def test_a_suspected_outage_lets_another_message_in_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "SCOUT_EVERY_S", 0.02)
+    gate, downstream = Gate(), Downstream()
+    downstream.error = SuspectedOutageError("three in a row")
+
+    async def unlucky() -> str:
+        raise downstream.error or TransientError("mine alone")
+
+    held_ones = [asyncio.create_task(gate.through(unlucky)) for _ in range(3)]
+    await until(lambda: not gate.is_open)
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await gate.admit(10) == 1
+
+    async def lucky() -> str:
+        return "shipped"
+
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await gate.through(lucky) == "shipped"
+    assert gate.is_open
+    downstream.error = None
+    async with asyncio.timeout(TIMEOUT_S):
+        ends = await asyncio.gather(*held_ones, return_exceptions=True)
+    assert [str(each) for each in ends] == ["mine alone"] * 3
+
+
+async def test_a_plain_outage_lets_nothing_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "SCOUT_EVERY_S", 0.01)
+    gate, downstream = Gate(), Downstream()
+    callers = await held(gate, downstream, 2)
+    admitted = asyncio.create_task(gate.admit(10))
+    await asyncio.sleep(0.1)
+    assert not admitted.done()
+    downstream.error = None
+    await finished(callers)
+    assert await admitted == 10

@@ -1,10 +1,13 @@
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from workers.errors import FatalError
 from workers.settings import Settings
 
+URL = "https://ship.example.com/orders"
+SECRET_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/provider-AbCdEf"
 NAMES = {
     "ORDER_TABLE": "order_table",
     "ESCALATION_TABLE": "escalation_table",
@@ -53,6 +56,11 @@ def test_variables_of_others_do_not_matter() -> None:
         *((variable, "a" * 255, setting, "a" * 255) for variable, setting in NAMES.items()),
         ("FULFILLMENT_PROVIDER", "record", "fulfillment_provider", "record"),
         ("FULFILLMENT_PROVIDER", "my.shop:Provider", "fulfillment_provider", "my.shop:Provider"),
+        ("FULFILLMENT_TIMEOUT_S", "0.1", "fulfillment_timeout_s", 0.1),
+        ("FULFILLMENT_TIMEOUT_S", "300", "fulfillment_timeout_s", 300.0),
+        ("FULFILLMENT_TOKEN", "a" * 4096, "fulfillment_token", SecretStr("a" * 4096)),
+        ("FULFILLMENT_TOKEN_SECRET", "prod/provider.token", "fulfillment_token_secret", "prod/provider.token"),
+        *(("FULFILLMENT_TOKEN_SECRET", arn, "fulfillment_token_secret", arn) for arn in [SECRET_ARN]),
         ("WORKER_CONCURRENCY", "1", "concurrency", 1),
         ("WORKER_CONCURRENCY", " 1000 ", "concurrency", 1000),
         ("WORKER_WAIT_S", "0", "wait_s", 0),
@@ -94,6 +102,17 @@ def test_takes_a_value_up_to_the_edges_of_its_range(variable: str, value: str, s
             "FULFILLMENT_PROVIDER",
             "my.shop",
             "FULFILLMENT_PROVIDER is 'my.shop', must be record, http, or a class of your own as package.module:Class",
+        ),
+        ("FULFILLMENT_TIMEOUT_S", "0", "FULFILLMENT_TIMEOUT_S is '0', must be 0.1 to 300 seconds"),
+        ("FULFILLMENT_TIMEOUT_S", "301", "FULFILLMENT_TIMEOUT_S is '301', must be 0.1 to 300 seconds"),
+        *(
+            ("FULFILLMENT_TOKEN", token, "FULFILLMENT_TOKEN is not shown, must be 1 to 4096 visible ASCII characters")
+            for token in ("s3cret word", "s3cret\r\nHost: x", "s3cr\u00e9t", "s" * 4097)
+        ),
+        (
+            "FULFILLMENT_TOKEN_SECRET",
+            "my secret",
+            "FULFILLMENT_TOKEN_SECRET is 'my secret', must be the name or the ARN of a secret in AWS Secrets Manager",
         ),
         ("WORKER_CONCURRENCY", "0", "WORKER_CONCURRENCY is '0', must be 1 to 1000 messages at a time"),
         ("WORKER_CONCURRENCY", "1001", "WORKER_CONCURRENCY is '1001', must be 1 to 1000 messages at a time"),
@@ -138,6 +157,116 @@ def test_a_card_number_is_not_repeated(value: str) -> None:
         Settings.read({"ORDER_TABLE": value})
     assert str(raised.value).startswith("ORDER_TABLE is '****")
     assert "1234" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ship.example.com",
+        "https://ship.example.com:8443/v1/orders?version=2",
+        "HTTPS://ship.example.com/",
+        "http://localhost:8080/",
+        "http://provider.localhost/",
+        "http://127.0.0.1:8080/orders",
+        "http://[::1]:8080/",
+    ],
+)
+def test_a_provider_has_a_url(url: str) -> None:
+    assert Settings.read({"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": url}).fulfillment_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://ship.example.com/x?key=s3cret", "http://ship.example.com/x?..."),
+        ("http://127.0.0.1.example.com/", "http://127.0.0.1.example.com/"),
+        ("http://10.0.0.7/", "http://10.0.0.7/"),
+        ("https://ship.example.com/#s3cret", "https://ship.example.com/?..."),
+        ("https://ship.example.com/a b", "https://ship.example.com/a b"),
+        ("https://ship.example.com:0/", "https://ship.example.com:0/"),
+        ("https://ship.example.com:65536/", "https://ship.example.com:65536/"),
+        ("https://", "https://"),
+        ("https:///orders", "https:///orders"),
+        ("ftp://ship.example.com", "ftp://ship.example.com"),
+        ("ship.example.com", "ship.example.com"),
+        ("https://[::1", "https://[::1"),
+        ("https://ship.example.com/" + "x" * 2048, "https://ship.example.com/" + "x" * 2048),
+    ],
+)
+def test_a_wrong_url_is_told_without_its_secrets(url: str, shown: str) -> None:
+    with pytest.raises(FatalError) as raised:
+        Settings.read({"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": url})
+    assert str(raised.value) == (
+        f"FULFILLMENT_URL is {shown!r}, "
+        "must be an https URL (http for localhost only) without user, password and fragment"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:s3cret@ship.example.com/x",
+        "https://me@ship.example.com",
+        "http://localhost@ship.example.com",
+        "me:s3cret@ship.example.com",
+        "https://me:s3/c?r#et@ship.example.com",
+    ],
+)
+def test_a_url_with_a_password_is_not_told_at_all(url: str) -> None:
+    with pytest.raises(FatalError) as raised:
+        Settings.read({"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": url})
+    assert str(raised.value) == (
+        "FULFILLMENT_URL is not shown, with a user or password, "
+        "must be an https URL (http for localhost only) without user, password and fragment"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        (
+            {"FULFILLMENT_PROVIDER": "http"},
+            "FULFILLMENT_URL is not set, must be the provider's URL where FULFILLMENT_PROVIDER is http",
+        ),
+        (
+            {"FULFILLMENT_URL": URL},
+            "FULFILLMENT_URL is set, must be absent where FULFILLMENT_PROVIDER is record: nobody is asked",
+        ),
+        (
+            {"FULFILLMENT_TOKEN": "s3cret", "FULFILLMENT_TOKEN_SECRET": "name"},
+            "FULFILLMENT_TOKEN and FULFILLMENT_TOKEN_SECRET are both set, must be one of them at most",
+        ),
+        (
+            {
+                "FULFILLMENT_PROVIDER": "http",
+                "FULFILLMENT_URL": URL,
+                "FULFILLMENT_TIMEOUT_S": "11",
+                "WORKER_MAX_HANDLE_S": "10",
+            },
+            "FULFILLMENT_TIMEOUT_S is 11, must be at most WORKER_MAX_HANDLE_S, 10",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named(variables: dict[str, str], line: str) -> None:
+    with pytest.raises(FatalError) as raised:
+        Settings.read(variables)
+    assert str(raised.value) == line
+
+
+def test_a_provider_of_ones_own_may_use_the_variables_of_the_http_provider() -> None:
+    assert Settings.read({"FULFILLMENT_PROVIDER": "my.shop:Provider", "FULFILLMENT_URL": URL}).fulfillment_url == URL
+
+
+def test_neither_the_token_nor_the_urls_query_is_shown() -> None:
+    settings = Settings.read(
+        {
+            "FULFILLMENT_PROVIDER": "http",
+            "FULFILLMENT_URL": f"{URL}?key=s3cret",
+            "FULFILLMENT_TOKEN": "s3cret",
+        }
+    )
+    assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    assert settings.model_dump()["fulfillment_url"] == f"{URL}?..."
 
 
 def test_settings_cannot_be_changed() -> None:

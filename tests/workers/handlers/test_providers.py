@@ -1,7 +1,14 @@
+import re
+import sys
+from pathlib import Path
+
 import pytest
 
-from workers.errors import FatalError
-from workers.handlers.providers import load_provider
+from tests.workers.handlers.fakes import order
+from workers.errors import FatalError, OutageError, TransientError
+from workers.handlers.providers import Provider, RejectedError, load_provider
+
+README = Path(__file__).parents[3] / "README.md"
 
 
 def test_record_is_no_provider() -> None:
@@ -27,3 +34,32 @@ def test_what_cannot_be_loaded_is_one_clear_line(name: str, why: str) -> None:
     assert str(raised.value).startswith(f"FULFILLMENT_PROVIDER is '{name}', which cannot be loaded: ")
     assert why in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+async def own_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Provider:
+    """The provider that README.md shows as an example, loaded as a worker does."""
+    (example,) = re.findall(r"```python\n((?:(?!```).)*class Warehouse.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "readme_example.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "readme_example", raising=False)
+    provider = load_provider("readme_example:Warehouse")
+    assert provider is not None
+    return provider
+
+
+async def test_the_example_in_the_readme_ships_once_for_each_key(own_provider: Provider) -> None:
+    keys = [order(order_id="a"), order(order_id="b"), order(order_id="a"), order(order_id="a", rejections=1)]
+    assert [await own_provider.ship(each) for each in keys] == ["W-1", "W-2", "W-1", "W-3"]
+
+
+@pytest.mark.parametrize(
+    ("item", "error", "retry_after_s"),
+    [("Anvil", RejectedError, None), ("Rocket", TransientError, 30), ("Snow", OutageError, 60)],
+)
+async def test_the_example_in_the_readme_raises_what_it_says(
+    own_provider: Provider, item: str, error: type[Exception], retry_after_s: float | None
+) -> None:
+    with pytest.raises(error) as raised:
+        await own_provider.ship(order(item_name=item))
+    assert getattr(raised.value, "retry_after_s", None) == retry_after_s

@@ -1,0 +1,128 @@
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aioboto3
+import pytest
+import structlog
+
+from tests.support import DeployedStack
+from workers.aws import secrets as secrets_module
+from workers.aws.errors import MissingResourceError
+from workers.aws.secrets import SecretToken
+
+
+class Counting:
+    """Secrets Manager, with its reads counted."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.reads = 0
+
+    async def get_secret_value(self, **parameters: Any) -> Any:
+        self.reads += 1
+        return await self.client.get_secret_value(**parameters)
+
+
+@pytest.fixture
+async def secretsmanager(session: aioboto3.Session) -> AsyncIterator[Counting]:
+    async with session.client("secretsmanager") as client:
+        yield Counting(client)
+
+
+@pytest.fixture
+def keep(stack: DeployedStack) -> Any:
+    """Keep a text as a secret, under a name."""
+
+    def kept(name: str, **value: Any) -> str:
+        arn: str = stack.client("secretsmanager").create_secret(Name=name, **value)["ARN"]
+        return arn
+
+    return kept
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets_module, "REREAD_EVERY_S", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("plain", "s3cret"), ("spaced", " s3cret\n"), ("json", '{"token": "s3cret", "user": "me"}')]
+)
+async def test_reads_the_token_once_by_name_or_arn(secretsmanager: Counting, keep: Any, name: str, text: str) -> None:
+    arn = keep(f"provider/{name}", SecretString=text)
+    for secret in (f"provider/{name}", arn):
+        token = SecretToken(secretsmanager, secret)
+        secretsmanager.reads = 0
+        assert [await token.current() for _ in range(3)] == ["s3cret"] * 3
+        assert secretsmanager.reads == 1
+        assert "s3cret" not in repr(token)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_rotated_token_is_read_when_the_old_one_is_refused(
+    secretsmanager: Counting, keep: Any, stack: DeployedStack
+) -> None:
+    keep("rotated", SecretString="old")
+    token = SecretToken(secretsmanager, "rotated")
+    assert await token.current() == "old"
+    assert await token.instead_of("old") is None
+    stack.client("secretsmanager").put_secret_value(SecretId="rotated", SecretString="new")
+    with structlog.testing.capture_logs() as logs:
+        assert await token.instead_of("old") == "new"
+    assert logs == [{"event": "token.renewed", "log_level": "info"}]
+    assert await token.current() == "new"
+    reads = secretsmanager.reads
+    assert await token.instead_of("old") == "new"
+    assert secretsmanager.reads == reads, "a newer one is known already"
+
+
+async def test_it_is_read_again_only_now_and_then(secretsmanager: Counting, keep: Any) -> None:
+    keep("refused", SecretString="old")
+    token = SecretToken(secretsmanager, "refused")
+    await token.current()
+    assert [await token.instead_of("old") for _ in range(10)] == [None] * 10
+    assert secretsmanager.reads == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("binary", {"SecretBinary": b"s3cret"}),
+        ("two-words", {"SecretString": "s3 cret"}),
+        ("two-lines", {"SecretString": "s3\r\ncret: x"}),
+        ("long", {"SecretString": "x" * 4097}),
+        ("other-json", {"SecretString": '{"password": "s3cret"}'}),
+        ("broken-json", {"SecretString": '{"token": "s3cret"'}),
+        ("number", {"SecretString": '{"token": 7}'}),
+    ],
+)
+async def test_what_is_no_token_is_said_without_showing_it(
+    secretsmanager: Counting, keep: Any, name: str, value: dict[str, Any]
+) -> None:
+    keep(name, **value)
+    with pytest.raises(MissingResourceError) as raised:
+        await SecretToken(secretsmanager, name).current()
+    assert str(raised.value) == (
+        f"FULFILLMENT_TOKEN_SECRET is '{name}', which cannot be used: "
+        "it holds no token of 1 to 4096 visible ASCII characters"
+    )
+
+
+async def test_a_secret_that_does_not_exist_is_named(secretsmanager: Counting) -> None:
+    with pytest.raises(
+        MissingResourceError, match=r"^FULFILLMENT_TOKEN_SECRET is 'nothing', .*there is no such secret$"
+    ):
+        await SecretToken(secretsmanager, "nothing").current()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_token_in_use_outlives_a_bad_rotation(
+    secretsmanager: Counting, keep: Any, stack: DeployedStack
+) -> None:
+    keep("spoilt", SecretString="old")
+    token = SecretToken(secretsmanager, "spoilt")
+    await token.current()
+    stack.client("secretsmanager").put_secret_value(SecretId="spoilt", SecretString="not a token")
+    with pytest.raises(MissingResourceError):
+        await token.instead_of("old")
+    assert await token.current() == "old"
