@@ -44,7 +44,7 @@ class Size:
 
     @classmethod
     def short(cls) -> "Size":
-        return cls(orders=60, outage_s=3, provider_down_s=3, kills=3, patience_s=60)
+        return cls(orders=40, outage_s=3, provider_down_s=3, kills=3, patience_s=60)
 
     @classmethod
     def long(cls) -> "Size":
@@ -205,6 +205,8 @@ class Scenario:
 
     def stop(self, *workers: Worker, drain_s: float = 5.0) -> None:
         """SIGTERM; each must end with exit code 0 within its drain time and the last flush."""
+        for worker in workers:
+            worker.wait_for("worker.starting")  # Before it, the signal has Python's own meaning.
         began_s = time.monotonic()
         for worker in workers:
             worker.process.send_signal(signal.SIGTERM)

@@ -149,7 +149,7 @@ def test_sigterm_at_random_moments_from_the_start_on(scenario: Scenario) -> None
     scenario.send_mix()
     for _ in range(scenario.size.kills):
         worker = scenario.start(awaited=False)
-        worker.wait_for("worker.starting")  # Before it, the signal has Python's own meaning.
+        worker.wait_for("worker.starting")
         time.sleep(scenario.rng.uniform(0, 1.2))
         scenario.stop(worker)
     scenario.proxy.clear()
