@@ -216,6 +216,33 @@ def test_a_provider_that_is_down_for_longer_than_the_cap_gets_no_order_escalated
 
 
 @pytest.mark.chaos
+def test_an_order_that_fails_gets_its_attempts_and_no_fewer(scenario: Scenario) -> None:
+    """Failed attempts are counted on the order; deploys and outages of AWS on the way count for nothing."""
+    failing = [sent.order_id for sent in scenario.send([Kind.VALID] * 3, prefix="failing") if sent.order_id]
+    scenario.send_mix()
+    scenario.start("escalation", awaited=False)
+
+    def start() -> Worker:
+        return scenario.start(FULFILLMENT_PROVIDER="tests.chaos.providers:Failing", WORKER_MAX_ATTEMPTS="3")
+
+    worker = start()
+    for _ in range(3):
+        time.sleep(scenario.rng.uniform(0.2, 1.5))
+        scenario.proxy.inject(Rule(Fault.RESET))
+        time.sleep(0.5)
+        scenario.proxy.clear()
+        worker, before = start(), worker
+        scenario.stop(before)
+    scenario.until_drained()
+    check(scenario, Allowed(cut_short=True, exhausted=failing, exceptions={"message.failed", "order.exhausted"}))
+    orders = scenario.orders()
+    attempts = {order_id: int(orders[order_id]["Attempts"]) for order_id in failing}
+    assert set(attempts.values()) == {3}, scenario.told(f"attempts: {attempts}")
+    calls = {order_id: scenario.shipments("began").count(order_id) for order_id in failing}
+    assert min(calls.values()) >= 3, scenario.told(f"calls of the provider: {calls}")
+
+
+@pytest.mark.chaos
 def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> None:
     """Too many deliveries: the message that crashes workers is escalated without being handled once more."""
     scenario.set_visibility_timeout(1)
@@ -306,7 +333,7 @@ def test_answers_that_come_too_late_are_not_waited_for(scenario: Scenario) -> No
     scenario.set_visibility_timeout(10)
     scenario.start(awaited=False)
     scenario.start("escalation")
-    scenario.proxy.inject(Rule(Fault.LATENCY, 0.05, delay_s=40))
+    scenario.proxy.inject(Rule(Fault.LATENCY, 0.25, delay_s=40))
     scenario.send_mix(60)
     time.sleep(scenario.size.outage_s)
     scenario.proxy.clear()
