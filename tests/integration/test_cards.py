@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable
+from typing import Any
 
-from tests.integration.pipeline import SCRIPTED, Pipeline, wait_until
-from tests.support import DeployStack, StartWorker
+from tests.integration.pipeline import SCRIPTED, Pipeline, endings, wait_until
+from tests.support import DeployStack, StartWorker, Worker
 
 CARD = "4929123412345678"
 FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
@@ -19,14 +19,13 @@ def test_a_card_number_in_any_field_is_written_nowhere(deploy_stack: DeployStack
     pipeline = Pipeline(deploy_stack("cards-"))
     executions = [pipeline.arn(CARD), pipeline.arn(FORMS[1])]  # An ARN stays as it is; nothing is made of its parts.
     plant_orders(pipeline)
-    ids = [*plant_fulfillments(pipeline, executions)]
+    ids = plant_fulfillments(pipeline, executions)
     fulfillment = start_worker(
         "fulfillment",
         stack=pipeline.stack,
         env={"FULFILLMENT_PROVIDER": SCRIPTED, "WORKER_MAX_ATTEMPTS": "1", "LOG_LEVEL": "DEBUG"},
     )
-    for message_id in ids:
-        ended(fulfillment.lines, message_id)
+    until_settled(fulfillment, ids)
 
     # What it sent to the other worker, and why it says that messages are dead; the rest of those is the test's own.
     url = pipeline.stack.escalation_queue_url
@@ -39,8 +38,7 @@ def test_a_card_number_in_any_field_is_written_nowhere(deploy_stack: DeployStack
 
     ids = [*(pipeline.send_escalation(body) for body in sent), *plant_escalations(pipeline, executions)]
     escalation = start_worker("escalation", stack=pipeline.stack, env={"LOG_LEVEL": "DEBUG"})
-    for message_id in ids:
-        ended(escalation.lines, message_id)
+    until_settled(escalation, ids)
     assert (fulfillment.stop(), escalation.stop()) == (0, 0)
 
     logged = fulfillment.output() + escalation.output()
@@ -61,9 +59,14 @@ def without(executions: list[str], text: str) -> str:
     return text
 
 
-def ended(lines: Callable[[], list[dict[str, str]]], message_id: str) -> None:
-    last = {"message.acknowledged", "message.dead_lettered"}
-    wait_until(lambda: any(line.get("message_id") == message_id and line["event"] in last for line in lines()))
+def until_settled(worker: Worker, message_ids: list[str]) -> None:
+    """Wait until every message has left its queue for good."""
+
+    def left() -> bool:
+        assert worker.process.poll() is None, worker.output()[-4000:]
+        return {each for each, event, _ in endings(worker) if event != "message.released"} >= set(message_ids)
+
+    wait_until(left)
 
 
 def plant_orders(pipeline: Pipeline) -> None:
@@ -89,8 +92,8 @@ def plant_fulfillments(pipeline: Pipeline, executions: list[str]) -> list[str]:
 
 
 def plant_escalations(pipeline: Pipeline, executions: list[str]) -> list[str]:
-    good = {"OrderId": "fulfill-0", "Reasons": ["WORKFLOW_FAILED"]}
-    changes: list[dict[str, object]] = [
+    good: dict[str, Any] = {"OrderId": "fulfill-0", "Reasons": ["WORKFLOW_FAILED"]}
+    changes: list[dict[str, Any]] = [
         *({"Detail": f"Card {form}."} for form in FORMS),
         *({"Queue": form} for form in FORMS),
         *({"OriginMessageId": form} for form in FORMS),

@@ -46,11 +46,17 @@ TRIALS = {
         set={"ESCALATION_TABLE": "NoSuchTable"},
     ),
     "no credentials": Trial("no AWS credentials: ", unset=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
-    "half the credentials": Trial("no AWS credentials: ", unset=("AWS_SECRET_ACCESS_KEY",)),
+    "half the credentials": Trial(
+        "AWS access is not configured: Partial credentials found in env, missing: AWS_SECRET_ACCESS_KEY",
+        unset=("AWS_SECRET_ACCESS_KEY",),
+    ),
     "no region": Trial(
         "AWS access is not configured: You must specify a region.", unset=("AWS_REGION", "AWS_DEFAULT_REGION")
     ),
-    "no such profile": Trial("AWS access is not configured: ", set={"AWS_PROFILE": "no-such-profile"}),
+    "no such profile": Trial(
+        "AWS access is not configured: The config profile (no-such-profile) could not be found",
+        set={"AWS_PROFILE": "no-such-profile"},
+    ),
     "no URL": Trial("AWS access is not configured: Invalid endpoint: nowhere", set={"AWS_ENDPOINT_URL": "nowhere"}),
     "too many deliveries": Trial(
         "WORKER_MAX_DELIVERIES is 16, must be at most 15: test-OrderFulfillmentQueue's maxReceiveCount less 5",
