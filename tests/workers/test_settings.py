@@ -27,6 +27,7 @@ def test_without_variables_the_defaults_hold() -> None:
         "fulfillment_timeout_s": 10.0,
         "fulfillment_token": None,
         "fulfillment_token_secret": None,
+        "escalation_rules": None,
         "concurrency": 100,
         "wait_s": 20,
         "drain_s": 25.0,
