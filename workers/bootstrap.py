@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,19 +18,25 @@ from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from workers.aws.cases import DynamoCases
+from workers.aws.channels import SnsChannel, SqsChannel
 from workers.aws.errors import CredentialsError, MissingResourceError
 from workers.aws.metering import meter
 from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.secrets import SecretToken
-from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, describe_queue, queue_url
+from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, SqsReminders, describe_queue, queue_url
 from workers.consumer import Consumer, Limits
+from workers.domain.routing import Rules
 from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.escalation_rules import ChannelTable, EscalationRules, SnsTopic, SqsTarget, Webhook
 from workers.handlers.escalation import EscalationHandler
 from workers.handlers.fulfillment import FulfillmentHandler
 from workers.handlers.http_provider import HttpProvider, http_session
+from workers.handlers.notifications import Channel
 from workers.handlers.ports import DeadLetters
 from workers.handlers.providers import Provider, load_provider
+from workers.handlers.routing import TRY_S, Router
 from workers.handlers.tokens import FixedToken, Token
+from workers.handlers.webhook import WebhookChannel, webhook_session
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
 from workers.ports import Handler
@@ -49,6 +55,8 @@ MAX_CONNECTIONS = 50  # For everything but receives: more in flight at once gain
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 10
 USER_AGENT = "order-fulfillment-workers"
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # While AWS cannot be reached at the start.
+# The router tries again, and bounds every try.
+CHANNEL_CONFIG: dict[str, Any] = {"read_timeout": TRY_S, "retries": {"total_max_attempts": 1}}
 QUEUE_MARGIN = 5  # Deliveries SQS must grant beyond ours: its own limit is the net below, never met before.
 
 
@@ -70,6 +78,15 @@ class Clients:
     dynamodb: "DynamoDBClient"
     secretsmanager: Any = None  # Its type stubs are a package of their own, for one call.
     http: ClientSession | None = None
+    routing: "Routing | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """What the escalation worker routes by, and to."""
+
+    rules: Rules
+    channels: tuple[Channel, ...] = ()
 
 
 async def run(worker: Worker, settings: Settings) -> None:
@@ -83,11 +100,12 @@ async def run(worker: Worker, settings: Settings) -> None:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
+    rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
     metrics = Metrics()
     state = _State()
     async with (
         monitoring(settings.health_port, health=state.health, readiness=state.readiness, registry=metrics.registry),
-        _clients(worker, settings, metrics) as clients,
+        _clients(worker, settings, rules, metrics) as clients,
     ):
         state.consumer = await _unless(stop, _assembled(worker, settings, clients, metrics))
         if state.consumer is not None:
@@ -168,10 +186,12 @@ async def _build(worker: Worker, settings: Settings, clients: Clients, metrics: 
         max_polls=MAX_POLLS,
         stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
     )
-    return Consumer(queue, await _handler(worker, settings, clients, dead_letters), limits, metrics)
+    return Consumer(queue, await _handler(worker, settings, clients, dead_letters, metrics), limits, metrics)
 
 
-async def _handler(worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters) -> Handler:
+async def _handler(
+    worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters, metrics: Metrics
+) -> Handler:
     orders = DynamoOrders(clients.dynamodb, settings.order_table)
     cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table)
     match worker:
@@ -186,11 +206,15 @@ async def _handler(worker: Worker, settings: Settings, clients: Clients, dead_le
                 rejections=cases,
             )
         case Worker.ESCALATION:
+            assert clients.routing is not None, "no rules"  # noqa: S101 - a bug, not a condition.
             return EscalationHandler(
                 queue_name=settings.escalation_queue,
                 orders=orders,
                 cases=cases,
                 dead_letters=dead_letters,
+                reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
+                rules=clients.routing.rules,
+                router=Router(clients.routing.channels, cases, metrics.notifications),
             )
 
 
@@ -207,7 +231,9 @@ async def _provider(settings: Settings, clients: Clients) -> Provider | None:
 
 
 @asynccontextmanager
-async def _clients(worker: Worker, settings: Settings, metrics: Metrics) -> AsyncIterator[Clients]:
+async def _clients(
+    worker: Worker, settings: Settings, rules: EscalationRules | None, metrics: Metrics
+) -> AsyncIterator[Clients]:
     # Python's SDK reads AWS_DEFAULT_REGION only; every other SDK, and every AWS runtime, speaks of AWS_REGION.
     session = aioboto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     common: dict[str, Any] = {
@@ -241,11 +267,34 @@ async def _clients(worker: Worker, settings: Settings, metrics: Metrics) -> Asyn
                     secretsmanager = await stack.enter_async_context(session.client("secretsmanager", config=others))
                     meter(secretsmanager, metrics.requests)
                     clients = replace(clients, secretsmanager=secretsmanager)
+            if rules is not None:
+                channels = await _channels(rules.channels, session, AioConfig(**common, **CHANNEL_CONFIG), stack)
+                clients = replace(clients, routing=Routing(rules.rules, channels))
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
         for client in (clients.receiving, clients.sqs, clients.dynamodb):
             meter(client, metrics.requests)
         yield clients
+
+
+async def _channels(
+    tables: Mapping[str, ChannelTable], session: aioboto3.Session, config: AioConfig, stack: AsyncExitStack
+) -> tuple[Channel, ...]:
+    """Connect the channels of the rules, with connections of their own: one that hangs keeps nobody else waiting."""
+    webhooks = await stack.enter_async_context(webhook_session())
+    channels: list[Channel] = []
+    for name, table in tables.items():
+        match table:
+            case SnsTopic():
+                sns = await stack.enter_async_context(session.client("sns", region_name=table.region, config=config))
+                channels.append(SnsChannel(name, sns, table.topic_arn))
+            case SqsTarget():
+                sqs = await stack.enter_async_context(session.client("sqs", config=config))
+                channels.append(SqsChannel(name, sqs, table.queue))
+            case Webhook():
+                url, authorization = table.address(os.environ), table.authorization(os.environ)
+                channels.append(WebhookChannel(name, webhooks, url, authorization))
+    return tuple(channels)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:

@@ -38,3 +38,9 @@ class Metrics:
             ["action", "result"],
             registry=self.registry,
         )
+        self.notifications = Counter(
+            "workers_notifications",
+            "Notifications of escalations, by channel and result: sent, failed, or deferred while the channel rests.",
+            ["channel", "result"],
+            registry=self.registry,
+        )

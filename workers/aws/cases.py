@@ -11,8 +11,10 @@ from workers.aws.orders import CONDITION_FAILED
 from workers.domain.escalations import (
     Case,
     CaseState,
+    Episode,
     EscalationPlan,
     Evidence,
+    OrderCopy,
     Reason,
     Resolution,
     Routing,
@@ -190,6 +192,8 @@ def _case_item(case: Case) -> dict[str, Any]:
     """Return the case as it is stored. The newest execution is an attribute of its own, the key of an index."""
     return {
         **_attributes(case),
+        "FirstSeenAt": case.first_seen_at,
+        "LastSeenAt": case.last_seen_at,
         "Version": case.version + 1,
         "OpenKey": open_key(case.state, case.case_id) if case.state is CaseState.OPEN else None,
         "ExecutionArn": case.execution_arns[-1] if case.execution_arns else None,
@@ -202,7 +206,7 @@ def _attributes(value: Case | Routing) -> dict[str, Any]:
 
 
 def _camel(name: str) -> str:
-    return "".join(word.title() for word in name.split("_"))
+    return "CC" if name == "cc" else "".join(word.title() for word in name.split("_"))
 
 
 def _camel_all(value: Any) -> Any:
@@ -231,8 +235,11 @@ def _case(item: dict[str, Any]) -> Case:
         rejected_executions=tuple(item.get("RejectedExecutions", [])),
         message_ids=tuple(item["MessageIds"]),
         evidence=tuple(_evidence(each) for each in item["Evidence"]),
+        order=_order_copy(item["Order"]) if "Order" in item else None,
+        channels=tuple(item.get("Channels", [])),
         routed=tuple(Routing(channel=e["Channel"], episode=e["Episode"], at=e["At"]) for e in item["Routed"]),
         resolutions=tuple(_resolution(each) for each in item.get("Resolutions", [])),
+        episodes=tuple(_episode(each) for each in item.get("Episodes", [])),
         attempts=item.get("Attempts"),
         version=item["Version"],
     )
@@ -249,6 +256,33 @@ def _evidence(item: dict[str, Any]) -> Evidence:
         attempts=item.get("Attempts"),
         queue=item.get("Queue"),
         origin_message_id=item.get("OriginMessageId"),
+    )
+
+
+def _order_copy(item: dict[str, Any]) -> OrderCopy:
+    return OrderCopy(
+        order_id=item["OrderId"],
+        status=OrderStatus(item["Status"]),
+        execution_arn=item.get("ExecutionArn"),
+        name=item.get("Name"),
+        item_name=item.get("ItemName"),
+        price=item.get("Price"),
+        cc=item.get("CC"),
+        created_at=item.get("CreatedAt"),
+        attempts=item["Attempts"],
+        shipment_id=item.get("ShipmentId"),
+    )
+
+
+def _episode(item: dict[str, Any]) -> Episode:
+    return Episode(
+        number=item["Number"],
+        opened_at=item["OpenedAt"],
+        last_seen_at=item["LastSeenAt"],
+        severity=Severity(item["Severity"]),
+        reasons=_reasons(item["Reasons"]),
+        sources=tuple(Source(each) for each in item["Sources"]),
+        attempts=item.get("Attempts"),
     )
 
 

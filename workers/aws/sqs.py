@@ -14,7 +14,7 @@ from workers.ports import Refusal
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-    from workers.handlers.contracts import OutgoingEscalation
+    from workers.handlers.contracts import OutgoingEscalation, Reminder
 
 MAX_ATTRIBUTES = 10  # SQS: message attributes per message.
 # Codes of entries and requests that mean: this receipt handle will never work again.
@@ -133,6 +133,18 @@ class SqsEscalations:
     async def send(self, escalation: "OutgoingEscalation") -> None:
         with translated():
             await self.sqs.send_message(QueueUrl=self.url, MessageBody=escalation.body())
+
+
+@dataclass(frozen=True, slots=True)
+class SqsReminders:
+    """The escalation queue, to send reminders to."""
+
+    sqs: "SQSClient"
+    url: str
+
+    async def send(self, reminder: "Reminder", *, delay_s: int) -> None:
+        with translated():
+            await self.sqs.send_message(QueueUrl=self.url, MessageBody=reminder.body(), DelaySeconds=delay_s)
 
 
 @dataclass(frozen=True, slots=True)

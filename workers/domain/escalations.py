@@ -1,17 +1,25 @@
 """What an escalation case is, and what a message may do to it and to its order."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeVar
+from typing import Self, TypeVar
 
-from workers.domain.cards import looks_like_card
+from workers.domain.cards import MASK, looks_like_card, mask
 from workers.domain.orders import Order, OrderStatus
 
 MAX_MESSAGE_IDS = 100  # A case absorbs few messages; older ids cannot come back within SQS's retention in practice.
-MAX_EVIDENCE = 50
+# With these bounds a case stays below DynamoDB's 400 KB per item, even where every character takes four bytes.
+MAX_EXECUTIONS = 100
+MAX_EVIDENCE = 30
+MAX_EPISODES = 20
+MAX_RESOLUTIONS = 20
 MAX_DETAIL_CHARS = 1_000
+MAX_TEXT_CHARS = 256
+
+_MASKED_CC = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.ASCII)
 
 _T = TypeVar("_T")
 
@@ -39,6 +47,10 @@ class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
+
+    @classmethod
+    def highest(cls, severities: "Iterable[Severity]") -> "Severity":
+        return max(severities, key=list(cls).index, default=cls.INFO)
 
 
 class CaseState(StrEnum):
@@ -70,6 +82,46 @@ class Escalation:
             # Whoever starts an execution chooses its name; one that holds a card number must not become a key.
             return f"execution-{hashlib.sha256(name.encode()).hexdigest()[:16]}" if looks_like_card(name) else name
         return f"message-{self.origin_message_id or self.message_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """How bad an escalation is by the rules, and the channels it is to go to."""
+
+    severity: Severity
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCopy:
+    """The order as it was when it was escalated, masked: what a person needs to decide."""
+
+    order_id: str
+    status: OrderStatus
+    execution_arn: str | None = None
+    name: str | None = None
+    item_name: str | None = None
+    price: str | None = None
+    cc: str | None = None
+    created_at: str | None = None
+    attempts: int = 0
+    shipment_id: str | None = None
+
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        """Copy *order*. The table holds it masked already; who else wrote to that table, nobody knows."""
+        return cls(
+            order_id=order.order_id,
+            status=order.status,
+            execution_arn=order.execution_arn,
+            name=_text(order.name),
+            item_name=_text(order.item_name),
+            price=_text(order.price),
+            cc=order.cc if order.cc is None or _MASKED_CC.fullmatch(order.cc) else MASK,
+            created_at=_text(order.created_at),
+            attempts=order.attempts,
+            shipment_id=_text(order.shipment_id),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +162,25 @@ class Resolution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """An earlier episode, as the next one found it. How a person settled it is among the case's resolutions."""
+
+    number: int
+    opened_at: str
+    last_seen_at: str
+    severity: Severity
+    reasons: tuple[Reason, ...]
+    sources: tuple[Source, ...]
+    attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """An escalation case. An episode is one time it was opened; a reopened case keeps its history."""
+    """
+    An escalation case. An episode is one time it was opened; a reopened case keeps its history.
+
+    Severity, reasons, sources, attempts, channels and the copy of the order are those of the current episode.
+    """
 
     case_id: str
     state: CaseState
@@ -126,8 +195,11 @@ class Case:
     rejected_executions: tuple[str, ...] = ()  # Those the provider definitely refused, each once.
     message_ids: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    order: OrderCopy | None = None
+    channels: tuple[str, ...] = ()
     routed: tuple[Routing, ...] = ()
     resolutions: tuple[Resolution, ...] = ()
+    episodes: tuple[Episode, ...] = ()
     attempts: int | None = None
     opened_by: str | None = None  # The message that opened this episode, and so is the one to route it.
     version: int = 0
@@ -135,6 +207,28 @@ class Case:
     def is_routed(self, channel: str) -> bool:
         """Tell whether this episode's notification went to *channel*."""
         return any(done.channel == channel and done.episode == self.episode for done in self.routed)
+
+    @property
+    def unrouted(self) -> tuple[str, ...]:
+        """The channels that this episode's notification has yet to go to."""
+        return tuple(channel for channel in self.channels if not self.is_routed(channel))
+
+    @property
+    def first_seen_at(self) -> str:
+        return self.episodes[0].opened_at if self.episodes else self.opened_at
+
+    @property
+    def last_seen_at(self) -> str:
+        return self.evidence[-1].at if self.evidence else self.opened_at
+
+    @property
+    def opening(self) -> Evidence | None:
+        """What the message that opened this episode said."""
+        return next((each for each in self.evidence if each.message_id == self.opened_by), None)
+
+    def resolution_of(self, episode: int) -> Resolution | None:
+        """Return how a person settled *episode*, None where nobody has."""
+        return next((each for each in reversed(self.resolutions) if each.episode == episode), None)
 
 
 class EscalationOutcome(StrEnum):
@@ -144,6 +238,9 @@ class EscalationOutcome(StrEnum):
     ABSORBED = "absorbed"
     NOTED = "noted"
     SUPERSEDED = "superseded"
+    # How a reminder ends that an episode is not routed to all of its channels yet.
+    ROUTED = "routed"
+    DEFERRED = "deferred"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,21 +254,15 @@ class EscalationPlan:
     counts_rejection: bool = False  # To be written only while the order is still that execution's.
 
 
-_SEVERITIES = {
-    Reason.UNDECODABLE_MESSAGE: Severity.CRITICAL,
-    Reason.WORKFLOW_FAILED: Severity.CRITICAL,
-    Reason.VERIFICATION_UNAVAILABLE: Severity.CRITICAL,
-}
+def plan_escalation(
+    escalation: Escalation, order: Order | None, case: Case | None, now: str, assessment: Assessment
+) -> EscalationPlan:
+    """
+    Decide what *escalation* does to its order and its case, both as they are now (None: there is none).
 
-
-def severity_of(reasons: Sequence[Reason]) -> Severity:
-    """Return the severity of a case: critical where the system failed, a warning where the order is at fault."""
-    found = {_SEVERITIES.get(reason, Severity.WARNING) for reason in reasons}
-    return Severity.CRITICAL if Severity.CRITICAL in found else Severity.WARNING
-
-
-def plan_escalation(escalation: Escalation, order: Order | None, case: Case | None, now: str) -> EscalationPlan:
-    """Decide what *escalation* does to its order and its case, both as they are now (None: there is none)."""
+    The channels of an episode are those of the message that opened it, which alone is routed. A later one may raise the
+    severity.
+    """
     current = order is not None and order.belongs_to(escalation.execution_arn)
     if case is not None and escalation.message_id in case.message_ids:
         # Our own write, before a crash or a lost answer; what may be missing is the routing.
@@ -179,29 +270,21 @@ def plan_escalation(escalation: Escalation, order: Order | None, case: Case | No
         outcome = EscalationOutcome.ESCALATED if opener else EscalationOutcome.ABSORBED
         return EscalationPlan(outcome, False, None, routes=opener)
     if current and order is not None and order.status in {OrderStatus.FULFILLED, OrderStatus.CANCELLED}:
-        noted = None if case is None else _add(case, escalation, now)
+        noted = None if case is None else _add(case, escalation, now, assessment)
         return EscalationPlan(EscalationOutcome.NOTED, False, noted, routes=False)
     escalates = current and order is not None and order.status is OrderStatus.RECEIVED
     rejected = _rejected_execution(escalation, order) if current else None
     counts = rejected is not None and (case is None or rejected not in case.rejected_executions)
     if case is None:
-        opened = _add(_open(escalation, now), escalation, now, rejected)
+        opened = _add(_open(escalation, order, now, assessment), escalation, now, assessment, rejected)
         return EscalationPlan(EscalationOutcome.ESCALATED, escalates, opened, routes=True, counts_rejection=counts)
     new_to_case = escalation.execution_arn is None or escalation.execution_arn not in case.execution_arns
     if escalates or (case.state is CaseState.RESOLVED and new_to_case):
-        reopened = replace(
-            case,
-            state=CaseState.OPEN,
-            episode=case.episode + 1,
-            opened_at=now,
-            opened_by=escalation.message_id,
-            reasons=(),
-            sources=(),
-        )
-        added = _add(reopened, escalation, now, rejected)
+        reopened = _reopen(case, escalation, order, now, assessment)
+        added = _add(reopened, escalation, now, assessment, rejected)
         return EscalationPlan(EscalationOutcome.ESCALATED, escalates, added, routes=True, counts_rejection=counts)
     outcome = EscalationOutcome.ABSORBED if case.state is CaseState.OPEN else EscalationOutcome.SUPERSEDED
-    added = _add(case, escalation, now, rejected)
+    added = _add(case, escalation, now, assessment, rejected)
     return EscalationPlan(outcome, escalates, added, routes=False, counts_rejection=counts)
 
 
@@ -221,34 +304,73 @@ def _rejected_execution(escalation: Escalation, order: Order | None) -> str | No
     return order.execution_arn or escalation.origin_message_id or escalation.message_id
 
 
-def _open(escalation: Escalation, now: str) -> Case:
+def _open(escalation: Escalation, order: Order | None, now: str, assessment: Assessment) -> Case:
     return Case(
         case_id=escalation.case_id,
         state=CaseState.OPEN,
-        severity=Severity.INFO,
+        severity=assessment.severity,
         opened_at=now,
         opened_by=escalation.message_id,
         updated_at=now,
         order_id=escalation.order_id,
+        order=None if order is None else OrderCopy.of(order),
+        channels=assessment.channels,
     )
 
 
-def _add(case: Case, escalation: Escalation, now: str, rejected: str | None = None) -> Case:
+def _reopen(case: Case, escalation: Escalation, order: Order | None, now: str, assessment: Assessment) -> Case:
+    """Return *case* in its next episode; the one before becomes history."""
+    ended = Episode(
+        number=case.episode,
+        opened_at=case.opened_at,
+        last_seen_at=case.last_seen_at,
+        severity=case.severity,
+        reasons=case.reasons,
+        sources=case.sources,
+        attempts=case.attempts,
+    )
+    episodes = (*case.episodes, ended)
+    return replace(
+        case,
+        state=CaseState.OPEN,
+        episode=case.episode + 1,
+        opened_at=now,
+        opened_by=escalation.message_id,
+        severity=assessment.severity,
+        reasons=(),
+        sources=(),
+        attempts=None,
+        order=None if order is None else OrderCopy.of(order),
+        channels=assessment.channels,
+        routed=tuple(done for done in case.routed if done.episode > case.episode - MAX_EPISODES),
+        # The first one stays: it tells since when there has been trouble.
+        episodes=episodes if len(episodes) <= MAX_EPISODES else (episodes[0], *episodes[1 - MAX_EPISODES :]),
+    )
+
+
+def _add(case: Case, escalation: Escalation, now: str, assessment: Assessment, rejected: str | None = None) -> Case:
     """Return *case* with what *escalation* says added to it."""
-    reasons = _merge(case.reasons, escalation.reasons)
+    executions = _merge(case.execution_arns, [escalation.execution_arn] if escalation.execution_arn else [])
     return replace(
         case,
         updated_at=now,
         order_id=case.order_id or escalation.order_id,
-        reasons=reasons,
-        severity=severity_of(reasons),
+        severity=Severity.highest((case.severity, assessment.severity)),
+        reasons=_merge(case.reasons, escalation.reasons),
         sources=_merge(case.sources, [escalation.source] if escalation.source else []),
-        execution_arns=_merge(case.execution_arns, [escalation.execution_arn] if escalation.execution_arn else []),
+        execution_arns=executions[-MAX_EXECUTIONS:],
         rejected_executions=_merge(case.rejected_executions, [rejected] if rejected else []),
         message_ids=(*case.message_ids, escalation.message_id)[-MAX_MESSAGE_IDS:],
-        evidence=(*case.evidence, _evidence(escalation, now))[-MAX_EVIDENCE:],
+        evidence=_bounded((*case.evidence, _evidence(escalation, now)), case.opened_by),
         attempts=case.attempts if escalation.attempts is None else escalation.attempts,
     )
+
+
+def _bounded(evidence: tuple[Evidence, ...], opened_by: str | None) -> tuple[Evidence, ...]:
+    """Return *evidence* without the oldest, if that is too many; what opened the episode is kept for the next one."""
+    kept = [each for each in evidence if each.message_id == opened_by][:1]
+    others = [each for each in evidence if each not in kept]
+    return evidence if len(evidence) <= MAX_EVIDENCE else (*kept, *others[len(kept) - MAX_EVIDENCE :])
 
 
 def _evidence(escalation: Escalation, now: str) -> Evidence:
@@ -260,9 +382,13 @@ def _evidence(escalation: Escalation, now: str) -> Evidence:
         detail=escalation.detail,
         execution_arn=escalation.execution_arn,
         attempts=escalation.attempts,
-        queue=escalation.queue,
-        origin_message_id=escalation.origin_message_id,
+        queue=_text(escalation.queue),
+        origin_message_id=_text(escalation.origin_message_id),
     )
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else mask(text)[:MAX_TEXT_CHARS]
 
 
 def _merge(held: Sequence[_T], new: Sequence[_T]) -> tuple[_T, ...]:

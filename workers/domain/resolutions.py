@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from workers.domain.cards import mask
-from workers.domain.escalations import Case, CaseState, Resolution
+from workers.domain.escalations import MAX_RESOLUTIONS, Case, CaseState, Resolution
 from workers.domain.orders import Order, OrderStatus, is_order_id
 
 MAX_ACTOR_CHARS, MAX_NOTE_CHARS, MAX_SHIPMENT_CHARS = 128, 1_000, 128
@@ -84,13 +84,17 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
     if done := _already(case, record):
         return done
     status = _order_status(order, request)
-    resolved = replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=(*case.resolutions, record))
+    resolved = replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=_with(case, record))
     return ResolutionPlan(resolved, status)
 
 
 def note_resubmission(case: Case, request: Request, episode: int, now: str) -> Case:
     """Return *case* with the resubmission out of an earlier *episode* noted; it stays open for the newer one."""
-    return replace(case, updated_at=now, resolutions=(*case.resolutions, request.record(episode, now)))
+    return replace(case, updated_at=now, resolutions=_with(case, request.record(episode, now)))
+
+
+def _with(case: Case, record: Resolution) -> tuple[Resolution, ...]:
+    return (*case.resolutions, record)[-MAX_RESOLUTIONS:]
 
 
 def _already(case: Case, record: Resolution) -> ResolutionPlan | None:

@@ -53,6 +53,23 @@ class _EscalationNotice(BaseModel):
     )
 
 
+class Reminder(BaseModel):
+    """
+    A message of the escalation queue from a worker to itself, or to another: this episode is not routed everywhere yet.
+
+    `tries`: how often that was tried before.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    case_id: str = Field(alias="CaseId", min_length=1, max_length=2048)
+    episode: int = Field(alias="Episode", ge=1)
+    tries: int = Field(1, alias="Tries", ge=1)
+
+    def body(self) -> str:
+        return self.model_dump_json(by_alias=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingEscalation:
     """What a worker tells the escalation queue. All text in it is fixed or masked."""
@@ -93,6 +110,24 @@ def decode_fulfillment(message: Message) -> FulfillmentRequest:
         document = {"OrderId": _bare_order_id(message.body)}
     try:
         return FulfillmentRequest.model_validate(document)
+    except ValidationError as error:
+        raise UndecodableError(_wrong_fields(error)) from None
+
+
+def decode_reminder(message: Message) -> Reminder | None:
+    """
+    Decode a message of the escalation queue that is a reminder: with a `CaseId`, and without an escalation's `Reasons`.
+
+    Returns None for any other.
+
+    Raises:
+        UndecodableError: It is one, with something wrong.
+    """
+    document = _object(message.body)
+    if document is None or "CaseId" not in document or "Reasons" in document:
+        return None
+    try:
+        return Reminder.model_validate(document)
     except ValidationError as error:
         raise UndecodableError(_wrong_fields(error)) from None
 

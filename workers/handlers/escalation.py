@@ -1,6 +1,5 @@
 """The escalation worker: from a message to a case, and to the people who settle it."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,40 +8,54 @@ from structlog.contextvars import bind_contextvars
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from workers import clock
+from workers.backoff import full_jitter_s
 from workers.domain.escalations import (
     Case,
+    CaseState,
     Escalation,
     EscalationOutcome,
     EscalationPlan,
     Reason,
-    Routing,
-    Severity,
     plan_escalation,
 )
+from workers.domain.routing import Rules
 from workers.errors import ConflictError, UndecodableError
-from workers.handlers.contracts import decode_escalation
-from workers.handlers.ports import Cases, DeadLetters, Orders
+from workers.handlers.contracts import Reminder, decode_escalation, decode_reminder
+from workers.handlers.ports import Cases, DeadLetters, Orders, Reminders
+from workers.handlers.routing import Router
 from workers.message import Acknowledged, DeadLettered, Message
 
 log = structlog.get_logger(__name__)
 
 MAX_TRIES = 5  # Two workers at one case settle it in two or three.
 CONFLICT_BASE_S, CONFLICT_CAP_S = 0.02, 0.5
-LOG_CHANNEL = "log"
+REMINDER_BASE_S, REMINDER_CAP_S = 5.0, 300.0  # The cap is how late a channel's recovery is noticed; SQS delays to 900.
 
 
 @dataclass(slots=True, kw_only=True)
 class EscalationHandler:
-    """Writes order and case in one transaction, then routes, once per episode of the case."""
+    """
+    Writes order and case in one transaction, then routes, once per episode of the case.
+
+    What could not be routed is on the case, and comes back as a reminder: a message of its own, delayed. Releasing the
+    escalation instead would use up its deliveries, which are few and count crashes too: after an hour without a channel
+    it would be in the dead-letter queue, or given up. A timer in memory would not outlive the worker. Reminders go on
+    for as long as the case is open, whichever worker gets them, and the escalation itself is done.
+    """
 
     queue_name: str
     orders: Orders
     cases: Cases
     dead_letters: DeadLetters
+    reminders: Reminders
+    rules: Rules
+    router: Router
     now: Callable[[], str] = clock.now
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
         try:
+            if reminder := decode_reminder(message):
+                return Acknowledged(await self._remind(reminder))
             escalation = decode_escalation(message)
         except UndecodableError as error:
             return await self._dead_letter(message, error)
@@ -56,7 +69,7 @@ class EscalationHandler:
     async def _escalate(self, escalation: Escalation) -> EscalationOutcome:
         plan, case = await self._write(escalation)
         if plan.routes and case is not None:
-            await self._route(case, escalation)
+            await self._route(case, tries=0)
         return plan.outcome
 
     @retry(
@@ -69,7 +82,8 @@ class EscalationHandler:
         """Write what *escalation* leads to; return that and the case as it is now."""
         case = await self.cases.get(await self._case_id(escalation))
         order = None if escalation.order_id is None else await self.orders.get(escalation.order_id)
-        plan = plan_escalation(escalation, order, case, self.now())
+        assessment = self.rules.assess(escalation.reasons, escalation.source)
+        plan = plan_escalation(escalation, order, case, self.now(), assessment)
         if plan.case is not None:
             await self.cases.apply(plan, order)
         return plan, plan.case or case
@@ -80,21 +94,23 @@ class EscalationHandler:
             return await self.cases.find_by_execution(escalation.execution_arn) or escalation.case_id
         return escalation.case_id
 
-    async def _route(self, case: Case, escalation: Escalation) -> None:
-        if case.is_routed(LOG_CHANNEL):
-            return
-        log.log(
-            logging.ERROR if case.severity is Severity.CRITICAL else logging.WARNING,
-            "escalation.routed",
-            case_id=case.case_id,
-            episode=case.episode,
-            reasons=list(case.reasons),
-            severity=case.severity,
-            channels=[LOG_CHANNEL],
-            source=escalation.source,
-            detail=escalation.detail,
-        )
-        await self.cases.record_routing(case, Routing(channel=LOG_CHANNEL, episode=case.episode, at=self.now()))
+    async def _route(self, case: Case, tries: int) -> EscalationOutcome:
+        """Route *case*; have what could not be sent tried again later."""
+        missing = await self.router.route(case)
+        if not missing:
+            return EscalationOutcome.ROUTED
+        delay_s = 1 + round(full_jitter_s(tries + 1, base_s=REMINDER_BASE_S, cap_s=REMINDER_CAP_S))
+        reminder = Reminder(CaseId=case.case_id, Episode=case.episode, Tries=tries + 1)
+        await self.reminders.send(reminder, delay_s=delay_s)
+        log.info("routing.deferred", case_id=case.case_id, channels=list(missing), tries=tries + 1, delay_s=delay_s)
+        return EscalationOutcome.DEFERRED
+
+    async def _remind(self, reminder: Reminder) -> EscalationOutcome:
+        case = await self.cases.get(reminder.case_id)
+        if case is None or case.state is not CaseState.OPEN or case.episode != reminder.episode:
+            return EscalationOutcome.SUPERSEDED
+        bind_contextvars(order_id=case.order_id, execution_arn=case.opening and case.opening.execution_arn)
+        return await self._route(case, reminder.tries)
 
     async def _dead_letter(self, message: Message, error: UndecodableError) -> DeadLettered:
         bind_contextvars(reason=str(error))

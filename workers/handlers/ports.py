@@ -6,7 +6,7 @@ from typing import Protocol
 from workers.domain.escalations import Case, EscalationPlan, Routing
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionPlan
-from workers.handlers.contracts import OutgoingEscalation
+from workers.handlers.contracts import OutgoingEscalation, Reminder
 from workers.message import Message
 
 
@@ -37,6 +37,13 @@ class Cases(Protocol):
 
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
         """Write the plan in one transaction; `ConflictError` where order or case has changed since they were read."""
+
+    async def record_routing(self, case: Case, routing: Routing) -> None:
+        """Add *routing* to the case, unless it has been reopened since."""
+
+
+class Routings(Protocol):
+    """The case table, as the router needs it."""
 
     async def record_routing(self, case: Case, routing: Routing) -> None:
         """Add *routing* to the case, unless it has been reopened since."""
@@ -82,6 +89,13 @@ class Escalations(Protocol):
     """The escalation queue, to send to."""
 
     async def send(self, escalation: OutgoingEscalation) -> None: ...
+
+
+class Reminders(Protocol):
+    """The escalation queue, to send reminders to."""
+
+    async def send(self, reminder: Reminder, *, delay_s: int) -> None:
+        """Have *reminder* received in *delay_s* seconds, 900 at most."""
 
 
 class DeadLetters(Protocol):

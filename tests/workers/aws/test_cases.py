@@ -8,12 +8,24 @@ from tests.workers.aws.test_orders import ANOTHER, EXECUTION, NOW, THEN, put, st
 from workers.aws.cases import DynamoCases
 from workers.aws.items import from_item
 from workers.aws.orders import DynamoOrders
-from workers.domain.escalations import Case, CaseState, Escalation, Reason, Routing, Source, plan_escalation
+from workers.domain.escalations import (
+    Assessment,
+    Case,
+    CaseState,
+    Escalation,
+    Reason,
+    Routing,
+    Severity,
+    Source,
+    plan_escalation,
+)
 from workers.domain.orders import Order, OrderStatus
 from workers.errors import ConflictError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
+
+ASSESSMENT = Assessment(Severity.WARNING, ("log", "pager"))
 
 
 @pytest.fixture
@@ -43,7 +55,7 @@ def escalation(order_id: str | None, message_id: str = "m1", **changes: Any) -> 
 
 async def opened(cases: DynamoCases, order_id: str, order: Order | None = None, **changes: Any) -> Case:
     """Open a case in the table and return it as it is there."""
-    await cases.apply(plan_escalation(escalation(order_id, **changes), order, None, NOW), order)
+    await cases.apply(plan_escalation(escalation(order_id, **changes), order, None, NOW, ASSESSMENT), order)
     case = await cases.get(order_id)
     assert case is not None
     return case
@@ -55,7 +67,7 @@ def case_item(stack: DeployedStack, case_id: str) -> dict[str, Any]:
 
 
 async def test_a_case_comes_back_as_it_was_written(cases: DynamoCases) -> None:
-    plan = plan_escalation(escalation("case-1"), None, None, NOW)
+    plan = plan_escalation(escalation("case-1"), None, None, NOW, ASSESSMENT)
     assert plan.case is not None
     await cases.apply(plan, None)
     assert await cases.get("case-1") == replace(plan.case, version=1)
@@ -101,7 +113,7 @@ async def test_where_the_order_has_changed_meanwhile_neither_is_written(
     order = await orders.get(order_id)
     item = put(stack, order_id, status, ExecutionArn=execution)
     with pytest.raises(ConflictError):
-        await cases.apply(plan_escalation(escalation(order_id), order, None, NOW), order)
+        await cases.apply(plan_escalation(escalation(order_id), order, None, NOW, ASSESSMENT), order)
     assert await cases.get(order_id) is None
     assert stored(stack, order_id) == item
 
@@ -111,13 +123,13 @@ async def test_where_the_case_has_changed_meanwhile_neither_is_written(
 ) -> None:
     item = put(stack, "conflict-case")
     order = await orders.get("conflict-case")
-    stale = plan_escalation(escalation("conflict-case", "late"), order, None, NOW)
+    stale = plan_escalation(escalation("conflict-case", "late"), order, None, NOW, ASSESSMENT)
     case = await opened(cases, "conflict-case")
     with pytest.raises(ConflictError):
         await cases.apply(stale, order)
     escalated = Order("conflict-case", OrderStatus.ESCALATED, EXECUTION)
-    second = plan_escalation(escalation("conflict-case", "m2"), escalated, case, NOW)
-    third = plan_escalation(escalation("conflict-case", "m3"), escalated, case, NOW)
+    second = plan_escalation(escalation("conflict-case", "m2"), escalated, case, NOW, ASSESSMENT)
+    third = plan_escalation(escalation("conflict-case", "m3"), escalated, case, NOW, ASSESSMENT)
     await cases.apply(second, escalated)
     with pytest.raises(ConflictError):
         await cases.apply(third, escalated)

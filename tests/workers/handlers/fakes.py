@@ -6,7 +6,8 @@ from typing import Any
 from workers.domain.escalations import Case, EscalationPlan, Routing
 from workers.domain.orders import Order, OrderStatus
 from workers.errors import ConflictError, OutageError
-from workers.handlers.contracts import OutgoingEscalation
+from workers.handlers.contracts import OutgoingEscalation, Reminder
+from workers.handlers.notifications import Notification
 from workers.message import Message
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
@@ -120,6 +121,31 @@ class FakeEscalations:
     async def send(self, escalation: OutgoingEscalation) -> None:
         self.journal.write("escalations.send", *escalation.reasons)
         self.sent.append(escalation)
+
+
+class FakeReminders:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.sent: list[tuple[Reminder, int]] = []
+
+    async def send(self, reminder: Reminder, *, delay_s: int) -> None:
+        self.journal.write("reminders.send", reminder.case_id)
+        self.sent.append((reminder, delay_s))
+
+
+class FakeChannel:
+    """Takes notifications; `journal.fail(name, error)` has it refuse one."""
+
+    def __init__(self, name: str, journal: Journal) -> None:
+        self.name = name
+        self.journal = journal
+        self.sent: list[Notification] = []
+
+    async def send(self, notification: Notification) -> None:
+        lost = self.journal.write(self.name, notification.id)
+        self.sent.append(notification)
+        if lost is not None:
+            raise lost
 
 
 class FakeDeadLetters:

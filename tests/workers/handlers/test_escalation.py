@@ -1,10 +1,11 @@
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 import structlog
 from structlog.typing import EventDict
+from tenacity import wait_none
 
 from tests.workers.handlers.fakes import (
     ANOTHER,
@@ -13,17 +14,22 @@ from tests.workers.handlers.fakes import (
     MESSAGE_ID,
     NOW,
     FakeCases,
+    FakeChannel,
     FakeDeadLetters,
     FakeOrders,
+    FakeReminders,
     Journal,
     message,
     order,
 )
 from workers.domain.escalations import Case, CaseState, Reason, Routing, Severity, Source
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.routing import Rules
 from workers.errors import ConflictError, OutageError, TransientError
+from workers.escalation_rules import EscalationRules
 from workers.handlers import escalation as escalation_module
 from workers.handlers.escalation import EscalationHandler
+from workers.handlers.routing import Router
 from workers.message import Acknowledged, DeadLettered
 
 CARD = "4929123412345678"
@@ -32,16 +38,21 @@ CARD = "4929123412345678"
 class Bench:
     """An escalation handler and all it stands on."""
 
-    def __init__(self, *orders: Order) -> None:
+    def __init__(self, *orders: Order, rules: Rules | None = None, channels: Sequence[str] = ()) -> None:
         self.journal = Journal()
         self.orders = FakeOrders(self.journal, *orders)
         self.cases = FakeCases(self.journal, self.orders)
         self.dead_letters = FakeDeadLetters(self.journal)
+        self.reminders = FakeReminders(self.journal)
+        self.channels = {name: FakeChannel(name, self.journal) for name in channels}
         self.handler = EscalationHandler(
             queue_name="EscalationQueue",
             orders=self.orders,
             cases=self.cases,
             dead_letters=self.dead_letters,
+            reminders=self.reminders,
+            rules=rules or EscalationRules.read(None, {}).rules,
+            router=Router(list(self.channels.values()), self.cases, now=lambda: NOW, retry_wait=wait_none()),
             now=lambda: NOW,
         )
 

@@ -1,0 +1,90 @@
+"""Channels on AWS: an SNS topic, an SQS queue."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from workers.aws.errors import error_code, translated
+from workers.domain.cards import mask
+from workers.errors import FatalError
+from workers.handlers.notifications import ChannelError, Notification
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sns import SNSClient
+    from types_aiobotocore_sqs import SQSClient
+
+MAX_SUBJECT_CHARS = 99  # SNS: a subject is ASCII, less than 100 characters, without line breaks.
+
+
+@dataclass(frozen=True, slots=True)
+class SnsChannel:
+    """A topic. Its subscriptions can filter by the attributes `Severity` and `Reasons`."""
+
+    name: str
+    sns: "SNSClient"
+    topic_arn: str
+
+    async def send(self, notification: Notification) -> None:
+        with _told():
+            await self.sns.publish(
+                TopicArn=self.topic_arn,
+                Subject=_ascii(mask(notification.headline))[:MAX_SUBJECT_CHARS],
+                Message=json.dumps(notification.fields(), ensure_ascii=False),
+                MessageAttributes=_attributes(notification),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SqsChannel:
+    """A queue, by its name or its URL."""
+
+    name: str
+    sqs: "SQSClient"
+    queue: str
+
+    async def send(self, notification: Notification) -> None:
+        with _told():
+            url = self.queue
+            if "://" not in url:
+                # Asked each time, for a request more: escalations are few, and a queue may be made anew elsewhere.
+                url = (await self.sqs.get_queue_url(QueueName=self.queue))["QueueUrl"]
+            await self.sqs.send_message(
+                QueueUrl=url,
+                MessageBody=json.dumps(notification.fields(), ensure_ascii=False),
+                MessageAttributes=_attributes(notification),
+            )
+
+
+def _attributes(notification: Notification) -> dict[str, Any]:
+    return {
+        "NotificationId": {"DataType": "String", "StringValue": mask(notification.id)},
+        "Severity": {"DataType": "String", "StringValue": notification.severity.value},
+        # SNS matches a filter with any element of a `String.Array`; to SQS it is a string.
+        "Reasons": {"DataType": "String.Array", "StringValue": json.dumps(notification.reasons)},
+    }
+
+
+def _ascii(text: str) -> str:
+    return "".join(each if each.isascii() and each.isprintable() else "?" for each in text)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """
+    Raise the SDK's errors as ours. One that says that the whole worker should wait, or end, is about this channel only.
+
+    Raises:
+        ChannelError: AWS refused the request itself: no such topic or queue.
+        OutageError: Anything else.
+    """
+    try:
+        with translated():
+            yield
+    except ClientError as error:
+        raise ChannelError(f"{error.operation_name}: {error_code(error)}", passing=False) from error
+    except FatalError as error:
+        raise ChannelError(str(error), passing=False) from error

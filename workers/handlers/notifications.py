@@ -1,0 +1,106 @@
+"""What people are told of an escalation, and the port of the channels that tell them."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from workers.domain.cards import mask_all
+from workers.domain.escalations import Case, Reason, Severity, Source
+from workers.errors import TransientError
+
+# What chat tools would take for markup or for a mention of everyone: a detail may quote somebody else's text.
+_INERT = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "@\u200b"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """One episode of a case, told to one channel."""
+
+    channel: str
+    channels: tuple[str, ...]
+    case_id: str
+    episode: int
+    severity: Severity
+    reasons: tuple[Reason, ...]
+    opened_at: str
+    order_id: str | None = None
+    source: Source | None = None
+    detail: str | None = None
+    execution_arn: str | None = None
+    attempts: int | None = None
+
+    @classmethod
+    def of(cls, case: Case, channel: str) -> "Notification":
+        """Return what *channel* is told of the case's current episode: the same however often it is asked for."""
+        opening = case.opening
+        return cls(
+            channel=channel,
+            channels=case.channels,
+            case_id=case.case_id,
+            episode=case.episode,
+            severity=case.severity,
+            reasons=case.reasons,
+            opened_at=case.opened_at,
+            order_id=case.order_id,
+            source=opening.source if opening else None,
+            detail=opening.detail if opening else None,
+            execution_arn=opening.execution_arn if opening else None,
+            attempts=case.attempts,
+        )
+
+    @property
+    def id(self) -> str:
+        """By which a receiver folds the rare duplicate."""
+        return f"{self.case_id}#{self.episode}#{self.channel}"
+
+    @property
+    def headline(self) -> str:
+        """The notification in a line."""
+        subject = f"Order {self.order_id}" if self.order_id is not None else f"Case {self.case_id}"
+        return f"[{self.severity}] {subject} escalated: {', '.join(self.reasons)}"
+
+    def fields(self) -> dict[str, Any]:
+        """Return the notification as a JSON object, masked; what does not apply is absent."""
+        detail = " ".join((self.detail or "").split())
+        text = ". ".join([self.headline, *([detail.rstrip(".")] if detail else []), f"Case {self.case_id}"])
+        fields = {
+            "NotificationId": self.id,
+            "CaseId": self.case_id,
+            "Episode": self.episode,
+            "OrderId": self.order_id,
+            "Severity": self.severity,
+            "Reasons": list(self.reasons),
+            "Source": self.source,
+            "Detail": self.detail,
+            "ExecutionArn": self.execution_arn,
+            "Attempts": self.attempts,
+            "OpenedAt": self.opened_at,
+            "text": f"{text}, episode {self.episode}.".translate(_INERT),
+        }
+        masked: dict[str, Any] = mask_all({name: value for name, value in fields.items() if value is not None})
+        return masked
+
+
+class ChannelError(TransientError):
+    """
+    The channel did not take a notification. Its text is fixed but for codes: it quotes no answer, no address.
+
+    `passing`: another try within seconds may succeed.
+    """
+
+    def __init__(self, reason: str, *, passing: bool = True, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason, retry_after_s=retry_after_s)
+        self.passing = passing
+
+
+class Channel(Protocol):
+    """
+    A way to the people who settle escalations.
+
+    A notification may be sent more than once (after a crash, a lost answer): its `id` stays the same.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def send(self, notification: Notification) -> None:
+        """Send *notification*; raises `ChannelError`, or anything else, where it was not taken."""

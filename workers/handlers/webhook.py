@@ -1,0 +1,53 @@
+"""A webhook as a channel: what chat tools and pagers offer to be told by."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from aiohttp import ClientError, ClientSession, DummyCookieJar
+
+from workers.handlers.notifications import ChannelError, Notification
+
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
+
+
+@asynccontextmanager
+async def webhook_session() -> AsyncIterator[ClientSession]:
+    """Open a session for webhooks. TLS is verified; nothing is remembered from one answer to the next."""
+    async with ClientSession(
+        cookie_jar=DummyCookieJar(), headers={"User-Agent": "order-fulfillment-workers"}
+    ) as session:
+        yield session
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookChannel:
+    """
+    An address that takes a POST of the notification as JSON. Any 2xx means that it was taken.
+
+    Address and authorization are secrets: chat tools put theirs into the path. `Idempotency-Key` is the notification's
+    id. The answer's body is never read, and a redirect never followed.
+    """
+
+    name: str
+    session: ClientSession
+    url: str = field(repr=False)
+    authorization: str | None = field(default=None, repr=False)
+
+    async def send(self, notification: Notification) -> None:
+        fields = notification.fields()
+        headers = {"Idempotency-Key": fields["NotificationId"]}
+        if self.authorization is not None:
+            headers["Authorization"] = self.authorization
+        try:
+            async with self.session.post(self.url, json=fields, headers=headers, allow_redirects=False) as response:
+                status, retry_after = response.status, response.headers.get("Retry-After", "")
+        except (ClientError, OSError, ValueError) as error:
+            raise ChannelError(f"the call failed ({type(error).__name__})") from None  # Their texts quote the address.
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise ChannelError(
+                f"HTTP {status}",
+                passing=status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+                retry_after_s=float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0,
+            )
