@@ -234,8 +234,6 @@ async def _provider(settings: Settings, clients: Clients) -> Provider | None:
 async def _clients(
     worker: Worker, settings: Settings, rules: EscalationRules | None, metrics: Metrics
 ) -> AsyncIterator[Clients]:
-    # Python's SDK reads AWS_DEFAULT_REGION only; every other SDK, and every AWS runtime, speaks of AWS_REGION.
-    session = aioboto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     common: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "tcp_keepalive": True,
@@ -256,6 +254,8 @@ async def _clients(
     )
     async with AsyncExitStack() as stack:
         try:
+            # Python's SDK reads AWS_DEFAULT_REGION only; every other SDK, and every AWS runtime, speaks of AWS_REGION.
+            session = aioboto3.Session(region_name=os.environ.get("AWS_REGION") or None)
             clients = Clients(
                 receiving=await stack.enter_async_context(session.client("sqs", config=receiving)),
                 sqs=await stack.enter_async_context(session.client("sqs", config=others)),
