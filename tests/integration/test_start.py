@@ -40,16 +40,7 @@ TRIALS = {
     "no such order table": Trial(
         "there is no table NoSuchTable: deploy the stack, or ", set={"ORDER_TABLE": "NoSuchTable"}
     ),
-    "no such case table": Trial(
-        "there is no table NoSuchTable: deploy the stack, or ",
-        worker="escalation",
-        set={"ESCALATION_TABLE": "NoSuchTable"},
-    ),
     "no credentials": Trial("no AWS credentials: ", unset=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
-    "half the credentials": Trial(
-        "AWS access is not configured: Partial credentials found in env, missing: AWS_SECRET_ACCESS_KEY",
-        unset=("AWS_SECRET_ACCESS_KEY",),
-    ),
     "no region": Trial(
         "AWS access is not configured: You must specify a region.", unset=("AWS_REGION", "AWS_DEFAULT_REGION")
     ),
