@@ -23,6 +23,7 @@ from workers.aws.errors import CredentialsError, MissingResourceError
 from workers.aws.metering import meter
 from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.secrets import SecretToken
+from workers.aws.signing import sign_json
 from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, SqsReminders, describe_queue, queue_url
 from workers.consumer import Consumer, Limits
 from workers.domain.routing import Rules
@@ -274,6 +275,7 @@ async def _clients(
             raise FatalError(f"AWS access is not configured: {error}") from error
         for client in (clients.receiving, clients.sqs, clients.dynamodb):
             meter(client, metrics.requests)
+            sign_json(client)
         yield clients
 
 

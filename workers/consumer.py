@@ -59,7 +59,7 @@ class Consumer:
         self._gate = Gate()
         self._running = asyncio.Semaphore(limits.concurrency)
         self._acknowledger = Acknowledger(queue, self._hand)
-        self._keeper = VisibilityKeeper(queue=queue, hand=self._hand)
+        self._keeper = VisibilityKeeper(queue=queue, hand=self._hand, max_handle_s=limits.max_handle_s)
         self._poller = Poller(
             queue=queue,
             slots=self._slots,
@@ -158,6 +158,10 @@ class Consumer:
             delivery.context = get_contextvars()
             if delivery.lost:
                 self._hand.settle(delivery, Ending.ABANDONED, "receipt_lost")
+            elif delivery.timed_out:
+                log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
+                delay_s = _release_delay_s(delivery.message.receive_count)
+                self._acknowledger.settle(delivery, Released("timed_out", delay_s))
             else:
                 self._acknowledger.settle(delivery, Released("stopping"))
             raise
@@ -168,10 +172,9 @@ class Consumer:
         message = delivery.message
         worn_out = message.receive_count > self._limits.max_deliveries
         handle = partial(self._handler.give_up if worn_out else self._handler.handle, message)
+        started_s = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(delivery.received_at_s + self._limits.max_handle_s) as cap:
-                with self._metrics.handle_s.time():
-                    return await self._gate.through(handle)
+            return await self._gate.through(handle)
         except FatalError:
             raise
         except TransientError as error:
@@ -179,13 +182,10 @@ class Consumer:
             delay_s = max(_release_delay_s(message.receive_count), math.ceil(error.retry_after_s))
             return Released("transient", delay_s)
         except Exception:
-            if cap.expired():
-                log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
-                outcome = "timed_out"
-            else:
-                log.exception("message.failed")
-                outcome = "unforeseen"
-        return Released(outcome, _release_delay_s(message.receive_count))
+            log.exception("message.failed")
+            return Released("unforeseen", _release_delay_s(message.receive_count))
+        finally:
+            self._metrics.handle_s.observe(asyncio.get_running_loop().time() - started_s)
 
 
 def _release_delay_s(receive_count: int) -> int:

@@ -83,7 +83,7 @@ class Hand:
         if self._deliveries.pop(delivery.message.id, None) is None:
             return
         self._slots.release(1)
-        self._metrics.settled.labels(ending.value, outcome).inc()
+        self._metrics.count_settled(ending.value, outcome)
         duration_s = asyncio.get_running_loop().time() - delivery.received_at_s
         log.log(
             _LEVELS[ending],

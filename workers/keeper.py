@@ -19,15 +19,21 @@ RETRY_BASE_S, RETRY_CAP_S = 0.5, 5.0
 
 @dataclass(slots=True, kw_only=True)
 class VisibilityKeeper:
-    """Extends the visibility timeout of every message in hand, ten per request, from its receipt to its settlement."""
+    """
+    Extends the visibility timeout of every message in hand, ten per request, from its receipt to its settlement.
+
+    A handler that is still at its message after `max_handle_s` seconds is cancelled; so is one whose receipt is lost.
+    """
 
     queue: Queue
     hand: Hand
+    max_handle_s: float
 
     async def run(self) -> None:
         """Keep until cancelled."""
         trouble = Trouble("visibility_extension")
         while True:
+            self._cancel_late()
             due = self._due()
             if not due:
                 await asyncio.sleep(self._until_next_s())
@@ -52,10 +58,22 @@ class VisibilityKeeper:
         return [each for each in kept if each.visible_at_s - now_s <= NEARLY_DUE * timeout_s]
 
     def _until_next_s(self) -> float:
-        """Return how long nothing can become due: what is received meanwhile has its whole timeout before it."""
+        """Return how long nothing can become due: what is received meanwhile has its whole time before it."""
         now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
         first_s = min((each.visible_at_s for each in self._kept()), default=now_s + timeout_s)
-        return max(0.0, first_s - now_s - DUE * timeout_s)
+        first_late_s = min((each.received_at_s for each in self._unsettled()), default=now_s) + self.max_handle_s
+        return max(0.0, min(first_s - DUE * timeout_s, first_late_s) - now_s)
+
+    def _unsettled(self) -> list[Delivery]:
+        return [each for each in self.hand if each.settlement is None and not each.timed_out and not each.lost]
+
+    def _cancel_late(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for delivery in self._unsettled():
+            if now_s - delivery.received_at_s >= self.max_handle_s:
+                delivery.timed_out = True
+                if delivery.task is not None:
+                    delivery.task.cancel()
 
     async def _extend(self, batch: Sequence[Delivery]) -> None:
         timeout_s = self.queue.visibility_timeout_s

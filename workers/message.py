@@ -69,6 +69,7 @@ class Delivery:
     visible_at_s: float
     started: bool = False
     lost: bool = False
+    timed_out: bool = False
     task: asyncio.Task[None] | None = None
     settlement: Settlement | None = None
     context: dict[str, Any] = field(default_factory=dict)

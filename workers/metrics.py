@@ -19,6 +19,7 @@ class Metrics:
             ["ending", "outcome"],
             registry=self.registry,
         )
+        self._settled: dict[tuple[str, str], Counter] = {}
         self.in_hand = Gauge("workers_messages_in_hand", "Messages received and not settled.", registry=self.registry)
         self.handle_s = Histogram(
             "workers_handle_seconds",
@@ -44,3 +45,10 @@ class Metrics:
             ["channel", "result"],
             registry=self.registry,
         )
+
+    def count_settled(self, ending: str, outcome: str) -> None:
+        """Count one message. Once for each message: the labelled counter is looked up only the first time."""
+        counter = self._settled.get((ending, outcome))
+        if counter is None:
+            counter = self._settled[(ending, outcome)] = self.settled.labels(ending, outcome)
+        counter.inc()

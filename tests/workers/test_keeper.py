@@ -36,7 +36,7 @@ def take(hand: Hand, message_id: str, left_s: float = LEFT_S) -> Delivery:
 
 @contextlib.asynccontextmanager
 async def keeping(queue: FakeQueue, hand: Hand) -> AsyncIterator[asyncio.Task[None]]:
-    keeper = asyncio.create_task(VisibilityKeeper(queue=queue, hand=hand).run())
+    keeper = asyncio.create_task(VisibilityKeeper(queue=queue, hand=hand, max_handle_s=60).run())
     try:
         yield keeper
     finally:
