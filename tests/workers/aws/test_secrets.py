@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -6,9 +7,13 @@ import pytest
 import structlog
 
 from tests.support import DeployedStack
+from tests.workers.handlers.fakes import order
+from tests.workers.handlers.provider_server import Request, provider_server, reply, shipped
 from workers.aws import secrets as secrets_module
 from workers.aws.errors import MissingResourceError
 from workers.aws.secrets import SecretToken
+from workers.errors import OutageError
+from workers.handlers.http_provider import HttpProvider, http_session
 
 
 class Counting:
@@ -126,3 +131,27 @@ async def test_a_token_in_use_outlives_a_bad_rotation(
     with pytest.raises(MissingResourceError):
         await token.instead_of("old")
     assert await token.current() == "old"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_order_is_shipped_in_the_very_call_that_notices_the_rotation(
+    secretsmanager: Counting, keep: Any, stack: DeployedStack
+) -> None:
+    keep("rotating", SecretString="old")
+    token = SecretToken(secretsmanager, "rotating")
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        accepted = request.headers["authorization"] == "Bearer new"
+        await (shipped("S-1") if accepted else reply(401))(request, writer)
+
+    async with provider_server() as server, http_session(1) as session:
+        server.otherwise = answer
+        provider = HttpProvider(session, server.url, timeout_s=5, token=token)
+        with pytest.raises(OutageError, match="does not accept us"):
+            await provider.ship(order())
+        stack.client("secretsmanager").put_secret_value(SecretId="rotating", SecretString="new")
+        assert await provider.ship(order()) == "S-1"
+        assert [request.headers["authorization"] for request in server.requests] == [
+            *("Bearer old", "Bearer old"),
+            "Bearer new",
+        ]

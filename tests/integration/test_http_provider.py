@@ -1,0 +1,281 @@
+"""
+Orders against a faulty provider over HTTP: real workers, the local AWS, a provider in this process.
+
+`PROVIDER_SEED` plays a run's faults again; `PROVIDER_ORDERS` sets how many orders there are. Played short in every test
+run, long with `-m chaos`.
+"""
+
+import itertools
+import json
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.faulty_provider import Fault, FaultyProvider, State
+from tests.support import DeployedStack, DeployStack, StartWorker, Worker
+from workers import clock
+from workers.aws.items import from_item, to_item
+from workers.domain.orders import OrderStatus, open_key
+
+CARD_DIGITS = ("4929123412345678", "4929 1234 1234 5678", "4929-1234-1234-5678", "1234123456785678")
+CC = "1234123456785678"
+SECRET = "bearer-s3cret"
+RATE = 0.2
+CONCURRENCY = 20
+LONG = [pytest.mark.chaos, pytest.mark.timeout(900)]
+THROUGH_THE_WORKFLOW = 2  # Resubmissions that are real executions; the others are written as one would write them.
+
+_numbers = itertools.count(1)
+
+
+class Run:
+    """One run: a stack of its own, orders, and what became of them. A failure names the seed."""
+
+    def __init__(self, stack: DeployedStack, seed: int, orders: int) -> None:
+        self.stack = stack
+        self.seed = seed
+        self.order_ids = [f"order-{n:04d}" for n in range(orders)]
+        self.workers: list[Worker] = []
+
+    def told(self, text: str) -> str:
+        return f"{text}\n[PROVIDER_SEED={self.seed} PROVIDER_ORDERS={len(self.order_ids)}]"
+
+    def submit(self, order_ids: list[str]) -> None:
+        """Record orders as the workflow does, replacing what there is, and put their messages on the queue."""
+        dynamodb, sqs = self.stack.client("dynamodb"), self.stack.client("sqs")
+        for order_id in order_ids:
+            now = clock.now()
+            arn = f"{self.stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{uuid.uuid4()}"
+            item = {
+                "OrderId": order_id,
+                "Name": "Jane",
+                "ItemName": "Lamp",
+                "Price": "80000",
+                "CC": "************5678",
+                "Status": OrderStatus.RECEIVED,
+                "ExecutionArn": arn,
+                "OpenKey": open_key(OrderStatus.RECEIVED, order_id),
+                "CreatedAt": now,
+                "UpdatedAt": now,
+            }
+            dynamodb.put_item(TableName=self.stack.order_table, Item=to_item(item))
+            body = json.dumps({"OrderId": order_id, "ExecutionArn": arn})
+            sqs.send_message(QueueUrl=self.stack.order_fulfillment_queue_url, MessageBody=body)
+
+    def execute(self, order_id: str) -> None:
+        """Send an order through the workflow."""
+        order = {"OrderId": order_id, "Name": "Jane", "ItemName": "Lamp", "Price": "80000", "CC": CC}
+        self.stack.client("stepfunctions").start_execution(
+            stateMachineArn=self.stack.state_machine_arn, input=json.dumps(order)
+        )
+
+    def orders(self) -> dict[str, dict[str, Any]]:
+        return {item["OrderId"]: item for item in self._scan(self.stack.order_table)}
+
+    def cases(self) -> dict[str, dict[str, Any]]:
+        return {item["CaseId"]: item for item in self._scan(self.stack.escalation_table)}
+
+    def _scan(self, table: str) -> list[dict[str, Any]]:
+        pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        return [from_item(item) for page in pages for item in page["Items"]]
+
+    def count(self, status: OrderStatus) -> int:
+        return sum(item["Status"] == status for item in self.orders().values())
+
+    def depth(self, url: str) -> int:
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+        answer = self.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        return sum(int(answer["Attributes"].get(name, 0)) for name in names)
+
+    def assert_nothing_dead_lettered(self) -> None:
+        for url in (self.stack.order_fulfillment_dlq_url, self.stack.escalation_dlq_url):
+            assert self.depth(url) == 0, self.told(f"messages in {url}")
+
+    def until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            ends = "\n".join(worker.output()[-3000:] for worker in self.workers)
+            assert time.monotonic() < deadline, self.told(f"waited {timeout_s} s in vain for {what}\n{ends}")
+            time.sleep(0.2)
+
+    def until_none_is_received(self, timeout_s: float) -> None:
+        self.until(lambda: self.count(OrderStatus.RECEIVED) == 0, "orders that are all settled", timeout_s)
+
+    def assert_no_card_number_but_in_executions(self, provider: FaultyProvider) -> None:
+        """Look wherever a card number, or a token, could have got to."""
+        written = {worker.log_path.name: worker.output() for worker in self.workers}
+        written["the order table"] = json.dumps(self.orders())
+        written["the case table"] = json.dumps(self.cases())
+        written["the requests"] = "\n".join(provider.bodies).replace(f"Bearer {SECRET}", "")
+        for where, text in written.items():
+            found = [each for each in (*CARD_DIGITS, SECRET, "query-s3cret") if each in text]
+            assert not found, self.told(f"{found} in {where}")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((40, 2.0), id="short"),
+        pytest.param((500, 60.0), id="long", marks=LONG),
+    ]
+)
+def size(request: pytest.FixtureRequest) -> tuple[int, float]:
+    """How many orders, and for how many seconds a provider is down."""
+    orders, down_s = request.param
+    return int(os.environ.get("PROVIDER_ORDERS", orders)), down_s
+
+
+@pytest.fixture
+def run(deploy_stack: DeployStack, size: tuple[int, float]) -> Run:
+    seed = int(os.environ.get("PROVIDER_SEED", random.SystemRandom().randrange(1_000_000)))
+    return Run(deploy_stack(f"provider-{next(_numbers)}-"), seed, size[0])
+
+
+@pytest.fixture
+def provider(run: Run) -> Iterator[FaultyProvider]:
+    with FaultyProvider(run.seed) as serving:
+        yield serving
+
+
+@pytest.fixture
+def provider_without_faults() -> Iterator[FaultyProvider]:
+    with FaultyProvider(seed=0) as serving:
+        yield serving
+
+
+@pytest.fixture
+def start(start_worker: StartWorker, run: Run, provider: FaultyProvider) -> Callable[..., Worker]:
+    def started(name: str = "fulfillment", **env: str) -> Worker:
+        environment = {
+            "FULFILLMENT_PROVIDER": "http",
+            "FULFILLMENT_URL": provider.url,
+            "FULFILLMENT_TOKEN": SECRET,
+            "FULFILLMENT_TIMEOUT_S": "1",
+            "WORKER_CONCURRENCY": str(CONCURRENCY),
+            "WORKER_MAX_ATTEMPTS": "3",
+            **env,
+        }
+        worker = start_worker(name, stack=run.stack, env=environment)
+        run.workers.append(worker)
+        return worker
+
+    return started
+
+
+def test_every_order_ends_right_and_ships_once_whatever_the_provider_does(
+    run: Run, provider: FaultyProvider, start: Callable[..., Worker]
+) -> None:
+    provider.rate = RATE
+    # Two that never get through, and one that is never accepted: these end the same whatever the seed.
+    lost, broken, refused = run.order_ids[:3]
+    provider.curses = {lost: Fault.LOST_ANSWER, broken: Fault.ERROR, refused: Fault.REFUSED}
+    run.submit(run.order_ids)
+    start(), start("escalation")
+    run.until_none_is_received(60 + len(run.order_ids) * 0.5)
+    orders, cases = run.orders(), run.cases()
+    escalated = [order_id for order_id in run.order_ids if orders[order_id]["Status"] == OrderStatus.ESCALATED]
+
+    assert orders[lost]["Reasons"] == orders[broken]["Reasons"] == ["FULFILLMENT_EXHAUSTED"], run.told("the cursed")
+    for order_id in run.order_ids:
+        order = orders[order_id]
+        shipments = provider.shipped.get(order_id, [])
+        assert set(provider.keys[order_id]) == {order_id}, run.told(f"{order_id} came with {provider.keys[order_id]}")
+        if order_id not in escalated:
+            assert order["Status"] == OrderStatus.FULFILLED, run.told(f"{order_id} is {order['Status']}")
+            assert [order["ShipmentId"]] == shipments, run.told(f"{order_id}: {order['ShipmentId']} is not {shipments}")
+        elif order_id in provider.refused:
+            assert order["Reasons"] == ["FULFILLMENT_REJECTED"], run.told(f"{order_id}: {order['Reasons']}")
+            assert shipments == [], run.told(f"{order_id} was refused, and shipped as {shipments}")
+            detail = cases[order_id]["Evidence"][-1]["Detail"]
+            assert detail == 'The provider refused: HTTP 400: {"error": "no such street", "card": ****}', detail
+        else:
+            assert order["Reasons"] == ["FULFILLMENT_EXHAUSTED"], run.told(f"{order_id}: {order['Reasons']}")
+            assert order["Attempts"] == 3, run.told(f"{order_id} had {order['Attempts']} attempts")
+            assert len(shipments) <= 1, run.told(f"{order_id} was shipped as {shipments}")
+            detail = cases[order_id]["Evidence"][-1]["Detail"]
+            assert detail.startswith("Failed 3 times; at last: "), run.told(f"{order_id}: {detail}")
+    assert {order_id for order_id in run.order_ids if order_id in provider.refused} <= set(escalated)
+    run.assert_nothing_dead_lettered()
+
+    # Every escalated order is submitted again to a provider that is well.
+    provider.rate, provider.curses = 0.0, {}
+    for order_id in escalated[:THROUGH_THE_WORKFLOW]:
+        run.execute(order_id)
+    run.submit(escalated[THROUGH_THE_WORKFLOW:])
+    run.until(lambda: run.count(OrderStatus.FULFILLED) == len(run.order_ids), "orders that are all fulfilled", 60)
+    orders = run.orders()
+    for order_id in escalated:
+        key = f"{order_id}-r1" if order_id in provider.refused else order_id
+        assert provider.keys[order_id][-1] == key, run.told(f"{order_id} came again with {provider.keys[order_id]}")
+    for order_id in run.order_ids:
+        shipments = provider.shipped[order_id]
+        assert [orders[order_id]["ShipmentId"]] == shipments, run.told(f"{order_id} was shipped as {shipments}")
+    run.assert_no_card_number_but_in_executions(provider)
+    print(f"PROVIDER_SEED={run.seed}: {len(provider.requests)} requests, {dict(provider.faults)}, {escalated}")  # noqa: T201
+
+
+@pytest.mark.parametrize(
+    "down",
+    [State.REFUSING, State.SILENT, *(pytest.param(state, marks=LONG) for state in (State.BUSY, State.FAILING))],
+)
+def test_a_provider_that_is_down_holds_orders_and_burns_hardly_an_attempt(
+    run: Run, provider: FaultyProvider, start: Callable[..., Worker], size: tuple[int, float], down: State
+) -> None:
+    down_s = size[1]
+    half = len(run.order_ids) // 2
+    run.submit(run.order_ids[:half])
+    worker, _ = start(), start("escalation")
+    run.until(lambda: run.count(OrderStatus.FULFILLED) >= half // 2, "some orders", 60)
+    provider.become(down)
+    run.submit(run.order_ids[half:])
+    worker.wait_for("downstream.failed")
+    time.sleep(down_s)
+    during = [key for key, state in provider.requests if state is down]
+    # Those in hand, each in up to three tries, then a probe every now and then.
+    assert len(during) <= 3 * CONCURRENCY + 10 + 2 * down_s, run.told(f"{len(during)} requests in {down_s} s of {down}")
+    assert run.depth(run.stack.escalation_queue_url) == 0, run.told("something was escalated")
+    provider.become(State.UP)
+    run.until_none_is_received(60 + len(run.order_ids) * 0.1)
+
+    orders = run.orders()
+    for order_id in run.order_ids:
+        order = orders[order_id]
+        assert order["Status"] == OrderStatus.FULFILLED, run.told(f"{order_id} is {order['Status']}")
+        assert order.get("Attempts", 0) <= 1, run.told(f"{order_id} burnt {order['Attempts']} attempts")
+        assert provider.shipped[order_id] == [order["ShipmentId"]], run.told(
+            f"{order_id}: {provider.shipped[order_id]}"
+        )
+    burnt = sum(order.get("Attempts", 0) for order in orders.values())
+    assert burnt <= CONCURRENCY, run.told(f"{burnt} attempts burnt by a provider that was {down}")
+    print(f"PROVIDER_SEED={run.seed}: {down} for {down_s} s, {len(during)} requests, {burnt} attempts burnt")  # noqa: T201
+    assert run.cases() == {}, run.told("there are cases")
+    run.assert_nothing_dead_lettered()
+    assert worker.stop() == 0
+
+
+def test_the_token_comes_from_secrets_manager(
+    deploy_stack: DeployStack, start_worker: StartWorker, provider_without_faults: FaultyProvider
+) -> None:
+    run = Run(deploy_stack(f"provider-{next(_numbers)}-"), provider_without_faults.seed, 1)
+    environment = {
+        "FULFILLMENT_PROVIDER": "http",
+        "FULFILLMENT_URL": provider_without_faults.url,
+        "FULFILLMENT_TOKEN_SECRET": "provider-token",
+    }
+    early = start_worker("fulfillment", stack=run.stack, env=environment)
+    assert early.wait_for("worker.failed")["reason"] == (
+        "FULFILLMENT_TOKEN_SECRET is 'provider-token', which cannot be used: there is no such secret"
+    )
+    assert early.wait() == 1
+    assert "Traceback" not in early.output()
+
+    run.stack.client("secretsmanager").create_secret(Name="provider-token", SecretString=SECRET)
+    run.workers.append(start_worker("fulfillment", stack=run.stack, env=environment))
+    run.submit(run.order_ids)
+    run.until_none_is_received(30)
+    assert f"'Bearer {SECRET}'" in provider_without_faults.bodies[-1]
+    run.assert_no_card_number_but_in_executions(provider_without_faults)
