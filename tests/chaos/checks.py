@@ -201,6 +201,16 @@ def check_delivered_once(scenario: Scenario, *, where: Callable[[Any], bool] = l
     assert not again, scenario.told(f"delivered more than once: {_shown(again)}")
 
 
+def check_delivered_again_only_if_released(scenario: Scenario) -> None:
+    """No message came a second time that no worker had given back: nobody let one lie until its visibility ran out."""
+    delivered = Counter(each.message_id for each in scenario.proxy.deliveries)
+    released = Counter(
+        line["message_id"] for worker in scenario.workers for line in worker.lines() if line["event"] == RELEASED
+    )
+    wrong = [message_id for message_id, count in delivered.items() if count > 1 + released[message_id]]
+    assert not wrong, scenario.told(f"delivered again without having been released: {_shown(wrong)}")
+
+
 def outcomes(scenario: Scenario, event: str) -> Counter[str]:
     """Count the outcomes of one ending over all logs."""
     return Counter(line["outcome"] for worker in scenario.workers for line in worker.lines() if line["event"] == event)

@@ -10,6 +10,7 @@ from tests.chaos.checks import (
     RELEASED,
     Allowed,
     check,
+    check_delivered_again_only_if_released,
     check_delivered_once,
     check_shipped_once,
     outcomes,
@@ -29,39 +30,55 @@ MAX_GROWTH_MB = 12.0
 
 def test_workers_killed_at_random_moments_lose_nothing_and_repeat_nothing(scenario: Scenario) -> None:
     """A crash at any moment: no message is lost and no state changed twice."""
-    workers = [scenario.start(WORKER_CONCURRENCY="10", WORKER_MAX_DELIVERIES="15", awaited=False) for _ in range(2)]
-    escalation = scenario.start("escalation")
-    # Answers that take a moment leave more moments to be killed in.
-    scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.3))
+
+    def start() -> Worker:
+        return scenario.start(awaited=False, WORKER_MAX_DELIVERIES="15", **_some_seconds_of_work(scenario))
+
     scenario.send_mix()
+    escalation = scenario.start("escalation", awaited=False)
+    workers = [start() for _ in range(2)]
+    workers[0].wait_for("order.fulfilled")
     for _ in range(scenario.size.kills):
-        time.sleep(scenario.rng.uniform(0.3, 1.5))
         victim = scenario.rng.choice([*workers, escalation])
         scenario.kill(victim)
         if victim is escalation:
             escalation = scenario.start("escalation", awaited=False)
         else:
-            workers[workers.index(victim)] = scenario.start(
-                WORKER_CONCURRENCY="10", WORKER_MAX_DELIVERIES="15", awaited=False
-            )
+            workers[workers.index(victim)] = start()
+        time.sleep(scenario.rng.uniform(0.3, 1.5))
     scenario.until_drained()
     check(scenario, Allowed(cut_short=True))
 
 
 def test_a_rolling_deploy_loses_nothing_and_ends_every_process_cleanly(scenario: Scenario) -> None:
     """A stop, again and again under load: unstarted messages go back, running ones finish, deletes are flushed."""
-    workers = [scenario.start(awaited=False) for _ in range(2)]
-    scenario.start("escalation")
-    scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.2))
+
+    def start() -> Worker:
+        return scenario.start(awaited=False, **_some_seconds_of_work(scenario))
+
     scenario.send_mix()
+    scenario.start("escalation", awaited=False)
+    workers = [start() for _ in range(2)]
+    workers[0].wait_for("order.fulfilled")
     for turn in range(scenario.size.kills):
-        workers.append(scenario.start())
-        time.sleep(scenario.rng.uniform(0, 0.7))
+        workers.append(start())
+        time.sleep(scenario.rng.uniform(0.2, 1.2))
         scenario.stop(workers[turn])
     scenario.until_drained()
+    check_delivered_again_only_if_released(scenario)
     check(scenario)
     released = set(outcomes(scenario, RELEASED))
     assert released <= {"stopping"}, scenario.told(f"released as {released}")
+
+
+def _some_seconds_of_work(scenario: Scenario) -> dict[str, str]:
+    """Return the settings of a worker that takes its time, so that there is something to interrupt."""
+    concurrency = max(3, scenario.size.orders // 60)
+    return {
+        "FULFILLMENT_PROVIDER": "tests.chaos.providers:Slow",
+        "CHAOS_SHIP_S": "0.8",
+        "WORKER_CONCURRENCY": str(concurrency),
+    }
 
 
 @pytest.mark.parametrize("outage", [pytest.param("refused", marks=pytest.mark.chaos), "reset"])
