@@ -23,7 +23,7 @@ from aiohttp import (
     TCPConnector,
 )
 from pydantic_core import from_json
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from workers.domain.cards import looks_like_card, mask
 from workers.domain.orders import Order
@@ -33,7 +33,7 @@ from workers.handlers.tokens import Token
 
 log = structlog.get_logger(__name__)
 
-MAX_TRIES = 3  # Within one call, and within its timeout: against a reset or a hiccup. Patience is the queue's business.
+MAX_TRIES = 3  # Within one call and its timeout, against a reset or a hiccup, while there is no outage to suspect.
 RETRY_BASE_S, RETRY_CAP_S = 0.1, 1.0
 CONNECT_TIMEOUT_S = 3.0  # Name, connection and TLS. More means that nobody is there.
 SUSPICIOUS_ORDERS = 3  # So many different orders in a row that fail: it is hardly the orders.
@@ -119,19 +119,22 @@ class HttpProvider:
             self._failing.clear()
             raise
         except TransientError as error:
-            if len(self._failing) < SUSPICIOUS_ORDERS:
+            if not self._is_suspicious():
                 self._failing.add(order.order_id)
-            if len(self._failing) < SUSPICIOUS_ORDERS:
+            if not self._is_suspicious():
                 raise
             reason = f"{error}; so did other orders before, and none got through"
             raise SuspectedOutageError(reason, retry_after_s=error.retry_after_s) from None
         self._failing.clear()
         return shipment
 
+    def _is_suspicious(self) -> bool:
+        return len(self._failing) >= SUSPICIOUS_ORDERS
+
     async def _ask(self, order: Order) -> str:
         trying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, TransientError) and error.retry_after_s == 0),
-            stop=stop_after_attempt(MAX_TRIES),
+            stop=lambda retry: retry.attempt_number >= MAX_TRIES or self._is_suspicious(),
             wait=wait_random_exponential(multiplier=RETRY_BASE_S, max=RETRY_CAP_S),
             before_sleep=_log_retry,
             reraise=True,

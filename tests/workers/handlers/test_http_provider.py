@@ -324,6 +324,7 @@ async def test_different_orders_that_fail_in_a_row_are_an_outage(
     failures = [await outcome(provider, order(order_id=each)) for each in ("a", "a", "b", "a", "c", "a")]
     assert [type(each) for each in failures] == [*[TransientError] * 4, *[SuspectedOutageError] * 2]
     assert "other orders" in str(failures[-1])
+    assert len(server.requests) == 3 * 4 + 3 + 1, "in a row that long, nobody tries three times at once any more"
 
 
 @pytest.mark.parametrize("settled", [shipped(), reply(400)], ids=["shipped", "refused"])
