@@ -17,6 +17,7 @@ from workers.hand import Hand
 from workers.keeper import VisibilityKeeper
 from workers.message import Acknowledged, DeadLettered, Delivery, Ending, Message, Released
 from workers.metrics import Metrics
+from workers.pace import Pace
 from workers.poller import MAX_BATCH, Poller
 from workers.ports import Handler, Queue
 from workers.slots import Slots
@@ -25,7 +26,6 @@ log = structlog.get_logger(__name__)
 
 RELEASE_BASE_S, RELEASE_CAP_S = 2.0, 900.0  # A failed message comes back after seconds first, after minutes at last.
 STUCK_MARGIN_S = 10.0  # A cancelled handler may take this long to clean up.
-BUFFER = 40  # Messages on their way in or out (a receive, a delete), so that no handler waits for the network.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +51,10 @@ class Consumer:
 
     def __init__(self, queue: Queue, handler: Handler, limits: Limits, metrics: Metrics | None = None) -> None:
         self._metrics = metrics or Metrics()
-        buffer = min(limits.concurrency, BUFFER)
         self._handler = handler
         self._limits = limits
-        self._slots = Slots(limits.concurrency + buffer)
+        self._pace = Pace(limits.concurrency)
+        self._slots = Slots(limits.concurrency + self._pace.ahead)
         self._hand = Hand(self._slots, queue.visibility_timeout_s, self._metrics)
         self._gate = Gate()
         self._running = asyncio.Semaphore(limits.concurrency)
@@ -65,7 +65,8 @@ class Consumer:
             slots=self._slots,
             gate=self._gate,
             accept=self._accept,
-            worthwhile=min(buffer, MAX_BATCH),
+            pace=self._pace,
+            worthwhile=min(limits.concurrency, MAX_BATCH),
             max_polls=limits.max_polls,
             stuck_after_s=limits.stuck_poll_s,
         )
@@ -185,7 +186,12 @@ class Consumer:
             log.exception("message.failed")
             return Released("unforeseen", _release_delay_s(message.receive_count))
         finally:
-            self._metrics.handle_s.observe(asyncio.get_running_loop().time() - started_s)
+            self._note_handled(asyncio.get_running_loop().time() - started_s)
+
+    def _note_handled(self, handle_s: float) -> None:
+        self._metrics.handle_s.observe(handle_s)
+        self._pace.note(handle_s)
+        self._slots.resize(self._limits.concurrency + self._pace.ahead)
 
 
 def _release_delay_s(receive_count: int) -> int:

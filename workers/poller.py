@@ -8,6 +8,7 @@ from workers.backoff import full_jitter_s
 from workers.errors import OutageError
 from workers.gate import Gate
 from workers.message import Message
+from workers.pace import Pace
 from workers.ports import Queue
 from workers.slots import Slots
 from workers.trouble import Trouble
@@ -23,13 +24,14 @@ class Poller:
 
     One poll is always under way while there are free slots and the gate is open. A full answer tells of a backlog and
     starts another poll beside it, up to `max_polls`; an answer that is not full ends the extra ones. Under load a
-    receive waits until `worthwhile` slots are free: a request for a single message costs as much as one for ten.
+    receive waits a little until `worthwhile` slots are free.
     """
 
     queue: Queue
     slots: Slots
     gate: Gate
     accept: Callable[[Sequence[Message]], None]
+    pace: Pace
     worthwhile: int
     max_polls: int
     stuck_after_s: float
@@ -71,7 +73,7 @@ class Poller:
     async def _receive(self) -> int:
         """Receive once and hand on what came; return how many that were."""
         limit = await self.gate.admit(MAX_BATCH)
-        reserved = await self.slots.reserve(min(limit, self.worthwhile), limit)
+        reserved = await self.slots.reserve(min(limit, self.worthwhile), limit, self.pace.patience_s)
         if limit > 1 and not self.gate.is_open:  # It closed while this waited for slots.
             self.slots.release(reserved)
             return 0

@@ -19,6 +19,7 @@ from tests.workers.fakes import (
 from workers import acknowledger as acknowledger_module
 from workers import consumer as consumer_module
 from workers import gate as gate_module
+from workers import pace as pace_module
 from workers import poller as poller_module
 from workers.errors import FatalError, OutageError, TransientError
 from workers.message import Acknowledged, DeadLettered, Message
@@ -31,6 +32,12 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "RETRY_CAP_S", 0.002)
     monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.001)
     monkeypatch.setattr(gate_module, "PROBE_CAP_S", 0.005)
+
+
+@pytest.fixture
+def far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many messages again are received ahead as may be handled at once, however slow the handler."""
+    monkeypatch.setattr(pace_module, "AHEAD_S", 1_000_000)
 
 
 async def test_every_message_is_handled_and_acknowledged_once() -> None:
@@ -61,7 +68,20 @@ async def test_a_slow_message_holds_one_slot_and_nothing_else() -> None:
         await run.until_settled(50)
 
 
-async def test_messages_in_hand_are_bounded_by_what_may_run_and_a_buffer_as_large() -> None:
+async def test_nothing_is_received_ahead_of_slow_handlers() -> None:
+    queue, handler, slow = FakeQueue(messages(100)), FakeHandler(), asyncio.Event()
+    for n in range(100):
+        handler.when(f"m{n}", slow)
+    async with running(queue, handler, limits(concurrency=3)) as run:
+        await until(lambda: len(handler.began) == 3)
+        await asyncio.sleep(0.02)
+        assert sum(queue.limits) == 3
+        slow.set()
+        await run.until_settled(100)
+
+
+@pytest.mark.usefixtures("far_ahead")
+async def test_messages_in_hand_are_bounded_by_what_may_run_and_as_many_again() -> None:
     queue, handler, slow = FakeQueue(messages(100)), FakeHandler(), asyncio.Event()
     for n in range(100):
         handler.when(f"m{n}", slow)
@@ -139,6 +159,7 @@ async def test_a_message_delivered_too_often_is_given_up_without_being_handled()
     assert ("worn", "message.dead_lettered", "given_up") in run.endings()
 
 
+@pytest.mark.usefixtures("far_ahead")
 async def test_a_second_delivery_of_a_message_in_hand_brings_only_its_newest_receipt() -> None:
     queue, handler, slow = FakeQueue([message("m", "r1")]), FakeHandler(), asyncio.Event()
     handler.when("m", slow)
@@ -237,6 +258,7 @@ async def test_what_runs_is_finished_before_it_ends() -> None:
     assert queue.deleted == ["r-m"]
 
 
+@pytest.mark.usefixtures("far_ahead")
 async def test_what_has_not_begun_goes_back_at_once_when_it_stops() -> None:
     queue, handler, slow = FakeQueue(messages(4)), FakeHandler(), asyncio.Event()
     for n in range(4):
@@ -267,6 +289,7 @@ async def test_what_a_receive_under_way_brings_goes_back_at_once_when_it_stops()
     assert (queue.changed, handler.began, len(queue.limits)) == ([("r-late", 0)], [], 1)
 
 
+@pytest.mark.usefixtures("far_ahead")
 @pytest.mark.parametrize("later", range(12))
 async def test_whenever_it_stops_no_message_is_left_behind(later: int) -> None:
     queue, handler = FakeQueue(messages(6)), FakeHandler()

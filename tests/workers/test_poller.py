@@ -10,6 +10,7 @@ from workers import trouble
 from workers.errors import AccessDeniedError, FatalError, OutageError
 from workers.gate import Gate
 from workers.message import Message
+from workers.pace import Pace
 from workers.poller import Poller
 from workers.slots import Slots
 
@@ -34,6 +35,7 @@ def poller(queue: FakeQueue, slots: Slots, accept: Accepted, *, worthwhile: int 
         slots=slots,
         gate=Gate(),
         accept=accept,
+        pace=Pace(10),
         worthwhile=worthwhile,
         max_polls=max_polls,
         stuck_after_s=60,

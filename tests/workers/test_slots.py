@@ -40,3 +40,38 @@ async def test_a_cancelled_reservation_takes_nothing() -> None:
     waiting.cancel()
     slots.release(1)
     assert await slots.reserve(1, 10) == 1
+
+
+async def test_with_patience_fewer_will_do_after_a_while() -> None:
+    slots = Slots(10)
+    await slots.reserve(10, 10)
+    waiting = asyncio.create_task(slots.reserve(3, 5, patience_s=0.01))
+    await turns()
+    assert not waiting.done()
+    slots.release(2)
+    assert await waiting == 2
+
+
+async def test_patience_begins_with_the_first_free_slot() -> None:
+    slots = Slots(2)
+    await slots.reserve(2, 2)
+    waiting = asyncio.create_task(slots.reserve(2, 2, patience_s=0.005))
+    await asyncio.sleep(0.02)
+    slots.release(2)
+    assert await waiting == 2
+
+
+async def test_more_slots_wake_who_waits_and_fewer_hold_back() -> None:
+    slots = Slots(1)
+    await slots.reserve(1, 1)
+    waiting = asyncio.create_task(slots.reserve(1, 1))
+    await turns()
+    slots.resize(2)
+    assert await waiting == 1
+    slots.resize(1)
+    slots.release(1)
+    again = asyncio.create_task(slots.reserve(1, 1))
+    await turns()
+    assert not again.done()
+    slots.release(1)
+    assert await again == 1

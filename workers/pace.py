@@ -1,0 +1,36 @@
+"""How fast handlers get through messages, and what follows from it for receiving."""
+
+from dataclasses import dataclass
+
+AHEAD_S = 0.1  # What is received ahead keeps the handlers busy for so long: more than a receive or a delete takes.
+MAX_AHEAD = 100  # That much only where handlers are fast.
+PATIENCE = 0.05  # The share of a handler's time that a slot may stay free so that a receive brings more.
+MIN_PATIENCE_S, MAX_PATIENCE_S = 0.02, 5.0
+SMOOTHING = 0.05  # The weight of the newest message in the mean.
+
+
+@dataclass(slots=True)
+class Pace:
+    """
+    Follows the mean time of a handler, in seconds.
+
+    Fast handlers need messages waiting before them and deletes under way behind them, or the network has them wait.
+    With slow ones nothing is received ahead: a message that waits here for minutes could be with another worker.
+    """
+
+    concurrency: int
+    handle_s: float = 1.0  # Until it is known.
+
+    def note(self, handle_s: float) -> None:
+        self.handle_s += SMOOTHING * (handle_s - self.handle_s)
+
+    @property
+    def ahead(self) -> int:
+        """How many messages may be in hand beyond those being handled."""
+        busy_for_s = max(self.handle_s, 0.001)
+        return min(int(self.concurrency * AHEAD_S / busy_for_s), self.concurrency, MAX_AHEAD)
+
+    @property
+    def patience_s(self) -> float:
+        """How long to wait for more free slots once there is one: a receive of one costs as much as one of ten."""
+        return min(max(PATIENCE * self.handle_s, MIN_PATIENCE_S), MAX_PATIENCE_S)
