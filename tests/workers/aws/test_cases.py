@@ -160,3 +160,48 @@ async def test_a_routing_of_an_earlier_episode_is_not_recorded(cases: DynamoCase
     written = await cases.get("routing-2")
     assert written is not None
     assert (written.episode, written.routed) == (2, ())
+
+
+async def test_the_rejections_of_an_orders_earlier_executions_are_counted(
+    stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
+) -> None:
+    put(stack, "rejected")
+    first = await orders.get("rejected")
+    assert first is not None
+    assert await cases.count_rejections(first) == 0
+    await opened(cases, "rejected", first, reasons=(Reason.FULFILLMENT_REJECTED,))
+    assert await cases.count_rejections(first) == 0, "its own does not change its key"
+    assert await cases.count_rejections(replace(first, execution_arn=ANOTHER)) == 1
+    assert await cases.count_rejections(replace(first, order_id="another")) == 0
+
+
+async def test_a_rejection_is_not_counted_where_the_next_execution_has_begun_meanwhile(
+    stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
+) -> None:
+    put(stack, "late-rejection")
+    order = await orders.get("late-rejection")
+    assert order is not None
+    case = await opened(cases, "late-rejection", order)
+    escalated = await orders.get("late-rejection")
+    assert escalated is not None
+    rejected = escalation("late-rejection", "m2", reasons=(Reason.FULFILLMENT_REJECTED,))
+    plan = plan_escalation(rejected, escalated, case, NOW, ASSESSMENT)
+    put(stack, "late-rejection", ExecutionArn=ANOTHER)
+    with pytest.raises(ConflictError):
+        await cases.apply(plan, escalated)
+    assert await cases.get("late-rejection") == case
+    put(stack, "late-rejection", Status="ESCALATED")
+    await cases.apply(plan, escalated)
+    assert await cases.count_rejections(replace(order, execution_arn=ANOTHER)) == 1
+
+
+async def test_a_rejection_of_an_order_without_an_execution_is_counted_too(
+    stack: DeployedStack, cases: DynamoCases
+) -> None:
+    put(stack, "by-hand", ExecutionArn=None, Status="ESCALATED")
+    order = Order("by-hand", OrderStatus.ESCALATED, None)
+    case = await opened(cases, "by-hand", order, execution_arn=None)
+    rejected = escalation("by-hand", "m2", reasons=(Reason.FULFILLMENT_REJECTED,), execution_arn=None)
+    plan = plan_escalation(rejected, order, case, NOW, ASSESSMENT)
+    await cases.apply(plan, order)
+    assert await cases.count_rejections(order) == 1

@@ -22,7 +22,7 @@ from tests.workers.handlers.fakes import (
 )
 from workers.domain.escalations import Reason, Source
 from workers.domain.orders import Order, OrderStatus, shipment_id
-from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError
 from workers.handlers.contracts import OutgoingEscalation
 from workers.handlers.fulfillment import FulfillmentHandler
 from workers.handlers.providers import RejectedError
@@ -147,6 +147,42 @@ async def test_a_failed_attempt_is_counted_on_the_order_and_raised() -> None:
     assert bench.journal.names() == ["orders.get", "orders.count_attempt"]
     assert bench.orders.orders["001"].attempts == 1
     assert bench.escalations.sent == []
+
+
+class Refusals:
+    """What the case table knows of earlier refusals."""
+
+    async def count_rejections(self, order: Order) -> int:
+        assert order.execution_arn == EXECUTION
+        return 2
+
+
+class KeyAsShipment:
+    async def ship(self, order: Order) -> str:
+        return order.idempotency_key
+
+
+async def test_the_provider_is_told_how_often_it_refused_the_order_before() -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.handler.rejections = Refusals()
+    bench.handler.provider = KeyAsShipment()
+    assert await bench.handle() == Acknowledged("fulfilled")
+    assert bench.orders.orders["001"].shipment_id == "001-r2"
+
+
+async def test_with_a_bare_order_id_the_execution_that_was_asked_for_is_named() -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.journal.fail("provider.ship", RejectedError("no"))
+    assert await bench.handle("001") == Acknowledged("escalated")
+    assert bench.escalations.sent == [escalation("FULFILLMENT_REJECTED", "The provider refused: no")]
+
+
+async def test_the_last_failure_is_told_where_it_is_one_of_ours() -> None:
+    bench = Bench(order("RECEIVED", attempts=4), provider=True)
+    bench.journal.fail("provider.ship", TransientError("the provider failed, HTTP 500: busy"))
+    assert await bench.handle() == Acknowledged("escalated")
+    detail = "Failed 5 times; at last: the provider failed, HTTP 500: busy."
+    assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", detail, attempts=5)]
 
 
 async def test_the_last_attempt_that_fails_is_escalated() -> None:
