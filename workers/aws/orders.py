@@ -91,25 +91,30 @@ class DynamoOrders:
         return await self._fulfillments.submit(order_id, _Fulfillment(order_id, execution_arn, shipment_id, at))
 
     async def count_attempt(self, order_id: str, execution_arn: str | None) -> int | None:
+        # The number is written, not added to: a write that is repeated because its answer was lost counts once.
+        order = await self.get(order_id)
+        if order is None or order.status is not OrderStatus.RECEIVED or not order.belongs_to(execution_arn):
+            return None
+        attempts = order.attempts + 1
         bound = " AND ExecutionArn = :execution" if execution_arn is not None else ""
         try:
             with translated():
-                answer = await self._dynamodb.update_item(
+                await self._dynamodb.update_item(
                     TableName=self._table,
                     Key=to_item({"OrderId": order_id}),
-                    UpdateExpression="ADD Attempts :one",  # UpdatedAt stays: it is when the status changed.
-                    ConditionExpression=f"#Status = :received{bound}",
+                    UpdateExpression="SET Attempts = :attempts",  # UpdatedAt stays: it is when the status changed.
+                    ConditionExpression=(
+                        f"#Status = :received{bound} AND (attribute_not_exists(Attempts) OR Attempts <= :attempts)"
+                    ),
                     ExpressionAttributeNames={"#Status": "Status"},
                     ExpressionAttributeValues=to_item(
-                        {":one": 1, ":received": OrderStatus.RECEIVED, ":execution": execution_arn}
+                        {":attempts": attempts, ":received": OrderStatus.RECEIVED, ":execution": execution_arn}
                     ),
-                    ReturnValues="UPDATED_NEW",
                 )
         except ClientError as error:
             if error_code(error) == CONDITION_FAILED:
                 return None
             raise
-        attempts: int = from_item(answer["Attributes"])["Attempts"]
         return attempts
 
     async def _fulfill(self, group: Sequence[_Fulfillment]) -> Sequence[Order | Exception | None]:
