@@ -23,7 +23,8 @@ _HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,4094}[\x21-\x7e])?")
 _URL = "an https URL (http for localhost only) without user, password and fragment"
 _NAME = "1 to 32 lower-case letters, digits and dashes, and not log"
 _Path = tuple[str | int, ...]
-_Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+# Upper case only, as nearly all are: a secret that was written here instead is told apart, and not repeated.
+_Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]{0,127}$")]
 
 
 class _Table(BaseModel):
@@ -182,6 +183,8 @@ def _channel_problem(error: ErrorDetails, channels: Mapping[str, Any]) -> tuple[
     fields = _TYPES[of_type].model_fields
     if error["type"] == "extra_forbidden":
         return path, f"{_key(path)} is no key of type {of_type}, must be one of {', '.join(fields)}"
+    if field.endswith("_env"):
+        return path, f"{_key(path)} is not shown, must be {fields[field].description}, in upper case"
     return path, _wrong(error, _key(path), fields[field].description)
 
 

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,9 +23,9 @@ from tests.workers.handlers.fakes import (
     message,
     order,
 )
-from workers.domain.escalations import Case, CaseState, Reason, Routing, Severity, Source
+from workers.domain.escalations import Case, CaseState, OrderCopy, Reason, Routing, Severity, Source
 from workers.domain.orders import Order, OrderStatus
-from workers.domain.routing import Rules
+from workers.domain.routing import Rule, Rules
 from workers.errors import ConflictError, OutageError, TransientError
 from workers.escalation_rules import EscalationRules
 from workers.handlers import escalation as escalation_module
@@ -52,12 +53,19 @@ class Bench:
             dead_letters=self.dead_letters,
             reminders=self.reminders,
             rules=rules or EscalationRules.read(None, {}).rules,
-            router=Router(list(self.channels.values()), self.cases, now=lambda: NOW, retry_wait=wait_none()),
+            router=self.router(),
             now=lambda: NOW,
         )
 
     async def handle(self, body: str, message_id: str = "m1") -> Acknowledged | DeadLettered:
         return await self.handler.handle(message(body, message_id))
+
+    def recover(self) -> None:
+        """Have the channels tried again, as after a rest: with a router that has seen no failure."""
+        self.handler.router = self.router()
+
+    def router(self) -> Router:
+        return Router(list(self.channels.values()), self.cases, now=lambda: NOW, retry_wait=wait_none())
 
     @property
     def status(self) -> OrderStatus:
@@ -265,6 +273,113 @@ async def test_an_undecodable_message_delivered_again_keeps_to_its_case(logs: li
     await bench.handler.handle(message("{"))
     assert bench.case.message_ids == (MESSAGE_ID,)
     assert len(routed(logs)) == 1
+
+
+ROUTES = Rules((Rule(severity=Severity.WARNING, channels=("chat", "pager")),))
+
+
+def reminder(episode: int = 1, tries: int = 1, case_id: str = "001") -> str:
+    return json.dumps({"CaseId": case_id, "Episode": episode, "Tries": tries})
+
+
+async def test_what_could_not_be_routed_is_on_the_case_and_a_reminder_is_sent(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat", "pager"])
+    bench.journal.fail("chat", *[OutageError("down")] * 3)
+    assert await bench.handle(notice()) == Acknowledged("escalated")
+    assert bench.status is OrderStatus.ESCALATED
+    assert bench.case.unrouted == ("chat",)
+    ((sent, delay_s),) = bench.reminders.sent
+    assert json.loads(sent.body()) == {"CaseId": "001", "Episode": 1, "Tries": 1}
+    assert 1 <= delay_s <= 6
+    assert bench.journal.names()[-1] == "reminders.send"
+    (line,) = [line for line in logs if line["event"] == "routing.deferred"]
+    assert (line["case_id"], line["channels"], line["tries"]) == ("001", ["chat"], 1)
+
+
+async def test_a_reminder_sends_only_what_is_missing_and_then_there_are_no_more(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat", "pager"])
+    bench.journal.fail("chat", *[OutageError("down")] * 3)
+    await bench.handle(notice())
+    bench.recover()
+    assert await bench.handle(reminder(), "m2") == Acknowledged("routed")
+    assert bench.case.unrouted == ()
+    assert [len(bench.channels[name].sent) for name in ("chat", "pager")] == [1, 1]
+    assert len(bench.reminders.sent) == 1
+    assert len(routed(logs)) == 1
+    assert await bench.handle(reminder(), "m2") == Acknowledged("routed")  # Delivered again: nothing is sent again.
+    assert [len(bench.channels[name].sent) for name in ("chat", "pager")] == [1, 1]
+
+
+async def test_reminders_come_ever_later_for_as_long_as_the_channel_is_down() -> None:
+    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat"])
+    bench.journal.fail("chat", *[OutageError("down")] * 1000)
+    await bench.handle(notice())
+    for tries in range(1, 30):
+        bench.recover()
+        assert await bench.handle(reminder(tries=tries), f"r{tries}") == Acknowledged("deferred")
+    assert [sent.tries for sent, _ in bench.reminders.sent] == list(range(1, 31))
+    delays_s = [delay_s for _, delay_s in bench.reminders.sent]
+    assert all(1 <= delay_s <= 1 + min(300, 5 * 2**n) for n, delay_s in enumerate(delays_s))
+    assert max(delays_s) > 100
+
+
+@pytest.mark.parametrize("change", [{"state": CaseState.RESOLVED}, {"episode": 2}])
+async def test_a_reminder_of_what_is_over_does_nothing(change: dict[str, Any]) -> None:
+    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat"])
+    bench.journal.fail("chat", *[OutageError("down")] * 3)
+    await bench.handle(notice())
+    bench.cases.cases["001"] = replace(bench.case, **change)
+    bench.recover()
+    assert await bench.handle(reminder(), "m2") == Acknowledged("superseded")
+    assert bench.channels["chat"].sent == []
+    assert len(bench.reminders.sent) == 1
+
+
+async def test_a_reminder_of_no_case_does_nothing() -> None:
+    assert await Bench().handle(reminder(), "m2") == Acknowledged("superseded")
+
+
+async def test_a_reminder_with_something_wrong_is_dead_lettered() -> None:
+    bench = Bench()
+    assert await bench.handle('{"CaseId": 5, "Episode": 1}') == DeadLettered("undecodable")
+    assert [reason for _, reason, _ in bench.dead_letters.sent] == ["UNDECODABLE_MESSAGE: wrong or missing: CaseId"]
+
+
+async def test_an_escalation_delivered_again_sends_only_what_is_missing(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat", "pager"])
+    bench.journal.fail("reminders.send", DOWN)  # It was cut off before the acknowledgement.
+    bench.journal.fail("pager", *[OutageError("down")] * 3)
+    with pytest.raises(OutageError):
+        await bench.handle(notice())
+    bench.recover()
+    assert await bench.handle(notice()) == Acknowledged("escalated")
+    assert [len(bench.channels[name].sent) for name in ("chat", "pager")] == [1, 1]
+    assert bench.case.unrouted == ()
+    assert len(routed(logs)) == 1
+    assert bench.reminders.sent == []
+
+
+async def test_rules_decide_on_severity_and_channels_of_the_case() -> None:
+    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat", "pager"])
+    await bench.handle(notice(Reasons=["WORKFLOW_FAILED"]))
+    assert (bench.case.severity, bench.case.channels) == (Severity.WARNING, ("log", "chat", "pager"))
+    assert [routing.channel for routing in bench.case.routed] == ["log", "chat", "pager"]
+
+
+async def test_the_order_as_it_was_is_on_the_case() -> None:
+    escalated = order("RECEIVED", name="Ann", item_name=f"Card {CARD}", price="-1", cc="************5678", attempts=2)
+    bench = Bench(escalated)
+    await bench.handle(notice())
+    assert bench.case.order == OrderCopy(
+        order_id="001",
+        status=OrderStatus.RECEIVED,
+        execution_arn=EXECUTION,
+        name="Ann",
+        item_name="Card ****",
+        price="-1",
+        cc="************5678",
+        attempts=2,
+    )
 
 
 async def test_a_message_delivered_too_often_goes_to_the_dead_letter_queue_unread() -> None:

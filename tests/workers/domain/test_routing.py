@@ -1,0 +1,58 @@
+from collections.abc import Sequence
+
+import pytest
+
+from workers.domain.escalations import Assessment, Reason, Severity, Source
+from workers.domain.routing import Rule, Rules
+
+PRICE, CARD, FAILED, REJECTED = (
+    Reason.INVALID_PRICE,
+    Reason.INVALID_CARD_NUMBER,
+    Reason.WORKFLOW_FAILED,
+    Reason.FULFILLMENT_REJECTED,
+)
+RULES = Rules(
+    (
+        Rule(severity=Severity.INFO, channels=("chat",), reasons=frozenset({PRICE})),
+        Rule(
+            severity=Severity.CRITICAL,
+            channels=("pager", "chat"),
+            reasons=frozenset({FAILED}),
+            sources=frozenset({Source.EVENTBRIDGE}),
+        ),
+        Rule(severity=Severity.CRITICAL, channels=("mail",), reasons=frozenset({PRICE})),
+        Rule(severity=Severity.INFO, channels=("shop",), sources=frozenset({Source.FULFILLMENT})),
+        Rule(severity=Severity.WARNING),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "source", "severity", "channels"),
+    [
+        ([PRICE], Source.WORKFLOW, Severity.INFO, ["log", "chat"]),  # The first rule, not the third.
+        ([PRICE], None, Severity.INFO, ["log", "chat"]),
+        ([FAILED], Source.EVENTBRIDGE, Severity.CRITICAL, ["log", "pager", "chat"]),
+        ([FAILED], Source.WORKFLOW, Severity.WARNING, ["log"]),  # The source does not match.
+        ([FAILED], None, Severity.WARNING, ["log"]),
+        ([REJECTED], Source.FULFILLMENT, Severity.INFO, ["log", "shop"]),  # Any reason, of that source.
+        ([CARD], Source.WORKFLOW, Severity.WARNING, ["log"]),
+        ([PRICE, CARD], Source.WORKFLOW, Severity.WARNING, ["log", "chat"]),  # The highest, and all channels.
+        ([PRICE, FAILED], Source.EVENTBRIDGE, Severity.CRITICAL, ["log", "chat", "pager"]),  # Each channel once.
+    ],
+)
+def test_each_reason_goes_by_the_first_rule_that_matches_it(
+    reasons: Sequence[Reason], source: Source | None, severity: Severity, channels: Sequence[str]
+) -> None:
+    assert RULES.assess(reasons, source) == Assessment(severity, tuple(channels))
+
+
+def test_the_log_gets_everything_once() -> None:
+    rules = Rules((Rule(severity=Severity.INFO, channels=("chat", "log")),))
+    assert rules.assess([PRICE], None).channels == ("log", "chat")
+
+
+def test_severities_are_ordered_by_how_bad_they_are() -> None:
+    assert Severity.highest([]) is Severity.INFO
+    assert Severity.highest([Severity.WARNING, Severity.CRITICAL, Severity.INFO]) is Severity.CRITICAL
+    assert Severity.highest([Severity.WARNING, Severity.INFO]) is Severity.WARNING

@@ -1,0 +1,271 @@
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import structlog
+from structlog.typing import EventDict
+from tenacity import wait_none
+
+from tests.workers.handlers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeChannel, FakeOrders, Journal
+from workers.domain.escalations import Case, CaseState, Evidence, Reason, Routing, Severity, Source
+from workers.errors import OutageError
+from workers.handlers import routing as routing_module
+from workers.handlers.notifications import Channel, ChannelError, Notification
+from workers.handlers.routing import Router
+from workers.metrics import Metrics
+
+REFUSED = ChannelError("HTTP 403", passing=False)
+
+
+def case(*channels: str, **changes: Any) -> Case:
+    opened = Case(
+        case_id="001",
+        state=CaseState.OPEN,
+        severity=Severity.WARNING,
+        opened_at=NOW,
+        updated_at=NOW,
+        order_id="001",
+        reasons=(Reason.INVALID_PRICE,),
+        channels=("log", *channels),
+        opened_by="m1",
+        version=1,
+        evidence=(
+            Evidence(
+                at=NOW,
+                message_id="m1",
+                reasons=(Reason.INVALID_PRICE,),
+                source=Source.WORKFLOW,
+                detail="Not proper.",
+                execution_arn=EXECUTION,
+                attempts=None,
+                queue=None,
+                origin_message_id=None,
+            ),
+        ),
+    )
+    return replace(opened, **changes)
+
+
+class Bench:
+    """A router, its channels and the case table."""
+
+    def __init__(self, case: Case, *channels: Channel) -> None:
+        self.journal = Journal()
+        self.cases = FakeCases(self.journal, FakeOrders(self.journal), case)
+        self.metrics = Metrics()
+        self.channels = channels or [FakeChannel(name, self.journal) for name in case.channels[1:]]
+        self.router = Router(
+            self.channels, self.cases, self.metrics.notifications, now=lambda: NOW, retry_wait=wait_none()
+        )
+
+    async def route(self, case: Case | None = None) -> tuple[str, ...]:
+        return await self.router.route(case or self.cases.cases["001"])
+
+    def counted(self) -> dict[tuple[str, str], float]:
+        (family,) = self.metrics.notifications.collect()
+        return {
+            (each.labels["channel"], each.labels["result"]): each.value
+            for each in family.samples
+            if each.name.endswith("_total")
+        }
+
+    def recorded(self) -> list[str]:
+        return [routing.channel for routing in self.cases.cases["001"].routed]
+
+    def tried(self, name: str) -> int:
+        return self.journal.names().count(name)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[EventDict]]:
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as captured:
+        yield captured
+
+
+def of(logs: Sequence[EventDict], event: str) -> list[EventDict]:
+    return [line for line in logs if line["event"] == event]
+
+
+async def test_the_log_comes_first_and_each_channel_is_recorded_once_it_was_told(logs: list[EventDict]) -> None:
+    bench = Bench(case("chat", "pager"))
+    assert await bench.route() == ()
+    record = "cases.record_routing"
+    assert bench.journal.names()[0] == record
+    assert sorted(bench.journal.names()) == sorted(["chat", "pager", record, record, record])
+    assert bench.recorded()[0] == "log"
+    assert sorted(bench.recorded()) == ["chat", "log", "pager"]
+    (line,) = of(logs, "escalation.routed")
+    assert line["channels"] == ["log", "chat", "pager"]
+    assert bench.counted() == {("log", "sent"): 1, ("chat", "sent"): 1, ("pager", "sent"): 1}
+
+
+async def test_only_what_is_missing_is_sent(logs: list[EventDict]) -> None:
+    held = case("chat", "pager", routed=tuple(Routing(channel=each, episode=1, at=NOW) for each in ("log", "chat")))
+    bench = Bench(held)
+    assert await bench.route() == ()
+    assert (bench.tried("chat"), bench.tried("pager")) == (0, 1)
+    assert of(logs, "escalation.routed") == []
+
+
+async def test_what_is_routed_completely_is_not_touched() -> None:
+    bench = Bench(case(routed=(Routing(channel="log", episode=1, at=NOW),)))
+    assert await bench.route() == ()
+    assert bench.journal.steps == []
+
+
+async def test_a_hiccup_is_retried_at_once(logs: list[EventDict]) -> None:
+    bench = Bench(case("chat"))
+    bench.journal.fail("chat", OutageError("reset"), ChannelError("HTTP 500"))
+    assert await bench.route() == ()
+    assert bench.recorded() == ["log", "chat"]
+    assert of(logs, "channel.failed") == []
+
+
+async def test_a_channel_that_is_down_stops_no_other(logs: list[EventDict]) -> None:
+    bench = Bench(case("chat", "pager"))
+    bench.journal.fail("chat", *[ChannelError("HTTP 503")] * 3)
+    assert await bench.route() == ("chat",)
+    assert bench.recorded() == ["log", "pager"]
+    (line,) = of(logs, "channel.failed")
+    assert (line["log_level"], line["channel"], line["reason"]) == ("warning", "chat", "HTTP 503")
+    assert bench.counted() == {("log", "sent"): 1, ("chat", "failed"): 1, ("pager", "sent"): 1}
+
+
+async def test_a_refusal_is_not_retried_at_once() -> None:
+    bench = Bench(case("chat"))
+    bench.journal.fail("chat", REFUSED)
+    assert await bench.route() == ("chat",)
+    assert bench.tried("chat") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (DOWN, "down"),
+        (REFUSED, "HTTP 403"),
+        (ValueError("card 4929123412345678 at https://chat.example/secret"), "ValueError"),
+    ],
+)
+async def test_only_texts_of_our_own_are_told(logs: list[EventDict], error: Exception, reason: str) -> None:
+    bench = Bench(case("chat"))
+    bench.journal.fail("chat", *[error] * 3)
+    await bench.route()
+    assert [line["reason"] for line in of(logs, "channel.failed")] == [reason]
+
+
+async def test_a_channel_that_failed_rests_and_the_next_ones_do_not_wait_for_it(
+    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing_module, "REST_BASE_S", 0.2)
+    bench = Bench(case("chat"))
+    bench.journal.fail("chat", *[REFUSED] * 2)
+    await bench.route()
+    for _ in range(5):
+        assert await bench.route() == ("chat",)
+    assert bench.counted()[("chat", "failed")] == 1
+    assert bench.counted()[("chat", "deferred")] == 5
+    await asyncio.sleep(0.21)
+    assert await bench.route() == ("chat",)  # Tried, and it failed again: it rests for longer.
+    await asyncio.sleep(0.21)
+    assert await bench.route() == ("chat",)
+    assert bench.counted()[("chat", "failed")] == 2
+    await asyncio.sleep(0.21)
+    assert await bench.route() == ()
+    assert [line["event"] for line in logs if line["event"].startswith("channel.")] == [
+        "channel.failed",
+        "channel.recovered",
+    ]
+    assert [line["channel"] for line in of(logs, "channel.recovered")] == ["chat"]
+
+
+async def test_a_channel_rests_for_as_long_as_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing_module, "REST_BASE_S", 0.0)
+    bench = Bench(case("chat"))
+    bench.journal.fail("chat", ChannelError("HTTP 429", passing=False, retry_after_s=0.2))
+    assert await bench.route() == ("chat",)
+    assert await bench.route() == ("chat",)
+    assert bench.counted()[("chat", "deferred")] == 1
+    await asyncio.sleep(0.21)
+    assert await bench.route() == ()
+
+
+class Hanging:
+    """Takes notifications once it is let go."""
+
+    name = "chat"
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go = asyncio.Event()
+
+    async def send(self, _notification: Notification) -> None:
+        self.begun += 1
+        await self.go.wait()
+
+
+async def test_a_slow_channel_is_given_up_on_and_the_others_do_not_wait(
+    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing_module, "TRY_S", 0.05)
+    held = case("chat", "pager")
+    hanging = Hanging()
+    journal = Journal()
+    bench = Bench(held, hanging, FakeChannel("pager", journal))
+    routing = asyncio.create_task(bench.route())
+    await asyncio.sleep(0.02)
+    assert journal.names() == ["pager"]
+    assert await routing == ("chat",)
+    assert hanging.begun == 3
+    assert [line["reason"] for line in of(logs, "channel.failed")] == ["no answer within 0.05 s"]
+
+
+async def test_of_many_that_fail_at_once_one_counts(monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]) -> None:
+    monkeypatch.setattr(routing_module, "TRY_S", 0.02)
+    monkeypatch.setattr(routing_module, "REST_BASE_S", 0.1)
+    hanging = Hanging()
+    bench = Bench(case("chat"), hanging)
+    await asyncio.gather(*(bench.route() for _ in range(50)))
+    assert len(of(logs, "channel.failed")) == 1
+    hanging.go.set()
+    await asyncio.sleep(0.11)  # Not 2 ** 49 times that.
+    assert await bench.route() == ()
+
+
+async def test_a_single_notification_tries_a_channel_that_was_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing_module, "TRY_S", 0.02)
+    monkeypatch.setattr(routing_module, "REST_BASE_S", 0.0)
+    hanging = Hanging()
+    bench = Bench(case("chat"), hanging)
+    await bench.route()
+    monkeypatch.setattr(routing_module, "TRY_S", 5.0)
+    begun = hanging.begun
+    probing = asyncio.create_task(bench.route())
+    await asyncio.sleep(0.01)
+    results = await asyncio.gather(*(bench.route() for _ in range(10)))
+    assert results == [("chat",)] * 10
+    assert hanging.begun == begun + 1
+    hanging.go.set()
+    assert await probing == ()
+    assert await asyncio.gather(*(bench.route() for _ in range(10))) == [()] * 10
+
+
+async def test_where_the_case_cannot_be_written_the_other_channels_are_told_all_the_same() -> None:
+    bench = Bench(case("chat", "pager", routed=(Routing(channel="log", episode=1, at=NOW),)))
+    bench.journal.fail("cases.record_routing", DOWN)
+    with pytest.raises(OutageError):
+        await bench.route()
+    assert (bench.tried("chat"), bench.tried("pager")) == (1, 1)
+    assert len(bench.recorded()) == 2
+    missing = bench.cases.cases["001"].unrouted
+    assert await bench.route() == ()
+    assert [bench.tried(name) for name in missing] == [2]
+
+
+async def test_a_channel_that_this_worker_does_not_know_is_left_to_another(logs: list[EventDict]) -> None:
+    bench = Bench(case("chat"), FakeChannel("pager", Journal()))
+    assert await bench.route() == ("chat",)
+    assert bench.recorded() == ["log"]
+    (line,) = of(logs, "channel.failed")
+    assert (line["channel"], line["reason"]) == ("chat", "this worker's rules define no such channel")

@@ -1,0 +1,148 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.workers.handlers.test_routing import case
+from workers.handlers.notifications import ChannelError, Notification
+from workers.handlers.webhook import WebhookChannel, webhook_session
+
+NOTIFICATION = Notification.of(case("chat"), "chat")
+SECRET = "T0/B0/secret"
+
+
+class Receiver:
+    """A local HTTP server that answers each POST with the next of `answers`, else 200."""
+
+    def __init__(self) -> None:
+        self.answers: list[web.Response] = []
+        self.requests: list[web.Request] = []
+        self.bodies: list[object] = []
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        self.server = TestServer(application)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.requests.append(request)
+        self.bodies.append(await request.json() if request.method == "POST" else None)
+        return self.answers.pop(0) if self.answers else web.Response()
+
+    @property
+    def url(self) -> str:
+        return str(self.server.make_url(f"/hooks/{SECRET}"))
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    receiving = Receiver()
+    await receiving.server.start_server()
+    try:
+        yield receiving
+    finally:
+        await receiving.server.close()
+
+
+async def send(url: str, authorization: str | None = None) -> None:
+    async with webhook_session() as session:
+        await WebhookChannel("chat", session, url, authorization).send(NOTIFICATION)
+
+
+async def test_the_notification_is_posted_as_json_with_its_id_and_the_authorization(receiver: Receiver) -> None:
+    await send(receiver.url, "Bearer abc")
+    assert receiver.bodies == [NOTIFICATION.fields()]
+    (request,) = receiver.requests
+    assert (request.method, request.path) == ("POST", f"/hooks/{SECRET}")
+    assert request.content_type == "application/json"
+    assert request.headers["Idempotency-Key"] == "001#1#chat"
+    assert request.headers["Authorization"] == "Bearer abc"
+
+
+async def test_without_an_authorization_there_is_no_such_header(receiver: Receiver) -> None:
+    await send(receiver.url)
+    assert "Authorization" not in receiver.requests[0].headers
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+async def test_any_2xx_means_taken(receiver: Receiver, status: int) -> None:
+    receiver.answers = [web.Response(status=status)]
+    await send(receiver.url)
+
+
+@pytest.mark.parametrize(
+    ("status", "passing"),
+    [
+        *((status, False) for status in (301, 302, 307, 308, 400, 401, 403, 404, 410, 413, 422, 429)),
+        *((status, True) for status in (408, 425, 500, 502, 503, 504)),
+    ],
+)
+async def test_anything_else_means_not_taken(receiver: Receiver, status: int, passing: bool) -> None:
+    receiver.answers = [web.Response(status=status, text=f"secret {SECRET}", headers={"Location": "/elsewhere"})]
+    with pytest.raises(ChannelError) as raised:
+        await send(receiver.url)
+    assert (str(raised.value), raised.value.passing) == (f"HTTP {status}", passing)
+    assert [request.path for request in receiver.requests] == [f"/hooks/{SECRET}"]
+
+
+@pytest.mark.parametrize(
+    ("header", "retry_after_s"), [("7", 7.0), ("9" * 400, 600.0), ("soon", 0.0), ("-5", 0.0), ("\u0661", 0.0)]
+)
+async def test_it_is_left_alone_for_as_long_as_it_asks(receiver: Receiver, header: str, retry_after_s: float) -> None:
+    receiver.answers = [web.Response(status=429, headers={"Retry-After": header})]
+    with pytest.raises(ChannelError) as raised:
+        await send(receiver.url)
+    assert raised.value.retry_after_s == retry_after_s
+
+
+async def test_cookies_are_not_kept(receiver: Receiver) -> None:
+    receiver.answers = [web.Response(headers={"Set-Cookie": "a=b"})]
+    async with webhook_session() as session:
+        channel = WebhookChannel("chat", session, receiver.url)
+        await channel.send(NOTIFICATION)
+        await channel.send(NOTIFICATION)
+    assert "Cookie" not in receiver.requests[1].headers
+
+
+async def test_a_server_that_is_not_there_is_told_without_its_address(receiver: Receiver) -> None:
+    url = receiver.url
+    await receiver.server.close()
+    with pytest.raises(ChannelError) as raised:
+        await send(url)
+    assert str(raised.value) == "the call failed (ClientConnectorError)"
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Le"])
+async def test_a_broken_answer_means_not_taken(answer: bytes) -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ChannelError, match="the call failed"):
+            await send(f"http://127.0.0.1:{port}/{SECRET}")
+
+
+async def test_an_endless_answer_is_not_read() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
+                await writer.drain()
+        except OSError:
+            writer.close()
+
+    async with await asyncio.start_server(endless, "127.0.0.1", 0) as server, asyncio.timeout(5):
+        await send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+
+def test_neither_address_nor_authorization_is_printed() -> None:
+    printed = repr(WebhookChannel("chat", None, f"https://chat.example/{SECRET}", "Bearer abc"))  # type: ignore[arg-type]
+    assert "secret" not in printed
+    assert "abc" not in printed
