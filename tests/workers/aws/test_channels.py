@@ -1,0 +1,138 @@
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import aioboto3
+import pytest
+from aiobotocore.config import AioConfig
+
+from tests.workers.handlers.test_routing import case
+from workers.aws.channels import SnsChannel, SqsChannel
+from workers.errors import OutageError
+from workers.handlers.notifications import Channel, ChannelError, Notification
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from types_aiobotocore_sns import SNSClient
+    from types_aiobotocore_sqs import SQSClient
+
+CARD = "4929123412345678"
+NOTIFICATION = Notification.of(case("pager"), "pager")
+MISSING_TOPIC = "arn:aws:sns:us-east-1:000000000000:no-such-topic"
+
+
+@pytest.fixture
+async def sns(session: aioboto3.Session) -> "AsyncIterator[SNSClient]":
+    async with session.client("sns") as client:
+        yield client
+
+
+@pytest.fixture
+async def url(sqs: "SQSClient") -> str:
+    """Return the URL of an empty queue of the test's own."""
+    return (await sqs.create_queue(QueueName=f"channel-{uuid.uuid4().hex}"))["QueueUrl"]
+
+
+async def subscribed(sns: "SNSClient", sqs: "SQSClient", url: str, **attributes: str) -> str:
+    """Return the ARN of a new topic to which the queue is subscribed."""
+    topic_arn = (await sns.create_topic(Name=f"topic-{uuid.uuid4().hex}"))["TopicArn"]
+    await subscribe(sns, sqs, topic_arn, url, **attributes)
+    return topic_arn
+
+
+async def subscribe(sns: "SNSClient", sqs: "SQSClient", topic_arn: str, url: str, **attributes: str) -> None:
+    answer = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    await sns.subscribe(
+        TopicArn=topic_arn, Protocol="sqs", Endpoint=answer["Attributes"]["QueueArn"], Attributes=attributes
+    )
+
+
+async def received(sqs: "SQSClient", url: str) -> list[dict[str, Any]]:
+    answer = await sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1, MessageAttributeNames=["All"]
+    )
+    return [dict(each) for each in answer.get("Messages", [])]
+
+
+async def test_a_topics_subscribers_get_the_notification(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
+    await SnsChannel("pager", sns, await subscribed(sns, sqs, url)).send(NOTIFICATION)
+    (message,) = await received(sqs, url)
+    envelope = json.loads(message["Body"])
+    assert envelope["Subject"] == "[warning] Order 001 escalated: INVALID_PRICE"
+    assert json.loads(envelope["Message"]) == NOTIFICATION.fields()
+    assert {name: (each["Type"], each["Value"]) for name, each in envelope["MessageAttributes"].items()} == {
+        "NotificationId": ("String", "001#1#pager"),
+        "Severity": ("String", "warning"),
+        "Reasons": ("String.Array", '["INVALID_PRICE"]'),
+    }
+
+
+@pytest.mark.parametrize(
+    ("policy", "delivered"),
+    [
+        ({"Severity": ["warning", "critical"]}, True),
+        ({"Severity": ["critical"]}, False),
+        ({"Reasons": ["INVALID_PRICE"]}, True),
+        ({"Reasons": ["WORKFLOW_FAILED"]}, False),
+    ],
+)
+async def test_a_subscription_can_filter_by_severity_and_reasons(
+    sns: "SNSClient", sqs: "SQSClient", url: str, policy: dict[str, list[str]], delivered: bool
+) -> None:
+    topic_arn = await subscribed(sns, sqs, url, FilterPolicy=json.dumps(policy))
+    await SnsChannel("pager", sns, topic_arn).send(NOTIFICATION)
+    assert len(await received(sqs, url)) == (1 if delivered else 0)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+async def test_a_queue_gets_the_notification_by_its_name_or_its_url(sqs: "SQSClient", url: str, by_name: bool) -> None:
+    await SqsChannel("pager", sqs, url.rpartition("/")[2] if by_name else url).send(NOTIFICATION)
+    (message,) = await received(sqs, url)
+    assert json.loads(message["Body"]) == NOTIFICATION.fields()
+    assert {name: (each["DataType"], each["StringValue"]) for name, each in message["MessageAttributes"].items()} == {
+        "NotificationId": ("String", "001#1#pager"),
+        "Severity": ("String", "warning"),
+        "Reasons": ("String.Array", '["INVALID_PRICE"]'),
+    }
+
+
+async def test_no_card_number_gets_through_whichever_field_it_is_in(
+    sns: "SNSClient", sqs: "SQSClient", url: str
+) -> None:
+    held = case("pager", case_id=CARD, order_id=CARD)
+    planted = Notification.of(held, f"x{CARD}")
+    await SnsChannel("pager", sns, await subscribed(sns, sqs, url)).send(planted)
+    await SqsChannel("pager", sqs, url).send(planted)
+    messages = await received(sqs, url)
+    assert len(messages) == 2
+    assert CARD not in json.dumps([{"body": each["Body"], **each.get("MessageAttributes", {})} for each in messages])
+
+
+async def test_a_subject_is_what_sns_allows(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
+    held = case("pager", case_id="Zo\u00eb\u2028" + "x" * 100, order_id=None)
+    await SnsChannel("pager", sns, await subscribed(sns, sqs, url)).send(Notification.of(held, "pager"))
+    (message,) = await received(sqs, url)
+    assert json.loads(message["Body"])["Subject"] == ("[warning] Case Zo??" + "x" * 100)[:99]
+
+
+async def test_a_missing_topic_or_queue_is_a_matter_of_that_channel(sns: "SNSClient", sqs: "SQSClient") -> None:
+    channels: list[tuple[Channel, str]] = [
+        (SnsChannel("pager", sns, MISSING_TOPIC), "Publish: NotFound"),
+        (SqsChannel("pager", sqs, "no-such-queue"), "GetQueueUrl: the queue does not exist"),
+    ]
+    for channel, reason in channels:
+        with pytest.raises(ChannelError) as raised:
+            await channel.send(NOTIFICATION)
+        assert (str(raised.value), raised.value.passing) == (reason, False)
+
+
+async def test_an_endpoint_that_is_down_is_a_passing_matter(session: aioboto3.Session) -> None:
+    down: dict[str, Any] = {
+        "endpoint_url": "http://127.0.0.1:9",
+        "config": AioConfig(retries={"total_max_attempts": 1}),
+    }
+    async with session.client("sns", **down) as sns, session.client("sqs", **down) as sqs:
+        for channel in (SnsChannel("pager", sns, MISSING_TOPIC), SqsChannel("pager", sqs, "http://127.0.0.1:9/1/q")):
+            with pytest.raises(OutageError):
+                await channel.send(NOTIFICATION)
