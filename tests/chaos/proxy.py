@@ -49,6 +49,7 @@ class Fault(StrEnum):
     LATENCY = "latency"  # The answer is late by up to `delay_s`.
     LOST_ANSWER = "lost_answer"  # Applied, then the connection is reset.
     HALF_ANSWER = "half_answer"  # Applied, then the connection is closed in the middle of the answer's body.
+    GARBLED = "garbled"  # Applied, and answered with half a document as if that were all.
     FAILED_ENTRIES = "failed_entries"  # Batches of SQS: some entries are not applied and come back as `Failed`.
     LOST_RECEIPTS = "lost_receipts"  # The same, as entries whose receipt handle is no longer valid.
     DUPLICATED = "duplicated"  # Receives: a message stands in the answer twice, and comes once more later on.
@@ -229,6 +230,8 @@ class FaultProxy:
             return _cut(transport)
         if fault is Fault.HALF_ANSWER:
             return await _half(request, answer)
+        if fault is Fault.GARBLED:
+            return web.Response(status=answer.status, headers=answer.headers, body=answer.body[: len(answer.body) // 2])
         if action == RECEIVE and transport is not None and not transport.is_closing():
             self._note(answer)
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)

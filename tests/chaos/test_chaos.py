@@ -247,7 +247,7 @@ def test_an_order_that_fails_gets_its_attempts_and_no_fewer(scenario: Scenario) 
         time.sleep(scenario.rng.uniform(0.2, 1.5))
         scenario.proxy.inject(Rule(Fault.RESET))
         time.sleep(0.5)
-        scenario.proxy.clear()
+        scenario.proxy.inject(Rule(Fault.LOST_ANSWER, 0.4, actions={"UpdateItem"}))
         worker, before = start(), worker
         scenario.stop(before)
     scenario.until_drained()

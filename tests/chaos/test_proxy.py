@@ -124,6 +124,14 @@ def test_an_answer_is_lost_after_the_request_was_applied(
     assert _visible(own_stack, url) == 1
 
 
+def test_a_garbled_answer_comes_whole_and_says_nothing(
+    own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str
+) -> None:
+    proxy.inject(Rule(Fault.GARBLED))
+    assert "MessageId" not in sqs.send_message(QueueUrl=url, MessageBody="001")
+    assert _visible(own_stack, url) == 1
+
+
 def test_a_late_answer_arrives(proxy: FaultProxy, sqs: Any, url: str) -> None:
     proxy.inject(Rule(Fault.LATENCY, delay_s=0.4))
     started_s = time.monotonic()
