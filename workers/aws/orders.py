@@ -33,7 +33,7 @@ async def check_table(dynamodb: "DynamoDBClient", name: str) -> None:
             await dynamodb.describe_table(TableName=name)
     except MissingResourceError:
         raise MissingResourceError(
-            f"there is no table {name}: deploy the stack, or set the variable that names it"
+            f"there is no table {name}: deploy the stack, or correct the variable that names it"
         ) from None
 
 
@@ -90,32 +90,38 @@ class DynamoOrders:
     async def fulfill(self, order_id: str, execution_arn: str | None, shipment_id: str, at: str) -> Order | None:
         return await self._fulfillments.submit(order_id, _Fulfillment(order_id, execution_arn, shipment_id, at))
 
-    async def count_attempt(self, order_id: str, execution_arn: str | None) -> int | None:
-        # The number is written, not added to: a write that is repeated because its answer was lost counts once.
-        order = await self.get(order_id)
-        if order is None or order.status is not OrderStatus.RECEIVED or not order.belongs_to(execution_arn):
-            return None
-        attempts = order.attempts + 1
+    async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:
         bound = " AND ExecutionArn = :execution" if execution_arn is not None else ""
         try:
             with translated():
-                await self._dynamodb.update_item(
+                answer = await self._dynamodb.update_item(
                     TableName=self._table,
                     Key=to_item({"OrderId": order_id}),
-                    UpdateExpression="SET Attempts = :attempts",  # UpdatedAt stays: it is when the status changed.
+                    # UpdatedAt stays: it is when the status changed. LastAttempt makes repeating this write harmless.
+                    UpdateExpression="SET LastAttempt = :attempt ADD Attempts :one",
                     ConditionExpression=(
-                        f"#Status = :received{bound} AND (attribute_not_exists(Attempts) OR Attempts <= :attempts)"
+                        f"#Status = :received{bound} AND (attribute_not_exists(LastAttempt) OR LastAttempt <> :attempt)"
                     ),
                     ExpressionAttributeNames={"#Status": "Status"},
                     ExpressionAttributeValues=to_item(
-                        {":attempts": attempts, ":received": OrderStatus.RECEIVED, ":execution": execution_arn}
+                        {
+                            ":attempt": attempt,
+                            ":one": 1,
+                            ":received": OrderStatus.RECEIVED,
+                            ":execution": execution_arn,
+                        }
                     ),
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
         except ClientError as error:
-            if error_code(error) == CONDITION_FAILED:
-                return None
-            raise
-        return attempts
+            if error_code(error) != CONDITION_FAILED:
+                raise
+            old: Any = error.response.get("Item") or {}
+            item = from_item(old)
+            counted_before = item.get("LastAttempt") == attempt and item.get("Status") == OrderStatus.RECEIVED
+            return int(item["Attempts"]) if counted_before else None
+        return int(from_item(answer["Attributes"])["Attempts"])
 
     async def _fulfill(self, group: Sequence[_Fulfillment]) -> Sequence[Order | Exception | None]:
         """Fulfill many orders in one request; each statement has its own condition and its own result."""

@@ -63,6 +63,10 @@ async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
     attributes = answer.get("Attributes", {})
     if "RedrivePolicy" not in attributes:
         raise FatalError(f"queue {name} has no dead-letter queue (RedrivePolicy)")
+    if int(attributes["VisibilityTimeout"]) < 1:
+        raise FatalError(
+            f"queue {name} hides no message while it is handled: its VisibilityTimeout is 0, must be above"
+        )
     redrive: dict[str, Any] = json.loads(attributes["RedrivePolicy"])
     return QueueAttributes(
         url=url,
@@ -156,16 +160,15 @@ class SqsDeadLetters:
     source: str
 
     async def send(self, message: Message, *, reason: str, error: Exception | None = None) -> None:
-        ours = {
-            "Reason": _text(reason),
-            "OriginMessageId": _text(message.id),
-            "OriginQueue": _text(self.source),
-            "FirstReceivedAt": _text(clock.at(message.first_received_at_s)),
-        }
+        ours = {"Reason": reason, "OriginMessageId": message.id}
+        details = {"OriginQueue": self.source, "FirstReceivedAt": clock.at(message.first_received_at_s)}
         if error is not None:
-            ours["ErrorClass"] = _text(type(error).__name__)
-        kept = [(name, value) for name, value in message.attributes.items() if name not in ours]
-        attributes: dict[str, Any] = dict(kept[: MAX_ATTRIBUTES - len(ours)]) | ours
+            details["ErrorClass"] = type(error).__name__
+        attributes: dict[str, Any] = {name: _text(value) for name, value in ours.items()}
+        # What the sender gave goes before our details: of those, as many as there is room for.
+        for name, value in [*message.attributes.items(), *((name, _text(value)) for name, value in details.items())]:
+            if len(attributes) < MAX_ATTRIBUTES:
+                attributes.setdefault(name, value)
         with translated():
             await self.sqs.send_message(QueueUrl=self.url, MessageBody=message.body, MessageAttributes=attributes)
 

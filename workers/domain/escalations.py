@@ -1,6 +1,5 @@
 """What an escalation case is, and what a message may do to it and to its order."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from enum import StrEnum
 from typing import Self, TypeVar
 
 from workers.domain.cards import MASK, looks_like_card, mask
+from workers.domain.ids import fingerprint
 from workers.domain.orders import Order, OrderStatus
 
 MAX_MESSAGE_IDS = 100  # A case absorbs few messages; older ids cannot come back within SQS's retention in practice.
@@ -80,7 +80,7 @@ class Escalation:
         if self.execution_arn is not None:
             name = self.execution_arn.rpartition(":")[2]
             # Whoever starts an execution chooses its name; one that holds a card number must not become a key.
-            return f"execution-{hashlib.sha256(name.encode()).hexdigest()[:16]}" if looks_like_card(name) else name
+            return f"execution-{fingerprint(name, 16)}" if looks_like_card(name) else name
         return f"message-{self.origin_message_id or self.message_id}"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from workers.domain.cards import looks_like_card
+from workers.domain.ids import fingerprint
 
 _NUMBERED = re.compile(r".*-r[0-9]+", re.ASCII)
 _ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -90,4 +91,4 @@ def open_key(status: str, identifier: str) -> str:
 
 def shipment_id(order_id: str) -> str:
     """Derive a shipment id that is the same however often it is asked for."""
-    return f"SHIP-{hashlib.sha256(order_id.encode()).hexdigest()[:16].upper()}"
+    return f"SHIP-{fingerprint(order_id, 16)}"

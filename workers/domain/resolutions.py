@@ -1,6 +1,5 @@
 """How a person settles an escalation, and what that does to the order and its case."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -8,6 +7,7 @@ from typing import Any
 
 from workers.domain.cards import mask
 from workers.domain.escalations import MAX_RESOLUTIONS, Case, CaseState, Resolution
+from workers.domain.ids import fingerprint
 from workers.domain.orders import Order, OrderStatus, is_order_id
 
 MAX_ACTOR_CHARS, MAX_NOTE_CHARS, MAX_SHIPMENT_CHARS = 128, 1_000, 128
@@ -134,7 +134,7 @@ def resubmission_name(order_id: str, episode: int) -> str:
 
     The same for the same resubmission, so that repeating it starts nothing twice; and never made of the card number.
     """
-    return f"resubmission-{hashlib.sha256(order_id.encode()).hexdigest()[:32]}-{episode}"
+    return f"resubmission-{fingerprint(order_id, 26)}-{episode}"
 
 
 def malformed_fields(order: Any) -> list[str]:

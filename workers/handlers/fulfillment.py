@@ -50,7 +50,9 @@ class FulfillmentHandler:
         except (OutageError, FatalError):
             raise
         except Exception as error:
-            attempts = await self.orders.count_attempt(request.order_id, request.execution_arn)
+            attempts = await self.orders.count_attempt(
+                request.order_id, request.execution_arn, f"{message.id}/{message.receive_count}"
+            )
             if attempts is None or attempts < self.max_attempts:
                 raise
             log.exception("order.exhausted", attempts=attempts)

@@ -23,8 +23,12 @@ class Orders(Protocol):
         what was written.
         """
 
-    async def count_attempt(self, order_id: str, execution_arn: str | None) -> int | None:
-        """Count a failed attempt on a `RECEIVED` order of that execution, and return how many there are now."""
+    async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:
+        """
+        Count a failed attempt on a `RECEIVED` order of that execution, and return how many there are now.
+
+        The same *attempt* twice in a row counts once.
+        """
 
 
 class Cases(Protocol):

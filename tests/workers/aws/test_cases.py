@@ -13,6 +13,7 @@ from workers.domain.escalations import (
     Case,
     CaseState,
     Escalation,
+    OrderCopy,
     Reason,
     Routing,
     Severity,
@@ -151,6 +152,28 @@ async def test_a_routing_is_recorded_on_the_episode_it_belongs_to(cases: DynamoC
     await cases.record_routing(case, Routing(channel="log", episode=1, at=THEN))
     written = await cases.get("routing-1")
     assert written == replace(case, routed=(Routing(channel="log", episode=1, at=THEN),), version=2)
+
+
+async def test_the_order_the_history_and_the_channels_come_back_as_they_were_written(
+    stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
+) -> None:
+    put(stack, "history-1")
+    order = await orders.get("history-1")
+    assert order is not None
+    first = await opened(cases, "history-1", order)
+    assert first.order == OrderCopy.of(order)
+    assert case_item(stack, "history-1")["Order"]["CC"] == order.cc
+    await cases.put(replace(first, state=CaseState.RESOLVED))
+    resolved = await cases.get("history-1")
+    later = plan_escalation(escalation("history-1", "m2", execution_arn=ANOTHER), None, resolved, THEN, ASSESSMENT)
+    assert later.case is not None
+    await cases.apply(later, None)
+    written = await cases.get("history-1")
+    assert written == replace(later.case, version=3)
+    assert [(each.number, each.opened_at) for each in written.episodes] == [(1, NOW)]
+    assert written.unrouted == ("log", "pager")
+    item = case_item(stack, "history-1")
+    assert (item["FirstSeenAt"], item["LastSeenAt"]) == (NOW, THEN)
 
 
 async def test_a_routing_of_an_earlier_episode_is_not_recorded(cases: DynamoCases) -> None:

@@ -104,7 +104,7 @@ async def test_any_other_order_stays_as_it_is_and_is_returned(
 
 async def test_a_missing_order_is_none_and_none_is_made(orders: DynamoOrders) -> None:
     assert await orders.fulfill("missing-1", EXECUTION, "SHIP-1", NOW) is None
-    assert await orders.count_attempt("missing-1", EXECUTION) is None
+    assert await orders.count_attempt("missing-1", EXECUTION, "m/1") is None
     assert await orders.get("missing-1") is None
 
 
@@ -128,12 +128,13 @@ async def test_the_same_order_twice_at_once_is_fulfilled_once(stack: DeployedSta
 
 async def test_attempts_are_counted_on_a_received_order_only(stack: DeployedStack, orders: DynamoOrders) -> None:
     item = put(stack, "attempts-1")
-    assert await orders.count_attempt("attempts-1", EXECUTION) == 1
-    assert await orders.count_attempt("attempts-1", None) == 2
-    assert await orders.count_attempt("attempts-1", ANOTHER) is None
-    assert stored(stack, "attempts-1") == item | {"Attempts": 2}
+    assert await orders.count_attempt("attempts-1", EXECUTION, "m/1") == 1
+    assert await orders.count_attempt("attempts-1", EXECUTION, "m/1") == 1, "an answer was lost, the write repeated"
+    assert await orders.count_attempt("attempts-1", None, "m/2") == 2
+    assert await orders.count_attempt("attempts-1", ANOTHER, "m/3") is None
+    assert stored(stack, "attempts-1") == item | {"Attempts": 2, "LastAttempt": "m/2"}
     put(stack, "attempts-2", "ESCALATED")
-    assert await orders.count_attempt("attempts-2", EXECUTION) is None
+    assert await orders.count_attempt("attempts-2", EXECUTION, "m/1") is None
 
 
 async def test_a_missing_table_is_one_clear_line(stack: DeployedStack, dynamodb: "DynamoDBClient") -> None:

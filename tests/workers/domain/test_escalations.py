@@ -420,4 +420,4 @@ def test_a_case_is_called_after_the_order_or_the_execution_or_the_message(
 
 def test_a_case_is_never_called_after_a_card() -> None:
     named = escalation(order_id=None, execution_arn=EXECUTION.replace(":one", ":4929123412345678"))
-    assert named.case_id == "execution-77ac2ae9ec76816a"
+    assert named.case_id == "execution-O6WCV2PMO2AWUV52"

@@ -69,7 +69,7 @@ class FakeOrders:
             raise lost
         return held
 
-    async def count_attempt(self, order_id: str, execution_arn: str | None) -> int | None:
+    async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:  # noqa: ARG002
         self.journal.write("orders.count_attempt", order_id, execution_arn)
         held = self.orders.get(order_id)
         if held is None or held.status is not OrderStatus.RECEIVED or not held.belongs_to(execution_arn):
