@@ -8,7 +8,7 @@ from workers.backoff import full_jitter_s
 from workers.errors import OutageError
 from workers.hand import Hand
 from workers.message import Delivery, Released
-from workers.ports import Queue
+from workers.ports import Queue, Refusal
 from workers.trouble import Trouble
 
 MAX_BATCH = 10  # SQS: entries per ChangeMessageVisibilityBatch.
@@ -39,8 +39,7 @@ class VisibilityKeeper:
                 await asyncio.sleep(self._until_next_s())
                 continue
             try:
-                for start in range(0, len(due), MAX_BATCH):
-                    await self._extend(due[start : start + MAX_BATCH])
+                await self._extend_all(due)
             except OutageError as error:
                 trouble.note(error)
                 await asyncio.sleep(full_jitter_s(trouble.failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
@@ -75,12 +74,19 @@ class VisibilityKeeper:
                 if delivery.task is not None:
                     delivery.task.cancel()
 
-    async def _extend(self, batch: Sequence[Delivery]) -> None:
+    async def _extend_all(self, due: Sequence[Delivery]) -> None:
+        refusals = [await self._extend(due[start : start + MAX_BATCH]) for start in range(0, len(due), MAX_BATCH)]
+        # Told after the last batch: an entry that is refused must not keep the others waiting for its next try.
+        if refused := next(filter(None, refusals), None):
+            raise OutageError(f"extension refused: {refused.code}")
+
+    async def _extend(self, batch: Sequence[Delivery]) -> Refusal | None:
+        """Extend *batch*; return why an entry of it was refused for the moment."""
         timeout_s = self.queue.visibility_timeout_s
         visible_at_s = asyncio.get_running_loop().time() + timeout_s
         handles = [delivery.receipt_handle for delivery in batch]
         answers = await self.queue.change_visibility([(handle, timeout_s) for handle in handles])
-        again = None
+        again: Refusal | None = None
         for delivery, handle, refusal in zip(batch, handles, answers, strict=True):
             if refusal is None:
                 delivery.visible_at_s = max(delivery.visible_at_s, visible_at_s)
@@ -90,5 +96,4 @@ class VisibilityKeeper:
                 delivery.lost = True  # Someone else may have it by now: stop working on it.
                 if delivery.settlement is None and delivery.task is not None:
                     delivery.task.cancel()
-        if again is not None:
-            raise OutageError(f"extension refused: {again.code}")
+        return again
