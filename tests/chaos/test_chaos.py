@@ -154,11 +154,11 @@ def test_refused_entries_are_sent_again_and_duplicates_folded(scenario: Scenario
 
 def test_a_handler_may_take_longer_than_the_visibility_timeout(scenario: Scenario) -> None:
     """Visibility: extended from receipt to settlement, so that a slow message is delivered and handled once."""
-    scenario.set_visibility_timeout(3)
+    scenario.set_visibility_timeout(4)
     scenario.proxy.inject(Rule(Fault.FAILED_ENTRIES, 0.1, actions={EXTEND}))
     scenario.start(
         FULFILLMENT_PROVIDER="tests.chaos.providers:Slow",
-        CHAOS_SHIP_S="4.5",
+        CHAOS_SHIP_S="5.5",
         WORKER_CONCURRENCY=str(scenario.size.orders // 2 + 5),
         awaited=False,
     )
