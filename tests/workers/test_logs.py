@@ -13,6 +13,7 @@ from workers import logs
 CARD = "4929123412345678"
 FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
 
+
 class Captured(io.TextIOWrapper):
     """A text stream over bytes, as standard output is."""
 
