@@ -1,0 +1,309 @@
+"""Escalations on their way to people: a worker process, the local AWS, and an HTTP server in this process."""
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.pipeline import Pipeline, endings, wait_until
+from tests.support import DeployStack, StartWorker, Worker
+
+CARD = "4929123412345678"
+FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
+SECRET = "Bearer s3cret"
+
+
+class Hooks:
+    """
+    Webhooks, one for each path. `answers` says what a path answers: a status, or None for nothing at all.
+
+    `taken` are the notifications that were answered with 200, by path.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, int | None] = {}
+        self.asked: list[str] = []
+        self.taken: list[tuple[str, dict[str, Any]]] = []
+        self.authorizations: set[str | None] = set()
+        self.closing = threading.Event()
+        hooks = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                hooks.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+        path = request.path.strip("/")
+        self.asked.append(path)
+        status = self.answers.get(path, 200)
+        if status is None:
+            self.closing.wait(30)
+            return
+        self.authorizations.add(request.headers["Authorization"])
+        if status == 200:
+            self.taken.append((path, body))
+        with contextlib.suppress(OSError):  # Whoever asked may be gone.
+            request.send_response(status)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}/{path}"
+
+    def told(self, path: str) -> list[dict[str, Any]]:
+        return [body for each, body in self.taken if each == path]
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    serving = Hooks()
+    thread = threading.Thread(target=serving.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield serving
+    finally:
+        serving.closing.set()
+        serving.server.shutdown()
+        serving.server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def pipeline(deploy_stack: DeployStack) -> Pipeline:
+    return Pipeline(deploy_stack("routing-"))
+
+
+def escalation(pipeline: Pipeline, order_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "OrderId": order_id,
+        "Reasons": ["INVALID_PRICE"],
+        "Source": "workflow",
+        "Detail": "Not proper.",
+        "ExecutionArn": pipeline.arn(f"of-{order_id}"),
+    } | changes
+
+
+def rules(tmp_path: Path, text: str) -> dict[str, str]:
+    path = tmp_path / "rules.toml"
+    path.write_text(text, encoding="utf-8")
+    return {"ESCALATION_RULES": str(path)}
+
+
+def two_hooks(tmp_path: Path, hooks: Hooks) -> dict[str, str]:
+    """Return a worker's environment in which every escalation goes to the hooks `chat` and `pager`."""
+    tables = "".join(f'[channels.{each}]\ntype = "webhook"\nurl = "{hooks.url(each)}"\n' for each in ("chat", "pager"))
+    return rules(tmp_path, f'[[rules]]\nseverity = "warning"\nchannels = ["chat", "pager"]\n{tables}')
+
+
+def routed(pipeline: Pipeline, case_id: str) -> list[str]:
+    """Return the channels that are recorded on a case, without the one that comes first."""
+    case = pipeline.case(case_id)
+    channels = [] if case is None else [each["Channel"] for each in case["Routed"]]
+    assert channels[:1] in ([], ["log"])
+    return sorted(channels[1:])
+
+
+def lines(event: str, *workers: Worker) -> list[dict[str, Any]]:
+    return [line for worker in workers for line in worker.lines() if line.get("event") == event]
+
+
+def test_each_escalation_goes_to_the_channels_that_the_rules_say_and_no_card_with_it(
+    pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    sns, sqs = pipeline.client("sns"), pipeline.client("sqs")
+    topic = sns.create_topic(Name="routing-pager")["TopicArn"]
+    urls = {name: sqs.create_queue(QueueName=f"routing-{name}")["QueueUrl"] for name in ("paged", "settlement")}
+    paged = sqs.get_queue_attributes(QueueUrl=urls["paged"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=paged, Attributes={"RawMessageDelivery": "true"})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = rules(
+        tmp_path,
+        f"""
+        [[rules]]
+        reasons = ["WORKFLOW_FAILED"]
+        sources = ["eventbridge"]
+        severity = "critical"
+        channels = ["pager", "chat"]
+
+        [[rules]]
+        reasons = ["INVALID_PRICE", "FULFILLMENT_REJECTED"]
+        severity = "info"
+        channels = ["settlement"]
+
+        [[rules]]
+        severity = "warning"
+
+        [channels.pager]
+        type = "sns"
+        topic_arn = "{topic}"
+
+        [channels.settlement]
+        type = "sqs"
+        queue = "routing-settlement"
+
+        [channels.chat]
+        type = "webhook"
+        url_env = "CHAT_URL"
+        authorization_env = "CHAT_AUTHORIZATION"
+        """,
+    )
+    environment |= {"CHAT_URL": hooks.url("chat"), "CHAT_AUTHORIZATION": SECRET, "WORKER_HEALTH_PORT": str(port)}
+    worker = start_worker("escalation", stack=pipeline.stack, env=environment)
+
+    pipeline.put_order("both", Name=FORMS[1], ItemName=FORMS[2], Price="-1")
+    sent = [
+        escalation(pipeline, "paged", Reasons=["WORKFLOW_FAILED"], Source="eventbridge", Detail=f"No {FORMS[0]}"),
+        escalation(pipeline, "settle", Detail=f"No {FORMS[1]}", Queue=FORMS[0], OriginMessageId=FORMS[2]),
+        escalation(pipeline, "neither", Reasons=["WORKFLOW_FAILED"], Detail=f"No {FORMS[2]}"),
+        escalation(pipeline, "both", Reasons=["INVALID_PRICE", "WORKFLOW_FAILED"], Source="eventbridge"),
+    ]
+    for body in sent:
+        pipeline.send_escalation(body)
+    wait_until(lambda: len(endings(worker)) == len(sent))
+    assert {outcome for *_, outcome in endings(worker)} == {"escalated"}
+
+    told = {
+        "pager": [json.loads(message["Body"]) for message in pipeline.take(urls["paged"])],
+        "settlement": [json.loads(message["Body"]) for message in pipeline.take(urls["settlement"])],
+        "chat": hooks.told("chat"),
+    }
+    assert {channel: sorted(each["OrderId"] for each in bodies) for channel, bodies in told.items()} == {
+        "pager": ["both", "paged"],
+        "settlement": ["both", "settle"],
+        "chat": ["both", "paged"],
+    }
+    assert hooks.authorizations == {SECRET}
+    assert {line["order_id"]: (line["severity"], line["level"]) for line in lines("escalation.routed", worker)} == {
+        "paged": ("critical", "error"),
+        "settle": ("info", "warning"),
+        "neither": ("warning", "warning"),
+        "both": ("critical", "error"),
+    }
+    assert routed(pipeline, "both") == ["chat", "pager", "settlement"]
+    case = pipeline.case("both")
+    assert case is not None
+    assert case["Order"] == {
+        "OrderId": "both",
+        "Status": "RECEIVED",
+        "ExecutionArn": pipeline.arn("of-both"),
+        "Name": "****",
+        "ItemName": "****",
+        "Price": "-1",
+        "CC": "************5678",
+        "CreatedAt": "2026-11-22T10:00:00.000Z",
+        "Attempts": 0,
+    }
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        metrics = answer.read().decode()
+    assert 'workers_notifications_total{channel="pager",result="sent"} 2.0' in metrics
+    assert 'workers_notifications_total{channel="log",result="sent"} 4.0' in metrics
+    assert worker.stop() == 0
+
+    cases = pipeline.scan(pipeline.stack.escalation_table)
+    written = "\n".join([json.dumps([told, cases], default=str), worker.output(), metrics])
+    assert CARD not in re.sub(r"[ -]", "", written)
+    assert SECRET not in written
+
+
+def test_killed_between_two_channels_only_the_missing_one_is_told_again(
+    pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    pipeline.client("sqs").set_queue_attributes(
+        QueueUrl=pipeline.stack.escalation_queue_url, Attributes={"VisibilityTimeout": "2"}
+    )
+    hooks.answers["pager"] = None
+    environment = two_hooks(tmp_path, hooks)
+    first = start_worker("escalation", stack=pipeline.stack, env=environment)
+    message_id = pipeline.send_escalation(escalation(pipeline, "killed"))
+    wait_until(lambda: routed(pipeline, "killed") == ["chat"] and "pager" in hooks.asked)
+    assert first.kill() == -9
+    hooks.answers["pager"] = 200
+    second = start_worker("escalation", stack=pipeline.stack, env=environment)
+    second.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+    assert routed(pipeline, "killed") == ["chat", "pager"]
+    assert hooks.asked.count("chat") == 1
+    assert [each["NotificationId"] for each in hooks.told("pager")] == ["killed#1#pager"]
+    assert len(lines("escalation.routed", first, second)) == 1
+    assert second.stop() == 0
+
+
+def test_a_channel_that_is_down_holds_up_nothing_and_is_told_once_it_is_back(
+    pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    hooks.answers["chat"] = 500
+    worker = start_worker("escalation", stack=pipeline.stack, env=two_hooks(tmp_path, hooks))
+    ids = [f"down-{n}" for n in range(20)]
+    for order_id in ids:
+        pipeline.send_escalation(escalation(pipeline, order_id))
+    wait_until(lambda: len(hooks.told("pager")) == len(ids))
+    worker.wait_for("channel.failed", channel="chat", reason="HTTP 500", level="warning")
+    wait_until(lambda: len(lines("routing.deferred", worker)) >= len(ids))
+    assert all(routed(pipeline, order_id) == ["pager"] for order_id in ids)
+    case = pipeline.case(ids[0])
+    assert case is not None
+    assert case["Channels"] == ["log", "chat", "pager"]
+    assert worker.stop() == 0  # What is missing outlives the worker.
+
+    hooks.answers["chat"] = 200
+    later = start_worker("escalation", stack=pipeline.stack, env=two_hooks(tmp_path, hooks))
+    wait_until(lambda: len(hooks.told("chat")) == len(ids))
+    wait_until(lambda: sum(outcome == "routed" for *_, outcome in endings(worker, later)) == len(ids))
+    assert all(routed(pipeline, order_id) == ["chat", "pager"] for order_id in ids)
+    for channel in ("chat", "pager"):
+        assert Counter(each["NotificationId"] for each in hooks.told(channel)) == Counter(
+            f"{order_id}#1#{channel}" for order_id in ids
+        )
+    assert len(lines("escalation.routed", worker, later)) == len(ids)
+    assert later.stop() == 0
+    assert pipeline.take(pipeline.stack.escalation_dlq_url) == []
+
+
+def test_a_hiccup_is_sat_out(pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker) -> None:
+    hooks.answers["chat"] = 503
+    worker = start_worker("escalation", stack=pipeline.stack, env=two_hooks(tmp_path, hooks))
+    message_id = pipeline.send_escalation(escalation(pipeline, "hiccup"))
+    wait_until(lambda: "chat" in hooks.asked)
+    hooks.answers["chat"] = 200
+    worker.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+    assert len(hooks.told("pager")) == 1
+    wait_until(lambda: routed(pipeline, "hiccup") == ["chat", "pager"])
+    assert [each["NotificationId"] for each in hooks.told("chat")] == ["hiccup#1#chat"]
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[[rules]]\nseverity = "urgent"\n', "rules.toml:2: rules.severity is 'urgent', must be info, "),
+        (
+            '[[rules]]\nseverity = "info"\n[channels.chat]\ntype = "webhook"\nurl_env = "CHAT_URL"\n',
+            "rules.toml:5: channels.chat.url_env is 'CHAT_URL', which is not set, must be ",
+        ),
+    ],
+)
+def test_a_wrong_rule_ends_the_worker_at_the_start_in_one_line(
+    pipeline: Pipeline, tmp_path: Path, start_worker: StartWorker, text: str, told: str
+) -> None:
+    worker = start_worker("escalation", stack=pipeline.stack, env=rules(tmp_path, text))
+    assert worker.wait() == 1
+    *_, last = worker.lines()
+    assert last["event"] == "worker.failed"
+    assert told in last["reason"]
+    assert len(worker.output().splitlines()) == 2  # `worker.starting`, and this one.
