@@ -112,6 +112,19 @@ def test_the_comments_of_the_file_that_is_shipped_hold(file: Path) -> None:
     assert list(EscalationRules.read(file, environ).channels) == ["pager", "settlement", "chat"]
 
 
+def test_the_example_of_the_readme_is_right(file: Path) -> None:
+    readme = (SHIPPED.parent.parent / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.DOTALL)
+    file.write_text(example, encoding="utf-8")
+    environ = {"CHAT_WEBHOOK_URL": "https://chat.example/", "CHAT_WEBHOOK_AUTH": "Bearer abc"}
+    read = EscalationRules.read(file, environ)
+    assert read.rules.assess([Reason.WORKFLOW_FAILED], Source.WORKFLOW).channels == ("log", "pager", "chat")
+    assert "rules.toml:3: rules.severity is 'urgent', must be info, warning or critical" in readme
+    assert told(file, example.replace('"critical"', '"urgent"', 1)).startswith(
+        "F:3: rules.severity is 'urgent', must be info, warning or critical"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
