@@ -154,7 +154,7 @@ def start(start_worker: StartWorker, run: Run, provider: FaultyProvider) -> Call
             "FULFILLMENT_PROVIDER": "http",
             "FULFILLMENT_URL": provider.url,
             "FULFILLMENT_TOKEN": SECRET,
-            "FULFILLMENT_TIMEOUT_S": "1",
+            "FULFILLMENT_TIMEOUT_S": "2",  # Less, and a busy machine is an outage of its own.
             "WORKER_CONCURRENCY": str(CONCURRENCY),
             "WORKER_MAX_ATTEMPTS": "3",
             **env,

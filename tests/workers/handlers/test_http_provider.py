@@ -226,6 +226,7 @@ async def test_redirects_are_not_followed(server: ProviderServer, provider: Http
         *(shipped(value) for value in (None, "", 7, True, ["S-1"], {"a": 1}, "S 1", "S\n1", "ß", "x" * 129, CARD)),
         shipped(f"S-{CARD}"),
         reply(200, gzip.compress(b'{"ShipmentId": "S-1"}'), Content_Encoding="gzip"),
+        reply(200, b'{"ShipmentId": "S-1"}' + b" " * MAX_ANSWER_BYTES),
         reply(200, b'{"ShipmentId": "S-1", "Pad": "' + b"x" * MAX_ANSWER_BYTES + b'"}'),
         flood,
     ],
@@ -478,6 +479,9 @@ async def test_nothing_that_is_logged_quotes_the_url(
             assert isinstance(error, Exception)
             assert error.__suppress_context__ or error.__context__ is None, "a traceback would show the client's errors"
             assert "s3cret" not in str(error)
+        error = await outcome(HttpProvider(session, f"http://127.0.0.1:{closed_port()}/?key=s3cret", timeout_s=0.5))
+        assert isinstance(error, OutageError)
+        assert error.__suppress_context__
     assert "s3cret" not in str(logs) + caplog.text
 
 
