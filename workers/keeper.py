@@ -15,6 +15,7 @@ MAX_BATCH = 10  # SQS: entries per ChangeMessageVisibilityBatch.
 DUE = 0.5  # Extended once this share of the visibility timeout is left: time for several tries.
 NEARLY_DUE = 0.65  # Goes along with those that are due, so that batches fill.
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 5.0
+RETRY_CAP_SHARE = 0.1  # Of the visibility timeout, where that is short: five tries at least in the half that is left.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +43,8 @@ class VisibilityKeeper:
                 await self._extend_all(due)
             except OutageError as error:
                 trouble.note(error)
-                await asyncio.sleep(full_jitter_s(trouble.failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
+                cap_s = min(RETRY_CAP_S, RETRY_CAP_SHARE * self.queue.visibility_timeout_s)
+                await asyncio.sleep(full_jitter_s(trouble.failures, base_s=RETRY_BASE_S, cap_s=cap_s))
             else:
                 trouble.over()
 
