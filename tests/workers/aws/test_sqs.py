@@ -1,3 +1,4 @@
+import asyncio
 import json
 import time
 import uuid
@@ -6,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import DeployedStack
-from workers.aws.sqs import QueueAttributes, SqsDeadLetters, SqsEscalations, SqsQueue, describe_queue, queue_url
+from workers.aws.sqs import (
+    QueueAttributes,
+    SqsDeadLetters,
+    SqsEscalations,
+    SqsQueue,
+    SqsReminders,
+    describe_queue,
+    queue_url,
+)
 from workers.domain.escalations import Reason, Source
 from workers.errors import FatalError, UndecodableError
-from workers.handlers.contracts import OutgoingEscalation
+from workers.handlers.contracts import OutgoingEscalation, Reminder
 from workers.message import Message
 from workers.ports import Refusal
 
@@ -144,3 +153,11 @@ async def test_a_dead_letter_has_no_more_attributes_than_sqs_allows(sqs: "SQSCli
         *(f"A{n}" for n in range(8)),
         *("OriginMessageId", "Reason"),
     ]
+
+
+async def test_a_reminder_is_received_after_its_delay(sqs: "SQSClient", queue: SqsQueue) -> None:
+    reminder = Reminder(CaseId="001", Episode=1, Tries=2)
+    await SqsReminders(sqs, queue.url).send(reminder, delay_s=1)
+    assert await queue.receive(10) == []
+    await asyncio.sleep(1.2)
+    assert [message.body for message in await queue.receive(10)] == [reminder.body()]

@@ -6,7 +6,13 @@ import pytest
 from tests.workers.handlers.fakes import EXECUTION, MESSAGE_ID, message
 from workers.domain.escalations import Escalation, Reason, Source
 from workers.errors import UndecodableError
-from workers.handlers.contracts import OutgoingEscalation, decode_escalation, decode_fulfillment
+from workers.handlers.contracts import (
+    OutgoingEscalation,
+    Reminder,
+    decode_escalation,
+    decode_fulfillment,
+    decode_reminder,
+)
 
 CARD = "4929123412345678"
 NOTICE = {"OrderId": "002", "Reasons": ["INVALID_PRICE"]}
@@ -220,3 +226,32 @@ def test_an_outgoing_escalation_is_one_the_escalation_worker_decodes() -> None:
         "OriginMessageId": "m0",
     }
     assert decode_escalation(message(body)).reasons == (Reason.FULFILLMENT_EXHAUSTED,)
+
+
+def test_a_reminder_is_read_as_it_was_written() -> None:
+    reminder = Reminder(CaseId="001", Episode=2, Tries=3)
+    assert json.loads(reminder.body()) == {"CaseId": "001", "Episode": 2, "Tries": 3}
+    assert decode_reminder(message(reminder.body())) == reminder
+    assert decode_reminder(message('{"CaseId": "001", "Episode": 2}')) == Reminder(CaseId="001", Episode=2, Tries=1)
+
+
+@pytest.mark.parametrize(
+    "body", ["001", "{", "[]", json.dumps(NOTICE), json.dumps(NOTICE | {"CaseId": "002"}), '{"Episode": 1}']
+)
+def test_whatever_else_is_on_the_escalation_queue_is_no_reminder(body: str) -> None:
+    assert decode_reminder(message(body)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"CaseId": ""}, "CaseId"),
+        ({"CaseId": 1}, "CaseId"),
+        ({"Episode": 0}, "Episode"),
+        ({"Episode": "1"}, "Episode"),
+        ({"Tries": 0}, "Tries"),
+    ],
+)
+def test_a_reminder_with_a_wrong_field_is_undecodable(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(UndecodableError, match=f"^wrong or missing: {field}$"):
+        decode_reminder(message(json.dumps({"CaseId": "001", "Episode": 1, "Tries": 1} | change)))
