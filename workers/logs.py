@@ -64,8 +64,11 @@ def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> Non
 
 def _arranged(event: EventDict) -> EventDict:
     """Return *event* as people read it: when, how bad and what first; without what does not apply."""
-    first = {name: event[name] for name in _FIRST if event.get(name) is not None}
-    return first | {name: value for name, value in event.items() if value is not None and name not in first}
+    arranged = {name: event[name] for name in _FIRST if event.get(name) is not None}
+    for name, value in event.items():
+        if value is not None and name not in arranged:
+            arranged[name] = value
+    return arranged
 
 
 def _json(event: EventDict) -> bytes:
