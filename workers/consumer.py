@@ -131,6 +131,7 @@ class Consumer:
                 log.info("consumer.stopping", in_hand=len(self._hand), drain_s=self._limits.drain_s)
                 drain.reschedule(asyncio.get_running_loop().time() + self._limits.drain_s)
                 polling.cancel()
+                self._gate.let_go()
                 for delivery in self._hand:
                     if not delivery.started and delivery.task is not None:
                         delivery.task.cancel()

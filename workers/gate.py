@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 from workers.backoff import full_jitter_s
 from workers.errors import OutageError, SuspectedOutageError
@@ -30,6 +30,8 @@ class Gate:
         self._admitting = asyncio.Event()
         self._admitting.set()
         self._probing = asyncio.Lock()
+        self._idle: set[asyncio.Task[Any]] = set()
+        self._letting_go = False
         self._held = 0
         self._suspected = False
         self._not_before_s = 0.0
@@ -63,9 +65,10 @@ class Gate:
                 self._close(error)
         with self._holding():
             while True:
-                async with self._probing:
+                async with self._turn():
                     if not self._open:
-                        await asyncio.sleep(self._until_probe_s())
+                        with self._waiting():
+                            await asyncio.sleep(self._until_probe_s())
                         try:
                             result = await call()
                         except OutageError as error:
@@ -80,6 +83,33 @@ class Gate:
                     return await call()
                 except OutageError as error:
                     self._close(error)
+
+    def let_go(self) -> None:
+        """Cancel whoever only waits here, now or later, no call of theirs under way: the worker stops."""
+        self._letting_go = True
+        for task in list(self._idle):
+            task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        with self._waiting():
+            await self._probing.acquire()
+        try:
+            yield
+        finally:
+            self._probing.release()
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this runs in one.
+        if self._letting_go:
+            raise asyncio.CancelledError
+        self._idle.add(task)
+        try:
+            yield
+        finally:
+            self._idle.discard(task)
 
     def _until_probe_s(self) -> float:
         backoff_s = full_jitter_s(self._trouble.failures, base_s=PROBE_BASE_S, cap_s=PROBE_CAP_S)

@@ -465,3 +465,14 @@ async def test_it_is_healthy_until_a_handler_outlives_its_cap(monkeypatch: pytes
     async with asyncio.timeout(TIMEOUT_S):
         await task
     assert consumer.readiness_problem() == "stopping"
+
+
+async def test_messages_held_by_an_outage_go_back_at_once_when_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 100)
+    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 100)
+    queue, handler = FakeQueue(messages(5)), FakeHandler()
+    for n in range(5):
+        handler.when(f"m{n}", *[OutageError("down")] * 10)
+    async with running(queue, handler, limits(drain_s=100)) as run:
+        await until(lambda: len(handler.began) == 5)
+    assert sorted(run.endings()) == [(f"m{n}", "message.released", "stopping") for n in range(5)]
