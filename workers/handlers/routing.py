@@ -93,7 +93,8 @@ class _Lane:
             async with asyncio.timeout(TRY_S):
                 await self._channel.send(notification)
         except TimeoutError:
-            raise ChannelError(f"no answer within {TRY_S:g} s") from None
+            # Not tried again at once: it holds a slot, and under backlog all slots, for as long again.
+            raise ChannelError(f"no answer within {TRY_S:g} s", passing=False) from None
 
     def _note(self, error: Exception) -> None:
         # Only an error of our own is known not to quote what was sent, or where to.
