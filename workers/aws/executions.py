@@ -29,7 +29,7 @@ class Executions:
         try:
             with translated():
                 answer = await self.stepfunctions.start_execution(
-                    stateMachineArn=self.state_machine_arn, name=name, input=json.dumps(order)
+                    stateMachineArn=self.state_machine_arn, name=name, input=json.dumps(dict(order))
                 )
         except ClientError as error:
             if error_code(error) != "ExecutionAlreadyExists":

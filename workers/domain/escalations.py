@@ -230,6 +230,10 @@ class Case:
         """Return how a person settled *episode*, None where nobody has."""
         return next((each for each in reversed(self.resolutions) if each.episode == episode), None)
 
+    def knows_resubmission(self, execution_arn: str | None) -> bool:
+        """Tell whether the resubmission as that execution is among the case's resolutions."""
+        return any(each.execution_arn == execution_arn for each in self.resolutions)
+
 
 class EscalationOutcome(StrEnum):
     """How an escalation message ends; the values are the outcomes in the log."""

@@ -72,8 +72,8 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
     """
     Decide what *request* does to *case* and its *order*, both as they are now.
 
-    `resubmit` comes here after its execution was started: it only closes the case. A case that is resolved in the same
-    way already is left as it is, so that a request can be repeated.
+    `resubmit` comes here after its execution was started: it only closes the case. A case that the same person has
+    resolved in the same way already is left as it is, so that a request can be repeated.
 
     Raises:
         ResolutionError: There is no such case, or its state or its order's does not allow this.
@@ -83,7 +83,7 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
     record = request.record(case.episode, now)
     if done := _already(case, record):
         return done
-    status = _order_status(order, request)
+    status = _order_status(order, request, record)
     resolved = replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=_with(case, record))
     return ResolutionPlan(resolved, status)
 
@@ -100,15 +100,20 @@ def _with(case: Case, record: Resolution) -> tuple[Resolution, ...]:
 def _already(case: Case, record: Resolution) -> ResolutionPlan | None:
     if case.state is CaseState.OPEN:
         return None
-    last = case.resolutions[-1] if case.resolutions else None
-    same = last is not None and (last.action, last.shipment_id) == (record.action, record.shipment_id)
-    if last is None or not same:
-        by = f" by {last.actor} at {last.at}: {last.action}" if last else ""
-        raise ResolutionError(f"the case is resolved already{by}")
+    last = case.resolution_of(case.episode)
+    if last is None or replace(record, note=last.note, at=last.at) != last:
+        raise resolved_already(case)
     return ResolutionPlan(None, None)
 
 
-def _order_status(order: Order | None, request: Request) -> OrderStatus | None:
+def resolved_already(case: Case) -> ResolutionError:
+    """Return the error that says who resolved *case*, when and how."""
+    last = case.resolution_of(case.episode)
+    by = f" by {last.actor} at {last.at}: {last.action}" if last else ""
+    return ResolutionError(f"the case is resolved already{by}")
+
+
+def _order_status(order: Order | None, request: Request, record: Resolution) -> OrderStatus | None:
     """Return the status the order gets, None where it is left as it is."""
     if request.action is Action.RESUBMIT:
         return None
@@ -122,19 +127,25 @@ def _order_status(order: Order | None, request: Request) -> OrderStatus | None:
             return wanted
         case OrderStatus.RECEIVED:
             raise ResolutionError("the order is RECEIVED: it is being worked on, and not escalated")
+        case OrderStatus.FULFILLED if wanted is OrderStatus.FULFILLED and order.shipment_id != record.shipment_id:
+            raise ResolutionError(f"the order is FULFILLED already, by shipment {mask(order.shipment_id or 'unknown')}")
         case _ if order.status is wanted:
             return None  # The order is where it should be; only the case was left open.
         case _:
             raise ResolutionError(f"the order is {order.status} already")
 
 
-def resubmission_name(order_id: str, episode: int) -> str:
+def resubmission_names(case: Case, episode: int) -> list[str]:
     """
-    Return the name of the execution that resubmits an order out of *episode* of its case.
+    Return the names of the executions by which *case* is resubmitted out of *episode*, in the sequence of their use.
 
     The same for the same resubmission, so that repeating it starts nothing twice; and never made of the card number.
+    The next one is used once an execution has come back to the case, in the same episode: it could not record the
+    order. So there is always one that has not. They are made of the case, not the order: an order can be resubmitted
+    out of two, its own and that of an execution without an order, and these must not take each other's for their own.
     """
-    return f"resubmission-{fingerprint(order_id, 26)}-{episode}"
+    first = f"resubmission-{fingerprint(case.case_id, 26)}-{episode}"
+    return [first, *(f"{first}-{number}" for number in range(2, len(case.execution_arns) + 2))]
 
 
 def malformed_fields(order: Any) -> list[str]:

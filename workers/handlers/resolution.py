@@ -15,7 +15,8 @@ from workers.domain.resolutions import (
     malformed_fields,
     note_resubmission,
     plan_resolution,
-    resubmission_name,
+    resolved_already,
+    resubmission_names,
 )
 from workers.errors import ConflictError
 from workers.handlers.escalation import CONFLICT_BASE_S, CONFLICT_CAP_S, MAX_TRIES
@@ -52,9 +53,11 @@ class Resolver:
         """
         Start the corrected *order*, card number included, as a new execution, and close the case.
 
-        Returns the execution's ARN.
+        Returns the execution's ARN; to the same actor again that of the first request, whatever *order* says by now.
         The execution is started first: should the rest never happen, the case stays open and shows it.
         """
+        if request.action is not Action.RESUBMIT:
+            raise ResolutionError(f"a corrected order is nothing to {request.action} with")
         case = await self.cases.get(case_id)
         if case is None:
             raise ResolutionError("there is no such case")
@@ -64,33 +67,38 @@ class Resolver:
         if case.order_id is not None and order_id != case.order_id:
             raise ResolutionError(f"the case is about order {case.order_id}")
         if case.state is CaseState.RESOLVED:
-            return self._resubmitted_before(case)
+            return self._resubmitted_before(case, request)
         stored = await self.orders.get(order_id)
         current = None if stored is None else stored.execution_arn
-        earlier = self.executions.arn(resubmission_name(order_id, case.episode - 1))
-        if current == earlier and not any(done.execution_arn == earlier for done in case.resolutions):
+        earlier = {self.executions.arn(name) for name in resubmission_names(case, case.episode - 1)}
+        if current is not None and current in earlier and not case.knows_resubmission(current):
             # This request was cut short before, and what it had started was escalated meanwhile.
-            await self._close(case_id, replace(request, execution_arn=earlier), case.episode - 1)
-            return earlier
-        name = resubmission_name(order_id, case.episode)
+            await self._close(case_id, replace(request, execution_arn=current), case.episode - 1)
+            return current
+        names = resubmission_names(case, case.episode)
+        name = next(name for name in names if self.executions.arn(name) not in case.execution_arns)
         if stored is not None and stored.status is not OrderStatus.ESCALATED and current != self.executions.arn(name):
             raise ResolutionError(f"the order is {stored.status}: only an escalated one can be resubmitted")
         execution_arn = await self.executions.start(name, order)
         await self._close(case_id, replace(request, execution_arn=execution_arn), case.episode)
         return execution_arn
 
-    def _resubmitted_before(self, case: Case) -> str:
-        last = case.resolutions[-1]
-        if last.action != Action.RESUBMIT or last.execution_arn is None:
-            raise ResolutionError(f"the case is resolved already by {last.actor} at {last.at}: {last.action}")
+    def _resubmitted_before(self, case: Case, request: Request) -> str:
+        last = case.resolution_of(case.episode)
+        same = last is not None and last.action == Action.RESUBMIT and last.actor == request.record(0, "").actor
+        if last is None or last.execution_arn is None or not same:
+            raise resolved_already(case)
         return last.execution_arn
 
     @_retried
     async def _close(self, case_id: str, request: Request, episode: int | None = None) -> None:
         case = await self.cases.get(case_id)
         order = await self._order(case)
-        if case is not None and episode is not None and case.episode != episode:
-            await self.cases.put(note_resubmission(case, request, episode, self.now()))
+        returned = case is not None and request.execution_arn in case.execution_arns
+        if case is not None and episode is not None and (returned or case.episode != episode):
+            # What was started has come back as an escalation already: to be settled anew.
+            if not case.knows_resubmission(request.execution_arn):
+                await self.cases.put(note_resubmission(case, request, episode, self.now()))
             return
         await self.cases.resolve(plan_resolution(case, order, request, self.now()), order)
 
