@@ -1,0 +1,443 @@
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.workers.handlers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeOrders, Journal, order
+from workers.domain.escalations import (
+    Assessment,
+    Case,
+    CaseState,
+    Escalation,
+    Reason,
+    Resolution,
+    Severity,
+    plan_escalation,
+)
+from workers.domain.orders import Order, OrderStatus
+from workers.domain.resolutions import Action, Request, ResolutionError, ResolutionPlan, resubmission_names
+from workers.errors import ConflictError, OutageError
+from workers.handlers.escalation import MAX_TRIES
+from workers.handlers.resolution import Resolver, find_stuck
+
+PREFIX = "arn:aws:states:us-east-1:123456789012:execution:Orders"
+CARD = "4929123412345678"
+CORRECTED = {"OrderId": "001", "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
+ASSESSMENT = Assessment(Severity.WARNING, ("log",))
+
+
+def request(action: str, **changes: Any) -> Request:
+    more = {"shipment_id": "S-1"} if action == "fulfill" else {}
+    return Request(**({"action": Action(action), "actor": "ada", "note": "as agreed"} | more | changes))
+
+
+RESUBMIT = request("resubmit")
+
+
+class SettledCases(FakeCases):
+    """Applies what operators ask for as the table does, too. Between a read and a write others have their turn."""
+
+    async def get(self, case_id: str) -> Case | None:
+        found = await super().get(case_id)
+        await asyncio.sleep(0)
+        return found
+
+    async def put(self, case: Case) -> None:
+        await self.resolve(ResolutionPlan(case, None), None)
+
+    async def resolve(self, plan: ResolutionPlan, order: Order | None) -> None:
+        if plan.case is None:
+            return
+        lost = self.journal.write("cases.resolve", plan.case.state, plan.order_status)
+        if plan.case.version != self.cases[plan.case.case_id].version:
+            raise ConflictError("changed")
+        if plan.order_status is not None:
+            assert order is not None
+            if self.orders.orders[order.order_id] != order:
+                raise ConflictError("changed")
+            shipment = plan.case.resolutions[-1].shipment_id
+            self.orders.orders[order.order_id] = replace(order, status=plan.order_status, shipment_id=shipment)
+        self.cases[plan.case.case_id] = replace(plan.case, version=plan.case.version + 1)
+        if lost is not None:
+            raise lost
+
+
+class FakeExecutions:
+    """Starts executions that get as far as the order table, unless they are told to `stop_short` of it."""
+
+    def __init__(self, journal: Journal, orders: FakeOrders) -> None:
+        self.journal = journal
+        self.orders = orders
+        self.started: dict[str, Mapping[str, str]] = {}
+        self.stop_short = False
+
+    def arn(self, name: str) -> str:
+        return f"{PREFIX}:{name}"
+
+    async def start(self, name: str, order: Mapping[str, str]) -> str:
+        lost = self.journal.write("executions.start", name)
+        if name not in self.started:
+            self.started[name] = order
+            stored = self.orders.orders.get(order["OrderId"])
+            if not self.stop_short and (stored is None or stored.status is OrderStatus.ESCALATED):
+                self.orders.orders[order["OrderId"]] = Order(order["OrderId"], OrderStatus.RECEIVED, self.arn(name))
+        if lost is not None:
+            raise lost
+        return self.arn(name)
+
+
+class Bench:
+    """A resolver and all it stands on: a case that `EXECUTION` opened and its order, unless told otherwise."""
+
+    def __init__(self, held: Order | None = None, *, stored: bool = True, **case: Any) -> None:
+        self.journal = Journal()
+        held = held or order("ESCALATED")
+        self.orders = FakeOrders(self.journal, *([held] if stored else []))
+        opened = replace(
+            Case(
+                case_id="001",
+                state=CaseState.OPEN,
+                severity=Severity.WARNING,
+                opened_at=NOW,
+                updated_at=NOW,
+                order_id="001",
+                execution_arns=(EXECUTION,),
+                message_ids=("m1",),
+                opened_by="m1",
+                version=1,
+            ),
+            **case,
+        )
+        self.case_id = opened.case_id
+        self.cases = SettledCases(self.journal, self.orders, opened)
+        self.executions = FakeExecutions(self.journal, self.orders)
+        self.resolver = Resolver(orders=self.orders, cases=self.cases, executions=self.executions, now=lambda: NOW)
+
+    @property
+    def case(self) -> Case:
+        return self.cases.cases[self.case_id]
+
+    @property
+    def order(self) -> Order:
+        return self.orders.orders["001"]
+
+    @property
+    def writes(self) -> list[str]:
+        return [name for name in self.journal.names() if not name.endswith(".get")]
+
+    def arn(self, number: int, episode: int = 1) -> str:
+        """Return the execution that is the case's resubmission of that number out of the episode."""
+        many = replace(self.case, execution_arns=("x",) * 5)
+        return self.executions.arn(resubmission_names(many, episode)[number - 1])
+
+    async def resolve(self, asked: Request) -> None:
+        await self.resolver.resolve(self.case_id, asked)
+
+    async def resubmit(self, asked: Request = RESUBMIT, **changes: Any) -> str:
+        return await self.resolver.resubmit(self.case_id, CORRECTED | changes, asked)
+
+    async def cut_short(self) -> None:
+        """Resubmit, and crash once the execution was started."""
+        self.journal.fail("cases.resolve", DOWN)
+        with pytest.raises(OutageError):
+            await self.resubmit()
+
+    async def escalate(self, execution_arn: str | None, message_id: str = "m2", order_id: str = "001") -> None:
+        """Have the escalation worker handle an escalation of that execution."""
+        escalation = Escalation(
+            message_id=message_id, order_id=order_id, reasons=(Reason.INVALID_PRICE,), execution_arn=execution_arn
+        )
+        held, case = self.orders.orders.get(order_id), self.cases.cases.get(order_id)
+        await self.cases.apply(plan_escalation(escalation, held, case, NOW, ASSESSMENT), held)
+
+
+def resubmission(execution_arn: str, episode: int = 1, actor: str = "ada") -> Resolution:
+    return Resolution(
+        action="resubmit", episode=episode, actor=actor, note="as agreed", at=NOW, execution_arn=execution_arn
+    )
+
+
+@pytest.fixture(autouse=True)
+def quick_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Resolver._close.retry, "wait", lambda _: 0)
+
+
+async def test_the_corrected_order_is_started_then_the_case_closed() -> None:
+    bench = Bench()
+    assert await bench.resubmit() == bench.arn(1)
+    assert list(bench.executions.started.values()) == [CORRECTED]
+    assert bench.writes == ["executions.start", "cases.resolve"]
+    assert (bench.case.state, bench.case.resolutions) == (CaseState.RESOLVED, (resubmission(bench.arn(1)),))
+    assert (bench.order.status, bench.order.execution_arn) == (OrderStatus.RECEIVED, bench.arn(1))
+    assert CARD not in str([bench.case, bench.journal.steps])
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
+async def test_repeated_it_returns_the_same_execution_and_does_nothing(status: str) -> None:
+    bench = Bench()
+    first = await bench.resubmit()
+    bench.orders.orders["001"] = replace(bench.order, status=OrderStatus(status))
+    before = bench.case, bench.writes
+    assert await bench.resubmit(request("resubmit", note="again"), Price="13") == first
+    assert (bench.case, bench.writes) == before
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("step", ["executions.start", "cases.resolve"])
+async def test_one_that_failed_can_be_repeated_whether_or_not_it_was_applied(step: str, lost: bool) -> None:
+    bench = Bench()
+    bench.journal.fail(step, DOWN, lost=lost)
+    with pytest.raises(OutageError):
+        await bench.resubmit()
+    assert await bench.resubmit() == bench.arn(1)
+    assert list(bench.executions.started) == [bench.arn(1).rpartition(":")[2]]
+    assert (bench.case.state, bench.case.resolutions) == (CaseState.RESOLVED, (resubmission(bench.arn(1)),))
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED"])
+async def test_one_cut_short_leaves_the_case_open_until_it_is_repeated(status: str) -> None:
+    bench = Bench()
+    await bench.cut_short()
+    bench.orders.orders["001"] = replace(bench.order, status=OrderStatus(status))
+    assert bench.case.state is CaseState.OPEN
+    assert await bench.resubmit() == bench.arn(1)
+    assert bench.case.resolutions == (resubmission(bench.arn(1)),)
+    assert len(bench.executions.started) == 1
+
+
+async def test_what_was_cut_short_and_escalated_meanwhile_is_noted_and_not_started_again() -> None:
+    bench = Bench()
+    await bench.cut_short()
+    await bench.escalate(bench.arn(1))
+    assert await bench.resubmit() == bench.arn(1)
+    assert len(bench.executions.started) == 1
+    assert (bench.case.state, bench.case.episode) == (CaseState.OPEN, 2)
+    assert bench.case.resolutions == (resubmission(bench.arn(1)),)
+    # It is noted now, so the next one is a resubmission of the next episode.
+    assert await bench.resubmit() == bench.arn(1, episode=2)
+    assert (bench.case.state, len(bench.executions.started)) == (CaseState.RESOLVED, 2)
+
+
+async def test_one_that_is_escalated_before_the_case_is_closed_is_noted() -> None:
+    bench = Bench()
+
+    class Overtaken(FakeExecutions):
+        async def start(self, name: str, order: Mapping[str, str]) -> str:
+            arn = await super().start(name, order)
+            await bench.escalate(arn)
+            return arn
+
+    bench.resolver = replace(bench.resolver, executions=Overtaken(bench.journal, bench.orders))
+    assert await bench.resubmit() == bench.arn(1)
+    assert (bench.case.state, bench.case.episode, bench.order.status) == (CaseState.OPEN, 2, OrderStatus.ESCALATED)
+    assert bench.case.resolutions == (resubmission(bench.arn(1)),)
+
+
+async def test_one_that_could_not_record_the_order_leaves_the_case_open_and_is_started_anew() -> None:
+    bench = Bench()
+    bench.executions.stop_short = True
+    await bench.cut_short()
+    await bench.escalate(bench.arn(1))  # Absorbed: the order is still the first execution's.
+    assert (bench.case.state, bench.case.episode, bench.order.execution_arn) == (CaseState.OPEN, 1, EXECUTION)
+    bench.executions.stop_short = False
+    assert await bench.resubmit() == bench.arn(2)
+    assert (bench.case.state, bench.order.status) == (CaseState.RESOLVED, OrderStatus.RECEIVED)
+    assert bench.case.resolutions == (resubmission(bench.arn(2)),)
+
+
+async def test_one_that_fails_at_once_does_not_close_the_case() -> None:
+    bench = Bench()
+
+    class Failing(FakeExecutions):
+        async def start(self, name: str, order: Mapping[str, str]) -> str:
+            self.stop_short = True
+            arn = await super().start(name, order)
+            await bench.escalate(arn)
+            return arn
+
+    bench.resolver = replace(bench.resolver, executions=Failing(bench.journal, bench.orders))
+    assert await bench.resubmit() == bench.arn(1)
+    assert (bench.case.state, bench.order.status) == (CaseState.OPEN, OrderStatus.ESCALATED)
+    assert bench.case.resolutions == (resubmission(bench.arn(1)),)
+    await bench.resolve(request("cancel"))
+    await bench.resolve(request("cancel"))
+    assert (bench.case.state, bench.order.status) == (CaseState.RESOLVED, OrderStatus.CANCELLED)
+    assert [each.action for each in bench.case.resolutions] == ["resubmit", "cancel"]
+
+
+async def test_each_episode_is_resubmitted_as_an_execution_of_its_own() -> None:
+    bench = Bench()
+    for episode in (1, 2, 3):
+        assert await bench.resubmit() == bench.arn(1, episode)
+        await bench.escalate(bench.arn(1, episode), f"m-{episode}")
+    assert (bench.case.episode, bench.case.state) == (4, CaseState.OPEN)
+    assert [each.episode for each in bench.case.resolutions] == [1, 2, 3]
+    assert len(bench.executions.started) == 3
+
+
+async def test_an_order_can_be_resubmitted_out_of_its_own_case_after_one_that_knew_no_order() -> None:
+    bench = Bench(stored=False, case_id="malformed-execution", order_id=None)
+    first = await bench.resubmit(Price="-1")
+    await bench.escalate(first)
+    assert bench.cases.cases["001"].state is CaseState.OPEN
+    second = await bench.resolver.resubmit("001", CORRECTED, RESUBMIT)
+    assert second != first
+    assert (bench.order.status, bench.order.execution_arn) == (OrderStatus.RECEIVED, second)
+    assert [each["Price"] for each in bench.executions.started.values()] == ["-1", "12.50"]
+    assert {each.state for each in bench.cases.cases.values()} == {CaseState.RESOLVED}
+
+
+async def test_an_order_that_is_stored_nowhere_is_started() -> None:
+    bench = Bench(stored=False)
+    assert await bench.resubmit() == bench.arn(1)
+    assert bench.case.state is CaseState.RESOLVED
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"OrderId": "002"}, "the case is about order 001"),
+        ({"OrderId": CARD}, "malformed fields: OrderId"),
+        ({"Name": "", "CC": None}, "malformed fields: Name, CC"),
+        ({"Price": CARD * 20, "CC": int(CARD)}, "malformed fields: Price, CC"),
+    ],
+)
+async def test_the_wrong_order_is_refused_and_not_quoted(changes: dict[str, Any], why: str) -> None:
+    bench = Bench()
+    with pytest.raises(ResolutionError) as raised:
+        await bench.resubmit(**changes)
+    assert str(raised.value) == why
+    assert (bench.writes, bench.case.state) == ([], CaseState.OPEN)
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
+async def test_an_order_that_is_not_escalated_is_not_resubmitted(status: str) -> None:
+    bench = Bench(order(status))
+    with pytest.raises(ResolutionError, match=f"^the order is {status}: only an escalated one can be resubmitted$"):
+        await bench.resubmit()
+    assert (bench.writes, bench.case.state) == ([], CaseState.OPEN)
+
+
+@pytest.mark.parametrize("asked", [request("cancel"), request("fulfill")])
+async def test_a_request_for_something_else_resubmits_nothing(asked: Request) -> None:
+    bench = Bench()
+    with pytest.raises(ResolutionError, match=f"^a corrected order is nothing to {asked.action} with$"):
+        await bench.resubmit(asked)
+    assert (bench.writes, bench.case.state) == ([], CaseState.OPEN)
+
+
+async def test_without_a_case_nothing_is_done() -> None:
+    bench = Bench()
+    for asked in (request("cancel"), request("fulfill")):
+        with pytest.raises(ResolutionError, match=r"^there is no such case$"):
+            await bench.resolver.resolve("002", asked)
+    with pytest.raises(ResolutionError, match=r"^there is no such case$"):
+        await bench.resolver.resubmit("002", CORRECTED | {"OrderId": "002"}, RESUBMIT)
+    assert bench.writes == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "shipment_id"), [("fulfill", "FULFILLED", "S-1"), ("cancel", "CANCELLED", None)]
+)
+async def test_fulfill_and_cancel_settle_order_and_case_and_can_be_repeated(
+    asked: str, status: str, shipment_id: str | None
+) -> None:
+    bench = Bench()
+    for _ in range(2):
+        await bench.resolve(request(asked))
+    assert bench.writes == ["cases.resolve"]
+    assert bench.order == order(status, shipment_id=shipment_id)
+    assert bench.case.state is CaseState.RESOLVED
+    assert bench.case.resolutions == (request(asked).record(1, NOW),)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("asked", ["fulfill", "cancel"])
+async def test_they_can_be_repeated_after_an_answer_was_lost(asked: str, lost: bool) -> None:
+    bench = Bench()
+    bench.journal.fail("cases.resolve", DOWN, lost=lost)
+    with pytest.raises(OutageError):
+        await bench.resolve(request(asked))
+    await bench.resolve(request(asked))
+    assert (bench.case.state, len(bench.case.resolutions)) == (CaseState.RESOLVED, 1)
+
+
+async def test_cancel_closes_a_case_without_an_order() -> None:
+    bench = Bench(stored=False, case_id="message-m1", order_id=None)
+    with pytest.raises(ResolutionError, match="there is no such order to fulfill"):
+        await bench.resolve(request("fulfill"))
+    await bench.resolve(request("cancel"))
+    assert (bench.case.state, bench.orders.orders) == (CaseState.RESOLVED, {})
+
+
+async def test_to_resubmit_takes_an_order() -> None:
+    bench = Bench()
+    with pytest.raises(ResolutionError, match=r"^a resubmission needs the corrected order$"):
+        await bench.resolve(RESUBMIT)
+    assert bench.writes == []
+
+
+@pytest.mark.parametrize("second", ["resubmit", "fulfill", "cancel"])
+@pytest.mark.parametrize("first", ["resubmit", "fulfill", "cancel"])
+async def test_the_second_person_is_told_who_was_first(first: str, second: str) -> None:
+    bench = Bench()
+    await settle(bench, request(first))
+    before = bench.case, bench.order, bench.writes
+    with pytest.raises(ResolutionError) as raised:
+        await settle(bench, request(second, actor="grace"))
+    assert str(raised.value) == f"the case is resolved already by ada at {NOW}: {first}"
+    assert (bench.case, bench.order, bench.writes) == before
+
+
+@pytest.mark.parametrize("second", ["resubmit", "fulfill", "cancel"])
+@pytest.mark.parametrize("first", ["resubmit", "fulfill", "cancel"])
+async def test_of_two_people_at_once_one_wins(first: str, second: str) -> None:
+    bench = Bench()
+    asked = [request(first), request(second, actor="grace")]
+    ended = await asyncio.gather(*(settle(bench, each) for each in asked), return_exceptions=True)
+    (error,) = [each for each in ended if each is not None]
+    assert isinstance(error, ResolutionError)
+    assert bench.case.state is CaseState.RESOLVED
+    assert [each.actor for each in bench.case.resolutions] == [asked[ended.index(None)].actor]
+
+
+async def settle(bench: Bench, asked: Request) -> None:
+    if asked.action is Action.RESUBMIT:
+        await bench.resubmit(asked)
+    else:
+        await bench.resolve(asked)
+
+
+@pytest.mark.parametrize("asked", ["resubmit", "fulfill", "cancel"])
+async def test_a_conflict_is_tried_again(asked: str) -> None:
+    bench = Bench()
+    bench.journal.fail("cases.resolve", *[ConflictError("changed")] * (MAX_TRIES - 1))
+    await settle(bench, request(asked))
+    assert (bench.case.state, len(bench.executions.started)) == (CaseState.RESOLVED, int(asked == "resubmit"))
+
+
+async def test_conflicts_do_not_go_on_for_ever() -> None:
+    bench = Bench()
+    bench.journal.fail("cases.resolve", *[ConflictError("changed")] * MAX_TRIES)
+    with pytest.raises(ConflictError):
+        await bench.resolve(request("cancel"))
+    assert (bench.case.state, bench.order.status) == (CaseState.OPEN, OrderStatus.ESCALATED)
+
+
+class Index:
+    def __init__(self, *order_ids: str) -> None:
+        self.order_ids = order_ids
+
+    async def received_before(self, at: str) -> list[str]:
+        assert at == NOW
+        return list(self.order_ids)
+
+
+async def test_an_order_is_stuck_where_no_case_is_open() -> None:
+    bench = Bench()
+    resolved = replace(bench.case, case_id="002", state=CaseState.RESOLVED)
+    bench.cases.cases["002"] = resolved
+    assert await find_stuck(Index("001", "002", "003"), bench.cases, since_before=NOW) == ["002", "003"]
+    assert await find_stuck(Index(), bench.cases, since_before=NOW) == []
