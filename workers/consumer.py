@@ -2,9 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 from structlog.contextvars import bind_contextvars, get_contextvars
@@ -23,6 +23,8 @@ from workers.ports import Handler, Queue
 from workers.slots import Slots
 
 log = structlog.get_logger(__name__)
+
+_Handle = Callable[[Message], Awaitable[Acknowledged | DeadLettered]]
 
 RELEASE_BASE_S, RELEASE_CAP_S = 2.0, 900.0  # A failed message comes back after seconds first, after minutes at last.
 STUCK_MARGIN_S = 10.0  # A cancelled handler may take this long to clean up.
@@ -58,6 +60,7 @@ class Consumer:
         self._hand = Hand(self._slots, queue.visibility_timeout_s, self._metrics)
         self._gate = Gate()
         self._running = asyncio.Semaphore(limits.concurrency)
+        self._alone = asyncio.Lock()
         self._acknowledger = Acknowledger(queue, self._hand)
         self._keeper = VisibilityKeeper(queue=queue, hand=self._hand, max_handle_s=limits.max_handle_s)
         self._poller = Poller(
@@ -79,7 +82,7 @@ class Consumer:
             return "no poll has finished for too long"
         cap_s = self._limits.max_handle_s + STUCK_MARGIN_S
         now_s = asyncio.get_running_loop().time()
-        if any(each.started and each.settlement is None and now_s - each.received_at_s > cap_s for each in self._hand):
+        if any(each.handled_since_s is not None and now_s - each.handled_since_s > cap_s for each in self._hand):
             return "a handler outlives its cap"
         return None
 
@@ -152,10 +155,11 @@ class Consumer:
 
     async def _process(self, delivery: Delivery) -> None:
         bind_contextvars(**delivery.context)
+        worn_out = delivery.message.receive_count > self._limits.max_deliveries
         try:
-            async with self._running:
+            async with self._alone if worn_out else nullcontext(), self._running:
                 delivery.started = True
-                settlement = await self._handle(delivery)
+                settlement = await self._handle(delivery, self._handler.give_up if worn_out else self._handler.handle)
         except asyncio.CancelledError:
             delivery.context = get_contextvars()
             if delivery.lost:
@@ -170,13 +174,19 @@ class Consumer:
         delivery.context = get_contextvars()
         self._acknowledger.settle(delivery, settlement)
 
-    async def _handle(self, delivery: Delivery) -> Acknowledged | DeadLettered | Released:
-        message = delivery.message
-        worn_out = message.receive_count > self._limits.max_deliveries
-        handle = partial(self._handler.give_up if worn_out else self._handler.handle, message)
-        started_s = asyncio.get_running_loop().time()
+    async def _handle(self, delivery: Delivery, handle: _Handle) -> Acknowledged | DeadLettered | Released:
+        loop, message = asyncio.get_running_loop(), delivery.message
+        started_s = loop.time()
+
+        async def handle_now() -> Acknowledged | DeadLettered:
+            delivery.handled_since_s = loop.time()
+            try:
+                return await handle(message)
+            finally:
+                delivery.handled_since_s = None
+
         try:
-            return await self._gate.through(handle)
+            return await self._gate.through(handle_now)
         except FatalError:
             raise
         except TransientError as error:
@@ -187,7 +197,7 @@ class Consumer:
             log.exception("message.failed")
             return Released("unforeseen", _release_delay_s(message.receive_count))
         finally:
-            self._note_handled(asyncio.get_running_loop().time() - started_s)
+            self._note_handled(loop.time() - started_s)
 
     def _note_handled(self, handle_s: float) -> None:
         self._metrics.handle_s.observe(handle_s)

@@ -62,16 +62,18 @@ class VisibilityKeeper:
         """Return how long nothing can become due: what is received meanwhile has its whole time before it."""
         now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
         first_s = min((each.visible_at_s for each in self._kept()), default=now_s + timeout_s)
-        first_late_s = min((each.received_at_s for each in self._unsettled()), default=now_s) + self.max_handle_s
+        first_late_s = min((since_s for _, since_s in self._running()), default=now_s) + self.max_handle_s
         return max(0.0, min(first_s - DUE * timeout_s, first_late_s) - now_s)
 
-    def _unsettled(self) -> list[Delivery]:
-        return [each for each in self.hand if each.settlement is None and not each.timed_out and not each.lost]
+    def _running(self) -> list[tuple[Delivery, float]]:
+        """Return what handlers are at, and since when. What an outage holds is not handled meanwhile."""
+        running = [each for each in self.hand if not each.timed_out and not each.lost]
+        return [(each, each.handled_since_s) for each in running if each.handled_since_s is not None]
 
     def _cancel_late(self) -> None:
         now_s = asyncio.get_running_loop().time()
-        for delivery in self._unsettled():
-            if now_s - delivery.received_at_s >= self.max_handle_s:
+        for delivery, since_s in self._running():
+            if now_s - since_s >= self.max_handle_s:
                 delivery.timed_out = True
                 if delivery.task is not None:
                     delivery.task.cancel()

@@ -59,8 +59,8 @@ class Delivery:
     """
     A message in hand, from its receipt to its settlement.
 
-    `receipt_handle` is the newest one; `received_at_s` and `visible_at_s` (when others may receive it again) are in
-    the event loop's time.
+    `receipt_handle` is the newest one; `received_at_s`, `visible_at_s` (when others may receive it again) and
+    `handled_since_s` (None while no handler is at it) are in the event loop's time.
     """
 
     message: Message
@@ -70,6 +70,7 @@ class Delivery:
     started: bool = False
     lost: bool = False
     timed_out: bool = False
+    handled_since_s: float | None = None
     task: asyncio.Task[None] | None = None
     settlement: Settlement | None = None
     context: dict[str, Any] = field(default_factory=dict)

@@ -46,4 +46,8 @@ class Handler(Protocol):
     async def handle(self, message: Message) -> Acknowledged | DeadLettered: ...
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
-        """Settle a message that was delivered too often to be handled once more: it may be what crashes workers."""
+        """
+        Settle a message that was delivered too often: it may be what crashes workers, or was in hand when one did.
+
+        Called for one message at a time.
+        """

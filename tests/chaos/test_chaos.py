@@ -214,7 +214,6 @@ def test_a_provider_that_is_down_burns_no_attempt(scenario: Scenario) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.xfail(reason="held messages are released at the cap, and give-ups count those deliveries against them")
 def test_a_provider_that_is_down_for_longer_than_the_cap_gets_no_order_escalated(scenario: Scenario) -> None:
     """A downstream outage: deliveries that it alone has used up say nothing against an order, however many they are."""
     scenario.provider_down.touch()
@@ -275,7 +274,6 @@ def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> N
 
 
 @pytest.mark.chaos
-@pytest.mark.xfail(reason="SQS's receive count tells a message that crashes workers from none that was in hand with it")
 def test_a_message_that_crashes_its_worker_harms_no_other(scenario: Scenario) -> None:
     """Too many deliveries: messages that are only in hand when another one crashes the worker are not escalated."""
     scenario.set_visibility_timeout(1)

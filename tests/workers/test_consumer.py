@@ -478,3 +478,33 @@ async def test_messages_held_by_an_outage_go_back_at_once_when_it_stops(monkeypa
         await turns()
     assert sorted(run.endings()) == [(f"m{n}", "message.released", "stopping") for n in range(5)]
     assert len(handler.began) < 5
+
+
+async def test_worn_out_messages_are_handled_one_at_a_time_and_hold_no_other_back() -> None:
+    worn_out = [message(f"w{n}", receive_count=11) for n in range(5)]
+    queue, handler, slow = FakeQueue([*worn_out, *messages(5)]), FakeHandler(), asyncio.Event()
+    alone: list[str] = []
+
+    async def give_up(each: Message) -> Acknowledged:
+        alone.append(each.id)
+        if len(alone) == 1:
+            await slow.wait()
+        return Acknowledged("given_up")
+
+    handler.give_up = give_up  # type: ignore[method-assign, assignment]
+    async with running(queue, handler, limits(concurrency=10)) as run:
+        await run.until_settled(5)
+        assert len(alone) == 1
+        slow.set()
+        await run.until_settled(10)
+
+
+async def test_time_held_by_an_outage_is_not_the_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.01)
+    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 0.01)
+    queue, handler = FakeQueue([message("m")]), FakeHandler()
+    handler.when("m", *[OutageError("down")] * 30)
+    async with running(queue, handler, limits(max_handle_s=0.03)) as run:
+        await run.until_settled(1)
+    assert run.endings() == [("m", "message.acknowledged", "handled")]
+    assert len(handler.began) == 31

@@ -94,25 +94,31 @@ class DynamoOrders:
         return await self._fulfillments.submit(order_id, _Fulfillment(order_id, execution_arn, shipment_id, at))
 
     async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:
+        return await self._count("Attempts", "LastAttempt", (order_id, execution_arn), attempt)
+
+    async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:
+        return await self._count("Trials", "LastTrial", (order_id, execution_arn), trial)
+
+    async def _count(self, counter: str, last: str, order: tuple[str, str | None], event: str) -> int | None:
+        """
+        Count *event* on a `RECEIVED` order. It is kept beside the counter, which makes repeating the write harmless.
+
+        UpdatedAt stays as it is: that is when the status changed.
+        """
+        order_id, execution_arn = order
         bound = " AND ExecutionArn = :execution" if execution_arn is not None else ""
         try:
             with translated():
                 answer = await self._dynamodb.update_item(
                     TableName=self._table,
                     Key=to_item({"OrderId": order_id}),
-                    # UpdatedAt stays: it is when the status changed. LastAttempt makes repeating this write harmless.
-                    UpdateExpression="SET LastAttempt = :attempt ADD Attempts :one",
+                    UpdateExpression="SET #Last = :event ADD #Counter :one",
                     ConditionExpression=(
-                        f"#Status = :received{bound} AND (attribute_not_exists(LastAttempt) OR LastAttempt <> :attempt)"
+                        f"#Status = :received{bound} AND (attribute_not_exists(#Last) OR #Last <> :event)"
                     ),
-                    ExpressionAttributeNames={"#Status": "Status"},
+                    ExpressionAttributeNames={"#Status": "Status", "#Last": last, "#Counter": counter},
                     ExpressionAttributeValues=to_item(
-                        {
-                            ":attempt": attempt,
-                            ":one": 1,
-                            ":received": OrderStatus.RECEIVED,
-                            ":execution": execution_arn,
-                        }
+                        {":event": event, ":one": 1, ":received": OrderStatus.RECEIVED, ":execution": execution_arn}
                     ),
                     ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -122,9 +128,9 @@ class DynamoOrders:
                 raise
             old: Any = error.response.get("Item") or {}
             item = from_item(old)
-            counted_before = item.get("LastAttempt") == attempt and item.get("Status") == OrderStatus.RECEIVED
-            return int(item["Attempts"]) if counted_before else None
-        return int(from_item(answer["Attributes"])["Attempts"])
+            counted_before = item.get(last) == event and item.get("Status") == OrderStatus.RECEIVED
+            return int(item[counter]) if counted_before else None
+        return int(from_item(answer["Attributes"])[counter])
 
     async def _fulfill(self, group: Sequence[_Fulfillment]) -> Sequence[Order | Exception | None]:
         """Fulfill many orders in one request; each statement has its own condition and its own result."""

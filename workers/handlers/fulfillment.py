@@ -18,6 +18,7 @@ from workers.message import Acknowledged, DeadLettered, Message
 
 log = structlog.get_logger(__name__)
 
+MAX_TRIALS = 3  # More than one: another message may crash the worker just then.
 MAX_UNCONFIRMED = 1_000  # Writes nobody saw the answer to; most are in hand, the others come back before long.
 
 
@@ -59,11 +60,22 @@ class FulfillmentHandler:
             return await self._escalate_exhausted(message, request, attempts, error)
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
+        """
+        Escalate an order whose message was delivered too often, once it is shown to be this very message that fails.
+
+        A message that crashes its worker has deliveries counted for all that are in hand with it. So each is handled a
+        few more times, alone, and that is written down before it begins: only who is at fault runs out of trials.
+        """
         try:
             request = decode_fulfillment(message)
         except UndecodableError as error:
             return await self._dead_letter(message, error)
         bind_contextvars(order_id=request.order_id, execution_arn=request.execution_arn)
+        trials = await self.orders.count_trial(
+            request.order_id, request.execution_arn, f"{message.id}/{message.receive_count}"
+        )
+        if trials is None or trials <= MAX_TRIALS:
+            return await self.handle(message)
         detail = f"Delivered {message.receive_count} times without an outcome; not handled again."
         return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, detail)
 

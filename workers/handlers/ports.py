@@ -30,6 +30,9 @@ class Orders(Protocol):
         The same *attempt* twice in a row counts once.
         """
 
+    async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:
+        """Count likewise, before it begins, a try by which a message that may crash workers is put to the test."""
+
 
 class Cases(Protocol):
     """The case table, written together with the order table."""

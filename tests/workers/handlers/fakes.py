@@ -54,6 +54,7 @@ class FakeOrders:
     def __init__(self, journal: Journal, *orders: Order) -> None:
         self.journal = journal
         self.orders = {each.order_id: each for each in orders}
+        self.trials: dict[str, int] = {}
 
     async def get(self, order_id: str) -> Order | None:
         self.journal.write("orders.get", order_id)
@@ -68,6 +69,14 @@ class FakeOrders:
         if lost is not None:
             raise lost
         return held
+
+    async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:  # noqa: ARG002
+        self.journal.write("orders.count_trial", order_id, execution_arn)
+        order = self.orders.get(order_id)
+        if order is None or order.status is not OrderStatus.RECEIVED or not order.belongs_to(execution_arn):
+            return None
+        self.trials[order_id] = self.trials.get(order_id, 0) + 1
+        return self.trials[order_id]
 
     async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:  # noqa: ARG002
         self.journal.write("orders.count_attempt", order_id, execution_arn)

@@ -299,14 +299,32 @@ async def test_a_message_is_not_settled_before_its_escalation_was_sent() -> None
     assert len(bench.escalations.sent) == 1
 
 
-async def test_a_message_delivered_too_often_is_escalated_without_touching_the_order() -> None:
+async def test_a_message_delivered_too_often_is_tried_before_it_is_given_up() -> None:
     bench = Bench(order("RECEIVED"), provider=True)
-    settlement = await bench.handler.give_up(message(BODY, receive_count=11))
+    assert await bench.handler.give_up(message(BODY, receive_count=11)) == Acknowledged("fulfilled")
+    assert bench.journal.names()[0] == "orders.count_trial", "written down before it begins: it may be the last thing"
+    assert bench.escalations.sent == []
+
+
+async def test_a_message_that_no_trial_brought_to_an_outcome_is_escalated_without_handling() -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.orders.trials["001"] = 3  # Each crashed its worker.
+    settlement = await bench.handler.give_up(message(BODY, receive_count=14))
     assert settlement == Acknowledged("escalated")
     assert bench.escalations.sent == [
-        escalation("FULFILLMENT_EXHAUSTED", "Delivered 11 times without an outcome; not handled again.")
+        escalation("FULFILLMENT_EXHAUSTED", "Delivered 14 times without an outcome; not handled again.")
     ]
-    assert bench.journal.names() == ["escalations.send"]
+    assert bench.journal.names() == ["orders.count_trial", "escalations.send"]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [("FULFILLED", "already_fulfilled"), ("ESCALATED", "superseded"), ("CANCELLED", "superseded")],
+)
+async def test_a_message_delivered_too_often_whose_order_is_done_is_settled_as_ever(status: str, outcome: str) -> None:
+    bench = Bench(order(status), provider=True)
+    assert await bench.handler.give_up(message(BODY, receive_count=11)) == Acknowledged(outcome)
+    assert bench.escalations.sent == []
 
 
 async def test_an_undecodable_message_delivered_too_often_is_dead_lettered() -> None:
