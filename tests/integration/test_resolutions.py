@@ -1,0 +1,325 @@
+"""Escalations settled by people: the workflow, both workers, and what becomes of messages that come late."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aioboto3
+import pytest
+
+from deploy.check_state_machine import DEFINITIONS
+from tests.integration.conftest import Running
+from tests.integration.pipeline import SCRIPTED, Pipeline, fulfilled, wait_until
+from tests.support import DeployedStack, DeployStack, StartWorker
+from workers.aws.cases import DynamoCases
+from workers.aws.executions import Executions
+from workers.aws.orders import DynamoOrders
+from workers.domain.orders import open_key
+from workers.domain.resolutions import Action, Request, ResolutionError
+from workers.handlers.resolution import Resolver, find_stuck
+
+README = Path(__file__).parents[2] / "README.md"
+CARD = "4929123412345678"
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, running: Running) -> None:
+    for name, value in running.pipeline.stack.worker_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+
+@pytest.fixture
+async def resolver(environment: None, running: Running) -> AsyncIterator[Resolver]:  # noqa: ARG001 - where AWS is.
+    async with resolver_of(running.pipeline.stack) as each:
+        yield each
+
+
+@asynccontextmanager
+async def resolver_of(stack: DeployedStack) -> AsyncIterator[Resolver]:
+    session = aioboto3.Session()
+    async with session.client("dynamodb") as dynamodb, session.client("stepfunctions") as stepfunctions:
+        yield Resolver(
+            orders=DynamoOrders(dynamodb, stack.order_table),
+            cases=DynamoCases(dynamodb, stack.escalation_table, stack.order_table),
+            executions=Executions(stepfunctions, stack.state_machine_arn),
+        )
+
+
+def request(action: str, **changes: Any) -> Request:
+    more = {"shipment_id": "S-1"} if action == "fulfill" else {}
+    return Request(**({"action": Action(action), "actor": "ada", "note": "as agreed"} | more | changes))
+
+
+def sample(order_id: str, **changes: str) -> dict[str, str]:
+    """Return the sample whose price is wrong, under another id."""
+    found: dict[str, str] = json.loads((DEFINITIONS / "samples" / "002.json").read_text(encoding="utf-8"))
+    return found | {"OrderId": order_id} | changes
+
+
+def submit(running: Running, order: dict[str, str]) -> str:
+    """Submit an order that is not proper; return the ARN of its execution once it is escalated."""
+    started = running.pipeline.client("stepfunctions").start_execution(
+        stateMachineArn=running.pipeline.stack.state_machine_arn, input=json.dumps(order)
+    )
+    arn: str = started["executionArn"]
+    running.escalation.wait_for("message.acknowledged", order_id=order["OrderId"], execution_arn=arn)
+    return arn
+
+
+def escalate(running: Running, order_id: str) -> None:
+    """Have an order stored and escalated, without an execution."""
+    running.pipeline.put_order(order_id)
+    notice = {"OrderId": order_id, "Reasons": ["INVALID_PRICE"], "ExecutionArn": running.pipeline.arn(f"of-{order_id}")}
+    message_id = running.pipeline.send_escalation(notice)
+    running.escalation.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+
+
+def stored(running: Running, order_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    order, case = running.pipeline.order(order_id), running.pipeline.case(order_id)
+    assert order is not None
+    assert case is not None
+    return order, case
+
+
+def send_stale(running: Running, order_id: str, execution_arn: str) -> tuple[str, str]:
+    """
+    Send both queues a message of an earlier execution once more; return the outcomes.
+
+    The order must stay as it is, and the case settled as it was.
+    """
+    before = stored(running, order_id)
+    pipeline = running.pipeline
+    named = {"OrderId": order_id, "ExecutionArn": execution_arn}
+    first = pipeline.send_fulfillment(json.dumps(named))
+    second = pipeline.send_escalation(named | {"Reasons": ["INVALID_PRICE"], "Source": "workflow"})
+    outcomes = (
+        running.fulfillment.wait_for("message.acknowledged", message_id=first)["outcome"],
+        running.escalation.wait_for("message.acknowledged", message_id=second)["outcome"],
+    )
+    after = stored(running, order_id)
+    assert after[0] == before[0]
+    same = ("State", "Episode", "Resolutions", "Routed", "OpenKey", "OpenedBy")
+    assert [after[1].get(name) for name in same] == [before[1].get(name) for name in same]
+    return outcomes
+
+
+def routed(running: Running, case_id: str) -> list[int]:
+    """Return the episodes of a case that were routed."""
+    lines = running.escalation.lines()
+    return [each["episode"] for each in lines if each["event"] == "escalation.routed" and each["case_id"] == case_id]
+
+
+async def test_an_order_resubmitted_with_the_right_price_is_fulfilled(running: Running, resolver: Resolver) -> None:
+    first = submit(running, sample("resubmit-1"))
+    corrected = sample("resubmit-1", Price="80000", CC=CARD)
+    second = await resolver.resubmit("resubmit-1", corrected, request("resubmit"))
+    running.fulfillment.wait_for("order.fulfilled", order_id="resubmit-1", execution_arn=second)
+    order, case = stored(running, "resubmit-1")
+    assert (order["Status"], order["ExecutionArn"], order["Price"]) == ("FULFILLED", second, "80000")
+    assert (order["CC"], "OpenKey" in order, "Reasons" in order) == ("************5678", False, False)
+    assert case["Resolutions"] == [
+        {
+            "At": case["UpdatedAt"],
+            "Action": "resubmit",
+            "Episode": 1,
+            "Actor": "ada",
+            "Note": "as agreed",
+            "ExecutionArn": second,
+        }
+    ]
+    assert (case["State"], "OpenKey" in case) == ("RESOLVED", False)
+
+    assert await resolver.resubmit("resubmit-1", corrected, request("resubmit")) == second
+    assert stored(running, "resubmit-1") == (order, case)
+    assert send_stale(running, "resubmit-1", first) == ("superseded", "superseded")
+    assert send_stale(running, "resubmit-1", second) == ("already_fulfilled", "noted")
+    assert (fulfilled(running.fulfillment)["resubmit-1"], routed(running, "resubmit-1")) == (1, [1])
+
+
+async def test_an_order_resubmitted_wrong_again_opens_the_next_episode(running: Running, resolver: Resolver) -> None:
+    first = submit(running, sample("resubmit-2"))
+    wrong = sample("resubmit-2", CC="123412345678", Price="80000")
+    second = await resolver.resubmit("resubmit-2", wrong, request("resubmit"))
+    line = running.escalation.wait_for("escalation.routed", case_id="resubmit-2", episode=2)
+    assert (line["reasons"], line["execution_arn"]) == (["INVALID_CARD_NUMBER"], second)
+    order, case = stored(running, "resubmit-2")
+    assert (order["Status"], order["ExecutionArn"]) == ("ESCALATED", second)
+    assert (case["State"], case["Episode"], case["Reasons"]) == ("OPEN", 2, ["INVALID_CARD_NUMBER"])
+    assert [(each["Number"], each["Reasons"]) for each in case["Episodes"]] == [(1, ["INVALID_PRICE"])]
+    assert [(each["Action"], each["Episode"]) for each in case["Resolutions"]] == [("resubmit", 1)]
+    assert case["ExecutionArns"] == [first, second]
+    assert case["OpenKey"].startswith("OPEN#")
+    assert send_stale(running, "resubmit-2", first) == ("superseded", "absorbed")
+
+    third = await resolver.resubmit("resubmit-2", sample("resubmit-2", Price="1"), request("resubmit", actor="grace"))
+    running.fulfillment.wait_for("order.fulfilled", order_id="resubmit-2", execution_arn=third)
+    _, case = stored(running, "resubmit-2")
+    assert [(each["Actor"], each["Episode"]) for each in case["Resolutions"]] == [("ada", 1), ("grace", 2)]
+    assert (case["State"], routed(running, "resubmit-2")) == ("RESOLVED", [1, 2])
+    for earlier in (first, second):
+        assert send_stale(running, "resubmit-2", earlier) == ("superseded", "superseded")
+
+
+async def test_an_order_fulfilled_by_hand_is_nothing_for_the_provider(running: Running, resolver: Resolver) -> None:
+    arn = submit(running, sample("by-hand-1", ItemName="fail"))  # As the provider would.
+    asked = request("fulfill", shipment_id="S-4711")
+    await resolver.resolve("by-hand-1", asked)
+    order, case = stored(running, "by-hand-1")
+    assert (order["Status"], order["ShipmentId"], "OpenKey" in order) == ("FULFILLED", "S-4711", False)
+    assert order["FulfilledAt"] == order["UpdatedAt"] == case["UpdatedAt"]
+    assert (case["State"], case["Resolutions"][0]["ShipmentId"]) == ("RESOLVED", "S-4711")
+    assert send_stale(running, "by-hand-1", arn) == ("already_fulfilled", "noted")
+    await resolver.resolve("by-hand-1", asked)
+    assert stored(running, "by-hand-1")[0] == order
+    assert "Attempts" not in order
+    assert (fulfilled(running.fulfillment)["by-hand-1"], routed(running, "by-hand-1")) == (0, [1])
+
+
+async def test_an_order_that_is_cancelled_stays_cancelled(running: Running, resolver: Resolver) -> None:
+    arn = submit(running, sample("cancel-1"))
+    await resolver.resolve("cancel-1", request("cancel"))
+    order, case = stored(running, "cancel-1")
+    assert (order["Status"], "OpenKey" in order, "ShipmentId" in order) == ("CANCELLED", False, False)
+    assert (case["State"], case["Resolutions"][0]["Action"]) == ("RESOLVED", "cancel")
+    assert send_stale(running, "cancel-1", arn) == ("superseded", "noted")
+    await resolver.resolve("cancel-1", request("cancel"))
+    with pytest.raises(ResolutionError, match="resolved already by ada"):
+        await resolver.resubmit("cancel-1", sample("cancel-1", Price="1"), request("resubmit"))
+    assert stored(running, "cancel-1")[0] == order
+    assert (fulfilled(running.fulfillment)["cancel-1"], routed(running, "cancel-1")) == (0, [1])
+
+
+PAIRS = [("fulfill", "cancel"), ("resubmit", "cancel"), ("resubmit", "resubmit"), ("cancel", "cancel")]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+async def test_of_two_operators_at_once_one_wins(running: Running, resolver: Resolver, one: str, other: str) -> None:
+    order_id = f"{one}-or-{other}"
+    escalate(running, order_id)
+
+    async def settle(asked: Request) -> None:
+        if asked.action is Action.RESUBMIT:
+            await resolver.resubmit(order_id, sample(order_id, Price="1"), asked)
+        else:
+            await resolver.resolve(order_id, asked)
+
+    asked = [request(one), request(other, actor="grace")]
+    ended = await asyncio.gather(*(settle(each) for each in asked), return_exceptions=True)
+    (error,) = [each for each in ended if each is not None]
+    assert isinstance(error, ResolutionError)
+    won = asked[ended.index(None)]
+    case = stored(running, order_id)[1]
+    assert case["State"] == "RESOLVED"
+    assert [(each["Action"], each["Actor"]) for each in case["Resolutions"]] == [(won.action, won.actor)]
+    status = "CANCELLED" if won.action is Action.CANCEL else "FULFILLED"
+    wait_until(lambda: running.pipeline.status(order_id) == status)
+    assert fulfilled(running.fulfillment)[order_id] == (1 if won.action is Action.RESUBMIT else 0)
+
+
+async def test_orders_that_nobody_works_on_are_found(running: Running, resolver: Resolver) -> None:
+    limit, before, after = (f"2020-01-01T00:00:0{n}.000000Z" for n in (2, 1, 3))
+    put = running.pipeline.put_order
+    for order_id, at in (("stuck-1", before), ("stuck-2", before), ("stuck-resolved", before), ("young", after)):
+        put(order_id, UpdatedAt=at, OpenKey=open_key("RECEIVED", order_id))
+    put("limit", UpdatedAt=limit, OpenKey=open_key("RECEIVED", "limit"))
+    put("escalated-before", "ESCALATED", UpdatedAt=before, OpenKey=open_key("ESCALATED", "escalated-before"))
+    put("fulfilled-before", "FULFILLED", UpdatedAt=before, OpenKey="FULFILLED#0")
+    for order_id in ("stuck-resolved", "with-a-case"):
+        # A case only: no escalation of another execution touches the order.
+        put(order_id, UpdatedAt=before, OpenKey=open_key("RECEIVED", order_id))
+        notice = {"OrderId": order_id, "Reasons": ["WORKFLOW_FAILED"], "ExecutionArn": running.pipeline.arn("another")}
+        running.escalation.wait_for("message.acknowledged", message_id=running.pipeline.send_escalation(notice))
+    case = await resolver.cases.get("stuck-resolved")
+    assert case is not None
+    with pytest.raises(ResolutionError, match="RECEIVED: it is being worked on"):
+        await resolver.resolve("stuck-resolved", request("cancel"))
+    running.pipeline.client("dynamodb").update_item(
+        TableName=running.pipeline.stack.escalation_table,
+        Key={"CaseId": {"S": "stuck-resolved"}},
+        UpdateExpression="SET #State = :resolved REMOVE OpenKey",
+        ExpressionAttributeNames={"#State": "State"},
+        ExpressionAttributeValues={":resolved": {"S": "RESOLVED"}},
+    )
+    orders = resolver.orders
+    assert isinstance(orders, DynamoOrders)
+    found = await find_stuck(orders, resolver.cases, since_before=limit)
+    assert found == ["stuck-1", "stuck-2", "stuck-resolved"]
+
+    # As its documentation says: a bare OrderId on a queue has one fulfilled or escalated.
+    ids = running.pipeline.send_fulfillment("stuck-1"), running.pipeline.send_escalation("stuck-2")
+    running.fulfillment.wait_for("message.acknowledged", message_id=ids[0], outcome="fulfilled")
+    running.escalation.wait_for("message.acknowledged", message_id=ids[1], outcome="escalated")
+    assert await find_stuck(orders, resolver.cases, since_before=limit) == ["stuck-resolved"]
+
+
+@pytest.mark.usefixtures("environment")
+async def test_the_example_in_the_readme_resubmits(running: Running) -> None:
+    (example,) = re.findall(r"```python\n((?:(?!```).)*async def resubmit.*?)```", README.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(example, str(README), "exec"), names)
+    escalate(running, "readme-1")
+    arn = await names["resubmit"](
+        running.pipeline.stack.state_machine_arn, sample("readme-1", Price="1"), actor="ada", note="a typo"
+    )
+    running.fulfillment.wait_for("order.fulfilled", order_id="readme-1", execution_arn=arn)
+    assert stored(running, "readme-1")[1]["Resolutions"][0]["Note"] == "a typo"
+
+
+@pytest.mark.usefixtures("environment")
+async def test_the_card_number_that_is_given_anew_is_written_nowhere(
+    deploy_stack: DeployStack, start_worker: StartWorker
+) -> None:
+    pipeline = Pipeline(deploy_stack("resolutions-"))
+    stack, debug = pipeline.stack, {"LOG_LEVEL": "DEBUG", "FULFILLMENT_PROVIDER": SCRIPTED}
+    queued: list[str] = []
+
+    def passed_on(queue_url: str) -> str:
+        """Let one message through to the worker that is to take it, and keep a copy."""
+        (message,) = wait_until(lambda: pipeline.take(queue_url))
+        queued.append(json.dumps(message))
+        message_id: str = pipeline.client("sqs").send_message(QueueUrl=queue_url, MessageBody=message["Body"])[
+            "MessageId"
+        ]
+        return message_id
+
+    logs = []
+    note = f"The customer says it is {CARD}, or 4929-1234-1234-5678."
+    asked = request("resubmit", actor=f"ada {CARD}", note=note)
+    order = sample("card-1", CC=CARD, Name=f"Ada {CARD}")
+    async with resolver_of(stack) as resolver:
+        pipeline.client("stepfunctions").start_execution(
+            stateMachineArn=stack.state_machine_arn, input=json.dumps(order)
+        )
+        for price in ("-1", "80000"):
+            message_id = passed_on(stack.escalation_queue_url)
+            worker = start_worker("escalation", stack=stack, env=debug)
+            worker.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+            assert worker.stop() == 0
+            logs.append(worker.output())
+            with pytest.raises(ResolutionError) as raised:
+                await resolver.resubmit("card-1", order | {"OrderId": CARD}, asked)
+            logs.append(repr(raised.value))
+            await resolver.resubmit("card-1", order | {"Price": price}, asked)
+    message_id = passed_on(stack.order_fulfillment_queue_url)
+    worker = start_worker("fulfillment", stack=stack, env=debug)
+    worker.wait_for("message.acknowledged", message_id=message_id, outcome="fulfilled")
+    assert worker.stop() == 0
+    cloudwatch = pipeline.client("logs")
+    groups = [each["logGroupName"] for each in cloudwatch.describe_log_groups()["logGroups"]]
+    ours = [each for each in groups if "resolutions-" in each]
+    assert stack.outputs["StateMachineLogGroupName"] in ours
+    logs.extend(json.dumps(cloudwatch.filter_log_events(logGroupName=each)["events"]) for each in ours)
+
+    tables = [pipeline.scan(table) for table in (stack.order_table, stack.escalation_table)]
+    assert len(tables[1][0]["Resolutions"]) == 2
+    assert tables[1][0]["Resolutions"][0]["Actor"] == "ada ****"
+    dead = [pipeline.take(url) for url in (stack.order_fulfillment_dlq_url, stack.escalation_dlq_url)]
+    assert dead == [[], []]
+    assert len(queued) == 3
+    written = "".join([*logs, *queued, worker.output(), json.dumps(tables, default=str)])
+    assert CARD not in re.sub(r"[ -]", "", written)
