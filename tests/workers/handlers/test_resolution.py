@@ -220,6 +220,15 @@ async def test_what_was_cut_short_and_escalated_meanwhile_is_noted_and_not_start
     assert (bench.case.state, len(bench.executions.started)) == (CaseState.RESOLVED, 2)
 
 
+async def test_it_is_noted_once_where_the_conflict_is_with_our_own_write() -> None:
+    bench = Bench()
+    await bench.cut_short()
+    await bench.escalate(bench.arn(1))
+    bench.journal.fail("cases.resolve", ConflictError("changed"), lost=True)  # The SDK tried again, and lost to itself.
+    assert await bench.resubmit() == bench.arn(1)
+    assert bench.case.resolutions == (resubmission(bench.arn(1)),)
+
+
 async def test_one_that_is_escalated_before_the_case_is_closed_is_noted() -> None:
     bench = Bench()
 
@@ -361,6 +370,14 @@ async def test_they_can_be_repeated_after_an_answer_was_lost(asked: str, lost: b
     with pytest.raises(OutageError):
         await bench.resolve(request(asked))
     await bench.resolve(request(asked))
+    assert (bench.case.state, len(bench.case.resolutions)) == (CaseState.RESOLVED, 1)
+
+
+@pytest.mark.parametrize("asked", ["resubmit", "fulfill", "cancel"])
+async def test_a_conflict_with_our_own_write_is_none(asked: str) -> None:
+    bench = Bench()
+    bench.journal.fail("cases.resolve", ConflictError("changed"), lost=True)
+    await settle(bench, request(asked))
     assert (bench.case.state, len(bench.case.resolutions)) == (CaseState.RESOLVED, 1)
 
 
