@@ -18,6 +18,7 @@ from tests.chaos.checks import (
 from tests.chaos.proxy import DELETE, EXTEND, RECEIVE, Fault, Rule, every_kind
 from tests.chaos.scenario import Kind, Scenario, resident_mb
 from tests.support import Worker
+from workers.handlers.fulfillment import MAX_TRIALS
 
 pytestmark = pytest.mark.usefixtures("size")  # Each is played short and long.
 
@@ -260,7 +261,7 @@ def test_an_order_that_fails_gets_its_attempts_and_no_fewer(scenario: Scenario) 
 
 @pytest.mark.chaos
 def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> None:
-    """Too many deliveries: the message that crashes workers is escalated without being handled once more."""
+    """Too many deliveries: the message that crashes workers is put to the test alone, and then not handled any more."""
     scenario.set_visibility_timeout(1)
     scenario.start("escalation", awaited=False)
     poison = [sent.order_id for sent in scenario.send([Kind.VALID], prefix="poison") if sent.order_id]
@@ -270,7 +271,7 @@ def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> N
     check(scenario, Allowed(cut_short=True, exhausted=poison))
     crashes = scenario.shipments("began").count(poison[0])
     # A poll of the process that just died may take the message along: a delivery that nobody handled.
-    assert 1 <= crashes <= 3, scenario.told(f"the message was handled {crashes} times")
+    assert 1 <= crashes <= 3 + MAX_TRIALS, scenario.told(f"the message was handled {crashes} times")
 
 
 @pytest.mark.chaos
