@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aioboto3
@@ -19,7 +20,7 @@ from workers.aws.cases import DynamoCases
 from workers.aws.executions import Executions
 from workers.aws.orders import DynamoOrders
 from workers.domain.orders import open_key
-from workers.domain.resolutions import Action, Request, ResolutionError
+from workers.domain.resolutions import Action, Request, ResolutionError, resubmission_names
 from workers.handlers.resolution import Resolver, find_stuck
 
 README = Path(__file__).parents[2] / "README.md"
@@ -139,6 +140,24 @@ async def test_an_order_resubmitted_with_the_right_price_is_fulfilled(running: R
     assert send_stale(running, "resubmit-1", first) == ("superseded", "superseded")
     assert send_stale(running, "resubmit-1", second) == ("already_fulfilled", "noted")
     assert (fulfilled(running.fulfillment)["resubmit-1"], routed(running, "resubmit-1")) == (1, [1])
+
+
+async def test_a_resubmission_that_was_cut_short_is_finished_by_repeating_it(
+    running: Running, resolver: Resolver
+) -> None:
+    escalate(running, "cut-short-1")
+    case = await resolver.cases.get("cut-short-1")
+    assert case is not None
+    (name, *_) = resubmission_names(case, 1)
+    corrected = MappingProxyType(sample("cut-short-1", Price="1"))
+    started = await resolver.executions.start(name, corrected)
+    assert started == resolver.executions.arn(name)
+    running.fulfillment.wait_for("order.fulfilled", order_id="cut-short-1", execution_arn=started)
+    assert stored(running, "cut-short-1")[1]["State"] == "OPEN"
+    assert await resolver.resubmit("cut-short-1", corrected, request("resubmit")) == started
+    order, after = stored(running, "cut-short-1")
+    assert (after["State"], order["Status"], order["ExecutionArn"]) == ("RESOLVED", "FULFILLED", started)
+    assert fulfilled(running.fulfillment)["cut-short-1"] == 1
 
 
 async def test_an_order_resubmitted_wrong_again_opens_the_next_episode(running: Running, resolver: Resolver) -> None:

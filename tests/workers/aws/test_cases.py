@@ -21,6 +21,7 @@ from workers.domain.escalations import (
     plan_escalation,
 )
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.resolutions import Action, Request, plan_resolution
 from workers.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -228,3 +229,32 @@ async def test_a_rejection_of_an_order_without_an_execution_is_counted_too(
     plan = plan_escalation(rejected, order, case, NOW, ASSESSMENT)
     await cases.apply(plan, order)
     assert await cases.count_rejections(order) == 1
+
+
+@pytest.mark.parametrize(("action", "status"), [(Action.FULFILL, "FULFILLED"), (Action.CANCEL, "CANCELLED")])
+async def test_an_order_is_settled_with_its_case_or_where_either_has_changed_not_at_all(
+    stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders, action: Action, status: str
+) -> None:
+    order_id = f"settled-{action}"
+    put(stack, order_id)
+    await opened(cases, order_id, await orders.get(order_id))
+    item = stored(stack, order_id)
+    case, order = await cases.get(order_id), await orders.get(order_id)
+    request = Request(action=action, actor="ada", note="as agreed", shipment_id="S-1")
+    plan = plan_resolution(case, order, request, THEN)
+    for changes in ({"Status": "RECEIVED"}, {"Status": "CANCELLED"}, {"ExecutionArn": ANOTHER}):
+        changed = put(stack, order_id, **item | changes)
+        with pytest.raises(ConflictError):
+            await cases.resolve(plan, order)
+        assert (stored(stack, order_id), await cases.get(order_id)) == (changed, case)
+    put(stack, order_id, **item)
+    await cases.resolve(plan, order)
+    shipped = {"ShipmentId": "S-1", "FulfilledAt": THEN} if action is Action.FULFILL else {}
+    settled = item | {"Status": status, "UpdatedAt": THEN} | shipped
+    del settled["OpenKey"]
+    assert stored(stack, order_id) == settled
+    assert plan.case is not None
+    assert await cases.get(order_id) == replace(plan.case, version=2)
+    with pytest.raises(ConflictError):
+        await cases.resolve(plan, order)
+    assert stored(stack, order_id) == settled
