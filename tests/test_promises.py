@@ -1,0 +1,17 @@
+import ast
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def test_every_test_that_proves_a_promise_is_there() -> None:
+    written = {
+        node.name
+        for path in TESTS.rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    named = set(re.findall(r"`(test_\w+)`", (TESTS / "README.md").read_text(encoding="utf-8")))
+    assert len(named) > 40
+    assert named - written == set()

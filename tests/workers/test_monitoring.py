@@ -1,0 +1,65 @@
+import socket
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from workers.errors import FatalError
+from workers.monitoring import monitoring
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Checks:
+    """What the endpoint is told."""
+
+    def __init__(self) -> None:
+        self.unhealthy: str | None = None
+        self.unready: str | None = None
+
+    def health(self) -> str | None:
+        return self.unhealthy
+
+    def readiness(self) -> str | None:
+        return self.unready
+
+
+async def asked(port: int, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+        return answer.status, await answer.text()
+
+
+async def test_health_readiness_and_metrics_are_served() -> None:
+    port, checks, registry = free_port(), Checks(), CollectorRegistry()
+    Counter("workers_messages_received", "Received.", registry=registry).inc(3)
+    async with monitoring(port, health=checks.health, readiness=checks.readiness, registry=registry):
+        assert await asked(port, "/healthz") == (200, "ok\n")
+        assert await asked(port, "/readyz") == (200, "ok\n")
+        checks.unhealthy, checks.unready = "a handler outlives its cap", "polls fail"
+        assert await asked(port, "/healthz") == (503, "a handler outlives its cap\n")
+        assert await asked(port, "/readyz") == (503, "polls fail\n")
+        status, metrics = await asked(port, "/metrics")
+        assert (status, "workers_messages_received_total 3.0" in metrics.splitlines()) == (200, True)
+        assert (await asked(port, "/nothing"))[0] == 404
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await asked(port, "/healthz")
+
+
+async def test_without_a_port_nothing_is_served() -> None:
+    checks = Checks()
+    async with monitoring(None, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()) as none:
+        assert none is None
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    checks = Checks()
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(FatalError, match=f"WORKER_HEALTH_PORT is {port}, which cannot be listened on"):
+            async with monitoring(port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
+                pass
