@@ -1,6 +1,7 @@
 """Wires a worker together and runs it: the one place that knows every part."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -58,6 +59,7 @@ USER_AGENT = "order-fulfillment-workers"
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # While AWS cannot be reached at the start.
 # The router tries again, and bounds every try.
 CHANNEL_CONFIG: dict[str, Any] = {"read_timeout": TRY_S, "retries": {"total_max_attempts": 1}}
+GC_THRESHOLD = 10_000  # New containers per collection, instead of 700: those in hand at once are not garbage.
 QUEUE_MARGIN = 5  # Deliveries SQS must grant beyond ours: its own limit is the net below, never met before.
 
 
@@ -110,6 +112,7 @@ async def run(worker: Worker, settings: Settings) -> None:
     ):
         state.consumer = await _unless(stop, _assembled(worker, settings, clients, metrics))
         if state.consumer is not None:
+            _spare_the_collector()
             log.info("worker.started")
             await _consume(state.consumer, stop)
     log.info("worker.stopped")
@@ -297,6 +300,19 @@ async def _channels(
                 url, authorization = table.address(os.environ), table.authorization(os.environ)
                 channels.append(WebhookChannel(name, webhooks, url, authorization))
     return tuple(channels)
+
+
+def _spare_the_collector() -> None:
+    """
+    Have the garbage collector look only at what comes from now on.
+
+    What is there by now, the SDK's models above all, is hundreds of thousands of objects that live as long as the
+    process does: a full collection walks them all, 40 to 60 ms in which nothing else happens. With this and the
+    threshold, orders spend under 1 % of their CPU time on collections instead of 5.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
