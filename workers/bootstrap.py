@@ -23,6 +23,7 @@ from workers.aws.channels import SnsChannel, SqsChannel
 from workers.aws.errors import CredentialsError, MissingResourceError
 from workers.aws.metering import meter
 from workers.aws.orders import DynamoOrders, check_table
+from workers.aws.parsing import plain_session
 from workers.aws.secrets import SecretToken
 from workers.aws.signing import sign_json
 from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, SqsReminders, describe_queue, queue_url
@@ -259,7 +260,9 @@ async def _clients(
     async with AsyncExitStack() as stack:
         try:
             # Python's SDK reads AWS_DEFAULT_REGION only; every other SDK, and every AWS runtime, speaks of AWS_REGION.
-            session = aioboto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+            session = aioboto3.Session(
+                region_name=os.environ.get("AWS_REGION") or None, botocore_session=plain_session()
+            )
             clients = Clients(
                 receiving=await stack.enter_async_context(session.client("sqs", config=receiving)),
                 sqs=await stack.enter_async_context(session.client("sqs", config=others)),
