@@ -8,7 +8,7 @@ MASK = "****"
 # A payment card number has 13 to 19 digits (ISO/IEC 7812 and what schemes issue); people group them with spaces and
 # dashes. Longer runs are masked as well: one could hide in them.
 _RUN = re.compile(r"[0-9](?:[ -]*[0-9]){12,}", re.ASCII)
-_RUN_IN_BYTES = re.compile(_RUN.pattern.encode())
+_DIGITS_AS_ZEROS, _BETWEEN, _ZEROS = bytes.maketrans(b"123456789", b"000000000"), b" -", b"0" * 13
 _UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _ARN = r"\barn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(?:[0-9]{12})?:[A-Za-z0-9:/_.+=@,-]+"
 _TIMESTAMP = (
@@ -46,8 +46,12 @@ def mask_all(value: Any) -> Any:
 
 
 def may_hold_card(text: bytes) -> bool:
-    """Tell whether `mask` might find something in UTF-8 *text*: a cheap test, and mostly it would not."""
-    return _RUN_IN_BYTES.search(text) is not None
+    """
+    Tell whether `mask` might find something in UTF-8 *text*: a cheap test, and mostly it would not.
+
+    Cheap is 0.5 us for a log line. The expression takes ten times as long, a third of the line.
+    """
+    return _ZEROS in text.translate(_DIGITS_AS_ZEROS, _BETWEEN)
 
 
 def looks_like_card(identifier: str) -> bool:
