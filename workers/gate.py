@@ -20,19 +20,23 @@ class Gate:
     """
     Open while all is well. The first outage closes it: messages in hand wait, none are received.
 
-    One held message at a time probes, with backoff, and not before whoever is down wants to be asked again; as soon as
-    one gets through, all do. Where the outage is only suspected, another message is received every now and then: should
-    the few in hand all have failed for themselves, it gets through, and the rest of the queue does not wait for them.
+    One message at a time, of those that the outage has hit, probes with backoff, and not before whoever is down wants
+    to be asked again; as soon as it gets through, all do. Where the outage is only suspected, another message is
+    received every now and then: should the few in hand all have failed for themselves, it gets through, and the rest of
+    the queue does not wait for them.
     """
 
     def __init__(self) -> None:
         self._open = True
         self._admitting = asyncio.Event()
         self._admitting.set()
+        self._changed = asyncio.Event()
+        self._changed.set()
         self._probing = asyncio.Lock()
         self._idle: set[asyncio.Task[Any]] = set()
         self._letting_go = False
         self._held = 0
+        self._standing_by = 0
         self._suspected = False
         self._not_before_s = 0.0
         self._trouble = Trouble("downstream")
@@ -63,6 +67,10 @@ class Gate:
                 return await call()
             except OutageError as error:
                 self._close(error)
+        else:
+            await self._stand_by()
+            if self._open:
+                return await self.through(call)
         with self._holding():
             while True:
                 async with self._turn():
@@ -83,6 +91,25 @@ class Gate:
                     return await call()
                 except OutageError as error:
                     self._close(error)
+
+    async def _stand_by(self) -> None:
+        """
+        Wait until the gate is open, or nobody is left to probe whom the outage has hit.
+
+        Who has not been hit is no good probe: its call may need nothing of what is down, and would open the gate. Where
+        the outage is only suspected that is just what is wanted.
+        """
+        if self._suspected:
+            return
+        self._standing_by += 1
+        self._update()
+        try:
+            while not self._changed.is_set():
+                with self._waiting():
+                    await self._changed.wait()
+        finally:
+            self._standing_by -= 1
+            self._update()
 
     def let_go(self) -> None:
         """Cancel whoever only waits here, now or later, no call of theirs under way: the worker stops."""
@@ -146,7 +173,8 @@ class Gate:
         self._trouble.over()
 
     def _update(self) -> None:
-        if self._open or self._held == 0:
-            self._admitting.set()
-        else:
-            self._admitting.clear()
+        for event, holders in ((self._changed, self._held), (self._admitting, self._held + self._standing_by)):
+            if self._open or holders == 0:
+                event.set()
+            else:
+                event.clear()

@@ -14,7 +14,7 @@ from workers.slots import Slots
 
 log = structlog.get_logger(__name__)
 
-MAX_REMEMBERED = 100_000  # Handled ids: about 20 MB at the very most, reached at 800 messages a second.
+MAX_REMEMBERED = 50_000  # Handled ids: about 10 MB at the very most, reached at 400 messages a second.
 
 
 class Hand:

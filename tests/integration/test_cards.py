@@ -16,7 +16,7 @@ def holds_card(text: str) -> bool:
 
 
 def test_a_card_number_in_any_field_is_written_nowhere(deploy_stack: DeployStack, start_worker: StartWorker) -> None:
-    pipeline = Pipeline(deploy_stack("cards-"))
+    pipeline = Pipeline(deploy_stack("planted-"))
     executions = [pipeline.arn(CARD), pipeline.arn(FORMS[1])]  # An ARN stays as it is; nothing is made of its parts.
     plant_orders(pipeline)
     ids = plant_fulfillments(pipeline, executions)

@@ -329,7 +329,8 @@ async def test_the_card_number_that_is_given_anew_is_written_nowhere(
     worker.wait_for("message.acknowledged", message_id=message_id, outcome="fulfilled")
     assert worker.stop() == 0
     cloudwatch = pipeline.client("logs")
-    groups = [each["logGroupName"] for each in cloudwatch.describe_log_groups()["logGroups"]]
+    pages = cloudwatch.get_paginator("describe_log_groups").paginate()
+    groups = [each["logGroupName"] for page in pages for each in page["logGroups"]]
     ours = [each for each in groups if "resolutions-" in each]
     assert stack.outputs["StateMachineLogGroupName"] in ours
     logs.extend(json.dumps(cloudwatch.filter_log_events(logGroupName=each)["events"]) for each in ours)

@@ -397,7 +397,8 @@ def everything_stored(workflow: Workflow) -> list[Any]:
 
 def everything_logged(workflow: Workflow) -> list[Any]:
     logs = workflow.client("logs")
-    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    pages = logs.get_paginator("describe_log_groups").paginate()
+    groups = [group["logGroupName"] for page in pages for group in page["logGroups"]]
     ours = [group for group in groups if workflow.stack.name_prefix in group]
     assert workflow.stack.outputs["StateMachineLogGroupName"] in ours
     return [logs.filter_log_events(logGroupName=group)["events"] for group in ours]

@@ -232,7 +232,7 @@ async def test_a_handler_whose_receipt_is_lost_is_cancelled_and_its_message_aban
 async def test_an_outage_holds_messages_and_receives_none_until_it_is_over() -> None:
     queue, handler = FakeQueue(messages(3)), FakeHandler()
     for n in range(3):
-        handler.when(f"m{n}", *[OutageError("down")] * 50)
+        handler.when(f"m{n}", *[OutageError("down")] * 70)
     async with running(queue, handler, limits(concurrency=3)) as run:
         await until(lambda: len(handler.began) > 20)
         asked = len(queue.limits)

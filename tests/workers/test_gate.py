@@ -240,3 +240,25 @@ async def test_a_plain_outage_lets_nothing_in(monkeypatch: pytest.MonkeyPatch) -
     downstream.error = None
     await finished(callers)
     assert await admitted == 10
+
+
+async def test_who_was_not_hit_by_the_outage_neither_probes_nor_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.01)
+    gate, downstream, healthy = Gate(), Downstream(), Downstream()
+    callers = await held(gate, downstream, 1)
+    callers += [asyncio.create_task(gate.through(healthy.call(str(n)))) for n in range(1, 4)]
+    probes = downstream.calls
+    await until(lambda: downstream.calls > probes + 3)
+    assert (healthy.calls, gate.is_open) == (0, False)
+    downstream.error = None
+    assert await finished(callers) == ["0", "1", "2", "3"]
+
+
+async def test_where_none_is_left_whom_the_outage_has_hit_another_probes() -> None:
+    gate, downstream, healthy = Gate(), Downstream(), Downstream()
+    callers = await held(gate, downstream, 1)
+    other = asyncio.create_task(gate.through(healthy.call("other")))
+    await turns()
+    callers[0].cancel()
+    assert await finished([other]) == ["other"]
+    assert gate.is_open
