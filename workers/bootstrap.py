@@ -61,6 +61,8 @@ RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # While AWS cannot be reached at the star
 # The router tries again, and bounds every try.
 CHANNEL_CONFIG: dict[str, Any] = {"read_timeout": TRY_S, "retries": {"total_max_attempts": 1}}
 GC_THRESHOLD = 10_000  # New containers per collection, instead of 700: those in hand at once are not garbage.
+SHIP_SHARE = 0.9  # Of WORKER_MAX_HANDLE_S: then a provider that hangs is a failed attempt, not a cancelled handler.
+STUBBORN_S = 10.0  # What a stop may take beyond the drain time: the flush, and closing connections.
 QUEUE_MARGIN = 5  # Deliveries SQS must grant beyond ours: its own limit is the net below, never met before.
 
 
@@ -102,7 +104,7 @@ async def run(worker: Worker, settings: Settings) -> None:
     """
     bind_contextvars(worker=worker.value, queue=_queue_name(worker, settings))
     stop = asyncio.Event()
-    _stop_on_signals(stop)
+    _stop_on_signals(stop, settings.drain_s + STUBBORN_S)
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
     rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
     metrics = Metrics()
@@ -208,6 +210,7 @@ async def _handler(
                 dead_letters=dead_letters,
                 provider=await _provider(settings, clients),
                 max_attempts=settings.max_attempts,
+                max_ship_s=SHIP_SHARE * settings.max_handle_s,
                 rejections=cases,
             )
         case Worker.ESCALATION:
@@ -338,13 +341,22 @@ def _first(group: ExceptionGroup[FatalError]) -> FatalError:
     return _first(first) if isinstance(first, ExceptionGroup) else first
 
 
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    """Set *stop* at the first SIGTERM or SIGINT; the second one ends the process at once."""
+def _stop_on_signals(stop: asyncio.Event, at_most_s: float) -> None:
+    """
+    Set *stop* at the first SIGTERM or SIGINT; the second one ends the process at once.
+
+    So does a handler that keeps it alive in spite of being cancelled, after *at_most_s* seconds.
+    """
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        log.critical("worker.failed", reason="a handler does not end although it was cancelled")
+        os._exit(1)  # What it has in hand becomes visible again by itself.
 
     def stop_then_default(received: signal.Signals) -> None:
         log.info("signal.received", signal=received.name)
         stop.set()
+        loop.call_later(at_most_s, end)
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)

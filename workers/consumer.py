@@ -168,6 +168,10 @@ class Consumer:
                 log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
                 delay_s = _release_delay_s(delivery.message.receive_count)
                 self._acknowledger.settle(delivery, Released("timed_out", delay_s))
+            elif not self._stopping and not _is_cancelled():
+                log.exception("message.failed")  # The handler's own doing, of something it waited for.
+                delay_s = _release_delay_s(delivery.message.receive_count)
+                self._acknowledger.settle(delivery, Released("unforeseen", delay_s))
             else:
                 self._acknowledger.settle(delivery, Released("stopping"))
             raise
@@ -176,14 +180,14 @@ class Consumer:
 
     async def _handle(self, delivery: Delivery, handle: _Handle) -> Acknowledged | DeadLettered | Released:
         loop, message = asyncio.get_running_loop(), delivery.message
-        started_s = loop.time()
 
         async def handle_now() -> Acknowledged | DeadLettered:
-            delivery.handled_since_s = loop.time()
+            delivery.handled_since_s = began_s = loop.time()
             try:
                 return await handle(message)
             finally:
                 delivery.handled_since_s = None
+                self._note_handled(loop.time() - began_s)
 
         try:
             return await self._gate.through(handle_now)
@@ -196,13 +200,16 @@ class Consumer:
         except Exception:
             log.exception("message.failed")
             return Released("unforeseen", _release_delay_s(message.receive_count))
-        finally:
-            self._note_handled(loop.time() - started_s)
 
     def _note_handled(self, handle_s: float) -> None:
         self._metrics.handle_s.observe(handle_s)
         self._pace.note(handle_s)
         self._slots.resize(self._limits.concurrency + self._pace.ahead)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _release_delay_s(receive_count: int) -> int:

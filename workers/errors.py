@@ -43,6 +43,10 @@ class AccessDeniedError(OutageError):
     """AWS refuses a call. Permissions take a while to spread: an outage at first; one that lasts ends the process."""
 
 
+class UnreadableOrderError(WorkerError):
+    """An order in the table that is no order: someone has edited it by hand."""
+
+
 class FatalError(WorkerError):
     """The process cannot go on, or never could start. Its text is the one line the operator reads."""
 

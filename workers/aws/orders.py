@@ -11,6 +11,7 @@ from workers.aws.errors import MissingResourceError, error_code, statement_error
 from workers.aws.groups import GroupCommit
 from workers.aws.items import from_item, to_item
 from workers.domain.orders import Order, OrderStatus
+from workers.errors import UnreadableOrderError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -136,7 +137,7 @@ class DynamoOrders:
         """Fulfill many orders in one request; each statement has its own condition and its own result."""
         with translated():
             answer = await self._dynamodb.batch_execute_statement(Statements=[self._statement(each) for each in group])
-        return [_result(each, response) for each, response in zip(group, answer["Responses"], strict=True)]
+        return [_result_or_error(*each) for each in zip(group, answer["Responses"], strict=True)]
 
     def _statement(self, order: _Fulfillment) -> "BatchStatementRequestTypeDef":
         parameters = [order.shipment_id, order.at, order.at, order.order_id]
@@ -147,6 +148,14 @@ class DynamoOrders:
             "Parameters": [{"S": parameter} for parameter in parameters],
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
+
+
+def _result_or_error(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> Order | Exception | None:
+    """Return what became of one order. An error in reading it is its own: the others of its group were written."""
+    try:
+        return _result(order, response)
+    except UnreadableOrderError as error:
+        return error
 
 
 def _result(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> Order | Exception | None:
@@ -165,6 +174,9 @@ def _result(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> O
 
 
 def _order(item: dict[str, Any]) -> Order:
+    if item.get("Status") not in set(OrderStatus):
+        raise UnreadableOrderError("the order's Status in the table is none that an order can have")
+    attempts = item.get("Attempts", 0)
     return Order(
         order_id=item["OrderId"],
         status=OrderStatus(item["Status"]),
@@ -176,5 +188,5 @@ def _order(item: dict[str, Any]) -> Order:
         created_at=item.get("CreatedAt"),
         shipment_id=item.get("ShipmentId"),
         fulfilled_at=item.get("FulfilledAt"),
-        attempts=item.get("Attempts", 0),
+        attempts=attempts if isinstance(attempts, int) else 0,
     )

@@ -9,7 +9,7 @@ MASK = "****"
 # dashes. Longer runs are masked as well: one could hide in them.
 _RUN = re.compile(r"[0-9](?:[ -]*[0-9]){12,}", re.ASCII)
 _DIGITS_AS_ZEROS, _BETWEEN, _ZEROS = bytes.maketrans(b"123456789", b"000000000"), b" -", b"0" * 13
-_UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+_UUID = r"(?<![0-9])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9])"
 _ARN = r"\barn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(?:[0-9]{12})?:[A-Za-z0-9:/_.+=@,-]+"
 _TIMESTAMP = (
     r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"

@@ -1,7 +1,9 @@
 """The escalation worker: from a message to a case, and to the people who settle it."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import structlog
 from structlog.contextvars import bind_contextvars
@@ -18,8 +20,9 @@ from workers.domain.escalations import (
     Reason,
     plan_escalation,
 )
+from workers.domain.orders import Order
 from workers.domain.routing import Rules
-from workers.errors import ConflictError, UndecodableError
+from workers.errors import ConflictError, UndecodableError, UnreadableOrderError
 from workers.handlers.contracts import Reminder, decode_escalation, decode_reminder
 from workers.handlers.ports import Cases, DeadLetters, Orders, Reminders
 from workers.handlers.routing import Router
@@ -51,6 +54,7 @@ class EscalationHandler:
     rules: Rules
     router: Router
     now: Callable[[], str] = clock.now
+    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
         try:
@@ -67,7 +71,10 @@ class EscalationHandler:
         return DeadLettered("delivered_too_often")
 
     async def _escalate(self, escalation: Escalation) -> EscalationOutcome:
-        plan, case = await self._write(escalation)
+        # One at a time of a case: only other workers are conflicted with, and a hundred messages about one order not
+        # thrown back and forth.
+        async with self._locks.setdefault(escalation.case_id, asyncio.Lock()):
+            plan, case = await self._write(escalation)
         if plan.routes and case is not None:
             await self._route(case, tries=0)
         return plan.outcome
@@ -81,12 +88,22 @@ class EscalationHandler:
     async def _write(self, escalation: Escalation) -> tuple[EscalationPlan, Case | None]:
         """Write what *escalation* leads to; return that and the case as it is now."""
         case = await self.cases.get(await self._case_id(escalation))
-        order = None if escalation.order_id is None else await self.orders.get(escalation.order_id)
+        order = await self._order(escalation)
         assessment = self.rules.assess(escalation.reasons, escalation.source)
         plan = plan_escalation(escalation, order, case, self.now(), assessment)
         if plan.case is not None:
             await self.cases.apply(plan, order)
         return plan, plan.case or case
+
+    async def _order(self, escalation: Escalation) -> Order | None:
+        """Return the order an escalation is about; one that cannot be read is left alone, as a missing one is."""
+        if escalation.order_id is None:
+            return None
+        try:
+            return await self.orders.get(escalation.order_id)
+        except UnreadableOrderError as error:
+            log.warning("order.unreadable", reason=str(error))
+            return None
 
     async def _case_id(self, escalation: Escalation) -> str:
         """Return the case an escalation belongs to: EventBridge knows an execution only, which may have one already."""

@@ -10,10 +10,10 @@ from structlog.contextvars import bind_contextvars
 from workers import clock
 from workers.domain.escalations import Reason, Source
 from workers.domain.orders import FulfillmentDecision, Order, decide_fulfillment, shipment_id
-from workers.errors import FatalError, OutageError, TransientError, UndecodableError
+from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
 from workers.handlers.contracts import FulfillmentRequest, OutgoingEscalation, decode_fulfillment
 from workers.handlers.ports import DeadLetters, Escalations, Orders, Rejections
-from workers.handlers.providers import Provider, RejectedError
+from workers.handlers.providers import Provider, RejectedError, usable_shipment_id
 from workers.message import Acknowledged, DeadLettered, Message
 
 log = structlog.get_logger(__name__)
@@ -36,6 +36,7 @@ class FulfillmentHandler:
     dead_letters: DeadLetters
     provider: Provider | None
     max_attempts: int
+    max_ship_s: float
     rejections: Rejections | None = None  # For the idempotency key that a provider is given; None: none are known.
     now: Callable[[], str] = clock.now
     _unconfirmed: dict[str, str] = field(default_factory=dict)
@@ -75,7 +76,10 @@ class FulfillmentHandler:
             request.order_id, request.execution_arn, f"{message.id}/{message.receive_count}"
         )
         if trials is None or trials <= MAX_TRIALS:
-            return await self.handle(message)
+            try:
+                return await self.handle(message)
+            except UnreadableOrderError as error:  # Nothing can be counted on it.
+                return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, f"Failed: {error}.")
         detail = f"Delivered {message.receive_count} times without an outcome; not handled again."
         return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, detail)
 
@@ -93,11 +97,27 @@ class FulfillmentHandler:
             if self.rejections is not None:
                 order = replace(order, rejections=await self.rejections.count_rejections(order))
             try:
-                shipment = await self.provider.ship(order)
+                shipment = await self._ship(self.provider, order)
             except RejectedError as error:
                 detail = f"The provider refused: {error}"
                 return await self._escalate(message, request, Reason.FULFILLMENT_REJECTED, detail)
         return await self._conclude(message, request, await self._write(message, request, shipment, at), at)
+
+    async def _ship(self, provider: Provider, order: Order) -> str:
+        """Call *provider*, whatever it does: only what its contract says comes out of here."""
+        try:
+            async with asyncio.timeout(self.max_ship_s):
+                return usable_shipment_id(await provider.ship(order))
+        except TimeoutError as error:
+            raise TransientError("the provider did not answer in time") from error
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise TransientError("the provider cancelled its own call") from error
+        except Exception:
+            raise
+        except BaseException as error:  # One of these would end the worker: sys.exit() in a provider, say.
+            raise TransientError(f"the provider raised {type(error).__name__}") from error
 
     async def _write(self, message: Message, request: FulfillmentRequest, shipment: str, at: str) -> Order | None:
         try:

@@ -10,6 +10,7 @@ from workers.aws.errors import MissingResourceError
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import DynamoOrders, check_table
 from workers.domain.orders import Order, OrderStatus
+from workers.errors import UnreadableOrderError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -143,3 +144,18 @@ async def test_a_missing_table_is_one_clear_line(stack: DeployedStack, dynamodb:
         await check_table(dynamodb, "NoSuchTable")
     with pytest.raises(MissingResourceError):
         await DynamoOrders(dynamodb, "NoSuchTable").get("001")
+
+
+async def test_an_order_that_cannot_be_read_harms_none_of_those_written_with_it(
+    stack: DeployedStack, orders: DynamoOrders
+) -> None:
+    for number in range(3):
+        put(stack, f"with-odd-{number}")
+    put(stack, "odd-1", "PENDING")
+    names = ["with-odd-0", "odd-1", "with-odd-1", "with-odd-2"]
+    results = await asyncio.gather(
+        *(orders.fulfill(name, EXECUTION, "SHIP-1", NOW) for name in names), return_exceptions=True
+    )
+    assert [getattr(each, "fulfilled_at", None) for each in results] == [NOW, None, NOW, NOW]
+    assert isinstance(results[1], UnreadableOrderError)
+    assert str(results[1]) == "the order's Status in the table is none that an order can have"

@@ -84,7 +84,11 @@ def test_keeps_the_digits_of_arns_uuids_and_timestamps(text: str) -> None:
         (f"2026-11-22T10:00:00 {CARD}", "2026-11-22T10:00:00 ****"),
         (f"2026-11-22T10:00:00.{CARD}", "2026-11-22T10:00:00.****"),
         (f"2026-11-22T10:00:00+12:00{CARD}", "2026-11-22T10:00:00+12:****"),
-        (f"{UUID}{CARD}", f"{UUID}****"),
+        (f"{UUID}{CARD}", "****"),  # What goes on is no UUID.
+        (f"{CARD}-abcd-abcd-abcd-abcdefabcdef", "****-abcd-abcd-abcd-abcdefabcdef"),
+        (f"00000000-0000-4000-8000-{CARD}", "****"),
+        (f"order_{UUID}", f"order_{UUID}"),
+        (f"{UUID}-{UUID}", f"{UUID}-{UUID}"),
     ],
 )
 def test_masks_what_stands_next_to_them(text: str, masked: str) -> None:

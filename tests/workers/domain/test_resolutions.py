@@ -251,7 +251,18 @@ MALFORMED: list[tuple[object, list[str]]] = [
         (PROPER | {"OrderId": order_id}, ["OrderId"])
         for order_id in (
             *("", "a" * 65, "-a", ".a", "_a", "a b", "a/b", "a\n", "\u0661", "\u00e9", "1" * 13, "1-" * 13, CARD),
-            *(FORMS[1], f"x{CARD}", f"{UUID}-{CARD}", f"{UUID}1234567890123", 1, True, ["001"], None),
+            *(
+                FORMS[1],
+                f"x{CARD}",
+                f"{UUID}-{CARD}",
+                f"{UUID}1234567890123",
+                f"{CARD}-abcd-abcd-abcd-abcdefabcdef",
+                f"00000000-0000-4000-8000-{CARD}",
+                1,
+                True,
+                ["001"],
+                None,
+            ),
         )
     ),
 ]

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from tests.workers.handlers.fakes import (
 from workers.domain.escalations import Case, CaseState, OrderCopy, Reason, Routing, Severity, Source
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.routing import Rule, Rules
-from workers.errors import ConflictError, OutageError, TransientError
+from workers.errors import ConflictError, OutageError, TransientError, UnreadableOrderError
 from workers.escalation_rules import EscalationRules
 from workers.handlers import escalation as escalation_module
 from workers.handlers.escalation import EscalationHandler
@@ -388,3 +389,21 @@ async def test_a_message_delivered_too_often_goes_to_the_dead_letter_queue_unrea
     assert settlement == DeadLettered("delivered_too_often")
     assert bench.journal.steps == [("dead_letters.send", "m1")]
     assert [reason for _, reason, _ in bench.dead_letters.sent] == ["delivered 11 times without an outcome"]
+
+
+async def test_many_messages_about_one_order_at_once_do_not_conflict() -> None:
+    bench = Bench(order("RECEIVED"))
+    bodies = [json.dumps({"OrderId": "001", "Reasons": ["INVALID_PRICE"]})] * 50
+    outcomes = await asyncio.gather(*(bench.handle(body, message_id=f"m{n}") for n, body in enumerate(bodies)))
+    assert sorted(each.outcome for each in outcomes) == ["absorbed"] * 49 + ["escalated"]
+    assert len(bench.cases.cases["001"].message_ids) == 50
+
+
+async def test_an_order_that_cannot_be_read_gets_a_case_and_is_left_alone() -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.journal.fail("orders.get", UnreadableOrderError("odd"))
+    assert await bench.handle(json.dumps({"OrderId": "001", "Reasons": ["WORKFLOW_FAILED"]})) == Acknowledged(
+        "escalated"
+    )
+    assert bench.orders.orders["001"].status is OrderStatus.RECEIVED
+    assert bench.cases.cases["001"].state is CaseState.OPEN

@@ -1,6 +1,8 @@
+import asyncio
 import itertools
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -22,7 +24,7 @@ from tests.workers.handlers.fakes import (
 )
 from workers.domain.escalations import Reason, Source
 from workers.domain.orders import Order, OrderStatus, shipment_id
-from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError
+from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError, UnreadableOrderError
 from workers.handlers.contracts import OutgoingEscalation
 from workers.handlers.fulfillment import FulfillmentHandler
 from workers.handlers.providers import RejectedError
@@ -48,6 +50,7 @@ class Bench:
             dead_letters=self.dead_letters,
             provider=FakeProvider(self.journal) if provider else None,
             max_attempts=5,
+            max_ship_s=60,
             now=lambda: next(self.times),
         )
 
@@ -331,3 +334,48 @@ async def test_an_undecodable_message_delivered_too_often_is_dead_lettered() -> 
     bench = Bench()
     assert await bench.handler.give_up(message("{", receive_count=11)) == DeadLettered("undecodable")
     assert bench.journal.names() == ["dead_letters.send", "escalations.send"]
+
+
+class OddProvider:
+    """Does what no provider should."""
+
+    def __init__(self, behaviour: Any) -> None:
+        self.behaviour = behaviour
+
+    async def ship(self, _order: Order) -> Any:
+        if isinstance(self.behaviour, BaseException):
+            raise self.behaviour
+        if isinstance(self.behaviour, float):
+            await asyncio.sleep(self.behaviour)
+        return self.behaviour
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        *((answer, "the provider answered without a usable ShipmentId") for answer in (None, 5, "", "x" * 129, "a b")),
+        ("4929123412345678", "the provider answered without a usable ShipmentId"),
+        (asyncio.CancelledError(), "the provider cancelled its own call"),
+        (SystemExit(0), "the provider raised SystemExit"),
+        (GeneratorExit(), "the provider raised GeneratorExit"),
+        (60.0, "the provider did not answer in time"),
+    ],
+)
+async def test_whatever_a_provider_does_is_a_failed_attempt_and_no_more(behaviour: Any, reason: str) -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.handler.provider = OddProvider(behaviour)
+    bench.handler.max_ship_s = 0.01
+    with pytest.raises(TransientError, match=reason):
+        await bench.handle()
+    assert bench.journal.names() == ["orders.get", "orders.count_attempt"]
+    assert bench.status == "RECEIVED"
+
+
+async def test_an_order_that_cannot_be_read_is_escalated_once_it_was_delivered_too_often() -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.orders.orders["001"] = order("ESCALATED")  # Nothing can be counted on it.
+    bench.journal.fail("orders.get", *[UnreadableOrderError("the order's Status is odd")] * 2)
+    with pytest.raises(UnreadableOrderError):
+        await bench.handle()
+    assert await bench.handler.give_up(message(BODY, receive_count=11)) == Acknowledged("escalated")
+    assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", "Failed: the order's Status is odd.")]
