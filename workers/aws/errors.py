@@ -45,11 +45,13 @@ _DOWN = {
     "TransactionConflictException",  # A transaction on the same item is under way; over in milliseconds.
     "TransactionInProgressException",
 }
+# Their texts quote answers and configuration.
+_NO_CREDENTIALS = (sdk.SSOError, sdk.TokenRetrievalError, sdk.MetadataRetrievalError, sdk.InvalidConfigError)
 SERVER_ERROR = 500
 
 
 class CredentialsError(OutageError):
-    """AWS does not accept the credentials, or there are none: fatal at the start, an outage later."""
+    """AWS does not accept the credentials, there are none, or the SDK's set-up is wrong: fatal at the start only."""
 
 
 class UnreachableError(OutageError):
@@ -78,10 +80,18 @@ def translated() -> Iterator[None]:
         raise translation from error
     except (sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.CredentialRetrievalError) as error:
         raise CredentialsError(f"no AWS credentials: {error}") from error
-    except (sdk.HTTPClientError, sdk.ConnectionError, TimeoutError, OSError) as error:
+    except _NO_CREDENTIALS as error:
+        raise CredentialsError(f"no AWS credentials: {type(error).__name__}") from error
+    except (FileNotFoundError, PermissionError) as error:  # Of a web identity's token, most likely.
+        raise CredentialsError(f"no AWS credentials: {error.filename}: {error.strerror}") from error
+    except (sdk.HTTPClientError, sdk.ConnectionError, sdk.IncompleteReadError, TimeoutError, OSError) as error:
         raise UnreachableError(_unreachable(error)) from error
-    except ResponseParserError as error:
+    except (ResponseParserError, sdk.ChecksumError) as error:
         raise OutageError("an answer that cannot be read") from error
+    except sdk.ParamValidationError:  # Of the request, like an error code that has no translation.
+        raise
+    except sdk.BotoCoreError as error:
+        raise CredentialsError(f"the AWS SDK cannot make calls: {type(error).__name__}") from error
 
 
 def translate(error: sdk.ClientError) -> FatalError | OutageError | None:

@@ -60,6 +60,11 @@ def test_a_mistake_in_the_request_is_passed_on(code: str) -> None:
     assert raised_for(error) is error
 
 
+def test_a_request_that_the_sdk_refuses_to_send_is_passed_on() -> None:
+    error = sdk.ParamValidationError(report="prose")
+    assert raised_for(error) is error
+
+
 @pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
 def test_a_transaction_that_was_throttled_is_an_outage(code: str) -> None:
     reasons = [{"Code": "None"}, {"Code": code, "Message": "prose"}]
@@ -89,6 +94,36 @@ def test_a_transaction_that_was_cancelled_for_other_reasons_is_passed_on(code: s
             "ReadTimeoutError at http://127.0.0.1:1/",
         ),
         (sdk.ConnectionClosedError(endpoint_url="http://x/"), UnreachableError, "ConnectionClosedError at http://x/"),
+        (sdk.UnauthorizedSSOTokenError(), CredentialsError, "no AWS credentials: UnauthorizedSSOTokenError"),
+        (sdk.SSOTokenLoadError(error_msg="prose"), CredentialsError, "no AWS credentials: SSOTokenLoadError"),
+        (
+            sdk.TokenRetrievalError(provider="sso", error_msg="prose"),
+            CredentialsError,
+            "no AWS credentials: TokenRetrievalError",
+        ),
+        (sdk.MetadataRetrievalError(error_msg="prose"), CredentialsError, "no AWS credentials: MetadataRetrievalError"),
+        (sdk.InvalidConfigError(error_msg="prose"), CredentialsError, "no AWS credentials: InvalidConfigError"),
+        (
+            FileNotFoundError(2, "No such file or directory", "/run/token"),
+            CredentialsError,
+            "no AWS credentials: /run/token: No such file or directory",
+        ),
+        (
+            PermissionError(13, "Permission denied", "/run/token"),
+            CredentialsError,
+            "no AWS credentials: /run/token: Permission denied",
+        ),
+        (
+            sdk.ProfileNotFound(profile="prose"),
+            CredentialsError,
+            "the AWS SDK cannot make calls: ProfileNotFound",
+        ),
+        (sdk.IncompleteReadError(actual_bytes=1, expected_bytes=2), UnreachableError, "IncompleteReadError"),
+        (
+            sdk.ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"),
+            OutageError,
+            "an answer that cannot be read",
+        ),
         (TimeoutError(), UnreachableError, "TimeoutError"),
         (ConnectionResetError("peer"), UnreachableError, "ConnectionResetError"),
         (ResponseParserError("<html>"), OutageError, "an answer that cannot be read"),
