@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+from botocore.exceptions import ClientError
+
 from workers import clock
-from workers.aws.errors import translated
+from workers.aws.errors import error_code, translated
 from workers.errors import FatalError
 from workers.message import Message
 from workers.ports import Refusal
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
     from workers.handlers.contracts import OutgoingEscalation, Reminder
+
+log = structlog.get_logger(__name__)
 
 MAX_ATTRIBUTES = 10  # SQS: message attributes per message.
 # Codes of entries and requests that mean: this receipt handle will never work again.
@@ -153,7 +158,13 @@ class SqsReminders:
 
 @dataclass(frozen=True, slots=True)
 class SqsDeadLetters:
-    """A dead-letter queue. Says why a message is there, which SQS's own redrive does not."""
+    """
+    A dead-letter queue. Says why a message is there, which SQS's own redrive does not.
+
+    SQS takes ten attributes: `Reason` and `OriginMessageId` come first, then the sender's own, then our details. So of
+    more than eight of the sender's, those after the eighth are left out. Attributes count towards a message's size:
+    where SQS refuses it with ours, it goes as it came.
+    """
 
     sqs: "SQSClient"
     url: str
@@ -169,8 +180,15 @@ class SqsDeadLetters:
         for name, value in [*message.attributes.items(), *((name, _text(value)) for name, value in details.items())]:
             if len(attributes) < MAX_ATTRIBUTES:
                 attributes.setdefault(name, value)
+        try:
+            await self._send(message.body, attributes)
+        except ClientError as refusal:
+            log.warning("dead_letter.unlabelled", reason=reason, code=error_code(refusal))
+            await self._send(message.body, message.attributes)
+
+    async def _send(self, body: str, attributes: Mapping[str, Any]) -> None:
         with translated():
-            await self.sqs.send_message(QueueUrl=self.url, MessageBody=message.body, MessageAttributes=attributes)
+            await self.sqs.send_message(QueueUrl=self.url, MessageBody=body, MessageAttributes=attributes)
 
 
 def _text(value: str) -> dict[str, str]:

@@ -5,6 +5,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
+from botocore.exceptions import ClientError
 
 from tests.support import DeployedStack
 from workers.aws.sqs import (
@@ -17,7 +19,7 @@ from workers.aws.sqs import (
     queue_url,
 )
 from workers.domain.escalations import Reason, Source
-from workers.errors import FatalError, UndecodableError
+from workers.errors import FatalError, OutageError, UndecodableError
 from workers.handlers.contracts import OutgoingEscalation, Reminder
 from workers.message import Message
 from workers.ports import Refusal
@@ -153,6 +155,46 @@ async def test_a_dead_letter_has_no_more_attributes_than_sqs_allows(sqs: "SQSCli
         *(f"A{n}" for n in range(8)),
         *("OriginMessageId", "Reason"),
     ]
+
+
+class Refusing:
+    """An SQS that refuses the first sends, which the emulator never does."""
+
+    def __init__(self, code: str, refusals: int) -> None:
+        self._code = code
+        self._refusals = refusals
+        self.sent: list[dict[str, Any]] = []
+
+    async def send_message(self, **request: Any) -> None:
+        self.sent.append(request)
+        if len(self.sent) <= self._refusals:
+            raise ClientError({"Error": {"Code": self._code, "Message": "prose"}}, "SendMessage")
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterValue", "MessageTooLong"])
+async def test_a_dead_letter_that_is_refused_with_our_attributes_goes_as_it_came(code: str) -> None:
+    sqs: Any = Refusing(code, refusals=1)
+    message = Message(id="m0", receipt_handle="r", body="x", attributes=attributes(1))
+    with structlog.testing.capture_logs() as logs:
+        await SqsDeadLetters(sqs, "url", source="queue").send(message, reason="why")
+    assert set(sqs.sent[0]["MessageAttributes"]) > set(attributes(1))
+    assert sqs.sent[1:] == [{"QueueUrl": "url", "MessageBody": "x", "MessageAttributes": attributes(1)}]
+    assert logs == [{"event": "dead_letter.unlabelled", "log_level": "warning", "reason": "why", "code": code}]
+
+
+@pytest.mark.parametrize(
+    ("code", "refusals", "sends", "expected"),
+    [("InvalidParameterValue", 2, 2, ClientError), ("RequestThrottled", 1, 1, OutageError)],
+)
+async def test_a_dead_letter_is_sent_again_once_and_only_where_the_request_was_refused(
+    code: str, refusals: int, sends: int, expected: type[Exception]
+) -> None:
+    sqs: Any = Refusing(code, refusals)
+    with pytest.raises(expected):
+        await SqsDeadLetters(sqs, "url", source="queue").send(
+            Message(id="m0", receipt_handle="r", body="x"), reason="why"
+        )
+    assert len(sqs.sent) == sends
 
 
 async def test_a_reminder_is_received_after_its_delay(sqs: "SQSClient", queue: SqsQueue) -> None:
