@@ -1,8 +1,10 @@
 """The file of the rules by which escalations are routed: read once, checked at the start."""
 
+import bisect
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +20,8 @@ from workers.settings import is_endpoint
 
 SHIPPED = Path(__file__).with_name("escalation-rules.toml")
 
+_MAX_BYTES = 64 * 1024  # Hundreds of rules.
+_MAX_NAMED = 20
 _MAX_SHOWN_CHARS = 60
 _HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,4094}[\x21-\x7e])?")
 _URL = "an https URL (http for localhost only) without user, password and fragment"
@@ -114,9 +118,16 @@ class EscalationRules:
         Read the file at *path*, None for the one that is shipped; secrets it names are looked for in *environ*.
 
         Raises:
-            FatalError: It is wrong; the text names file, line, key and what is allowed, one mistake after the other.
+            FatalError: It is wrong; the text names file, line, key and what is allowed, of the first 20 mistakes.
         """
         path = path or SHIPPED
+        try:
+            return cls._checked(path, environ)
+        except RecursionError:
+            raise FatalError(f"{path}: nested too deeply, must be tables of [[rules]] and [channels.NAME]") from None
+
+    @classmethod
+    def _checked(cls, path: Path, environ: Mapping[str, str]) -> Self:
         text = _read(path)
         document = _parse(path, text)
         try:
@@ -126,16 +137,25 @@ class EscalationRules:
         else:
             problems = list(_contradictions(file, environ))
         if problems:
-            lines = dict.fromkeys(f"{path}:{_line_of(text, where)}: {problem}" for where, problem in problems)
-            raise FatalError("; ".join(lines))
+            ends = _statement_ends(text)
+            named = dict.fromkeys(
+                f"{path}:{_line_of(text, ends, where)}: {problem}" for where, problem in problems[:_MAX_NAMED]
+            )
+            more = len(problems) - _MAX_NAMED
+            raise FatalError("; ".join([*named, *([f"and {more} more"] if more > 0 else [])]))
         return cls(Rules(tuple(each.rule() for each in file.rules)), file.channels)
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode().replace("\r\n", "\n")
+        with path.open("rb") as file:
+            read = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise FatalError(f"ESCALATION_RULES is {mask(str(path))!r}, which cannot be read: {error.strerror}") from None
+    if len(read) > _MAX_BYTES:
+        raise FatalError(f"{path}: the file is too large, must be at most {_MAX_BYTES} bytes")
+    try:
+        return read.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise FatalError(f"{path}:{line}: byte {error.object[error.start]:#x}, must be UTF-8") from None
@@ -149,6 +169,20 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         number = re.match(r"line (\d+)", where)
         line = int(number[1]) if number else text.rstrip("\n").count("\n") + 1  # "end of document".
         raise FatalError(f"{path}:{line}: {mask(said)}, must be TOML") from None
+    except ValueError:  # Python reads no decimal number of more than 4300 digits.
+        lines = text.split("\n")
+        line = bisect.bisect_left(range(len(lines)), True, key=lambda last: _is_too_long("\n".join(lines[: last + 1])))
+        raise FatalError(f"{path}:{line + 1}: a number has too many digits, must be TOML") from None
+
+
+def _is_too_long(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    except ValueError:
+        return True
+    return False
 
 
 def _problem(error: ErrorDetails, document: Mapping[str, Any]) -> tuple[_Path, str]:
@@ -251,11 +285,25 @@ def _plain(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    shown = mask(repr(value.isoformat() if hasattr(value, "isoformat") else value))
+    try:
+        shown = mask(repr(value.isoformat() if hasattr(value, "isoformat") else value))
+    except ValueError:  # Python writes no number of more than 4300 digits, but reads it where it is hexadecimal.
+        return "a number that has too many digits"
     return shown if len(shown) <= _MAX_SHOWN_CHARS else f"{shown[:_MAX_SHOWN_CHARS]}..."
 
 
-def _line_of(text: str, path: Sequence[str | int]) -> int:
+def _statement_ends(text: str) -> list[int]:
+    """Return the lines that end a statement, or are empty: a list may go over several."""
+    lines = text.split("\n")
+    ends = [0]
+    for number in range(1, len(lines) + 1):
+        with suppress(tomllib.TOMLDecodeError):
+            tomllib.loads("\n".join(lines[ends[-1] : number]))
+            ends.append(number)
+    return ends[1:]
+
+
+def _line_of(text: str, ends: Sequence[int], path: Sequence[str | int]) -> int:
     """
     Return the line of the statement that sets *path*, or as much of it as there is.
 
@@ -265,16 +313,9 @@ def _line_of(text: str, path: Sequence[str | int]) -> int:
     while path and not _has(tomllib.loads(text), path):
         path = path[:-1]
     lines = text.split("\n")
-    ended = 0  # The last line that ends a statement: a list may go over several.
-    for number in range(1, len(lines) + 1):
-        try:
-            document = tomllib.loads("\n".join(lines[:number]))
-        except tomllib.TOMLDecodeError:
-            continue
-        if _has(document, path):
-            break
-        ended = number
-    return ended + 1
+    # What a document has, it has however much follows.
+    found = bisect.bisect_left(ends, True, key=lambda end: _has(tomllib.loads("\n".join(lines[:end])), path))
+    return ends[found - 1] + 1 if found else 1
 
 
 def _has(value: Any, path: Sequence[str | int]) -> bool:

@@ -1,4 +1,5 @@
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,16 @@ def test_the_example_of_the_readme_is_right(file: Path) -> None:
         ('[[rules]]\nseverity = "info"\nreasons = [\n', "F:3: Invalid value, must be TOML"),
         (f"{LAST}severity = 'info'\n", "F:3: Cannot overwrite a value, must be TOML"),
         (b"[[rules]]\n# \xff\n", "F:2: byte 0xff, must be UTF-8"),
+        (f"{LAST}colour = {'1' * 5000}\n# end\n", "F:3: a number has too many digits, must be TOML"),
+        (
+            f"[[rules]]\nseverity = 0x{'f' * 5000}\n",
+            "F:2: rules.severity is a number that has too many digits, must be info, warning or critical",
+        ),
+        (
+            f"{LAST}colour = {'[' * 5000}{']' * 5000}\n",
+            "F: nested too deeply, must be tables of [[rules]] and [channels.NAME]",
+        ),
+        ("#" * 65537, "F: the file is too large, must be at most 65536 bytes"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_file_line_key_and_what_is_allowed(
@@ -292,6 +303,16 @@ def test_every_mistake_is_named(file: Path) -> None:
         "F:3: rules.colour is no key here, must be one of reasons, sources, severity, channels; "
         "F:5: channels.pager.type is 'y', must be sns, sqs or webhook"
     )
+
+
+def test_a_file_of_many_mistakes_is_told_of_in_no_time(file: Path) -> None:
+    text = '[[rules]]\nseverity = "x"\n' * 2500
+    before_s = time.process_time()
+    line = told(file, text)
+    assert time.process_time() - before_s < 60, "it takes hours where every line is looked at for every mistake"
+    assert line.startswith("F:2: rules.severity is 'x', must be info, warning or critical; F:4: ")
+    assert line.count("F:") == 20
+    assert line.endswith("; and 2480 more")
 
 
 def test_lines_are_counted_as_editors_do(file: Path) -> None:
