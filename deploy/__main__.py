@@ -133,7 +133,8 @@ def _status(options: argparse.Namespace) -> int:
     name = pipeline.stack_name(options.name_prefix)
     status = pipeline.status(aws, options.name_prefix)
     if status is None:
-        raise DeployError(f"There is no stack {name} in {aws.region}. To create it: python -m deploy up")
+        prefix = f" --name-prefix {options.name_prefix}" if options.name_prefix else ""
+        raise DeployError(f"There is no stack {name} in {aws.region}. To create it: python -m deploy up{prefix}")
     print(f"{name}  {status.stack_status}  {aws.region}")
     _print_outputs(status.outputs)
     print()

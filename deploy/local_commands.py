@@ -29,8 +29,7 @@ def local(port: int | None) -> int:
     """Run a local AWS with the stack, on throw-away state, until Ctrl-C. Prints the variables to export."""
     progress = Progress()
     with _stack(progress, port=port, preferred_port=DEFAULT_PORT) as (server, deployment):
-        named = local_aws.exports(server.endpoint) | variables(deployment.outputs)
-        text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items())
+        text = _exports(server, deployment)
         with _written(ENVIRONMENT_FILE, text):
             print(text, end="", flush=True)
             progress.note(
@@ -49,9 +48,13 @@ def run(port: int | None) -> int:
     log_path = STATE / "workers.log"
     with _stack(progress, port=port, preferred_port=DEFAULT_PORT, state=STATE) as (server, deployment):
         environment = server.environment | variables(deployment.outputs)
-        with local_workers(environment, log_path, lambda line: _show(line, console)) as workers:
+        with (
+            _written(ENVIRONMENT_FILE, _exports(server, deployment)),
+            local_workers(environment, log_path, lambda line: _show(line, console)) as workers,
+        ):
             outcomes = _samples(server, deployment, workers, progress)
             console.print(samples.table(outcomes))
+            progress.note(f"The local AWS is at {server.endpoint}; in another terminal: . {_shown(ENVIRONMENT_FILE)}")
             progress.note(f"The workers' logs (as JSON in {_shown(log_path)}) until Ctrl-C")
             with contextlib.suppress(KeyboardInterrupt):
                 while workers.read():
@@ -92,6 +95,12 @@ def _demonstrate(logs: Path, progress: Progress) -> list[str]:
         *(f"{order_id}: no such sample" for order_id in sorted(missing)),
         *workers.failures(),
     ]
+
+
+def _exports(server: LocalAws, deployment: pipeline.Deployment) -> str:
+    """Return the lines by which a shell is pointed at the local AWS and the stack on it."""
+    named = local_aws.exports(server.endpoint) | variables(deployment.outputs)
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items())
 
 
 def variables(outputs: Mapping[str, str]) -> dict[str, str]:

@@ -84,7 +84,7 @@ def local_workers(
     environment: Mapping[str, str], log_path: Path, on_line: Callable[[LogLine], None] = lambda _: None
 ) -> Iterator[Workers]:
     """
-    Run the Procfile for the length of the block; everything the workers write goes to `log_path` too.
+    Run the Procfile for the length of the block; everything the workers write is added to `log_path` too.
 
     `on_line` is called with each line as it is read. At the end the workers are stopped (SIGTERM, their drain time) and
     what they wrote until then is read.
@@ -94,9 +94,10 @@ def local_workers(
     workers = Workers(on_line)
     with (
         tempfile.TemporaryDirectory(prefix="local-workers-") as directory,
-        log_path.open("wb") as output,
+        log_path.open("ab") as output,
         log_path.open("rb") as written,
     ):
+        written.seek(0, os.SEEK_END)  # What an earlier run wrote is kept, and not told again.
         process = children.start(
             Path(sys.executable),
             "honcho",

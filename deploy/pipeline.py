@@ -44,6 +44,10 @@ def up(aws: Aws, name_prefix: str, progress: Progress, path: Path = template.PIP
     )
     kind: stack.ChangeSetType = "UPDATE" if existing else "CREATE"
     if not existing and (retained := _retained(aws, source, parameters)):
+        if (other := stack.find(aws, name)) and other["StackStatus"] != _NEVER_EXECUTED:  # Its tables are those.
+            raise DeployError(
+                f"Another deployment of {name} is under way. Wait until it is done: python -m deploy status"
+            )
         _adopt(aws, name, bucket, _Adoption(packaged, parameters, retained), progress)
         kind = "UPDATE"
     progress.note(f"{'Updating' if kind == 'UPDATE' else 'Creating'} the stack {name} in {aws.region}")

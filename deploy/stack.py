@@ -21,7 +21,7 @@ TIMEOUT_S = 3600.0
 _FIRST_POLL_S = 0.1
 _LONGEST_POLL_S = 3.0
 # What is left of a creation that failed: nothing to update, and nothing in it (what was retained is outside).
-_FAILED_CREATIONS = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"})
+_FAILED_CREATIONS = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"})
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 
@@ -85,6 +85,8 @@ def settle(aws: Aws, name: str, progress: Progress) -> "StackTypeDef | None":
             f"The stack {name} is stuck in {status}. Repair it first: "
             f"aws cloudformation continue-update-rollback --stack-name {name}"
         )
+    if status == "DELETE_FAILED":  # What is left may be queues, with messages.
+        raise DeployError(f"The stack {name} was deleted in part only. Finish that first: python -m deploy down")
     if status in _FAILED_CREATIONS:
         progress.note(f"Removing what a failed attempt left of the stack {name} ({status})")
         delete(aws, name, progress)
