@@ -151,6 +151,24 @@ def test_up_takes_over_from_a_change_set_that_nobody_executed(aws: Aws) -> None:
     assert pipeline.up(aws, "reviewed-", QUIET).changed
 
 
+def test_up_does_not_take_the_tables_of_a_deployment_under_way_for_retained_ones(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.up(aws, "twice-", QUIET)
+    monkeypatch.setattr(stack, "settle", lambda *_: None)  # It looked before the other one began.
+
+    with pytest.raises(DeployError, match=r"^Another deployment of twice-order-fulfillment is under way"):
+        pipeline.up(aws, "twice-", QUIET)
+
+
+def test_up_does_not_remove_what_a_failed_deletion_left(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "find", lambda *_: {"StackStatus": "DELETE_FAILED"})
+    monkeypatch.setattr(stack, "delete", lambda *_: pytest.fail("deleted"))
+
+    with pytest.raises(DeployError, match=r"was deleted in part only\. Finish that first: python -m deploy down$"):
+        pipeline.up(aws, "partial-", QUIET)
+
+
 def test_down_deletes_an_empty_stack_with_its_tables(aws: Aws) -> None:
     pipeline.up(aws, "empty-", QUIET)
 
