@@ -48,7 +48,7 @@ check: setup ## Format, lint, strict types, templates, state machine
 chaos: setup ## The long fault suite: every promise under every fault, a new seed each time (CHAOS_SEED sets it)
 	@$(PY) -m pytest tests/chaos -m chaos -k "not short" -s
 
-bench: setup ## The benchmark of the README, about five minutes; leave the machine alone meanwhile
+bench: setup ## Our workers against those people write, about five minutes; leave the machine alone meanwhile
 	@$(PY) -m tests.bench
 
 format: setup ## Rewrite the code in the project's format
