@@ -109,7 +109,8 @@ def translate(error: sdk.ClientError) -> FatalError | OutageError | None:
         return MissingResourceError(f"{operation}: the table does not exist")
     cancellations: Any = error.response.get("CancellationReasons", [])  # Of a transaction, one for each item.
     passing = [each for each in (code, *(each["Code"] for each in cancellations)) if each in _THROTTLED | _DOWN]
-    if passing or status >= SERVER_ERROR:
+    unread = code.isdigit() or code == "Unknown"  # Where the error cannot be read, the SDK has its status for a code.
+    if passing or unread or status >= SERVER_ERROR:
         return OutageError(f"{operation}: {passing[0] if passing else code}")
     return None
 

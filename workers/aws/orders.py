@@ -11,7 +11,7 @@ from workers.aws.errors import MissingResourceError, error_code, statement_error
 from workers.aws.groups import GroupCommit
 from workers.aws.items import from_item, to_item
 from workers.domain.orders import Order, OrderStatus
-from workers.errors import UnreadableOrderError
+from workers.errors import OutageError, UnreadableOrderError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -137,7 +137,10 @@ class DynamoOrders:
         """Fulfill many orders in one request; each statement has its own condition and its own result."""
         with translated():
             answer = await self._dynamodb.batch_execute_statement(Statements=[self._statement(each) for each in group])
-        return [_result_or_error(*each) for each in zip(group, answer["Responses"], strict=True)]
+        responses = answer.get("Responses", [])
+        if len(responses) != len(group):
+            raise OutageError("BatchExecuteStatement: an answer that leaves statements out")
+        return [_result_or_error(*each) for each in zip(group, responses, strict=True)]
 
     def _statement(self, order: _Fulfillment) -> "BatchStatementRequestTypeDef":
         parameters = [order.shipment_id, order.at, order.at, order.order_id]

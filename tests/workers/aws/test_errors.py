@@ -150,3 +150,9 @@ def test_what_keeps_us_from_an_answer_is_an_outage(error: Exception, expected: t
 )
 def test_an_error_of_one_statement_becomes_what_is_to_be_done(code: str, expected: type[Exception]) -> None:
     assert type(statement_error(code)) is expected
+
+
+@pytest.mark.parametrize("code", ["400", "413", "Unknown"])
+def test_an_error_that_cannot_be_read_is_an_outage(code: str) -> None:
+    error = raised_for(client_error(code))
+    assert (type(error), str(error)) == (OutageError, f"UpdateItem: {code}")

@@ -51,9 +51,6 @@ def dumps(document: Any) -> bytes:
         ("ReceiveMessage", b""),
         ("ReceiveMessage", b"null"),
         ("ReceiveMessage", b"[]"),
-        ("ReceiveMessage", b"<html>It works!</html>"),
-        ("ReceiveMessage", b"\xff"),
-        ("ReceiveMessage", dumps({"Messages": [RECEIVED]})[:-9]),
         ("DeleteMessageBatch", dumps({"Successful": [{"Id": "0"}], "Failed": [{"Id": "1", "SenderFault": True}]})),
         ("GetQueueAttributes", dumps({"Attributes": {"VisibilityTimeout": "60"}})),
         ("DeleteMessage", b"{}"),
@@ -63,6 +60,26 @@ def dumps(document: Any) -> bytes:
 async def test_an_answer_of_sqs_is_what_it_is_to_the_sdk(operation: str, body: bytes, status: int) -> None:
     expected = await parsed_by(AioResponseParserFactory(), "sqs", operation, body, status)
     assert await parsed_by(ParserFactory(), "sqs", operation, body, status) == expected
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("ReceiveMessage", b"<html>It works!</html>"),
+        ("ReceiveMessage", b"\xff"),
+        ("ReceiveMessage", dumps({"Messages": [RECEIVED]})[:-9]),
+        ("DeleteMessageBatch", b'{"Successful": ['),
+        ("GetQueueAttributes", b"{"),
+    ],
+)
+async def test_an_answer_that_is_no_json_is_an_error_and_none_that_says_nothing(operation: str, body: bytes) -> None:
+    assert await parsed_by(ParserFactory(), "sqs", operation, body) == (
+        ResponseParserError,
+        "an answer that is no JSON",
+    )
+    for status in (302, 400, 500):
+        expected = await parsed_by(AioResponseParserFactory(), "sqs", operation, body, status)
+        assert await parsed_by(ParserFactory(), "sqs", operation, body, status) == expected
 
 
 @pytest.mark.parametrize(
