@@ -160,23 +160,26 @@ class Consumer:
             async with self._alone if worn_out else nullcontext(), self._running:
                 delivery.started = True
                 settlement = await self._handle(delivery, self._handler.give_up if worn_out else self._handler.handle)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             delivery.context = get_contextvars()
-            if delivery.lost:
-                self._hand.settle(delivery, Ending.ABANDONED, "receipt_lost")
-            elif delivery.timed_out:
-                log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
-                delay_s = _release_delay_s(delivery.message.receive_count)
-                self._acknowledger.settle(delivery, Released("timed_out", delay_s))
-            elif not self._stopping and not _is_cancelled():
-                log.exception("message.failed")  # The handler's own doing, of something it waited for.
-                delay_s = _release_delay_s(delivery.message.receive_count)
-                self._acknowledger.settle(delivery, Released("unforeseen", delay_s))
-            else:
-                self._acknowledger.settle(delivery, Released("stopping"))
+            self._cut_short(delivery, error)
             raise
         delivery.context = get_contextvars()
         self._acknowledger.settle(delivery, settlement)
+
+    def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
+        """Settle what was cancelled, by the reason why."""
+        delay_s = _release_delay_s(delivery.message.receive_count)
+        if delivery.lost:
+            self._hand.settle(delivery, Ending.ABANDONED, "receipt_lost")
+        elif delivery.timed_out:
+            log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
+            self._acknowledger.settle(delivery, Released("timed_out", delay_s))
+        elif self._stopping or _is_cancelled():
+            self._acknowledger.settle(delivery, Released("stopping"))
+        else:
+            log.error("message.failed", exc_info=error)  # The handler's own doing, or of what it waited for.
+            self._acknowledger.settle(delivery, Released("unforeseen", delay_s))
 
     async def _handle(self, delivery: Delivery, handle: _Handle) -> Acknowledged | DeadLettered | Released:
         loop, message = asyncio.get_running_loop(), delivery.message
