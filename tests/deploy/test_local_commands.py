@@ -132,6 +132,7 @@ def test_nothing_outlives_a_run_that_is_killed(start: Start) -> None:
     run = start("run")
     run.wait_for("until Ctrl-C")
     children = run.descendants()
+    assert children
 
     run.process.kill()
 

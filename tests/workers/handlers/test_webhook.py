@@ -68,6 +68,7 @@ async def test_without_an_authorization_there_is_no_such_header(receiver: Receiv
 async def test_any_2xx_means_taken(receiver: Receiver, status: int) -> None:
     receiver.answers = [web.Response(status=status)]
     await send(receiver.url)
+    assert len(receiver.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -128,8 +129,10 @@ async def test_a_broken_answer_means_not_taken(answer: bytes) -> None:
 
 
 async def test_an_endless_answer_is_not_read() -> None:
+    asked = []
+
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         try:
             while True:
@@ -140,6 +143,7 @@ async def test_an_endless_answer_is_not_read() -> None:
 
     async with await asyncio.start_server(endless, "127.0.0.1", 0) as server, asyncio.timeout(5):
         await send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    assert len(asked) == 1
 
 
 def test_neither_address_nor_authorization_is_printed() -> None:
