@@ -18,6 +18,7 @@ $(VENV)/.installed: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed; $(PYTHON) is {sys.version.split()[0]}. Try: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PY) $(PIP_INSTALL) requirements-dev.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(LOCAL_AWS_VENV)/.installed: requirements-local-aws.txt
