@@ -20,11 +20,12 @@ from workers.aws.cases import DynamoCases
 from workers.aws.executions import Executions
 from workers.aws.orders import DynamoOrders
 from workers.domain.orders import open_key
-from workers.domain.resolutions import Action, Request, ResolutionError, resubmission_names
+from workers.domain.resolutions import Action, Request, ResolutionError, claim_resubmission
 from workers.handlers.resolution import Resolver, find_stuck
 
 README = Path(__file__).parents[2] / "README.md"
 CARD = "4929123412345678"
+NOW = "2026-11-22T11:00:00.000000Z"
 
 
 @pytest.fixture
@@ -148,10 +149,12 @@ async def test_a_resubmission_that_was_cut_short_is_finished_by_repeating_it(
     escalate(running, "cut-short-1")
     case = await resolver.cases.get("cut-short-1")
     assert case is not None
-    (name, *_) = resubmission_names(case, 1)
     corrected = MappingProxyType(sample("cut-short-1", Price="1"))
-    started = await resolver.executions.start(name, corrected)
-    assert started == resolver.executions.arn(name)
+    claim, claimed = claim_resubmission(case, request("resubmit"), "cut-short-1", NOW, resolver.executions.arn)
+    assert claimed is not None
+    await resolver.cases.put(claimed)
+    started = await resolver.executions.start(claim.execution_arn.rpartition(":")[2], corrected)
+    assert started == claim.execution_arn
     running.fulfillment.wait_for("order.fulfilled", order_id="cut-short-1", execution_arn=started)
     assert stored(running, "cut-short-1")[1]["State"] == "OPEN"
     assert await resolver.resubmit("cut-short-1", corrected, request("resubmit")) == started

@@ -1,5 +1,8 @@
 """The table of escalation cases, written together with the order table."""
 
+import asyncio
+import itertools
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +11,11 @@ from botocore.exceptions import ClientError
 from workers.aws.errors import error_code, translated
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import CONDITION_FAILED
+from workers.backoff import full_jitter_s
 from workers.domain.escalations import (
     Case,
     CaseState,
+    Claim,
     Episode,
     EscalationPlan,
     Evidence,
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
     from types_aiobotocore_dynamodb.type_defs import TransactWriteItemTypeDef
 
+OPEN_SHARDS = 16  # As `open_key` spreads them.
+MAX_KEYS = 100  # DynamoDB: keys per BatchGetItem.
+THROTTLED_BASE_S, THROTTLED_CAP_S = 0.1, 5.0
 # What a transaction is cancelled for where another one was faster.
 _CHANGED = {"ConditionalCheckFailed", "TransactionConflict"}
 
@@ -47,6 +55,48 @@ class DynamoCases:
                 TableName=self.table, Key=to_item({"CaseId": case_id}), ConsistentRead=True
             )
         return _case(from_item(answer["Item"])) if "Item" in answer else None
+
+    async def open_cases(self) -> tuple[list[Case], list[str]]:
+        """Return the cases that are open, in no order, and the ids of those that cannot be read (edited by hand)."""
+        keys = [key for page in await asyncio.gather(*map(self._open_ids, range(OPEN_SHARDS))) for key in page]
+        groups = [keys[at : at + MAX_KEYS] for at in range(0, len(keys), MAX_KEYS)]
+        cases, unreadable = list[Case](), list[str]()
+        for items in [await self._get_all(group) for group in groups]:
+            for item in items:
+                try:
+                    cases.append(_case(item))
+                except (KeyError, TypeError, ValueError):
+                    unreadable.append(item["CaseId"])
+        return [each for each in cases if each.state is CaseState.OPEN], unreadable
+
+    async def _open_ids(self, digit: int) -> list[str]:
+        found: list[str] = []
+        with translated():
+            pages = self.dynamodb.get_paginator("query").paginate(
+                TableName=self.table,
+                IndexName="OpenCases",
+                KeyConditionExpression="OpenKey = :key",
+                ExpressionAttributeValues=to_item({":key": f"{CaseState.OPEN}#{digit:x}"}),
+            )
+            async for page in pages:
+                found.extend(from_item(item)["CaseId"] for item in page["Items"])
+        return found
+
+    async def _get_all(self, case_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the items of up to `MAX_KEYS` cases; an answer holds 16 MB, so it may take several."""
+        found: list[dict[str, Any]] = []
+        wanted: Any = {self.table: {"Keys": [to_item({"CaseId": each}) for each in case_ids], "ConsistentRead": True}}
+        for attempt in itertools.count(1):
+            with translated():
+                answer = await self.dynamodb.batch_get_item(RequestItems=wanted)
+            items = answer["Responses"].get(self.table, [])
+            found.extend(from_item(item) for item in items)
+            wanted = answer.get("UnprocessedKeys")
+            if not wanted:
+                break
+            if not items:
+                await asyncio.sleep(full_jitter_s(attempt, base_s=THROTTLED_BASE_S, cap_s=THROTTLED_CAP_S))
+        return found
 
     async def count_rejections(self, order: Order) -> int:
         with translated():
@@ -240,6 +290,7 @@ def _case(item: dict[str, Any]) -> Case:
         routed=tuple(Routing(channel=e["Channel"], episode=e["Episode"], at=e["At"]) for e in item["Routed"]),
         resolutions=tuple(_resolution(each) for each in item.get("Resolutions", [])),
         episodes=tuple(_episode(each) for each in item.get("Episodes", [])),
+        claim=_claim(item["Claim"]) if "Claim" in item else None,
         attempts=item.get("Attempts"),
         version=item["Version"],
     )
@@ -295,6 +346,18 @@ def _resolution(item: dict[str, Any]) -> Resolution:
         at=item["At"],
         shipment_id=item.get("ShipmentId"),
         execution_arn=item.get("ExecutionArn"),
+    )
+
+
+def _claim(item: dict[str, Any]) -> Claim:
+    return Claim(
+        actor=item["Actor"],
+        note=item["Note"],
+        at=item["At"],
+        episode=item["Episode"],
+        number=item["Number"],
+        order_id=item["OrderId"],
+        execution_arn=item["ExecutionArn"],
     )
 
 

@@ -162,6 +162,19 @@ class Resolution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A resubmission that a person has begun: `execution_arn` is the execution that is theirs alone to start."""
+
+    actor: str
+    note: str
+    at: str
+    episode: int
+    number: int  # Of the resubmissions begun in that episode.
+    order_id: str
+    execution_arn: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
     """An earlier episode, as the next one found it. How a person settled it is among the case's resolutions."""
 
@@ -200,6 +213,7 @@ class Case:
     routed: tuple[Routing, ...] = ()
     resolutions: tuple[Resolution, ...] = ()
     episodes: tuple[Episode, ...] = ()
+    claim: Claim | None = None  # The newest; what became of it is for the resolutions and the order to say.
     attempts: int | None = None
     opened_by: str | None = None  # The message that opened this episode, and so is the one to route it.
     version: int = 0

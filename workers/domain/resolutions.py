@@ -1,17 +1,19 @@
 """How a person settles an escalation, and what that does to the order and its case."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from workers.domain.cards import mask
-from workers.domain.escalations import MAX_RESOLUTIONS, Case, CaseState, Resolution
+from workers.domain.cards import looks_like_card, mask
+from workers.domain.escalations import MAX_RESOLUTIONS, Case, CaseState, Claim, Resolution
 from workers.domain.ids import fingerprint
 from workers.domain.orders import Order, OrderStatus, is_order_id
 
 MAX_ACTOR_CHARS, MAX_NOTE_CHARS, MAX_SHIPMENT_CHARS = 128, 1_000, 128
 MAX_TEXT_CHARS = 256
+CLAIM_S = 120  # Longer than an execution takes to be started and to record its order, retries included.
 
 
 class Action(StrEnum):
@@ -43,6 +45,10 @@ class Request:
                 raise ResolutionError(f"the {name} must be 1 to {longest} characters")
         if self.action is Action.FULFILL and not 1 <= len((self.shipment_id or "").strip()) <= MAX_SHIPMENT_CHARS:
             raise ResolutionError(f"fulfill needs a shipment id of 1 to {MAX_SHIPMENT_CHARS} characters")
+        if looks_like_card(self.shipment_id or ""):
+            raise ResolutionError(
+                "the shipment id has 13 or more digits in a row: like a card number it would be masked where it is kept"
+            )
 
     def record(self, episode: int, at: str) -> Resolution:
         """Return what is kept of this request on the case, masked."""
@@ -135,17 +141,57 @@ def _order_status(order: Order | None, request: Request, record: Resolution) -> 
             raise ResolutionError(f"the order is {order.status} already")
 
 
-def resubmission_names(case: Case, episode: int) -> list[str]:
+def claim_resubmission(
+    case: Case, request: Request, order_id: str, now: str, arn: Callable[[str], str]
+) -> tuple[Claim, Case | None]:
     """
-    Return the names of the executions by which *case* is resubmitted out of *episode*, in the sequence of their use.
+    Return the claim by which *request* may start an execution, and the case to write before it does (None: it has).
+
+    The claim makes sure that who wins the case is who has started the execution. One that is a while old, and whose
+    execution has not recorded its order, was left behind by a crash: another person may take over, with an execution of
+    another name, so that it is clear to the end whose order it is that runs. The same person goes on with their own.
+
+    Raises:
+        ResolutionError: Somebody else, or the same person with another order, has just begun.
+    """
+    record, held = request.record(case.episode, now), case.claim
+    number = held.number + 1 if held is not None and held.episode == case.episode else 1
+    if held is not None and number > 1 and held.execution_arn not in case.execution_arns:
+        if is_claim_of(held, request, order_id):
+            return held, None
+        free_at = datetime.fromisoformat(held.at) + timedelta(seconds=CLAIM_S)
+        if datetime.fromisoformat(now) < free_at:
+            raise ResolutionError(
+                f"{held.actor} has begun to resubmit order {held.order_id} at {held.at}: see what becomes of that;"
+                f" from {free_at:%H:%M:%S} UTC on this can be tried again"
+            )
+    claim = Claim(
+        actor=record.actor,
+        note=record.note,
+        at=now,
+        episode=case.episode,
+        number=number,
+        order_id=order_id,
+        execution_arn=arn(resubmission_name(case, case.episode, number)),
+    )
+    return claim, replace(case, claim=claim)
+
+
+def is_claim_of(claim: Claim, request: Request, order_id: str) -> bool:
+    return (claim.actor, claim.order_id) == (request.record(0, "").actor, order_id)
+
+
+def resubmission_name(case: Case, episode: int, number: int) -> str:
+    """
+    Return the name of the execution by which *case* is resubmitted out of *episode* for the time *number* says, from 1.
 
     The same for the same resubmission, so that repeating it starts nothing twice; and never made of the card number.
-    The next one is used once an execution has come back to the case, in the same episode: it could not record the
-    order. So there is always one that has not. They are made of the case, not the order: an order can be resubmitted
-    out of two, its own and that of an execution without an order, and these must not take each other's for their own.
+    There is a second time where an execution has come back to the case in the same episode (it could not record the
+    order), or was never started. The name is made of the case, not the order: an order can be resubmitted out of two,
+    its own and that of an execution without an order, and these must not take each other's for their own.
     """
     first = f"resubmission-{fingerprint(case.case_id, 26)}-{episode}"
-    return [first, *(f"{first}-{number}" for number in range(2, len(case.execution_arns) + 2))]
+    return first if number == 1 else f"{first}-{number}"
 
 
 def malformed_fields(order: Any) -> list[str]:

@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from workers import clock
-from workers.domain.escalations import Case, CaseState
+from workers.domain.escalations import Case, CaseState, Claim
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import (
     Action,
     Request,
     ResolutionError,
+    claim_resubmission,
+    is_claim_of,
     malformed_fields,
     note_resubmission,
     plan_resolution,
     resolved_already,
-    resubmission_names,
 )
 from workers.errors import ConflictError
 from workers.handlers.escalation import CONFLICT_BASE_S, CONFLICT_CAP_S, MAX_TRIES
@@ -54,10 +55,20 @@ class Resolver:
         Start the corrected *order*, card number included, as a new execution, and close the case.
 
         Returns the execution's ARN; to the same actor again that of the first request, whatever *order* says by now.
-        The execution is started first: should the rest never happen, the case stays open and shows it.
+        The case is claimed first: of two people at once only one starts an execution. And the execution is started
+        before the case is closed: should the rest never happen, the case stays open and shows it.
         """
         if request.action is not Action.RESUBMIT:
             raise ResolutionError(f"a corrected order is nothing to {request.action} with")
+        execution_arn, episode = await self._claim(case_id, order, request)
+        if episode is not None:
+            await self.executions.start(execution_arn.rpartition(":")[2], order)
+            await self._close(case_id, replace(request, execution_arn=execution_arn), episode)
+        return execution_arn
+
+    @_retried
+    async def _claim(self, case_id: str, order: Mapping[str, str], request: Request) -> tuple[str, int | None]:
+        """Return the execution that is *request*'s, and the episode it is to be started for; None: it was before."""
         case = await self.cases.get(case_id)
         if case is None:
             raise ResolutionError("there is no such case")
@@ -67,21 +78,28 @@ class Resolver:
         if case.order_id is not None and order_id != case.order_id:
             raise ResolutionError(f"the case is about order {case.order_id}")
         if case.state is CaseState.RESOLVED:
-            return self._resubmitted_before(case, request)
+            return self._resubmitted_before(case, request), None
+        if (held := await self._cut_short(case)) is not None:
+            finished = replace(request, actor=held.actor, note=held.note, execution_arn=held.execution_arn)
+            await self._close(case_id, finished, held.episode)
+            if is_claim_of(held, request, order_id):
+                return held.execution_arn, None
+            raise ConflictError("the case has changed")  # Look again: it is resolved, or in its next episode.
         stored = await self.orders.get(order_id)
-        current = None if stored is None else stored.execution_arn
-        earlier = {self.executions.arn(name) for name in resubmission_names(case, case.episode - 1)}
-        if current is not None and current in earlier and not case.knows_resubmission(current):
-            # This request was cut short before, and what it had started was escalated meanwhile.
-            await self._close(case_id, replace(request, execution_arn=current), case.episode - 1)
-            return current
-        names = resubmission_names(case, case.episode)
-        name = next(name for name in names if self.executions.arn(name) not in case.execution_arns)
-        if stored is not None and stored.status is not OrderStatus.ESCALATED and current != self.executions.arn(name):
+        if stored is not None and stored.status is not OrderStatus.ESCALATED:
             raise ResolutionError(f"the order is {stored.status}: only an escalated one can be resubmitted")
-        execution_arn = await self.executions.start(name, order)
-        await self._close(case_id, replace(request, execution_arn=execution_arn), case.episode)
-        return execution_arn
+        claim, claimed = claim_resubmission(case, request, order_id, self.now(), self.executions.arn)
+        if claimed is not None:
+            await self.cases.put(claimed)
+        return claim.execution_arn, claim.episode
+
+    async def _cut_short(self, case: Case) -> Claim | None:
+        """Return the claim whose execution has recorded its order, and of which the case does not know yet."""
+        claim = case.claim
+        if claim is None or case.knows_resubmission(claim.execution_arn):
+            return None
+        stored = await self.orders.get(claim.order_id)
+        return claim if stored is not None and stored.execution_arn == claim.execution_arn else None
 
     def _resubmitted_before(self, case: Case, request: Request) -> str:
         last = case.resolution_of(case.episode)

@@ -6,7 +6,7 @@ import pytest
 from tests.support import DeployedStack
 from tests.workers.aws.test_orders import ANOTHER, EXECUTION, NOW, THEN, put, stored
 from workers.aws.cases import DynamoCases
-from workers.aws.items import from_item
+from workers.aws.items import from_item, to_item
 from workers.aws.orders import DynamoOrders
 from workers.domain.escalations import (
     Assessment,
@@ -21,7 +21,7 @@ from workers.domain.escalations import (
     plan_escalation,
 )
 from workers.domain.orders import Order, OrderStatus
-from workers.domain.resolutions import Action, Request, plan_resolution
+from workers.domain.resolutions import Action, Request, claim_resubmission, plan_resolution
 from workers.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -74,6 +74,36 @@ async def test_a_case_comes_back_as_it_was_written(cases: DynamoCases) -> None:
     await cases.apply(plan, None)
     assert await cases.get("case-1") == replace(plan.case, version=1)
     assert await cases.get("case-none") is None
+
+
+async def test_a_claim_comes_back_as_it_was_written_and_only_one_of_two_is(cases: DynamoCases) -> None:
+    case = await opened(cases, "claimed")
+    asked = [Request(action=Action.RESUBMIT, actor=actor, note="as agreed") for actor in ("ada", "grace")]
+    plans = [claim_resubmission(case, each, "claimed", NOW, lambda name: f"arn:{name}")[1] for each in asked]
+    assert plans[0] is not None
+    assert plans[1] is not None
+    await cases.put(plans[0])
+    with pytest.raises(ConflictError):
+        await cases.put(plans[1])
+    assert await cases.get("claimed") == replace(plans[0], version=2)
+
+
+async def test_open_cases_are_read_whole_a_hundred_at_a_time(stack: DeployedStack, cases: DynamoCases) -> None:
+    expected = {}
+    for number in range(101):
+        case = await opened(cases, f"listed-{number}")
+        expected[case.case_id] = case
+    resolved = await opened(cases, "listed-resolved")
+    request = Request(action=Action.CANCEL, actor="ada", note="as agreed")
+    await cases.resolve(plan_resolution(resolved, None, request, NOW), None)
+    stack.client("dynamodb").put_item(
+        TableName=stack.escalation_table,
+        Item=to_item({"CaseId": "listed-broken", "OpenKey": "OPEN#0", "UpdatedAt": NOW, "State": "OPEN"}),
+    )
+    found, unreadable = await cases.open_cases()
+    assert {each.case_id: each for each in found if each.case_id.startswith("listed-")} == expected
+    assert unreadable == ["listed-broken"]
+    stack.client("dynamodb").delete_item(TableName=stack.escalation_table, Key=to_item({"CaseId": "listed-broken"}))
 
 
 async def test_an_open_case_is_in_the_index_of_open_ones_and_a_resolved_one_is_not(

@@ -5,7 +5,7 @@ import pytest
 
 from tests.statemachine import test_definition as workflow
 from workers.domain.cards import looks_like_card
-from workers.domain.escalations import Case, CaseState, Resolution, Severity
+from workers.domain.escalations import Case, CaseState, Claim, Resolution, Severity
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import (
     MAX_ACTOR_CHARS,
@@ -15,10 +15,11 @@ from workers.domain.resolutions import (
     Request,
     ResolutionError,
     ResolutionPlan,
+    claim_resubmission,
     malformed_fields,
     note_resubmission,
     plan_resolution,
-    resubmission_names,
+    resubmission_name,
 )
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
@@ -188,16 +189,21 @@ def test_what_is_within_the_bounds_is_kept_without_the_space_around_it() -> None
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_card_number_is_kept_in_none_of_them(form: str) -> None:
-    kept = request("fulfill", actor=f"ada {form}", note=f"Card {form}.", shipment_id=form).record(1, NOW)
-    assert (kept.actor, kept.note, kept.shipment_id) == ("ada ****", "Card ****.", "****")
+def test_a_card_number_is_kept_in_none_of_them_and_a_shipment_id_like_one_is_refused(form: str) -> None:
+    kept = request("cancel", actor=f"ada {form}", note=f"Card {form}.").record(1, NOW)
+    assert (kept.actor, kept.note) == ("ada ****", "Card ****.")
+    with pytest.raises(ResolutionError) as raised:
+        request("fulfill", shipment_id=f"S {form}")
+    assert str(raised.value) == (
+        "the shipment id has 13 or more digits in a row: like a card number it would be masked where it is kept"
+    )
 
 
 def test_an_execution_is_named_by_its_case_and_the_episode() -> None:
     held = [case(case_id=f"case-{n}") for n in range(20)]
-    names = {name for each in held for episode in range(20) for name in resubmission_names(each, episode)}
+    names = {resubmission_name(each, episode, n) for each in held for episode in range(1, 21) for n in (1, 2)}
     assert len(names) == 20 * 20 * 2
-    assert resubmission_names(case(), 2) == [
+    assert [resubmission_name(case(), 2, number) for number in (1, 2)] == [
         "resubmission-PI7GWFWLOX2I7OEX57Z244ZPGF-2",
         "resubmission-PI7GWFWLOX2I7OEX57Z244ZPGF-2-2",
     ]
@@ -206,16 +212,67 @@ def test_an_execution_is_named_by_its_case_and_the_episode() -> None:
 @pytest.mark.parametrize("case_id", ["1" * 12, "a" * 64, "4-9-2-9", f"message-{UUID}", CARD, "\u5f20"])
 def test_that_name_is_one_and_holds_no_run_of_digits(case_id: str) -> None:
     for episode in (1, 9_999):
-        for name in resubmission_names(case(case_id=case_id, execution_arns=(EXECUTION,) * 100), episode):
+        for number in (1, 2, 100):
+            name = resubmission_name(case(case_id=case_id), episode, number)
             assert len(name) <= 80
             assert name.isascii()
             assert name.replace("-", "").isalnum()
             assert not looks_like_card(name)
 
 
-def test_there_is_a_name_for_each_execution_that_can_have_come_back_and_one_more() -> None:
-    assert len(resubmission_names(case(execution_arns=()), 1)) == 1
-    assert len(set(resubmission_names(case(execution_arns=(EXECUTION, ANOTHER)), 1))) == 3
+def claimed(held: Case, at: str = NOW, order_id: str = "001", **changes: Any) -> tuple[Claim, Case | None]:
+    return claim_resubmission(held, request("resubmit", **changes), order_id, at, lambda name: f"arn:{name}")
+
+
+def test_a_claim_says_who_resubmits_which_order_as_which_execution() -> None:
+    claim, written = claimed(case(), actor=f" ada {CARD} ")
+    assert claim == Claim(
+        actor="ada ****",
+        note="as agreed",
+        at=NOW,
+        episode=2,
+        number=1,
+        order_id="001",
+        execution_arn=f"arn:{resubmission_name(case(), 2, 1)}",
+    )
+    assert written == replace(case(), claim=claim)
+
+
+def test_the_same_person_goes_on_with_their_own_claim_whenever_that_was() -> None:
+    claim, written = claimed(case(), at=THEN)
+    assert written is not None
+    assert claimed(written, note="in other words") == (claim, None)
+
+
+@pytest.mark.parametrize("other", [{"actor": "grace"}, {"order_id": "002"}])
+def test_a_claim_keeps_others_out_until_it_is_old_and_the_next_has_another_execution(other: dict[str, str]) -> None:
+    _, written = claimed(case(), at="2026-11-22T10:58:30.000000Z")
+    assert written is not None
+    with pytest.raises(ResolutionError) as raised:
+        claimed(written, **other)
+    assert str(raised.value) == (
+        "ada has begun to resubmit order 001 at 2026-11-22T10:58:30.000000Z: see what becomes of that;"
+        " from 11:00:30 UTC on this can be tried again"
+    )
+    second, written = claimed(written, at="2026-11-22T11:00:30.000000Z", **other)
+    assert written is not None
+    assert (second.number, second.execution_arn) == (2, f"arn:{resubmission_name(case(), 2, 2)}")
+    # Nobody ever gets the name of an execution that somebody else may have started.
+    third, _ = claimed(written, at="2026-11-22T12:00:00.000000Z", actor="alan")
+    assert third.number == 3
+
+
+def test_a_claim_whose_execution_came_back_keeps_nobody_out() -> None:
+    claim, _ = claimed(case())
+    returned = case(claim=claim, execution_arns=(EXECUTION, claim.execution_arn))
+    second, written = claimed(returned, actor="grace")
+    assert (second.actor, second.number, written) == ("grace", 2, replace(returned, claim=second))
+
+
+def test_each_episode_has_claims_of_its_own() -> None:
+    claim, _ = claimed(case())
+    later, written = claimed(case(claim=claim, episode=3), actor="grace")
+    assert (later.episode, later.number, written is not None) == (3, 1, True)
 
 
 PROPER: dict[str, object] = {"OrderId": "001", "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}

@@ -17,7 +17,7 @@ from workers.domain.escalations import (
     plan_escalation,
 )
 from workers.domain.orders import Order, OrderStatus
-from workers.domain.resolutions import Action, Request, ResolutionError, ResolutionPlan, resubmission_names
+from workers.domain.resolutions import Action, Request, ResolutionError, ResolutionPlan, resubmission_name
 from workers.errors import ConflictError, OutageError
 from workers.handlers.escalation import MAX_TRIES
 from workers.handlers.resolution import Resolver, find_stuck
@@ -45,12 +45,15 @@ class SettledCases(FakeCases):
         return found
 
     async def put(self, case: Case) -> None:
-        await self.resolve(ResolutionPlan(case, None), None)
+        await self._write("cases.put", ResolutionPlan(case, None), None)
 
     async def resolve(self, plan: ResolutionPlan, order: Order | None) -> None:
+        await self._write("cases.resolve", plan, order)
+
+    async def _write(self, step: str, plan: ResolutionPlan, order: Order | None) -> None:
         if plan.case is None:
             return
-        lost = self.journal.write("cases.resolve", plan.case.state, plan.order_status)
+        lost = self.journal.write(step, plan.case.state, plan.order_status)
         if plan.case.version != self.cases[plan.case.case_id].version:
             raise ConflictError("changed")
         if plan.order_status is not None:
@@ -129,8 +132,7 @@ class Bench:
 
     def arn(self, number: int, episode: int = 1) -> str:
         """Return the execution that is the case's resubmission of that number out of the episode."""
-        many = replace(self.case, execution_arns=("x",) * 5)
-        return self.executions.arn(resubmission_names(many, episode)[number - 1])
+        return self.executions.arn(resubmission_name(self.case, episode, number))
 
     async def resolve(self, asked: Request) -> None:
         await self.resolver.resolve(self.case_id, asked)
@@ -161,14 +163,15 @@ def resubmission(execution_arn: str, episode: int = 1, actor: str = "ada") -> Re
 
 @pytest.fixture(autouse=True)
 def quick_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Resolver._close.retry, "wait", lambda _: 0)
+    for retried in (Resolver._close, Resolver._claim):
+        monkeypatch.setattr(retried.retry, "wait", lambda _: 0)
 
 
 async def test_the_corrected_order_is_started_then_the_case_closed() -> None:
     bench = Bench()
     assert await bench.resubmit() == bench.arn(1)
     assert list(bench.executions.started.values()) == [CORRECTED]
-    assert bench.writes == ["executions.start", "cases.resolve"]
+    assert bench.writes == ["cases.put", "executions.start", "cases.resolve"]
     assert (bench.case.state, bench.case.resolutions) == (CaseState.RESOLVED, (resubmission(bench.arn(1)),))
     assert (bench.order.status, bench.order.execution_arn) == (OrderStatus.RECEIVED, bench.arn(1))
     assert CARD not in str([bench.case, bench.journal.steps])
@@ -185,7 +188,7 @@ async def test_repeated_it_returns_the_same_execution_and_does_nothing(status: s
 
 
 @pytest.mark.parametrize("lost", [True, False])
-@pytest.mark.parametrize("step", ["executions.start", "cases.resolve"])
+@pytest.mark.parametrize("step", ["cases.put", "executions.start", "cases.resolve"])
 async def test_one_that_failed_can_be_repeated_whether_or_not_it_was_applied(step: str, lost: bool) -> None:
     bench = Bench()
     bench.journal.fail(step, DOWN, lost=lost)
@@ -224,7 +227,7 @@ async def test_it_is_noted_once_where_the_conflict_is_with_our_own_write() -> No
     bench = Bench()
     await bench.cut_short()
     await bench.escalate(bench.arn(1))
-    bench.journal.fail("cases.resolve", ConflictError("changed"), lost=True)  # The SDK tried again, and lost to itself.
+    bench.journal.fail("cases.put", ConflictError("changed"), lost=True)  # The SDK tried again, and lost to itself.
     assert await bench.resubmit() == bench.arn(1)
     assert bench.case.resolutions == (resubmission(bench.arn(1)),)
 
@@ -242,6 +245,53 @@ async def test_one_that_is_escalated_before_the_case_is_closed_is_noted() -> Non
     assert await bench.resubmit() == bench.arn(1)
     assert (bench.case.state, bench.case.episode, bench.order.status) == (CaseState.OPEN, 2, OrderStatus.ESCALATED)
     assert bench.case.resolutions == (resubmission(bench.arn(1)),)
+
+
+async def test_one_cut_short_by_another_person_is_finished_in_their_name() -> None:
+    bench = Bench()
+    await bench.cut_short()
+    with pytest.raises(ResolutionError) as raised:
+        await bench.resubmit(request("resubmit", actor="grace"))
+    assert str(raised.value) == f"the case is resolved already by ada at {NOW}: resubmit"
+    assert bench.case.resolutions == (resubmission(bench.arn(1)),)
+    assert len(bench.executions.started) == 1
+
+
+async def test_one_cut_short_by_another_person_and_escalated_meanwhile_is_noted_before_the_next_is_begun() -> None:
+    bench = Bench()
+    await bench.cut_short()
+    await bench.escalate(bench.arn(1))
+    assert await bench.resubmit(request("resubmit", actor="grace")) == bench.arn(1, episode=2)
+    assert [(each.actor, each.episode) for each in bench.case.resolutions] == [("ada", 1), ("grace", 2)]
+    assert (bench.case.state, len(bench.executions.started)) == (CaseState.RESOLVED, 2)
+
+
+async def test_one_that_was_claimed_and_never_started_is_taken_over_after_a_while() -> None:
+    bench = Bench()
+    bench.journal.fail("executions.start", DOWN)
+    with pytest.raises(OutageError):
+        await bench.resubmit()
+    with pytest.raises(ResolutionError, match=r"^ada has begun to resubmit order 001 at "):
+        await bench.resubmit(request("resubmit", actor="grace"))
+    assert (bench.executions.started, bench.case.state) == ({}, CaseState.OPEN)
+    bench.resolver = replace(bench.resolver, now=lambda: "2026-11-22T11:02:00.000000Z")
+    assert await bench.resubmit(request("resubmit", actor="grace"), Price="13") == bench.arn(2)
+    assert [each["Price"] for each in bench.executions.started.values()] == ["13"]
+    assert [(each.actor, each.execution_arn) for each in bench.case.resolutions] == [("grace", bench.arn(2))]
+    with pytest.raises(ResolutionError, match="resolved already by grace"):
+        await bench.resubmit()
+    assert len(bench.executions.started) == 1
+
+
+async def test_who_wins_the_case_is_who_started_the_execution() -> None:
+    for _ in range(20):
+        bench = Bench()
+        asked = {name: bench.resubmit(request("resubmit", actor=name), Name=name) for name in ("ada", "grace")}
+        ended = await asyncio.gather(*asked.values(), return_exceptions=True)
+        (error,) = [each for each in ended if isinstance(each, ResolutionError)]
+        (won,) = [name for name, each in zip(asked, ended, strict=True) if each is not error]
+        assert [each["Name"] for each in bench.executions.started.values()] == [won]
+        assert [each.actor for each in bench.case.resolutions] == [won]
 
 
 async def test_one_that_could_not_record_the_order_leaves_the_case_open_and_is_started_anew() -> None:
