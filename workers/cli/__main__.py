@@ -1,0 +1,68 @@
+"""`orders ...`, or `python -m workers.cli ...`."""
+
+import os
+import sys
+import traceback
+
+import click
+
+from workers.cli.app import orders
+from workers.cli.output import CliError, note
+from workers.cli.stack import Stack
+from workers.domain.cards import mask
+
+FAILED, INTERRUPTED = 1, 130
+
+
+def main() -> int:
+    """Run the command of the command line; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or a pipe that is not UTF-8 gets what it can show.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    stack = Stack()
+    try:
+        code = orders.main(prog_name="orders", standalone_mode=False, obj=stack)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except CliError as error:
+        note(f"orders: {error}")
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        note("orders: interrupted; the command can be repeated")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is still to be flushed at the end goes nowhere, quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the last stop; which errors there are is looked up only now.
+        note(f"orders: {_told(error, stack)}")
+        return FAILED
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception, stack: Stack) -> str:
+    """Return the one line that says what went wrong."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - the SDK takes a while to import.
+
+    from workers.aws.errors import MissingResourceError  # noqa: PLC0415
+    from workers.cli.errors import explained  # noqa: PLC0415
+    from workers.errors import WorkerError  # noqa: PLC0415
+
+    match error:
+        case BotoCoreError() | ClientError():
+            return explained(error, stack)
+        case MissingResourceError():
+            return stack.missing_table()
+        case WorkerError():
+            return str(error)
+        case OSError():
+            return f"{error.filename or 'input or output'}: {error.strerror}"
+        case _:
+            click.echo(mask("".join(traceback.format_exception(error))), err=True)
+            return f"a mistake in this program: {type(error).__name__}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

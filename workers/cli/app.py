@@ -1,0 +1,43 @@
+"""The group of commands. Each command is in the module of its name, and is imported when it is called for."""
+
+import importlib
+
+import click
+
+# The command's module, and its summary in `orders --help`: so that this help needs no import of any of them.
+_COMMANDS = {
+    "queues": ("queues", "Show what waits in the queues and behind them."),
+}
+_EPILOG = """\b
+Examples:
+  orders submit orders.csv
+  orders list --status ESCALATED --older-than 2h
+  orders show 001
+
+AWS access comes from the SDK's own variables and profiles (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, ...). The stack's
+resources go by the variables ORDER_TABLE, ESCALATION_TABLE, ORDER_FULFILLMENT_QUEUE, ESCALATION_QUEUE and STATE_MACHINE
+(a name or an ARN); by default they are called as in a deployment without a prefix.
+
+Exit codes: 0 done, 1 failed or done only in part, 2 bad usage, 130 interrupted."""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature.
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"workers.cli.{_COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_Lazy, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
+)
+def orders() -> None:
+    """See, explain and finish orders: on whatever AWS the environment points to."""
