@@ -34,13 +34,13 @@ class InterruptedCommandError(CliError):
 
 def clean(text: object) -> str:
     """Return *text* on one line, masked and without anything that does more to a terminal than to show itself."""
-    shown = mask(str(text))
-    if shown.isascii() and shown.isprintable():
-        return shown
-    return "".join(
-        " " if each in "\t\r\n" else REPLACEMENT if unicodedata.category(each) in _UNPRINTABLE else each
-        for each in shown
-    )
+    shown = str(text)
+    if not (shown.isascii() and shown.isprintable()):
+        shown = "".join(
+            " " if each in "\t\r\n" else REPLACEMENT if unicodedata.category(each) in _UNPRINTABLE else each
+            for each in shown
+        )
+    return mask(shown)  # Last: groups of digits on lines of their own are one card number now.
 
 
 def note(text: str) -> None:
