@@ -89,6 +89,16 @@ def open_key(status: str, identifier: str) -> str:
     return f"{status}#{hashlib.sha256(identifier.encode()).hexdigest()[0]}"
 
 
+def submission_name(order_id: str, number: int) -> str:
+    """
+    Return the name of the execution by which an order is submitted for the *number*-th time.
+
+    The same whenever that is repeated, so that nothing starts twice; made of the OrderId, never of the card number; and
+    unlike the names of resubmissions out of a case.
+    """
+    return f"submission-{fingerprint(order_id, 26)}-{number}"
+
+
 def shipment_id(order_id: str) -> str:
     """Derive a shipment id that is the same however often it is asked for."""
     return f"SHIP-{fingerprint(order_id, 16)}"

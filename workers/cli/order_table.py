@@ -1,0 +1,41 @@
+"""Reads many orders of the order table."""
+
+import random
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from workers.aws.items import from_item, to_item
+from workers.cli.parallel import in_parallel
+
+if TYPE_CHECKING:
+    from workers.cli.stack import Stack
+
+MAX_BATCH = 100  # DynamoDB: items per BatchGetItem.
+_AT_ONCE = 8
+_PAUSE_S, _MAX_PAUSE_S = 0.1, 5.0
+
+
+def get_orders(stack: "Stack", order_ids: Iterable[str]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the orders called that, as they are now, a hundred at a time; those that do not exist are left out."""
+    remaining = iter(order_ids)
+    batches = iter(lambda: list(islice(remaining, MAX_BATCH)), [])
+    return in_parallel(lambda batch: _get(stack, batch), batches, at_most=_AT_ONCE)
+
+
+def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
+    """Read a batch, in its order. What DynamoDB leaves out is asked for again, more and more slowly."""
+    table, found = stack.names.order_table, dict[str, dict[str, Any]]()
+    keys = [to_item({"OrderId": each}) for each in order_ids]
+    pause_s = _PAUSE_S
+    while keys:
+        answer = stack.dynamodb.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+        for item in map(from_item, answer["Responses"].get(table, [])):
+            found[item["OrderId"]] = item
+        left: Any = answer.get("UnprocessedKeys", {})
+        keys = left.get(table, {}).get("Keys", [])
+        if keys:
+            time.sleep(random.uniform(0, pause_s))  # noqa: S311 - jitter.
+            pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+    return [found[each] for each in order_ids if each in found]
