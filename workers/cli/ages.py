@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-_AGE = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
+_AGE = re.compile(r"([0-9]{1,5})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

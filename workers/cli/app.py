@@ -7,6 +7,7 @@ import click
 # The command's module, and its summary in `orders --help`: so that this help needs no import of any of them.
 _COMMANDS = {
     "submit": ("submit", "Submit the orders of a file, each once."),
+    "list": ("listing", "List the open orders."),
     "queues": ("queues", "Show what waits in the queues and behind them."),
     "logs": ("logs", "Read the workers' log lines as a person does."),
 }

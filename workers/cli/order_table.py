@@ -1,27 +1,32 @@
 """Reads many orders of the order table."""
 
 import random
+import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from workers.aws.items import from_item, to_item
 from workers.cli.parallel import in_parallel
+from workers.domain.cards import MASK
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
     from workers.cli.stack import Stack
 
 MAX_BATCH = 100  # DynamoDB: items per BatchGetItem.
-_AT_ONCE = 8
+AT_ONCE = 8  # Requests.
+_MASKED_CARD = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.ASCII)
 _PAUSE_S, _MAX_PAUSE_S = 0.1, 5.0
 
 
-def get_orders(stack: "Stack", order_ids: Iterable[str]) -> Iterator[list[dict[str, Any]]]:
+def get_orders(stack: "Stack", order_ids: Iterable[str], *, at_once: int = AT_ONCE) -> Iterator[list[dict[str, Any]]]:
     """Yield the orders called that, as they are now, a hundred at a time; those that do not exist are left out."""
     remaining = iter(order_ids)
     batches = iter(lambda: list(islice(remaining, MAX_BATCH)), [])
-    return in_parallel(lambda batch: _get(stack, batch), batches, at_most=_AT_ONCE)
+    return in_parallel(lambda batch: _get(stack, batch), batches, at_most=at_once)
 
 
 def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
@@ -31,7 +36,7 @@ def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
     pause_s = _PAUSE_S
     while keys:
         answer = stack.dynamodb.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
-        for item in map(from_item, answer["Responses"].get(table, [])):
+        for item in map(shown_order, answer["Responses"].get(table, [])):
             found[item["OrderId"]] = item
         left: Any = answer.get("UnprocessedKeys", {})
         keys = left.get(table, {}).get("Keys", [])
@@ -39,3 +44,11 @@ def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
             time.sleep(random.uniform(0, pause_s))  # noqa: S311 - jitter.
             pause_s = min(2 * pause_s, _MAX_PAUSE_S)
     return [found[each] for each in order_ids if each in found]
+
+
+def shown_order(item: Mapping[str, "AttributeValueTypeDef"]) -> dict[str, Any]:
+    """Return an order as it may be shown. The table holds it masked; who else wrote to that table, nobody knows."""
+    order = from_item(item)
+    if "CC" in order and not _MASKED_CARD.fullmatch(str(order["CC"])):
+        order["CC"] = MASK
+    return order

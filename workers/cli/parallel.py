@@ -10,7 +10,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 4  # Items for each thread that are taken before the results of earlier ones are.
+_AHEAD = 2  # Items for each thread that are taken before the results of earlier ones are.
 
 
 def in_parallel(
