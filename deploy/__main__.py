@@ -1,24 +1,24 @@
-"""`python -m deploy`: the stack on the AWS the environment points to, or the whole system on a local one."""
+"""`python -m deploy`: the stacks on the AWS the environment points to, or the whole system on a local one."""
 
 import argparse
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy import local_commands, pipeline
-from deploy.aws import Aws, explained
+from deploy import local_commands, stack_commands
+from deploy.aws import explained
 from deploy.errors import DeployError
-from deploy.progress import Progress
 
 _INTERRUPTED = 130  # As a shell counts: 128 and SIGINT.
 _EXAMPLES = """\
 examples:
-  python -m deploy up                            the stack, in the account and region of your AWS settings
-  AWS_PROFILE=test python -m deploy up --name-prefix test-
+  python -m deploy up --pipeline-only            the workflow, in the account and region of your AWS settings
+  python -m deploy up --parameter Image=...   the workflow, and workers that run on ECS; see deploy/README.md
+  AWS_PROFILE=test python -m deploy up --name-prefix test- --pipeline-only
   python -m deploy status --name-prefix test-
   python -m deploy down --yes                    refuses while tables or queues hold anything
   python -m deploy demo                          the whole system on a local AWS, in under a minute
@@ -59,20 +59,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     goes_on = "Interrupted. What AWS has begun it goes on with; look with: python -m deploy status"
 
-    up = commands.add_parser("up", parents=[prefixed], help="create or update the stack", description=_up.__doc__)
-    up.set_defaults(command=_up, interrupted=goes_on)
+    up = commands.add_parser(
+        "up", parents=[prefixed], help="create or update the stacks", description=stack_commands.up.__doc__
+    )
+    up.add_argument("--pipeline-only", action="store_true", help="without the workers on ECS")
+    up.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter of the templates, any number of times; those not given keep their value",
+    )
+    up.add_argument("--yes", action="store_true", help="do not ask before tables or queues are changed")
+    up.add_argument(
+        "--allow-replacement", action="store_true", help="even where a table or queue is replaced or removed"
+    )
+    up.set_defaults(command=stack_commands.up, interrupted=goes_on)
     down = commands.add_parser(
-        "down", parents=[prefixed], help="delete the stack and its tables", description=_down.__doc__
+        "down", parents=[prefixed], help="delete the stacks and the tables", description=stack_commands.down.__doc__
     )
     down.add_argument("--yes", action="store_true", help="do not ask")
     down.add_argument(
         "--delete-data", action="store_true", help="even where tables or queues hold something, or executions run"
     )
-    down.set_defaults(command=_down, interrupted=goes_on)
+    down.set_defaults(command=stack_commands.down, interrupted=goes_on)
     status = commands.add_parser(
-        "status", parents=[prefixed], help="show the stack and what it holds", description=_status.__doc__
+        "status",
+        parents=[prefixed],
+        help="show the stacks and what they hold",
+        description=stack_commands.status.__doc__,
     )
-    status.set_defaults(command=_status, interrupted="")
+    status.set_defaults(command=stack_commands.status, interrupted="")
 
     ported = argparse.ArgumentParser(add_help=False)
     ported.add_argument(
@@ -100,53 +117,6 @@ def _port(text: str) -> int:
 
 def _with_port(run: Callable[[int | None], int]) -> Callable[[argparse.Namespace], int]:
     return lambda options: run(options.port)
-
-
-def _up(options: argparse.Namespace) -> int:
-    """Create the stack or bring it up to date; prints its outputs. Tables that an earlier stack left are imported."""
-    deployment = pipeline.up(Aws.from_environment(), options.name_prefix, Progress())
-    _print_outputs(deployment.outputs)
-    return 0
-
-
-def _down(options: argparse.Namespace) -> int:
-    """Delete the stack, its tables and its uploads, after listing them. Refuses where something would be lost."""
-
-    def confirm() -> bool:
-        if options.yes:
-            return True
-        if not sys.stdin.isatty():
-            raise DeployError("Nothing was deleted: nobody is there to ask. To go on without: --yes")
-        print("Delete all of it? Type yes: ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip() == "yes"
-
-    aws = Aws.from_environment()
-    done = pipeline.down(
-        aws, options.name_prefix, delete_data=options.delete_data, confirm=confirm, progress=Progress()
-    )
-    return 0 if done else 1
-
-
-def _status(options: argparse.Namespace) -> int:
-    """Show the stack, its outputs, and how much its tables and queues hold. Exit code 1 where there is none."""
-    aws = Aws.from_environment()
-    name = pipeline.stack_name(options.name_prefix)
-    status = pipeline.status(aws, options.name_prefix)
-    if status is None:
-        prefix = f" --name-prefix {options.name_prefix}" if options.name_prefix else ""
-        raise DeployError(f"There is no stack {name} in {aws.region}. To create it: python -m deploy up{prefix}")
-    print(f"{name}  {status.stack_status}  {aws.region}")
-    _print_outputs(status.outputs)
-    print()
-    for line in status.contents.lines():
-        print(line)
-    return 0
-
-
-def _print_outputs(outputs: Mapping[str, str]) -> None:
-    width = max((len(name) for name in outputs), default=0)
-    for name, value in sorted(outputs.items()):
-        print(f"{name:<{width}}  {value}")
 
 
 @contextlib.contextmanager

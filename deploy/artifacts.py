@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from deploy import template
 from deploy.aws import Aws
 from deploy.errors import DeployError
 
@@ -144,6 +145,16 @@ def upload(aws: Aws, bucket: Bucket, artifact: Artifact) -> str:
     return key
 
 
+def sent(aws: Aws, bucket: Bucket, source: Mapping[str, Any]) -> Any:
+    """Give a template as CloudFormation takes it: inline where it is small enough, else from the bucket."""
+    body = template.body(source)
+    if len(body.encode()) <= MAX_INLINE_TEMPLATE_BYTES:
+        return {"TemplateBody": body}
+    key = upload(aws, bucket, Artifact(body.encode(), ".template"))
+    url = aws.s3.generate_presigned_url("get_object", Params={"Bucket": bucket.name, "Key": key})
+    return {"TemplateURL": url.split("?", 1)[0]}
+
+
 def remove(aws: Aws, bucket: Bucket) -> str | None:
     """
     Delete the stack's artifacts, and the bucket once nothing else is in it.
@@ -174,15 +185,13 @@ def remove(aws: Aws, bucket: Bucket) -> str | None:
     return None
 
 
-def package(
-    template: Mapping[str, Any], directory: Path, store: Callable[[Artifact], tuple[str, str]]
-) -> dict[str, Any]:
+def package(source: Mapping[str, Any], directory: Path, store: Callable[[Artifact], tuple[str, str]]) -> dict[str, Any]:
     """
-    Return `template` with every local path replaced by where `store` put it (bucket and key).
+    Return the template with every local path replaced by where `store` put it (bucket and key).
 
     Paths are relative to `directory`, the template's. Raises `DeployError` where one does not exist.
     """
-    packaged = copy.deepcopy(dict(template))
+    packaged = copy.deepcopy(dict(source))
     for logical_id, resource in packaged["Resources"].items():
         properties = resource.get("Properties", {})
         match resource.get("Type"), properties:

@@ -13,7 +13,9 @@ from deploy.errors import DeployError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ecs import ECSClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
@@ -40,7 +42,9 @@ class Aws:
 
     region: str
     cloudformation: "CloudFormationClient"
+    cloudwatch: "CloudWatchClient"
     dynamodb: "DynamoDBClient"
+    ecs: "ECSClient"
     s3: "S3Client"
     sqs: "SQSClient"
     stepfunctions: "SFNClient"
@@ -52,7 +56,9 @@ class Aws:
         return cls(
             region=region,
             cloudformation=client("cloudformation"),
+            cloudwatch=client("cloudwatch"),
             dynamodb=client("dynamodb"),
+            ecs=client("ecs"),
             s3=client("s3"),
             sqs=client("sqs"),
             stepfunctions=client("stepfunctions"),

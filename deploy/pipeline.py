@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from deploy import artifacts, contents, stack, template
+from deploy import artifacts, contents, parameters, stack, template, workers_stack
 from deploy.aws import Aws
+from deploy.changes import AGREED, Review
 from deploy.errors import DeployError
+from deploy.parameters import Parameters
 from deploy.progress import Progress
 
 _NEVER_EXECUTED = "REVIEW_IN_PROGRESS"
@@ -26,36 +29,40 @@ def stack_name(name_prefix: str) -> str:
     return f"{name_prefix}order-fulfillment"
 
 
-def up(aws: Aws, name_prefix: str, progress: Progress, path: Path = template.PIPELINE) -> Deployment:
+def up(
+    aws: Aws,
+    name_prefix: str,
+    progress: Progress,
+    path: Path = template.PIPELINE,
+    *,
+    given: Mapping[str, str] = MappingProxyType({}),
+    review: Review = AGREED,
+) -> Deployment:
     """
-    Bring the stack to what the template at `path` says.
+    Bring the stack to what the template at `path` says, with the parameters `given`; others keep their value.
 
     Raises `DeployError`; where CloudFormation failed, its text names the first failed resource and AWS's reason.
     """
     source = template.load(path)
-    parameters = {"NamePrefix": name_prefix}
-    template.check_parameters(source, parameters)
     name = stack_name(name_prefix)
     existing = stack.settle(aws, name, progress)
+    settled = parameters.settled(source, given, name_prefix, stack.parameters(existing))
     bucket = artifacts.bucket_for(aws, name)
     artifacts.ensure(aws, bucket)
     packaged = artifacts.package(
         source, path.parent, lambda artifact: (bucket.name, artifacts.upload(aws, bucket, artifact))
     )
     kind: stack.ChangeSetType = "UPDATE" if existing else "CREATE"
-    if not existing and (retained := _retained(aws, source, parameters)):
+    if not existing and (retained := _retained(aws, source, settled.values)):
         if (other := stack.find(aws, name)) and other["StackStatus"] != _NEVER_EXECUTED:  # Its tables are those.
             raise DeployError(
                 f"Another deployment of {name} is under way. Wait until it is done: python -m deploy status"
             )
-        _adopt(aws, name, bucket, _Adoption(packaged, parameters, retained), progress)
+        _adopt(aws, name, bucket, _Adoption(packaged, settled, retained), progress)
         kind = "UPDATE"
-    progress.note(f"{'Updating' if kind == 'UPDATE' else 'Creating'} the stack {name} in {aws.region}")
-    changed = stack.apply(aws, name, stack.Change(kind, _sent(aws, bucket, packaged), parameters), progress)
-    progress.note(f"The stack {name} is {'deployed' if changed else 'unchanged'}")
-    deployed = stack.find(aws, name)
-    if deployed is None:
-        raise DeployError(f"The stack {name} was deleted while it was being deployed")
+    sent = artifacts.sent(aws, bucket, packaged)
+    change = stack.Change(kind, packaged, sent, settled.values, settled.kept)
+    changed, deployed = stack.deploy(aws, name, change, progress, review)
     return Deployment(name, stack.outputs(deployed), changed)
 
 
@@ -68,16 +75,20 @@ def down(aws: Aws, name_prefix: str, *, delete_data: bool, confirm: Callable[[],
     name = stack_name(name_prefix)
     tables = template.tables(template.load(template.PIPELINE), {"NamePrefix": name_prefix})
     existing = stack.find(aws, name)
-    if existing and existing["StackStatus"].endswith("_IN_PROGRESS") and existing["StackStatus"] != _NEVER_EXECUTED:
-        raise DeployError(f"The stack {name} is busy ({existing['StackStatus']}). Wait until it is done")
+    workers = stack.find(aws, workers_stack.stack_name(name_prefix))
+    for each in filter(None, (workers, existing)):
+        if each["StackStatus"].endswith("_IN_PROGRESS") and each["StackStatus"] != _NEVER_EXECUTED:
+            raise DeployError(f"The stack {each['StackName']} is busy ({each['StackStatus']}). Wait until it is done")
     holds = contents.look(aws, name, tables)
     bucket = artifacts.bucket_for(aws, name)
-    if not existing and not holds.tables:
+    if not existing and not workers and not holds.tables:
         progress.note(f"There is no stack {name} in {aws.region}, account {bucket.owner}, and no table of it")
         artifacts.remove(aws, bucket)
         return True
     what = "the stack" if existing else "what is left of the stack"
     progress.note(f"This deletes {what} {name} in {aws.region}, account {bucket.owner}:")
+    if workers:
+        progress.note(f"  {workers['StackName']}, first: no worker is left running")
     for line in holds.lines():
         progress.note(f"  {line}")
     if holds.losses() and not delete_data:
@@ -85,6 +96,7 @@ def down(aws: Aws, name_prefix: str, *, delete_data: bool, confirm: Callable[[],
     if not confirm():
         progress.note("Nothing was deleted")
         return False
+    workers_stack.down(aws, name_prefix, progress)
     stack.delete(aws, name, progress)
     for table in holds.tables:
         _delete_table(aws, table.name, progress)
@@ -127,7 +139,7 @@ def status(aws: Aws, name_prefix: str) -> Status | None:
 @dataclass(frozen=True, slots=True)
 class _Adoption:
     template: Mapping[str, Any]
-    parameters: Mapping[str, str]
+    parameters: Parameters
     tables: Mapping[str, str]
 
 
@@ -145,7 +157,8 @@ def _adopt(aws: Aws, name: str, bucket: artifacts.Bucket, adoption: _Adoption, p
         }
         for logical_id, table_name in adoption.tables.items()
     ]
-    change = stack.Change("IMPORT", _sent(aws, bucket, reduced), adoption.parameters, imports)  # type: ignore[arg-type]
+    sent = artifacts.sent(aws, bucket, reduced)
+    change = stack.Change("IMPORT", reduced, sent, adoption.parameters.values, imports=imports)  # type: ignore[arg-type]
     stack.apply(aws, name, change, progress)
 
 
@@ -168,13 +181,3 @@ def _retained(aws: Aws, source: Mapping[str, Any], parameters: Mapping[str, str]
             )
         retained[logical_id] = table_name
     return retained
-
-
-def _sent(aws: Aws, bucket: artifacts.Bucket, source: Mapping[str, Any]) -> Any:
-    """Give the template as change sets take it: inline where it is small enough, else from the bucket."""
-    body = template.body(source)
-    if len(body.encode()) <= artifacts.MAX_INLINE_TEMPLATE_BYTES:
-        return {"TemplateBody": body}
-    key = artifacts.upload(aws, bucket, artifacts.Artifact(body.encode(), ".template"))
-    url = aws.s3.generate_presigned_url("get_object", Params={"Bucket": bucket.name, "Key": key})
-    return {"TemplateURL": url.split("?", 1)[0]}

@@ -1,18 +1,25 @@
 """One CloudFormation stack: found, changed through a change set, watched, deleted."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
+from deploy import changes
 from deploy.aws import Aws
+from deploy.changes import AGREED, Review
 from deploy.errors import DeployError
 from deploy.progress import Progress
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudformation.type_defs import ResourceToImportTypeDef, StackEventTypeDef, StackTypeDef
+    from mypy_boto3_cloudformation.type_defs import (
+        ParameterTypeDef,
+        ResourceToImportTypeDef,
+        StackEventTypeDef,
+        StackTypeDef,
+    )
 
 ChangeSetType = Literal["CREATE", "UPDATE", "IMPORT"]
 
@@ -32,11 +39,13 @@ class StackFailedError(DeployError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a change set is made of: the template inline or at a URL, and the resources it adopts."""
+    """What a change set is made of: the template, also as it is sent, and the resources it adopts."""
 
     kind: ChangeSetType
+    source: Mapping[str, Any]
     template: Mapping[Literal["TemplateBody", "TemplateURL"], str]
     parameters: Mapping[str, str]
+    kept: Collection[str] = ()  # Parameters that keep the value they have.
     imports: Sequence["ResourceToImportTypeDef"] = field(default_factory=tuple)
 
 
@@ -94,18 +103,24 @@ def settle(aws: Aws, name: str, progress: Progress) -> "StackTypeDef | None":
     return stack
 
 
-def apply(aws: Aws, name: str, change: Change, progress: Progress) -> bool:
-    """
-    Make a change set, execute it and wait. Returns whether anything changed.
+def parameters(stack: "StackTypeDef | None") -> dict[str, str]:
+    """Return the stack's parameters; none where there is no stack."""
+    given = stack.get("Parameters", []) if stack else []
+    return {parameter["ParameterKey"]: parameter.get("ParameterValue", "") for parameter in given}
 
-    Raises `StackFailedError`.
+
+def apply(aws: Aws, name: str, change: Change, progress: Progress, review: Review = AGREED) -> bool:
+    """
+    Make a change set, have an update reviewed, execute it and wait. Returns whether anything changed.
+
+    Raises `StackFailedError`, and what `review` raises: then the change set is gone and nothing has changed.
     """
     seen = {event["EventId"] for event in _events(aws, name)}
     change_set = aws.cloudformation.create_change_set(
         StackName=name,
         ChangeSetName=f"deploy-{time.time_ns()}",
         ChangeSetType=change.kind,
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in change.parameters.items()],
+        Parameters=_parameters(change),
         Capabilities=["CAPABILITY_NAMED_IAM"],
         **change.template,  # type: ignore[arg-type]
         **({"ResourcesToImport": change.imports} if change.imports else {}),  # type: ignore[arg-type]
@@ -113,12 +128,39 @@ def apply(aws: Aws, name: str, change: Change, progress: Progress) -> bool:
     arn, stack_arn = change_set["Id"], change_set["StackId"]
     if not _await_change_set(aws, stack_arn, arn, change.kind):
         return False
+    if change.kind == "UPDATE":
+        try:
+            review(name, changes.read(aws, arn, change.source), progress)
+        except BaseException:
+            aws.cloudformation.delete_change_set(ChangeSetName=arn)
+            raise
     seen |= {event["EventId"] for event in _events(aws, stack_arn)}
     aws.cloudformation.execute_change_set(ChangeSetName=arn)
     status = _watch(aws, stack_arn, seen, progress)
     if status not in _SUCCEEDED:
         raise StackFailedError(_failure(aws, name, stack_arn, seen, status))
     return True
+
+
+def _parameters(change: Change) -> "list[ParameterTypeDef]":
+    given: list[ParameterTypeDef] = [
+        {"ParameterKey": key, "ParameterValue": value} for key, value in change.parameters.items()
+    ]
+    kept: list[ParameterTypeDef] = [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(change.kept)]
+    return given + kept
+
+
+def deploy(
+    aws: Aws, name: str, change: Change, progress: Progress, review: Review = AGREED
+) -> "tuple[bool, StackTypeDef]":
+    """Apply `change` and say so; returns whether anything changed, and the stack as it is then."""
+    progress.note(f"{'Updating' if change.kind == 'UPDATE' else 'Creating'} the stack {name} in {aws.region}")
+    changed = apply(aws, name, change, progress, review)
+    progress.note(f"The stack {name} is {'deployed' if changed else 'unchanged'}")
+    deployed = find(aws, name)
+    if deployed is None:
+        raise DeployError(f"The stack {name} was deleted while it was being deployed")
+    return changed, deployed
 
 
 def _await_change_set(aws: Aws, stack_arn: str, arn: str, kind: ChangeSetType) -> bool:

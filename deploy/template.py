@@ -7,7 +7,7 @@ CloudFormation takes as well.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ import yaml
 from deploy.errors import DeployError
 
 PIPELINE = Path(__file__).with_name("pipeline.yaml")
+WORKERS = Path(__file__).with_name("workers.yaml")
 TABLE_TYPE = "AWS::DynamoDB::Table"
 _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -49,13 +50,20 @@ _Loader.add_multi_constructor("!", _Loader.construct_intrinsic)
 def load(path: Path) -> dict[str, Any]:
     """Read a YAML or JSON template. Raises `DeployError` where it is missing or no template."""
     try:
-        template = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise DeployError(f"Cannot read the template {path}: {error.strerror}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, what: str) -> dict[str, Any]:
+    """Read a template, YAML or JSON. Raises `DeployError`, which calls it `what`, where it is none."""
+    try:
+        template = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        raise DeployError(f"The template {path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise DeployError(f"The template {what} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
-        raise DeployError(f"The template {path} has no Resources")
+        raise DeployError(f"The template {what} has no Resources")
     return template
 
 
@@ -64,27 +72,42 @@ def body(template: Mapping[str, Any]) -> str:
     return json.dumps(template, separators=(",", ":"))
 
 
-def check_parameters(template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
-    """Check `parameters` against the template's own constraints. Raises `DeployError` before anything is touched."""
+def check_parameters(template: Mapping[str, Any], parameters: Mapping[str, str], kept: Collection[str] = ()) -> None:
+    """
+    Check `parameters` against the template's own constraints; those in `kept` have a value already.
+
+    Raises `DeployError` before anything is touched.
+    """
     declared = template.get("Parameters", {})
     for name, value in parameters.items():
         if name not in declared:
             raise DeployError(f"The template has no parameter {name}")
         rule = declared[name]
-        problem = None
-        if "AllowedPattern" in rule and not re.fullmatch(rule["AllowedPattern"], value):
-            problem = rule.get("ConstraintDescription") or f"must match {rule['AllowedPattern']}"
-        elif len(value) > int(rule.get("MaxLength", len(value))):
-            problem = f"has at most {rule['MaxLength']} characters"
-        elif len(value) < int(rule.get("MinLength", 0)):
-            problem = f"has at least {rule['MinLength']} characters"
-        elif "AllowedValues" in rule and value not in rule["AllowedValues"]:
-            problem = f"is one of {', '.join(map(str, rule['AllowedValues']))}"
-        if problem:
+        if problem := _problem(rule, value):
             raise DeployError(f"{name} {value!r}: {problem}")
-    missing = [name for name, rule in declared.items() if "Default" not in rule and name not in parameters]
+    missing = [name for name, rule in declared.items() if "Default" not in rule and name not in {*parameters, *kept}]
     if missing:
-        raise DeployError(f"The template needs a value for {', '.join(missing)}")
+        raise DeployError(f"The template needs a value for {', '.join(missing)}: --parameter {missing[0]}=...")
+
+
+def _problem(rule: Mapping[str, Any], value: str) -> str | None:
+    problem = None
+    if "AllowedPattern" in rule and not re.fullmatch(rule["AllowedPattern"], value):
+        problem = rule.get("ConstraintDescription") or f"must match {rule['AllowedPattern']}"
+    elif len(value) > int(rule.get("MaxLength", len(value))):
+        problem = f"has at most {rule['MaxLength']} characters"
+    elif len(value) < int(rule.get("MinLength", 0)):
+        problem = f"has at least {rule['MinLength']} characters"
+    elif "AllowedValues" in rule and value not in rule["AllowedValues"]:
+        problem = f"is one of {', '.join(map(str, rule['AllowedValues']))}"
+    elif rule.get("Type") == "Number":
+        least, most = float(rule.get("MinValue", "-inf")), float(rule.get("MaxValue", "inf"))
+        try:
+            within = least <= float(value) <= most
+        except ValueError:
+            within = False
+        problem = None if within else f"is a number from {least:g} to {most:g}"
+    return problem
 
 
 def tables(template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:

@@ -43,12 +43,12 @@ def one_line(finished: subprocess.CompletedProcess[str], *, code: int = 1) -> st
 def test_up_status_and_down_from_a_shell(local_aws: LocalAws) -> None:
     environment = local_aws.environment
 
-    up = run(environment, "up", "--name-prefix", "shell-")
+    up = run(environment, "up", "--pipeline-only", "--name-prefix", "shell-")
     assert up.returncode == 0, up.stderr
     assert re.search(r"^OrderTableName +shell-OrderTable$", up.stdout, re.MULTILINE)
     assert "CREATE_IN_PROGRESS" not in up.stderr, "a pipe gets no progress of every resource"
 
-    again = run(environment, "up", "--name-prefix", "shell-")
+    again = run(environment, "up", "--pipeline-only", "--name-prefix", "shell-")
     assert again.returncode == 0
     assert "is unchanged" in again.stderr
 

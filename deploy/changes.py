@@ -1,0 +1,131 @@
+"""What a change set is about to do: shown before it is executed, and refused where it would lose data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from deploy import template
+from deploy.aws import Aws
+from deploy.errors import DeployError
+from deploy.progress import Progress
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import ResourceChangeTypeDef
+
+_HOLD_DATA = frozenset({template.TABLE_TYPE, "AWS::SQS::Queue"})
+_REPLACED = {"True": "replaced", "Conditional": "may be replaced", "False": "in place"}
+_FATES = {"removed": "would be removed", "replaced": "would be replaced", "may be replaced": "may be replaced"}
+_ATTRIBUTES = "AttributeDefinitions"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceChange:
+    """One resource's part of a change set. `properties` are those that change."""
+
+    action: str
+    logical_id: str
+    type: str
+    replacement: str = ""
+    properties: tuple[str, ...] = ()
+
+    @property
+    def touches_data(self) -> bool:
+        return self.type in _HOLD_DATA and self.action in {"Modify", "Remove"}
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether a table or queue would not be the same one afterwards; also where AWS cannot tell."""
+        return self.touches_data and (self.action == "Remove" or self.replacement in {"replaced", "may be replaced"})
+
+    @property
+    def fate(self) -> str:
+        return "removed" if self.action == "Remove" else self.replacement
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """
+    How a change set is decided upon.
+
+    `confirm` is asked where a table or queue changes. Its replacement or removal needs `allow_replacement` as well.
+    """
+
+    confirm: Callable[[], bool]
+    allow_replacement: bool = False
+
+    def __call__(self, stack_name: str, changes: Sequence[ResourceChange], progress: Progress) -> None:
+        """Show `changes`. Raises `DeployError` where they are not to be made."""
+        progress.note(f"Changes to {stack_name}:")
+        for line in _lines(changes):
+            progress.note(f"  {line}")
+        losing = [change for change in changes if change.loses_data]
+        if losing and not self.allow_replacement:
+            named = ", ".join(f"{change.logical_id} {_FATES[change.fate]}" for change in losing)
+            raise DeployError(f"Nothing was changed: {named}, with what is in it. To have that: --allow-replacement")
+        if any(change.touches_data for change in changes) and not self.confirm():
+            raise DeployError("Nothing was changed")
+
+
+AGREED = Review(confirm=lambda: True)
+
+
+def read(aws: Aws, change_set_arn: str, new: Mapping[str, Any]) -> list[ResourceChange]:
+    """Return what a change set would do, in its order; `new` is the template it brings."""
+    pages = aws.cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set_arn)
+    found, stack_id = [], ""
+    for page in pages:
+        stack_id = page["StackId"]
+        found += [change["ResourceChange"] for change in page["Changes"] if "ResourceChange" in change]
+    changes = [_change(each) for each in found]
+    if not any(_changes_attributes(change) for change in changes):
+        return changes
+    old = _deployed(aws, stack_id)
+    return [_judged(change, old, new) if _changes_attributes(change) else change for change in changes]
+
+
+def _change(resource: "ResourceChangeTypeDef") -> ResourceChange:
+    targets = [detail.get("Target", {}) for detail in resource.get("Details", [])]
+    names = [str(target.get("Name") or target.get("Attribute", "")) for target in targets]
+    return ResourceChange(
+        action=resource["Action"],
+        logical_id=resource["LogicalResourceId"],
+        type=resource["ResourceType"],
+        replacement=_REPLACED.get(resource.get("Replacement", ""), ""),
+        properties=tuple(dict.fromkeys(names)),
+    )
+
+
+def _changes_attributes(change: ResourceChange) -> bool:
+    return change.type == template.TABLE_TYPE and change.touches_data and _ATTRIBUTES in change.properties
+
+
+def _judged(change: ResourceChange, old: Mapping[str, Any], new: Mapping[str, Any]) -> ResourceChange:
+    """
+    Say what CloudFormation leaves open: a table is replaced where an attribute's type changes, not where one is added.
+
+    Else a new index, which needs new attributes, would look like the loss of its table.
+    """
+    before, after = (
+        {
+            each["AttributeName"]: each["AttributeType"]
+            for each in source["Resources"][change.logical_id]["Properties"][_ATTRIBUTES]
+        }
+        for source in (old, new)
+    )
+    if any(after.get(name, kind) != kind for name, kind in before.items()):
+        return replace(change, replacement=_REPLACED["True"])
+    doubtful = change.replacement == _REPLACED["Conditional"] and "KeySchema" not in change.properties
+    return replace(change, replacement=_REPLACED["False"]) if doubtful else change
+
+
+def _deployed(aws: Aws, stack_id: str) -> Mapping[str, Any]:
+    body: Any = aws.cloudformation.get_template(StackName=stack_id)["TemplateBody"]
+    return template.parse(body, "deployed") if isinstance(body, str) else body
+
+
+def _lines(changes: Sequence[ResourceChange]) -> list[str]:
+    rows = [(each.action, each.logical_id, each.type, each.fate, ", ".join(each.properties)) for each in changes]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)] if rows else []
+    return [
+        "  ".join([*(f"{text:<{w}}" for text, w in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows
+    ]

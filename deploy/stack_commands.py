@@ -1,0 +1,91 @@
+"""`up`, `down` and `status`: the pipeline's stack and the workers', on the AWS the environment points to."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+from deploy import parameters, pipeline, running, stack, template, workers_stack
+from deploy.aws import Aws
+from deploy.changes import Review
+from deploy.errors import DeployError
+from deploy.progress import Progress
+
+
+def up(options: argparse.Namespace) -> int:
+    """
+    Create both stacks or bring them up to date; prints their outputs.
+
+    Changes are shown first; where they touch a table or queue, you are asked. Tables that an earlier stack left are
+    imported.
+    """
+    prefix, given, progress = options.name_prefix, parameters.parsed(options.parameter), Progress()
+    pipeline_only = options.pipeline_only
+    sources = [template.load(template.PIPELINE)] + ([] if pipeline_only else [template.load(template.WORKERS)])
+    parameters.check(given, prefix, sources)
+    aws = Aws.from_environment()
+    review = Review(
+        lambda: _confirmed("Make these changes?", "changed", yes=options.yes),
+        allow_replacement=options.allow_replacement,
+    )
+    if not pipeline_only:
+        workers_stack.check(aws, prefix, given)
+    deployment = pipeline.up(aws, prefix, progress, given=given, review=review)
+    outputs = {**deployment.outputs}
+    if not pipeline_only:
+        outputs |= workers_stack.up(aws, prefix, given, review, progress)
+    _print_outputs(outputs)
+    return 0
+
+
+def down(options: argparse.Namespace) -> int:
+    """Delete both stacks, the tables and the uploads, after listing them. Refuses where something would be lost."""
+    done = pipeline.down(
+        Aws.from_environment(),
+        options.name_prefix,
+        delete_data=options.delete_data,
+        confirm=lambda: _confirmed("Delete all of it?", "deleted", yes=options.yes),
+        progress=Progress(),
+    )
+    return 0 if done else 1
+
+
+def status(options: argparse.Namespace) -> int:
+    """
+    Show the stacks and their outputs, what tables and queues hold, running tasks, and alarms that ring.
+
+    Exit code 1 where there is no pipeline.
+    """
+    aws, prefix = Aws.from_environment(), options.name_prefix
+    name = pipeline.stack_name(prefix)
+    found = pipeline.status(aws, prefix)
+    if found is None:
+        named = f" --name-prefix {prefix}" if prefix else ""
+        raise DeployError(f"There is no stack {name} in {aws.region}. To create it: python -m deploy up{named}")
+    print(f"{name}  {found.stack_status}  {aws.region}")
+    _print_outputs(found.outputs)
+    print()
+    for line in found.contents.lines():
+        print(line)
+    print()
+    workers_name = workers_stack.stack_name(prefix)
+    workers = stack.find(aws, workers_name)
+    print(f"{workers_name}  {workers['StackStatus'] if workers else '-  (not deployed)'}")
+    for line in (*(running.tasks(aws, workers_name) if workers else ()), *running.alarms(aws, (name, workers_name))):
+        print(line)
+    return 0
+
+
+def _confirmed(question: str, done: str, *, yes: bool) -> bool:
+    """Ask the person at the terminal. Raises `DeployError` where there is none."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise DeployError(f"Nothing was {done}: nobody is there to ask. To go on without: --yes")
+    print(f"{question} Type yes: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() == "yes"
+
+
+def _print_outputs(outputs: Mapping[str, str]) -> None:
+    width = max((len(name) for name in outputs), default=0)
+    for name, value in sorted(outputs.items()):
+        print(f"{name:<{width}}  {value}")

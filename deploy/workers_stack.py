@@ -1,0 +1,59 @@
+"""The workers' stack, on top of the pipeline's: ECS services, their scaling, alarms and dashboard."""
+
+from collections.abc import Mapping
+
+from botocore.exceptions import ClientError
+
+from deploy import artifacts, parameters, stack, template
+from deploy.aws import Aws
+from deploy.changes import Review
+from deploy.errors import DeployError
+from deploy.progress import Progress
+
+
+def stack_name(name_prefix: str) -> str:
+    return f"{name_prefix}order-fulfillment-workers"
+
+
+def check(aws: Aws, name_prefix: str, given: Mapping[str, str]) -> None:
+    """
+    Make sure that the stack can be deployed, before anything is changed.
+
+    Raises `DeployError` where a parameter is missing, or this AWS (a local one) lacks some of the stack's types.
+    """
+    source = template.load(template.WORKERS)
+    deployed = stack.parameters(stack.find(aws, stack_name(name_prefix)))
+    try:
+        parameters.settled(source, given, name_prefix, deployed)
+    except DeployError as error:
+        raise DeployError(f"{error}. Without workers: --pipeline-only") from error
+    bucket = artifacts.bucket_for(aws, stack_name(name_prefix))
+    artifacts.ensure(aws, bucket)
+    try:
+        aws.cloudformation.validate_template(**artifacts.sent(aws, bucket, source))
+    except ClientError as error:
+        text = error.response["Error"].get("Message", "")
+        if "resource types" not in text:
+            raise
+        raise DeployError(
+            f"The workers' stack cannot be deployed here: {text}. The pipeline alone can: --pipeline-only"
+        ) from error
+
+
+def up(aws: Aws, name_prefix: str, given: Mapping[str, str], review: Review, progress: Progress) -> dict[str, str]:
+    """Bring the stack to what its template says; returns its outputs. Raises `DeployError`."""
+    source = template.load(template.WORKERS)
+    name = stack_name(name_prefix)
+    existing = stack.settle(aws, name, progress)
+    settled = parameters.settled(source, given, name_prefix, stack.parameters(existing))
+    sent = artifacts.sent(aws, artifacts.bucket_for(aws, name), source)
+    change = stack.Change("UPDATE" if existing else "CREATE", source, sent, settled.values, settled.kept)
+    _, deployed = stack.deploy(aws, name, change, progress, review)
+    return stack.outputs(deployed)
+
+
+def down(aws: Aws, name_prefix: str, progress: Progress) -> None:
+    """Delete the stack with what it uploaded. Does nothing where there is none."""
+    name = stack_name(name_prefix)
+    stack.delete(aws, name, progress)
+    artifacts.remove(aws, artifacts.bucket_for(aws, name))

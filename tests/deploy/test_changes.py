@@ -1,0 +1,216 @@
+"""What `up` does with a change set before it is executed: shown, asked about, refused where data would be lost."""
+
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import pipeline, stack, template
+from deploy.aws import Aws
+from deploy.changes import ResourceChange, Review
+from deploy.errors import DeployError
+from deploy.progress import Progress
+
+QUIET = Progress(quiet=True)
+PREFIX = "reviews-"
+NAME = "reviews-order-fulfillment"
+KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
+Template = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def deployed(aws: Aws) -> pipeline.Deployment:
+    return pipeline.up(aws, PREFIX, QUIET)
+
+
+def edited(directory: Path, edit: Callable[[Template], object]) -> Path:
+    """Write the pipeline's template with a change in its resources."""
+    source = template.load(template.PIPELINE)
+    for name, path in (("VerifyCCAndPrice", "Code"), ("OrderFulfillmentStateMachine", "DefinitionS3Location")):
+        properties = source["Resources"][name]["Properties"]
+        properties[path] = str(template.PIPELINE.parent / properties[path])
+    edit(source["Resources"])
+    file = directory / "template.json"
+    file.write_text(json.dumps(source), encoding="utf-8")
+    return file
+
+
+def renamed_queue(resources: Template) -> None:
+    resources["EscalationDLQ"]["Properties"]["QueueName"] = "reviews-Another"
+
+
+def removed_table(resources: Template) -> None:
+    for name in [name for name in resources if name != "EscalationTable"]:
+        del resources[name]
+    resources["EscalationTable"]["Properties"]["Tags"] = [{"Key": "a", "Value": "b"}]
+
+
+def other_key(resources: Template) -> None:
+    resources["OrderTable"]["Properties"]["KeySchema"] = [{"AttributeName": "UpdatedAt", "KeyType": "HASH"}]
+
+
+def other_attribute(resources: Template) -> None:
+    resources["OrderTable"]["Properties"]["AttributeDefinitions"][2]["AttributeType"] = "N"
+
+
+def new_index(resources: Template) -> None:
+    properties = resources["OrderTable"]["Properties"]
+    properties["AttributeDefinitions"].append({"AttributeName": "Name", "AttributeType": "S"})
+    properties["GlobalSecondaryIndexes"].append(
+        {
+            "IndexName": "ByName",
+            "KeySchema": [{"AttributeName": "Name", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+    )
+
+
+def longer_visibility(resources: Template) -> None:
+    resources["EscalationQueue"]["Properties"]["VisibilityTimeout"] = 77
+
+
+def slower_function(resources: Template) -> None:
+    resources["VerifyCCAndPrice"]["Properties"]["Timeout"] = 4
+
+
+def deployed_template(aws: Aws) -> Any:
+    return aws.cloudformation.get_template(StackName=NAME)["TemplateBody"]
+
+
+def change_sets(aws: Aws) -> list[Any]:
+    """Return the change sets that wait for somebody to execute them."""
+    found = aws.cloudformation.list_change_sets(StackName=NAME)["Summaries"]
+    return [each for each in found if each["ExecutionStatus"] == "AVAILABLE"]
+
+
+def never() -> bool:
+    pytest.fail("asked")
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize(
+    ("edit", "refusal"),
+    [
+        (renamed_queue, "EscalationDLQ would be replaced, with what is in it"),
+        (removed_table, "OrderTable would be removed"),
+        (other_key, "OrderTable may be replaced"),
+        (other_attribute, "OrderTable would be replaced"),
+    ],
+)
+def test_a_table_or_queue_is_not_replaced_whatever_is_answered(
+    aws: Aws, tmp_path: Path, edit: Callable[[Template], None], refusal: str
+) -> None:
+    before = deployed_template(aws)
+
+    with pytest.raises(DeployError, match=rf"^Nothing was changed: .*{refusal}.*--allow-replacement$"):
+        pipeline.up(aws, PREFIX, QUIET, edited(tmp_path, edit), review=Review(lambda: True))
+
+    assert deployed_template(aws) == before
+    assert change_sets(aws) == []
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_change_of_a_queue_is_shown_and_made_once_somebody_agrees(aws: Aws, tmp_path: Path) -> None:
+    path, seen = edited(tmp_path, longer_visibility), io.StringIO()
+
+    with pytest.raises(DeployError, match=r"^Nothing was changed$"):
+        pipeline.up(aws, PREFIX, Progress(seen), path, review=Review(lambda: False))
+
+    assert re.search(
+        r"^  Modify  EscalationQueue +AWS::SQS::Queue +in place +VisibilityTimeout$", seen.getvalue(), re.MULTILINE
+    )
+    assert change_sets(aws) == []
+    assert pipeline.up(aws, PREFIX, QUIET, path, review=Review(lambda: True)).changed
+
+
+@pytest.mark.usefixtures("deployed")
+def test_an_interruption_at_the_question_leaves_nothing_behind(aws: Aws, tmp_path: Path) -> None:
+    def interrupted() -> bool:
+        raise KeyboardInterrupt
+
+    def edit(resources: Template) -> None:
+        resources["OrderFulfillmentQueue"]["Properties"]["VisibilityTimeout"] = 99
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.up(aws, PREFIX, QUIET, edited(tmp_path, edit), review=Review(interrupted))
+    assert change_sets(aws) == []
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_holds_no_data_is_changed_without_a_question(aws: Aws, tmp_path: Path) -> None:
+    def edit(resources: Template) -> None:
+        longer_visibility(resources)  # As the stack has it from the test before, or has it from now on.
+        slower_function(resources)
+
+    pipeline.up(aws, PREFIX, QUIET, edited(tmp_path, longer_visibility))
+    assert pipeline.up(aws, PREFIX, QUIET, edited(tmp_path, edit), review=Review(never)).changed
+
+
+def test_a_new_index_is_no_replacement_of_its_table(aws: Aws, tmp_path: Path) -> None:
+    pipeline.up(aws, "indexed-", QUIET)
+    aws.dynamodb.put_item(TableName="indexed-OrderTable", Item={"OrderId": {"S": "1"}})
+    seen = io.StringIO()
+
+    assert pipeline.up(aws, "indexed-", Progress(seen), edited(tmp_path, new_index)).changed
+
+    line = next(each for each in seen.getvalue().splitlines() if " OrderTable " in each)
+    assert "in place" in line
+    assert "AttributeDefinitions" in line
+    assert aws.dynamodb.scan(TableName="indexed-OrderTable")["Count"] == 1
+
+
+def test_a_replacement_that_is_asked_for_is_made(aws: Aws, tmp_path: Path) -> None:
+    pipeline.up(aws, "replaced-", QUIET)
+    review = Review(lambda: True, allow_replacement=True)
+
+    deployment = pipeline.up(aws, "replaced-", QUIET, edited(tmp_path, renamed_queue), review=review)
+
+    assert deployment.outputs["EscalationDLQName"] == "reviews-Another"
+
+
+@pytest.mark.parametrize("replacement", ["replaced", "may be replaced"])
+def test_only_tables_and_queues_hold_data(replacement: str) -> None:
+    types = ("AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::SQS::QueuePolicy")
+    losing = [ResourceChange("Modify", "X", kind, replacement).loses_data for kind in types]
+    added = [ResourceChange("Add", "X", kind).touches_data for kind in types]
+
+    assert losing == [True, True, False]
+    assert added == [False, False, False]
+
+
+def test_a_key_of_ones_own_comes_and_goes_in_place_and_other_parameters_stay(aws: Aws) -> None:
+    prefix, role = "keyed-", "arn:aws:iam::000000000000:role/Ops"
+    outputs = pipeline.up(aws, prefix, QUIET, given={"SenderArns": role}).outputs
+    aws.dynamodb.put_item(TableName="keyed-OrderTable", Item={"OrderId": {"S": "1"}})
+    aws.sqs.send_message(QueueUrl=outputs["EscalationQueueUrl"], MessageBody="x")
+
+    def encryption() -> tuple[str | None, str | None, str | None, str | None]:
+        queue = aws.sqs.get_queue_attributes(QueueUrl=outputs["EscalationQueueUrl"], AttributeNames=["All"])[
+            "Attributes"
+        ]
+        machine = aws.stepfunctions.describe_state_machine(stateMachineArn=outputs["StateMachineArn"])
+        table = aws.dynamodb.describe_table(TableName="keyed-OrderTable")["Table"].get("SSEDescription", {})
+        assert queue["ApproximateNumberOfMessages"] == "1"
+        assert role in queue["Policy"]
+        history = machine.get("encryptionConfiguration", {}).get("kmsKeyId")
+        return queue.get("KmsMasterKeyId"), queue.get("SqsManagedSseEnabled"), table.get("KMSMasterKeyArn"), history
+
+    assert encryption() == (None, "true", None, None)
+    assert pipeline.up(aws, prefix, QUIET, given={"KmsKeyArn": KEY}).changed
+    assert encryption() == (KEY, None, KEY, KEY)
+    assert not pipeline.up(aws, prefix, QUIET).changed, "what is not given stays as it is"
+    assert pipeline.up(aws, prefix, QUIET, given={"KmsKeyArn": ""}).changed
+    assert encryption()[0] is None
+    assert encryption()[3] is None
+    assert stack.parameters(stack.find(aws, "keyed-order-fulfillment")) == {
+        "NamePrefix": prefix,
+        "AlarmTopicArn": "",
+        "KmsKeyArn": "",
+        "SenderArns": role,
+    }
+    assert aws.dynamodb.scan(TableName="keyed-OrderTable")["Count"] == 1
+    assert pipeline.down(aws, prefix, delete_data=True, confirm=lambda: True, progress=QUIET)
