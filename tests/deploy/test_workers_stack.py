@@ -1,0 +1,172 @@
+"""The workers' stack beside the pipeline's. The local AWS lacks types of it: what is deployed there is a stand-in."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import parameters, pipeline, running, stack, template, workers_stack
+from deploy.aws import Aws
+from deploy.changes import AGREED
+from deploy.errors import DeployError
+from deploy.local_aws import LocalAws
+from deploy.progress import Progress
+from tests.deploy.test_commands import one_line, run
+from tests.support import DeployStack
+
+QUIET = Progress(quiet=True)
+GIVEN = {"Image": "example.com/workers:1", "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1"}
+SERVICE = {
+    "Cluster": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": {"Fn::Sub": "${NamePrefix}stand-in"}}},
+    "Task": {
+        "Type": "AWS::ECS::TaskDefinition",
+        "Properties": {"Family": "stand-in", "ContainerDefinitions": [{"Name": "worker", "Image": {"Ref": "Image"}}]},
+    },
+    "Service": {
+        "Type": "AWS::ECS::Service",
+        "Properties": {
+            "ServiceName": "fulfillment",
+            "Cluster": {"Ref": "Cluster"},
+            "TaskDefinition": {"Ref": "Task"},
+            "DesiredCount": 0,
+        },
+    },
+    "Alarm": {
+        "Type": "AWS::CloudWatch::Alarm",
+        "Properties": {
+            "AlarmName": {"Fn::Sub": "${NamePrefix}Rings"},
+            "Namespace": "AWS/SQS",
+            "MetricName": "NumberOfMessagesReceived",
+            "Statistic": "Sum",
+            "Period": 60,
+            "EvaluationPeriods": 1,
+            "ComparisonOperator": "LessThanThreshold",
+            "Threshold": {"Ref": "MinTasks"},
+        },
+    },
+}
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template with the parameters of the real one, and of its resources what the local AWS has."""
+    declared = template.load(template.WORKERS)["Parameters"]
+    source = {"Parameters": declared, "Resources": SERVICE, "Outputs": {"ClusterName": {"Value": {"Ref": "Cluster"}}}}
+    path = tmp_path / "workers.json"
+    path.write_text(json.dumps(source), encoding="utf-8")
+    monkeypatch.setattr(template, "WORKERS", path)
+
+
+def deployed_parameters(aws: Aws, prefix: str) -> dict[str, str]:
+    return stack.parameters(stack.find(aws, workers_stack.stack_name(prefix)))
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_parameters_that_are_not_given_again_keep_their_value(aws: Aws) -> None:
+    workers_stack.check(aws, "kept2-", GIVEN)
+    outputs = workers_stack.up(aws, "kept2-", GIVEN | {"MinTasks": "2"}, AGREED, QUIET)
+    assert outputs == {"ClusterName": "kept2-stand-in"}
+
+    newer = {"Image": "example.com/workers:2"}
+    workers_stack.check(aws, "kept2-", newer)
+    workers_stack.up(aws, "kept2-", newer, AGREED, QUIET)
+
+    found = deployed_parameters(aws, "kept2-")
+    assert {name: found[name] for name in (*GIVEN, "MinTasks", "NamePrefix")} == {
+        **GIVEN,
+        **newer,
+        "MinTasks": "2",
+        "NamePrefix": "kept2-",
+    }
+    workers_stack.down(aws, "kept2-", QUIET)
+    assert stack.find(aws, workers_stack.stack_name("kept2-")) is None
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_tasks_and_alarms_are_shown_and_the_workers_go_down_first(
+    aws: Aws, local_aws: LocalAws, deploy_stack: DeployStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy_stack("both-")
+    workers_stack.up(aws, "both-", GIVEN, AGREED, QUIET)
+    aws.cloudwatch.set_alarm_state(AlarmName="both-Rings", StateValue="ALARM", StateReason="no poll")
+
+    shown = run(local_aws.environment, "status", "--name-prefix", "both-")
+
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.endswith(
+        "both-order-fulfillment-workers  CREATE_COMPLETE\n"
+        "fulfillment  0 of 0 tasks running\n"
+        "1 of 10 alarms in ALARM\n"
+        "  both-Rings: no poll\n"
+    ), shown.stdout
+
+    deleted: list[str] = []
+    delete = stack.delete
+
+    def watched(of: Aws, name: str, progress: Progress) -> None:
+        deleted.append(name)
+        delete(of, name, progress)
+
+    monkeypatch.setattr(stack, "delete", watched)
+    assert pipeline.down(aws, "both-", delete_data=False, confirm=lambda: True, progress=QUIET)
+    assert deleted == ["both-order-fulfillment-workers", "both-order-fulfillment"]
+
+
+def test_where_tasks_and_alarms_cannot_be_told_a_word_says_why(aws: Aws, deploy_stack: DeployStack) -> None:
+    deploy_stack("bare-")
+
+    assert running.tasks(aws, "bare-order-fulfillment") == ["tasks  -  (no service)"]
+    assert running.alarms(aws, ["bare-order-fulfillment-workers"]) == ["alarms  -  (none is set up)"]
+
+
+def arguments(given: dict[str, str]) -> list[str]:
+    return [word for name, value in given.items() for word in ("--parameter", f"{name}={value}")]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ([], "needs a value for Image, Subnets, SecurityGroups"),
+        (["--parameter", "Image"], "--parameter Image: must be Key=Value"),
+        (["--parameter", "NamePrefix=x"], "is given as --name-prefix"),
+        (["--parameter", "Picture=x"], "No parameter Picture. There are: AcceptableLatencyS, "),
+        (["--parameter", "MaxTasks=0"], "MaxTasks '0': is a number from 1 to 1000"),
+        (["--parameter", "MaxTasks=many"], "MaxTasks 'many': is a number"),
+        (["--pipeline-only", "--parameter", "Image=x"], "No parameter Image. There are: AlarmTopicArn, KmsKeyArn"),
+        (["--pipeline-only", "--parameter", "KmsKeyArn=alias/x"], "KmsKeyArn 'alias/x': Empty, or the ARN of a key"),
+        (arguments(GIVEN), "cannot be deployed here: Template format error: Unrecognized resource types"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_before_anything_is_changed(
+    local_aws: LocalAws, aws: Aws, given: list[str], problem: str
+) -> None:
+    said = one_line(run(local_aws.environment, "up", "--name-prefix", "wrong-", *given))
+
+    assert problem in said
+    assert stack.find(aws, "wrong-order-fulfillment") is None
+    assert stack.find(aws, "wrong-order-fulfillment-workers") is None
+
+
+def test_a_parameter_given_twice_is_refused() -> None:
+    with pytest.raises(DeployError, match="Image: is given twice"):
+        parameters.parsed(["Image=a", "Image=b"])
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert parameters.parsed(["FulfillmentUrl=https://example.com/?a=b", "KmsKeyArn="]) == {
+        "FulfillmentUrl": "https://example.com/?a=b",
+        "KmsKeyArn": "",
+    }
+
+
+def test_both_templates_mean_the_same_by_the_same_parameter() -> None:
+    one, other = (template.load(path)["Parameters"] for path in (template.PIPELINE, template.WORKERS))
+    rules = ("Type", "Default", "AllowedPattern")
+
+    def rule(of: dict[str, Any]) -> list[Any]:
+        return [of.get(name) for name in rules]
+
+    shared = one.keys() & other.keys()
+    assert {"NamePrefix", "KmsKeyArn"} <= shared
+    assert [name for name in shared if rule(one[name]) != rule(other[name])] == []
