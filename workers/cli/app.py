@@ -8,7 +8,9 @@ import click
 _COMMANDS = {
     "submit": ("submit", "Submit the orders of a file, each once."),
     "list": ("listing", "List the open orders."),
+    "show": ("show", "Tell the whole story of one order."),
     "queues": ("queues", "Show what waits in the queues and behind them."),
+    "dead-letters": ("dead_letters", "List, replay or discard what was given up."),
     "logs": ("logs", "Read the workers' log lines as a person does."),
 }
 _EPILOG = """\b

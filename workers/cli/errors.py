@@ -28,7 +28,7 @@ _NO_CREDENTIALS = (
     exceptions.SSOError,
     exceptions.TokenRetrievalError,
 )
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "KMS.AccessDeniedException"}
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "KMS.AccessDeniedException"}
 _NO_TABLE = "ResourceNotFoundException"
 _NO_STATE_MACHINE = "StateMachineDoesNotExist"
 NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
@@ -56,7 +56,7 @@ def _refused(error: exceptions.ClientError, stack: "Stack") -> str:
     code, operation = error_code(error), error.operation_name
     if code in _CREDENTIAL_CODES:
         return f"AWS refuses the credentials ({code}); {_CREDENTIALS_HINT}"
-    if code in _DENIED:
+    if code in DENIED:
         return f"these credentials do not allow {operation} ({code})"
     if code == _NO_TABLE:
         return stack.missing_table()
