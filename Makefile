@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 LOCAL_AWS_VENV := .venv-local-aws
+CHECKOV_VENV := .venv-checkov
 PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local test check chaos bench format lock clean
+.PHONY: help setup run demo local env test check chaos bench format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,13 @@ $(LOCAL_AWS_VENV)/.installed: requirements-local-aws.txt
 	@$(LOCAL_AWS_VENV)/bin/python $(PIP_INSTALL) requirements-local-aws.txt
 	@touch $@
 
+# It pins an old boto3, and 100 packages more. Only `make check` needs it, so `setup` leaves it out.
+$(CHECKOV_VENV)/.installed: requirements-checkov.txt
+	@echo "Installing $(CHECKOV_VENV) ..."
+	@$(PYTHON) -m venv --clear $(CHECKOV_VENV)
+	@$(CHECKOV_VENV)/bin/python $(PIP_INSTALL) requirements-checkov.txt
+	@touch $@
+
 run: setup ## Local AWS, the stack, both workers and the four samples; logs until Ctrl-C, state is kept
 	@$(PY) -m deploy run
 
@@ -36,15 +44,22 @@ demo: setup ## The same on throw-away state; ends by itself, exit 0 only if all 
 local: setup ## Local AWS and the stack only, for your own tests; prints the variables to export
 	@$(PY) -m deploy local
 
+env: ## What points a shell and `orders` at the local AWS of `run` or `local`: eval "$(make env)"
+	@test -f .local-aws/env || { echo "No local AWS is running here: start one with make run or make local" >&2; exit 1; }
+	@env | sed -n 's/^\(AWS_[A-Z0-9_]*\)=.*/unset \1/p'
+	@cat .local-aws/env
+	@echo 'export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"'
+
 test: setup ## Everything that proves it works, on throw-away state
 	@$(PY) -m pytest
 
-check: setup ## Format, lint, strict types, templates, state machine
+check: setup $(CHECKOV_VENV)/.installed ## Format, lint, strict types, templates, state machine
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cfn-lint deploy/*.yaml
 	@$(PY) -m deploy.check_state_machine
+	@$(CHECKOV_VENV)/bin/checkov --skip-download --compact --quiet --framework cloudformation dockerfile --directory deploy
 
 chaos: setup ## The long fault suite: every promise under every fault, a new seed each time (CHAOS_SEED sets it)
 	@$(PY) -m pytest tests/chaos -m chaos -k "not short" -s
@@ -60,6 +75,7 @@ lock: setup ## Recompile the pinned, hashed requirements
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev pyproject.toml -o requirements-dev.txt
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-local-aws.in -o requirements-local-aws.txt
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-checkov.in -o requirements-checkov.txt
 
 clean: ## Remove the environments, build output and the state of `make run`
-	rm -rf $(VENV) $(LOCAL_AWS_VENV) build .local-aws .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(LOCAL_AWS_VENV) $(CHECKOV_VENV) build .local-aws .mypy_cache .ruff_cache .pytest_cache

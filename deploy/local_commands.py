@@ -104,13 +104,13 @@ def _exports(server: LocalAws, deployment: pipeline.Deployment) -> str:
 
 
 def variables(outputs: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by which workers and tests know a stack's resources."""
+    """Return the variables by which workers, tests and `orders` know a stack's resources."""
     return {
         "ORDER_TABLE": outputs["OrderTableName"],
         "ESCALATION_TABLE": outputs["EscalationTableName"],
         "ORDER_FULFILLMENT_QUEUE": outputs["OrderFulfillmentQueueName"],
         "ESCALATION_QUEUE": outputs["EscalationQueueName"],
-        "STATE_MACHINE_ARN": outputs["StateMachineArn"],
+        "STATE_MACHINE": outputs["StateMachineArn"],
     }
 
 

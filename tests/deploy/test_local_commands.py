@@ -155,7 +155,7 @@ def test_local_prints_what_to_export_and_ends_in_order(start: Start, number: sig
     assert local.process.wait(30) == 0
     assert exported["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
     assert exported["ORDER_TABLE"] == "OrderTable"
-    assert exported["STATE_MACHINE_ARN"].endswith(":stateMachine:OrderFulfillmentStateMachine")
+    assert exported["STATE_MACHINE"].endswith(":stateMachine:OrderFulfillmentStateMachine")
     assert f"{exported['AWS_ENDPOINT_URL']}/000000000000/EscalationQueue" in seen.stdout
     assert not any(is_running(pid) for pid in children)
     assert not (tmp_path / "state" / "env").exists()
