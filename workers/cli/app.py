@@ -9,6 +9,7 @@ _COMMANDS = {
     "submit": ("submit", "Submit the orders of a file, each once."),
     "list": ("listing", "List the open orders."),
     "show": ("show", "Tell the whole story of one order."),
+    "escalations": ("escalations", "List, show and resolve escalation cases."),
     "queues": ("queues", "Show what waits in the queues and behind them."),
     "dead-letters": ("dead_letters", "List, replay or discard what was given up."),
     "logs": ("logs", "Read the workers' log lines as a person does."),

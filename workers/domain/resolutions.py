@@ -1,5 +1,6 @@
 """How a person settles an escalation, and what that does to the order and its case."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,6 +14,9 @@ from workers.domain.orders import Order, OrderStatus, is_order_id
 
 MAX_ACTOR_CHARS, MAX_NOTE_CHARS, MAX_SHIPMENT_CHARS = 128, 1_000, 128
 MAX_TEXT_CHARS = 256
+# As the function that verifies orders has it.
+_CARD_NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
+_PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?", re.ASCII)
 CLAIM_S = 120  # Longer than an execution takes to be started and to record its order, retries included.
 
 
@@ -205,3 +209,12 @@ def malformed_fields(order: Any) -> list[str]:
         if not isinstance(value, str) or not least <= len(value) <= MAX_TEXT_CHARS:
             wrong.append(field)
     return wrong
+
+
+def improper_fields(order: Mapping[str, str]) -> list[str]:
+    """Return the fields of a well-formed order by which its verification would have it escalated."""
+    price_is_proper = _PRICE.fullmatch(order["Price"]) is not None and float(order["Price"]) > 0
+    return [
+        *([] if price_is_proper else ["Price"]),
+        *([] if _CARD_NUMBER.fullmatch(order["CC"]) else ["CC"]),
+    ]

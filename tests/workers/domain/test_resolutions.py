@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from tests.lambda_.test_verify_cc_and_price import verify
 from tests.statemachine import test_definition as workflow
 from workers.domain.cards import looks_like_card
 from workers.domain.escalations import Case, CaseState, Claim, Resolution, Severity
@@ -16,6 +17,7 @@ from workers.domain.resolutions import (
     ResolutionError,
     ResolutionPlan,
     claim_resubmission,
+    improper_fields,
     malformed_fields,
     note_resubmission,
     plan_resolution,
@@ -334,3 +336,12 @@ def test_the_malformed_fields_are_named(malformed: object, fields: list[str]) ->
 def test_they_are_those_that_the_workflow_names(malformed: object, fields: list[str]) -> None:
     assert workflow.is_accepted(malformed) == (not fields)
     assert workflow.malformed(malformed)["Detail"] == f"Malformed fields: {', '.join(fields)}."
+
+
+@pytest.mark.parametrize("price", ["80000", "0.01", "1.5", "0", "0.00", "-1", "01", "1.", "1.234", "", "1e3", "9" * 13])
+@pytest.mark.parametrize("cc", [CARD, CARD[:12], f"{CARD}0", FORMS[1], "", "\u0661" * 16, f"{CARD}\n"])
+def test_the_improper_fields_are_those_that_the_verification_finds(price: str, cc: str) -> None:
+    names = {"INVALID_PRICE": "Price", "INVALID_CARD_NUMBER": "CC"}
+    reasons = verify({"OrderId": "001", "Price": price, "CC": cc})["Reasons"]
+    found = improper_fields({"OrderId": "001", "Price": price, "CC": cc})
+    assert sorted(found) == sorted(names[each] for each in reasons)

@@ -1,0 +1,113 @@
+"""A dead letter, as far as an operator may see it; and which of them are meant."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from workers.cli.ages import since
+from workers.cli.output import clean
+from workers.domain.escalations import Reason
+from workers.domain.orders import is_order_id
+
+# What workers add to a message that they move there: `workers.aws.sqs.SqsDeadLetters`.
+OUR_ATTRIBUTES = {"Reason", "OriginMessageId", "OriginQueue", "FirstReceivedAt", "ErrorClass"}
+REDRIVEN = "moved by SQS's own redrive: delivered too often"
+UNKNOWN = "not given"
+MAX_BODY_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message of a dead-letter queue. `attributes` are its sender's, without those that workers have added."""
+
+    queue: str
+    id: str
+    body: str
+    attributes: Mapping[str, Any]
+    reason: str
+    error_class: str | None
+    order_id: str | None
+    origin_message_id: str | None
+    first_received_at: str | None
+    sent_at: str | None
+
+    @classmethod
+    def of(cls, queue: str, received: Mapping[str, Any]) -> "DeadLetter":
+        system: Mapping[str, str] = received.get("Attributes", {})
+        attributes: Mapping[str, Any] = received.get("MessageAttributes", {})
+        ours = {"Reason", "OriginMessageId"} <= attributes.keys()
+        labels = {name: _text(attributes, name) for name in OUR_ATTRIBUTES} if ours else {}
+        return cls(
+            queue=queue,
+            id=received["MessageId"],
+            body=received["Body"],
+            attributes={
+                name: {key: item for key, item in value.items() if item not in ([], None)}
+                for name, value in attributes.items()
+                if not (ours and name in OUR_ATTRIBUTES)
+            },
+            reason=labels.get("Reason") or (REDRIVEN if "DeadLetterQueueSourceArn" in system else UNKNOWN),
+            error_class=labels.get("ErrorClass"),
+            order_id=_order_id(received["Body"]),
+            origin_message_id=labels.get("OriginMessageId"),
+            first_received_at=labels.get("FirstReceivedAt"),
+            sent_at=_time(system.get("SentTimestamp")),
+        )
+
+    @property
+    def undecodable(self) -> bool:
+        return self.reason.startswith(Reason.UNDECODABLE_MESSAGE)
+
+    @property
+    def case_id(self) -> str | None:
+        """The case that its worker has opened for it, as it does for what it cannot decode."""
+        return f"message-{self.origin_message_id}" if self.undecodable else None
+
+    def age_s(self, now: datetime) -> float | None:
+        """Return how long ago it was first received; where nobody has written that down, how long ago it was sent."""
+        return next((age for at in (self.first_received_at, self.sent_at) if (age := since(at, now)) is not None), None)
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of its body, masked and harmless to a terminal."""
+        shown = clean(self.body)
+        return shown if len(shown) <= MAX_BODY_CHARS else f"{shown[:MAX_BODY_CHARS]}... ({len(self.body)} characters)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which dead letters are meant; all of them, unless it says otherwise."""
+
+    reason: str | None = None
+    order_id: str | None = None
+    older_than: timedelta | None = None
+    ids: Sequence[str] = ()
+
+    def includes(self, letter: DeadLetter, now: datetime) -> bool:
+        return (
+            (self.reason is None or self.reason.casefold() in letter.reason.casefold())
+            and (self.order_id is None or self.order_id == letter.order_id)
+            and (not self.ids or letter.id in self.ids or letter.origin_message_id in self.ids)
+            and (self.older_than is None or (letter.age_s(now) or 0.0) > self.older_than.total_seconds())
+        )
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str | None:
+    text: str | None = attributes.get(name, {}).get("StringValue")
+    return text
+
+
+def _order_id(body: str) -> str | None:
+    """Return the order that a message is about, if it says so by the contracts or by a bare OrderId."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    found = document.get("OrderId") if isinstance(document, dict) else body
+    return found if isinstance(found, str) and is_order_id(found) else None
+
+
+def _time(milliseconds: str | None) -> str | None:
+    return None if milliseconds is None else datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat()
