@@ -44,14 +44,12 @@ def main() -> int:
 
 def _told(error: Exception, stack: Stack) -> str:
     """Return the one line that says what went wrong."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - the SDK takes a while to import.
-
-    from workers.aws.errors import MissingResourceError  # noqa: PLC0415
-    from workers.cli.errors import explained  # noqa: PLC0415
+    from workers.aws.errors import MissingResourceError  # noqa: PLC0415 - the SDK takes a while to import.
+    from workers.cli.errors import SDK_ERRORS, explained  # noqa: PLC0415
     from workers.errors import WorkerError  # noqa: PLC0415
 
     match error:
-        case BotoCoreError() | ClientError():
+        case _ if isinstance(error, SDK_ERRORS):
             return explained(error, stack)
         case MissingResourceError():
             return stack.missing_table()

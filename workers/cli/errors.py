@@ -3,11 +3,16 @@
 from typing import TYPE_CHECKING
 
 from botocore import exceptions
+from botocore.parsers import ResponseParserError
 
 from workers.aws.errors import error_code
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
+
+# All that a call may raise.
+SDK_ERRORS = (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError)
+UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError)
 
 _CREDENTIALS_HINT = "give the SDK working credentials, for example with AWS_PROFILE"
 _CREDENTIAL_CODES = {
@@ -34,22 +39,20 @@ _NO_STATE_MACHINE = "StateMachineDoesNotExist"
 NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 
 
-def explained(error: exceptions.BotoCoreError | exceptions.ClientError, stack: "Stack") -> str:
-    """Say in one line what an error of the SDK's means for the person at the terminal. Quotes no value of a request."""
+def explained(error: Exception, stack: "Stack") -> str:
+    """Say in one line what one of `SDK_ERRORS` means for the person at the terminal. Quotes no value of a request."""
     if isinstance(error, exceptions.ClientError):
         return _refused(error, stack)
     text = " ".join(str(error).split())
-    match error:
-        case exceptions.NoRegionError():
-            return "no region: set AWS_REGION, or a region in your AWS profile"
-        case _ if isinstance(error, _NO_CREDENTIALS):
-            return f"no AWS credentials: {text.rstrip('.')}; {_CREDENTIALS_HINT}"
-        case exceptions.ParamValidationError():
-            return "the SDK refuses a request (ParamValidationError)"
-        case exceptions.HTTPClientError() | exceptions.ConnectionError():
-            return f"AWS cannot be reached: {text}"
-        case _:
-            return f"the AWS SDK cannot make calls: {text}"
+    if isinstance(error, exceptions.NoRegionError):
+        return "no region: set AWS_REGION, or a region in your AWS profile"
+    if isinstance(error, _NO_CREDENTIALS):
+        return f"no AWS credentials: {text.rstrip('.')}; {_CREDENTIALS_HINT}"
+    if isinstance(error, UNREACHABLE):
+        return f"AWS cannot be reached: {text}"
+    # Their texts quote the request and the answer.
+    secret = isinstance(error, exceptions.ParamValidationError | ResponseParserError)
+    return f"the AWS SDK cannot make calls: {type(error).__name__ if secret else text}"
 
 
 def _refused(error: exceptions.ClientError, stack: "Stack") -> str:

@@ -6,11 +6,20 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import Retrying, retry_if_exception, sleep_using_event, stop_when_event_set, wait_random_exponential
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    sleep_using_event,
+    stop_after_delay,
+    stop_any,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 
 from workers.aws.errors import error_code, translate
-from workers.cli.errors import explained
+from workers.cli.errors import SDK_ERRORS, UNREACHABLE, explained
 from workers.cli.order_files import Record, read_orders
 from workers.cli.output import CliError, InterruptedCommandError, clean, note, print_json, print_line, progress
 from workers.cli.parallel import in_parallel
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
 # About what StartExecution is allowed for good in most regions, at 50 ms each.
 DEFAULT_CONCURRENCY, MAX_CONCURRENCY = 10, 100
 MAX_SUBMISSION = 999_999
-BACKOFF_S, MAX_BACKOFF_S = 0.2, 20.0
+BACKOFF_S, MAX_BACKOFF_S, PATIENCE_S = 0.2, 20.0, 300.0
 
 # Of this one record. Any other error is that of all of them.
 _REFUSED = {"InvalidExecutionInput", "InvalidName", "ValidationException"}
@@ -151,10 +160,10 @@ class _Submission:
         self._stop = threading.Event()
         self._throttled = False
         self._retrying = Retrying(
-            retry=retry_if_exception(_passes),
+            retry=retry_if_exception(self._passes),
             wait=wait_random_exponential(multiplier=BACKOFF_S, max=MAX_BACKOFF_S),
             sleep=sleep_using_event(self._stop),
-            stop=stop_when_event_set(self._stop),
+            stop=stop_any(stop_when_event_set(self._stop), stop_after_delay(PATIENCE_S)),
             before_sleep=lambda retry: self._slow_down(retry.outcome.exception() if retry.outcome else None),
             reraise=True,
         )
@@ -173,7 +182,7 @@ class _Submission:
                     advance(1)
         except KeyboardInterrupt:
             raise InterruptedCommandError(f"interrupted: {self._so_far(records)}; {_SAFE}") from None
-        except (BotoCoreError, ClientError) as error:
+        except SDK_ERRORS as error:
             raise CliError(f"{explained(error, self._stack)} ({self._so_far(records)}; {_SAFE})") from error
 
     def _so_far(self, records: Sequence[Record]) -> str:
@@ -210,12 +219,16 @@ class _Submission:
         with self._lock:
             told, self._throttled = self._throttled, True
         if not told:
-            code = error_code(error) if isinstance(error, ClientError) else "Unknown"
+            code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
             note(f"StartExecution: {code}; going on more slowly")
 
+    def _passes(self, error: BaseException) -> bool:
+        """
+        Tell whether AWS will take the same request later: it throttles us, or has trouble of its own.
 
-def _passes(error: BaseException) -> bool:
-    """Tell whether AWS will take the same request later: it throttles us, or has trouble of its own."""
-    if not isinstance(error, ClientError):
-        return False
-    return error_code(error) in _WAIT_FOR or type(translate(error)) is OutageError
+        One that cannot be reached is not waited for at the start: then the environment is wrong, most likely.
+        """
+        if isinstance(error, ClientError):
+            return error_code(error) in _WAIT_FOR or type(translate(error)) is OutageError
+        begun = self._summary.submitted + self._summary.already_submitted > 0
+        return begun and isinstance(error, (*UNREACHABLE, ResponseParserError))

@@ -1,0 +1,82 @@
+"""Runs `orders` as a user does: as a process, its output read as they read it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local_aws import ROOT
+from tests.support import DeployedStack
+
+CARD = "4929123412345678"
+SHORT_CARD = "492912341234"  # Too short to be taken for a card number wherever it stands: it must stand nowhere.
+TIMEOUT_S = 120.0
+# Ctrl-C is ignored where the tests run in the background.
+_SCRIPT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from workers.cli.__main__ import main
+sys.exit(main())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """`orders` on a stack. No output of it may hold a card number: every run is searched for one."""
+
+    stack: DeployedStack
+
+    def __call__(self, *arguments: str | Path, stdin: str | bytes = b"", **env: str | None) -> Ran:
+        with self.start(*arguments, **env) as process:
+            given = stdin.encode() if isinstance(stdin, str) else stdin
+            out, err = process.communicate(given, timeout=TIMEOUT_S)
+        return ran(process, out, err)
+
+    @contextlib.contextmanager
+    def start(self, *arguments: str | Path, **env: str | None) -> Iterator[subprocess.Popen[bytes]]:
+        """Start it with these variables changed (None: unset). Killed at the end of the block, where it still runs."""
+        named = {"STATE_MACHINE": self.stack.state_machine_arn}
+        environment: dict[str, str | None] = {**self.stack.worker_environment(), **named, **env}
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SCRIPT, *map(str, arguments)],
+            cwd=ROOT,
+            env={name: value for name, value in environment.items() if value is not None},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def interrupt(self, process: subprocess.Popen[bytes]) -> Ran:
+        """Press Ctrl-C and wait for the end."""
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+        return ran(process, out, err)
+
+
+def ran(process: subprocess.Popen[bytes], out: bytes, err: bytes) -> Ran:
+    result = Ran(process.returncode, out.decode(), err.decode())
+    for text in (result.out, result.err):
+        assert CARD not in re.sub(r"[ -]", "", text)
+        assert SHORT_CARD not in text
+    return result
