@@ -22,7 +22,7 @@ _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """YAML as CloudFormation reads it: `!Sub x` is `Fn::Sub: x`, and a policy's `2012-10-17` is no date."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         return {suffix if suffix in _WITHOUT_PREFIX else f"Fn::{suffix}": value}
 
 
-_Loader.add_multi_constructor("!", _Loader.construct_intrinsic)
+Loader.add_multi_constructor("!", Loader.construct_intrinsic)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def load(path: Path) -> dict[str, Any]:
 def parse(text: str, what: str) -> dict[str, Any]:
     """Read a template, YAML or JSON. Raises `DeployError`, which calls it `what`, where it is none."""
     try:
-        template = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        template = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise DeployError(f"The template {what} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):

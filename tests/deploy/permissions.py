@@ -1,0 +1,183 @@
+"""
+Which permissions a request needs, by IAM's own names; and a proxy that records the requests of a process.
+
+The names differ from the API's where IAM says so: a batch needs the permission of the single call, a PartiQL statement
+or a transaction that of what it does. https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from aiohttp import web
+
+from deploy.local_aws import REGION
+from tests.chaos.proxy import FaultProxy
+
+ACCOUNT = "000000000000"
+ANY = "*"
+
+Permission = tuple[str, str]  # Action and resource.
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, as it came over HTTP. `service` is the one it was signed for."""
+
+    service: str
+    operation: str
+    asked: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, request: web.BaseRequest, body: bytes) -> "Call":
+        signed = re.search(r"Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/", request.headers.get("Authorization", ""))
+        assert signed, "an unsigned request"
+        service = signed[1]
+        if target := request.headers.get("X-Amz-Target"):
+            return cls(service, target.rpartition(".")[2], json.loads(body))
+        if "/operation/" in request.path:  # CloudWatch's newest protocol; what is in the body matters to no permission.
+            return cls(service, request.path.rpartition("/")[2], {})
+        if service == "s3":
+            return cls(service, request.method, {"Path": unquote(request.path), "Query": dict(request.query)})
+        form = dict(parse_qsl(body.decode()))
+        return cls(service, form.pop("Action"), form)
+
+
+@dataclass
+class Recorder(FaultProxy):
+    """Passes every request on, and keeps what was asked."""
+
+    seed: int = 0
+    calls: list[Call] = field(default_factory=list)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.calls.append(Call.of(request, await request.read()))
+        return await super()._handle(request)
+
+    def needed(self) -> set[Permission]:
+        """Return the permissions that were needed so far."""
+        return {permission for call in list(self.calls) for permission in needs(call)}
+
+
+def arn(service: str, resource: str) -> str:
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
+
+
+def needs(call: Call) -> set[Permission]:
+    """Return the permissions a request needs. Raises `KeyError` for one that nobody has thought about."""
+    return _SERVICES[call.service](call.operation, call.asked)
+
+
+def _dynamodb(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    match operation:
+        case "BatchExecuteStatement":
+            return {_statement(each["Statement"]) for each in asked["Statements"]}
+        case "TransactWriteItems":
+            parts = [(_TRANSACTION[kind], part) for item in asked["TransactItems"] for kind, part in item.items()]
+            return {(f"dynamodb:{action}", _table(part["TableName"])) for action, part in parts}
+        case "Query" | "Scan" if "IndexName" in asked:
+            return {(f"dynamodb:{operation}", f"{_table(asked['TableName'])}/index/{asked['IndexName']}")}
+        case "BatchGetItem":
+            return {("dynamodb:BatchGetItem", _table(name)) for name in asked["RequestItems"]}
+        case _ if operation in _DYNAMODB:
+            return {(f"dynamodb:{operation}", _table(asked["TableName"]))}
+    raise KeyError(operation)
+
+
+_DYNAMODB = {"DeleteTable", "DescribeTable", "GetItem", "PutItem", "Query", "Scan", "UpdateItem", "UpdateTable"}
+_TRANSACTION = {
+    "ConditionCheck": "ConditionCheckItem",
+    "Delete": "DeleteItem",
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+}
+_PARTIQL = {"DELETE": "PartiQLDelete", "INSERT": "PartiQLInsert", "SELECT": "PartiQLSelect", "UPDATE": "PartiQLUpdate"}
+
+
+def _table(name: str) -> str:
+    return arn("dynamodb", f"table/{name}")
+
+
+def _statement(statement: str) -> Permission:
+    named = re.fullmatch(r'(\w+) (?:.*FROM |INTO )?"([^"]+)".*', statement, re.DOTALL)
+    assert named, statement
+    return f"dynamodb:{_PARTIQL[named[1].upper()]}", _table(named[2])
+
+
+def _sqs(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    name = asked["QueueName"] if "QueueName" in asked else asked["QueueUrl"].rpartition("/")[2]
+    return {(f"sqs:{_SQS[operation]}", arn("sqs", name))}
+
+
+_SQS = {
+    "ChangeMessageVisibility": "ChangeMessageVisibility",
+    "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
+    "DeleteMessage": "DeleteMessage",
+    "DeleteMessageBatch": "DeleteMessage",
+    "GetQueueAttributes": "GetQueueAttributes",
+    "GetQueueUrl": "GetQueueUrl",
+    "ReceiveMessage": "ReceiveMessage",
+    "SendMessage": "SendMessage",
+    "SendMessageBatch": "SendMessage",
+}
+
+
+def _simple(resources: Mapping[str, tuple[str, str]]) -> Callable[[str, Mapping[str, Any]], set[Permission]]:
+    """Look up an operation's permission, and the parameter that is the ARN of its resource, `*` where it has none."""
+
+    def permissions(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+        action, resource = resources[operation]
+        return {(action, ANY if resource == ANY else asked[resource])}
+
+    return permissions
+
+
+def _s3(method: str, asked: Mapping[str, Any]) -> set[Permission]:
+    bucket, _, key = asked["Path"].strip("/").partition("/")
+    if key:
+        action = {"HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObjectVersion", "GET": "GetObject"}[method]
+        return {(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key.partition('/')[0]}/{ANY}")}
+    named = [name for name in _BUCKET_SETTINGS if name in asked["Query"]]
+    if named:
+        return {(f"s3:{_BUCKET_SETTINGS[named[0]]}", f"arn:aws:s3:::{bucket}")}
+    action = {"HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}[method]
+    return {(f"s3:{action}", f"arn:aws:s3:::{bucket}")}
+
+
+_BUCKET_SETTINGS = {
+    "encryption": "PutEncryptionConfiguration",
+    "ownershipControls": "PutBucketOwnershipControls",
+    "policy": "PutBucketPolicy",
+    "publicAccessBlock": "PutBucketPublicAccessBlock",
+    "versioning": "PutBucketVersioning",
+    "versions": "ListBucketVersions",
+}
+
+_SERVICES: dict[str, Callable[[str, Mapping[str, Any]], set[Permission]]] = {
+    "dynamodb": _dynamodb,
+    "s3": _s3,
+    "secretsmanager": _simple({"GetSecretValue": ("secretsmanager:GetSecretValue", "SecretId")}),
+    "sns": _simple({"Publish": ("sns:Publish", "TopicArn")}),
+    "sqs": _sqs,
+}
+
+
+def granted(documents: Iterable[Mapping[str, Any]]) -> set[Permission]:
+    """Return what policy documents allow, but for keys: those are another service's business with each request."""
+    return {
+        (action, resource)
+        for document in documents
+        for statement in document["Statement"]
+        if statement["Effect"] == "Allow"
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+        if not action.startswith("kms:")
+    }
+
+
+def listed(value: Any) -> list[Any]:
+    """Return what may stand alone or in a list, as a list."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,361 @@
+"""
+What each role may do is what is done in its name, no more and no less.
+
+The workers' requests are recorded while they do everything they can; the roles come from the templates, as
+CloudFormation resolves them. A call without a grant fails here before it does in production, and so does a grant
+without a call.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy import template
+from deploy.check_state_machine import DEFINITIONS
+from deploy.local_aws import LocalAws
+from tests.deploy.permissions import ACCOUNT, ANY, Call, Permission, Recorder, arn, granted, listed, needs
+from tests.integration.faulty_provider import Fault, FaultyProvider
+from tests.integration.pipeline import Pipeline
+from tests.support import DeployStack
+
+PREFIX = "permissions-"
+KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
+# Two channels that work, and one where nobody answers: that one is for reminders.
+RULES = """
+[[rules]]
+severity = "warning"
+channels = ["pager", "settlement", "gone"]
+[channels.pager]
+type = "sns"
+topic_arn = "{topic}"
+[channels.settlement]
+type = "sqs"
+queue = "permissions-Settlement"
+[channels.gone]
+type = "webhook"
+url = "http://127.0.0.1:1/"
+"""
+# AWS's own lists for what no request of ours shows.
+LOG_DELIVERY = {  # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+}
+TRACING = {  # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+PULLING = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The pipeline, and the policies of both stacks' roles as CloudFormation made them, by name without prefix."""
+
+    pipeline: Pipeline
+    topic: str
+    secret: str
+    roles: Mapping[str, list[dict[str, Any]]]
+    roles_with_key: Mapping[str, list[dict[str, Any]]]
+
+
+def policies(local_aws: LocalAws, prefix: str) -> dict[str, list[dict[str, Any]]]:
+    iam = local_aws.client("iam")
+    found = [each["RoleName"] for each in iam.list_roles()["Roles"] if each["RoleName"].startswith(prefix)]
+    return {
+        role.removeprefix(prefix): [
+            iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+        ]
+        for role in found
+    }
+
+
+def create_workers_roles(local_aws: LocalAws, prefix: str, **given: str) -> None:
+    """Have the roles of the workers' template made, and what they refer to: the local AWS has not all of its types."""
+    source = template.load(template.WORKERS)
+    kept = ("AWS::IAM::Role", "AWS::Logs::LogGroup")
+    source["Resources"] = {name: each for name, each in source["Resources"].items() if each["Type"] in kept}
+    del source["Outputs"]
+    given = {"NamePrefix": prefix, "Image": "i", "Subnets": "subnet-1", "SecurityGroups": "sg-1"} | given
+    cloudformation = local_aws.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=f"{prefix}roles",
+        TemplateBody=template.body(source),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=f"{prefix}roles", WaiterConfig={"Delay": 1})
+
+
+@pytest.fixture(scope="module")
+def account(local_aws: LocalAws, deploy_stack: DeployStack) -> Account:
+    deployed = deploy_stack(PREFIX)
+    local_aws.client("sqs").create_queue(QueueName="permissions-Settlement")
+    topic = local_aws.client("sns").create_topic(Name="permissions-pager")["TopicArn"]
+    secret = local_aws.client("secretsmanager").create_secret(Name="permissions-token", SecretString="s3cret")["ARN"]
+    given = {
+        "ImageRepositoryArn": arn("ecr", "repository/workers"),
+        "FulfillmentTokenSecret": secret,
+        "ChannelTopicArns": topic,
+        "ChannelQueueArns": arn("sqs", "permissions-Settlement"),
+        "WebhookUrlSecret": arn("secretsmanager", "secret:url-aaaaaa"),
+        "WebhookAuthorizationSecret": arn("secretsmanager", "secret:auth-aaaaaa"),
+    }
+    create_workers_roles(local_aws, PREFIX, **given)
+    create_workers_roles(local_aws, "keyed-roles-", **given, KmsKeyArn=KEY)
+    return Account(Pipeline(deployed), topic, secret, policies(local_aws, PREFIX), policies(local_aws, "keyed-roles-"))
+
+
+@pytest.fixture(scope="module")
+def recorded(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[Permission]]]:
+    """What both workers needed, by worker, after each has done everything it can."""
+    directory = tmp_path_factory.mktemp("permissions")
+    upstream = account.pipeline.stack.local_aws.endpoint
+    with contextlib.ExitStack() as running:
+        proxies = {name: running.enter_context(Recorder(upstream)) for name in ("fulfillment", "escalation")}
+        fulfill(account, proxies["fulfillment"], directory, running)
+        escalate(account, proxies["escalation"], directory, running)
+        yield {name: proxy.needed() for name, proxy in proxies.items()}
+
+
+def fulfill(account: Account, proxy: Recorder, directory: Path, running: contextlib.ExitStack) -> None:
+    """Ship an order, have one refused and one fail, and decode what cannot be."""
+    pipeline, provider = account.pipeline, running.enter_context(FaultyProvider(seed=1))
+    provider.curses = {"refused": Fault.REFUSED, "failing": Fault.ERROR}
+    worker = pipeline.start(
+        "fulfillment",
+        directory / "fulfillment.log",
+        AWS_ENDPOINT_URL=proxy.url,
+        FULFILLMENT_PROVIDER="http",
+        FULFILLMENT_URL=provider.url,
+        FULFILLMENT_TOKEN_SECRET=account.secret,
+    )
+    running.callback(worker.kill)
+    for order_id in ("shipped", "refused", "failing"):
+        pipeline.put_order(order_id)
+        pipeline.send_order(order_id)
+    pipeline.send_fulfillment("{not json")
+    worker.wait_for("order.fulfilled", order_id="shipped")
+    worker.wait_for("message.acknowledged", order_id="refused", outcome="escalated")
+    worker.wait_for("message.released", order_id="failing")
+    worker.wait_for("message.dead_lettered", outcome="undecodable")
+    assert worker.stop() == 0, worker.output()
+    pipeline.take(pipeline.stack.escalation_queue_url)
+
+
+def escalate(account: Account, proxy: Recorder, directory: Path, running: contextlib.ExitStack) -> None:
+    """Open cases of every kind, tell channels and one that is not there, fail, and decode what cannot be."""
+    pipeline, rules = account.pipeline, directory / "rules.toml"
+    rules.write_text(RULES.format(topic=account.topic), encoding="utf-8")
+    worker = pipeline.start(
+        "escalation", directory / "escalation.log", AWS_ENDPOINT_URL=proxy.url, ESCALATION_RULES=str(rules)
+    )
+    running.callback(worker.kill)
+    pipeline.put_order("wrong")
+    pipeline.put_order("refused-later", "ESCALATED")
+    pipeline.client("dynamodb").put_item(
+        TableName=pipeline.stack.escalation_table, Item={"CaseId": {"S": "unreadable"}, "Version": {"N": "1"}}
+    )
+
+    def send(order_id: str | None, reason: str, **more: str) -> str:
+        execution = pipeline.arn(f"of-{order_id}")
+        return pipeline.send_escalation({"OrderId": order_id, "Reasons": [reason], "ExecutionArn": execution} | more)
+
+    opened = send("wrong", "INVALID_PRICE")
+    refused = send("refused-later", "FULFILLMENT_REJECTED", Source="fulfillment")
+    failed = send(None, "WORKFLOW_FAILED", Source="eventbridge")
+    unreadable = send("unreadable", "INVALID_PRICE")
+    pipeline.send_escalation("{not json")
+    for message_id in (opened, refused, failed):
+        worker.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+    worker.wait_for("message.released", message_id=unreadable)
+    worker.wait_for("message.dead_lettered", outcome="undecodable")
+    worker.wait_for("routing.deferred", case_id="wrong")
+    assert worker.stop() == 0, worker.output()
+
+
+@pytest.mark.parametrize(
+    ("worker", "role"), [("fulfillment", "RoleForFulfillmentWorker"), ("escalation", "RoleForEscalationWorker")]
+)
+def test_a_worker_may_do_what_it_does_and_nothing_else(
+    account: Account, recorded: dict[str, set[Permission]], worker: str, role: str
+) -> None:
+    needed, allowed = recorded[worker], granted(account.roles[role])
+
+    assert sorted(needed - allowed) == [], "calls without a grant"
+    assert sorted(allowed - needed) == [], "grants without a call"
+
+
+def test_the_workflow_may_do_what_its_definition_does_and_nothing_else(account: Account) -> None:
+    definition = json.loads((DEFINITIONS / "order-fulfillment.asl.json").read_text(encoding="utf-8"))
+    stack = account.pipeline.stack
+    resources = {
+        "${OrderTableName}": arn("dynamodb", f"table/{stack.order_table}"),
+        "${VerifyCCAndPriceArn}": arn("lambda", f"function:{stack.outputs['VerifyCCAndPriceName']}"),
+        "${OrderFulfillmentQueueUrl}": arn("sqs", stack.outputs["OrderFulfillmentQueueName"]),
+        "${EscalationQueueUrl}": arn("sqs", stack.outputs["EscalationQueueName"]),
+    }
+    integrations = {
+        "dynamodb:putItem": ("dynamodb:PutItem", "TableName"),
+        "lambda:invoke": ("lambda:InvokeFunction", "FunctionName"),
+        "sqs:sendMessage": ("sqs:SendMessage", "QueueUrl"),
+    }
+    needed = {(action, ANY) for action in LOG_DELIVERY | TRACING}
+    for state in definition["States"].values():
+        if state["Type"] == "Task":
+            action, argument = integrations[state["Resource"].partition(":::")[2]]
+            needed.add((action, resources[state["Arguments"][argument]]))
+    allowed = granted(account.roles["Role4OrderFulfillmentStepFunctions"])
+
+    assert sorted(needed - allowed) == [], "calls without a grant"
+    assert sorted(allowed - needed) == [], "grants without a call"
+
+
+def test_the_function_may_write_its_log_and_nothing_else(account: Account, local_aws: LocalAws) -> None:
+    attached = local_aws.client("iam").list_attached_role_policies(RoleName=f"{PREFIX}RoleForLambda")[
+        "AttachedPolicies"
+    ]
+
+    assert [each["PolicyName"] for each in attached] == ["AWSLambdaBasicExecutionRole"]
+    assert account.roles["RoleForLambda"] == []
+
+
+def test_ecs_may_start_workers_and_nothing_else(account: Account) -> None:
+    groups = [f"log-group:/ecs/{PREFIX}order-fulfillment/{worker}:*" for worker in ("fulfillment", "escalation")]
+    needed = {(action, arn("ecr", "repository/workers")) for action in PULLING} | {("ecr:GetAuthorizationToken", ANY)}
+    needed |= {(f"logs:{each}", arn("logs", group)) for each in ("CreateLogStream", "PutLogEvents") for group in groups}
+    needed |= {
+        ("secretsmanager:GetSecretValue", arn("secretsmanager", f"secret:{name}-aaaaaa")) for name in ("url", "auth")
+    }
+
+    assert granted(account.roles["RoleForStartingWorkers"]) == needed
+
+
+def test_who_may_send_to_a_queue_is_named_in_its_policy(account: Account) -> None:
+    """Both ways: whoever has the permission is named, and whoever is named has it."""
+    senders: dict[str, set[str]] = {}
+    for role, documents in account.roles.items():
+        for action, resource in granted(documents):
+            if action == "sqs:SendMessage":
+                senders.setdefault(resource, set()).add(f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}{role}")
+    for name in ("OrderFulfillmentQueue", "EscalationQueue", "OrderFulfillmentDLQ", "EscalationDLQ"):
+        url = account.pipeline.stack.outputs[f"{name}Url"]
+        asked = account.pipeline.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "QueueArn"])
+        policy = {each["Sid"]: each for each in json.loads(asked["Attributes"]["Policy"])["Statement"]}
+        others = policy["DenyOtherSenders"]
+
+        assert set(others["Condition"]["ArnNotLike"]["aws:PrincipalArn"]) == senders[asked["Attributes"]["QueueArn"]]
+        assert (others["Effect"], others["Principal"], others["Action"]) == ("Deny", "*", "sqs:SendMessage")
+        assert policy["DenyWithoutTls"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        allowed = [each["Principal"] for each in policy.values() if each["Effect"] == "Allow"]
+        assert allowed == ([{"Service": "events.amazonaws.com"}] if name == "EscalationQueue" else [])
+
+
+def test_a_key_is_granted_only_where_one_is_given_and_for_the_services_that_use_it(
+    account: Account, recorded: dict[str, set[Permission]]
+) -> None:
+    def key_statements(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        statements = [statement for document in documents for statement in document["Statement"]]
+        return [each for each in statements if any(action.startswith("kms:") for action in listed(each["Action"]))]
+
+    assert [key_statements(documents) for documents in account.roles.values() if key_statements(documents)] == []
+    for worker, role in (("fulfillment", "RoleForFulfillmentWorker"), ("escalation", "RoleForEscalationWorker")):
+        (statement,) = key_statements(account.roles_with_key[role])
+        used = {action.partition(":")[0] for action, _ in recorded[worker]}
+
+        assert statement["Resource"] == KEY
+        via = statement["Condition"]["StringEquals"]["kms:ViaService"]
+        assert set(via) == {f"{service}.us-east-1.amazonaws.com" for service in used}
+
+
+def last_line(node: yaml.Node) -> int:
+    """Return the line of the last word: a node's own end is after the comments that follow it."""
+    if isinstance(node, yaml.ScalarNode):
+        return node.end_mark.line
+    parts = [each for part in node.value for each in (part if isinstance(part, tuple) else (part,))]
+    return max(map(last_line, parts))
+
+
+def statements(node: yaml.Node | None) -> Iterator[tuple[dict[str, Any], int, int]]:
+    """Return every statement that allows something, with its first line and the line after its last, from 0."""
+    if isinstance(node, yaml.MappingNode):
+        keys = {key.value: value for key, value in node.value}
+        if isinstance(keys.get("Effect"), yaml.ScalarNode) and keys["Effect"].value == "Allow":
+            texts = {
+                name: [part.value for part in (value.value if isinstance(value, yaml.SequenceNode) else [value])]
+                for name, value in keys.items()
+            }
+            yield texts, node.start_mark.line, last_line(node) + 1
+        for _, value in node.value:
+            yield from statements(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from statements(each)
+
+
+@pytest.mark.parametrize("path", [template.PIPELINE, template.WORKERS], ids=lambda path: path.name)
+def test_every_wildcard_in_a_grant_has_its_reason_beside_it(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    lines, wild, unexplained = text.splitlines(), 0, []
+    for statement, first, end in statements(yaml.compose(text, Loader=template.Loader)):
+        values = [each for name in ("Action", "Resource", "Principal") for each in statement.get(name, [])]
+        if any(isinstance(each, str) and ANY in each for each in values):
+            wild += 1
+            if not any("#" in line for line in lines[first - 1 : end]):
+                unexplained.append(f"{path.name}:{first + 1}")
+
+    assert wild, "there are some"
+    assert unexplained == []
+
+
+@pytest.mark.parametrize(
+    ("call", "needed"),
+    [
+        (
+            Call("dynamodb", "BatchExecuteStatement", {"Statements": [{"Statement": 'UPDATE "T" SET A=? WHERE I=?'}]}),
+            {("dynamodb:PartiQLUpdate", arn("dynamodb", "table/T"))},
+        ),
+        (
+            Call(
+                "dynamodb",
+                "TransactWriteItems",
+                {"TransactItems": [{"Put": {"TableName": "T"}}, {"ConditionCheck": {"TableName": "U"}}]},
+            ),
+            {
+                ("dynamodb:PutItem", arn("dynamodb", "table/T")),
+                ("dynamodb:ConditionCheckItem", arn("dynamodb", "table/U")),
+            },
+        ),
+        (
+            Call("dynamodb", "Query", {"TableName": "T", "IndexName": "X"}),
+            {("dynamodb:Query", arn("dynamodb", "table/T/index/X"))},
+        ),
+        (
+            Call("sqs", "DeleteMessageBatch", {"QueueUrl": "http://localhost/000000000000/Q"}),
+            {("sqs:DeleteMessage", arn("sqs", "Q"))},
+        ),
+        (Call("sqs", "SendMessageBatch", {"QueueUrl": "http://l/0/Q"}), {("sqs:SendMessage", arn("sqs", "Q"))}),
+    ],
+    ids=lambda each: each.operation if isinstance(each, Call) else "",
+)
+def test_permissions_go_by_iams_own_names(call: Call, needed: set[Permission]) -> None:
+    assert needs(call) == needed
+
+
+def test_a_call_that_nobody_has_thought_about_is_no_small_matter() -> None:
+    with pytest.raises(KeyError):
+        needs(Call("dynamodb", "DeleteBackup", {"TableName": "T"}))
