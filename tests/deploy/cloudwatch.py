@@ -1,0 +1,212 @@
+"""
+CloudWatch, as far as the templates use it: filter patterns, the metrics that there are, and what asks for metrics.
+
+Templates come as `deploy.template` reads them. `text` makes one string of a name: `NamePrefix` is empty, other
+references stand there by their own names.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deploy import template
+
+PIPELINE = template.load(template.PIPELINE)
+WORKERS = template.load(template.PIPELINE.with_name("workers.yaml"))
+RESOURCES: dict[str, Any] = {**PIPELINE["Resources"], **WORKERS["Resources"]}
+OURS = "OrderFulfillment"
+
+_TABLE, _INDEX = frozenset({"TableName"}), frozenset({"TableName", "GlobalSecondaryIndexName"})
+_SERVICE = frozenset({"ClusterName", "ServiceName"})
+
+# What AWS publishes of what is asked for here: names, and the dimensions they come with.
+PUBLISHED: dict[str, tuple[str, frozenset[str], frozenset[frozenset[str]]]] = {
+    "AWS/SQS": (
+        "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html",
+        frozenset(
+            {
+                "ApproximateAgeOfOldestMessage",
+                "ApproximateNumberOfMessagesDelayed",
+                "ApproximateNumberOfMessagesNotVisible",
+                "ApproximateNumberOfMessagesVisible",
+                "NumberOfEmptyReceives",
+                "NumberOfMessagesDeleted",
+                "NumberOfMessagesReceived",
+                "NumberOfMessagesSent",
+                "SentMessageSize",
+            }
+        ),
+        frozenset({frozenset({"QueueName"})}),
+    ),
+    "AWS/States": (
+        "https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html",
+        frozenset(
+            {
+                "ExecutionThrottled",  # In the singular, unlike the others.
+                "ExecutionTime",
+                "ExecutionsAborted",
+                "ExecutionsFailed",
+                "ExecutionsStarted",
+                "ExecutionsSucceeded",
+                "ExecutionsTimedOut",
+            }
+        ),
+        frozenset({frozenset({"StateMachineArn"})}),
+    ),
+    "AWS/Lambda": (
+        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html",
+        frozenset({"ConcurrentExecutions", "Duration", "Errors", "Invocations", "Throttles"}),
+        frozenset({frozenset({"FunctionName"})}),
+    ),
+    "AWS/DynamoDB": (
+        "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html",
+        # Not ThrottledRequests: that one is by table and operation, and counts a request once.
+        frozenset({"ReadThrottleEvents", "WriteThrottleEvents"}),
+        frozenset({_TABLE, _INDEX}),
+    ),
+    "AWS/Events": (
+        "https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html",
+        frozenset({"FailedInvocations", "Invocations", "MatchedEvents", "ThrottledRules", "TriggeredRules"}),
+        frozenset({frozenset({"RuleName"})}),
+    ),
+    "AWS/ECS": (
+        "https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html",
+        frozenset({"CPUUtilization", "MemoryUtilization"}),
+        frozenset({_SERVICE}),
+    ),
+    "ECS/ContainerInsights": (
+        "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-ECS.html",
+        frozenset({"DesiredTaskCount", "PendingTaskCount", "RunningTaskCount"}),
+        frozenset({_SERVICE}),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric that is asked for."""
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+
+
+def text(value: Any) -> str:
+    """Return a template's string: `NamePrefix` is empty, whatever else is referred to stands there by its name."""
+    match value:
+        case {"Fn::Sub": str(pattern)}:
+            return re.sub(r"\$\{([^}]+)\}", lambda found: text({"Ref": found[1]}), pattern)
+        case {"Ref": "NamePrefix"}:
+            return ""
+        case {"Ref": str(name)}:
+            return name
+        case {"Fn::GetAtt": [str(name), *_]}:
+            return name
+        case _:
+            return str(value)
+
+
+def of_type(resource_type: str, resources: Mapping[str, Any] = RESOURCES) -> dict[str, dict[str, Any]]:
+    """Return the properties of all resources of a type."""
+    return {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == resource_type}
+
+
+def metric(stat: Mapping[str, Any]) -> Metric:
+    """Return what a `Metric`, or an alarm without metric math, asks for."""
+    dimensions = {each["Name"]: text(each["Value"]) for each in stat.get("Dimensions", [])}
+    return Metric(text(stat["Namespace"]), stat["MetricName"], dimensions)
+
+
+def queried(queries: list[dict[str, Any]]) -> dict[str, Metric]:
+    """Return the metrics that metric math computes with, by their ids."""
+    return {each["Id"]: metric(each["MetricStat"]["Metric"]) for each in queries if "MetricStat" in each}
+
+
+def alarmed(alarm: Mapping[str, Any]) -> list[Metric]:
+    return list(queried(alarm["Metrics"]).values()) if "Metrics" in alarm else [metric(alarm)]
+
+
+def dashboard() -> list[dict[str, Any]]:
+    """Return the dashboard's widgets; raises `ValueError` where the body is no JSON."""
+    widgets: list[dict[str, Any]] = json.loads(text(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]))["widgets"]
+    return widgets
+
+
+def shown(widget: Mapping[str, Any]) -> list[Metric]:
+    """Return the metrics of a widget: namespace, name, then dimensions in pairs and, at last, how it is drawn."""
+    found = []
+    for namespace, name, *rest in widget["properties"].get("metrics", []):
+        pairs = [each for each in rest if isinstance(each, str)]
+        found.append(Metric(namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True))))
+    return found
+
+
+def matches(pattern: str, line: Mapping[str, Any]) -> bool:
+    """
+    Tell whether a JSON filter pattern matches a log line. Only what the templates use: equality, `&&`, `||`, brackets.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/matching-terms-json-log-events.html
+    """
+    tokens = re.findall(
+        r'\(|\)|&&|\|\||=|\$[A-Za-z_.0-9\[\]]+|"[^"]*"|\S', pattern.strip().removeprefix("{").removesuffix("}")
+    )
+    result = _either(tokens, line)
+    if tokens:
+        raise ValueError(f"not understood in {pattern}: {tokens}")
+    return result
+
+
+def _either(tokens: list[str], line: Mapping[str, Any]) -> bool:
+    result = _both(tokens, line)
+    while tokens[:1] == ["||"]:
+        tokens.pop(0)
+        result = _both(tokens, line) or result
+    return result
+
+
+def _both(tokens: list[str], line: Mapping[str, Any]) -> bool:
+    result = _equal(tokens, line)
+    while tokens[:1] == ["&&"]:
+        tokens.pop(0)
+        result = _equal(tokens, line) and result
+    return result
+
+
+def _equal(tokens: list[str], line: Mapping[str, Any]) -> bool:
+    first = tokens.pop(0)
+    if first == "(":
+        result = _either(tokens, line)
+        if tokens.pop(0) != ")":
+            raise ValueError("a bracket is not closed")
+        return result
+    equals, value = tokens.pop(0), tokens.pop(0)
+    if equals != "=" or not first.startswith("$.") or not value.startswith('"'):
+        raise ValueError(f"no equality: {first} {equals} {value}")
+    return bool(selected(first, line) == value.strip('"'))
+
+
+def selected(selector: str, line: Mapping[str, Any]) -> Any:
+    """Return what `$.a.b[0]` selects of a line; None where there is no such thing."""
+    found: Any = line
+    for name, index in re.findall(r"([A-Za-z_0-9]+)|\[([0-9]+)\]", selector.removeprefix("$.")):
+        if name:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        else:
+            found = found[int(index)] if isinstance(found, list) and int(index) < len(found) else None
+    return found
+
+
+def fields_of(query: str) -> Iterator[str]:
+    """Yield the fields that a Logs Insights query names."""
+    without_text = re.sub(r'"[^"]*"', "", query)
+    aliases = set(re.findall(r"\bas (\w+)", without_text))
+    for word in re.findall(r"@?[A-Za-z_]\w*(?!\w*\()", without_text):
+        if word not in aliases | _WORDS:
+            yield word
+
+
+_WORDS = frozenset(
+    {"fields", "filter", "stats", "sort", "limit", "by", "as", "and", "or", "not", "in", "like", "asc", "desc"}
+)
