@@ -27,6 +27,8 @@ def main() -> int:
         error.show()
         return error.exit_code
     except CliError as error:
+        if error.exit_code == INTERRUPTED and sys.stderr.isatty():
+            click.echo(err=True)  # The terminal has written `^C`.
         note(f"orders: {error}")
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):

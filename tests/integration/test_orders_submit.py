@@ -1,0 +1,218 @@
+"""`orders submit`: every good record once, every bad one named, however often it is begun and cut short."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.proxy import Fault, FaultProxy, Rule
+from tests.integration.command_line import CARD, SHORT_CARD, CommandLine, Ran
+from tests.integration.conftest import Running
+from tests.integration.pipeline import fulfilled, wait_until
+from workers.domain.orders import submission_name
+
+START = "StartExecution"
+HEADER = "OrderId,Name,ItemName,Price,CC\n"
+
+
+@pytest.fixture(scope="module")
+def orders(running: Running) -> CommandLine:
+    return CommandLine(running.pipeline.stack)
+
+
+@pytest.fixture
+def proxy(running: Running) -> Iterator[FaultProxy]:
+    with FaultProxy(running.pipeline.stack.local_aws.endpoint, seed=7) as proxy:
+        yield proxy
+
+
+def order(order_id: str, **changes: Any) -> dict[str, Any]:
+    return {"OrderId": order_id, "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD} | changes
+
+
+def many(prefix: str, count: int) -> str:
+    return "\n".join(json.dumps(order(f"{prefix}-{n:03}")) for n in range(count))
+
+
+def executed(running: Running, prefix: str, count: int) -> list[str]:
+    """Return the ids of the orders with an execution of ours."""
+    client = running.pipeline.client("stepfunctions")
+    pages = client.get_paginator("list_executions").paginate(stateMachineArn=running.pipeline.stack.state_machine_arn)
+    names = Counter(each["name"] for page in pages for each in page["executions"])
+    return [each for each in (f"{prefix}-{n:03}" for n in range(count)) if names[submission_name(each, 1)] == 1]
+
+
+def test_a_file_is_submitted_and_followed_to_its_end(orders: CommandLine, running: Running, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_bytes(
+        "\n".join(
+            [
+                f"\ufeff{HEADER.strip()}",
+                f'file-1,"Ada\nCountess",Bicycle,12.50,{CARD}',
+                f"file-2,Ada,Bicycle,-1,{CARD}",
+                f"file-3,Ada,Bicycle,1,{SHORT_CARD}",
+                f"{CARD},Ada,Bicycle,1,{CARD}",
+                f"file-5,,Bicycle,1,{CARD}",
+                f"file-1,Ada,Bicycle,1,{CARD}",
+                f"file-6,Ada,Bicycle,{CARD}",
+                f"file-7,Ada,reject,1,{CARD}",
+            ]
+        ).encode()
+        + f"\nfile-8,M\xfcller,Bicycle,1,{CARD}".encode("latin-1")
+    )
+    first = orders("submit", path, "--wait", "--concurrency", "2")
+    assert first.err.splitlines() == [
+        f"{path}:6: OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and nothing like a card number",
+        f"{path}:7: order file-5: Name is empty",
+        f"{path}:8: order file-1: OrderId is that of line 2 already",
+        f"{path}:9: has 4 columns, the header has 5",
+        f"{path}:11: order file-8: is not valid UTF-8",
+    ]
+    assert first.lines[0] == "4 submitted, 0 already submitted, 5 bad, 0 failed"
+    assert first.lines[1].split() == ["OUTCOME", "REASONS", "ORDERS"]
+    assert sorted(" ".join(each.split()) for each in first.lines[2:]) == [
+        "ESCALATED FULFILLMENT_REJECTED 1",
+        "ESCALATED INVALID_CARD_NUMBER 1",
+        "ESCALATED INVALID_PRICE 1",
+        "FULFILLED - 1",
+    ]
+    assert first.code == 1
+    stored = running.pipeline.order("file-1")
+    assert stored is not None
+    assert (stored["Name"], stored["ExecutionArn"]) == (
+        "Ada\nCountess",
+        running.pipeline.arn(submission_name("file-1", 1)),
+    )
+
+    again = orders("submit", path, "--wait", "--json")
+    assert (again.code, again.err) == (1, first.err)
+    answer = json.loads(again.out)
+    assert (answer["submitted"], answer["already_submitted"], len(answer["bad"])) == (0, 4, 5)
+    assert answer["bad"][1] == {"line": 7, "order_id": "file-5", "reason": "Name is empty"}
+    assert Counter(each["outcome"] for each in answer["ended"]) == {"ESCALATED": 3, "FULFILLED": 1}
+    assert fulfilled(running.fulfillment)["file-1"] == 1
+
+
+def test_standard_input_is_a_file_as_well(orders: CommandLine) -> None:
+    one = orders("submit", "-", stdin=json.dumps(order("stdin-1"), indent=2))
+    assert (one.code, one.out, one.err) == (0, "1 submitted, 0 already submitted, 0 bad, 0 failed\n", "")
+    bad = orders("submit", "-", stdin=json.dumps([order("stdin-2", Price=1, CC=int(CARD))]))
+    problem = "Price is a number, must be a string; CC is a number, must be a string"
+    assert bad.err == f"stdin:1: order stdin-2: element 1: {problem}\n"
+    assert (bad.code, bad.out) == (1, "0 submitted, 0 already submitted, 1 bad, 0 failed\n")
+    none = orders("submit", "-")
+    assert (none.code, none.err) == (0, "stdin holds no order\n")
+
+
+def test_a_corrected_file_starts_nothing_twice_unless_it_is_told_to(orders: CommandLine, running: Running) -> None:
+    submit = ("submit", "-", "--wait")
+    orders(*submit, stdin=json.dumps(order("again-1", Price="-1")))
+    corrected = json.dumps(order("again-1"))
+    assert orders(*submit, stdin=corrected).lines[0] == "0 submitted, 1 already submitted, 0 bad, 0 failed"
+    assert running.pipeline.status("again-1") == "ESCALATED"
+    second = orders(*submit, "--submission", "2", stdin=corrected)
+    assert (second.code, second.lines[2].split()) == (0, ["FULFILLED", "-", "1"])
+
+
+def test_an_order_that_another_execution_has_recorded_is_followed_too(orders: CommandLine, running: Running) -> None:
+    running.pipeline.put_order("taken-1", "CANCELLED")
+    shown = orders("submit", "-", "--wait", stdin=json.dumps(order("taken-1")))
+    assert (shown.code, shown.lines[2].split()) == (0, ["CANCELLED", "-", "1"])
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_cut_short_at_any_moment_and_repeated_every_order_is_submitted_once(
+    orders: CommandLine, running: Running, proxy: FaultProxy, tmp_path: Path, *, killed: bool
+) -> None:
+    prefix, count = f"cut-{killed}", 60
+    path = tmp_path / "orders.jsonl"
+    path.write_text(many(prefix, count), encoding="utf-8")
+    proxy.inject(Rule(Fault.LATENCY, delay_s=0.3, actions={START}))
+    with orders.start("submit", path, "--concurrency", "5", AWS_ENDPOINT_URL=proxy.url) as process:
+        wait_until(lambda: proxy.count(START) >= 15)
+        if killed:
+            process.kill()
+            process.communicate()
+            told = 0
+        else:
+            interrupted = orders.interrupt(process)
+            assert interrupted.code == 130
+            assert interrupted.out == ""
+            (line,) = interrupted.err.strip().splitlines()
+            told = int(line.split()[2])
+            assert line == (
+                f"orders: interrupted: {told} submitted, 0 already submitted, 0 bad, 0 failed of {count}; "
+                "repeating the command is safe: it submits nothing twice"
+            )
+    done = executed(running, prefix, count)
+    assert max(told, 10) <= len(done) < count
+    assert killed or len(done) == told
+
+    again = orders("submit", path, "--json")
+    assert again.code == 0
+    answer = json.loads(again.out)
+    # What a killed process had sent off may have come through after it.
+    assert answer["already_submitted"] >= len(done)
+    assert answer["submitted"] + answer["already_submitted"] == count
+    assert len(executed(running, prefix, count)) == count
+
+
+def test_a_wait_that_is_interrupted_says_that_the_orders_go_on(
+    orders: CommandLine, running: Running, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    # Recorded by an execution of another name, whose message never comes.
+    running.pipeline.put_order("waited-1")
+    path = tmp_path / "orders.json"
+    path.write_text(json.dumps(order("waited-1")), encoding="utf-8")
+    with orders.start("submit", path, "--wait", AWS_ENDPOINT_URL=proxy.url) as process:
+        wait_until(lambda: proxy.count("BatchGetItem"))
+        interrupted = orders.interrupt(process)
+    assert (interrupted.code, interrupted.out) == (130, "1 submitted, 0 already submitted, 0 bad, 0 failed\n")
+    assert interrupted.err.startswith("orders: interrupted: 0 of 1 orders have ended, the rest goes on without")
+
+
+@pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.LOST_ANSWER, Fault.GARBLED])
+def test_no_record_is_lost_to_aws_in_trouble(
+    orders: CommandLine, running: Running, proxy: FaultProxy, fault: Fault
+) -> None:
+    prefix, count = f"trouble-{fault}", 15
+    first = json.dumps(order(f"{prefix}-000"))
+    assert orders("submit", "-", stdin=first, AWS_ENDPOINT_URL=proxy.url).code == 0
+    proxy.inject(Rule(fault, 0.6, actions={START}))
+    shown = orders(
+        "submit", "-", "--concurrency", "20", "--json", stdin=many(prefix, count), AWS_ENDPOINT_URL=proxy.url
+    )
+    assert shown.code == 0, shown.err
+    answer = json.loads(shown.out)
+    assert answer["submitted"] + answer["already_submitted"] == count
+    assert proxy.faults()[fault] > 5
+    assert shown.err.count("going on more slowly") <= 1
+    assert len(executed(running, prefix, count)) == count
+
+
+def lines_of(shown: Ran) -> list[str]:
+    return shown.err.splitlines()
+
+
+def test_what_cannot_work_is_said_in_one_line_before_anything_is_started(orders: CommandLine, tmp_path: Path) -> None:
+    given = json.dumps(order("never-1"))
+    nothing = "(0 submitted, 0 already submitted, 0 bad, 0 failed of 1; "
+    nowhere = orders("submit", "-", stdin=given, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert nowhere.code == 1
+    assert lines_of(nowhere)[0].startswith("orders: AWS cannot be reached: ")
+    assert nothing in lines_of(nowhere)[0]
+    missing = orders("submit", "-", stdin=given, STATE_MACHINE="Nobody")
+    assert lines_of(missing)[0].startswith(
+        "orders: there is no state machine Nobody: deploy the stack, or correct STATE_MACHINE (0"
+    )
+    binary = tmp_path / "orders.csv"
+    binary.write_bytes(b"\x89PNG\0")
+    assert orders("submit", binary).err == f"orders: {binary} is no text: it has zero bytes\n"
+    (usage,) = [orders("submit", tmp_path / "none.csv")]
+    assert (usage.code, lines_of(usage)[-1].endswith("No such file or directory")) == (2, True)
+    assert [orders("submit", "-", option, "0").code for option in ("--submission", "--concurrency")] == [2, 2]
+    for each in (nowhere, missing):
+        assert len(lines_of(each)) == 1
