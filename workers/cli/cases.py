@@ -1,6 +1,7 @@
 """Escalation cases, read and resolved through what the workers' library has for that."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -49,7 +50,7 @@ def with_resolver(stack: "Stack", work: Callable[[Resolver], Awaitable[T]]) -> T
     async def run() -> T:
         async with (
             _tables(stack) as (orders, cases),
-            aioboto3.Session(region_name=stack.region).client("stepfunctions", config=_config()) as stepfunctions,
+            _session(stack.region).client("stepfunctions", config=_config()) as stepfunctions,
         ):
             executions = Executions(stepfunctions, arn)
             return await work(Resolver(orders=orders, cases=cases, executions=executions))
@@ -85,12 +86,17 @@ def read_case(stack: "Stack", case_id: str) -> tuple[Case, Order | None]:
 
 @asynccontextmanager
 async def _tables(stack: "Stack") -> AsyncIterator[tuple[DynamoOrders, DynamoCases]]:
-    names, session = stack.names, aioboto3.Session(region_name=stack.region)
-    async with session.client("dynamodb", config=_config()) as dynamodb:
+    names = stack.names
+    async with _session(stack.region).client("dynamodb", config=_config()) as dynamodb:
         yield (
             DynamoOrders(dynamodb, names.order_table),
             DynamoCases(dynamodb, names.escalation_table, names.order_table),
         )
+
+
+@functools.cache  # What it has read of the SDK's own files it keeps for the next client.
+def _session(region: str) -> aioboto3.Session:
+    return aioboto3.Session(region_name=region)
 
 
 def _config() -> AioConfig:

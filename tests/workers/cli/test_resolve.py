@@ -1,0 +1,37 @@
+"""What `orders escalations resolve` refuses before it asks AWS for anything."""
+
+import pytest
+from click.testing import CliRunner
+
+from workers.cli.resolve import resolve_command
+from workers.cli.stack import Stack
+
+CARD = "4929123412345678"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["resubmit", "--shipment-id", "S"], "resubmit takes no shipment id: that is for fulfill"),
+        (["cancel", "--shipment-id", "S"], "cancel takes no shipment id: that is for fulfill"),
+        (["cancel", "--price", "1"], "cancel takes no correction of the order: that is for resubmit"),
+        (["cancel", "--card-number-stdin"], "cancel takes no correction of the order: that is for resubmit"),
+        (["fulfill"], "fulfill needs a shipment id of 1 to 128 characters"),
+        (
+            ["fulfill", "--shipment-id", f"S-{CARD}"],
+            "the shipment id has 13 or more digits in a row: like a card number it would be masked where it is kept",
+        ),
+        (["cancel", "--note", " "], "the note must be 1 to 1000 characters"),
+        (["cancel", "--actor", "x" * 129], "the actor must be 1 to 128 characters"),
+        (["cancel"], "there is no terminal to ask on: --yes acts without asking"),
+        (
+            ["ship"],
+            "Invalid value for '{resubmit|fulfill|cancel}': 'ship' is not one of 'resubmit', 'fulfill', 'cancel'.",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_bad_usage(arguments: list[str], problem: str) -> None:
+    stack = Stack(environ={})
+    given = ["001", "--actor", "ada", "--note", "as agreed", *arguments]
+    ran = CliRunner().invoke(resolve_command, given, obj=stack)
+    assert (ran.exit_code, ran.stdout, ran.stderr.splitlines()[-1]) == (2, "", f"Error: {problem}")
