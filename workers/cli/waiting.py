@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,26 +61,31 @@ def print_ended(ended: Sequence[Ended]) -> None:
 
 
 def _look(stack: "Stack", waiting: Mapping[str, str]) -> list[Ended]:
-    items = {item["OrderId"]: item for page in get_orders(stack, waiting) for item in page}
+    items = _items(stack, waiting)
     ended, unsure = [], []
     for order_id, arn in waiting.items():
         item = items.get(order_id)
-        if item is not None and item.get("ExecutionArn") == arn:
-            if item.get("Status") != OrderStatus.RECEIVED:
-                ended.append(_ended(item))
-        else:
+        if item is None or item.get("ExecutionArn") != arn:
+            # Not recorded yet, or never; or it was refused as a duplicate, or is another execution's by now.
             unsure.append(order_id)
-    # Not recorded yet, or never; or it was refused as a duplicate, or is another execution's by now.
-    for order_id in random.sample(unsure, min(len(unsure), MAX_EXECUTIONS)):
-        status = _status(stack, waiting[order_id])
+        elif item.get("Status") != OrderStatus.RECEIVED:
+            ended.append(_ended(item))
+    sample = random.sample(unsure, min(len(unsure), MAX_EXECUTIONS))
+    statuses = {order_id: _status(stack, waiting[order_id]) for order_id in sample}
+    over = [order_id for order_id, status in statuses.items() if status != RUNNING]
+    # Read after the end of the execution, an order that is not there never will be.
+    items = _items(stack, over)
+    for order_id in over:
         item = items.get(order_id)
-        if status == RUNNING:
-            continue
         if item is None:
-            ended.append(Ended(order_id, f"execution {status}"))
+            ended.append(Ended(order_id, f"execution {statuses[order_id]}"))
         elif item.get("Status") != OrderStatus.RECEIVED:
             ended.append(_ended(item))
     return ended
+
+
+def _items(stack: "Stack", order_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    return {item["OrderId"]: item for page in get_orders(stack, order_ids) for item in page}
 
 
 def _ended(item: Mapping[str, Any]) -> Ended:

@@ -1,0 +1,296 @@
+"""`orders list`, `show` and `queues`: what an operator sees of orders, and what must never be seen."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local_aws import ROOT
+from tests.integration.command_line import CARD, SHORT_CARD, CommandLine
+from tests.integration.conftest import Running
+from tests.integration.pipeline import Pipeline, wait_until
+from tests.support import DeployStack
+from workers.domain.orders import open_key, submission_name
+
+HOSTILE = "Ada\x1b]0;owned\x07"
+TIME = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+
+
+@pytest.fixture(scope="module")
+def quiet(deploy_stack: DeployStack) -> Pipeline:
+    """Return a pipeline that nobody works in."""
+    return Pipeline(deploy_stack("orders-"))
+
+
+@pytest.fixture(scope="module")
+def orders(quiet: Pipeline) -> CommandLine:
+    return CommandLine(quiet.stack)
+
+
+@pytest.fixture(scope="module")
+def busy(running: Running) -> CommandLine:
+    return CommandLine(running.pipeline.stack)
+
+
+def put(pipeline: Pipeline, order_id: str, status: str, minute: int, **fields: str) -> None:
+    """Store an order that got its status in that minute of a morning long ago."""
+    at = f"2020-01-01T{8 + minute // 60:02}:{minute % 60:02}:00.000Z"
+    pipeline.put_order(order_id, status, **{"UpdatedAt": at, "OpenKey": open_key(status, order_id)} | fields)
+
+
+@pytest.fixture(scope="module")
+def listed(quiet: Pipeline) -> list[str]:
+    """Store open orders, more than one request reads; return their ids, oldest first."""
+    ids = [f"open-{n:03}" for n in range(230)]
+    for n, order_id in enumerate(ids):
+        put(quiet, order_id, "ESCALATED" if n % 23 == 0 else "RECEIVED", n)
+    # The index is behind: it has these as they were before.
+    put(quiet, "ended", "FULFILLED", 0, OpenKey=open_key("RECEIVED", "ended"))
+    put(quiet, "cancelled", "CANCELLED", 0, OpenKey=open_key("ESCALATED", "cancelled"))
+    return ids
+
+
+def test_open_orders_are_listed_oldest_first(orders: CommandLine, listed: list[str]) -> None:
+    shown = orders("list")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.lines[0].split() == ["ORDER", "STATUS", "AGE", "SINCE", "ATTEMPTS", "REASONS"]
+    assert [each.split()[0] for each in shown.lines[1:]] == listed
+    first, second = (each.split() for each in shown.lines[1:3])
+    assert (first[1], first[3:]) == ("ESCALATED", ["2020-01-01T08:00:00", "0", "-"])
+    assert (second[1], second[3:]) == ("RECEIVED", ["2020-01-01T08:01:00", "0", "-"])
+    assert re.fullmatch(r"\d{4}d", first[2])
+
+
+def test_a_list_is_of_what_was_asked_for(orders: CommandLine, listed: list[str]) -> None:
+    escalated = orders("list", "--status", "escalated", "--json")
+    assert [each["OrderId"] for each in json.loads(escalated.out)] == listed[::23]
+    few = json.loads(orders("list", "--status", "RECEIVED", "--limit", "2", "--older-than", "1s", "--json").out)
+    assert [each["OrderId"] for each in few] == listed[1:3]
+    assert (few[0]["Status"], few[0]["CC"], few[0]["Name"]) == ("RECEIVED", "************5678", "Ada")
+    none = orders("list", "--older-than", "9999d")
+    assert (none.code, none.out, none.err) == (0, "", "no such order is open\n")
+    assert json.loads(orders("list", "--older-than", "9999d", "--json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--status", "FULFILLED"], "FULFILLED is final: only open orders are listed, RECEIVED or ESCALATED"),
+        (["--older-than", "soon"], "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
+        (["--limit", "0"], "'--limit'"),
+        (["001"], "unexpected extra argument"),
+    ],
+)
+def test_a_list_of_something_else_is_bad_usage(orders: CommandLine, arguments: list[str], said: str) -> None:
+    shown = orders("list", *arguments)
+    assert (shown.code, shown.out) == (2, "")
+    assert said in shown.err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("listed")
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_whoever_has_seen_enough_gets_no_traceback(orders: CommandLine, arguments: list[str]) -> None:
+    with orders.start("list", *arguments) as process:
+        assert process.stdout is not None
+        process.stdout.close()  # Long before the process has anything to say.
+        process.stdout = None
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, b"")
+
+
+def test_depths_of_the_queues_are_shown_and_nothing_is_received(orders: CommandLine, quiet: Pipeline) -> None:
+    sqs, stack = quiet.client("sqs"), quiet.stack
+    for n in range(3):
+        quiet.send_fulfillment(f"queued-{n}")
+    sqs.send_message(QueueUrl=stack.order_fulfillment_queue_url, MessageBody="later", DelaySeconds=900)
+    (taken,) = sqs.receive_message(QueueUrl=stack.order_fulfillment_queue_url, WaitTimeSeconds=0)["Messages"]
+    sqs.send_message(QueueUrl=stack.escalation_dlq_url, MessageBody="dead")
+    shown = orders("queues")
+    assert (shown.code, shown.err) == (0, "")
+    assert [each.split() for each in shown.lines[1:]] == [
+        ["orders-OrderFulfillmentQueue", "2", "1", "1", "-", "0", "-"],
+        ["orders-EscalationQueue", "0", "0", "0", "-", "1", "-"],
+    ]
+    assert json.loads(orders("queues", "--json").out)[1] == {
+        "queue": "orders-EscalationQueue",
+        "depth": 0,
+        "in_flight": 0,
+        "delayed": 0,
+        "oldest_s": None,
+        "dead_letter_queue": "orders-EscalationDLQ",
+        "dead_letters": 1,
+        "oldest_dead_letter_s": None,
+    }
+    sqs.delete_message(QueueUrl=stack.order_fulfillment_queue_url, ReceiptHandle=taken["ReceiptHandle"])
+    left = sqs.receive_message(
+        QueueUrl=stack.order_fulfillment_queue_url,
+        MaxNumberOfMessages=10,
+        WaitTimeSeconds=0,
+        MessageSystemAttributeNames=["ApproximateReceiveCount"],
+    )["Messages"]
+    assert [each["Attributes"]["ApproximateReceiveCount"] for each in left] == ["1", "1"], "received by the test only"
+
+
+def test_the_whole_story_of_an_order_is_on_one_screen(busy: CommandLine, running: Running) -> None:
+    given = {"OrderId": "story-1", "Name": HOSTILE, "ItemName": "reject", "Price": "12.50", "CC": CARD}
+    assert busy("submit", "-", "--wait", stdin=json.dumps(given)).code == 0
+    logs = [f"--logs={worker.log_path}" for worker in (running.fulfillment, running.escalation)]
+    wait_until(lambda: "message.acknowledged" in busy("show", "story-1", *logs).out)
+    shown = busy("show", "story-1", *logs)
+    assert (shown.code, shown.err) == (0, "")
+    assert "\x1b" not in shown.out
+    head, _, story = shown.out.partition("\n\n")
+    assert re.sub(r"for \d+s", "for a moment", head).splitlines() == [
+        "Order story-1: ESCALATED for a moment",
+        "  Name        Ada\ufffd]0;owned\ufffd",
+        "  ItemName    reject",
+        "  Price       12.50",
+        "  CC          ************5678",
+        "  Reasons     FULFILLMENT_REJECTED",
+        "Case story-1: OPEN, warning, episode 1: FULFILLMENT_REJECTED",
+        f"Execution 1: {submission_name('story-1', 1)}: SUCCEEDED, the current one",
+    ]
+    lines = story.splitlines()
+    assert lines[0].split() == ["TIME", "FROM", "WHAT"]
+    assert all(re.match(TIME, each) for each in lines[1:])
+    assert lines[1:] == sorted(lines[1:], key=lambda each: each[:23])
+    told = [re.sub(f"^{TIME} +", "", each) for each in lines]
+    for expected in (
+        "execution 1  started",
+        "execution 1  entered Check the order",
+        "execution 1  entered Update the order table",
+        "order        recorded as RECEIVED",
+        "execution 1  entered Are details Proper",
+        "execution 1  entered Put message in OrderFulfillment Queue",
+        "execution 1  SUCCEEDED",
+        "order        ESCALATED: FULFILLMENT_REJECTED",
+        "case         opened, episode 1: warning; FULFILLMENT_REJECTED",
+        "case         routed to log",
+    ):
+        assert told.count(expected) == 1, told
+    from_logs = [each for each in told if each.startswith("log ")]
+    assert [each for each in from_logs if "fulfillment message.acknowledged" in each]
+    assert [each for each in from_logs if "warning escalation escalation.routed" in each]
+    assert not [each for each in from_logs if "story-2" in each]
+
+
+def test_the_story_as_json_is_the_order_its_case_and_its_executions(busy: CommandLine, running: Running) -> None:
+    given = {"OrderId": "story-3", "Name": "Ada", "ItemName": "Bicycle", "Price": "-1", "CC": SHORT_CARD}
+    busy("submit", "-", "--wait", stdin=json.dumps(given))
+    with running.escalation.log_path.open("rb") as log:
+        shown = busy("show", "story-3", "--logs", "-", "--json", stdin=log.read())
+    story = json.loads(shown.out)
+    assert (story["order"]["Status"], story["order"]["CC"]) == ("ESCALATED", "****")
+    assert story["case"]["Reasons"] == ["INVALID_CARD_NUMBER", "INVALID_PRICE"]
+    (execution,) = story["executions"]
+    assert (execution["Status"], execution["States"][-1]) == ("SUCCEEDED", "Put message in Escalation Queue")
+    assert {each["source"] for each in story["timeline"]} == {"execution 1", "order", "case", "log"}
+
+
+def test_an_order_that_was_never_recorded_has_a_story_too(busy: CommandLine, running: Running) -> None:
+    malformed = {"OrderId": "story-4", "Name": "", "ItemName": "Bicycle", "Price": "1", "CC": CARD}
+    running.pipeline.client("stepfunctions").start_execution(
+        stateMachineArn=running.pipeline.stack.state_machine_arn, name="by-hand", input=json.dumps(malformed)
+    )
+    running.escalation.wait_for("escalation.routed", case_id="story-4")
+    shown = busy("show", "story-4")
+    assert shown.code == 0
+    assert shown.lines[:3] == [
+        "Order story-4: not recorded",
+        "Case story-4: OPEN, warning, episode 1: MALFORMED_ORDER",
+        "Execution 1: by-hand: FAILED",
+    ]
+    assert "FAILED: MalformedOrder" in shown.out
+    assert "Malformed fields: Name." in shown.out
+
+
+def test_a_submission_that_was_refused_is_part_of_the_story(busy: CommandLine, running: Running) -> None:
+    running.pipeline.put_order("story-5", "CANCELLED")
+    given = json.dumps({"OrderId": "story-5", "Name": "Ada", "ItemName": "B", "Price": "1", "CC": CARD})
+    for number in ("1", "2"):
+        busy("submit", "-", "--wait", "--submission", number, stdin=given)
+    shown = busy("show", "story-5")
+    assert "Execution 1: of-story-5: there is none, or none any more, the current one" in shown.lines
+    for n in (1, 2):
+        assert f"Execution {n + 1}: {submission_name('story-5', n)}: FAILED" in shown.lines
+    assert shown.out.count("FAILED: DuplicateOrder") == 2
+
+
+def test_what_somebody_else_wrote_into_the_table_is_shown_harmless(orders: CommandLine, quiet: Pipeline) -> None:
+    fields = {"CC": SHORT_CARD, "Name": f"{HOSTILE} {CARD}", "ItemName": "4929 1234 1234 5678", "UpdatedAt": "soon"}
+    quiet.put_order("foreign", "HELD\x1b[2J", ExecutionArn="no arn", **fields)
+    for arguments in (["foreign"], ["foreign", "--json"]):
+        shown = orders("show", *arguments)
+        assert shown.code == 0
+        assert "\x1b" not in shown.out
+        assert "****" in shown.out
+
+
+@pytest.mark.parametrize("key", ["nobody", CARD, "4929-1234-1234-5678", "", "x" * 300, "a\x1b[2Jb", "Zoë"])
+def test_an_order_that_does_not_exist_is_one_line(orders: CommandLine, key: str) -> None:
+    shown = orders("show", key)
+    assert (shown.code, shown.out) == (1, "")
+    (line,) = shown.err.splitlines()
+    assert line.startswith("orders: there is no order and no case")
+    assert "\x1b" not in line
+
+
+NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("list", {"ORDER_TABLE": "Nowhere"}, "there is no table Nowhere: deploy the stack, or correct ORDER_TABLE"),
+    (
+        "show",
+        {"ESCALATION_TABLE": "Nowhere"},
+        "there is no table Nowhere: deploy the stack, or correct ESCALATION_TABLE",
+    ),
+    ("queues", {"ESCALATION_QUEUE": "Nowhere"}, "there is no queue Nowhere: deploy the stack, or correct the variable"),
+    ("queues", {"ORDER_TABLE": "a table"}, "ORDER_TABLE is 'a table', must be a name, not a URL or an ARN"),
+    ("show", {"STATE_MACHINE": "a b"}, "STATE_MACHINE is 'a b', must be the name or the ARN of a state machine"),
+    ("list", {"AWS_REGION": None, "AWS_DEFAULT_REGION": None}, "no region: set AWS_REGION, or a region in your AWS"),
+    ("list", NO_CREDENTIALS, "no AWS credentials: Unable to locate credentials; give the SDK working credentials"),
+    (
+        "list",
+        {"AWS_PROFILE": "nobody"},
+        "the AWS SDK cannot make calls: The config profile (nobody) could not be found",
+    ),
+    ("list", {"AWS_ENDPOINT_URL": "nowhere"}, "the AWS SDK cannot make calls: Invalid endpoint: nowhere"),
+    ("queues", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "AWS cannot be reached: Could not connect to the endpoint"),
+]
+
+
+@pytest.mark.parametrize(("command", "environment", "said"), WRONG)
+def test_what_cannot_work_is_said_in_one_line(
+    orders: CommandLine, command: str, environment: dict[str, Any], said: str
+) -> None:
+    shown = orders(command, *(["001"] if command == "show" else []), **environment)
+    assert (shown.code, shown.out) == (1, "")
+    (line,) = shown.err.splitlines()
+    assert line.startswith(f"orders: {said}")
+
+
+def test_a_name_is_enough_to_find_the_state_machine(orders: CommandLine, quiet: Pipeline) -> None:
+    name = quiet.stack.state_machine_arn.rpartition(":")[2]
+    quiet.put_order("by-name")
+    shown = json.loads(orders("show", "by-name", "--json", STATE_MACHINE=name).out)
+    assert shown["order"]["OrderId"] == "by-name"
+
+
+def test_the_console_script_is_the_same() -> None:
+    script = Path(sys.executable).with_name("orders")
+    shown = subprocess.run([script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    module = subprocess.run(
+        [sys.executable, "-m", "workers.cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == module.stdout
+    assert "Exit codes: 0 done" in shown.stdout
+
+
+@pytest.mark.parametrize("command", ["submit", "list", "show", "queues"])
+def test_every_command_has_an_example_in_its_help(orders: CommandLine, command: str) -> None:
+    shown = orders(command, "--help")
+    assert shown.code == 0
+    assert re.search(rf"^  Examples:\n    orders {command}", shown.out, re.MULTILINE)
