@@ -1,9 +1,11 @@
 """Alarms, dashboard and scaling ask for metrics that there are, and for all that should be watched."""
 
+import re
 from typing import Any
 
 import pytest
 
+from deploy.local_aws import ROOT
 from tests.deploy.cloudwatch import (
     OURS,
     PIPELINE,
@@ -187,3 +189,10 @@ def test_a_worker_is_scaled_by_the_time_its_backlog_takes_a_task(name: str) -> N
 
 def test_the_two_stacks_name_nothing_twice() -> None:
     assert not set(PIPELINE["Resources"]) & set(WORKERS["Resources"])
+
+
+def test_the_runbook_has_a_line_for_every_alarm_and_no_other() -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Alarms and what to do")[2]
+    rows = [line.split("|")[1:-1] for line in section.partition("###")[0].splitlines() if line.startswith("| `")]
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row[0])) == sorted(ALARMS)
+    assert all(len(row) == 4 and all(cell.strip() for cell in row) for row in rows)
