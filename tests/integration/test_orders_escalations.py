@@ -207,6 +207,13 @@ def test_what_cannot_be_done_is_said_and_nothing_is(
     assert case_of(desk, "refused-1") == before
 
 
+@pytest.mark.parametrize("arguments", [["resolve", "x", CARD], ["show", "x", CARD], [CARD], [f"--{CARD}"]])
+def test_a_card_number_among_the_arguments_is_not_said_again(orders: CommandLine, arguments: list[str]) -> None:
+    refused = orders("escalations", *arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert "****" in refused.err
+
+
 def test_where_nobody_can_be_asked_nothing_is_done(orders: CommandLine) -> None:
     for arguments in (["cancel"], ["resubmit", "--card-number-stdin"]):
         refused = orders("escalations", "resolve", "x", *arguments, *WHO, stdin=CARD)

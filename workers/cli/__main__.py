@@ -24,6 +24,7 @@ def main() -> int:
         code = orders.main(prog_name="orders", standalone_mode=False, obj=stack)
         sys.stdout.flush()
     except click.ClickException as error:
+        error.message = mask(error.message)  # It quotes arguments: a card number may be where none belongs.
         error.show()
         return error.exit_code
     except CliError as error:
