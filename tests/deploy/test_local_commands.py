@@ -159,3 +159,26 @@ def test_local_prints_what_to_export_and_ends_in_order(start: Start, number: sig
     assert f"{exported['AWS_ENDPOINT_URL']}/000000000000/EscalationQueue" in seen.stdout
     assert not any(is_running(pid) for pid in children)
     assert not (tmp_path / "state" / "env").exists()
+
+
+def test_make_env_points_a_shell_at_the_local_aws_and_nowhere_else(tmp_path: Path) -> None:
+    script = f'eval "$(make -f {ROOT}/Makefile env)"; echo "$AWS_ENDPOINT_URL|$AWS_PROFILE|$AWS_ENDPOINT_URL_SQS|$PATH"'
+
+    def shell() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/sh", "-c", script],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"]} | HOSTILE,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    nothing = shell()
+    assert nothing.stdout.startswith("|production|")
+    assert nothing.stderr.startswith("No local AWS is running here: start one with make run or make local")
+    (tmp_path / ".local-aws").mkdir()
+    (tmp_path / ".local-aws" / "env").write_text("export AWS_ENDPOINT_URL=http://127.0.0.1:1\n", encoding="utf-8")
+    running = shell()
+    assert running.stdout.startswith(f"http://127.0.0.1:1|||{tmp_path}/.venv/bin:")
+    assert running.stderr == ""
