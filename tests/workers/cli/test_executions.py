@@ -20,7 +20,8 @@ def stack(events: list[dict[str, Any]], code: str | None = None) -> Stack:
         assert request == {"executionArn": ARN, "includeExecutionData": False}
         if code is not None:
             raise ClientError({"Error": {"Code": code}}, "GetExecutionHistory")
-        return iter([{"events": [event | {"timestamp": AT}]} for event in events])
+        for event in events:
+            yield {"events": [event | {"timestamp": AT}]}
 
     client = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=paginate))
     return cast("Stack", SimpleNamespace(stepfunctions=client))
