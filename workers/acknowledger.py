@@ -100,7 +100,8 @@ class Acknowledger:
             if self._failed:
                 return  # For good: what is still in hand is abandoned.
             # In the context of this stage, not of the message whose turn it happened to be: log lines carry that.
-            self._batches.create_task(self._send(batch, request, trouble), name=trouble.stage, context=self._context)
+            context = self._context.copy()  # Of its own: what the SDK keeps there is not to be shared.
+            self._batches.create_task(self._send(batch, request, trouble), name=trouble.stage, context=context)
 
         return _Batcher(start)
 

@@ -20,12 +20,22 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from workers.aws.cases import DynamoCases
 from workers.aws.channels import SnsChannel, SqsChannel
+from workers.aws.clients import (
+    CONNECT_TIMEOUT_S,
+    MAX_POLLS,
+    READ_TIMEOUT_S,
+    calling_config,
+    channel_config,
+    open_session,
+    prepare,
+    receiving_config,
+)
+from workers.aws.direct import direct_calls
 from workers.aws.errors import CredentialsError, MissingResourceError
 from workers.aws.metering import meter
 from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.parsing import plain_session
 from workers.aws.secrets import SecretToken
-from workers.aws.signing import sign_json
 from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, SqsReminders, describe_queue, queue_url
 from workers.consumer import Consumer, Limits
 from workers.domain.routing import Rules
@@ -53,13 +63,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-MAX_POLLS = 4  # Long polls side by side under backlog: four keep up with the fastest handler on one core.
-MAX_CONNECTIONS = 50  # For everything but receives: more in flight at once gains nothing on one core.
-CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 10
-USER_AGENT = "order-fulfillment-workers"
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # While AWS cannot be reached at the start.
-# The router tries again, and bounds every try.
-CHANNEL_CONFIG: dict[str, Any] = {"read_timeout": TRY_S, "retries": {"total_max_attempts": 1}}
 GC_THRESHOLD = 10_000  # New containers per collection, instead of 700: those in hand at once are not garbage.
 SHIP_SHARE = 0.9  # Of WORKER_MAX_HANDLE_S: then a provider that hangs is a failed attempt, not a cancelled handler.
 STUBBORN_S = 10.0  # What a stop may take beyond the drain time: the flush, and closing connections.
@@ -242,32 +246,13 @@ async def _provider(settings: Settings, clients: Clients) -> Provider | None:
 async def _clients(
     worker: Worker, settings: Settings, rules: EscalationRules | None, metrics: Metrics
 ) -> AsyncIterator[Clients]:
-    common: dict[str, Any] = {
-        "connect_timeout": CONNECT_TIMEOUT_S,
-        "tcp_keepalive": True,
-        "user_agent": USER_AGENT,  # Fixed: the SDK puts its own together twice for every request.
-        "parameter_validation": False,  # The service validates as well, and our requests have no optional shapes.
-    }
-    receiving = AioConfig(
-        **common,
-        read_timeout=settings.wait_s + READ_TIMEOUT_S,  # Above the wait, or every idle poll would look like an outage.
-        max_pool_connections=MAX_POLLS,
-        retries={"total_max_attempts": 1},  # The poller has its own backoff.
-    )
-    others = AioConfig(
-        **common,
-        read_timeout=READ_TIMEOUT_S,
-        max_pool_connections=MAX_CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": 3},
-    )
     async with AsyncExitStack() as stack:
         try:
-            # Python's SDK reads AWS_DEFAULT_REGION only; every other SDK, and every AWS runtime, speaks of AWS_REGION.
-            session = aioboto3.Session(
-                region_name=os.environ.get("AWS_REGION") or None, botocore_session=plain_session()
-            )
+            sdk, others = plain_session(), calling_config()
+            session = open_session(sdk)
+            receiving = session.client("sqs", config=receiving_config(settings.wait_s))
             clients = Clients(
-                receiving=await stack.enter_async_context(session.client("sqs", config=receiving)),
+                receiving=await stack.enter_async_context(receiving),
                 sqs=await stack.enter_async_context(session.client("sqs", config=others)),
                 dynamodb=await stack.enter_async_context(session.client("dynamodb", config=others)),
             )
@@ -278,13 +263,13 @@ async def _clients(
                     meter(secretsmanager, metrics.requests)
                     clients = replace(clients, secretsmanager=secretsmanager)
             if rules is not None:
-                channels = await _channels(rules.channels, session, AioConfig(**common, **CHANNEL_CONFIG), stack)
+                channels = await _channels(rules.channels, session, channel_config(TRY_S), stack)
                 clients = replace(clients, routing=Routing(rules.rules, channels))
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
         for client in (clients.receiving, clients.sqs, clients.dynamodb):
-            meter(client, metrics.requests)
-            sign_json(client)
+            prepare(client, metrics.requests)
+            await stack.enter_async_context(direct_calls(client, sdk))
         yield clients
 
 

@@ -3,11 +3,9 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import structlog
-from structlog.contextvars import bind_contextvars, get_contextvars
 
 from workers.acknowledger import Acknowledger
 from workers.backoff import full_jitter_s
@@ -151,20 +149,20 @@ class Consumer:
             elif self._stopping or self._work is None:
                 self._acknowledger.settle(delivery, Released("stopping"))
             else:
-                delivery.task = self._work.create_task(self._process(delivery), name=message.id)
+                delivery.task = self._work.create_task(
+                    self._process(delivery), name=message.id, context=delivery.context
+                )
 
     async def _process(self, delivery: Delivery) -> None:
-        bind_contextvars(**delivery.context)
-        worn_out = delivery.message.receive_count > self._limits.max_deliveries
         try:
-            async with self._alone if worn_out else nullcontext(), self._running:
-                delivery.started = True
-                settlement = await self._handle(delivery, self._handler.give_up if worn_out else self._handler.handle)
+            if delivery.message.receive_count > self._limits.max_deliveries:
+                async with self._alone:
+                    settlement = await self._handle(delivery, self._handler.give_up)
+            else:
+                settlement = await self._handle(delivery, self._handler.handle)
         except asyncio.CancelledError as error:
-            delivery.context = get_contextvars()
             self._cut_short(delivery, error)
             raise
-        delivery.context = get_contextvars()
         self._acknowledger.settle(delivery, settlement)
 
     def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
@@ -193,7 +191,9 @@ class Consumer:
                 self._note_handled(loop.time() - began_s)
 
         try:
-            return await self._gate.through(handle_now)
+            async with self._running:
+                delivery.started = True
+                return await self._gate.through(handle_now)
         except FatalError:
             raise
         except TransientError as error:

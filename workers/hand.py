@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from workers.message import Delivery, Ending, Message
 from workers.metrics import Metrics
@@ -57,8 +58,8 @@ class Hand:
             receipt_handle=message.receipt_handle,
             received_at_s=now_s,
             visible_at_s=visible_at_s,
-            context={"message_id": message.id, "receive_count": message.receive_count},
         )
+        delivery.context.run(bind_contextvars, message_id=message.id, receive_count=message.receive_count)
         self._deliveries[message.id] = delivery
         self._metrics.received.inc()
         self._metrics.age_s.observe(max(0.0, time.time() - message.sent_at_s))
@@ -85,12 +86,9 @@ class Hand:
         self._slots.release(1)
         self._metrics.count_settled(ending.value, outcome)
         duration_s = asyncio.get_running_loop().time() - delivery.received_at_s
-        log.log(
-            _LEVELS[ending],
-            ending.value,
-            **delivery.context,
-            outcome=outcome,
-            duration_ms=round(duration_s * 1000, 1),
+        # In a copy: the context itself may be the one that this runs in.
+        delivery.context.copy().run(
+            log.log, _LEVELS[ending], ending.value, outcome=outcome, duration_ms=round(duration_s * 1000, 1)
         )
 
 

@@ -3,7 +3,9 @@
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import orjson
@@ -40,7 +42,7 @@ def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> Non
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamp,
     ]
     render = MaskingRenderer(_json if as_json else _console(colors=stream.isatty()))
     structlog.configure(
@@ -62,12 +64,23 @@ def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> Non
     logging.basicConfig(level=max(logging.WARNING, getattr(logging, level)), handlers=[handler], force=True)
 
 
+def _stamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    now_s = time.time()
+    event["timestamp"] = f"{_second(int(now_s))}.{int(now_s % 1 * 1_000_000):06d}Z"
+    return event
+
+
+@lru_cache(maxsize=1)
+def _second(now_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now_s))
+
+
 def _arranged(event: EventDict) -> EventDict:
     """Return *event* as people read it: when, how bad and what first; without what does not apply."""
-    arranged = {name: event[name] for name in _FIRST if event.get(name) is not None}
-    for name, value in event.items():
-        if value is not None and name not in arranged:
-            arranged[name] = value
+    arranged = {name: event.pop(name) for name in _FIRST if name in event}
+    arranged.update(event)
+    if None in arranged.values():
+        return {name: value for name, value in arranged.items() if value is not None}
     return arranged
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -59,8 +60,9 @@ class Delivery:
     """
     A message in hand, from its receipt to its settlement.
 
-    `receipt_handle` is the newest one; `received_at_s`, `visible_at_s` (when others may receive it again) and
-    `handled_since_s` (None while no handler is at it) are in the event loop's time.
+    `context` is what it is handled in: it knows the ids that its log lines carry. `receipt_handle` is the newest one;
+    `received_at_s`, `visible_at_s` (when others may receive it again) and `handled_since_s` (None while no handler is
+    at it) are in the event loop's time.
     """
 
     message: Message
@@ -73,4 +75,4 @@ class Delivery:
     handled_since_s: float | None = None
     task: asyncio.Task[None] | None = None
     settlement: Settlement | None = None
-    context: dict[str, Any] = field(default_factory=dict)
+    context: Context = field(default_factory=copy_context)

@@ -45,7 +45,7 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def acknowledging(queue: FakeQueue) -> AsyncIterator[Stage]:
-    with structlog.testing.capture_logs() as logs:
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
         stage = Stage(queue, logs)
         await turns()
         try:

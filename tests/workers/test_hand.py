@@ -17,7 +17,7 @@ async def test_takes_a_message_into_hand() -> None:
     delivery = hand.take(message("m", "r1", receive_count=3))
     assert delivery is not None
     assert (delivery.receipt_handle, delivery.started, delivery.lost, delivery.settlement) == ("r1", False, False, None)
-    assert delivery.context == {"message_id": "m", "receive_count": 3}
+    assert delivery.context.run(structlog.contextvars.get_contextvars) == {"message_id": "m", "receive_count": 3}
     assert before_s <= delivery.received_at_s
     assert delivery.visible_at_s == delivery.received_at_s + 60
     assert list(hand) == [delivery]
@@ -75,7 +75,7 @@ async def test_settles_once_with_one_line_and_frees_the_slot() -> None:
     hand = Hand(slots, 60, Metrics())
     delivery = hand.take(message("m", receive_count=2))
     assert delivery is not None
-    with structlog.testing.capture_logs() as logs:
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
         hand.settle(delivery, Ending.RELEASED, "transient")
         hand.settle(delivery, Ending.ABANDONED, "unconfirmed")
     assert len(hand) == 0
@@ -99,6 +99,6 @@ async def test_the_line_is_as_loud_as_the_ending(ending: str, level: str) -> Non
     hand = Hand(Slots(10), 60, Metrics())
     delivery = hand.take(message("m"))
     assert delivery is not None
-    with structlog.testing.capture_logs() as logs:
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
         hand.settle(delivery, Ending(f"message.{ending}"), "outcome")
     assert [line["log_level"] for line in logs] == [level]

@@ -1,5 +1,6 @@
 """Counts the SDK's calls, by action and result, through its own events."""
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Counter
@@ -11,11 +12,15 @@ if TYPE_CHECKING:
 def meter(client: "BaseClient", requests: Counter) -> None:
     """Have every call of *client* counted in *requests*; a call that the SDK retried counts once."""
 
+    @cache  # As many as there are actions and error codes.
+    def counter(action: str, result: str) -> Counter:
+        return requests.labels(action, result)
+
     def answered(parsed: dict[str, Any], model: Any, **_: Any) -> None:
-        requests.labels(model.name, parsed.get("Error", {}).get("Code", "ok")).inc()
+        counter(model.name, parsed["Error"].get("Code", "ok") if "Error" in parsed else "ok").inc()
 
     def failed(exception: Exception, event_name: str, **_: Any) -> None:
-        requests.labels(event_name.rpartition(".")[2], type(exception).__name__).inc()
+        counter(event_name.rpartition(".")[2], type(exception).__name__).inc()
 
     client.meta.events.register("after-call", answered)
     client.meta.events.register("after-call-error", failed)

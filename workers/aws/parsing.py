@@ -50,10 +50,10 @@ class PlainParser(AioJSONParser):
 
 
 class ParserFactory(AioResponseParserFactory):
-    """The SDK's, but for JSON: parsers have no state, so one does for all answers."""
+    """The SDK's, but for JSON."""
 
     def create_parser(self, protocol_name: str) -> ResponseParser:
-        return _plain_parser() if protocol_name == "json" else super().create_parser(protocol_name)
+        return plain_parser() if protocol_name == "json" else super().create_parser(protocol_name)
 
 
 def plain_session() -> AioSession:
@@ -69,12 +69,18 @@ def plain_session() -> AioSession:
 
 
 @cache
-def _plain_parser() -> PlainParser:
+def plain_parser() -> PlainParser:
+    """Return the parser: it has no state, so one does for all answers."""
     return PlainParser()
 
 
 def _comes_plain(shape: "Shape | None", body: bytes) -> bool:  # The SDK has None where a call answers nothing.
-    return shape is not None and shape.name in _AS_THEY_COME and not any(each in body for each in _NOT_AS_THEY_COME)
+    if shape is None or shape.name not in _AS_THEY_COME:
+        return False
+    for unusual in _NOT_AS_THEY_COME:  # noqa: SIM110 - a generator takes three times as long.
+        if unusual in body:
+            return False
+    return True
 
 
 def _read(body: bytes) -> Any:

@@ -25,8 +25,9 @@ def request(url: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def _noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (botocore.auth, signing):
-        monkeypatch.setattr(module, "get_current_datetime", lambda *_: datetime(2026, 11, 22, 12, tzinfo=UTC))
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: noon)
+    monkeypatch.setattr(signing, "_now_s", lambda: int(noon.timestamp()))
 
 
 @pytest.mark.parametrize("token", [None, "a session's token"])
@@ -71,3 +72,10 @@ def test_a_kept_key_is_used_for_its_own_scope_only(other: tuple[Credentials, str
     JsonSigV4Auth(*other).add_auth(ours)
     SigV4Auth(*other).add_auth(theirs)
     assert ours.headers["Authorization"] == theirs.headers["Authorization"]
+
+
+def test_the_time_is_told_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "_now_s", lambda: 1_764_000_059)
+    signed = request("http://localhost/")
+    JsonSigV4Auth(Credentials("AKID", "secret"), "sqs", "eu-central-1").add_auth(signed)
+    assert signed.headers["X-Amz-Date"] == "20251124T160059Z"
