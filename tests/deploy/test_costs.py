@@ -1,0 +1,116 @@
+"""The figures of deploy/README.md add up, and are those of the templates."""
+
+import itertools
+import json
+import re
+
+import pytest
+
+from deploy.local_aws import ROOT
+from tests.deploy.cloudwatch import RESOURCES, WORKERS, alarmed, of_type, queried
+from workers.bootstrap import Worker
+
+TEXT = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+OUTCOMES = 4  # Of a release: transient, unforeseen, timed_out, stopping.
+
+
+def table(title: str) -> list[list[str]]:
+    """Return the cells of the table after a line, without its head."""
+    lines = TEXT.partition(title)[2].lstrip("\n").splitlines()
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.split("|")[1:-1]])
+    return rows[2:]
+
+
+def number(cell: str) -> float:
+    return float(cell.strip("*").replace(",", ""))
+
+
+def row(title: str, start: str) -> list[str]:
+    (found,) = [cells for cells in table(title) if cells[0].startswith(start)]
+    return found
+
+
+PER_MILLION = "Per million valid orders that are fulfilled:\n"
+PER_MONTH = "Per month, busy or not (730 hours):\n"
+
+
+@pytest.mark.parametrize("title", [PER_MILLION, PER_MONTH])
+def test_costs_are_quantity_times_price_and_add_up(title: str) -> None:
+    *rows, total = table(title)
+    assert rows
+    for what, quantity, price, cost in rows:
+        assert round(number(quantity) * number(price), 2) == number(cost), what
+    assert round(sum(number(cost) for *_, cost in rows), 2) == number(total[-1])
+
+
+def test_a_valid_order_enters_as_many_states_as_are_paid_for() -> None:
+    definition = json.loads((ROOT / "statemachine" / "order-fulfillment.asl.json").read_text(encoding="utf-8"))
+    path = [
+        "Check the order",
+        "Update the order table",
+        "Are details Proper",
+        "Put message in Queue",
+        "Put message in OrderFulfillment Queue",
+    ]
+    for before, after in itertools.pairwise(path):
+        state = definition["States"][before]
+        assert after in {state.get("Next"), *(choice["Next"] for choice in state.get("Choices", []))}
+    assert definition["StartAt"] == path[0]
+    assert definition["States"][path[-1]]["End"] is True
+    assert number(row(PER_MILLION, "Step Functions")[1]) == len(path)
+
+
+def test_as_many_metrics_are_paid_for_as_there_are() -> None:
+    alarms = sum(len(alarmed(alarm)) for alarm in of_type("AWS::CloudWatch::Alarm").values())
+    configurations = [
+        policy["TargetTrackingScalingPolicyConfiguration"]["CustomizedMetricSpecification"]
+        for policy in of_type("AWS::ApplicationAutoScaling::ScalingPolicy").values()
+    ]
+    # Each policy has two alarms of its own, out and in, that look at what it computes with.
+    scaling = 2 * sum(len(queried(each["Metrics"])) for each in configurations)
+    what, quantity, *_ = row(PER_MONTH, "CloudWatch, metrics that alarms look at")
+    assert re.findall("[0-9]+", what) == [str(alarms), str(scaling)]
+    assert number(quantity) == alarms + scaling
+    released = [name for name in of_type("AWS::Logs::MetricFilter") if "Released" in name]
+    extracted = len(of_type("AWS::Logs::MetricFilter")) + len(released) * (OUTCOMES - 1)
+    assert number(row(PER_MONTH, "CloudWatch, metrics from the log lines")[1]) == extracted
+
+
+def test_the_tasks_that_are_paid_for_are_those_that_run() -> None:
+    parameters = WORKERS["Parameters"]
+    cpu = int(parameters["TaskCpu"]["Default"]) / 1024
+    memory_gb = int(WORKERS["Mappings"]["MemoryMb"][parameters["TaskCpu"]["Default"]]["Memory"]) / 1024
+    what, hours, price, _ = row(PER_MONTH, "Fargate")
+    vcpu_price, gb_price = (float(each) for each in re.findall(r"0\.0[0-9]+", what))
+    assert number(hours) == 730 * parameters["MinTasks"]["Default"] * len(Worker)
+    assert number(price) == pytest.approx(cpu * vcpu_price + memory_gb * gb_price)
+    seconds, million = (number(each) for each in row(PER_MILLION, "Fargate")[1:3])
+    assert seconds == parameters["FulfillmentMsPerMessage"]["Default"] / 1000
+    assert million == round(number(price) / 3600 * 1e6, 4)
+
+
+def test_the_examples_of_scaling_are_computed_as_the_policy_does() -> None:
+    parameters = WORKERS["Parameters"]
+    ms, latency_s = parameters["FulfillmentMsPerMessage"]["Default"], parameters["AcceptableLatencyS"]["Default"]
+    rows = table("is at least its answer's time / `WorkerConcurrency`: 200 ms / 100 = 2 ms.\n")
+    assert rows
+    for waiting, running, seconds, wanted in rows:
+        assert number(waiting) / number(running) * ms / 1000 == number(seconds)
+        assert -(-number(waiting) * ms / 1000 // latency_s) == number(wanted)
+
+
+def test_growth_is_counted_with_the_defaults_and_the_index_that_there_are() -> None:
+    tasks, ms = (
+        WORKERS["Parameters"]["MaxTasks"]["Default"],
+        WORKERS["Parameters"]["FulfillmentMsPerMessage"]["Default"],
+    )
+    rows = {cells[1].split(":")[0]: cells for cells in table("those of a new account are lower.\n")}
+    assert number(rows["`MaxTasks`"][0]) == tasks * 1000 / ms
+    assert any(
+        each["IndexName"] == "OpenOrders" for each in RESOURCES["OrderTable"]["Properties"]["GlobalSecondaryIndexes"]
+    )
+    assert number(rows["the index `OpenOrders`"][0]) == 16 * 1000 / 2
