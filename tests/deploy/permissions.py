@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
@@ -40,8 +40,6 @@ class Call:
             return cls(service, target.rpartition(".")[2], json.loads(body))
         if "/operation/" in request.path:  # CloudWatch's newest protocol; what is in the body matters to no permission.
             return cls(service, request.path.rpartition("/")[2], {})
-        if service == "s3":
-            return cls(service, request.method, {"Path": unquote(request.path), "Query": dict(request.query)})
         form = dict(parse_qsl(body.decode()))
         return cls(service, form.pop("Action"), form)
 
@@ -135,33 +133,42 @@ def _simple(resources: Mapping[str, tuple[str, str]]) -> Callable[[str, Mapping[
     return permissions
 
 
-def _s3(method: str, asked: Mapping[str, Any]) -> set[Permission]:
-    bucket, _, key = asked["Path"].strip("/").partition("/")
-    if key:
-        action = {"HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObjectVersion", "GET": "GetObject"}[method]
-        return {(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key.partition('/')[0]}/{ANY}")}
-    named = [name for name in _BUCKET_SETTINGS if name in asked["Query"]]
-    if named:
-        return {(f"s3:{_BUCKET_SETTINGS[named[0]]}", f"arn:aws:s3:::{bucket}")}
-    action = {"HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}[method]
-    return {(f"s3:{action}", f"arn:aws:s3:::{bucket}")}
+def _states(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    match operation:
+        case "StartExecution" | "ListExecutions":
+            return {(f"states:{operation}", asked["stateMachineArn"])}
+        case "DescribeExecution" | "GetExecutionHistory":
+            return {(f"states:{operation}", f"{asked['executionArn'].rpartition(':')[0]}:{ANY}")}
+    raise KeyError(operation)
 
 
-_BUCKET_SETTINGS = {
-    "encryption": "PutEncryptionConfiguration",
-    "ownershipControls": "PutBucketOwnershipControls",
-    "policy": "PutBucketPolicy",
-    "publicAccessBlock": "PutBucketPublicAccessBlock",
-    "versioning": "PutBucketVersioning",
-    "versions": "ListBucketVersions",
-}
+def _cloudformation(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    if operation not in {"DescribeStacks", "ListStackResources"}:
+        raise KeyError(operation)
+    return {(f"cloudformation:{operation}", arn("cloudformation", f"stack/{asked['StackName']}/{ANY}"))}
+
+
+def _ecs(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    if operation != "DescribeServices":
+        raise KeyError(operation)
+    return {("ecs:DescribeServices", arn("ecs", f"service/{asked['cluster']}/{ANY}"))}
+
 
 _SERVICES: dict[str, Callable[[str, Mapping[str, Any]], set[Permission]]] = {
+    "cloudformation": _cloudformation,
     "dynamodb": _dynamodb,
-    "s3": _s3,
+    "ecs": _ecs,
+    "monitoring": _simple(
+        {
+            "DescribeAlarms": ("cloudwatch:DescribeAlarms", ANY),
+            "GetMetricStatistics": ("cloudwatch:GetMetricStatistics", ANY),
+        }
+    ),
     "secretsmanager": _simple({"GetSecretValue": ("secretsmanager:GetSecretValue", "SecretId")}),
     "sns": _simple({"Publish": ("sns:Publish", "TopicArn")}),
     "sqs": _sqs,
+    "states": _states,
+    "sts": lambda _operation, _asked: set(),  # GetCallerIdentity: everybody may ask who they are.
 }
 
 

@@ -18,7 +18,10 @@ from tests.support import DeployStack
 QUIET = Progress(quiet=True)
 GIVEN = {"Image": "example.com/workers:1", "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1"}
 SERVICE = {
-    "Cluster": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": {"Fn::Sub": "${NamePrefix}stand-in"}}},
+    "Cluster": {
+        "Type": "AWS::ECS::Cluster",
+        "Properties": {"ClusterName": {"Fn::Sub": "${NamePrefix}order-fulfillment"}},
+    },
     "Task": {
         "Type": "AWS::ECS::TaskDefinition",
         "Properties": {"Family": "stand-in", "ContainerDefinitions": [{"Name": "worker", "Image": {"Ref": "Image"}}]},
@@ -66,7 +69,7 @@ def deployed_parameters(aws: Aws, prefix: str) -> dict[str, str]:
 def test_parameters_that_are_not_given_again_keep_their_value(aws: Aws) -> None:
     workers_stack.check(aws, "kept2-", GIVEN)
     outputs = workers_stack.up(aws, "kept2-", GIVEN | {"MinTasks": "2"}, AGREED, QUIET)
-    assert outputs == {"ClusterName": "kept2-stand-in"}
+    assert outputs == {"ClusterName": "kept2-order-fulfillment"}
 
     newer = {"Image": "example.com/workers:2"}
     workers_stack.check(aws, "kept2-", newer)

@@ -1,0 +1,104 @@
+"""What an operator may do, by the policy in deploy/README.md, is what `orders` and `python -m deploy status` do."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy import template, workers_stack
+from deploy.aws import Aws
+from deploy.local_aws import REGION, ROOT, LocalAws
+from tests.deploy.permissions import ACCOUNT, Permission, Recorder, granted
+from tests.deploy.test_workers_stack import GIVEN, SERVICE
+from tests.integration.command_line import CARD, CommandLine
+from tests.integration.pipeline import Pipeline
+from tests.support import DeployStack
+
+README = ROOT / "deploy" / "README.md"
+PREFIX = "operators-"
+
+
+def policy() -> dict[str, object]:
+    """Return the operator's policy as the README has it, for the stack at hand."""
+    (text,) = [
+        each
+        for each in re.findall(r"```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+        if "SettleOrders" in each
+    ]
+    for name, value in (("<REGION>", REGION), ("<ACCOUNT>", ACCOUNT), ("<PREFIX>", PREFIX)):
+        text = text.replace(name, value)
+    document: dict[str, object] = json.loads(text)
+    return document
+
+
+@pytest.fixture(scope="module")
+def needed(
+    deploy_stack: DeployStack, aws: Aws, local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
+) -> set[Permission]:
+    """What every command of `orders` needed, each used in every way, and what `status` did."""
+    pipeline, directory = Pipeline(deploy_stack(PREFIX)), tmp_path_factory.mktemp("operator")
+    worker = pipeline.start("escalation", directory / "escalation.log")
+    try:
+        with Recorder(local_aws.endpoint) as proxy:
+            work(CommandLine(pipeline.stack), proxy.url, pipeline, directory)
+            deploy_stand_in(aws)
+            environment = local_aws.environment | {"AWS_ENDPOINT_URL": proxy.url}
+            status = [sys.executable, "-m", "deploy", "status", "--name-prefix", PREFIX]
+            subprocess.run(status, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+            return proxy.needed()
+    finally:
+        worker.kill()
+
+
+def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path) -> None:
+    """Submit orders, look at everything, settle cases in each way, replay one dead letter and discard another."""
+
+    def run(*arguments: str, stdin: str = "") -> str:
+        ran = orders(*arguments, stdin=stdin, AWS_ENDPOINT_URL=endpoint, STATE_MACHINE=machine)
+        assert ran.code == 0, ran.err
+        return ran.out
+
+    machine = f"{PREFIX}OrderFulfillmentStateMachine"
+    named = ("again", "shipped", "left")
+    file = directory / "orders.jsonl"
+    lines = [{"OrderId": each, "Name": "Ada", "ItemName": "Lamp", "Price": "-1", "CC": CARD} for each in named]
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    for url in [pipeline.stack.order_fulfillment_dlq_url, pipeline.stack.escalation_dlq_url] * 2:
+        pipeline.client("sqs").send_message(QueueUrl=url, MessageBody="x y")
+
+    run("submit", str(file), "--wait")
+    run("list", "--json")
+    run("escalations", "list", "--json")
+    run("escalations", "show", "again")
+    settle = ("--actor", "ada", "--note", "as agreed", "--yes")
+    run("escalations", "resolve", "again", "resubmit", "--price", "1", "--card-number-stdin", *settle, stdin=CARD)
+    run("escalations", "resolve", "shipped", "fulfill", "--shipment-id", "S-1", *settle)
+    run("escalations", "resolve", "left", "cancel", *settle)
+    run("show", "again")
+    run("queues")
+    for name in ("fulfillment", "escalation"):
+        run("dead-letters", "replay", name, "--limit", "1", "--execute")
+        run("dead-letters", "discard", name, "--execute")
+
+
+def deploy_stand_in(aws: Aws) -> None:
+    """Have a service for `status` to ask about: the local AWS has not all types of the workers' stack."""
+    source = {"Parameters": template.load(template.WORKERS)["Parameters"], "Resources": SERVICE}
+    given = GIVEN | {"NamePrefix": PREFIX}
+    name = workers_stack.stack_name(PREFIX)
+    aws.cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=template.body(source),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+    )
+    aws.cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+
+
+def test_an_operator_may_do_what_the_commands_do_and_nothing_else(needed: set[Permission]) -> None:
+    allowed = granted([policy()])
+
+    assert sorted(needed - allowed) == [], "calls without a grant"
+    assert sorted(allowed - needed) == [], "grants without a call"
