@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +22,6 @@ from workers.domain.orders import open_key
 from workers.domain.resolutions import Action, Request, ResolutionError, claim_resubmission
 from workers.handlers.resolution import Resolver, find_stuck
 
-README = Path(__file__).parents[2] / "README.md"
 CARD = "4929123412345678"
 NOW = "2026-11-22T11:00:00.000000Z"
 
@@ -277,19 +275,6 @@ async def test_orders_that_nobody_works_on_are_found(running: Running, resolver:
     running.fulfillment.wait_for("message.acknowledged", message_id=ids[0], outcome="fulfilled")
     running.escalation.wait_for("message.acknowledged", message_id=ids[1], outcome="escalated")
     assert await find_stuck(orders, resolver.cases, since_before=limit) == ["stuck-resolved"]
-
-
-@pytest.mark.usefixtures("environment")
-async def test_the_example_in_the_readme_resubmits(running: Running) -> None:
-    (example,) = re.findall(r"```python\n((?:(?!```).)*async def resubmit.*?)```", README.read_text(), re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(compile(example, str(README), "exec"), names)
-    escalate(running, "readme-1")
-    arn = await names["resubmit"](
-        running.pipeline.stack.state_machine_arn, sample("readme-1", Price="1"), actor="ada", note="a typo"
-    )
-    running.fulfillment.wait_for("order.fulfilled", order_id="readme-1", execution_arn=arn)
-    assert stored(running, "readme-1")[1]["Resolutions"][0]["Note"] == "a typo"
 
 
 @pytest.mark.usefixtures("environment")
