@@ -1,5 +1,6 @@
 """`orders ...`, or `python -m workers.cli ...`."""
 
+import io
 import os
 import sys
 import traceback
@@ -24,8 +25,10 @@ def main() -> int:
         code = orders.main(prog_name="orders", standalone_mode=False, obj=stack)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.message = mask(error.message)  # It quotes arguments: a card number may be where none belongs.
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        # It quotes arguments: a card number may be where none belongs.
+        click.echo(mask(told.getvalue()), nl=False, err=True)
         return error.exit_code
     except CliError as error:
         if error.exit_code == INTERRUPTED and sys.stderr.isatty():

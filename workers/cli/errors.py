@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
-from workers.aws.errors import error_code
+from workers.aws.errors import CredentialsError, MissingResourceError, error_code, translate
+from workers.errors import AccessDeniedError, FatalError
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
@@ -15,17 +16,6 @@ SDK_ERRORS = (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserEr
 UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError)
 
 _CREDENTIALS_HINT = "give the SDK working credentials, for example with AWS_PROFILE"
-_CREDENTIAL_CODES = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "InvalidSecurity",
-    "MissingAuthenticationToken",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
 _NO_CREDENTIALS = (
     exceptions.NoCredentialsError,
     exceptions.PartialCredentialsError,
@@ -33,10 +23,7 @@ _NO_CREDENTIALS = (
     exceptions.SSOError,
     exceptions.TokenRetrievalError,
 )
-DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "KMS.AccessDeniedException"}
-_NO_TABLE = "ResourceNotFoundException"
 _NO_STATE_MACHINE = "StateMachineDoesNotExist"
-NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 
 
 def explained(error: Exception, stack: "Stack") -> str:
@@ -57,14 +44,16 @@ def explained(error: Exception, stack: "Stack") -> str:
 
 def _refused(error: exceptions.ClientError, stack: "Stack") -> str:
     code, operation = error_code(error), error.operation_name
-    if code in _CREDENTIAL_CODES:
-        return f"AWS refuses the credentials ({code}); {_CREDENTIALS_HINT}"
-    if code in DENIED:
-        return f"these credentials do not allow {operation} ({code})"
-    if code == _NO_TABLE:
-        return stack.missing_table()
     if code == _NO_STATE_MACHINE:
         return f"there is no state machine {stack.names.state_machine}: deploy the stack, or correct STATE_MACHINE"
-    if code in NO_QUEUE:
-        return f"{operation}: the queue does not exist (any more)"
-    return f"AWS refused {operation} ({code})"
+    match translate(error):
+        case CredentialsError():
+            return f"AWS refuses the credentials ({code}); {_CREDENTIALS_HINT}"
+        case AccessDeniedError():
+            return f"these credentials do not allow {operation} ({code})"
+        case MissingResourceError():
+            return stack.missing_table()
+        case FatalError() as gone:
+            return str(gone)
+        case _:
+            return f"AWS refused {operation} ({code})"

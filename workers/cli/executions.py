@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from workers.aws.errors import error_code
-from workers.cli.errors import DENIED
+from workers.aws.errors import error_code, translate
 from workers.cli.output import clean
+from workers.errors import AccessDeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workers.cli.stack import Stack
 
 RUNNING = "RUNNING"
-_GONE = {"ExecutionDoesNotExist", "InvalidArn"}
+_GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}  # Or its ARN was never one.
 _ENDS = {
     "ExecutionSucceeded": "SUCCEEDED",
     "ExecutionFailed": "FAILED",
@@ -59,7 +59,7 @@ def read_execution(stack: "Stack", arn: str) -> Execution | None:
         code = error_code(error)
         if code in _GONE:
             return None
-        if code in DENIED:
+        if isinstance(translate(error), AccessDeniedError):
             return Execution(arn, problem=f"these credentials do not allow GetExecutionHistory ({code})")
         raise
     status, states, steps = RUNNING, list[str](), list[Step]()
