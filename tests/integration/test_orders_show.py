@@ -79,7 +79,7 @@ def test_a_list_is_of_what_was_asked_for(orders: CommandLine, listed: list[str])
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--status", "FULFILLED"], "FULFILLED is final: only open orders are listed, RECEIVED or ESCALATED"),
+        (["--status", "FULFILLED"], "only open orders are listed, RECEIVED or ESCALATED; the others are final"),
         (["--older-than", "soon"], "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
         (["--limit", "0"], "'--limit'"),
         (["001"], "unexpected extra argument"),

@@ -33,10 +33,11 @@ class _Key:
 
 
 def _open_status(_ctx: click.Context, _param: click.Parameter, value: str | None) -> OrderStatus | None:
-    status = None if value is None else OrderStatus(value)
-    if status is not None and status not in OPEN:
-        raise click.BadParameter(f"{status} is final: only open orders are listed, RECEIVED or ESCALATED")
-    return status
+    if value is None:
+        return None
+    if value.upper() not in OPEN:
+        raise click.BadParameter("only open orders are listed, RECEIVED or ESCALATED; the others are final")
+    return OrderStatus(value.upper())
 
 
 @click.command(
@@ -49,7 +50,6 @@ Examples:
 )
 @click.option(
     "--status",
-    type=click.Choice([each.value for each in OrderStatus], case_sensitive=False),
     callback=_open_status,
     metavar="RECEIVED|ESCALATED",
     help="Only orders of this status.",
