@@ -12,6 +12,7 @@ from workers.ports import Queue, Refusal
 from workers.trouble import Trouble
 
 MAX_BATCH = 10  # SQS: entries per ChangeMessageVisibilityBatch.
+ABREAST = 5  # Requests at a time: a thousand messages in hand are a hundred of them.
 DUE = 0.5  # Extended once this share of the visibility timeout is left: time for several tries.
 NEARLY_DUE = 0.65  # Goes along with those that are due, so that batches fill.
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 5.0
@@ -31,7 +32,12 @@ class VisibilityKeeper:
     max_handle_s: float
 
     async def run(self) -> None:
-        """Keep until cancelled."""
+        """
+        Keep until cancelled.
+
+        Raises:
+            ExceptionGroup: Of `FatalError`: the queue is gone, or AWS refuses access for good.
+        """
         trouble = Trouble("visibility_extension")
         while True:
             self._cancel_late()
@@ -79,10 +85,24 @@ class VisibilityKeeper:
                     delivery.task.cancel()
 
     async def _extend_all(self, due: Sequence[Delivery]) -> None:
-        refusals = [await self._extend(due[start : start + MAX_BATCH]) for start in range(0, len(due), MAX_BATCH)]
-        # Told after the last batch: an entry that is refused must not keep the others waiting for its next try.
-        if refused := next(filter(None, refusals), None):
-            raise OutageError(f"extension refused: {refused.code}")
+        batches = iter([due[start : start + MAX_BATCH] for start in range(0, len(due), MAX_BATCH)])
+        failures: list[OutageError] = []
+
+        async def extend_in_turn() -> None:
+            for batch in batches:
+                try:
+                    refused = await self._extend(batch)
+                except OutageError as error:
+                    failures.append(error)
+                    return
+                if refused is not None:
+                    failures.append(OutageError(f"extension refused: {refused.code}"))
+
+        async with asyncio.TaskGroup() as extending:
+            for _ in range(ABREAST):
+                extending.create_task(extend_in_turn(), name="extend")
+        if failures:  # Told after the last batch: what is refused must not keep the others waiting for its next try.
+            raise failures[0]
 
     async def _extend(self, batch: Sequence[Delivery]) -> Refusal | None:
         """Extend *batch*; return why an entry of it was refused for the moment."""

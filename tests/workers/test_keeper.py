@@ -34,6 +34,11 @@ def take(hand: Hand, message_id: str, left_s: float = LEFT_S) -> Delivery:
     return delivery
 
 
+def ends_with(keeper: asyncio.Task[None], kind: type[Exception]) -> bool:
+    error = keeper.exception()
+    return isinstance(error, ExceptionGroup) and error.subgroup(kind) is not None
+
+
 @contextlib.asynccontextmanager
 async def keeping(queue: FakeQueue, hand: Hand) -> AsyncIterator[asyncio.Task[None]]:
     keeper = asyncio.create_task(VisibilityKeeper(queue=queue, hand=hand, max_handle_s=60).run())
@@ -165,4 +170,26 @@ async def test_ends_where_the_queue_is_gone(queue: FakeQueue, hand: Hand) -> Non
     queue.refuse("r-m", FatalError("the queue does not exist"))
     async with keeping(queue, hand) as keeper:
         await asyncio.wait([keeper], timeout=TIMEOUT_S)
-        assert isinstance(keeper.exception(), FatalError)
+        assert ends_with(keeper, FatalError)
+
+
+async def test_a_slow_request_does_not_keep_the_others_waiting(queue: FakeQueue, hand: Hand) -> None:
+    for n in range(100):
+        take(hand, f"m{n}")
+    queue.answering.clear()
+    async with keeping(queue, hand):
+        await until(lambda: len(queue.changes) == keeper_module.ABREAST)
+        await asyncio.sleep(0.02)
+        assert len(queue.changes) == keeper_module.ABREAST
+        queue.answering.set()
+        await until(lambda: len(queue.changed) == 100)
+    assert {handle for handle, _ in queue.changed} == {f"r-m{n}" for n in range(100)}
+
+
+async def test_an_outage_in_one_request_leaves_the_others_alone(queue: FakeQueue, hand: Hand) -> None:
+    for n in range(20):
+        take(hand, f"m{n}", left_s=LEFT_S + n / 100)
+    queue.refuse("r-m0", OutageError("down"))
+    late = next(each for each in hand if each.message.id == "m19")
+    async with keeping(queue, hand):
+        await until(lambda: late.visible_at_s > asyncio.get_running_loop().time() + 50)
