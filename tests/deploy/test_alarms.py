@@ -21,6 +21,7 @@ from tests.deploy.cloudwatch import (
     text,
 )
 from workers.bootstrap import Worker
+from workers.handlers.fulfillment import MAX_TRIALS
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 QUEUES = of_type("AWS::SQS::Queue")
@@ -134,8 +135,10 @@ def test_a_deployment_is_rolled_back_where_its_worker_fails_at_its_work(name: st
     assert (alarms["Enable"], alarms["Rollback"]) == (True, True)
     watched = [metric for each in alarms["AlarmNames"] for metric in alarmed(ALARMS[each["Ref"]])]
     worker = name.removesuffix("Service").lower()
-    assert {metric.dimensions["Worker"] for metric in watched if metric.namespace == OURS} == {worker}
-    assert {metric.name for metric in watched} >= {"WorkersFailed", "MessagesReleased", "NumberOfEmptyReceives"}
+    assert {metric.dimensions["Worker"] for metric in watched} == {worker}
+    assert {metric.name for metric in watched} == {"WorkersFailed", "MessagesReleased", "MessagesDeadLettered"}
+    # What counts silence as failure would fail the very first deployment.
+    assert {ALARMS[each["Ref"]]["TreatMissingData"] for each in alarms["AlarmNames"]} == {"notBreaching"}
 
 
 def test_the_dashboard_shows_metrics_that_exist() -> None:
@@ -196,3 +199,9 @@ def test_the_runbook_has_a_line_for_every_alarm_and_no_other() -> None:
     rows = [line.split("|")[1:-1] for line in section.partition("###")[0].splitlines() if line.startswith("| `")]
     assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row[0])) == sorted(ALARMS)
     assert all(len(row) == 4 and all(cell.strip() for cell in row) for row in rows)
+
+
+@pytest.mark.parametrize("worker", ["Fulfillment", "Escalation"])
+def test_no_single_message_undoes_a_deployment(worker: str) -> None:
+    most = WORKERS["Parameters"]["WorkerMaxDeliveries"]["MaxValue"] + MAX_TRIALS
+    assert ALARMS[f"{worker}HandlingFails"]["Threshold"] > most
