@@ -1,6 +1,7 @@
 """`python -m deploy` as people run it: real processes, exit codes, one clear line where something is wrong."""
 
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -68,6 +69,38 @@ def test_up_status_and_down_from_a_shell(local_aws: LocalAws) -> None:
     assert "There is no stack shell-order-fulfillment" in one_line(
         run(environment, "status", "--name-prefix", "shell-")
     )
+
+
+def test_up_asks_before_it_changes_a_queue(local_aws: LocalAws, deploy_stack: DeployStack) -> None:
+    """At a terminal it does; where there is none it says how to go on."""
+    deploy_stack("asked-")
+    key = "KmsKeyArn=arn:aws:kms:us-east-1:000000000000:key/1"
+    command = ["up", "--pipeline-only", "--name-prefix", "asked-", "--parameter", key]
+    line = r"^  Modify  OrderTable +AWS::DynamoDB::Table +in place +SSESpecification$"
+
+    unattended = run(local_aws.environment, *command)
+    assert unattended.returncode == 1
+    assert re.search(line, unattended.stderr, re.MULTILINE)
+    assert unattended.stderr.endswith("Nothing was changed: nobody is there to ask. To go on without: --yes\n")
+
+    for answer, code in (("no", 1), ("yes", 0)):
+        ours, theirs = pty.openpty()
+        try:
+            os.write(ours, f"{answer}\n".encode())
+            attended = subprocess.run(
+                [sys.executable, "-m", "deploy", *command],
+                cwd=ROOT,
+                env=local_aws.environment,
+                stdin=theirs,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert "Make these changes? Type yes: " in attended.stderr
+        assert attended.returncode == code, attended.stderr
 
 
 def test_down_refuses_data_with_exit_code_1(local_aws: LocalAws, deploy_stack: DeployStack) -> None:
