@@ -30,6 +30,10 @@ def up(options: argparse.Namespace) -> int:
     if not pipeline_only:
         workers_stack.check(aws, prefix, given)
     deployment = pipeline.up(aws, prefix, progress, given=given, review=review)
+    if not stack.parameters(stack.find(aws, deployment.stack_name)).get("SenderArns"):
+        progress.note(
+            "SenderArns is empty: operators who replay dead letters, and workers elsewhere, may not send to the queues"
+        )
     outputs = {**deployment.outputs}
     if not pipeline_only:
         outputs |= workers_stack.up(aws, prefix, given, review, progress)

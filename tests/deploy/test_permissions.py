@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from deploy import template
 from deploy.check_state_machine import DEFINITIONS
 from deploy.local_aws import LocalAws
-from tests.deploy.permissions import ACCOUNT, ANY, Call, Permission, Recorder, arn, granted, listed, needs
+from tests.deploy.permissions import ACCOUNT, ANY, Permission, Recorder, arn, granted, listed
 from tests.integration.faulty_provider import Fault, FaultyProvider
 from tests.integration.pipeline import Pipeline
 from tests.support import DeployStack
@@ -280,82 +279,3 @@ def test_a_key_is_granted_only_where_one_is_given_and_for_the_services_that_use_
         assert statement["Resource"] == KEY
         via = statement["Condition"]["StringEquals"]["kms:ViaService"]
         assert set(via) == {f"{service}.us-east-1.amazonaws.com" for service in used}
-
-
-def last_line(node: yaml.Node) -> int:
-    """Return the line of the last word: a node's own end is after the comments that follow it."""
-    if isinstance(node, yaml.ScalarNode):
-        return node.end_mark.line
-    parts = [each for part in node.value for each in (part if isinstance(part, tuple) else (part,))]
-    return max(map(last_line, parts))
-
-
-def statements(node: yaml.Node | None) -> Iterator[tuple[dict[str, Any], int, int]]:
-    """Return every statement that allows something, with its first line and the line after its last, from 0."""
-    if isinstance(node, yaml.MappingNode):
-        keys = {key.value: value for key, value in node.value}
-        if isinstance(keys.get("Effect"), yaml.ScalarNode) and keys["Effect"].value == "Allow":
-            texts = {
-                name: [part.value for part in (value.value if isinstance(value, yaml.SequenceNode) else [value])]
-                for name, value in keys.items()
-            }
-            yield texts, node.start_mark.line, last_line(node) + 1
-        for _, value in node.value:
-            yield from statements(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for each in node.value:
-            yield from statements(each)
-
-
-@pytest.mark.parametrize("path", [template.PIPELINE, template.WORKERS], ids=lambda path: path.name)
-def test_every_wildcard_in_a_grant_has_its_reason_beside_it(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    lines, wild, unexplained = text.splitlines(), 0, []
-    for statement, first, end in statements(yaml.compose(text, Loader=template.Loader)):
-        values = [each for name in ("Action", "Resource", "Principal") for each in statement.get(name, [])]
-        if any(isinstance(each, str) and ANY in each for each in values):
-            wild += 1
-            if not any("#" in line for line in lines[first - 1 : end]):
-                unexplained.append(f"{path.name}:{first + 1}")
-
-    assert wild, "there are some"
-    assert unexplained == []
-
-
-@pytest.mark.parametrize(
-    ("call", "needed"),
-    [
-        (
-            Call("dynamodb", "BatchExecuteStatement", {"Statements": [{"Statement": 'UPDATE "T" SET A=? WHERE I=?'}]}),
-            {("dynamodb:PartiQLUpdate", arn("dynamodb", "table/T"))},
-        ),
-        (
-            Call(
-                "dynamodb",
-                "TransactWriteItems",
-                {"TransactItems": [{"Put": {"TableName": "T"}}, {"ConditionCheck": {"TableName": "U"}}]},
-            ),
-            {
-                ("dynamodb:PutItem", arn("dynamodb", "table/T")),
-                ("dynamodb:ConditionCheckItem", arn("dynamodb", "table/U")),
-            },
-        ),
-        (
-            Call("dynamodb", "Query", {"TableName": "T", "IndexName": "X"}),
-            {("dynamodb:Query", arn("dynamodb", "table/T/index/X"))},
-        ),
-        (
-            Call("sqs", "DeleteMessageBatch", {"QueueUrl": "http://localhost/000000000000/Q"}),
-            {("sqs:DeleteMessage", arn("sqs", "Q"))},
-        ),
-        (Call("sqs", "SendMessageBatch", {"QueueUrl": "http://l/0/Q"}), {("sqs:SendMessage", arn("sqs", "Q"))}),
-    ],
-    ids=lambda each: each.operation if isinstance(each, Call) else "",
-)
-def test_permissions_go_by_iams_own_names(call: Call, needed: set[Permission]) -> None:
-    assert needs(call) == needed
-
-
-def test_a_call_that_nobody_has_thought_about_is_no_small_matter() -> None:
-    with pytest.raises(KeyError):
-        needs(Call("dynamodb", "DeleteBackup", {"TableName": "T"}))
