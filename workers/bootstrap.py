@@ -66,7 +66,7 @@ T = TypeVar("T")
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # While AWS cannot be reached at the start.
 GC_THRESHOLD = 10_000  # New containers per collection, instead of 700: those in hand at once are not garbage.
 SHIP_SHARE = 0.9  # Of WORKER_MAX_HANDLE_S: then a provider that hangs is a failed attempt, not a cancelled handler.
-STUBBORN_S = 10.0  # What a stop may take beyond the drain time: the flush, and closing connections.
+STUBBORN_S = 10.0  # What a stop may take beyond drain time and last poll: the flush, and closing connections.
 QUEUE_MARGIN = 5  # Deliveries SQS must grant beyond ours: its own limit is the net below, never met before.
 
 
@@ -108,7 +108,8 @@ async def run(worker: Worker, settings: Settings) -> None:
     """
     bind_contextvars(worker=worker.value, queue=_queue_name(worker, settings))
     stop = asyncio.Event()
-    _stop_on_signals(stop, settings.drain_s + STUBBORN_S)
+    last_poll_s = settings.wait_s + CONNECT_TIMEOUT_S + READ_TIMEOUT_S  # One under way is let finish.
+    _stop_on_signals(stop, max(settings.drain_s, last_poll_s) + STUBBORN_S)
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
     rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
     metrics = Metrics()

@@ -62,6 +62,12 @@ def test_an_idle_worker_stops_at_once(pipeline: Pipeline, start_worker: StartWor
     ]
 
 
+def test_a_long_poll_may_outlast_the_drain_time(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    worker = start(start_worker, pipeline, WORKER_WAIT_S="12", WORKER_DRAIN_S="0")  # By more than 10 s.
+    assert worker.stop() == 0
+    assert worker.lines()[-1]["event"] == "worker.stopped"
+
+
 def test_what_outlives_the_drain_time_goes_back(pipeline: Pipeline, start_worker: StartWorker) -> None:
     pipeline.put_order("long-1", ItemName="slow", Price="60")
     message_id = pipeline.send_order("long-1")
