@@ -16,8 +16,11 @@ from typing import Any
 import pytest
 
 from deploy import template
+from deploy.aws import Aws
 from deploy.check_state_machine import DEFINITIONS
 from deploy.local_aws import LocalAws
+from deploy.pipeline import up
+from deploy.progress import Progress
 from tests.deploy.permissions import ACCOUNT, ANY, Permission, Recorder, arn, granted, listed
 from tests.integration.faulty_provider import Fault, FaultyProvider
 from tests.integration.pipeline import Pipeline
@@ -101,7 +104,7 @@ def create_workers_roles(local_aws: LocalAws, prefix: str, **given: str) -> None
 
 
 @pytest.fixture(scope="module")
-def account(local_aws: LocalAws, deploy_stack: DeployStack) -> Account:
+def account(local_aws: LocalAws, aws: Aws, deploy_stack: DeployStack) -> Account:
     deployed = deploy_stack(PREFIX)
     local_aws.client("sqs").create_queue(QueueName="permissions-Settlement")
     topic = local_aws.client("sns").create_topic(Name="permissions-pager")["TopicArn"]
@@ -116,6 +119,7 @@ def account(local_aws: LocalAws, deploy_stack: DeployStack) -> Account:
     }
     create_workers_roles(local_aws, PREFIX, **given)
     create_workers_roles(local_aws, "keyed-roles-", **given, KmsKeyArn=KEY)
+    up(aws, "keyed-roles-", Progress(quiet=True), given={"KmsKeyArn": KEY})
     return Account(Pipeline(deployed), topic, secret, policies(local_aws, PREFIX), policies(local_aws, "keyed-roles-"))
 
 
@@ -279,3 +283,19 @@ def test_a_key_is_granted_only_where_one_is_given_and_for_the_services_that_use_
         assert statement["Resource"] == KEY
         via = statement["Condition"]["StringEquals"]["kms:ViaService"]
         assert set(via) == {f"{service}.us-east-1.amazonaws.com" for service in used}
+    workflow = {
+        each["Sid"]: each for each in key_statements(account.roles_with_key["Role4OrderFulfillmentStepFunctions"])
+    }
+    assert {each["Resource"] for each in workflow.values()} == {KEY}
+    conditions = {sid: each["Condition"]["StringEquals"] for sid, each in workflow.items()}
+    assert conditions == {
+        "EncryptHistory": {
+            "kms:EncryptionContext:aws:states:stateMachineArn": arn(
+                "states", "stateMachine:keyed-roles-OrderFulfillmentStateMachine"
+            )
+        },
+        "EncryptLogs": {"kms:EncryptionContext:SourceArn": arn("logs", "*")},
+        "EncryptOrdersAndMessages": {
+            "kms:ViaService": [f"{service}.us-east-1.amazonaws.com" for service in ("dynamodb", "sqs")]
+        },
+    }
