@@ -1,0 +1,146 @@
+"""Escalation cases as items of their table, and back."""
+
+from dataclasses import asdict
+from typing import Any
+
+from workers.domain.escalations import (
+    Case,
+    CaseState,
+    Claim,
+    Episode,
+    Evidence,
+    OrderCopy,
+    Reason,
+    Resolution,
+    Routing,
+    Severity,
+    Source,
+)
+from workers.domain.orders import OrderStatus, open_key
+
+
+def case_item(case: Case) -> dict[str, Any]:
+    """Return the case as it is stored. The newest execution is an attribute of its own, the key of an index."""
+    return {
+        **attributes(case),
+        "FirstSeenAt": case.first_seen_at,
+        "LastSeenAt": case.last_seen_at,
+        "Version": case.version + 1,
+        "OpenKey": open_key(case.state, case.case_id) if case.state is CaseState.OPEN else None,
+        "ExecutionArn": case.execution_arns[-1] if case.execution_arns else None,
+    }
+
+
+def attributes(value: Case | Routing) -> dict[str, Any]:
+    """Return a dataclass's fields by their names in the table: `case_id` is `CaseId`."""
+    return {_camel(name): _camel_all(each) for name, each in asdict(value).items()}
+
+
+def _camel(name: str) -> str:
+    return "CC" if name == "cc" else "".join(word.title() for word in name.split("_"))
+
+
+def _camel_all(value: Any) -> Any:
+    match value:
+        case dict():
+            return {_camel(name): _camel_all(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_camel_all(each) for each in value]
+        case _:
+            return value
+
+
+def case_of(item: dict[str, Any]) -> Case:
+    return Case(
+        case_id=item["CaseId"],
+        state=CaseState(item["State"]),
+        severity=Severity(item["Severity"]),
+        opened_at=item["OpenedAt"],
+        opened_by=item.get("OpenedBy"),
+        updated_at=item["UpdatedAt"],
+        order_id=item.get("OrderId"),
+        episode=item["Episode"],
+        reasons=_reasons(item["Reasons"]),
+        sources=tuple(Source(each) for each in item["Sources"]),
+        execution_arns=tuple(item["ExecutionArns"]),
+        rejected_executions=tuple(item.get("RejectedExecutions", [])),
+        message_ids=tuple(item["MessageIds"]),
+        evidence=tuple(_evidence(each) for each in item["Evidence"]),
+        order=_order_copy(item["Order"]) if "Order" in item else None,
+        channels=tuple(item.get("Channels", [])),
+        routed=tuple(Routing(channel=e["Channel"], episode=e["Episode"], at=e["At"]) for e in item["Routed"]),
+        resolutions=tuple(_resolution(each) for each in item.get("Resolutions", [])),
+        episodes=tuple(_episode(each) for each in item.get("Episodes", [])),
+        claim=_claim(item["Claim"]) if "Claim" in item else None,
+        attempts=item.get("Attempts"),
+        version=item["Version"],
+    )
+
+
+def _evidence(item: dict[str, Any]) -> Evidence:
+    return Evidence(
+        at=item["At"],
+        message_id=item["MessageId"],
+        reasons=_reasons(item["Reasons"]),
+        source=Source(item["Source"]) if "Source" in item else None,
+        detail=item.get("Detail"),
+        execution_arn=item.get("ExecutionArn"),
+        attempts=item.get("Attempts"),
+        queue=item.get("Queue"),
+        origin_message_id=item.get("OriginMessageId"),
+    )
+
+
+def _order_copy(item: dict[str, Any]) -> OrderCopy:
+    return OrderCopy(
+        order_id=item["OrderId"],
+        status=OrderStatus(item["Status"]),
+        execution_arn=item.get("ExecutionArn"),
+        name=item.get("Name"),
+        item_name=item.get("ItemName"),
+        price=item.get("Price"),
+        cc=item.get("CC"),
+        created_at=item.get("CreatedAt"),
+        attempts=item["Attempts"],
+        shipment_id=item.get("ShipmentId"),
+    )
+
+
+def _episode(item: dict[str, Any]) -> Episode:
+    return Episode(
+        number=item["Number"],
+        opened_at=item["OpenedAt"],
+        last_seen_at=item["LastSeenAt"],
+        severity=Severity(item["Severity"]),
+        reasons=_reasons(item["Reasons"]),
+        sources=tuple(Source(each) for each in item["Sources"]),
+        attempts=item.get("Attempts"),
+    )
+
+
+def _resolution(item: dict[str, Any]) -> Resolution:
+    return Resolution(
+        action=item["Action"],
+        episode=item["Episode"],
+        actor=item["Actor"],
+        note=item["Note"],
+        at=item["At"],
+        shipment_id=item.get("ShipmentId"),
+        execution_arn=item.get("ExecutionArn"),
+    )
+
+
+def _claim(item: dict[str, Any]) -> Claim:
+    return Claim(
+        actor=item["Actor"],
+        note=item["Note"],
+        at=item["At"],
+        episode=item["Episode"],
+        number=item["Number"],
+        order_id=item["OrderId"],
+        execution_arn=item["ExecutionArn"],
+    )
+
+
+def _reasons(values: list[str]) -> tuple[Reason, ...]:
+    return tuple(Reason(each) for each in values)
