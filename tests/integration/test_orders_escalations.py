@@ -191,10 +191,11 @@ def test_a_case_without_an_order_is_resubmitted_with_all_of_it(desk: Running, or
         ),
         (["resubmit", "--price", "1", "--name", ""], CARD, "malformed: Name"),
         (["resubmit", "--price", "1"], CARD[:12], "CC must be a card number of 16 digits"),
+        (["resubmit", "--price", "1"], b"\xff\xfe", "CC must be a card number of 16 digits"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_is(
-    desk: Running, orders: CommandLine, arguments: list[str], stdin: str, problem: str
+    desk: Running, orders: CommandLine, arguments: list[str], stdin: str | bytes, problem: str
 ) -> None:
     if desk.pipeline.case("refused-1") is None:
         escalate(desk, "refused-1")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from workers.cli.stack import Stack
     from workers.handlers.resolution import Resolver
 
-MAX_INPUT_CHARS = 1_000  # Of standard input: a card number has 16, in groups maybe.
+MAX_INPUT_BYTES = 1_000  # Of standard input: a card number has 16 digits, in groups maybe.
 # The corrections, by option and by field.
 _OPTIONS = {"OrderId": "--order-id", "Name": "--name", "ItemName": "--item-name", "Price": "--price"}
 _PROPER = {"Price": "a price above 0 with at most two decimals", "CC": "a card number of 16 digits"}
@@ -161,7 +161,7 @@ def _card_number(*, from_stdin: bool) -> str:
     if from_stdin:
         if sys.stdin.isatty():
             raise click.UsageError("standard input is a terminal: without --card-number-stdin it is asked for, hidden")
-        text = sys.stdin.read(MAX_INPUT_CHARS)
+        text = sys.stdin.buffer.read(MAX_INPUT_BYTES).decode(errors="replace")
     elif sys.stdin.isatty():
         text = click.prompt("Card number (not shown)", hide_input=True, err=True)
     else:
