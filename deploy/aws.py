@@ -70,17 +70,21 @@ class Aws:
         """
         Use the SDK's own variables and profiles. Raises what botocore raises where there is no region or profile.
 
-        `AWS_REGION` comes first, as in every other SDK: Python's knows only `AWS_DEFAULT_REGION`.
+        `AWS_REGION` comes first, as in every other SDK: Python's knows only `AWS_DEFAULT_REGION`. Raises `DeployError`
+        where region or endpoint make no URL.
         """
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
-        if session.region_name is None:
+        if not session.region_name:
             raise exceptions.NoRegionError
         config = Config(connect_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
 
         def client(service: str) -> Any:
             return session.client(service, config=config)  # type: ignore[call-overload]
 
-        return cls.of(client, session.region_name)
+        try:
+            return cls.of(client, session.region_name)
+        except ValueError as error:  # Of the SDK, which has no error of its own for that.
+            raise DeployError(f"{error}: region and AWS_ENDPOINT_URL must make a URL") from error
 
 
 def explained(error: exceptions.BotoCoreError | exceptions.ClientError) -> DeployError:

@@ -47,11 +47,13 @@ class Review:
     """
     How a change set is decided upon.
 
-    `confirm` is asked where a table or queue changes. Its replacement or removal needs `allow_replacement` as well.
+    `confirm` is asked where a table or queue changes. Its replacement or removal needs `allow_replacement` as well;
+    without, it is refused, and `remedy` says what to do.
     """
 
     confirm: Callable[[], bool]
     allow_replacement: bool = False
+    remedy: str = "To have that: --allow-replacement"
 
     def __call__(self, stack_name: str, changes: Sequence[ResourceChange], progress: Progress) -> None:
         """Show `changes`. Raises `DeployError` where they are not to be made."""
@@ -61,7 +63,7 @@ class Review:
         losing = [change for change in changes if change.loses_data]
         if losing and not self.allow_replacement:
             named = ", ".join(f"{change.logical_id} {_FATES[change.fate]}" for change in losing)
-            raise DeployError(f"Nothing was changed: {named}, with what is in it. To have that: --allow-replacement")
+            raise DeployError(f"Nothing was changed: {named}, with what is in it. {self.remedy}")
         if any(change.touches_data for change in changes) and not self.confirm():
             raise DeployError("Nothing was changed")
 

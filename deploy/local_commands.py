@@ -13,6 +13,7 @@ from rich.text import Text
 
 from deploy import local_aws, pipeline, samples
 from deploy.aws import Aws
+from deploy.changes import Review
 from deploy.errors import DeployError
 from deploy.local_aws import DEFAULT_PORT, REGION, ROOT, LocalAws
 from deploy.local_workers import LogLine, Workers, local_workers
@@ -120,7 +121,8 @@ def _stack(
 ) -> Iterator[tuple[LocalAws, pipeline.Deployment]]:
     progress.note("Starting a local AWS")
     with local_aws.local_aws(state=state, port=port, preferred_port=preferred_port) as server:
-        yield server, pipeline.up(Aws.of(server.client, REGION), "", progress)
+        review = Review(lambda: True, remedy=f"To begin anew, without it: rm -r {_shown(STATE)}")
+        yield server, pipeline.up(Aws.of(server.client, REGION), "", progress, review=review)
 
 
 def _samples(

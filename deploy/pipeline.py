@@ -36,17 +36,22 @@ def up(
     path: Path = template.PIPELINE,
     *,
     given: Mapping[str, str] = MappingProxyType({}),
+    at_first: Mapping[str, str] = MappingProxyType({}),
     review: Review = AGREED,
 ) -> Deployment:
     """
     Bring the stack to what the template at `path` says, with the parameters `given`; others keep their value.
+
+    Where a stack does not have a parameter yet that is not given either, `at_first` comes before its default.
 
     Raises `DeployError`; where CloudFormation failed, its text names the first failed resource and AWS's reason.
     """
     source = template.load(path)
     name = stack_name(name_prefix)
     existing = stack.settle(aws, name, progress)
-    settled = parameters.settled(source, given, name_prefix, stack.parameters(existing))
+    deployed = stack.parameters(existing)
+    new = {key: value for key, value in at_first.items() if key not in deployed}
+    settled = parameters.settled(source, {**new, **given}, name_prefix, deployed)
     bucket = artifacts.bucket_for(aws, name)
     artifacts.ensure(aws, bucket)
     packaged = artifacts.package(
@@ -62,8 +67,8 @@ def up(
         kind = "UPDATE"
     sent = artifacts.sent(aws, bucket, packaged)
     change = stack.Change(kind, packaged, sent, settled.values, settled.kept)
-    changed, deployed = stack.deploy(aws, name, change, progress, review)
-    return Deployment(name, stack.outputs(deployed), changed)
+    changed, now = stack.deploy(aws, name, change, progress, review)
+    return Deployment(name, stack.outputs(now), changed)
 
 
 def down(aws: Aws, name_prefix: str, *, delete_data: bool, confirm: Callable[[], bool], progress: Progress) -> bool:

@@ -137,6 +137,8 @@ def apply(aws: Aws, name: str, change: Change, progress: Progress, review: Revie
     seen |= {event["EventId"] for event in _events(aws, stack_arn)}
     aws.cloudformation.execute_change_set(ChangeSetName=arn)
     status = _watch(aws, stack_arn, seen, progress)
+    if status == "DELETE_COMPLETE":
+        raise StackFailedError(f"The stack {name} was deleted while it was being deployed")
     if status not in _SUCCEEDED:
         raise StackFailedError(_failure(aws, name, stack_arn, seen, status))
     return True
@@ -174,8 +176,10 @@ def _await_change_set(aws: Aws, stack_arn: str, arn: str, kind: ChangeSetType) -
     aws.cloudformation.delete_change_set(ChangeSetName=arn)
     if any(text in reason for text in _NO_CHANGES):
         return False
-    if kind != "UPDATE":  # Its stack exists in name only.
-        aws.cloudformation.delete_stack(StackName=stack_arn)
+    if kind != "UPDATE":
+        made = find(aws, stack_arn)
+        if made and made["StackStatus"] == "REVIEW_IN_PROGRESS":  # In name only; else somebody else's is under way.
+            aws.cloudformation.delete_stack(StackName=stack_arn)
     raise StackFailedError(f"CloudFormation does not accept the template: {reason}")
 
 

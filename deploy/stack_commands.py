@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from deploy import parameters, pipeline, running, stack, template, workers_stack
+from deploy import parameters, pipeline, running, senders, stack, template, workers_stack
 from deploy.aws import Aws
 from deploy.changes import Review
 from deploy.errors import DeployError
@@ -29,11 +29,15 @@ def up(options: argparse.Namespace) -> int:
     )
     if not pipeline_only:
         workers_stack.check(aws, prefix, given)
-    deployment = pipeline.up(aws, prefix, progress, given=given, review=review)
-    if not stack.parameters(stack.find(aws, deployment.stack_name)).get("SenderArns"):
-        progress.note(
-            "SenderArns is empty: operators who replay dead letters, and workers elsewhere, may not send to the queues"
-        )
+    # Without workers of its own the pipeline is for workers elsewhere, and the first are those of whoever deploys it.
+    at_first = {senders.PARAMETER: senders.caller(aws)} if pipeline_only else {}
+    deployment = pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review)
+    named = stack.parameters(stack.find(aws, deployment.stack_name)).get(senders.PARAMETER)
+    progress.note(
+        f"{senders.PARAMETER}, who may send to the queues beside the system's own roles: {named}"
+        if named
+        else "SenderArns is empty: operators who replay dead letters, and workers elsewhere, may not send to the queues"
+    )
     outputs = {**deployment.outputs}
     if not pipeline_only:
         outputs |= workers_stack.up(aws, prefix, given, review, progress)
@@ -43,6 +47,7 @@ def up(options: argparse.Namespace) -> int:
 
 def down(options: argparse.Namespace) -> int:
     """Delete both stacks, the tables and the uploads, after listing them. Refuses where something would be lost."""
+    _check_prefix(options.name_prefix)
     done = pipeline.down(
         Aws.from_environment(),
         options.name_prefix,
@@ -59,6 +64,7 @@ def status(options: argparse.Namespace) -> int:
 
     Exit code 1 where there is no pipeline.
     """
+    _check_prefix(options.name_prefix)
     aws, prefix = Aws.from_environment(), options.name_prefix
     name = pipeline.stack_name(prefix)
     found = pipeline.status(aws, prefix)
@@ -77,6 +83,10 @@ def status(options: argparse.Namespace) -> int:
     for line in (*(running.tasks(aws, workers_name) if workers else ()), *running.alarms(aws, (name, workers_name))):
         print(line)
     return 0
+
+
+def _check_prefix(name_prefix: str) -> None:
+    parameters.check({}, name_prefix, [template.load(template.PIPELINE)])
 
 
 def _confirmed(question: str, done: str, *, yes: bool) -> bool:

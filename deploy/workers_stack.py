@@ -1,6 +1,7 @@
 """The workers' stack, on top of the pipeline's: ECS services, their scaling, alarms and dashboard."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -9,6 +10,8 @@ from deploy.aws import Aws
 from deploy.changes import Review
 from deploy.errors import DeployError
 from deploy.progress import Progress
+from workers.errors import FatalError
+from workers.settings import Settings
 
 
 def stack_name(name_prefix: str) -> str:
@@ -24,9 +27,11 @@ def check(aws: Aws, name_prefix: str, given: Mapping[str, str]) -> None:
     source = template.load(template.WORKERS)
     deployed = stack.parameters(stack.find(aws, stack_name(name_prefix)))
     try:
-        parameters.settled(source, given, name_prefix, deployed)
+        settled = parameters.settled(source, given, name_prefix, deployed)
     except DeployError as error:
         raise DeployError(f"{error}. Without workers: --pipeline-only") from error
+    defaults = {name: str(rule.get("Default", "")) for name, rule in source["Parameters"].items()}
+    _check_together(source, {**defaults, **deployed, **settled.values})
     bucket = artifacts.bucket_for(aws, stack_name(name_prefix))
     artifacts.ensure(aws, bucket)
     try:
@@ -38,6 +43,23 @@ def check(aws: Aws, name_prefix: str, given: Mapping[str, str]) -> None:
         raise DeployError(
             f"The workers' stack cannot be deployed here: {text}. The pipeline alone can: --pipeline-only"
         ) from error
+
+
+def _check_together(source: Mapping[str, Any], values: Mapping[str, str]) -> None:
+    """Raise `DeployError` where values contradict each other: AWS, or the workers, would say so after minutes."""
+    if float(values["MinTasks"]) > float(values["MaxTasks"]):
+        raise DeployError(f"MinTasks {values['MinTasks']!r}: is more than MaxTasks, {values['MaxTasks']}")
+    tasks = [each["Properties"] for each in source["Resources"].values() if each["Type"] == "AWS::ECS::TaskDefinition"]
+    variables = [each for task in tasks for each in task["ContainerDefinitions"][0].get("Environment", [])]
+    given = {each["Name"]: values[each["Value"]["Ref"]] for each in variables if _is_parameter(each["Value"], values)}
+    try:
+        Settings.read(given)
+    except FatalError as error:
+        raise DeployError(f"The workers would not start: {error}") from error
+
+
+def _is_parameter(value: Any, values: Mapping[str, str]) -> bool:
+    return isinstance(value, dict) and value.get("Ref") in values
 
 
 def up(aws: Aws, name_prefix: str, given: Mapping[str, str], review: Review, progress: Progress) -> dict[str, str]:

@@ -115,6 +115,14 @@ def test_a_table_is_watched_for_throttles_with_all_its_indexes(name: str, table:
     }
 
 
+@pytest.mark.parametrize("name", of_type("AWS::DynamoDB::Table"))
+def test_a_minute_that_is_not_reported_yet_keeps_no_throttles_quiet(name: str) -> None:
+    """Filled with 0 it would. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html"""
+    alarm = ALARMS[f"{name}Throttled"]
+    assert "FILL" in next(each["Expression"] for each in alarm["Metrics"] if "Expression" in each)
+    assert alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"] - 1
+
+
 def test_the_state_machine_the_function_and_the_rule_are_watched() -> None:
     watched = {(metric.name, *metric.dimensions.values()) for alarm in ALARMS.values() for metric in alarmed(alarm)}
     assert watched >= {

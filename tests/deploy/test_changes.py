@@ -114,6 +114,14 @@ def test_a_table_or_queue_is_not_replaced_whatever_is_answered(
 
 
 @pytest.mark.usefixtures("deployed")
+def test_a_refusal_says_what_can_be_done_where_it_was_refused(aws: Aws, tmp_path: Path) -> None:
+    review = Review(lambda: True, remedy="Begin anew.")
+
+    with pytest.raises(DeployError, match=r"with what is in it\. Begin anew\.$"):
+        pipeline.up(aws, PREFIX, QUIET, edited(tmp_path, renamed_queue), review=review)
+
+
+@pytest.mark.usefixtures("deployed")
 def test_a_change_of_a_queue_is_shown_and_made_once_somebody_agrees(aws: Aws, tmp_path: Path) -> None:
     path, seen = edited(tmp_path, longer_visibility), io.StringIO()
 

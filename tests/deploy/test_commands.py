@@ -113,15 +113,30 @@ def test_down_refuses_data_with_exit_code_1(local_aws: LocalAws, deploy_stack: D
     assert "Nothing was deleted: refused-EscalationQueue holds 1 message" in refused.stderr
 
 
-def test_a_wrong_prefix_is_refused_before_anything_is_touched(no_aws: dict[str, str]) -> None:
+@pytest.mark.parametrize("command", ["up", "status", "down"])
+def test_a_wrong_prefix_is_refused_before_anything_is_touched(command: str, no_aws: dict[str, str]) -> None:
     environment = no_aws | {"AWS_REGION": "us-east-1"}
 
-    assert "NamePrefix '9x'" in one_line(run(environment, "up", "--name-prefix", "9x"))
+    assert "NamePrefix '9x'" in one_line(run(environment, command, "--name-prefix", "9x"))
 
 
 @pytest.mark.parametrize("command", ["up", "status", "down"])
 def test_no_region_is_one_line(command: str, no_aws: dict[str, str]) -> None:
     assert "No region: set AWS_REGION" in one_line(run(no_aws, command))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "No region: set AWS_REGION"),
+        ({"AWS_REGION": "us east 1"}, "us east 1"),
+        ({"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "localhost 4566"}, "AWS_ENDPOINT_URL must make a URL"),
+    ],
+)
+def test_a_region_or_an_endpoint_that_is_none_is_one_line(
+    settings: dict[str, str], said: str, no_aws: dict[str, str]
+) -> None:
+    assert said in one_line(run(no_aws | settings, "status"))
 
 
 @pytest.mark.parametrize("command", ["up", "status", "down"])

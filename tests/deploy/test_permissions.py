@@ -229,12 +229,16 @@ def test_the_workflow_may_do_what_its_definition_does_and_nothing_else(account: 
 
 
 def test_the_function_may_write_its_log_and_nothing_else(account: Account, local_aws: LocalAws) -> None:
-    attached = local_aws.client("iam").list_attached_role_policies(RoleName=f"{PREFIX}RoleForLambda")[
-        "AttachedPolicies"
-    ]
+    """https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html"""
+    group = arn("logs", f"log-group:/aws/lambda/{PREFIX}VerifyCCAndPrice:*")
 
-    assert [each["PolicyName"] for each in attached] == ["AWSLambdaBasicExecutionRole"]
-    assert account.roles["RoleForLambda"] == []
+    assert granted(account.roles["RoleForLambda"]) == {
+        ("logs:CreateLogStream", group),
+        ("logs:PutLogEvents", group),
+    }
+    for role in account.roles:
+        attached = local_aws.client("iam").list_attached_role_policies(RoleName=f"{PREFIX}{role}")
+        assert attached["AttachedPolicies"] == [], f"{role}: a policy that is not in the template"
 
 
 def test_ecs_may_start_workers_and_nothing_else(account: Account) -> None:

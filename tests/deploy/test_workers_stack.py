@@ -136,6 +136,12 @@ def arguments(given: dict[str, str]) -> list[str]:
         (["--parameter", "Picture=x"], "No parameter Picture. There are: AcceptableLatencyS, "),
         (["--parameter", "MaxTasks=0"], "MaxTasks '0': is a number from 1 to 1000"),
         (["--parameter", "MaxTasks=many"], "MaxTasks 'many': is a number"),
+        (arguments(GIVEN | {"MinTasks": "11"}), "MinTasks '11': is more than MaxTasks, 10"),
+        (
+            arguments(GIVEN | {"WorkerWaitS": "1.5"}),
+            "The workers would not start: WORKER_WAIT_S is '1.5', must be 0 to 20",
+        ),
+        (arguments(GIVEN | {"FulfillmentProvider": "http"}), "The workers would not start: FULFILLMENT_URL is not set"),
         (["--pipeline-only", "--parameter", "Image=x"], "No parameter Image. There are: AlarmTopicArn, KmsKeyArn"),
         (["--pipeline-only", "--parameter", "KmsKeyArn=alias/x"], "KmsKeyArn 'alias/x': Empty, or the ARN of a key"),
         (arguments(GIVEN), "cannot be deployed here: Template format error: Unrecognized resource types"),
