@@ -84,7 +84,8 @@ class Aws:
         try:
             return cls.of(client, session.region_name)
         except ValueError as error:  # Of the SDK, which has no error of its own for that.
-            raise DeployError(f"{error}: region and AWS_ENDPOINT_URL must make a URL") from error
+            text = str(error).rstrip(".")
+            raise DeployError(f"{text}: region and AWS_ENDPOINT_URL must make a URL") from error
 
 
 def explained(error: exceptions.BotoCoreError | exceptions.ClientError) -> DeployError:

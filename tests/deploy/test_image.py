@@ -119,6 +119,20 @@ def test_docker_and_ecs_check_its_health_in_the_same_way() -> None:
         assert f"WORKER_HEALTH_PORT={port}" in last_stage()["ENV"].split()
 
 
+def test_an_image_of_a_clone_that_only_its_owner_can_read_can_be_read(tmp_path: Path) -> None:
+    source = tmp_path / "app" / "workers" / "module.py"
+    source.parent.mkdir(parents=True)
+    source.touch(mode=0o600)
+    source.parent.chmod(0o700)
+    names = [exec_form(rest) for name, rest in instructions() if name == "RUN"]
+    assert names.index(step("chmod")) < names.index(step("compileall")), "bytecode gets the mode of its source"
+
+    subprocess.run([each.replace("/app", str(tmp_path / "app")) for each in step("chmod")], check=True)
+
+    assert stat.S_IMODE(source.stat().st_mode) == 0o644
+    assert stat.S_IMODE(source.parent.stat().st_mode) == 0o755
+
+
 @pytest.fixture
 def built(tmp_path: Path) -> Iterator[Path]:
     """What the image has in `/app`, made as its steps make it, and read-only."""
