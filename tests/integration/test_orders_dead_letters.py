@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.proxy import EXTEND, RECEIVE, Fault, FaultProxy, Rule
 from tests.integration.command_line import CARD, CommandLine
 from tests.integration.cutting import killed_after
 from tests.integration.pipeline import Pipeline, fulfilled, wait_until
@@ -156,6 +157,19 @@ def test_interrupted_it_gives_back_what_it_has_not_replayed(pipeline: Pipeline, 
     bodies = [body for body, _ in taken(pipeline, stack.order_fulfillment_queue_url)]
     assert {*bodies} == {document(f"interrupted-{n}") for n in range(20)}
     assert taken(pipeline, stack.order_fulfillment_dlq_url) == []
+
+
+def test_interrupted_while_it_receives_it_gives_back_what_that_brings(pipeline: Pipeline, orders: CommandLine) -> None:
+    stack = pipeline.stack
+    bury(pipeline, document("under-way"))
+    with FaultProxy(stack.local_aws.endpoint, seed=7) as proxy:
+        proxy.inject(Rule(Fault.LATENCY, delay_s=3, actions={RECEIVE}))
+        with orders.start("dead-letters", "list", "fulfillment", AWS_ENDPOINT_URL=proxy.url) as process:
+            wait_until(lambda: proxy.count(RECEIVE))
+            ended = orders.interrupt(process)
+        assert (ended.code, ended.err) == (130, "orders: interrupted; the command can be repeated\n")
+        assert (proxy.count(RECEIVE), proxy.count(EXTEND)) == (1, 1)
+    assert visible(pipeline, stack.order_fulfillment_dlq_url) == 1
 
 
 def test_killed_between_sending_and_removing_it_sends_twice_at_worst_which_changes_the_order_once(

@@ -17,9 +17,7 @@ FAILED, INTERRUPTED = 1, 130
 
 def main() -> int:
     """Run the command of the command line; return the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or a pipe that is not UTF-8 gets what it can show.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _open_streams()
     stack = Stack()
     try:
         code = orders.main(prog_name="orders", standalone_mode=False, obj=stack)
@@ -48,17 +46,25 @@ def main() -> int:
     return code if isinstance(code, int) else 0
 
 
+def _open_streams() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # Closed by who started this, as by `>&-`: Python has none then.
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open to the end.
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or a pipe that is not UTF-8 gets what it can show.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
 def _told(error: Exception, stack: Stack) -> str:
     """Return the one line that says what went wrong."""
-    from workers.aws.errors import MissingResourceError  # noqa: PLC0415 - the SDK takes a while to import.
-    from workers.cli.errors import SDK_ERRORS, explained  # noqa: PLC0415
+    from workers.cli.errors import SDK_ERRORS, explained  # noqa: PLC0415 - the SDK takes a while to import.
     from workers.errors import WorkerError  # noqa: PLC0415
 
+    # What the library makes of the SDK's errors is for the workers' log.
+    origin = error.__cause__ if isinstance(error, WorkerError) else error
     match error:
-        case _ if isinstance(error, SDK_ERRORS):
-            return explained(error, stack)
-        case MissingResourceError():
-            return stack.missing_table()
+        case _ if isinstance(origin, SDK_ERRORS):
+            return explained(origin, stack)
         case WorkerError():
             return str(error)
         case OSError():

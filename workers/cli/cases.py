@@ -12,6 +12,8 @@ from aiobotocore.config import AioConfig
 from workers.aws.cases import DynamoCases
 from workers.aws.executions import Executions
 from workers.aws.orders import DynamoOrders
+from workers.aws.parsing import plain_session
+from workers.cli.order_table import is_key
 from workers.cli.output import CliError
 from workers.domain.escalations import Case
 from workers.domain.orders import Order
@@ -76,7 +78,7 @@ def read_case(stack: "Stack", case_id: str) -> tuple[Case, Order | None]:
         return case, None if case is None or case.order_id is None else await orders.get(case.order_id)
 
     try:
-        case, order = with_tables(stack, read) if case_id else (None, None)
+        case, order = with_tables(stack, read) if is_key(case_id) else (None, None)
     except (KeyError, TypeError, ValueError):
         raise CliError(f"case {case_id} cannot be read: somebody has edited it in the table") from None
     if case is None:
@@ -96,7 +98,8 @@ async def _tables(stack: "Stack") -> AsyncIterator[tuple[DynamoOrders, DynamoCas
 
 @functools.cache  # What it has read of the SDK's own files it keeps for the next client.
 def _session(region: str) -> aioboto3.Session:
-    return aioboto3.Session(region_name=region)
+    # Its parser takes what is no JSON for an error. The SDK's takes it for an answer that says nothing: no such order.
+    return aioboto3.Session(region_name=region, botocore_session=plain_session())
 
 
 def _config() -> AioConfig:

@@ -6,10 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from workers.cli.dead_letter import DeadLetter, Wanted
-from workers.cli.errors import explained
+from workers.cli.errors import SDK_ERRORS, explained
 from workers.cli.hold import Hold
 from workers.cli.output import InterruptedCommandError, progress
 
@@ -100,11 +98,11 @@ def _act_on(stack: "Stack", hold: Hold, letter: DeadLetter, doing: Doing) -> Out
             return Outcome(letter, "skipped", "it could not be held: somebody else may have it by now")
         if doing.first is not None:
             doing.first(letter)
-    except (BotoCoreError, ClientError) as error:
+    except SDK_ERRORS as error:
         return Outcome(letter, "failed", explained(error, stack))
     try:
         hold.delete(letter.id)
-    except (BotoCoreError, ClientError) as error:
+    except SDK_ERRORS as error:
         said = f"{doing.done}, not removed" if doing.first else "failed"
         return Outcome(letter, said, explained(error, stack))
     return Outcome(letter, doing.done)

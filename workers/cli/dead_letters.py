@@ -1,5 +1,6 @@
 """`orders dead-letters`: what the workers or SQS have given up, to be read, replayed or discarded."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT, DEFAULT_RATE = 1_000, 10.0
 _QUEUES = ("fulfillment", "escalation")
+
+
+def _a_number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # Neither below nor above any range.
+        raise click.BadParameter("nan is not a number of messages")
+    return value
+
+
 _SELECTION = (
     click.option("--reason", metavar="TEXT", help="Those with this text in their reason, such as UNDECODABLE."),
     click.option("--order", "order_id", metavar="ID", help="Those about this order."),
@@ -37,6 +46,7 @@ _ACTION = (
     click.option(
         "--rate",
         type=click.FloatRange(0.1, 1000),
+        callback=_a_number,
         default=DEFAULT_RATE,
         show_default=True,
         metavar="N",

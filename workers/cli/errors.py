@@ -37,8 +37,9 @@ def explained(error: Exception, stack: "Stack") -> str:
         return f"no AWS credentials: {text.rstrip('.')}; {_CREDENTIALS_HINT}"
     if isinstance(error, UNREACHABLE):
         return f"AWS cannot be reached: {text}"
-    # Their texts quote the request and the answer.
-    secret = isinstance(error, exceptions.ParamValidationError | ResponseParserError)
+    if isinstance(error, ResponseParserError):
+        return "an answer of AWS cannot be read; the command can be repeated"
+    secret = isinstance(error, exceptions.ParamValidationError)  # Its text quotes the request.
     return f"the AWS SDK cannot make calls: {type(error).__name__ if secret else text}"
 
 

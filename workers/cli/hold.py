@@ -2,16 +2,17 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from workers.cli.errors import SDK_ERRORS
 from workers.cli.output import note
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 # Long enough to extend ten thousand in batches; short enough for what a killed command held to be back soon.
 HOLD_S = 60
@@ -42,7 +43,7 @@ class Hold:
     ) -> None:
         try:
             self._change(list(self._receipts), 0)
-        except (BotoCoreError, ClientError):
+        except SDK_ERRORS:
             note(f"orders: the messages that were looked at are back in {HOLD_S} seconds at the latest")
 
     def __len__(self) -> int:
@@ -52,25 +53,31 @@ class Hold:
         """Yield the messages of the queue, each once, until there are no more or `MAX_HELD` are held."""
         repeated = 0
         while len(self) < MAX_HELD and repeated < MAX_REPEATED:
-            asked_at = self._clock()
-            answer = self._sqs.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=MAX_BATCH,
-                VisibilityTimeout=HOLD_S,
-                WaitTimeSeconds=1,  # Asks all of SQS's servers; without it some messages are not found.
-                MessageSystemAttributeNames=["All"],
-                MessageAttributeNames=["All"],
-            )
-            messages = answer.get("Messages", [])
+            held = set(self._receipts)
+            with ThreadPoolExecutor(1) as thread:  # Left only with the answer, after Ctrl-C too: it is ours to return.
+                messages = thread.submit(self._receive).result()
             if not messages:
                 return
-            new = [each for each in messages if each["MessageId"] not in self._receipts]
-            for each in messages:
-                self._receipts[each["MessageId"]] = each["ReceiptHandle"]
-                self._until[each["MessageId"]] = asked_at + HOLD_S
+            new = [each for each in messages if each["MessageId"] not in held]
             repeated = 0 if new else repeated + 1
             self.keep()
             yield from new
+
+    def _receive(self) -> "Sequence[MessageTypeDef]":
+        asked_at = self._clock()
+        answer = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=MAX_BATCH,
+            VisibilityTimeout=HOLD_S,
+            WaitTimeSeconds=1,  # Asks all of SQS's servers; without it some messages are not found.
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        messages = answer.get("Messages", [])
+        for each in messages:
+            self._receipts[each["MessageId"]] = each["ReceiptHandle"]
+            self._until[each["MessageId"]] = asked_at + HOLD_S
+        return messages
 
     def keep(self) -> None:
         """Extend what is held and runs out soon."""

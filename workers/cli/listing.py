@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OPEN = (OrderStatus.RECEIVED, OrderStatus.ESCALATED)
 SHARDS = 16
+MAX_LIMIT = 1_000_000
 _CENTURIES_AHEAD = "9999"  # Of every time that is written.
 
 
@@ -57,7 +58,7 @@ Examples:
 @click.option(
     "--older-than", type=Age(), metavar="AGE", help="Only orders that got their status so long ago: 90s, 10m, 2h, 3d."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="The oldest N only.")
+@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), metavar="N", help="The oldest N only.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the orders, for scripts.")
 @click.pass_obj
 def command(

@@ -1,4 +1,4 @@
-"""Reads many orders of the order table."""
+"""Reads many orders of the order table; and what may be asked of a table at all."""
 
 import random
 import re
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.aws.items import from_item, to_item
 from workers.cli.parallel import in_parallel
-from workers.domain.cards import MASK
+from workers.domain.cards import MASK, looks_like_card
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from workers.cli.stack import Stack
 
 MAX_BATCH = 100  # DynamoDB: items per BatchGetItem.
+MAX_KEY_CHARS = 255  # Of an OrderId or a CaseId, the longest of which is made of an execution's name.
 AT_ONCE = 8  # Requests.
 _MASKED_CARD = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.ASCII)
 _PAUSE_S, _MAX_PAUSE_S = 0.1, 5.0
+
+
+def is_key(text: str) -> bool:
+    """Tell whether *text* may be an OrderId or a CaseId. AWS is not even asked for another: it may be a card number."""
+    surrogates = any("\ud800" <= each <= "\udfff" for each in text)  # Bytes that are no UTF-8.
+    return 0 < len(text) <= MAX_KEY_CHARS and not surrogates and not looks_like_card(text)
 
 
 def get_orders(stack: "Stack", order_ids: Iterable[str], *, at_once: int = AT_ONCE) -> Iterator[list[dict[str, Any]]]:

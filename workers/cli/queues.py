@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
 
 from workers.cli.ages import written
+from workers.cli.errors import SDK_ERRORS
 from workers.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _oldest(stack: "Stack", queue: str) -> int | None:
             Period=60,
             Statistics=["Maximum"],
         )
-    except (BotoCoreError, ClientError):  # Without it, or without leave to ask it, the rest is worth showing.
+    except SDK_ERRORS:  # Without it, or without leave to ask it, the rest is worth showing.
         return None
     newest = max(answer["Datapoints"], key=lambda each: each["Timestamp"], default=None)
     return None if newest is None else round(newest["Maximum"])

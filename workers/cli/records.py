@@ -149,7 +149,8 @@ class _Reader:
             value, end = _decoder.raw_decode(self.text, self.position)
         except json.JSONDecodeError as error:
             where = f" in line {error.lineno}" if error.lineno > self.line else ""
-            return BadRecord(self.line, f"is no JSON: {error.msg}{where}")
+            said = error.msg.removesuffix(" at").removesuffix(" starting")  # A column would follow.
+            return BadRecord(self.line, f"is no JSON: {said}{where}")
         except RecursionError:
             return BadRecord(self.line, "is no order: nested too deep")
         found = Found(self.line, value, self.text[self.position : end])

@@ -16,17 +16,15 @@ from workers.cli.ages import since, written
 from workers.cli.executions import Execution, read_execution
 from workers.cli.lines import read
 from workers.cli.log_lines import parse
-from workers.cli.order_table import shown_order
+from workers.cli.order_table import is_key, shown_order
 from workers.cli.output import CliError, clean, print_json, print_line, print_table
 from workers.cli.parallel import in_parallel
 from workers.cli.story import tell
-from workers.domain.cards import looks_like_card
 from workers.domain.orders import is_order_id, submission_name
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
 
-MAX_KEY_CHARS = 255  # Of an OrderId or a CaseId, the longest of which is made of an execution's name.
 _AT_ONCE = 8
 _SHOWN = ("Name", "ItemName", "Price", "CC", "Attempts", "Reasons", "ShipmentId")
 
@@ -82,8 +80,8 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
 
 
 def _stored(stack: "Stack", key: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    if not 0 < len(key) <= MAX_KEY_CHARS or looks_like_card(key):
-        return None, None  # No key of ours: not even asked for.
+    if not is_key(key):
+        return None, None
     found = stack.dynamodb.get_item(
         TableName=stack.names.order_table, Key=to_item({"OrderId": key}), ConsistentRead=True
     )

@@ -23,6 +23,8 @@ DEFAULT_STATE_MACHINE = "OrderFulfillmentStateMachine"
 MAX_CONNECTIONS = 100  # As many as any command may use at once.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S, MAX_TRIES = 5, 20, 4
 
+_OK = 200
+_JSON_SERVICES = ("dynamodb", "sqs", "sfn")
 _SETTINGS = ("ORDER_TABLE", "ESCALATION_TABLE", "ORDER_FULFILLMENT_QUEUE", "ESCALATION_QUEUE")
 _STATE_MACHINE = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 _STATE_MACHINE_ARN = re.compile(
@@ -104,6 +106,8 @@ class Stack:
         session = boto3.session.Session(region_name=self._environ.get("AWS_REGION") or None)
         if session.region_name is None:
             raise NoRegionError
+        for service in _JSON_SERVICES:
+            session.events.register(f"before-parse.{service}", _check_json)
         return session
 
     @property
@@ -210,3 +214,21 @@ class Stack:
             except (BotoCoreError, ClientError):
                 break
         return f"there is no table {self.names.order_table} or no table {self.names.escalation_table}"
+
+
+def _check_json(response_dict: Mapping[str, Any], **_: object) -> None:
+    """
+    Look at an answer before the SDK's parser does: that takes what is no JSON for one that says nothing.
+
+    Nothing would be: no such order, say.
+
+    Raises:
+        ResponseParserError: It is no JSON.
+    """
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - see above.
+
+    if response_dict["status_code"] == _OK and response_dict["body"]:
+        try:
+            json.loads(response_dict["body"])
+        except ValueError:
+            raise ResponseParserError("an answer that is no JSON") from None
