@@ -93,6 +93,10 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
     record = request.record(case.episode, now)
     if done := _already(case, record):
         return done
+    begun = _begun(case)
+    if begun is not None and order is None and request.action is not Action.RESUBMIT:
+        # No order's status would tell whether the execution runs.
+        _refuse_while_fresh(begun, now)
     status = _order_status(order, request, record)
     resolved = replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=_with(case, record))
     return ResolutionPlan(resolved, status)
@@ -160,15 +164,10 @@ def claim_resubmission(
     """
     record, held = request.record(case.episode, now), case.claim
     number = held.number + 1 if held is not None and held.episode == case.episode else 1
-    if held is not None and number > 1 and held.execution_arn not in case.execution_arns:
-        if is_claim_of(held, request, order_id):
-            return held, None
-        free_at = datetime.fromisoformat(held.at) + timedelta(seconds=CLAIM_S)
-        if datetime.fromisoformat(now) < free_at:
-            raise ResolutionError(
-                f"{held.actor} has begun to resubmit order {held.order_id} at {held.at}: see what becomes of that;"
-                f" from {free_at:%H:%M:%S} UTC on this can be tried again"
-            )
+    if (begun := _begun(case)) is not None:
+        if is_claim_of(begun, request, order_id):
+            return begun, None
+        _refuse_while_fresh(begun, now)
     claim = Claim(
         actor=record.actor,
         note=record.note,
@@ -179,6 +178,23 @@ def claim_resubmission(
         execution_arn=arn(resubmission_name(case, case.episode, number)),
     )
     return claim, replace(case, claim=claim)
+
+
+def _begun(case: Case) -> Claim | None:
+    """Return the claim of the case's current episode, unless its execution has come back."""
+    held = case.claim
+    if held is None or held.episode != case.episode or held.execution_arn in case.execution_arns:
+        return None
+    return held
+
+
+def _refuse_while_fresh(held: Claim, now: str) -> None:
+    free_at = datetime.fromisoformat(held.at) + timedelta(seconds=CLAIM_S)
+    if datetime.fromisoformat(now) < free_at:
+        raise ResolutionError(
+            f"{held.actor} has begun to resubmit order {held.order_id} at {held.at}: see what becomes of that;"
+            f" from {free_at:%H:%M:%S} UTC on this can be tried again"
+        )
 
 
 def is_claim_of(claim: Claim, request: Request, order_id: str) -> bool:

@@ -45,9 +45,16 @@ class Resolver:
     now: Callable[[], str] = clock.now
 
     async def resolve(self, case_id: str, request: Request) -> None:
-        """Fulfill the case's order by hand (no provider is called), or cancel it; close the case."""
+        """
+        Fulfill the case's order by hand (no provider is called), or cancel it; close the case.
+
+        A resubmission that was cut short is finished first: its execution runs.
+        """
         if request.action is Action.RESUBMIT:
             raise ResolutionError("a resubmission needs the corrected order")
+        case = await self.cases.get(case_id)
+        if case is not None and case.state is CaseState.OPEN:
+            await self._finish(case)
         await self._close(case_id, request)
 
     async def resubmit(self, case_id: str, order: Mapping[str, str], request: Request) -> str:
@@ -79,9 +86,7 @@ class Resolver:
             raise ResolutionError(f"the case is about order {case.order_id}")
         if case.state is CaseState.RESOLVED:
             return self._resubmitted_before(case, request), None
-        if (held := await self._cut_short(case)) is not None:
-            finished = replace(request, actor=held.actor, note=held.note, execution_arn=held.execution_arn)
-            await self._close(case_id, finished, held.episode)
+        if (held := await self._finish(case)) is not None:
             if is_claim_of(held, request, order_id):
                 return held.execution_arn, None
             raise ConflictError("the case has changed")  # Look again: it is resolved, or in its next episode.
@@ -93,13 +98,17 @@ class Resolver:
             await self.cases.put(claimed)
         return claim.execution_arn, claim.episode
 
-    async def _cut_short(self, case: Case) -> Claim | None:
-        """Return the claim whose execution has recorded its order, and of which the case does not know yet."""
+    async def _finish(self, case: Case) -> Claim | None:
+        """Finish in its actor's name a resubmission that has recorded its order and not closed the case; return it."""
         claim = case.claim
         if claim is None or case.knows_resubmission(claim.execution_arn):
             return None
         stored = await self.orders.get(claim.order_id)
-        return claim if stored is not None and stored.execution_arn == claim.execution_arn else None
+        if stored is None or stored.execution_arn != claim.execution_arn:
+            return None
+        theirs = Request(action=Action.RESUBMIT, actor=claim.actor, note=claim.note, execution_arn=claim.execution_arn)
+        await self._close(case.case_id, theirs, claim.episode)
+        return claim
 
     def _resubmitted_before(self, case: Case, request: Request) -> str:
         last = case.resolution_of(case.episode)

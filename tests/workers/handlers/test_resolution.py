@@ -439,6 +439,42 @@ async def test_cancel_closes_a_case_without_an_order() -> None:
     assert (bench.case.state, bench.orders.orders) == (CaseState.RESOLVED, {})
 
 
+NO_ORDER: dict[str, Any] = {"stored": False, "case_id": "message-m1", "order_id": None}
+
+
+@pytest.mark.parametrize("case", [{}, NO_ORDER])
+@pytest.mark.parametrize("asked", ["fulfill", "cancel"])
+async def test_they_finish_the_resubmission_that_was_cut_short_and_runs(asked: str, case: dict[str, Any]) -> None:
+    bench = Bench(**case)
+    await bench.cut_short()
+    for _ in range(2):
+        with pytest.raises(ResolutionError, match=r"^the case is resolved already by ada at .*: resubmit$"):
+            await bench.resolve(request(asked, actor="grace"))
+    assert (bench.case.state, bench.order.status) == (CaseState.RESOLVED, OrderStatus.RECEIVED)
+    assert bench.case.resolutions == (resubmission(bench.arn(1)),)
+
+
+async def test_a_resubmission_that_was_cut_short_and_came_back_is_noted_before_the_order_is_cancelled() -> None:
+    bench = Bench()
+    await bench.cut_short()
+    await bench.escalate(bench.arn(1))
+    await bench.resolve(request("cancel", actor="grace"))
+    assert [(each.actor, each.action) for each in bench.case.resolutions] == [("ada", "resubmit"), ("grace", "cancel")]
+    assert (bench.case.state, bench.order.status) == (CaseState.RESOLVED, OrderStatus.CANCELLED)
+
+
+async def test_a_case_without_an_order_is_not_cancelled_while_its_order_may_still_be_recorded() -> None:
+    bench = Bench(**NO_ORDER)
+    bench.executions.stop_short = True
+    await bench.cut_short()
+    with pytest.raises(ResolutionError, match=r"^ada has begun to resubmit order 001 at "):
+        await bench.resolve(request("cancel", actor="grace"))
+    assert bench.case.state is CaseState.OPEN
+    bench.resolver = replace(bench.resolver, now=lambda: "2026-11-22T11:02:00.000000Z")
+    await bench.resolve(request("cancel", actor="grace"))
+    assert [each.actor for each in bench.case.resolutions] == ["grace"]
+
+
 async def test_to_resubmit_takes_an_order() -> None:
     bench = Bench()
     with pytest.raises(ResolutionError, match=r"^a resubmission needs the corrected order$"):
