@@ -14,7 +14,7 @@ from workers.aws.items import from_item, to_item
 from workers.aws.orders import CONDITION_FAILED
 from workers.backoff import full_jitter_s
 from workers.domain.escalations import Case, CaseState, EscalationPlan, Routing
-from workers.domain.orders import Order, OrderStatus, open_key
+from workers.domain.orders import Order, OrderStatus, open_key, open_keys
 from workers.domain.resolutions import ResolutionPlan
 from workers.errors import ConflictError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
     from types_aiobotocore_dynamodb.type_defs import TransactWriteItemTypeDef
 
-OPEN_SHARDS = 16  # As `open_key` spreads them.
 MAX_KEYS = 100  # DynamoDB: keys per BatchGetItem.
 THROTTLED_BASE_S, THROTTLED_CAP_S = 0.1, 5.0
 # What a transaction is cancelled for where another one was faster.
@@ -46,8 +45,10 @@ class DynamoCases:
 
     async def open_cases(self) -> tuple[list[Case], list[str]]:
         """Return the cases that are open, in no order, and the ids of those that cannot be read (edited by hand)."""
-        keys = [key for page in await asyncio.gather(*map(self._open_ids, range(OPEN_SHARDS))) for key in page]
-        groups = [keys[at : at + MAX_KEYS] for at in range(0, len(keys), MAX_KEYS)]
+        found = await asyncio.gather(*map(self._open_ids, open_keys(CaseState.OPEN)))
+        # Once each, as a batch must have it: one that is changed meanwhile may stand in two pages of the index.
+        ids = list(dict.fromkeys(itertools.chain.from_iterable(found)))
+        groups = [ids[at : at + MAX_KEYS] for at in range(0, len(ids), MAX_KEYS)]
         cases, unreadable = list[Case](), list[str]()
         for items in [await self._get_all(group) for group in groups]:
             for item in items:
@@ -57,14 +58,14 @@ class DynamoCases:
                     unreadable.append(item["CaseId"])
         return [each for each in cases if each.state is CaseState.OPEN], unreadable
 
-    async def _open_ids(self, digit: int) -> list[str]:
+    async def _open_ids(self, key: str) -> list[str]:
         found: list[str] = []
         with translated():
             pages = self.dynamodb.get_paginator("query").paginate(
                 TableName=self.table,
                 IndexName="OpenCases",
                 KeyConditionExpression="OpenKey = :key",
-                ExpressionAttributeValues=to_item({":key": f"{CaseState.OPEN}#{digit:x}"}),
+                ExpressionAttributeValues=to_item({":key": key}),
             )
             async for page in pages:
                 found.extend(from_item(item)["CaseId"] for item in page["Items"])

@@ -14,13 +14,12 @@ from workers.aws.items import from_item, to_item
 from workers.cli.ages import Age, since, written
 from workers.cli.order_table import AT_ONCE, get_orders
 from workers.cli.output import note, print_json, print_table, progress
-from workers.domain.orders import OrderStatus
+from workers.domain.orders import OrderStatus, open_keys
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
 
 OPEN = (OrderStatus.RECEIVED, OrderStatus.ESCALATED)
-SHARDS = 16
 MAX_LIMIT = 1_000_000
 _CENTURIES_AHEAD = "9999"  # Of every time that is written.
 
@@ -116,7 +115,7 @@ def _open_orders(
     at_once: int,
 ) -> Iterator[dict[str, Any]]:
     """Yield the open orders that have been so since *before*, oldest first, each as it is now."""
-    shards = [_shard(stack, f"{status}#{digit:x}", before) for status in statuses for digit in range(SHARDS)]
+    shards = [_shard(stack, key, before) for status in statuses for key in open_keys(status)]
     seen = set[str]()
     for page in get_orders(stack, _new(heapq.merge(*shards), seen), at_once=at_once):
         advance(len(page))

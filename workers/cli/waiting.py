@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from workers.cli.executions import RUNNING
 from workers.cli.order_table import get_orders
 from workers.cli.output import InterruptedCommandError, print_table, progress
 from workers.domain.orders import OrderStatus
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 POLL_S = 1.0
 MAX_EXECUTIONS = 10  # That are looked at in a turn: reading them is allowed far less often than orders are.
-RUNNING = "RUNNING"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import string
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -87,6 +88,11 @@ def open_key(status: str, identifier: str) -> str:
     The hash digit spreads one status over sixteen partitions; a single one would throttle writes to the table itself.
     """
     return f"{status}#{hashlib.sha256(identifier.encode()).hexdigest()[0]}"
+
+
+def open_keys(status: str) -> list[str]:
+    """Return all keys that orders (or cases) of one status may have there."""
+    return [f"{status}#{digit}" for digit in string.hexdigits[:16]]
 
 
 def submission_name(order_id: str, number: int) -> str:
