@@ -1,6 +1,7 @@
 """`local`, `run` and `demo`: the system on a local AWS. None of them can touch a real account."""
 
 import contextlib
+import fcntl
 import shlex
 import shutil
 import sys
@@ -31,11 +32,9 @@ def local(port: int | None) -> int:
     progress = Progress()
     with _stack(progress, port=port, preferred_port=DEFAULT_PORT) as (server, deployment):
         text = _exports(server, deployment)
-        with _written(ENVIRONMENT_FILE, text):
+        with _published(text) as published:
             print(text, end="", flush=True)
-            progress.note(
-                f"The local AWS is up at {server.endpoint}. In another terminal: . {_shown(ENVIRONMENT_FILE)}"
-            )
+            _point(progress, server, published=published)
             progress.note("Ctrl-C ends it")
             with contextlib.suppress(KeyboardInterrupt):
                 server.wait()
@@ -50,12 +49,12 @@ def run(port: int | None) -> int:
     with _stack(progress, port=port, preferred_port=DEFAULT_PORT, state=STATE) as (server, deployment):
         environment = server.environment | variables(deployment.outputs)
         with (
-            _written(ENVIRONMENT_FILE, _exports(server, deployment)),
+            _published(_exports(server, deployment)) as published,
             local_workers(environment, log_path, lambda line: _show(line, console)) as workers,
         ):
             outcomes = _samples(server, deployment, workers, progress)
             console.print(samples.table(outcomes))
-            progress.note(f"The local AWS is at {server.endpoint}; in another terminal: . {_shown(ENVIRONMENT_FILE)}")
+            _point(progress, server, published=published)
             progress.note(f"The workers' logs (as JSON in {_shown(log_path)}) until Ctrl-C")
             with contextlib.suppress(KeyboardInterrupt):
                 while workers.read():
@@ -156,17 +155,35 @@ def _value(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def _point(progress: Progress, server: LocalAws, *, published: bool) -> None:
+    """Say how another terminal gets to this local AWS."""
+    how = 'eval "$(make env)"'
+    if not published:
+        progress.note("Another local AWS runs here: `make env` goes on pointing at that one, until it ends")
+        how += f"; export AWS_ENDPOINT_URL={server.endpoint}"
+    progress.note(f"The local AWS is at {server.endpoint}; in another terminal: {how}")
+
+
 @contextlib.contextmanager
-def _written(path: Path, text: str) -> Iterator[None]:
-    """Keep a file there for the length of the block, unless somebody else has written it since."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            if path.read_text(encoding="utf-8") == text:
-                path.unlink()
+def _published(text: str) -> Iterator[bool]:
+    """
+    Have `make env` say this for the length of the block; yields whether it does.
+
+    It says what the first has published, to its end: nobody's second terminal is pointed elsewhere behind their back.
+    """
+    ENVIRONMENT_FILE.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the file, which comes and goes. The lock of somebody who was killed goes with them.
+    with ENVIRONMENT_FILE.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        ENVIRONMENT_FILE.write_text(text, encoding="utf-8")
+        try:
+            yield True
+        finally:
+            ENVIRONMENT_FILE.unlink(missing_ok=True)
 
 
 def _shown(path: Path) -> Path:

@@ -161,6 +161,28 @@ def test_local_prints_what_to_export_and_ends_in_order(start: Start, number: sig
     assert not (tmp_path / "state" / "env").exists()
 
 
+def test_make_env_goes_on_pointing_at_the_first_local_aws_beside_a_second(start: Start, tmp_path: Path) -> None:
+    environment = tmp_path / "state" / "env"
+    first = start("local")
+    first.wait_for("Ctrl-C ends it")
+    published = environment.read_text(encoding="utf-8")
+    assert "Another local AWS runs here" not in first.output
+
+    second = start("local")
+    second.wait_for("Ctrl-C ends it")
+    assert "Another local AWS runs here" in second.output
+    endpoint = re.findall(r"^export AWS_ENDPOINT_URL=(.*)$", second.output, re.MULTILINE)[0]
+    assert f'eval "$(make env)"; export AWS_ENDPOINT_URL={endpoint}' in second.output
+    assert endpoint not in published
+    second.process.send_signal(signal.SIGTERM)
+    assert second.process.wait(30) == 0
+    assert environment.read_text(encoding="utf-8") == published
+
+    first.process.send_signal(signal.SIGTERM)
+    assert first.process.wait(30) == 0
+    assert not environment.exists()
+
+
 def test_make_env_points_a_shell_at_the_local_aws_and_nowhere_else(tmp_path: Path) -> None:
     script = f'eval "$(make -f {ROOT}/Makefile env)"; echo "$AWS_ENDPOINT_URL|$AWS_PROFILE|$AWS_ENDPOINT_URL_SQS|$PATH"'
 
