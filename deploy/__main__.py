@@ -17,7 +17,7 @@ _INTERRUPTED = 130  # As a shell counts: 128 and SIGINT.
 _EXAMPLES = """\
 examples:
   python -m deploy up --pipeline-only            the workflow, in the account and region of your AWS settings
-  python -m deploy up --parameter Image=...   the workflow, and workers that run on ECS; see deploy/README.md
+  python -m deploy up --parameter Image=...      the workflow, and workers that run on ECS; see deploy/README.md
   AWS_PROFILE=test python -m deploy up --name-prefix test- --pipeline-only
   python -m deploy status --name-prefix test-
   python -m deploy down --yes                    refuses while tables or queues hold anything

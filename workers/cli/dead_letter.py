@@ -110,4 +110,8 @@ def _order_id(body: str) -> str | None:
 
 
 def _time(milliseconds: str | None) -> str | None:
-    return None if milliseconds is None else datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat()
+    """Return the time, written as the workers write theirs."""
+    if milliseconds is None:
+        return None
+    at = datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")

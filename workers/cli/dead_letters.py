@@ -138,7 +138,8 @@ def replay_command(
     from the dead-letter queue only after its queue has taken it. Interrupted in between, a message is in both queues:
     repeating the command sends it twice, which changes nothing, as every change of an order is conditional.
 
-    A message that could not be decoded comes back as it is: correct what sent it, and discard it here.
+    A message that could not be decoded comes back as it is, and opens a second case: correct what sent it, and discard
+    it here.
     """
     with ExitStack() as held:
         found = find(stack, _name(stack, queue), held, Wanted(**wanted), limit)
@@ -188,7 +189,8 @@ def _done(stack: "Stack", found: Found, doing: Doing, rate: float | None) -> lis
     """Act on what was found, at that *rate*; or only say what would be done."""
     if rate is None:
         return [Outcome(each, f"would be {doing.done}") for each in found.letters]
-    note(f"{len(found.letters)} dead letters of {found.queue.dead_letter_queue} are being {doing.done}")
+    count = len(found.letters)
+    note(f"{count} dead {'letter' if count == 1 else 'letters'} of {found.queue.dead_letter_queue} to be {doing.done}")
     return act(stack, found, doing, rate=rate)
 
 

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from workers.cli.stack import Stack
 
 
+class OneReason(click.ParamType[str]):
+    """A reason, in letters of either case; told as they are written everywhere."""
+
+    name = "reason"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        reason = value.upper()
+        if reason not in [each.value for each in Reason]:
+            self.fail(f"{value!r} is none of {', '.join(Reason)}", param, ctx)
+        return reason
+
+
 @click.group("escalations", short_help="List, show and resolve escalation cases.")
 def command() -> None:
     """
@@ -42,9 +54,9 @@ Examples:
 )
 @click.option(
     "--reason",
-    type=click.Choice([each.value for each in Reason], case_sensitive=False),
+    type=OneReason(),
     metavar="REASON",
-    help="Cases with this reason.",
+    help="Cases with this reason, such as INVALID_PRICE.",
 )
 @click.option("--older-than", type=Age(), metavar="AGE", help="Cases opened longer ago: 90s, 10m, 2h, 3d.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Show the first N of them.")

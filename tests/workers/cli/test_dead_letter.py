@@ -38,6 +38,11 @@ def test_what_a_worker_has_said_of_it_is_told_and_not_sent_back() -> None:
     assert found.attributes == {"trace": {"DataType": "String", "StringValue": "t-1"}}
 
 
+def test_its_times_are_written_alike_whoever_noted_them() -> None:
+    found = letter(**LABELS)
+    assert (found.first_received_at, found.sent_at) == ("2026-11-22T11:00:00.000000Z", "2026-11-22T11:50:00.000000Z")
+
+
 def test_attributes_that_are_called_like_ours_but_are_the_senders_own_are_kept() -> None:
     found = letter(Reason="because", trace="t-1")
     assert found.attributes.keys() == {"Reason", "trace"}
