@@ -43,10 +43,12 @@ def command(file: Path, *, order_id: str | None, escalations: bool, follow: bool
     wanted = Wanted(order_id, escalations)
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     live = follow or str(file) == "-"
+    found = False
     try:
         for line in _lines(file, follow=follow):
             shown = _shown(line, wanted, color=color, as_json=as_json)
             if shown is not None:
+                found = True
                 sys.stdout.write(f"{shown}\n")
                 if live:
                     sys.stdout.flush()
@@ -54,6 +56,8 @@ def command(file: Path, *, order_id: str | None, escalations: bool, follow: bool
         if not follow:
             raise
     sys.stdout.flush()
+    if not (found or follow or wanted.everything):
+        note("no such line")
 
 
 def _lines(file: Path, *, follow: bool) -> Iterator[lines.Line]:

@@ -82,3 +82,9 @@ def test_nothing_of_the_sdk_is_imported_to_read_a_log(log: Path) -> None:
         [sys.executable, "-c", code, "orders", "logs", str(log)], capture_output=True, text=True, check=True
     )
     assert ran.stdout.splitlines()[-1] == "False"
+
+
+def test_that_nothing_was_found_is_said_beside_the_output(log: Path) -> None:
+    with start(log, "--order", "003", "--json") as process:
+        assert process.communicate() == ("", "no such line\n")
+    assert process.returncode == 0
