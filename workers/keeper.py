@@ -1,6 +1,7 @@
 """Keeps messages in hand invisible to other consumers."""
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from workers.trouble import Trouble
 
 MAX_BATCH = 10  # SQS: entries per ChangeMessageVisibilityBatch.
 ABREAST = 5  # Requests at a time: a thousand messages in hand are a hundred of them.
+TRIES = 3  # Of an entry that is refused, at once; then it waits like the rest in an outage.
 DUE = 0.5  # Extended once this share of the visibility timeout is left: time for several tries.
 NEARLY_DUE = 0.65  # Goes along with those that are due, so that batches fill.
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 5.0
@@ -55,7 +57,7 @@ class VisibilityKeeper:
                 trouble.over()
 
     def _kept(self) -> list[Delivery]:
-        return [each for each in self.hand if not each.lost and not isinstance(each.settlement, Released)]
+        return [each for each in self.hand if _is_kept(each)]
 
     def _due(self) -> list[Delivery]:
         now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
@@ -85,18 +87,23 @@ class VisibilityKeeper:
                     delivery.task.cancel()
 
     async def _extend_all(self, due: Sequence[Delivery]) -> None:
-        batches = iter([due[start : start + MAX_BATCH] for start in range(0, len(due), MAX_BATCH)])
-        failures: list[OutageError] = []
+        waiting, tries, failures = deque(due), Counter[Delivery](), list[OutageError]()
 
         async def extend_in_turn() -> None:
-            for batch in batches:
+            while waiting:
+                batch = [waiting.popleft() for _ in range(min(MAX_BATCH, len(waiting)))]
+                batch = [each for each in batch if _is_kept(each)]  # It may have been released meanwhile.
+                tries.update(batch)
                 try:
-                    refused = await self._extend(batch)
+                    refused = await self._extend(batch) if batch else []
                 except OutageError as error:
                     failures.append(error)
                     return
-                if refused is not None:
-                    failures.append(OutageError(f"extension refused: {refused.code}"))
+                for delivery, refusal in refused:
+                    if tries[delivery] < TRIES:
+                        waiting.appendleft(delivery)  # Next, not behind hundreds of others.
+                    else:
+                        failures.append(OutageError(f"extension refused: {refusal.code}"))
 
         async with asyncio.TaskGroup() as extending:
             for _ in range(ABREAST):
@@ -104,20 +111,24 @@ class VisibilityKeeper:
         if failures:  # Told after the last batch: what is refused must not keep the others waiting for its next try.
             raise failures[0]
 
-    async def _extend(self, batch: Sequence[Delivery]) -> Refusal | None:
-        """Extend *batch*; return why an entry of it was refused for the moment."""
+    async def _extend(self, batch: Sequence[Delivery]) -> list[tuple[Delivery, Refusal]]:
+        """Extend *batch*; return what of it was refused for the moment, and why."""
         timeout_s = self.queue.visibility_timeout_s
         visible_at_s = asyncio.get_running_loop().time() + timeout_s
         handles = [delivery.receipt_handle for delivery in batch]
         answers = await self.queue.change_visibility([(handle, timeout_s) for handle in handles])
-        again: Refusal | None = None
+        refused = []
         for delivery, handle, refusal in zip(batch, handles, answers, strict=True):
             if refusal is None:
                 delivery.visible_at_s = max(delivery.visible_at_s, visible_at_s)
             elif not refusal.receipt_lost:
-                again = refusal
+                refused.append((delivery, refusal))
             elif delivery.receipt_handle == handle:
                 delivery.lost = True  # Someone else may have it by now: stop working on it.
                 if delivery.settlement is None and delivery.task is not None:
                     delivery.task.cancel()
-        return again
+        return refused
+
+
+def _is_kept(delivery: Delivery) -> bool:
+    return not delivery.lost and not isinstance(delivery.settlement, Released)

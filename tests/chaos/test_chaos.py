@@ -155,7 +155,7 @@ def test_refused_entries_are_sent_again_and_duplicates_folded(scenario: Scenario
 
 def test_a_handler_may_take_longer_than_the_visibility_timeout(scenario: Scenario) -> None:
     """Visibility: extended from receipt to settlement, so that a slow message is delivered and handled once."""
-    # Half of it is the time for fifty extensions in the long version, of an emulator that is busy with other things, too.
+    # The emulator needs its time for the fifty extensions of the long version, beside everything else.
     scenario.set_visibility_timeout(8)
     scenario.proxy.inject(Rule(Fault.FAILED_ENTRIES, 0.1, actions={EXTEND}))
     scenario.start(

@@ -8,7 +8,7 @@ from tests.workers.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, un
 from workers import keeper as keeper_module
 from workers.errors import FatalError, OutageError
 from workers.hand import Hand
-from workers.keeper import VisibilityKeeper
+from workers.keeper import MAX_BATCH, VisibilityKeeper
 from workers.message import Acknowledged, Delivery, Released
 from workers.metrics import Metrics
 from workers.ports import Refusal
@@ -146,9 +146,15 @@ async def test_a_receipt_that_was_replaced_while_it_was_extended_is_not_lost(han
     assert len(queue.changes) == 1
 
 
-@pytest.mark.parametrize("answer", [REFUSED, OutageError("throttled")])
+@pytest.mark.parametrize(
+    ("answers", "expected"), [([OutageError("throttled")] * 3, [1, 2, 3]), ([REFUSED] * 7, [1, 2])]
+)
 async def test_tries_again_with_backoff_what_was_refused_for_the_moment(
-    monkeypatch: pytest.MonkeyPatch, queue: FakeQueue, hand: Hand, answer: Refusal | OutageError
+    monkeypatch: pytest.MonkeyPatch,
+    queue: FakeQueue,
+    hand: Hand,
+    answers: list[Refusal | OutageError],
+    expected: list[int],
 ) -> None:
     waits: list[int] = []
 
@@ -158,11 +164,34 @@ async def test_tries_again_with_backoff_what_was_refused_for_the_moment(
 
     monkeypatch.setattr(keeper_module, "full_jitter_s", recorded_s)
     delivery = take(hand, "m")
-    queue.refuse("r-m", *[answer] * 3)
+    queue.refuse("r-m", *answers)
     async with keeping(queue, hand):
         await until(lambda: delivery.visible_at_s > asyncio.get_running_loop().time() + 50)
-    assert waits == [1, 2, 3]
-    assert len(queue.changes) == 4
+    assert waits == expected
+    assert len(queue.changes) == len(answers) + 1
+
+
+async def test_what_was_refused_is_tried_again_before_those_behind_it(queue: FakeQueue, hand: Hand) -> None:
+    for n in range(200):
+        take(hand, f"m{n}", left_s=LEFT_S + n / 100)
+    queue.refuse("r-m0", REFUSED)
+    async with keeping(queue, hand):
+        await until(lambda: len(queue.changed) == 201)
+    assert [handle for handle, _ in queue.changed].index("r-m0", 1) < 2 * MAX_BATCH * keeper_module.ABREAST
+
+
+async def test_what_is_released_meanwhile_is_not_extended(queue: FakeQueue, hand: Hand) -> None:
+    for n in range(100):
+        take(hand, f"m{n}", left_s=LEFT_S + n / 100)
+    last = next(each for each in hand if each.message.id == "m99")
+    queue.answering.clear()
+    async with keeping(queue, hand):
+        await until(lambda: len(queue.changes) == keeper_module.ABREAST)
+        last.settlement = Released("stopping")
+        queue.answering.set()
+        await until(lambda: len(queue.changed) == 99)
+        await asyncio.sleep(0.02)
+    assert "r-m99" not in {handle for handle, _ in queue.changed}
 
 
 async def test_ends_where_the_queue_is_gone(queue: FakeQueue, hand: Hand) -> None:
