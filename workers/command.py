@@ -21,8 +21,8 @@ def run_command() -> int:
         epilog="Settings come from the environment; README.md lists them. "
         "AWS access comes from the SDK's own variables and profiles.",
     )
-    parser.add_argument("worker", type=Worker, choices=list(Worker), help="which queue to consume")
-    worker: Worker = parser.parse_args().worker
+    parser.add_argument("worker", choices=[each.value for each in Worker], help="which queue to consume")
+    worker = Worker(parser.parse_args().worker)
     try:
         settings = Settings.read(os.environ)
     except FatalError as error:

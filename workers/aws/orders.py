@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from workers.aws.errors import MissingResourceError, error_code, statement_error, translated
 from workers.aws.groups import GroupCommit
 from workers.aws.items import from_item, to_item
-from workers.domain.orders import Order, OrderStatus
+from workers.domain.orders import Order, OrderStatus, open_keys
 from workers.errors import OutageError, UnreadableOrderError
 
 if TYPE_CHECKING:
@@ -73,9 +73,8 @@ class DynamoOrders:
 
     async def received_before(self, at: str) -> list[str]:
         """Return the ids of the orders that have been `RECEIVED` since before *at*, from the index of open orders."""
-        pages = await asyncio.gather(
-            *(self._received_before(f"{OrderStatus.RECEIVED}#{digit:x}", at) for digit in range(16))
-        )
+        keys = open_keys(OrderStatus.RECEIVED)
+        pages = await asyncio.gather(*(self._received_before(key, at) for key in keys))
         return sorted(order_id for page in pages for order_id in page)
 
     async def _received_before(self, key: str, at: str) -> list[str]:

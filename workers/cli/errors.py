@@ -51,7 +51,8 @@ def _refused(error: exceptions.ClientError, stack: "Stack") -> str:
         case CredentialsError():
             return f"AWS refuses the credentials ({code}); {_CREDENTIALS_HINT}"
         case AccessDeniedError():
-            return f"these credentials do not allow {operation} ({code})"
+            senders = "; the stack's parameter SenderArns names who may" if operation.startswith("SendMessage") else ""
+            return f"these credentials do not allow {operation} ({code}){senders}"
         case MissingResourceError():
             return stack.missing_table()
         case FatalError() as gone:
