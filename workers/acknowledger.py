@@ -134,7 +134,7 @@ class Acknowledger:
 
     def _settled(self, delivery: Delivery) -> None:
         match delivery.settlement:
-            case Acknowledged(outcome):
+            case Acknowledged(outcome=outcome):
                 self._hand.settle(delivery, Ending.ACKNOWLEDGED, outcome)
             case DeadLettered(outcome):
                 self._hand.settle(delivery, Ending.DEAD_LETTERED, outcome)

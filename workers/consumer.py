@@ -56,7 +56,7 @@ class Consumer:
         self._pace = Pace(limits.concurrency)
         self._slots = Slots(limits.concurrency + self._pace.ahead)
         self._hand = Hand(self._slots, queue.visibility_timeout_s, self._metrics)
-        self._gate = Gate()
+        self._gate = Gate(_proves)
         self._running = asyncio.Semaphore(limits.concurrency)
         self._alone = asyncio.Lock()
         self._acknowledger = Acknowledger(queue, self._hand)
@@ -208,6 +208,10 @@ class Consumer:
         self._metrics.handle_s.observe(handle_s)
         self._pace.note(handle_s)
         self._slots.resize(self._limits.concurrency + self._pace.ahead)
+
+
+def _proves(settlement: Acknowledged | DeadLettered) -> bool:
+    return not isinstance(settlement, Acknowledged) or settlement.proves
 
 
 def _is_cancelled() -> bool:

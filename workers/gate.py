@@ -21,12 +21,14 @@ class Gate:
     Open while all is well. The first outage closes it: messages in hand wait, none are received.
 
     One message at a time, of those that the outage has hit, probes with backoff, and not before whoever is down wants
-    to be asked again; as soon as it gets through, all do. Where the outage is only suspected, another message is
-    received every now and then: should the few in hand all have failed for themselves, it gets through, and the rest of
-    the queue does not wait for them.
+    to be asked again. As soon as it gets through, all do; unless its result *proves* nothing, as it has needed nothing
+    of what is down this time. Where the outage is only suspected, another message is received every now and then:
+    should the few in hand all have failed for themselves, it gets through, and the rest of the queue does not wait for
+    them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, proves: Callable[[Any], bool] = lambda _: True) -> None:
+        self._proves = proves
         self._open = True
         self._admitting = asyncio.Event()
         self._admitting.set()
@@ -85,7 +87,8 @@ class Gate:
                         except Exception:
                             self._reopen()  # It got through; that it then failed is this message's own matter.
                             raise
-                        self._reopen()
+                        if self._proves(result):
+                            self._reopen()
                         return result
                 try:  # Another's probe got through. Outside the lock: all held messages resume at once.
                     return await call()

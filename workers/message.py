@@ -23,9 +23,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A handler is done with the message: delete it. `outcome` goes into the log."""
+    """
+    A handler is done with the message: delete it. `outcome` goes into the log.
+
+    `proves` is false where it took nothing of what may be down: then this does not tell that an outage is over.
+    """
 
     outcome: str
+    proves: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,26 @@ async def test_a_probe_that_fails_for_its_own_reasons_shows_that_the_outage_is_o
     assert gate.is_open
 
 
+async def test_a_probe_that_proves_nothing_leaves_it_closed_and_the_next_one_probes() -> None:
+    gate, downstream = Gate(proves=lambda result: result != "0"), Downstream()
+    first, *others = await held(gate, downstream, 3)
+    downstream.error = None
+    assert await finished([first]) == ["0"]
+    assert not gate.is_open
+    assert await finished(others) == ["1", "2"]
+    assert gate.is_open
+
+
+async def test_where_no_probe_proved_anything_one_message_is_admitted_to_probe_with() -> None:
+    gate, downstream = Gate(proves=lambda _: False), Downstream()
+    callers = await held(gate, downstream, 2)
+    downstream.error = None
+    await finished(callers)
+    assert not gate.is_open
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await gate.admit(10) == 1
+
+
 async def test_where_none_is_held_one_message_is_admitted_to_probe_with() -> None:
     gate, downstream = Gate(), Downstream()
     (caller,) = await held(gate, downstream, 1)

@@ -90,9 +90,9 @@ class FulfillmentHandler:
         else:
             order = await self.orders.get(request.order_id)
             if order is None or decide_fulfillment(order, request.execution_arn) is not FulfillmentDecision.FULFILL:
-                return await self._conclude(message, request, order, at)
+                return replace(await self._conclude(message, request, order, at), proves=False)
             if order.attempts >= self.max_attempts:
-                return await self._escalate_exhausted(message, request, order.attempts)
+                return replace(await self._escalate_exhausted(message, request, order.attempts), proves=False)
             request = request.model_copy(update={"execution_arn": order.execution_arn})  # A bare OrderId names none.
             if self.rejections is not None:
                 order = replace(order, rejections=await self.rejections.count_rejections(order))
