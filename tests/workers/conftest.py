@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> ssl.SSLContext:
-    """The context of a server with a certificate that it signed itself; `cert.pem` in the temporary folder."""
+@pytest.fixture(params=["IP:127.0.0.1"])
+def certificate(request: pytest.FixtureRequest, tmp_path: Path) -> ssl.SSLContext:
+    """
+    The context of a server with a certificate that it signed itself; `cert.pem` in the temporary folder.
+
+    The parameter is the name in it: by default the right one.
+    """
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("the openssl command is not installed, nothing else here makes certificates")
-    options = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    options = f"req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -addext subjectAltName={request.param}"
     subprocess.run(
         [openssl, *options.split(), "-keyout", "key.pem", "-out", "cert.pem"],
         cwd=tmp_path,

@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from workers.aws.metering import meter
 from workers.aws.signing import sign_json
+from workers.aws.tls import VerifyingSession
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -20,6 +21,7 @@ MAX_CONNECTIONS = 50  # For everything but receives: more in flight at once gain
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 10
 
 _COMMON: dict[str, Any] = {
+    "http_session_cls": VerifyingSession,
     "connect_timeout": CONNECT_TIMEOUT_S,
     "tcp_keepalive": True,
     "user_agent": "order-fulfillment-workers",  # Fixed: the SDK puts its own together twice for every request.

@@ -1,22 +1,20 @@
 """Sends the calls that every message costs without the SDK's detours; leaves to the SDK what does not go well."""
 
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from botocore.exceptions import ReadTimeoutError
-from botocore.httpsession import get_cert_path
 from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 from yarl import URL
 
 from workers.aws.parsing import OK, plain_parser
 from workers.aws.signing import sign
+from workers.aws.tls import trusted
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -92,7 +90,7 @@ async def direct_calls(client: "BaseClient", session: "AioSession") -> AsyncIter
     if get_environ_proxies(meta.endpoint_url) or config.proxies:
         yield
         return
-    connector = TCPConnector(limit=config.max_pool_connections, keepalive_timeout=KEEPALIVE_S, ssl=_trusted(session))
+    connector = TCPConnector(limit=config.max_pool_connections, keepalive_timeout=KEEPALIVE_S, ssl=trusted(session))
     async with ClientSession(
         connector=connector,
         timeout=ClientTimeout(sock_connect=config.connect_timeout, sock_read=config.read_timeout),
@@ -104,12 +102,6 @@ async def direct_calls(client: "BaseClient", session: "AioSession") -> AsyncIter
         calls: Any = DirectCalls(session, client, http)  # The stub knows no answers of handlers.
         meta.events.register("before-call", calls)
         yield
-
-
-def _trusted(session: "AioSession") -> ssl.SSLContext:
-    """Return a context that trusts whom the SDK trusts: its own bundle, or that of `AWS_CA_BUNDLE`."""
-    path = cast("str", get_cert_path(session.get_config_variable("ca_bundle") or True))
-    return ssl.create_default_context(capath=path) if Path(path).is_dir() else ssl.create_default_context(cafile=path)
 
 
 @lru_cache(maxsize=8)  # One for each service.

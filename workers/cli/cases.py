@@ -13,6 +13,7 @@ from workers.aws.cases import DynamoCases
 from workers.aws.executions import Executions
 from workers.aws.orders import DynamoOrders
 from workers.aws.parsing import plain_session
+from workers.aws.tls import VerifyingSession
 from workers.cli.order_table import is_key
 from workers.cli.output import CliError
 from workers.domain.escalations import Case
@@ -104,6 +105,7 @@ def _session(region: str) -> aioboto3.Session:
 
 def _config() -> AioConfig:
     return AioConfig(
+        http_session_cls=VerifyingSession,
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         retries={"mode": "standard", "total_max_attempts": MAX_TRIES},

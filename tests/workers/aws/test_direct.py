@@ -21,6 +21,7 @@ from tests.workers.handlers.provider_server import Answer, ProviderServer, hang,
 from workers.aws.clients import open_session, prepare
 from workers.aws.direct import direct_calls
 from workers.aws.parsing import plain_session
+from workers.aws.tls import VerifyingSession
 from workers.metrics import Metrics
 
 HANDLES = [{"Id": "0", "ReceiptHandle": "r"}]
@@ -68,7 +69,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def connected(server: ProviderServer, stack: AsyncExitStack) -> Calls:
     metrics, sdk = Metrics(), plain_session()
-    config = AioConfig(read_timeout=0.5, connect_timeout=1, retries={"mode": "standard", "total_max_attempts": 2})
+    retries = {"mode": "standard", "total_max_attempts": 2}
+    config = AioConfig(http_session_cls=VerifyingSession, read_timeout=0.5, connect_timeout=1, retries=retries)
     url = server.url.removesuffix("/orders")
     sqs = await stack.enter_async_context(open_session(sdk).client("sqs", endpoint_url=url, config=config))
     prepare(sqs, metrics.requests)
@@ -196,4 +198,18 @@ async def test_whom_nobody_vouches_for_gets_no_request(certificate: ssl.SSLConte
         server = await stack.enter_async_context(provider_server(certificate))
         with pytest.raises(SSLError):
             await (await connected(server, stack)).delete()
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("certificate", ["DNS:other.example"], indirect=True)
+@pytest.mark.parametrize("action", ["direct", "the SDK's"])
+async def test_a_certificate_for_another_name_is_not_accepted(
+    certificate: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "cert.pem"))
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(provider_server(certificate))
+        calls = await connected(server, stack)
+        with pytest.raises(SSLError):
+            await (calls.delete() if action == "direct" else calls.sqs.get_queue_url(QueueName="q"))
         assert server.requests == []
