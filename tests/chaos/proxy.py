@@ -116,6 +116,7 @@ class FaultProxy:
     seed: int
     requests: list[Request] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
+    late: int = 0  # Requests that are still to be applied, though nobody may wait for them any more.
     port: int = 0
     _rules: tuple[Rule, ...] = ()
 
@@ -261,8 +262,14 @@ class FaultProxy:
                 answer = await self._receive_with_copies(request, json.loads(body))
             case Fault.FAILED_ENTRIES | Fault.LOST_RECEIPTS:
                 answer = await self._forward_some(request, json.loads(body), fault)
+            case Fault.LATENCY:
+                self.late += 1
+                try:
+                    await asyncio.sleep(delay_s)
+                    answer = await self._forward(request, body)
+                finally:
+                    self.late -= 1
             case _:
-                await asyncio.sleep(delay_s if fault is Fault.LATENCY else 0)
                 answer = await self._forward(request, body)
         return answer
 

@@ -354,5 +354,6 @@ def test_answers_that_come_too_late_are_not_waited_for(scenario: Scenario) -> No
     scenario.send_mix(60)
     time.sleep(scenario.size.outage_s)
     scenario.proxy.clear()
+    scenario.until(lambda: scenario.proxy.late == 0, "the late requests to be applied", timeout_s=60)
     scenario.until_drained(timeout_s=120)
     check(scenario, Allowed(cut_short=True))
