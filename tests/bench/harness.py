@@ -154,7 +154,8 @@ def measure(
     arguments = (*subject.arguments, "--latencies", str(latencies)) if subject.load == "trickle" else subject.arguments
     environment = _environment() | local_aws.exports(stub.endpoint) | {"WORKER_WAIT_S": str(wait_s)}
     log = stub.directory / f"{subject.name}.log"
-    log.unlink(missing_ok=True)
+    for left in (log, latencies):
+        left.unlink(missing_ok=True)
     if subject.load == "trickle":
         stop_s = STOP_TIMEOUT_S  # It has something to write. The others are killed, which is quicker.
     command = _Command(subject.module, arguments, environment, log, stop_s)

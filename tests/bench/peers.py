@@ -8,8 +8,8 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -139,17 +139,19 @@ def main() -> None:
     Handling.add_arguments(parser)
     arguments = parser.parse_args()
     handling = Handling.of_arguments(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    try:
-        match arguments.peer:
-            case "bare":
-                asyncio.run(bare(handling))
-            case "orders":
-                asyncio.run(orders())
-            case _:
-                plain_boto3(handling)
-    finally:
+
+    def stop(*_: object) -> None:
         handling.close()
+        os._exit(0)  # No exception: raised in the middle of a library it may be swallowed there.
+
+    signal.signal(signal.SIGTERM, stop)
+    match arguments.peer:
+        case "bare":
+            asyncio.run(bare(handling))
+        case "orders":
+            asyncio.run(orders())
+        case _:
+            plain_boto3(handling)
 
 
 if __name__ == "__main__":
