@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # About what StartExecution is allowed for good in most regions, at 50 ms each.
 DEFAULT_CONCURRENCY, MAX_CONCURRENCY = 10, 100
 MAX_SUBMISSION = 999_999
+MAX_UNREADABLE = 50  # Answers that cannot be read, before the first that can: more than go out at once.
 BACKOFF_S, MAX_BACKOFF_S, PATIENCE_S = 0.2, 20.0, 300.0
 
 # Of this one record. Any other error is that of all of them.
@@ -159,6 +160,7 @@ class _Submission:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._throttled = False
+        self._unreadable = 0
         self._retrying = Retrying(
             retry=retry_if_exception(self._passes),
             wait=wait_random_exponential(multiplier=BACKOFF_S, max=MAX_BACKOFF_S),
@@ -226,9 +228,14 @@ class _Submission:
         """
         Tell whether AWS will take the same request later: it throttles us, or has trouble of its own.
 
-        One that cannot be reached is not waited for at the start: then the environment is wrong, most likely.
+        One that cannot be reached is not waited for at the start: then the environment is wrong, most likely. Nor, for
+        long, is one whose answers cannot be read: then something else answers.
         """
         if isinstance(error, ClientError):
             return error_code(error) in _WAIT_FOR or type(translate(error)) is OutageError
         begun = self._summary.submitted + self._summary.already_submitted > 0
-        return begun and isinstance(error, (*UNREACHABLE, ResponseParserError))
+        if isinstance(error, ResponseParserError):
+            with self._lock:
+                self._unreadable += 1
+            return begun or self._unreadable <= MAX_UNREADABLE
+        return begun and isinstance(error, UNREACHABLE)
