@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -53,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_stack_commands(commands)
+    _add_local_commands(commands)
+    return parser
+
+
+def _add_stack_commands(commands: Any) -> None:  # The type of add_subparsers' result is private.
     prefixed = argparse.ArgumentParser(add_help=False)
     prefixed.add_argument(
         "--name-prefix", default="", metavar="PREFIX", help="in front of every resource's name (default: none)"
@@ -91,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.set_defaults(command=stack_commands.status, interrupted="")
 
+
+def _add_local_commands(commands: Any) -> None:
     ported = argparse.ArgumentParser(add_help=False)
     ported.add_argument(
         "--port", type=_port, help="of the local AWS, on 127.0.0.1 (default: 4566 where it is free, else any)"
@@ -105,7 +114,6 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="the same as run on throw-away state; ends by itself", description=local_commands.demo.__doc__
     )
     demo.set_defaults(command=lambda _: local_commands.demo(), interrupted="Interrupted: everything was stopped")
-    return parser
 
 
 def _port(text: str) -> int:
