@@ -3,11 +3,14 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from tests.chaos.proxy import FaultProxy
+from tests.integration.command_line import CommandLine
 from tests.integration.pipeline import SCRIPTED, Pipeline
-from tests.support import DeployStack, Worker
+from tests.support import DeployedStack, DeployStack, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +20,32 @@ class Running:
     escalation: Worker
 
 
-@pytest.fixture(scope="package")
-def running(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    pipeline = Pipeline(deploy_stack("integration-"))
-    logs = tmp_path_factory.mktemp("workers")
-    with contextlib.ExitStack() as stack:
-        fulfillment = pipeline.start("fulfillment", logs / "fulfillment.log", FULFILLMENT_PROVIDER=SCRIPTED)
-        stack.callback(fulfillment.kill)
-        escalation = pipeline.start("escalation", logs / "escalation.log")
-        stack.callback(escalation.kill)
+@contextlib.contextmanager
+def running_workers(stack: DeployedStack, logs: Path, **environment: str) -> Iterator[Running]:
+    """Run both workers on *stack* for the length of the block."""
+    pipeline = Pipeline(stack)
+    with contextlib.ExitStack() as started:
+        fulfillment = pipeline.start(
+            "fulfillment", logs / "fulfillment.log", FULFILLMENT_PROVIDER=SCRIPTED, **environment
+        )
+        started.callback(fulfillment.kill)
+        escalation = pipeline.start("escalation", logs / "escalation.log", **environment)
+        started.callback(escalation.kill)
         for worker in (fulfillment, escalation):
             worker.wait_for("worker.started")
         yield Running(pipeline, fulfillment, escalation)
-        for worker in (fulfillment, escalation):
+
+
+@pytest.fixture(scope="package")
+def running(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running_workers(deploy_stack("integration-"), tmp_path_factory.mktemp("workers")) as running:
+        yield running
+        for worker in (running.fulfillment, running.escalation):
             assert worker.stop() == 0, worker.output()
+
+
+@pytest.fixture
+def proxy(orders: CommandLine) -> Iterator[FaultProxy]:
+    """A proxy before the local AWS of the module's command line."""
+    with FaultProxy(orders.stack.local_aws.endpoint, seed=7) as proxy:
+        yield proxy

@@ -14,9 +14,9 @@ import pytest
 
 from deploy.local_aws import ROOT
 from tests.integration.command_line import CARD, CommandLine, Ran
-from tests.integration.conftest import Running
+from tests.integration.conftest import Running, running_workers
 from tests.integration.cutting import killed_after
-from tests.integration.pipeline import SCRIPTED, Pipeline, fulfilled, wait_until
+from tests.integration.pipeline import fulfilled, wait_until
 from tests.support import DeployStack
 
 WHO = ("--actor", "ada", "--note", "as agreed")
@@ -25,14 +25,8 @@ WHO = ("--actor", "ada", "--note", "as agreed")
 @pytest.fixture(scope="module")
 def desk(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A pipeline of their own: what is listed are these tests' cases."""
-    pipeline = Pipeline(deploy_stack("desk-"))
-    logs = tmp_path_factory.mktemp("desk")
-    with contextlib.ExitStack() as stack:
-        fulfillment = pipeline.start("fulfillment", logs / "fulfillment.log", FULFILLMENT_PROVIDER=SCRIPTED)
-        stack.callback(fulfillment.kill)
-        escalation = pipeline.start("escalation", logs / "escalation.log")
-        stack.callback(escalation.kill)
-        yield Running(pipeline, fulfillment, escalation)
+    with running_workers(deploy_stack("desk-"), tmp_path_factory.mktemp("desk")) as desk:
+        yield desk
 
 
 @pytest.fixture

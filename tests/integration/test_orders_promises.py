@@ -1,6 +1,5 @@
 """What `orders` promises whatever the command: a line that says what was wrong, and no card number anywhere."""
 
-import contextlib
 import json
 import re
 import subprocess
@@ -14,8 +13,8 @@ import pytest
 from deploy.local_aws import ROOT
 from tests.chaos.proxy import Fault, FaultProxy, Rule
 from tests.integration.command_line import CARD, CommandLine
-from tests.integration.conftest import Running
-from tests.integration.pipeline import SCRIPTED, Pipeline, wait_until
+from tests.integration.conftest import Running, running_workers
+from tests.integration.pipeline import wait_until
 from tests.support import DeployStack
 
 GROUPED = "4929 1234 1234 5678"
@@ -25,27 +24,14 @@ UNREAD = "orders: an answer of AWS cannot be read; the command can be repeated\n
 
 @pytest.fixture(scope="module")
 def desk(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    pipeline = Pipeline(deploy_stack("promises-"))
-    logs = tmp_path_factory.mktemp("promises")
-    with contextlib.ExitStack() as stack:
-        fulfillment = pipeline.start(
-            "fulfillment", logs / "fulfillment.log", FULFILLMENT_PROVIDER=SCRIPTED, LOG_LEVEL="DEBUG"
-        )
-        stack.callback(fulfillment.kill)
-        escalation = pipeline.start("escalation", logs / "escalation.log", LOG_LEVEL="DEBUG")
-        stack.callback(escalation.kill)
-        yield Running(pipeline, fulfillment, escalation)
+    directory = tmp_path_factory.mktemp("promises")
+    with running_workers(deploy_stack("promises-"), directory, LOG_LEVEL="DEBUG") as desk:
+        yield desk
 
 
 @pytest.fixture
 def orders(desk: Running) -> CommandLine:
     return CommandLine(desk.pipeline.stack)
-
-
-@pytest.fixture
-def proxy(desk: Running) -> Iterator[FaultProxy]:
-    with FaultProxy(desk.pipeline.stack.local_aws.endpoint, seed=7) as proxy:
-        yield proxy
 
 
 COMMANDS = [

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,6 @@ HEADER = "OrderId,Name,ItemName,Price,CC\n"
 @pytest.fixture(scope="module")
 def orders(running: Running) -> CommandLine:
     return CommandLine(running.pipeline.stack)
-
-
-@pytest.fixture
-def proxy(running: Running) -> Iterator[FaultProxy]:
-    with FaultProxy(running.pipeline.stack.local_aws.endpoint, seed=7) as proxy:
-        yield proxy
 
 
 def order(order_id: str, **changes: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import aioboto3
 from aiobotocore.config import AioConfig
 from botocore.handlers import add_recursion_detection_header, add_retry_headers
-from prometheus_client import Counter
 
 from workers.aws.metering import meter
 from workers.aws.signing import sign_json
@@ -15,6 +14,7 @@ from workers.aws.tls import VerifyingSession
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
     from botocore.client import BaseClient
+    from prometheus_client import Counter
 
 MAX_POLLS = 4  # Long polls side by side under backlog: four keep up with the fastest handler on one core.
 MAX_CONNECTIONS = 50  # For everything but receives: more in flight at once gains nothing on one core.
@@ -29,10 +29,10 @@ _COMMON: dict[str, Any] = {
 }
 
 
-def open_session(sdk: "AioSession") -> aioboto3.Session:
-    """Return a session in the environment's region."""
+def open_session(sdk: "AioSession", region: str | None = None) -> aioboto3.Session:
+    """Return a session in *region*, or else the environment's."""
     # Python's SDK reads AWS_DEFAULT_REGION only; every other SDK, and every AWS runtime, speaks of AWS_REGION.
-    return aioboto3.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=sdk)
+    return aioboto3.Session(region_name=region or os.environ.get("AWS_REGION") or None, botocore_session=sdk)
 
 
 def receiving_config(wait_s: int) -> AioConfig:
@@ -46,7 +46,7 @@ def receiving_config(wait_s: int) -> AioConfig:
 
 
 def calling_config() -> AioConfig:
-    """Return what a client for everything else is made with."""
+    """Return what a client for everything else is made with. With its tries a call takes well below `CLAIM_S`."""
     return AioConfig(
         **_COMMON,
         read_timeout=READ_TIMEOUT_S,
@@ -60,7 +60,7 @@ def channel_config(timeout_s: float) -> AioConfig:
     return AioConfig(**_COMMON, read_timeout=timeout_s, retries={"total_max_attempts": 1})
 
 
-def prepare(client: "BaseClient", requests: Counter) -> None:
+def prepare(client: "BaseClient", requests: "Counter") -> None:
     """Have *client*, of SQS or DynamoDB, sign leanly, do without what nobody reads, and count its calls."""
     meter(client, requests)
     sign_json(client)

@@ -3,17 +3,16 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import Counter
-
 if TYPE_CHECKING:
     from botocore.client import BaseClient
+    from prometheus_client import Counter
 
 
-def meter(client: "BaseClient", requests: Counter) -> None:
+def meter(client: "BaseClient", requests: "Counter") -> None:
     """Have every call of *client* counted in *requests*; a call that the SDK retried counts once."""
 
     @cache  # As many as there are actions and error codes.
-    def counter(action: str, result: str) -> Counter:
+    def counter(action: str, result: str) -> "Counter":
         return requests.labels(action, result)
 
     def answered(parsed: dict[str, Any], model: Any, **_: Any) -> None:

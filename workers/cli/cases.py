@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import aioboto3
-from aiobotocore.config import AioConfig
 
 from workers.aws.cases import DynamoCases
+from workers.aws.clients import calling_config, open_session
 from workers.aws.executions import Executions
 from workers.aws.orders import DynamoOrders
 from workers.aws.parsing import plain_session
-from workers.aws.tls import VerifyingSession
 from workers.cli.order_table import is_key
 from workers.cli.output import CliError
 from workers.domain.escalations import Case
@@ -24,9 +23,6 @@ from workers.handlers.resolution import Resolver
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
-
-# With its tries a call takes well below `CLAIM_S`, after which another person may take a resubmission over.
-CONNECT_TIMEOUT_S, READ_TIMEOUT_S, MAX_TRIES = 3, 10, 3
 
 T = TypeVar("T")
 
@@ -53,7 +49,7 @@ def with_resolver(stack: "Stack", work: Callable[[Resolver], Awaitable[T]]) -> T
     async def run() -> T:
         async with (
             _tables(stack) as (orders, cases),
-            _session(stack.region).client("stepfunctions", config=_config()) as stepfunctions,
+            _session(stack.region).client("stepfunctions", config=calling_config()) as stepfunctions,
         ):
             executions = Executions(stepfunctions, arn)
             return await work(Resolver(orders=orders, cases=cases, executions=executions))
@@ -90,7 +86,7 @@ def read_case(stack: "Stack", case_id: str) -> tuple[Case, Order | None]:
 @asynccontextmanager
 async def _tables(stack: "Stack") -> AsyncIterator[tuple[DynamoOrders, DynamoCases]]:
     names = stack.names
-    async with _session(stack.region).client("dynamodb", config=_config()) as dynamodb:
+    async with _session(stack.region).client("dynamodb", config=calling_config()) as dynamodb:
         yield (
             DynamoOrders(dynamodb, names.order_table),
             DynamoCases(dynamodb, names.escalation_table, names.order_table),
@@ -100,13 +96,4 @@ async def _tables(stack: "Stack") -> AsyncIterator[tuple[DynamoOrders, DynamoCas
 @functools.cache  # What it has read of the SDK's own files it keeps for the next client.
 def _session(region: str) -> aioboto3.Session:
     # Its parser takes what is no JSON for an error. The SDK's takes it for an answer that says nothing: no such order.
-    return aioboto3.Session(region_name=region, botocore_session=plain_session())
-
-
-def _config() -> AioConfig:
-    return AioConfig(
-        http_session_cls=VerifyingSession,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        retries={"mode": "standard", "total_max_attempts": MAX_TRIES},
-    )
+    return open_session(plain_session(), region)

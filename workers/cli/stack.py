@@ -104,7 +104,7 @@ class Stack:
 
         # AWS_REGION comes first, as in every other SDK: Python's knows only AWS_DEFAULT_REGION.
         session = boto3.session.Session(region_name=self._environ.get("AWS_REGION") or None)
-        if session.region_name is None:
+        if not session.region_name:
             raise NoRegionError
         for service in _JSON_SERVICES:
             session.events.register(f"before-parse.{service}", _check_json)

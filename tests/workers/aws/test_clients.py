@@ -4,9 +4,8 @@ import pytest
 
 from workers.aws.clients import calling_config, channel_config, receiving_config
 from workers.aws.tls import VerifyingSession
-from workers.cli.cases import _config
 
 
-@pytest.mark.parametrize("config", [calling_config(), channel_config(1.0), receiving_config(20), _config()])
+@pytest.mark.parametrize("config", [calling_config(), channel_config(1.0), receiving_config(20)])
 def test_every_client_checks_host_names(config: Any) -> None:
     assert config.http_session_cls is VerifyingSession
