@@ -251,6 +251,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("queues", {"ORDER_TABLE": "a table"}, "ORDER_TABLE is 'a table', must be a name, not a URL or an ARN"),
     ("show", {"STATE_MACHINE": "a b"}, "STATE_MACHINE is 'a b', must be the name or the ARN of a state machine"),
     ("list", {"AWS_REGION": None, "AWS_DEFAULT_REGION": None}, "no region: set AWS_REGION, or a region in your AWS"),
+    ("escalations list", {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "no region: set AWS_REGION, or a region in"),
     ("list", NO_CREDENTIALS, "no AWS credentials: Unable to locate credentials; give the SDK working credentials"),
     (
         "list",
@@ -265,7 +266,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def test_what_cannot_work_is_said_in_one_line(
     orders: CommandLine, command: str, environment: dict[str, Any], said: str
 ) -> None:
-    shown = orders(command, *(["001"] if command == "show" else []), **environment)
+    shown = orders(*command.split(), *(["001"] if command == "show" else []), **environment)
     assert (shown.code, shown.out) == (1, "")
     (line,) = shown.err.splitlines()
     assert line.startswith(f"orders: {said}")
