@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-import deploy.local_aws
+import deploy.local.aws
 from deploy import pipeline
 from deploy.aws import Aws
-from deploy.local_aws import LocalAws
+from deploy.local.aws import LocalAws
 from deploy.progress import Progress
 from tests.support import DeployedStack, DeployStack, StartWorker, Worker, run_worker
 
@@ -33,14 +33,14 @@ WORKER_DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "LOG_FORMAT": "j
 @pytest.fixture(scope="session")
 def local_aws() -> Iterator[LocalAws]:
     """`.endpoint`, `.environment` for child processes, `.client("sqs")` for a boto3 client."""
-    with deploy.local_aws.local_aws(wait_scale=WAIT_SCALE) as aws:
+    with deploy.local.aws.local_aws(wait_scale=WAIT_SCALE) as aws:
         yield aws
 
 
 @pytest.fixture(scope="session")
 def aws(local_aws: LocalAws) -> Aws:
     """The deployer's clients, for the local AWS."""
-    return Aws.of(local_aws.client, deploy.local_aws.REGION)
+    return Aws.of(local_aws.client, deploy.local.aws.REGION)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from deploy.local_aws import ROOT, LocalAws
+from deploy.local.aws import ROOT, LocalAws
 
 POLL_S = 0.05
 STOP_TIMEOUT_S = 60.0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.bench import profiling, report
 from tests.bench.harness import FULL, QUICK, BenchError, Plan, Reading, Stub, Subject, measure
 from tests.bench.rows import BARE_IDLE, GROUPS, OURS_IDLE, ROWS, Result

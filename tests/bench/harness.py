@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from deploy import children, local_aws
+from deploy.local import aws as local_aws
+from deploy.local import children
 
 if TYPE_CHECKING:
     from subprocess import Popen

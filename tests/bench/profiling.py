@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.bench import ours
 from tests.bench.handling import Handling
 from tests.bench.harness import STOP_TIMEOUT_S, Plan, Stub, Subject, measure

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import (
     OURS,
     PIPELINE,

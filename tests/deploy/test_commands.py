@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local_aws import ROOT, LocalAws
+from deploy.local.aws import ROOT, LocalAws
 from tests.support import DeployStack
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import RESOURCES, WORKERS, alarmed, of_type, queried
 from workers.bootstrap import Worker
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import of_type
 from tests.support import STOP_TIMEOUT_S, DeployedStack, Worker
 from tests.workers.test_monitoring import free_port

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import fields_of, matches, of_type, selected
 from tests.integration.pipeline import SCRIPTED, Pipeline, wait_until
 from tests.support import DeployStack, Worker

@@ -10,7 +10,7 @@ import pytest
 
 from deploy import template, workers_stack
 from deploy.aws import Aws
-from deploy.local_aws import REGION, ROOT, LocalAws
+from deploy.local.aws import REGION, ROOT, LocalAws
 from tests.deploy.permissions import ACCOUNT, Permission, Recorder, granted
 from tests.deploy.test_workers_stack import GIVEN, SERVICE
 from tests.integration.command_line import CARD, CommandLine

@@ -18,7 +18,7 @@ import pytest
 from deploy import template
 from deploy.aws import Aws
 from deploy.check_state_machine import DEFINITIONS
-from deploy.local_aws import LocalAws
+from deploy.local.aws import LocalAws
 from deploy.pipeline import up
 from deploy.progress import Progress
 from tests.deploy.permissions import ACCOUNT, ANY, Permission, Recorder, arn, granted, listed

@@ -8,7 +8,7 @@ import pytest
 
 from deploy import parameters, senders, stack, template
 from deploy.aws import Aws
-from deploy.local_aws import LocalAws
+from deploy.local.aws import LocalAws
 from tests.deploy.test_commands import run
 
 ROOT_ARN = "arn:aws:iam::000000000000:root"

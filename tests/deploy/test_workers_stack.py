@@ -10,7 +10,7 @@ from deploy import parameters, pipeline, running, stack, template, workers_stack
 from deploy.aws import Aws
 from deploy.changes import AGREED
 from deploy.errors import DeployError
-from deploy.local_aws import LocalAws
+from deploy.local.aws import LocalAws
 from deploy.progress import Progress
 from tests.deploy.test_commands import one_line, run
 from tests.support import DeployStack

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.support import DeployedStack
 
 CARD = "4929123412345678"

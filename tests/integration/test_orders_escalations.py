@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.integration.command_line import CARD, CommandLine, Ran
 from tests.integration.conftest import Running, running_workers
 from tests.integration.cutting import killed_after

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.chaos.proxy import Fault, FaultProxy, Rule
 from tests.integration.command_line import CARD, CommandLine
 from tests.integration.conftest import Running, running_workers

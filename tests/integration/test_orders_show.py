@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local_aws import ROOT
+from deploy.local.aws import ROOT
 from tests.integration.command_line import CARD, SHORT_CARD, CommandLine
 from tests.integration.conftest import Running
 from tests.integration.pipeline import Pipeline, wait_until

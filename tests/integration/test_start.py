@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import deploy.local_aws
+import deploy.local.aws
 from deploy import pipeline as deployed_pipeline
 from deploy.aws import Aws
 from deploy.progress import Progress
@@ -107,8 +107,8 @@ def free_port() -> int:
 
 def test_it_waits_for_aws_and_starts_once_it_is_up(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
-    with deploy.local_aws.local_aws(state=state, port=port) as aws:
-        deployment = deployed_pipeline.up(Aws.of(aws.client, deploy.local_aws.REGION), "", Progress(quiet=True))
+    with deploy.local.aws.local_aws(state=state, port=port) as aws:
+        deployment = deployed_pipeline.up(Aws.of(aws.client, deploy.local.aws.REGION), "", Progress(quiet=True))
         pipeline = Pipeline(DeployedStack(aws, "", deployment.outputs))
     waiting, stopped = (pipeline.start("fulfillment", tmp_path / f"{name}.log") for name in ("waiting", "stopped"))
     with contextlib.ExitStack() as running:
@@ -121,7 +121,7 @@ def test_it_waits_for_aws_and_starts_once_it_is_up(tmp_path: Path) -> None:
         stopped.wait_for("aws.awaited")
         assert stopped.stop() == 0
         assert [line["event"] for line in stopped.lines()][-2:] == ["signal.received", "worker.stopped"]
-        with deploy.local_aws.local_aws(state=state, port=port):
+        with deploy.local.aws.local_aws(state=state, port=port):
             waiting.wait_for("worker.started")
             pipeline.put_order("waited-1")
             message_id = pipeline.send_order("waited-1")

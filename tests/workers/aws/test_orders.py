@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy import local_aws
+from deploy.local import aws as local_aws
 from tests.support import DeployedStack
 from workers.aws.errors import MissingResourceError
 from workers.aws.items import from_item, to_item

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import deploy.local_aws
+import deploy.local.aws
 from deploy.errors import DeployError
-from deploy.local_aws import ROOT, PortTakenError, environment
+from deploy.local.aws import ROOT, PortTakenError, environment
 from tests.support import is_running
 
 HOSTILE = {
@@ -45,7 +45,7 @@ def test_the_environment_for_children_holds_nothing_of_the_callers_aws() -> None
 
 
 def test_clients_reach_it_whatever_the_callers_environment_says(
-    local_aws: deploy.local_aws.LocalAws, monkeypatch: pytest.MonkeyPatch
+    local_aws: deploy.local.aws.LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
@@ -58,7 +58,7 @@ def test_clients_reach_it_whatever_the_callers_environment_says(
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the sockets of /proc")
-def test_it_listens_on_loopback_only(local_aws: deploy.local_aws.LocalAws) -> None:
+def test_it_listens_on_loopback_only(local_aws: deploy.local.aws.LocalAws) -> None:
     inodes = set()
     for descriptor in Path(f"/proc/{local_aws.pid}/fd").iterdir():
         target = str(descriptor.readlink()) if descriptor.is_symlink() else ""
@@ -76,7 +76,7 @@ def test_it_listens_on_loopback_only(local_aws: deploy.local_aws.LocalAws) -> No
 
 
 def test_it_is_gone_with_its_files_after_the_block() -> None:
-    with deploy.local_aws.local_aws() as server:
+    with deploy.local.aws.local_aws() as server:
         assert is_running(server.pid)
 
     assert not is_running(server.pid)
@@ -84,13 +84,13 @@ def test_it_is_gone_with_its_files_after_the_block() -> None:
 
 
 def test_its_state_outlives_it_where_it_is_asked_to(tmp_path: Path) -> None:
-    with deploy.local_aws.local_aws(state=tmp_path) as server:
+    with deploy.local.aws.local_aws(state=tmp_path) as server:
         url = server.client("sqs").create_queue(QueueName="kept")["QueueUrl"]
         server.client("sqs").send_message(QueueUrl=url, MessageBody="hello")
         server.client("s3").create_bucket(Bucket="kept-bucket")
         server.client("s3").put_object(Bucket="kept-bucket", Key="key", Body=b"content")
 
-    with deploy.local_aws.local_aws(state=tmp_path) as server:
+    with deploy.local.aws.local_aws(state=tmp_path) as server:
         sqs, s3 = server.client("sqs"), server.client("s3")
         received = sqs.receive_message(QueueUrl=sqs.get_queue_url(QueueName="kept")["QueueUrl"])
         assert [message["Body"] for message in received["Messages"]] == ["hello"]
@@ -98,11 +98,11 @@ def test_its_state_outlives_it_where_it_is_asked_to(tmp_path: Path) -> None:
 
 
 def test_a_second_one_on_the_same_state_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deploy.local_aws, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(deploy.local.aws, "LOCK_WAIT_S", 0.1)
     with (
-        deploy.local_aws.local_aws(state=tmp_path),
+        deploy.local.aws.local_aws(state=tmp_path),
         pytest.raises(DeployError, match=rf"Another run \(process {os.getpid()}\) is using the state"),
-        deploy.local_aws.local_aws(state=tmp_path),
+        deploy.local.aws.local_aws(state=tmp_path),
     ):
         pass
 
@@ -113,19 +113,19 @@ def test_an_asked_port_that_is_taken_is_an_error_and_a_preferred_one_is_not() ->
 
         with (
             pytest.raises(PortTakenError, match=f"Port {port} on 127.0.0.1 is taken"),
-            deploy.local_aws.local_aws(port=port),
+            deploy.local.aws.local_aws(port=port),
         ):
             pass
-        with deploy.local_aws.local_aws(preferred_port=port) as server:
+        with deploy.local.aws.local_aws(preferred_port=port) as server:
             assert not server.endpoint.endswith(f":{port}")
 
 
 def test_a_port_lost_in_the_race_for_it_is_another_ports_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody takes the port after we found it free: the server says so, and we go on to the next."""
-    monkeypatch.setattr(deploy.local_aws, "_is_free", lambda _: True)
+    monkeypatch.setattr(deploy.local.aws, "_is_free", lambda _: True)
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        deploy.local_aws.local_aws(preferred_port=taken.getsockname()[1]) as server,
+        deploy.local.aws.local_aws(preferred_port=taken.getsockname()[1]) as server,
     ):
         assert server.client("sqs").list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
 
@@ -134,19 +134,19 @@ def test_one_that_dies_at_the_start_says_why(tmp_path: Path, monkeypatch: pytest
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho the disk is full\nexit 3\n", encoding="utf-8")
     broken.chmod(0o755)
-    monkeypatch.setattr(deploy.local_aws, "PYTHON", broken)
+    monkeypatch.setattr(deploy.local.aws, "PYTHON", broken)
 
     with (
         pytest.raises(DeployError, match=r"(?s)ended with exit code 3 before it was ready:\n  the disk is full"),
-        deploy.local_aws.local_aws(),
+        deploy.local.aws.local_aws(),
     ):
         pass
 
 
 def test_one_that_is_not_installed_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deploy.local_aws, "PYTHON", tmp_path / "nowhere")
+    monkeypatch.setattr(deploy.local.aws, "PYTHON", tmp_path / "nowhere")
 
-    with pytest.raises(DeployError, match="make setup"), deploy.local_aws.local_aws():
+    with pytest.raises(DeployError, match="make setup"), deploy.local.aws.local_aws():
         pass
 
 
@@ -154,11 +154,11 @@ def test_one_that_hangs_at_the_start_is_given_up_and_removed(tmp_path: Path, mon
     hanging = tmp_path / "python"
     hanging.write_text(f'#!/bin/sh\necho $$ > {tmp_path}/pid\ntrap "" TERM\nsleep 600\n', encoding="utf-8")
     hanging.chmod(0o755)
-    monkeypatch.setattr(deploy.local_aws, "PYTHON", hanging)
-    monkeypatch.setattr(deploy.local_aws, "START_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(deploy.local_aws, "STOP_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(deploy.local.aws, "PYTHON", hanging)
+    monkeypatch.setattr(deploy.local.aws, "START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(deploy.local.aws, "STOP_TIMEOUT_S", 0.5)
 
-    with pytest.raises(DeployError, match="was not ready within"), deploy.local_aws.local_aws():
+    with pytest.raises(DeployError, match="was not ready within"), deploy.local.aws.local_aws():
         pass
     assert not is_running(int((tmp_path / "pid").read_text(encoding="ascii")))
 
@@ -166,7 +166,7 @@ def test_one_that_hangs_at_the_start_is_given_up_and_removed(tmp_path: Path, mon
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_does_not_outlive_a_killed_starter_and_still_saves(number: signal.Signals, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from deploy.local_aws import local_aws\n"
+        "import sys; from pathlib import Path; from deploy.local.aws import local_aws\n"
         "with local_aws(state=Path(sys.argv[1])) as server:\n"
         "    server.client('sqs').create_queue(QueueName='kept')\n"
         "    print(server.pid, server.directory, flush=True); sys.stdin.read()\n"
@@ -185,7 +185,7 @@ def test_it_does_not_outlive_a_killed_starter_and_still_saves(number: signal.Sig
 
     eventually(lambda: not is_running(int(pid)))
     assert not Path(directory).exists()
-    with deploy.local_aws.local_aws(state=tmp_path) as server:
+    with deploy.local.aws.local_aws(state=tmp_path) as server:
         assert len(server.client("sqs").list_queues()["QueueUrls"]) == 1
 
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from deploy.aws import Aws
 from deploy.errors import DeployError
-from deploy.local_aws import ROOT
-from deploy.local_workers import LogLine, Workers
+from deploy.local.aws import ROOT
+from deploy.local.workers import LogLine, Workers
 from deploy.progress import Progress
 
 if TYPE_CHECKING:

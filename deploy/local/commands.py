@@ -12,12 +12,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from deploy import local_aws, pipeline, samples
+from deploy import pipeline
 from deploy.aws import Aws
 from deploy.changes import Review
 from deploy.errors import DeployError
-from deploy.local_aws import DEFAULT_PORT, REGION, ROOT, LocalAws
-from deploy.local_workers import LogLine, Workers, local_workers
+from deploy.local import aws as local_aws
+from deploy.local import samples
+from deploy.local.aws import DEFAULT_PORT, REGION, ROOT, LocalAws
+from deploy.local.workers import LogLine, Workers, local_workers
 from deploy.progress import Progress
 
 STATE = ROOT / ".local-aws"

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deploy import children
-from deploy.local_aws import ROOT
+from deploy.local import children
+from deploy.local.aws import ROOT
 
 # honcho kills what has not stopped 5 s after it was asked to: the workers' own patience must be shorter.
 HONCHO_STOP_S = 10.0

@@ -28,10 +28,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from deploy import children
 from deploy.errors import DeployError
+from deploy.local import children
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-local-aws" / "bin" / "python"
 HOST = "127.0.0.1"
 REGION = "us-east-1"

@@ -3,7 +3,7 @@ Runs a Python module as a process that never outlives its starter.
 
 Its standard input is a pipe whose other end only the starter holds: when the starter dies, however it dies (`kill -9`
 included), the pipe ends and this process stops as after a SIGTERM. It runs under other projects' interpreters too
-(`.venv-local-aws`), so it imports nothing of ours. Started by `deploy.children`:
+(`.venv-local-aws`), so it imports nothing of ours. Started by `deploy.local.children`:
 
     python lifeline.py DIRECTORY MODULE [ARGUMENT ...]
 

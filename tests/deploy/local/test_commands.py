@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy import samples
-from deploy.local_aws import ROOT
+from deploy.local import samples
+from deploy.local.aws import ROOT
 from tests.support import is_running
 
 HOSTILE = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_SQS": "https://sqs.us-east-1.amazonaws.com"}
