@@ -10,10 +10,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy import stack_commands
 from deploy.aws import explained
 from deploy.errors import DeployError
 from deploy.local import commands as local_commands
+from deploy.stacks import commands as stack_commands
 
 _INTERRUPTED = 130  # As a shell counts: 128 and SIGINT.
 _EXAMPLES = """\

@@ -17,8 +17,8 @@ from typing import Any
 
 from jsonata import Jsonata
 
-from deploy import template
 from deploy.errors import DeployError
+from deploy.stacks import template
 
 DEFINITIONS = Path(__file__).parent.parent / "statemachine"
 ORDER_FIELDS = frozenset({"OrderId", "Name", "ItemName", "Price", "CC"})

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 import deploy.local.aws
-from deploy import pipeline
 from deploy.aws import Aws
 from deploy.local.aws import LocalAws
 from deploy.progress import Progress
+from deploy.stacks import pipeline
 from tests.support import DeployedStack, DeployStack, StartWorker, Worker, run_worker
 
 # A state machine's second of waiting or backing off takes 20 ms.

@@ -12,15 +12,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from deploy import pipeline
 from deploy.aws import Aws
-from deploy.changes import Review
 from deploy.errors import DeployError
 from deploy.local import aws as local_aws
 from deploy.local import samples
 from deploy.local.aws import DEFAULT_PORT, REGION, ROOT, LocalAws
 from deploy.local.workers import LogLine, Workers, local_workers
 from deploy.progress import Progress
+from deploy.stacks import pipeline
+from deploy.stacks.changes import Review
 
 STATE = ROOT / ".local-aws"
 ENVIRONMENT_FILE = STATE / "env"

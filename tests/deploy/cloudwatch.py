@@ -1,7 +1,7 @@
 """
 CloudWatch, as far as the templates use it: filter patterns, the metrics that there are, and what asks for metrics.
 
-Templates come as `deploy.template` reads them. `text` makes one string of a name: `NamePrefix` is empty, other
+Templates come as `deploy.stacks.template` reads them. `text` makes one string of a name: `NamePrefix` is empty, other
 references stand there by their own names.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy import template
+from deploy.stacks import template
 
 PIPELINE = template.load(template.PIPELINE)
 WORKERS = template.load(template.PIPELINE.with_name("workers.yaml"))

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy import template, workers_stack
 from deploy.aws import Aws
 from deploy.local.aws import REGION, ROOT, LocalAws
+from deploy.stacks import template
+from deploy.stacks import workers as workers_stack
 from tests.deploy.permissions import ACCOUNT, Permission, Recorder, granted
-from tests.deploy.test_workers_stack import GIVEN, SERVICE
+from tests.deploy.stacks.test_workers import GIVEN, SERVICE
 from tests.integration.command_line import CARD, CommandLine
 from tests.integration.pipeline import Pipeline
 from tests.support import DeployStack

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from deploy import template
 from deploy.aws import Aws
 from deploy.check_state_machine import DEFINITIONS
 from deploy.local.aws import LocalAws
-from deploy.pipeline import up
 from deploy.progress import Progress
+from deploy.stacks import template
+from deploy.stacks.pipeline import up
 from tests.deploy.permissions import ACCOUNT, ANY, Permission, Recorder, arn, granted, listed
 from tests.integration.faulty_provider import Fault, FaultyProvider
 from tests.integration.pipeline import Pipeline

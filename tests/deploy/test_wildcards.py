@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy import template
+from deploy.stacks import template
 
 
 def last_line(node: yaml.Node) -> int:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import deploy.local.aws
-from deploy import pipeline as deployed_pipeline
 from deploy.aws import Aws
 from deploy.progress import Progress
+from deploy.stacks import pipeline as deployed_pipeline
 from tests.integration.pipeline import ENVIRONMENT, Pipeline
 from tests.support import DeployedStack, Worker, run_worker
 

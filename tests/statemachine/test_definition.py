@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from jsonata import Jsonata
 
-from deploy import check_state_machine, template
+from deploy import check_state_machine
+from deploy.stacks import template
 
 DEFINITION = check_state_machine.DEFINITIONS / "order-fulfillment.asl.json"
 UUID = "12345678-1234-1234-1234-123456789012"

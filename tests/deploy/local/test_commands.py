@@ -22,10 +22,11 @@ SCRIPT = """
 import signal
 import sys
 from pathlib import Path
-from deploy import __main__, local_commands
+from deploy import __main__
+from deploy.local import commands
 signal.signal(signal.SIGINT, signal.default_int_handler)  # Ignored where the tests run in the background.
-local_commands.STATE = Path(sys.argv[1])
-local_commands.ENVIRONMENT_FILE = local_commands.STATE / "env"
+commands.STATE = Path(sys.argv[1])
+commands.ENVIRONMENT_FILE = commands.STATE / "env"
 sys.exit(__main__.main(sys.argv[2:]))
 """
 PROC = Path("/proc")  # Elsewhere than on Linux nobody looks for what was left behind.

@@ -4,11 +4,12 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from deploy import parameters, pipeline, running, senders, stack, template, workers_stack
 from deploy.aws import Aws
-from deploy.changes import Review
 from deploy.errors import DeployError
 from deploy.progress import Progress
+from deploy.stacks import parameters, pipeline, running, senders, stack, template
+from deploy.stacks import workers as workers_stack
+from deploy.stacks.changes import Review
 
 
 def up(options: argparse.Namespace) -> int:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from deploy import template
 from deploy.errors import DeployError
+from deploy.stacks import template
 
 
 def loaded(tmp_path: Path, text: str) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from deploy import artifacts, parameters, stack, template
 from deploy.aws import Aws
-from deploy.changes import Review
 from deploy.errors import DeployError
 from deploy.progress import Progress
+from deploy.stacks import artifacts, parameters, stack, template
+from deploy.stacks.changes import Review
 from workers.errors import FatalError
 from workers.settings import Settings
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from deploy import artifacts, contents, parameters, stack, template, workers_stack
 from deploy.aws import Aws
-from deploy.changes import AGREED, Review
 from deploy.errors import DeployError
-from deploy.parameters import Parameters
 from deploy.progress import Progress
+from deploy.stacks import artifacts, contents, parameters, stack, template
+from deploy.stacks import workers as workers_stack
+from deploy.stacks.changes import AGREED, Review
+from deploy.stacks.parameters import Parameters
 
 _NEVER_EXECUTED = "REVIEW_IN_PROGRESS"
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from deploy import pipeline, stack, template
 from deploy.aws import Aws
-from deploy.changes import ResourceChange, Review
 from deploy.errors import DeployError
 from deploy.progress import Progress
+from deploy.stacks import pipeline, stack, template
+from deploy.stacks.changes import ResourceChange, Review
 
 QUIET = Progress(quiet=True)
 PREFIX = "reviews-"

@@ -15,8 +15,8 @@ import yaml
 
 from deploy.errors import DeployError
 
-PIPELINE = Path(__file__).with_name("pipeline.yaml")
-WORKERS = Path(__file__).with_name("workers.yaml")
+PIPELINE = Path(__file__).parents[1] / "pipeline.yaml"
+WORKERS = Path(__file__).parents[1] / "workers.yaml"
 TABLE_TYPE = "AWS::DynamoDB::Table"
 _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy import artifacts, template
-from deploy.artifacts import Artifact
 from deploy.aws import Aws
 from deploy.errors import DeployError
+from deploy.stacks import artifacts, template
+from deploy.stacks.artifacts import Artifact
 
 
 def test_a_file_zips_to_the_same_bytes_whenever_it_was_written(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from deploy import parameters, senders, stack, template
 from deploy.aws import Aws
 from deploy.local.aws import LocalAws
+from deploy.stacks import parameters, senders, stack, template
 from tests.deploy.test_commands import run
 
 ROOT_ARN = "arn:aws:iam::000000000000:root"

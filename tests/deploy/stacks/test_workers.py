@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from deploy import parameters, pipeline, running, stack, template, workers_stack
 from deploy.aws import Aws
-from deploy.changes import AGREED
 from deploy.errors import DeployError
 from deploy.local.aws import LocalAws
 from deploy.progress import Progress
+from deploy.stacks import parameters, pipeline, running, stack, template
+from deploy.stacks import workers as workers_stack
+from deploy.stacks.changes import AGREED
 from tests.deploy.test_commands import one_line, run
 from tests.support import DeployStack
 

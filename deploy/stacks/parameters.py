@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploy import template
 from deploy.errors import DeployError
+from deploy.stacks import template
 
 PREFIX = "NamePrefix"
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from deploy import changes
 from deploy.aws import Aws
-from deploy.changes import AGREED, Review
 from deploy.errors import DeployError
 from deploy.progress import Progress
+from deploy.stacks import changes
+from deploy.stacks.changes import AGREED, Review
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import (

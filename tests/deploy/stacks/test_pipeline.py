@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deploy import pipeline, stack, template
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
+from deploy.stacks import pipeline, stack, template
 from tests.support import DeployStack
 
 QUIET = Progress(quiet=True)

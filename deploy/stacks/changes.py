@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from deploy import template
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
+from deploy.stacks import template
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import ResourceChangeTypeDef

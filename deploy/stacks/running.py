@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy import stack
 from deploy.aws import Aws
+from deploy.stacks import stack
 
 _MAX_SERVICES = 10  # DescribeServices takes this many.
 _MAX_ALARMS = 100  # DescribeAlarms takes this many names.
