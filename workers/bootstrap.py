@@ -37,7 +37,8 @@ from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.parsing import plain_session
 from workers.aws.secrets import SecretToken
 from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, SqsReminders, describe_queue, queue_url
-from workers.consumer import Consumer, Limits
+from workers.consumer.consumer import Consumer, Limits
+from workers.consumer.ports import Handler
 from workers.domain.routing import Rules
 from workers.errors import AccessDeniedError, FatalError, OutageError
 from workers.escalation_rules import ChannelTable, EscalationRules, SnsTopic, SqsTarget, Webhook
@@ -52,7 +53,6 @@ from workers.handlers.tokens import FixedToken, Token
 from workers.handlers.webhook import WebhookChannel, webhook_session
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
-from workers.ports import Handler
 from workers.settings import Settings
 
 if TYPE_CHECKING:

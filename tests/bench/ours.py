@@ -15,7 +15,7 @@ from unittest import mock
 from tests.bench.handling import Handling
 from workers import __main__ as worker
 from workers import bootstrap
-from workers.message import Acknowledged, Message
+from workers.consumer.message import Acknowledged, Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ STAGES = (
     ("- - - HTTP", "aiohttp/client.py", "_request"),
     ("- - - parsing", "aws/parsing.py", "parse"),
     ("log lines", "structlog/_base.py", "_proxy_to_logger"),
-    ("a message's handling and settling", "workers/consumer.py", "_process"),
-    ("- its end: metrics and log line", "workers/hand.py", "settle"),
+    ("a message's handling and settling", "workers/consumer/consumer.py", "_process"),
+    ("- its end: metrics and log line", "workers/consumer/in_flight.py", "settle"),
     ("- decoding", "handlers/contracts.py", "decode_fulfillment"),
 )
 

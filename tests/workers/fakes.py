@@ -9,9 +9,10 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
-from workers.consumer import Consumer, Limits
-from workers.message import Acknowledged, DeadLettered, Delivery, Message
-from workers.ports import Refusal
+from workers.consumer.consumer import Consumer, Limits
+from workers.consumer.delivery import Delivery
+from workers.consumer.message import Acknowledged, DeadLettered, Message
+from workers.consumer.ports import Refusal
 
 LOST = Refusal("ReceiptHandleIsInvalid", receipt_lost=True)
 REFUSED = Refusal("InternalError", receipt_lost=False)

@@ -59,10 +59,14 @@ def test_the_edge_is_where_aws_libraries_are_imported() -> None:
     assert "aioboto3" in {each.split(".")[0] for each in imported(modules()["workers.bootstrap"])}
 
 
-def test_the_consumer_knows_neither_aws_nor_orders() -> None:
-    core = reachable("workers.consumer")
-    assert {"workers.poller", "workers.acknowledger", "workers.keeper", "workers.gate", "workers.hand"} <= core
-    assert not [name for name in core if name.startswith(("workers.aws", "workers.domain", "workers.handlers"))]
+def test_the_consumer_imports_nothing_but_errors_metrics_and_backoff() -> None:
+    consumer = [name for name in modules() if name.startswith("workers.consumer")]
+    assert {"poller", "acknowledger", "visibility", "gate", "in_flight"} <= {
+        name.rpartition(".")[2] for name in consumer
+    }
+    for name in consumer:
+        others = {each for each in reachable(name) if not each.startswith("workers.consumer")}
+        assert others <= {"workers", "workers.errors", "workers.metrics", "workers.backoff"}, name
 
 
 def test_the_domain_knows_only_itself() -> None:

@@ -10,9 +10,9 @@ from botocore.exceptions import ClientError
 
 from workers import clock
 from workers.aws.errors import error_code, translated
+from workers.consumer.message import Message
+from workers.consumer.ports import Refusal
 from workers.errors import FatalError
-from workers.message import Message
-from workers.ports import Refusal
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient

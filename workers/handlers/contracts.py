@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import from_json
 
+from workers.consumer.message import Message
 from workers.domain.cards import mask
 from workers.domain.escalations import MAX_DETAIL_CHARS, Escalation, Reason, Source
 from workers.domain.orders import is_order_id
 from workers.errors import UndecodableError
-from workers.message import Message
 
 MAX_ATTEMPTS = 1_000_000  # Far above any setting, far below anything that could be a card number.
 MAX_NAME_CHARS = 256  # SQS: names have 80, ids 100. A message's id becomes part of a key, which may have 2,048 bytes.

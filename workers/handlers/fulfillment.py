@@ -8,13 +8,13 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from workers import clock
+from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.domain.escalations import Reason, Source
 from workers.domain.orders import FulfillmentDecision, Order, decide_fulfillment, shipment_id
 from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
 from workers.handlers.contracts import FulfillmentRequest, OutgoingEscalation, decode_fulfillment
 from workers.handlers.ports import DeadLetters, Escalations, Orders, Rejections
 from workers.handlers.providers import Provider, RejectedError, usable_shipment_id
-from workers.message import Acknowledged, DeadLettered, Message
 
 log = structlog.get_logger(__name__)
 

@@ -12,12 +12,12 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from tenacity.wait import wait_base
 
 from workers import clock
+from workers.consumer.failures import Trouble
 from workers.domain.escalations import Case, Routing, Severity
 from workers.domain.routing import LOG_CHANNEL
 from workers.errors import OutageError, TransientError, WorkerError
 from workers.handlers.notifications import Channel, ChannelError, Notification
 from workers.handlers.ports import Routings
-from workers.trouble import Trouble
 
 log = structlog.get_logger(__name__)
 

@@ -18,11 +18,11 @@ from workers.aws.sqs import (
     describe_queue,
     queue_url,
 )
+from workers.consumer.message import Message
+from workers.consumer.ports import Refusal
 from workers.domain.escalations import Reason, Source
 from workers.errors import FatalError, OutageError, UndecodableError
 from workers.handlers.contracts import OutgoingEscalation, Reminder
-from workers.message import Message
-from workers.ports import Refusal
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient

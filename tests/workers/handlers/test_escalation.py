@@ -24,6 +24,7 @@ from tests.workers.handlers.fakes import (
     message,
     order,
 )
+from workers.consumer.message import Acknowledged, DeadLettered
 from workers.domain.escalations import Case, CaseState, OrderCopy, Reason, Routing, Severity, Source
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.routing import Rule, Rules
@@ -32,7 +33,6 @@ from workers.escalation_rules import EscalationRules
 from workers.handlers import escalation as escalation_module
 from workers.handlers.escalation import EscalationHandler
 from workers.handlers.routing import Router
-from workers.message import Acknowledged, DeadLettered
 
 CARD = "4929123412345678"
 

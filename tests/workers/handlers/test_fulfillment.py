@@ -22,13 +22,13 @@ from tests.workers.handlers.fakes import (
     message,
     order,
 )
+from workers.consumer.message import Acknowledged, DeadLettered
 from workers.domain.escalations import Reason, Source
 from workers.domain.orders import Order, OrderStatus, shipment_id
 from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError, UnreadableOrderError
 from workers.handlers.contracts import OutgoingEscalation
 from workers.handlers.fulfillment import FulfillmentHandler
 from workers.handlers.providers import RejectedError
-from workers.message import Acknowledged, DeadLettered
 
 BODY = json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION})
 CARD = "4929123412345678"

@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.workers.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
-from workers import keeper as keeper_module
+from workers.consumer import visibility as keeper_module
+from workers.consumer.delivery import Delivery
+from workers.consumer.in_flight import Hand
+from workers.consumer.message import Acknowledged, Released
+from workers.consumer.ports import Refusal
+from workers.consumer.slots import Slots
+from workers.consumer.visibility import MAX_BATCH, VisibilityKeeper
 from workers.errors import FatalError, OutageError
-from workers.hand import Hand
-from workers.keeper import MAX_BATCH, VisibilityKeeper
-from workers.message import Acknowledged, Delivery, Released
 from workers.metrics import Metrics
-from workers.ports import Refusal
-from workers.slots import Slots
 
 LEFT_S = 20.0  # Of a timeout of 60 s: due.
 

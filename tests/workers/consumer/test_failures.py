@@ -3,9 +3,9 @@ import asyncio
 import pytest
 import structlog
 
-from workers import trouble
+from workers.consumer import failures as trouble
+from workers.consumer.failures import Trouble
 from workers.errors import AccessDeniedError, FatalError, OutageError
-from workers.trouble import Trouble
 
 
 async def test_logs_the_first_failure_and_the_recovery(monkeypatch: pytest.MonkeyPatch) -> None:

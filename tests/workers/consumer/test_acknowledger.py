@@ -7,14 +7,14 @@ import structlog
 from structlog.typing import EventDict
 
 from tests.workers.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
-from workers import acknowledger as acknowledger_module
-from workers.acknowledger import Acknowledger
+from workers.consumer import acknowledger as acknowledger_module
+from workers.consumer.acknowledger import Acknowledger
+from workers.consumer.in_flight import Hand
+from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
+from workers.consumer.ports import Refusal
+from workers.consumer.slots import Slots
 from workers.errors import FatalError, OutageError
-from workers.hand import Hand
-from workers.message import Acknowledged, DeadLettered, Released, Settlement
 from workers.metrics import Metrics
-from workers.ports import Refusal
-from workers.slots import Slots
 
 HANDLED = Acknowledged("handled")
 

@@ -16,13 +16,13 @@ from tests.workers.fakes import (
     turns,
     until,
 )
-from workers import acknowledger as acknowledger_module
-from workers import consumer as consumer_module
-from workers import gate as gate_module
-from workers import pace as pace_module
-from workers import poller as poller_module
+from workers.consumer import acknowledger as acknowledger_module
+from workers.consumer import consumer as consumer_module
+from workers.consumer import gate as gate_module
+from workers.consumer import poller as poller_module
+from workers.consumer import prefetch as pace_module
+from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.errors import FatalError, OutageError, TransientError
-from workers.message import Acknowledged, DeadLettered, Message
 
 
 @pytest.fixture(autouse=True)

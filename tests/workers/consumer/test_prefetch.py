@@ -1,6 +1,6 @@
 import pytest
 
-from workers.pace import Pace
+from workers.consumer.prefetch import Pace
 
 
 @pytest.mark.parametrize(

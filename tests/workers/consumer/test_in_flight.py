@@ -4,11 +4,11 @@ import pytest
 import structlog
 
 from tests.workers.fakes import message
-from workers import hand as hand_module
-from workers.hand import Hand
-from workers.message import Ending
+from workers.consumer import in_flight as hand_module
+from workers.consumer.delivery import Ending
+from workers.consumer.in_flight import Hand
+from workers.consumer.slots import Slots
 from workers.metrics import Metrics
-from workers.slots import Slots
 
 
 async def test_takes_a_message_into_hand() -> None:

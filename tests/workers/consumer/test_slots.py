@@ -1,7 +1,7 @@
 import asyncio
 
 from tests.workers.fakes import turns
-from workers.slots import Slots
+from workers.consumer.slots import Slots
 
 
 async def test_reserves_what_is_free_up_to_a_limit() -> None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workers.backoff import full_jitter_s
+from workers.consumer.delivery import Delivery
+from workers.consumer.failures import Trouble
+from workers.consumer.in_flight import Hand
+from workers.consumer.message import Released
+from workers.consumer.ports import Queue, Refusal
 from workers.errors import OutageError
-from workers.hand import Hand
-from workers.message import Delivery, Released
-from workers.ports import Queue, Refusal
-from workers.trouble import Trouble
 
 MAX_BATCH = 10  # SQS: entries per ChangeMessageVisibilityBatch.
 ABREAST = 5  # Requests at a time: a thousand messages in hand are a hundred of them.

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import structlog
 
-from workers.acknowledger import Acknowledger
 from workers.backoff import full_jitter_s
+from workers.consumer.acknowledger import Acknowledger
+from workers.consumer.delivery import Delivery, Ending
+from workers.consumer.gate import Gate
+from workers.consumer.in_flight import Hand
+from workers.consumer.message import Acknowledged, DeadLettered, Message, Released
+from workers.consumer.poller import MAX_BATCH, Poller
+from workers.consumer.ports import Handler, Queue
+from workers.consumer.prefetch import Pace
+from workers.consumer.slots import Slots
+from workers.consumer.visibility import VisibilityKeeper
 from workers.errors import FatalError, TransientError
-from workers.gate import Gate
-from workers.hand import Hand
-from workers.keeper import VisibilityKeeper
-from workers.message import Acknowledged, DeadLettered, Delivery, Ending, Message, Released
 from workers.metrics import Metrics
-from workers.pace import Pace
-from workers.poller import MAX_BATCH, Poller
-from workers.ports import Handler, Queue
-from workers.slots import Slots
 
 log = structlog.get_logger(__name__)
 

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from tests.workers.fakes import TIMEOUT_S, FakeQueue, message, messages, turns, until
-from workers import poller as poller_module
-from workers import trouble
+from workers.consumer import failures as trouble
+from workers.consumer import poller as poller_module
+from workers.consumer.gate import Gate
+from workers.consumer.message import Message
+from workers.consumer.poller import Poller
+from workers.consumer.prefetch import Pace
+from workers.consumer.slots import Slots
 from workers.errors import AccessDeniedError, FatalError, OutageError
-from workers.gate import Gate
-from workers.message import Message
-from workers.pace import Pace
-from workers.poller import Poller
-from workers.slots import Slots
 
 
 class Accepted:

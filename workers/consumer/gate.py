@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from workers.backoff import full_jitter_s
+from workers.consumer.failures import Trouble
 from workers.errors import OutageError, SuspectedOutageError
-from workers.trouble import Trouble
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ import pytest
 import structlog
 
 from tests.workers.fakes import TIMEOUT_S, turns, until
-from workers import gate as gate_module
-from workers import trouble
+from workers.consumer import failures as trouble
+from workers.consumer import gate as gate_module
+from workers.consumer.gate import Gate
 from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, TransientError
-from workers.gate import Gate
 
 
 @pytest.fixture(autouse=True)

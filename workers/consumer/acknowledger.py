@@ -8,11 +8,12 @@ from itertools import count
 import structlog
 
 from workers.backoff import full_jitter_s
+from workers.consumer.delivery import Delivery, Ending
+from workers.consumer.failures import Trouble
+from workers.consumer.in_flight import Hand
+from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
+from workers.consumer.ports import Queue, Refusal
 from workers.errors import OutageError
-from workers.hand import Hand
-from workers.message import Acknowledged, DeadLettered, Delivery, Ending, Released, Settlement
-from workers.ports import Queue, Refusal
-from workers.trouble import Trouble
 
 log = structlog.get_logger(__name__)
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from workers.backoff import full_jitter_s
+from workers.consumer.failures import Trouble
+from workers.consumer.gate import Gate
+from workers.consumer.message import Message
+from workers.consumer.ports import Queue
+from workers.consumer.prefetch import Pace
+from workers.consumer.slots import Slots
 from workers.errors import OutageError
-from workers.gate import Gate
-from workers.message import Message
-from workers.pace import Pace
-from workers.ports import Queue
-from workers.slots import Slots
-from workers.trouble import Trouble
 
 MAX_BATCH = 10  # SQS: messages per receive.
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # The cap is how late the end of an outage is noticed at worst.

@@ -1,7 +1,6 @@
 """The messages in hand: what was received and is not settled yet."""
 
 import asyncio
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -9,9 +8,10 @@ from collections.abc import Iterator
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from workers.message import Delivery, Ending, Message
+from workers.consumer.delivery import _LEVELS, Delivery, Ending
+from workers.consumer.message import Message
+from workers.consumer.slots import Slots
 from workers.metrics import Metrics
-from workers.slots import Slots
 
 log = structlog.get_logger(__name__)
 
@@ -90,11 +90,3 @@ class Hand:
         delivery.context.copy().run(
             log.log, _LEVELS[ending], ending.value, outcome=outcome, duration_ms=round(duration_s * 1000, 1)
         )
-
-
-_LEVELS = {
-    Ending.ACKNOWLEDGED: logging.INFO,
-    Ending.RELEASED: logging.INFO,
-    Ending.DEAD_LETTERED: logging.ERROR,
-    Ending.ABANDONED: logging.WARNING,
-}

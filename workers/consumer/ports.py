@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.message import Acknowledged, DeadLettered, Message
+from workers.consumer.message import Acknowledged, DeadLettered, Message
 
 
 @dataclass(frozen=True, slots=True)
