@@ -8,9 +8,9 @@ import sys
 import structlog
 
 from workers import logs
-from workers.bootstrap import Worker, run
 from workers.errors import FatalError
-from workers.settings import Settings
+from workers.runner import run
+from workers.settings import Settings, Worker
 
 
 def run_command() -> int:

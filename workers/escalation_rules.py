@@ -16,7 +16,7 @@ from workers.domain.cards import mask
 from workers.domain.escalations import Reason, Severity, Source
 from workers.domain.routing import LOG_CHANNEL, Rule, Rules
 from workers.errors import FatalError
-from workers.settings import is_endpoint
+from workers.http_values import is_endpoint
 
 SHIPPED = Path(__file__).with_name("escalation-rules.toml")
 

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,21 +18,16 @@ from pydantic import (
 
 from workers.domain.cards import mask
 from workers.errors import FatalError
-from workers.handlers.tokens import is_token
+from workers.http_values import is_endpoint, is_token
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="a name, not a URL or an ARN")]
 
 
-def is_endpoint(text: str) -> bool:
-    """Tell whether *text* is an https URL (http for localhost only) without user, password and fragment."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    secure = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
-    whole = text.isascii() and text.isprintable() and " " not in text and "#" not in text
-    return secure and whole and bool(parts.hostname) and port != 0 and parts.username is None
+class Worker(StrEnum):
+    """The workers that can be started, by their names on the command line."""
+
+    FULFILLMENT = "fulfillment"
+    ESCALATION = "escalation"
 
 
 def _provider_url(text: str) -> str:
@@ -46,13 +40,6 @@ def _token(token: SecretStr) -> SecretStr:
     if not is_token(token.get_secret_value()):
         raise ValueError("no such token")
     return token
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _without_query(url: str) -> str:
@@ -141,6 +128,10 @@ class Settings(BaseModel):
         if problems := settings.contradictions():
             raise FatalError("; ".join(problems))
         return settings
+
+    def queue_of(self, worker: Worker) -> str:
+        """Return the name of the queue that *worker* consumes."""
+        return self.order_fulfillment_queue if worker is Worker.FULFILLMENT else self.escalation_queue
 
     def contradictions(self) -> list[str]:
         """Return what is wrong with settings that are right each for itself."""

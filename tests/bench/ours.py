@@ -14,7 +14,7 @@ from unittest import mock
 
 from tests.bench.handling import Handling
 from workers import __main__ as worker
-from workers import bootstrap
+from workers import wiring
 from workers.consumer.message import Acknowledged, Message
 
 
@@ -38,7 +38,7 @@ def run(handling: Handling) -> int:
 
     sys.argv = ["workers", "fulfillment"]
     try:
-        with mock.patch.object(bootstrap, "_handler", handler):
+        with mock.patch.object(wiring, "_handler", handler):
             return worker.main()
     finally:
         handling.close()

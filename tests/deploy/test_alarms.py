@@ -20,8 +20,8 @@ from tests.deploy.cloudwatch import (
     shown,
     text,
 )
-from workers.bootstrap import Worker
 from workers.handlers.fulfillment import MAX_TRIALS
+from workers.settings import Worker
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 QUEUES = of_type("AWS::SQS::Queue")

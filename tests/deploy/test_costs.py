@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import RESOURCES, WORKERS, alarmed, of_type, queried
-from workers.bootstrap import Worker
+from workers.settings import Worker
 
 TEXT = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 OUTCOMES = 4  # Of a release: transient, unforeseen, timed_out, stopping.

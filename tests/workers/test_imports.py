@@ -10,7 +10,7 @@ import workers
 
 ROOT = Path(next(iter(workers.__path__)))
 AWS_LIBRARIES = {"aioboto3", "aiobotocore", "boto3", "botocore"}
-AT_THE_EDGE = ("workers.aws", "workers.cli", "workers.bootstrap")
+AT_THE_EDGE = ("workers.aws", "workers.cli", "workers.connections")
 
 
 def modules() -> dict[str, Path]:
@@ -56,7 +56,7 @@ def test_only_the_edge_imports_aws_libraries() -> None:
 
 def test_the_edge_is_where_aws_libraries_are_imported() -> None:
     assert "botocore" in {each.split(".")[0] for each in imported(modules()["workers.aws.errors"])}
-    assert "aioboto3" in {each.split(".")[0] for each in imported(modules()["workers.bootstrap"])}
+    assert "aioboto3" in {each.split(".")[0] for each in imported(modules()["workers.connections"])}
 
 
 def test_the_consumer_imports_nothing_but_errors_metrics_and_backoff() -> None:

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from pydantic_core import from_json
 
 from workers.aws.errors import MissingResourceError, error_code, translated
-from workers.handlers.tokens import is_token
+from workers.http_values import is_token
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from workers.errors import FatalError
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-    from workers.handlers.contracts import OutgoingEscalation, Reminder
+    from workers.contracts import OutgoingEscalation, Reminder
 
 log = structlog.get_logger(__name__)
 

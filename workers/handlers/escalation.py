@@ -12,6 +12,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from workers import clock
 from workers.backoff import full_jitter_s
 from workers.consumer.message import Acknowledged, DeadLettered, Message
+from workers.contracts import Reminder, decode_escalation, decode_reminder
 from workers.domain.escalations import (
     Case,
     CaseState,
@@ -24,9 +25,8 @@ from workers.domain.escalations import (
 from workers.domain.orders import Order
 from workers.domain.routing import Rules
 from workers.errors import ConflictError, UndecodableError, UnreadableOrderError
-from workers.handlers.contracts import Reminder, decode_escalation, decode_reminder
-from workers.handlers.ports import Cases, DeadLetters, Orders, Reminders
 from workers.handlers.routing import Router
+from workers.ports import Cases, DeadLetters, Orders, Reminders
 
 log = structlog.get_logger(__name__)
 

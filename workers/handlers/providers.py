@@ -46,7 +46,7 @@ def load_provider(name: str) -> Provider | None:
     Return an instance of the class at *name*, `package.module:Class`; None for `record`.
 
     `record` is no provider: a shipment id derived from the OrderId is written, nobody outside is asked. `http` needs
-    more than a name: the bootstrap builds it.
+    more than a name: the wiring builds it.
 
     Raises:
         FatalError: There is no such class, or it cannot be created without arguments.

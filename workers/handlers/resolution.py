@@ -21,7 +21,7 @@ from workers.domain.resolutions import (
 )
 from workers.errors import ConflictError
 from workers.handlers.escalation import CONFLICT_BASE_S, CONFLICT_CAP_S, MAX_TRIES
-from workers.handlers.ports import Executions, OpenOrders, Orders, ResolvableCases
+from workers.ports import Executions, OpenOrders, Orders, ResolvableCases
 
 _retried = retry(
     retry=retry_if_exception_type(ConflictError),

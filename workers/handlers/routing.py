@@ -17,7 +17,7 @@ from workers.domain.escalations import Case, Routing, Severity
 from workers.domain.routing import LOG_CHANNEL
 from workers.errors import OutageError, TransientError, WorkerError
 from workers.handlers.notifications import Channel, ChannelError, Notification
-from workers.handlers.ports import Routings
+from workers.ports import Routings
 
 log = structlog.get_logger(__name__)
 

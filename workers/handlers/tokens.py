@@ -1,10 +1,7 @@
 """The bearer token that a provider asks for."""
 
-import re
 from dataclasses import dataclass
 from typing import Protocol
-
-_VISIBLE = re.compile(r"[\x21-\x7e]{1,4096}")  # What can stand in a header, and nothing that ends one.
 
 
 class Token(Protocol):
@@ -28,8 +25,3 @@ class FixedToken:
 
     async def instead_of(self, refused: str) -> str | None:
         return None if refused == self.value else self.value
-
-
-def is_token(text: str) -> bool:
-    """Tell whether *text* is 1 to 4096 visible ASCII characters."""
-    return _VISIBLE.fullmatch(text) is not None

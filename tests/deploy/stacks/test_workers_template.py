@@ -12,8 +12,9 @@ from annotated_types import Ge, Le
 from tests.deploy.cloudwatch import PIPELINE, WORKERS, of_type, text
 from tests.support import StartWorker
 from tests.workers.test_monitoring import free_port
-from workers.bootstrap import QUEUE_MARGIN, STUBBORN_S, Worker
-from workers.settings import Settings
+from workers.runner import STUBBORN_S
+from workers.settings import Settings, Worker
+from workers.wiring import QUEUE_MARGIN
 
 PARAMETERS: dict[str, dict[str, Any]] = WORKERS["Parameters"]
 FIELDS = {field.alias: field for field in Settings.model_fields.values() if field.alias}

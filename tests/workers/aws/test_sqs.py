@@ -20,9 +20,9 @@ from workers.aws.sqs import (
 )
 from workers.consumer.message import Message
 from workers.consumer.ports import Refusal
+from workers.contracts import OutgoingEscalation, Reminder
 from workers.domain.escalations import Reason, Source
 from workers.errors import FatalError, OutageError, UndecodableError
-from workers.handlers.contracts import OutgoingEscalation, Reminder
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient

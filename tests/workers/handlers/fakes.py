@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workers.consumer.message import Message
+from workers.contracts import OutgoingEscalation, Reminder
 from workers.domain.escalations import Case, EscalationPlan, Routing
 from workers.domain.orders import Order, OrderStatus
 from workers.errors import ConflictError, OutageError
-from workers.handlers.contracts import OutgoingEscalation, Reminder
 from workers.handlers.notifications import Notification
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"

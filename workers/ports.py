@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from workers.consumer.message import Message
+from workers.contracts import OutgoingEscalation, Reminder
 from workers.domain.escalations import Case, EscalationPlan, Routing
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionPlan
-from workers.handlers.contracts import OutgoingEscalation, Reminder
 
 
 class Orders(Protocol):

@@ -4,15 +4,15 @@ from typing import Any
 import pytest
 
 from tests.workers.handlers.fakes import EXECUTION, MESSAGE_ID, message
-from workers.domain.escalations import Escalation, Reason, Source
-from workers.errors import UndecodableError
-from workers.handlers.contracts import (
+from workers.contracts import (
     OutgoingEscalation,
     Reminder,
     decode_escalation,
     decode_fulfillment,
     decode_reminder,
 )
+from workers.domain.escalations import Escalation, Reason, Source
+from workers.errors import UndecodableError
 
 CARD = "4929123412345678"
 NOTICE = {"OrderId": "002", "Reasons": ["INVALID_PRICE"]}

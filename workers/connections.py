@@ -1,0 +1,106 @@
+"""A worker's connections to AWS and HTTP."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from aiohttp import ClientSession
+from botocore.exceptions import BotoCoreError
+
+from workers.aws.channels import SnsChannel, SqsChannel
+from workers.aws.clients import calling_config, channel_config, open_session, prepare, receiving_config
+from workers.aws.direct import direct_calls
+from workers.aws.metering import meter
+from workers.aws.parsing import plain_session
+from workers.domain.routing import Rules
+from workers.errors import FatalError
+from workers.escalation_rules import ChannelTable, EscalationRules, SnsTopic, SqsTarget, Webhook
+from workers.handlers.http_provider import http_session
+from workers.handlers.notifications import Channel
+from workers.handlers.routing import TRY_S
+from workers.handlers.webhook import WebhookChannel, webhook_session
+from workers.metrics import Metrics
+from workers.settings import Settings, Worker
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_sqs import SQSClient
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """
+    The SDK's clients, and what else has connections.
+
+    Receives have a client of their own, so that long polls keep nothing else waiting.
+    """
+
+    receiving: "SQSClient"
+    sqs: "SQSClient"
+    dynamodb: "DynamoDBClient"
+    secretsmanager: Any = None  # Its type stubs are a package of their own, for one call.
+    http: ClientSession | None = None
+    routing: "Routing | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """What the escalation worker routes by, and to."""
+
+    rules: Rules
+    channels: tuple[Channel, ...] = ()
+
+
+@asynccontextmanager
+async def open_clients(
+    worker: Worker, settings: Settings, rules: EscalationRules | None, metrics: Metrics
+) -> AsyncIterator[Clients]:
+    async with AsyncExitStack() as stack:
+        try:
+            sdk, others = plain_session(), calling_config()
+            session = open_session(sdk)
+            receiving = session.client("sqs", config=receiving_config(settings.wait_s))
+            clients = Clients(
+                receiving=await stack.enter_async_context(receiving),
+                sqs=await stack.enter_async_context(session.client("sqs", config=others)),
+                dynamodb=await stack.enter_async_context(session.client("dynamodb", config=others)),
+            )
+            if worker is Worker.FULFILLMENT and settings.fulfillment_provider == "http":
+                clients = replace(clients, http=await stack.enter_async_context(http_session(settings.concurrency)))
+                if settings.fulfillment_token_secret is not None:
+                    secretsmanager = await stack.enter_async_context(session.client("secretsmanager", config=others))
+                    meter(secretsmanager, metrics.requests)
+                    clients = replace(clients, secretsmanager=secretsmanager)
+            if rules is not None:
+                channels = await _channels(rules.channels, session, channel_config(TRY_S), stack)
+                clients = replace(clients, routing=Routing(rules.rules, channels))
+        except (BotoCoreError, ValueError) as error:
+            raise FatalError(f"AWS access is not configured: {error}") from error
+        for client in (clients.receiving, clients.sqs, clients.dynamodb):
+            prepare(client, metrics.requests)
+            await stack.enter_async_context(direct_calls(client, sdk))
+        yield clients
+
+
+async def _channels(
+    tables: Mapping[str, ChannelTable], session: aioboto3.Session, config: AioConfig, stack: AsyncExitStack
+) -> tuple[Channel, ...]:
+    """Connect the channels of the rules, with connections of their own: one that hangs keeps nobody else waiting."""
+    webhooks = await stack.enter_async_context(webhook_session())
+    channels: list[Channel] = []
+    for name, table in tables.items():
+        match table:
+            case SnsTopic():
+                sns = await stack.enter_async_context(session.client("sns", region_name=table.region, config=config))
+                channels.append(SnsChannel(name, sns, table.topic_arn))
+            case SqsTarget():
+                sqs = await stack.enter_async_context(session.client("sqs", config=config))
+                channels.append(SqsChannel(name, sqs, table.queue))
+            case Webhook():
+                url, authorization = table.address(os.environ), table.authorization(os.environ)
+                channels.append(WebhookChannel(name, webhooks, url, authorization))
+    return tuple(channels)

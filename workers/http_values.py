@@ -1,0 +1,31 @@
+"""What may stand in an HTTP request: URLs and tokens."""
+
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,4096}")  # What can stand in a header, and nothing that ends one.
+
+
+def is_endpoint(text: str) -> bool:
+    """Tell whether *text* is an https URL (http for localhost only) without user, password and fragment."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    secure = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    whole = text.isascii() and text.isprintable() and " " not in text and "#" not in text
+    return secure and whole and bool(parts.hostname) and port != 0 and parts.username is None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def is_token(text: str) -> bool:
+    """Tell whether *text* is 1 to 4096 visible ASCII characters."""
+    return _VISIBLE.fullmatch(text) is not None

@@ -1,0 +1,129 @@
+"""What a worker is made of: the one place that knows every part."""
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from workers.aws.cases import DynamoCases
+from workers.aws.clients import (
+    CONNECT_TIMEOUT_S,
+    MAX_POLLS,
+    READ_TIMEOUT_S,
+)
+from workers.aws.errors import CredentialsError, MissingResourceError
+from workers.aws.orders import DynamoOrders, check_table
+from workers.aws.secrets import SecretToken
+from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, SqsReminders, describe_queue, queue_url
+from workers.connections import Clients
+from workers.consumer.consumer import Consumer, Limits
+from workers.consumer.ports import Handler
+from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.handlers.escalation import EscalationHandler
+from workers.handlers.fulfillment import FulfillmentHandler
+from workers.handlers.http_provider import HttpProvider
+from workers.handlers.providers import Provider, load_provider
+from workers.handlers.routing import Router
+from workers.handlers.tokens import FixedToken, Token
+from workers.metrics import Metrics
+from workers.ports import DeadLetters
+from workers.settings import Settings, Worker
+
+log = structlog.get_logger(__name__)
+
+RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # While AWS cannot be reached at the start.
+SHIP_SHARE = 0.9  # Of WORKER_MAX_HANDLE_S: then a provider that hangs is a failed attempt, not a cancelled handler.
+QUEUE_MARGIN = 5  # Deliveries SQS must grant beyond ours: its own limit is the net below, never met before.
+
+
+async def assembled(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
+    """Look up what the worker needs on AWS and put it together; wait for AWS as long as nothing answers there."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(OutageError),
+        wait=wait_random_exponential(multiplier=RETRY_BASE_S, max=RETRY_CAP_S),
+        before_sleep=_log_waiting,
+    )
+    return await retrying(_assemble, worker, settings, clients, metrics)
+
+
+def _log_waiting(retry: RetryCallState) -> None:
+    error = retry.outcome.exception() if retry.outcome else None
+    delay_s = retry.next_action.sleep if retry.next_action else 0.0
+    log.warning("aws.awaited", reason=str(error), attempt=retry.attempt_number, delay_ms=round(delay_s * 1000))
+
+
+async def _assemble(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
+    try:
+        return await _build(worker, settings, clients, metrics)
+    except (CredentialsError, MissingResourceError, AccessDeniedError) as error:
+        raise FatalError(str(error)) from error
+
+
+async def _build(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
+    name = settings.queue_of(worker)
+    attributes = await describe_queue(clients.sqs, name)
+    if settings.max_deliveries > attributes.max_receive_count - QUEUE_MARGIN:
+        raise FatalError(
+            f"WORKER_MAX_DELIVERIES is {settings.max_deliveries}, must be at most "
+            f"{attributes.max_receive_count - QUEUE_MARGIN}: {name}'s maxReceiveCount less {QUEUE_MARGIN}"
+        )
+    for table in (settings.order_table, settings.escalation_table):
+        await check_table(clients.dynamodb, table)
+    queue = SqsQueue(
+        name=name,
+        url=attributes.url,
+        visibility_timeout_s=attributes.visibility_timeout_s,
+        wait_s=settings.wait_s,
+        receiving=clients.receiving,
+        sqs=clients.sqs,
+    )
+    dead_letters = SqsDeadLetters(clients.sqs, await queue_url(clients.sqs, attributes.dead_letter_queue), source=name)
+    limits = Limits(
+        concurrency=settings.concurrency,
+        max_deliveries=settings.max_deliveries,
+        max_handle_s=settings.max_handle_s,
+        drain_s=settings.drain_s,
+        max_polls=MAX_POLLS,
+        stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
+    )
+    return Consumer(queue, await _handler(worker, settings, clients, dead_letters, metrics), limits, metrics)
+
+
+async def _handler(
+    worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters, metrics: Metrics
+) -> Handler:
+    orders = DynamoOrders(clients.dynamodb, settings.order_table)
+    cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table)
+    match worker:
+        case Worker.FULFILLMENT:
+            return FulfillmentHandler(
+                queue_name=settings.order_fulfillment_queue,
+                orders=orders,
+                escalations=SqsEscalations(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
+                dead_letters=dead_letters,
+                provider=await _provider(settings, clients),
+                max_attempts=settings.max_attempts,
+                max_ship_s=SHIP_SHARE * settings.max_handle_s,
+                rejections=cases,
+            )
+        case Worker.ESCALATION:
+            assert clients.routing is not None, "no rules"  # noqa: S101 - a bug, not a condition.
+            return EscalationHandler(
+                queue_name=settings.escalation_queue,
+                orders=orders,
+                cases=cases,
+                dead_letters=dead_letters,
+                reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
+                rules=clients.routing.rules,
+                router=Router(clients.routing.channels, cases, metrics.notifications),
+            )
+
+
+async def _provider(settings: Settings, clients: Clients) -> Provider | None:
+    if clients.http is None or settings.fulfillment_url is None:
+        return load_provider(settings.fulfillment_provider)
+    token: Token | None = None
+    if settings.fulfillment_token is not None:
+        token = FixedToken(settings.fulfillment_token.get_secret_value())
+    elif settings.fulfillment_token_secret is not None:
+        token = SecretToken(clients.secretsmanager, settings.fulfillment_token_secret)
+        await token.current()  # Now rather than with the first order: a wrong name is told at the start.
+    return HttpProvider(clients.http, settings.fulfillment_url, timeout_s=settings.fulfillment_timeout_s, token=token)
