@@ -12,7 +12,8 @@ from workers.aws.clients import (
 from workers.aws.errors import CredentialsError, MissingResourceError
 from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.secrets import SecretToken
-from workers.aws.sqs import SqsDeadLetters, SqsEscalations, SqsQueue, SqsReminders, describe_queue, queue_url
+from workers.aws.senders import SqsDeadLetters, SqsEscalations, SqsReminders
+from workers.aws.sqs import SqsQueue, describe_queue, queue_url
 from workers.connections import Clients
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.ports import Handler

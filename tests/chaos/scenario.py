@@ -19,7 +19,8 @@ from tests.chaos.providers import DOWN, SHIPMENTS
 from tests.chaos.proxy import FaultProxy
 from tests.support import DeployedStack, StartWorker, Worker
 from workers import clock
-from workers.domain.orders import OrderStatus, open_key
+from workers.aws.open_index import open_key
+from workers.domain.orders import OrderStatus
 
 MAX_SEND, MAX_WRITE = 10, 25  # SQS: messages per SendMessageBatch; DynamoDB: items per BatchWriteItem.
 POLL_S = 0.2

@@ -20,7 +20,8 @@ from tests.integration.faulty_provider import Fault, FaultyProvider, State
 from tests.support import DeployedStack, DeployStack, StartWorker, Worker
 from workers import clock
 from workers.aws.items import from_item, to_item
-from workers.domain.orders import OrderStatus, open_key
+from workers.aws.open_index import open_key
+from workers.domain.orders import OrderStatus
 
 CARD_DIGITS = ("4929123412345678", "4929 1234 1234 5678", "4929-1234-1234-5678", "1234123456785678")
 CC = "1234123456785678"

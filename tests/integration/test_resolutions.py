@@ -17,8 +17,8 @@ from tests.integration.pipeline import SCRIPTED, Pipeline, fulfilled, wait_until
 from tests.support import DeployedStack, DeployStack, StartWorker
 from workers.aws.cases import DynamoCases
 from workers.aws.executions import Executions
+from workers.aws.open_index import open_key
 from workers.aws.orders import DynamoOrders
-from workers.domain.orders import open_key
 from workers.domain.resolutions import Action, Request, ResolutionError, claim_resubmission
 from workers.handlers.resolution import Resolver, find_stuck
 

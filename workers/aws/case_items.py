@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from workers.aws.open_index import open_key
 from workers.domain.escalations import (
     Case,
     CaseState,
@@ -16,7 +17,7 @@ from workers.domain.escalations import (
     Severity,
     Source,
 )
-from workers.domain.orders import OrderStatus, open_key
+from workers.domain.orders import OrderStatus
 
 
 def case_item(case: Case) -> dict[str, Any]:

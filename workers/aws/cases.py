@@ -11,10 +11,11 @@ from botocore.exceptions import ClientError
 from workers.aws.case_items import attributes, case_item, case_of
 from workers.aws.errors import error_code, translated
 from workers.aws.items import from_item, to_item
+from workers.aws.open_index import open_key, open_keys
 from workers.aws.orders import CONDITION_FAILED
 from workers.backoff import full_jitter_s
 from workers.domain.escalations import Case, CaseState, EscalationPlan, Routing
-from workers.domain.orders import Order, OrderStatus, open_key, open_keys
+from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import ResolutionPlan
 from workers.errors import ConflictError
 

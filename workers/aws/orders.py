@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from workers.aws.errors import MissingResourceError, error_code, statement_error, translated
-from workers.aws.groups import GroupCommit
+from workers.aws.group_commit import GroupCommit
 from workers.aws.items import from_item, to_item
-from workers.domain.orders import Order, OrderStatus, open_keys
+from workers.aws.open_index import open_keys
+from workers.domain.orders import Order, OrderStatus
 from workers.errors import OutageError, UnreadableOrderError
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import click
 
 from workers import clock
 from workers.aws.items import from_item, to_item
+from workers.aws.open_index import open_keys
 from workers.cli.ages import Age, since, written
 from workers.cli.order_table import AT_ONCE, get_orders
 from workers.cli.output import note, print_json, print_table, progress
-from workers.domain.orders import OrderStatus, open_keys
+from workers.domain.orders import OrderStatus
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack

@@ -1,8 +1,6 @@
 """What an order is, and what a message may do to it."""
 
-import hashlib
 import re
-import string
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,20 +77,6 @@ def decide_fulfillment(order: Order | None, execution_arn: str | None) -> Fulfil
 def is_order_id(text: str) -> bool:
     """Tell whether *text* is an OrderId: 1 to 64 ASCII characters, nothing that looks like a card number."""
     return _ORDER_ID.fullmatch(text) is not None and not looks_like_card(text)
-
-
-def open_key(status: str, identifier: str) -> str:
-    """
-    Return the key of the sparse index of open orders (or cases), `<status>#<0-f>`.
-
-    The hash digit spreads one status over sixteen partitions; a single one would throttle writes to the table itself.
-    """
-    return f"{status}#{hashlib.sha256(identifier.encode()).hexdigest()[0]}"
-
-
-def open_keys(status: str) -> list[str]:
-    """Return all keys that orders (or cases) of one status may have there."""
-    return [f"{status}#{digit}" for digit in string.hexdigits[:16]]
 
 
 def submission_name(order_id: str, number: int) -> str:

@@ -1,12 +1,14 @@
 """The SDK's clients as the workers use them, on the session's local AWS."""
 
 import os
+import uuid
 from typing import TYPE_CHECKING
 
 import aioboto3
 import pytest
 
 from tests.support import DeployedStack
+from workers.aws.sqs import SqsQueue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,3 +36,14 @@ async def dynamodb(session: aioboto3.Session) -> "AsyncIterator[DynamoDBClient]"
 async def sqs(session: aioboto3.Session) -> "AsyncIterator[SQSClient]":
     async with session.client("sqs") as client:
         yield client
+
+
+@pytest.fixture
+async def url(sqs: "SQSClient") -> str:
+    """Return the URL of an empty queue of the test's own."""
+    return (await sqs.create_queue(QueueName=f"sqs-{uuid.uuid4().hex}"))["QueueUrl"]
+
+
+@pytest.fixture
+def queue(sqs: "SQSClient", url: str) -> SqsQueue:
+    return SqsQueue(name="queue", url=url, visibility_timeout_s=30, wait_s=0, receiving=sqs, sqs=sqs)

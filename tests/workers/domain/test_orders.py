@@ -1,15 +1,6 @@
 import pytest
 
-from workers.domain.orders import (
-    FulfillmentDecision,
-    Order,
-    OrderStatus,
-    decide_fulfillment,
-    is_order_id,
-    open_key,
-    open_keys,
-    shipment_id,
-)
+from workers.domain.orders import FulfillmentDecision, Order, OrderStatus, decide_fulfillment, is_order_id, shipment_id
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
 ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:two"
@@ -74,17 +65,6 @@ def test_is_an_order_id(text: str) -> None:
 )
 def test_is_no_order_id(text: str) -> None:
     assert not is_order_id(text)
-
-
-def test_an_open_key_is_the_status_and_one_hash_digit_of_the_id() -> None:
-    assert open_key("RECEIVED", "001") == "RECEIVED#7"
-    assert open_key("ESCALATED", "001") == "ESCALATED#7"
-    assert open_key("OPEN", "Zo\u00eb") == "OPEN#c"
-
-
-def test_open_keys_are_spread_over_sixteen_shards() -> None:
-    assert {open_key("RECEIVED", f"order-{n}") for n in range(200)} == {*open_keys("RECEIVED")}
-    assert len(open_keys("RECEIVED")) == 16
 
 
 def test_a_shipment_id_is_the_same_whenever_it_is_asked_for() -> None:
