@@ -12,10 +12,10 @@ from aiohttp import ClientSession
 from botocore.exceptions import BotoCoreError
 
 from workers.aws.channels import SnsChannel, SqsChannel
-from workers.aws.clients import calling_config, channel_config, open_session, prepare, receiving_config
-from workers.aws.direct import direct_calls
-from workers.aws.metering import meter
-from workers.aws.parsing import plain_session
+from workers.aws.sdk.clients import calling_config, channel_config, open_session, prepare, receiving_config
+from workers.aws.sdk.direct import direct_calls
+from workers.aws.sdk.metering import meter
+from workers.aws.sdk.parsing import plain_session
 from workers.domain.routing import Rules
 from workers.errors import FatalError
 from workers.escalation_rules import ChannelTable, EscalationRules, SnsTopic, SqsTarget, Webhook

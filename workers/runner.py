@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from workers.aws.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from workers.connections import open_clients
 from workers.consumer.consumer import Consumer
 from workers.errors import FatalError

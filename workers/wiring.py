@@ -4,13 +4,13 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from workers.aws.cases import DynamoCases
-from workers.aws.clients import (
+from workers.aws.errors import CredentialsError, MissingResourceError
+from workers.aws.orders import DynamoOrders, check_table
+from workers.aws.sdk.clients import (
     CONNECT_TIMEOUT_S,
     MAX_POLLS,
     READ_TIMEOUT_S,
 )
-from workers.aws.errors import CredentialsError, MissingResourceError
-from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.secrets import SecretToken
 from workers.aws.senders import SqsDeadLetters, SqsEscalations, SqsReminders
 from workers.aws.sqs import SqsQueue, describe_queue, queue_url

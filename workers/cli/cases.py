@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 import aioboto3
 
 from workers.aws.cases import DynamoCases
-from workers.aws.clients import calling_config, open_session
 from workers.aws.executions import Executions
 from workers.aws.orders import DynamoOrders
-from workers.aws.parsing import plain_session
+from workers.aws.sdk.clients import calling_config, open_session
+from workers.aws.sdk.parsing import plain_session
 from workers.cli.order_table import is_key
 from workers.cli.output import CliError
 from workers.domain.escalations import Case

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from workers.aws.clients import calling_config, channel_config, receiving_config
-from workers.aws.tls import VerifyingSession
+from workers.aws.sdk.clients import calling_config, channel_config, receiving_config
+from workers.aws.sdk.tls import VerifyingSession
 
 
 @pytest.mark.parametrize("config", [calling_config(), channel_config(1.0), receiving_config(20)])

@@ -7,9 +7,9 @@ import aioboto3
 from aiobotocore.config import AioConfig
 from botocore.handlers import add_recursion_detection_header, add_retry_headers
 
-from workers.aws.metering import meter
-from workers.aws.signing import sign_json
-from workers.aws.tls import VerifyingSession
+from workers.aws.sdk.metering import meter
+from workers.aws.sdk.signing import sign_json
+from workers.aws.sdk.tls import VerifyingSession
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession

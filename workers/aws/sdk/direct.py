@@ -12,9 +12,9 @@ from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 from yarl import URL
 
-from workers.aws.parsing import OK, plain_parser
-from workers.aws.signing import sign
-from workers.aws.tls import trusted
+from workers.aws.sdk.parsing import OK, plain_parser
+from workers.aws.sdk.signing import sign
+from workers.aws.sdk.tls import trusted
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession

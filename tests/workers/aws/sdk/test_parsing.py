@@ -11,7 +11,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from workers.aws.parsing import ParserFactory, plain_session
+from workers.aws.sdk.parsing import ParserFactory, plain_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

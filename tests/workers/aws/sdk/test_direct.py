@@ -18,10 +18,10 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ReadTimeoutError, SSLError
 
 from tests.workers.handlers.provider_server import Answer, ProviderServer, hang, provider_server, reply, reset
-from workers.aws.clients import open_session, prepare
-from workers.aws.direct import direct_calls
-from workers.aws.parsing import plain_session
-from workers.aws.tls import VerifyingSession
+from workers.aws.sdk.clients import open_session, prepare
+from workers.aws.sdk.direct import direct_calls
+from workers.aws.sdk.parsing import plain_session
+from workers.aws.sdk.tls import VerifyingSession
 from workers.metrics import Metrics
 
 HANDLES = [{"Id": "0", "ReceiptHandle": "r"}]

@@ -7,8 +7,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from workers.aws import signing
-from workers.aws.signing import JsonSigV4Auth
+from workers.aws.sdk import signing
+from workers.aws.sdk.signing import JsonSigV4Auth
 
 HEADERS = {
     "X-Amz-Target": "AmazonSQS.ReceiveMessage",
