@@ -9,8 +9,9 @@ from pydantic_core import from_json
 
 from workers.consumer.message import Message
 from workers.domain.cards import mask
-from workers.domain.escalations import MAX_DETAIL_CHARS, Escalation, Reason, Source
+from workers.domain.escalations import MAX_DETAIL_CHARS, Escalation
 from workers.domain.orders import is_order_id
+from workers.domain.reasons import Reason, Source
 from workers.errors import UndecodableError
 
 MAX_ATTEMPTS = 1_000_000  # Far above any setting, far below anything that could be a card number.

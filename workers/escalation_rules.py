@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import ErrorDetails
 
 from workers.domain.cards import mask
-from workers.domain.escalations import Reason, Severity, Source
+from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import LOG_CHANNEL, Rule, Rules
 from workers.errors import FatalError
 from workers.http_values import is_endpoint

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from workers.consumer.message import Message
 from workers.contracts import OutgoingEscalation, Reminder
-from workers.domain.escalations import Case, EscalationPlan, Routing
+from workers.domain.cases import Case, Routing
+from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionPlan
 

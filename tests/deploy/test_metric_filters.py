@@ -12,7 +12,7 @@ from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import fields_of, matches, of_type, selected
 from tests.integration.pipeline import SCRIPTED, Pipeline, wait_until
 from tests.support import DeployStack, Worker
-from workers.domain.escalations import Reason
+from workers.domain.reasons import Reason
 
 FILTERS = of_type("AWS::Logs::MetricFilter")
 # The reasons of escalations whose notices are sent below; two workers add theirs to these.

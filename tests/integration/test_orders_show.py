@@ -15,7 +15,7 @@ from tests.integration.conftest import Running
 from tests.integration.pipeline import Pipeline, wait_until
 from tests.support import DeployStack
 from workers.aws.open_index import open_key
-from workers.domain.orders import submission_name
+from workers.domain.submissions import submission_name
 
 HOSTILE = "Ada\x1b]0;owned\x07"
 TIME = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"

@@ -11,7 +11,7 @@ from tests.chaos.proxy import Fault, FaultProxy, Rule
 from tests.integration.command_line import CARD, SHORT_CARD, CommandLine, Ran
 from tests.integration.conftest import Running
 from tests.integration.pipeline import fulfilled, wait_until
-from workers.domain.orders import submission_name
+from workers.domain.submissions import submission_name
 
 START = "StartExecution"
 HEADER = "OrderId,Name,ItemName,Price,CC\n"

@@ -11,7 +11,8 @@ from workers.contracts import (
     decode_fulfillment,
     decode_reminder,
 )
-from workers.domain.escalations import Escalation, Reason, Source
+from workers.domain.escalations import Escalation
+from workers.domain.reasons import Reason, Source
 from workers.errors import UndecodableError
 
 CARD = "4929123412345678"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.domain.escalations import Reason, Severity, Source
+from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule, Rules
 from workers.errors import FatalError
 from workers.escalation_rules import SHIPPED, EscalationRules, SnsTopic, SqsTarget, Webhook

@@ -4,20 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 from workers.aws.open_index import open_key
-from workers.domain.escalations import (
-    Case,
-    CaseState,
-    Claim,
-    Episode,
-    Evidence,
-    OrderCopy,
-    Reason,
-    Resolution,
-    Routing,
-    Severity,
-    Source,
-)
+from workers.domain.cases import Case, CaseState, Claim, Episode, Evidence, OrderCopy, Resolution, Routing
 from workers.domain.orders import OrderStatus
+from workers.domain.reasons import Reason, Severity, Source
 
 
 def case_item(case: Case) -> dict[str, Any]:

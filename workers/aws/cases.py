@@ -14,7 +14,8 @@ from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_key, open_keys
 from workers.aws.orders import CONDITION_FAILED
 from workers.backoff import full_jitter_s
-from workers.domain.escalations import Case, CaseState, EscalationPlan, Routing
+from workers.domain.cases import Case, CaseState, Routing
+from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import ResolutionPlan
 from workers.errors import ConflictError

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from workers.cli.ages import since, written
 from workers.cli.output import print_line, print_table
-from workers.domain.escalations import Case, CaseState
+from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order
 
 

@@ -15,7 +15,7 @@ from workers.aws.sdk.clients import calling_config, open_session
 from workers.aws.sdk.parsing import plain_session
 from workers.cli.order_table import is_key
 from workers.cli.output import CliError
-from workers.domain.escalations import Case
+from workers.domain.cases import Case
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionError
 from workers.errors import ConflictError

@@ -8,8 +8,8 @@ from typing import Any
 
 from workers.cli.ages import since
 from workers.cli.output import clean
-from workers.domain.escalations import Reason
 from workers.domain.orders import is_order_id
+from workers.domain.reasons import Reason
 
 # What workers add to a message that they move there: `workers.aws.sqs.SqsDeadLetters`.
 OUR_ATTRIBUTES = {"Reason", "OriginMessageId", "OriginQueue", "FirstReceivedAt", "ErrorClass"}

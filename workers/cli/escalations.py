@@ -9,7 +9,8 @@ import click
 from workers.cli.ages import Age, since, written
 from workers.cli.output import note, print_json, print_table
 from workers.cli.resolve import resolve_command
-from workers.domain.escalations import Case, Reason, Severity
+from workers.domain.cases import Case
+from workers.domain.reasons import Reason, Severity
 
 if TYPE_CHECKING:
     from workers.aws.cases import DynamoCases

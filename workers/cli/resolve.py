@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from workers.cli.output import CliError, clean, note, print_json
-from workers.domain.escalations import Case, CaseState
+from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order
-from workers.domain.resolutions import (
-    Action,
-    Request,
-    ResolutionError,
-    improper_fields,
-    malformed_fields,
-    plan_resolution,
-)
+from workers.domain.resolutions import Action, Request, ResolutionError, plan_resolution
+from workers.domain.submissions import improper_fields, malformed_fields
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack

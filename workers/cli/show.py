@@ -20,7 +20,8 @@ from workers.cli.order_table import is_key, shown_order
 from workers.cli.output import CliError, clean, print_json, print_line, print_table
 from workers.cli.parallel import in_parallel
 from workers.cli.story import tell
-from workers.domain.orders import is_order_id, submission_name
+from workers.domain.orders import is_order_id
+from workers.domain.submissions import submission_name
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack

@@ -25,7 +25,7 @@ from workers.cli.output import CliError, InterruptedCommandError, clean, note, p
 from workers.cli.parallel import in_parallel
 from workers.cli.records import BadRecord
 from workers.cli.waiting import follow, print_ended
-from workers.domain.orders import submission_name
+from workers.domain.submissions import submission_name
 from workers.errors import OutageError
 
 if TYPE_CHECKING:

@@ -79,16 +79,6 @@ def is_order_id(text: str) -> bool:
     return _ORDER_ID.fullmatch(text) is not None and not looks_like_card(text)
 
 
-def submission_name(order_id: str, number: int) -> str:
-    """
-    Return the name of the execution by which an order is submitted for the *number*-th time.
-
-    The same whenever that is repeated, so that nothing starts twice; made of the OrderId, never of the card number; and
-    unlike the names of resubmissions out of a case.
-    """
-    return f"submission-{fingerprint(order_id, 26)}-{number}"
-
-
 def shipment_id(order_id: str) -> str:
     """Derive a shipment id that is the same however often it is asked for."""
     return f"SHIP-{fingerprint(order_id, 16)}"

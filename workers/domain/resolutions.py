@@ -1,22 +1,17 @@
 """How a person settles an escalation, and what that does to the order and its case."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from workers.domain.cards import looks_like_card, mask
-from workers.domain.escalations import MAX_RESOLUTIONS, Case, CaseState, Claim, Resolution
+from workers.domain.cases import Case, CaseState, Claim, Resolution
+from workers.domain.escalations import MAX_RESOLUTIONS
 from workers.domain.ids import fingerprint
-from workers.domain.orders import Order, OrderStatus, is_order_id
+from workers.domain.orders import Order, OrderStatus
 
 MAX_ACTOR_CHARS, MAX_NOTE_CHARS, MAX_SHIPMENT_CHARS = 128, 1_000, 128
-MAX_TEXT_CHARS = 256
-# As the function that verifies orders has it.
-_CARD_NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
-_PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?", re.ASCII)
 CLAIM_S = 120  # Longer than an execution takes to be started and to record its order, retries included.
 
 
@@ -212,25 +207,3 @@ def resubmission_name(case: Case, episode: int, number: int) -> str:
     """
     first = f"resubmission-{fingerprint(case.case_id, 26)}-{episode}"
     return first if number == 1 else f"{first}-{number}"
-
-
-def malformed_fields(order: Any) -> list[str]:
-    """Return the fields of an order that the workflow would refuse as malformed, in their usual sequence."""
-    if not isinstance(order, Mapping):
-        return ["OrderId", "Name", "ItemName", "Price", "CC"]
-    shortest = {"Name": 1, "ItemName": 1, "Price": 0, "CC": 0}
-    wrong = [] if isinstance(order.get("OrderId"), str) and is_order_id(order["OrderId"]) else ["OrderId"]
-    for field, least in shortest.items():
-        value = order.get(field)
-        if not isinstance(value, str) or not least <= len(value) <= MAX_TEXT_CHARS:
-            wrong.append(field)
-    return wrong
-
-
-def improper_fields(order: Mapping[str, str]) -> list[str]:
-    """Return the fields of a well-formed order by which its verification would have it escalated."""
-    price_is_proper = _PRICE.fullmatch(order["Price"]) is not None and float(order["Price"]) > 0
-    return [
-        *([] if price_is_proper else ["Price"]),
-        *([] if _CARD_NUMBER.fullmatch(order["CC"]) else ["CC"]),
-    ]

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workers.domain.escalations import Assessment, Reason, Severity, Source
+from workers.domain.escalations import Assessment
+from workers.domain.reasons import Reason, Severity, Source
 
 LOG_CHANNEL = "log"  # Always there, and always the first: what no other channel takes is still in the log.
 

@@ -13,16 +13,10 @@ from workers import clock
 from workers.backoff import full_jitter_s
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.contracts import Reminder, decode_escalation, decode_reminder
-from workers.domain.escalations import (
-    Case,
-    CaseState,
-    Escalation,
-    EscalationOutcome,
-    EscalationPlan,
-    Reason,
-    plan_escalation,
-)
+from workers.domain.cases import Case, CaseState
+from workers.domain.escalations import Escalation, EscalationOutcome, EscalationPlan, plan_escalation
 from workers.domain.orders import Order
+from workers.domain.reasons import Reason
 from workers.domain.routing import Rules
 from workers.errors import ConflictError, UndecodableError, UnreadableOrderError
 from workers.handlers.routing import Router

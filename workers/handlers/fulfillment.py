@@ -10,8 +10,8 @@ from structlog.contextvars import bind_contextvars
 from workers import clock
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.contracts import FulfillmentRequest, OutgoingEscalation, decode_fulfillment
-from workers.domain.escalations import Reason, Source
 from workers.domain.orders import FulfillmentDecision, Order, decide_fulfillment, shipment_id
+from workers.domain.reasons import Reason, Source
 from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
 from workers.handlers.providers import Provider, RejectedError, usable_shipment_id
 from workers.ports import DeadLetters, Escalations, Orders, Rejections

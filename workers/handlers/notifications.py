@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from workers.domain.cards import mask_all
-from workers.domain.escalations import Case, Reason, Severity, Source
+from workers.domain.cases import Case
+from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import TransientError
 
 # What chat tools would take for markup or for a mention of everyone: a detail may quote somebody else's text.

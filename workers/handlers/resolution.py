@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from workers import clock
-from workers.domain.escalations import Case, CaseState, Claim
+from workers.domain.cases import Case, CaseState, Claim
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import (
     Action,
@@ -14,11 +14,11 @@ from workers.domain.resolutions import (
     ResolutionError,
     claim_resubmission,
     is_claim_of,
-    malformed_fields,
     note_resubmission,
     plan_resolution,
     resolved_already,
 )
+from workers.domain.submissions import malformed_fields
 from workers.errors import ConflictError
 from workers.handlers.escalation import CONFLICT_BASE_S, CONFLICT_CAP_S, MAX_TRIES
 from workers.ports import Executions, OpenOrders, Orders, ResolvableCases

@@ -13,7 +13,8 @@ from tenacity.wait import wait_base
 
 from workers import clock
 from workers.consumer.failures import Trouble
-from workers.domain.escalations import Case, Routing, Severity
+from workers.domain.cases import Case, Routing
+from workers.domain.reasons import Severity
 from workers.domain.routing import LOG_CHANNEL
 from workers.errors import OutageError, TransientError, WorkerError
 from workers.handlers.notifications import Channel, ChannelError, Notification

@@ -8,19 +8,10 @@ from tests.workers.aws.test_orders import ANOTHER, EXECUTION, NOW, THEN, put, st
 from workers.aws.cases import DynamoCases
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import DynamoOrders
-from workers.domain.escalations import (
-    Assessment,
-    Case,
-    CaseState,
-    Escalation,
-    OrderCopy,
-    Reason,
-    Routing,
-    Severity,
-    Source,
-    plan_escalation,
-)
+from workers.domain.cases import Case, CaseState, OrderCopy, Routing
+from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.resolutions import Action, Request, claim_resubmission, plan_resolution
 from workers.errors import ConflictError
 

@@ -12,7 +12,7 @@ from workers.aws.senders import SqsDeadLetters, SqsEscalations, SqsReminders
 from workers.aws.sqs import SqsQueue
 from workers.consumer.message import Message
 from workers.contracts import OutgoingEscalation, Reminder
-from workers.domain.escalations import Reason, Source
+from workers.domain.reasons import Reason, Source
 from workers.errors import OutageError, UndecodableError
 
 if TYPE_CHECKING:

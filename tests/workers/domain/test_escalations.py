@@ -4,24 +4,10 @@ from typing import Any
 
 import pytest
 
-from workers.domain.escalations import (
-    Assessment,
-    Case,
-    CaseState,
-    Episode,
-    Escalation,
-    EscalationOutcome,
-    EscalationPlan,
-    Evidence,
-    OrderCopy,
-    Reason,
-    Resolution,
-    Routing,
-    Severity,
-    Source,
-    plan_escalation,
-)
+from workers.domain.cases import Case, CaseState, Episode, Evidence, OrderCopy, Resolution, Routing
+from workers.domain.escalations import Assessment, Escalation, EscalationOutcome, EscalationPlan, plan_escalation
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.resolutions import Action, Request, note_resubmission
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from workers.domain.escalations import Assessment, Case, Escalation, Reason, Severity, Source, plan_escalation
+from workers.domain.cases import Case
+from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.reasons import Reason, Severity, Source
 
 FIRST, SECOND, THIRD = (f"arn:aws:states:us-east-1:123456789012:execution:Orders:{name}" for name in "abc")
 NOW = "2026-11-22T11:00:00.000000Z"

@@ -6,8 +6,9 @@ import pytest
 from tests.lambda_.test_verify_cc_and_price import verify
 from tests.statemachine import test_definition as workflow
 from workers.domain.cards import looks_like_card
-from workers.domain.escalations import Case, CaseState, Claim, Resolution, Severity
+from workers.domain.cases import Case, CaseState, Claim, Resolution
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.reasons import Severity
 from workers.domain.resolutions import (
     MAX_ACTOR_CHARS,
     MAX_NOTE_CHARS,
@@ -17,12 +18,11 @@ from workers.domain.resolutions import (
     ResolutionError,
     ResolutionPlan,
     claim_resubmission,
-    improper_fields,
-    malformed_fields,
     note_resubmission,
     plan_resolution,
     resubmission_name,
 )
+from workers.domain.submissions import improper_fields, malformed_fields
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
 ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:two"

@@ -2,7 +2,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from workers.domain.escalations import Assessment, Reason, Severity, Source
+from workers.domain.escalations import Assessment
+from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule, Rules
 
 PRICE, CARD, FAILED, REJECTED = (

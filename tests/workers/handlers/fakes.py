@@ -5,7 +5,8 @@ from typing import Any
 
 from workers.consumer.message import Message
 from workers.contracts import OutgoingEscalation, Reminder
-from workers.domain.escalations import Case, EscalationPlan, Routing
+from workers.domain.cases import Case, Routing
+from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
 from workers.errors import ConflictError, OutageError
 from workers.handlers.notifications import Notification

@@ -25,8 +25,9 @@ from tests.workers.handlers.fakes import (
     order,
 )
 from workers.consumer.message import Acknowledged, DeadLettered
-from workers.domain.escalations import Case, CaseState, OrderCopy, Reason, Routing, Severity, Source
+from workers.domain.cases import Case, CaseState, OrderCopy, Routing
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule, Rules
 from workers.errors import ConflictError, OutageError, TransientError, UnreadableOrderError
 from workers.escalation_rules import EscalationRules

@@ -24,8 +24,8 @@ from tests.workers.handlers.fakes import (
 )
 from workers.consumer.message import Acknowledged, DeadLettered
 from workers.contracts import OutgoingEscalation
-from workers.domain.escalations import Reason, Source
 from workers.domain.orders import Order, OrderStatus, shipment_id
+from workers.domain.reasons import Reason, Source
 from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError, UnreadableOrderError
 from workers.handlers.fulfillment import FulfillmentHandler
 from workers.handlers.providers import RejectedError

@@ -1,12 +1,16 @@
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.workers.handlers.fakes import EXECUTION, NOW
 from tests.workers.handlers.test_routing import case
-from workers.domain.escalations import Case, Reason, Severity
+from workers.domain.reasons import Reason, Severity
 from workers.handlers.notifications import Notification
+
+if TYPE_CHECKING:
+    from workers.domain.cases import Case
 
 CARD = "4929123412345678"
 

@@ -6,17 +6,10 @@ from typing import Any
 import pytest
 
 from tests.workers.handlers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeOrders, Journal, order
-from workers.domain.escalations import (
-    Assessment,
-    Case,
-    CaseState,
-    Escalation,
-    Reason,
-    Resolution,
-    Severity,
-    plan_escalation,
-)
+from workers.domain.cases import Case, CaseState, Resolution
+from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.reasons import Reason, Severity
 from workers.domain.resolutions import Action, Request, ResolutionError, ResolutionPlan, resubmission_name
 from workers.errors import ConflictError, OutageError
 from workers.handlers.escalation import MAX_TRIES

@@ -9,7 +9,8 @@ from structlog.typing import EventDict
 from tenacity import wait_none
 
 from tests.workers.handlers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeChannel, FakeOrders, Journal
-from workers.domain.escalations import Case, CaseState, Evidence, Reason, Routing, Severity, Source
+from workers.domain.cases import Case, CaseState, Evidence, Routing
+from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import OutageError
 from workers.handlers import routing as routing_module
 from workers.handlers.notifications import Channel, ChannelError, Notification

@@ -1,0 +1,36 @@
+"""Why something was escalated, by whom, and how bad it is."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Reason(StrEnum):
+    INVALID_CARD_NUMBER = "INVALID_CARD_NUMBER"
+    INVALID_PRICE = "INVALID_PRICE"
+    MALFORMED_ORDER = "MALFORMED_ORDER"
+    VERIFICATION_UNAVAILABLE = "VERIFICATION_UNAVAILABLE"
+    WORKFLOW_FAILED = "WORKFLOW_FAILED"
+    ORDER_NOT_FOUND = "ORDER_NOT_FOUND"
+    FULFILLMENT_REJECTED = "FULFILLMENT_REJECTED"
+    FULFILLMENT_EXHAUSTED = "FULFILLMENT_EXHAUSTED"
+    UNDECODABLE_MESSAGE = "UNDECODABLE_MESSAGE"
+    UNSPECIFIED = "UNSPECIFIED"
+
+
+class Source(StrEnum):
+    WORKFLOW = "workflow"
+    FULFILLMENT = "fulfillment"
+    EVENTBRIDGE = "eventbridge"
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @classmethod
+    def highest(cls, severities: "Iterable[Severity]") -> "Severity":
+        return max(severities, key=list(cls).index, default=cls.INFO)

@@ -1,0 +1,49 @@
+"""The grammar of an order that is submitted."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from workers.domain.ids import fingerprint
+from workers.domain.orders import is_order_id
+
+MAX_TEXT_CHARS = 256
+
+
+# As the function that verifies orders has it.
+_CARD_NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
+
+
+_PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?", re.ASCII)
+
+
+def malformed_fields(order: Any) -> list[str]:
+    """Return the fields of an order that the workflow would refuse as malformed, in their usual sequence."""
+    if not isinstance(order, Mapping):
+        return ["OrderId", "Name", "ItemName", "Price", "CC"]
+    shortest = {"Name": 1, "ItemName": 1, "Price": 0, "CC": 0}
+    wrong = [] if isinstance(order.get("OrderId"), str) and is_order_id(order["OrderId"]) else ["OrderId"]
+    for field, least in shortest.items():
+        value = order.get(field)
+        if not isinstance(value, str) or not least <= len(value) <= MAX_TEXT_CHARS:
+            wrong.append(field)
+    return wrong
+
+
+def improper_fields(order: Mapping[str, str]) -> list[str]:
+    """Return the fields of a well-formed order by which its verification would have it escalated."""
+    price_is_proper = _PRICE.fullmatch(order["Price"]) is not None and float(order["Price"]) > 0
+    return [
+        *([] if price_is_proper else ["Price"]),
+        *([] if _CARD_NUMBER.fullmatch(order["CC"]) else ["CC"]),
+    ]
+
+
+def submission_name(order_id: str, number: int) -> str:
+    """
+    Return the name of the execution by which an order is submitted for the *number*-th time.
+
+    The same whenever that is repeated, so that nothing starts twice; made of the OrderId, never of the card number; and
+    unlike the names of resubmissions out of a case.
+    """
+    return f"submission-{fingerprint(order_id, 26)}-{number}"
