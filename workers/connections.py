@@ -18,11 +18,12 @@ from workers.aws.sdk.metering import meter
 from workers.aws.sdk.parsing import plain_session
 from workers.domain.routing import Rules
 from workers.errors import FatalError
-from workers.escalation_rules import ChannelTable, EscalationRules, SnsTopic, SqsTarget, Webhook
-from workers.handlers.http_provider import http_session
-from workers.handlers.notifications import Channel
-from workers.handlers.routing import TRY_S
-from workers.handlers.webhook import WebhookChannel, webhook_session
+from workers.escalation.notifications import Channel
+from workers.escalation.router import TRY_S
+from workers.escalation.rules.reader import EscalationRules
+from workers.escalation.rules.tables import ChannelTable, SnsTopic, SqsTarget, Webhook
+from workers.escalation.webhook import WebhookChannel, webhook_session
+from workers.fulfillment.http_provider import http_session
 from workers.metrics import Metrics
 from workers.settings import Settings, Worker
 

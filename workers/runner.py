@@ -15,7 +15,7 @@ from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from workers.connections import open_clients
 from workers.consumer.consumer import Consumer
 from workers.errors import FatalError
-from workers.escalation_rules import EscalationRules
+from workers.escalation.rules.reader import EscalationRules
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
 from workers.settings import Settings, Worker

@@ -18,12 +18,12 @@ from workers.connections import Clients
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.ports import Handler
 from workers.errors import AccessDeniedError, FatalError, OutageError
-from workers.handlers.escalation import EscalationHandler
-from workers.handlers.fulfillment import FulfillmentHandler
-from workers.handlers.http_provider import HttpProvider
-from workers.handlers.providers import Provider, load_provider
-from workers.handlers.routing import Router
-from workers.handlers.tokens import FixedToken, Token
+from workers.escalation.handler import EscalationHandler
+from workers.escalation.router import Router
+from workers.fulfillment.handler import FulfillmentHandler
+from workers.fulfillment.http_provider import HttpProvider
+from workers.fulfillment.providers import Provider, load_provider
+from workers.fulfillment.tokens import FixedToken, Token
 from workers.metrics import Metrics
 from workers.ports import DeadLetters
 from workers.settings import Settings, Worker

@@ -20,7 +20,7 @@ from tests.deploy.cloudwatch import (
     shown,
     text,
 )
-from workers.handlers.fulfillment import MAX_TRIALS
+from workers.fulfillment.handler import MAX_TRIALS
 from workers.settings import Worker
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")

@@ -3,7 +3,7 @@
 import asyncio
 
 from workers.domain.orders import Order
-from workers.handlers.providers import RejectedError
+from workers.fulfillment.providers import RejectedError
 
 
 class ScriptedProvider:

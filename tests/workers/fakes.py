@@ -1,243 +1,180 @@
-"""A queue in memory that behaves as SQS does, as far as the consumer can tell; and what tests say of a run."""
+"""The handlers' ports in memory; all of them write down what happened, in order, in one journal."""
 
-import asyncio
-import contextlib
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import structlog
-from structlog.typing import EventDict
+from workers.consumer.message import Message
+from workers.contracts import OutgoingEscalation, Reminder
+from workers.domain.cases import Case, Routing
+from workers.domain.escalations import EscalationPlan
+from workers.domain.orders import Order, OrderStatus
+from workers.errors import ConflictError, OutageError
+from workers.escalation.notifications import Notification
 
-from workers.consumer.consumer import Consumer, Limits
-from workers.consumer.delivery import Delivery
-from workers.consumer.message import Acknowledged, DeadLettered, Message
-from workers.consumer.ports import Refusal
-
-LOST = Refusal("ReceiptHandleIsInvalid", receipt_lost=True)
-REFUSED = Refusal("InternalError", receipt_lost=False)
-TIMEOUT_S = 10.0  # For what should take no time at all: a test that fails ends, one that passes never waits for it.
-
-Answer = Refusal | Exception | None
-
-
-def message(message_id: str, receipt: str = "", *, receive_count: int = 1, body: str = "{}", **fields: Any) -> Message:
-    return Message(
-        id=message_id, receipt_handle=receipt or f"r-{message_id}", body=body, receive_count=receive_count, **fields
-    )
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
+ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:two"
+MESSAGE_ID = "12345678-1234-1234-1234-123456789012"
+NOW = "2026-11-22T11:00:00.000000Z"
 
 
-def messages(count: int) -> list[Message]:
-    return [message(f"m{n}") for n in range(count)]
+def order(status: str = "RECEIVED", order_id: str = "001", execution_arn: str = EXECUTION, **fields: Any) -> Order:
+    return Order(order_id, OrderStatus(status), execution_arn, **fields)
 
 
-def delivery(message_id: str, receipt: str = "", *, visible_at_s: float = 0.0) -> Delivery:
-    received = message(message_id, receipt)
-    return Delivery(
-        message=received, receipt_handle=received.receipt_handle, received_at_s=0.0, visible_at_s=visible_at_s
-    )
+def message(body: str, message_id: str = MESSAGE_ID, receive_count: int = 1) -> Message:
+    return Message(id=message_id, receipt_handle="receipt", body=body, receive_count=receive_count)
 
 
-class FakeQueue:
-    """
-    Hands out what was sent to it and writes down what it is asked.
+@dataclass
+class Journal:
+    """What happened, in order. `fail(step, error)` has the next such step raise; `lost` after it was applied."""
 
-    `refuse` answers for single entries by receipt handle, one answer per request; an `Exception` is raised for the
-    request as a whole. `outage` is raised by every request while it is set; deletes and changes are answered while
-    `answering` is.
-    """
+    steps: list[tuple[Any, ...]] = field(default_factory=list)
+    failures: dict[str, list[tuple[Exception, bool]]] = field(default_factory=dict)
 
-    name = "queue"
+    def fail(self, step: str, *errors: Exception, lost: bool = False) -> None:
+        self.failures.setdefault(step, []).extend((error, lost) for error in errors)
 
-    def __init__(self, sent: Iterable[Message] = (), *, visibility_timeout_s: int = 60, wait_s: float = 0.02) -> None:
-        self.visibility_timeout_s = visibility_timeout_s
-        self.wait_s = wait_s
-        self.limits: list[int] = []
-        self.receiving = 0
-        self.waiting = 0
-        self.most_receiving = 0
-        self.deletes: list[list[str]] = []
-        self.changes: list[list[tuple[str, int]]] = []
-        self.outage: Exception | None = None
-        self.on_receive: Callable[[Sequence[Message]], Sequence[Message]] = lambda received: received
-        self.answering = asyncio.Event()
-        self.answering.set()
-        self._sent = deque(sent)
-        self._arrived = asyncio.Event()
-        self._refusals: dict[str, deque[Answer]] = {}
+    def write(self, step: str, *details: Any) -> Exception | None:
+        """Note a step. Raises what is to fail it; returns the error to raise after it was applied."""
+        errors = self.failures.get(step)
+        if not errors:
+            self.steps.append((step, *details))
+            return None
+        error, lost = errors.pop(0)
+        if not lost:
+            raise error
+        self.steps.append((step, *details))
+        return error
 
-    def send(self, *sent: Message) -> None:
-        self._sent.extend(sent)
-        self._arrived.set()
-
-    def refuse(self, receipt_handle: str, *answers: Answer) -> None:
-        self._refusals[receipt_handle] = deque(answers)
-
-    def end_waits(self) -> None:
-        """Have the long polls under way answered, with nothing where nothing was sent."""
-        self._arrived.set()
-
-    async def receive(self, limit: int) -> Sequence[Message]:
-        self.limits.append(limit)
-        self.receiving += 1
-        self.most_receiving = max(self.most_receiving, self.receiving)
-        try:
-            await asyncio.sleep(0.001)
-            if not self._sent:
-                self._arrived.clear()
-                self.waiting += 1
-                try:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._arrived.wait(), self.wait_s)
-                finally:
-                    self.waiting -= 1
-            if self.outage is not None:
-                raise self.outage
-            return self.on_receive([self._sent.popleft() for _ in range(min(limit, len(self._sent)))])
-        finally:
-            self.receiving -= 1
-
-    async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Refusal | None]:
-        self.deletes.append(list(receipt_handles))
-        return await self._answer(receipt_handles)
-
-    async def change_visibility(self, entries: Sequence[tuple[str, int]]) -> Sequence[Refusal | None]:
-        self.changes.append(list(entries))
-        return await self._answer([handle for handle, _ in entries])
-
-    @property
-    def deleted(self) -> list[str]:
-        return [handle for batch in self.deletes for handle in batch]
-
-    @property
-    def changed(self) -> list[tuple[str, int]]:
-        return [entry for batch in self.changes for entry in batch]
-
-    async def _answer(self, receipt_handles: Sequence[str]) -> list[Refusal | None]:
-        await asyncio.sleep(0)
-        await self.answering.wait()
-        if self.outage is not None:
-            raise self.outage
-        answers = [
-            self._refusals[handle].popleft() if self._refusals.get(handle) else None for handle in receipt_handles
-        ]
-        if raised := next((each for each in answers if isinstance(each, Exception)), None):
-            raise raised
-        return [each for each in answers if not isinstance(each, Exception)]
+    def names(self) -> list[str]:
+        return [step for step, *_ in self.steps]
 
 
-class FakeHandler:
-    """Calls `on_handle` for each message, or `on_give_up`; writes down which messages began and which were finished."""
+class FakeOrders:
+    def __init__(self, journal: Journal, *orders: Order) -> None:
+        self.journal = journal
+        self.orders = {each.order_id: each for each in orders}
+        self.trials: dict[str, int] = {}
 
-    def __init__(self) -> None:
-        self.began: list[str] = []
-        self.finished: list[str] = []
-        self.given_up: list[str] = []
-        self.running = 0
-        self.most_running = 0
-        self.behaviour: dict[str, Any] = {}
+    async def get(self, order_id: str) -> Order | None:
+        self.journal.write("orders.get", order_id)
+        return self.orders.get(order_id)
 
-    def when(self, message_id: str, *behaviour: Any) -> None:
-        """Set what the handler does with a message, one for each time: raise, return, or await an event's `wait`."""
-        self.behaviour[message_id] = deque(behaviour)
+    async def fulfill(self, order_id: str, execution_arn: str | None, shipment_id: str, at: str) -> Order | None:
+        lost = self.journal.write("orders.fulfill", order_id, execution_arn, shipment_id, at)
+        held = self.orders.get(order_id)
+        if held is not None and held.status is OrderStatus.RECEIVED and held.belongs_to(execution_arn):
+            held = replace(held, status=OrderStatus.FULFILLED, shipment_id=shipment_id, fulfilled_at=at)
+            self.orders[order_id] = held
+        if lost is not None:
+            raise lost
+        return held
 
-    async def handle(self, message: Message) -> Acknowledged | DeadLettered:
-        self.began.append(message.id)
-        self.running += 1
-        self.most_running = max(self.most_running, self.running)
-        try:
-            settlement = await self._behave(message)
-        finally:
-            self.running -= 1
-        self.finished.append(message.id)
-        return settlement
+    async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:  # noqa: ARG002
+        self.journal.write("orders.count_trial", order_id, execution_arn)
+        order = self.orders.get(order_id)
+        if order is None or order.status is not OrderStatus.RECEIVED or not order.belongs_to(execution_arn):
+            return None
+        self.trials[order_id] = self.trials.get(order_id, 0) + 1
+        return self.trials[order_id]
 
-    async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
-        self.given_up.append(message.id)
-        return DeadLettered("given_up")
-
-    async def _behave(self, message: Message) -> Acknowledged | DeadLettered:
-        behaviours = self.behaviour.get(message.id)
-        behaviour = behaviours.popleft() if behaviours else None
-        match behaviour:
-            case Exception():
-                raise behaviour
-            case Acknowledged() | DeadLettered():
-                return behaviour
-            case asyncio.Event():
-                await behaviour.wait()
-            case _:
-                await asyncio.sleep(0)
-        return Acknowledged("handled")
+    async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:  # noqa: ARG002
+        self.journal.write("orders.count_attempt", order_id, execution_arn)
+        held = self.orders.get(order_id)
+        if held is None or held.status is not OrderStatus.RECEIVED or not held.belongs_to(execution_arn):
+            return None
+        self.orders[order_id] = replace(held, attempts=held.attempts + 1)
+        return held.attempts + 1
 
 
-def limits(
-    *, concurrency: int = 10, max_deliveries: int = 10, max_handle_s: float = 60, drain_s: float = 5, max_polls: int = 4
-) -> Limits:
-    return Limits(
-        concurrency=concurrency,
-        max_deliveries=max_deliveries,
-        max_handle_s=max_handle_s,
-        drain_s=drain_s,
-        max_polls=max_polls,
-        stuck_poll_s=60,
-    )
+class FakeCases:
+    """Applies plans as the table does: a case's version guards it, and the order's status the order."""
+
+    def __init__(self, journal: Journal, orders: FakeOrders, *cases: Case) -> None:
+        self.journal = journal
+        self.orders = orders
+        self.cases = {each.case_id: each for each in cases}
+
+    async def get(self, case_id: str) -> Case | None:
+        self.journal.write("cases.get", case_id)
+        return self.cases.get(case_id)
+
+    async def find_by_execution(self, execution_arn: str) -> str | None:
+        found = [each.case_id for each in self.cases.values() if each.execution_arns[-1:] == (execution_arn,)]
+        return found[0] if found else None
+
+    async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
+        assert plan.case is not None
+        lost = self.journal.write("cases.apply", plan.case.case_id, plan.outcome)
+        held = self.cases.get(plan.case.case_id)
+        if plan.case.version != (0 if held is None else held.version):
+            raise ConflictError("changed")
+        self.cases[plan.case.case_id] = replace(plan.case, version=plan.case.version + 1)
+        if plan.escalates_order:
+            assert order is not None
+            self.orders.orders[order.order_id] = replace(order, status=OrderStatus.ESCALATED)
+        if lost is not None:
+            raise lost
+
+    async def record_routing(self, case: Case, routing: Routing) -> None:
+        self.journal.write("cases.record_routing", case.case_id, routing)
+        held = self.cases[case.case_id]
+        self.cases[case.case_id] = replace(held, routed=(*held.routed, routing), version=held.version + 1)
 
 
-class Run:
-    """A consumer under way, its log lines as they come, and its end."""
+class FakeEscalations:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.sent: list[OutgoingEscalation] = []
 
-    def __init__(self, consumer: Consumer, logs: list[EventDict]) -> None:
-        self.logs = logs
-        self.signal = asyncio.Event()
-        self.task = asyncio.create_task(consumer.run(self.signal), name="consumer")
-
-    async def stop(self) -> None:
-        """Stop the consumer and wait for its end; raises what it raises."""
-        self.signal.set()
-        async with asyncio.timeout(TIMEOUT_S):
-            await self.task
-
-    async def ended(self) -> None:
-        """Wait for the consumer to end by itself; raises what it raises."""
-        async with asyncio.timeout(TIMEOUT_S):
-            await self.task
-
-    async def until_settled(self, count: int) -> None:
-        """Wait until so many messages have their last line."""
-        await until(lambda: len(self.endings()) >= count)
-
-    def endings(self) -> list[tuple[str, str, str]]:
-        """Return what became of each message, in order: id, last line, outcome."""
-        last = {"message.acknowledged", "message.released", "message.dead_lettered", "message.abandoned"}
-        return [(line["message_id"], line["event"], line["outcome"]) for line in self.logs if line["event"] in last]
-
-    def events(self) -> list[str]:
-        return [line["event"] for line in self.logs]
+    async def send(self, escalation: OutgoingEscalation) -> None:
+        self.journal.write("escalations.send", *escalation.reasons)
+        self.sent.append(escalation)
 
 
-@contextlib.asynccontextmanager
-async def running(queue: FakeQueue, handler: FakeHandler, limits: Limits) -> AsyncIterator[Run]:
-    """Run a consumer for the length of the block, and stop it after that where it has not ended yet."""
-    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        run = Run(Consumer(queue, handler, limits), logs)
-        try:
-            yield run
-            if not run.task.done():
-                await run.stop()
-        finally:
-            run.task.cancel()
-            await asyncio.wait([run.task])
+class FakeReminders:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.sent: list[tuple[Reminder, int]] = []
+
+    async def send(self, reminder: Reminder, *, delay_s: int) -> None:
+        self.journal.write("reminders.send", reminder.case_id)
+        self.sent.append((reminder, delay_s))
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until *condition* holds; raises `TimeoutError` where it never does."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for is anything a test can look at.
-            await asyncio.sleep(0.001)
+class FakeChannel:
+    """Takes notifications; `journal.fail(name, error)` has it refuse one."""
+
+    def __init__(self, name: str, journal: Journal) -> None:
+        self.name = name
+        self.journal = journal
+        self.sent: list[Notification] = []
+
+    async def send(self, notification: Notification) -> None:
+        lost = self.journal.write(self.name, notification.id)
+        self.sent.append(notification)
+        if lost is not None:
+            raise lost
 
 
-async def turns(count: int = 20) -> None:
-    """Let everything that is ready run."""
-    for _ in range(count):
-        await asyncio.sleep(0)
+class FakeDeadLetters:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.sent: list[tuple[Message, str, str | None]] = []
+
+    async def send(self, message: Message, *, reason: str, error: Exception | None = None) -> None:
+        self.journal.write("dead_letters.send", message.id)
+        self.sent.append((message, reason, None if error is None else type(error).__name__))
+
+
+class FakeProvider:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    async def ship(self, order: Order) -> str:
+        self.journal.write("provider.ship", order.order_id)
+        return f"shipment-of-{order.order_id}"
+
+
+DOWN = OutageError("down")

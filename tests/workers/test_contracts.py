@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.handlers.fakes import EXECUTION, MESSAGE_ID, message
+from tests.workers.fakes import EXECUTION, MESSAGE_ID, message
 from workers.contracts import (
     OutgoingEscalation,
     Reminder,

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from workers.aws.errors import error_code, translated
 from workers.domain.cards import mask
 from workers.errors import FatalError
-from workers.handlers.notifications import ChannelError, Notification
+from workers.escalation.notifications import ChannelError, Notification
 
 if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient

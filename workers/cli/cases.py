@@ -19,7 +19,7 @@ from workers.domain.cases import Case
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionError
 from workers.errors import ConflictError
-from workers.handlers.resolution import Resolver
+from workers.escalation.resolver import Resolver
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack

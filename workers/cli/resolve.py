@@ -15,7 +15,7 @@ from workers.domain.submissions import improper_fields, malformed_fields
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
-    from workers.handlers.resolution import Resolver
+    from workers.escalation.resolver import Resolver
 
 MAX_INPUT_BYTES = 1_000  # Of standard input: a card number has 16 digits, in groups maybe.
 # The corrections, by option and by field.

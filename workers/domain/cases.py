@@ -10,8 +10,6 @@ from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
 MAX_TEXT_CHARS = 256
-
-
 _MASKED_CC = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.ASCII)
 
 

@@ -8,12 +8,8 @@ from workers.domain.ids import fingerprint
 from workers.domain.orders import is_order_id
 
 MAX_TEXT_CHARS = 256
-
-
 # As the function that verifies orders has it.
 _CARD_NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
-
-
 _PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?", re.ASCII)
 
 

@@ -6,10 +6,10 @@ import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 
-from tests.workers.handlers.test_routing import case
+from tests.workers.escalation.test_router import case
 from workers.aws.channels import SnsChannel, SqsChannel
 from workers.errors import OutageError
-from workers.handlers.notifications import Channel, ChannelError, Notification
+from workers.escalation.notifications import Channel, ChannelError, Notification
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,13 +7,13 @@ import pytest
 import structlog
 
 from tests.support import DeployedStack
-from tests.workers.handlers.fakes import order
-from tests.workers.handlers.provider_server import Request, provider_server, reply, shipped
+from tests.workers.fakes import order
+from tests.workers.fulfillment.provider_server import Request, provider_server, reply, shipped
 from workers.aws import secrets as secrets_module
 from workers.aws.errors import MissingResourceError
 from workers.aws.secrets import SecretToken
 from workers.errors import OutageError
-from workers.handlers.http_provider import HttpProvider, http_session
+from workers.fulfillment.http_provider import HttpProvider, http_session
 
 
 class Counting:

@@ -6,7 +6,7 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from tests.workers.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
+from tests.workers.consumer.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
 from workers.consumer import acknowledger as acknowledger_module
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.in_flight import Hand

@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.workers.fakes import (
+from tests.workers.consumer.fakes import (
     LOST,
     REFUSED,
     TIMEOUT_S,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import structlog
 
-from tests.workers.fakes import TIMEOUT_S, turns, until
+from tests.workers.consumer.fakes import TIMEOUT_S, turns, until
 from workers.consumer import failures as trouble
 from workers.consumer import gate as gate_module
 from workers.consumer.gate import Gate

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 import structlog
 
-from tests.workers.fakes import message
+from tests.workers.consumer.fakes import message
 from workers.consumer import in_flight as hand_module
 from workers.consumer.delivery import Ending
 from workers.consumer.in_flight import Hand

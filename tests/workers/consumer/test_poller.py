@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from tests.workers.fakes import TIMEOUT_S, FakeQueue, message, messages, turns, until
+from tests.workers.consumer.fakes import TIMEOUT_S, FakeQueue, message, messages, turns, until
 from workers.consumer import failures as trouble
 from workers.consumer import poller as poller_module
 from workers.consumer.gate import Gate

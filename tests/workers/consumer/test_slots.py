@@ -1,6 +1,6 @@
 import asyncio
 
-from tests.workers.fakes import turns
+from tests.workers.consumer.fakes import turns
 from workers.consumer.slots import Slots
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.workers.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
+from tests.workers.consumer.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
 from workers.consumer import visibility as keeper_module
 from workers.consumer.delivery import Delivery
 from workers.consumer.in_flight import Hand

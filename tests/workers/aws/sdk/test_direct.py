@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ReadTimeoutError, SSLError
 
-from tests.workers.handlers.provider_server import Answer, ProviderServer, hang, provider_server, reply, reset
+from tests.workers.fulfillment.provider_server import Answer, ProviderServer, hang, provider_server, reply, reset
 from workers.aws.sdk.clients import open_session, prepare
 from workers.aws.sdk.direct import direct_calls
 from workers.aws.sdk.parsing import plain_session

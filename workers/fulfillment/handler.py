@@ -13,7 +13,7 @@ from workers.contracts import FulfillmentRequest, OutgoingEscalation, decode_ful
 from workers.domain.orders import FulfillmentDecision, Order, decide_fulfillment, shipment_id
 from workers.domain.reasons import Reason, Source
 from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
-from workers.handlers.providers import Provider, RejectedError, usable_shipment_id
+from workers.fulfillment.providers import Provider, RejectedError, usable_shipment_id
 from workers.ports import DeadLetters, Escalations, Orders, Rejections
 
 log = structlog.get_logger(__name__)

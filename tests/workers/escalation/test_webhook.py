@@ -5,9 +5,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.workers.handlers.test_routing import case
-from workers.handlers.notifications import ChannelError, Notification
-from workers.handlers.webhook import WebhookChannel, webhook_session
+from tests.workers.escalation.test_router import case
+from workers.escalation.notifications import ChannelError, Notification
+from workers.escalation.webhook import WebhookChannel, webhook_session
 
 NOTIFICATION = Notification.of(case("chat"), "chat")
 SECRET = "T0/B0/secret"

@@ -19,7 +19,7 @@ from workers.domain.orders import Order
 from workers.domain.reasons import Reason
 from workers.domain.routing import Rules
 from workers.errors import ConflictError, UndecodableError, UnreadableOrderError
-from workers.handlers.routing import Router
+from workers.escalation.router import Router
 from workers.ports import Cases, DeadLetters, Orders, Reminders
 
 log = structlog.get_logger(__name__)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.handlers.fakes import order
+from tests.workers.fakes import order
 from workers.errors import FatalError, OutageError, TransientError
-from workers.handlers.providers import Provider, RejectedError, load_provider
+from workers.fulfillment.providers import Provider, RejectedError, load_provider
 
 README = Path(__file__).parents[3] / "README.md"
 

@@ -13,8 +13,8 @@ import pytest
 import structlog
 from aiohttp import ClientSession
 
-from tests.workers.handlers.fakes import EXECUTION, order
-from tests.workers.handlers.provider_server import (
+from tests.workers.fakes import EXECUTION, order
+from tests.workers.fulfillment.provider_server import (
     HOST,
     Answer,
     ProviderServer,
@@ -29,10 +29,10 @@ from tests.workers.handlers.provider_server import (
 )
 from workers.domain.orders import Order
 from workers.errors import OutageError, SuspectedOutageError, TransientError
-from workers.handlers import http_provider
-from workers.handlers.http_provider import MAX_ANSWER_BYTES, MAX_EVIDENCE_CHARS, HttpProvider, http_session
-from workers.handlers.providers import RejectedError
-from workers.handlers.tokens import FixedToken
+from workers.fulfillment import http_provider
+from workers.fulfillment.http_provider import MAX_ANSWER_BYTES, MAX_EVIDENCE_CHARS, HttpProvider, http_session
+from workers.fulfillment.providers import RejectedError
+from workers.fulfillment.tokens import FixedToken
 
 CARD = "4929123412345678"
 ORDER = order(name="Jane Doe", item_name="Lamp", price="80000", cc="************5678")

@@ -9,7 +9,7 @@ import structlog
 from structlog.typing import EventDict
 from tenacity import wait_none
 
-from tests.workers.handlers.fakes import (
+from tests.workers.fakes import (
     ANOTHER,
     DOWN,
     EXECUTION,
@@ -30,10 +30,10 @@ from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule, Rules
 from workers.errors import ConflictError, OutageError, TransientError, UnreadableOrderError
-from workers.escalation_rules import EscalationRules
-from workers.handlers import escalation as escalation_module
-from workers.handlers.escalation import EscalationHandler
-from workers.handlers.routing import Router
+from workers.escalation import handler as escalation_module
+from workers.escalation.handler import EscalationHandler
+from workers.escalation.router import Router
+from workers.escalation.rules.reader import EscalationRules
 
 CARD = "4929123412345678"
 

@@ -1,9 +1,7 @@
 """Routes an episode of a case to its channels: each on its own, each once, and none in the way of another."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 from prometheus_client import Counter
@@ -14,10 +12,10 @@ from tenacity.wait import wait_base
 from workers import clock
 from workers.consumer.failures import Trouble
 from workers.domain.cases import Case, Routing
-from workers.domain.reasons import Severity
 from workers.domain.routing import LOG_CHANNEL
 from workers.errors import OutageError, TransientError, WorkerError
-from workers.handlers.notifications import Channel, ChannelError, Notification
+from workers.escalation.log_channel import LogChannel
+from workers.escalation.notifications import Channel, ChannelError, Notification
 from workers.ports import Routings
 
 log = structlog.get_logger(__name__)
@@ -26,26 +24,6 @@ TRY_S = 5.0  # What takes longer holds a slot for nothing: a notification is a f
 MAX_TRIES = 3  # Against a reset or a hiccup; whatever lasts longer is a matter for a reminder.
 RETRY_WAIT = wait_random_exponential(multiplier=0.2, max=2.0)
 REST_BASE_S, REST_CAP_S = 1.0, 30.0  # How long a channel that failed is left alone: it must not hold up every message.
-
-
-@dataclass(frozen=True, slots=True)
-class LogChannel:
-    """The log, where every escalation is one `escalation.routed`."""
-
-    name: str = LOG_CHANNEL
-
-    async def send(self, notification: Notification) -> None:
-        log.log(
-            logging.ERROR if notification.severity is Severity.CRITICAL else logging.WARNING,
-            "escalation.routed",
-            case_id=notification.case_id,
-            episode=notification.episode,
-            reasons=list(notification.reasons),
-            severity=notification.severity,
-            channels=list(notification.channels),
-            source=notification.source,
-            detail=notification.detail,
-        )
 
 
 class _Lane:

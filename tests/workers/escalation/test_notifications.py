@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.workers.handlers.fakes import EXECUTION, NOW
-from tests.workers.handlers.test_routing import case
+from tests.workers.escalation.test_router import case
+from tests.workers.fakes import EXECUTION, NOW
 from workers.domain.reasons import Reason, Severity
-from workers.handlers.notifications import Notification
+from workers.escalation.notifications import Notification
 
 if TYPE_CHECKING:
     from workers.domain.cases import Case

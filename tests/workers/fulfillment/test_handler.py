@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from tests.workers.handlers.fakes import (
+from tests.workers.fakes import (
     ANOTHER,
     DOWN,
     EXECUTION,
@@ -27,8 +27,8 @@ from workers.contracts import OutgoingEscalation
 from workers.domain.orders import Order, OrderStatus, shipment_id
 from workers.domain.reasons import Reason, Source
 from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError, UnreadableOrderError
-from workers.handlers.fulfillment import FulfillmentHandler
-from workers.handlers.providers import RejectedError
+from workers.fulfillment.handler import FulfillmentHandler
+from workers.fulfillment.providers import RejectedError
 
 BODY = json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION})
 CARD = "4929123412345678"

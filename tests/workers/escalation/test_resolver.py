@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.workers.handlers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeOrders, Journal, order
+from tests.workers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeOrders, Journal, order
 from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
 from workers.domain.resolutions import Action, Request, ResolutionError, ResolutionPlan, resubmission_name
 from workers.errors import ConflictError, OutageError
-from workers.handlers.escalation import MAX_TRIES
-from workers.handlers.resolution import Resolver, find_stuck
+from workers.escalation.handler import MAX_TRIES
+from workers.escalation.resolver import Resolver, find_stuck
 
 PREFIX = "arn:aws:states:us-east-1:123456789012:execution:Orders"
 CARD = "4929123412345678"

@@ -8,13 +8,13 @@ import structlog
 from structlog.typing import EventDict
 from tenacity import wait_none
 
-from tests.workers.handlers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeChannel, FakeOrders, Journal
+from tests.workers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeChannel, FakeOrders, Journal
 from workers.domain.cases import Case, CaseState, Evidence, Routing
 from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import OutageError
-from workers.handlers import routing as routing_module
-from workers.handlers.notifications import Channel, ChannelError, Notification
-from workers.handlers.routing import Router
+from workers.escalation import router as routing_module
+from workers.escalation.notifications import Channel, ChannelError, Notification
+from workers.escalation.router import Router
 from workers.metrics import Metrics
 
 REFUSED = ChannelError("HTTP 403", passing=False)

@@ -7,7 +7,8 @@ import pytest
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule, Rules
 from workers.errors import FatalError
-from workers.escalation_rules import SHIPPED, EscalationRules, SnsTopic, SqsTarget, Webhook
+from workers.escalation.rules.reader import SHIPPED, EscalationRules
+from workers.escalation.rules.tables import SnsTopic, SqsTarget, Webhook
 
 LAST = '[[rules]]\nseverity = "warning"\n'
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:pager"
@@ -114,7 +115,7 @@ def test_the_comments_of_the_file_that_is_shipped_hold(file: Path) -> None:
 
 
 def test_the_example_of_the_readme_is_right(file: Path) -> None:
-    readme = (SHIPPED.parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (SHIPPED.parents[3] / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.DOTALL)
     file.write_text(example, encoding="utf-8")
     environ = {"CHAT_WEBHOOK_URL": "https://chat.example/", "CHAT_WEBHOOK_AUTH": "Bearer abc"}

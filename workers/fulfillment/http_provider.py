@@ -28,8 +28,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 from workers.domain.cards import looks_like_card, mask
 from workers.domain.orders import Order
 from workers.errors import OutageError, SuspectedOutageError, TransientError
-from workers.handlers.providers import RejectedError
-from workers.handlers.tokens import Token
+from workers.fulfillment.providers import RejectedError
+from workers.fulfillment.tokens import Token
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from aiohttp import ClientError, ClientSession, DummyCookieJar
 
-from workers.handlers.notifications import ChannelError, Notification
+from workers.escalation.notifications import ChannelError, Notification
 
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 

@@ -20,7 +20,7 @@ from workers.domain.resolutions import (
 )
 from workers.domain.submissions import malformed_fields
 from workers.errors import ConflictError
-from workers.handlers.escalation import CONFLICT_BASE_S, CONFLICT_CAP_S, MAX_TRIES
+from workers.escalation.handler import CONFLICT_BASE_S, CONFLICT_CAP_S, MAX_TRIES
 from workers.ports import Executions, OpenOrders, Orders, ResolvableCases
 
 _retried = retry(

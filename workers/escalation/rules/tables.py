@@ -1,0 +1,89 @@
+"""The tables of a rules file."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from workers.domain.reasons import Reason, Severity, Source
+from workers.domain.routing import LOG_CHANNEL, Rule
+
+URL = "an https URL (http for localhost only) without user, password and fragment"
+# Upper case only, as nearly all are: a secret that was written here instead is told apart, and not repeated.
+_Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]{0,127}$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SnsTopic(_Table):
+    type: Literal["sns"]
+    topic_arn: str = Field(
+        pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$",
+        description="the ARN of a standard SNS topic",
+    )
+
+    @property
+    def region(self) -> str:
+        return self.topic_arn.split(":")[3]
+
+
+class SqsTarget(_Table):
+    type: Literal["sqs"]
+    queue: str = Field(
+        pattern=r"^([A-Za-z0-9_-]{1,80}|https?://[^\s/?#@]+(/[A-Za-z0-9_-]+)*/[A-Za-z0-9_-]{1,80})$",
+        description="the name or the URL of a standard SQS queue",
+    )
+
+
+class Webhook(_Table):
+    """`url` and `authorization` come from the environment where the file names a variable."""
+
+    type: Literal["webhook"]
+    url: str | None = Field(None, repr=False, description=URL)
+    url_env: _Variable | None = Field(None, description=f"the name of an environment variable that holds {URL}")
+    authorization_env: _Variable | None = Field(
+        None, description="the name of an environment variable that holds 1 to 4096 visible ASCII characters"
+    )
+
+    def address(self, environ: Mapping[str, str]) -> str:
+        return self.url or environ.get(self.url_env or "", "").strip()
+
+    def authorization(self, environ: Mapping[str, str]) -> str | None:
+        return environ.get(self.authorization_env, "").strip() if self.authorization_env else None
+
+
+ChannelTable = SnsTopic | SqsTarget | Webhook
+
+
+CHANNEL_TYPES: dict[str, type[_Table]] = {"sns": SnsTopic, "sqs": SqsTarget, "webhook": Webhook}
+
+
+class RuleTable(_Table):
+    reasons: list[Reason] | None = Field(None, min_length=1, description=f"a list of any of {', '.join(Reason)}")
+    sources: list[Source] | None = Field(None, min_length=1, description=f"a list of any of {', '.join(Source)}")
+    severity: Severity = Field(description="info, warning or critical")
+    channels: list[str] = Field([], description="a list of names of channels")
+
+    def rule(self) -> Rule:
+        return Rule(
+            severity=self.severity,
+            channels=tuple(self.channels),
+            reasons=frozenset(self.reasons or ()),
+            sources=frozenset(self.sources or ()),
+        )
+
+
+def _not_the_log(name: str) -> str:
+    if name == LOG_CHANNEL:
+        raise ValueError("it is there already")
+    return name
+
+
+class RulesFile(_Table):
+    rules: list[RuleTable] = Field(min_length=1, description="one [[rules]] at least")
+    channels: dict[
+        Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$"), AfterValidator(_not_the_log)],
+        Annotated[ChannelTable, Field(discriminator="type")],
+    ] = Field({}, description="tables, [channels.NAME]")

@@ -1,1 +1,0 @@
-"""What each worker does with a message."""
