@@ -48,7 +48,7 @@ async def assembled(worker: Worker, settings: Settings, clients: Clients, metric
 def _log_waiting(retry: RetryCallState) -> None:
     error = retry.outcome.exception() if retry.outcome else None
     delay_s = retry.next_action.sleep if retry.next_action else 0.0
-    log.warning("aws.awaited", reason=str(error), attempt=retry.attempt_number, delay_ms=round(delay_s * 1000))
+    log.warning("aws.unavailable", reason=str(error), attempt=retry.attempt_number, delay_ms=round(delay_s * 1000))
 
 
 async def _assemble(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:

@@ -252,7 +252,9 @@ def test_an_order_that_fails_gets_its_attempts_and_no_fewer(scenario: Scenario) 
         worker, before = start(), worker
         scenario.stop(before)
     scenario.until_drained()
-    check(scenario, Allowed(cut_short=True, exhausted=failing, exceptions={"message.failed", "order.exhausted"}))
+    check(
+        scenario, Allowed(cut_short=True, exhausted=failing, exceptions={"message.failed", "order.attempts_exhausted"})
+    )
     orders = scenario.orders()
     attempts = {order_id: int(orders[order_id]["Attempts"]) for order_id in failing}
     assert set(attempts.values()) == {3}, scenario.told(f"attempts: {attempts}")

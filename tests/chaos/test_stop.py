@@ -117,7 +117,7 @@ def test_a_worker_that_waits_for_aws_stops(scenario: Scenario) -> None:
     """Before it has reached AWS for the first time a worker stops, too."""
     scenario.proxy.go_down()
     worker = scenario.start(awaited=False)
-    worker.wait_for("aws.awaited")
+    worker.wait_for("aws.unavailable")
     scenario.stop(worker, drain_s=0)
     scenario.proxy.come_back()
     check(scenario)

@@ -11,7 +11,7 @@ from tests.deploy.cloudwatch import RESOURCES, WORKERS, alarmed, of_type, querie
 from workers.settings import Worker
 
 TEXT = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
-OUTCOMES = 4  # Of a release: transient, unforeseen, timed_out, stopping.
+OUTCOMES = 4  # Of a release: transient, unexpected_error, timed_out, stopping.
 
 
 def table(title: str) -> list[list[str]]:

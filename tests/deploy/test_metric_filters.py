@@ -72,7 +72,7 @@ def fulfill(pipeline: Pipeline, worker: Worker) -> None:
     worker.wait_for("order.fulfilled")
     pipeline.put_order("failing", ItemName="fail")
     pipeline.send_order("failing")
-    worker.wait_for("message.released", outcome="unforeseen")
+    worker.wait_for("message.released", outcome="unexpected_error")
     pipeline.send_fulfillment("no order at all")
     worker.wait_for("message.dead_lettered")
 
@@ -89,7 +89,7 @@ def escalate(pipeline: Pipeline, worker: Worker) -> None:
     for number in range(len(SENT)):
         worker.wait_for("escalation.routed", order_id=f"order-{number}")
     worker.wait_for("message.dead_lettered")
-    worker.wait_for("message.released", outcome="unforeseen")
+    worker.wait_for("message.released", outcome="unexpected_error")
 
 
 def lose(pipeline: Pipeline, workers: Mapping[str, Worker], urls: Mapping[str, str]) -> None:
@@ -157,7 +157,7 @@ def test_what_becomes_of_messages_is_counted_for_each_worker(
 
 def test_releases_are_told_apart_by_outcome(emitted: Lines) -> None:
     for worker in ("Fulfillment", "Escalation"):
-        assert "unforeseen" in {line["outcome"] for line in matched(f"{worker}ReleasedFilter", emitted)}
+        assert "unexpected_error" in {line["outcome"] for line in matched(f"{worker}ReleasedFilter", emitted)}
 
 
 def test_an_order_is_counted_once_when_it_is_fulfilled(emitted: Lines) -> None:

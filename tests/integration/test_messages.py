@@ -144,7 +144,7 @@ def test_a_bare_order_id_on_the_escalation_queue_escalates_the_order(running: Ru
     assert running.escalation.wait_for("escalation.routed", case_id="bare-1")["reasons"] == ["UNSPECIFIED"]
 
 
-def test_a_failed_executions_notice_is_absorbed_by_the_case_that_covers_it(running: Running) -> None:
+def test_a_failed_executions_notice_is_added_to_the_case_that_covers_it(running: Running) -> None:
     pipeline = running.pipeline
     pipeline.put_order("covered-1")
     arn = pipeline.arn("of-covered-1")
@@ -152,7 +152,7 @@ def test_a_failed_executions_notice_is_absorbed_by_the_case_that_covers_it(runni
     running.escalation.wait_for("message.acknowledged", message_id=first)
     notice = {"OrderId": None, "Reasons": ["WORKFLOW_FAILED"], "Source": "eventbridge", "ExecutionArn": arn}
     second = pipeline.send_escalation(notice)
-    assert running.escalation.wait_for("message.acknowledged", message_id=second)["outcome"] == "absorbed"
+    assert running.escalation.wait_for("message.acknowledged", message_id=second)["outcome"] == "added_to_case"
     case = pipeline.case("covered-1")
     assert case is not None
     assert case["MessageIds"] == [first, second]

@@ -137,7 +137,7 @@ async def test_an_order_resubmitted_with_the_right_price_is_fulfilled(running: R
     assert await resolver.resubmit("resubmit-1", corrected, request("resubmit")) == second
     assert stored(running, "resubmit-1") == (order, case)
     assert send_stale(running, "resubmit-1", first) == ("superseded", "superseded")
-    assert send_stale(running, "resubmit-1", second) == ("already_fulfilled", "noted")
+    assert send_stale(running, "resubmit-1", second) == ("already_fulfilled", "order_already_final")
     assert (fulfilled(running.fulfillment)["resubmit-1"], routed(running, "resubmit-1")) == (1, [1])
 
 
@@ -174,7 +174,7 @@ async def test_an_order_resubmitted_wrong_again_opens_the_next_episode(running: 
     assert [(each["Action"], each["Episode"]) for each in case["Resolutions"]] == [("resubmit", 1)]
     assert case["ExecutionArns"] == [first, second]
     assert case["OpenKey"].startswith("OPEN#")
-    assert send_stale(running, "resubmit-2", first) == ("superseded", "absorbed")
+    assert send_stale(running, "resubmit-2", first) == ("superseded", "added_to_case")
 
     third = await resolver.resubmit("resubmit-2", sample("resubmit-2", Price="1"), request("resubmit", actor="grace"))
     running.fulfillment.wait_for("order.fulfilled", order_id="resubmit-2", execution_arn=third)
@@ -193,7 +193,7 @@ async def test_an_order_fulfilled_by_hand_is_nothing_for_the_provider(running: R
     assert (order["Status"], order["ShipmentId"], "OpenKey" in order) == ("FULFILLED", "S-4711", False)
     assert order["FulfilledAt"] == order["UpdatedAt"] == case["UpdatedAt"]
     assert (case["State"], case["Resolutions"][0]["ShipmentId"]) == ("RESOLVED", "S-4711")
-    assert send_stale(running, "by-hand-1", arn) == ("already_fulfilled", "noted")
+    assert send_stale(running, "by-hand-1", arn) == ("already_fulfilled", "order_already_final")
     await resolver.resolve("by-hand-1", asked)
     assert stored(running, "by-hand-1")[0] == order
     assert "Attempts" not in order
@@ -206,7 +206,7 @@ async def test_an_order_that_is_cancelled_stays_cancelled(running: Running, reso
     order, case = stored(running, "cancel-1")
     assert (order["Status"], "OpenKey" in order, "ShipmentId" in order) == ("CANCELLED", False, False)
     assert (case["State"], case["Resolutions"][0]["Action"]) == ("RESOLVED", "cancel")
-    assert send_stale(running, "cancel-1", arn) == ("superseded", "noted")
+    assert send_stale(running, "cancel-1", arn) == ("superseded", "order_already_final")
     await resolver.resolve("cancel-1", request("cancel"))
     with pytest.raises(ResolutionError, match="resolved already by ada"):
         await resolver.resubmit("cancel-1", sample("cancel-1", Price="1"), request("resubmit"))

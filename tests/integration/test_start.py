@@ -115,10 +115,10 @@ def test_it_waits_for_aws_and_starts_once_it_is_up(tmp_path: Path) -> None:
         running.callback(waiting.kill)
         running.callback(stopped.kill)
         for attempt in range(1, 4):
-            line = waiting.wait_for("aws.awaited", attempt=attempt)
+            line = waiting.wait_for("aws.unavailable", attempt=attempt)
             assert line["reason"] == f"EndpointConnectionError at {aws.endpoint}/"
             assert 0 <= line["delay_ms"] <= 500 * 2 ** (attempt - 1)
-        stopped.wait_for("aws.awaited")
+        stopped.wait_for("aws.unavailable")
         assert stopped.stop() == 0
         assert [line["event"] for line in stopped.lines()][-2:] == ["signal.received", "worker.stopped"]
         with deploy.local.aws.local_aws(state=state, port=port):

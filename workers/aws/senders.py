@@ -73,7 +73,7 @@ class SqsDeadLetters:
         try:
             await self._send(message.body, attributes)
         except ClientError as refusal:
-            log.warning("dead_letter.unlabelled", reason=reason, code=error_code(refusal))
+            log.warning("dead_letter.sent_without_reason", reason=reason, code=error_code(refusal))
             await self._send(message.body, message.attributes)
 
     async def _send(self, body: str, attributes: Mapping[str, Any]) -> None:

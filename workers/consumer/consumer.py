@@ -178,7 +178,7 @@ class Consumer:
             self._acknowledger.settle(delivery, Released("stopping"))
         else:
             log.error("message.failed", exc_info=error)  # The handler's own doing, or of what it waited for.
-            self._acknowledger.settle(delivery, Released("unforeseen", delay_s))
+            self._acknowledger.settle(delivery, Released("unexpected_error", delay_s))
 
     async def _handle(self, delivery: Delivery, handle: _Handle) -> Acknowledged | DeadLettered | Released:
         loop, message = asyncio.get_running_loop(), delivery.message
@@ -203,7 +203,7 @@ class Consumer:
             return Released("transient", delay_s)
         except Exception:
             log.exception("message.failed")
-            return Released("unforeseen", _release_delay_s(message.receive_count))
+            return Released("unexpected_error", _release_delay_s(message.receive_count))
 
     def _note_handled(self, handle_s: float) -> None:
         self._metrics.handle_s.observe(handle_s)

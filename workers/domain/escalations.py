@@ -61,8 +61,8 @@ class EscalationOutcome(StrEnum):
     """How an escalation message ends; the values are the outcomes in the log."""
 
     ESCALATED = "escalated"
-    ABSORBED = "absorbed"
-    NOTED = "noted"
+    ADDED_TO_CASE = "added_to_case"
+    ORDER_ALREADY_FINAL = "order_already_final"
     SUPERSEDED = "superseded"
     # How a reminder ends that an episode is not routed to all of its channels yet.
     ROUTED = "routed"
@@ -93,11 +93,11 @@ def plan_escalation(
     if case is not None and escalation.message_id in case.message_ids:
         # Our own write, before a crash or a lost answer; what may be missing is the routing.
         opener = case.opened_by == escalation.message_id and case.state is CaseState.OPEN
-        outcome = EscalationOutcome.ESCALATED if opener else EscalationOutcome.ABSORBED
+        outcome = EscalationOutcome.ESCALATED if opener else EscalationOutcome.ADDED_TO_CASE
         return EscalationPlan(outcome, False, None, routes=opener)
     if current and order is not None and order.status in {OrderStatus.FULFILLED, OrderStatus.CANCELLED}:
         noted = None if case is None else _add(case, escalation, now, assessment)
-        return EscalationPlan(EscalationOutcome.NOTED, False, noted, routes=False)
+        return EscalationPlan(EscalationOutcome.ORDER_ALREADY_FINAL, False, noted, routes=False)
     escalates = current and order is not None and order.status is OrderStatus.RECEIVED
     rejected = _rejected_execution(escalation, order) if current else None
     counts = rejected is not None and (case is None or rejected not in case.rejected_executions)
@@ -109,7 +109,7 @@ def plan_escalation(
         reopened = _reopen(case, escalation, order, now, assessment)
         added = _add(reopened, escalation, now, assessment, rejected)
         return EscalationPlan(EscalationOutcome.ESCALATED, escalates, added, routes=True, counts_rejection=counts)
-    outcome = EscalationOutcome.ABSORBED if case.state is CaseState.OPEN else EscalationOutcome.SUPERSEDED
+    outcome = EscalationOutcome.ADDED_TO_CASE if case.state is CaseState.OPEN else EscalationOutcome.SUPERSEDED
     added = _add(case, escalation, now, assessment, rejected)
     return EscalationPlan(outcome, escalates, added, routes=False, counts_rejection=counts)
 

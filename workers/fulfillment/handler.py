@@ -57,7 +57,7 @@ class FulfillmentHandler:
             )
             if attempts is None or attempts < self.max_attempts:
                 raise
-            log.exception("order.exhausted", attempts=attempts)
+            log.exception("order.attempts_exhausted", attempts=attempts)
             return await self._escalate_exhausted(message, request, attempts, error)
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:

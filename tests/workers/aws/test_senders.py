@@ -89,7 +89,7 @@ async def test_a_dead_letter_that_is_refused_with_our_attributes_goes_as_it_came
         await SqsDeadLetters(sqs, "url", source="queue").send(message, reason="why")
     assert set(sqs.sent[0]["MessageAttributes"]) > set(attributes(1))
     assert sqs.sent[1:] == [{"QueueUrl": "url", "MessageBody": "x", "MessageAttributes": attributes(1)}]
-    assert logs == [{"event": "dead_letter.unlabelled", "log_level": "warning", "reason": "why", "code": code}]
+    assert logs == [{"event": "dead_letter.sent_without_reason", "log_level": "warning", "reason": "why", "code": code}]
 
 
 @pytest.mark.parametrize(

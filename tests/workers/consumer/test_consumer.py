@@ -108,7 +108,11 @@ async def test_a_message_ends_as_its_handler_says() -> None:
 
 @pytest.mark.parametrize(
     ("error", "outcome"),
-    [(TransientError("busy"), "transient"), (ValueError("bug"), "unforeseen"), (TimeoutError("slow"), "unforeseen")],
+    [
+        (TransientError("busy"), "transient"),
+        (ValueError("bug"), "unexpected_error"),
+        (TimeoutError("slow"), "unexpected_error"),
+    ],
 )
 async def test_a_failed_message_is_released_with_backoff(
     monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: str

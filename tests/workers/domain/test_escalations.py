@@ -147,12 +147,12 @@ def test_a_received_order_whose_case_is_open_still_is_escalated_as_a_new_episode
 
 def test_an_escalated_order_of_the_same_execution_has_the_message_added_to_its_case() -> None:
     plan = plan_escalation(escalation(), order("ESCALATED"), case(), NOW, WARNING)
-    assert plan == EscalationPlan(EscalationOutcome.ABSORBED, False, added(), routes=False)
+    assert plan == EscalationPlan(EscalationOutcome.ADDED_TO_CASE, False, added(), routes=False)
 
 
 def test_a_message_is_added_once() -> None:
     plan = plan_escalation(escalation(), order("ESCALATED"), added(), NOW, WARNING)
-    assert plan == EscalationPlan(EscalationOutcome.ABSORBED, False, None, routes=False)
+    assert plan == EscalationPlan(EscalationOutcome.ADDED_TO_CASE, False, None, routes=False)
 
 
 def test_an_escalated_order_whose_case_is_missing_gets_one() -> None:
@@ -164,13 +164,15 @@ def test_an_escalated_order_whose_case_is_missing_gets_one() -> None:
 def test_a_final_order_has_a_note_added_where_a_case_exists(status: str) -> None:
     resolved = case(state=CaseState.RESOLVED)
     plan = plan_escalation(escalation(), order(status), resolved, NOW, WARNING)
-    assert plan == EscalationPlan(EscalationOutcome.NOTED, False, added(state=CaseState.RESOLVED), routes=False)
+    assert plan == EscalationPlan(
+        EscalationOutcome.ORDER_ALREADY_FINAL, False, added(state=CaseState.RESOLVED), routes=False
+    )
 
 
 @pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
 def test_a_final_order_without_a_case_gets_none(status: str) -> None:
     plan = plan_escalation(escalation(), order(status), None, NOW, WARNING)
-    assert plan == EscalationPlan(EscalationOutcome.NOTED, False, None, routes=False)
+    assert plan == EscalationPlan(EscalationOutcome.ORDER_ALREADY_FINAL, False, None, routes=False)
 
 
 @pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "ESCALATED", "CANCELLED"])
@@ -187,7 +189,7 @@ def test_a_missing_order_gets_a_case_only() -> None:
 
 def test_another_executions_message_is_added_to_the_open_case() -> None:
     plan = plan_escalation(escalation(execution_arn=ANOTHER), order("ESCALATED"), case(), NOW, WARNING)
-    assert (plan.outcome, plan.escalates_order, plan.routes) == (EscalationOutcome.ABSORBED, False, False)
+    assert (plan.outcome, plan.escalates_order, plan.routes) == (EscalationOutcome.ADDED_TO_CASE, False, False)
     assert plan.case == added(
         execution_arns=(EXECUTION, ANOTHER),
         evidence=(evidence("m1", THEN), evidence("m2", NOW, execution_arn=ANOTHER)),
@@ -232,7 +234,7 @@ def test_an_episode_is_routed_to_a_channel_once() -> None:
 @pytest.mark.parametrize("held", [case(opened_by="m0"), case(state=CaseState.RESOLVED)])
 def test_no_other_message_routes_when_it_is_delivered_again(held: Case) -> None:
     plan = plan_escalation(escalation("m1"), order("ESCALATED"), held, NOW, WARNING)
-    assert plan == EscalationPlan(EscalationOutcome.ABSORBED, False, None, routes=False)
+    assert plan == EscalationPlan(EscalationOutcome.ADDED_TO_CASE, False, None, routes=False)
 
 
 def test_a_bare_message_speaks_of_the_current_execution() -> None:

@@ -155,10 +155,10 @@ async def test_a_message_delivered_again_changes_nothing(logs: list[EventDict]) 
     assert len(routed(logs)) == 1
 
 
-async def test_another_message_about_an_escalated_order_is_absorbed(logs: list[EventDict]) -> None:
+async def test_another_message_about_an_escalated_order_is_added_to_its_case(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     await bench.handle(notice())
-    assert await bench.handle(notice(Reasons=["INVALID_CARD_NUMBER"]), "m2") == Acknowledged("absorbed")
+    assert await bench.handle(notice(Reasons=["INVALID_CARD_NUMBER"]), "m2") == Acknowledged("added_to_case")
     assert bench.case.message_ids == ("m1", "m2")
     assert bench.case.reasons == (Reason.INVALID_PRICE, Reason.INVALID_CARD_NUMBER)
     assert len(routed(logs)) == 1
@@ -167,7 +167,7 @@ async def test_another_message_about_an_escalated_order_is_absorbed(logs: list[E
 @pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
 async def test_about_a_final_order_nothing_is_opened_or_routed(logs: list[EventDict], status: str) -> None:
     bench = Bench(order(status))
-    assert await bench.handle(notice()) == Acknowledged("noted")
+    assert await bench.handle(notice()) == Acknowledged("order_already_final")
     assert bench.cases.cases == {}
     assert bench.status == OrderStatus(status)
     assert routed(logs) == []
@@ -177,7 +177,7 @@ async def test_a_final_orders_case_gets_a_note(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     await bench.handle(notice())
     bench.orders.orders["001"] = order("FULFILLED")
-    assert await bench.handle(notice(), "m2") == Acknowledged("noted")
+    assert await bench.handle(notice(), "m2") == Acknowledged("order_already_final")
     assert [each.message_id for each in bench.case.evidence] == ["m1", "m2"]
     assert len(routed(logs)) == 1
 
@@ -204,7 +204,7 @@ async def test_a_bare_order_id_escalates_the_order_as_it_is_now(logs: list[Event
 async def test_a_notice_about_an_execution_goes_to_the_case_that_covers_it(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     await bench.handle(notice())
-    assert await bench.handle(ABORTED, "m2") == Acknowledged("absorbed")
+    assert await bench.handle(ABORTED, "m2") == Acknowledged("added_to_case")
     assert (bench.case.case_id, bench.case.order_id) == ("001", "001")
     assert bench.case.sources == (Source.WORKFLOW, Source.EVENTBRIDGE)
     assert len(routed(logs)) == 1
@@ -396,7 +396,7 @@ async def test_many_messages_about_one_order_at_once_do_not_conflict() -> None:
     bench = Bench(order("RECEIVED"))
     bodies = [json.dumps({"OrderId": "001", "Reasons": ["INVALID_PRICE"]})] * 50
     outcomes = await asyncio.gather(*(bench.handle(body, message_id=f"m{n}") for n, body in enumerate(bodies)))
-    assert sorted(each.outcome for each in outcomes) == ["absorbed"] * 49 + ["escalated"]
+    assert sorted(each.outcome for each in outcomes) == ["added_to_case"] * 49 + ["escalated"]
     assert len(bench.cases.cases["001"].message_ids) == 50
 
 
