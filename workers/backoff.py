@@ -1,14 +1,27 @@
 """How long to wait before another try."""
 
 import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """
+    Exponential backoff with full jitter: a wait from 0 to `base_s`, doubled with each try, at most `cap_s`.
+
+    Full jitter spreads many clients best of the usual variants (AWS Architecture Blog, "Exponential Backoff And
+    Jitter").
+    """
+
+    base_s: float
+    cap_s: float
+
+    def wait_s(self, attempt: int) -> float:
+        """Return how many seconds to wait after try number *attempt*, counted from 1."""
+        bound_s = min(self.cap_s, self.base_s * 2 ** min(attempt - 1, 32))
+        return random.uniform(0, bound_s)  # noqa: S311 - jitter, not a secret.
 
 
 def full_jitter_s(attempt: int, *, base_s: float, cap_s: float) -> float:
-    """
-    Return a random wait in seconds before try number *attempt* + 1, counted from 1.
-
-    Full jitter: anything from nothing to the exponential bound. It spreads a crowd of clients best of the usual
-    variants (AWS Architecture Blog, "Exponential Backoff And Jitter").
-    """
-    bound_s = min(cap_s, base_s * 2 ** min(attempt - 1, 32))
-    return random.uniform(0, bound_s)  # noqa: S311 - jitter, not a secret.
+    """Return `Backoff(base_s, cap_s).wait_s(attempt)`."""
+    return Backoff(base_s, cap_s).wait_s(attempt)

@@ -17,7 +17,7 @@ def run_command() -> int:
     """Run the worker named on the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m workers",
-        description="Run one worker. It consumes its queue until SIGTERM or Ctrl-C, then finishes what it has in hand.",
+        description="Run one worker. It consumes its queue until SIGTERM or Ctrl-C, then finishes what is in flight.",
         epilog="Settings come from the environment; README.md lists them. "
         "AWS access comes from the SDK's own variables and profiles.",
     )

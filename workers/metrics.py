@@ -12,7 +12,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.received = Counter("workers_messages_received", "Messages taken into hand.", registry=self.registry)
+        self.received = Counter("workers_messages_received", "Messages received.", registry=self.registry)
         self.settled = Counter(
             "workers_messages_settled",
             "Messages that ended, by the log line they ended in and its outcome.",
@@ -20,7 +20,9 @@ class Metrics:
             registry=self.registry,
         )
         self._settled: dict[tuple[str, str], Counter] = {}
-        self.in_hand = Gauge("workers_messages_in_hand", "Messages received and not settled.", registry=self.registry)
+        self.in_flight = Gauge(
+            "workers_messages_in_flight", "Messages received and not settled.", registry=self.registry
+        )
         self.handle_s = Histogram(
             "workers_handle_seconds",
             "From the start of a message's handling to its outcome.",

@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-GC_THRESHOLD = 10_000  # New containers per collection, instead of 700: those in hand at once are not garbage.
-STUBBORN_S = 10.0  # What a stop may take beyond drain time and last poll: the flush, and closing connections.
+GC_THRESHOLD = 10_000  # New containers per collection, instead of 700: those in flight at once are not garbage.
+FORCED_EXIT_MARGIN_S = 10.0  # What a stop may take beyond drain time and last poll: the flush, and closing connections.
 
 
 async def run(worker: Worker, settings: Settings) -> None:
@@ -39,7 +39,7 @@ async def run(worker: Worker, settings: Settings) -> None:
     bind_contextvars(worker=worker.value, queue=settings.queue_of(worker))
     stop = asyncio.Event()
     last_poll_s = settings.wait_s + CONNECT_TIMEOUT_S + READ_TIMEOUT_S  # One under way is let finish.
-    _stop_on_signals(stop, max(settings.drain_s, last_poll_s) + STUBBORN_S)
+    _stop_on_signals(stop, max(settings.drain_s, last_poll_s) + FORCED_EXIT_MARGIN_S)
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
     rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
     metrics = Metrics()
@@ -117,7 +117,7 @@ def _stop_on_signals(stop: asyncio.Event, at_most_s: float) -> None:
 
     def end() -> None:
         log.critical("worker.failed", reason="a handler does not end although it was cancelled")
-        os._exit(1)  # What it has in hand becomes visible again by itself.
+        os._exit(1)  # What it has in flight becomes visible again by itself.
 
     def stop_then_default(received: signal.Signals) -> None:
         log.info("signal.received", signal=received.name)

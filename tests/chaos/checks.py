@@ -138,7 +138,7 @@ def check_endings(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -
     if allowed.cut_short:
         return
     last = {each.message_id: each.at_s for each in scenario.proxy.deliveries}
-    # A delivery of a message in hand is folded into the first: so one line after the last delivery, not one for each.
+    # A delivery of a message in flight is folded into the first: so one line after the last delivery, not one for each.
     endless = [
         message_id
         for message_id, at_s in last.items()
@@ -200,7 +200,7 @@ def check_shipped_once(scenario: Scenario, *, what: str = "shipped") -> None:
 
 
 def check_delivered_once(scenario: Scenario, *, where: Callable[[Any], bool] = lambda _: True) -> None:
-    """No message came a second time: it was kept invisible for as long as it was in hand."""
+    """No message came a second time: it was kept invisible for as long as it was in flight."""
     counts = Counter(each.message_id for each in scenario.proxy.deliveries if where(each))
     again = [message_id for message_id, count in counts.items() if count > 1]
     assert not again, scenario.told(f"delivered more than once: {_shown(again)}")

@@ -194,7 +194,7 @@ def test_a_lost_receipt_ends_the_work_on_its_message(scenario: Scenario) -> None
 
 
 def test_a_provider_that_is_down_burns_no_attempt(scenario: Scenario) -> None:
-    """A downstream outage: what is in hand is held, nothing is received, one message probes, all resume."""
+    """A downstream outage: what is in flight is held, nothing is received, one message probes, all resume."""
     worker = scenario.start(FULFILLMENT_PROVIDER="tests.chaos.providers:SometimesDown", awaited=False)
     scenario.start("escalation")
     scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.1))
@@ -279,7 +279,7 @@ def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> N
 
 @pytest.mark.chaos
 def test_a_message_that_crashes_its_worker_harms_no_other(scenario: Scenario) -> None:
-    """Too many deliveries: messages that are only in hand when another one crashes the worker are not escalated."""
+    """Too many deliveries: messages that are only in flight when another one crashes the worker are not escalated."""
     scenario.set_visibility_timeout(1)
     scenario.start("escalation", awaited=False)
     poison = [sent.order_id for sent in scenario.send([Kind.VALID], prefix="poison") if sent.order_id]
@@ -329,7 +329,7 @@ def test_expired_credentials_are_waited_out(scenario: Scenario) -> None:
 
 @pytest.mark.chaos
 def test_throttled_receives_back_off(scenario: Scenario) -> None:
-    """Throttling: receives back off, what is in hand is settled meanwhile, and receiving resumes by itself."""
+    """Throttling: receives back off, what is in flight is settled meanwhile, and receiving resumes by itself."""
     workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
     scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.3))
     scenario.send_mix()

@@ -1,4 +1,4 @@
-"""SIGTERM in every phase of a worker's life: it ends with exit code 0, in time, and what it had in hand goes on."""
+"""SIGTERM in every phase of a worker's life: it ends with exit code 0, in time, and what it had in flight goes on."""
 
 import time
 

@@ -236,7 +236,7 @@ def test_a_provider_that_is_down_holds_orders_and_burns_hardly_an_attempt(
     worker.wait_for("downstream.failed")
     time.sleep(down_s)
     during = [key for key, state in provider.requests if state is down]
-    # Those in hand, each in up to three tries, then a probe every now and then.
+    # Those in flight, each in up to three tries, then a probe every now and then.
     assert len(during) <= 3 * CONCURRENCY + 10 + 2 * down_s, run.told(f"{len(during)} requests in {down_s} s of {down}")
     assert run.depth(run.stack.escalation_queue_url) == 0, run.told("something was escalated")
     provider.become(State.UP)

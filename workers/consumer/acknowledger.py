@@ -9,8 +9,8 @@ import structlog
 
 from workers.backoff import full_jitter_s
 from workers.consumer.delivery import Delivery, Ending
-from workers.consumer.failures import Trouble
-from workers.consumer.in_flight import Hand
+from workers.consumer.failures import FailureTracker
+from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
 from workers.consumer.ports import Queue, Refusal
 from workers.errors import OutageError
@@ -18,7 +18,9 @@ from workers.errors import OutageError
 log = structlog.get_logger(__name__)
 
 MAX_BATCH = 10  # SQS: entries per DeleteMessageBatch or ChangeMessageVisibilityBatch.
-LINGER_S = 0.02  # How long an entry waits for company: batches fill under backlog, and nobody waits for a delete idle.
+MAX_BATCH_WAIT_S = (
+    0.02  # How long an entry waits for company: batches fill under backlog, and nobody waits for a delete idle.
+)
 RETRY_BASE_S, RETRY_CAP_S = 0.1, 5.0
 FLUSH_S = 3.0  # How long the last batches may take once the consumer stops.
 
@@ -38,7 +40,7 @@ class _Batcher:
         if len(self._entries) >= MAX_BATCH:
             self.flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(MAX_BATCH_WAIT_S, self.flush)
 
     def flush(self) -> None:
         if self._timer is not None:
@@ -57,15 +59,15 @@ class Acknowledger:
     tried again with the newest receipt handle, until they are accepted or lost, or `close` runs out of time.
     """
 
-    def __init__(self, queue: Queue, hand: Hand) -> None:
+    def __init__(self, queue: Queue, in_flight: InFlight) -> None:
         self._queue = queue
-        self._hand = hand
+        self._in_flight = in_flight
         self._closing = asyncio.Event()
         self._context = copy_context()
         self._batches: asyncio.TaskGroup | None = None
         self._failed = False
-        self._deletes = self._batcher(self._delete, Trouble("delete"))
-        self._releases = self._batcher(self._release, Trouble("release"))
+        self._deletes = self._batcher(self._delete, FailureTracker("delete"))
+        self._releases = self._batcher(self._release, FailureTracker("release"))
 
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
         """Have *delivery* deleted or released; `run` must be under way."""
@@ -73,7 +75,7 @@ class Acknowledger:
         if isinstance(settlement, Released):
             self._releases.put(delivery)
         else:
-            self._hand.remember(delivery)
+            self._in_flight.remember(delivery)
             self._deletes.put(delivery)
 
     async def run(self) -> None:
@@ -95,29 +97,29 @@ class Acknowledger:
         """Flush what is pending; `run` then returns."""
         self._closing.set()
 
-    def _batcher(self, request: _Request, trouble: Trouble) -> _Batcher:
+    def _batcher(self, request: _Request, failures: FailureTracker) -> _Batcher:
         def start(batch: list[Delivery]) -> None:
             assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
             if self._failed:
-                return  # For good: what is still in hand is abandoned.
+                return  # For good: what is still in flight is abandoned.
             # In the context of this stage, not of the message whose turn it happened to be: log lines carry that.
             context = self._context.copy()  # Of its own: what the SDK keeps there is not to be shared.
-            self._batches.create_task(self._send(batch, request, trouble), name=trouble.stage, context=context)
+            self._batches.create_task(self._send(batch, request, failures), name=failures.stage, context=context)
 
         return _Batcher(start)
 
-    async def _send(self, batch: list[Delivery], request: _Request, trouble: Trouble) -> None:
+    async def _send(self, batch: list[Delivery], request: _Request, failures: FailureTracker) -> None:
         """Send *batch*, and what of it was refused again and again."""
         for attempt in count(1):
             try:
                 batch = await self._send_once(batch, request)
             except OutageError as error:
-                trouble.note(error)
+                failures.failed(error)
             else:
                 if not batch:
-                    trouble.over()
+                    failures.recovered()
                     return
-                trouble.note(OutageError(f"entries refused: {len(batch)}"))
+                failures.failed(OutageError(f"entries refused: {len(batch)}"))
             await asyncio.sleep(full_jitter_s(attempt, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
 
     async def _send_once(self, batch: list[Delivery], request: _Request) -> list[Delivery]:
@@ -130,17 +132,17 @@ class Acknowledger:
             elif refusal is None:
                 self._settled(delivery)
             else:
-                self._hand.settle(delivery, Ending.ABANDONED, "receipt_lost")
+                self._in_flight.settle(delivery, Ending.ABANDONED, "receipt_lost")
         return again
 
     def _settled(self, delivery: Delivery) -> None:
         match delivery.settlement:
             case Acknowledged(outcome=outcome):
-                self._hand.settle(delivery, Ending.ACKNOWLEDGED, outcome)
+                self._in_flight.settle(delivery, Ending.ACKNOWLEDGED, outcome)
             case DeadLettered(outcome):
-                self._hand.settle(delivery, Ending.DEAD_LETTERED, outcome)
+                self._in_flight.settle(delivery, Ending.DEAD_LETTERED, outcome)
             case Released(outcome):
-                self._hand.settle(delivery, Ending.RELEASED, outcome)
+                self._in_flight.settle(delivery, Ending.RELEASED, outcome)
 
     async def _delete(self, batch: Sequence[Delivery]) -> Sequence[Refusal | None]:
         return await self._queue.delete([delivery.receipt_handle for delivery in batch])

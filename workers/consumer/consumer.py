@@ -11,13 +11,13 @@ from workers.backoff import full_jitter_s
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.delivery import Delivery, Ending
 from workers.consumer.gate import Gate
-from workers.consumer.in_flight import Hand
+from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Released
 from workers.consumer.poller import MAX_BATCH, Poller
 from workers.consumer.ports import Handler, Queue
-from workers.consumer.prefetch import Pace
+from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
-from workers.consumer.visibility import VisibilityKeeper
+from workers.consumer.visibility import VisibilityExtender
 from workers.errors import FatalError, TransientError
 from workers.metrics import Metrics
 
@@ -45,30 +45,30 @@ class Consumer:
     """
     Moves messages from one queue, through its handler, to the acknowledger.
 
-    A message's way: `Poller` receives it, `_accept` takes it into hand, `_process` has it handled, and the
-    `Acknowledger` deletes or releases it. Meanwhile the `VisibilityKeeper` keeps it invisible to others, and the `Gate`
-    holds it while what its handler needs is down.
+    A message's way: `Poller` receives it, `_accept` takes it in flight, `_process` has it handled, and the
+    `Acknowledger` deletes or releases it. Meanwhile the `VisibilityExtender` keeps it invisible to others, and the
+    `Gate` holds it while what its handler needs is down.
     """
 
     def __init__(self, queue: Queue, handler: Handler, limits: Limits, metrics: Metrics | None = None) -> None:
         self._metrics = metrics or Metrics()
         self._handler = handler
         self._limits = limits
-        self._pace = Pace(limits.concurrency)
-        self._slots = Slots(limits.concurrency + self._pace.ahead)
-        self._hand = Hand(self._slots, queue.visibility_timeout_s, self._metrics)
-        self._gate = Gate(_proves)
+        self._prefetch = Prefetch(limits.concurrency)
+        self._slots = Slots(limits.concurrency + self._prefetch.ahead)
+        self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics)
+        self._gate = Gate(_used_downstream)
         self._running = asyncio.Semaphore(limits.concurrency)
         self._alone = asyncio.Lock()
-        self._acknowledger = Acknowledger(queue, self._hand)
-        self._keeper = VisibilityKeeper(queue=queue, hand=self._hand, max_handle_s=limits.max_handle_s)
+        self._acknowledger = Acknowledger(queue, self._in_flight)
+        self._visibility = VisibilityExtender(queue=queue, in_flight=self._in_flight, max_handle_s=limits.max_handle_s)
         self._poller = Poller(
             queue=queue,
             slots=self._slots,
             gate=self._gate,
             accept=self._accept,
-            pace=self._pace,
-            worthwhile=min(limits.concurrency, MAX_BATCH),
+            prefetch=self._prefetch,
+            min_batch=min(limits.concurrency, MAX_BATCH),
             max_polls=limits.max_polls,
             stuck_after_s=limits.stuck_poll_s,
         )
@@ -81,7 +81,7 @@ class Consumer:
             return "no poll has finished for too long"
         cap_s = self._limits.max_handle_s + STUCK_MARGIN_S
         now_s = asyncio.get_running_loop().time()
-        if any(each.handled_since_s is not None and now_s - each.handled_since_s > cap_s for each in self._hand):
+        if any(each.handled_since_s is not None and now_s - each.handled_since_s > cap_s for each in self._in_flight):
             return "a handler outlives its cap"
         return None
 
@@ -102,25 +102,25 @@ class Consumer:
             async with asyncio.TaskGroup() as last:
                 acknowledging = last.create_task(self._acknowledger.run(), name="acknowledger")
                 try:
-                    await self._keep_and_consume(stop)
+                    await self._extend_and_consume(stop)
                 finally:
-                    for delivery in self._hand:
+                    for delivery in self._in_flight:
                         if delivery.settlement is None:  # Cancelled before its first step, or what made the run fail.
                             self._acknowledger.settle(delivery, Released("stopping"))
                     self._acknowledger.close()
                     # Awaited here: a stage that failed makes the group cancel what has not flushed yet.
                     await asyncio.wait([acknowledging])
         finally:
-            for delivery in self._hand:
-                self._hand.settle(delivery, Ending.ABANDONED, "unconfirmed")
+            for delivery in self._in_flight:
+                self._in_flight.settle(delivery, Ending.ABANDONED, "unconfirmed")
 
-    async def _keep_and_consume(self, stop: asyncio.Event) -> None:
+    async def _extend_and_consume(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as side:
-            keeping = side.create_task(self._keeper.run(), name="keeper")
+            extending = side.create_task(self._visibility.run(), name="visibility")
             try:
                 await self._consume(stop)
             finally:
-                keeping.cancel()
+                extending.cancel()
 
     async def _consume(self, stop: asyncio.Event) -> None:
         try:
@@ -130,11 +130,11 @@ class Consumer:
                     await stop.wait()
                 finally:  # Also where a stage has failed: what a receive under way brings goes back.
                     self._stopping = True
-                log.info("consumer.stopping", in_hand=len(self._hand), drain_s=self._limits.drain_s)
+                log.info("consumer.stopping", in_flight=len(self._in_flight), drain_s=self._limits.drain_s)
                 drain.reschedule(asyncio.get_running_loop().time() + self._limits.drain_s)
                 polling.cancel()
-                self._gate.let_go()
-                for delivery in self._hand:
+                self._gate.cancel_waiters()
+                for delivery in self._in_flight:
                     if not delivery.started and delivery.task is not None:
                         delivery.task.cancel()
         except TimeoutError:
@@ -142,10 +142,10 @@ class Consumer:
 
     def _accept(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            delivery = self._hand.take(message)
+            delivery = self._in_flight.take(message)
             if delivery is None:
-                self._slots.release(1)  # In hand already: no second slot for it.
-            elif self._hand.was_handled(message.id):
+                self._slots.release(1)  # In flight already: no second slot for it.
+            elif self._in_flight.was_handled(message.id):
                 self._acknowledger.settle(delivery, Acknowledged("duplicate"))
             elif self._stopping or self._work is None:
                 self._acknowledger.settle(delivery, Released("stopping"))
@@ -170,7 +170,7 @@ class Consumer:
         """Settle what was cancelled, by the reason why."""
         delay_s = _release_delay_s(delivery.message.receive_count)
         if delivery.lost:
-            self._hand.settle(delivery, Ending.ABANDONED, "receipt_lost")
+            self._in_flight.settle(delivery, Ending.ABANDONED, "receipt_lost")
         elif delivery.timed_out:
             log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
             self._acknowledger.settle(delivery, Released("timed_out", delay_s))
@@ -194,7 +194,7 @@ class Consumer:
         try:
             async with self._running:
                 delivery.started = True
-                return await self._gate.through(handle_now)
+                return await self._gate.run(handle_now)
         except FatalError:
             raise
         except TransientError as error:
@@ -207,12 +207,12 @@ class Consumer:
 
     def _note_handled(self, handle_s: float) -> None:
         self._metrics.handle_s.observe(handle_s)
-        self._pace.note(handle_s)
-        self._slots.resize(self._limits.concurrency + self._pace.ahead)
+        self._prefetch.note(handle_s)
+        self._slots.resize(self._limits.concurrency + self._prefetch.ahead)
 
 
-def _proves(settlement: Acknowledged | DeadLettered) -> bool:
-    return not isinstance(settlement, Acknowledged) or settlement.proves
+def _used_downstream(settlement: Acknowledged | DeadLettered) -> bool:
+    return not isinstance(settlement, Acknowledged) or settlement.used_downstream
 
 
 def _is_cancelled() -> bool:

@@ -21,7 +21,7 @@ class Ending(StrEnum):
 @dataclass(slots=True, eq=False, kw_only=True)
 class Delivery:
     """
-    A message in hand, from its receipt to its settlement.
+    A message in flight, from its receipt to its settlement.
 
     `context` is what it is handled in: it knows the ids that its log lines carry. `receipt_handle` is the newest one;
     `received_at_s`, `visible_at_s` (when others may receive it again) and `handled_since_s` (None while no handler is

@@ -12,7 +12,7 @@ LOG_EVERY_S = 30.0  # An outage is one story, not a line per try.
 ACCESS_DENIED_PATIENCE_S = 60.0  # Changes to IAM spread within seconds; a minute of refusals is a decision.
 
 
-class Trouble:
+class FailureTracker:
     """
     Follows the failures of one stage, from the first to the recovery.
 
@@ -26,7 +26,7 @@ class Trouble:
         self._logged_at_s = 0.0
         self._denied_since_s: float | None = None
 
-    def note(self, error: OutageError) -> None:
+    def failed(self, error: OutageError) -> None:
         """
         Take note of one more failure in a row.
 
@@ -47,7 +47,7 @@ class Trouble:
         elif now_s - self._denied_since_s > ACCESS_DENIED_PATIENCE_S:
             raise FatalError(str(error)) from error
 
-    def over(self) -> None:
+    def recovered(self) -> None:
         """Take note of a success."""
         if self.failures:
             duration_s = asyncio.get_running_loop().time() - self._since_s

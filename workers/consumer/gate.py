@@ -6,29 +6,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from workers.backoff import full_jitter_s
-from workers.consumer.failures import Trouble
+from workers.consumer.failures import FailureTracker
 from workers.errors import OutageError, SuspectedOutageError
 
 T = TypeVar("T")
 
 PROBE_BASE_S = 0.2
 PROBE_CAP_S = 10.0  # An outage is noticed to be over this late at worst.
-SCOUT_EVERY_S = 10.0  # While an outage is only suspected: how often one more message is received.
+SUSPECTED_RECEIVE_INTERVAL_S = 10.0  # While an outage is only suspected: how often one more message is received.
 
 
 class Gate:
     """
-    Open while all is well. The first outage closes it: messages in hand wait, none are received.
+    Open while all is well. The first outage closes it: messages in flight wait, none are received.
 
     One message at a time, of those that the outage has hit, probes with backoff, and not before whoever is down wants
-    to be asked again. As soon as it gets through, all do; unless its result *proves* nothing, as it has needed nothing
-    of what is down this time. Where the outage is only suspected, another message is received every now and then:
-    should the few in hand all have failed for themselves, it gets through, and the rest of the queue does not wait for
-    them.
+    to be asked again. As soon as it gets through, all do; unless it *used_downstream* not at all: then it proves
+    nothing. Where the outage is only suspected, another message is received every now and then: should the few in
+    flight all have failed for themselves, it gets through, and the rest of the queue does not wait for them.
     """
 
-    def __init__(self, proves: Callable[[Any], bool] = lambda _: True) -> None:
-        self._proves = proves
+    def __init__(self, used_downstream: Callable[[Any], bool] = lambda _: True) -> None:
+        self._used_downstream = used_downstream
         self._open = True
         self._admitting = asyncio.Event()
         self._admitting.set()
@@ -36,28 +35,28 @@ class Gate:
         self._changed.set()
         self._probing = asyncio.Lock()
         self._idle: set[asyncio.Task[Any]] = set()
-        self._letting_go = False
+        self._cancelling = False
         self._held = 0
         self._standing_by = 0
         self._suspected = False
         self._not_before_s = 0.0
-        self._trouble = Trouble("downstream")
+        self._failures = FailureTracker("downstream")
 
     @property
     def is_open(self) -> bool:
         return self._open
 
-    async def admit(self, at_most: int) -> int:
+    async def wait_to_receive(self, at_most: int) -> int:
         """Wait until receiving makes sense, then return how many: *at_most*, or one to probe with."""
         while not self._admitting.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SCOUT_EVERY_S):
+                async with asyncio.timeout(SUSPECTED_RECEIVE_INTERVAL_S):
                     await self._admitting.wait()
             if self._suspected:
                 break
         return at_most if self._open else 1
 
-    async def through(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """
         Await *call* and return its result; hold the caller through any outage.
 
@@ -70,9 +69,9 @@ class Gate:
             except OutageError as error:
                 self._close(error)
         else:
-            await self._stand_by()
+            await self._wait_for_affected()
             if self._open:
-                return await self.through(call)
+                return await self.run(call)
         with self._holding():
             while True:
                 async with self._turn():
@@ -87,7 +86,7 @@ class Gate:
                         except Exception:
                             self._reopen()  # It got through; that it then failed is this message's own matter.
                             raise
-                        if self._proves(result):
+                        if self._used_downstream(result):
                             self._reopen()
                         return result
                 try:  # Another's probe got through. Outside the lock: all held messages resume at once.
@@ -95,7 +94,7 @@ class Gate:
                 except OutageError as error:
                     self._close(error)
 
-    async def _stand_by(self) -> None:
+    async def _wait_for_affected(self) -> None:
         """
         Wait until the gate is open, or nobody is left to probe whom the outage has hit.
 
@@ -114,9 +113,9 @@ class Gate:
             self._standing_by -= 1
             self._update()
 
-    def let_go(self) -> None:
+    def cancel_waiters(self) -> None:
         """Cancel whoever only waits here, now or later, no call of theirs under way: the worker stops."""
-        self._letting_go = True
+        self._cancelling = True
         for task in list(self._idle):
             task.cancel()
 
@@ -133,7 +132,7 @@ class Gate:
     def _waiting(self) -> Iterator[None]:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - this runs in one.
-        if self._letting_go:
+        if self._cancelling:
             raise asyncio.CancelledError
         self._idle.add(task)
         try:
@@ -142,7 +141,7 @@ class Gate:
             self._idle.discard(task)
 
     def _until_probe_s(self) -> float:
-        backoff_s = full_jitter_s(self._trouble.failures, base_s=PROBE_BASE_S, cap_s=PROBE_CAP_S)
+        backoff_s = full_jitter_s(self._failures.failures, base_s=PROBE_BASE_S, cap_s=PROBE_CAP_S)
         return max(backoff_s, self._not_before_s - asyncio.get_running_loop().time())
 
     @contextlib.contextmanager
@@ -165,7 +164,7 @@ class Gate:
     def _note(self, error: OutageError) -> None:
         self._wait_for(error)
         self._suspected = isinstance(error, SuspectedOutageError)
-        self._trouble.note(error)
+        self._failures.failed(error)
 
     def _wait_for(self, error: OutageError) -> None:
         self._not_before_s = max(self._not_before_s, asyncio.get_running_loop().time() + error.retry_after_s)
@@ -173,7 +172,7 @@ class Gate:
     def _reopen(self) -> None:
         self._open, self._suspected = True, False
         self._update()
-        self._trouble.over()
+        self._failures.recovered()
 
     def _update(self) -> None:
         for event, holders in ((self._changed, self._held), (self._admitting, self._held + self._standing_by)):

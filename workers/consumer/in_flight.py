@@ -1,4 +1,4 @@
-"""The messages in hand: what was received and is not settled yet."""
+"""The messages in flight: what was received and is not settled yet."""
 
 import asyncio
 import time
@@ -18,9 +18,9 @@ log = structlog.get_logger(__name__)
 MAX_REMEMBERED = 50_000  # Handled ids: about 10 MB at the very most, reached at 400 messages a second.
 
 
-class Hand:
+class InFlight:
     """
-    Knows every message in hand and remembers those handled lately, so that neither is handled a second time.
+    Knows every message in flight and remembers those handled lately, so that neither is handled a second time.
 
     Handled ids are remembered for twice the visibility timeout: a message whose delete was refused or lost comes back
     after one.
@@ -32,7 +32,7 @@ class Hand:
         self._visibility_timeout_s = visibility_timeout_s
         self._deliveries: dict[str, Delivery] = {}
         self._handled: OrderedDict[str, float] = OrderedDict()
-        metrics.in_hand.set_function(lambda: len(self._deliveries))
+        metrics.in_flight.set_function(lambda: len(self._deliveries))
 
     def __len__(self) -> int:
         return len(self._deliveries)
@@ -42,9 +42,9 @@ class Hand:
 
     def take(self, message: Message) -> Delivery | None:
         """
-        Take *message* into hand.
+        Take *message* in flight.
 
-        Returns None where it is in hand already: a second delivery brings nothing but its receipt handle, the only one
+        Returns None if it is in flight already: a second delivery brings nothing but its receipt handle, the only one
         that still counts.
         """
         now_s = asyncio.get_running_loop().time()

@@ -23,11 +23,11 @@ class Acknowledged:
     """
     A handler is done with the message: delete it. `outcome` goes into the log.
 
-    `proves` is false where it took nothing of what may be down: then this does not tell that an outage is over.
+    `used_downstream` is false if it asked nothing of what may be down: then it does not prove that an outage is over.
     """
 
     outcome: str
-    proves: bool = True
+    used_downstream: bool = True
 
 
 @dataclass(frozen=True, slots=True)

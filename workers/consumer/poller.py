@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from workers.backoff import full_jitter_s
-from workers.consumer.failures import Trouble
+from workers.consumer.failures import FailureTracker
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
 from workers.consumer.ports import Queue
-from workers.consumer.prefetch import Pace
+from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.errors import OutageError
 
@@ -24,20 +24,20 @@ class Poller:
 
     One poll is always under way while there are free slots and the gate is open. A full answer tells of a backlog and
     starts another poll beside it, up to `max_polls`; an answer that is not full ends the extra ones. Under load a
-    receive waits a little until `worthwhile` slots are free.
+    receive waits a little until `min_batch` slots are free.
     """
 
     queue: Queue
     slots: Slots
     gate: Gate
     accept: Callable[[Sequence[Message]], None]
-    pace: Pace
-    worthwhile: int
+    prefetch: Prefetch
+    min_batch: int
     max_polls: int
     stuck_after_s: float
     _polls: int = 0
     _under_way_since_s: dict[asyncio.Future[Sequence[Message]], float] = field(default_factory=dict)
-    _trouble: Trouble = field(default_factory=lambda: Trouble("poll"))
+    _failures: FailureTracker = field(default_factory=lambda: FailureTracker("poll"))
 
     async def run(self) -> None:
         """
@@ -50,7 +50,7 @@ class Poller:
             polls.create_task(self._poll(polls), name="poll")
 
     def is_failing(self) -> bool:
-        return self._trouble.failures > 0
+        return self._failures.failures > 0
 
     def is_stuck(self) -> bool:
         """Tell whether a receive has been under way for longer than any timeout allows."""
@@ -72,8 +72,8 @@ class Poller:
 
     async def _receive(self) -> int:
         """Receive once and hand on what came; return how many that were."""
-        limit = await self.gate.admit(MAX_BATCH)
-        reserved = await self.slots.reserve(min(limit, self.worthwhile), limit, self.pace.patience_s)
+        limit = await self.gate.wait_to_receive(MAX_BATCH)
+        reserved = await self.slots.reserve(min(limit, self.min_batch), limit, self.prefetch.max_wait_s)
         if limit > 1 and not self.gate.is_open:  # It closed while this waited for slots.
             self.slots.release(reserved)
             return 0
@@ -87,10 +87,10 @@ class Poller:
             raise
         except OutageError as error:
             self.slots.release(reserved)
-            self._trouble.note(error)
-            await asyncio.sleep(full_jitter_s(self._trouble.failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
+            self._failures.failed(error)
+            await asyncio.sleep(full_jitter_s(self._failures.failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
             return 0
-        self._trouble.over()
+        self._failures.recovered()
         self._hand_on(reserved, messages)
         return len(messages)
 

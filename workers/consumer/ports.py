@@ -47,7 +47,7 @@ class Handler(Protocol):
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         """
-        Settle a message that was delivered too often: it may be what crashes workers, or was in hand when one did.
+        Settle a message that was delivered too often: it may be what crashes workers, or was in flight when one did.
 
         Called for one message at a time.
         """

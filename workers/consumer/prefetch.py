@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 AHEAD_S = 0.1  # What is received ahead keeps the handlers busy for so long: more than a receive or a delete takes.
 MAX_AHEAD = 100  # That much only where handlers are fast.
-PATIENCE = 0.05  # The share of a handler's time that a slot may stay free so that a receive brings more.
-MIN_PATIENCE_S, MAX_PATIENCE_S = 0.02, 5.0
+WAIT_SHARE = 0.05  # The share of a handler's time that a slot may stay free so that a receive brings more.
+MIN_WAIT_S, MAX_WAIT_S = 0.02, 5.0
 SMOOTHING = 0.05  # The weight of the newest message in the mean.
 
 
 @dataclass(slots=True)
-class Pace:
+class Prefetch:
     """
     Follows the mean time of a handler, in seconds.
 
@@ -26,11 +26,11 @@ class Pace:
 
     @property
     def ahead(self) -> int:
-        """How many messages may be in hand beyond those being handled."""
+        """How many messages may be in flight beyond those being handled."""
         busy_for_s = max(self.handle_s, 0.001)
         return min(int(self.concurrency * AHEAD_S / busy_for_s), self.concurrency, MAX_AHEAD)
 
     @property
-    def patience_s(self) -> float:
+    def max_wait_s(self) -> float:
         """How long to wait for more free slots once there is one: a receive of one costs as much as one of ten."""
-        return min(max(PATIENCE * self.handle_s, MIN_PATIENCE_S), MAX_PATIENCE_S)
+        return min(max(WAIT_SHARE * self.handle_s, MIN_WAIT_S), MAX_WAIT_S)

@@ -5,24 +5,24 @@ from contextlib import suppress
 
 
 class Slots:
-    """Counts places for messages in hand. One is free again once its message is settled."""
+    """Counts places for messages in flight. One is free again once its message is settled."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._taken = 0
         self._freed = asyncio.Event()
 
-    async def reserve(self, at_least: int, at_most: int, patience_s: float | None = None) -> int:
+    async def reserve(self, at_least: int, at_most: int, max_wait_s: float | None = None) -> int:
         """
         Reserve up to *at_most* free slots, as soon as *at_least* are free.
 
-        With *patience_s* that is awaited for so many seconds after the first one is free; then fewer will do.
+        With *max_wait_s* that is awaited for so many seconds after the first one is free; then fewer will do.
         """
         await self._await_free(1)
         while True:
             if self._free < at_least:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(patience_s):
+                    async with asyncio.timeout(max_wait_s):
                         await self._await_free(at_least)
             if self._free > 0:
                 break

@@ -1,4 +1,4 @@
-"""Keeps messages in hand invisible to other consumers."""
+"""Keeps messages in flight invisible to other consumers."""
 
 import asyncio
 from collections import Counter, deque
@@ -7,31 +7,31 @@ from dataclasses import dataclass
 
 from workers.backoff import full_jitter_s
 from workers.consumer.delivery import Delivery
-from workers.consumer.failures import Trouble
-from workers.consumer.in_flight import Hand
+from workers.consumer.failures import FailureTracker
+from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Released
 from workers.consumer.ports import Queue, Refusal
 from workers.errors import OutageError
 
 MAX_BATCH = 10  # SQS: entries per ChangeMessageVisibilityBatch.
-ABREAST = 5  # Requests at a time: a thousand messages in hand are a hundred of them.
-TRIES = 3  # Of an entry that is refused, at once; then it waits like the rest in an outage.
-DUE = 0.5  # Extended once this share of the visibility timeout is left: time for several tries.
-NEARLY_DUE = 0.65  # Goes along with those that are due, so that batches fill.
+MAX_CONCURRENT_REQUESTS = 5  # Requests at a time: a thousand messages in flight are a hundred of them.
+MAX_ATTEMPTS = 3  # Of an entry that is refused, at once; then it waits like the rest in an outage.
+EXTEND_AT = 0.5  # Extended once this share of the visibility timeout is left: time for several tries.
+EXTEND_TOGETHER_AT = 0.65  # Goes along with those that are due, so that batches fill.
 RETRY_BASE_S, RETRY_CAP_S = 0.5, 5.0
 RETRY_CAP_SHARE = 0.1  # Of the visibility timeout, where that is short: five tries at least in the half that is left.
 
 
 @dataclass(slots=True, kw_only=True)
-class VisibilityKeeper:
+class VisibilityExtender:
     """
-    Extends the visibility timeout of every message in hand, ten per request, from its receipt to its settlement.
+    Extends the visibility timeout of every message in flight, ten per request, from its receipt to its settlement.
 
     A handler that is still at its message after `max_handle_s` seconds is cancelled; so is one whose receipt is lost.
     """
 
     queue: Queue
-    hand: Hand
+    in_flight: InFlight
     max_handle_s: float
 
     async def run(self) -> None:
@@ -41,7 +41,7 @@ class VisibilityKeeper:
         Raises:
             ExceptionGroup: Of `FatalError`: the queue is gone, or AWS refuses access for good.
         """
-        trouble = Trouble("visibility_extension")
+        failures = FailureTracker("visibility_extension")
         while True:
             self._cancel_late()
             due = self._due()
@@ -51,32 +51,32 @@ class VisibilityKeeper:
             try:
                 await self._extend_all(due)
             except OutageError as error:
-                trouble.note(error)
+                failures.failed(error)
                 cap_s = min(RETRY_CAP_S, RETRY_CAP_SHARE * self.queue.visibility_timeout_s)
-                await asyncio.sleep(full_jitter_s(trouble.failures, base_s=RETRY_BASE_S, cap_s=cap_s))
+                await asyncio.sleep(full_jitter_s(failures.failures, base_s=RETRY_BASE_S, cap_s=cap_s))
             else:
-                trouble.over()
+                failures.recovered()
 
-    def _kept(self) -> list[Delivery]:
-        return [each for each in self.hand if _is_kept(each)]
+    def _extendable(self) -> list[Delivery]:
+        return [each for each in self.in_flight if _needs_extension(each)]
 
     def _due(self) -> list[Delivery]:
         now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
-        kept = sorted(self._kept(), key=lambda each: each.visible_at_s)
-        if not kept or kept[0].visible_at_s - now_s > DUE * timeout_s:
+        kept = sorted(self._extendable(), key=lambda each: each.visible_at_s)
+        if not kept or kept[0].visible_at_s - now_s > EXTEND_AT * timeout_s:
             return []
-        return [each for each in kept if each.visible_at_s - now_s <= NEARLY_DUE * timeout_s]
+        return [each for each in kept if each.visible_at_s - now_s <= EXTEND_TOGETHER_AT * timeout_s]
 
     def _until_next_s(self) -> float:
         """Return how long nothing can become due: what is received meanwhile has its whole time before it."""
         now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
-        first_s = min((each.visible_at_s for each in self._kept()), default=now_s + timeout_s)
+        first_s = min((each.visible_at_s for each in self._extendable()), default=now_s + timeout_s)
         first_late_s = min((since_s for _, since_s in self._running()), default=now_s) + self.max_handle_s
-        return max(0.0, min(first_s - DUE * timeout_s, first_late_s) - now_s)
+        return max(0.0, min(first_s - EXTEND_AT * timeout_s, first_late_s) - now_s)
 
     def _running(self) -> list[tuple[Delivery, float]]:
         """Return what handlers are at, and since when. What an outage holds is not handled meanwhile."""
-        running = [each for each in self.hand if not each.timed_out and not each.lost]
+        running = [each for each in self.in_flight if not each.timed_out and not each.lost]
         return [(each, each.handled_since_s) for each in running if each.handled_since_s is not None]
 
     def _cancel_late(self) -> None:
@@ -93,7 +93,7 @@ class VisibilityKeeper:
         async def extend_in_turn() -> None:
             while waiting:
                 batch = [waiting.popleft() for _ in range(min(MAX_BATCH, len(waiting)))]
-                batch = [each for each in batch if _is_kept(each)]  # It may have been released meanwhile.
+                batch = [each for each in batch if _needs_extension(each)]  # It may have been released meanwhile.
                 tries.update(batch)
                 try:
                     refused = await self._extend(batch) if batch else []
@@ -101,13 +101,13 @@ class VisibilityKeeper:
                     failures.append(error)
                     return
                 for delivery, refusal in refused:
-                    if tries[delivery] < TRIES:
+                    if tries[delivery] < MAX_ATTEMPTS:
                         waiting.appendleft(delivery)  # Next, not behind hundreds of others.
                     else:
                         failures.append(OutageError(f"extension refused: {refusal.code}"))
 
         async with asyncio.TaskGroup() as extending:
-            for _ in range(ABREAST):
+            for _ in range(MAX_CONCURRENT_REQUESTS):
                 extending.create_task(extend_in_turn(), name="extend")
         if failures:  # Told after the last batch: what is refused must not keep the others waiting for its next try.
             raise failures[0]
@@ -131,5 +131,5 @@ class VisibilityKeeper:
         return refused
 
 
-def _is_kept(delivery: Delivery) -> bool:
+def _needs_extension(delivery: Delivery) -> bool:
     return not delivery.lost and not isinstance(delivery.settlement, Released)

@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from tenacity.wait import wait_base
 
 from workers import clock
-from workers.consumer.failures import Trouble
+from workers.consumer.failures import FailureTracker
 from workers.domain.cases import Case, Routing
 from workers.domain.routing import LOG_CHANNEL
 from workers.errors import OutageError, TransientError, WorkerError
@@ -26,7 +26,7 @@ RETRY_WAIT = wait_random_exponential(multiplier=0.2, max=2.0)
 REST_BASE_S, REST_CAP_S = 1.0, 30.0  # How long a channel that failed is left alone: it must not hold up every message.
 
 
-class _Lane:
+class ChannelSender:
     """
     A channel and how it fares.
 
@@ -42,13 +42,13 @@ class _Lane:
             wait=retry_wait,
             reraise=True,
         )
-        self._trouble = Trouble("channel")
+        self._failures = FailureTracker("channel")
         self._rests_until_s = 0.0
         self._probing = False
 
     async def send(self, notification: Notification) -> str:
         """Send *notification*; return what is counted: `sent`, `failed`, or `deferred` where it was not even tried."""
-        failing = self._trouble.failures > 0
+        failing = self._failures.failures > 0
         if failing and (self._probing or asyncio.get_running_loop().time() < self._rests_until_s):
             return "deferred"
         self._probing = self._probing or failing
@@ -57,14 +57,14 @@ class _Lane:
                 self._try, notification
             )  # A copy: tenacity's own state is for one call at a time.
         except Exception as error:  # noqa: BLE001 - no channel, one's own included, may stop the others or the case.
-            if failing or self._trouble.failures == 0:  # Of many that fail at once, one counts.
+            if failing or self._failures.failures == 0:  # Of many that fail at once, one counts.
                 self._note(error)
             return "failed"
         finally:
             if failing:
                 self._probing = False
         with bound_contextvars(channel=self._channel.name):
-            self._trouble.over()
+            self._failures.recovered()
         return "sent"
 
     async def _try(self, notification: Notification) -> None:
@@ -79,8 +79,8 @@ class _Lane:
         # Only an error of our own is known not to quote what was sent, or where to.
         reason = str(error) if isinstance(error, WorkerError) else type(error).__name__
         with bound_contextvars(channel=self._channel.name):
-            self._trouble.note(OutageError(reason))
-        rest_s = min(REST_CAP_S, REST_BASE_S * 2 ** min(self._trouble.failures - 1, 10))
+            self._failures.failed(OutageError(reason))
+        rest_s = min(REST_CAP_S, REST_BASE_S * 2 ** min(self._failures.failures - 1, 10))
         asked_s = error.retry_after_s if isinstance(error, TransientError | OutageError) else 0.0
         self._rests_until_s = asyncio.get_running_loop().time() + max(rest_s, asked_s)
 
@@ -97,11 +97,11 @@ class Router:
         now: Callable[[], str] = clock.now,
         retry_wait: wait_base = RETRY_WAIT,
     ) -> None:
-        self._lanes = {channel.name: _Lane(channel, retry_wait) for channel in (LogChannel(), *channels)}
+        self._senders = {channel.name: ChannelSender(channel, retry_wait) for channel in (LogChannel(), *channels)}
         self._cases = cases
         self._notifications = notifications
         self._now = now
-        self._undefined = Trouble("channel")
+        self._undefined = FailureTracker("channel")
 
     async def route(self, case: Case) -> tuple[str, ...]:
         """
@@ -130,10 +130,10 @@ class Router:
         return True
 
     async def _send(self, case: Case, name: str) -> str:
-        lane = self._lanes.get(name)
-        if lane is not None:
-            return await lane.send(Notification.of(case, name))
+        sender = self._senders.get(name)
+        if sender is not None:
+            return await sender.send(Notification.of(case, name))
         # By the rules of the worker that opened the case. While a new file is rolled out, another one may know it.
         with bound_contextvars(channel=name):
-            self._undefined.note(OutageError("this worker's rules define no such channel"))
+            self._undefined.failed(OutageError("this worker's rules define no such channel"))
         return "failed"

@@ -19,7 +19,7 @@ from workers.ports import DeadLetters, Escalations, Orders, Rejections
 log = structlog.get_logger(__name__)
 
 MAX_TRIALS = 3  # More than one: another message may crash the worker just then.
-MAX_UNCONFIRMED = 1_000  # Writes nobody saw the answer to; most are in hand, the others come back before long.
+MAX_UNCONFIRMED = 1_000  # Writes nobody saw the answer to; most are in flight, the others come back before long.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class FulfillmentHandler:
         """
         Escalate an order whose message was delivered too often, once it is shown to be this very message that fails.
 
-        A message that crashes its worker has deliveries counted for all that are in hand with it. So each is handled a
+        A message that crashes its worker has deliveries counted for all in flight with it. So each is handled a
         few more times, alone, and that is written down before it begins: only who is at fault runs out of trials.
         """
         try:
@@ -90,9 +90,9 @@ class FulfillmentHandler:
         else:
             order = await self.orders.get(request.order_id)
             if order is None or decide_fulfillment(order, request.execution_arn) is not FulfillmentDecision.FULFILL:
-                return replace(await self._conclude(message, request, order, at), proves=False)
+                return replace(await self._conclude(message, request, order, at), used_downstream=False)
             if order.attempts >= self.max_attempts:
-                return replace(await self._escalate_exhausted(message, request, order.attempts), proves=False)
+                return replace(await self._escalate_exhausted(message, request, order.attempts), used_downstream=False)
             request = request.model_copy(update={"execution_arn": order.execution_arn})  # A bare OrderId names none.
             if self.rejections is not None:
                 order = replace(order, rejections=await self.rejections.count_rejections(order))

@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 from tests.deploy.cloudwatch import PIPELINE, WORKERS, of_type, text
 from tests.support import StartWorker
 from tests.workers.test_monitoring import free_port
-from workers.runner import STUBBORN_S
+from workers.runner import FORCED_EXIT_MARGIN_S
 from workers.settings import Settings, Worker
 from workers.wiring import QUEUE_MARGIN
 
@@ -33,7 +33,7 @@ FIXED = {
 LEFT_OUT = {"FULFILLMENT_TOKEN"}  # Who may describe tasks could read it. FULFILLMENT_TOKEN_SECRET is there.
 # Parameters with a range of their own, and its end.
 NARROWER = {
-    "WORKER_DRAIN_S": LONGEST_STOP_S - STUBBORN_S - 5,
+    "WORKER_DRAIN_S": LONGEST_STOP_S - FORCED_EXIT_MARGIN_S - 5,
     "WORKER_MAX_DELIVERIES": min(
         queue["RedrivePolicy"]["maxReceiveCount"]
         for queue in of_type("AWS::SQS::Queue").values()
@@ -124,8 +124,8 @@ def test_the_parameters_defaults_start_a_worker() -> None:
 def test_a_worker_has_ended_by_itself_before_it_is_killed(name: str) -> None:
     (container,) = TASKS[name]["ContainerDefinitions"]
     longest_drain_s = PARAMETERS["WorkerDrainS"]["MaxValue"]
-    assert longest_drain_s + STUBBORN_S < container["StopTimeout"] <= LONGEST_STOP_S
-    assert PARAMETERS["WorkerWaitS"]["MaxValue"] + STUBBORN_S < container["StopTimeout"]
+    assert longest_drain_s + FORCED_EXIT_MARGIN_S < container["StopTimeout"] <= LONGEST_STOP_S
+    assert PARAMETERS["WorkerWaitS"]["MaxValue"] + FORCED_EXIT_MARGIN_S < container["StopTimeout"]
 
 
 def test_each_worker_has_a_task_a_service_and_a_role_of_its_own() -> None:

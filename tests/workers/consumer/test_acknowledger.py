@@ -9,7 +9,7 @@ from structlog.typing import EventDict
 from tests.workers.consumer.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
 from workers.consumer import acknowledger as acknowledger_module
 from workers.consumer.acknowledger import Acknowledger
-from workers.consumer.in_flight import Hand
+from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
 from workers.consumer.ports import Refusal
 from workers.consumer.slots import Slots
@@ -25,12 +25,12 @@ class Stage:
     def __init__(self, queue: FakeQueue, logs: list[EventDict]) -> None:
         self.queue = queue
         self.logs = logs
-        self.hand = Hand(Slots(0), 60, Metrics())
-        self.acknowledger = Acknowledger(queue, self.hand)
+        self.in_flight = InFlight(Slots(0), 60, Metrics())
+        self.acknowledger = Acknowledger(queue, self.in_flight)
         self.task = asyncio.create_task(self.acknowledger.run())
 
     def settle(self, message_id: str, settlement: Settlement = HANDLED, receipt: str = "") -> None:
-        delivery = self.hand.take(message(message_id, receipt))
+        delivery = self.in_flight.take(message(message_id, receipt))
         assert delivery is not None
         self.acknowledger.settle(delivery, settlement)
 
@@ -67,7 +67,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_deletes_in_batches_of_ten(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
-    monkeypatch.setattr(acknowledger_module, "LINGER_S", 60.0)
+    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 60.0)
     async with acknowledging(queue) as stage:
         for n in range(25):
             stage.settle(f"m{n}")
@@ -76,7 +76,7 @@ async def test_deletes_in_batches_of_ten(monkeypatch: pytest.MonkeyPatch, queue:
 
 
 async def test_waits_for_company_for_a_short_while_only(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
-    monkeypatch.setattr(acknowledger_module, "LINGER_S", 0.01)
+    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 0.01)
     async with acknowledging(queue) as stage:
         stage.settle("a")
         stage.settle("b")
@@ -113,11 +113,11 @@ async def test_writes_the_last_line_once_the_request_was_accepted(
         stage.settle("m", settlement)
         await until(lambda: len(queue.deletes) + len(queue.changes) >= 3)
         assert stage.endings() == []
-        assert len(stage.hand) == 1
+        assert len(stage.in_flight) == 1
         queue.outage = None
         await until(lambda: len(stage.endings()) == 1)
         assert stage.endings() == [("m", event, settlement.outcome)]
-        assert len(stage.hand) == 0
+        assert len(stage.in_flight) == 0
 
 
 async def test_remembers_what_was_handled_before_it_is_deleted(queue: FakeQueue) -> None:
@@ -125,8 +125,8 @@ async def test_remembers_what_was_handled_before_it_is_deleted(queue: FakeQueue)
     async with acknowledging(queue) as stage:
         stage.settle("handled")
         stage.settle("released", Released("transient", 5))
-        assert stage.hand.was_handled("handled")
-        assert not stage.hand.was_handled("released")
+        assert stage.in_flight.was_handled("handled")
+        assert not stage.in_flight.was_handled("released")
 
 
 async def test_only_refused_entries_are_sent_again(queue: FakeQueue) -> None:
@@ -152,7 +152,7 @@ async def test_a_refused_delete_is_tried_again_with_the_newest_receipt(
         queue.answering.clear()
         stage.settle("m", receipt="r1")
         await until(lambda: bool(queue.deletes))
-        assert stage.hand.take(message("m", "r2")) is None
+        assert stage.in_flight.take(message("m", "r2")) is None
         queue.answering.set()
         await until(lambda: len(stage.endings()) == 1)
         assert stage.endings() == [("m", "message.acknowledged", "handled")]
@@ -164,7 +164,7 @@ async def test_a_message_received_again_while_it_was_released_is_released_once_m
         queue.answering.clear()
         stage.settle("m", Released("stopping"), receipt="r1")
         await until(lambda: bool(queue.changes))
-        assert stage.hand.take(message("m", "r2")) is None
+        assert stage.in_flight.take(message("m", "r2")) is None
         queue.answering.set()
         await until(lambda: len(stage.endings()) == 1)
     assert queue.changed == [("r1", 0), ("r2", 0)]
@@ -182,7 +182,7 @@ async def test_a_message_whose_receipt_is_lost_is_abandoned(queue: FakeQueue, se
 
 
 async def test_flushes_what_is_pending_when_it_is_closed(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
-    monkeypatch.setattr(acknowledger_module, "LINGER_S", 60.0)
+    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 60.0)
     queue.refuse("r-a", REFUSED)
     async with acknowledging(queue) as stage:
         stage.settle("a")

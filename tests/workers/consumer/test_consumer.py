@@ -20,7 +20,7 @@ from workers.consumer import acknowledger as acknowledger_module
 from workers.consumer import consumer as consumer_module
 from workers.consumer import gate as gate_module
 from workers.consumer import poller as poller_module
-from workers.consumer import prefetch as pace_module
+from workers.consumer import prefetch as prefetch_module
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.errors import FatalError, OutageError, TransientError
 
@@ -37,7 +37,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many messages again are received ahead as may be handled at once, however slow the handler."""
-    monkeypatch.setattr(pace_module, "AHEAD_S", 1_000_000)
+    monkeypatch.setattr(prefetch_module, "AHEAD_S", 1_000_000)
 
 
 async def test_every_message_is_handled_and_acknowledged_once() -> None:
@@ -81,7 +81,7 @@ async def test_nothing_is_received_ahead_of_slow_handlers() -> None:
 
 
 @pytest.mark.usefixtures("far_ahead")
-async def test_messages_in_hand_are_bounded_by_what_may_run_and_as_many_again() -> None:
+async def test_messages_in_flight_are_bounded_by_what_may_run_and_as_many_again() -> None:
     queue, handler, slow = FakeQueue(messages(100)), FakeHandler(), asyncio.Event()
     for n in range(100):
         handler.when(f"m{n}", slow)
@@ -164,7 +164,7 @@ async def test_a_message_delivered_too_often_is_given_up_without_being_handled()
 
 
 @pytest.mark.usefixtures("far_ahead")
-async def test_a_second_delivery_of_a_message_in_hand_brings_only_its_newest_receipt() -> None:
+async def test_a_second_delivery_of_a_message_in_flight_brings_only_its_newest_receipt() -> None:
     queue, handler, slow = FakeQueue([message("m", "r1")]), FakeHandler(), asyncio.Event()
     handler.when("m", slow)
     async with running(queue, handler, limits(concurrency=1)) as run:
@@ -340,7 +340,7 @@ async def test_it_stops_while_an_outage_holds_its_messages() -> None:
 
 
 async def test_what_was_handled_is_flushed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acknowledger_module, "LINGER_S", 60.0)
+    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 60.0)
     queue, handler = FakeQueue(messages(3)), FakeHandler()
     queue.refuse("r-m0", REFUSED, REFUSED)
     async with running(queue, handler, limits()) as run:
@@ -386,7 +386,7 @@ def fail_a_handler(queue: FakeQueue, handler: FakeHandler) -> None:
 async def test_a_stage_that_fails_for_good_ends_the_run_but_what_was_handled_is_flushed(
     monkeypatch: pytest.MonkeyPatch, fail: Callable[[FakeQueue, FakeHandler], None]
 ) -> None:
-    monkeypatch.setattr(acknowledger_module, "LINGER_S", 60.0)
+    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 60.0)
     queue, handler = FakeQueue(messages(3)), FakeHandler()
     handler.when("m2", asyncio.Event())
     handler.when("due", asyncio.Event())

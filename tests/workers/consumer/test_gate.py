@@ -5,7 +5,7 @@ import pytest
 import structlog
 
 from tests.workers.consumer.fakes import TIMEOUT_S, turns, until
-from workers.consumer import failures as trouble
+from workers.consumer import failures as failures_module
 from workers.consumer import gate as gate_module
 from workers.consumer.gate import Gate
 from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, TransientError
@@ -45,7 +45,7 @@ class Downstream:
 async def held(gate: Gate, downstream: Downstream, count: int) -> list[asyncio.Task[str]]:
     """Have so many callers held by an outage."""
     downstream.error = OutageError("down")
-    callers = [asyncio.create_task(gate.through(downstream.call(str(n)))) for n in range(count)]
+    callers = [asyncio.create_task(gate.run(downstream.call(str(n)))) for n in range(count)]
     await until(lambda: downstream.calls > count)
     return callers
 
@@ -57,18 +57,18 @@ async def finished(callers: list[asyncio.Task[str]]) -> list[str]:
 
 async def test_lets_everything_through_while_all_is_well() -> None:
     gate, downstream = Gate(), Downstream()
-    callers = [asyncio.create_task(gate.through(downstream.call(str(n)))) for n in range(5)]
+    callers = [asyncio.create_task(gate.run(downstream.call(str(n)))) for n in range(5)]
     assert await finished(callers) == ["0", "1", "2", "3", "4"]
     assert downstream.most_at_once == 5
     assert gate.is_open
-    assert await gate.admit(10) == 10
+    assert await gate.wait_to_receive(10) == 10
 
 
 async def test_an_error_that_is_no_outage_leaves_it_open() -> None:
     gate, downstream = Gate(), Downstream()
     downstream.error = TransientError("busy")
     with pytest.raises(TransientError):
-        await gate.through(downstream.call("x"))
+        await gate.run(downstream.call("x"))
     assert gate.is_open
     assert downstream.calls == 1
 
@@ -76,7 +76,7 @@ async def test_an_error_that_is_no_outage_leaves_it_open() -> None:
 async def test_an_outage_closes_it_and_admits_nothing() -> None:
     gate, downstream = Gate(), Downstream()
     callers = await held(gate, downstream, 3)
-    admitted = asyncio.create_task(gate.admit(10))
+    admitted = asyncio.create_task(gate.wait_to_receive(10))
     await turns()
     assert not gate.is_open
     assert not admitted.done()
@@ -133,7 +133,7 @@ async def test_a_probe_that_fails_for_its_own_reasons_shows_that_the_outage_is_o
 
 
 async def test_a_probe_that_proves_nothing_leaves_it_closed_and_the_next_one_probes() -> None:
-    gate, downstream = Gate(proves=lambda result: result != "0"), Downstream()
+    gate, downstream = Gate(used_downstream=lambda result: result != "0"), Downstream()
     first, *others = await held(gate, downstream, 3)
     downstream.error = None
     assert await finished([first]) == ["0"]
@@ -143,13 +143,13 @@ async def test_a_probe_that_proves_nothing_leaves_it_closed_and_the_next_one_pro
 
 
 async def test_where_no_probe_proved_anything_one_message_is_admitted_to_probe_with() -> None:
-    gate, downstream = Gate(proves=lambda _: False), Downstream()
+    gate, downstream = Gate(used_downstream=lambda _: False), Downstream()
     callers = await held(gate, downstream, 2)
     downstream.error = None
     await finished(callers)
     assert not gate.is_open
     async with asyncio.timeout(TIMEOUT_S):
-        assert await gate.admit(10) == 1
+        assert await gate.wait_to_receive(10) == 1
 
 
 async def test_where_none_is_held_one_message_is_admitted_to_probe_with() -> None:
@@ -158,9 +158,9 @@ async def test_where_none_is_held_one_message_is_admitted_to_probe_with() -> Non
     caller.cancel()
     await asyncio.wait([caller])
     assert not gate.is_open
-    assert await gate.admit(10) == 1
+    assert await gate.wait_to_receive(10) == 1
     downstream.error = None
-    assert await gate.through(downstream.call("probe")) == "probe"
+    assert await gate.run(downstream.call("probe")) == "probe"
     assert gate.is_open
 
 
@@ -177,12 +177,12 @@ async def test_another_takes_over_when_the_one_who_probes_is_cancelled(monkeypat
 
 
 async def test_a_refusal_that_lasts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trouble, "ACCESS_DENIED_PATIENCE_S", 0.02)
+    monkeypatch.setattr(failures_module, "ACCESS_DENIED_PATIENCE_S", 0.02)
     gate, downstream = Gate(), Downstream()
     downstream.error = AccessDeniedError("UpdateItem: access denied")
     async with asyncio.timeout(TIMEOUT_S):
         with pytest.raises(FatalError, match=r"^UpdateItem: access denied$"):
-            await gate.through(downstream.call("x"))
+            await gate.run(downstream.call("x"))
 
 
 async def test_an_outage_is_one_story_in_the_log() -> None:
@@ -198,7 +198,7 @@ async def test_nobody_tries_before_whoever_is_down_wants_to_be_asked_again() -> 
     gate, downstream = Gate(), Downstream()
     downstream.error = OutageError("down", retry_after_s=0.2)
     began_s = asyncio.get_running_loop().time()
-    callers = [asyncio.create_task(gate.through(downstream.call(str(n)))) for n in range(3)]
+    callers = [asyncio.create_task(gate.run(downstream.call(str(n)))) for n in range(3)]
     await until(lambda: downstream.calls == 3 and downstream.at_once == 0)
     downstream.error = None
     assert await finished(callers) == ["0", "1", "2"]
@@ -209,9 +209,9 @@ async def test_the_longest_wait_that_any_call_was_told_holds() -> None:
     gate, downstream = Gate(), Downstream()
     began_s = asyncio.get_running_loop().time()
     downstream.error = OutageError("down")
-    first = asyncio.create_task(gate.through(downstream.call("1")))
+    first = asyncio.create_task(gate.run(downstream.call("1")))
     await turns()
-    second = asyncio.create_task(gate.through(downstream.call("2")))
+    second = asyncio.create_task(gate.run(downstream.call("2")))
     await until(lambda: downstream.calls == 2)
     downstream.error = OutageError("down", retry_after_s=0.2)
     await until(lambda: downstream.at_once == 0)
@@ -226,23 +226,23 @@ async def test_a_wait_is_bounded() -> None:
 
 
 async def test_a_suspected_outage_lets_another_message_in_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "SCOUT_EVERY_S", 0.02)
+    monkeypatch.setattr(gate_module, "SUSPECTED_RECEIVE_INTERVAL_S", 0.02)
     gate, downstream = Gate(), Downstream()
     downstream.error = SuspectedOutageError("three in a row")
 
     async def unlucky() -> str:
         raise downstream.error or TransientError("mine alone")
 
-    held_ones = [asyncio.create_task(gate.through(unlucky)) for _ in range(3)]
+    held_ones = [asyncio.create_task(gate.run(unlucky)) for _ in range(3)]
     await until(lambda: not gate.is_open)
     async with asyncio.timeout(TIMEOUT_S):
-        assert await gate.admit(10) == 1
+        assert await gate.wait_to_receive(10) == 1
 
     async def lucky() -> str:
         return "shipped"
 
     async with asyncio.timeout(TIMEOUT_S):
-        assert await gate.through(lucky) == "shipped"
+        assert await gate.run(lucky) == "shipped"
     assert gate.is_open
     downstream.error = None
     async with asyncio.timeout(TIMEOUT_S):
@@ -251,10 +251,10 @@ async def test_a_suspected_outage_lets_another_message_in_now_and_then(monkeypat
 
 
 async def test_a_plain_outage_lets_nothing_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "SCOUT_EVERY_S", 0.01)
+    monkeypatch.setattr(gate_module, "SUSPECTED_RECEIVE_INTERVAL_S", 0.01)
     gate, downstream = Gate(), Downstream()
     callers = await held(gate, downstream, 2)
-    admitted = asyncio.create_task(gate.admit(10))
+    admitted = asyncio.create_task(gate.wait_to_receive(10))
     await asyncio.sleep(0.1)
     assert not admitted.done()
     downstream.error = None
@@ -266,7 +266,7 @@ async def test_who_was_not_hit_by_the_outage_neither_probes_nor_ends_it(monkeypa
     monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.01)
     gate, downstream, healthy = Gate(), Downstream(), Downstream()
     callers = await held(gate, downstream, 1)
-    callers += [asyncio.create_task(gate.through(healthy.call(str(n)))) for n in range(1, 4)]
+    callers += [asyncio.create_task(gate.run(healthy.call(str(n)))) for n in range(1, 4)]
     probes = downstream.calls
     await until(lambda: downstream.calls > probes + 3)
     assert (healthy.calls, gate.is_open) == (0, False)
@@ -277,7 +277,7 @@ async def test_who_was_not_hit_by_the_outage_neither_probes_nor_ends_it(monkeypa
 async def test_where_none_is_left_whom_the_outage_has_hit_another_probes() -> None:
     gate, downstream, healthy = Gate(), Downstream(), Downstream()
     callers = await held(gate, downstream, 1)
-    other = asyncio.create_task(gate.through(healthy.call("other")))
+    other = asyncio.create_task(gate.run(healthy.call("other")))
     await turns()
     callers[0].cancel()
     assert await finished([other]) == ["other"]

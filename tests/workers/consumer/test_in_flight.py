@@ -4,81 +4,81 @@ import pytest
 import structlog
 
 from tests.workers.consumer.fakes import message
-from workers.consumer import in_flight as hand_module
+from workers.consumer import in_flight as in_flight_module
 from workers.consumer.delivery import Ending
-from workers.consumer.in_flight import Hand
+from workers.consumer.in_flight import InFlight
 from workers.consumer.slots import Slots
 from workers.metrics import Metrics
 
 
-async def test_takes_a_message_into_hand() -> None:
-    hand = Hand(Slots(10), 60, Metrics())
+async def test_takes_a_message_in_flight() -> None:
+    in_flight = InFlight(Slots(10), 60, Metrics())
     before_s = asyncio.get_running_loop().time()
-    delivery = hand.take(message("m", "r1", receive_count=3))
+    delivery = in_flight.take(message("m", "r1", receive_count=3))
     assert delivery is not None
     assert (delivery.receipt_handle, delivery.started, delivery.lost, delivery.settlement) == ("r1", False, False, None)
     assert delivery.context.run(structlog.contextvars.get_contextvars) == {"message_id": "m", "receive_count": 3}
     assert before_s <= delivery.received_at_s
     assert delivery.visible_at_s == delivery.received_at_s + 60
-    assert list(hand) == [delivery]
+    assert list(in_flight) == [delivery]
 
 
 async def test_folds_a_second_delivery_into_the_first_with_the_newest_receipt() -> None:
-    hand = Hand(Slots(10), 60, Metrics())
-    delivery = hand.take(message("m", "r1"))
+    in_flight = InFlight(Slots(10), 60, Metrics())
+    delivery = in_flight.take(message("m", "r1"))
     assert delivery is not None
     delivery.visible_at_s = 0.0
-    assert hand.take(message("m", "r2")) is None
+    assert in_flight.take(message("m", "r2")) is None
     assert delivery.receipt_handle == "r2"
     assert delivery.visible_at_s >= delivery.received_at_s + 60
-    assert len(hand) == 1
+    assert len(in_flight) == 1
 
 
 async def test_remembers_what_was_handled() -> None:
-    hand = Hand(Slots(10), 60, Metrics())
-    delivery = hand.take(message("m"))
+    in_flight = InFlight(Slots(10), 60, Metrics())
+    delivery = in_flight.take(message("m"))
     assert delivery is not None
-    assert not hand.was_handled("m")
-    hand.remember(delivery)
-    assert hand.was_handled("m")
-    assert not hand.was_handled("another")
+    assert not in_flight.was_handled("m")
+    in_flight.remember(delivery)
+    assert in_flight.was_handled("m")
+    assert not in_flight.was_handled("another")
 
 
 async def test_forgets_what_was_handled_two_visibility_timeouts_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    hand = Hand(Slots(10), 60, Metrics())
+    in_flight = InFlight(Slots(10), 60, Metrics())
     loop = asyncio.get_running_loop()
     now_s = loop.time()
     for name, handled_at_s in (("old", now_s - 121), ("new", now_s - 119)):
-        delivery = hand.take(message(name))
+        delivery = in_flight.take(message(name))
         assert delivery is not None
         with monkeypatch.context() as patched:
             patched.setattr(loop, "time", lambda at_s=handled_at_s: at_s)
-            hand.remember(delivery)
-    assert not hand.was_handled("old")
-    assert hand.was_handled("new")
+            in_flight.remember(delivery)
+    assert not in_flight.was_handled("old")
+    assert in_flight.was_handled("new")
 
 
 async def test_a_message_that_is_handled_again_is_remembered_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hand_module, "MAX_REMEMBERED", 2)
-    hand = Hand(Slots(10), 60, Metrics())
+    monkeypatch.setattr(in_flight_module, "MAX_REMEMBERED", 2)
+    in_flight = InFlight(Slots(10), 60, Metrics())
     for name in ("a", "b", "a", "c"):
-        delivery = hand.take(message(name))
+        delivery = in_flight.take(message(name))
         assert delivery is not None
-        hand.remember(delivery)
-        hand.settle(delivery, Ending.ACKNOWLEDGED, "handled")
-    assert [hand.was_handled(name) for name in ("a", "b", "c")] == [True, False, True]
+        in_flight.remember(delivery)
+        in_flight.settle(delivery, Ending.ACKNOWLEDGED, "handled")
+    assert [in_flight.was_handled(name) for name in ("a", "b", "c")] == [True, False, True]
 
 
 async def test_settles_once_with_one_line_and_frees_the_slot() -> None:
     slots = Slots(1)
     await slots.reserve(1, 1)
-    hand = Hand(slots, 60, Metrics())
-    delivery = hand.take(message("m", receive_count=2))
+    in_flight = InFlight(slots, 60, Metrics())
+    delivery = in_flight.take(message("m", receive_count=2))
     assert delivery is not None
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        hand.settle(delivery, Ending.RELEASED, "transient")
-        hand.settle(delivery, Ending.ABANDONED, "unconfirmed")
-    assert len(hand) == 0
+        in_flight.settle(delivery, Ending.RELEASED, "transient")
+        in_flight.settle(delivery, Ending.ABANDONED, "unconfirmed")
+    assert len(in_flight) == 0
     assert await slots.reserve(1, 10) == 1
     (line,) = logs
     assert line.pop("duration_ms") >= 0
@@ -96,9 +96,9 @@ async def test_settles_once_with_one_line_and_frees_the_slot() -> None:
     [("acknowledged", "info"), ("released", "info"), ("dead_lettered", "error"), ("abandoned", "warning")],
 )
 async def test_the_line_is_as_loud_as_the_ending(ending: str, level: str) -> None:
-    hand = Hand(Slots(10), 60, Metrics())
-    delivery = hand.take(message("m"))
+    in_flight = InFlight(Slots(10), 60, Metrics())
+    delivery = in_flight.take(message("m"))
     assert delivery is not None
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        hand.settle(delivery, Ending(f"message.{ending}"), "outcome")
+        in_flight.settle(delivery, Ending(f"message.{ending}"), "outcome")
     assert [line["log_level"] for line in logs] == [level]

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from tests.workers.consumer.fakes import TIMEOUT_S, FakeQueue, message, messages, turns, until
-from workers.consumer import failures as trouble
+from workers.consumer import failures as failures_module
 from workers.consumer import poller as poller_module
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
 from workers.consumer.poller import Poller
-from workers.consumer.prefetch import Pace
+from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.errors import AccessDeniedError, FatalError, OutageError
 
@@ -29,14 +29,14 @@ class Accepted:
         self.slots.release(count)
 
 
-def poller(queue: FakeQueue, slots: Slots, accept: Accepted, *, worthwhile: int = 1, max_polls: int = 4) -> Poller:
+def poller(queue: FakeQueue, slots: Slots, accept: Accepted, *, min_batch: int = 1, max_polls: int = 4) -> Poller:
     return Poller(
         queue=queue,
         slots=slots,
         gate=Gate(),
         accept=accept,
-        pace=Pace(10),
-        worthwhile=worthwhile,
+        prefetch=Prefetch(10),
+        min_batch=min_batch,
         max_polls=max_polls,
         stuck_after_s=60,
     )
@@ -87,7 +87,7 @@ async def test_slots_that_a_receive_did_not_fill_are_free_again() -> None:
 async def test_waits_until_enough_slots_are_free_to_make_a_receive_worth_its_price() -> None:
     slots = Slots(10)
     queue, accept = FakeQueue(messages(100)), Accepted(slots)
-    async with polling(poller(queue, slots, accept, worthwhile=5)):
+    async with polling(poller(queue, slots, accept, min_batch=5)):
         await until(lambda: len(accept.messages) == 10)
         accept.settle(4)
         await turns()
@@ -212,7 +212,7 @@ async def test_ends_where_the_queue_is_gone() -> None:
 
 
 async def test_ends_where_access_is_denied_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trouble, "ACCESS_DENIED_PATIENCE_S", 0.02)
+    monkeypatch.setattr(failures_module, "ACCESS_DENIED_PATIENCE_S", 0.02)
     monkeypatch.setattr(poller_module, "RETRY_BASE_S", 0.005)
     monkeypatch.setattr(poller_module, "RETRY_CAP_S", 0.005)
     slots = Slots(100)

@@ -1,6 +1,6 @@
 import pytest
 
-from workers.consumer.prefetch import Pace
+from workers.consumer.prefetch import Prefetch
 
 
 @pytest.mark.parametrize(
@@ -8,21 +8,21 @@ from workers.consumer.prefetch import Pace
     [(600, 0), (11, 0), (10, 1), (1, 10), (0.1, 100), (0.05, 100), (0, 100)],
 )
 def test_the_faster_the_handlers_the_more_is_received_ahead(handle_s: float, ahead: int) -> None:
-    assert Pace(100, handle_s).ahead == ahead
+    assert Prefetch(100, handle_s).ahead == ahead
 
 
 def test_never_more_is_received_ahead_than_is_handled_at_once() -> None:
-    assert Pace(3, 0.001).ahead == 3
-    assert Pace(1000, 0.001).ahead == 100
+    assert Prefetch(3, 0.001).ahead == 3
+    assert Prefetch(1000, 0.001).ahead == 100
 
 
-@pytest.mark.parametrize(("handle_s", "patience_s"), [(0, 0.02), (0.05, 0.02), (1, 0.05), (60, 3), (600, 5)])
-def test_a_free_slot_waits_for_others_a_small_part_of_a_handlers_time(handle_s: float, patience_s: float) -> None:
-    assert Pace(100, handle_s).patience_s == pytest.approx(patience_s)
+@pytest.mark.parametrize(("handle_s", "max_wait_s"), [(0, 0.02), (0.05, 0.02), (1, 0.05), (60, 3), (600, 5)])
+def test_a_free_slot_waits_for_others_a_small_part_of_a_handlers_time(handle_s: float, max_wait_s: float) -> None:
+    assert Prefetch(100, handle_s).max_wait_s == pytest.approx(max_wait_s)
 
 
 def test_the_pace_follows_the_mean_of_what_was_handled() -> None:
-    pace = Pace(100, 10)
+    pace = Prefetch(100, 10)
     for _ in range(200):
         pace.note(0.05)
     assert pace.handle_s == pytest.approx(0.05, rel=0.01)

@@ -45,7 +45,7 @@ async def test_a_cancelled_reservation_takes_nothing() -> None:
 async def test_with_patience_fewer_will_do_after_a_while() -> None:
     slots = Slots(10)
     await slots.reserve(10, 10)
-    waiting = asyncio.create_task(slots.reserve(3, 5, patience_s=0.01))
+    waiting = asyncio.create_task(slots.reserve(3, 5, max_wait_s=0.01))
     await turns()
     assert not waiting.done()
     slots.release(2)
@@ -55,7 +55,7 @@ async def test_with_patience_fewer_will_do_after_a_while() -> None:
 async def test_patience_begins_with_the_first_free_slot() -> None:
     slots = Slots(2)
     await slots.reserve(2, 2)
-    waiting = asyncio.create_task(slots.reserve(2, 2, patience_s=0.005))
+    waiting = asyncio.create_task(slots.reserve(2, 2, max_wait_s=0.005))
     await asyncio.sleep(0.02)
     slots.release(2)
     assert await waiting == 2

@@ -106,7 +106,7 @@ async def test_any_other_order_is_left_alone_and_the_provider_never_called(
     logs: list[EventDict], held: Order, outcome: str, provider: bool
 ) -> None:
     bench = Bench(held, provider=provider)
-    assert await bench.handle() == Acknowledged(outcome, proves=not provider)
+    assert await bench.handle() == Acknowledged(outcome, used_downstream=not provider)
     assert bench.orders.orders["001"] == held
     assert "provider.ship" not in bench.journal.names()
     assert bench.escalations.sent == []
@@ -116,7 +116,7 @@ async def test_any_other_order_is_left_alone_and_the_provider_never_called(
 @pytest.mark.parametrize("provider", [True, False])
 async def test_a_missing_order_is_escalated(logs: list[EventDict], provider: bool) -> None:
     bench = Bench(provider=provider)
-    assert await bench.handle() == Acknowledged("escalated", proves=not provider)
+    assert await bench.handle() == Acknowledged("escalated", used_downstream=not provider)
     assert bench.escalations.sent == [escalation("ORDER_NOT_FOUND", "No order with this OrderId.")]
     assert [(line["event"], line["reasons"]) for line in logs] == [("escalation.sent", ["ORDER_NOT_FOUND"])]
 
@@ -209,7 +209,7 @@ async def test_five_failed_attempts_exhaust_an_order_however_often_it_was_delive
 
 async def test_an_exhausted_order_is_escalated_again_without_a_further_attempt() -> None:
     bench = Bench(order("RECEIVED", attempts=5), provider=True)
-    assert await bench.handle() == Acknowledged("escalated", proves=False)
+    assert await bench.handle() == Acknowledged("escalated", used_downstream=False)
     assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", "Failed 5 times.", attempts=5)]
     assert bench.journal.names() == ["orders.get", "escalations.send"]
 
@@ -260,7 +260,7 @@ async def test_with_a_provider_our_own_write_is_recognised_too_and_nothing_shipp
     bench.journal.fail("orders.fulfill", DOWN, lost=True)
     with pytest.raises(OutageError):
         await bench.handle()
-    assert await bench.handle() == Acknowledged("fulfilled", proves=False)
+    assert await bench.handle() == Acknowledged("fulfilled", used_downstream=False)
     assert bench.journal.names().count("provider.ship") == 1
     assert [line["event"] for line in logs] == ["order.fulfilled"]
 
@@ -326,7 +326,7 @@ async def test_a_message_that_no_trial_brought_to_an_outcome_is_escalated_withou
 )
 async def test_a_message_delivered_too_often_whose_order_is_done_is_settled_as_ever(status: str, outcome: str) -> None:
     bench = Bench(order(status), provider=True)
-    assert await bench.handler.give_up(message(BODY, receive_count=11)) == Acknowledged(outcome, proves=False)
+    assert await bench.handler.give_up(message(BODY, receive_count=11)) == Acknowledged(outcome, used_downstream=False)
     assert bench.escalations.sent == []
 
 
