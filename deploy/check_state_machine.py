@@ -1,16 +1,16 @@
 """
-Check state machine definitions for what neither cfn-lint nor a local AWS notices, and AWS only at run time.
+Check state machine definitions for mistakes that cfn-lint and a local AWS accept and AWS reports only at run time.
 
-`python -m deploy.check_state_machine [DEFINITION ...]` checks the given definitions, by default those in
-`statemachine/`, each with the samples beside it and with what the template gives it. One line per finding; exit 1
-where there is any.
+`python -m deploy.check_state_machine [DEFINITION ...]` checks these definitions, or by default all in `statemachine/`,
+with the samples beside them and the substitutions that the template gives them. It prints one line per finding and
+exits 1 if there are any.
 """
 
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ _TYPES_WITH_NEXT = frozenset({"Map", "Parallel", "Pass", "Task", "Wait"})
 _JSONPATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "Variable"})
 _RETRY_FIELDS = ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy")
 _SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
+# AWS copies a text as it is, inside JSON strings, and again as long as it finds `${name}`: DefinitionProcessor.java in
+# https://github.com/aws-cloudformation/aws-cloudformation-resource-providers-stepfunctions
+_UNSAFE_IN_TEXT = re.compile(r'["\\\x00-\x1f]|\$\{')
 _LITERAL_ARN = re.compile(r"\barn:(?!\$\{)")
 _ACCOUNT_ID = re.compile(
     r"(?<![0-9A-Za-z])[0-9]{12}(?![0-9A-Za-z])"
@@ -39,31 +42,33 @@ _ACCOUNT_ID = re.compile(
 class Finding:
     file: str
     state: str
-    what: str
+    problem: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.state}: {self.what}"
+        return f"{self.file}: {self.state}: {self.problem}"
 
 
 def check_file(path: Path, pipeline: Path = template.PIPELINE) -> list[Finding]:
     """Check the definition in `path`, the samples beside it and the substitutions that `pipeline` gives it."""
-    findings: list[Finding] = []
+    file = str(path)
     try:
         text = path.read_text(encoding="utf-8")
-        definition = json.loads(text, object_pairs_hook=_object_without_duplicates)
     except OSError as error:
-        return [Finding(str(path), WHOLE_FILE, f"cannot be read: {error.strerror}")]
+        return [Finding(file, WHOLE_FILE, f"cannot be read: {error.strerror}")]
+    given = template.definition_substitutions(pipeline, path)
+    findings = check_substitutions(text, given, file)
+    try:
+        definition = json.loads(template.with_texts(text, given or {}), object_pairs_hook=_object_without_duplicates)
     except ValueError as error:
-        return [Finding(str(path), WHOLE_FILE, f"is not valid JSON: {error}")]
-    findings += check_definition(definition, str(path))
-    findings += check_substitutions(text, given_substitutions(path, pipeline), str(path))
+        return [*findings, Finding(file, WHOLE_FILE, f"is not valid JSON: {error}")]
+    findings += check_definition(definition, file)
     for sample in sorted(path.parent.glob("samples/*.json")):
         findings += check_sample(sample)
     return findings
 
 
 def check_definition(definition: object, file: str) -> list[Finding]:
-    """Check the state machine itself and those nested in it."""
+    """Check a state machine, its texts put in, and the state machines nested in it."""
     if not isinstance(definition, Mapping):
         return [Finding(file, WHOLE_FILE, "is not a JSON object")]
     findings = []
@@ -71,33 +76,30 @@ def check_definition(definition: object, file: str) -> list[Finding]:
         findings.append(Finding(file, WHOLE_FILE, "QueryLanguage is not JSONata"))
     if "TimeoutSeconds" not in definition:
         findings.append(Finding(file, WHOLE_FILE, "has no TimeoutSeconds"))
-    findings += [Finding(file, state, what) for state, what in _check_machine(definition)]
+    findings += [Finding(file, state, problem) for state, problem in _check_machine(definition)]
     return findings
 
 
-def check_substitutions(text: str, given: Iterable[str] | None, file: str) -> list[Finding]:
-    """Check that every `${substitution}` used in the definition is given, and every one given is used."""
+def check_substitutions(text: str, given: Mapping[str, Any] | None, file: str) -> list[Finding]:
+    """Check that the template gives exactly the `${substitutions}` of the definition, and that texts fit into JSON."""
     if given is None:
-        return [Finding(file, WHOLE_FILE, "no state machine of the template takes its definition from here")]
-    used, given = set(_SUBSTITUTION.findall(text)), set(given)
-    return [
-        *(Finding(file, WHOLE_FILE, f"${{{name}}} is not in DefinitionSubstitutions") for name in sorted(used - given)),
-        *(Finding(file, WHOLE_FILE, f"DefinitionSubstitutions' {name} is not used") for name in sorted(given - used)),
+        return [Finding(file, WHOLE_FILE, "no state machine in the template uses this definition")]
+    used = set(_SUBSTITUTION.findall(text))
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    problems = [
+        *(f"${{{name}}} is not in DefinitionSubstitutions" for name in sorted(used - given.keys())),
+        *(f"DefinitionSubstitutions has {name}, which is not used" for name in sorted(given.keys() - used)),
+        *(
+            f"DefinitionSubstitutions' {name} has a control character, double quote, backslash or ${{"
+            for name, text in texts.items()
+            if _UNSAFE_IN_TEXT.search(text)
+        ),
     ]
-
-
-def given_substitutions(definition: Path, pipeline: Path) -> list[str] | None:
-    """Return the names the template gives to the state machine with this definition, None where there is none."""
-    for resource in template.load(pipeline)["Resources"].values():
-        properties = resource.get("Properties", {})
-        location = properties.get("DefinitionS3Location")
-        if isinstance(location, str) and (pipeline.parent / location).resolve() == definition.resolve():
-            return list(properties.get("DefinitionSubstitutions", {}))
-    return None
+    return [Finding(file, WHOLE_FILE, problem) for problem in problems]
 
 
 def check_sample(path: Path) -> list[Finding]:
-    """Check that a sample is an order: an object with the five fields, all strings."""
+    """Check that a sample is an order: an object with exactly the five fields, all strings."""
     try:
         sample = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object_without_duplicates)
     except ValueError as error:
@@ -106,7 +108,10 @@ def check_sample(path: Path) -> list[Finding]:
         return [Finding(str(path), WHOLE_FILE, "is not a JSON object")]
     return [
         *(Finding(str(path), WHOLE_FILE, f"has no {field}") for field in sorted(ORDER_FIELDS - sample.keys())),
-        *(Finding(str(path), WHOLE_FILE, f"{field} is no field") for field in sorted(sample.keys() - ORDER_FIELDS)),
+        *(
+            Finding(str(path), WHOLE_FILE, f"{field} is not a field of an order")
+            for field in sorted(sample.keys() - ORDER_FIELDS)
+        ),
         *(
             Finding(str(path), WHOLE_FILE, f"{field} is not a string")
             for field in sorted(ORDER_FIELDS & sample.keys())
@@ -122,10 +127,10 @@ def _check_machine(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     start = machine.get("StartAt")
     if start not in states:
-        yield WHOLE_FILE, f"StartAt names no state: {start}"
+        yield WHOLE_FILE, f"StartAt is not a state: {start}"
     for name, state in states.items():
-        for what in _check_state(state, states):
-            yield name, what
+        for problem in _check_state(state, states):
+            yield name, problem
         for nested in _nested_machines(state):
             yield from _check_machine(nested)
     for name in states.keys() - _reachable(start, states):
@@ -143,7 +148,7 @@ def _check_state(state: Mapping[str, Any], states: Mapping[str, Any]) -> Iterato
         if ("Next" in state) == (state.get("End") is True):
             yield "needs either Next or End"
     elif kind not in _TERMINAL_TYPES:
-        yield f"is of a Type that does not exist: {kind}"
+        yield f"has an unknown Type: {kind}"
     if kind == "Task":
         yield from _check_task(state)
     for key, text in _strings(state):
@@ -161,7 +166,7 @@ def _check_choice(state: Mapping[str, Any]) -> Iterator[str]:
         if "Next" not in choice:
             yield f"choice {number} has no Next"
         if not _is_expression(choice.get("Condition")):
-            yield f"choice {number} has no expression as its Condition"
+            yield f"choice {number} has a Condition that is not an expression"
 
 
 def _check_task(state: Mapping[str, Any]) -> Iterator[str]:
@@ -187,14 +192,14 @@ def _check_catch_all(field: str, rules: Sequence[Mapping[str, Any]]) -> Iterator
         if "States.ALL" in errors and number < len(rules):
             yield f"{field} has its catch-all before its last rule"
         if "States.ALL" in errors and len(errors) > 1:
-            yield f"{field} has other errors beside States.ALL in one rule"
+            yield f"{field} has a rule with States.ALL and other errors"
 
 
 def _check_text(key: str, text: str) -> Iterator[str]:
     if _LITERAL_ARN.search(text):
-        yield f"{key} holds an ARN; take it or its partition from a substitution"
+        yield f"{key} holds an ARN: use a substitution for it or for its partition"
     if _ACCOUNT_ID.search(text):
-        yield f"{key} holds what looks like an account id"
+        yield f"{key} seems to hold an account id"
     if key == "Comment" or "{%" not in text:
         return
     if not _is_expression(text):
@@ -202,7 +207,7 @@ def _check_text(key: str, text: str) -> Iterator[str]:
         return
     try:
         Jsonata(text[2:-2].strip())
-    except Exception as error:  # noqa: BLE001 - whatever the parser stumbles over
+    except Exception as error:  # noqa: BLE001 - the parser raises many kinds of errors
         yield f"{key} does not compile: {error}"
 
 
@@ -211,7 +216,7 @@ def _is_expression(value: object) -> bool:
 
 
 def _strings(value: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every string in a state with the key it is under, those of nested state machines left out."""
+    """Yield every string of a state and its key, except those of nested state machines."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, Mapping):
@@ -257,7 +262,7 @@ def main(arguments: Sequence[str]) -> int:
     files = [Path(argument) for argument in arguments]
     files = files or [Path(os.path.relpath(path)) for path in sorted(DEFINITIONS.glob("*.asl.json"))]
     if not files:
-        print(f"{DEFINITIONS}: no definitions here", file=sys.stderr)
+        print(f"No definitions in {DEFINITIONS}", file=sys.stderr)
         return 1
     try:
         findings = [finding for file in files for finding in check_file(file)]

@@ -110,6 +110,25 @@ def _problem(rule: Mapping[str, Any], value: str) -> str | None:
     return problem
 
 
+def definition_substitutions(path: Path, definition: Path) -> Mapping[str, Any] | None:
+    """Return what the template at `path` puts into this state machine definition, `None` if it does not use it."""
+    for resource in load(path)["Resources"].values():
+        properties = resource.get("Properties", {})
+        location = properties.get("DefinitionS3Location")
+        if isinstance(location, str) and (path.parent / location).resolve() == definition.resolve():
+            substitutions: Mapping[str, Any] = properties.get("DefinitionSubstitutions", {})
+            return substitutions
+    return None
+
+
+def with_texts(definition: str, substitutions: Mapping[str, Any]) -> str:
+    """Put texts into a definition as CloudFormation does. Names that only AWS knows (`!Ref`) stay `${...}`."""
+    for name, value in substitutions.items():
+        if isinstance(value, str):
+            definition = definition.replace(f"${{{name}}}", value)
+    return definition
+
+
 def tables(template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:
     """Return the DynamoDB tables that outlive their stack: logical id to table name."""
     return {

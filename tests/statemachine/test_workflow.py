@@ -302,7 +302,7 @@ def test_an_outage_that_lasts_is_escalated(troubled: Workflow) -> None:
     assert CARD not in str(execution)  # The function raised it.
 
 
-def test_an_answer_that_makes_no_sense_is_escalated(troubled: Workflow) -> None:
+def test_an_invalid_answer_is_escalated(troubled: Workflow) -> None:
     answers = {
         "nothing": None,
         "text": "1",
@@ -324,7 +324,7 @@ def test_an_answer_that_makes_no_sense_is_escalated(troubled: Workflow) -> None:
     troubled.replace_function(f"def handler(event, context):\n    return {answers!r}[event['OrderId']]\n")
     arns = {order_id: troubled.start(order(order_id)) for order_id in answers}
     executions = {order_id: troubled.ended(arn) for order_id, arn in arns.items()}
-    detail = "The verification's answer makes no sense."
+    detail = "The verification returned an invalid answer."
     for order_id, execution in executions.items():
         assert execution.states == [*VERIFIED, *FAILED], order_id
         assert (execution.status, execution.error, execution.cause) == ("FAILED", "WorkflowFailed", detail)

@@ -96,3 +96,25 @@ def test_a_table_name_that_only_aws_could_resolve_is_refused() -> None:
 
     with pytest.raises(DeployError, match="made of text and parameters only"):
         template.tables({"Resources": {"T": table}}, {})
+
+
+def test_the_substitutions_of_a_definition_are_those_of_its_state_machine(tmp_path: Path) -> None:
+    text = """
+        Resources:
+          Queue: {Type: AWS::SQS::Queue}
+          Machine:
+            Properties:
+              DefinitionS3Location: ../machines/one.json
+              DefinitionSubstitutions: {Table: !Ref Table, Two: "2"}
+        """
+    loaded(tmp_path, text)
+    path, machines = tmp_path / "template.yaml", tmp_path.parent / "machines"
+
+    assert template.definition_substitutions(path, machines / "one.json") == {"Table": {"Ref": "Table"}, "Two": "2"}
+    assert template.definition_substitutions(path, machines / "another.json") is None
+
+
+def test_texts_are_put_into_a_definition_and_references_are_not() -> None:
+    substitutions = {"Table": {"Ref": "Table"}, "Two": "2"}
+
+    assert template.with_texts("${Two} ${Table} ${Two} ${Other}", substitutions) == "2 ${Table} 2 ${Other}"
