@@ -26,6 +26,7 @@ WHOLE_FILE = "-"
 
 _TERMINAL_TYPES = frozenset({"Fail", "Succeed"})
 _TYPES_WITH_NEXT = frozenset({"Map", "Parallel", "Pass", "Task", "Wait"})
+_MAX_LABEL_WORDS = 3
 _JSONPATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "Variable"})
 _RETRY_FIELDS = ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy")
 _SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
@@ -167,6 +168,8 @@ def _check_choice(state: Mapping[str, Any]) -> Iterator[str]:
             yield f"choice {number} has no Next"
         if not _is_expression(choice.get("Condition")):
             yield f"choice {number} has a Condition that is not an expression"
+        if not _is_label(choice.get("Comment")):  # The AWS console labels the edge with it.
+            yield f"choice {number} has no Comment of one to {_MAX_LABEL_WORDS} words"
 
 
 def _check_task(state: Mapping[str, Any]) -> Iterator[str]:
@@ -213,6 +216,10 @@ def _check_text(key: str, text: str) -> Iterator[str]:
 
 def _is_expression(value: object) -> bool:
     return isinstance(value, str) and value.startswith("{%") and value.endswith("%}")
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, str) and 1 <= len(value.split()) <= _MAX_LABEL_WORDS
 
 
 def _strings(value: object, key: str = "") -> Iterator[tuple[str, str]]:

@@ -49,6 +49,10 @@ def drop(state: str, field: str) -> Break:
     return lambda definition: definition["States"][state].pop(field)
 
 
+def put_choice(field: str, value: object) -> Break:
+    return lambda definition: definition["States"]["Put message in Queue"]["Choices"][0].update({field: value})
+
+
 def put_retry(field: str, value: object) -> Break:
     return lambda definition: definition["States"]["Are details Proper"]["Retry"][0].update({field: value})
 
@@ -91,6 +95,14 @@ def drop_retry(field: str) -> Break:
         (
             lambda d: d["States"]["Put message in Queue"]["Choices"][1].update(Condition="$x = 1"),
             "Put message in Queue: choice 2 has a Condition that is not an expression",
+        ),
+        *(
+            (put_choice("Comment", label), "Put message in Queue: choice 1 has no Comment of one to 3 words")
+            for label in (None, "", " ", "the details are proper", ["proper"])
+        ),
+        (
+            lambda d: d["States"]["Check the order"]["Choices"][1].pop("Comment"),
+            "Check the order: choice 2 has no Comment of one to 3 words",
         ),
         (drop("Are details Proper", "TimeoutSeconds"), "Are details Proper: has no TimeoutSeconds"),
         (drop("Are details Proper", "Retry"), "Are details Proper: has no Retry"),
