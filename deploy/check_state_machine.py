@@ -92,8 +92,8 @@ def check_substitutions(text: str, given: Mapping[str, Any] | None, file: str) -
         *(f"DefinitionSubstitutions has {name}, which is not used" for name in sorted(given.keys() - used)),
         *(
             f"DefinitionSubstitutions' {name} has a control character, double quote, backslash or ${{"
-            for name, text in texts.items()
-            if _UNSAFE_IN_TEXT.search(text)
+            for name, value in texts.items()
+            if _UNSAFE_IN_TEXT.search(value)
         ),
     ]
     return [Finding(file, WHOLE_FILE, problem) for problem in problems]

@@ -1,16 +1,16 @@
 """
 Verify an order's card number and price.
 
-The event holds the card number. Whatever this function prints, logs or raises ends up in its log group or in the
-execution's history, so it does none of these for any event and answers with nothing but the order's id, the verdict
-and fixed reasons.
+The event holds the card number, and everything this function prints, logs or raises ends up in its log group or in the
+execution's history. So it does none of these for any event, and returns only the order's id, the verdict and fixed
+reasons.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-# [0-9], not \d: that one matches every script's digits. Always with fullmatch: `$` matches before a final newline too.
+# [0-9], not \d: \d matches the digits of every script. fullmatch, not `$`: `$` also matches before a final newline.
 _CARD_NUMBER = re.compile(r"[0-9]{16}")
 _PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?")
 
@@ -22,7 +22,7 @@ class Verdict(TypedDict):
 
 
 def handler(event: Any, _context: object) -> Verdict:
-    """Status 1 where everything is proper, else 0 and why. Never raises: an error means that Lambda is in trouble."""
+    """Return Status 1 if all is proper, else 0 and the reasons. Never raises: an error means that Lambda has failed."""
     order: Mapping[str, Any] = event if isinstance(event, Mapping) else {}
     order_id = order.get("OrderId")
     reasons = []
@@ -44,4 +44,4 @@ def _is_card_number(value: object) -> bool:
 def _is_price(value: object) -> bool:
     if not isinstance(value, str) or _PRICE.fullmatch(value) is None:
         return False
-    return value.strip("0.") != ""  # Grammatical and more than zero: no arithmetic, so no rounding.
+    return value.strip("0.") != ""  # More than zero. No arithmetic, so no rounding.

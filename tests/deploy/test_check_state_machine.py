@@ -1,4 +1,4 @@
-"""The static check finds each mistake it is there for, and none in what is shipped."""
+"""The static check finds each kind of mistake, and none in the shipped definition."""
 
 import json
 from collections.abc import Callable

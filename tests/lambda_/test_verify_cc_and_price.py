@@ -1,4 +1,4 @@
-"""The Lambda function, called as Lambda calls it: `lambda` is a keyword, so it is loaded from its file."""
+"""The Lambda function, called as Lambda calls it. It is loaded from its file, because `lambda` is a keyword."""
 
 import importlib.util
 import logging
@@ -40,14 +40,14 @@ def order(**fields: object) -> dict[str, object]:
         ("123412345678", "-123", ["INVALID_CARD_NUMBER", "INVALID_PRICE"]),
     ],
 )
-def test_gives_every_reason_in_a_fixed_order(cc: str, price: str, reasons: list[str]) -> None:
+def test_every_reason_is_given_in_a_fixed_order(cc: str, price: str, reasons: list[str]) -> None:
     assert verify(order(CC=cc, Price=price)) == {"OrderId": "001", "Status": 0 if reasons else 1, "Reasons": reasons}
 
 
 @pytest.mark.parametrize(
     "price", ["1", "9", "10", "0.01", "0.1", "0.10", "1.0", "1.00", "80000.5", "999999999999", "999999999999.99"]
 )
-def test_takes_a_price_of_the_grammar_above_zero(price: str) -> None:
+def test_a_well_formed_price_above_zero_is_proper(price: str) -> None:
     assert verify(order(Price=price))["Status"] == 1
 
 
@@ -60,12 +60,12 @@ def test_takes_a_price_of_the_grammar_above_zero(price: str) -> None:
         *(None, 1, 1.5, True, ["1"], {"Price": "1"}),
     ],
 )
-def test_refuses_any_other_price(price: object) -> None:
+def test_any_other_price_is_not_proper(price: object) -> None:
     assert verify(order(Price=price)) == {"OrderId": "001", "Status": 0, "Reasons": ["INVALID_PRICE"]}
 
 
 @pytest.mark.parametrize("cc", ["0000000000000000", "9999999999999999"])
-def test_takes_sixteen_digits_for_a_card_number(cc: str) -> None:
+def test_sixteen_digits_are_a_proper_card_number(cc: str) -> None:
     assert verify(order(CC=cc))["Status"] == 1
 
 
@@ -78,21 +78,21 @@ def test_takes_sixteen_digits_for_a_card_number(cc: str) -> None:
         *(None, 1234123456785678, [PROPER_CC], {"CC": PROPER_CC}, True),
     ],
 )
-def test_refuses_any_other_card_number(cc: object) -> None:
+def test_any_other_card_number_is_not_proper(cc: object) -> None:
     assert verify(order(CC=cc)) == {"OrderId": "001", "Status": 0, "Reasons": ["INVALID_CARD_NUMBER"]}
 
 
 @pytest.mark.parametrize("event", [None, [], "x", 1, {}, [order()], {"OrderId": 1}])
-def test_answers_whatever_it_is_given(event: object) -> None:
+def test_any_event_gets_an_answer(event: object) -> None:
     assert verify(event) == {"OrderId": None, "Status": 0, "Reasons": ["INVALID_CARD_NUMBER", "INVALID_PRICE"]}
 
 
-def test_answers_with_nothing_of_the_order_but_its_id() -> None:
+def test_the_answer_holds_nothing_of_the_order_but_its_id() -> None:
     assert verify(order(Name="Ada", Secret="4111111111111111")).keys() == {"OrderId", "Status", "Reasons"}
 
 
 @pytest.mark.parametrize("fields", [{}, {"CC": "12341234"}, {"Price": PROPER_CC}])
-def test_prints_and_logs_nothing(
+def test_nothing_is_printed_or_logged(
     fields: dict[str, object], capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.NOTSET)

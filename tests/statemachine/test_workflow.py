@@ -1,4 +1,4 @@
-"""The workflow on the local AWS: started as its users start it, judged by what it leaves behind."""
+"""The workflow on the local AWS: started as users start it, judged by its states, items, messages and logs."""
 
 import hashlib
 import json
@@ -116,7 +116,7 @@ def test_names_may_be_in_any_script(workflow: Workflow) -> None:
     assert item["Name"] == name
 
 
-def test_fields_of_no_interest_are_ignored(workflow: Workflow) -> None:
+def test_unknown_fields_are_ignored(workflow: Workflow) -> None:
     execution = workflow.run(order("extra", Color="red", Status="FULFILLED", Reasons=["X"], ExecutionArn="x"))
     assert execution.status == "SUCCEEDED"
     item = workflow.stored("extra")
@@ -126,7 +126,7 @@ def test_fields_of_no_interest_are_ignored(workflow: Workflow) -> None:
 
 
 @pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
-def test_an_order_submitted_twice_leaves_the_first_as_it_is(workflow: Workflow, status: str) -> None:
+def test_a_second_submission_leaves_the_first_order_unchanged(workflow: Workflow, status: str) -> None:
     stored = {"OrderId": f"twice-{status}", "Status": status, "ExecutionArn": "another", "Name": "First"}
     workflow.store(stored)
     execution = workflow.run(order(stored["OrderId"], Name="Second"))
@@ -139,7 +139,7 @@ def test_an_order_submitted_twice_leaves_the_first_as_it_is(workflow: Workflow, 
     assert workflow.escalations(execution.arn) == []
 
 
-def test_of_orders_submitted_at_once_one_goes_on(workflow: Workflow) -> None:
+def test_only_one_of_simultaneous_submissions_continues(workflow: Workflow) -> None:
     executions = [workflow.ended(arn) for arn in [workflow.start(order("at-once")) for _ in range(5)]]
     (first,) = (execution for execution in executions if execution.status == "SUCCEEDED")
     assert [execution.error for execution in executions if execution is not first] == ["DuplicateOrder"] * 4
@@ -148,8 +148,8 @@ def test_of_orders_submitted_at_once_one_goes_on(workflow: Workflow) -> None:
     assert item["ExecutionArn"] == first.arn
 
 
-def test_an_order_that_this_execution_recorded_before_goes_on(workflow: Workflow) -> None:
-    # As after a put that was applied but whose answer was lost: the retry finds the item of the first try.
+def test_an_order_that_this_execution_recorded_before_continues(workflow: Workflow) -> None:
+    # As if the first put was applied but its response was lost: the retry finds the item of the first try.
     workflow.store({"OrderId": "lost", "Status": "RECEIVED", "ExecutionArn": workflow.arn_of("lost-answer")})
     execution = workflow.run(order("lost"), name="lost-answer")
     assert execution.status == "SUCCEEDED"
@@ -180,19 +180,19 @@ def test_an_escalated_order_submitted_again_starts_over(workflow: Workflow) -> N
 
 
 EVERY_FIELD = "Malformed fields: OrderId, Name, ItemName, Price, CC."
-NO_OBJECT = "The input is not a JSON object."
+NOT_AN_OBJECT = "The input is not a JSON object."
 
 
 @pytest.mark.parametrize(
     ("malformed", "order_id", "detail"),
     [
         ({}, None, EVERY_FIELD),
-        ([], None, NO_OBJECT),
-        ([order("array")], None, NO_OBJECT),
-        ([{"OrderId": "x"}], None, NO_OBJECT),
-        ("x", None, NO_OBJECT),
-        (None, None, NO_OBJECT),
-        (1, None, NO_OBJECT),
+        ([], None, NOT_AN_OBJECT),
+        ([order("array")], None, NOT_AN_OBJECT),
+        ([{"OrderId": "x"}], None, NOT_AN_OBJECT),
+        ("x", None, NOT_AN_OBJECT),
+        (None, None, NOT_AN_OBJECT),
+        (1, None, NOT_AN_OBJECT),
         (dict.fromkeys(("OrderId", "Name", "ItemName", "Price", "CC")), None, EVERY_FIELD),
         (order("null", Price=None), "null", "Malformed fields: Price."),
         (order("numbers", Price=80000, CC=int(CARD)), "numbers", "Malformed fields: Price, CC."),
@@ -228,8 +228,8 @@ def test_an_aborted_execution_is_escalated_once(workflow: Workflow, reason: dict
     assert workflow.fulfillments(arn) == []
 
 
-def test_what_no_catch_catches_is_escalated_once(workflow: Workflow) -> None:
-    # Half a character: JSON can say it, UTF-8 cannot. The local AWS only notices on the way to the table.
+def test_an_uncaught_error_is_escalated_once(workflow: Workflow) -> None:
+    # Half a character: valid in JSON, not in UTF-8. The local AWS fails only when it sends it to the table.
     execution = workflow.run(order("runtime", Name="\ud800"))
     assert (execution.status, execution.error, execution.states) == ("FAILED", "States.Runtime", RECORDED)
     assert workflow.escalations(execution.arn) == [notice(execution.arn, "FAILED")]
@@ -255,7 +255,7 @@ def test_what_no_catch_catches_is_escalated_once(workflow: Workflow) -> None:
         ({"status": "FAILED", "error": None, "stateMachineArn": "arn:aws:states:::stateMachine:another"}, False),
     ],
 )
-def test_the_rule_escalates_what_the_workflow_has_not(
+def test_the_rule_escalates_what_the_workflow_did_not(
     workflow: Workflow, change: dict[str, str | None], *, matches: bool
 ) -> None:
     rule = workflow.stack.name_prefix + "OrderFulfillmentFailedExecutions"
@@ -275,18 +275,18 @@ def test_the_rule_escalates_what_the_workflow_has_not(
     )
 
 
-def test_an_outage_that_ends_is_ridden_out(troubled: Workflow) -> None:
+def test_a_short_outage_only_delays_an_order(troubled: Workflow) -> None:
     troubled.replace_function(BROKEN_LAMBDA)
-    arn = troubled.start(order("ridden-out"))
+    arn = troubled.start(order("delayed"))
     wait_until(lambda: len(troubled.history(arn, "taskFailedEventDetails")) >= 2)
     troubled.replace_function(LAMBDA_SOURCE)
     execution = troubled.ended(arn)
     assert execution.states == [*VERIFIED, "Put message in OrderFulfillment Queue"]
-    assert troubled.fulfillments(arn) == [{"OrderId": "ridden-out", "ExecutionArn": arn}]
+    assert troubled.fulfillments(arn) == [{"OrderId": "delayed", "ExecutionArn": arn}]
     assert troubled.escalations(arn) == []
 
 
-def test_an_outage_that_lasts_is_escalated(troubled: Workflow) -> None:
+def test_a_long_outage_is_escalated(troubled: Workflow) -> None:
     troubled.replace_function(BROKEN_LAMBDA)
     execution = troubled.run(order("unavailable"))
     assert execution.status == "SUCCEEDED"
@@ -299,7 +299,7 @@ def test_an_outage_that_lasts_is_escalated(troubled: Workflow) -> None:
     item = troubled.stored("unavailable")
     assert item is not None
     assert item["Status"] == "RECEIVED"
-    assert CARD not in str(execution)  # The function raised it.
+    assert CARD not in str(execution)  # It was in the error of the function.
 
 
 def test_an_invalid_answer_is_escalated(troubled: Workflow) -> None:
@@ -332,7 +332,7 @@ def test_an_invalid_answer_is_escalated(troubled: Workflow) -> None:
         assert troubled.escalations(execution.arn) == [escalation(order_id, ["WORKFLOW_FAILED"], detail, execution.arn)]
 
 
-def test_whatever_else_fails_is_escalated_once(deploy_stack: DeployStack) -> None:
+def test_any_other_failure_is_escalated_once(deploy_stack: DeployStack) -> None:
     workflow = Workflow(deploy_stack("failing-"))
     sqs, dynamodb = workflow.client("sqs"), workflow.client("dynamodb")
 

@@ -1,4 +1,4 @@
-"""Drives a deployed workflow as its users do, and collects what it leaves in the order table and on the queues."""
+"""Runs a deployed workflow and collects its results from the order table and the queues."""
 
 import functools
 import io
@@ -18,7 +18,7 @@ Found = TypeVar("Found")
 
 
 def wait_until(look: Callable[[], Found | None]) -> Found:
-    """Look until something is found. Raises `AssertionError` after `TIMEOUT_S`."""
+    """Call `look` until it finds something. Raises `AssertionError` after `TIMEOUT_S`."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         if found := look():
@@ -71,12 +71,12 @@ class Workflow:
         return Execution(arn, found["status"], found.get("error"), found.get("cause"), found.get("output"), entered)
 
     def history(self, arn: str, details: str) -> list[dict[str, Any]]:
-        """Return the execution's events that have such details."""
+        """Return the execution's events with these details."""
         history = self.client("stepfunctions").get_execution_history(executionArn=arn, maxResults=1000)
         return [event for event in history["events"] if details in event]
 
     def arn_of(self, name: str) -> str:
-        """Return the ARN that an execution of this name has or is going to have."""
+        """Return the ARN of an execution of this name, started or not."""
         return f"{self.stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
 
     def stored(self, order_id: str) -> dict[str, str] | None:
@@ -96,14 +96,14 @@ class Workflow:
 
     def escalations(self, arn: str) -> list[dict[str, Any]]:
         """Return the escalations of an execution that has ended, the one from EventBridge included."""
-        # Events follow an execution's end. Once that of a later one has arrived, an earlier one's is there as well.
+        # The event of a failure follows it. Once the event of a later execution is here, those of earlier ones are too.
         later = self.start({})
         self.abort(later)
         wait_until(lambda: self._messages(self.stack.escalation_queue_url, later))
         return self._messages(self.stack.escalation_queue_url, arn)
 
     def replace_function(self, source: str) -> None:
-        """Deploy other code in place of the verification."""
+        """Replace the code of the verification."""
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as file:
             file.writestr("verify_cc_and_price.py", source)
@@ -112,7 +112,7 @@ class Workflow:
         )
 
     def _messages(self, queue_url: str, arn: str) -> list[dict[str, Any]]:
-        """Take what the queue holds; returns what it ever held of this execution."""
+        """Empty the queue; returns all its messages of this execution so far."""
         bodies = self._bodies.setdefault(queue_url, [])
         while batch := (
             self.client("sqs")
@@ -125,6 +125,6 @@ class Workflow:
         return [body for body in bodies if body["ExecutionArn"] == arn]
 
     def everything_on(self, queue_url: str) -> list[dict[str, Any]]:
-        """Take what the queue holds; returns all it ever held."""
+        """Empty the queue; returns all its messages so far."""
         self._messages(queue_url, "")
         return self._bodies[queue_url]
