@@ -1,41 +1,58 @@
-"""Who may import what: the consumer could be lifted out as a library, and AWS stays at the edge."""
+"""Which module may import which: the consumer could become a library, and only the edge knows AWS."""
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+import deploy
 import workers
 
-ROOT = Path(next(iter(workers.__path__)))
 AWS_LIBRARIES = {"aioboto3", "aiobotocore", "boto3", "botocore"}
 AT_THE_EDGE = ("workers.aws", "workers.cli", "workers.connections")
+# The order of rooms: a module imports only from its own room and from rooms in earlier rows.
+ROOMS = [
+    {"workers", "errors", "backoff", "clock", "http_values", "metrics"},
+    {"domain", "consumer", "monitoring"},
+    {"contracts", "logs", "settings"},
+    {"ports"},
+    {"fulfillment", "escalation"},
+    {"aws"},
+    {"connections", "operations"},
+    {"wiring", "cli"},
+    {"runner"},
+    {"command"},
+    {"__main__"},
+]
 
 
-def modules() -> dict[str, Path]:
+def modules(package: str = "workers") -> dict[str, Path]:
+    """Return the modules of `workers` or `deploy`, each with its file."""
+    root = Path(next(iter({"workers": workers, "deploy": deploy}[package].__path__)))
     found = {}
-    for path in ROOT.rglob("*.py"):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root.parent).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Yield every module *path* imports, wherever the statement stands."""
+    """Yield every module that *path* imports, at the top or inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
             case ast.Import(names=names):
-                yield from (each.name for each in names)
+                yield from (alias.name for alias in names)
             case ast.ImportFrom(module=str(module), names=names, level=0):
                 yield module
-                yield from (f"{module}.{each.name}" for each in names)
+                yield from (f"{module}.{alias.name}" for alias in names)
             case ast.ImportFrom():
                 pytest.fail(f"{path}: a relative import")
 
 
 def reachable(start: str) -> set[str]:
-    """Return the modules of ours that *start* imports, directly or not."""
+    """Return the modules of `workers` that *start* imports, directly or not."""
     known, found, waiting = modules(), set[str](), [start]
     while waiting:
         name = waiting.pop()
@@ -49,14 +66,15 @@ def test_only_the_edge_imports_aws_libraries() -> None:
     offenders = [
         name
         for name, path in modules().items()
-        if not name.startswith(AT_THE_EDGE) and any(each.split(".")[0] in AWS_LIBRARIES for each in imported(path))
+        if not name.startswith(AT_THE_EDGE)
+        and any(library.split(".")[0] in AWS_LIBRARIES for library in imported(path))
     ]
     assert offenders == []
 
 
-def test_the_edge_is_where_aws_libraries_are_imported() -> None:
-    assert "botocore" in {each.split(".")[0] for each in imported(modules()["workers.aws.errors"])}
-    assert "aioboto3" in {each.split(".")[0] for each in imported(modules()["workers.connections"])}
+def test_the_edge_imports_aws_libraries() -> None:
+    assert "botocore" in {library.split(".")[0] for library in imported(modules()["workers.aws.errors"])}
+    assert "aioboto3" in {library.split(".")[0] for library in imported(modules()["workers.connections"])}
 
 
 def test_the_consumer_imports_nothing_but_errors_metrics_and_backoff() -> None:
@@ -65,20 +83,40 @@ def test_the_consumer_imports_nothing_but_errors_metrics_and_backoff() -> None:
         name.rpartition(".")[2] for name in consumer
     }
     for name in consumer:
-        others = {each for each in reachable(name) if not each.startswith("workers.consumer")}
+        others = {module for module in reachable(name) if not module.startswith("workers.consumer")}
         assert others <= {"workers", "workers.errors", "workers.metrics", "workers.backoff"}, name
 
 
-def test_the_domain_knows_only_itself() -> None:
+def test_the_domain_imports_only_itself_and_errors() -> None:
     for name in modules():
         if name.startswith("workers.domain"):
-            assert {each for each in reachable(name) if not each.startswith("workers.domain")} <= {
-                "workers",
-                "workers.errors",
-            }
+            others = {module for module in reachable(name) if not module.startswith("workers.domain")}
+            assert others <= {"workers", "workers.errors"}, name
 
 
-def test_handlers_know_no_aws() -> None:
+def test_handlers_do_not_import_aws() -> None:
     for name in modules():
         if name.startswith(("workers.fulfillment", "workers.escalation")):
-            assert not [each for each in reachable(name) if each.startswith("workers.aws")]
+            assert not [module for module in reachable(name) if module.startswith("workers.aws")]
+
+
+def room(module: str) -> str:
+    """Return `domain` for `workers.domain.cards`."""
+    return module.removeprefix("workers.").split(".")[0]
+
+
+def test_no_module_imports_from_a_later_room() -> None:
+    rows = {name: row for row, names in enumerate(ROOMS) for name in names}
+    known = modules()
+    wrong = [
+        f"{module} imports {other}"
+        for module, path in known.items()
+        for other in known.keys() & set(imported(path))
+        if room(other) != room(module) and rows[room(other)] >= rows[room(module)]
+    ]
+    assert wrong == []
+
+
+def test_there_is_no_import_cycle() -> None:
+    known = modules("workers") | modules("deploy")
+    TopologicalSorter({name: known.keys() & set(imported(path)) for name, path in known.items()}).prepare()
