@@ -45,11 +45,11 @@ class Clients:
     dynamodb: "DynamoDBClient"
     secretsmanager: Any = None  # Its type stubs are a package of their own, for one call.
     http: ClientSession | None = None
-    routing: "Routing | None" = None
+    routes: "Routes | None" = None
 
 
 @dataclass(frozen=True, slots=True)
-class Routing:
+class Routes:
     """What the escalation worker routes by, and to."""
 
     rules: Rules
@@ -78,7 +78,7 @@ async def open_clients(
                     clients = replace(clients, secretsmanager=secretsmanager)
             if rules is not None:
                 channels = await _channels(rules.channels, session, channel_config(TRY_S), stack)
-                clients = replace(clients, routing=Routing(rules.rules, channels))
+                clients = replace(clients, routes=Routes(rules.rules, channels))
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
         for client in (clients.receiving, clients.sqs, clients.dynamodb):

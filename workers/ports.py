@@ -5,7 +5,7 @@ from typing import Protocol
 
 from workers.consumer.message import Message
 from workers.contracts import OutgoingEscalation, Reminder
-from workers.domain.cases import Case, Routing
+from workers.domain.cases import Case, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionPlan
@@ -46,15 +46,12 @@ class Cases(Protocol):
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
         """Write the plan in one transaction; `ConflictError` where order or case has changed since they were read."""
 
-    async def record_routing(self, case: Case, routing: Routing) -> None:
-        """Add *routing* to the case, unless it has been reopened since."""
 
-
-class Routings(Protocol):
+class SentNotifications(Protocol):
     """The case table, as the router needs it."""
 
-    async def record_routing(self, case: Case, routing: Routing) -> None:
-        """Add *routing* to the case, unless it has been reopened since."""
+    async def record_sent(self, case: Case, sent: SentNotification) -> None:
+        """Add *sent* to the case, unless it has been reopened since."""
 
 
 class Rejections(Protocol):

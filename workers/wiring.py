@@ -106,15 +106,15 @@ async def _handler(
                 rejections=cases,
             )
         case Worker.ESCALATION:
-            assert clients.routing is not None, "no rules"  # noqa: S101 - a bug, not a condition.
+            assert clients.routes is not None, "no rules"  # noqa: S101 - a bug, not a condition.
             return EscalationHandler(
                 queue_name=settings.escalation_queue,
                 orders=orders,
                 cases=cases,
                 dead_letters=dead_letters,
                 reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
-                rules=clients.routing.rules,
-                router=Router(clients.routing.channels, cases, metrics.notifications),
+                rules=clients.routes.rules,
+                router=Router(clients.routes.channels, cases, metrics.notifications),
             )
 
 

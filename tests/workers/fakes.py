@@ -5,7 +5,7 @@ from typing import Any
 
 from workers.consumer.message import Message
 from workers.contracts import OutgoingEscalation, Reminder
-from workers.domain.cases import Case, Routing
+from workers.domain.cases import Case, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
 from workers.errors import ConflictError, OutageError
@@ -117,10 +117,10 @@ class FakeCases:
         if lost is not None:
             raise lost
 
-    async def record_routing(self, case: Case, routing: Routing) -> None:
-        self.journal.write("cases.record_routing", case.case_id, routing)
+    async def record_sent(self, case: Case, sent: SentNotification) -> None:
+        self.journal.write("cases.record_sent", case.case_id, sent)
         held = self.cases[case.case_id]
-        self.cases[case.case_id] = replace(held, routed=(*held.routed, routing), version=held.version + 1)
+        self.cases[case.case_id] = replace(held, routed=(*held.routed, sent), version=held.version + 1)
 
 
 class FakeEscalations:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from workers.aws.open_index import open_key
-from workers.domain.cases import Case, CaseState, Claim, Episode, Evidence, OrderCopy, Resolution, Routing
+from workers.domain.cases import Case, CaseState, Claim, Episode, Evidence, OrderCopy, Resolution, SentNotification
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
@@ -21,7 +21,7 @@ def case_item(case: Case) -> dict[str, Any]:
     }
 
 
-def attributes(value: Case | Routing) -> dict[str, Any]:
+def attributes(value: Case | SentNotification) -> dict[str, Any]:
     """Return a dataclass's fields by their names in the table: `case_id` is `CaseId`."""
     return {_camel(name): _camel_all(each) for name, each in asdict(value).items()}
 
@@ -58,7 +58,7 @@ def case_of(item: dict[str, Any]) -> Case:
         evidence=tuple(_evidence(each) for each in item["Evidence"]),
         order=_order_copy(item["Order"]) if "Order" in item else None,
         channels=tuple(item.get("Channels", [])),
-        routed=tuple(Routing(channel=e["Channel"], episode=e["Episode"], at=e["At"]) for e in item["Routed"]),
+        routed=tuple(SentNotification(channel=e["Channel"], episode=e["Episode"], at=e["At"]) for e in item["Routed"]),
         resolutions=tuple(_resolution(each) for each in item.get("Resolutions", [])),
         episodes=tuple(_episode(each) for each in item.get("Episodes", [])),
         claim=_claim(item["Claim"]) if "Claim" in item else None,

@@ -14,7 +14,7 @@ from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_key, open_keys
 from workers.aws.orders import CONDITION_FAILED
 from workers.backoff import full_jitter_s
-from workers.domain.cases import Case, CaseState, Routing
+from workers.domain.cases import Case, CaseState, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import ResolutionPlan
@@ -145,16 +145,16 @@ class DynamoCases:
                 raise ConflictError("order or case has changed") from error
             raise
 
-    async def record_routing(self, case: Case, routing: Routing) -> None:
+    async def record_sent(self, case: Case, sent: SentNotification) -> None:
         try:
             with translated():
                 await self.dynamodb.update_item(
                     TableName=self.table,
                     Key=to_item({"CaseId": case.case_id}),
-                    UpdateExpression="SET Routed = list_append(Routed, :routing) ADD Version :one",
+                    UpdateExpression="SET Routed = list_append(Routed, :sent) ADD Version :one",
                     ConditionExpression="Episode = :episode",
                     ExpressionAttributeValues=to_item(
-                        {":routing": [attributes(routing)], ":one": 1, ":episode": case.episode}
+                        {":sent": [attributes(sent)], ":one": 1, ":episode": case.episode}
                     ),
                 )
         except ClientError as error:

@@ -66,7 +66,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Routing:
+class SentNotification:
     """A notification that was sent: to which channel, for which episode, when."""
 
     channel: str
@@ -136,7 +136,7 @@ class Case:
     evidence: tuple[Evidence, ...] = ()
     order: OrderCopy | None = None
     channels: tuple[str, ...] = ()
-    routed: tuple[Routing, ...] = ()
+    routed: tuple[SentNotification, ...] = ()
     resolutions: tuple[Resolution, ...] = ()
     episodes: tuple[Episode, ...] = ()
     claim: Claim | None = None  # The newest; what became of it is for the resolutions and the order to say.

@@ -11,12 +11,12 @@ from tenacity.wait import wait_base
 
 from workers import clock
 from workers.consumer.failures import FailureTracker
-from workers.domain.cases import Case, Routing
+from workers.domain.cases import Case, SentNotification
 from workers.domain.routing import LOG_CHANNEL
 from workers.errors import OutageError, TransientError, WorkerError
 from workers.escalation.log_channel import LogChannel
 from workers.escalation.notifications import Channel, ChannelError, Notification
-from workers.ports import Routings
+from workers.ports import SentNotifications
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +91,7 @@ class Router:
     def __init__(
         self,
         channels: Sequence[Channel],
-        cases: Routings,
+        cases: SentNotifications,
         notifications: Counter | None = None,
         *,
         now: Callable[[], str] = clock.now,
@@ -126,7 +126,7 @@ class Router:
             self._notifications.labels(name, result).inc()
         if result != "sent":
             return False
-        await self._cases.record_routing(case, Routing(channel=name, episode=case.episode, at=self._now()))
+        await self._cases.record_sent(case, SentNotification(channel=name, episode=case.episode, at=self._now()))
         return True
 
     async def _send(self, case: Case, name: str) -> str:

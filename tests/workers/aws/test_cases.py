@@ -8,7 +8,7 @@ from tests.workers.aws.test_orders import ANOTHER, EXECUTION, NOW, THEN, put, st
 from workers.aws.cases import DynamoCases
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import DynamoOrders
-from workers.domain.cases import Case, CaseState, OrderCopy, Routing
+from workers.domain.cases import Case, CaseState, OrderCopy, SentNotification
 from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
@@ -171,9 +171,9 @@ async def test_a_case_is_found_by_the_execution_that_added_to_it_last(cases: Dyn
 
 async def test_a_routing_is_recorded_on_the_episode_it_belongs_to(cases: DynamoCases) -> None:
     case = await opened(cases, "routing-1")
-    await cases.record_routing(case, Routing(channel="log", episode=1, at=THEN))
+    await cases.record_sent(case, SentNotification(channel="log", episode=1, at=THEN))
     written = await cases.get("routing-1")
-    assert written == replace(case, routed=(Routing(channel="log", episode=1, at=THEN),), version=2)
+    assert written == replace(case, routed=(SentNotification(channel="log", episode=1, at=THEN),), version=2)
 
 
 async def test_the_order_the_history_and_the_channels_come_back_as_they_were_written(
@@ -201,7 +201,7 @@ async def test_the_order_the_history_and_the_channels_come_back_as_they_were_wri
 async def test_a_routing_of_an_earlier_episode_is_not_recorded(cases: DynamoCases) -> None:
     case = await opened(cases, "routing-2")
     await cases.put(replace(case, episode=2))
-    await cases.record_routing(case, Routing(channel="log", episode=1, at=THEN))
+    await cases.record_sent(case, SentNotification(channel="log", episode=1, at=THEN))
     written = await cases.get("routing-2")
     assert written is not None
     assert (written.episode, written.routed) == (2, ())

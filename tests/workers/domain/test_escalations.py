@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from workers.domain.cases import Case, CaseState, Episode, Evidence, OrderCopy, Resolution, Routing
+from workers.domain.cases import Case, CaseState, Episode, Evidence, OrderCopy, Resolution, SentNotification
 from workers.domain.escalations import Assessment, Escalation, EscalationOutcome, EscalationPlan, plan_escalation
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
@@ -51,7 +51,7 @@ def case(**changes: Any) -> Case:
             message_ids=("m1",),
             evidence=(evidence("m1", THEN),),
             channels=("log",),
-            routed=(Routing(channel="log", episode=1, at=THEN),),
+            routed=(SentNotification(channel="log", episode=1, at=THEN),),
             version=2,
         ),
         **changes,
@@ -210,7 +210,7 @@ def test_a_new_executions_escalation_reopens_a_resolved_case_and_keeps_its_histo
         routes=True,
     )
     assert plan.case is not None
-    assert plan.case.routed == (Routing(channel="log", episode=1, at=THEN),)
+    assert plan.case.routed == (SentNotification(channel="log", episode=1, at=THEN),)
     assert not plan.case.is_routed("log")
 
 
@@ -303,7 +303,7 @@ def test_the_next_episode_starts_with_what_the_rules_say_of_its_own_message() ->
 
 
 def test_what_an_episode_is_still_to_be_routed_to_is_on_the_case() -> None:
-    held = case(channels=("log", "chat", "pager"), routed=(Routing(channel="chat", episode=1, at=THEN),))
+    held = case(channels=("log", "chat", "pager"), routed=(SentNotification(channel="chat", episode=1, at=THEN),))
     assert held.unrouted == ("log", "pager")
     assert replace(held, episode=2).unrouted == ("log", "chat", "pager")
 
@@ -381,7 +381,7 @@ def test_a_case_with_all_it_can_hold_fits_into_an_item() -> None:
         assert plan.case is not None
         full = plan.case
         if status is OrderStatus.RECEIVED:
-            sent = tuple(Routing(channel=each, episode=full.episode, at=NOW) for each in channels)
+            sent = tuple(SentNotification(channel=each, episode=full.episode, at=NOW) for each in channels)
             full = replace(full, routed=(*full.routed, *sent))
         request = Request(action=Action.FULFILL, actor=wide * 128, note=wide * 1000, shipment_id=wide * 128)
         noted = note_resubmission(full, request, full.episode, NOW)

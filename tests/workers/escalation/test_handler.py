@@ -25,7 +25,7 @@ from tests.workers.fakes import (
     order,
 )
 from workers.consumer.message import Acknowledged, DeadLettered
-from workers.domain.cases import Case, CaseState, OrderCopy, Routing
+from workers.domain.cases import Case, CaseState, OrderCopy, SentNotification
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule, Rules
@@ -121,10 +121,10 @@ def routed(logs: list[EventDict]) -> list[EventDict]:
 async def test_order_and_case_change_before_it_is_routed(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     assert await bench.handle(notice()) == Acknowledged("escalated")
-    assert bench.journal.names() == ["cases.get", "orders.get", "cases.apply", "cases.record_routing"]
+    assert bench.journal.names() == ["cases.get", "orders.get", "cases.apply", "cases.record_sent"]
     assert bench.status is OrderStatus.ESCALATED
     assert (bench.case.case_id, bench.case.state, bench.case.message_ids) == ("001", CaseState.OPEN, ("m1",))
-    assert bench.case.routed == (Routing(channel="log", episode=1, at=NOW),)
+    assert bench.case.routed == (SentNotification(channel="log", episode=1, at=NOW),)
     assert routed(logs) == [
         {
             "event": "escalation.routed",
@@ -249,19 +249,19 @@ async def test_an_outage_during_the_write_routes_once(logs: list[EventDict], los
 
 async def test_what_was_not_recorded_as_routed_is_routed_again(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
-    bench.journal.fail("cases.record_routing", DOWN)
+    bench.journal.fail("cases.record_sent", DOWN)
     with pytest.raises(OutageError):
         await bench.handle(notice())
     assert await bench.handle(notice()) == Acknowledged("escalated")
     assert len(routed(logs)) == 2
-    assert bench.case.routed == (Routing(channel="log", episode=1, at=NOW),)
+    assert bench.case.routed == (SentNotification(channel="log", episode=1, at=NOW),)
 
 
 async def test_an_undecodable_message_is_dead_lettered_then_gets_a_case(logs: list[EventDict]) -> None:
     bench = Bench()
     body = f'{{"OrderId": "{CARD}"'
     assert await bench.handler.handle(message(body)) == DeadLettered("undecodable")
-    assert bench.journal.names() == ["dead_letters.send", "cases.get", "cases.apply", "cases.record_routing"]
+    assert bench.journal.names() == ["dead_letters.send", "cases.get", "cases.apply", "cases.record_sent"]
     ((dead, reason, error),) = bench.dead_letters.sent
     assert (dead.body, error) == (body, "UndecodableError")
     assert reason == "UNDECODABLE_MESSAGE: neither a JSON object nor an OrderId"
@@ -365,7 +365,7 @@ async def test_rules_decide_on_severity_and_channels_of_the_case() -> None:
     bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat", "pager"])
     await bench.handle(notice(Reasons=["WORKFLOW_FAILED"]))
     assert (bench.case.severity, bench.case.channels) == (Severity.WARNING, ("log", "chat", "pager"))
-    assert [routing.channel for routing in bench.case.routed] == ["log", "chat", "pager"]
+    assert [sent.channel for sent in bench.case.routed] == ["log", "chat", "pager"]
 
 
 async def test_the_order_as_it_was_is_on_the_case() -> None:

@@ -9,10 +9,10 @@ from structlog.typing import EventDict
 from tenacity import wait_none
 
 from tests.workers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeChannel, FakeOrders, Journal
-from workers.domain.cases import Case, CaseState, Evidence, Routing
+from workers.domain.cases import Case, CaseState, Evidence, SentNotification
 from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import OutageError
-from workers.escalation import router as routing_module
+from workers.escalation import router as router_module
 from workers.escalation.notifications import Channel, ChannelError, Notification
 from workers.escalation.router import Router
 from workers.metrics import Metrics
@@ -73,7 +73,7 @@ class Bench:
         }
 
     def recorded(self) -> list[str]:
-        return [routing.channel for routing in self.cases.cases["001"].routed]
+        return [sent.channel for sent in self.cases.cases["001"].routed]
 
     def tried(self, name: str) -> int:
         return self.journal.names().count(name)
@@ -92,7 +92,7 @@ def of(logs: Sequence[EventDict], event: str) -> list[EventDict]:
 async def test_the_log_comes_first_and_each_channel_is_recorded_once_it_was_told(logs: list[EventDict]) -> None:
     bench = Bench(case("chat", "pager"))
     assert await bench.route() == ()
-    record = "cases.record_routing"
+    record = "cases.record_sent"
     assert bench.journal.names()[0] == record
     assert sorted(bench.journal.names()) == sorted(["chat", "pager", record, record, record])
     assert bench.recorded()[0] == "log"
@@ -103,7 +103,9 @@ async def test_the_log_comes_first_and_each_channel_is_recorded_once_it_was_told
 
 
 async def test_only_what_is_missing_is_sent(logs: list[EventDict]) -> None:
-    held = case("chat", "pager", routed=tuple(Routing(channel=each, episode=1, at=NOW) for each in ("log", "chat")))
+    held = case(
+        "chat", "pager", routed=tuple(SentNotification(channel=each, episode=1, at=NOW) for each in ("log", "chat"))
+    )
     bench = Bench(held)
     assert await bench.route() == ()
     assert (bench.tried("chat"), bench.tried("pager")) == (0, 1)
@@ -111,7 +113,7 @@ async def test_only_what_is_missing_is_sent(logs: list[EventDict]) -> None:
 
 
 async def test_what_is_routed_completely_is_not_touched() -> None:
-    bench = Bench(case(routed=(Routing(channel="log", episode=1, at=NOW),)))
+    bench = Bench(case(routed=(SentNotification(channel="log", episode=1, at=NOW),)))
     assert await bench.route() == ()
     assert bench.journal.steps == []
 
@@ -159,7 +161,7 @@ async def test_only_texts_of_our_own_are_told(logs: list[EventDict], error: Exce
 async def test_a_channel_that_failed_rests_and_the_next_ones_do_not_wait_for_it(
     logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing_module, "REST_BASE_S", 0.2)
+    monkeypatch.setattr(router_module, "REST_BASE_S", 0.2)
     bench = Bench(case("chat"))
     bench.journal.fail("chat", *[REFUSED] * 2)
     await bench.route()
@@ -182,7 +184,7 @@ async def test_a_channel_that_failed_rests_and_the_next_ones_do_not_wait_for_it(
 
 
 async def test_a_channel_rests_for_as_long_as_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing_module, "REST_BASE_S", 0.0)
+    monkeypatch.setattr(router_module, "REST_BASE_S", 0.0)
     bench = Bench(case("chat"))
     bench.journal.fail("chat", ChannelError("HTTP 429", passing=False, retry_after_s=0.2))
     assert await bench.route() == ("chat",)
@@ -209,22 +211,22 @@ class Hanging:
 async def test_a_slow_channel_is_given_up_on_and_the_others_do_not_wait(
     logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing_module, "TRY_S", 0.05)
+    monkeypatch.setattr(router_module, "TRY_S", 0.05)
     held = case("chat", "pager")
     hanging = Hanging()
     journal = Journal()
     bench = Bench(held, hanging, FakeChannel("pager", journal))
-    routing = asyncio.create_task(bench.route())
+    routed = asyncio.create_task(bench.route())
     await asyncio.sleep(0.02)
     assert journal.names() == ["pager"]
-    assert await routing == ("chat",)
+    assert await routed == ("chat",)
     assert hanging.begun == 1
     assert [line["reason"] for line in of(logs, "channel.failed")] == ["no answer within 0.05 s"]
 
 
 async def test_of_many_that_fail_at_once_one_counts(monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]) -> None:
-    monkeypatch.setattr(routing_module, "TRY_S", 0.02)
-    monkeypatch.setattr(routing_module, "REST_BASE_S", 0.1)
+    monkeypatch.setattr(router_module, "TRY_S", 0.02)
+    monkeypatch.setattr(router_module, "REST_BASE_S", 0.1)
     hanging = Hanging()
     bench = Bench(case("chat"), hanging)
     await asyncio.gather(*(bench.route() for _ in range(50)))
@@ -235,12 +237,12 @@ async def test_of_many_that_fail_at_once_one_counts(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_single_notification_tries_a_channel_that_was_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing_module, "TRY_S", 0.02)
-    monkeypatch.setattr(routing_module, "REST_BASE_S", 0.0)
+    monkeypatch.setattr(router_module, "TRY_S", 0.02)
+    monkeypatch.setattr(router_module, "REST_BASE_S", 0.0)
     hanging = Hanging()
     bench = Bench(case("chat"), hanging)
     await bench.route()
-    monkeypatch.setattr(routing_module, "TRY_S", 5.0)
+    monkeypatch.setattr(router_module, "TRY_S", 5.0)
     begun = hanging.begun
     probing = asyncio.create_task(bench.route())
     await asyncio.sleep(0.01)
@@ -253,8 +255,8 @@ async def test_a_single_notification_tries_a_channel_that_was_down(monkeypatch: 
 
 
 async def test_where_the_case_cannot_be_written_the_other_channels_are_told_all_the_same() -> None:
-    bench = Bench(case("chat", "pager", routed=(Routing(channel="log", episode=1, at=NOW),)))
-    bench.journal.fail("cases.record_routing", DOWN)
+    bench = Bench(case("chat", "pager", routed=(SentNotification(channel="log", episode=1, at=NOW),)))
+    bench.journal.fail("cases.record_sent", DOWN)
     with pytest.raises(OutageError):
         await bench.route()
     assert (bench.tried("chat"), bench.tried("pager")) == (1, 1)
