@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from workers.aws.errors import error_code, translated
+from workers.domain.ids import execution_arn
 
 if TYPE_CHECKING:
     from types_aiobotocore_stepfunctions import SFNClient
@@ -22,7 +23,7 @@ class Executions:
 
     def arn(self, name: str) -> str:
         """Return the ARN that the execution *name* has or would have."""
-        return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+        return execution_arn(self.state_machine_arn, name)
 
     async def start(self, name: str, order: Mapping[str, str]) -> str:
         """Start the execution *name* with *order* as its input, unless there is one; return its ARN."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from workers.cli.output import CliError
 from workers.cli.records import FIELDS, BadRecord, Found, Repeated, from_array, from_csv, from_stream
-from workers.domain.orders import is_order_id
-from workers.domain.submissions import MAX_TEXT_CHARS, malformed_fields
+from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
+from workers.domain.submissions import malformed_fields
 
 # Step Functions: the most that an execution's input may be, in UTF-8.
 MAX_INPUT_BYTES = 262_144

@@ -1,7 +1,6 @@
 """Reads many orders of the order table; and what may be asked of a table at all."""
 
 import random
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.aws.items import from_item, to_item
 from workers.cli.parallel import in_parallel
-from workers.domain.cards import MASK, looks_like_card
+from workers.domain.cards import looks_like_card, masked_card_number
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 MAX_BATCH = 100  # DynamoDB: items per BatchGetItem.
 MAX_KEY_CHARS = 255  # Of an OrderId or a CaseId, the longest of which is made of an execution's name.
 AT_ONCE = 8  # Requests.
-_MASKED_CARD = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.ASCII)
 _PAUSE_S, _MAX_PAUSE_S = 0.1, 5.0
 
 
@@ -56,6 +54,6 @@ def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
 def shown_order(item: Mapping[str, "AttributeValueTypeDef"]) -> dict[str, Any]:
     """Return an order as it may be shown. The table holds it masked; who else wrote to that table, nobody knows."""
     order = from_item(item)
-    if "CC" in order and not _MASKED_CARD.fullmatch(str(order["CC"])):
-        order["CC"] = MASK
+    if "CC" in order:
+        order["CC"] = masked_card_number(str(order["CC"]))
     return order

@@ -15,6 +15,7 @@ _TIMESTAMP = (
     r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
     r"(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})?(?![0-9])"
 )
+_MASKED_CARD_NUMBER = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.ASCII)
 _EXEMPT = re.compile(rf"({_ARN}|{_UUID}|{_TIMESTAMP})", re.ASCII)
 
 
@@ -52,6 +53,11 @@ def may_hold_card(text: bytes) -> bool:
     Cheap is 0.5 us for a log line. The expression takes ten times as long, a third of the line.
     """
     return _ZEROS in text.translate(_DIGITS_AS_ZEROS, _BETWEEN)
+
+
+def masked_card_number(stored: str) -> str:
+    """Return a card number from the order table, which holds `************5678` or `****`; `****` for anything else."""
+    return stored if _MASKED_CARD_NUMBER.fullmatch(stored) else MASK
 
 
 def looks_like_card(identifier: str) -> bool:

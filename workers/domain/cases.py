@@ -1,16 +1,12 @@
 """An escalation case: what happened to an order, and what was done about it."""
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from workers.domain.cards import MASK, mask
-from workers.domain.orders import Order, OrderStatus
+from workers.domain.cards import mask, masked_card_number
+from workers.domain.orders import MAX_TEXT_CHARS, Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
-
-MAX_TEXT_CHARS = 256
-_MASKED_CC = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.ASCII)
 
 
 class CaseState(StrEnum):
@@ -40,13 +36,13 @@ class OrderCopy:
             order_id=order.order_id,
             status=order.status,
             execution_arn=order.execution_arn,
-            name=_text(order.name),
-            item_name=_text(order.item_name),
-            price=_text(order.price),
-            cc=order.cc if order.cc is None or _MASKED_CC.fullmatch(order.cc) else MASK,
-            created_at=_text(order.created_at),
+            name=stored_text(order.name),
+            item_name=stored_text(order.item_name),
+            price=stored_text(order.price),
+            cc=None if order.cc is None else masked_card_number(order.cc),
+            created_at=stored_text(order.created_at),
             attempts=order.attempts,
-            shipment_id=_text(order.shipment_id),
+            shipment_id=stored_text(order.shipment_id),
         )
 
 
@@ -175,5 +171,6 @@ class Case:
         return any(each.execution_arn == execution_arn for each in self.resolutions)
 
 
-def _text(text: str | None) -> str | None:
+def stored_text(text: str | None) -> str | None:
+    """Return *text* as a case stores it: masked, then cut."""
     return None if text is None else mask(text)[:MAX_TEXT_CHARS]

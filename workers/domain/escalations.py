@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import TypeVar
 
 from workers.domain.cards import looks_like_card
-from workers.domain.cases import Case, CaseState, Episode, Evidence, OrderCopy, _text
-from workers.domain.ids import fingerprint
+from workers.domain.cases import Case, CaseState, Episode, Evidence, OrderCopy, stored_text
+from workers.domain.ids import execution_name, fingerprint, message_case_id
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
@@ -43,10 +43,10 @@ class Escalation:
         if self.order_id is not None:
             return self.order_id
         if self.execution_arn is not None:
-            name = self.execution_arn.rpartition(":")[2]
+            name = execution_name(self.execution_arn)
             # Whoever starts an execution chooses its name; one that holds a card number must not become a key.
             return f"execution-{fingerprint(name, 16)}" if looks_like_card(name) else name
-        return f"message-{self.origin_message_id or self.message_id}"
+        return message_case_id(self.origin_message_id or self.message_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +208,8 @@ def _evidence(escalation: Escalation, now: str) -> Evidence:
         detail=escalation.detail,
         execution_arn=escalation.execution_arn,
         attempts=escalation.attempts,
-        queue=_text(escalation.queue),
-        origin_message_id=_text(escalation.origin_message_id),
+        queue=stored_text(escalation.queue),
+        origin_message_id=stored_text(escalation.origin_message_id),
     )
 
 

@@ -1,4 +1,4 @@
-"""Identifiers derived from others."""
+"""Ids that are derived from other ids."""
 
 import base64
 import hashlib
@@ -6,8 +6,23 @@ import hashlib
 
 def fingerprint(text: str, length: int) -> str:
     """
-    Return *length* (up to 52) characters that stand for *text*.
+    Return the first *length* (up to 52) characters of a hash of *text*.
 
-    Base32 rather than hexadecimal: that has runs of digits which would be taken for card numbers.
+    Base32, not hexadecimal: a hexadecimal hash can hold a run of digits that looks like a card number.
     """
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:length]
+
+
+def execution_arn(state_machine_arn: str, name: str) -> str:
+    """Return the ARN of the execution *name* of a state machine, started or not."""
+    return f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def execution_name(arn: str) -> str:
+    """Return the name of an execution from its ARN."""
+    return arn.rpartition(":")[2]
+
+
+def message_case_id(message_id: str) -> str:
+    """Return the id of the case about a message that names neither an order nor an execution."""
+    return f"message-{message_id}"

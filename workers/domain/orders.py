@@ -3,12 +3,18 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeGuard
 
 from workers.domain.cards import looks_like_card
 from workers.domain.ids import fingerprint
 
+MAX_TEXT_CHARS = 256  # Of each text of an order: Name, ItemName, Price, CC.
+MAX_SHIPMENT_ID_CHARS = 128
+
 _NUMBERED = re.compile(r".*-r[0-9]+", re.ASCII)
 _ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+_SHIPMENT_ID = re.compile(rf"[!-~]{{1,{MAX_SHIPMENT_ID_CHARS}}}", re.ASCII)
 
 
 class OrderStatus(StrEnum):
@@ -77,6 +83,11 @@ def decide_fulfillment(order: Order | None, execution_arn: str | None) -> Fulfil
 def is_order_id(text: str) -> bool:
     """Tell whether *text* is an OrderId: 1 to 64 ASCII characters, nothing that looks like a card number."""
     return _ORDER_ID.fullmatch(text) is not None and not looks_like_card(text)
+
+
+def is_shipment_id(value: object) -> TypeGuard[str]:
+    """Return whether *value* is a shipment id: 1 to 128 visible ASCII characters, nothing like a card number."""
+    return isinstance(value, str) and _SHIPMENT_ID.fullmatch(value) is not None and not looks_like_card(value)
 
 
 def shipment_id(order_id: str) -> str:

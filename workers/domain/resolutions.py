@@ -9,9 +9,9 @@ from workers.domain.cards import looks_like_card, mask
 from workers.domain.cases import Case, CaseState, Claim, Resolution
 from workers.domain.escalations import MAX_RESOLUTIONS
 from workers.domain.ids import fingerprint
-from workers.domain.orders import Order, OrderStatus
+from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus
 
-MAX_ACTOR_CHARS, MAX_NOTE_CHARS, MAX_SHIPMENT_CHARS = 128, 1_000, 128
+MAX_ACTOR_CHARS, MAX_NOTE_CHARS = 128, 1_000
 CLAIM_S = 120  # Longer than an execution takes to be started and to record its order, retries included.
 
 
@@ -42,8 +42,8 @@ class Request:
         ):
             if not 1 <= len(text.strip()) <= longest:
                 raise ResolutionError(f"the {name} must be 1 to {longest} characters")
-        if self.action is Action.FULFILL and not 1 <= len((self.shipment_id or "").strip()) <= MAX_SHIPMENT_CHARS:
-            raise ResolutionError(f"fulfill needs a shipment id of 1 to {MAX_SHIPMENT_CHARS} characters")
+        if self.action is Action.FULFILL and not 1 <= len((self.shipment_id or "").strip()) <= MAX_SHIPMENT_ID_CHARS:
+            raise ResolutionError(f"fulfill needs a shipment id of 1 to {MAX_SHIPMENT_ID_CHARS} characters")
         if looks_like_card(self.shipment_id or ""):
             raise ResolutionError(
                 "the shipment id has 13 or more digits in a row: like a card number it would be masked where it is kept"

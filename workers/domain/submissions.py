@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.domain.ids import fingerprint
-from workers.domain.orders import is_order_id
+from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
 
-MAX_TEXT_CHARS = 256
 # As the function that verifies orders has it.
 _CARD_NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
 _PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?", re.ASCII)

@@ -7,6 +7,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from workers import clock
 from workers.domain.cases import Case, CaseState, Claim
+from workers.domain.ids import execution_name
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import (
     Action,
@@ -69,7 +70,7 @@ class Resolver:
             raise ResolutionError(f"a corrected order is nothing to {request.action} with")
         execution_arn, episode = await self._claim(case_id, order, request)
         if episode is not None:
-            await self.executions.start(execution_arn.rpartition(":")[2], order)
+            await self.executions.start(execution_name(execution_arn), order)
             await self._close(case_id, replace(request, execution_arn=execution_arn), episode)
         return execution_arn
 

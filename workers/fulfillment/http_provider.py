@@ -25,8 +25,8 @@ from aiohttp import (
 from pydantic_core import from_json
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from workers.domain.cards import looks_like_card, mask
-from workers.domain.orders import Order
+from workers.domain.cards import mask
+from workers.domain.orders import Order, is_shipment_id
 from workers.errors import OutageError, SuspectedOutageError, TransientError
 from workers.fulfillment.providers import RejectedError
 from workers.fulfillment.tokens import Token
@@ -47,7 +47,6 @@ _BUSY = {429, 503}  # The provider as a whole: too many requests, unavailable.
 # Timeout and Too Early; and Conflict, which is how a provider says that the first request with this key is still under
 # way (draft-ietf-httpapi-idempotency-key-header). Taken for a refusal, it would change the key, and ship twice.
 _ONCE_MORE = {408, 409, 425}
-_SHIPMENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @asynccontextmanager
@@ -222,9 +221,7 @@ def _shipment_id(answer: _Answer) -> str | None:
     except ValueError:
         return None
     value = document.get("ShipmentId") if isinstance(document, dict) else None
-    if not isinstance(value, str) or not _SHIPMENT_ID.fullmatch(value) or looks_like_card(value):
-        return None
-    return value
+    return value if is_shipment_id(value) else None
 
 
 def _retry_after_s(header: str | None) -> float:

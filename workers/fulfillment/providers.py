@@ -1,14 +1,10 @@
 """Who ships an order."""
 
-import re
 from importlib import import_module
 from typing import Protocol, cast
 
-from workers.domain.cards import looks_like_card
-from workers.domain.orders import Order
+from workers.domain.orders import Order, is_shipment_id
 from workers.errors import FatalError, TransientError, WorkerError
-
-_SHIPMENT_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 
 class RejectedError(WorkerError):
@@ -35,7 +31,7 @@ def usable_shipment_id(answer: object) -> str:
     Raises:
         TransientError: It is none: no string, longer than 128 characters, not all visible ASCII, or like a card number.
     """
-    if not isinstance(answer, str) or not _SHIPMENT_ID.fullmatch(answer) or looks_like_card(answer):
+    if not is_shipment_id(answer):
         # The provider has acted. Only the same key may be tried again, and in the end a person looks at it.
         raise TransientError("the provider answered without a usable ShipmentId")
     return answer

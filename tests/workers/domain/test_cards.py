@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from workers.domain.cards import looks_like_card, mask, mask_all, may_hold_card
+from workers.domain.cards import looks_like_card, mask, mask_all, masked_card_number, may_hold_card
 from workers.domain.orders import is_order_id
 
 CARD = "4929123412345678"
@@ -148,3 +148,19 @@ def test_an_identifier_may_look_like_a_card(identifier: str) -> None:
 def test_what_is_accepted_as_an_order_id_is_never_masked_in_the_logs(order_id: str) -> None:
     assert is_order_id(order_id)
     assert mask(order_id) == order_id
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("************5678", "************5678"),
+        ("****", "****"),
+        ("", "****"),
+        ("4929", "****"),
+        (CARD, "****"),
+        ("************56789", "****"),
+        ("****\n", "****"),
+    ],
+)
+def test_only_a_masked_card_number_is_shown(stored: str, shown: str) -> None:
+    assert masked_card_number(stored) == shown

@@ -1,6 +1,14 @@
 import pytest
 
-from workers.domain.orders import FulfillmentDecision, Order, OrderStatus, decide_fulfillment, is_order_id, shipment_id
+from workers.domain.orders import (
+    FulfillmentDecision,
+    Order,
+    OrderStatus,
+    decide_fulfillment,
+    is_order_id,
+    is_shipment_id,
+    shipment_id,
+)
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
 ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:two"
@@ -71,6 +79,20 @@ def test_a_shipment_id_is_the_same_whenever_it_is_asked_for() -> None:
     assert shipment_id("001") == shipment_id("001")
     assert shipment_id("001") != shipment_id("002")
     assert shipment_id("001").startswith("SHIP-")
+    assert is_shipment_id(shipment_id("001"))
+
+
+@pytest.mark.parametrize("value", ["S", "S-1", "1Z-999_AA/10", "!~", "x" * 128, "1" * 12])
+def test_is_a_shipment_id(value: object) -> None:
+    assert is_shipment_id(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 7, b"S-1", ["S-1"], "", "S 1", "S\n", "\u00df", "x" * 129, "4929123412345678", "S-4929-1234-1234-5678"],
+)
+def test_is_no_shipment_id(value: object) -> None:
+    assert not is_shipment_id(value)
 
 
 def order(status: str) -> Order:

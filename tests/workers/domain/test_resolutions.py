@@ -7,12 +7,11 @@ from tests.lambda_.test_verify_cc_and_price import verify
 from tests.statemachine import test_definition as workflow
 from workers.domain.cards import looks_like_card
 from workers.domain.cases import Case, CaseState, Claim, Resolution
-from workers.domain.orders import Order, OrderStatus
+from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus
 from workers.domain.reasons import Severity
 from workers.domain.resolutions import (
     MAX_ACTOR_CHARS,
     MAX_NOTE_CHARS,
-    MAX_SHIPMENT_CHARS,
     Action,
     Request,
     ResolutionError,
@@ -175,7 +174,7 @@ def test_a_resubmission_out_of_an_earlier_episode_is_noted_and_the_case_stays_as
         ({"note": "a" * (MAX_NOTE_CHARS + 1)}, "the note must be 1 to 1000 characters"),
         ({"shipment_id": None}, "fulfill needs a shipment id of 1 to 128 characters"),
         ({"shipment_id": " "}, "fulfill needs a shipment id of 1 to 128 characters"),
-        ({"shipment_id": "a" * (MAX_SHIPMENT_CHARS + 1)}, "fulfill needs a shipment id of 1 to 128 characters"),
+        ({"shipment_id": "a" * (MAX_SHIPMENT_ID_CHARS + 1)}, "fulfill needs a shipment id of 1 to 128 characters"),
     ],
 )
 def test_actor_note_and_shipment_are_required_and_bounded(changes: dict[str, Any], why: str) -> None:
@@ -185,7 +184,7 @@ def test_actor_note_and_shipment_are_required_and_bounded(changes: dict[str, Any
 
 
 def test_what_is_within_the_bounds_is_kept_without_the_space_around_it() -> None:
-    longest = {"actor": "a" * MAX_ACTOR_CHARS, "note": "n" * MAX_NOTE_CHARS, "shipment_id": "s" * MAX_SHIPMENT_CHARS}
+    longest = {"actor": "a" * MAX_ACTOR_CHARS, "note": "n" * MAX_NOTE_CHARS, "shipment_id": "s" * MAX_SHIPMENT_ID_CHARS}
     kept = request("fulfill", **{name: f" {text}\n" for name, text in longest.items()}).record(7, NOW)
     assert kept == Resolution(action="fulfill", episode=7, at=NOW, **longest)
 

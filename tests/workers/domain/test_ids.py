@@ -1,0 +1,22 @@
+from workers.domain.cards import looks_like_card
+from workers.domain.ids import execution_arn, execution_name, fingerprint, message_case_id
+
+STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Orders"
+
+
+def test_a_fingerprint_is_stable_and_never_looks_like_a_card_number() -> None:
+    prints = [fingerprint(str(number), 52) for number in range(1_000)]
+    assert prints == [fingerprint(str(number), 52) for number in range(1_000)]
+    assert len(set(prints)) == 1_000
+    assert not any(map(looks_like_card, prints))
+    assert fingerprint("001", 16) == fingerprint("001", 52)[:16]
+
+
+def test_an_execution_has_its_state_machines_arn_and_a_name() -> None:
+    arn = execution_arn(STATE_MACHINE, "one")
+    assert arn == "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
+    assert execution_name(arn) == "one"
+
+
+def test_a_message_without_an_order_has_a_case_of_its_own() -> None:
+    assert message_case_id("m1") == "message-m1"
