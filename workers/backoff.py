@@ -18,8 +18,11 @@ class Backoff:
 
     def wait_s(self, attempt: int) -> float:
         """Return how many seconds to wait after try number *attempt*, counted from 1."""
-        bound_s = min(self.cap_s, self.base_s * 2 ** min(attempt - 1, 32))
-        return random.uniform(0, bound_s)  # noqa: S311 - jitter, not a secret.
+        return random.uniform(0, self.max_wait_s(attempt))  # noqa: S311 - jitter, not a secret.
+
+    def max_wait_s(self, attempt: int) -> float:
+        """Return the longest wait after try number *attempt*: the wait without jitter."""
+        return min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 32))
 
 
 def full_jitter_s(attempt: int, *, base_s: float, cap_s: float) -> float:

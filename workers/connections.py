@@ -19,7 +19,7 @@ from workers.aws.sdk.parsing import plain_session
 from workers.domain.routing import Rules
 from workers.errors import FatalError
 from workers.escalation.notifications import Channel
-from workers.escalation.router import TRY_S
+from workers.escalation.router import SEND_TIMEOUT_S
 from workers.escalation.rules.reader import EscalationRules
 from workers.escalation.rules.tables import ChannelTable, SnsTopic, SqsTarget, Webhook
 from workers.escalation.webhook import WebhookChannel, webhook_session
@@ -77,7 +77,7 @@ async def open_clients(
                     meter(secretsmanager, metrics.requests)
                     clients = replace(clients, secretsmanager=secretsmanager)
             if rules is not None:
-                channels = await _channels(rules.channels, session, channel_config(TRY_S), stack)
+                channels = await _channels(rules.channels, session, channel_config(SEND_TIMEOUT_S), stack)
                 clients = replace(clients, routes=Routes(rules.rules, channels))
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from workers.backoff import Backoff
 from workers.consumer.message import Message
 from workers.contracts import OutgoingEscalation, Reminder
 from workers.domain.cases import Case, SentNotification
@@ -15,6 +16,7 @@ EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
 ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:two"
 MESSAGE_ID = "12345678-1234-1234-1234-123456789012"
 NOW = "2026-11-22T11:00:00.000000Z"
+NO_WAIT = Backoff(0, 0)
 
 
 def order(status: str = "RECEIVED", order_id: str = "001", execution_arn: str = EXECUTION, **fields: Any) -> Order:

@@ -1,6 +1,6 @@
 import pytest
 
-from workers.backoff import full_jitter_s
+from workers.backoff import Backoff, full_jitter_s
 
 
 @pytest.mark.parametrize(
@@ -10,3 +10,7 @@ def test_waits_for_anything_up_to_a_bound_that_doubles_with_each_attempt(attempt
     waits_s = [full_jitter_s(attempt, base_s=2.0, cap_s=900.0) for _ in range(500)]
     assert 0 <= min(waits_s) < bound_s * 0.05
     assert bound_s * 0.95 < max(waits_s) <= bound_s
+
+
+def test_the_longest_wait_doubles_up_to_the_cap() -> None:
+    assert [Backoff(1.0, 30.0).max_wait_s(attempt) for attempt in (1, 2, 5, 6, 1_000)] == [1.0, 2.0, 16.0, 30.0, 30.0]

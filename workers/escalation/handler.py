@@ -7,10 +7,9 @@ from weakref import WeakValueDictionary
 
 import structlog
 from structlog.contextvars import bind_contextvars
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from workers import clock
-from workers.backoff import full_jitter_s
+from workers.backoff import Backoff
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.contracts import Reminder, decode_escalation, decode_reminder
 from workers.domain.cases import Case, CaseState
@@ -18,15 +17,15 @@ from workers.domain.escalations import Escalation, EscalationOutcome, Escalation
 from workers.domain.orders import Order
 from workers.domain.reasons import Reason
 from workers.domain.routing import Rules
-from workers.errors import ConflictError, UndecodableError, UnreadableOrderError
+from workers.errors import UndecodableError, UnreadableOrderError
+from workers.escalation.conflicts import CONFLICT_BACKOFF, retry_conflicts
 from workers.escalation.router import Router
 from workers.ports import Cases, DeadLetters, Orders, Reminders
 
 log = structlog.get_logger(__name__)
 
-MAX_TRIES = 5  # Two workers at one case settle it in two or three.
-CONFLICT_BASE_S, CONFLICT_CAP_S = 0.02, 0.5
-REMINDER_BASE_S, REMINDER_CAP_S = 5.0, 300.0  # The cap is how late a channel's recovery is noticed; SQS delays to 900.
+# The cap is how late a channel's recovery is noticed. SQS delays a message by up to 900 s.
+REMINDER_BACKOFF = Backoff(base_s=5.0, cap_s=300.0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +47,8 @@ class EscalationHandler:
     rules: Rules
     router: Router
     now: Callable[[], str] = clock.now
+    conflict_backoff: Backoff = CONFLICT_BACKOFF
+    reminder_backoff: Backoff = REMINDER_BACKOFF
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
@@ -73,12 +74,7 @@ class EscalationHandler:
             await self._route(case, tries=0)
         return plan.outcome
 
-    @retry(
-        retry=retry_if_exception_type(ConflictError),
-        stop=stop_after_attempt(MAX_TRIES),
-        wait=wait_random_exponential(multiplier=CONFLICT_BASE_S, max=CONFLICT_CAP_S),
-        reraise=True,
-    )
+    @retry_conflicts
     async def _write(self, escalation: Escalation) -> tuple[EscalationPlan, Case | None]:
         """Write what *escalation* leads to; return that and the case as it is now."""
         case = await self.cases.get(await self._case_id(escalation))
@@ -110,7 +106,7 @@ class EscalationHandler:
         missing = await self.router.route(case)
         if not missing:
             return EscalationOutcome.ROUTED
-        delay_s = 1 + round(full_jitter_s(tries + 1, base_s=REMINDER_BASE_S, cap_s=REMINDER_CAP_S))
+        delay_s = 1 + round(self.reminder_backoff.wait_s(tries + 1))
         reminder = Reminder(CaseId=case.case_id, Episode=case.episode, Tries=tries + 1)
         await self.reminders.send(reminder, delay_s=delay_s)
         log.info("routing.deferred", case_id=case.case_id, channels=list(missing), tries=tries + 1, delay_s=delay_s)

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
 from workers import clock
+from workers.backoff import Backoff
 from workers.domain.cases import Case, CaseState, Claim
 from workers.domain.ids import execution_name
 from workers.domain.orders import Order, OrderStatus
@@ -21,15 +20,8 @@ from workers.domain.resolutions import (
 )
 from workers.domain.submissions import malformed_fields
 from workers.errors import ConflictError
-from workers.escalation.handler import CONFLICT_BASE_S, CONFLICT_CAP_S, MAX_TRIES
+from workers.escalation.conflicts import CONFLICT_BACKOFF, retry_conflicts
 from workers.ports import Executions, OpenOrders, Orders, ResolvableCases
-
-_retried = retry(
-    retry=retry_if_exception_type(ConflictError),
-    stop=stop_after_attempt(MAX_TRIES),
-    wait=wait_random_exponential(multiplier=CONFLICT_BASE_S, max=CONFLICT_CAP_S),
-    reraise=True,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +36,7 @@ class Resolver:
     cases: ResolvableCases
     executions: Executions
     now: Callable[[], str] = clock.now
+    conflict_backoff: Backoff = CONFLICT_BACKOFF
 
     async def resolve(self, case_id: str, request: Request) -> None:
         """
@@ -74,7 +67,7 @@ class Resolver:
             await self._close(case_id, replace(request, execution_arn=execution_arn), episode)
         return execution_arn
 
-    @_retried
+    @retry_conflicts
     async def _claim(self, case_id: str, order: Mapping[str, str], request: Request) -> tuple[str, int | None]:
         """Return the execution that is *request*'s, and the episode it is to be started for; None: it was before."""
         case = await self.cases.get(case_id)
@@ -118,7 +111,7 @@ class Resolver:
             raise resolved_already(case)
         return last.execution_arn
 
-    @_retried
+    @retry_conflicts
     async def _close(self, case_id: str, request: Request, episode: int | None = None) -> None:
         case = await self.cases.get(case_id)
         order = await self._order(case)

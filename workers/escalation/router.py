@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import structlog
 from prometheus_client import Counter
 from structlog.contextvars import bound_contextvars
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-from tenacity.wait import wait_base
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
 from workers import clock
+from workers.backoff import Backoff
 from workers.consumer.failures import FailureTracker
 from workers.domain.cases import Case, SentNotification
 from workers.domain.routing import LOG_CHANNEL
@@ -20,45 +20,49 @@ from workers.ports import SentNotifications
 
 log = structlog.get_logger(__name__)
 
-TRY_S = 5.0  # What takes longer holds a slot for nothing: a notification is a few hundred bytes.
-MAX_TRIES = 3  # Against a reset or a hiccup; whatever lasts longer is a matter for a reminder.
-RETRY_WAIT = wait_random_exponential(multiplier=0.2, max=2.0)
-REST_BASE_S, REST_CAP_S = 1.0, 30.0  # How long a channel that failed is left alone: it must not hold up every message.
+SEND_TIMEOUT_S = 5.0  # A notification is a few hundred bytes; a channel that takes longer only occupies a slot.
+MAX_TRIES = 3  # Against a reset or a short hiccup; reminders cover anything that lasts longer.
+RETRY_BACKOFF = Backoff(base_s=0.2, cap_s=2.0)
+# How long a channel that failed is not tried, without jitter: it must not hold up every message.
+PAUSE_BACKOFF = Backoff(base_s=1.0, cap_s=30.0)
 
 
 class ChannelSender:
     """
-    A channel and how it fares.
+    Sends notifications to one channel, and keeps away from it while it fails.
 
-    One that has failed rests, a little longer each time; then a single notification tries it, and if that one gets
-    through the others follow. Those that come meanwhile are not kept waiting.
+    After a failure the channel is paused, a little longer each time. Then a single notification probes it; once that
+    one is sent, the channel is open to all again. Nothing waits for a paused channel: it is deferred.
     """
 
-    def __init__(self, channel: Channel, retry_wait: wait_base) -> None:
+    def __init__(
+        self, channel: Channel, *, send_timeout_s: float, retry_backoff: Backoff, pause_backoff: Backoff
+    ) -> None:
         self._channel = channel
-        self._trying = AsyncRetrying(
+        self._send_timeout_s = send_timeout_s
+        self._retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: not isinstance(error, ChannelError) or error.passing),
             stop=stop_after_attempt(MAX_TRIES),
-            wait=retry_wait,
+            wait=lambda state: retry_backoff.wait_s(state.attempt_number),
             reraise=True,
         )
+        self._pause_backoff = pause_backoff
         self._failures = FailureTracker("channel")
-        self._rests_until_s = 0.0
+        self._paused_until_s = 0.0
         self._probing = False
 
     async def send(self, notification: Notification) -> str:
-        """Send *notification*; return what is counted: `sent`, `failed`, or `deferred` where it was not even tried."""
+        """Send *notification*; return `sent`, `failed`, or `deferred` if it was not tried: the metric's label."""
         failing = self._failures.failures > 0
-        if failing and (self._probing or asyncio.get_running_loop().time() < self._rests_until_s):
+        if failing and (self._probing or asyncio.get_running_loop().time() < self._paused_until_s):
             return "deferred"
         self._probing = self._probing or failing
         try:
-            await self._trying.copy()(
-                self._try, notification
-            )  # A copy: tenacity's own state is for one call at a time.
-        except Exception as error:  # noqa: BLE001 - no channel, one's own included, may stop the others or the case.
-            if failing or self._failures.failures == 0:  # Of many that fail at once, one counts.
-                self._note(error)
+            # A copy, because tenacity's object holds the state of one call.
+            await self._retrying.copy()(self._send_once, notification)
+        except Exception as error:  # noqa: BLE001 - no channel may stop the other channels or the case.
+            if failing or self._failures.failures == 0:  # Count simultaneous failures once.
+                self._pause(error)
             return "failed"
         finally:
             if failing:
@@ -67,22 +71,22 @@ class ChannelSender:
             self._failures.recovered()
         return "sent"
 
-    async def _try(self, notification: Notification) -> None:
+    async def _send_once(self, notification: Notification) -> None:
         try:
-            async with asyncio.timeout(TRY_S):
+            async with asyncio.timeout(self._send_timeout_s):
                 await self._channel.send(notification)
         except TimeoutError:
-            # Not tried again at once: it holds a slot, and under backlog all slots, for as long again.
-            raise ChannelError(f"no answer within {TRY_S:g} s", passing=False) from None
+            # Not retried at once: another try would occupy the slot, under backlog every slot, for as long again.
+            raise ChannelError(f"no answer within {self._send_timeout_s:g} s", passing=False) from None
 
-    def _note(self, error: Exception) -> None:
-        # Only an error of our own is known not to quote what was sent, or where to.
+    def _pause(self, error: Exception) -> None:
+        # Only our own errors are known not to quote the notification or the address.
         reason = str(error) if isinstance(error, WorkerError) else type(error).__name__
         with bound_contextvars(channel=self._channel.name):
             self._failures.failed(OutageError(reason))
-        rest_s = min(REST_CAP_S, REST_BASE_S * 2 ** min(self._failures.failures - 1, 10))
+        pause_s = self._pause_backoff.max_wait_s(self._failures.failures)
         asked_s = error.retry_after_s if isinstance(error, TransientError | OutageError) else 0.0
-        self._rests_until_s = asyncio.get_running_loop().time() + max(rest_s, asked_s)
+        self._paused_until_s = asyncio.get_running_loop().time() + max(pause_s, asked_s)
 
 
 class Router:
@@ -95,9 +99,16 @@ class Router:
         notifications: Counter | None = None,
         *,
         now: Callable[[], str] = clock.now,
-        retry_wait: wait_base = RETRY_WAIT,
+        send_timeout_s: float = SEND_TIMEOUT_S,
+        retry_backoff: Backoff = RETRY_BACKOFF,
+        pause_backoff: Backoff = PAUSE_BACKOFF,
     ) -> None:
-        self._senders = {channel.name: ChannelSender(channel, retry_wait) for channel in (LogChannel(), *channels)}
+        self._senders = {
+            channel.name: ChannelSender(
+                channel, send_timeout_s=send_timeout_s, retry_backoff=retry_backoff, pause_backoff=pause_backoff
+            )
+            for channel in (LogChannel(), *channels)
+        }
         self._cases = cases
         self._notifications = notifications
         self._now = now

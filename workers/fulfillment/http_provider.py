@@ -23,8 +23,9 @@ from aiohttp import (
     TCPConnector,
 )
 from pydantic_core import from_json
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from workers.backoff import Backoff
 from workers.domain.cards import mask
 from workers.domain.orders import Order, is_shipment_id
 from workers.errors import OutageError, SuspectedOutageError, TransientError
@@ -34,7 +35,7 @@ from workers.fulfillment.tokens import Token
 log = structlog.get_logger(__name__)
 
 MAX_TRIES = 3  # Within one call and its timeout, against a reset or a hiccup, while there is no outage to suspect.
-RETRY_BASE_S, RETRY_CAP_S = 0.1, 1.0
+RETRY_BACKOFF = Backoff(base_s=0.1, cap_s=1.0)
 CONNECT_TIMEOUT_S = 3.0  # Name, connection and TLS. More means that nobody is there.
 SUSPICIOUS_ORDERS = 3  # So many different orders in a row that fail: it is hardly the orders.
 MAX_ANSWER_BYTES = 64 * 1024
@@ -102,13 +103,23 @@ class HttpProvider:
       between them, it is an outage by all appearances (`SuspectedOutageError`).
     """
 
-    def __init__(self, session: ClientSession, url: str, *, timeout_s: float, token: Token | None = None) -> None:
+    def __init__(
+        self,
+        session: ClientSession,
+        url: str,
+        *,
+        timeout_s: float,
+        token: Token | None = None,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        retry_backoff: Backoff = RETRY_BACKOFF,
+    ) -> None:
         self._session = session
         self._url = url
         self._timeout_s = timeout_s
         self._token = token
+        self._retry_backoff = retry_backoff
         # The whole is bounded in `_ask`, whichever part of it takes long.
-        self._client_timeout = ClientTimeout(total=None, connect=min(CONNECT_TIMEOUT_S, timeout_s / 2))
+        self._client_timeout = ClientTimeout(total=None, connect=min(connect_timeout_s, timeout_s / 2))
         self._failing: set[str] = set()  # The orders that failed since the last answer that settled one.
 
     async def ship(self, order: Order) -> str:
@@ -134,7 +145,7 @@ class HttpProvider:
         trying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, TransientError) and error.retry_after_s == 0),
             stop=lambda retry: retry.attempt_number >= MAX_TRIES or self._is_suspicious(),
-            wait=wait_random_exponential(multiplier=RETRY_BASE_S, max=RETRY_CAP_S),
+            wait=lambda retry: self._retry_backoff.wait_s(retry.attempt_number),
             before_sleep=_log_retry,
             reraise=True,
         )

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import structlog
 from structlog.typing import EventDict
-from tenacity import wait_none
 
 from tests.workers.fakes import (
     ANOTHER,
     DOWN,
     EXECUTION,
     MESSAGE_ID,
+    NO_WAIT,
     NOW,
     FakeCases,
     FakeChannel,
@@ -30,7 +30,7 @@ from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule, Rules
 from workers.errors import ConflictError, OutageError, TransientError, UnreadableOrderError
-from workers.escalation import handler as escalation_module
+from workers.escalation.conflicts import MAX_TRIES
 from workers.escalation.handler import EscalationHandler
 from workers.escalation.router import Router
 from workers.escalation.rules.reader import EscalationRules
@@ -57,6 +57,7 @@ class Bench:
             rules=rules or EscalationRules.read(None, {}).rules,
             router=self.router(),
             now=lambda: NOW,
+            conflict_backoff=NO_WAIT,
         )
 
     async def handle(self, body: str, message_id: str = "m1") -> Acknowledged | DeadLettered:
@@ -67,7 +68,7 @@ class Bench:
         self.handler.router = self.router()
 
     def router(self) -> Router:
-        return Router(list(self.channels.values()), self.cases, now=lambda: NOW, retry_wait=wait_none())
+        return Router(list(self.channels.values()), self.cases, now=lambda: NOW, retry_backoff=NO_WAIT)
 
     @property
     def status(self) -> OrderStatus:
@@ -83,11 +84,6 @@ class Bench:
 def logs() -> Iterator[list[EventDict]]:
     with structlog.testing.capture_logs() as captured:
         yield captured
-
-
-@pytest.fixture(autouse=True)
-def quick_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EscalationHandler._write.retry, "wait", lambda _: 0)
 
 
 def notice(**changes: Any) -> str:
@@ -229,7 +225,7 @@ async def test_a_conflict_is_read_again_and_retried(logs: list[EventDict], confl
 
 async def test_a_conflict_without_end_is_left_to_another_delivery(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
-    bench.journal.fail("cases.apply", *[ConflictError("changed")] * escalation_module.MAX_TRIES)
+    bench.journal.fail("cases.apply", *[ConflictError("changed")] * MAX_TRIES)
     with pytest.raises(TransientError):
         await bench.handle(notice())
     assert bench.cases.cases == {}

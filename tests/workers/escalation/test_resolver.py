@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.workers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeOrders, Journal, order
+from tests.workers.fakes import DOWN, EXECUTION, NO_WAIT, NOW, FakeCases, FakeOrders, Journal, order
 from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
 from workers.domain.resolutions import Action, Request, ResolutionError, ResolutionPlan, resubmission_name
 from workers.errors import ConflictError, OutageError
-from workers.escalation.handler import MAX_TRIES
+from workers.escalation.conflicts import MAX_TRIES
 from workers.escalation.resolver import Resolver, find_stuck
 
 PREFIX = "arn:aws:states:us-east-1:123456789012:execution:Orders"
@@ -109,7 +109,13 @@ class Bench:
         self.case_id = opened.case_id
         self.cases = SettledCases(self.journal, self.orders, opened)
         self.executions = FakeExecutions(self.journal, self.orders)
-        self.resolver = Resolver(orders=self.orders, cases=self.cases, executions=self.executions, now=lambda: NOW)
+        self.resolver = Resolver(
+            orders=self.orders,
+            cases=self.cases,
+            executions=self.executions,
+            now=lambda: NOW,
+            conflict_backoff=NO_WAIT,
+        )
 
     @property
     def case(self) -> Case:
@@ -152,12 +158,6 @@ def resubmission(execution_arn: str, episode: int = 1, actor: str = "ada") -> Re
     return Resolution(
         action="resubmit", episode=episode, actor=actor, note="as agreed", at=NOW, execution_arn=execution_arn
     )
-
-
-@pytest.fixture(autouse=True)
-def quick_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for retried in (Resolver._close, Resolver._claim):
-        monkeypatch.setattr(retried.retry, "wait", lambda _: 0)
 
 
 async def test_the_corrected_order_is_started_then_the_case_closed() -> None:

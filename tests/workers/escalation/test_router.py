@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 import structlog
 from structlog.typing import EventDict
-from tenacity import wait_none
 
-from tests.workers.fakes import DOWN, EXECUTION, NOW, FakeCases, FakeChannel, FakeOrders, Journal
+from tests.workers.fakes import DOWN, EXECUTION, NO_WAIT, NOW, FakeCases, FakeChannel, FakeOrders, Journal
+from workers.backoff import Backoff
 from workers.domain.cases import Case, CaseState, Evidence, SentNotification
 from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import OutageError
-from workers.escalation import router as router_module
 from workers.escalation.notifications import Channel, ChannelError, Notification
 from workers.escalation.router import Router
 from workers.metrics import Metrics
@@ -52,13 +51,13 @@ def case(*channels: str, **changes: Any) -> Case:
 class Bench:
     """A router, its channels and the case table."""
 
-    def __init__(self, case: Case, *channels: Channel) -> None:
+    def __init__(self, case: Case, *channels: Channel, **options: Any) -> None:
         self.journal = Journal()
         self.cases = FakeCases(self.journal, FakeOrders(self.journal), case)
         self.metrics = Metrics()
         self.channels = channels or [FakeChannel(name, self.journal) for name in case.channels[1:]]
         self.router = Router(
-            self.channels, self.cases, self.metrics.notifications, now=lambda: NOW, retry_wait=wait_none()
+            self.channels, self.cases, self.metrics.notifications, now=lambda: NOW, retry_backoff=NO_WAIT, **options
         )
 
     async def route(self, case: Case | None = None) -> tuple[str, ...]:
@@ -158,11 +157,8 @@ async def test_only_texts_of_our_own_are_told(logs: list[EventDict], error: Exce
     assert [line["reason"] for line in of(logs, "channel.failed")] == [reason]
 
 
-async def test_a_channel_that_failed_rests_and_the_next_ones_do_not_wait_for_it(
-    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(router_module, "REST_BASE_S", 0.2)
-    bench = Bench(case("chat"))
+async def test_a_failed_channel_is_paused_and_later_notifications_do_not_wait(logs: list[EventDict]) -> None:
+    bench = Bench(case("chat"), pause_backoff=Backoff(0.2, 30))
     bench.journal.fail("chat", *[REFUSED] * 2)
     await bench.route()
     for _ in range(5):
@@ -170,7 +166,7 @@ async def test_a_channel_that_failed_rests_and_the_next_ones_do_not_wait_for_it(
     assert bench.counted()[("chat", "failed")] == 1
     assert bench.counted()[("chat", "deferred")] == 5
     await asyncio.sleep(0.21)
-    assert await bench.route() == ("chat",)  # Tried, and it failed again: it rests for longer.
+    assert await bench.route() == ("chat",)  # Tried, and failed again: the next pause is longer.
     await asyncio.sleep(0.21)
     assert await bench.route() == ("chat",)
     assert bench.counted()[("chat", "failed")] == 2
@@ -183,9 +179,8 @@ async def test_a_channel_that_failed_rests_and_the_next_ones_do_not_wait_for_it(
     assert [line["channel"] for line in of(logs, "channel.recovered")] == ["chat"]
 
 
-async def test_a_channel_rests_for_as_long_as_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(router_module, "REST_BASE_S", 0.0)
-    bench = Bench(case("chat"))
+async def test_a_channels_retry_after_is_respected() -> None:
+    bench = Bench(case("chat"), pause_backoff=NO_WAIT)
     bench.journal.fail("chat", ChannelError("HTTP 429", passing=False, retry_after_s=0.2))
     assert await bench.route() == ("chat",)
     assert await bench.route() == ("chat",)
@@ -195,27 +190,27 @@ async def test_a_channel_rests_for_as_long_as_it_asks(monkeypatch: pytest.Monkey
 
 
 class Hanging:
-    """Takes notifications once it is let go."""
+    """A channel that fails with `errors`, one a call, then hangs until `go` is set."""
 
     name = "chat"
 
-    def __init__(self) -> None:
+    def __init__(self, *errors: Exception) -> None:
         self.begun = 0
+        self.errors = list(errors)
         self.go = asyncio.Event()
 
     async def send(self, _notification: Notification) -> None:
         self.begun += 1
+        if self.errors:
+            raise self.errors.pop(0)
         await self.go.wait()
 
 
-async def test_a_slow_channel_is_given_up_on_and_the_others_do_not_wait(
-    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(router_module, "TRY_S", 0.05)
+async def test_a_slow_channel_times_out_and_the_others_do_not_wait(logs: list[EventDict]) -> None:
     held = case("chat", "pager")
     hanging = Hanging()
     journal = Journal()
-    bench = Bench(held, hanging, FakeChannel("pager", journal))
+    bench = Bench(held, hanging, FakeChannel("pager", journal), send_timeout_s=0.05)
     routed = asyncio.create_task(bench.route())
     await asyncio.sleep(0.02)
     assert journal.names() == ["pager"]
@@ -224,11 +219,9 @@ async def test_a_slow_channel_is_given_up_on_and_the_others_do_not_wait(
     assert [line["reason"] for line in of(logs, "channel.failed")] == ["no answer within 0.05 s"]
 
 
-async def test_of_many_that_fail_at_once_one_counts(monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]) -> None:
-    monkeypatch.setattr(router_module, "TRY_S", 0.02)
-    monkeypatch.setattr(router_module, "REST_BASE_S", 0.1)
+async def test_simultaneous_failures_of_a_channel_count_once(logs: list[EventDict]) -> None:
     hanging = Hanging()
-    bench = Bench(case("chat"), hanging)
+    bench = Bench(case("chat"), hanging, send_timeout_s=0.02, pause_backoff=Backoff(0.1, 30))
     await asyncio.gather(*(bench.route() for _ in range(50)))
     assert len(of(logs, "channel.failed")) == 1
     hanging.go.set()
@@ -236,13 +229,10 @@ async def test_of_many_that_fail_at_once_one_counts(monkeypatch: pytest.MonkeyPa
     assert await bench.route() == ()
 
 
-async def test_a_single_notification_tries_a_channel_that_was_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(router_module, "TRY_S", 0.02)
-    monkeypatch.setattr(router_module, "REST_BASE_S", 0.0)
-    hanging = Hanging()
-    bench = Bench(case("chat"), hanging)
-    await bench.route()
-    monkeypatch.setattr(router_module, "TRY_S", 5.0)
+async def test_a_single_notification_probes_a_failed_channel() -> None:
+    hanging = Hanging(REFUSED)
+    bench = Bench(case("chat"), hanging, pause_backoff=NO_WAIT)
+    assert await bench.route() == ("chat",)
     begun = hanging.begun
     probing = asyncio.create_task(bench.route())
     await asyncio.sleep(0.01)

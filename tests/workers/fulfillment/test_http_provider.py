@@ -8,12 +8,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 import structlog
 from aiohttp import ClientSession
 
-from tests.workers.fakes import EXECUTION, order
+from tests.workers.fakes import EXECUTION, NO_WAIT, order
 from tests.workers.fulfillment.provider_server import (
     HOST,
     Answer,
@@ -29,7 +30,6 @@ from tests.workers.fulfillment.provider_server import (
 )
 from workers.domain.orders import Order
 from workers.errors import OutageError, SuspectedOutageError, TransientError
-from workers.fulfillment import http_provider
 from workers.fulfillment.http_provider import MAX_ANSWER_BYTES, MAX_EVIDENCE_CHARS, HttpProvider, http_session
 from workers.fulfillment.providers import RejectedError
 from workers.fulfillment.tokens import FixedToken
@@ -37,11 +37,6 @@ from workers.fulfillment.tokens import FixedToken
 CARD = "4929123412345678"
 ORDER = order(name="Jane Doe", item_name="Lamp", price="80000", cc="************5678")
 Ship = Callable[..., HttpProvider]
-
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_provider, "RETRY_BASE_S", 0.001)
 
 
 @pytest.fixture
@@ -58,7 +53,12 @@ async def session() -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 def provider(server: ProviderServer, session: ClientSession) -> HttpProvider:
-    return HttpProvider(session, server.url, timeout_s=2)
+    return http_provider(session, server.url)
+
+
+def http_provider(session: ClientSession, url: str, *, timeout_s: float = 2, **more: Any) -> HttpProvider:
+    """Return a provider that retries at once."""
+    return HttpProvider(session, url, timeout_s=timeout_s, retry_backoff=NO_WAIT, **more)
 
 
 async def outcome(provider: HttpProvider, shipping: Order = ORDER) -> str | Exception:
@@ -271,7 +271,7 @@ async def test_an_answer_has_a_time_limit_as_a_whole(
 ) -> None:
     server.otherwise = slow
     began_s = time.monotonic()
-    error = await outcome(HttpProvider(session, server.url, timeout_s=0.4))
+    error = await outcome(http_provider(session, server.url, timeout_s=0.4))
     assert isinstance(error, TransientError)
     assert str(error) == "no answer within 0.4 s"
     assert 0.39 < time.monotonic() - began_s < 2
@@ -280,7 +280,7 @@ async def test_an_answer_has_a_time_limit_as_a_whole(
 
 async def test_retries_do_not_make_the_time_limit_longer(server: ProviderServer, session: ClientSession) -> None:
     server.answers(reply(500), hang)
-    error = await outcome(HttpProvider(session, server.url, timeout_s=0.4))
+    error = await outcome(http_provider(session, server.url, timeout_s=0.4))
     assert str(error) == "no answer within 0.4 s"
     assert len(server.requests) == 2
 
@@ -289,28 +289,26 @@ async def test_retries_do_not_make_the_time_limit_longer(server: ProviderServer,
 
 
 async def test_a_provider_that_refuses_connections_is_down(session: ClientSession) -> None:
-    error = await outcome(HttpProvider(session, f"http://127.0.0.1:{closed_port()}/x?key=secret", timeout_s=2))
+    error = await outcome(http_provider(session, f"http://127.0.0.1:{closed_port()}/x?key=secret"))
     assert isinstance(error, OutageError)
     assert str(error).startswith("the provider cannot be reached: ")
     assert "secret" not in str(error)
 
 
 async def test_a_name_that_does_not_resolve_is_an_outage(session: ClientSession) -> None:
-    error = await outcome(HttpProvider(session, "https://no-such-host.invalid/x", timeout_s=2))
+    error = await outcome(http_provider(session, "https://no-such-host.invalid/x"))
     assert isinstance(error, OutageError)
     assert str(error).startswith("the provider cannot be reached: ")
 
 
-async def test_a_host_that_does_not_answer_a_connection_is_an_outage(
-    session: ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http_provider, "CONNECT_TIMEOUT_S", 0.1)
+async def test_a_host_that_does_not_answer_a_connection_is_an_outage(session: ClientSession) -> None:
     with socket.socket() as silent:  # Nobody shakes hands once the backlog of a listener is full.
         silent.bind((HOST, 0))
         silent.listen(0)
         port = silent.getsockname()[1]
         with socket.create_connection((HOST, port)):
-            error = await outcome(HttpProvider(session, f"https://127.0.0.1:{port}/x?key=secret", timeout_s=2))
+            silent_host = f"https://127.0.0.1:{port}/x?key=secret"
+            error = await outcome(http_provider(session, silent_host, connect_timeout_s=0.1))
     assert isinstance(error, OutageError)
     assert str(error) == "the provider cannot be reached: no connection within the time for it"
 
@@ -338,7 +336,7 @@ async def test_a_whole_crowd_that_times_out_burns_hardly_an_attempt(
     server: ProviderServer, session: ClientSession
 ) -> None:
     server.otherwise = hang
-    provider = HttpProvider(session, server.url, timeout_s=0.3)
+    provider = http_provider(session, server.url, timeout_s=0.3)
     failures = await asyncio.gather(*(outcome(provider, order(order_id=f"o{n}")) for n in range(10)))
     assert [type(each) for each in failures].count(SuspectedOutageError) == 8
 
@@ -395,7 +393,7 @@ async def test_whoever_asks_for_patience_is_not_asked_again_at_once(
 
 
 async def test_the_token_goes_with_every_request(server: ProviderServer, session: ClientSession) -> None:
-    provider = HttpProvider(session, server.url, timeout_s=2, token=FixedToken("s3cret"))
+    provider = http_provider(session, server.url, token=FixedToken("s3cret"))
     await provider.ship(ORDER)
     assert server.requests[0].headers["authorization"] == "Bearer s3cret"
     assert "s3cret" not in repr(provider) + repr(FixedToken("s3cret")) + str(vars(provider))
@@ -417,7 +415,7 @@ class RotatingToken:
 async def test_a_token_that_was_rotated_is_noticed_within_the_call(
     server: ProviderServer, session: ClientSession
 ) -> None:
-    provider = HttpProvider(session, server.url, timeout_s=2, token=RotatingToken("old", "new"))
+    provider = http_provider(session, server.url, token=RotatingToken("old", "new"))
     server.answers(reply(401), shipped("S-3"))
     assert await provider.ship(ORDER) == "S-3"
     assert [request.headers["authorization"] for request in server.requests] == ["Bearer old", "Bearer new"]
@@ -425,7 +423,7 @@ async def test_a_token_that_was_rotated_is_noticed_within_the_call(
 
 
 async def test_a_token_that_nobody_replaces_is_an_outage(server: ProviderServer, session: ClientSession) -> None:
-    provider = HttpProvider(session, server.url, timeout_s=2, token=RotatingToken("old", "older"))
+    provider = http_provider(session, server.url, token=RotatingToken("old", "older"))
     server.otherwise = reply(401, "who are you")
     error = await outcome(provider)
     assert isinstance(error, OutageError)
@@ -472,11 +470,11 @@ async def test_nothing_that_is_logged_quotes_the_url(
     with structlog.testing.capture_logs() as logs:
         for answer in (reset, reply(500), reply(302), hang, write(b"\x00", then_close=True)):
             server.otherwise = answer
-            error = await outcome(HttpProvider(session, url, timeout_s=0.5))
+            error = await outcome(http_provider(session, url, timeout_s=0.5))
             assert isinstance(error, Exception)
             assert error.__suppress_context__ or error.__context__ is None, "a traceback would show the client's errors"
             assert "s3cret" not in str(error)
-        error = await outcome(HttpProvider(session, f"http://127.0.0.1:{closed_port()}/?key=s3cret", timeout_s=0.5))
+        error = await outcome(http_provider(session, f"http://127.0.0.1:{closed_port()}/?key=s3cret", timeout_s=0.5))
         assert isinstance(error, OutageError)
         assert error.__suppress_context__
     assert "s3cret" not in str(logs) + caplog.text
@@ -489,7 +487,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(
     session: ClientSession, certificate: ssl.SSLContext
 ) -> None:
     async with provider_server(certificate) as server:
-        error = await outcome(HttpProvider(session, server.url, timeout_s=2))
+        error = await outcome(http_provider(session, server.url))
         assert isinstance(error, OutageError)
         assert "its certificate is not accepted, self-signed certificate" in str(error).replace(
             "self signed", "self-signed"
@@ -498,6 +496,6 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(
 
 
 async def test_a_server_that_speaks_no_tls_is_not_talked_to(server: ProviderServer, session: ClientSession) -> None:
-    error = await outcome(HttpProvider(session, server.url.replace("http:", "https:"), timeout_s=2))
+    error = await outcome(http_provider(session, server.url.replace("http:", "https:")))
     assert isinstance(error, OutageError)
     assert server.requests == []
