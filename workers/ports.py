@@ -35,10 +35,14 @@ class Orders(Protocol):
         """Count likewise, before it begins, a try by which a message that may crash workers is put to the test."""
 
 
-class Cases(Protocol):
-    """The case table, written together with the order table."""
+class CaseReader(Protocol):
+    """The case table, to read one case."""
 
     async def get(self, case_id: str) -> Case | None: ...
+
+
+class Cases(CaseReader, Protocol):
+    """The case table, written together with the order table."""
 
     async def find_by_execution(self, execution_arn: str) -> str | None:
         """Return the id of the case that *execution_arn* was the last to add to."""
@@ -61,10 +65,8 @@ class Rejections(Protocol):
         """Return how many executions of *order* before its current one the provider definitely refused."""
 
 
-class ResolvableCases(Protocol):
-    """The case table, as those who settle cases need it."""
-
-    async def get(self, case_id: str) -> Case | None: ...
+class ResolvableCases(CaseReader, Protocol):
+    """The case table, to resolve cases."""
 
     async def put(self, case: Case) -> None:
         """Write *case*; `ConflictError` where it has changed since it was read."""

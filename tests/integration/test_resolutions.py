@@ -20,7 +20,8 @@ from workers.aws.executions import Executions
 from workers.aws.open_index import open_key
 from workers.aws.orders import DynamoOrders
 from workers.domain.resolutions import Action, Request, ResolutionError, claim_resubmission
-from workers.escalation.resolver import Resolver, find_stuck
+from workers.escalation.resolver import Resolver
+from workers.escalation.stuck_orders import find_stuck
 
 CARD = "4929123412345678"
 NOW = "2026-11-22T11:00:00.000000Z"

@@ -1,4 +1,4 @@
-"""Settles escalations for a person: resubmit, fulfill, cancel. And finds orders that nobody works on."""
+"""Settles escalations for a person: resubmit, fulfill, cancel."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from workers.domain.resolutions import (
 from workers.domain.submissions import malformed_fields
 from workers.errors import ConflictError
 from workers.escalation.conflicts import CONFLICT_BACKOFF, retry_conflicts
-from workers.ports import Executions, OpenOrders, Orders, ResolvableCases
+from workers.ports import Executions, Orders, ResolvableCases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,19 +125,3 @@ class Resolver:
 
     async def _order(self, case: Case | None) -> Order | None:
         return await self.orders.get(case.order_id) if case is not None and case.order_id is not None else None
-
-
-async def find_stuck(orders: OpenOrders, cases: ResolvableCases, *, since_before: str) -> list[str]:
-    """
-    Return the ids of orders that have been `RECEIVED` since before that time and have no open case.
-
-    Nothing works on such an order, or not fast enough: its execution was aborted between two states, say, or its
-    message was deleted by hand. A bare OrderId on the OrderFulfillmentQueue has it fulfilled, one on the
-    EscalationQueue opens a case.
-    """
-    stuck = []
-    for order_id in await orders.received_before(since_before):
-        case = await cases.get(order_id)
-        if case is None or case.state is not CaseState.OPEN:
-            stuck.append(order_id)
-    return stuck

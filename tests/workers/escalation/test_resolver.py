@@ -13,7 +13,7 @@ from workers.domain.reasons import Reason, Severity
 from workers.domain.resolutions import Action, Request, ResolutionError, ResolutionPlan, resubmission_name
 from workers.errors import ConflictError, OutageError
 from workers.escalation.conflicts import MAX_TRIES
-from workers.escalation.resolver import Resolver, find_stuck
+from workers.escalation.resolver import Resolver
 
 PREFIX = "arn:aws:states:us-east-1:123456789012:execution:Orders"
 CARD = "4929123412345678"
@@ -520,20 +520,3 @@ async def test_conflicts_do_not_go_on_for_ever() -> None:
     with pytest.raises(ConflictError):
         await bench.resolve(request("cancel"))
     assert (bench.case.state, bench.order.status) == (CaseState.OPEN, OrderStatus.ESCALATED)
-
-
-class Index:
-    def __init__(self, *order_ids: str) -> None:
-        self.order_ids = order_ids
-
-    async def received_before(self, at: str) -> list[str]:
-        assert at == NOW
-        return list(self.order_ids)
-
-
-async def test_an_order_is_stuck_where_no_case_is_open() -> None:
-    bench = Bench()
-    resolved = replace(bench.case, case_id="002", state=CaseState.RESOLVED)
-    bench.cases.cases["002"] = resolved
-    assert await find_stuck(Index("001", "002", "003"), bench.cases, since_before=NOW) == ["002", "003"]
-    assert await find_stuck(Index(), bench.cases, since_before=NOW) == []

@@ -1,0 +1,20 @@
+"""Finds orders that have waited too long and that no open case covers."""
+
+from workers.domain.cases import CaseState
+from workers.ports import CaseReader, OpenOrders
+
+
+async def find_stuck(orders: OpenOrders, cases: CaseReader, *, since_before: str) -> list[str]:
+    """
+    Return the ids of orders that have been `RECEIVED` since before that time, RFC 3339, and have no open case.
+
+    Nothing works on such an order, or not fast enough: for example, its execution was aborted between two states, or
+    its message was deleted by hand. Send the bare OrderId to the OrderFulfillmentQueue to fulfill it, or to the
+    EscalationQueue to open a case.
+    """
+    stuck = []
+    for order_id in await orders.received_before(since_before):
+        case = await cases.get(order_id)
+        if case is None or case.state is not CaseState.OPEN:
+            stuck.append(order_id)
+    return stuck
