@@ -209,7 +209,7 @@ async def test_an_order_that_is_cancelled_stays_cancelled(running: Running, reso
     assert (case["State"], case["Resolutions"][0]["Action"]) == ("RESOLVED", "cancel")
     assert send_stale(running, "cancel-1", arn) == ("superseded", "order_already_final")
     await resolver.resolve("cancel-1", request("cancel"))
-    with pytest.raises(ResolutionError, match="resolved already by ada"):
+    with pytest.raises(ResolutionError, match="already resolved by ada"):
         await resolver.resubmit("cancel-1", sample("cancel-1", Price="1"), request("resubmit"))
     assert stored(running, "cancel-1")[0] == order
     assert (fulfilled(running.fulfillment)["cancel-1"], routed(running, "cancel-1")) == (0, [1])
@@ -257,7 +257,7 @@ async def test_orders_that_nobody_works_on_are_found(running: Running, resolver:
         running.escalation.wait_for("message.acknowledged", message_id=running.pipeline.send_escalation(notice))
     case = await resolver.cases.get("stuck-resolved")
     assert case is not None
-    with pytest.raises(ResolutionError, match="RECEIVED: it is being worked on"):
+    with pytest.raises(ResolutionError, match="RECEIVED: it is in progress"):
         await resolver.resolve("stuck-resolved", request("cancel"))
     running.pipeline.client("dynamodb").update_item(
         TableName=running.pipeline.stack.escalation_table,

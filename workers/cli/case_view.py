@@ -45,7 +45,7 @@ def _head(case: Case, order: Order | None, now: datetime) -> list[tuple[str, obj
     if order is not None and order.shipment_id is not None:
         status += f", shipment {order.shipment_id}"
     claim = case.claim
-    begun = claim is not None and case.state is CaseState.OPEN and not case.knows_resubmission(claim.execution_arn)
+    begun = claim is not None and case.state is CaseState.OPEN and not case.has_resubmission(claim.execution_arn)
     return [
         ("Case", case.case_id),
         ("State", f"{case.state}, episode {case.episode}"),

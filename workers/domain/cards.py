@@ -5,8 +5,8 @@ from typing import Any
 
 MASK = "****"
 
-# A payment card number has 13 to 19 digits (ISO/IEC 7812 and what schemes issue); people group them with spaces and
-# dashes. Longer runs are masked as well: one could hide in them.
+# A payment card number has 13 to 19 digits (ISO/IEC 7812, and what card schemes issue), often grouped with spaces or
+# dashes. Longer runs are masked too: they could contain one.
 _RUN = re.compile(r"[0-9](?:[ -]*[0-9]){12,}", re.ASCII)
 _DIGITS_AS_ZEROS, _BETWEEN, _ZEROS = bytes.maketrans(b"123456789", b"000000000"), b" -", b"0" * 13
 _UUID = r"(?<![0-9])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9])"
@@ -15,15 +15,15 @@ _TIMESTAMP = (
     r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
     r"(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})?(?![0-9])"
 )
-_MASKED_CARD_NUMBER = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.ASCII)
 _EXEMPT = re.compile(rf"({_ARN}|{_UUID}|{_TIMESTAMP})", re.ASCII)
+_MASKED_CARD_NUMBER = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.ASCII)
 
 
 def mask(text: str) -> str:
-    """Replace every card-like digit run in *text*, except inside ARNs, UUIDs and timestamps."""
+    """Replace every run of digits like a card number in *text*, except inside ARNs, UUIDs and timestamps."""
     if not _RUN.search(text):
         return text
-    pieces = _EXEMPT.split(text)  # What is exempt comes at the odd places.
+    pieces = _EXEMPT.split(text)  # The exempt pieces have odd indexes.
     pieces[::2] = [_RUN.sub(MASK, piece) for piece in pieces[::2]]
     return "".join(pieces)
 
@@ -48,18 +48,19 @@ def mask_all(value: Any) -> Any:
 
 def may_hold_card(text: bytes) -> bool:
     """
-    Tell whether `mask` might find something in UTF-8 *text*: a cheap test, and mostly it would not.
+    Return whether `mask` could change UTF-8 *text*. False is certain.
 
-    Cheap is 0.5 us for a log line. The expression takes ten times as long, a third of the line.
+    A cheap first test: 0.5 us for a log line. The regular expression takes ten times as long, a third of the time that
+    a line takes.
     """
     return _ZEROS in text.translate(_DIGITS_AS_ZEROS, _BETWEEN)
 
 
 def masked_card_number(stored: str) -> str:
-    """Return a card number from the order table, which holds `************5678` or `****`; `****` for anything else."""
+    """Return a card number from the order table if it is masked, `************5678` or `****`; otherwise `****`."""
     return stored if _MASKED_CARD_NUMBER.fullmatch(stored) else MASK
 
 
 def looks_like_card(identifier: str) -> bool:
-    """Tell whether `mask` would change an identifier: it holds a card-like digit run outside the UUIDs in it."""
+    """Return whether `mask` would change an id: it has a run of digits like a card number outside of UUIDs."""
     return mask(identifier) != identifier

@@ -1,4 +1,4 @@
-"""An escalation case: what happened to an order, and what was done about it."""
+"""An escalation case: what went wrong with an order, who was notified, and how it was resolved."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +16,7 @@ class CaseState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderCopy:
-    """The order as it was when it was escalated, masked: what a person needs to decide."""
+    """A masked copy of the order from when it was escalated, for the person who resolves the case."""
 
     order_id: str
     status: OrderStatus
@@ -31,7 +31,7 @@ class OrderCopy:
 
     @classmethod
     def of(cls, order: Order) -> Self:
-        """Copy *order*. The table holds it masked already; who else wrote to that table, nobody knows."""
+        """Copy *order*. The workflow stores it masked, but others may have written to the table."""
         return cls(
             order_id=order.order_id,
             status=order.status,
@@ -48,7 +48,7 @@ class OrderCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What one message said: kept on the case for the person who decides."""
+    """What one message said, for the person who resolves the case."""
 
     at: str
     message_id: str
@@ -63,7 +63,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentNotification:
-    """A notification that was sent: to which channel, for which episode, when."""
+    """A notification that was sent: to which channel, about which episode, when."""
 
     channel: str
     episode: int
@@ -72,7 +72,7 @@ class SentNotification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """How a person settled an episode."""
+    """How a person resolved an episode."""
 
     action: str
     episode: int
@@ -85,20 +85,20 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A resubmission that a person has begun: `execution_arn` is the execution that is theirs alone to start."""
+    """A resubmission that a person has begun. Only that person may start the execution `execution_arn`."""
 
     actor: str
     note: str
     at: str
     episode: int
-    number: int  # Of the resubmissions begun in that episode.
+    number: int  # Counts the resubmissions begun in that episode, from 1.
     order_id: str
     execution_arn: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """An earlier episode, as the next one found it. How a person settled it is among the case's resolutions."""
+    """An earlier episode, as it was when the next one began. Its resolution is among those of the case."""
 
     number: int
     opened_at: str
@@ -112,9 +112,9 @@ class Episode:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """
-    An escalation case. An episode is one time it was opened; a reopened case keeps its history.
+    An escalation case. Each time it is opened, a new episode begins; a reopened case keeps its history.
 
-    Severity, reasons, sources, attempts, channels and the copy of the order are those of the current episode.
+    Severity, reasons, sources, attempts, channels and the copy of the order belong to the current episode.
     """
 
     case_id: str
@@ -127,7 +127,7 @@ class Case:
     reasons: tuple[Reason, ...] = ()
     sources: tuple[Source, ...] = ()
     execution_arns: tuple[str, ...] = ()
-    rejected_executions: tuple[str, ...] = ()  # Those the provider definitely refused, each once.
+    rejected_executions: tuple[str, ...] = ()  # Each execution that the provider definitely refused, once.
     message_ids: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     order: OrderCopy | None = None
@@ -135,18 +135,18 @@ class Case:
     routed: tuple[SentNotification, ...] = ()
     resolutions: tuple[Resolution, ...] = ()
     episodes: tuple[Episode, ...] = ()
-    claim: Claim | None = None  # The newest; what became of it is for the resolutions and the order to say.
+    claim: Claim | None = None  # The newest one. The resolutions and the order show its result.
     attempts: int | None = None
-    opened_by: str | None = None  # The message that opened this episode, and so is the one to route it.
+    opened_by: str | None = None  # The id of the message that opened this episode; that message routes it.
     version: int = 0
 
     def is_routed(self, channel: str) -> bool:
-        """Tell whether this episode's notification went to *channel*."""
-        return any(done.channel == channel and done.episode == self.episode for done in self.routed)
+        """Return whether this episode's notification was sent to *channel*."""
+        return any(sent.channel == channel and sent.episode == self.episode for sent in self.routed)
 
     @property
     def unrouted(self) -> tuple[str, ...]:
-        """The channels that this episode's notification has yet to go to."""
+        """The channels that still have to get this episode's notification."""
         return tuple(channel for channel in self.channels if not self.is_routed(channel))
 
     @property
@@ -160,17 +160,17 @@ class Case:
     @property
     def opening(self) -> Evidence | None:
         """What the message that opened this episode said."""
-        return next((each for each in self.evidence if each.message_id == self.opened_by), None)
+        return next((evidence for evidence in self.evidence if evidence.message_id == self.opened_by), None)
 
     def resolution_of(self, episode: int) -> Resolution | None:
-        """Return how a person settled *episode*, None where nobody has."""
-        return next((each for each in reversed(self.resolutions) if each.episode == episode), None)
+        """Return the newest resolution of *episode*, None if it has none."""
+        return next((resolution for resolution in reversed(self.resolutions) if resolution.episode == episode), None)
 
-    def knows_resubmission(self, execution_arn: str | None) -> bool:
-        """Tell whether the resubmission as that execution is among the case's resolutions."""
-        return any(each.execution_arn == execution_arn for each in self.resolutions)
+    def has_resubmission(self, execution_arn: str | None) -> bool:
+        """Return whether the resubmission with that execution is among the resolutions."""
+        return any(resolution.execution_arn == execution_arn for resolution in self.resolutions)
 
 
 def stored_text(text: str | None) -> str | None:
-    """Return *text* as a case stores it: masked, then cut."""
+    """Return *text* as a case stores it: masked first, then cut."""
     return None if text is None else mask(text)[:MAX_TEXT_CHARS]

@@ -1,4 +1,4 @@
-"""What an escalation case is, and what a message may do to it and to its order."""
+"""What a message on the escalation queue does to its case and its order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +11,9 @@ from workers.domain.ids import execution_name, fingerprint, message_case_id
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
-MAX_MESSAGE_IDS = 100  # A case absorbs few messages; older ids cannot come back within SQS's retention in practice.
-# With these bounds a case stays below DynamoDB's 400 KB per item, even where every character takes four bytes.
+# A case gets few messages. In practice, an older id cannot come back within SQS's retention.
+MAX_MESSAGE_IDS = 100
+# With these limits a case stays below DynamoDB's 400 KB per item, even if every character takes four bytes.
 MAX_EXECUTIONS = 100
 MAX_EVIDENCE = 30
 MAX_EPISODES = 20
@@ -25,7 +26,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Escalation:
-    """One message of the escalation queue, decoded. All text in it is masked already."""
+    """A decoded message of the escalation queue. All of its text is masked."""
 
     message_id: str
     order_id: str | None
@@ -39,65 +40,65 @@ class Escalation:
 
     @property
     def case_id(self) -> str:
-        """The order's id, else the execution's name, else the message's."""
+        """The order's id; without one the execution's name; without both `message-<message id>`."""
         if self.order_id is not None:
             return self.order_id
         if self.execution_arn is not None:
             name = execution_name(self.execution_arn)
-            # Whoever starts an execution chooses its name; one that holds a card number must not become a key.
+            # People choose the names of executions: one that contains a card number must not become a key.
             return f"execution-{fingerprint(name, 16)}" if looks_like_card(name) else name
         return message_case_id(self.origin_message_id or self.message_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """How bad an escalation is by the rules, and the channels it is to go to."""
+    """The severity and the channels that the rules give an escalation."""
 
     severity: Severity
     channels: tuple[str, ...]
 
 
 class EscalationOutcome(StrEnum):
-    """How an escalation message ends; the values are the outcomes in the log."""
+    """The result of a message on the escalation queue. The values are the outcomes in the log."""
 
     ESCALATED = "escalated"
     ADDED_TO_CASE = "added_to_case"
     ORDER_ALREADY_FINAL = "order_already_final"
     SUPERSEDED = "superseded"
-    # How a reminder ends that an episode is not routed to all of its channels yet.
+    # Of a reminder: the episode is now routed to all of its channels, or not yet.
     ROUTED = "routed"
     DEFERRED = "deferred"
 
 
 @dataclass(frozen=True, slots=True)
 class EscalationPlan:
-    """What to write. `case` is None where nothing is to be written at all."""
+    """What to write (nothing if `case` is None), and whether to route the case afterwards."""
 
     outcome: EscalationOutcome
     escalates_order: bool
     case: Case | None
     routes: bool
-    counts_rejection: bool = False  # To be written only while the order is still that execution's.
+    counts_rejection: bool = False  # Write only while the order still belongs to that execution.
 
 
 def plan_escalation(
     escalation: Escalation, order: Order | None, case: Case | None, now: str, assessment: Assessment
 ) -> EscalationPlan:
     """
-    Decide what *escalation* does to its order and its case, both as they are now (None: there is none).
+    Decide what *escalation* does to its *order* and *case* as they are now (None: missing).
 
-    The channels of an episode are those of the message that opened it, which alone is routed. A later one may raise the
-    severity.
+    An episode's channels come from the message that opened it, and only that message is routed. A later one can raise
+    the severity.
     """
     current = order is not None and order.belongs_to(escalation.execution_arn)
     if case is not None and escalation.message_id in case.message_ids:
-        # Our own write, before a crash or a lost answer; what may be missing is the routing.
+        # We wrote this before a crash or a lost response. Only the routing may be missing.
         opener = case.opened_by == escalation.message_id and case.state is CaseState.OPEN
         outcome = EscalationOutcome.ESCALATED if opener else EscalationOutcome.ADDED_TO_CASE
         return EscalationPlan(outcome, False, None, routes=opener)
     if current and order is not None and order.status in {OrderStatus.FULFILLED, OrderStatus.CANCELLED}:
-        noted = None if case is None else _add(case, escalation, now, assessment)
-        return EscalationPlan(EscalationOutcome.ORDER_ALREADY_FINAL, False, noted, routes=False)
+        added = None if case is None else _add(case, escalation, now, assessment)
+        return EscalationPlan(EscalationOutcome.ORDER_ALREADY_FINAL, False, added, routes=False)
     escalates = current and order is not None and order.status is OrderStatus.RECEIVED
     rejected = _rejected_execution(escalation, order) if current else None
     counts = rejected is not None and (case is None or rejected not in case.rejected_executions)
@@ -116,14 +117,17 @@ def plan_escalation(
 
 def _rejected_execution(escalation: Escalation, order: Order | None) -> str | None:
     """
-    Return the execution that the provider definitely refused, if that is what *escalation* says of the current one.
+    Return the order's current execution if *escalation* says that the provider definitely refused it.
 
-    Their number makes the idempotency key of the next execution. It is kept here because the case lives on, while a
-    resubmission replaces the order's item; by execution, because an escalation may be sent twice; and only while that
-    execution is the current one, because a refusal that comes in late must not change the key of the execution after
-    it, whose request may be under way: it could ship twice. (Not counted, it is at worst answered from a cache, with
-    the same refusal.) So an execution's key never changes: while it is current only its own refusal can be added, and
-    that one counts for the next.
+    The number of refused executions is part of the next execution's idempotency key (`Order.idempotency_key`).
+
+    - The case keeps them, because a resubmission replaces the order's item.
+    - By execution, because an escalation may be sent twice.
+    - Only the current execution: a late refusal must not change the key of the next one, whose request may be under
+      way. It could ship twice. A refusal that is not counted at worst makes the provider repeat the same refusal.
+
+    So an execution's key never changes: only its own refusal can be added while it is current, and that one counts for
+    the next execution.
     """
     if order is None or Reason.FULFILLMENT_REJECTED not in escalation.reasons:
         return None
@@ -145,7 +149,7 @@ def _open(escalation: Escalation, order: Order | None, now: str, assessment: Ass
 
 
 def _reopen(case: Case, escalation: Escalation, order: Order | None, now: str, assessment: Assessment) -> Case:
-    """Return *case* in its next episode; the one before becomes history."""
+    """Return *case* in its next episode, with the current one in its history."""
     ended = Episode(
         number=case.episode,
         opened_at=case.opened_at,
@@ -168,14 +172,14 @@ def _reopen(case: Case, escalation: Escalation, order: Order | None, now: str, a
         attempts=None,
         order=None if order is None else OrderCopy.of(order),
         channels=assessment.channels,
-        routed=tuple(done for done in case.routed if done.episode > case.episode - MAX_EPISODES),
-        # The first one stays: it tells since when there has been trouble.
+        routed=tuple(sent for sent in case.routed if sent.episode > case.episode - MAX_EPISODES),
+        # The first episode stays: it shows when the trouble began.
         episodes=episodes if len(episodes) <= MAX_EPISODES else (episodes[0], *episodes[1 - MAX_EPISODES :]),
     )
 
 
 def _add(case: Case, escalation: Escalation, now: str, assessment: Assessment, rejected: str | None = None) -> Case:
-    """Return *case* with what *escalation* says added to it."""
+    """Return *case* with *escalation* added to it."""
     executions = _merge(case.execution_arns, [escalation.execution_arn] if escalation.execution_arn else [])
     return replace(
         case,
@@ -187,16 +191,16 @@ def _add(case: Case, escalation: Escalation, now: str, assessment: Assessment, r
         execution_arns=executions[-MAX_EXECUTIONS:],
         rejected_executions=_merge(case.rejected_executions, [rejected] if rejected else []),
         message_ids=(*case.message_ids, escalation.message_id)[-MAX_MESSAGE_IDS:],
-        evidence=_bounded((*case.evidence, _evidence(escalation, now)), case.opened_by),
+        evidence=_newest((*case.evidence, _evidence(escalation, now)), case.opened_by),
         attempts=case.attempts if escalation.attempts is None else escalation.attempts,
     )
 
 
-def _bounded(evidence: tuple[Evidence, ...], opened_by: str | None) -> tuple[Evidence, ...]:
-    """Return *evidence* without the oldest, if that is too many; what opened the episode is kept for the next one."""
-    kept = [each for each in evidence if each.message_id == opened_by][:1]
-    others = [each for each in evidence if each not in kept]
-    return evidence if len(evidence) <= MAX_EVIDENCE else (*kept, *others[len(kept) - MAX_EVIDENCE :])
+def _newest(evidence: tuple[Evidence, ...], opened_by: str | None) -> tuple[Evidence, ...]:
+    """Return the newest `MAX_EVIDENCE`, and always the one that opened the episode: the notifications quote it."""
+    opening = [item for item in evidence if item.message_id == opened_by][:1]
+    others = [item for item in evidence if item not in opening]
+    return evidence if len(evidence) <= MAX_EVIDENCE else (*opening, *others[len(opening) - MAX_EVIDENCE :])
 
 
 def _evidence(escalation: Escalation, now: str) -> Evidence:
@@ -213,5 +217,5 @@ def _evidence(escalation: Escalation, now: str) -> Evidence:
     )
 
 
-def _merge(held: Sequence[_T], new: Sequence[_T]) -> tuple[_T, ...]:
-    return (*held, *(item for item in dict.fromkeys(new) if item not in held))
+def _merge(old: Sequence[_T], new: Sequence[_T]) -> tuple[_T, ...]:
+    return (*old, *(item for item in dict.fromkeys(new) if item not in old))

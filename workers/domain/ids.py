@@ -8,13 +8,13 @@ def fingerprint(text: str, length: int) -> str:
     """
     Return the first *length* (up to 52) characters of a hash of *text*.
 
-    Base32, not hexadecimal: a hexadecimal hash can hold a run of digits that looks like a card number.
+    Base32, because a hexadecimal hash can contain a run of digits that looks like a card number.
     """
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:length]
 
 
 def execution_arn(state_machine_arn: str, name: str) -> str:
-    """Return the ARN of the execution *name* of a state machine, started or not."""
+    """Return the ARN of the execution *name* of a state machine, whether it was started or not."""
     return f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
 
 

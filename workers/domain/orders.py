@@ -1,4 +1,4 @@
-"""What an order is, and what a message may do to it."""
+"""Orders, and what a message on the fulfillment queue does to one."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TypeGuard
 from workers.domain.cards import looks_like_card
 from workers.domain.ids import fingerprint
 
-MAX_TEXT_CHARS = 256  # Of each text of an order: Name, ItemName, Price, CC.
+MAX_TEXT_CHARS = 256  # Name, ItemName, Price and CC of an order.
 MAX_SHIPMENT_ID_CHARS = 128
 
 _NUMBERED = re.compile(r".*-r[0-9]+", re.ASCII)
@@ -26,7 +26,7 @@ class OrderStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as the table holds it; `cc` is masked there already. Times are RFC 3339 UTC."""
+    """An order as in the table, where `cc` is masked. Times are RFC 3339 UTC."""
 
     order_id: str
     status: OrderStatus
@@ -39,25 +39,27 @@ class Order:
     shipment_id: str | None = None
     fulfilled_at: str | None = None
     attempts: int = 0
-    rejections: int = 0  # How many of its earlier executions the provider refused; the case knows, the item does not.
+    rejections: int = (
+        0  # How many earlier executions the provider refused. The case has this number, the item does not.
+    )
 
     @property
     def idempotency_key(self) -> str:
         """
-        By which a provider tells a repeated request from a new one: the OrderId, `<OrderId>-r<n>` after n rejections.
+        The key by which a provider recognises a repeated request: the OrderId, `<OrderId>-r<n>` after n rejections.
 
-        An OrderId that ends like that itself always gets the suffix, so that no two orders ever share a key.
+        An OrderId that itself ends in `-r<n>` always gets the suffix, so that two orders never share a key.
         """
         numbered = self.rejections > 0 or _NUMBERED.fullmatch(self.order_id) is not None
         return f"{self.order_id}-r{self.rejections}" if numbered else self.order_id
 
     def belongs_to(self, execution_arn: str | None) -> bool:
-        """Tell whether a message that names *execution_arn* speaks of this order; one that names none, always does."""
+        """Return whether a message with *execution_arn* is about this order; one without an execution always is."""
         return execution_arn is None or execution_arn == self.execution_arn
 
 
 class FulfillmentDecision(StrEnum):
-    """What a message on the fulfillment queue leads to; the values are the outcomes in the log."""
+    """The result of a message on the fulfillment queue. The values are the outcomes in the log."""
 
     FULFILL = "fulfilled"
     ALREADY_FULFILLED = "already_fulfilled"
@@ -66,7 +68,7 @@ class FulfillmentDecision(StrEnum):
 
 
 def decide_fulfillment(order: Order | None, execution_arn: str | None) -> FulfillmentDecision:
-    """Decide on a message that names *execution_arn* (None: whichever execution is current)."""
+    """Decide what a message with *execution_arn* (None: the current execution) does to *order* (None: missing)."""
     if order is None:
         return FulfillmentDecision.NOT_FOUND
     if not order.belongs_to(execution_arn):
@@ -81,15 +83,15 @@ def decide_fulfillment(order: Order | None, execution_arn: str | None) -> Fulfil
 
 
 def is_order_id(text: str) -> bool:
-    """Tell whether *text* is an OrderId: 1 to 64 ASCII characters, nothing that looks like a card number."""
+    """Return whether *text* is an OrderId: 1 to 64 ASCII characters, not like a card number."""
     return _ORDER_ID.fullmatch(text) is not None and not looks_like_card(text)
 
 
 def is_shipment_id(value: object) -> TypeGuard[str]:
-    """Return whether *value* is a shipment id: 1 to 128 visible ASCII characters, nothing like a card number."""
+    """Return whether *value* is a shipment id: 1 to 128 visible ASCII characters, not like a card number."""
     return isinstance(value, str) and _SHIPMENT_ID.fullmatch(value) is not None and not looks_like_card(value)
 
 
 def shipment_id(order_id: str) -> str:
-    """Derive a shipment id that is the same however often it is asked for."""
+    """Return the shipment id derived from an OrderId, always the same one."""
     return f"SHIP-{fingerprint(order_id, 16)}"

@@ -1,4 +1,4 @@
-"""How a person settles an escalation, and what that does to the order and its case."""
+"""How a person resolves a case, and what that does to its order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from workers.domain.ids import fingerprint
 from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus
 
 MAX_ACTOR_CHARS, MAX_NOTE_CHARS = 128, 1_000
-CLAIM_S = 120  # Longer than an execution takes to be started and to record its order, retries included.
+CLAIM_S = 120  # Longer than an execution takes to start and to record its order, retries included.
 
 
 class Action(StrEnum):
@@ -22,12 +22,12 @@ class Action(StrEnum):
 
 
 class ResolutionError(Exception):
-    """The case cannot be resolved like that; the text says why, for the person who asked."""
+    """The case cannot be resolved in this way. The text tells the person why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asks for. `shipment_id` goes with `fulfill`, `execution_arn` with `resubmit`."""
+    """A person's request to resolve a case. `shipment_id` is for `fulfill`, `execution_arn` for `resubmit`."""
 
     action: Action
     actor: str
@@ -36,21 +36,21 @@ class Request:
     execution_arn: str | None = None
 
     def __post_init__(self) -> None:
-        for name, text, longest in (
+        for name, text, max_chars in (
             ("actor", self.actor, MAX_ACTOR_CHARS),
             ("note", self.note, MAX_NOTE_CHARS),
         ):
-            if not 1 <= len(text.strip()) <= longest:
-                raise ResolutionError(f"the {name} must be 1 to {longest} characters")
+            if not 1 <= len(text.strip()) <= max_chars:
+                raise ResolutionError(f"the {name} must be 1 to {max_chars} characters")
         if self.action is Action.FULFILL and not 1 <= len((self.shipment_id or "").strip()) <= MAX_SHIPMENT_ID_CHARS:
             raise ResolutionError(f"fulfill needs a shipment id of 1 to {MAX_SHIPMENT_ID_CHARS} characters")
         if looks_like_card(self.shipment_id or ""):
             raise ResolutionError(
-                "the shipment id has 13 or more digits in a row: like a card number it would be masked where it is kept"
+                "the shipment id has 13 or more digits in a row: it would be masked like a card number"
             )
 
     def record(self, episode: int, at: str) -> Resolution:
-        """Return what is kept of this request on the case, masked."""
+        """Return the resolution that the case stores for this request, masked."""
         return Resolution(
             action=self.action.value,
             episode=episode,
@@ -64,7 +64,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ResolutionPlan:
-    """What to write, in one transaction. Both are None where it was done before."""
+    """What to write in one transaction: nothing if `case` is None, not the order if `order_status` is None."""
 
     case: Case | None
     order_status: OrderStatus | None
@@ -75,94 +75,95 @@ _FINAL = {Action.FULFILL: OrderStatus.FULFILLED, Action.CANCEL: OrderStatus.CANC
 
 def plan_resolution(case: Case | None, order: Order | None, request: Request, now: str) -> ResolutionPlan:
     """
-    Decide what *request* does to *case* and its *order*, both as they are now.
+    Decide what *request* does to *case* and its *order* as they are now (None: missing).
 
-    `resubmit` comes here after its execution was started: it only closes the case. A case that the same person has
-    resolved in the same way already is left as it is, so that a request can be repeated.
+    `resubmit` comes here after its execution was started, so it only closes the case. If the same person has already
+    resolved the case in the same way, nothing changes: a request can be repeated.
 
     Raises:
-        ResolutionError: There is no such case, or its state or its order's does not allow this.
+        ResolutionError: The case is missing, or its state or its order's status does not allow this.
     """
     if case is None:
         raise ResolutionError("there is no such case")
     record = request.record(case.episode, now)
-    if done := _already(case, record):
-        return done
-    begun = _begun(case)
-    if begun is not None and order is None and request.action is not Action.RESUBMIT:
-        # No order's status would tell whether the execution runs.
-        _refuse_while_fresh(begun, now)
+    if case.state is CaseState.RESOLVED:
+        _check_same_resolution(case, record)
+        return ResolutionPlan(None, None)
+    claim = _pending_claim(case)
+    if claim is not None and order is None and request.action is not Action.RESUBMIT:
+        # Without an order there is no status that shows whether the claimed execution runs.
+        _refuse_while_recent(claim, now)
     status = _order_status(order, request, record)
-    resolved = replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=_with(case, record))
+    resolved = replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=_with_resolution(case, record))
     return ResolutionPlan(resolved, status)
 
 
-def note_resubmission(case: Case, request: Request, episode: int, now: str) -> Case:
-    """Return *case* with the resubmission out of an earlier *episode* noted; it stays open for the newer one."""
-    return replace(case, updated_at=now, resolutions=_with(case, request.record(episode, now)))
+def add_resubmission(case: Case, request: Request, episode: int, now: str) -> Case:
+    """Return *case* with a resubmission from an earlier *episode* added; the case stays open for the newer one."""
+    return replace(case, updated_at=now, resolutions=_with_resolution(case, request.record(episode, now)))
 
 
-def _with(case: Case, record: Resolution) -> tuple[Resolution, ...]:
+def _with_resolution(case: Case, record: Resolution) -> tuple[Resolution, ...]:
     return (*case.resolutions, record)[-MAX_RESOLUTIONS:]
 
 
-def _already(case: Case, record: Resolution) -> ResolutionPlan | None:
-    if case.state is CaseState.OPEN:
-        return None
+def _check_same_resolution(case: Case, record: Resolution) -> None:
     last = case.resolution_of(case.episode)
     if last is None or replace(record, note=last.note, at=last.at) != last:
-        raise resolved_already(case)
-    return ResolutionPlan(None, None)
+        raise already_resolved(case)
 
 
-def resolved_already(case: Case) -> ResolutionError:
+def already_resolved(case: Case) -> ResolutionError:
     """Return the error that says who resolved *case*, when and how."""
     last = case.resolution_of(case.episode)
     by = f" by {last.actor} at {last.at}: {last.action}" if last else ""
-    return ResolutionError(f"the case is resolved already{by}")
+    return ResolutionError(f"the case is already resolved{by}")
 
 
 def _order_status(order: Order | None, request: Request, record: Resolution) -> OrderStatus | None:
-    """Return the status the order gets, None where it is left as it is."""
+    """Return the order's new status, None if it keeps the one it has."""
     if request.action is Action.RESUBMIT:
         return None
-    wanted = _FINAL[request.action]
+    final = _FINAL[request.action]
     if order is None:
         if request.action is Action.FULFILL:
             raise ResolutionError("there is no such order to fulfill; cancel closes the case")
         return None
     match order.status:
         case OrderStatus.ESCALATED:
-            return wanted
+            return final
         case OrderStatus.RECEIVED:
-            raise ResolutionError("the order is RECEIVED: it is being worked on, and not escalated")
-        case OrderStatus.FULFILLED if wanted is OrderStatus.FULFILLED and order.shipment_id != record.shipment_id:
-            raise ResolutionError(f"the order is FULFILLED already, by shipment {mask(order.shipment_id or 'unknown')}")
-        case _ if order.status is wanted:
-            return None  # The order is where it should be; only the case was left open.
+            raise ResolutionError("the order is RECEIVED: it is in progress, not escalated")
+        case OrderStatus.FULFILLED if final is OrderStatus.FULFILLED and order.shipment_id != record.shipment_id:
+            raise ResolutionError(f"the order is already FULFILLED, by shipment {mask(order.shipment_id or 'unknown')}")
+        case _ if order.status is final:
+            return None  # The order has that status already; only the case is still open.
         case _:
-            raise ResolutionError(f"the order is {order.status} already")
+            raise ResolutionError(f"the order is already {order.status}")
 
 
 def claim_resubmission(
     case: Case, request: Request, order_id: str, now: str, arn: Callable[[str], str]
 ) -> tuple[Claim, Case | None]:
     """
-    Return the claim by which *request* may start an execution, and the case to write before it does (None: it has).
+    Return the claim for *request*, and the case to write before its execution is started (None: already written).
 
-    The claim makes sure that who wins the case is who has started the execution. One that is a while old, and whose
-    execution has not recorded its order, was left behind by a crash: another person may take over, with an execution of
-    another name, so that it is clear to the end whose order it is that runs. The same person goes on with their own.
+    The claim makes sure that the person who resolves the case is the person whose execution was started. *arn* returns
+    the ARN of an execution from its name.
+
+    - The same person, with the same order, continues with their own claim.
+    - A crash leaves a claim behind. If it is older than `CLAIM_S` and its execution has not recorded its order, another
+      person may take over, with an execution of another name. So it always stays clear whose order runs.
 
     Raises:
-        ResolutionError: Somebody else, or the same person with another order, has just begun.
+        ResolutionError: Another person, or the same person with another order, has just begun.
     """
-    record, held = request.record(case.episode, now), case.claim
-    number = held.number + 1 if held is not None and held.episode == case.episode else 1
-    if (begun := _begun(case)) is not None:
-        if is_claim_of(begun, request, order_id):
-            return begun, None
-        _refuse_while_fresh(begun, now)
+    record, last = request.record(case.episode, now), case.claim
+    number = last.number + 1 if last is not None and last.episode == case.episode else 1
+    if (pending := _pending_claim(case)) is not None:
+        if is_claim_of(pending, request, order_id):
+            return pending, None
+        _refuse_while_recent(pending, now)
     claim = Claim(
         actor=record.actor,
         note=record.note,
@@ -175,35 +176,38 @@ def claim_resubmission(
     return claim, replace(case, claim=claim)
 
 
-def _begun(case: Case) -> Claim | None:
-    """Return the claim of the case's current episode, unless its execution has come back."""
-    held = case.claim
-    if held is None or held.episode != case.episode or held.execution_arn in case.execution_arns:
+def _pending_claim(case: Case) -> Claim | None:
+    """Return the claim of the current episode, unless its execution was escalated to this case already."""
+    claim = case.claim
+    if claim is None or claim.episode != case.episode or claim.execution_arn in case.execution_arns:
         return None
-    return held
+    return claim
 
 
-def _refuse_while_fresh(held: Claim, now: str) -> None:
-    free_at = datetime.fromisoformat(held.at) + timedelta(seconds=CLAIM_S)
+def _refuse_while_recent(claim: Claim, now: str) -> None:
+    free_at = datetime.fromisoformat(claim.at) + timedelta(seconds=CLAIM_S)
     if datetime.fromisoformat(now) < free_at:
         raise ResolutionError(
-            f"{held.actor} has begun to resubmit order {held.order_id} at {held.at}: see what becomes of that;"
-            f" from {free_at:%H:%M:%S} UTC on this can be tried again"
+            f"{claim.actor} began to resubmit order {claim.order_id} at {claim.at}: wait for the result,"
+            f" or try again from {free_at:%H:%M:%S} UTC"
         )
 
 
 def is_claim_of(claim: Claim, request: Request, order_id: str) -> bool:
+    """Return whether the person of *request* made *claim*, for the same order."""
     return (claim.actor, claim.order_id) == (request.record(0, "").actor, order_id)
 
 
 def resubmission_name(case: Case, episode: int, number: int) -> str:
     """
-    Return the name of the execution by which *case* is resubmitted out of *episode* for the time *number* says, from 1.
+    Return the name of the execution that resubmits *case* from *episode* for the *number*-th time, counted from 1.
 
-    The same for the same resubmission, so that repeating it starts nothing twice; and never made of the card number.
-    There is a second time where an execution has come back to the case in the same episode (it could not record the
-    order), or was never started. The name is made of the case, not the order: an order can be resubmitted out of two,
-    its own and that of an execution without an order, and these must not take each other's for their own.
+    - It is the same each time, so that a repeated resubmission does not start twice.
+    - It is never derived from the card number.
+    - It is derived from the case, not the order. An order can be resubmitted from two cases, its own and that of an
+      execution without an order, and they must not mistake each other's execution for their own.
+    - *number* is above 1 if an earlier execution came back to the case in the same episode (it could not record the
+      order), or was never started.
     """
     first = f"resubmission-{fingerprint(case.case_id, 26)}-{episode}"
     return first if number == 1 else f"{first}-{number}"

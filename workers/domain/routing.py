@@ -1,4 +1,4 @@
-"""By which rules an escalation gets its severity, and the channels it goes to."""
+"""The rules that give an escalation its severity and its channels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from workers.domain.escalations import Assessment
 from workers.domain.reasons import Reason, Severity, Source
 
-LOG_CHANNEL = "log"  # Always there, and always the first: what no other channel takes is still in the log.
+LOG_CHANNEL = "log"  # Always the first channel: an escalation is in the log even if every other channel fails.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What becomes of a reason; without `reasons`, of any, and without `sources`, wherever it comes from."""
+    """The severity and channels of some reasons. Without `reasons` it matches all of them; likewise `sources`."""
 
     severity: Severity
     channels: tuple[str, ...] = ()
@@ -29,10 +29,10 @@ class Rule:
 @dataclass(frozen=True, slots=True)
 class Rules:
     """
-    Rules in order; the last one catches all.
+    Rules in order; the last one matches everything.
 
-    Each reason of an escalation goes by the first rule that matches it. The escalation gets the highest severity among
-    these, and all of their channels.
+    The first rule that matches applies, for each reason of an escalation. The escalation gets the highest severity of
+    these rules, and all of their channels.
     """
 
     rules: tuple[Rule, ...]

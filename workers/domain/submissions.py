@@ -1,4 +1,4 @@
-"""The grammar of an order that is submitted."""
+"""The grammar of a submitted order, and the name of its execution."""
 
 import re
 from collections.abc import Mapping
@@ -7,18 +7,18 @@ from typing import Any
 from workers.domain.ids import fingerprint
 from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
 
-# As the function that verifies orders has it.
+# The same patterns as in the Lambda function that verifies orders.
 _CARD_NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
 _PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?", re.ASCII)
 
 
 def malformed_fields(order: Any) -> list[str]:
-    """Return the fields of an order that the workflow would refuse as malformed, in their usual sequence."""
+    """Return the fields of an order that the workflow would reject as malformed, in the usual order."""
     if not isinstance(order, Mapping):
         return ["OrderId", "Name", "ItemName", "Price", "CC"]
-    shortest = {"Name": 1, "ItemName": 1, "Price": 0, "CC": 0}
+    min_chars = {"Name": 1, "ItemName": 1, "Price": 0, "CC": 0}
     wrong = [] if isinstance(order.get("OrderId"), str) and is_order_id(order["OrderId"]) else ["OrderId"]
-    for field, least in shortest.items():
+    for field, least in min_chars.items():
         value = order.get(field)
         if not isinstance(value, str) or not least <= len(value) <= MAX_TEXT_CHARS:
             wrong.append(field)
@@ -26,7 +26,7 @@ def malformed_fields(order: Any) -> list[str]:
 
 
 def improper_fields(order: Mapping[str, str]) -> list[str]:
-    """Return the fields of a well-formed order by which its verification would have it escalated."""
+    """Return the fields of a well-formed order that its verification would escalate."""
     price_is_proper = _PRICE.fullmatch(order["Price"]) is not None and float(order["Price"]) > 0
     return [
         *([] if price_is_proper else ["Price"]),
@@ -36,9 +36,10 @@ def improper_fields(order: Mapping[str, str]) -> list[str]:
 
 def submission_name(order_id: str, number: int) -> str:
     """
-    Return the name of the execution by which an order is submitted for the *number*-th time.
+    Return the name of the execution that submits an order for the *number*-th time.
 
-    The same whenever that is repeated, so that nothing starts twice; made of the OrderId, never of the card number; and
-    unlike the names of resubmissions out of a case.
+    - It is the same each time, so that a repeated submission does not start twice.
+    - It is derived from the OrderId, never from the card number.
+    - It differs from the names of resubmissions from a case.
     """
     return f"submission-{fingerprint(order_id, 26)}-{number}"

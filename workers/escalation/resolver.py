@@ -12,11 +12,11 @@ from workers.domain.resolutions import (
     Action,
     Request,
     ResolutionError,
+    add_resubmission,
+    already_resolved,
     claim_resubmission,
     is_claim_of,
-    note_resubmission,
     plan_resolution,
-    resolved_already,
 )
 from workers.domain.submissions import malformed_fields
 from workers.errors import ConflictError
@@ -95,7 +95,7 @@ class Resolver:
     async def _finish(self, case: Case) -> Claim | None:
         """Finish in its actor's name a resubmission that has recorded its order and not closed the case; return it."""
         claim = case.claim
-        if claim is None or case.knows_resubmission(claim.execution_arn):
+        if claim is None or case.has_resubmission(claim.execution_arn):
             return None
         stored = await self.orders.get(claim.order_id)
         if stored is None or stored.execution_arn != claim.execution_arn:
@@ -108,7 +108,7 @@ class Resolver:
         last = case.resolution_of(case.episode)
         same = last is not None and last.action == Action.RESUBMIT and last.actor == request.record(0, "").actor
         if last is None or last.execution_arn is None or not same:
-            raise resolved_already(case)
+            raise already_resolved(case)
         return last.execution_arn
 
     @retry_conflicts
@@ -118,8 +118,8 @@ class Resolver:
         returned = case is not None and request.execution_arn in case.execution_arns
         if case is not None and episode is not None and (returned or case.episode != episode):
             # What was started has come back as an escalation already: to be settled anew.
-            if not case.knows_resubmission(request.execution_arn):
-                await self.cases.put(note_resubmission(case, request, episode, self.now()))
+            if not case.has_resubmission(request.execution_arn):
+                await self.cases.put(add_resubmission(case, request, episode, self.now()))
             return
         await self.cases.resolve(plan_resolution(case, order, request, self.now()), order)
 

@@ -19,7 +19,7 @@ CARD = "4929123412345678"
         (["fulfill"], "fulfill needs a shipment id of 1 to 128 characters"),
         (
             ["fulfill", "--shipment-id", f"S-{CARD}"],
-            "the shipment id has 13 or more digits in a row: like a card number it would be masked where it is kept",
+            "the shipment id has 13 or more digits in a row: it would be masked like a card number",
         ),
         (["cancel", "--note", " "], "the note must be 1 to 1000 characters"),
         (["cancel", "--actor", "x" * 129], "the actor must be 1 to 128 characters"),

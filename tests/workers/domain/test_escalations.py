@@ -8,7 +8,7 @@ from workers.domain.cases import Case, CaseState, Episode, Evidence, OrderCopy, 
 from workers.domain.escalations import Assessment, Escalation, EscalationOutcome, EscalationPlan, plan_escalation
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
-from workers.domain.resolutions import Action, Request, note_resubmission
+from workers.domain.resolutions import Action, Request, add_resubmission
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
 ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:two"
@@ -384,7 +384,7 @@ def test_a_case_with_all_it_can_hold_fits_into_an_item() -> None:
             sent = tuple(SentNotification(channel=each, episode=full.episode, at=NOW) for each in channels)
             full = replace(full, routed=(*full.routed, *sent))
         request = Request(action=Action.FULFILL, actor=wide * 128, note=wide * 1000, shipment_id=wide * 128)
-        noted = note_resubmission(full, request, full.episode, NOW)
+        noted = add_resubmission(full, request, full.episode, NOW)
         full = replace(noted, rejected_executions=full.rejected_executions[:100])
     assert (len(full.evidence), len(full.episodes), len(full.resolutions)) == (30, 20, 20)
     size_bytes = len(json.dumps(asdict(full), ensure_ascii=False).encode())

@@ -16,8 +16,8 @@ from workers.domain.resolutions import (
     Request,
     ResolutionError,
     ResolutionPlan,
+    add_resubmission,
     claim_resubmission,
-    note_resubmission,
     plan_resolution,
     resubmission_name,
 )
@@ -64,9 +64,9 @@ def case(*resolutions: Resolution, **changes: Any) -> Case:
 
 REFUSED = {
     "missing": "there is no such order to fulfill; cancel closes the case",
-    "RECEIVED": "the order is RECEIVED: it is being worked on, and not escalated",
-    "FULFILLED": "the order is FULFILLED already",
-    "CANCELLED": "the order is CANCELLED already",
+    "RECEIVED": "the order is RECEIVED: it is in progress, not escalated",
+    "FULFILLED": "the order is already FULFILLED",
+    "CANCELLED": "the order is already CANCELLED",
 }
 
 
@@ -133,11 +133,11 @@ def test_another_request_after_it_is_told_who_was_first(before: Request, after: 
     resolved = case(before.record(2, THEN))
     with pytest.raises(ResolutionError) as raised:
         plan_resolution(resolved, None if status is None else order(status), after, NOW)
-    assert str(raised.value) == f"the case is resolved already by ada at {THEN}: {before.action}"
+    assert str(raised.value) == f"the case is already resolved by ada at {THEN}: {before.action}"
 
 
 def test_a_case_that_was_closed_by_nobody_we_know_of_stays_closed() -> None:
-    with pytest.raises(ResolutionError, match=r"^the case is resolved already$"):
+    with pytest.raises(ResolutionError, match=r"^the case is already resolved$"):
         plan_resolution(case(state=CaseState.RESOLVED), order("ESCALATED"), request("cancel"), NOW)
 
 
@@ -154,12 +154,12 @@ def test_what_was_done_is_what_was_done_in_the_current_episode() -> None:
 def test_an_order_that_was_shipped_otherwise_is_not_fulfilled_again(shipped: str | None) -> None:
     with pytest.raises(ResolutionError) as raised:
         plan_resolution(case(), order("FULFILLED", shipment_id=shipped), request("fulfill"), NOW)
-    assert str(raised.value) == f"the order is FULFILLED already, by shipment {shipped or 'unknown'}"
+    assert str(raised.value) == f"the order is already FULFILLED, by shipment {shipped or 'unknown'}"
 
 
 def test_a_resubmission_out_of_an_earlier_episode_is_noted_and_the_case_stays_as_it_is() -> None:
     asked = request("resubmit")
-    noted = note_resubmission(case(), asked, 1, NOW)
+    noted = add_resubmission(case(), asked, 1, NOW)
     assert noted == replace(case(), updated_at=NOW, resolutions=(asked.record(1, NOW),))
 
 
@@ -196,7 +196,7 @@ def test_a_card_number_is_kept_in_none_of_them_and_a_shipment_id_like_one_is_ref
     with pytest.raises(ResolutionError) as raised:
         request("fulfill", shipment_id=f"S {form}")
     assert str(raised.value) == (
-        "the shipment id has 13 or more digits in a row: like a card number it would be masked where it is kept"
+        "the shipment id has 13 or more digits in a row: it would be masked like a card number"
     )
 
 
@@ -252,8 +252,8 @@ def test_a_claim_keeps_others_out_until_it_is_old_and_the_next_has_another_execu
     with pytest.raises(ResolutionError) as raised:
         claimed(written, **other)
     assert str(raised.value) == (
-        "ada has begun to resubmit order 001 at 2026-11-22T10:58:30.000000Z: see what becomes of that;"
-        " from 11:00:30 UTC on this can be tried again"
+        "ada began to resubmit order 001 at 2026-11-22T10:58:30.000000Z: wait for the result,"
+        " or try again from 11:00:30 UTC"
     )
     second, written = claimed(written, at="2026-11-22T11:00:30.000000Z", **other)
     assert written is not None

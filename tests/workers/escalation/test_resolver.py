@@ -245,7 +245,7 @@ async def test_one_cut_short_by_another_person_is_finished_in_their_name() -> No
     await bench.cut_short()
     with pytest.raises(ResolutionError) as raised:
         await bench.resubmit(request("resubmit", actor="grace"))
-    assert str(raised.value) == f"the case is resolved already by ada at {NOW}: resubmit"
+    assert str(raised.value) == f"the case is already resolved by ada at {NOW}: resubmit"
     assert bench.case.resolutions == (resubmission(bench.arn(1)),)
     assert len(bench.executions.started) == 1
 
@@ -264,14 +264,14 @@ async def test_one_that_was_claimed_and_never_started_is_taken_over_after_a_whil
     bench.journal.fail("executions.start", DOWN)
     with pytest.raises(OutageError):
         await bench.resubmit()
-    with pytest.raises(ResolutionError, match=r"^ada has begun to resubmit order 001 at "):
+    with pytest.raises(ResolutionError, match=r"^ada began to resubmit order 001 at "):
         await bench.resubmit(request("resubmit", actor="grace"))
     assert (bench.executions.started, bench.case.state) == ({}, CaseState.OPEN)
     bench.resolver = replace(bench.resolver, now=lambda: "2026-11-22T11:02:00.000000Z")
     assert await bench.resubmit(request("resubmit", actor="grace"), Price="13") == bench.arn(2)
     assert [each["Price"] for each in bench.executions.started.values()] == ["13"]
     assert [(each.actor, each.execution_arn) for each in bench.case.resolutions] == [("grace", bench.arn(2))]
-    with pytest.raises(ResolutionError, match="resolved already by grace"):
+    with pytest.raises(ResolutionError, match="already resolved by grace"):
         await bench.resubmit()
     assert len(bench.executions.started) == 1
 
@@ -441,7 +441,7 @@ async def test_they_finish_the_resubmission_that_was_cut_short_and_runs(asked: s
     bench = Bench(**case)
     await bench.cut_short()
     for _ in range(2):
-        with pytest.raises(ResolutionError, match=r"^the case is resolved already by ada at .*: resubmit$"):
+        with pytest.raises(ResolutionError, match=r"^the case is already resolved by ada at .*: resubmit$"):
             await bench.resolve(request(asked, actor="grace"))
     assert (bench.case.state, bench.order.status) == (CaseState.RESOLVED, OrderStatus.RECEIVED)
     assert bench.case.resolutions == (resubmission(bench.arn(1)),)
@@ -460,7 +460,7 @@ async def test_a_case_without_an_order_is_not_cancelled_while_its_order_may_stil
     bench = Bench(**NO_ORDER)
     bench.executions.stop_short = True
     await bench.cut_short()
-    with pytest.raises(ResolutionError, match=r"^ada has begun to resubmit order 001 at "):
+    with pytest.raises(ResolutionError, match=r"^ada began to resubmit order 001 at "):
         await bench.resolve(request("cancel", actor="grace"))
     assert bench.case.state is CaseState.OPEN
     bench.resolver = replace(bench.resolver, now=lambda: "2026-11-22T11:02:00.000000Z")
@@ -483,7 +483,7 @@ async def test_the_second_person_is_told_who_was_first(first: str, second: str) 
     before = bench.case, bench.order, bench.writes
     with pytest.raises(ResolutionError) as raised:
         await settle(bench, request(second, actor="grace"))
-    assert str(raised.value) == f"the case is resolved already by ada at {NOW}: {first}"
+    assert str(raised.value) == f"the case is already resolved by ada at {NOW}: {first}"
     assert (bench.case, bench.order, bench.writes) == before
 
 
