@@ -19,7 +19,9 @@ NOW = "2026-11-22T11:00:00.000000Z"
 NO_WAIT = Backoff(0, 0)
 
 
-def order(status: str = "RECEIVED", order_id: str = "001", execution_arn: str = EXECUTION, **fields: Any) -> Order:
+def order(
+    status: str = "RECEIVED", order_id: str = "001", execution_arn: str | None = EXECUTION, **fields: Any
+) -> Order:
     return Order(order_id, OrderStatus(status), execution_arn, **fields)
 
 

@@ -47,7 +47,7 @@ def test_masks_runs_of_thirteen_digits_and_more(text: str, masked: str) -> None:
         "\u0661" * 16,
     ],
 )
-def test_leaves_what_is_no_such_run(text: str) -> None:
+def test_leaves_shorter_and_other_runs(text: str) -> None:
     assert mask(text) == text
 
 
@@ -84,18 +84,18 @@ def test_keeps_the_digits_of_arns_uuids_and_timestamps(text: str) -> None:
         (f"2026-11-22T10:00:00 {CARD}", "2026-11-22T10:00:00 ****"),
         (f"2026-11-22T10:00:00.{CARD}", "2026-11-22T10:00:00.****"),
         (f"2026-11-22T10:00:00+12:00{CARD}", "2026-11-22T10:00:00+12:****"),
-        (f"{UUID}{CARD}", "****"),  # What goes on is no UUID.
+        (f"{UUID}{CARD}", "****"),  # Followed by more digits, it is not a UUID.
         (f"{CARD}-abcd-abcd-abcd-abcdefabcdef", "****-abcd-abcd-abcd-abcdefabcdef"),
         (f"00000000-0000-4000-8000-{CARD}", "****"),
         (f"order_{UUID}", f"order_{UUID}"),
         (f"{UUID}-{UUID}", f"{UUID}-{UUID}"),
     ],
 )
-def test_masks_what_stands_next_to_them(text: str, masked: str) -> None:
+def test_masks_card_numbers_next_to_arns_uuids_and_timestamps(text: str, masked: str) -> None:
     assert mask(text).replace(" ", "") == masked.replace(" ", "")
 
 
-def test_masks_values_and_keys_however_deep() -> None:
+def test_masks_nested_values_and_keys() -> None:
     assert mask_all(
         {
             "text": CARD,
@@ -126,11 +126,11 @@ def test_masks_values_and_keys_however_deep() -> None:
 @pytest.mark.parametrize(
     ("text", "may"), [(CARD, True), (f"is {UUID} it", True), ("1234567890 12", False), ("", False)]
 )
-def test_the_cheap_test_misses_nothing_that_mask_would_find(text: str, may: bool) -> None:
+def test_may_hold_card_finds_digits_of_any_kind(text: str, may: bool) -> None:
     assert may_hold_card(text.encode()) is may
 
 
-def test_the_cheap_test_finds_whatever_masking_would() -> None:
+def test_may_hold_card_agrees_with_mask_on_random_text() -> None:
     chance = random.Random(0)
     for _ in range(5_000):
         text = "".join(chance.choices("0123456789 -x\u0664", weights=[3] * 10 + [4, 4, 1, 1], k=chance.randint(1, 60)))
@@ -138,14 +138,14 @@ def test_the_cheap_test_finds_whatever_masking_would() -> None:
 
 
 @pytest.mark.parametrize("identifier", [CARD, "4929-1234-1234-5678", f"a{CARD}b", f"{UUID}-{CARD}", "1" * 13])
-def test_an_identifier_may_look_like_a_card(identifier: str) -> None:
+def test_looks_like_card(identifier: str) -> None:
     assert looks_like_card(identifier)
 
 
 @pytest.mark.parametrize(
     "order_id", ["001", UUID, f"order-{UUID}", f"order_{UUID}", f"1-{UUID}", f"x{UUID}", f"{UUID}.1", "1" * 12]
 )
-def test_what_is_accepted_as_an_order_id_is_never_masked_in_the_logs(order_id: str) -> None:
+def test_a_valid_order_id_is_never_masked(order_id: str) -> None:
     assert is_order_id(order_id)
     assert mask(order_id) == order_id
 

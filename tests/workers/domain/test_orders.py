@@ -1,5 +1,6 @@
 import pytest
 
+from tests.workers.fakes import ANOTHER, EXECUTION, order
 from workers.domain.orders import (
     FulfillmentDecision,
     Order,
@@ -9,9 +10,6 @@ from workers.domain.orders import (
     is_shipment_id,
     shipment_id,
 )
-
-EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
-ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:two"
 
 
 @pytest.mark.parametrize(
@@ -71,11 +69,11 @@ def test_is_an_order_id(text: str) -> None:
         "49291234-1234-5678-1234-12345678901",  # One digit short of a UUID.
     ],
 )
-def test_is_no_order_id(text: str) -> None:
+def test_is_not_an_order_id(text: str) -> None:
     assert not is_order_id(text)
 
 
-def test_a_shipment_id_is_the_same_whenever_it_is_asked_for() -> None:
+def test_the_derived_shipment_id_is_always_the_same() -> None:
     assert shipment_id("001") == shipment_id("001")
     assert shipment_id("001") != shipment_id("002")
     assert shipment_id("001").startswith("SHIP-")
@@ -91,12 +89,8 @@ def test_is_a_shipment_id(value: object) -> None:
     "value",
     [None, 7, b"S-1", ["S-1"], "", "S 1", "S\n", "\u00df", "x" * 129, "4929123412345678", "S-4929-1234-1234-5678"],
 )
-def test_is_no_shipment_id(value: object) -> None:
+def test_is_not_a_shipment_id(value: object) -> None:
     assert not is_shipment_id(value)
-
-
-def order(status: str) -> Order:
-    return Order("001", OrderStatus(status), EXECUTION)
 
 
 @pytest.mark.parametrize("named", [EXECUTION, None])
@@ -109,14 +103,14 @@ def order(status: str) -> Order:
         ("CANCELLED", "superseded"),
     ],
 )
-def test_decides_by_status_for_the_same_execution_or_where_none_is_named(
+def test_the_status_decides_for_the_same_execution_or_without_one(
     named: str | None, status: str, decision: str
 ) -> None:
     assert decide_fulfillment(order(status), named) == FulfillmentDecision(decision)
 
 
 @pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "ESCALATED", "CANCELLED"])
-def test_another_executions_order_is_superseded_whatever_its_status(status: str) -> None:
+def test_a_message_of_another_execution_is_superseded_whatever_the_status(status: str) -> None:
     assert decide_fulfillment(order(status), ANOTHER) == FulfillmentDecision.SUPERSEDED
 
 
@@ -125,7 +119,29 @@ def test_a_missing_order_is_not_found(named: str | None) -> None:
     assert decide_fulfillment(None, named) == FulfillmentDecision.NOT_FOUND
 
 
-def test_an_order_without_an_execution_belongs_to_none_that_is_named() -> None:
+def test_an_order_without_an_execution_belongs_to_no_named_execution() -> None:
     by_hand = Order("001", OrderStatus.RECEIVED, None)
     assert decide_fulfillment(by_hand, None) == FulfillmentDecision.FULFILL
     assert decide_fulfillment(by_hand, EXECUTION) == FulfillmentDecision.SUPERSEDED
+
+
+@pytest.mark.parametrize(
+    ("order_id", "rejections", "key"),
+    [
+        ("001", 0, "001"),
+        ("001", 1, "001-r1"),
+        ("001-r1", 0, "001-r1-r0"),
+        ("001-r1", 2, "001-r1-r2"),
+        ("a-r", 0, "a-r"),
+    ],
+)
+def test_the_idempotency_key_is_the_order_id_and_the_number_of_rejections(
+    order_id: str, rejections: int, key: str
+) -> None:
+    assert order(order_id=order_id, rejections=rejections).idempotency_key == key
+
+
+def test_two_orders_never_share_an_idempotency_key() -> None:
+    ids = ["a", "a-r", "a-r0", "a-r1", "a-r1-r0", "a-r1-r1", "a-r01", "a-r10"]
+    keys = [order(order_id=order_id, rejections=n).idempotency_key for order_id in ids for n in range(12)]
+    assert len(set(keys)) == len(keys)

@@ -42,18 +42,12 @@ RULES = Rules(
         ([PRICE, FAILED], Source.EVENTBRIDGE, Severity.CRITICAL, ["log", "chat", "pager"]),  # Each channel once.
     ],
 )
-def test_each_reason_goes_by_the_first_rule_that_matches_it(
+def test_the_first_matching_rule_applies_to_each_reason(
     reasons: Sequence[Reason], source: Source | None, severity: Severity, channels: Sequence[str]
 ) -> None:
     assert RULES.assess(reasons, source) == Assessment(severity, tuple(channels))
 
 
-def test_the_log_gets_everything_once() -> None:
+def test_every_escalation_goes_to_the_log_once() -> None:
     rules = Rules((Rule(severity=Severity.INFO, channels=("chat", "log")),))
     assert rules.assess([PRICE], None).channels == ("log", "chat")
-
-
-def test_severities_are_ordered_by_how_bad_they_are() -> None:
-    assert Severity.highest([]) is Severity.INFO
-    assert Severity.highest([Severity.WARNING, Severity.CRITICAL, Severity.INFO]) is Severity.CRITICAL
-    assert Severity.highest([Severity.WARNING, Severity.INFO]) is Severity.WARNING

@@ -1,0 +1,89 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.workers.domain.examples import THEN, case, evidence
+from tests.workers.fakes import ANOTHER, EXECUTION, NOW
+from workers.domain.cases import Episode, OrderCopy, Resolution, SentNotification
+from workers.domain.orders import Order, OrderStatus
+from workers.domain.reasons import Severity
+
+
+def test_an_episode_is_routed_to_a_channel_once() -> None:
+    assert case().is_routed("log")
+    assert not case().is_routed("sns")
+    assert not case(routed=()).is_routed("log")
+    assert not case(episode=2).is_routed("log")
+
+
+def test_a_case_lists_the_channels_that_still_need_a_notification() -> None:
+    routed = case(channels=("log", "chat", "pager"), routed=(SentNotification(channel="chat", episode=1, at=THEN),))
+    assert routed.unrouted == ("log", "pager")
+    assert replace(routed, episode=2).unrouted == ("log", "chat", "pager")
+
+
+def test_a_case_knows_when_it_was_first_and_last_seen() -> None:
+    added = case(evidence=(evidence("m1", THEN), evidence("m2", NOW)))
+    first = Episode(number=1, opened_at=THEN, last_seen_at=THEN, severity=Severity.INFO, reasons=(), sources=())
+    reopened = replace(added, episode=2, opened_at=NOW, episodes=(first,))
+    assert (case().first_seen_at, case().last_seen_at) == (THEN, THEN)
+    assert (added.first_seen_at, added.last_seen_at) == (THEN, NOW)
+    assert (reopened.first_seen_at, reopened.last_seen_at) == (THEN, NOW)
+    assert case(evidence=()).last_seen_at == THEN
+
+
+def test_the_opening_evidence_is_that_of_the_message_that_opened_the_episode() -> None:
+    both = (evidence("m1", THEN), evidence("m2", NOW))
+    assert case(evidence=both).opening == both[0]
+    assert case(evidence=both, opened_by="m2").opening == both[1]
+    assert case(evidence=both, opened_by="m3").opening is None
+
+
+def test_the_newest_resolution_of_an_episode_counts() -> None:
+    older, newer = (Resolution(action=action, episode=1, actor="ann", note="-", at=NOW) for action in ("x", "y"))
+    resolved = case(resolutions=(older, newer))
+    assert resolved.resolution_of(1) == newer
+    assert resolved.resolution_of(2) is None
+
+
+def test_a_case_knows_its_resubmissions_by_their_execution() -> None:
+    resubmitted = Resolution(action="resubmit", episode=1, actor="ann", note="-", at=NOW, execution_arn=ANOTHER)
+    assert case(resolutions=(resubmitted,)).has_resubmission(ANOTHER)
+    assert not case(resolutions=(resubmitted,)).has_resubmission(EXECUTION)
+
+
+def test_the_copy_of_an_order_is_masked_and_cut() -> None:
+    fields = ("name", "item_name", "price", "cc", "created_at", "shipment_id")
+    texts: dict[str, Any] = dict.fromkeys(fields, f"My 4929 1234 1234 5678 {'x' * 300}")
+    whole = Order("001", OrderStatus.ESCALATED, EXECUTION, **texts, fulfilled_at=NOW, attempts=5)
+    text = "My **** " + "x" * 248
+    assert OrderCopy.of(whole) == OrderCopy(
+        order_id="001",
+        status=OrderStatus.ESCALATED,
+        execution_arn=EXECUTION,
+        name=text,
+        item_name=text,
+        price=text,
+        cc="****",
+        created_at=text,
+        attempts=5,
+        shipment_id=text,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "copied"),
+    [
+        ("************5678", "************5678"),
+        ("****", "****"),
+        (None, None),
+        ("1234567890123456", "****"),
+        ("123412345678", "****"),
+        ("4929", "****"),
+        ("************56789", "****"),
+        ("", "****"),
+    ],
+)
+def test_the_copy_of_an_order_keeps_only_a_masked_card_number(stored: str | None, copied: str | None) -> None:
+    assert OrderCopy.of(Order("001", OrderStatus.RECEIVED, None, cc=stored)).cc == copied
