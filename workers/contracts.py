@@ -1,4 +1,4 @@
-"""Decodes message bodies by the contracts of the two queues."""
+"""The contracts of the two queues: message bodies, decoded and encoded."""
 
 import json
 from dataclasses import dataclass
@@ -14,13 +14,14 @@ from workers.domain.orders import is_order_id
 from workers.domain.reasons import Reason, Source
 from workers.errors import UndecodableError
 
-MAX_ATTEMPTS = 1_000_000  # Far above any setting, far below anything that could be a card number.
-MAX_NAME_CHARS = 256  # SQS: names have 80, ids 100. A message's id becomes part of a key, which may have 2,048 bytes.
+MAX_ATTEMPTS = 1_000_000  # Far above any setting, far below a card number.
+# SQS: names have up to 80 characters, ids up to 100. A message's id is part of a DynamoDB key of at most 2,048 bytes.
+MAX_NAME_CHARS = 256
 
 
 def _order_id(text: str) -> str:
     if not is_order_id(text):
-        raise ValueError("no OrderId")
+        raise ValueError("not an OrderId")
     return text
 
 
@@ -31,7 +32,7 @@ _ExecutionArn = Annotated[
 
 
 class FulfillmentRequest(BaseModel):
-    """A message of the fulfillment queue; without an execution it speaks of the order's current one."""
+    """A message of the fulfillment queue. Without an execution it is about the order's current one."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -39,7 +40,7 @@ class FulfillmentRequest(BaseModel):
     execution_arn: _ExecutionArn | None = Field(None, alias="ExecutionArn")
 
 
-class _EscalationNotice(BaseModel):
+class _EscalationBody(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     order_id: Annotated[_OrderId | None, Field(strict=True)] = Field(alias="OrderId")
@@ -56,9 +57,9 @@ class _EscalationNotice(BaseModel):
 
 class Reminder(BaseModel):
     """
-    A message of the escalation queue from a worker to itself, or to another: this episode is not routed everywhere yet.
+    A message that an escalation worker sends to its own queue: this episode is not routed to all of its channels yet.
 
-    `tries`: how often that was tried before.
+    `tries` counts how often it was routed before.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -73,7 +74,7 @@ class Reminder(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingEscalation:
-    """What a worker tells the escalation queue. All text in it is fixed or masked."""
+    """A message that a worker sends to the escalation queue. Its body is masked."""
 
     order_id: str | None
     reasons: tuple[Reason, ...]
@@ -85,7 +86,7 @@ class OutgoingEscalation:
     origin_message_id: str | None = None
 
     def body(self) -> str:
-        """Return the message body of the contract; what does not apply is absent."""
+        """Return the message body of the contract, without the fields that do not apply."""
         fields = {
             "Reasons": list(self.reasons),
             "Source": self.source,
@@ -95,16 +96,16 @@ class OutgoingEscalation:
             "Queue": self.queue,
             "OriginMessageId": self.origin_message_id,
         }
-        applying = {name: value for name, value in fields.items() if value is not None}
-        return json.dumps({"OrderId": self.order_id} | applying, ensure_ascii=False)
+        present = {name: value for name, value in fields.items() if value is not None}
+        return json.dumps({"OrderId": self.order_id} | present, ensure_ascii=False)
 
 
 def decode_fulfillment(message: Message) -> FulfillmentRequest:
     """
-    Decode a message of the fulfillment queue: the contract's object, or a bare OrderId.
+    Decode a message of the fulfillment queue: a JSON object of the contract, or a bare OrderId.
 
     Raises:
-        UndecodableError: It is neither.
+        UndecodableError: The body is neither.
     """
     document = _object(message.body)
     if document is None:
@@ -117,12 +118,12 @@ def decode_fulfillment(message: Message) -> FulfillmentRequest:
 
 def decode_reminder(message: Message) -> Reminder | None:
     """
-    Decode a message of the escalation queue that is a reminder: with a `CaseId`, and without an escalation's `Reasons`.
+    Decode a message of the escalation queue if it is a reminder: it has a `CaseId`, but not an escalation's `Reasons`.
 
-    Returns None for any other.
+    Returns None for other messages.
 
     Raises:
-        UndecodableError: It is one, with something wrong.
+        UndecodableError: It is a reminder with wrong fields.
     """
     document = _object(message.body)
     if document is None or "CaseId" not in document or "Reasons" in document:
@@ -135,36 +136,36 @@ def decode_reminder(message: Message) -> Reminder | None:
 
 def decode_escalation(message: Message) -> Escalation:
     """
-    Decode a message of the escalation queue: the contract's object, or a bare OrderId (reason `UNSPECIFIED`).
+    Decode a message of the escalation queue: a JSON object of the contract, or a bare OrderId (reason `UNSPECIFIED`).
 
     Raises:
-        UndecodableError: It is neither.
+        UndecodableError: The body is neither.
     """
     document = _object(message.body)
     if document is None:
         order_id = _bare_order_id(message.body)
         return Escalation(message_id=message.id, order_id=order_id, reasons=(Reason.UNSPECIFIED,))
     try:
-        notice = _EscalationNotice.model_validate(document)
+        decoded = _EscalationBody.model_validate(document)
     except ValidationError as error:
         raise UndecodableError(_wrong_fields(error)) from None
     return Escalation(
         message_id=message.id,
-        order_id=notice.order_id,
-        reasons=tuple(dict.fromkeys(notice.reasons)),
-        source=notice.source,
-        detail=None if notice.detail is None else mask(notice.detail)[:MAX_DETAIL_CHARS],
-        execution_arn=notice.execution_arn,
-        attempts=notice.attempts,
-        queue=None if notice.queue is None else mask(notice.queue),
-        origin_message_id=None if notice.origin_message_id is None else mask(notice.origin_message_id),
+        order_id=decoded.order_id,
+        reasons=tuple(dict.fromkeys(decoded.reasons)),
+        source=decoded.source,
+        detail=None if decoded.detail is None else mask(decoded.detail)[:MAX_DETAIL_CHARS],
+        execution_arn=decoded.execution_arn,
+        attempts=decoded.attempts,
+        queue=None if decoded.queue is None else mask(decoded.queue),
+        origin_message_id=None if decoded.origin_message_id is None else mask(decoded.origin_message_id),
     )
 
 
 def _object(body: str) -> dict[str, Any] | None:
     try:
         document = from_json(body)
-    except (ValueError, TypeError):  # The latter where the body is no text that UTF-8 could hold.
+    except (ValueError, TypeError):  # TypeError: the body is not encodable as UTF-8.
         return None
     return document if isinstance(document, dict) else None
 
@@ -176,6 +177,6 @@ def _bare_order_id(body: str) -> str:
 
 
 def _wrong_fields(error: ValidationError) -> str:
-    """Name the fields that are wrong, never what stands in them."""
-    fields = dict.fromkeys(str(each["loc"][0]) for each in error.errors(include_input=False))
+    """Name the wrong fields, but never their values."""
+    fields = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors(include_input=False))
     return f"wrong or missing: {', '.join(fields)}"

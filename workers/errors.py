@@ -1,6 +1,6 @@
-"""Errors, classed by the action they ask for."""
+"""Errors, classed by what the worker does about them."""
 
-MAX_RETRY_AFTER_S = 600.0  # Whoever asks for more is asked again all the same: one call every ten minutes hurts nobody.
+MAX_RETRY_AFTER_S = 600.0  # A longer Retry-After is cut: one call every ten minutes does no harm.
 
 
 class WorkerError(Exception):
@@ -11,7 +11,7 @@ class TransientError(WorkerError):
     """
     The attempt failed; another delivery may succeed. The message is released with backoff.
 
-    It stays away for `retry_after_s` seconds at least, where whoever failed asks for that.
+    It stays invisible for at least `retry_after_s` seconds, if the failed service asked for that.
     """
 
     def __init__(self, reason: str = "", *, retry_after_s: float = 0.0) -> None:
@@ -20,14 +20,14 @@ class TransientError(WorkerError):
 
 
 class ConflictError(TransientError):
-    """Someone else was faster: what was read has changed."""
+    """Another writer was faster: the data has changed since it was read."""
 
 
 class OutageError(WorkerError):
     """
-    Something that every message needs is down. Says nothing about this message: it is held until that is back.
+    A service that every message needs is down. The message itself is fine: it is held until the service is back.
 
-    Nobody tries again for `retry_after_s` seconds, where whoever is down asks for that.
+    Nothing is tried again for `retry_after_s` seconds, if the service asked for that.
     """
 
     def __init__(self, reason: str = "", *, retry_after_s: float = 0.0) -> None:
@@ -36,20 +36,20 @@ class OutageError(WorkerError):
 
 
 class SuspectedOutageError(OutageError):
-    """Several messages in a row failed alike: an outage by all appearances, but each may have failed for itself."""
+    """Several messages in a row failed alike: probably an outage, but each may have failed for its own reason."""
 
 
 class AccessDeniedError(OutageError):
-    """AWS refuses a call. Permissions take a while to spread: an outage at first; one that lasts ends the process."""
+    """AWS denied access. New permissions spread slowly, so this is an outage at first; if it lasts, it is fatal."""
 
 
 class UnreadableOrderError(WorkerError):
-    """An order in the table that is no order: someone has edited it by hand."""
+    """An order in the table cannot be read: it was probably edited by hand."""
 
 
 class FatalError(WorkerError):
-    """The process cannot go on, or never could start. Its text is the one line the operator reads."""
+    """The process cannot start or continue. The text is the one line that the operator reads."""
 
 
 class UndecodableError(WorkerError):
-    """A message body that follows no contract. Its text names what is wrong and never quotes the body."""
+    """A message body breaks the contract. The text names the problem and never quotes the body."""

@@ -1,4 +1,4 @@
-"""What the handlers need from outside; `workers.aws` has the adapters. Every call may raise `OutageError`."""
+"""What handlers need from the outside. `workers.aws` has the adapters. Every call may raise `OutageError`."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -20,19 +20,19 @@ class Orders(Protocol):
         """
         Mark a `RECEIVED` order of that execution (None: the current one) `FULFILLED`, in one conditional write.
 
-        Returns the order as it is afterwards, whoever made it so; None where there is none. Of our own write it tells
-        what was written.
+        Returns the order as it is afterwards, whether this call or another changed it; None if it is missing. After
+        this call's own write, at least the written fields are set.
         """
 
     async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:
         """
-        Count a failed attempt on a `RECEIVED` order of that execution, and return how many there are now.
+        Count a failed attempt on a `RECEIVED` order of that execution; return the new number, None for other orders.
 
         The same *attempt* twice in a row counts once.
         """
 
     async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:
-        """Count likewise, before it begins, a try by which a message that may crash workers is put to the test."""
+        """Count a trial in the same way, before it begins: one try of a message that may crash workers."""
 
 
 class CaseReader(Protocol):
@@ -45,51 +45,51 @@ class Cases(CaseReader, Protocol):
     """The case table, written together with the order table."""
 
     async def find_by_execution(self, execution_arn: str) -> str | None:
-        """Return the id of the case that *execution_arn* was the last to add to."""
+        """Return the id of the case whose newest execution is *execution_arn*, None if there is no such case."""
 
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
-        """Write the plan in one transaction; `ConflictError` where order or case has changed since they were read."""
+        """Write the plan in one transaction. Raises `ConflictError` if order or case changed after they were read."""
 
 
 class SentNotifications(Protocol):
-    """The case table, as the router needs it."""
+    """The case table, to record sent notifications."""
 
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
-        """Add *sent* to the case, unless it has been reopened since."""
+        """Add *sent* to the case, unless the case was reopened since then."""
 
 
 class Rejections(Protocol):
-    """What is known of a provider's earlier refusals; the case table knows it."""
+    """The case table, to count a provider's earlier refusals."""
 
     async def count_rejections(self, order: Order) -> int:
-        """Return how many executions of *order* before its current one the provider definitely refused."""
+        """Return how many earlier executions of *order* the provider definitely refused."""
 
 
 class ResolvableCases(CaseReader, Protocol):
     """The case table, to resolve cases."""
 
     async def put(self, case: Case) -> None:
-        """Write *case*; `ConflictError` where it has changed since it was read."""
+        """Write *case*. Raises `ConflictError` if it changed after it was read."""
 
     async def resolve(self, plan: ResolutionPlan, order: Order | None) -> None:
-        """Write the plan in one transaction; `ConflictError` where order or case has changed since they were read."""
+        """Write the plan in one transaction. Raises `ConflictError` if order or case changed after they were read."""
 
 
 class OpenOrders(Protocol):
     """The index of open orders."""
 
     async def received_before(self, at: str) -> list[str]:
-        """Return the ids of the orders that have been `RECEIVED` since before *at*, RFC 3339."""
+        """Return the ids of orders that have been `RECEIVED` since before *at*, RFC 3339."""
 
 
 class Executions(Protocol):
-    """The order workflow, to start."""
+    """The order workflow, to start executions."""
 
     def arn(self, name: str) -> str:
-        """Return the ARN that the execution *name* has or would have."""
+        """Return the ARN of the execution *name*, started or not."""
 
     async def start(self, name: str, order: Mapping[str, str]) -> str:
-        """Start the execution *name* with *order* as its input, unless there is one; return its ARN."""
+        """Start the execution *name* with *order* as its input, unless it exists; return its ARN."""
 
 
 class Escalations(Protocol):
@@ -102,11 +102,11 @@ class Reminders(Protocol):
     """The escalation queue, to send reminders to."""
 
     async def send(self, reminder: Reminder, *, delay_s: int) -> None:
-        """Have *reminder* received in *delay_s* seconds, 900 at most."""
+        """Send *reminder*, to be received after *delay_s* seconds, at most 900."""
 
 
 class DeadLetters(Protocol):
     """The dead-letter queue of the queue a worker consumes."""
 
     async def send(self, message: Message, *, reason: str, error: Exception | None = None) -> None:
-        """Copy *message* there, body and attributes verbatim, with the reason and its origin as further attributes."""
+        """Send a copy of *message*, body and attributes unchanged; further attributes name the reason and origin."""

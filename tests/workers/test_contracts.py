@@ -16,7 +16,7 @@ from workers.domain.reasons import Reason, Source
 from workers.errors import UndecodableError
 
 CARD = "4929123412345678"
-NOTICE = {"OrderId": "002", "Reasons": ["INVALID_PRICE"]}
+ESCALATION = {"OrderId": "002", "Reasons": ["INVALID_PRICE"]}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ NOTICE = {"OrderId": "002", "Reasons": ["INVALID_PRICE"]}
         ('{"OrderId": "001"}', "001", None),
         ('{"OrderId": "001", "ExecutionArn": null}', "001", None),
         (' \n{"OrderId": "001", "Color": {"deep": [1, 2.5, null]}}\n ', "001", None),
-        ('{"OrderId": "001", "OrderId": "002"}', "002", None),  # As in most parsers, the last one counts.
+        ('{"OrderId": "001", "OrderId": "002"}', "002", None),  # The last one counts, as in most parsers.
         ('{"OrderId": "\\u0030\\u0030\\u0031"}', "001", None),
         ("001", "001", None),
         ("42", "42", None),
@@ -71,7 +71,7 @@ UNDECODABLE = [
 
 
 @pytest.mark.parametrize(("body", "text"), UNDECODABLE, ids=[f"{n}" for n in range(len(UNDECODABLE))])
-def test_a_body_that_is_neither_is_undecodable_and_the_error_never_quotes_it(body: str, text: str) -> None:
+def test_any_other_body_is_undecodable_and_the_error_never_quotes_it(body: str, text: str) -> None:
     with pytest.raises(UndecodableError) as raised:
         decode_fulfillment(message(body))
     assert str(raised.value) == text
@@ -79,7 +79,7 @@ def test_a_body_that_is_neither_is_undecodable_and_the_error_never_quotes_it(bod
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
 
-def test_decodes_a_notice_with_all_it_can_say() -> None:
+def test_decodes_an_escalation_with_every_field() -> None:
     body = json.dumps(
         {
             "OrderId": "002",
@@ -90,7 +90,7 @@ def test_decodes_a_notice_with_all_it_can_say() -> None:
             "Attempts": 5,
             "Queue": "OrderFulfillmentQueue",
             "OriginMessageId": "m0",
-            "Unknown": {"of": "no interest"},
+            "Unknown": {"is": "ignored"},
         }
     )
     assert decode_escalation(message(body)) == Escalation(
@@ -107,16 +107,16 @@ def test_decodes_a_notice_with_all_it_can_say() -> None:
 
 
 @pytest.mark.parametrize("source", ["workflow", "fulfillment", "eventbridge"])
-def test_knows_every_source(source: str) -> None:
-    assert decode_escalation(message(json.dumps(NOTICE | {"Source": source}))).source == Source(source)
+def test_decodes_every_source(source: str) -> None:
+    assert decode_escalation(message(json.dumps(ESCALATION | {"Source": source}))).source == Source(source)
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_knows_every_reason(reason: str) -> None:
-    assert decode_escalation(message(json.dumps(NOTICE | {"Reasons": [reason]}))).reasons == (Reason(reason),)
+def test_decodes_every_reason(reason: str) -> None:
+    assert decode_escalation(message(json.dumps(ESCALATION | {"Reasons": [reason]}))).reasons == (Reason(reason),)
 
 
-def test_what_does_not_apply_is_absent_or_null() -> None:
+def test_fields_that_do_not_apply_are_absent_or_null() -> None:
     expected = Escalation(message_id=MESSAGE_ID, order_id=None, reasons=(Reason.MALFORMED_ORDER,))
     absent = {"OrderId": None, "Reasons": ["MALFORMED_ORDER"]}
     nulls = dict.fromkeys(["Source", "Detail", "ExecutionArn", "Attempts", "Queue", "OriginMessageId"])
@@ -125,7 +125,7 @@ def test_what_does_not_apply_is_absent_or_null() -> None:
 
 
 @pytest.mark.parametrize("body", ["001", "42", "true"])
-def test_a_bare_order_id_is_an_escalation_for_no_stated_reason(body: str) -> None:
+def test_a_bare_order_id_is_an_escalation_without_a_stated_reason(body: str) -> None:
     assert decode_escalation(message(body)) == Escalation(
         message_id=MESSAGE_ID, order_id=body, reasons=(Reason.UNSPECIFIED,)
     )
@@ -160,26 +160,26 @@ def test_a_bare_order_id_is_an_escalation_for_no_stated_reason(body: str) -> Non
         ({"OrderId": [], "Reasons": {}, "Attempts": []}, "OrderId, Reasons, Attempts"),
     ],
 )
-def test_a_notice_with_wrong_fields_is_undecodable_and_the_error_names_them(
+def test_an_escalation_with_wrong_fields_is_undecodable_and_the_error_names_them(
     changes: dict[str, Any], fields: str
 ) -> None:
     with pytest.raises(UndecodableError) as raised:
-        decode_escalation(message(json.dumps(NOTICE | changes)))
+        decode_escalation(message(json.dumps(ESCALATION | changes)))
     assert str(raised.value) == f"wrong or missing: {fields}"
 
 
 @pytest.mark.parametrize("missing", ["OrderId", "Reasons"])
-def test_a_notice_without_its_order_or_its_reasons_is_undecodable(missing: str) -> None:
-    body = json.dumps({name: value for name, value in NOTICE.items() if name != missing})
+def test_an_escalation_without_an_order_or_reasons_is_undecodable(missing: str) -> None:
+    body = json.dumps({name: value for name, value in ESCALATION.items() if name != missing})
     with pytest.raises(UndecodableError, match=f"^wrong or missing: {missing}$"):
         decode_escalation(message(body))
 
 
-def test_text_of_a_notice_is_masked_and_then_cut() -> None:
+def test_the_text_of_an_escalation_is_masked_then_cut() -> None:
     escalation = decode_escalation(
         message(
             json.dumps(
-                NOTICE
+                ESCALATION
                 | {
                     "Detail": f"{'x' * 990} {CARD}" + "y" * 100_000,
                     "Queue": f"queue {CARD}",
@@ -193,7 +193,7 @@ def test_text_of_a_notice_is_masked_and_then_cut() -> None:
     assert escalation.origin_message_id == "m-****"
 
 
-def test_an_outgoing_escalation_says_what_applies_and_no_more() -> None:
+def test_an_outgoing_escalation_has_only_the_fields_that_apply() -> None:
     escalation = OutgoingEscalation(
         order_id=None, reasons=(Reason.UNDECODABLE_MESSAGE,), source=Source.FULFILLMENT, detail=f"Zo\u00eb {CARD}"
     )
@@ -205,7 +205,7 @@ def test_an_outgoing_escalation_says_what_applies_and_no_more() -> None:
     }
 
 
-def test_an_outgoing_escalation_is_one_the_escalation_worker_decodes() -> None:
+def test_an_outgoing_escalation_can_be_decoded() -> None:
     body = OutgoingEscalation(
         order_id="001",
         reasons=(Reason.FULFILLMENT_EXHAUSTED,),
@@ -229,7 +229,7 @@ def test_an_outgoing_escalation_is_one_the_escalation_worker_decodes() -> None:
     assert decode_escalation(message(body)).reasons == (Reason.FULFILLMENT_EXHAUSTED,)
 
 
-def test_a_reminder_is_read_as_it_was_written() -> None:
+def test_a_reminder_is_decoded_as_it_was_encoded() -> None:
     reminder = Reminder(CaseId="001", Episode=2, Tries=3)
     assert json.loads(reminder.body()) == {"CaseId": "001", "Episode": 2, "Tries": 3}
     assert decode_reminder(message(reminder.body())) == reminder
@@ -237,9 +237,9 @@ def test_a_reminder_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["001", "{", "[]", json.dumps(NOTICE), json.dumps(NOTICE | {"CaseId": "002"}), '{"Episode": 1}']
+    "body", ["001", "{", "[]", json.dumps(ESCALATION), json.dumps(ESCALATION | {"CaseId": "002"}), '{"Episode": 1}']
 )
-def test_whatever_else_is_on_the_escalation_queue_is_no_reminder(body: str) -> None:
+def test_other_messages_are_not_reminders(body: str) -> None:
     assert decode_reminder(message(body)) is None
 
 
