@@ -1,4 +1,4 @@
-"""The escalation worker: from a message to a case, and to the people who settle it."""
+"""The escalation worker: writes a message to its case and notifies people."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,12 +31,14 @@ REMINDER_BACKOFF = Backoff(base_s=5.0, cap_s=300.0)
 @dataclass(slots=True, kw_only=True)
 class EscalationHandler:
     """
-    Writes order and case in one transaction, then routes, once per episode of the case.
+    Writes order and case in one transaction, then routes each episode of the case once.
 
-    What could not be routed is on the case, and comes back as a reminder: a message of its own, delayed. Releasing the
-    escalation instead would use up its deliveries, which are few and count crashes too: after an hour without a channel
-    it would be in the dead-letter queue, or given up. A timer in memory would not outlive the worker. Reminders go on
-    for as long as the case is open, whichever worker gets them, and the escalation itself is done.
+    If a channel fails, the worker acknowledges the escalation and sends a reminder: a delayed message to its own queue.
+    Any worker may receive it; it routes the rest and sends the next one. Reminders end when the case is resolved.
+
+    - Releasing the escalation would use up its few deliveries, which also count crashes: after an hour without a
+      channel it would be in the dead-letter queue.
+    - A timer in memory would be lost with the worker.
     """
 
     queue_name: str
@@ -54,7 +56,7 @@ class EscalationHandler:
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
         try:
             if reminder := decode_reminder(message):
-                return Acknowledged(await self._remind(reminder))
+                return Acknowledged(await self._handle_reminder(reminder))
             escalation = decode_escalation(message)
         except UndecodableError as error:
             return await self._dead_letter(message, error)
@@ -66,8 +68,8 @@ class EscalationHandler:
         return DeadLettered("delivered_too_often")
 
     async def _escalate(self, escalation: Escalation) -> EscalationOutcome:
-        # One at a time of a case: only other workers are conflicted with, and a hundred messages about one order not
-        # thrown back and forth.
+        # One message of a case at a time: conflicts come only from other workers, not from a hundred messages about one
+        # order in this one.
         async with self._locks.setdefault(escalation.case_id, asyncio.Lock()):
             plan, case = await self._write(escalation)
         if plan.routes and case is not None:
@@ -76,7 +78,7 @@ class EscalationHandler:
 
     @retry_conflicts
     async def _write(self, escalation: Escalation) -> tuple[EscalationPlan, Case | None]:
-        """Write what *escalation* leads to; return that and the case as it is now."""
+        """Write the plan for *escalation*; return the plan and the case as it is afterwards."""
         case = await self.cases.get(await self._case_id(escalation))
         order = await self._order(escalation)
         assessment = self.rules.assess(escalation.reasons, escalation.source)
@@ -86,7 +88,7 @@ class EscalationHandler:
         return plan, plan.case or case
 
     async def _order(self, escalation: Escalation) -> Order | None:
-        """Return the order an escalation is about; one that cannot be read is left alone, as a missing one is."""
+        """Return the order of an escalation. An unreadable one counts as missing: it is not changed."""
         if escalation.order_id is None:
             return None
         try:
@@ -96,23 +98,23 @@ class EscalationHandler:
             return None
 
     async def _case_id(self, escalation: Escalation) -> str:
-        """Return the case an escalation belongs to: EventBridge knows an execution only, which may have one already."""
+        """Return the id of the escalation's case. EventBridge names only an execution, which may have a case."""
         if escalation.order_id is None and escalation.execution_arn is not None:
             return await self.cases.find_by_execution(escalation.execution_arn) or escalation.case_id
         return escalation.case_id
 
     async def _route(self, case: Case, tries: int) -> EscalationOutcome:
-        """Route *case*; have what could not be sent tried again later."""
-        missing = await self.router.route(case)
-        if not missing:
+        """Route *case*; send a reminder if a channel did not get its notification."""
+        unrouted = await self.router.route(case)
+        if not unrouted:
             return EscalationOutcome.ROUTED
         delay_s = 1 + round(self.reminder_backoff.wait_s(tries + 1))
         reminder = Reminder(CaseId=case.case_id, Episode=case.episode, Tries=tries + 1)
         await self.reminders.send(reminder, delay_s=delay_s)
-        log.info("routing.deferred", case_id=case.case_id, channels=list(missing), tries=tries + 1, delay_s=delay_s)
+        log.info("routing.deferred", case_id=case.case_id, channels=list(unrouted), tries=tries + 1, delay_s=delay_s)
         return EscalationOutcome.DEFERRED
 
-    async def _remind(self, reminder: Reminder) -> EscalationOutcome:
+    async def _handle_reminder(self, reminder: Reminder) -> EscalationOutcome:
         case = await self.cases.get(reminder.case_id)
         if case is None or case.state is not CaseState.OPEN or case.episode != reminder.episode:
             return EscalationOutcome.SUPERSEDED

@@ -1,4 +1,4 @@
-"""The log as a channel: every escalation is one line in it."""
+"""The log as a channel: one line for every escalation."""
 
 import logging
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LogChannel:
-    """The log, where every escalation is one `escalation.routed`."""
+    """Logs every escalation as one `escalation.routed`."""
 
     name: str = LOG_CHANNEL
 

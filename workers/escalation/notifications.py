@@ -1,4 +1,4 @@
-"""What people are told of an escalation, and the port of the channels that tell them."""
+"""The notification about an escalation, and the port of the channels that send it."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -8,13 +8,13 @@ from workers.domain.cases import Case
 from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import TransientError
 
-# What chat tools would take for markup or for a mention of everyone: a detail may quote somebody else's text.
+# Chat tools would read these as markup, or as a mention of everyone; a detail may quote text from outside.
 _INERT = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "@\u200b"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """One episode of a case, told to one channel."""
+    """The notification about one episode of a case for one channel."""
 
     channel: str
     channels: tuple[str, ...]
@@ -31,7 +31,7 @@ class Notification:
 
     @classmethod
     def of(cls, case: Case, channel: str) -> "Notification":
-        """Return what *channel* is told of the case's current episode: the same however often it is asked for."""
+        """Return the notification about the case's current episode for *channel*."""
         opening = case.opening
         return cls(
             channel=channel,
@@ -50,17 +50,17 @@ class Notification:
 
     @property
     def id(self) -> str:
-        """By which a receiver folds the rare duplicate."""
+        """The id by which a receiver recognises a duplicate, which is rare."""
         return f"{self.case_id}#{self.episode}#{self.channel}"
 
     @property
     def headline(self) -> str:
-        """The notification in a line."""
+        """The notification in one line."""
         subject = f"Order {self.order_id}" if self.order_id is not None else f"Case {self.case_id}"
         return f"[{self.severity}] {subject} escalated: {', '.join(self.reasons)}"
 
     def fields(self) -> dict[str, Any]:
-        """Return the notification as a JSON object, masked; what does not apply is absent."""
+        """Return the notification as a masked JSON object, without the fields that do not apply."""
         detail = " ".join((self.detail or "").split())
         text = ". ".join([self.headline, *([detail.rstrip(".")] if detail else []), f"Case {self.case_id}"])
         fields = {
@@ -83,7 +83,7 @@ class Notification:
 
 class ChannelError(TransientError):
     """
-    The channel did not take a notification. Its text is fixed but for codes: it quotes no answer, no address.
+    The channel did not accept a notification. The text is fixed except for codes: no response and no address is quoted.
 
     `passing`: another try within seconds may succeed.
     """
@@ -95,13 +95,13 @@ class ChannelError(TransientError):
 
 class Channel(Protocol):
     """
-    A way to the people who settle escalations.
+    A way to notify the people who resolve escalations.
 
-    A notification may be sent more than once (after a crash, a lost answer): its `id` stays the same.
+    A notification may be sent more than once (after a crash or a lost response); its `id` stays the same.
     """
 
     @property
     def name(self) -> str: ...
 
     async def send(self, notification: Notification) -> None:
-        """Send *notification*; raises `ChannelError`, or anything else, where it was not taken."""
+        """Send *notification*. Raises `ChannelError`, or any other error, if it was not accepted."""

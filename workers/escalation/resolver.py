@@ -1,4 +1,4 @@
-"""Settles escalations for a person: resubmit, fulfill, cancel."""
+"""Resolves cases for a person: resubmit, fulfill, cancel."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,9 +27,9 @@ from workers.ports import Executions, Orders, ResolvableCases
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
     """
-    Resolves cases. Each request can be repeated: it ends in the same state as if it had been made once.
+    Resolves cases. Each request can be repeated; the result is the same as after one.
 
-    Every method raises `ResolutionError` where the case or its order does not allow it.
+    Every method raises `ResolutionError` if the case or its order does not allow the request.
     """
 
     orders: Orders
@@ -40,27 +40,29 @@ class Resolver:
 
     async def resolve(self, case_id: str, request: Request) -> None:
         """
-        Fulfill the case's order by hand (no provider is called), or cancel it; close the case.
+        Fulfill the case's order by hand (no provider is called), or cancel it, and close the case.
 
-        A resubmission that was cut short is finished first: its execution runs.
+        An interrupted resubmission is finished first, because its execution runs.
         """
         if request.action is Action.RESUBMIT:
             raise ResolutionError("a resubmission needs the corrected order")
         case = await self.cases.get(case_id)
         if case is not None and case.state is CaseState.OPEN:
-            await self._finish(case)
+            await self._finish_resubmission(case)
         await self._close(case_id, request)
 
     async def resubmit(self, case_id: str, order: Mapping[str, str], request: Request) -> str:
         """
         Start the corrected *order*, card number included, as a new execution, and close the case.
 
-        Returns the execution's ARN; to the same actor again that of the first request, whatever *order* says by now.
-        The case is claimed first: of two people at once only one starts an execution. And the execution is started
-        before the case is closed: should the rest never happen, the case stays open and shows it.
+        Returns the execution's ARN. If the same actor asks again, even with another *order*, that is the ARN of the
+        first request.
+
+        - The case is claimed first, so that only one of two people at the same time starts an execution.
+        - The execution is started before the case is closed. After a crash in between, the case is still open.
         """
         if request.action is not Action.RESUBMIT:
-            raise ResolutionError(f"a corrected order is nothing to {request.action} with")
+            raise ResolutionError(f"only resubmit takes a corrected order, not {request.action}")
         execution_arn, episode = await self._claim(case_id, order, request)
         if episode is not None:
             await self.executions.start(execution_name(execution_arn), order)
@@ -69,7 +71,7 @@ class Resolver:
 
     @retry_conflicts
     async def _claim(self, case_id: str, order: Mapping[str, str], request: Request) -> tuple[str, int | None]:
-        """Return the execution that is *request*'s, and the episode it is to be started for; None: it was before."""
+        """Return the ARN for *request*'s execution and the episode to start it for (None: it was started before)."""
         case = await self.cases.get(case_id)
         if case is None:
             raise ResolutionError("there is no such case")
@@ -79,32 +81,37 @@ class Resolver:
         if case.order_id is not None and order_id != case.order_id:
             raise ResolutionError(f"the case is about order {case.order_id}")
         if case.state is CaseState.RESOLVED:
-            return self._resubmitted_before(case, request), None
-        if (held := await self._finish(case)) is not None:
-            if is_claim_of(held, request, order_id):
-                return held.execution_arn, None
-            raise ConflictError("the case has changed")  # Look again: it is resolved, or in its next episode.
+            return self._earlier_execution(case, request), None
+        if (finished := await self._finish_resubmission(case)) is not None:
+            if is_claim_of(finished, request, order_id):
+                return finished.execution_arn, None
+            raise ConflictError("the case has changed")  # Read it again: it is resolved, or in its next episode.
         stored = await self.orders.get(order_id)
         if stored is not None and stored.status is not OrderStatus.ESCALATED:
-            raise ResolutionError(f"the order is {stored.status}: only an escalated one can be resubmitted")
+            raise ResolutionError(f"the order is {stored.status}: only an escalated order can be resubmitted")
         claim, claimed = claim_resubmission(case, request, order_id, self.now(), self.executions.arn)
         if claimed is not None:
             await self.cases.put(claimed)
         return claim.execution_arn, claim.episode
 
-    async def _finish(self, case: Case) -> Claim | None:
-        """Finish in its actor's name a resubmission that has recorded its order and not closed the case; return it."""
+    async def _finish_resubmission(self, case: Case) -> Claim | None:
+        """
+        Close the case for an interrupted resubmission whose execution has recorded its order, in its actor's name.
+
+        Returns the claim of that resubmission, None if there is none.
+        """
         claim = case.claim
         if claim is None or case.has_resubmission(claim.execution_arn):
             return None
         stored = await self.orders.get(claim.order_id)
         if stored is None or stored.execution_arn != claim.execution_arn:
             return None
-        theirs = Request(action=Action.RESUBMIT, actor=claim.actor, note=claim.note, execution_arn=claim.execution_arn)
-        await self._close(case.case_id, theirs, claim.episode)
+        request = Request(action=Action.RESUBMIT, actor=claim.actor, note=claim.note, execution_arn=claim.execution_arn)
+        await self._close(case.case_id, request, claim.episode)
         return claim
 
-    def _resubmitted_before(self, case: Case, request: Request) -> str:
+    def _earlier_execution(self, case: Case, request: Request) -> str:
+        """Return the ARN of the execution with which the same actor has resubmitted the resolved *case*."""
         last = case.resolution_of(case.episode)
         same = last is not None and last.action == Action.RESUBMIT and last.actor == request.record(0, "").actor
         if last is None or last.execution_arn is None or not same:
@@ -113,11 +120,12 @@ class Resolver:
 
     @retry_conflicts
     async def _close(self, case_id: str, request: Request, episode: int | None = None) -> None:
+        """Resolve the case, its order included; *episode* is the one that a resubmission was claimed for."""
         case = await self.cases.get(case_id)
         order = await self._order(case)
-        returned = case is not None and request.execution_arn in case.execution_arns
-        if case is not None and episode is not None and (returned or case.episode != episode):
-            # What was started has come back as an escalation already: to be settled anew.
+        escalated = case is not None and request.execution_arn in case.execution_arns
+        if case is not None and episode is not None and (escalated or case.episode != episode):
+            # The new execution was escalated already, so the case stays open to be resolved again.
             if not case.has_resubmission(request.execution_arn):
                 await self.cases.put(add_resubmission(case, request, episode, self.now()))
             return

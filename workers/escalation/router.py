@@ -1,4 +1,4 @@
-"""Routes an episode of a case to its channels: each on its own, each once, and none in the way of another."""
+"""Routes an episode of a case to its channels, once to each. A channel that fails does not affect the others."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -90,7 +90,7 @@ class ChannelSender:
 
 
 class Router:
-    """Sends what an episode of a case has not been routed to yet. The log comes first, and never fails."""
+    """Sends an episode of a case to the channels that have not got it yet. The log comes first and never fails."""
 
     def __init__(
         self,
@@ -116,20 +116,20 @@ class Router:
 
     async def route(self, case: Case) -> tuple[str, ...]:
         """
-        Send the current episode of *case* to each channel it has not gone to, and record what was sent.
+        Send the current episode of *case* to each channel that has not got it yet, and record each success.
 
-        Returns the channels that it still has not gone to.
+        Returns the channels that still have not got it.
         """
-        missing = case.unrouted
-        routed = {LOG_CHANNEL: await self._route(case, LOG_CHANNEL)} if LOG_CHANNEL in missing else {}
-        others = [name for name in missing if name != LOG_CHANNEL]
-        # All of them to their end, also where the case cannot be written for one: what was sent should be recorded.
+        unrouted = case.unrouted
+        routed = {LOG_CHANNEL: await self._route(case, LOG_CHANNEL)} if LOG_CHANNEL in unrouted else {}
+        others = [name for name in unrouted if name != LOG_CHANNEL]
+        # Finish all of them, even if the case cannot be written for one, so that every sent notification is recorded.
         results = await asyncio.gather(*(self._route(case, name) for name in others), return_exceptions=True)
         for name, result in zip(others, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
             routed[name] = result
-        return tuple(name for name in missing if not routed[name])
+        return tuple(name for name in unrouted if not routed[name])
 
     async def _route(self, case: Case, name: str) -> bool:
         result = await self._send(case, name)
@@ -144,7 +144,7 @@ class Router:
         sender = self._senders.get(name)
         if sender is not None:
             return await sender.send(Notification.of(case, name))
-        # By the rules of the worker that opened the case. While a new file is rolled out, another one may know it.
+        # The worker that opened the case has other rules. While new rules are rolled out, other workers may know it.
         with bound_contextvars(channel=name):
-            self._undefined.failed(OutageError("this worker's rules define no such channel"))
+            self._undefined.failed(OutageError("this worker's rules do not define the channel"))
         return "failed"

@@ -1,4 +1,4 @@
-"""Finds orders that have waited too long and that no open case covers."""
+"""Finds orders that have waited too long without an open case."""
 
 from workers.domain.cases import CaseState
 from workers.ports import CaseReader, OpenOrders

@@ -1,4 +1,4 @@
-"""A webhook as a channel: what chat tools and pagers offer to be told by."""
+"""A webhook as a channel, for chat tools and pagers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 
 @asynccontextmanager
 async def webhook_session() -> AsyncIterator[ClientSession]:
-    """Open a session for webhooks. TLS is verified; nothing is remembered from one answer to the next."""
+    """Open a session for webhooks. TLS is verified; cookies are not kept."""
     async with ClientSession(
         cookie_jar=DummyCookieJar(), headers={"User-Agent": "order-fulfillment-workers"}
     ) as session:
@@ -24,10 +24,10 @@ async def webhook_session() -> AsyncIterator[ClientSession]:
 @dataclass(frozen=True, slots=True)
 class WebhookChannel:
     """
-    An address that takes a POST of the notification as JSON. Any 2xx means that it was taken.
+    An address that accepts the notification as a JSON POST. Any 2xx means that it was accepted.
 
     Address and authorization are secrets: chat tools put theirs into the path. `Idempotency-Key` is the notification's
-    id. The answer's body is never read, and a redirect never followed.
+    id. The response body is never read, and redirects are not followed.
     """
 
     name: str
@@ -44,7 +44,9 @@ class WebhookChannel:
             async with self.session.post(self.url, json=fields, headers=headers, allow_redirects=False) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
         except (ClientError, OSError, ValueError) as error:
-            raise ChannelError(f"the call failed ({type(error).__name__})") from None  # Their texts quote the address.
+            raise ChannelError(
+                f"the call failed ({type(error).__name__})"
+            ) from None  # The error's text quotes the address.
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             raise ChannelError(
                 f"HTTP {status}",

@@ -261,4 +261,4 @@ async def test_a_channel_that_this_worker_does_not_know_is_left_to_another(logs:
     assert await bench.route() == ("chat",)
     assert bench.recorded() == ["log"]
     (line,) = of(logs, "channel.failed")
-    assert (line["channel"], line["reason"]) == ("chat", "this worker's rules define no such channel")
+    assert (line["channel"], line["reason"]) == ("chat", "this worker's rules do not define the channel")
