@@ -19,7 +19,7 @@ class Rule:
     sources: frozenset[Source] = frozenset()
 
     @property
-    def catches_all(self) -> bool:
+    def matches_everything(self) -> bool:
         return not self.reasons and not self.sources
 
     def matches(self, reason: Reason, source: Source | None) -> bool:

@@ -1,4 +1,4 @@
-"""What is wrong with a rules file, one line each."""
+"""Describes the mistakes in a rules file, one line each."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +18,16 @@ _NAME = "1 to 32 lower-case letters, digits and dashes, and not log"
 
 
 def problem_of(error: ErrorDetails, document: Mapping[str, Any]) -> tuple[KeyPath, str]:
-    """Return where a mistake is in *document*, and what to say of it."""
+    """Return where a mistake is in *document*, and its description."""
     path = error["loc"]
     if path[0] == "channels" and len(path) > 1:
         return _channel_problem(error, document["channels"])
     key = _key(path)
     fields = RuleTable.model_fields if path[0] == "rules" and len(path) > 1 else RulesFile.model_fields
-    # An element of a list is spoken of as its list.
-    name = next((each for each in reversed(path) if isinstance(each, str)), "")
+    # A mistake in an element of a list is reported for the list.
+    name = next((part for part in reversed(path) if isinstance(part, str)), "")
     if error["type"] == "extra_forbidden":
-        return path, f"{key} is no key here, must be one of {', '.join(fields)}"
+        return path, f"{key} is not a known key, must be one of {', '.join(fields)}"
     if name == "rules" and len(path) > 1:
         return path, f"{key} is {_shown(error['input'])}, must be a table, [[rules]]"
     return path, _wrong(error, key, fields[name].description)
@@ -38,7 +38,7 @@ def _channel_problem(error: ErrorDetails, channels: Mapping[str, Any]) -> tuple[
     if rest == ["[key]"]:
         return ("channels", name), f"{_key(('channels', name))}: a channel's name must be {_NAME}"
     if not rest:
-        if isinstance(channels[str(name)], dict):  # Of no type, or of one there is not.
+        if isinstance(channels[str(name)], dict):  # The type is missing or unknown.
             path: KeyPath = ("channels", name, "type")
             given = channels[str(name)].get("type")
             what = "is missing" if given is None else f"is {_shown(given)}"
@@ -48,7 +48,7 @@ def _channel_problem(error: ErrorDetails, channels: Mapping[str, Any]) -> tuple[
     path = ("channels", name, field)
     fields = CHANNEL_TYPES[of_type].model_fields
     if error["type"] == "extra_forbidden":
-        return path, f"{_key(path)} is no key of type {of_type}, must be one of {', '.join(fields)}"
+        return path, f"{_key(path)} is not a key of type {of_type}, must be one of {', '.join(fields)}"
     if field.endswith("_env"):
         return path, f"{_key(path)} is not shown, must be {fields[field].description}, in upper case"
     return path, _wrong(error, _key(path), fields[field].description)
@@ -60,35 +60,37 @@ def _wrong(error: ErrorDetails, key: str, allowed: str | None) -> str:
 
 
 def contradictions(file: RulesFile, environ: Mapping[str, str]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield what is wrong with values that are right each for itself."""
+    """Yield the mistakes in values that are valid one by one but not together."""
     for name, channel in file.channels.items():
         if isinstance(channel, Webhook):
             yield from _webhook_problems(("channels", name), channel, environ)
     defined = [LOG_CHANNEL, *file.channels]
     last = len(file.rules) - 1
     for index, rule in enumerate(file.rules):
-        for each in rule.channels:
-            if each not in defined:
+        for channel_name in rule.channels:
+            if channel_name not in defined:
                 yield (
                     ("rules", index, "channels"),
-                    f"rules.channels is {_shown(each)}, must be a channel that is defined: {', '.join(defined)}",
+                    f"rules.channels is {_shown(channel_name)}, must be a defined channel: {', '.join(defined)}",
                 )
-        if rule.rule().catches_all and index < last:
+        if rule.rule().matches_everything and index < last:
             yield (
                 ("rules", index),
-                "rules has no reasons and no sources, must have either: only the last rule catches all",
+                "rules has no reasons and no sources, must have one of them: only the last rule matches everything",
             )
-        if not rule.rule().catches_all and index == last:
+        if not rule.rule().matches_everything and index == last:
             key = "reasons" if rule.reasons else "sources"
-            yield ("rules", index, key), f"rules.{key} is set, must be absent: the last rule catches all"
+            yield ("rules", index, key), f"rules.{key} is set, must be absent: the last rule matches everything"
 
 
 def _webhook_problems(path: KeyPath, webhook: Webhook, environ: Mapping[str, str]) -> Iterator[tuple[KeyPath, str]]:
-    """Values that may be secret are not repeated."""
+    """Yield the mistakes of a webhook. Values that may be secret are not shown."""
     url = (*path, "url_env" if webhook.url_env else "url")
-    if (webhook.url is None) == (webhook.url_env is None):
-        what = "is missing" if webhook.url is None else "and url_env are both set"
-        yield (*path, "url"), f"{_key((*path, 'url'))} {what}, must be {URL}, or url_env the variable that holds it"
+    if webhook.url is None and webhook.url_env is None:
+        key = _key((*path, "url"))
+        yield (*path, "url"), f"{key} is missing, must be {URL}, or set url_env to the variable that holds it"
+    elif webhook.url is not None and webhook.url_env is not None:
+        yield (*path, "url"), f"{_key((*path, 'url'))} and url_env are both set, must be only one of them"
     elif webhook.url_env and not webhook.address(environ):
         yield url, f"{_key(url)} is {webhook.url_env!r}, which is not set, must be {_described('url_env')}"
     elif not is_endpoint(webhook.address(environ)):
@@ -108,8 +110,8 @@ def _described(field: str) -> str:
 
 
 def _key(path: Sequence[str | int]) -> str:
-    """Return a key as people speak of it; which rule, the line says."""
-    return mask(".".join(_plain(each) for each in path if isinstance(each, str)))
+    """Return a key without the number of its rule, which the line shows."""
+    return mask(".".join(_plain(part) for part in path if isinstance(part, str)))
 
 
 def _plain(name: str) -> str:
@@ -119,6 +121,6 @@ def _plain(name: str) -> str:
 def _shown(value: Any) -> str:
     try:
         shown = mask(repr(value.isoformat() if hasattr(value, "isoformat") else value))
-    except ValueError:  # Python writes no number of more than 4300 digits, but reads it where it is hexadecimal.
+    except ValueError:  # Python does not print more than 4300 digits, but it can read them in hexadecimal.
         return "a number that has too many digits"
     return shown if len(shown) <= _MAX_SHOWN_CHARS else f"{shown[:_MAX_SHOWN_CHARS]}..."

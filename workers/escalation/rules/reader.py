@@ -1,4 +1,4 @@
-"""The file of the rules by which escalations are routed: read once, checked at the start."""
+"""Reads the rules file that decides how escalations are routed. It is read once and checked at the start."""
 
 import bisect
 import re
@@ -17,15 +17,15 @@ from workers.escalation.rules.problems import contradictions, problem_of
 from workers.escalation.rules.tables import ChannelTable, RulesFile
 from workers.escalation.rules.toml_lines import line_of, statement_ends
 
-SHIPPED = Path(__file__).with_name("escalation-rules.toml")
+DEFAULT_RULES = Path(__file__).with_name("escalation-rules.toml")
 
-_MAX_BYTES = 64 * 1024  # Hundreds of rules.
-_MAX_NAMED = 20
+_MAX_BYTES = 64 * 1024  # Enough for hundreds of rules.
+_MAX_REPORTED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class EscalationRules:
-    """What the file says."""
+    """The rules and the channels of the file."""
 
     rules: Rules
     channels: Mapping[str, ChannelTable]
@@ -33,12 +33,12 @@ class EscalationRules:
     @classmethod
     def read(cls, path: Path | None, environ: Mapping[str, str]) -> Self:
         """
-        Read the file at *path*, None for the one that is shipped; secrets it names are looked for in *environ*.
+        Read the file at *path* (None: the default file in this package). *environ* holds the secrets that it names.
 
         Raises:
-            FatalError: It is wrong; the text names file, line, key and what is allowed, of the first 20 mistakes.
+            FatalError: The file has mistakes. The text gives file, line, key and allowed values of the first 20.
         """
-        path = path or SHIPPED
+        path = path or DEFAULT_RULES
         try:
             return cls._checked(path, environ)
         except RecursionError:
@@ -51,17 +51,17 @@ class EscalationRules:
         try:
             file = RulesFile.model_validate(document)
         except ValidationError as error:
-            problems = [problem_of(each, document) for each in error.errors(include_url=False)]
+            problems = [problem_of(mistake, document) for mistake in error.errors(include_url=False)]
         else:
             problems = list(contradictions(file, environ))
         if problems:
             ends = statement_ends(text)
-            named = dict.fromkeys(
-                f"{path}:{line_of(text, ends, where)}: {problem}" for where, problem in problems[:_MAX_NAMED]
+            reported = dict.fromkeys(
+                f"{path}:{line_of(text, ends, where)}: {problem}" for where, problem in problems[:_MAX_REPORTED]
             )
-            more = len(problems) - _MAX_NAMED
-            raise FatalError("; ".join([*named, *([f"and {more} more"] if more > 0 else [])]))
-        return cls(Rules(tuple(each.rule() for each in file.rules)), file.channels)
+            more = len(problems) - _MAX_REPORTED
+            raise FatalError("; ".join([*reported, *([f"and {more} more"] if more > 0 else [])]))
+        return cls(Rules(tuple(table.rule() for table in file.rules)), file.channels)
 
 
 def _read(path: Path) -> str:
@@ -85,9 +85,9 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         said, _, where = str(error).rpartition(" (at ")
         number = re.match(r"line (\d+)", where)
-        line = int(number[1]) if number else text.rstrip("\n").count("\n") + 1  # "end of document".
+        line = int(number[1]) if number else text.rstrip("\n").count("\n") + 1  # Otherwise it says "end of document".
         raise FatalError(f"{path}:{line}: {mask(said)}, must be TOML") from None
-    except ValueError:  # Python reads no decimal number of more than 4300 digits.
+    except ValueError:  # Python does not read decimal numbers of more than 4300 digits.
         lines = text.split("\n")
         line = bisect.bisect_left(range(len(lines)), True, key=lambda last: _is_too_long("\n".join(lines[: last + 1])))
         raise FatalError(f"{path}:{line + 1}: a number has too many digits, must be TOML") from None

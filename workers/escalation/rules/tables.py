@@ -1,4 +1,4 @@
-"""The tables of a rules file."""
+"""The tables of a rules file, as pydantic models."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import LOG_CHANNEL, Rule
 
 URL = "an https URL (http for localhost only) without user, password and fragment"
-# Upper case only, as nearly all are: a secret that was written here instead is told apart, and not repeated.
+# Only upper case, like nearly all variables. So a secret that was written here by mistake is refused and not shown.
 _Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]{0,127}$")]
 
 
@@ -38,7 +38,7 @@ class SqsTarget(_Table):
 
 
 class Webhook(_Table):
-    """`url` and `authorization` come from the environment where the file names a variable."""
+    """The file has the URL itself or names a variable for it; it can name a variable for the authorization."""
 
     type: Literal["webhook"]
     url: str | None = Field(None, repr=False, description=URL)
@@ -75,15 +75,15 @@ class RuleTable(_Table):
         )
 
 
-def _not_the_log(name: str) -> str:
+def _check_not_log(name: str) -> str:
     if name == LOG_CHANNEL:
-        raise ValueError("it is there already")
+        raise ValueError("the log channel always exists")
     return name
 
 
 class RulesFile(_Table):
-    rules: list[RuleTable] = Field(min_length=1, description="one [[rules]] at least")
+    rules: list[RuleTable] = Field(min_length=1, description="at least one [[rules]]")
     channels: dict[
-        Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$"), AfterValidator(_not_the_log)],
+        Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$"), AfterValidator(_check_not_log)],
         Annotated[ChannelTable, Field(discriminator="type")],
     ] = Field({}, description="tables, [channels.NAME]")

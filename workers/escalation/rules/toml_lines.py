@@ -1,4 +1,4 @@
-"""Which line of a TOML file a value stands in."""
+"""Finds the line of a value in a TOML file."""
 
 import bisect
 import tomllib
@@ -10,7 +10,7 @@ KeyPath = tuple[str | int, ...]
 
 
 def statement_ends(text: str) -> list[int]:
-    """Return the lines that end a statement, or are empty: a list may go over several."""
+    """Return the numbers of the lines that end a statement or are empty. A statement may span several lines."""
     lines = text.split("\n")
     ends = [0]
     for number in range(1, len(lines) + 1):
@@ -22,25 +22,25 @@ def statement_ends(text: str) -> list[int]:
 
 def line_of(text: str, ends: Sequence[int], path: Sequence[str | int]) -> int:
     """
-    Return the line of the statement that sets *path*, or as much of it as there is.
+    Return the line of the statement that sets *path*, or the longest part of it that exists.
 
-    It is the first one without which the document has no such key. So whatever way a key is written in (a header, a
-    dotted key, an inline table), it is found, and nothing that merely looks like it is.
+    It is the first statement without which the document does not have the key. This finds a key in any notation (a
+    header, a dotted key, an inline table) and is not misled by text that only looks like it.
     """
     while path and not _has(tomllib.loads(text), path):
         path = path[:-1]
     lines = text.split("\n")
-    # What a document has, it has however much follows.
+    # Once the first lines have a key, every longer part has it too.
     found = bisect.bisect_left(ends, True, key=lambda end: _has(tomllib.loads("\n".join(lines[:end])), path))
     return ends[found - 1] + 1 if found else 1
 
 
 def _has(value: Any, path: Sequence[str | int]) -> bool:
-    for each in path:
-        if isinstance(each, int):
-            if not isinstance(value, list) or each >= len(value):
+    for key in path:
+        if isinstance(key, int):
+            if not isinstance(value, list) or key >= len(value):
                 return False
-        elif not isinstance(value, dict) or each not in value:
+        elif not isinstance(value, dict) or key not in value:
             return False
-        value = value[each]
+        value = value[key]
     return True
