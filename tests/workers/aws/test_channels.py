@@ -6,7 +6,7 @@ import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 
-from tests.workers.escalation.test_router import case
+from tests.workers.escalation.examples import case
 from workers.aws.channels import SnsChannel, SqsChannel
 from workers.errors import OutageError
 from workers.escalation.notifications import Channel, ChannelError, Notification

@@ -39,7 +39,7 @@ CARD = "4929123412345678"
 
 
 class Bench:
-    """An escalation handler and all it stands on."""
+    """An escalation handler and its fakes."""
 
     def __init__(self, *orders: Order, rules: Rules | None = None, channels: Sequence[str] = ()) -> None:
         self.journal = Journal()
@@ -64,7 +64,7 @@ class Bench:
         return await self.handler.handle(message(body, message_id))
 
     def recover(self) -> None:
-        """Have the channels tried again, as after a rest: with a router that has seen no failure."""
+        """End the pause of failed channels, by a router that has seen no failure."""
         self.handler.router = self.router()
 
     def router(self) -> Router:
@@ -114,7 +114,7 @@ def routed(logs: list[EventDict]) -> list[EventDict]:
     return [line for line in logs if line["event"] == "escalation.routed"]
 
 
-async def test_order_and_case_change_before_it_is_routed(logs: list[EventDict]) -> None:
+async def test_order_and_case_are_written_before_the_case_is_routed(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     assert await bench.handle(notice()) == Acknowledged("escalated")
     assert bench.journal.names() == ["cases.get", "orders.get", "cases.apply", "cases.record_sent"]
@@ -136,18 +136,12 @@ async def test_order_and_case_change_before_it_is_routed(logs: list[EventDict]) 
     ]
 
 
-async def test_a_critical_case_is_routed_at_error(logs: list[EventDict]) -> None:
-    bench = Bench(order("RECEIVED"))
-    await bench.handle(notice(Reasons=["WORKFLOW_FAILED"]))
-    assert [(line["log_level"], line["severity"]) for line in routed(logs)] == [("error", "critical")]
-
-
-async def test_a_message_delivered_again_changes_nothing(logs: list[EventDict]) -> None:
+async def test_a_redelivered_message_changes_nothing(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     await bench.handle(notice())
-    held = bench.case
+    before = bench.case
     assert await bench.handle(notice()) == Acknowledged("escalated")
-    assert bench.case == held
+    assert bench.case == before
     assert len(routed(logs)) == 1
 
 
@@ -161,7 +155,7 @@ async def test_another_message_about_an_escalated_order_is_added_to_its_case(log
 
 
 @pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
-async def test_about_a_final_order_nothing_is_opened_or_routed(logs: list[EventDict], status: str) -> None:
+async def test_a_message_about_a_final_order_opens_and_routes_nothing(logs: list[EventDict], status: str) -> None:
     bench = Bench(order(status))
     assert await bench.handle(notice()) == Acknowledged("order_already_final")
     assert bench.cases.cases == {}
@@ -169,17 +163,17 @@ async def test_about_a_final_order_nothing_is_opened_or_routed(logs: list[EventD
     assert routed(logs) == []
 
 
-async def test_a_final_orders_case_gets_a_note(logs: list[EventDict]) -> None:
+async def test_a_message_about_a_final_order_is_added_to_its_case(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     await bench.handle(notice())
     bench.orders.orders["001"] = order("FULFILLED")
     assert await bench.handle(notice(), "m2") == Acknowledged("order_already_final")
-    assert [each.message_id for each in bench.case.evidence] == ["m1", "m2"]
+    assert [evidence.message_id for evidence in bench.case.evidence] == ["m1", "m2"]
     assert len(routed(logs)) == 1
 
 
 @pytest.mark.parametrize("orders", [(), (order("RECEIVED", execution_arn=ANOTHER),)])
-async def test_about_a_missing_or_another_executions_order_a_case_is_all_there_is(
+async def test_an_order_that_is_missing_or_of_another_execution_only_gets_a_case(
     logs: list[EventDict], orders: tuple[Order, ...]
 ) -> None:
     bench = Bench(*orders)
@@ -197,7 +191,7 @@ async def test_a_bare_order_id_escalates_the_order_as_it_is_now(logs: list[Event
     assert len(routed(logs)) == 1
 
 
-async def test_a_notice_about_an_execution_goes_to_the_case_that_covers_it(logs: list[EventDict]) -> None:
+async def test_a_notice_about_an_execution_is_added_to_its_case(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     await bench.handle(notice())
     assert await bench.handle(ABORTED, "m2") == Acknowledged("added_to_case")
@@ -206,16 +200,16 @@ async def test_a_notice_about_an_execution_goes_to_the_case_that_covers_it(logs:
     assert len(routed(logs)) == 1
 
 
-async def test_a_notice_about_an_execution_that_no_case_covers_opens_one(logs: list[EventDict]) -> None:
+async def test_a_notice_about_an_execution_without_a_case_opens_one(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     assert await bench.handle(ABORTED) == Acknowledged("escalated")
     assert (bench.case.case_id, bench.case.order_id) == ("one", None)
-    assert bench.status is OrderStatus.RECEIVED  # Nobody knows whose execution it was.
+    assert bench.status is OrderStatus.RECEIVED  # The execution's order is unknown.
     assert [line["case_id"] for line in routed(logs)] == ["one"]
 
 
 @pytest.mark.parametrize("conflicts", [1, 4])
-async def test_a_conflict_is_read_again_and_retried(logs: list[EventDict], conflicts: int) -> None:
+async def test_after_a_conflict_the_case_is_read_and_written_again(logs: list[EventDict], conflicts: int) -> None:
     bench = Bench(order("RECEIVED"))
     bench.journal.fail("cases.apply", *[ConflictError("changed")] * conflicts)
     assert await bench.handle(notice()) == Acknowledged("escalated")
@@ -223,7 +217,7 @@ async def test_a_conflict_is_read_again_and_retried(logs: list[EventDict], confl
     assert len(routed(logs)) == 1
 
 
-async def test_a_conflict_without_end_is_left_to_another_delivery(logs: list[EventDict]) -> None:
+async def test_lasting_conflicts_are_left_to_another_delivery(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     bench.journal.fail("cases.apply", *[ConflictError("changed")] * MAX_TRIES)
     with pytest.raises(TransientError):
@@ -243,7 +237,7 @@ async def test_an_outage_during_the_write_routes_once(logs: list[EventDict], los
     assert len(routed(logs)) == 1
 
 
-async def test_what_was_not_recorded_as_routed_is_routed_again(logs: list[EventDict]) -> None:
+async def test_a_notification_that_was_not_recorded_is_sent_again(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     bench.journal.fail("cases.record_sent", DOWN)
     with pytest.raises(OutageError):
@@ -265,7 +259,7 @@ async def test_an_undecodable_message_is_dead_lettered_then_gets_a_case(logs: li
     assert CARD not in json.dumps([str(bench.case), logs])
 
 
-async def test_an_undecodable_message_delivered_again_keeps_to_its_case(logs: list[EventDict]) -> None:
+async def test_a_redelivered_undecodable_message_keeps_its_case(logs: list[EventDict]) -> None:
     bench = Bench()
     await bench.handler.handle(message("{"))
     await bench.handler.handle(message("{"))
@@ -273,15 +267,15 @@ async def test_an_undecodable_message_delivered_again_keeps_to_its_case(logs: li
     assert len(routed(logs)) == 1
 
 
-ROUTES = Rules((Rule(severity=Severity.WARNING, channels=("chat", "pager")),))
+RULES = Rules((Rule(severity=Severity.WARNING, channels=("chat", "pager")),))
 
 
 def reminder(episode: int = 1, tries: int = 1, case_id: str = "001") -> str:
     return json.dumps({"CaseId": case_id, "Episode": episode, "Tries": tries})
 
 
-async def test_what_could_not_be_routed_is_on_the_case_and_a_reminder_is_sent(logs: list[EventDict]) -> None:
-    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat", "pager"])
+async def test_a_failed_channel_stays_unrouted_and_a_reminder_is_sent(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat", "pager"])
     bench.journal.fail("chat", *[OutageError("down")] * 3)
     assert await bench.handle(notice()) == Acknowledged("escalated")
     assert bench.status is OrderStatus.ESCALATED
@@ -294,8 +288,8 @@ async def test_what_could_not_be_routed_is_on_the_case_and_a_reminder_is_sent(lo
     assert (line["case_id"], line["channels"], line["tries"]) == ("001", ["chat"], 1)
 
 
-async def test_a_reminder_sends_only_what_is_missing_and_then_there_are_no_more(logs: list[EventDict]) -> None:
-    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat", "pager"])
+async def test_a_reminder_sends_only_the_missing_notifications_and_is_the_last(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat", "pager"])
     bench.journal.fail("chat", *[OutageError("down")] * 3)
     await bench.handle(notice())
     bench.recover()
@@ -304,12 +298,12 @@ async def test_a_reminder_sends_only_what_is_missing_and_then_there_are_no_more(
     assert [len(bench.channels[name].sent) for name in ("chat", "pager")] == [1, 1]
     assert len(bench.reminders.sent) == 1
     assert len(routed(logs)) == 1
-    assert await bench.handle(reminder(), "m2") == Acknowledged("routed")  # Delivered again: nothing is sent again.
+    assert await bench.handle(reminder(), "m2") == Acknowledged("routed")  # Redelivered: nothing is sent again.
     assert [len(bench.channels[name].sent) for name in ("chat", "pager")] == [1, 1]
 
 
-async def test_reminders_come_ever_later_for_as_long_as_the_channel_is_down() -> None:
-    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat"])
+async def test_reminders_continue_with_backoff_while_the_channel_is_down() -> None:
+    bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat"])
     bench.journal.fail("chat", *[OutageError("down")] * 1000)
     await bench.handle(notice())
     for tries in range(1, 30):
@@ -322,8 +316,8 @@ async def test_reminders_come_ever_later_for_as_long_as_the_channel_is_down() ->
 
 
 @pytest.mark.parametrize("change", [{"state": CaseState.RESOLVED}, {"episode": 2}])
-async def test_a_reminder_of_what_is_over_does_nothing(change: dict[str, Any]) -> None:
-    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat"])
+async def test_a_reminder_of_a_finished_episode_does_nothing(change: dict[str, Any]) -> None:
+    bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat"])
     bench.journal.fail("chat", *[OutageError("down")] * 3)
     await bench.handle(notice())
     bench.cases.cases["001"] = replace(bench.case, **change)
@@ -333,19 +327,19 @@ async def test_a_reminder_of_what_is_over_does_nothing(change: dict[str, Any]) -
     assert len(bench.reminders.sent) == 1
 
 
-async def test_a_reminder_of_no_case_does_nothing() -> None:
+async def test_a_reminder_of_a_missing_case_does_nothing() -> None:
     assert await Bench().handle(reminder(), "m2") == Acknowledged("superseded")
 
 
-async def test_a_reminder_with_something_wrong_is_dead_lettered() -> None:
+async def test_a_reminder_with_a_wrong_field_is_dead_lettered() -> None:
     bench = Bench()
     assert await bench.handle('{"CaseId": 5, "Episode": 1}') == DeadLettered("undecodable")
     assert [reason for _, reason, _ in bench.dead_letters.sent] == ["UNDECODABLE_MESSAGE: wrong or missing: CaseId"]
 
 
-async def test_an_escalation_delivered_again_sends_only_what_is_missing(logs: list[EventDict]) -> None:
-    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat", "pager"])
-    bench.journal.fail("reminders.send", DOWN)  # It was cut off before the acknowledgement.
+async def test_a_redelivered_escalation_sends_only_the_missing_notifications(logs: list[EventDict]) -> None:
+    bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat", "pager"])
+    bench.journal.fail("reminders.send", DOWN)  # Stopped before the acknowledgement.
     bench.journal.fail("pager", *[OutageError("down")] * 3)
     with pytest.raises(OutageError):
         await bench.handle(notice())
@@ -357,14 +351,14 @@ async def test_an_escalation_delivered_again_sends_only_what_is_missing(logs: li
     assert bench.reminders.sent == []
 
 
-async def test_rules_decide_on_severity_and_channels_of_the_case() -> None:
-    bench = Bench(order("RECEIVED"), rules=ROUTES, channels=["chat", "pager"])
+async def test_the_rules_decide_the_severity_and_channels_of_the_case() -> None:
+    bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat", "pager"])
     await bench.handle(notice(Reasons=["WORKFLOW_FAILED"]))
     assert (bench.case.severity, bench.case.channels) == (Severity.WARNING, ("log", "chat", "pager"))
     assert [sent.channel for sent in bench.case.routed] == ["log", "chat", "pager"]
 
 
-async def test_the_order_as_it_was_is_on_the_case() -> None:
+async def test_the_case_has_a_copy_of_the_order() -> None:
     escalated = order("RECEIVED", name="Ann", item_name=f"Card {CARD}", price="-1", cc="************5678", attempts=2)
     bench = Bench(escalated)
     await bench.handle(notice())
@@ -388,15 +382,15 @@ async def test_a_message_delivered_too_often_goes_to_the_dead_letter_queue_unrea
     assert [reason for _, reason, _ in bench.dead_letters.sent] == ["delivered 11 times without an outcome"]
 
 
-async def test_many_messages_about_one_order_at_once_do_not_conflict() -> None:
+async def test_simultaneous_messages_about_one_order_do_not_conflict() -> None:
     bench = Bench(order("RECEIVED"))
     bodies = [json.dumps({"OrderId": "001", "Reasons": ["INVALID_PRICE"]})] * 50
-    outcomes = await asyncio.gather(*(bench.handle(body, message_id=f"m{n}") for n, body in enumerate(bodies)))
-    assert sorted(each.outcome for each in outcomes) == ["added_to_case"] * 49 + ["escalated"]
+    settlements = await asyncio.gather(*(bench.handle(body, message_id=f"m{n}") for n, body in enumerate(bodies)))
+    assert sorted(settlement.outcome for settlement in settlements) == ["added_to_case"] * 49 + ["escalated"]
     assert len(bench.cases.cases["001"].message_ids) == 50
 
 
-async def test_an_order_that_cannot_be_read_gets_a_case_and_is_left_alone() -> None:
+async def test_an_unreadable_order_gets_a_case_and_is_not_changed() -> None:
     bench = Bench(order("RECEIVED"))
     bench.journal.fail("orders.get", UnreadableOrderError("odd"))
     assert await bench.handle(json.dumps({"OrderId": "001", "Reasons": ["WORKFLOW_FAILED"]})) == Acknowledged(

@@ -29,8 +29,8 @@ def request(action: str, **changes: Any) -> Request:
 RESUBMIT = request("resubmit")
 
 
-class SettledCases(FakeCases):
-    """Applies what operators ask for as the table does, too. Between a read and a write others have their turn."""
+class ResolvableFakeCases(FakeCases):
+    """Also applies resolutions as the table does. After a read, other tasks run before the write."""
 
     async def get(self, case_id: str) -> Case | None:
         found = await super().get(case_id)
@@ -61,7 +61,7 @@ class SettledCases(FakeCases):
 
 
 class FakeExecutions:
-    """Starts executions that get as far as the order table, unless they are told to `stop_short` of it."""
+    """Starts executions that record their order, or with `stop_short` do not get that far."""
 
     def __init__(self, journal: Journal, orders: FakeOrders) -> None:
         self.journal = journal
@@ -85,12 +85,11 @@ class FakeExecutions:
 
 
 class Bench:
-    """A resolver and all it stands on: a case that `EXECUTION` opened and its order, unless told otherwise."""
+    """A resolver and its fakes: by default a case that `EXECUTION` opened, and its escalated order."""
 
-    def __init__(self, held: Order | None = None, *, stored: bool = True, **case: Any) -> None:
+    def __init__(self, first: Order | None = None, *, stored: bool = True, **case: Any) -> None:
         self.journal = Journal()
-        held = held or order("ESCALATED")
-        self.orders = FakeOrders(self.journal, *([held] if stored else []))
+        self.orders = FakeOrders(self.journal, *([first or order("ESCALATED")] if stored else []))
         opened = replace(
             Case(
                 case_id="001",
@@ -107,7 +106,7 @@ class Bench:
             **case,
         )
         self.case_id = opened.case_id
-        self.cases = SettledCases(self.journal, self.orders, opened)
+        self.cases = ResolvableFakeCases(self.journal, self.orders, opened)
         self.executions = FakeExecutions(self.journal, self.orders)
         self.resolver = Resolver(
             orders=self.orders,
@@ -130,7 +129,7 @@ class Bench:
         return [name for name in self.journal.names() if not name.endswith(".get")]
 
     def arn(self, number: int, episode: int = 1) -> str:
-        """Return the execution that is the case's resubmission of that number out of the episode."""
+        """Return the ARN of the case's resubmission with that number from the episode."""
         return self.executions.arn(resubmission_name(self.case, episode, number))
 
     async def resolve(self, asked: Request) -> None:
@@ -139,8 +138,8 @@ class Bench:
     async def resubmit(self, asked: Request = RESUBMIT, **changes: Any) -> str:
         return await self.resolver.resubmit(self.case_id, CORRECTED | changes, asked)
 
-    async def cut_short(self) -> None:
-        """Resubmit, and crash once the execution was started."""
+    async def interrupt(self) -> None:
+        """Resubmit, and crash after the execution was started."""
         self.journal.fail("cases.resolve", DOWN)
         with pytest.raises(OutageError):
             await self.resubmit()
@@ -150,8 +149,8 @@ class Bench:
         escalation = Escalation(
             message_id=message_id, order_id=order_id, reasons=(Reason.INVALID_PRICE,), execution_arn=execution_arn
         )
-        held, case = self.orders.orders.get(order_id), self.cases.cases.get(order_id)
-        await self.cases.apply(plan_escalation(escalation, held, case, NOW, ASSESSMENT), held)
+        stored, case = self.orders.orders.get(order_id), self.cases.cases.get(order_id)
+        await self.cases.apply(plan_escalation(escalation, stored, case, NOW, ASSESSMENT), stored)
 
 
 def resubmission(execution_arn: str, episode: int = 1, actor: str = "ada") -> Resolution:
@@ -160,7 +159,7 @@ def resubmission(execution_arn: str, episode: int = 1, actor: str = "ada") -> Re
     )
 
 
-async def test_the_corrected_order_is_started_then_the_case_closed() -> None:
+async def test_the_corrected_order_is_started_then_the_case_is_closed() -> None:
     bench = Bench()
     assert await bench.resubmit() == bench.arn(1)
     assert list(bench.executions.started.values()) == [CORRECTED]
@@ -171,7 +170,7 @@ async def test_the_corrected_order_is_started_then_the_case_closed() -> None:
 
 
 @pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
-async def test_repeated_it_returns_the_same_execution_and_does_nothing(status: str) -> None:
+async def test_a_repeated_resubmission_returns_the_same_execution_and_does_nothing(status: str) -> None:
     bench = Bench()
     first = await bench.resubmit()
     bench.orders.orders["001"] = replace(bench.order, status=OrderStatus(status))
@@ -182,7 +181,7 @@ async def test_repeated_it_returns_the_same_execution_and_does_nothing(status: s
 
 @pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.parametrize("step", ["cases.put", "executions.start", "cases.resolve"])
-async def test_one_that_failed_can_be_repeated_whether_or_not_it_was_applied(step: str, lost: bool) -> None:
+async def test_a_failed_resubmission_can_be_repeated_whether_or_not_it_was_applied(step: str, lost: bool) -> None:
     bench = Bench()
     bench.journal.fail(step, DOWN, lost=lost)
     with pytest.raises(OutageError):
@@ -193,9 +192,9 @@ async def test_one_that_failed_can_be_repeated_whether_or_not_it_was_applied(ste
 
 
 @pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED"])
-async def test_one_cut_short_leaves_the_case_open_until_it_is_repeated(status: str) -> None:
+async def test_an_interrupted_resubmission_leaves_the_case_open_until_it_is_repeated(status: str) -> None:
     bench = Bench()
-    await bench.cut_short()
+    await bench.interrupt()
     bench.orders.orders["001"] = replace(bench.order, status=OrderStatus(status))
     assert bench.case.state is CaseState.OPEN
     assert await bench.resubmit() == bench.arn(1)
@@ -203,29 +202,31 @@ async def test_one_cut_short_leaves_the_case_open_until_it_is_repeated(status: s
     assert len(bench.executions.started) == 1
 
 
-async def test_what_was_cut_short_and_escalated_meanwhile_is_noted_and_not_started_again() -> None:
+async def test_an_interrupted_resubmission_that_was_escalated_is_added_not_started_again() -> None:
     bench = Bench()
-    await bench.cut_short()
+    await bench.interrupt()
     await bench.escalate(bench.arn(1))
     assert await bench.resubmit() == bench.arn(1)
     assert len(bench.executions.started) == 1
     assert (bench.case.state, bench.case.episode) == (CaseState.OPEN, 2)
     assert bench.case.resolutions == (resubmission(bench.arn(1)),)
-    # It is noted now, so the next one is a resubmission of the next episode.
+    # It is on the case now, so the next resubmission belongs to the next episode.
     assert await bench.resubmit() == bench.arn(1, episode=2)
     assert (bench.case.state, len(bench.executions.started)) == (CaseState.RESOLVED, 2)
 
 
-async def test_it_is_noted_once_where_the_conflict_is_with_our_own_write() -> None:
+async def test_a_conflict_with_our_own_write_adds_the_resubmission_once() -> None:
     bench = Bench()
-    await bench.cut_short()
+    await bench.interrupt()
     await bench.escalate(bench.arn(1))
-    bench.journal.fail("cases.put", ConflictError("changed"), lost=True)  # The SDK tried again, and lost to itself.
+    bench.journal.fail(
+        "cases.put", ConflictError("changed"), lost=True
+    )  # The SDK retried and lost to its own first try.
     assert await bench.resubmit() == bench.arn(1)
     assert bench.case.resolutions == (resubmission(bench.arn(1)),)
 
 
-async def test_one_that_is_escalated_before_the_case_is_closed_is_noted() -> None:
+async def test_a_resubmission_escalated_before_the_case_is_closed_is_added() -> None:
     bench = Bench()
 
     class Overtaken(FakeExecutions):
@@ -240,9 +241,9 @@ async def test_one_that_is_escalated_before_the_case_is_closed_is_noted() -> Non
     assert bench.case.resolutions == (resubmission(bench.arn(1)),)
 
 
-async def test_one_cut_short_by_another_person_is_finished_in_their_name() -> None:
+async def test_another_persons_interrupted_resubmission_is_finished_in_their_name() -> None:
     bench = Bench()
-    await bench.cut_short()
+    await bench.interrupt()
     with pytest.raises(ResolutionError) as raised:
         await bench.resubmit(request("resubmit", actor="grace"))
     assert str(raised.value) == f"the case is already resolved by ada at {NOW}: resubmit"
@@ -250,16 +251,19 @@ async def test_one_cut_short_by_another_person_is_finished_in_their_name() -> No
     assert len(bench.executions.started) == 1
 
 
-async def test_one_cut_short_by_another_person_and_escalated_meanwhile_is_noted_before_the_next_is_begun() -> None:
+async def test_another_persons_escalated_resubmission_is_added_before_the_next_begins() -> None:
     bench = Bench()
-    await bench.cut_short()
+    await bench.interrupt()
     await bench.escalate(bench.arn(1))
     assert await bench.resubmit(request("resubmit", actor="grace")) == bench.arn(1, episode=2)
-    assert [(each.actor, each.episode) for each in bench.case.resolutions] == [("ada", 1), ("grace", 2)]
+    assert [(resolution.actor, resolution.episode) for resolution in bench.case.resolutions] == [
+        ("ada", 1),
+        ("grace", 2),
+    ]
     assert (bench.case.state, len(bench.executions.started)) == (CaseState.RESOLVED, 2)
 
 
-async def test_one_that_was_claimed_and_never_started_is_taken_over_after_a_while() -> None:
+async def test_a_claim_that_was_never_started_can_be_taken_over_later() -> None:
     bench = Bench()
     bench.journal.fail("executions.start", DOWN)
     with pytest.raises(OutageError):
@@ -269,29 +273,29 @@ async def test_one_that_was_claimed_and_never_started_is_taken_over_after_a_whil
     assert (bench.executions.started, bench.case.state) == ({}, CaseState.OPEN)
     bench.resolver = replace(bench.resolver, now=lambda: "2026-11-22T11:02:00.000000Z")
     assert await bench.resubmit(request("resubmit", actor="grace"), Price="13") == bench.arn(2)
-    assert [each["Price"] for each in bench.executions.started.values()] == ["13"]
-    assert [(each.actor, each.execution_arn) for each in bench.case.resolutions] == [("grace", bench.arn(2))]
+    assert [order["Price"] for order in bench.executions.started.values()] == ["13"]
+    assert [(done.actor, done.execution_arn) for done in bench.case.resolutions] == [("grace", bench.arn(2))]
     with pytest.raises(ResolutionError, match="already resolved by grace"):
         await bench.resubmit()
     assert len(bench.executions.started) == 1
 
 
-async def test_who_wins_the_case_is_who_started_the_execution() -> None:
+async def test_the_person_who_resolves_the_case_started_the_execution() -> None:
     for _ in range(20):
         bench = Bench()
         asked = {name: bench.resubmit(request("resubmit", actor=name), Name=name) for name in ("ada", "grace")}
         ended = await asyncio.gather(*asked.values(), return_exceptions=True)
-        (error,) = [each for each in ended if isinstance(each, ResolutionError)]
-        (won,) = [name for name, each in zip(asked, ended, strict=True) if each is not error]
-        assert [each["Name"] for each in bench.executions.started.values()] == [won]
-        assert [each.actor for each in bench.case.resolutions] == [won]
+        (error,) = [result for result in ended if isinstance(result, ResolutionError)]
+        (won,) = [name for name, result in zip(asked, ended, strict=True) if result is not error]
+        assert [order["Name"] for order in bench.executions.started.values()] == [won]
+        assert [resolution.actor for resolution in bench.case.resolutions] == [won]
 
 
-async def test_one_that_could_not_record_the_order_leaves_the_case_open_and_is_started_anew() -> None:
+async def test_a_resubmission_that_did_not_record_its_order_is_started_again() -> None:
     bench = Bench()
     bench.executions.stop_short = True
-    await bench.cut_short()
-    await bench.escalate(bench.arn(1))  # Absorbed: the order is still the first execution's.
+    await bench.interrupt()
+    await bench.escalate(bench.arn(1))  # Only added: the order still belongs to the first execution.
     assert (bench.case.state, bench.case.episode, bench.order.execution_arn) == (CaseState.OPEN, 1, EXECUTION)
     bench.executions.stop_short = False
     assert await bench.resubmit() == bench.arn(2)
@@ -299,7 +303,7 @@ async def test_one_that_could_not_record_the_order_leaves_the_case_open_and_is_s
     assert bench.case.resolutions == (resubmission(bench.arn(2)),)
 
 
-async def test_one_that_fails_at_once_does_not_close_the_case() -> None:
+async def test_a_resubmission_that_fails_at_once_does_not_close_the_case() -> None:
     bench = Bench()
 
     class Failing(FakeExecutions):
@@ -316,20 +320,20 @@ async def test_one_that_fails_at_once_does_not_close_the_case() -> None:
     await bench.resolve(request("cancel"))
     await bench.resolve(request("cancel"))
     assert (bench.case.state, bench.order.status) == (CaseState.RESOLVED, OrderStatus.CANCELLED)
-    assert [each.action for each in bench.case.resolutions] == ["resubmit", "cancel"]
+    assert [resolution.action for resolution in bench.case.resolutions] == ["resubmit", "cancel"]
 
 
-async def test_each_episode_is_resubmitted_as_an_execution_of_its_own() -> None:
+async def test_each_episode_is_resubmitted_with_its_own_execution() -> None:
     bench = Bench()
     for episode in (1, 2, 3):
         assert await bench.resubmit() == bench.arn(1, episode)
         await bench.escalate(bench.arn(1, episode), f"m-{episode}")
     assert (bench.case.episode, bench.case.state) == (4, CaseState.OPEN)
-    assert [each.episode for each in bench.case.resolutions] == [1, 2, 3]
+    assert [resolution.episode for resolution in bench.case.resolutions] == [1, 2, 3]
     assert len(bench.executions.started) == 3
 
 
-async def test_an_order_can_be_resubmitted_out_of_its_own_case_after_one_that_knew_no_order() -> None:
+async def test_an_order_can_be_resubmitted_from_its_own_case_after_another_case() -> None:
     bench = Bench(stored=False, case_id="malformed-execution", order_id=None)
     first = await bench.resubmit(Price="-1")
     await bench.escalate(first)
@@ -337,11 +341,11 @@ async def test_an_order_can_be_resubmitted_out_of_its_own_case_after_one_that_kn
     second = await bench.resolver.resubmit("001", CORRECTED, RESUBMIT)
     assert second != first
     assert (bench.order.status, bench.order.execution_arn) == (OrderStatus.RECEIVED, second)
-    assert [each["Price"] for each in bench.executions.started.values()] == ["-1", "12.50"]
-    assert {each.state for each in bench.cases.cases.values()} == {CaseState.RESOLVED}
+    assert [order["Price"] for order in bench.executions.started.values()] == ["-1", "12.50"]
+    assert {case.state for case in bench.cases.cases.values()} == {CaseState.RESOLVED}
 
 
-async def test_an_order_that_is_stored_nowhere_is_started() -> None:
+async def test_an_order_that_is_not_in_the_table_is_started() -> None:
     bench = Bench(stored=False)
     assert await bench.resubmit() == bench.arn(1)
     assert bench.case.state is CaseState.RESOLVED
@@ -356,7 +360,7 @@ async def test_an_order_that_is_stored_nowhere_is_started() -> None:
         ({"Price": CARD * 20, "CC": int(CARD)}, "malformed fields: Price, CC"),
     ],
 )
-async def test_the_wrong_order_is_refused_and_not_quoted(changes: dict[str, Any], why: str) -> None:
+async def test_a_wrong_order_is_refused_and_not_quoted(changes: dict[str, Any], why: str) -> None:
     bench = Bench()
     with pytest.raises(ResolutionError) as raised:
         await bench.resubmit(**changes)
@@ -373,14 +377,14 @@ async def test_an_order_that_is_not_escalated_is_not_resubmitted(status: str) ->
 
 
 @pytest.mark.parametrize("asked", [request("cancel"), request("fulfill")])
-async def test_a_request_for_something_else_resubmits_nothing(asked: Request) -> None:
+async def test_only_resubmit_takes_a_corrected_order(asked: Request) -> None:
     bench = Bench()
     with pytest.raises(ResolutionError, match=f"^only resubmit takes a corrected order, not {asked.action}$"):
         await bench.resubmit(asked)
     assert (bench.writes, bench.case.state) == ([], CaseState.OPEN)
 
 
-async def test_without_a_case_nothing_is_done() -> None:
+async def test_a_missing_case_is_refused() -> None:
     bench = Bench()
     for asked in (request("cancel"), request("fulfill")):
         with pytest.raises(ResolutionError, match=r"^there is no such case$"):
@@ -393,7 +397,7 @@ async def test_without_a_case_nothing_is_done() -> None:
 @pytest.mark.parametrize(
     ("asked", "status", "shipment_id"), [("fulfill", "FULFILLED", "S-1"), ("cancel", "CANCELLED", None)]
 )
-async def test_fulfill_and_cancel_settle_order_and_case_and_can_be_repeated(
+async def test_fulfill_and_cancel_resolve_order_and_case_and_can_be_repeated(
     asked: str, status: str, shipment_id: str | None
 ) -> None:
     bench = Bench()
@@ -407,7 +411,7 @@ async def test_fulfill_and_cancel_settle_order_and_case_and_can_be_repeated(
 
 @pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.parametrize("asked", ["fulfill", "cancel"])
-async def test_they_can_be_repeated_after_an_answer_was_lost(asked: str, lost: bool) -> None:
+async def test_fulfill_and_cancel_can_be_repeated_after_a_lost_response(asked: str, lost: bool) -> None:
     bench = Bench()
     bench.journal.fail("cases.resolve", DOWN, lost=lost)
     with pytest.raises(OutageError):
@@ -417,10 +421,10 @@ async def test_they_can_be_repeated_after_an_answer_was_lost(asked: str, lost: b
 
 
 @pytest.mark.parametrize("asked", ["resubmit", "fulfill", "cancel"])
-async def test_a_conflict_with_our_own_write_is_none(asked: str) -> None:
+async def test_a_conflict_with_our_own_write_is_ignored(asked: str) -> None:
     bench = Bench()
     bench.journal.fail("cases.resolve", ConflictError("changed"), lost=True)
-    await settle(bench, request(asked))
+    await carry_out(bench, request(asked))
     assert (bench.case.state, len(bench.case.resolutions)) == (CaseState.RESOLVED, 1)
 
 
@@ -437,9 +441,11 @@ NO_ORDER: dict[str, Any] = {"stored": False, "case_id": "message-m1", "order_id"
 
 @pytest.mark.parametrize("case", [{}, NO_ORDER])
 @pytest.mark.parametrize("asked", ["fulfill", "cancel"])
-async def test_they_finish_the_resubmission_that_was_cut_short_and_runs(asked: str, case: dict[str, Any]) -> None:
+async def test_fulfill_and_cancel_finish_an_interrupted_resubmission_that_runs(
+    asked: str, case: dict[str, Any]
+) -> None:
     bench = Bench(**case)
-    await bench.cut_short()
+    await bench.interrupt()
     for _ in range(2):
         with pytest.raises(ResolutionError, match=r"^the case is already resolved by ada at .*: resubmit$"):
             await bench.resolve(request(asked, actor="grace"))
@@ -447,28 +453,31 @@ async def test_they_finish_the_resubmission_that_was_cut_short_and_runs(asked: s
     assert bench.case.resolutions == (resubmission(bench.arn(1)),)
 
 
-async def test_a_resubmission_that_was_cut_short_and_came_back_is_noted_before_the_order_is_cancelled() -> None:
+async def test_an_escalated_resubmission_is_added_before_the_order_is_cancelled() -> None:
     bench = Bench()
-    await bench.cut_short()
+    await bench.interrupt()
     await bench.escalate(bench.arn(1))
     await bench.resolve(request("cancel", actor="grace"))
-    assert [(each.actor, each.action) for each in bench.case.resolutions] == [("ada", "resubmit"), ("grace", "cancel")]
+    assert [(resolution.actor, resolution.action) for resolution in bench.case.resolutions] == [
+        ("ada", "resubmit"),
+        ("grace", "cancel"),
+    ]
     assert (bench.case.state, bench.order.status) == (CaseState.RESOLVED, OrderStatus.CANCELLED)
 
 
-async def test_a_case_without_an_order_is_not_cancelled_while_its_order_may_still_be_recorded() -> None:
+async def test_a_case_without_an_order_is_not_cancelled_while_a_claim_is_recent() -> None:
     bench = Bench(**NO_ORDER)
     bench.executions.stop_short = True
-    await bench.cut_short()
+    await bench.interrupt()
     with pytest.raises(ResolutionError, match=r"^ada began to resubmit order 001 at "):
         await bench.resolve(request("cancel", actor="grace"))
     assert bench.case.state is CaseState.OPEN
     bench.resolver = replace(bench.resolver, now=lambda: "2026-11-22T11:02:00.000000Z")
     await bench.resolve(request("cancel", actor="grace"))
-    assert [each.actor for each in bench.case.resolutions] == ["grace"]
+    assert [resolution.actor for resolution in bench.case.resolutions] == ["grace"]
 
 
-async def test_to_resubmit_takes_an_order() -> None:
+async def test_resubmit_needs_an_order() -> None:
     bench = Bench()
     with pytest.raises(ResolutionError, match=r"^a resubmission needs the corrected order$"):
         await bench.resolve(RESUBMIT)
@@ -479,27 +488,27 @@ async def test_to_resubmit_takes_an_order() -> None:
 @pytest.mark.parametrize("first", ["resubmit", "fulfill", "cancel"])
 async def test_the_second_person_is_told_who_was_first(first: str, second: str) -> None:
     bench = Bench()
-    await settle(bench, request(first))
+    await carry_out(bench, request(first))
     before = bench.case, bench.order, bench.writes
     with pytest.raises(ResolutionError) as raised:
-        await settle(bench, request(second, actor="grace"))
+        await carry_out(bench, request(second, actor="grace"))
     assert str(raised.value) == f"the case is already resolved by ada at {NOW}: {first}"
     assert (bench.case, bench.order, bench.writes) == before
 
 
 @pytest.mark.parametrize("second", ["resubmit", "fulfill", "cancel"])
 @pytest.mark.parametrize("first", ["resubmit", "fulfill", "cancel"])
-async def test_of_two_people_at_once_one_wins(first: str, second: str) -> None:
+async def test_of_two_simultaneous_requests_one_wins(first: str, second: str) -> None:
     bench = Bench()
     asked = [request(first), request(second, actor="grace")]
-    ended = await asyncio.gather(*(settle(bench, each) for each in asked), return_exceptions=True)
-    (error,) = [each for each in ended if each is not None]
+    ended = await asyncio.gather(*(carry_out(bench, request) for request in asked), return_exceptions=True)
+    (error,) = [result for result in ended if result is not None]
     assert isinstance(error, ResolutionError)
     assert bench.case.state is CaseState.RESOLVED
-    assert [each.actor for each in bench.case.resolutions] == [asked[ended.index(None)].actor]
+    assert [resolution.actor for resolution in bench.case.resolutions] == [asked[ended.index(None)].actor]
 
 
-async def settle(bench: Bench, asked: Request) -> None:
+async def carry_out(bench: Bench, asked: Request) -> None:
     if asked.action is Action.RESUBMIT:
         await bench.resubmit(asked)
     else:
@@ -507,14 +516,14 @@ async def settle(bench: Bench, asked: Request) -> None:
 
 
 @pytest.mark.parametrize("asked", ["resubmit", "fulfill", "cancel"])
-async def test_a_conflict_is_tried_again(asked: str) -> None:
+async def test_a_conflict_is_retried(asked: str) -> None:
     bench = Bench()
     bench.journal.fail("cases.resolve", *[ConflictError("changed")] * (MAX_TRIES - 1))
-    await settle(bench, request(asked))
+    await carry_out(bench, request(asked))
     assert (bench.case.state, len(bench.executions.started)) == (CaseState.RESOLVED, int(asked == "resubmit"))
 
 
-async def test_conflicts_do_not_go_on_for_ever() -> None:
+async def test_lasting_conflicts_are_raised() -> None:
     bench = Bench()
     bench.journal.fail("cases.resolve", *[ConflictError("changed")] * MAX_TRIES)
     with pytest.raises(ConflictError):

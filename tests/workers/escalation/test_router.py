@@ -1,51 +1,21 @@
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import structlog
 from structlog.typing import EventDict
 
-from tests.workers.fakes import DOWN, EXECUTION, NO_WAIT, NOW, FakeCases, FakeChannel, FakeOrders, Journal
+from tests.workers.escalation.examples import case
+from tests.workers.fakes import DOWN, NO_WAIT, NOW, FakeCases, FakeChannel, FakeOrders, Journal
 from workers.backoff import Backoff
-from workers.domain.cases import Case, CaseState, Evidence, SentNotification
-from workers.domain.reasons import Reason, Severity, Source
+from workers.domain.cases import Case, SentNotification
 from workers.errors import OutageError
 from workers.escalation.notifications import Channel, ChannelError, Notification
 from workers.escalation.router import Router
 from workers.metrics import Metrics
 
 REFUSED = ChannelError("HTTP 403", passing=False)
-
-
-def case(*channels: str, **changes: Any) -> Case:
-    opened = Case(
-        case_id="001",
-        state=CaseState.OPEN,
-        severity=Severity.WARNING,
-        opened_at=NOW,
-        updated_at=NOW,
-        order_id="001",
-        reasons=(Reason.INVALID_PRICE,),
-        channels=("log", *channels),
-        opened_by="m1",
-        version=1,
-        evidence=(
-            Evidence(
-                at=NOW,
-                message_id="m1",
-                reasons=(Reason.INVALID_PRICE,),
-                source=Source.WORKFLOW,
-                detail="Not proper.",
-                execution_arn=EXECUTION,
-                attempts=None,
-                queue=None,
-                origin_message_id=None,
-            ),
-        ),
-    )
-    return replace(opened, **changes)
 
 
 class Bench:
@@ -66,9 +36,9 @@ class Bench:
     def counted(self) -> dict[tuple[str, str], float]:
         (family,) = self.metrics.notifications.collect()
         return {
-            (each.labels["channel"], each.labels["result"]): each.value
-            for each in family.samples
-            if each.name.endswith("_total")
+            (sample.labels["channel"], sample.labels["result"]): sample.value
+            for sample in family.samples
+            if sample.name.endswith("_total")
         }
 
     def recorded(self) -> list[str]:
@@ -88,7 +58,7 @@ def of(logs: Sequence[EventDict], event: str) -> list[EventDict]:
     return [line for line in logs if line["event"] == event]
 
 
-async def test_the_log_comes_first_and_each_channel_is_recorded_once_it_was_told(logs: list[EventDict]) -> None:
+async def test_the_log_comes_first_and_each_sent_notification_is_recorded(logs: list[EventDict]) -> None:
     bench = Bench(case("chat", "pager"))
     assert await bench.route() == ()
     record = "cases.record_sent"
@@ -101,23 +71,21 @@ async def test_the_log_comes_first_and_each_channel_is_recorded_once_it_was_told
     assert bench.counted() == {("log", "sent"): 1, ("chat", "sent"): 1, ("pager", "sent"): 1}
 
 
-async def test_only_what_is_missing_is_sent(logs: list[EventDict]) -> None:
-    held = case(
-        "chat", "pager", routed=tuple(SentNotification(channel=each, episode=1, at=NOW) for each in ("log", "chat"))
-    )
-    bench = Bench(held)
+async def test_only_missing_notifications_are_sent(logs: list[EventDict]) -> None:
+    sent = tuple(SentNotification(channel=name, episode=1, at=NOW) for name in ("log", "chat"))
+    bench = Bench(case("chat", "pager", routed=sent))
     assert await bench.route() == ()
     assert (bench.tried("chat"), bench.tried("pager")) == (0, 1)
     assert of(logs, "escalation.routed") == []
 
 
-async def test_what_is_routed_completely_is_not_touched() -> None:
+async def test_a_completely_routed_case_is_not_touched() -> None:
     bench = Bench(case(routed=(SentNotification(channel="log", episode=1, at=NOW),)))
     assert await bench.route() == ()
     assert bench.journal.steps == []
 
 
-async def test_a_hiccup_is_retried_at_once(logs: list[EventDict]) -> None:
+async def test_a_short_failure_is_retried_at_once(logs: list[EventDict]) -> None:
     bench = Bench(case("chat"))
     bench.journal.fail("chat", OutageError("reset"), ChannelError("HTTP 500"))
     assert await bench.route() == ()
@@ -125,7 +93,7 @@ async def test_a_hiccup_is_retried_at_once(logs: list[EventDict]) -> None:
     assert of(logs, "channel.failed") == []
 
 
-async def test_a_channel_that_is_down_stops_no_other(logs: list[EventDict]) -> None:
+async def test_a_channel_that_is_down_does_not_stop_the_others(logs: list[EventDict]) -> None:
     bench = Bench(case("chat", "pager"))
     bench.journal.fail("chat", *[ChannelError("HTTP 503")] * 3)
     assert await bench.route() == ("chat",)
@@ -150,7 +118,7 @@ async def test_a_refusal_is_not_retried_at_once() -> None:
         (ValueError("card 4929123412345678 at https://chat.example/secret"), "ValueError"),
     ],
 )
-async def test_only_texts_of_our_own_are_told(logs: list[EventDict], error: Exception, reason: str) -> None:
+async def test_only_our_own_error_texts_are_logged(logs: list[EventDict], error: Exception, reason: str) -> None:
     bench = Bench(case("chat"))
     bench.journal.fail("chat", *[error] * 3)
     await bench.route()
@@ -207,10 +175,9 @@ class Hanging:
 
 
 async def test_a_slow_channel_times_out_and_the_others_do_not_wait(logs: list[EventDict]) -> None:
-    held = case("chat", "pager")
     hanging = Hanging()
     journal = Journal()
-    bench = Bench(held, hanging, FakeChannel("pager", journal), send_timeout_s=0.05)
+    bench = Bench(case("chat", "pager"), hanging, FakeChannel("pager", journal), send_timeout_s=0.05)
     routed = asyncio.create_task(bench.route())
     await asyncio.sleep(0.02)
     assert journal.names() == ["pager"]
@@ -244,7 +211,7 @@ async def test_a_single_notification_probes_a_failed_channel() -> None:
     assert await asyncio.gather(*(bench.route() for _ in range(10))) == [()] * 10
 
 
-async def test_where_the_case_cannot_be_written_the_other_channels_are_told_all_the_same() -> None:
+async def test_if_the_case_cannot_be_written_the_other_channels_are_still_notified() -> None:
     bench = Bench(case("chat", "pager", routed=(SentNotification(channel="log", episode=1, at=NOW),)))
     bench.journal.fail("cases.record_sent", DOWN)
     with pytest.raises(OutageError):
@@ -256,7 +223,7 @@ async def test_where_the_case_cannot_be_written_the_other_channels_are_told_all_
     assert [bench.tried(name) for name in missing] == [2]
 
 
-async def test_a_channel_that_this_worker_does_not_know_is_left_to_another(logs: list[EventDict]) -> None:
+async def test_an_unknown_channel_is_left_to_another_worker(logs: list[EventDict]) -> None:
     bench = Bench(case("chat"), FakeChannel("pager", Journal()))
     assert await bench.route() == ("chat",)
     assert bench.recorded() == ["log"]

@@ -5,7 +5,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.workers.escalation.test_router import case
+from tests.workers.escalation.examples import case
 from workers.escalation.notifications import ChannelError, Notification
 from workers.escalation.webhook import WebhookChannel, webhook_session
 
@@ -49,7 +49,7 @@ async def send(url: str, authorization: str | None = None) -> None:
         await WebhookChannel("chat", session, url, authorization).send(NOTIFICATION)
 
 
-async def test_the_notification_is_posted_as_json_with_its_id_and_the_authorization(receiver: Receiver) -> None:
+async def test_the_notification_is_posted_as_json_with_its_id_and_authorization(receiver: Receiver) -> None:
     await send(receiver.url, "Bearer abc")
     assert receiver.bodies == [NOTIFICATION.fields()]
     (request,) = receiver.requests
@@ -59,13 +59,13 @@ async def test_the_notification_is_posted_as_json_with_its_id_and_the_authorizat
     assert request.headers["Authorization"] == "Bearer abc"
 
 
-async def test_without_an_authorization_there_is_no_such_header(receiver: Receiver) -> None:
+async def test_without_an_authorization_the_header_is_absent(receiver: Receiver) -> None:
     await send(receiver.url)
     assert "Authorization" not in receiver.requests[0].headers
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-async def test_any_2xx_means_taken(receiver: Receiver, status: int) -> None:
+async def test_any_2xx_means_accepted(receiver: Receiver, status: int) -> None:
     receiver.answers = [web.Response(status=status)]
     await send(receiver.url)
     assert len(receiver.requests) == 1
@@ -78,7 +78,7 @@ async def test_any_2xx_means_taken(receiver: Receiver, status: int) -> None:
         *((status, True) for status in (408, 425, 500, 502, 503, 504)),
     ],
 )
-async def test_anything_else_means_not_taken(receiver: Receiver, status: int, passing: bool) -> None:
+async def test_any_other_status_means_not_accepted(receiver: Receiver, status: int, passing: bool) -> None:
     receiver.answers = [web.Response(status=status, text=f"secret {SECRET}", headers={"Location": "/elsewhere"})]
     with pytest.raises(ChannelError) as raised:
         await send(receiver.url)
@@ -89,7 +89,7 @@ async def test_anything_else_means_not_taken(receiver: Receiver, status: int, pa
 @pytest.mark.parametrize(
     ("header", "retry_after_s"), [("7", 7.0), ("9" * 400, 600.0), ("soon", 0.0), ("-5", 0.0), ("\u0661", 0.0)]
 )
-async def test_it_is_left_alone_for_as_long_as_it_asks(receiver: Receiver, header: str, retry_after_s: float) -> None:
+async def test_retry_after_in_seconds_is_read(receiver: Receiver, header: str, retry_after_s: float) -> None:
     receiver.answers = [web.Response(status=429, headers={"Retry-After": header})]
     with pytest.raises(ChannelError) as raised:
         await send(receiver.url)
@@ -105,7 +105,7 @@ async def test_cookies_are_not_kept(receiver: Receiver) -> None:
     assert "Cookie" not in receiver.requests[1].headers
 
 
-async def test_a_server_that_is_not_there_is_told_without_its_address(receiver: Receiver) -> None:
+async def test_an_unreachable_server_is_reported_without_its_address(receiver: Receiver) -> None:
     url = receiver.url
     await receiver.server.close()
     with pytest.raises(ChannelError) as raised:
@@ -115,7 +115,7 @@ async def test_a_server_that_is_not_there_is_told_without_its_address(receiver: 
 
 
 @pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Le"])
-async def test_a_broken_answer_means_not_taken(answer: bytes) -> None:
+async def test_a_broken_response_means_not_accepted(answer: bytes) -> None:
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -128,7 +128,7 @@ async def test_a_broken_answer_means_not_taken(answer: bytes) -> None:
             await send(f"http://127.0.0.1:{port}/{SECRET}")
 
 
-async def test_an_endless_answer_is_not_read() -> None:
+async def test_an_endless_response_is_not_read() -> None:
     asked = []
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -146,7 +146,7 @@ async def test_an_endless_answer_is_not_read() -> None:
     assert len(asked) == 1
 
 
-def test_neither_address_nor_authorization_is_printed() -> None:
+def test_address_and_authorization_are_not_printed() -> None:
     printed = repr(WebhookChannel("chat", None, f"https://chat.example/{SECRET}", "Bearer abc"))  # type: ignore[arg-type]
     assert "secret" not in printed
     assert "abc" not in printed
