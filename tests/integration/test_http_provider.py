@@ -198,7 +198,7 @@ def test_every_order_ends_right_and_ships_once_whatever_the_provider_does(
             assert order["Attempts"] == 3, run.told(f"{order_id} had {order['Attempts']} attempts")
             assert len(shipments) <= 1, run.told(f"{order_id} was shipped as {shipments}")
             detail = cases[order_id]["Evidence"][-1]["Detail"]
-            assert detail.startswith("Failed 3 times; at last: "), run.told(f"{order_id}: {detail}")
+            assert detail.startswith("Failed 3 times; last error: "), run.told(f"{order_id}: {detail}")
     assert {order_id for order_id in run.order_ids if order_id in provider.refused} <= set(escalated)
     run.assert_nothing_dead_lettered()
 

@@ -1,4 +1,4 @@
-"""The handlers' ports in memory; all of them write down what happened, in order, in one journal."""
+"""The handlers' ports in memory. All of them record their steps in one journal, in order."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,7 +31,7 @@ def message(body: str, message_id: str = MESSAGE_ID, receive_count: int = 1) -> 
 
 @dataclass
 class Journal:
-    """What happened, in order. `fail(step, error)` has the next such step raise; `lost` after it was applied."""
+    """The steps in order. After `fail(step, error)` the next such step raises; with `lost` after it was applied."""
 
     steps: list[tuple[Any, ...]] = field(default_factory=list)
     failures: dict[str, list[tuple[Exception, bool]]] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Journal:
         self.failures.setdefault(step, []).extend((error, lost) for error in errors)
 
     def write(self, step: str, *details: Any) -> Exception | None:
-        """Note a step. Raises what is to fail it; returns the error to raise after it was applied."""
+        """Record a step. Raises its planned error, or returns a `lost` one, to be raised after the step was applied."""
         errors = self.failures.get(step)
         if not errors:
             self.steps.append((step, *details))
@@ -58,7 +58,7 @@ class Journal:
 class FakeOrders:
     def __init__(self, journal: Journal, *orders: Order) -> None:
         self.journal = journal
-        self.orders = {each.order_id: each for each in orders}
+        self.orders = {order.order_id: order for order in orders}
         self.trials: dict[str, int] = {}
 
     async def get(self, order_id: str) -> Order | None:
@@ -67,13 +67,13 @@ class FakeOrders:
 
     async def fulfill(self, order_id: str, execution_arn: str | None, shipment_id: str, at: str) -> Order | None:
         lost = self.journal.write("orders.fulfill", order_id, execution_arn, shipment_id, at)
-        held = self.orders.get(order_id)
-        if held is not None and held.status is OrderStatus.RECEIVED and held.belongs_to(execution_arn):
-            held = replace(held, status=OrderStatus.FULFILLED, shipment_id=shipment_id, fulfilled_at=at)
-            self.orders[order_id] = held
+        order = self.orders.get(order_id)
+        if order is not None and order.status is OrderStatus.RECEIVED and order.belongs_to(execution_arn):
+            order = replace(order, status=OrderStatus.FULFILLED, shipment_id=shipment_id, fulfilled_at=at)
+            self.orders[order_id] = order
         if lost is not None:
             raise lost
-        return held
+        return order
 
     async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:  # noqa: ARG002
         self.journal.write("orders.count_trial", order_id, execution_arn)
@@ -85,34 +85,34 @@ class FakeOrders:
 
     async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:  # noqa: ARG002
         self.journal.write("orders.count_attempt", order_id, execution_arn)
-        held = self.orders.get(order_id)
-        if held is None or held.status is not OrderStatus.RECEIVED or not held.belongs_to(execution_arn):
+        order = self.orders.get(order_id)
+        if order is None or order.status is not OrderStatus.RECEIVED or not order.belongs_to(execution_arn):
             return None
-        self.orders[order_id] = replace(held, attempts=held.attempts + 1)
-        return held.attempts + 1
+        self.orders[order_id] = replace(order, attempts=order.attempts + 1)
+        return order.attempts + 1
 
 
 class FakeCases:
-    """Applies plans as the table does: a case's version guards it, and the order's status the order."""
+    """Applies plans as the table does: a plan for another version of the case is a conflict."""
 
     def __init__(self, journal: Journal, orders: FakeOrders, *cases: Case) -> None:
         self.journal = journal
         self.orders = orders
-        self.cases = {each.case_id: each for each in cases}
+        self.cases = {case.case_id: case for case in cases}
 
     async def get(self, case_id: str) -> Case | None:
         self.journal.write("cases.get", case_id)
         return self.cases.get(case_id)
 
     async def find_by_execution(self, execution_arn: str) -> str | None:
-        found = [each.case_id for each in self.cases.values() if each.execution_arns[-1:] == (execution_arn,)]
+        found = [case.case_id for case in self.cases.values() if case.execution_arns[-1:] == (execution_arn,)]
         return found[0] if found else None
 
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
         assert plan.case is not None
         lost = self.journal.write("cases.apply", plan.case.case_id, plan.outcome)
-        held = self.cases.get(plan.case.case_id)
-        if plan.case.version != (0 if held is None else held.version):
+        stored = self.cases.get(plan.case.case_id)
+        if plan.case.version != (0 if stored is None else stored.version):
             raise ConflictError("changed")
         self.cases[plan.case.case_id] = replace(plan.case, version=plan.case.version + 1)
         if plan.escalates_order:
@@ -123,8 +123,8 @@ class FakeCases:
 
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
         self.journal.write("cases.record_sent", case.case_id, sent)
-        held = self.cases[case.case_id]
-        self.cases[case.case_id] = replace(held, routed=(*held.routed, sent), version=held.version + 1)
+        stored = self.cases[case.case_id]
+        self.cases[case.case_id] = replace(stored, routed=(*stored.routed, sent), version=stored.version + 1)
 
 
 class FakeEscalations:
@@ -148,7 +148,7 @@ class FakeReminders:
 
 
 class FakeChannel:
-    """Takes notifications; `journal.fail(name, error)` has it refuse one."""
+    """Accepts notifications; after `journal.fail(name, error)` it fails once."""
 
     def __init__(self, name: str, journal: Journal) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""The fulfillment worker: from a message to a fulfilled or an escalated order."""
+"""The fulfillment worker: fulfills or escalates the order of a message."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from workers.ports import DeadLetters, Escalations, Orders, Rejections
 
 log = structlog.get_logger(__name__)
 
-MAX_TRIALS = 3  # More than one: another message may crash the worker just then.
-MAX_UNCONFIRMED = 1_000  # Writes nobody saw the answer to; most are in flight, the others come back before long.
+MAX_TRIALS = 3  # More than one, because another message may crash the worker during a trial.
+MAX_UNCONFIRMED = 1_000  # Writes without a response. Most belong to messages in flight, the others come back soon.
 
 
 @dataclass(slots=True, kw_only=True)
 class FulfillmentHandler:
     """
-    Fulfills the order a message names, or escalates it.
+    Fulfills the order of a message, or escalates it.
 
-    Without a provider the record is all there is to do: one conditional write, no read before it.
+    Without a provider this is one conditional write, with no read before it.
     """
 
     queue_name: str
@@ -37,7 +37,7 @@ class FulfillmentHandler:
     provider: Provider | None
     max_attempts: int
     max_ship_s: float
-    rejections: Rejections | None = None  # For the idempotency key that a provider is given; None: none are known.
+    rejections: Rejections | None = None  # For the provider's idempotency key. None: no rejections are known.
     now: Callable[[], str] = clock.now
     _unconfirmed: dict[str, str] = field(default_factory=dict)
 
@@ -62,10 +62,11 @@ class FulfillmentHandler:
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         """
-        Escalate an order whose message was delivered too often, once it is shown to be this very message that fails.
+        Try a message that was delivered too often a few more times, then escalate its order.
 
-        A message that crashes its worker has deliveries counted for all in flight with it. So each is handled a
-        few more times, alone, and that is written down before it begins: only who is at fault runs out of trials.
+        A message that crashes its worker also raises the receive counts of all other messages in flight. So each of
+        them gets `MAX_TRIALS` more trials, handled alone and counted before they begin. Only a message that crashes
+        its worker uses up its trials.
         """
         try:
             request = decode_fulfillment(message)
@@ -78,7 +79,7 @@ class FulfillmentHandler:
         if trials is None or trials <= MAX_TRIALS:
             try:
                 return await self.handle(message)
-            except UnreadableOrderError as error:  # Nothing can be counted on it.
+            except UnreadableOrderError as error:  # No trials can be counted on such an order.
                 return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, f"Failed: {error}.")
         detail = f"Delivered {message.receive_count} times without an outcome; not handled again."
         return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, detail)
@@ -93,7 +94,7 @@ class FulfillmentHandler:
                 return replace(await self._conclude(message, request, order, at), used_downstream=False)
             if order.attempts >= self.max_attempts:
                 return replace(await self._escalate_exhausted(message, request, order.attempts), used_downstream=False)
-            request = request.model_copy(update={"execution_arn": order.execution_arn})  # A bare OrderId names none.
+            request = request.model_copy(update={"execution_arn": order.execution_arn})  # A bare OrderId has none.
             if self.rejections is not None:
                 order = replace(order, rejections=await self.rejections.count_rejections(order))
             try:
@@ -104,7 +105,7 @@ class FulfillmentHandler:
         return await self._conclude(message, request, await self._write(message, request, shipment, at), at)
 
     async def _ship(self, provider: Provider, order: Order) -> str:
-        """Call *provider*, whatever it does: only what its contract says comes out of here."""
+        """Call *provider*. Whatever it does, only results and errors of the provider contract leave this method."""
         try:
             async with asyncio.timeout(self.max_ship_s):
                 return usable_shipment_id(await provider.ship(order))
@@ -116,15 +117,15 @@ class FulfillmentHandler:
             raise TransientError("the provider cancelled its own call") from error
         except Exception:
             raise
-        except BaseException as error:  # One of these would end the worker: sys.exit() in a provider, say.
+        except BaseException as error:  # It would end the worker, for example sys.exit() in a provider.
             raise TransientError(f"the provider raised {type(error).__name__}") from error
 
     async def _write(self, message: Message, request: FulfillmentRequest, shipment: str, at: str) -> Order | None:
         try:
             return await self.orders.fulfill(request.order_id, request.execution_arn, shipment, at)
         except (OutageError, asyncio.CancelledError):
-            # It may have been applied: an answer can be lost, and a cancelled request is under way all the same (its
-            # receipt was lost, say). The same time in the next try tells our own write from another's.
+            # The write may have been applied: its response was lost, or the handler was cancelled (lost receipt) after
+            # the request was sent. The next try uses the same time, so that we recognise our own write.
             self._unconfirmed[message.id] = at
             if len(self._unconfirmed) > MAX_UNCONFIRMED:
                 del self._unconfirmed[next(iter(self._unconfirmed))]
@@ -133,7 +134,7 @@ class FulfillmentHandler:
     async def _conclude(
         self, message: Message, request: FulfillmentRequest, order: Order | None, at: str
     ) -> Acknowledged:
-        """Settle a message by what became of its order; one fulfilled *at* this very time is our own doing."""
+        """Settle a message by the state of its order. If it was fulfilled at exactly *at*, we fulfilled it."""
         self._unconfirmed.pop(message.id, None)
         if order is not None and order.fulfilled_at == at:
             log.info("order.fulfilled", shipment_id=order.shipment_id)
@@ -150,9 +151,9 @@ class FulfillmentHandler:
     async def _escalate_exhausted(
         self, message: Message, request: FulfillmentRequest, attempts: int, error: Exception | None = None
     ) -> Acknowledged:
-        # Of an error that is not ours the text could be anything: the log has it, masked.
+        # The text of a foreign error could be anything. The log has it, masked.
         last = str(error) if isinstance(error, TransientError) else type(error).__name__
-        detail = f"Failed {attempts} times." if error is None else f"Failed {attempts} times; at last: {last}."
+        detail = f"Failed {attempts} times." if error is None else f"Failed {attempts} times; last error: {last}."
         return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, detail, attempts)
 
     async def _escalate(

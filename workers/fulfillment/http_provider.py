@@ -1,4 +1,4 @@
-"""The `http` provider: whoever answers a POST at `FULFILLMENT_URL` ships the order."""
+"""The `http` provider: ships orders by POST to `FULFILLMENT_URL`."""
 
 import asyncio
 import json
@@ -34,33 +34,34 @@ from workers.fulfillment.tokens import Token
 
 log = structlog.get_logger(__name__)
 
-MAX_TRIES = 3  # Within one call and its timeout, against a reset or a hiccup, while there is no outage to suspect.
+MAX_TRIES = 3  # In one call and within its timeout, against a reset or a short failure; one if an outage is suspected.
 RETRY_BACKOFF = Backoff(base_s=0.1, cap_s=1.0)
-CONNECT_TIMEOUT_S = 3.0  # Name, connection and TLS. More means that nobody is there.
-SUSPICIOUS_ORDERS = 3  # So many different orders in a row that fail: it is hardly the orders.
-MAX_ANSWER_BYTES = 64 * 1024
+CONNECT_TIMEOUT_S = 3.0  # For name, connection and TLS. If it takes longer, the server is down.
+SUSPICIOUS_ORDERS = 3  # If this many different orders fail in a row, the orders are hardly the reason.
+MAX_RESPONSE_BYTES = 64 * 1024
 MAX_EVIDENCE_CHARS = 500
 
 _OK, _REDIRECT, _BAD_REQUEST, _SERVER_ERROR = 200, 300, 400, 500
 _UNAUTHORIZED = 401
-_REFUSES_US = {_UNAUTHORIZED, 403, 407}  # About the token or a proxy, never about an order.
-_BUSY = {429, 503}  # The provider as a whole: too many requests, unavailable.
-# Timeout and Too Early; and Conflict, which is how a provider says that the first request with this key is still under
-# way (draft-ietf-httpapi-idempotency-key-header). Taken for a refusal, it would change the key, and ship twice.
-_ONCE_MORE = {408, 409, 425}
+_REFUSES_US = {_UNAUTHORIZED, 403, 407}  # Because of the token or a proxy, never because of an order.
+_BUSY = {429, 503}  # Too Many Requests, Service Unavailable: about the provider as a whole.
+# Request Timeout, Too Early and Conflict. With Conflict a provider says that the first request with this key is still
+# running (draft-ietf-httpapi-idempotency-key-header). If it counted as a refusal, the key would change and the order
+# could ship twice.
+_TRY_AGAIN = {408, 409, 425}
 
 
 @asynccontextmanager
 async def http_session(connections: int) -> AsyncIterator[ClientSession]:
     """
-    Open a session with as many connections as there can be calls at a time: none waits for another's.
+    Open a session with *connections* connections: one for each call at a time, so that none waits for another.
 
-    TLS is verified against the system's certificates, or those in `SSL_CERT_FILE`.
+    TLS certificates are verified against the system's, or against those in `SSL_CERT_FILE`.
     """
     async with ClientSession(
         connector=TCPConnector(limit=connections),
         cookie_jar=DummyCookieJar(),
-        auto_decompress=False,  # The bound on an answer's size is one on what it unpacks to, too.
+        auto_decompress=False,  # Otherwise a small response could unpack to more than the size limit.
         headers={
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -71,36 +72,36 @@ async def http_session(connections: int) -> AsyncIterator[ClientSession]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Response:
     status: int
     body: bytes
     complete: bool
     retry_after_s: float
 
     @property
-    def told(self) -> str:
-        """The answer as evidence: on one line, with nothing in it that is not seen, masked, and only then cut."""
-        seen = "".join(each if each.isprintable() else " " for each in self.body.decode(errors="replace"))
-        text = mask(" ".join(seen.split()))
+    def evidence(self) -> str:
+        """The response on one line, without invisible characters, masked, then cut."""
+        visible = "".join(char if char.isprintable() else " " for char in self.body.decode(errors="replace"))
+        text = mask(" ".join(visible.split()))
         cut = text[:MAX_EVIDENCE_CHARS] + ("..." if len(text) > MAX_EVIDENCE_CHARS or not self.complete else "")
         return f"HTTP {self.status}: {cut}" if cut else f"HTTP {self.status} without a body"
 
 
 class HttpProvider:
     """
-    Ships orders by POST. README.md has the contract that the other side keeps.
+    Ships orders by POST. README.md describes the contract for the server.
 
-    Every request for an order carries the same idempotency key until the provider has definitely refused it, so it does
-    not matter how often one is repeated, or whether its answer was lost. What an answer means:
+    Every request for an order has the same idempotency key until the provider definitely refuses the order. So it is
+    safe to repeat a request, even after a lost response. The responses mean:
 
-    - shipped: 2xx with a shipment id;
-    - this order is refused (`RejectedError`): 4xx, but for those below;
-    - the provider is down for every order (`OutageError`; no attempt is counted): nothing could be sent to it (no
-      connection, no TLS), it says so itself (429, 503), it does not accept us (401, 403, 407), or it redirects, which
-      is a matter of `FULFILLMENT_URL`;
-    - this attempt failed (`TransientError`): anything else, from a timeout over 500 to an answer without a shipment id.
-      Nobody can tell whether the order was shipped. Once several different orders fail like that, with no success
-      between them, it is an outage by all appearances (`SuspectedOutageError`).
+    - The order is shipped: 2xx with a shipment id.
+    - This order is refused (`RejectedError`): 4xx, except the ones below.
+    - The provider is down for every order (`OutageError`; no attempt is counted): nothing could be sent (no connection,
+      no TLS), it says so (429, 503), it does not accept us (401, 403, 407), or it redirects (`FULFILLMENT_URL` is
+      wrong).
+    - This attempt failed (`TransientError`): anything else, such as a timeout, 500, or a response without shipment id.
+      The order may or may not be shipped. If several different orders fail like this with no success in between, it is
+      probably an outage (`SuspectedOutageError`).
     """
 
     def __init__(
@@ -118,13 +119,13 @@ class HttpProvider:
         self._timeout_s = timeout_s
         self._token = token
         self._retry_backoff = retry_backoff
-        # The whole is bounded in `_ask`, whichever part of it takes long.
+        # `_call` limits the time of the whole call.
         self._client_timeout = ClientTimeout(total=None, connect=min(connect_timeout_s, timeout_s / 2))
-        self._failing: set[str] = set()  # The orders that failed since the last answer that settled one.
+        self._failing: set[str] = set()  # The orders that failed since an order was last shipped or refused.
 
     async def ship(self, order: Order) -> str:
         try:
-            shipment = await self._ask(order)
+            shipment = await self._call(order)
         except RejectedError:
             self._failing.clear()
             raise
@@ -133,7 +134,7 @@ class HttpProvider:
                 self._failing.add(order.order_id)
             if not self._is_suspicious():
                 raise
-            reason = f"{error}; so did other orders before, and none got through"
+            reason = f"{error}; other orders failed before, and none succeeded since"
             raise SuspectedOutageError(reason, retry_after_s=error.retry_after_s) from None
         self._failing.clear()
         return shipment
@@ -141,8 +142,8 @@ class HttpProvider:
     def _is_suspicious(self) -> bool:
         return len(self._failing) >= SUSPICIOUS_ORDERS
 
-    async def _ask(self, order: Order) -> str:
-        trying = AsyncRetrying(
+    async def _call(self, order: Order) -> str:
+        retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, TransientError) and error.retry_after_s == 0),
             stop=lambda retry: retry.attempt_number >= MAX_TRIES or self._is_suspicious(),
             wait=lambda retry: self._retry_backoff.wait_s(retry.attempt_number),
@@ -151,20 +152,20 @@ class HttpProvider:
         )
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await trying(self._try, order)
+                return await retrying(self._try, order)
         except TimeoutError:
             raise TransientError(f"no answer within {self._timeout_s:g} s") from None
 
     async def _try(self, order: Order) -> str:
         token = None if self._token is None else await self._token.current()
-        answer = await self._post(order, token)
-        if answer.status == _UNAUTHORIZED and self._token is not None and token is not None:
+        response = await self._post(order, token)
+        if response.status == _UNAUTHORIZED and self._token is not None and token is not None:
             newer = await self._token.instead_of(token)
             if newer is not None:
-                answer = await self._post(order, newer)
-        return _shipment(answer)
+                response = await self._post(order, newer)
+        return _shipment(response)
 
-    async def _post(self, order: Order, token: str | None) -> _Answer:
+    async def _post(self, order: Order, token: str | None) -> _Response:
         headers = {"Content-Type": "application/json", "Idempotency-Key": order.idempotency_key}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -173,62 +174,64 @@ class HttpProvider:
                 self._url, data=_body(order), headers=headers, allow_redirects=False, timeout=self._client_timeout
             ) as response:
                 return await _read(response)
-        # Texts of our own throughout, and no causes: the client's quote the whole URL.
+        # Only our own texts and no causes: the texts of the HTTP client quote the whole URL.
         except ConnectionTimeoutError:
-            raise OutageError("the provider cannot be reached: no connection within the time for it") from None
+            raise OutageError(
+                f"the provider cannot be reached: no connection within {self._client_timeout.connect:g} s"
+            ) from None
         except ClientConnectorError as error:
             raise OutageError(f"the provider cannot be reached: {_unreachable(error)}") from None
         except (ClientError, ConnectionError) as error:
-            raise TransientError(f"the call broke off ({type(error).__name__})") from None
+            raise TransientError(f"the call failed ({type(error).__name__})") from None
 
 
 def _body(order: Order) -> bytes:
-    """Return the request's body. The card number is no part of it, not even masked."""
+    """Return the request's body, which does not contain the card number, not even masked."""
     fields = {"OrderId": order.order_id, "Name": order.name, "ItemName": order.item_name, "Price": order.price}
     texts = {name: mask(value) for name, value in fields.items() if value is not None}
     execution = {} if order.execution_arn is None else {"ExecutionArn": order.execution_arn}
     return json.dumps(texts | execution, ensure_ascii=False).encode()
 
 
-async def _read(response: ClientResponse) -> _Answer:
-    """Read an answer, but never more of it than anyone looks at."""
+async def _read(response: ClientResponse) -> _Response:
+    """Read a response, up to the size limit."""
     body = bytearray()
-    while len(body) <= MAX_ANSWER_BYTES:
-        chunk = await response.content.read(MAX_ANSWER_BYTES + 1 - len(body))
+    while len(body) <= MAX_RESPONSE_BYTES:
+        chunk = await response.content.read(MAX_RESPONSE_BYTES + 1 - len(body))
         if not chunk:
             break
         body += chunk
     retry_after_s = _retry_after_s(response.headers.get("Retry-After"))
-    complete = len(body) <= MAX_ANSWER_BYTES
-    return _Answer(response.status, bytes(body[:MAX_ANSWER_BYTES]), complete, retry_after_s)
+    complete = len(body) <= MAX_RESPONSE_BYTES
+    return _Response(response.status, bytes(body[:MAX_RESPONSE_BYTES]), complete, retry_after_s)
 
 
-def _shipment(answer: _Answer) -> str:
-    """Return the shipment's id, or raise what *answer* means instead."""
-    status, told, wait_s = answer.status, answer.told, answer.retry_after_s
+def _shipment(response: _Response) -> str:
+    """Return the shipment id in *response*, or raise the error that it means."""
+    status, evidence, wait_s = response.status, response.evidence, response.retry_after_s
     if _OK <= status < _REDIRECT:
-        shipment = _shipment_id(answer)
+        shipment = _shipment_id(response)
         if shipment is None:
-            # The provider has acted. Only the same key may be tried again, and in the end a person looks at it.
-            raise TransientError(f"the provider answered without a usable ShipmentId, {told}", retry_after_s=wait_s)
+            # The provider has acted: only the same key may be tried again. After the last attempt a person decides.
+            raise TransientError(f"the provider answered without a usable ShipmentId, {evidence}", retry_after_s=wait_s)
         return shipment
     if status < _BAD_REQUEST:
-        raise OutageError(f"the provider redirects, which is not followed; check FULFILLMENT_URL ({told})")
+        raise OutageError(f"the provider redirects, and redirects are not followed; check FULFILLMENT_URL ({evidence})")
     if status in _REFUSES_US:
-        raise OutageError(f"the provider does not accept us, check the token ({told})", retry_after_s=wait_s)
+        raise OutageError(f"the provider does not accept us, check the token ({evidence})", retry_after_s=wait_s)
     if status in _BUSY:
-        raise OutageError(f"the provider is down or busy ({told})", retry_after_s=wait_s)
-    if status in _ONCE_MORE or status >= _SERVER_ERROR:
-        raise TransientError(f"the provider failed, {told}", retry_after_s=wait_s)
-    raise RejectedError(told)
+        raise OutageError(f"the provider is down or busy ({evidence})", retry_after_s=wait_s)
+    if status in _TRY_AGAIN or status >= _SERVER_ERROR:
+        raise TransientError(f"the provider failed, {evidence}", retry_after_s=wait_s)
+    raise RejectedError(evidence)
 
 
-def _shipment_id(answer: _Answer) -> str | None:
-    """Return the answer's `ShipmentId`, None where there is none that may be kept."""
-    if not answer.complete:
+def _shipment_id(response: _Response) -> str | None:
+    """Return the response's `ShipmentId`, None if it has no usable one."""
+    if not response.complete:
         return None
     try:
-        document: Any = from_json(answer.body)
+        document: Any = from_json(response.body)
     except ValueError:
         return None
     value = document.get("ShipmentId") if isinstance(document, dict) else None
@@ -236,7 +239,7 @@ def _shipment_id(answer: _Answer) -> str | None:
 
 
 def _retry_after_s(header: str | None) -> float:
-    """Return the seconds that a `Retry-After` header, seconds or a date, asks for; 0 where it makes no sense."""
+    """Return the seconds to wait by a `Retry-After` header (seconds or a date); 0 if it is missing or invalid."""
     text = (header or "").strip()
     if re.fullmatch(r"[0-9]+", text):
         return float(text)

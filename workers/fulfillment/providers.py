@@ -1,4 +1,4 @@
-"""Who ships an order."""
+"""Providers ship orders: their contract, and how a class of your own is loaded."""
 
 from importlib import import_module
 from typing import Protocol, cast
@@ -8,16 +8,18 @@ from workers.errors import FatalError, TransientError, WorkerError
 
 
 class RejectedError(WorkerError):
-    """The provider said no, for good. Its text is kept as evidence, masked."""
+    """The provider refused the order, and trying again is useless. The text is kept as evidence, masked."""
 
 
 class Provider(Protocol):
     """
     Ships orders.
 
-    `ship` may be called more than once for an order (after a crash, a lost answer): it must be idempotent by
-    `order.idempotency_key`, the OrderId until the provider has refused it. Raises `RejectedError` where another try is
-    useless, `OutageError` where the provider is down for every order, anything else for an attempt that failed.
+    `ship` may be called more than once for an order (after a crash or a lost response): it must be idempotent by
+    `order.idempotency_key`, which is the OrderId until the provider refuses the order.
+
+    Raises `RejectedError` if another try is useless, `OutageError` if the provider is down for every order, and any
+    other error if this attempt failed.
     """
 
     async def ship(self, order: Order) -> str:
@@ -26,13 +28,13 @@ class Provider(Protocol):
 
 def usable_shipment_id(answer: object) -> str:
     """
-    Return a provider's answer as the shipment id that is kept.
+    Return a provider's answer if it is a shipment id.
 
     Raises:
-        TransientError: It is none: no string, longer than 128 characters, not all visible ASCII, or like a card number.
+        TransientError: It is not: not a string, not 1 to 128 visible ASCII characters, or like a card number.
     """
     if not is_shipment_id(answer):
-        # The provider has acted. Only the same key may be tried again, and in the end a person looks at it.
+        # The provider has acted: only the same key may be tried again. After the last attempt a person decides.
         raise TransientError("the provider answered without a usable ShipmentId")
     return answer
 
@@ -41,11 +43,11 @@ def load_provider(name: str) -> Provider | None:
     """
     Return an instance of the class at *name*, `package.module:Class`; None for `record`.
 
-    `record` is no provider: a shipment id derived from the OrderId is written, nobody outside is asked. `http` needs
-    more than a name: the wiring builds it.
+    With `record` no provider is called: the worker writes a shipment id derived from the OrderId. `http` needs
+    settings, so the wiring builds it.
 
     Raises:
-        FatalError: There is no such class, or it cannot be created without arguments.
+        FatalError: The class does not exist, or cannot be created without arguments.
     """
     if name == "record":
         return None

@@ -1,22 +1,22 @@
-"""The bearer token that a provider asks for."""
+"""The bearer token for a provider."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 
 class Token(Protocol):
-    """Where the token comes from."""
+    """The source of the token."""
 
     async def current(self) -> str:
-        """Return the token to try first. Raises `OutageError` where it cannot be had just now."""
+        """Return the token to try first. Raises `OutageError` if it is unavailable."""
 
     async def instead_of(self, refused: str) -> str | None:
-        """Return another token after the provider has *refused* one, None where there is none (yet)."""
+        """Return another token after the provider has *refused* one, None if there is no other one (yet)."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FixedToken:
-    """A token that stays the same for as long as the process runs."""
+    """A token that never changes while the process runs."""
 
     value: str
 

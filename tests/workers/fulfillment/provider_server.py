@@ -1,4 +1,4 @@
-"""A provider on loopback that answers as it is told, byte by byte where need be."""
+"""A provider on loopback that gives scripted responses, also broken ones."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came. Header names are in lower case."""
+    """One request. Header names are in lower case."""
 
     line: str
     headers: Mapping[str, str]
@@ -35,7 +35,7 @@ Answer = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
 
 
 def reply(status: int, body: str | bytes | object = b"", **headers: str) -> Answer:
-    """Answer with *body*: as it is, or as JSON."""
+    """Answer with *body*, as JSON unless it is text or bytes."""
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     fields = {"Content-Length": str(len(raw))} | {name.replace("_", "-"): value for name, value in headers.items()}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
@@ -66,7 +66,7 @@ async def hang(_request: Request, _writer: asyncio.StreamWriter) -> None:
 
 
 async def drip(_request: Request, writer: asyncio.StreamWriter) -> None:
-    """Send one byte of an endless body now and then."""
+    """Send an endless body, one byte at a time."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     while True:
         writer.write(b" ")
@@ -75,7 +75,7 @@ async def drip(_request: Request, writer: asyncio.StreamWriter) -> None:
 
 
 async def flood(_request: Request, writer: asyncio.StreamWriter) -> None:
-    """Send a body that never ends, as fast as it is taken."""
+    """Send an endless body as fast as possible."""
     writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
         writer.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
@@ -84,7 +84,7 @@ async def flood(_request: Request, writer: asyncio.StreamWriter) -> None:
 
 @dataclass
 class ProviderServer:
-    """Gives the answers of its script, one a request; then `otherwise`."""
+    """Gives the answers of its script, one for each request; then always `otherwise`."""
 
     url: str = ""
     script: deque[Answer] = field(default_factory=deque)
@@ -116,7 +116,7 @@ class ProviderServer:
 async def _read(reader: asyncio.StreamReader) -> Request:
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     line, *lines = head.strip().split("\r\n")
-    headers = {name.lower(): value for name, _, value in (each.partition(": ") for each in lines)}
+    headers = {name.lower(): value for name, _, value in (header.partition(": ") for header in lines)}
     return Request(line, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
 
 

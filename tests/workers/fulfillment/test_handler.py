@@ -35,7 +35,7 @@ CARD = "4929123412345678"
 
 
 class Bench:
-    """A fulfillment handler and all it stands on."""
+    """A fulfillment handler and its fakes."""
 
     def __init__(self, *orders: Order, provider: bool = False) -> None:
         self.journal = Journal()
@@ -92,7 +92,7 @@ async def test_a_received_order_is_fulfilled_in_one_write(logs: list[EventDict],
 
 @pytest.mark.parametrize("provider", [True, False])
 @pytest.mark.parametrize(
-    ("held", "outcome"),
+    ("stored", "outcome"),
     [
         (order("FULFILLED", fulfilled_at="earlier"), "already_fulfilled"),
         (order("ESCALATED"), "superseded"),
@@ -102,12 +102,12 @@ async def test_a_received_order_is_fulfilled_in_one_write(logs: list[EventDict],
         (order("ESCALATED", execution_arn=ANOTHER), "superseded"),
     ],
 )
-async def test_any_other_order_is_left_alone_and_the_provider_never_called(
-    logs: list[EventDict], held: Order, outcome: str, provider: bool
+async def test_any_other_order_is_not_changed_and_the_provider_is_not_called(
+    logs: list[EventDict], stored: Order, outcome: str, provider: bool
 ) -> None:
-    bench = Bench(held, provider=provider)
+    bench = Bench(stored, provider=provider)
     assert await bench.handle() == Acknowledged(outcome, used_downstream=not provider)
-    assert bench.orders.orders["001"] == held
+    assert bench.orders.orders["001"] == stored
     assert "provider.ship" not in bench.journal.names()
     assert bench.escalations.sent == []
     assert logs == []
@@ -131,7 +131,7 @@ async def test_the_provider_ships_before_the_order_is_marked() -> None:
     ]
 
 
-async def test_what_the_provider_rejects_is_escalated_at_once() -> None:
+async def test_a_rejected_order_is_escalated_at_once() -> None:
     bench = Bench(order("RECEIVED"), provider=True)
     bench.journal.fail("provider.ship", RejectedError(f"no such street, card {CARD}"))
     assert await bench.handle() == Acknowledged("escalated")
@@ -153,7 +153,7 @@ async def test_a_failed_attempt_is_counted_on_the_order_and_raised() -> None:
 
 
 class Refusals:
-    """What the case table knows of earlier refusals."""
+    """A case table with two earlier refusals."""
 
     async def count_rejections(self, order: Order) -> int:
         assert order.execution_arn == EXECUTION
@@ -165,7 +165,7 @@ class KeyAsShipment:
         return order.idempotency_key
 
 
-async def test_the_provider_is_told_how_often_it_refused_the_order_before() -> None:
+async def test_the_idempotency_key_counts_earlier_refusals() -> None:
     bench = Bench(order("RECEIVED"), provider=True)
     bench.handler.rejections = Refusals()
     bench.handler.provider = KeyAsShipment()
@@ -173,26 +173,26 @@ async def test_the_provider_is_told_how_often_it_refused_the_order_before() -> N
     assert bench.orders.orders["001"].shipment_id == "001-r2"
 
 
-async def test_with_a_bare_order_id_the_execution_that_was_asked_for_is_named() -> None:
+async def test_with_a_bare_order_id_the_escalation_names_the_current_execution() -> None:
     bench = Bench(order("RECEIVED"), provider=True)
     bench.journal.fail("provider.ship", RejectedError("no"))
     assert await bench.handle("001") == Acknowledged("escalated")
     assert bench.escalations.sent == [escalation("FULFILLMENT_REJECTED", "The provider refused: no")]
 
 
-async def test_the_last_failure_is_told_where_it_is_one_of_ours() -> None:
+async def test_the_last_error_is_quoted_if_it_is_one_of_ours() -> None:
     bench = Bench(order("RECEIVED", attempts=4), provider=True)
     bench.journal.fail("provider.ship", TransientError("the provider failed, HTTP 500: busy"))
     assert await bench.handle() == Acknowledged("escalated")
-    detail = "Failed 5 times; at last: the provider failed, HTTP 500: busy."
+    detail = "Failed 5 times; last error: the provider failed, HTTP 500: busy."
     assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", detail, attempts=5)]
 
 
-async def test_the_last_attempt_that_fails_is_escalated() -> None:
+async def test_the_last_failed_attempt_is_escalated() -> None:
     bench = Bench(order("RECEIVED", attempts=4), provider=True)
     bench.journal.fail("provider.ship", ValueError("busy"))
     assert await bench.handle() == Acknowledged("escalated")
-    detail = "Failed 5 times; at last: ValueError."  # What a foreign error says could be anything.
+    detail = "Failed 5 times; last error: ValueError."  # The text of a foreign error could be anything.
     assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", detail, attempts=5)]
     assert bench.journal.names() == ["orders.get", "orders.count_attempt", "escalations.send"]
 
@@ -204,17 +204,17 @@ async def test_five_failed_attempts_exhaust_an_order_however_often_it_was_delive
         with pytest.raises(ValueError, match="busy"):
             await bench.handle(receive_count=9)
     assert await bench.handle(receive_count=9) == Acknowledged("escalated")
-    assert [each.attempts for each in bench.escalations.sent] == [5]
+    assert [escalation.attempts for escalation in bench.escalations.sent] == [5]
 
 
-async def test_an_exhausted_order_is_escalated_again_without_a_further_attempt() -> None:
+async def test_an_exhausted_order_is_escalated_again_without_another_attempt() -> None:
     bench = Bench(order("RECEIVED", attempts=5), provider=True)
     assert await bench.handle() == Acknowledged("escalated", used_downstream=False)
     assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", "Failed 5 times.", attempts=5)]
     assert bench.journal.names() == ["orders.get", "escalations.send"]
 
 
-async def test_an_attempt_on_an_order_that_changed_meanwhile_does_not_count() -> None:
+async def test_an_attempt_on_an_order_that_has_changed_does_not_count() -> None:
     bench = Bench(order("RECEIVED", execution_arn=ANOTHER, attempts=4))
     bench.journal.fail("orders.fulfill", ValueError("broken"))
     with pytest.raises(ValueError, match="broken"):
@@ -233,7 +233,7 @@ async def test_an_outage_of_the_provider_counts_no_attempt(error: Exception) -> 
     assert bench.orders.orders["001"].attempts == 4
 
 
-async def test_our_own_write_is_recognised_where_its_answer_was_lost(logs: list[EventDict]) -> None:
+async def test_our_own_write_is_recognised_after_a_lost_response(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     bench.journal.fail("orders.fulfill", DOWN, lost=True)
     with pytest.raises(OutageError):
@@ -243,7 +243,7 @@ async def test_our_own_write_is_recognised_where_its_answer_was_lost(logs: list[
     assert [step[-1] for step in bench.journal.steps] == [NOW, NOW]
 
 
-async def test_another_workers_write_is_not_taken_for_ours(logs: list[EventDict]) -> None:
+async def test_another_workers_write_is_not_mistaken_for_ours(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     bench.journal.fail("orders.fulfill", DOWN)
     with pytest.raises(OutageError):
@@ -253,7 +253,7 @@ async def test_another_workers_write_is_not_taken_for_ours(logs: list[EventDict]
     assert logs == []
 
 
-async def test_with_a_provider_our_own_write_is_recognised_too_and_nothing_shipped_again(
+async def test_with_a_provider_our_own_write_is_recognised_and_nothing_ships_again(
     logs: list[EventDict],
 ) -> None:
     bench = Bench(order("RECEIVED"), provider=True)
@@ -302,14 +302,14 @@ async def test_a_message_is_not_settled_before_its_escalation_was_sent() -> None
     assert len(bench.escalations.sent) == 1
 
 
-async def test_a_message_delivered_too_often_is_tried_before_it_is_given_up() -> None:
+async def test_a_message_delivered_too_often_gets_another_trial_first() -> None:
     bench = Bench(order("RECEIVED"), provider=True)
     assert await bench.handler.give_up(message(BODY, receive_count=11)) == Acknowledged("fulfilled")
-    assert bench.journal.names()[0] == "orders.count_trial", "written down before it begins: it may be the last thing"
+    assert bench.journal.names()[0] == "orders.count_trial", "counted before it begins, because it may crash the worker"
     assert bench.escalations.sent == []
 
 
-async def test_a_message_that_no_trial_brought_to_an_outcome_is_escalated_without_handling() -> None:
+async def test_a_message_without_trials_left_is_escalated_without_handling() -> None:
     bench = Bench(order("RECEIVED"), provider=True)
     bench.orders.trials["001"] = 3  # Each crashed its worker.
     settlement = await bench.handler.give_up(message(BODY, receive_count=14))
@@ -324,7 +324,7 @@ async def test_a_message_that_no_trial_brought_to_an_outcome_is_escalated_withou
     ("status", "outcome"),
     [("FULFILLED", "already_fulfilled"), ("ESCALATED", "superseded"), ("CANCELLED", "superseded")],
 )
-async def test_a_message_delivered_too_often_whose_order_is_done_is_settled_as_ever(status: str, outcome: str) -> None:
+async def test_a_message_delivered_too_often_about_a_final_order_is_acknowledged(status: str, outcome: str) -> None:
     bench = Bench(order(status), provider=True)
     assert await bench.handler.give_up(message(BODY, receive_count=11)) == Acknowledged(outcome, used_downstream=False)
     assert bench.escalations.sent == []
@@ -337,7 +337,7 @@ async def test_an_undecodable_message_delivered_too_often_is_dead_lettered() -> 
 
 
 class OddProvider:
-    """Does what no provider should."""
+    """Breaks the contract of providers."""
 
     def __init__(self, behaviour: Any) -> None:
         self.behaviour = behaviour
@@ -361,7 +361,7 @@ class OddProvider:
         (60.0, "the provider did not answer in time"),
     ],
 )
-async def test_whatever_a_provider_does_is_a_failed_attempt_and_no_more(behaviour: Any, reason: str) -> None:
+async def test_anything_a_provider_does_is_only_a_failed_attempt(behaviour: Any, reason: str) -> None:
     bench = Bench(order("RECEIVED"))
     bench.handler.provider = OddProvider(behaviour)
     bench.handler.max_ship_s = 0.01
@@ -371,9 +371,9 @@ async def test_whatever_a_provider_does_is_a_failed_attempt_and_no_more(behaviou
     assert bench.status == "RECEIVED"
 
 
-async def test_an_order_that_cannot_be_read_is_escalated_once_it_was_delivered_too_often() -> None:
+async def test_an_unreadable_order_is_escalated_once_its_message_was_delivered_too_often() -> None:
     bench = Bench(order("RECEIVED"), provider=True)
-    bench.orders.orders["001"] = order("ESCALATED")  # Nothing can be counted on it.
+    bench.orders.orders["001"] = order("ESCALATED")  # No trial can be counted on it.
     bench.journal.fail("orders.get", *[UnreadableOrderError("the order's Status is odd")] * 2)
     with pytest.raises(UnreadableOrderError):
         await bench.handle()

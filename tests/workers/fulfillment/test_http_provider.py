@@ -30,7 +30,7 @@ from tests.workers.fulfillment.provider_server import (
 )
 from workers.domain.orders import Order
 from workers.errors import OutageError, SuspectedOutageError, TransientError
-from workers.fulfillment.http_provider import MAX_ANSWER_BYTES, MAX_EVIDENCE_CHARS, HttpProvider, http_session
+from workers.fulfillment.http_provider import MAX_EVIDENCE_CHARS, MAX_RESPONSE_BYTES, HttpProvider, http_session
 from workers.fulfillment.providers import RejectedError
 from workers.fulfillment.tokens import FixedToken
 
@@ -95,18 +95,18 @@ async def test_the_order_is_posted_without_its_card_number(server: ProviderServe
     }
 
 
-async def test_what_the_item_lacks_is_absent(server: ProviderServer, provider: HttpProvider) -> None:
+async def test_fields_that_the_item_lacks_are_absent(server: ProviderServer, provider: HttpProvider) -> None:
     await provider.ship(Order("001", ORDER.status, None))
     assert server.requests[0].document == {"OrderId": "001"}
 
 
-async def test_no_field_of_the_order_carries_a_card_number(server: ProviderServer, provider: HttpProvider) -> None:
+async def test_no_field_of_the_order_contains_a_card_number(server: ProviderServer, provider: HttpProvider) -> None:
     await provider.ship(order(name=f"Jane {CARD}", item_name="4929 1234 1234 5678", price=CARD, cc=CARD))
     (request,) = server.requests
     assert request.document["Name"] == "Jane ****"
     sent = request.body.decode() + request.line + str(request.headers)
     assert "4929" not in sent
-    assert sent.count("5678") == sent.count("12345678") == 1, "that of the account in the ARN"
+    assert sent.count("5678") == sent.count("12345678") == 1, "only the account in the ARN"
 
 
 @pytest.mark.parametrize(
@@ -121,33 +121,33 @@ async def test_no_field_of_the_order_carries_a_card_number(server: ProviderServe
         ("-r1", 0, "-r1-r0"),
     ],
 )
-async def test_the_key_is_the_order_and_how_often_it_was_refused(
+async def test_the_idempotency_key_is_sent(
     server: ProviderServer, provider: HttpProvider, order_id: str, rejections: int, key: str
 ) -> None:
     await provider.ship(order(order_id=order_id, rejections=rejections))
     assert server.keys == [key]
 
 
-async def test_connections_are_kept_and_as_many_as_orders_at_a_time(
-    server: ProviderServer, provider: HttpProvider
-) -> None:
+async def test_connections_are_reused_and_limited(server: ProviderServer, provider: HttpProvider) -> None:
     for _ in range(3):
         await asyncio.gather(*(provider.ship(order(order_id=f"o{n}")) for n in range(10)))
     assert len(server.requests) == 30
     assert server.connections <= 10
 
 
-# What answers mean.
+# What responses mean.
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 299])
-async def test_a_shipment_id_settles_it(server: ProviderServer, provider: HttpProvider, status: int) -> None:
+async def test_2xx_with_a_shipment_id_means_shipped(
+    server: ProviderServer, provider: HttpProvider, status: int
+) -> None:
     server.answers(reply(status, {"ShipmentId": "1Z-999_AA/10", "More": [1]}))
     assert await provider.ship(ORDER) == "1Z-999_AA/10"
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 405, 406, 410, 413, 415, 418, 422, 428, 431, 451, 499])
-async def test_a_refusal_is_final_and_its_answer_is_kept(
+async def test_a_refusal_is_final_and_its_response_is_kept(
     server: ProviderServer, provider: HttpProvider, status: int
 ) -> None:
     server.answers(reply(status, {"error": "no such street"}))
@@ -158,7 +158,7 @@ async def test_a_refusal_is_final_and_its_answer_is_kept(
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 500, 501, 502, 504, 505, 511, 599])
-async def test_a_failure_is_tried_again_with_the_same_key_then_an_attempt(
+async def test_a_failure_is_retried_with_the_same_key_then_a_failed_attempt(
     server: ProviderServer, provider: HttpProvider, status: int
 ) -> None:
     server.answers(*[reply(status, "busy\n now")] * 3)
@@ -168,7 +168,7 @@ async def test_a_failure_is_tried_again_with_the_same_key_then_an_attempt(
     assert server.keys == ["001-r2"] * 3
 
 
-async def test_a_hiccup_costs_no_attempt(server: ProviderServer, provider: HttpProvider) -> None:
+async def test_a_short_failure_costs_no_attempt(server: ProviderServer, provider: HttpProvider) -> None:
     server.answers(reply(500), reset, shipped("S-7"))
     with structlog.testing.capture_logs() as logs:
         assert await provider.ship(ORDER) == "S-7"
@@ -177,7 +177,7 @@ async def test_a_hiccup_costs_no_attempt(server: ProviderServer, provider: HttpP
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_provider_that_says_so_is_down_for_every_order(
+async def test_a_busy_provider_is_down_for_every_order(
     server: ProviderServer, provider: HttpProvider, status: int
 ) -> None:
     server.answers(reply(status, "slow down"))
@@ -189,7 +189,7 @@ async def test_a_provider_that_says_so_is_down_for_every_order(
 
 
 @pytest.mark.parametrize("status", [401, 403, 407])
-async def test_a_provider_that_does_not_accept_us_says_nothing_about_the_order(
+async def test_a_provider_that_does_not_accept_us_is_down_for_every_order(
     server: ProviderServer, provider: HttpProvider, status: int
 ) -> None:
     server.answers(reply(status))
@@ -203,7 +203,7 @@ async def test_redirects_are_not_followed(server: ProviderServer, provider: Http
     server.answers(reply(status, Location=server.url + "/elsewhere"))
     error = await outcome(provider)
     assert isinstance(error, OutageError)
-    assert "redirects, which is not followed; check FULFILLMENT_URL" in str(error)
+    assert "redirects, and redirects are not followed; check FULFILLMENT_URL" in str(error)
     assert len(server.requests) == 1
 
 
@@ -223,12 +223,12 @@ async def test_redirects_are_not_followed(server: ProviderServer, provider: Http
         *(shipped(value) for value in (None, "", 7, True, ["S-1"], {"a": 1}, "S 1", "S\n1", "ß", "x" * 129, CARD)),
         shipped(f"S-{CARD}"),
         reply(200, gzip.compress(b'{"ShipmentId": "S-1"}'), Content_Encoding="gzip"),
-        reply(200, b'{"ShipmentId": "S-1"}' + b" " * MAX_ANSWER_BYTES),
-        reply(200, b'{"ShipmentId": "S-1", "Pad": "' + b"x" * MAX_ANSWER_BYTES + b'"}'),
+        reply(200, b'{"ShipmentId": "S-1"}' + b" " * MAX_RESPONSE_BYTES),
+        reply(200, b'{"ShipmentId": "S-1", "Pad": "' + b"x" * MAX_RESPONSE_BYTES + b'"}'),
         flood,
     ],
 )
-async def test_an_answer_without_a_usable_shipment_id_is_no_success(
+async def test_a_response_without_a_usable_shipment_id_is_a_failed_attempt(
     server: ProviderServer, provider: HttpProvider, unusable: Answer
 ) -> None:
     server.answers(*[unusable] * 3)
@@ -255,18 +255,18 @@ async def test_an_answer_without_a_usable_shipment_id_is_no_success(
         write(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"\r\n", then_close=True),
     ],
 )
-async def test_a_call_that_breaks_off_is_an_attempt(
+async def test_a_broken_call_is_a_failed_attempt(
     server: ProviderServer, provider: HttpProvider, broken: Answer
 ) -> None:
     server.otherwise = broken
     error = await outcome(provider)
     assert isinstance(error, TransientError)
-    assert str(error).startswith("the call broke off (")
+    assert str(error).startswith("the call failed (")
     assert server.keys == ["001"] * 3
 
 
 @pytest.mark.parametrize("slow", [hang, drip], ids=["hang", "drip"])
-async def test_an_answer_has_a_time_limit_as_a_whole(
+async def test_the_whole_response_has_one_time_limit(
     server: ProviderServer, session: ClientSession, slow: Answer
 ) -> None:
     server.otherwise = slow
@@ -278,14 +278,14 @@ async def test_an_answer_has_a_time_limit_as_a_whole(
     assert len(server.requests) == 1
 
 
-async def test_retries_do_not_make_the_time_limit_longer(server: ProviderServer, session: ClientSession) -> None:
+async def test_retries_do_not_extend_the_time_limit(server: ProviderServer, session: ClientSession) -> None:
     server.answers(reply(500), hang)
     error = await outcome(http_provider(session, server.url, timeout_s=0.4))
     assert str(error) == "no answer within 0.4 s"
     assert len(server.requests) == 2
 
 
-# Down, or out of luck.
+# Outages.
 
 
 async def test_a_provider_that_refuses_connections_is_down(session: ClientSession) -> None:
@@ -301,8 +301,8 @@ async def test_a_name_that_does_not_resolve_is_an_outage(session: ClientSession)
     assert str(error).startswith("the provider cannot be reached: ")
 
 
-async def test_a_host_that_does_not_answer_a_connection_is_an_outage(session: ClientSession) -> None:
-    with socket.socket() as silent:  # Nobody shakes hands once the backlog of a listener is full.
+async def test_a_connection_that_times_out_is_an_outage(session: ClientSession) -> None:
+    with socket.socket() as silent:  # A listener with a full backlog completes no more connections.
         silent.bind((HOST, 0))
         silent.listen(0)
         port = silent.getsockname()[1]
@@ -310,35 +310,33 @@ async def test_a_host_that_does_not_answer_a_connection_is_an_outage(session: Cl
             silent_host = f"https://127.0.0.1:{port}/x?key=secret"
             error = await outcome(http_provider(session, silent_host, connect_timeout_s=0.1))
     assert isinstance(error, OutageError)
-    assert str(error) == "the provider cannot be reached: no connection within the time for it"
+    assert str(error) == "the provider cannot be reached: no connection within 0.1 s"
 
 
-async def test_different_orders_that_fail_in_a_row_are_an_outage(
+async def test_different_orders_that_fail_in_a_row_are_a_suspected_outage(
     server: ProviderServer, provider: HttpProvider
 ) -> None:
     server.otherwise = reply(500)
-    failures = [await outcome(provider, order(order_id=each)) for each in ("a", "a", "b", "a", "c", "a")]
-    assert [type(each) for each in failures] == [*[TransientError] * 4, *[SuspectedOutageError] * 2]
+    failures = [await outcome(provider, order(order_id=order_id)) for order_id in ("a", "a", "b", "a", "c", "a")]
+    assert [type(failure) for failure in failures] == [*[TransientError] * 4, *[SuspectedOutageError] * 2]
     assert "other orders" in str(failures[-1])
-    assert len(server.requests) == 3 * 4 + 3 + 1, "in a row that long, nobody tries three times at once any more"
+    assert len(server.requests) == 3 * 4 + 3 + 1, "once an outage is suspected, a call is not retried"
 
 
-@pytest.mark.parametrize("settled", [shipped(), reply(400)], ids=["shipped", "refused"])
-async def test_any_order_that_is_settled_ends_the_row(
-    server: ProviderServer, provider: HttpProvider, settled: Answer
+@pytest.mark.parametrize("final", [shipped(), reply(400)], ids=["shipped", "refused"])
+async def test_a_shipped_or_refused_order_ends_the_row(
+    server: ProviderServer, provider: HttpProvider, final: Answer
 ) -> None:
-    for answer, order_id in [(reply(500), "a"), (reply(500), "b"), (settled, "c"), (reply(500), "d")]:
+    for answer, order_id in [(reply(500), "a"), (reply(500), "b"), (final, "c"), (reply(500), "d")]:
         server.otherwise = answer
         assert not isinstance(await outcome(provider, order(order_id=order_id)), OutageError)
 
 
-async def test_a_whole_crowd_that_times_out_burns_hardly_an_attempt(
-    server: ProviderServer, session: ClientSession
-) -> None:
+async def test_simultaneous_timeouts_cost_few_attempts(server: ProviderServer, session: ClientSession) -> None:
     server.otherwise = hang
     provider = http_provider(session, server.url, timeout_s=0.3)
     failures = await asyncio.gather(*(outcome(provider, order(order_id=f"o{n}")) for n in range(10)))
-    assert [type(each) for each in failures].count(SuspectedOutageError) == 8
+    assert [type(failure) for failure in failures].count(SuspectedOutageError) == 8
 
 
 # Retry-After.
@@ -368,7 +366,7 @@ def in_seconds(seconds: float) -> str:
     ],
 )
 @pytest.mark.parametrize("status", [429, 503, 500, 409, 401, 204])
-async def test_retry_after_is_honoured_in_both_forms_and_bounded(
+async def test_retry_after_is_read_in_both_forms_and_bounded(
     server: ProviderServer,
     provider: HttpProvider,
     status: int,
@@ -381,7 +379,7 @@ async def test_retry_after_is_honoured_in_both_forms_and_bounded(
     assert range_s[0] <= error.retry_after_s <= range_s[1]
 
 
-async def test_whoever_asks_for_patience_is_not_asked_again_at_once(
+async def test_with_a_retry_after_the_call_is_not_retried_at_once(
     server: ProviderServer, provider: HttpProvider
 ) -> None:
     server.otherwise = reply(500, Retry_After="3")
@@ -392,7 +390,7 @@ async def test_whoever_asks_for_patience_is_not_asked_again_at_once(
 # The token.
 
 
-async def test_the_token_goes_with_every_request(server: ProviderServer, session: ClientSession) -> None:
+async def test_the_token_is_sent_with_every_request(server: ProviderServer, session: ClientSession) -> None:
     provider = http_provider(session, server.url, token=FixedToken("s3cret"))
     await provider.ship(ORDER)
     assert server.requests[0].headers["authorization"] == "Bearer s3cret"
@@ -412,9 +410,7 @@ class RotatingToken:
         return None if self.values[0] == refused else self.values[0]
 
 
-async def test_a_token_that_was_rotated_is_noticed_within_the_call(
-    server: ProviderServer, session: ClientSession
-) -> None:
+async def test_a_rotated_token_is_used_within_the_call(server: ProviderServer, session: ClientSession) -> None:
     provider = http_provider(session, server.url, token=RotatingToken("old", "new"))
     server.answers(reply(401), shipped("S-3"))
     assert await provider.ship(ORDER) == "S-3"
@@ -422,7 +418,9 @@ async def test_a_token_that_was_rotated_is_noticed_within_the_call(
     assert server.keys == ["001", "001"]
 
 
-async def test_a_token_that_nobody_replaces_is_an_outage(server: ProviderServer, session: ClientSession) -> None:
+async def test_a_refused_token_without_a_replacement_is_an_outage(
+    server: ProviderServer, session: ClientSession
+) -> None:
     provider = http_provider(session, server.url, token=RotatingToken("old", "older"))
     server.otherwise = reply(401, "who are you")
     error = await outcome(provider)
@@ -445,11 +443,11 @@ async def test_a_token_that_nobody_replaces_is_an_outage(server: ProviderServer,
         json.dumps({"card": int(CARD)}),
         "x" * (MAX_EVIDENCE_CHARS - 10) + CARD,
         "1 " * 2000 + CARD,
-        "x" * (MAX_ANSWER_BYTES - 8) + CARD,
+        "x" * (MAX_RESPONSE_BYTES - 8) + CARD,
     ],
 )
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 500, 503])
-async def test_evidence_is_one_line_masked_and_bounded(
+async def test_evidence_is_one_masked_and_bounded_line(
     server: ProviderServer, provider: HttpProvider, status: int, echo: str
 ) -> None:
     server.otherwise = reply(status, f"Your card {echo} \x1b[31m\x00 is bad")
@@ -462,7 +460,7 @@ async def test_evidence_is_one_line_masked_and_bounded(
         assert piece not in text
 
 
-async def test_nothing_that_is_logged_quotes_the_url(
+async def test_logs_and_errors_never_quote_the_url(
     session: ClientSession, server: ProviderServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -472,7 +470,9 @@ async def test_nothing_that_is_logged_quotes_the_url(
             server.otherwise = answer
             error = await outcome(http_provider(session, url, timeout_s=0.5))
             assert isinstance(error, Exception)
-            assert error.__suppress_context__ or error.__context__ is None, "a traceback would show the client's errors"
+            assert error.__suppress_context__ or error.__context__ is None, (
+                "a traceback would quote the HTTP client's errors"
+            )
             assert "s3cret" not in str(error)
         error = await outcome(http_provider(session, f"http://127.0.0.1:{closed_port()}/?key=s3cret", timeout_s=0.5))
         assert isinstance(error, OutageError)
@@ -483,9 +483,7 @@ async def test_nothing_that_is_logged_quotes_the_url(
 # TLS.
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(
-    session: ClientSession, certificate: ssl.SSLContext
-) -> None:
+async def test_a_self_signed_certificate_is_not_accepted(session: ClientSession, certificate: ssl.SSLContext) -> None:
     async with provider_server(certificate) as server:
         error = await outcome(http_provider(session, server.url))
         assert isinstance(error, OutageError)
@@ -495,7 +493,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(
         assert server.requests == []
 
 
-async def test_a_server_that_speaks_no_tls_is_not_talked_to(server: ProviderServer, session: ClientSession) -> None:
+async def test_a_server_without_tls_gets_no_request(server: ProviderServer, session: ClientSession) -> None:
     error = await outcome(http_provider(session, server.url.replace("http:", "https:")))
     assert isinstance(error, OutageError)
     assert server.requests == []

@@ -11,11 +11,11 @@ from workers.fulfillment.providers import Provider, RejectedError, load_provider
 README = Path(__file__).parents[3] / "README.md"
 
 
-def test_record_is_no_provider() -> None:
+def test_record_means_no_provider() -> None:
     assert load_provider("record") is None
 
 
-def test_loads_a_class_by_its_name() -> None:
+def test_a_class_is_loaded_by_its_name() -> None:
     assert type(load_provider("collections:OrderedDict")).__name__ == "OrderedDict"
 
 
@@ -28,7 +28,7 @@ def test_loads_a_class_by_its_name() -> None:
         ("datetime:date", "required argument"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_clear_line(name: str, why: str) -> None:
+def test_a_provider_that_cannot_be_loaded_is_one_clear_line(name: str, why: str) -> None:
     with pytest.raises(FatalError) as raised:
         load_provider(name)
     assert str(raised.value).startswith(f"FULFILLMENT_PROVIDER is '{name}', which cannot be loaded: ")
@@ -49,15 +49,15 @@ async def own_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Provi
 
 
 async def test_the_example_in_the_readme_ships_once_for_each_key(own_provider: Provider) -> None:
-    keys = [order(order_id="a"), order(order_id="b"), order(order_id="a"), order(order_id="a", rejections=1)]
-    assert [await own_provider.ship(each) for each in keys] == ["W-1", "W-2", "W-1", "W-3"]
+    orders = [order(order_id="a"), order(order_id="b"), order(order_id="a"), order(order_id="a", rejections=1)]
+    assert [await own_provider.ship(shipping) for shipping in orders] == ["W-1", "W-2", "W-1", "W-3"]
 
 
 @pytest.mark.parametrize(
     ("item", "error", "retry_after_s"),
     [("Anvil", RejectedError, None), ("Rocket", TransientError, 30), ("Snow", OutageError, 60)],
 )
-async def test_the_example_in_the_readme_raises_what_it_says(
+async def test_the_example_in_the_readme_raises_the_documented_errors(
     own_provider: Provider, item: str, error: type[Exception], retry_after_s: float | None
 ) -> None:
     with pytest.raises(error) as raised:
