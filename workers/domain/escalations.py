@@ -20,7 +20,6 @@ MAX_EPISODES = 20
 MAX_RESOLUTIONS = 20
 MAX_DETAIL_CHARS = 1_000
 
-
 _T = TypeVar("_T")
 
 
@@ -40,7 +39,7 @@ class Escalation:
 
     @property
     def case_id(self) -> str:
-        """The order's id; without one the execution's name; without both `message-<message id>`."""
+        """The order's id; without one the execution's name; without both the (origin) message's."""
         if self.order_id is not None:
             return self.order_id
         if self.execution_arn is not None:

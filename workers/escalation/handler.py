@@ -34,7 +34,8 @@ class EscalationHandler:
     Writes order and case in one transaction, then routes each episode of the case once.
 
     If a channel fails, the worker acknowledges the escalation and sends a reminder: a delayed message to its own queue.
-    Any worker may receive it; it routes the rest and sends the next one. Reminders end when the case is resolved.
+    Any worker may receive it. It routes the rest and, if a channel still fails, sends the next reminder. Reminders also
+    end when the case is resolved.
 
     - Releasing the escalation would use up its few deliveries, which also count crashes: after an hour without a
       channel it would be in the dead-letter queue.

@@ -144,7 +144,7 @@ class Router:
         sender = self._senders.get(name)
         if sender is not None:
             return await sender.send(Notification.of(case, name))
-        # The worker that opened the case has other rules. While new rules are rolled out, other workers may know it.
+        # The worker that opened the case has other rules: while new rules are rolled out, others may know the channel.
         with bound_contextvars(channel=name):
             self._undefined.failed(OutageError("this worker's rules do not define the channel"))
         return "failed"

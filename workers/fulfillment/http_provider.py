@@ -130,22 +130,22 @@ class HttpProvider:
             self._failing.clear()
             raise
         except TransientError as error:
-            if not self._is_suspicious():
+            if not self._suspects_outage():
                 self._failing.add(order.order_id)
-            if not self._is_suspicious():
+            if not self._suspects_outage():
                 raise
             reason = f"{error}; other orders failed before, and none succeeded since"
             raise SuspectedOutageError(reason, retry_after_s=error.retry_after_s) from None
         self._failing.clear()
         return shipment
 
-    def _is_suspicious(self) -> bool:
+    def _suspects_outage(self) -> bool:
         return len(self._failing) >= SUSPICIOUS_ORDERS
 
     async def _call(self, order: Order) -> str:
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, TransientError) and error.retry_after_s == 0),
-            stop=lambda retry: retry.attempt_number >= MAX_TRIES or self._is_suspicious(),
+            stop=lambda retry: retry.attempt_number >= MAX_TRIES or self._suspects_outage(),
             wait=lambda retry: self._retry_backoff.wait_s(retry.attempt_number),
             before_sleep=_log_retry,
             reraise=True,
