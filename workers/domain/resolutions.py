@@ -84,7 +84,7 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
         ResolutionError: The case is missing, or its state or its order's status does not allow this.
     """
     if case is None:
-        raise ResolutionError("there is no such case")
+        raise missing_case()
     record = request.record(case.episode, now)
     if case.state is CaseState.RESOLVED:
         _check_same_resolution(case, record)
@@ -113,6 +113,10 @@ def _check_same_resolution(case: Case, record: Resolution) -> None:
         raise already_resolved(case)
 
 
+def missing_case() -> ResolutionError:
+    return ResolutionError("the case does not exist")
+
+
 def already_resolved(case: Case) -> ResolutionError:
     """Return the error that says who resolved *case*, when and how."""
     last = case.resolution_of(case.episode)
@@ -127,7 +131,7 @@ def _order_status(order: Order | None, request: Request, record: Resolution) -> 
     final = _FINAL[request.action]
     if order is None:
         if request.action is Action.FULFILL:
-            raise ResolutionError("there is no such order to fulfill; cancel closes the case")
+            raise ResolutionError("the order does not exist and cannot be fulfilled; cancel closes the case")
         return None
     match order.status:
         case OrderStatus.ESCALATED:

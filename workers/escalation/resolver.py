@@ -16,6 +16,7 @@ from workers.domain.resolutions import (
     already_resolved,
     claim_resubmission,
     is_claim_of,
+    missing_case,
     plan_resolution,
 )
 from workers.domain.submissions import malformed_fields
@@ -74,7 +75,7 @@ class Resolver:
         """Return the ARN for *request*'s execution and the episode to start it for (None: it was started before)."""
         case = await self.cases.get(case_id)
         if case is None:
-            raise ResolutionError("there is no such case")
+            raise missing_case()
         if wrong := malformed_fields(order):
             raise ResolutionError(f"malformed fields: {', '.join(wrong)}")
         order_id = order["OrderId"]

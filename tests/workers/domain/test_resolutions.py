@@ -53,7 +53,7 @@ def case(*resolutions: Resolution, **changes: Any) -> Case:
 
 
 REFUSED = {
-    "missing": "there is no such order to fulfill; cancel closes the case",
+    "missing": "the order does not exist and cannot be fulfilled; cancel closes the case",
     "RECEIVED": "the order is RECEIVED: it is in progress, not escalated",
     "FULFILLED": "the order is already FULFILLED",
     "CANCELLED": "the order is already CANCELLED",
@@ -97,7 +97,7 @@ def test_an_open_case_is_resolved_as_its_order_allows(
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("status", [None, *OrderStatus])
 def test_a_missing_case_cannot_be_resolved(action: str, status: str | None) -> None:
-    with pytest.raises(ResolutionError, match="there is no such case"):
+    with pytest.raises(ResolutionError, match="the case does not exist"):
         plan_resolution(None, None if status is None else order(status), request(action), NOW)
 
 

@@ -387,9 +387,9 @@ async def test_only_resubmit_takes_a_corrected_order(asked: Request) -> None:
 async def test_a_missing_case_is_refused() -> None:
     bench = Bench()
     for asked in (request("cancel"), request("fulfill")):
-        with pytest.raises(ResolutionError, match=r"^there is no such case$"):
+        with pytest.raises(ResolutionError, match=r"^the case does not exist$"):
             await bench.resolver.resolve("002", asked)
-    with pytest.raises(ResolutionError, match=r"^there is no such case$"):
+    with pytest.raises(ResolutionError, match=r"^the case does not exist$"):
         await bench.resolver.resubmit("002", CORRECTED | {"OrderId": "002"}, RESUBMIT)
     assert bench.writes == []
 
@@ -430,7 +430,7 @@ async def test_a_conflict_with_our_own_write_is_ignored(asked: str) -> None:
 
 async def test_cancel_closes_a_case_without_an_order() -> None:
     bench = Bench(stored=False, case_id="message-m1", order_id=None)
-    with pytest.raises(ResolutionError, match="there is no such order to fulfill"):
+    with pytest.raises(ResolutionError, match="the order does not exist"):
         await bench.resolve(request("fulfill"))
     await bench.resolve(request("cancel"))
     assert (bench.case.state, bench.orders.orders) == (CaseState.RESOLVED, {})
