@@ -7,31 +7,27 @@ from itertools import count
 
 import structlog
 
-from workers.backoff import full_jitter_s
 from workers.consumer.delivery import Delivery, Ending
 from workers.consumer.failures import FailureTracker
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
 from workers.consumer.ports import Queue, Refusal
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 
 log = structlog.get_logger(__name__)
 
 MAX_BATCH = 10  # SQS: entries per DeleteMessageBatch or ChangeMessageVisibilityBatch.
-MAX_BATCH_WAIT_S = (
-    0.02  # How long an entry waits for company: batches fill under backlog, and nobody waits for a delete idle.
-)
-RETRY_BASE_S, RETRY_CAP_S = 0.1, 5.0
-FLUSH_S = 3.0  # How long the last batches may take once the consumer stops.
 
 _Request = Callable[[Sequence[Delivery]], Awaitable[Sequence[Refusal | None]]]
 
 
 class _Batcher:
-    """Collects deliveries and hands on ten at once, or fewer after a short linger."""
+    """Collects deliveries and sends ten at once, or fewer after *max_wait_s* seconds."""
 
-    def __init__(self, hand_on: Callable[[list[Delivery]], None]) -> None:
-        self._hand_on = hand_on
+    def __init__(self, send: Callable[[list[Delivery]], None], max_wait_s: float) -> None:
+        self._send = send
+        self._max_wait_s = max_wait_s
         self._entries: list[Delivery] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -40,7 +36,7 @@ class _Batcher:
         if len(self._entries) >= MAX_BATCH:
             self.flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(MAX_BATCH_WAIT_S, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(self._max_wait_s, self.flush)
 
     def flush(self) -> None:
         if self._timer is not None:
@@ -48,7 +44,7 @@ class _Batcher:
             self._timer = None
         if self._entries:
             batch, self._entries = self._entries, []
-            self._hand_on(batch)
+            self._send(batch)
 
 
 class Acknowledger:
@@ -59,15 +55,16 @@ class Acknowledger:
     tried again with the newest receipt handle, until they are accepted or lost, or `close` runs out of time.
     """
 
-    def __init__(self, queue: Queue, in_flight: InFlight) -> None:
+    def __init__(self, queue: Queue, in_flight: InFlight, timings: Timings = DEFAULT_TIMINGS) -> None:
         self._queue = queue
         self._in_flight = in_flight
+        self._timings = timings
         self._closing = asyncio.Event()
         self._context = copy_context()
         self._batches: asyncio.TaskGroup | None = None
         self._failed = False
-        self._deletes = self._batcher(self._delete, FailureTracker("delete"))
-        self._releases = self._batcher(self._release, FailureTracker("release"))
+        self._deletes = self._batcher(self._delete, FailureTracker("delete", timings))
+        self._releases = self._batcher(self._release, FailureTracker("release", timings))
 
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
         """Have *delivery* deleted or released; `run` must be under way."""
@@ -79,7 +76,7 @@ class Acknowledger:
             self._deletes.put(delivery)
 
     async def run(self) -> None:
-        """Settle until closed; then flush, for `FLUSH_S` seconds at most."""
+        """Settle until closed; then flush, for at most `flush_s` seconds."""
         try:
             async with asyncio.timeout(None) as flush, asyncio.TaskGroup() as self._batches:
                 try:
@@ -87,11 +84,11 @@ class Acknowledger:
                 except asyncio.CancelledError:
                     self._failed = True
                     raise
-                flush.reschedule(asyncio.get_running_loop().time() + FLUSH_S)
+                flush.reschedule(asyncio.get_running_loop().time() + self._timings.flush_s)
                 self._deletes.flush()
                 self._releases.flush()
         except TimeoutError:
-            log.warning("acknowledger.flush_expired", flush_s=FLUSH_S)
+            log.warning("acknowledger.flush_expired", flush_s=self._timings.flush_s)
 
     def close(self) -> None:
         """Flush what is pending; `run` then returns."""
@@ -106,7 +103,7 @@ class Acknowledger:
             context = self._context.copy()  # Of its own: what the SDK keeps there is not to be shared.
             self._batches.create_task(self._send(batch, request, failures), name=failures.stage, context=context)
 
-        return _Batcher(start)
+        return _Batcher(start, self._timings.max_batch_wait_s)
 
     async def _send(self, batch: list[Delivery], request: _Request, failures: FailureTracker) -> None:
         """Send *batch*, and what of it was refused again and again."""
@@ -120,7 +117,7 @@ class Acknowledger:
                     failures.recovered()
                     return
                 failures.failed(OutageError(f"entries refused: {len(batch)}"))
-            await asyncio.sleep(full_jitter_s(attempt, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
+            await asyncio.sleep(self._timings.acknowledge_retry.wait_s(attempt))
 
     async def _send_once(self, batch: list[Delivery], request: _Request) -> list[Delivery]:
         """Send *batch* and return what must be sent again."""

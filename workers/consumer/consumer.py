@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from workers.backoff import full_jitter_s
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.delivery import Delivery, Ending
 from workers.consumer.gate import Gate
@@ -17,6 +16,7 @@ from workers.consumer.poller import MAX_BATCH, Poller
 from workers.consumer.ports import Handler, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.consumer.visibility import VisibilityExtender
 from workers.errors import FatalError, TransientError
 from workers.metrics import Metrics
@@ -24,9 +24,6 @@ from workers.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _Handle = Callable[[Message], Awaitable[Acknowledged | DeadLettered]]
-
-RELEASE_BASE_S, RELEASE_CAP_S = 2.0, 900.0  # A failed message comes back after seconds first, after minutes at last.
-STUCK_MARGIN_S = 10.0  # A cancelled handler may take this long to clean up.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +47,28 @@ class Consumer:
     `Gate` holds it while what its handler needs is down.
     """
 
-    def __init__(self, queue: Queue, handler: Handler, limits: Limits, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        handler: Handler,
+        limits: Limits,
+        metrics: Metrics | None = None,
+        timings: Timings = DEFAULT_TIMINGS,
+    ) -> None:
         self._metrics = metrics or Metrics()
         self._handler = handler
         self._limits = limits
-        self._prefetch = Prefetch(limits.concurrency)
+        self._timings = timings
+        self._prefetch = Prefetch(limits.concurrency, prefetch_s=timings.prefetch_s)
         self._slots = Slots(limits.concurrency + self._prefetch.ahead)
         self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics)
-        self._gate = Gate(_used_downstream)
+        self._gate = Gate(_used_downstream, timings)
         self._running = asyncio.Semaphore(limits.concurrency)
         self._alone = asyncio.Lock()
-        self._acknowledger = Acknowledger(queue, self._in_flight)
-        self._visibility = VisibilityExtender(queue=queue, in_flight=self._in_flight, max_handle_s=limits.max_handle_s)
+        self._acknowledger = Acknowledger(queue, self._in_flight, timings)
+        self._visibility = VisibilityExtender(
+            queue=queue, in_flight=self._in_flight, max_handle_s=limits.max_handle_s, timings=timings
+        )
         self._poller = Poller(
             queue=queue,
             slots=self._slots,
@@ -71,6 +78,7 @@ class Consumer:
             min_batch=min(limits.concurrency, MAX_BATCH),
             max_polls=limits.max_polls,
             stuck_after_s=limits.stuck_poll_s,
+            timings=timings,
         )
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False
@@ -79,7 +87,7 @@ class Consumer:
         """Return what only a restart can mend, None where all is well. An outage of AWS is no such thing."""
         if self._poller.is_stuck():
             return "no poll has finished for too long"
-        cap_s = self._limits.max_handle_s + STUCK_MARGIN_S
+        cap_s = self._limits.max_handle_s + self._timings.stuck_margin_s
         now_s = asyncio.get_running_loop().time()
         if any(each.handled_since_s is not None and now_s - each.handled_since_s > cap_s for each in self._in_flight):
             return "a handler outlives its cap"
@@ -168,7 +176,7 @@ class Consumer:
 
     def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
         """Settle what was cancelled, by the reason why."""
-        delay_s = _release_delay_s(delivery.message.receive_count)
+        delay_s = self._release_delay_s(delivery.message.receive_count)
         if delivery.lost:
             self._in_flight.settle(delivery, Ending.ABANDONED, "receipt_lost")
         elif delivery.timed_out:
@@ -199,15 +207,18 @@ class Consumer:
             raise
         except TransientError as error:
             log.warning("message.failed", reason=str(error))
-            delay_s = max(_release_delay_s(message.receive_count), math.ceil(error.retry_after_s))
+            delay_s = max(self._release_delay_s(message.receive_count), math.ceil(error.retry_after_s))
             return Released("transient", delay_s)
         except Exception:
             log.exception("message.failed")
-            return Released("unexpected_error", _release_delay_s(message.receive_count))
+            return Released("unexpected_error", self._release_delay_s(message.receive_count))
+
+    def _release_delay_s(self, receive_count: int) -> int:
+        return round(self._timings.release.wait_s(receive_count))
 
     def _note_handled(self, handle_s: float) -> None:
         self._metrics.handle_s.observe(handle_s)
-        self._prefetch.note(handle_s)
+        self._prefetch.observe(handle_s)
         self._slots.resize(self._limits.concurrency + self._prefetch.ahead)
 
 
@@ -218,7 +229,3 @@ def _used_downstream(settlement: Acknowledged | DeadLettered) -> bool:
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _release_delay_s(receive_count: int) -> int:
-    return round(full_jitter_s(receive_count, base_s=RELEASE_BASE_S, cap_s=RELEASE_CAP_S))

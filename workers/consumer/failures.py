@@ -1,34 +1,33 @@
-"""What a stage says while AWS, or whatever else it needs, does not answer."""
+"""The failures of a stage in a row: how many, since when, and what is logged about them."""
 
 import asyncio
 
 import structlog
 
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import AccessDeniedError, FatalError, OutageError
 
 log = structlog.get_logger(__name__)
 
-LOG_EVERY_S = 30.0  # An outage is one story, not a line per try.
-ACCESS_DENIED_PATIENCE_S = 60.0  # Changes to IAM spread within seconds; a minute of refusals is a decision.
-
 
 class FailureTracker:
     """
-    Follows the failures of one stage, from the first to the recovery.
+    Counts the failures of one stage in a row, and logs them.
 
-    Logs `<stage>.failed` at the first failure and then at most every `LOG_EVERY_S` seconds, and `<stage>.recovered`.
+    Logs `<stage>.failed` at the first failure, then at most every `log_every_s` seconds, and `<stage>.recovered`.
     """
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, timings: Timings = DEFAULT_TIMINGS) -> None:
         self.stage = stage
         self.failures = 0
+        self._timings = timings
         self._since_s = 0.0
         self._logged_at_s = 0.0
         self._denied_since_s: float | None = None
 
     def failed(self, error: OutageError) -> None:
         """
-        Take note of one more failure in a row.
+        Count one more failure.
 
         Raises:
             FatalError: AWS has refused access for longer than permissions take to spread.
@@ -36,7 +35,7 @@ class FailureTracker:
         now_s = asyncio.get_running_loop().time()
         if self.failures == 0:
             self._since_s = now_s
-        if self.failures == 0 or now_s - self._logged_at_s >= LOG_EVERY_S:
+        if self.failures == 0 or now_s - self._logged_at_s >= self._timings.log_every_s:
             self._logged_at_s = now_s
             log.warning(f"{self.stage}.failed", reason=str(error), failures=self.failures + 1)
         self.failures += 1
@@ -44,11 +43,11 @@ class FailureTracker:
             self._denied_since_s = None
         elif self._denied_since_s is None:
             self._denied_since_s = now_s
-        elif now_s - self._denied_since_s > ACCESS_DENIED_PATIENCE_S:
+        elif now_s - self._denied_since_s > self._timings.access_denied_patience_s:
             raise FatalError(str(error)) from error
 
     def recovered(self) -> None:
-        """Take note of a success."""
+        """End the row of failures: the stage works again."""
         if self.failures:
             duration_s = asyncio.get_running_loop().time() - self._since_s
             log.info(f"{self.stage}.recovered", failures=self.failures, duration_ms=round(duration_s * 1000))

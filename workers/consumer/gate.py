@@ -5,15 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
-from workers.backoff import full_jitter_s
 from workers.consumer.failures import FailureTracker
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError, SuspectedOutageError
 
 T = TypeVar("T")
-
-PROBE_BASE_S = 0.2
-PROBE_CAP_S = 10.0  # An outage is noticed to be over this late at worst.
-SUSPECTED_RECEIVE_INTERVAL_S = 10.0  # While an outage is only suspected: how often one more message is received.
 
 
 class Gate:
@@ -26,7 +22,10 @@ class Gate:
     flight all have failed for themselves, it gets through, and the rest of the queue does not wait for them.
     """
 
-    def __init__(self, used_downstream: Callable[[Any], bool] = lambda _: True) -> None:
+    def __init__(
+        self, used_downstream: Callable[[Any], bool] = lambda _: True, timings: Timings = DEFAULT_TIMINGS
+    ) -> None:
+        self._timings = timings
         self._used_downstream = used_downstream
         self._open = True
         self._admitting = asyncio.Event()
@@ -40,7 +39,7 @@ class Gate:
         self._standing_by = 0
         self._suspected = False
         self._not_before_s = 0.0
-        self._failures = FailureTracker("downstream")
+        self._failures = FailureTracker("downstream", timings)
 
     @property
     def is_open(self) -> bool:
@@ -50,7 +49,7 @@ class Gate:
         """Wait until receiving makes sense, then return how many: *at_most*, or one to probe with."""
         while not self._admitting.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SUSPECTED_RECEIVE_INTERVAL_S):
+                async with asyncio.timeout(self._timings.suspected_receive_interval_s):
                     await self._admitting.wait()
             if self._suspected:
                 break
@@ -141,7 +140,7 @@ class Gate:
             self._idle.discard(task)
 
     def _until_probe_s(self) -> float:
-        backoff_s = full_jitter_s(self._failures.failures, base_s=PROBE_BASE_S, cap_s=PROBE_CAP_S)
+        backoff_s = self._timings.probe.wait_s(self._failures.failures)
         return max(backoff_s, self._not_before_s - asyncio.get_running_loop().time())
 
     @contextlib.contextmanager

@@ -26,10 +26,13 @@ class InFlight:
     after one.
     """
 
-    def __init__(self, slots: Slots, visibility_timeout_s: int, metrics: Metrics) -> None:
+    def __init__(
+        self, slots: Slots, visibility_timeout_s: int, metrics: Metrics, *, max_remembered: int = MAX_REMEMBERED
+    ) -> None:
         self._slots = slots
         self._metrics = metrics
         self._visibility_timeout_s = visibility_timeout_s
+        self._max_remembered = max_remembered
         self._deliveries: dict[str, Delivery] = {}
         self._handled: OrderedDict[str, float] = OrderedDict()
         metrics.in_flight.set_function(lambda: len(self._deliveries))
@@ -69,7 +72,7 @@ class InFlight:
         """Note that *delivery* was handled to its end, whatever becomes of its delete."""
         self._handled[delivery.message.id] = asyncio.get_running_loop().time()
         self._handled.move_to_end(delivery.message.id)  # The oldest come first, also where one is handled again.
-        while len(self._handled) > MAX_REMEMBERED:
+        while len(self._handled) > self._max_remembered:
             self._handled.popitem(last=False)
 
     def was_handled(self, message_id: str) -> bool:

@@ -4,17 +4,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from workers.backoff import full_jitter_s
 from workers.consumer.failures import FailureTracker
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
 from workers.consumer.ports import Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 
 MAX_BATCH = 10  # SQS: messages per receive.
-RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # The cap is how late the end of an outage is noticed at worst.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,9 +34,13 @@ class Poller:
     min_batch: int
     max_polls: int
     stuck_after_s: float
+    timings: Timings = DEFAULT_TIMINGS
     _polls: int = 0
     _under_way_since_s: dict[asyncio.Future[Sequence[Message]], float] = field(default_factory=dict)
-    _failures: FailureTracker = field(default_factory=lambda: FailureTracker("poll"))
+    _failures: FailureTracker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._failures = FailureTracker("poll", self.timings)
 
     async def run(self) -> None:
         """
@@ -88,7 +91,7 @@ class Poller:
         except OutageError as error:
             self.slots.release(reserved)
             self._failures.failed(error)
-            await asyncio.sleep(full_jitter_s(self._failures.failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S))
+            await asyncio.sleep(self.timings.poll_retry.wait_s(self._failures.failures))
             return 0
         self._failures.recovered()
         self._hand_on(reserved, messages)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-AHEAD_S = 0.1  # What is received ahead keeps the handlers busy for so long: more than a receive or a delete takes.
-MAX_AHEAD = 100  # That much only where handlers are fast.
-WAIT_SHARE = 0.05  # The share of a handler's time that a slot may stay free so that a receive brings more.
+from workers.consumer.timings import DEFAULT_TIMINGS
+
+MAX_AHEAD = 100  # Only fast handlers get this many.
+WAIT_SHARE = 0.05  # The share of a handler's time that a slot may stay free so that a receive brings more messages.
 MIN_WAIT_S, MAX_WAIT_S = 0.02, 5.0
 SMOOTHING = 0.05  # The weight of the newest message in the mean.
 
@@ -20,15 +21,16 @@ class Prefetch:
 
     concurrency: int
     handle_s: float = 1.0  # Until it is known.
+    prefetch_s: float = DEFAULT_TIMINGS.prefetch_s
 
-    def note(self, handle_s: float) -> None:
+    def observe(self, handle_s: float) -> None:
         self.handle_s += SMOOTHING * (handle_s - self.handle_s)
 
     @property
     def ahead(self) -> int:
         """How many messages may be in flight beyond those being handled."""
         busy_for_s = max(self.handle_s, 0.001)
-        return min(int(self.concurrency * AHEAD_S / busy_for_s), self.concurrency, MAX_AHEAD)
+        return min(int(self.concurrency * self.prefetch_s / busy_for_s), self.concurrency, MAX_AHEAD)
 
     @property
     def max_wait_s(self) -> float:

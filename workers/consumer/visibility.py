@@ -3,14 +3,14 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from workers.backoff import full_jitter_s
 from workers.consumer.delivery import Delivery
 from workers.consumer.failures import FailureTracker
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Released
 from workers.consumer.ports import Queue, Refusal
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 
 MAX_BATCH = 10  # SQS: entries per ChangeMessageVisibilityBatch.
@@ -18,8 +18,7 @@ MAX_CONCURRENT_REQUESTS = 5  # Requests at a time: a thousand messages in flight
 MAX_ATTEMPTS = 3  # Of an entry that is refused, at once; then it waits like the rest in an outage.
 EXTEND_AT = 0.5  # Extended once this share of the visibility timeout is left: time for several tries.
 EXTEND_TOGETHER_AT = 0.65  # Goes along with those that are due, so that batches fill.
-RETRY_BASE_S, RETRY_CAP_S = 0.5, 5.0
-RETRY_CAP_SHARE = 0.1  # Of the visibility timeout, where that is short: five tries at least in the half that is left.
+RETRY_CAP_SHARE = 0.1  # Caps the wait at this share of the visibility timeout: at least five tries in the half left.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +32,7 @@ class VisibilityExtender:
     queue: Queue
     in_flight: InFlight
     max_handle_s: float
+    timings: Timings = DEFAULT_TIMINGS
 
     async def run(self) -> None:
         """
@@ -41,7 +41,9 @@ class VisibilityExtender:
         Raises:
             ExceptionGroup: Of `FatalError`: the queue is gone, or AWS refuses access for good.
         """
-        failures = FailureTracker("visibility_extension")
+        failures = FailureTracker("visibility_extension", self.timings)
+        retry = self.timings.extension_retry
+        retry = replace(retry, cap_s=min(retry.cap_s, RETRY_CAP_SHARE * self.queue.visibility_timeout_s))
         while True:
             self._cancel_late()
             due = self._due()
@@ -52,8 +54,7 @@ class VisibilityExtender:
                 await self._extend_all(due)
             except OutageError as error:
                 failures.failed(error)
-                cap_s = min(RETRY_CAP_S, RETRY_CAP_SHARE * self.queue.visibility_timeout_s)
-                await asyncio.sleep(full_jitter_s(failures.failures, base_s=RETRY_BASE_S, cap_s=cap_s))
+                await asyncio.sleep(retry.wait_s(failures.failures))
             else:
                 failures.recovered()
 

@@ -4,21 +4,46 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict
 
+from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.delivery import Delivery
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.consumer.ports import Refusal
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 
 LOST = Refusal("ReceiptHandleIsInvalid", receipt_lost=True)
 REFUSED = Refusal("InternalError", receipt_lost=False)
 TIMEOUT_S = 10.0  # For what should take no time at all: a test that fails ends, one that passes never waits for it.
 
+# No test waits for a retry.
+QUICK = replace(
+    DEFAULT_TIMINGS,
+    poll_retry=Backoff(0.001, 0.002),
+    probe=Backoff(0.001, 0.005),
+    acknowledge_retry=Backoff(0.001, 0.002),
+)
+
 Answer = Refusal | Exception | None
+
+
+@dataclass(frozen=True)
+class RecordedBackoff(Backoff):
+    """Waits `fixed_s` seconds, or without it the longest wait `Backoff` allows. Records the attempts."""
+
+    base_s: float = 0.001
+    cap_s: float = 0.001
+    fixed_s: float | None = None
+    attempts: list[int] = field(default_factory=list)
+
+    def wait_s(self, attempt: int) -> float:
+        self.attempts.append(attempt)
+        return min(self.cap_s, self.base_s * 2 ** (attempt - 1)) if self.fixed_s is None else self.fixed_s
 
 
 def message(message_id: str, receipt: str = "", *, receive_count: int = 1, body: str = "{}", **fields: Any) -> Message:
@@ -217,10 +242,12 @@ class Run:
 
 
 @contextlib.asynccontextmanager
-async def running(queue: FakeQueue, handler: FakeHandler, limits: Limits) -> AsyncIterator[Run]:
+async def running(
+    queue: FakeQueue, handler: FakeHandler, limits: Limits, timings: Timings = QUICK
+) -> AsyncIterator[Run]:
     """Run a consumer for the length of the block, and stop it after that where it has not ended yet."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        run = Run(Consumer(queue, handler, limits), logs)
+        run = Run(Consumer(queue, handler, limits, timings=timings), logs)
         try:
             yield run
             if not run.task.done():

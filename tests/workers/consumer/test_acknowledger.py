@@ -1,18 +1,29 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import structlog
 from structlog.typing import EventDict
 
-from tests.workers.consumer.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
-from workers.consumer import acknowledger as acknowledger_module
+from tests.workers.consumer.fakes import (
+    LOST,
+    QUICK,
+    REFUSED,
+    TIMEOUT_S,
+    FakeQueue,
+    RecordedBackoff,
+    message,
+    turns,
+    until,
+)
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
 from workers.consumer.ports import Refusal
 from workers.consumer.slots import Slots
+from workers.consumer.timings import Timings
 from workers.errors import FatalError, OutageError
 from workers.metrics import Metrics
 
@@ -22,11 +33,11 @@ HANDLED = Acknowledged("handled")
 class Stage:
     """An acknowledger under way, and what it needs."""
 
-    def __init__(self, queue: FakeQueue, logs: list[EventDict]) -> None:
+    def __init__(self, queue: FakeQueue, timings: Timings, logs: list[EventDict]) -> None:
         self.queue = queue
         self.logs = logs
         self.in_flight = InFlight(Slots(0), 60, Metrics())
-        self.acknowledger = Acknowledger(queue, self.in_flight)
+        self.acknowledger = Acknowledger(queue, self.in_flight, timings)
         self.task = asyncio.create_task(self.acknowledger.run())
 
     def settle(self, message_id: str, settlement: Settlement = HANDLED, receipt: str = "") -> None:
@@ -44,9 +55,9 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def acknowledging(queue: FakeQueue) -> AsyncIterator[Stage]:
+async def acknowledging(queue: FakeQueue, timings: Timings = QUICK) -> AsyncIterator[Stage]:
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        stage = Stage(queue, logs)
+        stage = Stage(queue, timings, logs)
         await turns()
         try:
             yield stage
@@ -60,24 +71,16 @@ def queue() -> FakeQueue:
     return FakeQueue()
 
 
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acknowledger_module, "RETRY_BASE_S", 0.001)
-    monkeypatch.setattr(acknowledger_module, "RETRY_CAP_S", 0.002)
-
-
-async def test_deletes_in_batches_of_ten(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
-    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 60.0)
-    async with acknowledging(queue) as stage:
+async def test_deletes_in_batches_of_ten(queue: FakeQueue) -> None:
+    async with acknowledging(queue, replace(QUICK, max_batch_wait_s=60.0)) as stage:
         for n in range(25):
             stage.settle(f"m{n}")
         await until(lambda: len(stage.endings()) == 20)
         assert queue.deletes == [[f"r-m{n}" for n in range(10)], [f"r-m{n}" for n in range(10, 20)]]
 
 
-async def test_waits_for_company_for_a_short_while_only(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
-    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 0.01)
-    async with acknowledging(queue) as stage:
+async def test_waits_for_company_for_a_short_while_only(queue: FakeQueue) -> None:
+    async with acknowledging(queue, replace(QUICK, max_batch_wait_s=0.01)) as stage:
         stage.settle("a")
         stage.settle("b")
         await turns()
@@ -181,10 +184,9 @@ async def test_a_message_whose_receipt_is_lost_is_abandoned(queue: FakeQueue, se
     assert len(queue.deletes) + len(queue.changes) == 1
 
 
-async def test_flushes_what_is_pending_when_it_is_closed(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
-    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 60.0)
+async def test_flushes_what_is_pending_when_it_is_closed(queue: FakeQueue) -> None:
     queue.refuse("r-a", REFUSED)
-    async with acknowledging(queue) as stage:
+    async with acknowledging(queue, replace(QUICK, max_batch_wait_s=60.0)) as stage:
         stage.settle("a")
         stage.settle("b", Released("stopping"))
         await stage.close()
@@ -194,10 +196,9 @@ async def test_flushes_what_is_pending_when_it_is_closed(monkeypatch: pytest.Mon
         ]
 
 
-async def test_the_flush_is_bounded(monkeypatch: pytest.MonkeyPatch, queue: FakeQueue) -> None:
-    monkeypatch.setattr(acknowledger_module, "FLUSH_S", 0.05)
+async def test_the_flush_is_bounded(queue: FakeQueue) -> None:
     queue.outage = OutageError("down")
-    async with acknowledging(queue) as stage:
+    async with acknowledging(queue, replace(QUICK, flush_s=0.05)) as stage:
         stage.settle("m")
         await stage.close()
         assert stage.endings() == []
@@ -214,18 +215,10 @@ async def test_ends_where_the_queue_is_gone(queue: FakeQueue) -> None:
         assert raised.group_contains(FatalError, match="the queue does not exist")
 
 
-async def test_a_request_that_fails_is_tried_again_with_backoff(
-    monkeypatch: pytest.MonkeyPatch, queue: FakeQueue
-) -> None:
-    waits: list[int] = []
-
-    def recorded_s(attempt: int, *, base_s: float, cap_s: float) -> float:
-        waits.append(attempt)
-        return min(base_s, cap_s)
-
-    monkeypatch.setattr(acknowledger_module, "full_jitter_s", recorded_s)
+async def test_a_request_that_fails_is_tried_again_with_backoff(queue: FakeQueue) -> None:
+    backoff = RecordedBackoff()
     queue.refuse("r-m", OutageError("down"), REFUSED, OutageError("down"))
-    async with acknowledging(queue) as stage:
+    async with acknowledging(queue, replace(QUICK, acknowledge_retry=backoff)) as stage:
         stage.settle("m")
         await until(lambda: len(stage.endings()) == 1)
-    assert waits == [1, 2, 3]
+    assert backoff.attempts == [1, 2, 3]

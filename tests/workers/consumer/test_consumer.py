@@ -1,14 +1,17 @@
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from tests.workers.consumer.fakes import (
     LOST,
+    QUICK,
     REFUSED,
     TIMEOUT_S,
     FakeHandler,
     FakeQueue,
+    RecordedBackoff,
     limits,
     message,
     messages,
@@ -16,28 +19,14 @@ from tests.workers.consumer.fakes import (
     turns,
     until,
 )
-from workers.consumer import acknowledger as acknowledger_module
-from workers.consumer import consumer as consumer_module
-from workers.consumer import gate as gate_module
-from workers.consumer import poller as poller_module
-from workers.consumer import prefetch as prefetch_module
+from workers.backoff import Backoff
+from workers.consumer.consumer import Consumer
 from workers.consumer.message import Acknowledged, DeadLettered, Message
+from workers.consumer.timings import DEFAULT_TIMINGS
 from workers.errors import FatalError, OutageError, TransientError
 
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (acknowledger_module, poller_module):
-        monkeypatch.setattr(module, "RETRY_BASE_S", 0.001)
-        monkeypatch.setattr(module, "RETRY_CAP_S", 0.002)
-    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.001)
-    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 0.005)
-
-
-@pytest.fixture
-def far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many messages again are received ahead as may be handled at once, however slow the handler."""
-    monkeypatch.setattr(prefetch_module, "AHEAD_S", 1_000_000)
+# However slow the handlers, as many messages are prefetched as may run at once.
+FAR_AHEAD = replace(QUICK, prefetch_s=1_000_000)
 
 
 async def test_every_message_is_handled_and_acknowledged_once() -> None:
@@ -80,12 +69,11 @@ async def test_nothing_is_received_ahead_of_slow_handlers() -> None:
         await run.until_settled(100)
 
 
-@pytest.mark.usefixtures("far_ahead")
 async def test_messages_in_flight_are_bounded_by_what_may_run_and_as_many_again() -> None:
     queue, handler, slow = FakeQueue(messages(100)), FakeHandler(), asyncio.Event()
     for n in range(100):
         handler.when(f"m{n}", slow)
-    async with running(queue, handler, limits(concurrency=3)) as run:
+    async with running(queue, handler, limits(concurrency=3), FAR_AHEAD) as run:
         await until(lambda: len(handler.began) == 3)
         await asyncio.sleep(0.02)
         assert sum(queue.limits) == 6
@@ -114,19 +102,16 @@ async def test_a_message_ends_as_its_handler_says() -> None:
         (TimeoutError("slow"), "unexpected_error"),
     ],
 )
-async def test_a_failed_message_is_released_with_backoff(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: str
-) -> None:
-    monkeypatch.setattr(
-        consumer_module, "full_jitter_s", lambda attempt, *, base_s, cap_s: min(cap_s, base_s * 2 ** (attempt - 1))
-    )
+async def test_a_failed_message_is_released_with_backoff(error: Exception, outcome: str) -> None:
+    release = DEFAULT_TIMINGS.release
+    timings = replace(QUICK, release=RecordedBackoff(release.base_s, release.cap_s))
     queue, handler = (
         FakeQueue([message("a"), message("b", receive_count=3), message("c", receive_count=10)]),
         FakeHandler(),
     )
     for each in "abc":
         handler.when(each, error)
-    async with running(queue, handler, limits()) as run:
+    async with running(queue, handler, limits(), timings) as run:
         await run.until_settled(3)
     assert sorted(queue.changed) == [("r-a", 2), ("r-b", 8), ("r-c", 900)]
     assert queue.deleted == []
@@ -134,12 +119,12 @@ async def test_a_failed_message_is_released_with_backoff(
     assert run.events().count("message.failed") == 3
 
 
-async def test_a_failed_message_stays_away_for_as_long_as_it_was_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer_module, "full_jitter_s", lambda *_, **__: 5.0)
+async def test_a_failed_message_stays_away_for_as_long_as_it_was_asked_to() -> None:
+    timings = replace(QUICK, release=RecordedBackoff(fixed_s=5.0))
     queue, handler = FakeQueue([message("a"), message("b")]), FakeHandler()
     handler.when("a", TransientError("busy", retry_after_s=29.1))
     handler.when("b", TransientError("busy", retry_after_s=1))
-    async with running(queue, handler, limits()) as run:
+    async with running(queue, handler, limits(), timings) as run:
         await run.until_settled(2)
     assert sorted(queue.changed) == [("r-a", 30), ("r-b", 5)]
 
@@ -163,11 +148,10 @@ async def test_a_message_delivered_too_often_is_given_up_without_being_handled()
     assert ("worn", "message.dead_lettered", "given_up") in run.endings()
 
 
-@pytest.mark.usefixtures("far_ahead")
 async def test_a_second_delivery_of_a_message_in_flight_brings_only_its_newest_receipt() -> None:
     queue, handler, slow = FakeQueue([message("m", "r1")]), FakeHandler(), asyncio.Event()
     handler.when("m", slow)
-    async with running(queue, handler, limits(concurrency=1)) as run:
+    async with running(queue, handler, limits(concurrency=1), FAR_AHEAD) as run:
         await until(lambda: handler.began == ["m"])
         queue.send(message("m", "r2"))
         await until(lambda: len(queue.limits) >= 3)
@@ -262,12 +246,11 @@ async def test_what_runs_is_finished_before_it_ends() -> None:
     assert queue.deleted == ["r-m"]
 
 
-@pytest.mark.usefixtures("far_ahead")
 async def test_what_has_not_begun_goes_back_at_once_when_it_stops() -> None:
     queue, handler, slow = FakeQueue(messages(4)), FakeHandler(), asyncio.Event()
     for n in range(4):
         handler.when(f"m{n}", slow)
-    async with running(queue, handler, limits(concurrency=2)) as run:
+    async with running(queue, handler, limits(concurrency=2), FAR_AHEAD) as run:
         await until(lambda: len(handler.began) == 2 and sum(queue.limits) == 4)
         run.signal.set()
         await run.until_settled(2)
@@ -293,11 +276,10 @@ async def test_what_a_receive_under_way_brings_goes_back_at_once_when_it_stops()
     assert (queue.changed, handler.began, len(queue.limits)) == ([("r-late", 0)], [], 1)
 
 
-@pytest.mark.usefixtures("far_ahead")
 @pytest.mark.parametrize("later", range(12))
 async def test_whenever_it_stops_no_message_is_left_behind(later: int) -> None:
     queue, handler = FakeQueue(messages(6)), FakeHandler()
-    async with running(queue, handler, limits(concurrency=3)) as run:
+    async with running(queue, handler, limits(concurrency=3), FAR_AHEAD) as run:
 
         def stop_turns_later(received: Sequence[Message]) -> Sequence[Message]:
             soon(later, run.signal.set)
@@ -339,21 +321,19 @@ async def test_it_stops_while_an_outage_holds_its_messages() -> None:
     assert run.endings() == [("m", "message.released", "stopping")]
 
 
-async def test_what_was_handled_is_flushed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 60.0)
+async def test_what_was_handled_is_flushed_at_the_end() -> None:
     queue, handler = FakeQueue(messages(3)), FakeHandler()
     queue.refuse("r-m0", REFUSED, REFUSED)
-    async with running(queue, handler, limits()) as run:
+    async with running(queue, handler, limits(), replace(QUICK, max_batch_wait_s=60.0)) as run:
         await until(lambda: len(handler.finished) == 3)
         await run.stop()
     assert sorted(event for _, event, _ in run.endings()) == ["message.acknowledged"] * 3
 
 
-async def test_what_cannot_be_confirmed_at_the_end_is_said_to_be_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acknowledger_module, "FLUSH_S", 0.02)
+async def test_what_cannot_be_confirmed_at_the_end_is_said_to_be_abandoned() -> None:
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     queue.refuse("r-m", *[REFUSED] * 10_000)
-    async with running(queue, handler, limits()) as run:
+    async with running(queue, handler, limits(), replace(QUICK, flush_s=0.02)) as run:
         await until(lambda: handler.finished == ["m"])
         await run.stop()
     assert run.endings() == [("m", "message.abandoned", "unconfirmed")]
@@ -384,15 +364,14 @@ def fail_a_handler(queue: FakeQueue, handler: FakeHandler) -> None:
 
 @pytest.mark.parametrize("fail", [fail_polls, fail_extensions, fail_a_handler])
 async def test_a_stage_that_fails_for_good_ends_the_run_but_what_was_handled_is_flushed(
-    monkeypatch: pytest.MonkeyPatch, fail: Callable[[FakeQueue, FakeHandler], None]
+    fail: Callable[[FakeQueue, FakeHandler], None],
 ) -> None:
-    monkeypatch.setattr(acknowledger_module, "MAX_BATCH_WAIT_S", 60.0)
     queue, handler = FakeQueue(messages(3)), FakeHandler()
     handler.when("m2", asyncio.Event())
     handler.when("due", asyncio.Event())
     if fail is fail_extensions:
         queue.visibility_timeout_s = 1
-    async with running(queue, handler, limits()) as run:
+    async with running(queue, handler, limits(), replace(QUICK, max_batch_wait_s=60.0)) as run:
         await until(lambda: handler.finished == ["m0", "m1"])
         fail(queue, handler)
         with pytest.raises(ExceptionGroup) as raised:
@@ -443,8 +422,7 @@ async def test_what_a_receive_under_way_brings_goes_back_also_where_a_stage_has_
     assert ("late", "message.released", "stopping") in run.endings()
 
 
-async def test_it_is_healthy_until_a_handler_outlives_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer_module, "STUCK_MARGIN_S", 0.0)
+async def test_it_is_healthy_until_a_handler_outlives_its_cap() -> None:
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     stubborn = asyncio.Event()
 
@@ -457,7 +435,7 @@ async def test_it_is_healthy_until_a_handler_outlives_its_cap(monkeypatch: pytes
         return Acknowledged("handled")
 
     handler.handle = ignore_cancellation  # type: ignore[method-assign]
-    consumer = consumer_module.Consumer(queue, handler, limits(max_handle_s=0.02))
+    consumer = Consumer(queue, handler, limits(max_handle_s=0.02), timings=replace(QUICK, stuck_margin_s=0.0))
     stop = asyncio.Event()
     task = asyncio.create_task(consumer.run(stop))
     assert (consumer.health_problem(), consumer.readiness_problem()) == (None, None)
@@ -471,13 +449,11 @@ async def test_it_is_healthy_until_a_handler_outlives_its_cap(monkeypatch: pytes
     assert consumer.readiness_problem() == "stopping"
 
 
-async def test_messages_held_by_an_outage_go_back_at_once_when_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 100)
-    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 100)
+async def test_messages_held_by_an_outage_go_back_at_once_when_it_stops() -> None:
     queue, handler = FakeQueue(messages(5)), FakeHandler()
     for n in range(5):
         handler.when(f"m{n}", *[OutageError("down")] * 10)
-    async with running(queue, handler, limits(drain_s=100)) as run:
+    async with running(queue, handler, limits(drain_s=100), replace(QUICK, probe=Backoff(100, 100))) as run:
         await until(lambda: len(handler.began) > 0)
         await turns()
     assert sorted(run.endings()) == [(f"m{n}", "message.released", "stopping") for n in range(5)]
@@ -503,12 +479,10 @@ async def test_worn_out_messages_are_handled_one_at_a_time_and_hold_no_other_bac
         await run.until_settled(10)
 
 
-async def test_time_held_by_an_outage_is_not_the_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.01)
-    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 0.01)
+async def test_time_held_by_an_outage_is_not_the_handlers() -> None:
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     handler.when("m", *[OutageError("down")] * 30)
-    async with running(queue, handler, limits(max_handle_s=0.03)) as run:
+    async with running(queue, handler, limits(max_handle_s=0.03), replace(QUICK, probe=Backoff(0.01, 0.01))) as run:
         await run.until_settled(1)
     assert run.endings() == [("m", "message.acknowledged", "handled")]
     assert len(handler.began) == 31

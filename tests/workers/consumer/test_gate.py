@@ -1,20 +1,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
 
-from tests.workers.consumer.fakes import TIMEOUT_S, turns, until
-from workers.consumer import failures as failures_module
-from workers.consumer import gate as gate_module
+from tests.workers.consumer.fakes import QUICK, TIMEOUT_S, RecordedBackoff, turns, until
+from workers.backoff import Backoff
 from workers.consumer.gate import Gate
+from workers.consumer.timings import Timings
 from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, TransientError
 
 
-@pytest.fixture(autouse=True)
-def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.001)
-    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 0.005)
+def quick_gate(used_downstream: Callable[[Any], bool] = lambda _: True, timings: Timings = QUICK) -> Gate:
+    return Gate(used_downstream, timings)
 
 
 class Downstream:
@@ -56,7 +56,7 @@ async def finished(callers: list[asyncio.Task[str]]) -> list[str]:
 
 
 async def test_lets_everything_through_while_all_is_well() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     callers = [asyncio.create_task(gate.run(downstream.call(str(n)))) for n in range(5)]
     assert await finished(callers) == ["0", "1", "2", "3", "4"]
     assert downstream.most_at_once == 5
@@ -65,7 +65,7 @@ async def test_lets_everything_through_while_all_is_well() -> None:
 
 
 async def test_an_error_that_is_no_outage_leaves_it_open() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     downstream.error = TransientError("busy")
     with pytest.raises(TransientError):
         await gate.run(downstream.call("x"))
@@ -74,7 +74,7 @@ async def test_an_error_that_is_no_outage_leaves_it_open() -> None:
 
 
 async def test_an_outage_closes_it_and_admits_nothing() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     callers = await held(gate, downstream, 3)
     admitted = asyncio.create_task(gate.wait_to_receive(10))
     await turns()
@@ -86,7 +86,7 @@ async def test_an_outage_closes_it_and_admits_nothing() -> None:
 
 
 async def test_one_held_message_at_a_time_probes() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     callers = await held(gate, downstream, 10)
     await until(lambda: downstream.at_once == 0)
     downstream.most_at_once = 0
@@ -98,7 +98,7 @@ async def test_one_held_message_at_a_time_probes() -> None:
 
 
 async def test_all_resume_at_once_when_a_probe_gets_through() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     callers = await held(gate, downstream, 10)
     downstream.error = None
     await finished(callers)
@@ -106,24 +106,18 @@ async def test_all_resume_at_once_when_a_probe_gets_through() -> None:
     assert downstream.most_at_once >= 9
 
 
-async def test_the_first_probe_comes_soon_however_many_calls_failed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    attempts: list[int] = []
-
-    def recorded_s(attempt: int, *, base_s: float, cap_s: float) -> float:
-        attempts.append(attempt)
-        return min(base_s, cap_s)
-
-    monkeypatch.setattr(gate_module, "full_jitter_s", recorded_s)
-    gate, downstream = Gate(), Downstream()
+async def test_the_first_probe_comes_soon_however_many_calls_failed_at_once() -> None:
+    backoff = RecordedBackoff()
+    gate, downstream = quick_gate(timings=replace(QUICK, probe=backoff)), Downstream()
     callers = await held(gate, downstream, 50)
     await until(lambda: downstream.calls > 53)
     downstream.error = None
     await finished(callers)
-    assert attempts[:3] == [1, 2, 3]
+    assert backoff.attempts[:3] == [1, 2, 3]
 
 
 async def test_a_probe_that_fails_for_its_own_reasons_shows_that_the_outage_is_over() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     callers = await held(gate, downstream, 2)
     downstream.error = TransientError("busy")
     async with asyncio.timeout(TIMEOUT_S):
@@ -133,7 +127,7 @@ async def test_a_probe_that_fails_for_its_own_reasons_shows_that_the_outage_is_o
 
 
 async def test_a_probe_that_proves_nothing_leaves_it_closed_and_the_next_one_probes() -> None:
-    gate, downstream = Gate(used_downstream=lambda result: result != "0"), Downstream()
+    gate, downstream = quick_gate(used_downstream=lambda result: result != "0"), Downstream()
     first, *others = await held(gate, downstream, 3)
     downstream.error = None
     assert await finished([first]) == ["0"]
@@ -143,7 +137,7 @@ async def test_a_probe_that_proves_nothing_leaves_it_closed_and_the_next_one_pro
 
 
 async def test_where_no_probe_proved_anything_one_message_is_admitted_to_probe_with() -> None:
-    gate, downstream = Gate(used_downstream=lambda _: False), Downstream()
+    gate, downstream = quick_gate(used_downstream=lambda _: False), Downstream()
     callers = await held(gate, downstream, 2)
     downstream.error = None
     await finished(callers)
@@ -153,7 +147,7 @@ async def test_where_no_probe_proved_anything_one_message_is_admitted_to_probe_w
 
 
 async def test_where_none_is_held_one_message_is_admitted_to_probe_with() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     (caller,) = await held(gate, downstream, 1)
     caller.cancel()
     await asyncio.wait([caller])
@@ -164,10 +158,8 @@ async def test_where_none_is_held_one_message_is_admitted_to_probe_with() -> Non
     assert gate.is_open
 
 
-async def test_another_takes_over_when_the_one_who_probes_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.02)
-    monkeypatch.setattr(gate_module, "PROBE_CAP_S", 0.02)
-    gate, downstream = Gate(), Downstream()
+async def test_another_takes_over_when_the_one_who_probes_is_cancelled() -> None:
+    gate, downstream = quick_gate(timings=replace(QUICK, probe=Backoff(0.02, 0.02))), Downstream()
     callers = await held(gate, downstream, 3)
     downstream.error = None
     callers[0].cancel()
@@ -176,9 +168,8 @@ async def test_another_takes_over_when_the_one_who_probes_is_cancelled(monkeypat
     assert gate.is_open
 
 
-async def test_a_refusal_that_lasts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures_module, "ACCESS_DENIED_PATIENCE_S", 0.02)
-    gate, downstream = Gate(), Downstream()
+async def test_a_refusal_that_lasts_ends_it() -> None:
+    gate, downstream = quick_gate(timings=replace(QUICK, access_denied_patience_s=0.02)), Downstream()
     downstream.error = AccessDeniedError("UpdateItem: access denied")
     async with asyncio.timeout(TIMEOUT_S):
         with pytest.raises(FatalError, match=r"^UpdateItem: access denied$"):
@@ -186,7 +177,7 @@ async def test_a_refusal_that_lasts_ends_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_an_outage_is_one_story_in_the_log() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     with structlog.testing.capture_logs() as logs:
         callers = await held(gate, downstream, 10)
         downstream.error = None
@@ -195,7 +186,7 @@ async def test_an_outage_is_one_story_in_the_log() -> None:
 
 
 async def test_nobody_tries_before_whoever_is_down_wants_to_be_asked_again() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     downstream.error = OutageError("down", retry_after_s=0.2)
     began_s = asyncio.get_running_loop().time()
     callers = [asyncio.create_task(gate.run(downstream.call(str(n)))) for n in range(3)]
@@ -206,7 +197,7 @@ async def test_nobody_tries_before_whoever_is_down_wants_to_be_asked_again() -> 
 
 
 async def test_the_longest_wait_that_any_call_was_told_holds() -> None:
-    gate, downstream = Gate(), Downstream()
+    gate, downstream = quick_gate(), Downstream()
     began_s = asyncio.get_running_loop().time()
     downstream.error = OutageError("down")
     first = asyncio.create_task(gate.run(downstream.call("1")))
@@ -225,9 +216,8 @@ async def test_a_wait_is_bounded() -> None:
     assert TransientError("busy", retry_after_s=1e9).retry_after_s == 600
 
 
-async def test_a_suspected_outage_lets_another_message_in_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "SUSPECTED_RECEIVE_INTERVAL_S", 0.02)
-    gate, downstream = Gate(), Downstream()
+async def test_a_suspected_outage_lets_another_message_in_now_and_then() -> None:
+    gate, downstream = quick_gate(timings=replace(QUICK, suspected_receive_interval_s=0.02)), Downstream()
     downstream.error = SuspectedOutageError("three in a row")
 
     async def unlucky() -> str:
@@ -250,9 +240,8 @@ async def test_a_suspected_outage_lets_another_message_in_now_and_then(monkeypat
     assert [str(each) for each in ends] == ["mine alone"] * 3
 
 
-async def test_a_plain_outage_lets_nothing_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "SUSPECTED_RECEIVE_INTERVAL_S", 0.01)
-    gate, downstream = Gate(), Downstream()
+async def test_a_plain_outage_lets_nothing_in() -> None:
+    gate, downstream = quick_gate(timings=replace(QUICK, suspected_receive_interval_s=0.01)), Downstream()
     callers = await held(gate, downstream, 2)
     admitted = asyncio.create_task(gate.wait_to_receive(10))
     await asyncio.sleep(0.1)
@@ -262,9 +251,9 @@ async def test_a_plain_outage_lets_nothing_in(monkeypatch: pytest.MonkeyPatch) -
     assert await admitted == 10
 
 
-async def test_who_was_not_hit_by_the_outage_neither_probes_nor_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "PROBE_BASE_S", 0.01)
-    gate, downstream, healthy = Gate(), Downstream(), Downstream()
+async def test_who_was_not_hit_by_the_outage_neither_probes_nor_ends_it() -> None:
+    timings = replace(QUICK, probe=Backoff(0.005, 0.005))
+    gate, downstream, healthy = quick_gate(timings=timings), Downstream(), Downstream()
     callers = await held(gate, downstream, 1)
     callers += [asyncio.create_task(gate.run(healthy.call(str(n)))) for n in range(1, 4)]
     probes = downstream.calls
@@ -275,7 +264,7 @@ async def test_who_was_not_hit_by_the_outage_neither_probes_nor_ends_it(monkeypa
 
 
 async def test_where_none_is_left_whom_the_outage_has_hit_another_probes() -> None:
-    gate, downstream, healthy = Gate(), Downstream(), Downstream()
+    gate, downstream, healthy = quick_gate(), Downstream(), Downstream()
     callers = await held(gate, downstream, 1)
     other = asyncio.create_task(gate.run(healthy.call("other")))
     await turns()

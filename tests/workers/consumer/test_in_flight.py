@@ -4,7 +4,6 @@ import pytest
 import structlog
 
 from tests.workers.consumer.fakes import message
-from workers.consumer import in_flight as in_flight_module
 from workers.consumer.delivery import Ending
 from workers.consumer.in_flight import InFlight
 from workers.consumer.slots import Slots
@@ -58,9 +57,8 @@ async def test_forgets_what_was_handled_two_visibility_timeouts_ago(monkeypatch:
     assert in_flight.was_handled("new")
 
 
-async def test_a_message_that_is_handled_again_is_remembered_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_flight_module, "MAX_REMEMBERED", 2)
-    in_flight = InFlight(Slots(10), 60, Metrics())
+async def test_a_message_that_is_handled_again_is_remembered_from_then_on() -> None:
+    in_flight = InFlight(Slots(10), 60, Metrics(), max_remembered=2)
     for name in ("a", "b", "a", "c"):
         delivery = in_flight.take(message(name))
         assert delivery is not None

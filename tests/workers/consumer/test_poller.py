@@ -1,17 +1,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
-import pytest
-
-from tests.workers.consumer.fakes import TIMEOUT_S, FakeQueue, message, messages, turns, until
-from workers.consumer import failures as failures_module
-from workers.consumer import poller as poller_module
+from tests.workers.consumer.fakes import TIMEOUT_S, FakeQueue, RecordedBackoff, message, messages, turns, until
+from workers.backoff import Backoff
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
 from workers.consumer.poller import Poller
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import AccessDeniedError, FatalError, OutageError
 
 
@@ -29,7 +28,15 @@ class Accepted:
         self.slots.release(count)
 
 
-def poller(queue: FakeQueue, slots: Slots, accept: Accepted, *, min_batch: int = 1, max_polls: int = 4) -> Poller:
+def poller(
+    queue: FakeQueue,
+    slots: Slots,
+    accept: Accepted,
+    *,
+    min_batch: int = 1,
+    max_polls: int = 4,
+    timings: Timings = DEFAULT_TIMINGS,
+) -> Poller:
     return Poller(
         queue=queue,
         slots=slots,
@@ -39,6 +46,7 @@ def poller(queue: FakeQueue, slots: Slots, accept: Accepted, *, min_batch: int =
         min_batch=min_batch,
         max_polls=max_polls,
         stuck_after_s=60,
+        timings=timings,
     )
 
 
@@ -161,13 +169,12 @@ async def test_no_poll_receives_once_more_after_it_is_stopped() -> None:
     assert len(queue.limits) == asked
 
 
-async def test_an_outage_is_met_with_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller_module, "RETRY_BASE_S", 0.02)
-    monkeypatch.setattr(poller_module, "RETRY_CAP_S", 0.05)
+async def test_an_outage_is_met_with_backoff() -> None:
+    timings = replace(DEFAULT_TIMINGS, poll_retry=Backoff(0.02, 0.05))
     slots = Slots(100)
     queue, accept = FakeQueue(messages(1), wait_s=0), Accepted(slots)
     queue.outage = OutageError("down")
-    async with polling(poller(queue, slots, accept)) as task:
+    async with polling(poller(queue, slots, accept, timings=timings)) as task:
         await asyncio.sleep(0.5)
         assert 2 <= len(queue.limits) <= 100  # Waits are random, of 25 ms each once the cap is reached.
         assert not task.done()
@@ -175,20 +182,13 @@ async def test_an_outage_is_met_with_backoff(monkeypatch: pytest.MonkeyPatch) ->
         await until(lambda: len(accept.messages) == 1)
 
 
-async def test_the_backoff_grows_with_each_failure_and_starts_over_after_a_success(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    waits: list[tuple[int, float, float]] = []
-
-    def recorded_s(attempt: int, *, base_s: float, cap_s: float) -> float:
-        waits.append((attempt, base_s, cap_s))
-        return 0.0
-
-    monkeypatch.setattr(poller_module, "full_jitter_s", recorded_s)
+async def test_the_backoff_grows_with_each_failure_and_starts_over_after_a_success() -> None:
+    backoff = RecordedBackoff(fixed_s=0.0)
+    waits = backoff.attempts
     slots = Slots(100)
     queue = FakeQueue(wait_s=0)
     queue.outage = OutageError("down")
-    watched = poller(queue, slots, Accepted(slots))
+    watched = poller(queue, slots, Accepted(slots), timings=replace(DEFAULT_TIMINGS, poll_retry=backoff))
     async with polling(watched):
         await until(lambda: len(waits) >= 3)
         queue.outage = None
@@ -196,8 +196,8 @@ async def test_the_backoff_grows_with_each_failure_and_starts_over_after_a_succe
         failed = len(waits)
         queue.outage = OutageError("down")
         await until(lambda: len(waits) > failed)
-    assert waits[:3] == [(1, 0.5, 10.0), (2, 0.5, 10.0), (3, 0.5, 10.0)]
-    assert waits[failed] == (1, 0.5, 10.0)
+    assert waits[:3] == [1, 2, 3]
+    assert waits[failed] == 1
 
 
 async def test_ends_where_the_queue_is_gone() -> None:
@@ -211,14 +211,12 @@ async def test_ends_where_the_queue_is_gone() -> None:
     assert [str(each) for each in error.exceptions] == ["ReceiveMessage: the queue does not exist"]
 
 
-async def test_ends_where_access_is_denied_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures_module, "ACCESS_DENIED_PATIENCE_S", 0.02)
-    monkeypatch.setattr(poller_module, "RETRY_BASE_S", 0.005)
-    monkeypatch.setattr(poller_module, "RETRY_CAP_S", 0.005)
+async def test_ends_where_access_is_denied_for_good() -> None:
+    timings = replace(DEFAULT_TIMINGS, access_denied_patience_s=0.02, poll_retry=Backoff(0.005, 0.005))
     slots = Slots(100)
     queue = FakeQueue(wait_s=0)
     queue.outage = AccessDeniedError("ReceiveMessage: access denied")
-    async with polling(poller(queue, slots, Accepted(slots))) as task:
+    async with polling(poller(queue, slots, Accepted(slots), timings=timings)) as task:
         await asyncio.wait([task], timeout=TIMEOUT_S)
         error = task.exception()
     assert isinstance(error, ExceptionGroup)

@@ -21,10 +21,10 @@ def test_a_free_slot_waits_for_others_a_small_part_of_a_handlers_time(handle_s: 
     assert Prefetch(100, handle_s).max_wait_s == pytest.approx(max_wait_s)
 
 
-def test_the_pace_follows_the_mean_of_what_was_handled() -> None:
-    pace = Prefetch(100, 10)
+def test_it_follows_the_mean_time_of_a_handler() -> None:
+    prefetch = Prefetch(100, 10)
     for _ in range(200):
-        pace.note(0.05)
-    assert pace.handle_s == pytest.approx(0.05, rel=0.01)
-    pace.note(100)
-    assert pace.ahead < 100
+        prefetch.observe(0.05)
+    assert prefetch.handle_s == pytest.approx(0.05, rel=0.01)
+    prefetch.observe(100)
+    assert prefetch.ahead < 100

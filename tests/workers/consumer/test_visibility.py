@@ -1,16 +1,18 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from tests.workers.consumer.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, message, turns, until
+from tests.workers.consumer.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, RecordedBackoff, message, turns, until
 from workers.consumer import visibility as visibility_module
 from workers.consumer.delivery import Delivery
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, Released
 from workers.consumer.ports import Refusal
 from workers.consumer.slots import Slots
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.consumer.visibility import MAX_BATCH, VisibilityExtender
 from workers.errors import FatalError, OutageError
 from workers.metrics import Metrics
@@ -41,13 +43,16 @@ def ends_with(extender: asyncio.Task[None], kind: type[Exception]) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def extending(queue: FakeQueue, in_flight: InFlight) -> AsyncIterator[asyncio.Task[None]]:
-    extender = asyncio.create_task(VisibilityExtender(queue=queue, in_flight=in_flight, max_handle_s=60).run())
+async def extending(
+    queue: FakeQueue, in_flight: InFlight, timings: Timings = DEFAULT_TIMINGS
+) -> AsyncIterator[asyncio.Task[None]]:
+    extender = VisibilityExtender(queue=queue, in_flight=in_flight, max_handle_s=60, timings=timings)
+    task = asyncio.create_task(extender.run())
     try:
-        yield extender
+        yield task
     finally:
-        extender.cancel()
-        await asyncio.wait([extender])
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def test_extends_what_is_due_by_a_whole_visibility_timeout(queue: FakeQueue, in_flight: InFlight) -> None:
@@ -153,24 +158,17 @@ async def test_a_receipt_that_was_replaced_while_it_was_extended_is_not_lost(in_
     ("answers", "expected"), [([OutageError("throttled")] * 3, [1, 2, 3]), ([REFUSED] * 7, [1, 2])]
 )
 async def test_tries_again_with_backoff_what_was_refused_for_the_moment(
-    monkeypatch: pytest.MonkeyPatch,
     queue: FakeQueue,
     in_flight: InFlight,
     answers: list[Refusal | OutageError],
     expected: list[int],
 ) -> None:
-    waits: list[int] = []
-
-    def recorded_s(attempt: int, *, base_s: float, cap_s: float) -> float:
-        waits.append(attempt)
-        return min(base_s, cap_s) / 1000
-
-    monkeypatch.setattr(visibility_module, "full_jitter_s", recorded_s)
+    backoff = RecordedBackoff()
     delivery = take(in_flight, "m")
     queue.refuse("r-m", *answers)
-    async with extending(queue, in_flight):
+    async with extending(queue, in_flight, replace(DEFAULT_TIMINGS, extension_retry=backoff)):
         await until(lambda: delivery.visible_at_s > asyncio.get_running_loop().time() + 50)
-    assert waits == expected
+    assert backoff.attempts == expected
     assert len(queue.changes) == len(answers) + 1
 
 
@@ -220,14 +218,12 @@ async def test_a_slow_request_does_not_keep_the_others_waiting(queue: FakeQueue,
     assert {handle for handle, _ in queue.changed} == {f"r-m{n}" for n in range(100)}
 
 
-async def test_an_outage_in_one_request_leaves_the_others_alone(
-    monkeypatch: pytest.MonkeyPatch, queue: FakeQueue, in_flight: InFlight
-) -> None:
-    monkeypatch.setattr(visibility_module, "full_jitter_s", lambda *_, **__: TIMEOUT_S)  # No second try in this test.
+async def test_an_outage_in_one_request_leaves_the_others_alone(queue: FakeQueue, in_flight: InFlight) -> None:
+    no_second_try = replace(DEFAULT_TIMINGS, extension_retry=RecordedBackoff(fixed_s=TIMEOUT_S))
     deliveries = [take(in_flight, f"m{n}", left_s=LEFT_S + n / 100) for n in range(20)]
     before_s = [each.visible_at_s for each in deliveries]
     queue.refuse("r-m0", OutageError("down"))
-    async with extending(queue, in_flight):
+    async with extending(queue, in_flight, no_second_try):
         await until(lambda: len(queue.changed) == 20)
         await turns()
     extended = [each.visible_at_s > visible_at_s for each, visible_at_s in zip(deliveries, before_s, strict=True)]

@@ -1,0 +1,38 @@
+"""How long the stages of a consumer wait: each figure once, with its reason."""
+
+from dataclasses import dataclass, field
+
+from workers.backoff import Backoff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """The waits of a consumer, in seconds. The defaults suit SQS; tests shorten them."""
+
+    # Poller: waits between receives that fail. The cap bounds how late the end of an outage is noticed.
+    poll_retry: Backoff = field(default=Backoff(0.5, 10.0))
+    # Prefetch: prefetched messages keep the handlers busy this long, which is more than a receive or a delete takes.
+    prefetch_s: float = 0.1
+    # Gate: waits between probes. The cap bounds how late the end of an outage is noticed.
+    probe: Backoff = field(default=Backoff(0.2, 10.0))
+    # Gate: how often one more message is received while an outage is only suspected.
+    suspected_receive_interval_s: float = 10.0
+    # Visibility extender: waits between extensions that fail. Short visibility timeouts lower the cap.
+    extension_retry: Backoff = field(default=Backoff(0.5, 5.0))
+    # Acknowledger: how long an entry waits for others. Batches fill under backlog; an idle queue loses little time.
+    max_batch_wait_s: float = 0.02
+    # Acknowledger: waits between deletes or releases that fail.
+    acknowledge_retry: Backoff = field(default=Backoff(0.1, 5.0))
+    # Acknowledger: how long the last batches may take once the consumer stops.
+    flush_s: float = 3.0
+    # Consumer: a failed message is released for seconds at first, and for minutes in the end.
+    release: Backoff = field(default=Backoff(2.0, 900.0))
+    # Consumer: a cancelled handler may take this long to clean up before it counts as stuck.
+    stuck_margin_s: float = 10.0
+    # Failures: an outage is logged at its start, at its end, and this often in between.
+    log_every_s: float = 30.0
+    # Failures: changes to IAM spread within seconds, so a minute of refusals is intended.
+    access_denied_patience_s: float = 60.0
+
+
+DEFAULT_TIMINGS = Timings()
