@@ -11,13 +11,12 @@ from workers.consumer.delivery import Delivery, Ending
 from workers.consumer.failures import FailureTracker
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
-from workers.consumer.ports import Queue, Refusal
+from workers.consumer.ports import MAX_BATCH, Queue, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 
 log = structlog.get_logger(__name__)
 
-MAX_BATCH = 10  # SQS: entries per DeleteMessageBatch or ChangeMessageVisibilityBatch.
 
 _Request = Callable[[Sequence[Delivery]], Awaitable[Sequence[Refusal | None]]]
 

@@ -12,8 +12,8 @@ from workers.consumer.delivery import Delivery, Ending
 from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Released
-from workers.consumer.poller import MAX_BATCH, Poller
-from workers.consumer.ports import Handler, Queue
+from workers.consumer.poller import Poller
+from workers.consumer.ports import MAX_BATCH, Handler, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings

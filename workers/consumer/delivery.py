@@ -5,17 +5,26 @@ import logging
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 from workers.consumer.message import Message, Settlement
 
 
 class Ending(StrEnum):
-    """The one line that every received message ends in."""
+    """The last log line of a message, and its level. Every received message gets exactly one."""
 
-    ACKNOWLEDGED = "message.acknowledged"
-    RELEASED = "message.released"
-    DEAD_LETTERED = "message.dead_lettered"
-    ABANDONED = "message.abandoned"
+    level: int
+
+    def __new__(cls, event: str, level: int) -> Self:
+        member = str.__new__(cls, event)
+        member._value_ = event
+        member.level = level
+        return member
+
+    ACKNOWLEDGED = "message.acknowledged", logging.INFO
+    RELEASED = "message.released", logging.INFO
+    DEAD_LETTERED = "message.dead_lettered", logging.ERROR
+    ABANDONED = "message.abandoned", logging.WARNING
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -39,11 +48,3 @@ class Delivery:
     task: asyncio.Task[None] | None = None
     settlement: Settlement | None = None
     context: Context = field(default_factory=copy_context)
-
-
-_LEVELS = {
-    Ending.ACKNOWLEDGED: logging.INFO,
-    Ending.RELEASED: logging.INFO,
-    Ending.DEAD_LETTERED: logging.ERROR,
-    Ending.ABANDONED: logging.WARNING,
-}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from workers.consumer.delivery import _LEVELS, Delivery, Ending
+from workers.consumer.delivery import Delivery, Ending
 from workers.consumer.message import Message
 from workers.consumer.slots import Slots
 from workers.metrics import Metrics
@@ -91,5 +91,5 @@ class InFlight:
         duration_s = asyncio.get_running_loop().time() - delivery.received_at_s
         # In a copy: the context itself may be the one that this runs in.
         delivery.context.copy().run(
-            log.log, _LEVELS[ending], ending.value, outcome=outcome, duration_ms=round(duration_s * 1000, 1)
+            log.log, ending.level, ending.value, outcome=outcome, duration_ms=round(duration_s * 1000, 1)
         )

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from workers.consumer.failures import FailureTracker
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
-from workers.consumer.ports import Queue
+from workers.consumer.ports import MAX_BATCH, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
-
-MAX_BATCH = 10  # SQS: messages per receive.
 
 
 @dataclass(slots=True, kw_only=True)

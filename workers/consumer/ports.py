@@ -6,6 +6,10 @@ from typing import Protocol
 
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 
+# Messages per request. SQS API reference: MaxNumberOfMessages of ReceiveMessage, and the entries of
+# DeleteMessageBatch and ChangeMessageVisibilityBatch.
+MAX_BATCH = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

@@ -9,11 +9,10 @@ from workers.consumer.delivery import Delivery
 from workers.consumer.failures import FailureTracker
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Released
-from workers.consumer.ports import Queue, Refusal
+from workers.consumer.ports import MAX_BATCH, Queue, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 
-MAX_BATCH = 10  # SQS: entries per ChangeMessageVisibilityBatch.
 MAX_CONCURRENT_REQUESTS = 5  # Requests at a time: a thousand messages in flight are a hundred of them.
 MAX_ATTEMPTS = 3  # Of an entry that is refused, at once; then it waits like the rest in an outage.
 EXTEND_AT = 0.5  # Extended once this share of the visibility timeout is left: time for several tries.

@@ -90,13 +90,18 @@ async def test_settles_once_with_one_line_and_frees_the_slot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "level"),
-    [("acknowledged", "info"), ("released", "info"), ("dead_lettered", "error"), ("abandoned", "warning")],
+    ("ending", "event", "level"),
+    [
+        (Ending.ACKNOWLEDGED, "message.acknowledged", "info"),
+        (Ending.RELEASED, "message.released", "info"),
+        (Ending.DEAD_LETTERED, "message.dead_lettered", "error"),
+        (Ending.ABANDONED, "message.abandoned", "warning"),
+    ],
 )
-async def test_the_line_is_as_loud_as_the_ending(ending: str, level: str) -> None:
+async def test_the_ending_decides_event_and_level_of_the_last_line(ending: Ending, event: str, level: str) -> None:
     in_flight = InFlight(Slots(10), 60, Metrics())
     delivery = in_flight.take(message("m"))
     assert delivery is not None
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        in_flight.settle(delivery, Ending(f"message.{ending}"), "outcome")
-    assert [line["log_level"] for line in logs] == [level]
+        in_flight.settle(delivery, ending, "outcome")
+    assert [(line["event"], line["log_level"]) for line in logs] == [(event, level)]

@@ -10,10 +10,10 @@ from workers.consumer import visibility as visibility_module
 from workers.consumer.delivery import Delivery
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, Released
-from workers.consumer.ports import Refusal
+from workers.consumer.ports import MAX_BATCH, Refusal
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
-from workers.consumer.visibility import MAX_BATCH, VisibilityExtender
+from workers.consumer.visibility import VisibilityExtender
 from workers.errors import FatalError, OutageError
 from workers.metrics import Metrics
 
