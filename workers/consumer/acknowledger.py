@@ -67,7 +67,7 @@ class Acknowledger:
 
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
         """Have *delivery* deleted or released; `run` must be under way."""
-        delivery.settlement = settlement
+        delivery.settle(settlement)
         if isinstance(settlement, Released):
             self._releases.put(delivery)
         else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from workers.consumer.acknowledger import Acknowledger
-from workers.consumer.delivery import Delivery, Ending
+from workers.consumer.delivery import Cancellation, Delivery, DeliveryState, Ending
 from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Released
@@ -89,7 +89,7 @@ class Consumer:
             return "no poll has finished for too long"
         cap_s = self._limits.max_handle_s + self._timings.stuck_margin_s
         now_s = asyncio.get_running_loop().time()
-        if any(each.handled_since_s is not None and now_s - each.handled_since_s > cap_s for each in self._in_flight):
+        if any(delivery.running_for_s(now_s) > cap_s for delivery in self._in_flight):
             return "a handler outlives its cap"
         return None
 
@@ -143,8 +143,8 @@ class Consumer:
                 polling.cancel()
                 self._gate.cancel_waiters()
                 for delivery in self._in_flight:
-                    if not delivery.started and delivery.task is not None:
-                        delivery.task.cancel()
+                    if delivery.state is DeliveryState.RECEIVED:
+                        delivery.cancel(Cancellation.STOPPING)
         except TimeoutError:
             log.warning("consumer.drain_expired", drain_s=self._limits.drain_s)
 
@@ -158,9 +158,8 @@ class Consumer:
             elif self._stopping or self._work is None:
                 self._acknowledger.settle(delivery, Released("stopping"))
             else:
-                delivery.task = self._work.create_task(
-                    self._process(delivery), name=message.id, context=delivery.context
-                )
+                task = self._work.create_task(self._process(delivery), name=message.id, context=delivery.context)
+                delivery.assign(task)
 
     async def _process(self, delivery: Delivery) -> None:
         try:
@@ -175,33 +174,37 @@ class Consumer:
         self._acknowledger.settle(delivery, settlement)
 
     def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
-        """Settle what was cancelled, by the reason why."""
-        delay_s = self._release_delay_s(delivery.message.receive_count)
-        if delivery.lost:
-            self._in_flight.settle(delivery, Ending.ABANDONED, "receipt_lost")
-        elif delivery.timed_out:
-            log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
-            self._acknowledger.settle(delivery, Released("timed_out", delay_s))
-        elif self._stopping or _is_cancelled():
-            self._acknowledger.settle(delivery, Released("stopping"))
-        else:
-            log.error("message.failed", exc_info=error)  # The handler's own doing, or of what it waited for.
-            self._acknowledger.settle(delivery, Released("unexpected_error", delay_s))
+        """Settle or end a delivery whose task was cancelled, depending on the reason."""
+        cancellation = delivery.cancellation
+        if cancellation is None and (self._stopping or _is_cancelled()):
+            cancellation = Cancellation.STOPPING  # By the task group: the drain time is over, or a stage has failed.
+        match cancellation:
+            case Cancellation.RECEIPT_LOST:
+                self._in_flight.settle(delivery, Ending.ABANDONED, "receipt_lost")
+            case Cancellation.TIMED_OUT:
+                log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
+                delay_s = self._release_delay_s(delivery.message.receive_count)
+                self._acknowledger.settle(delivery, Released("timed_out", delay_s))
+            case Cancellation.STOPPING:
+                self._acknowledger.settle(delivery, Released("stopping"))
+            case None:  # The handler, or something it awaited, has cancelled itself.
+                log.error("message.failed", exc_info=error)
+                delay_s = self._release_delay_s(delivery.message.receive_count)
+                self._acknowledger.settle(delivery, Released("unexpected_error", delay_s))
 
     async def _handle(self, delivery: Delivery, handle: _Handle) -> Acknowledged | DeadLettered | Released:
         loop, message = asyncio.get_running_loop(), delivery.message
 
         async def handle_now() -> Acknowledged | DeadLettered:
-            delivery.handled_since_s = began_s = loop.time()
+            delivery.begin_handling(loop.time())
             try:
                 return await handle(message)
             finally:
-                delivery.handled_since_s = None
-                self._note_handled(loop.time() - began_s)
+                self._observe(delivery.end_handling(loop.time()))
 
         try:
             async with self._running:
-                delivery.started = True
+                delivery.start()
                 return await self._gate.run(handle_now)
         except FatalError:
             raise
@@ -216,7 +219,7 @@ class Consumer:
     def _release_delay_s(self, receive_count: int) -> int:
         return round(self._timings.release.wait_s(receive_count))
 
-    def _note_handled(self, handle_s: float) -> None:
+    def _observe(self, handle_s: float) -> None:
         self._metrics.handle_s.observe(handle_s)
         self._prefetch.observe(handle_s)
         self._slots.resize(self._limits.concurrency + self._prefetch.ahead)

@@ -4,10 +4,10 @@ import asyncio
 import logging
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Self
 
-from workers.consumer.message import Message, Settlement
+from workers.consumer.message import Message, Released, Settlement
 
 
 class Ending(StrEnum):
@@ -27,24 +27,115 @@ class Ending(StrEnum):
     ABANDONED = "message.abandoned", logging.WARNING
 
 
+class DeliveryState(Enum):
+    """How far a delivery has come; the table in `Delivery` has the transitions."""
+
+    RECEIVED = auto()
+    HELD = auto()
+    RUNNING = auto()
+    SETTLED = auto()
+
+
+class Cancellation(Enum):
+    """Why the work on a delivery is cancelled."""
+
+    TIMED_OUT = auto()
+    RECEIPT_LOST = auto()
+    STOPPING = auto()
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Delivery:
     """
-    A message in flight, from its receipt to its settlement.
+    A message in flight, from its receipt to its end.
 
-    `context` is what it is handled in: it knows the ids that its log lines carry. `receipt_handle` is the newest one;
-    `received_at_s`, `visible_at_s` (when others may receive it again) and `handled_since_s` (None while no handler is
-    at it) are in the event loop's time.
+    | state    | meaning                                                     | next                           |
+    | -------- | ----------------------------------------------------------- | ------------------------------ |
+    | RECEIVED | its task waits for a free handler                           | HELD, by `start`               |
+    | HELD     | it has a handler, but the gate holds the call in an outage   | RUNNING, by `begin_handling`   |
+    | RUNNING  | a call of the handler is running                            | HELD, by `end_handling`        |
+    | SETTLED  | its settlement is decided and awaits its delete or release  | its `Ending`, out of `InFlight` |
+
+    `settle` leads from any state to SETTLED. `cancel` cancels the task of a message that is not settled yet;
+    `cancellation` says why, and the task then settles or ends the message accordingly.
+
+    Nothing but these methods changes a delivery. `InFlight` renews its receipt; the `Consumer` starts it, and marks the
+    calls of its handler; the `VisibilityExtender` extends it, and cancels it when it is late or its receipt is lost;
+    the `Consumer` cancels it at a stop; the `Acknowledger` settles it.
+
+    `receipt_handle` is the newest one. `context` holds the ids for the log lines of this message. Times are the event
+    loop's: `received_at_s`, `visible_at_s` (when other consumers may receive the message), and `handled_since_s` (None
+    while no call is running).
     """
 
     message: Message
     receipt_handle: str
     received_at_s: float
     visible_at_s: float
-    started: bool = False
-    lost: bool = False
-    timed_out: bool = False
-    handled_since_s: float | None = None
-    task: asyncio.Task[None] | None = None
-    settlement: Settlement | None = None
     context: Context = field(default_factory=copy_context)
+    handled_since_s: float | None = field(default=None, init=False)
+    settlement: Settlement | None = field(default=None, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
+    _started: bool = field(default=False, init=False)
+    _receipt_lost: bool = field(default=False, init=False)
+    _cancellation: Cancellation | None = field(default=None, init=False)
+
+    @property
+    def state(self) -> DeliveryState:
+        if self.settlement is not None:
+            return DeliveryState.SETTLED
+        if self.handled_since_s is not None:
+            return DeliveryState.RUNNING
+        return DeliveryState.HELD if self._started else DeliveryState.RECEIVED
+
+    @property
+    def cancellation(self) -> Cancellation | None:
+        """Why it was cancelled. A lost receipt outranks the other reasons, until the receipt is renewed."""
+        return Cancellation.RECEIPT_LOST if self._receipt_lost else self._cancellation
+
+    @property
+    def needs_extension(self) -> bool:
+        """Whether it must stay invisible. A handled message must, too, until its delete is accepted."""
+        return not self._receipt_lost and not isinstance(self.settlement, Released)
+
+    def running_for_s(self, now_s: float) -> float:
+        """Return how long the current call of the handler has been running, 0 without one."""
+        return 0.0 if self.handled_since_s is None else now_s - self.handled_since_s
+
+    def assign(self, task: asyncio.Task[None]) -> None:
+        """Name the task that handles this message: the one to cancel."""
+        self._task = task
+
+    def start(self) -> None:
+        """Mark that a handler is free for it: from now on a stop lets it finish."""
+        self._started = True
+
+    def begin_handling(self, now_s: float) -> None:
+        self.handled_since_s = now_s
+
+    def end_handling(self, now_s: float) -> float:
+        """Return how long the call took, in seconds."""
+        took_s = self.running_for_s(now_s)
+        self.handled_since_s = None
+        return took_s
+
+    def renew_receipt(self, receipt_handle: str, visible_at_s: float) -> None:
+        """Take over the receipt of a second delivery: only the newest receipt handle counts."""
+        self.receipt_handle = receipt_handle
+        self.visible_at_s = visible_at_s
+        self._receipt_lost = False
+
+    def extend(self, visible_at_s: float) -> None:
+        self.visible_at_s = max(self.visible_at_s, visible_at_s)
+
+    def settle(self, settlement: Settlement) -> None:
+        self.settlement = settlement
+
+    def cancel(self, reason: Cancellation) -> None:
+        """Stop the work on it. Once settled there is none left to stop, but a lost receipt needs no extension."""
+        if reason is Cancellation.RECEIPT_LOST:
+            self._receipt_lost = True
+        else:
+            self._cancellation = reason
+        if self._task is not None and self.settlement is None:
+            self._task.cancel()

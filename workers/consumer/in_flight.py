@@ -52,9 +52,8 @@ class InFlight:
         """
         now_s = asyncio.get_running_loop().time()
         visible_at_s = now_s + self._visibility_timeout_s
-        if (held := self._deliveries.get(message.id)) is not None:
-            held.receipt_handle, held.visible_at_s = message.receipt_handle, visible_at_s
-            held.lost = False
+        if (known := self._deliveries.get(message.id)) is not None:
+            known.renew_receipt(message.receipt_handle, visible_at_s)
             return None
         delivery = Delivery(
             message=message,

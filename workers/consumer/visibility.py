@@ -5,10 +5,9 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from workers.consumer.delivery import Delivery
+from workers.consumer.delivery import Cancellation, Delivery
 from workers.consumer.failures import FailureTracker
 from workers.consumer.in_flight import InFlight
-from workers.consumer.message import Released
 from workers.consumer.ports import MAX_BATCH, Queue, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
@@ -58,7 +57,7 @@ class VisibilityExtender:
                 failures.recovered()
 
     def _extendable(self) -> list[Delivery]:
-        return [each for each in self.in_flight if _needs_extension(each)]
+        return [each for each in self.in_flight if each.needs_extension]
 
     def _due(self) -> list[Delivery]:
         now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
@@ -71,21 +70,17 @@ class VisibilityExtender:
         """Return how long nothing can become due: what is received meanwhile has its whole time before it."""
         now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
         first_s = min((each.visible_at_s for each in self._extendable()), default=now_s + timeout_s)
-        first_late_s = min((since_s for _, since_s in self._running()), default=now_s) + self.max_handle_s
-        return max(0.0, min(first_s - EXTEND_AT * timeout_s, first_late_s) - now_s)
+        longest_s = max((each.running_for_s(now_s) for each in self._cancellable()), default=0.0)
+        return max(0.0, min(first_s - EXTEND_AT * timeout_s - now_s, self.max_handle_s - longest_s))
 
-    def _running(self) -> list[tuple[Delivery, float]]:
-        """Return what handlers are at, and since when. What an outage holds is not handled meanwhile."""
-        running = [each for each in self.in_flight if not each.timed_out and not each.lost]
-        return [(each, each.handled_since_s) for each in running if each.handled_since_s is not None]
+    def _cancellable(self) -> list[Delivery]:
+        return [delivery for delivery in self.in_flight if delivery.cancellation is None]
 
     def _cancel_late(self) -> None:
         now_s = asyncio.get_running_loop().time()
-        for delivery, since_s in self._running():
-            if now_s - since_s >= self.max_handle_s:
-                delivery.timed_out = True
-                if delivery.task is not None:
-                    delivery.task.cancel()
+        for delivery in self._cancellable():
+            if delivery.running_for_s(now_s) >= self.max_handle_s:
+                delivery.cancel(Cancellation.TIMED_OUT)
 
     async def _extend_all(self, due: Sequence[Delivery]) -> None:
         waiting, tries, failures = deque(due), Counter[Delivery](), list[OutageError]()
@@ -93,7 +88,7 @@ class VisibilityExtender:
         async def extend_in_turn() -> None:
             while waiting:
                 batch = [waiting.popleft() for _ in range(min(MAX_BATCH, len(waiting)))]
-                batch = [each for each in batch if _needs_extension(each)]  # It may have been released meanwhile.
+                batch = [each for each in batch if each.needs_extension]  # It may have been released meanwhile.
                 tries.update(batch)
                 try:
                     refused = await self._extend(batch) if batch else []
@@ -121,15 +116,9 @@ class VisibilityExtender:
         refused = []
         for delivery, handle, refusal in zip(batch, handles, answers, strict=True):
             if refusal is None:
-                delivery.visible_at_s = max(delivery.visible_at_s, visible_at_s)
+                delivery.extend(visible_at_s)
             elif not refusal.receipt_lost:
                 refused.append((delivery, refusal))
             elif delivery.receipt_handle == handle:
-                delivery.lost = True  # Someone else may have it by now: stop working on it.
-                if delivery.settlement is None and delivery.task is not None:
-                    delivery.task.cancel()
+                delivery.cancel(Cancellation.RECEIPT_LOST)  # Another consumer may have it by now.
         return refused
-
-
-def _needs_extension(delivery: Delivery) -> bool:
-    return not delivery.lost and not isinstance(delivery.settlement, Released)

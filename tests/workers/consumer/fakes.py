@@ -12,7 +12,6 @@ from structlog.typing import EventDict
 
 from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer, Limits
-from workers.consumer.delivery import Delivery
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.consumer.ports import Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
@@ -54,13 +53,6 @@ def message(message_id: str, receipt: str = "", *, receive_count: int = 1, body:
 
 def messages(count: int) -> list[Message]:
     return [message(f"m{n}") for n in range(count)]
-
-
-def delivery(message_id: str, receipt: str = "", *, visible_at_s: float = 0.0) -> Delivery:
-    received = message(message_id, receipt)
-    return Delivery(
-        message=received, receipt_handle=received.receipt_handle, received_at_s=0.0, visible_at_s=visible_at_s
-    )
 
 
 class FakeQueue:

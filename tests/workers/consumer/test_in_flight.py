@@ -4,7 +4,7 @@ import pytest
 import structlog
 
 from tests.workers.consumer.fakes import message
-from workers.consumer.delivery import Ending
+from workers.consumer.delivery import DeliveryState, Ending
 from workers.consumer.in_flight import InFlight
 from workers.consumer.slots import Slots
 from workers.metrics import Metrics
@@ -15,7 +15,7 @@ async def test_takes_a_message_in_flight() -> None:
     before_s = asyncio.get_running_loop().time()
     delivery = in_flight.take(message("m", "r1", receive_count=3))
     assert delivery is not None
-    assert (delivery.receipt_handle, delivery.started, delivery.lost, delivery.settlement) == ("r1", False, False, None)
+    assert (delivery.receipt_handle, delivery.state, delivery.cancellation) == ("r1", DeliveryState.RECEIVED, None)
     assert delivery.context.run(structlog.contextvars.get_contextvars) == {"message_id": "m", "receive_count": 3}
     assert before_s <= delivery.received_at_s
     assert delivery.visible_at_s == delivery.received_at_s + 60
@@ -26,7 +26,7 @@ async def test_folds_a_second_delivery_into_the_first_with_the_newest_receipt() 
     in_flight = InFlight(Slots(10), 60, Metrics())
     delivery = in_flight.take(message("m", "r1"))
     assert delivery is not None
-    delivery.visible_at_s = 0.0
+    delivery.renew_receipt("r1", 0.0)
     assert in_flight.take(message("m", "r2")) is None
     assert delivery.receipt_handle == "r2"
     assert delivery.visible_at_s >= delivery.received_at_s + 60

@@ -7,7 +7,7 @@ import pytest
 
 from tests.workers.consumer.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, RecordedBackoff, message, turns, until
 from workers.consumer import visibility as visibility_module
-from workers.consumer.delivery import Delivery
+from workers.consumer.delivery import Cancellation, Delivery
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, Released
 from workers.consumer.ports import MAX_BATCH, Refusal
@@ -33,7 +33,7 @@ def in_flight() -> InFlight:
 def take(in_flight: InFlight, message_id: str, left_s: float = LEFT_S) -> Delivery:
     delivery = in_flight.take(message(message_id))
     assert delivery is not None
-    delivery.visible_at_s = asyncio.get_running_loop().time() + left_s
+    delivery.renew_receipt(delivery.receipt_handle, asyncio.get_running_loop().time() + left_s)
     return delivery
 
 
@@ -104,8 +104,8 @@ async def test_extends_again_and_again_for_as_long_as_a_message_is_in_flight(in_
 async def test_keeps_what_waits_for_its_delete_but_not_what_is_being_released(
     queue: FakeQueue, in_flight: InFlight
 ) -> None:
-    take(in_flight, "handled").settlement = Acknowledged("handled")
-    take(in_flight, "released").settlement = Released("transient", 30)
+    take(in_flight, "handled").settle(Acknowledged("handled"))
+    take(in_flight, "released").settle(Released("transient", 30))
     async with extending(queue, in_flight):
         await until(lambda: bool(queue.changes))
         await asyncio.sleep(0.02)
@@ -113,24 +113,26 @@ async def test_keeps_what_waits_for_its_delete_but_not_what_is_being_released(
 
 
 async def test_cancels_the_handler_of_a_message_whose_receipt_is_lost(queue: FakeQueue, in_flight: InFlight) -> None:
-    lost, kept = take(in_flight, "lost"), take(in_flight, "kept")
-    lost.task, kept.task = (asyncio.create_task(asyncio.sleep(60)) for _ in range(2))
+    lost, extended = take(in_flight, "lost"), take(in_flight, "extended")
+    handling_lost, handling_extended = (asyncio.create_task(asyncio.sleep(60)) for _ in range(2))
+    lost.assign(handling_lost)
+    extended.assign(handling_extended)
     queue.refuse("r-lost", LOST)
     async with extending(queue, in_flight):
-        await asyncio.wait([lost.task], timeout=TIMEOUT_S)
+        await asyncio.wait([handling_lost], timeout=TIMEOUT_S)
         await asyncio.sleep(0.02)
-    assert lost.task.cancelled()
-    assert (lost.lost, kept.lost) == (True, False)
-    assert not kept.task.done()
+    assert handling_lost.cancelled()
+    assert (lost.cancellation, extended.cancellation) == (Cancellation.RECEIPT_LOST, None)
+    assert not handling_extended.done()
     assert len(queue.changes) == 1
-    kept.task.cancel()
+    handling_extended.cancel()
 
 
 async def test_does_not_ask_over_and_over_for_a_handled_message_whose_receipt_is_lost(
     queue: FakeQueue, in_flight: InFlight
 ) -> None:
     handled = take(in_flight, "handled")
-    handled.settlement = Acknowledged("handled")
+    handled.settle(Acknowledged("handled"))
     queue.refuse("r-handled", *[LOST] * 1000)
     async with extending(queue, in_flight):
         await asyncio.sleep(0.05)
@@ -150,7 +152,7 @@ async def test_a_receipt_that_was_replaced_while_it_was_extended_is_not_lost(in_
     async with extending(queue, in_flight):
         await until(lambda: bool(queue.changes))
         await asyncio.sleep(0.02)
-    assert (delivery.lost, delivery.receipt_handle) == (False, "r-newest")
+    assert (delivery.cancellation, delivery.receipt_handle) == (None, "r-newest")
     assert len(queue.changes) == 1
 
 
@@ -190,7 +192,7 @@ async def test_what_is_released_meanwhile_is_not_extended(queue: FakeQueue, in_f
     queue.answering.clear()
     async with extending(queue, in_flight):
         await until(lambda: len(queue.changes) == visibility_module.MAX_CONCURRENT_REQUESTS)
-        last.settlement = Released("stopping")
+        last.settle(Released("stopping"))
         queue.answering.set()
         await until(lambda: len(queue.changed) == 99)
         await asyncio.sleep(0.02)
