@@ -115,9 +115,8 @@ class Delivery:
 
     def end_handling(self, now_s: float) -> float:
         """Return how long the call took, in seconds."""
-        took_s = self.running_for_s(now_s)
-        self.handled_since_s = None
-        return took_s
+        began_s, self.handled_since_s = self.handled_since_s, None
+        return 0.0 if began_s is None else now_s - began_s
 
     def renew_receipt(self, receipt_handle: str, visible_at_s: float) -> None:
         """Take over the receipt of a second delivery: only the newest receipt handle counts."""

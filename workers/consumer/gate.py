@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from enum import Enum, auto
 from typing import Any, TypeVar
 
 from workers.consumer.failures import FailureTracker
@@ -12,14 +13,30 @@ from workers.errors import OutageError, SuspectedOutageError
 T = TypeVar("T")
 
 
+class GateState(Enum):
+    OPEN = auto()
+    SUSPECTED = auto()
+    CLOSED = auto()
+
+
 class Gate:
     """
-    Open while all is well. The first outage closes it: messages in flight wait, none are received.
+    A circuit breaker that holds its callers instead of failing them.
 
-    One message at a time, of those that the outage has hit, probes with backoff, and not before whoever is down wants
-    to be asked again. As soon as it gets through, all do; unless it *used_downstream* not at all: then it proves
-    nothing. Where the outage is only suspected, another message is received every now and then: should the few in
-    flight all have failed for themselves, it gets through, and the rest of the queue does not wait for them.
+    | from              | on                                                         | to                           |
+    | ----------------- | ---------------------------------------------------------- | ---------------------------- |
+    | OPEN              | `OutageError` (`SuspectedOutageError`)                     | CLOSED (SUSPECTED)           |
+    | CLOSED, SUSPECTED | a probe that raises `OutageError` (`SuspectedOutageError`) | CLOSED (SUSPECTED)           |
+    | CLOSED, SUSPECTED | a probe that fails otherwise: the outage is over           | OPEN                         |
+    | CLOSED, SUSPECTED | a probe that returns                                       | OPEN if it *used_downstream* |
+
+    While it is not OPEN, callers wait and no messages are received. One caller at a time probes, with backoff and no
+    earlier than `retry_after_s` of the outage. When a probe opens the gate, all callers resume at once.
+
+    - CLOSED: only callers that the outage has hit probe. The others wait until none of those is left: their calls may
+      not need what is down, and would open the gate. Then one of them probes, or one more message is received for it.
+    - SUSPECTED: the few callers that were hit may have failed for reasons of their own. So other callers probe too, and
+      every `suspected_receive_interval_s` one more message is received: the rest of the queue does not wait for them.
     """
 
     def __init__(
@@ -27,96 +44,96 @@ class Gate:
     ) -> None:
         self._timings = timings
         self._used_downstream = used_downstream
-        self._open = True
-        self._admitting = asyncio.Event()
-        self._admitting.set()
-        self._changed = asyncio.Event()
-        self._changed.set()
+        self._state = GateState.OPEN  # Only a probe sets it back to OPEN, and probes take turns.
+        self._failures = FailureTracker("downstream", timings)
+        self._not_before_s = 0.0
         self._probing = asyncio.Lock()
+        self._held = 0  # Callers in `_holding`: they probe in turn.
+        self._unaffected = 0  # Callers in `_wait_for_affected`.
+        self._others_may_run = asyncio.Event()  # Set while the gate is open or no caller is held.
+        self._may_receive = asyncio.Event()  # Set while the gate is open or no caller waits here at all.
         self._idle: set[asyncio.Task[Any]] = set()
         self._cancelling = False
-        self._held = 0
-        self._standing_by = 0
-        self._suspected = False
-        self._not_before_s = 0.0
-        self._failures = FailureTracker("downstream", timings)
+        self._update()
 
     @property
     def is_open(self) -> bool:
-        return self._open
+        return self._state is GateState.OPEN
 
     async def wait_to_receive(self, at_most: int) -> int:
         """Wait until receiving makes sense, then return how many: *at_most*, or one to probe with."""
-        while not self._admitting.is_set():
+        while not self._may_receive.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.suspected_receive_interval_s):
-                    await self._admitting.wait()
-            if self._suspected:
+                    await self._may_receive.wait()
+            if self._state is GateState.SUSPECTED:
                 break
-        return at_most if self._open else 1
+        return at_most if self.is_open else 1
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """
-        Await *call* and return its result; hold the caller through any outage.
+        Await *call* and return its result; hold the caller through any outage, and call again after it.
 
         Raises:
             FatalError: AWS has refused access for longer than permissions take to spread.
         """
-        if self._open:
+        if self._state is not GateState.OPEN:
+            await self._wait_for_affected()
+        if self._state is GateState.OPEN:
             try:
                 return await call()
             except OutageError as error:
                 self._close(error)
-        else:
-            await self._wait_for_affected()
-            if self._open:
-                return await self.run(call)
         with self._holding():
             while True:
-                async with self._turn():
-                    if not self._open:
-                        with self._waiting():
-                            await asyncio.sleep(self._until_probe_s())
-                        try:
-                            result = await call()
-                        except OutageError as error:
-                            self._note(error)
-                            continue
-                        except Exception:
-                            self._reopen()  # It got through; that it then failed is this message's own matter.
-                            raise
-                        if self._used_downstream(result):
-                            self._reopen()
-                        return result
-                try:  # Another's probe got through. Outside the lock: all held messages resume at once.
+                try:
+                    async with self._turn():
+                        if not self.is_open:
+                            return await self._probe(call)
+                    # Another probe has opened the gate. This call runs outside the turn: all callers resume at once.
                     return await call()
                 except OutageError as error:
                     self._close(error)
 
-    async def _wait_for_affected(self) -> None:
-        """
-        Wait until the gate is open, or nobody is left to probe whom the outage has hit.
-
-        Who has not been hit is no good probe: its call may need nothing of what is down, and would open the gate. Where
-        the outage is only suspected that is just what is wanted.
-        """
-        if self._suspected:
-            return
-        self._standing_by += 1
-        self._update()
-        try:
-            while not self._changed.is_set():
-                with self._waiting():
-                    await self._changed.wait()
-        finally:
-            self._standing_by -= 1
-            self._update()
-
     def cancel_waiters(self) -> None:
-        """Cancel whoever only waits here, now or later, no call of theirs under way: the worker stops."""
+        """Cancel each caller that waits here without a running call, now and from now on: the worker stops."""
         self._cancelling = True
         for task in list(self._idle):
             task.cancel()
+
+    async def _wait_for_affected(self) -> None:
+        """Wait until the gate is open, or no caller that the outage has hit is left to probe."""
+        if self._state is GateState.SUSPECTED:
+            return
+        self._unaffected += 1
+        self._update()
+        try:
+            while not self._others_may_run.is_set():
+                with self._waiting():
+                    await self._others_may_run.wait()
+        finally:
+            self._unaffected -= 1
+            self._update()
+
+    async def _probe(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Await *call* when the next probe is due; open the gate if the outage is over. Needs the turn."""
+        with self._waiting():
+            await asyncio.sleep(self._until_probe_s())
+        try:
+            result = await call()
+        except OutageError as error:
+            self._record(error)
+            raise
+        except Exception:
+            self._open()  # The call got through; that it failed then concerns only its own message.
+            raise
+        if self._used_downstream(result):
+            self._open()
+        return result
+
+    def _until_probe_s(self) -> float:
+        backoff_s = self._timings.probe.wait_s(self._failures.failures)
+        return max(backoff_s, self._not_before_s - asyncio.get_running_loop().time())
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -129,6 +146,7 @@ class Gate:
 
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
+        """Mark the caller as one that `cancel_waiters` may cancel."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - this runs in one.
         if self._cancelling:
@@ -138,10 +156,6 @@ class Gate:
             yield
         finally:
             self._idle.discard(task)
-
-    def _until_probe_s(self) -> float:
-        backoff_s = self._timings.probe.wait_s(self._failures.failures)
-        return max(backoff_s, self._not_before_s - asyncio.get_running_loop().time())
 
     @contextlib.contextmanager
     def _holding(self) -> Iterator[None]:
@@ -154,28 +168,23 @@ class Gate:
             self._update()
 
     def _close(self, error: OutageError) -> None:
-        self._wait_for(error)
-        if self._open:  # Of a hundred calls that fail at once, one counts: the first probe comes soon all the same.
-            self._open = False
-            self._update()
-            self._note(error)
+        self._not_before_s = max(self._not_before_s, asyncio.get_running_loop().time() + error.retry_after_s)
+        if self.is_open:  # Count simultaneous failures once, so that the first probe comes soon.
+            self._record(error)
 
-    def _note(self, error: OutageError) -> None:
-        self._wait_for(error)
-        self._suspected = isinstance(error, SuspectedOutageError)
+    def _record(self, error: OutageError) -> None:
+        self._state = GateState.SUSPECTED if isinstance(error, SuspectedOutageError) else GateState.CLOSED
+        self._update()
         self._failures.failed(error)
 
-    def _wait_for(self, error: OutageError) -> None:
-        self._not_before_s = max(self._not_before_s, asyncio.get_running_loop().time() + error.retry_after_s)
-
-    def _reopen(self) -> None:
-        self._open, self._suspected = True, False
+    def _open(self) -> None:
+        self._state = GateState.OPEN
         self._update()
         self._failures.recovered()
 
     def _update(self) -> None:
-        for event, holders in ((self._changed, self._held), (self._admitting, self._held + self._standing_by)):
-            if self._open or holders == 0:
+        for event, waiting in ((self._others_may_run, self._held), (self._may_receive, self._held + self._unaffected)):
+            if self.is_open or waiting == 0:
                 event.set()
             else:
                 event.clear()

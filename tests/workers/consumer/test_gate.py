@@ -240,6 +240,32 @@ async def test_a_suspected_outage_lets_another_message_in_now_and_then() -> None
     assert [str(each) for each in ends] == ["mine alone"] * 3
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "received"),
+    [
+        (OutageError("down"), SuspectedOutageError("three in a row"), True),
+        (SuspectedOutageError("three in a row"), OutageError("down"), False),
+    ],
+)
+async def test_the_last_probe_decides_whether_an_outage_is_only_suspected(
+    first: OutageError, then: OutageError, *, received: bool
+) -> None:
+    gate, downstream = quick_gate(timings=replace(QUICK, suspected_receive_interval_s=0.01)), Downstream()
+    downstream.error = first
+    caller = asyncio.create_task(gate.run(downstream.call("0")))
+    await until(lambda: downstream.calls > 1)
+    downstream.error = then
+    probed = downstream.calls
+    await until(lambda: downstream.calls > probed + 1)
+    receiving = asyncio.create_task(gate.wait_to_receive(10))
+    await asyncio.wait([receiving], timeout=0.1)
+    assert receiving.done() is received
+    downstream.error = None
+    assert await finished([caller]) == ["0"]
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await receiving == (1 if received else 10)
+
+
 async def test_a_plain_outage_lets_nothing_in() -> None:
     gate, downstream = quick_gate(timings=replace(QUICK, suspected_receive_interval_s=0.01)), Downstream()
     callers = await held(gate, downstream, 2)
