@@ -40,7 +40,7 @@ STAGES = (
     ("- - - parsing", "aws/parsing.py", "parse"),
     ("log lines", "structlog/_base.py", "_proxy_to_logger"),
     ("a message's handling and settling", "workers/consumer/consumer.py", "_process"),
-    ("- its end: metrics and log line", "workers/consumer/in_flight.py", "settle"),
+    ("- its end: metrics and log line", "workers/consumer/in_flight.py", "end"),
     ("- decoding", "handlers/contracts.py", "decode_fulfillment"),
 )
 

@@ -1,4 +1,4 @@
-"""Settles messages: deletes and releases, in batches; the last stage to stop."""
+"""Deletes and releases settled messages, in batches. The last stage to stop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,12 +17,11 @@ from workers.errors import OutageError
 
 log = structlog.get_logger(__name__)
 
-
 _Request = Callable[[Sequence[Delivery]], Awaitable[Sequence[Refusal | None]]]
 
 
 class _Batcher:
-    """Collects deliveries and sends ten at once, or fewer after *max_wait_s* seconds."""
+    """Collects deliveries and sends them ten at a time, or fewer after *max_wait_s* seconds."""
 
     def __init__(self, send: Callable[[list[Delivery]], None], max_wait_s: float) -> None:
         self._send = send
@@ -48,10 +47,10 @@ class _Batcher:
 
 class Acknowledger:
     """
-    Deletes what was handled and gives back what was not.
+    Deletes the handled messages, and releases the others to the queue.
 
-    A message's last log line is written when SQS has accepted its delete or release, not before. Refused entries are
-    tried again with the newest receipt handle, until they are accepted or lost, or `close` runs out of time.
+    Writes a message's last log line once SQS has accepted its delete or release. Tries refused entries again with the
+    newest receipt handle, until they are accepted, their receipt is lost, or the time to flush is over.
     """
 
     def __init__(self, queue: Queue, in_flight: InFlight, timings: Timings = DEFAULT_TIMINGS) -> None:
@@ -66,7 +65,7 @@ class Acknowledger:
         self._releases = self._batcher(self._release, FailureTracker("release", timings))
 
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
-        """Have *delivery* deleted or released; `run` must be under way."""
+        """Have *delivery* deleted or released. `run` must be running."""
         delivery.settle(settlement)
         if isinstance(settlement, Released):
             self._releases.put(delivery)
@@ -75,7 +74,12 @@ class Acknowledger:
             self._deletes.put(delivery)
 
     async def run(self) -> None:
-        """Settle until closed; then flush, for at most `flush_s` seconds."""
+        """
+        Delete and release until closed; then flush, for at most `flush_s` seconds.
+
+        Raises:
+            ExceptionGroup: Of `FatalError`: the queue is gone, or AWS refuses access for good.
+        """
         try:
             async with asyncio.timeout(None) as flush, asyncio.TaskGroup() as self._batches:
                 try:
@@ -90,22 +94,22 @@ class Acknowledger:
             log.warning("acknowledger.flush_expired", flush_s=self._timings.flush_s)
 
     def close(self) -> None:
-        """Flush what is pending; `run` then returns."""
+        """Flush the pending entries; `run` then returns."""
         self._closing.set()
 
     def _batcher(self, request: _Request, failures: FailureTracker) -> _Batcher:
         def start(batch: list[Delivery]) -> None:
             assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
             if self._failed:
-                return  # For good: what is still in flight is abandoned.
-            # In the context of this stage, not of the message whose turn it happened to be: log lines carry that.
-            context = self._context.copy()  # Of its own: what the SDK keeps there is not to be shared.
+                return  # The messages still in flight are abandoned.
+            # The context of this stage, not of the message that fills the batch: its ids would be on the log lines.
+            context = self._context.copy()  # A copy per batch, because the SDK keeps state in it.
             self._batches.create_task(self._send(batch, request, failures), name=failures.stage, context=context)
 
         return _Batcher(start, self._timings.max_batch_wait_s)
 
     async def _send(self, batch: list[Delivery], request: _Request, failures: FailureTracker) -> None:
-        """Send *batch*, and what of it was refused again and again."""
+        """Send *batch*, and its refused entries again until none is left."""
         for attempt in count(1):
             try:
                 batch = await self._send_once(batch, request)
@@ -119,31 +123,33 @@ class Acknowledger:
             await asyncio.sleep(self._timings.acknowledge_retry.wait_s(attempt))
 
     async def _send_once(self, batch: list[Delivery], request: _Request) -> list[Delivery]:
-        """Send *batch* and return what must be sent again."""
+        """Send *batch* and return the deliveries to send again."""
         handles = [delivery.receipt_handle for delivery in batch]
         again = []
         for delivery, handle, refusal in zip(batch, handles, await request(batch), strict=True):
             if delivery.receipt_handle != handle or (refusal is not None and not refusal.receipt_lost):
-                again.append(delivery)  # Received again meanwhile: only the newest receipt counts. Or refused for now.
+                again.append(delivery)  # Refused for now, or received again meanwhile: only the newest receipt counts.
             elif refusal is None:
-                self._settled(delivery)
+                self._end(delivery)
             else:
-                self._in_flight.settle(delivery, Ending.ABANDONED, "receipt_lost")
+                self._in_flight.end(delivery, Ending.ABANDONED, "receipt_lost")
         return again
 
-    def _settled(self, delivery: Delivery) -> None:
+    def _end(self, delivery: Delivery) -> None:
         match delivery.settlement:
             case Acknowledged(outcome=outcome):
-                self._in_flight.settle(delivery, Ending.ACKNOWLEDGED, outcome)
+                self._in_flight.end(delivery, Ending.ACKNOWLEDGED, outcome)
             case DeadLettered(outcome):
-                self._in_flight.settle(delivery, Ending.DEAD_LETTERED, outcome)
+                self._in_flight.end(delivery, Ending.DEAD_LETTERED, outcome)
             case Released(outcome):
-                self._in_flight.settle(delivery, Ending.RELEASED, outcome)
+                self._in_flight.end(delivery, Ending.RELEASED, outcome)
 
     async def _delete(self, batch: Sequence[Delivery]) -> Sequence[Refusal | None]:
         return await self._queue.delete([delivery.receipt_handle for delivery in batch])
 
     async def _release(self, batch: Sequence[Delivery]) -> Sequence[Refusal | None]:
-        delays_s = [each.settlement.delay_s if isinstance(each.settlement, Released) else 0 for each in batch]
-        handles = [each.receipt_handle for each in batch]
+        delays_s = [
+            delivery.settlement.delay_s if isinstance(delivery.settlement, Released) else 0 for delivery in batch
+        ]
+        handles = [delivery.receipt_handle for delivery in batch]
         return await self._queue.change_visibility(list(zip(handles, delays_s, strict=True)))

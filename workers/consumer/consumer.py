@@ -1,4 +1,4 @@
-"""The pipeline of one queue: poll, dispatch, handle, acknowledge."""
+"""The pipeline of one queue: it wires the stages, handles messages, and stops in order."""
 
 import asyncio
 import math
@@ -28,7 +28,13 @@ _Handle = Callable[[Message], Awaitable[Acknowledged | DeadLettered]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a consumer may take on. Durations in seconds."""
+    """
+    The limits of one consumer. Durations in seconds.
+
+    `concurrency` handlers run at once. A message delivered more than `max_deliveries` times is given up. A handler may
+    run for `max_handle_s`; after a stop, for `drain_s`. `max_polls` receives run at once; one that runs for longer than
+    `stuck_poll_s` makes the consumer unhealthy.
+    """
 
     concurrency: int
     max_deliveries: int
@@ -40,11 +46,11 @@ class Limits:
 
 class Consumer:
     """
-    Moves messages from one queue, through its handler, to the acknowledger.
+    Moves messages from one queue through its handler to the acknowledger.
 
-    A message's way: `Poller` receives it, `_accept` takes it in flight, `_process` has it handled, and the
-    `Acknowledger` deletes or releases it. Meanwhile the `VisibilityExtender` keeps it invisible to others, and the
-    `Gate` holds it while what its handler needs is down.
+    The way of a message: the `Poller` receives it, `_accept` adds it to those in flight, `_process` calls the handler,
+    and the `Acknowledger` deletes or releases it. Meanwhile the `VisibilityExtender` keeps it invisible to other
+    consumers, and the `Gate` holds it while a service that the handler needs is down.
     """
 
     def __init__(
@@ -84,17 +90,17 @@ class Consumer:
         self._stopping = False
 
     def health_problem(self) -> str | None:
-        """Return what only a restart can mend, None where all is well. An outage of AWS is no such thing."""
+        """Return a problem that only a restart fixes, or None. An outage of AWS is not one."""
         if self._poller.is_stuck():
             return "no poll has finished for too long"
         cap_s = self._limits.max_handle_s + self._timings.stuck_margin_s
         now_s = asyncio.get_running_loop().time()
         if any(delivery.running_for_s(now_s) > cap_s for delivery in self._in_flight):
-            return "a handler outlives its cap"
+            return "a handler has been running for too long"
         return None
 
     def readiness_problem(self) -> str | None:
-        """Return why this consumer receives nothing, None where it does."""
+        """Return why this consumer receives nothing, or None if it does."""
         if self._stopping:
             return "stopping"
         return "polls fail" if self._poller.is_failing() else None
@@ -113,14 +119,14 @@ class Consumer:
                     await self._extend_and_consume(stop)
                 finally:
                     for delivery in self._in_flight:
-                        if delivery.settlement is None:  # Cancelled before its first step, or what made the run fail.
+                        if delivery.settlement is None:  # Its task never took a step, or raised a `FatalError`.
                             self._acknowledger.settle(delivery, Released("stopping"))
                     self._acknowledger.close()
-                    # Awaited here: a stage that failed makes the group cancel what has not flushed yet.
+                    # Wait here: after a failed stage the group would cancel the acknowledger before it has flushed.
                     await asyncio.wait([acknowledging])
         finally:
             for delivery in self._in_flight:
-                self._in_flight.settle(delivery, Ending.ABANDONED, "unconfirmed")
+                self._in_flight.end(delivery, Ending.ABANDONED, "unconfirmed")
 
     async def _extend_and_consume(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as side:
@@ -136,7 +142,7 @@ class Consumer:
                 polling = self._work.create_task(self._poller.run(), name="poller")
                 try:
                     await stop.wait()
-                finally:  # Also where a stage has failed: what a receive under way brings goes back.
+                finally:  # Also after a failed stage: the messages of a running receive are released.
                     self._stopping = True
                 log.info("consumer.stopping", in_flight=len(self._in_flight), drain_s=self._limits.drain_s)
                 drain.reschedule(asyncio.get_running_loop().time() + self._limits.drain_s)
@@ -174,20 +180,20 @@ class Consumer:
         self._acknowledger.settle(delivery, settlement)
 
     def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
-        """Settle or end a delivery whose task was cancelled, depending on the reason."""
+        """Settle or end a cancelled delivery, by the reason."""
         cancellation = delivery.cancellation
         if cancellation is None and (self._stopping or _is_cancelled()):
-            cancellation = Cancellation.STOPPING  # By the task group: the drain time is over, or a stage has failed.
+            cancellation = Cancellation.STOPPING  # By the task group: the drain time is over, or a stage failed.
         match cancellation:
             case Cancellation.RECEIPT_LOST:
-                self._in_flight.settle(delivery, Ending.ABANDONED, "receipt_lost")
+                self._in_flight.end(delivery, Ending.ABANDONED, "receipt_lost")
             case Cancellation.TIMED_OUT:
                 log.warning("message.timed_out", max_handle_s=self._limits.max_handle_s)
                 delay_s = self._release_delay_s(delivery.message.receive_count)
                 self._acknowledger.settle(delivery, Released("timed_out", delay_s))
             case Cancellation.STOPPING:
                 self._acknowledger.settle(delivery, Released("stopping"))
-            case None:  # The handler, or something it awaited, has cancelled itself.
+            case None:  # The handler, or something it awaited, cancelled itself.
                 log.error("message.failed", exc_info=error)
                 delay_s = self._release_delay_s(delivery.message.receive_count)
                 self._acknowledger.settle(delivery, Released("unexpected_error", delay_s))

@@ -1,4 +1,4 @@
-"""A message in flight, from its receipt to its end."""
+"""A message in flight: its states, and why its handling was cancelled."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ class Ending(StrEnum):
 
 
 class DeliveryState(Enum):
-    """How far a delivery has come; the table in `Delivery` has the transitions."""
+    """How far a delivery has come. `Delivery` has the table of transitions."""
 
     RECEIVED = auto()
     HELD = auto()
@@ -49,23 +49,25 @@ class Delivery:
     """
     A message in flight, from its receipt to its end.
 
-    | state    | meaning                                                     | next                           |
-    | -------- | ----------------------------------------------------------- | ------------------------------ |
-    | RECEIVED | its task waits for a free handler                           | HELD, by `start`               |
-    | HELD     | it has a handler, but the gate holds the call in an outage   | RUNNING, by `begin_handling`   |
-    | RUNNING  | a call of the handler is running                            | HELD, by `end_handling`        |
-    | SETTLED  | its settlement is decided and awaits its delete or release  | its `Ending`, out of `InFlight` |
+    | state    | meaning                                          | next                          |
+    | -------- | ------------------------------------------------ | ----------------------------- |
+    | RECEIVED | its task waits for a free handler                | `start`: HELD                 |
+    | HELD     | a handler is free; in an outage the gate holds it | `begin_handling`: RUNNING     |
+    | RUNNING  | the handler is working on it                     | `end_handling`: HELD          |
+    | SETTLED  | it waits for its delete or release               | `InFlight.end`: not in flight |
 
-    `settle` leads from any state to SETTLED. `cancel` cancels the task of a message that is not settled yet;
-    `cancellation` says why, and the task then settles or ends the message accordingly.
+    `settle` leads from any state to SETTLED. Until then `cancel` cancels its task; `cancellation` says why.
 
-    Nothing but these methods changes a delivery. `InFlight` renews its receipt; the `Consumer` starts it, and marks the
-    calls of its handler; the `VisibilityExtender` extends it, and cancels it when it is late or its receipt is lost;
-    the `Consumer` cancels it at a stop; the `Acknowledger` settles it.
+    Only these methods change a delivery. Their callers:
 
-    `receipt_handle` is the newest one. `context` holds the ids for the log lines of this message. Times are the event
-    loop's: `received_at_s`, `visible_at_s` (when other consumers may receive the message), and `handled_since_s` (None
-    while no call is running).
+    - `InFlight` creates it and renews its receipt.
+    - `Consumer` assigns its task, starts it, marks the calls of its handler, and cancels it at a stop.
+    - `VisibilityExtender` extends it, and cancels it when it is late or its receipt is lost.
+    - `Acknowledger` settles it.
+
+    `receipt_handle` is the newest one. `context` has the ids for the log lines of this message. Times are those of the
+    event loop: `received_at_s`, `visible_at_s` (when other consumers can receive it), and `handled_since_s` (None
+    unless RUNNING).
     """
 
     message: Message
@@ -95,31 +97,31 @@ class Delivery:
 
     @property
     def needs_extension(self) -> bool:
-        """Whether it must stay invisible. A handled message must, too, until its delete is accepted."""
+        """Whether it must stay invisible. A handled message must, until its delete is accepted."""
         return not self._receipt_lost and not isinstance(self.settlement, Released)
 
     def running_for_s(self, now_s: float) -> float:
-        """Return how long the current call of the handler has been running, 0 without one."""
+        """Return how many seconds the handler has been working on it; 0 unless RUNNING."""
         return 0.0 if self.handled_since_s is None else now_s - self.handled_since_s
 
     def assign(self, task: asyncio.Task[None]) -> None:
-        """Name the task that handles this message: the one to cancel."""
+        """Set the task that handles it, which `cancel` cancels."""
         self._task = task
 
     def start(self) -> None:
-        """Mark that a handler is free for it: from now on a stop lets it finish."""
+        """Mark that a handler is free for it. From now on a stop lets it finish."""
         self._started = True
 
     def begin_handling(self, now_s: float) -> None:
         self.handled_since_s = now_s
 
     def end_handling(self, now_s: float) -> float:
-        """Return how long the call took, in seconds."""
+        """Return how many seconds the handler took."""
         began_s, self.handled_since_s = self.handled_since_s, None
         return 0.0 if began_s is None else now_s - began_s
 
     def renew_receipt(self, receipt_handle: str, visible_at_s: float) -> None:
-        """Take over the receipt of a second delivery: only the newest receipt handle counts."""
+        """Replace the receipt with that of a second delivery: only the newest one counts."""
         self.receipt_handle = receipt_handle
         self.visible_at_s = visible_at_s
         self._receipt_lost = False
@@ -131,7 +133,7 @@ class Delivery:
         self.settlement = settlement
 
     def cancel(self, reason: Cancellation) -> None:
-        """Stop the work on it. Once settled there is none left to stop, but a lost receipt needs no extension."""
+        """Cancel its task, unless it is settled. A lost receipt also ends its extensions."""
         if reason is Cancellation.RECEIPT_LOST:
             self._receipt_lost = True
         else:

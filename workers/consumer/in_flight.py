@@ -1,4 +1,4 @@
-"""The messages in flight: what was received and is not settled yet."""
+"""The messages in flight: received, and not yet deleted, released or abandoned."""
 
 import asyncio
 import time
@@ -15,15 +15,14 @@ from workers.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-MAX_REMEMBERED = 50_000  # Handled ids: about 10 MB at the very most, reached at 400 messages a second.
+MAX_REMEMBERED = 50_000  # Handled ids: at most about 10 MB, which takes 400 messages a second.
 
 
 class InFlight:
     """
-    Knows every message in flight and remembers those handled lately, so that neither is handled a second time.
+    Knows every message in flight, and the ids of those handled lately, so that none is handled twice.
 
-    Handled ids are remembered for twice the visibility timeout: a message whose delete was refused or lost comes back
-    after one.
+    Remembers handled ids for two visibility timeouts: a message whose delete was refused or lost comes back after one.
     """
 
     def __init__(
@@ -45,10 +44,9 @@ class InFlight:
 
     def take(self, message: Message) -> Delivery | None:
         """
-        Take *message* in flight.
+        Add *message* and return its delivery.
 
-        Returns None if it is in flight already: a second delivery brings nothing but its receipt handle, the only one
-        that still counts.
+        Returns None if it is in flight already. Then only its receipt handle is kept: the newest one counts.
         """
         now_s = asyncio.get_running_loop().time()
         visible_at_s = now_s + self._visibility_timeout_s
@@ -68,27 +66,27 @@ class InFlight:
         return delivery
 
     def remember(self, delivery: Delivery) -> None:
-        """Note that *delivery* was handled to its end, whatever becomes of its delete."""
+        """Remember *delivery* as handled, even if its delete fails later."""
         self._handled[delivery.message.id] = asyncio.get_running_loop().time()
-        self._handled.move_to_end(delivery.message.id)  # The oldest come first, also where one is handled again.
+        self._handled.move_to_end(delivery.message.id)  # Keeps the oldest first when an id is handled again.
         while len(self._handled) > self._max_remembered:
             self._handled.popitem(last=False)
 
     def was_handled(self, message_id: str) -> bool:
-        """Tell whether this process handled the message within the last two visibility timeouts."""
+        """Return whether this process has handled the message within the last two visibility timeouts."""
         oldest_s = asyncio.get_running_loop().time() - 2 * self._visibility_timeout_s
         while self._handled and next(iter(self._handled.values())) < oldest_s:
             self._handled.popitem(last=False)
         return message_id in self._handled
 
-    def settle(self, delivery: Delivery, ending: Ending, outcome: str) -> None:
-        """Write the one line that *delivery* ends in, and free its slot."""
+    def end(self, delivery: Delivery, ending: Ending, outcome: str) -> None:
+        """Write the last log line of *delivery* and free its slot. Only the first call counts."""
         if self._deliveries.pop(delivery.message.id, None) is None:
             return
         self._slots.release(1)
         self._metrics.count_settled(ending.value, outcome)
         duration_s = asyncio.get_running_loop().time() - delivery.received_at_s
-        # In a copy: the context itself may be the one that this runs in.
+        # In a copy: the caller may be running in this context, and a context cannot be entered twice.
         delivery.context.copy().run(
             log.log, ending.level, ending.value, outcome=outcome, duration_ms=round(duration_s * 1000, 1)
         )

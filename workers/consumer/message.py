@@ -1,4 +1,4 @@
-"""A message as it was received, and what becomes of it."""
+"""A received message, and how it is settled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,8 @@ class Acknowledged:
     """
     A handler is done with the message: delete it. `outcome` goes into the log.
 
-    `used_downstream` is false if it asked nothing of what may be down: then it does not prove that an outage is over.
+    `used_downstream` is false if the handler did not call the downstream service: then its success does not show that
+    an outage is over.
     """
 
     outcome: str
@@ -32,14 +33,14 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class DeadLettered:
-    """A handler has put a copy into the dead-letter queue: delete the original."""
+    """A handler has sent a copy to the dead-letter queue: delete the original."""
 
     outcome: str
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The message goes back to its queue, to be received again after `delay_s` seconds."""
+    """The message goes back to its queue and can be received again after `delay_s` seconds."""
 
     outcome: str
     delay_s: int = 0

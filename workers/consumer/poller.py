@@ -17,11 +17,13 @@ from workers.errors import OutageError
 @dataclass(slots=True, kw_only=True)
 class Poller:
     """
-    Keeps the slots filled: hands every message it receives to `accept`.
+    Keeps the slots filled: passes every message it receives to `accept`.
 
-    One poll is always under way while there are free slots and the gate is open. A full answer tells of a backlog and
-    starts another poll beside it, up to `max_polls`; an answer that is not full ends the extra ones. Under load a
-    receive waits a little until `min_batch` slots are free.
+    One poll always runs while slots are free and the gate is open. A full answer means a backlog: it starts another
+    poll, up to `max_polls`. An answer that is not full ends its poll, except for the first one. Under load a receive
+    waits a little until `min_batch` slots are free, because a receive of one message costs as much as one of ten.
+
+    `is_stuck` when a receive takes longer than `stuck_after_s` seconds.
     """
 
     queue: Queue
@@ -34,7 +36,7 @@ class Poller:
     stuck_after_s: float
     timings: Timings = DEFAULT_TIMINGS
     _polls: int = 0
-    _under_way_since_s: dict[asyncio.Future[Sequence[Message]], float] = field(default_factory=dict)
+    _started_at_s: dict[asyncio.Future[Sequence[Message]], float] = field(default_factory=dict)
     _failures: FailureTracker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,10 +44,13 @@ class Poller:
 
     async def run(self) -> None:
         """
-        Receive until cancelled. A receive under way then finishes first: what it brings would otherwise stay invisible.
+        Receive until cancelled.
+
+        A running receive finishes first and its messages go to `accept`: otherwise they would stay invisible for a
+        whole visibility timeout.
 
         Raises:
-            FatalError: The queue is gone, or AWS refuses access for good.
+            ExceptionGroup: Of `FatalError`: the queue is gone, or AWS refuses access for good.
         """
         async with asyncio.TaskGroup() as polls:
             polls.create_task(self._poll(polls), name="poll")
@@ -54,9 +59,9 @@ class Poller:
         return self._failures.failures > 0
 
     def is_stuck(self) -> bool:
-        """Tell whether a receive has been under way for longer than any timeout allows."""
+        """Return whether a receive has been running for longer than any timeout allows."""
         now_s = asyncio.get_running_loop().time()
-        return any(now_s - since_s > self.stuck_after_s for since_s in self._under_way_since_s.values())
+        return any(now_s - started_at_s > self.stuck_after_s for started_at_s in self._started_at_s.values())
 
     async def _poll(self, polls: asyncio.TaskGroup) -> None:
         self._polls += 1
@@ -72,19 +77,19 @@ class Poller:
             self._polls -= 1
 
     async def _receive(self) -> int:
-        """Receive once and hand on what came; return how many that were."""
+        """Receive once and pass the messages on; return how many there were."""
         limit = await self.gate.wait_to_receive(MAX_BATCH)
         reserved = await self.slots.reserve(min(limit, self.min_batch), limit, self.prefetch.max_wait_s)
         if limit > 1 and not self.gate.is_open:  # It closed while this waited for slots.
             self.slots.release(reserved)
             return 0
         request = asyncio.ensure_future(self.queue.receive(reserved))
-        self._under_way_since_s[request] = asyncio.get_running_loop().time()
-        request.add_done_callback(self._under_way_since_s.pop)
+        self._started_at_s[request] = asyncio.get_running_loop().time()
+        request.add_done_callback(self._started_at_s.pop)
         try:
             messages = await asyncio.shield(request)
         except asyncio.CancelledError:
-            self._hand_on(reserved, await self._finish(request))
+            self._pass_on(reserved, await self._finish(request))
             raise
         except OutageError as error:
             self.slots.release(reserved)
@@ -92,7 +97,7 @@ class Poller:
             await asyncio.sleep(self.timings.poll_retry.wait_s(self._failures.failures))
             return 0
         self._failures.recovered()
-        self._hand_on(reserved, messages)
+        self._pass_on(reserved, messages)
         return len(messages)
 
     async def _finish(self, request: asyncio.Future[Sequence[Message]]) -> Sequence[Message]:
@@ -101,6 +106,6 @@ class Poller:
         except OutageError:
             return ()
 
-    def _hand_on(self, reserved: int, messages: Sequence[Message]) -> None:
+    def _pass_on(self, reserved: int, messages: Sequence[Message]) -> None:
         self.slots.release(reserved - len(messages))
         self.accept(messages)

@@ -1,4 +1,4 @@
-"""What the consumer needs from outside; `workers.aws` has the adapters for SQS."""
+"""What the consumer needs from outside: a queue and a handler."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,45 +13,58 @@ MAX_BATCH = 10
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why one entry of a batch was refused. A lost receipt stays lost; anything else is worth another try."""
+    """Why one entry of a batch was refused. A lost receipt stays lost; anything else may succeed on another try."""
 
     code: str
     receipt_lost: bool
 
 
 class Queue(Protocol):
-    """A queue with visibility timeouts. Every call raises `OutageError` where another try later may succeed."""
+    """
+    A queue with visibility timeouts, such as SQS.
+
+    Calls raise `OutageError` if a later try may succeed, `AccessDeniedError` if access is refused, and `FatalError` if
+    the queue is gone.
+    """
 
     @property
     def name(self) -> str: ...
 
     @property
     def visibility_timeout_s(self) -> int:
-        """For how long a received message is hidden from others, in seconds."""
+        """How many seconds a received message stays invisible to other consumers."""
 
     async def receive(self, limit: int) -> Sequence[Message]:
-        """Wait for up to *limit* messages; an empty answer is normal."""
+        """Wait for messages and return up to *limit*, at most `MAX_BATCH`; often none."""
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Refusal | None]:
-        """Delete up to ten messages; the answer has one place per handle, None where it was accepted."""
+        """Delete up to `MAX_BATCH` messages. Returns one item per handle, in order: None if it was accepted."""
 
     async def change_visibility(self, entries: Sequence[tuple[str, int]]) -> Sequence[Refusal | None]:
-        """Make up to ten messages, by receipt handle, visible again in so many seconds; the answer as in `delete`."""
+        """
+        Make up to `MAX_BATCH` messages visible again, each after its own time.
+
+        *entries* are pairs of receipt handle and seconds from now. Returns the same as `delete`.
+        """
 
 
 class Handler(Protocol):
     """
-    What is done with a message.
+    Handles messages.
 
-    Raises `TransientError` (or anything unforeseen) to have the message released with backoff, `OutageError` to have it
-    held until what it needs is back.
+    - Returns when it is done with a message, which is then deleted.
+    - Raises `OutageError` if a service that every message needs is down: the message is held, and handled again later.
+    - Raises `TransientError`, or any unexpected exception, to release the message with backoff.
+    - Raises `FatalError` to end the consumer.
+
+    It is cancelled when it takes too long, when the receipt is lost, and when a stop runs out of time.
     """
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered: ...
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         """
-        Settle a message that was delivered too often: it may be what crashes workers, or was in flight when one did.
+        Handle a message that was delivered more than `max_deliveries` times.
 
-        Called for one message at a time.
+        It may crash workers, or was only in flight when one crashed. Called for one message at a time.
         """

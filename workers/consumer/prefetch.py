@@ -1,4 +1,4 @@
-"""How fast handlers get through messages, and what follows from it for receiving."""
+"""How many messages to receive ahead, given how long handlers take."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ SMOOTHING = 0.05  # The weight of the newest message in the mean.
 @dataclass(slots=True)
 class Prefetch:
     """
-    Follows the mean time of a handler, in seconds.
+    Follows the mean time of a handler, `handle_s`, in seconds.
 
-    Fast handlers need messages waiting before them and deletes under way behind them, or the network has them wait.
-    With slow ones nothing is received ahead: a message that waits here for minutes could be with another worker.
+    Fast handlers need messages in store while receives and deletes are running; else they wait for the network. For
+    slow handlers nothing is prefetched: another worker could handle a message that waits here for minutes.
     """
 
     concurrency: int
@@ -29,10 +29,10 @@ class Prefetch:
     @property
     def ahead(self) -> int:
         """How many messages may be in flight beyond those being handled."""
-        busy_for_s = max(self.handle_s, 0.001)
-        return min(int(self.concurrency * self.prefetch_s / busy_for_s), self.concurrency, MAX_AHEAD)
+        handle_s = max(self.handle_s, 0.001)
+        return min(int(self.concurrency * self.prefetch_s / handle_s), self.concurrency, MAX_AHEAD)
 
     @property
     def max_wait_s(self) -> float:
-        """How long to wait for more free slots once there is one: a receive of one costs as much as one of ten."""
+        """How many seconds a free slot waits for others: a receive of one message costs as much as one of ten."""
         return min(max(WAIT_SHARE * self.handle_s, MIN_WAIT_S), MAX_WAIT_S)

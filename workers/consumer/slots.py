@@ -1,11 +1,11 @@
-"""Backpressure: how many more messages may be taken on."""
+"""Backpressure: how many more messages may be received."""
 
 import asyncio
 from contextlib import suppress
 
 
 class Slots:
-    """Counts places for messages in flight. One is free again once its message is settled."""
+    """Counts the places for messages in flight. A slot is free again once its message has ended."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -14,9 +14,9 @@ class Slots:
 
     async def reserve(self, at_least: int, at_most: int, max_wait_s: float | None = None) -> int:
         """
-        Reserve up to *at_most* free slots, as soon as *at_least* are free.
+        Wait until *at_least* slots are free, then reserve up to *at_most*; return how many.
 
-        With *max_wait_s* that is awaited for so many seconds after the first one is free; then fewer will do.
+        With *max_wait_s*, wait at most that many seconds after the first slot is free, then reserve fewer.
         """
         await self._await_free(1)
         while True:
@@ -26,7 +26,7 @@ class Slots:
                         await self._await_free(at_least)
             if self._free > 0:
                 break
-            await self._await_free(1)  # Someone else was faster.
+            await self._await_free(1)  # Another caller was faster.
         taken = min(self._free, at_most)
         self._taken += taken
         return taken
@@ -36,7 +36,7 @@ class Slots:
         self._freed.set()
 
     def resize(self, size: int) -> None:
-        """Have *size* slots from now on; where more are taken, that many must be released first."""
+        """Change the number of slots. If more than *size* are taken, none is free until enough are released."""
         if size > self._size:
             self._freed.set()
         self._size = size

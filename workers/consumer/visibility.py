@@ -1,4 +1,4 @@
-"""Keeps messages in flight invisible to other consumers."""
+"""Keeps messages in flight invisible to other consumers, and cancels late handlers."""
 
 import asyncio
 from collections import Counter, deque
@@ -12,19 +12,19 @@ from workers.consumer.ports import MAX_BATCH, Queue, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 
-MAX_CONCURRENT_REQUESTS = 5  # Requests at a time: a thousand messages in flight are a hundred of them.
-MAX_ATTEMPTS = 3  # Of an entry that is refused, at once; then it waits like the rest in an outage.
-EXTEND_AT = 0.5  # Extended once this share of the visibility timeout is left: time for several tries.
-EXTEND_TOGETHER_AT = 0.65  # Goes along with those that are due, so that batches fill.
+MAX_CONCURRENT_REQUESTS = 5  # A thousand messages in flight take a hundred requests.
+MAX_ATTEMPTS = 3  # Immediate attempts per entry that is refused; after that it waits for the backoff.
+EXTEND_AT = 0.5  # Extend once this share of the visibility timeout is left: time for several tries.
+EXTEND_TOGETHER_AT = 0.65  # Then extend the messages with this share left as well, so that batches fill.
 RETRY_CAP_SHARE = 0.1  # Caps the wait at this share of the visibility timeout: at least five tries in the half left.
 
 
 @dataclass(slots=True, kw_only=True)
 class VisibilityExtender:
     """
-    Extends the visibility timeout of every message in flight, ten per request, from its receipt to its settlement.
+    Extends the visibility timeout of every message in flight, ten per request, until it is deleted or released.
 
-    A handler that is still at its message after `max_handle_s` seconds is cancelled; so is one whose receipt is lost.
+    Cancels handlers that have been running for `max_handle_s` seconds, and those whose receipt is lost.
     """
 
     queue: Queue
@@ -34,7 +34,7 @@ class VisibilityExtender:
 
     async def run(self) -> None:
         """
-        Keep until cancelled.
+        Run until cancelled.
 
         Raises:
             ExceptionGroup: Of `FatalError`: the queue is gone, or AWS refuses access for good.
@@ -44,12 +44,12 @@ class VisibilityExtender:
         retry = replace(retry, cap_s=min(retry.cap_s, RETRY_CAP_SHARE * self.queue.visibility_timeout_s))
         while True:
             self._cancel_late()
-            due = self._due()
-            if not due:
+            expiring = self._expiring()
+            if not expiring:
                 await asyncio.sleep(self._until_next_s())
                 continue
             try:
-                await self._extend_all(due)
+                await self._extend_all(expiring)
             except OutageError as error:
                 failures.failed(error)
                 await asyncio.sleep(retry.wait_s(failures.failures))
@@ -57,20 +57,21 @@ class VisibilityExtender:
                 failures.recovered()
 
     def _extendable(self) -> list[Delivery]:
-        return [each for each in self.in_flight if each.needs_extension]
+        return [delivery for delivery in self.in_flight if delivery.needs_extension]
 
-    def _due(self) -> list[Delivery]:
+    def _expiring(self) -> list[Delivery]:
+        """Return the deliveries to extend now, the most urgent first."""
         now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
-        kept = sorted(self._extendable(), key=lambda each: each.visible_at_s)
-        if not kept or kept[0].visible_at_s - now_s > EXTEND_AT * timeout_s:
+        deliveries = sorted(self._extendable(), key=lambda delivery: delivery.visible_at_s)
+        if not deliveries or deliveries[0].visible_at_s - now_s > EXTEND_AT * timeout_s:
             return []
-        return [each for each in kept if each.visible_at_s - now_s <= EXTEND_TOGETHER_AT * timeout_s]
+        return [delivery for delivery in deliveries if delivery.visible_at_s - now_s <= EXTEND_TOGETHER_AT * timeout_s]
 
     def _until_next_s(self) -> float:
-        """Return how long nothing can become due: what is received meanwhile has its whole time before it."""
+        """Return how long there is nothing to do. Messages received meanwhile have their whole timeout left."""
         now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
-        first_s = min((each.visible_at_s for each in self._extendable()), default=now_s + timeout_s)
-        longest_s = max((each.running_for_s(now_s) for each in self._cancellable()), default=0.0)
+        first_s = min((delivery.visible_at_s for delivery in self._extendable()), default=now_s + timeout_s)
+        longest_s = max((delivery.running_for_s(now_s) for delivery in self._cancellable()), default=0.0)
         return max(0.0, min(first_s - EXTEND_AT * timeout_s - now_s, self.max_handle_s - longest_s))
 
     def _cancellable(self) -> list[Delivery]:
@@ -82,21 +83,21 @@ class VisibilityExtender:
             if delivery.running_for_s(now_s) >= self.max_handle_s:
                 delivery.cancel(Cancellation.TIMED_OUT)
 
-    async def _extend_all(self, due: Sequence[Delivery]) -> None:
-        waiting, tries, failures = deque(due), Counter[Delivery](), list[OutageError]()
+    async def _extend_all(self, expiring: Sequence[Delivery]) -> None:
+        waiting, attempts, failures = deque(expiring), Counter[Delivery](), list[OutageError]()
 
         async def extend_in_turn() -> None:
             while waiting:
                 batch = [waiting.popleft() for _ in range(min(MAX_BATCH, len(waiting)))]
-                batch = [each for each in batch if each.needs_extension]  # It may have been released meanwhile.
-                tries.update(batch)
+                batch = [delivery for delivery in batch if delivery.needs_extension]  # May be released meanwhile.
+                attempts.update(batch)
                 try:
                     refused = await self._extend(batch) if batch else []
                 except OutageError as error:
                     failures.append(error)
                     return
                 for delivery, refusal in refused:
-                    if tries[delivery] < MAX_ATTEMPTS:
+                    if attempts[delivery] < MAX_ATTEMPTS:
                         waiting.appendleft(delivery)  # Next, not behind hundreds of others.
                     else:
                         failures.append(OutageError(f"extension refused: {refusal.code}"))
@@ -104,11 +105,11 @@ class VisibilityExtender:
         async with asyncio.TaskGroup() as extending:
             for _ in range(MAX_CONCURRENT_REQUESTS):
                 extending.create_task(extend_in_turn(), name="extend")
-        if failures:  # Told after the last batch: what is refused must not keep the others waiting for its next try.
+        if failures:  # Raised after the last batch: the other entries do not wait for the next try of a refused one.
             raise failures[0]
 
     async def _extend(self, batch: Sequence[Delivery]) -> list[tuple[Delivery, Refusal]]:
-        """Extend *batch*; return what of it was refused for the moment, and why."""
+        """Extend *batch*; return the deliveries that were refused for now, and why."""
         timeout_s = self.queue.visibility_timeout_s
         visible_at_s = asyncio.get_running_loop().time() + timeout_s
         handles = [delivery.receipt_handle for delivery in batch]

@@ -440,7 +440,7 @@ async def test_it_is_healthy_until_a_handler_outlives_its_cap() -> None:
     task = asyncio.create_task(consumer.run(stop))
     assert (consumer.health_problem(), consumer.readiness_problem()) == (None, None)
     await until(lambda: handler.finished == ["cancelled"])
-    await until(lambda: consumer.health_problem() == "a handler outlives its cap")
+    await until(lambda: consumer.health_problem() == "a handler has been running for too long")
     stubborn.set()
     await until(lambda: consumer.health_problem() is None)
     stop.set()

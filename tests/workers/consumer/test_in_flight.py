@@ -63,7 +63,7 @@ async def test_a_message_that_is_handled_again_is_remembered_from_then_on() -> N
         delivery = in_flight.take(message(name))
         assert delivery is not None
         in_flight.remember(delivery)
-        in_flight.settle(delivery, Ending.ACKNOWLEDGED, "handled")
+        in_flight.end(delivery, Ending.ACKNOWLEDGED, "handled")
     assert [in_flight.was_handled(name) for name in ("a", "b", "c")] == [True, False, True]
 
 
@@ -74,8 +74,8 @@ async def test_settles_once_with_one_line_and_frees_the_slot() -> None:
     delivery = in_flight.take(message("m", receive_count=2))
     assert delivery is not None
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        in_flight.settle(delivery, Ending.RELEASED, "transient")
-        in_flight.settle(delivery, Ending.ABANDONED, "unconfirmed")
+        in_flight.end(delivery, Ending.RELEASED, "transient")
+        in_flight.end(delivery, Ending.ABANDONED, "unconfirmed")
     assert len(in_flight) == 0
     assert await slots.reserve(1, 10) == 1
     (line,) = logs
@@ -103,5 +103,5 @@ async def test_the_ending_decides_event_and_level_of_the_last_line(ending: Endin
     delivery = in_flight.take(message("m"))
     assert delivery is not None
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        in_flight.settle(delivery, ending, "outcome")
+        in_flight.end(delivery, ending, "outcome")
     assert [(line["event"], line["log_level"]) for line in logs] == [(event, level)]
