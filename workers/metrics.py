@@ -1,37 +1,37 @@
-"""What a worker counts, for Prometheus."""
+"""The metrics of a worker, for Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-# From a single conditional write to the longest handler in seconds; ages reach a queue's retention.
+# In seconds: from one conditional write to the longest handler. Ages go up to the retention of a queue.
 _HANDLE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _AGE_BUCKETS_S = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 10 * 24 * 3600)
 
 
 class Metrics:
-    """The metrics of one consumer, in a registry of their own."""
+    """The metrics of one consumer, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.received = Counter("workers_messages_received", "Messages received.", registry=self.registry)
         self.settled = Counter(
             "workers_messages_settled",
-            "Messages that ended, by the log line they ended in and its outcome.",
+            "Messages that ended, by last log line and outcome.",
             ["ending", "outcome"],
             registry=self.registry,
         )
         self._settled: dict[tuple[str, str], Counter] = {}
         self.in_flight = Gauge(
-            "workers_messages_in_flight", "Messages received and not settled.", registry=self.registry
+            "workers_messages_in_flight", "Messages received that have not ended.", registry=self.registry
         )
         self.handle_s = Histogram(
             "workers_handle_seconds",
-            "From the start of a message's handling to its outcome.",
+            "Duration of each call of the handler.",
             buckets=_HANDLE_BUCKETS_S,
             registry=self.registry,
         )
         self.age_s = Histogram(
             "workers_message_age_seconds",
-            "From the sending of a message to its receipt.",
+            "Age of each message when it was received.",
             buckets=_AGE_BUCKETS_S,
             registry=self.registry,
         )
@@ -49,7 +49,7 @@ class Metrics:
         )
 
     def count_settled(self, ending: str, outcome: str) -> None:
-        """Count one message. Once for each message: the labelled counter is looked up only the first time."""
+        """Count one ended message. Caches the labelled counters, because looking one up for each message is slow."""
         counter = self._settled.get((ending, outcome))
         if counter is None:
             counter = self._settled[(ending, outcome)] = self.settled.labels(ending, outcome)

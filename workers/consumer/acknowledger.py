@@ -60,7 +60,7 @@ class Acknowledger:
         self._closing = asyncio.Event()
         self._context = copy_context()
         self._batches: asyncio.TaskGroup | None = None
-        self._failed = False
+        self._cancelled = False
         self._deletes = self._batcher(self._delete, FailureTracker("delete", timings))
         self._releases = self._batcher(self._release, FailureTracker("release", timings))
 
@@ -85,7 +85,7 @@ class Acknowledger:
                 try:
                     await self._closing.wait()
                 except asyncio.CancelledError:
-                    self._failed = True
+                    self._cancelled = True
                     raise
                 flush.reschedule(asyncio.get_running_loop().time() + self._timings.flush_s)
                 self._deletes.flush()
@@ -100,8 +100,8 @@ class Acknowledger:
     def _batcher(self, request: _Request, failures: FailureTracker) -> _Batcher:
         def start(batch: list[Delivery]) -> None:
             assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
-            if self._failed:
-                return  # The messages still in flight are abandoned.
+            if self._cancelled:
+                return  # Nothing is sent any more: the messages still in flight are abandoned.
             # The context of this stage, not of the message that fills the batch: its ids would be on the log lines.
             context = self._context.copy()  # A copy per batch, because the SDK keeps state in it.
             self._batches.create_task(self._send(batch, request, failures), name=failures.stage, context=context)

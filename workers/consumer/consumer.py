@@ -66,7 +66,7 @@ class Consumer:
         self._limits = limits
         self._timings = timings
         self._prefetch = Prefetch(limits.concurrency, prefetch_s=timings.prefetch_s)
-        self._slots = Slots(limits.concurrency + self._prefetch.ahead)
+        self._slots = Slots(limits.concurrency + self._prefetch.count)
         self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics)
         self._gate = Gate(_used_downstream, timings)
         self._running = asyncio.Semaphore(limits.concurrency)
@@ -228,7 +228,7 @@ class Consumer:
     def _observe(self, handle_s: float) -> None:
         self._metrics.handle_s.observe(handle_s)
         self._prefetch.observe(handle_s)
-        self._slots.resize(self._limits.concurrency + self._prefetch.ahead)
+        self._slots.resize(self._limits.concurrency + self._prefetch.count)
 
 
 def _used_downstream(settlement: Acknowledged | DeadLettered) -> bool:

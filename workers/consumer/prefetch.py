@@ -1,13 +1,13 @@
-"""How many messages to receive ahead, given how long handlers take."""
+"""How many messages to prefetch, given how long handlers take."""
 
 from dataclasses import dataclass
 
 from workers.consumer.timings import DEFAULT_TIMINGS
 
-MAX_AHEAD = 100  # Only fast handlers get this many.
+MAX_PREFETCHED = 100  # Only fast handlers get this many.
 WAIT_SHARE = 0.05  # The share of a handler's time that a slot may stay free so that a receive brings more messages.
-MIN_WAIT_S, MAX_WAIT_S = 0.02, 5.0
-SMOOTHING = 0.05  # The weight of the newest message in the mean.
+MIN_WAIT_S, MAX_WAIT_S = 0.02, 5.0  # Bounds of that time.
+SMOOTHING = 0.05  # The weight of the newest handling time in the mean.
 
 
 @dataclass(slots=True)
@@ -15,8 +15,8 @@ class Prefetch:
     """
     Follows the mean time of a handler, `handle_s`, in seconds.
 
-    Fast handlers need messages in store while receives and deletes are running; else they wait for the network. For
-    slow handlers nothing is prefetched: another worker could handle a message that waits here for minutes.
+    Fast handlers need messages in reserve while receives and deletes are running: else they wait for the network. Slow
+    handlers need none: a message that waits here for minutes could be with another worker.
     """
 
     concurrency: int
@@ -27,10 +27,10 @@ class Prefetch:
         self.handle_s += SMOOTHING * (handle_s - self.handle_s)
 
     @property
-    def ahead(self) -> int:
+    def count(self) -> int:
         """How many messages may be in flight beyond those being handled."""
         handle_s = max(self.handle_s, 0.001)
-        return min(int(self.concurrency * self.prefetch_s / handle_s), self.concurrency, MAX_AHEAD)
+        return min(int(self.concurrency * self.prefetch_s / handle_s), self.concurrency, MAX_PREFETCHED)
 
     @property
     def max_wait_s(self) -> float:

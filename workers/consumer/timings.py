@@ -1,4 +1,4 @@
-"""How long the stages of a consumer wait: each figure once, with its reason."""
+"""How long the stages of a consumer wait, and why."""
 
 from dataclasses import dataclass, field
 
@@ -19,17 +19,17 @@ class Timings:
     suspected_receive_interval_s: float = 10.0
     # Visibility extender: waits between extensions that fail. Short visibility timeouts lower the cap.
     extension_retry: Backoff = field(default=Backoff(0.5, 5.0))
-    # Acknowledger: how long an entry waits for others. Batches fill under backlog; an idle queue loses little time.
+    # Acknowledger: how long an entry waits for others. Batches fill under backlog; idle, nothing waits for a delete.
     max_batch_wait_s: float = 0.02
     # Acknowledger: waits between deletes or releases that fail.
     acknowledge_retry: Backoff = field(default=Backoff(0.1, 5.0))
     # Acknowledger: how long the last batches may take once the consumer stops.
     flush_s: float = 3.0
-    # Consumer: a failed message is released for seconds at first, and for minutes in the end.
+    # Consumer: how long a failed message is released: seconds at first, minutes in the end.
     release: Backoff = field(default=Backoff(2.0, 900.0))
     # Consumer: a cancelled handler may take this long to clean up before it counts as stuck.
     stuck_margin_s: float = 10.0
-    # Failures: an outage is logged at its start, at its end, and this often in between.
+    # Failures: how often an outage is logged between its start and its end.
     log_every_s: float = 30.0
     # Failures: changes to IAM spread within seconds, so a minute of refusals is intended.
     access_denied_patience_s: float = 60.0

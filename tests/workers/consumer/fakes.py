@@ -1,4 +1,4 @@
-"""A queue in memory that behaves as SQS does, as far as the consumer can tell; and what tests say of a run."""
+"""A queue in memory that behaves like SQS, a scripted handler, and a running consumer with its log lines."""
 
 import asyncio
 import contextlib
@@ -18,9 +18,9 @@ from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 
 LOST = Refusal("ReceiptHandleIsInvalid", receipt_lost=True)
 REFUSED = Refusal("InternalError", receipt_lost=False)
-TIMEOUT_S = 10.0  # For what should take no time at all: a test that fails ends, one that passes never waits for it.
+TIMEOUT_S = 10.0  # Ends tests that hang. Tests that pass never wait this long.
 
-# No test waits for a retry.
+# Retries come at once.
 QUICK = replace(
     DEFAULT_TIMINGS,
     poll_retry=Backoff(0.001, 0.002),
@@ -57,11 +57,10 @@ def messages(count: int) -> list[Message]:
 
 class FakeQueue:
     """
-    Hands out what was sent to it and writes down what it is asked.
+    Returns the messages sent to it, and records the requests.
 
-    `refuse` answers for single entries by receipt handle, one answer per request; an `Exception` is raised for the
-    request as a whole. `outage` is raised by every request while it is set; deletes and changes are answered while
-    `answering` is.
+    `refuse` sets the answers for one receipt handle, one per request; an `Exception` is raised for the whole request.
+    While `outage` is set, every request raises it. Deletes and changes are answered only while `answering` is set.
     """
 
     name = "queue"
@@ -91,7 +90,7 @@ class FakeQueue:
         self._refusals[receipt_handle] = deque(answers)
 
     def end_waits(self) -> None:
-        """Have the long polls under way answered, with nothing where nothing was sent."""
+        """End the running long polls, with an empty answer if nothing was sent."""
         self._arrived.set()
 
     async def receive(self, limit: int) -> Sequence[Message]:
@@ -138,13 +137,13 @@ class FakeQueue:
         answers = [
             self._refusals[handle].popleft() if self._refusals.get(handle) else None for handle in receipt_handles
         ]
-        if raised := next((each for each in answers if isinstance(each, Exception)), None):
+        if raised := next((answer for answer in answers if isinstance(answer, Exception)), None):
             raise raised
-        return [each for each in answers if not isinstance(each, Exception)]
+        return [answer for answer in answers if not isinstance(answer, Exception)]
 
 
 class FakeHandler:
-    """Calls `on_handle` for each message, or `on_give_up`; writes down which messages began and which were finished."""
+    """Behaves as told by `when`, and records which messages it began and finished."""
 
     def __init__(self) -> None:
         self.began: list[str] = []
@@ -155,7 +154,7 @@ class FakeHandler:
         self.behaviour: dict[str, Any] = {}
 
     def when(self, message_id: str, *behaviour: Any) -> None:
-        """Set what the handler does with a message, one for each time: raise, return, or await an event's `wait`."""
+        """Set what it does with a message, one item per call: raise, return, or wait for an event."""
         self.behaviour[message_id] = deque(behaviour)
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
@@ -202,7 +201,7 @@ def limits(
 
 
 class Run:
-    """A consumer under way, its log lines as they come, and its end."""
+    """A running consumer and its log lines."""
 
     def __init__(self, consumer: Consumer, logs: list[EventDict]) -> None:
         self.logs = logs
@@ -210,22 +209,22 @@ class Run:
         self.task = asyncio.create_task(consumer.run(self.signal), name="consumer")
 
     async def stop(self) -> None:
-        """Stop the consumer and wait for its end; raises what it raises."""
+        """Stop the consumer and wait for its end. Raises its error."""
         self.signal.set()
         async with asyncio.timeout(TIMEOUT_S):
             await self.task
 
     async def ended(self) -> None:
-        """Wait for the consumer to end by itself; raises what it raises."""
+        """Wait for the consumer to end by itself. Raises its error."""
         async with asyncio.timeout(TIMEOUT_S):
             await self.task
 
     async def until_settled(self, count: int) -> None:
-        """Wait until so many messages have their last line."""
+        """Wait until *count* messages have their last line."""
         await until(lambda: len(self.endings()) >= count)
 
     def endings(self) -> list[tuple[str, str, str]]:
-        """Return what became of each message, in order: id, last line, outcome."""
+        """Return the last lines, in order: message id, event, outcome."""
         last = {"message.acknowledged", "message.released", "message.dead_lettered", "message.abandoned"}
         return [(line["message_id"], line["event"], line["outcome"]) for line in self.logs if line["event"] in last]
 
@@ -237,7 +236,7 @@ class Run:
 async def running(
     queue: FakeQueue, handler: FakeHandler, limits: Limits, timings: Timings = QUICK
 ) -> AsyncIterator[Run]:
-    """Run a consumer for the length of the block, and stop it after that where it has not ended yet."""
+    """Run a consumer during the block, and stop it afterwards unless it has ended."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
         run = Run(Consumer(queue, handler, limits, timings=timings), logs)
         try:
@@ -250,13 +249,13 @@ async def running(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until *condition* holds; raises `TimeoutError` where it never does."""
+    """Wait until *condition* holds. Raises `TimeoutError` if it never does."""
     async with asyncio.timeout(TIMEOUT_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for is anything a test can look at.
+        while not condition():  # noqa: ASYNC110 - any condition, so there is no event to wait for.
             await asyncio.sleep(0.001)
 
 
 async def turns(count: int = 20) -> None:
-    """Let everything that is ready run."""
+    """Let all ready tasks run."""
     for _ in range(count):
         await asyncio.sleep(0)

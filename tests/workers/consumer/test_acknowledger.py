@@ -31,7 +31,7 @@ HANDLED = Acknowledged("handled")
 
 
 class Stage:
-    """An acknowledger under way, and what it needs."""
+    """A running acknowledger."""
 
     def __init__(self, queue: FakeQueue, timings: Timings, logs: list[EventDict]) -> None:
         self.queue = queue
@@ -79,7 +79,7 @@ async def test_deletes_in_batches_of_ten(queue: FakeQueue) -> None:
         assert queue.deletes == [[f"r-m{n}" for n in range(10)], [f"r-m{n}" for n in range(10, 20)]]
 
 
-async def test_waits_for_company_for_a_short_while_only(queue: FakeQueue) -> None:
+async def test_a_batch_that_is_not_full_is_sent_after_a_short_wait(queue: FakeQueue) -> None:
     async with acknowledging(queue, replace(QUICK, max_batch_wait_s=0.01)) as stage:
         stage.settle("a")
         stage.settle("b")
@@ -91,7 +91,7 @@ async def test_waits_for_company_for_a_short_while_only(queue: FakeQueue) -> Non
     assert queue.deletes == [["r-a", "r-b"], ["r-c"]]
 
 
-async def test_releases_with_each_messages_own_delay(queue: FakeQueue) -> None:
+async def test_each_message_is_released_with_its_own_delay(queue: FakeQueue) -> None:
     async with acknowledging(queue) as stage:
         stage.settle("a", Released("transient", 30))
         stage.settle("b", Released("stopping"))
@@ -123,7 +123,7 @@ async def test_writes_the_last_line_once_the_request_was_accepted(
         assert len(stage.in_flight) == 0
 
 
-async def test_remembers_what_was_handled_before_it_is_deleted(queue: FakeQueue) -> None:
+async def test_remembers_handled_messages_before_they_are_deleted(queue: FakeQueue) -> None:
     queue.outage = OutageError("down")
     async with acknowledging(queue) as stage:
         stage.settle("handled")
@@ -135,11 +135,11 @@ async def test_remembers_what_was_handled_before_it_is_deleted(queue: FakeQueue)
 async def test_only_refused_entries_are_sent_again(queue: FakeQueue) -> None:
     queue.refuse("r-b", REFUSED, REFUSED)
     async with acknowledging(queue) as stage:
-        for each in "abc":
-            stage.settle(each)
+        for message_id in "abc":
+            stage.settle(message_id)
         await until(lambda: len(stage.endings()) == 3)
     assert queue.deletes == [["r-a", "r-b", "r-c"], ["r-b"], ["r-b"]]
-    assert [(each, event) for each, event, _ in stage.endings()] == [
+    assert [(message_id, event) for message_id, event, _ in stage.endings()] == [
         ("a", "message.acknowledged"),
         ("c", "message.acknowledged"),
         ("b", "message.acknowledged"),
@@ -162,7 +162,7 @@ async def test_a_refused_delete_is_tried_again_with_the_newest_receipt(
     assert queue.deleted == ["r1", "r2"]
 
 
-async def test_a_message_received_again_while_it_was_released_is_released_once_more(queue: FakeQueue) -> None:
+async def test_a_message_received_again_during_its_release_is_released_again(queue: FakeQueue) -> None:
     async with acknowledging(queue) as stage:
         queue.answering.clear()
         stage.settle("m", Released("stopping"), receipt="r1")
@@ -184,7 +184,7 @@ async def test_a_message_whose_receipt_is_lost_is_abandoned(queue: FakeQueue, se
     assert len(queue.deletes) + len(queue.changes) == 1
 
 
-async def test_flushes_what_is_pending_when_it_is_closed(queue: FakeQueue) -> None:
+async def test_closing_flushes_the_pending_entries(queue: FakeQueue) -> None:
     queue.refuse("r-a", REFUSED)
     async with acknowledging(queue, replace(QUICK, max_batch_wait_s=60.0)) as stage:
         stage.settle("a")
@@ -205,7 +205,7 @@ async def test_the_flush_is_bounded(queue: FakeQueue) -> None:
         assert [line["event"] for line in stage.logs] == ["delete.failed", "acknowledger.flush_expired"]
 
 
-async def test_ends_where_the_queue_is_gone(queue: FakeQueue) -> None:
+async def test_ends_when_the_queue_is_gone(queue: FakeQueue) -> None:
     queue.outage = FatalError("the queue does not exist")
     async with acknowledging(queue) as stage:
         stage.settle("m")
@@ -215,7 +215,7 @@ async def test_ends_where_the_queue_is_gone(queue: FakeQueue) -> None:
         assert raised.group_contains(FatalError, match="the queue does not exist")
 
 
-async def test_a_request_that_fails_is_tried_again_with_backoff(queue: FakeQueue) -> None:
+async def test_failed_requests_are_tried_again_with_backoff(queue: FakeQueue) -> None:
     backoff = RecordedBackoff()
     queue.refuse("r-m", OutageError("down"), REFUSED, OutageError("down"))
     async with acknowledging(queue, replace(QUICK, acknowledge_retry=backoff)) as stage:

@@ -25,8 +25,8 @@ from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.consumer.timings import DEFAULT_TIMINGS
 from workers.errors import FatalError, OutageError, TransientError
 
-# However slow the handlers, as many messages are prefetched as may run at once.
-FAR_AHEAD = replace(QUICK, prefetch_s=1_000_000)
+# Prefetches as many messages as may run at once, however slow the handlers are.
+PREFETCHING = replace(QUICK, prefetch_s=1_000_000)
 
 
 async def test_every_message_is_handled_and_acknowledged_once() -> None:
@@ -35,12 +35,12 @@ async def test_every_message_is_handled_and_acknowledged_once() -> None:
         await run.until_settled(100)
     expected = sorted(f"m{n}" for n in range(100))
     assert sorted(handler.finished) == expected
-    assert sorted(queue.deleted) == [f"r-{each}" for each in expected]
-    assert sorted(run.endings()) == [(each, "message.acknowledged", "handled") for each in expected]
+    assert sorted(queue.deleted) == [f"r-{message_id}" for message_id in expected]
+    assert sorted(run.endings()) == [(message_id, "message.acknowledged", "handled") for message_id in expected]
     assert queue.changes == []
 
 
-async def test_no_more_messages_run_at_once_than_allowed() -> None:
+async def test_no_more_handlers_run_at_once_than_allowed() -> None:
     queue, handler = FakeQueue(messages(50)), FakeHandler()
     async with running(queue, handler, limits(concurrency=3)) as run:
         await run.until_settled(50)
@@ -57,7 +57,7 @@ async def test_a_slow_message_holds_one_slot_and_nothing_else() -> None:
         await run.until_settled(50)
 
 
-async def test_nothing_is_received_ahead_of_slow_handlers() -> None:
+async def test_nothing_is_prefetched_for_slow_handlers() -> None:
     queue, handler, slow = FakeQueue(messages(100)), FakeHandler(), asyncio.Event()
     for n in range(100):
         handler.when(f"m{n}", slow)
@@ -69,11 +69,11 @@ async def test_nothing_is_received_ahead_of_slow_handlers() -> None:
         await run.until_settled(100)
 
 
-async def test_messages_in_flight_are_bounded_by_what_may_run_and_as_many_again() -> None:
+async def test_at_most_twice_as_many_messages_are_in_flight_as_may_run() -> None:
     queue, handler, slow = FakeQueue(messages(100)), FakeHandler(), asyncio.Event()
     for n in range(100):
         handler.when(f"m{n}", slow)
-    async with running(queue, handler, limits(concurrency=3), FAR_AHEAD) as run:
+    async with running(queue, handler, limits(concurrency=3), PREFETCHING) as run:
         await until(lambda: len(handler.began) == 3)
         await asyncio.sleep(0.02)
         assert sum(queue.limits) == 6
@@ -109,17 +109,17 @@ async def test_a_failed_message_is_released_with_backoff(error: Exception, outco
         FakeQueue([message("a"), message("b", receive_count=3), message("c", receive_count=10)]),
         FakeHandler(),
     )
-    for each in "abc":
-        handler.when(each, error)
+    for message_id in "abc":
+        handler.when(message_id, error)
     async with running(queue, handler, limits(), timings) as run:
         await run.until_settled(3)
     assert sorted(queue.changed) == [("r-a", 2), ("r-b", 8), ("r-c", 900)]
     assert queue.deleted == []
-    assert sorted(run.endings()) == [(each, "message.released", outcome) for each in "abc"]
+    assert sorted(run.endings()) == [(message_id, "message.released", outcome) for message_id in "abc"]
     assert run.events().count("message.failed") == 3
 
 
-async def test_a_failed_message_stays_away_for_as_long_as_it_was_asked_to() -> None:
+async def test_a_failed_message_is_released_no_sooner_than_its_retry_after() -> None:
     timings = replace(QUICK, release=RecordedBackoff(fixed_s=5.0))
     queue, handler = FakeQueue([message("a"), message("b")]), FakeHandler()
     handler.when("a", TransientError("busy", retry_after_s=29.1))
@@ -129,7 +129,7 @@ async def test_a_failed_message_stays_away_for_as_long_as_it_was_asked_to() -> N
     assert sorted(queue.changed) == [("r-a", 30), ("r-b", 5)]
 
 
-async def test_each_line_carries_the_ids_of_its_own_message() -> None:
+async def test_log_lines_carry_the_ids_of_their_message() -> None:
     queue, handler = FakeQueue([message("a", receive_count=2), message("b")]), FakeHandler()
     handler.when("a", TransientError("busy"))
     async with running(queue, handler, limits()) as run:
@@ -148,29 +148,29 @@ async def test_a_message_delivered_too_often_is_given_up_without_being_handled()
     assert ("worn", "message.dead_lettered", "given_up") in run.endings()
 
 
-async def test_a_second_delivery_of_a_message_in_flight_brings_only_its_newest_receipt() -> None:
+async def test_a_second_delivery_in_flight_only_renews_the_receipt() -> None:
     queue, handler, slow = FakeQueue([message("m", "r1")]), FakeHandler(), asyncio.Event()
     handler.when("m", slow)
-    async with running(queue, handler, limits(concurrency=1), FAR_AHEAD) as run:
+    async with running(queue, handler, limits(concurrency=1), PREFETCHING) as run:
         await until(lambda: handler.began == ["m"])
         queue.send(message("m", "r2"))
         await until(lambda: len(queue.limits) >= 3)
         slow.set()
         await run.until_settled(1)
-        queue.send(message("next"))  # Its slot is free: the second delivery took none.
+        queue.send(message("next"))  # Its slot is free: the second delivery took no slot.
         await run.until_settled(2)
     assert handler.began == ["m", "next"]
     assert queue.deleted == ["r2", "r-next"]
-    assert [each for each, *_ in run.endings()] == ["m", "next"]
+    assert [message_id for message_id, *_ in run.endings()] == ["m", "next"]
 
 
-async def test_the_same_message_twice_in_one_receive_is_one() -> None:
+async def test_the_same_message_twice_in_one_receive_is_handled_once() -> None:
     queue, handler = FakeQueue([message("m", "r1"), message("m", "r2"), message("n")]), FakeHandler()
     async with running(queue, handler, limits()) as run:
         await run.until_settled(2)
     assert sorted(handler.began) == ["m", "n"]
     assert sorted(queue.deleted) == ["r-n", "r2"]
-    assert sorted(each for each, *_ in run.endings()) == ["m", "n"]
+    assert sorted(message_id for message_id, *_ in run.endings()) == ["m", "n"]
 
 
 async def test_a_handled_message_that_comes_back_is_deleted_and_not_handled_again() -> None:
@@ -225,14 +225,14 @@ async def test_an_outage_holds_messages_and_receives_none_until_it_is_over() -> 
         await until(lambda: len(handler.began) > 20)
         asked = len(queue.limits)
         await until(lambda: len(handler.began) > 60)
-        assert len(queue.limits) <= asked + 1  # One was under way.
+        assert len(queue.limits) <= asked + 1  # One was running.
         assert run.endings() == []
         await run.until_settled(3)
     assert {outcome for *_, outcome in run.endings()} == {"handled"}
     assert queue.changes == []
 
 
-async def test_what_runs_is_finished_before_it_ends() -> None:
+async def test_running_handlers_finish_before_it_stops() -> None:
     queue, handler, slow = FakeQueue([message("m")]), FakeHandler(), asyncio.Event()
     handler.when("m", slow)
     async with running(queue, handler, limits()) as run:
@@ -246,11 +246,11 @@ async def test_what_runs_is_finished_before_it_ends() -> None:
     assert queue.deleted == ["r-m"]
 
 
-async def test_what_has_not_begun_goes_back_at_once_when_it_stops() -> None:
+async def test_a_stop_releases_unstarted_messages_at_once() -> None:
     queue, handler, slow = FakeQueue(messages(4)), FakeHandler(), asyncio.Event()
     for n in range(4):
         handler.when(f"m{n}", slow)
-    async with running(queue, handler, limits(concurrency=2), FAR_AHEAD) as run:
+    async with running(queue, handler, limits(concurrency=2), PREFETCHING) as run:
         await until(lambda: len(handler.began) == 2 and sum(queue.limits) == 4)
         run.signal.set()
         await run.until_settled(2)
@@ -264,7 +264,7 @@ async def test_what_has_not_begun_goes_back_at_once_when_it_stops() -> None:
     assert sorted(handler.began) == ["m0", "m1"]
 
 
-async def test_what_a_receive_under_way_brings_goes_back_at_once_when_it_stops() -> None:
+async def test_a_stop_releases_the_messages_of_a_running_receive() -> None:
     queue, handler = FakeQueue(wait_s=60), FakeHandler()
     async with running(queue, handler, limits()) as run:
         await until(lambda: queue.waiting == 1)
@@ -277,9 +277,9 @@ async def test_what_a_receive_under_way_brings_goes_back_at_once_when_it_stops()
 
 
 @pytest.mark.parametrize("later", range(12))
-async def test_whenever_it_stops_no_message_is_left_behind(later: int) -> None:
+async def test_a_stop_at_any_moment_leaves_no_message_behind(later: int) -> None:
     queue, handler = FakeQueue(messages(6)), FakeHandler()
-    async with running(queue, handler, limits(concurrency=3), FAR_AHEAD) as run:
+    async with running(queue, handler, limits(concurrency=3), PREFETCHING) as run:
 
         def stop_turns_later(received: Sequence[Message]) -> Sequence[Message]:
             soon(later, run.signal.set)
@@ -288,20 +288,20 @@ async def test_whenever_it_stops_no_message_is_left_behind(later: int) -> None:
         queue.on_receive = stop_turns_later
         await run.ended()
     endings = run.endings()
-    assert sorted(each for each, *_ in endings) == [f"m{n}" for n in range(6)]
+    assert sorted(message_id for message_id, *_ in endings) == [f"m{n}" for n in range(6)]
     assert {event for _, event, _ in endings} <= {"message.acknowledged", "message.released"}
     assert len(queue.deleted) + len(queue.changed) == 6
 
 
 def soon(turns: int, call: Callable[[], None]) -> None:
-    """Call so many turns of the event loop from now."""
+    """Call *call* after this many turns of the event loop."""
     if turns == 0:
         call()
     else:
         asyncio.get_running_loop().call_soon(soon, turns - 1, call)
 
 
-async def test_what_outlives_the_drain_goes_back() -> None:
+async def test_messages_that_outlast_the_drain_are_released() -> None:
     queue, handler = FakeQueue([message("m"), message("n")]), FakeHandler()
     handler.when("m", asyncio.Event())
     async with running(queue, handler, limits(drain_s=0.02)) as run:
@@ -321,7 +321,7 @@ async def test_it_stops_while_an_outage_holds_its_messages() -> None:
     assert run.endings() == [("m", "message.released", "stopping")]
 
 
-async def test_what_was_handled_is_flushed_at_the_end() -> None:
+async def test_pending_deletes_are_flushed_at_the_end() -> None:
     queue, handler = FakeQueue(messages(3)), FakeHandler()
     queue.refuse("r-m0", REFUSED, REFUSED)
     async with running(queue, handler, limits(), replace(QUICK, max_batch_wait_s=60.0)) as run:
@@ -330,7 +330,7 @@ async def test_what_was_handled_is_flushed_at_the_end() -> None:
     assert sorted(event for _, event, _ in run.endings()) == ["message.acknowledged"] * 3
 
 
-async def test_what_cannot_be_confirmed_at_the_end_is_said_to_be_abandoned() -> None:
+async def test_unconfirmed_messages_are_logged_as_abandoned() -> None:
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     queue.refuse("r-m", *[REFUSED] * 10_000)
     async with running(queue, handler, limits(), replace(QUICK, flush_s=0.02)) as run:
@@ -363,7 +363,7 @@ def fail_a_handler(queue: FakeQueue, handler: FakeHandler) -> None:
 
 
 @pytest.mark.parametrize("fail", [fail_polls, fail_extensions, fail_a_handler])
-async def test_a_stage_that_fails_for_good_ends_the_run_but_what_was_handled_is_flushed(
+async def test_a_fatal_error_of_a_stage_ends_the_run_after_a_flush(
     fail: Callable[[FakeQueue, FakeHandler], None],
 ) -> None:
     queue, handler = FakeQueue(messages(3)), FakeHandler()
@@ -377,15 +377,15 @@ async def test_a_stage_that_fails_for_good_ends_the_run_but_what_was_handled_is_
         with pytest.raises(ExceptionGroup) as raised:
             await run.ended()
     assert raised.group_contains(FatalError, match="^gone$")
-    endings = {each: event for each, event, _ in run.endings()}
+    endings = {message_id: event for message_id, event, _ in run.endings()}
     assert endings.pop("due", "message.released") == "message.released"
     assert endings.pop("denied", "message.released") == "message.released"
     assert endings == {"m0": "message.acknowledged", "m1": "message.acknowledged", "m2": "message.released"}
-    assert len(run.endings()) == len({each for each, *_ in run.endings()})
+    assert len(run.endings()) == len({message_id for message_id, *_ in run.endings()})
     assert handler.running == 0
 
 
-async def test_an_acknowledger_that_fails_for_good_ends_the_run() -> None:
+async def test_a_fatal_error_of_the_acknowledger_ends_the_run() -> None:
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     handler.when("m", asyncio.Event())
     async with running(queue, handler, limits()) as run:
@@ -401,7 +401,7 @@ async def test_an_acknowledger_that_fails_for_good_ends_the_run() -> None:
     ]
 
 
-async def test_what_a_receive_under_way_brings_goes_back_also_where_a_stage_has_failed() -> None:
+async def test_a_failed_stage_releases_the_messages_of_a_running_receive() -> None:
     queue, handler = FakeQueue([message("denied")], wait_s=60), FakeHandler()
     failing = asyncio.Event()
 
@@ -422,7 +422,7 @@ async def test_what_a_receive_under_way_brings_goes_back_also_where_a_stage_has_
     assert ("late", "message.released", "stopping") in run.endings()
 
 
-async def test_it_is_healthy_until_a_handler_outlives_its_cap() -> None:
+async def test_it_is_healthy_until_a_handler_runs_for_too_long() -> None:
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     stubborn = asyncio.Event()
 
@@ -449,7 +449,7 @@ async def test_it_is_healthy_until_a_handler_outlives_its_cap() -> None:
     assert consumer.readiness_problem() == "stopping"
 
 
-async def test_messages_held_by_an_outage_go_back_at_once_when_it_stops() -> None:
+async def test_a_stop_releases_messages_held_by_an_outage_at_once() -> None:
     queue, handler = FakeQueue(messages(5)), FakeHandler()
     for n in range(5):
         handler.when(f"m{n}", *[OutageError("down")] * 10)
@@ -460,18 +460,18 @@ async def test_messages_held_by_an_outage_go_back_at_once_when_it_stops() -> Non
     assert len(handler.began) < 5
 
 
-async def test_worn_out_messages_are_handled_one_at_a_time_and_hold_no_other_back() -> None:
+async def test_messages_delivered_too_often_run_one_at_a_time_and_block_no_others() -> None:
     worn_out = [message(f"w{n}", receive_count=11) for n in range(5)]
     queue, handler, slow = FakeQueue([*worn_out, *messages(5)]), FakeHandler(), asyncio.Event()
     alone: list[str] = []
 
-    async def give_up(each: Message) -> Acknowledged:
-        alone.append(each.id)
+    async def give_up(message: Message) -> Acknowledged:
+        alone.append(message.id)
         if len(alone) == 1:
             await slow.wait()
         return Acknowledged("given_up")
 
-    handler.give_up = give_up  # type: ignore[method-assign, assignment]
+    handler.give_up = give_up  # type: ignore[method-assign]
     async with running(queue, handler, limits(concurrency=10)) as run:
         await run.until_settled(5)
         assert len(alone) == 1
@@ -479,7 +479,7 @@ async def test_worn_out_messages_are_handled_one_at_a_time_and_hold_no_other_bac
         await run.until_settled(10)
 
 
-async def test_time_held_by_an_outage_is_not_the_handlers() -> None:
+async def test_time_held_by_an_outage_does_not_count_as_handling_time() -> None:
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     handler.when("m", *[OutageError("down")] * 30)
     async with running(queue, handler, limits(max_handle_s=0.03), replace(QUICK, probe=Backoff(0.01, 0.01))) as run:

@@ -39,7 +39,7 @@ async def test_logs_again_once_in_a_while() -> None:
     assert [(line["event"], line["failures"]) for line in logs] == [("poll.failed", 1), ("poll.failed", 4)]
 
 
-async def test_a_refusal_that_lasts_is_fatal() -> None:
+async def test_lasting_denied_access_is_fatal() -> None:
     failures = tracker(replace(DEFAULT_TIMINGS, access_denied_patience_s=0.02))
     failures.failed(AccessDeniedError("ReceiveMessage: access denied"))
     failures.failed(AccessDeniedError("ReceiveMessage: access denied"))
@@ -49,7 +49,7 @@ async def test_a_refusal_that_lasts_is_fatal() -> None:
 
 
 @pytest.mark.parametrize("between", [OutageError("down"), None])
-async def test_a_refusal_is_forgotten_once_something_else_happens(between: OutageError | None) -> None:
+async def test_denied_access_is_forgotten_after_another_result(between: OutageError | None) -> None:
     failures = tracker(replace(DEFAULT_TIMINGS, access_denied_patience_s=0.02))
     failures.failed(AccessDeniedError("denied"))
     await asyncio.sleep(0.03)

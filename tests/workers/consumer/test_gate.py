@@ -18,7 +18,7 @@ def quick_gate(used_downstream: Callable[[Any], bool] = lambda _: True, timings:
 
 
 class Downstream:
-    """Something every message needs. Counts its calls, and how many are under way at once."""
+    """A service that every message needs. Counts its calls, and how many run at once."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -43,7 +43,7 @@ class Downstream:
 
 
 async def held(gate: Gate, downstream: Downstream, count: int) -> list[asyncio.Task[str]]:
-    """Have so many callers held by an outage."""
+    """Return *count* callers that an outage holds."""
     downstream.error = OutageError("down")
     callers = [asyncio.create_task(gate.run(downstream.call(str(n)))) for n in range(count)]
     await until(lambda: downstream.calls > count)
@@ -55,7 +55,7 @@ async def finished(callers: list[asyncio.Task[str]]) -> list[str]:
         return await asyncio.gather(*callers)
 
 
-async def test_lets_everything_through_while_all_is_well() -> None:
+async def test_open_it_runs_all_calls_at_once() -> None:
     gate, downstream = quick_gate(), Downstream()
     callers = [asyncio.create_task(gate.run(downstream.call(str(n)))) for n in range(5)]
     assert await finished(callers) == ["0", "1", "2", "3", "4"]
@@ -64,7 +64,7 @@ async def test_lets_everything_through_while_all_is_well() -> None:
     assert await gate.wait_to_receive(10) == 10
 
 
-async def test_an_error_that_is_no_outage_leaves_it_open() -> None:
+async def test_other_errors_leave_it_open() -> None:
     gate, downstream = quick_gate(), Downstream()
     downstream.error = TransientError("busy")
     with pytest.raises(TransientError):
@@ -73,16 +73,16 @@ async def test_an_error_that_is_no_outage_leaves_it_open() -> None:
     assert downstream.calls == 1
 
 
-async def test_an_outage_closes_it_and_admits_nothing() -> None:
+async def test_an_outage_closes_it_and_stops_receiving() -> None:
     gate, downstream = quick_gate(), Downstream()
     callers = await held(gate, downstream, 3)
-    admitted = asyncio.create_task(gate.wait_to_receive(10))
+    receiving = asyncio.create_task(gate.wait_to_receive(10))
     await turns()
     assert not gate.is_open
-    assert not admitted.done()
+    assert not receiving.done()
     downstream.error = None
     assert await finished(callers) == ["0", "1", "2"]
-    assert await admitted == 10
+    assert await receiving == 10
 
 
 async def test_one_held_message_at_a_time_probes() -> None:
@@ -97,7 +97,7 @@ async def test_one_held_message_at_a_time_probes() -> None:
     assert len(await finished(callers)) == 10
 
 
-async def test_all_resume_at_once_when_a_probe_gets_through() -> None:
+async def test_all_callers_resume_at_once_when_a_probe_succeeds() -> None:
     gate, downstream = quick_gate(), Downstream()
     callers = await held(gate, downstream, 10)
     downstream.error = None
@@ -106,7 +106,7 @@ async def test_all_resume_at_once_when_a_probe_gets_through() -> None:
     assert downstream.most_at_once >= 9
 
 
-async def test_the_first_probe_comes_soon_however_many_calls_failed_at_once() -> None:
+async def test_simultaneous_failures_count_once_so_the_first_probe_comes_soon() -> None:
     backoff = RecordedBackoff()
     gate, downstream = quick_gate(timings=replace(QUICK, probe=backoff)), Downstream()
     callers = await held(gate, downstream, 50)
@@ -116,17 +116,17 @@ async def test_the_first_probe_comes_soon_however_many_calls_failed_at_once() ->
     assert backoff.attempts[:3] == [1, 2, 3]
 
 
-async def test_a_probe_that_fails_for_its_own_reasons_shows_that_the_outage_is_over() -> None:
+async def test_a_probe_that_fails_for_its_own_reasons_opens_it() -> None:
     gate, downstream = quick_gate(), Downstream()
     callers = await held(gate, downstream, 2)
     downstream.error = TransientError("busy")
     async with asyncio.timeout(TIMEOUT_S):
         results = await asyncio.gather(*callers, return_exceptions=True)
-    assert [type(each) for each in results] == [TransientError, TransientError]
+    assert [type(result) for result in results] == [TransientError, TransientError]
     assert gate.is_open
 
 
-async def test_a_probe_that_proves_nothing_leaves_it_closed_and_the_next_one_probes() -> None:
+async def test_a_probe_that_did_not_use_the_downstream_leaves_it_closed() -> None:
     gate, downstream = quick_gate(used_downstream=lambda result: result != "0"), Downstream()
     first, *others = await held(gate, downstream, 3)
     downstream.error = None
@@ -136,7 +136,7 @@ async def test_a_probe_that_proves_nothing_leaves_it_closed_and_the_next_one_pro
     assert gate.is_open
 
 
-async def test_where_no_probe_proved_anything_one_message_is_admitted_to_probe_with() -> None:
+async def test_one_message_is_received_after_all_probes_proved_nothing() -> None:
     gate, downstream = quick_gate(used_downstream=lambda _: False), Downstream()
     callers = await held(gate, downstream, 2)
     downstream.error = None
@@ -146,7 +146,7 @@ async def test_where_no_probe_proved_anything_one_message_is_admitted_to_probe_w
         assert await gate.wait_to_receive(10) == 1
 
 
-async def test_where_none_is_held_one_message_is_admitted_to_probe_with() -> None:
+async def test_one_message_is_received_when_no_caller_is_held() -> None:
     gate, downstream = quick_gate(), Downstream()
     (caller,) = await held(gate, downstream, 1)
     caller.cancel()
@@ -158,7 +158,7 @@ async def test_where_none_is_held_one_message_is_admitted_to_probe_with() -> Non
     assert gate.is_open
 
 
-async def test_another_takes_over_when_the_one_who_probes_is_cancelled() -> None:
+async def test_another_caller_probes_when_the_probing_one_is_cancelled() -> None:
     gate, downstream = quick_gate(timings=replace(QUICK, probe=Backoff(0.02, 0.02))), Downstream()
     callers = await held(gate, downstream, 3)
     downstream.error = None
@@ -168,7 +168,7 @@ async def test_another_takes_over_when_the_one_who_probes_is_cancelled() -> None
     assert gate.is_open
 
 
-async def test_a_refusal_that_lasts_ends_it() -> None:
+async def test_lasting_denied_access_ends_it() -> None:
     gate, downstream = quick_gate(timings=replace(QUICK, access_denied_patience_s=0.02)), Downstream()
     downstream.error = AccessDeniedError("UpdateItem: access denied")
     async with asyncio.timeout(TIMEOUT_S):
@@ -176,7 +176,7 @@ async def test_a_refusal_that_lasts_ends_it() -> None:
             await gate.run(downstream.call("x"))
 
 
-async def test_an_outage_is_one_story_in_the_log() -> None:
+async def test_an_outage_logs_one_failure_and_one_recovery() -> None:
     gate, downstream = quick_gate(), Downstream()
     with structlog.testing.capture_logs() as logs:
         callers = await held(gate, downstream, 10)
@@ -185,7 +185,7 @@ async def test_an_outage_is_one_story_in_the_log() -> None:
     assert [line["event"] for line in logs] == ["downstream.failed", "downstream.recovered"]
 
 
-async def test_nobody_tries_before_whoever_is_down_wants_to_be_asked_again() -> None:
+async def test_probes_respect_retry_after() -> None:
     gate, downstream = quick_gate(), Downstream()
     downstream.error = OutageError("down", retry_after_s=0.2)
     began_s = asyncio.get_running_loop().time()
@@ -196,7 +196,7 @@ async def test_nobody_tries_before_whoever_is_down_wants_to_be_asked_again() -> 
     assert asyncio.get_running_loop().time() - began_s >= 0.2
 
 
-async def test_the_longest_wait_that_any_call_was_told_holds() -> None:
+async def test_the_longest_retry_after_counts() -> None:
     gate, downstream = quick_gate(), Downstream()
     began_s = asyncio.get_running_loop().time()
     downstream.error = OutageError("down")
@@ -211,19 +211,14 @@ async def test_the_longest_wait_that_any_call_was_told_holds() -> None:
     assert asyncio.get_running_loop().time() - began_s >= 0.2
 
 
-async def test_a_wait_is_bounded() -> None:
-    assert OutageError("down", retry_after_s=1e9).retry_after_s == 600
-    assert TransientError("busy", retry_after_s=1e9).retry_after_s == 600
-
-
-async def test_a_suspected_outage_lets_another_message_in_now_and_then() -> None:
+async def test_a_suspected_outage_receives_one_message_now_and_then() -> None:
     gate, downstream = quick_gate(timings=replace(QUICK, suspected_receive_interval_s=0.02)), Downstream()
     downstream.error = SuspectedOutageError("three in a row")
 
     async def unlucky() -> str:
         raise downstream.error or TransientError("mine alone")
 
-    held_ones = [asyncio.create_task(gate.run(unlucky)) for _ in range(3)]
+    callers = [asyncio.create_task(gate.run(unlucky)) for _ in range(3)]
     await until(lambda: not gate.is_open)
     async with asyncio.timeout(TIMEOUT_S):
         assert await gate.wait_to_receive(10) == 1
@@ -236,8 +231,8 @@ async def test_a_suspected_outage_lets_another_message_in_now_and_then() -> None
     assert gate.is_open
     downstream.error = None
     async with asyncio.timeout(TIMEOUT_S):
-        ends = await asyncio.gather(*held_ones, return_exceptions=True)
-    assert [str(each) for each in ends] == ["mine alone"] * 3
+        ends = await asyncio.gather(*callers, return_exceptions=True)
+    assert [str(end) for end in ends] == ["mine alone"] * 3
 
 
 @pytest.mark.parametrize(
@@ -266,18 +261,18 @@ async def test_the_last_probe_decides_whether_an_outage_is_only_suspected(
         assert await receiving == (1 if received else 10)
 
 
-async def test_a_plain_outage_lets_nothing_in() -> None:
+async def test_an_outage_that_is_certain_receives_nothing() -> None:
     gate, downstream = quick_gate(timings=replace(QUICK, suspected_receive_interval_s=0.01)), Downstream()
     callers = await held(gate, downstream, 2)
-    admitted = asyncio.create_task(gate.wait_to_receive(10))
+    receiving = asyncio.create_task(gate.wait_to_receive(10))
     await asyncio.sleep(0.1)
-    assert not admitted.done()
+    assert not receiving.done()
     downstream.error = None
     await finished(callers)
-    assert await admitted == 10
+    assert await receiving == 10
 
 
-async def test_who_was_not_hit_by_the_outage_neither_probes_nor_ends_it() -> None:
+async def test_callers_that_the_outage_has_not_hit_do_not_probe() -> None:
     timings = replace(QUICK, probe=Backoff(0.005, 0.005))
     gate, downstream, healthy = quick_gate(timings=timings), Downstream(), Downstream()
     callers = await held(gate, downstream, 1)
@@ -289,7 +284,7 @@ async def test_who_was_not_hit_by_the_outage_neither_probes_nor_ends_it() -> Non
     assert await finished(callers) == ["0", "1", "2", "3"]
 
 
-async def test_where_none_is_left_whom_the_outage_has_hit_another_probes() -> None:
+async def test_an_unaffected_caller_probes_once_no_affected_one_is_left() -> None:
     gate, downstream, healthy = quick_gate(), Downstream(), Downstream()
     callers = await held(gate, downstream, 1)
     other = asyncio.create_task(gate.run(healthy.call("other")))

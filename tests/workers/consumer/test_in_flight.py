@@ -33,7 +33,7 @@ async def test_folds_a_second_delivery_into_the_first_with_the_newest_receipt() 
     assert len(in_flight) == 1
 
 
-async def test_remembers_what_was_handled() -> None:
+async def test_remembers_handled_messages() -> None:
     in_flight = InFlight(Slots(10), 60, Metrics())
     delivery = in_flight.take(message("m"))
     assert delivery is not None
@@ -43,7 +43,7 @@ async def test_remembers_what_was_handled() -> None:
     assert not in_flight.was_handled("another")
 
 
-async def test_forgets_what_was_handled_two_visibility_timeouts_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_forgets_handled_messages_after_two_visibility_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     in_flight = InFlight(Slots(10), 60, Metrics())
     loop = asyncio.get_running_loop()
     now_s = loop.time()
@@ -57,7 +57,7 @@ async def test_forgets_what_was_handled_two_visibility_timeouts_ago(monkeypatch:
     assert in_flight.was_handled("new")
 
 
-async def test_a_message_that_is_handled_again_is_remembered_from_then_on() -> None:
+async def test_a_message_handled_again_is_remembered_from_then_on() -> None:
     in_flight = InFlight(Slots(10), 60, Metrics(), max_remembered=2)
     for name in ("a", "b", "a", "c"):
         delivery = in_flight.take(message(name))
@@ -67,7 +67,7 @@ async def test_a_message_that_is_handled_again_is_remembered_from_then_on() -> N
     assert [in_flight.was_handled(name) for name in ("a", "b", "c")] == [True, False, True]
 
 
-async def test_settles_once_with_one_line_and_frees_the_slot() -> None:
+async def test_ends_once_with_one_line_and_frees_the_slot() -> None:
     slots = Slots(1)
     await slots.reserve(1, 1)
     in_flight = InFlight(slots, 60, Metrics())

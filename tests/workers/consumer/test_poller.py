@@ -15,7 +15,7 @@ from workers.errors import AccessDeniedError, FatalError, OutageError
 
 
 class Accepted:
-    """Where a poller hands messages on to; `settle` frees their slots."""
+    """Takes the messages of a poller; `settle` frees their slots."""
 
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
@@ -60,14 +60,14 @@ async def polling(poller: Poller) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait([task], timeout=TIMEOUT_S)
 
 
-async def test_hands_on_what_it_receives() -> None:
+async def test_passes_on_the_received_messages() -> None:
     slots = Slots(50)
     queue, accept = FakeQueue(messages(3)), Accepted(slots)
     async with polling(poller(queue, slots, accept)):
         await until(lambda: len(accept.messages) == 3)
         queue.send(message("later"))
         await until(lambda: len(accept.messages) == 4)
-    assert [each.id for each in accept.messages] == ["m0", "m1", "m2", "later"]
+    assert [received.id for received in accept.messages] == ["m0", "m1", "m2", "later"]
 
 
 async def test_never_receives_more_than_it_has_free_slots() -> None:
@@ -83,7 +83,7 @@ async def test_never_receives_more_than_it_has_free_slots() -> None:
     assert queue.limits == [7, 2]
 
 
-async def test_slots_that_a_receive_did_not_fill_are_free_again() -> None:
+async def test_unfilled_slots_of_a_receive_are_free_again() -> None:
     slots = Slots(10)
     queue, accept = FakeQueue(messages(1)), Accepted(slots)
     async with polling(poller(queue, slots, accept)):
@@ -92,7 +92,7 @@ async def test_slots_that_a_receive_did_not_fill_are_free_again() -> None:
     assert await slots.reserve(9, 10) == 9
 
 
-async def test_waits_until_enough_slots_are_free_to_make_a_receive_worth_its_price() -> None:
+async def test_waits_for_enough_free_slots_before_it_receives() -> None:
     slots = Slots(10)
     queue, accept = FakeQueue(messages(100)), Accepted(slots)
     async with polling(poller(queue, slots, accept, min_batch=5)):
@@ -105,7 +105,7 @@ async def test_waits_until_enough_slots_are_free_to_make_a_receive_worth_its_pri
     assert queue.limits == [10, 5]
 
 
-async def test_one_poll_is_under_way_when_the_queue_is_idle() -> None:
+async def test_one_poll_runs_when_the_queue_is_idle() -> None:
     slots = Slots(100)
     queue = FakeQueue()
     async with polling(poller(queue, slots, Accepted(slots))):
@@ -113,7 +113,7 @@ async def test_one_poll_is_under_way_when_the_queue_is_idle() -> None:
     assert queue.most_receiving == 1
 
 
-async def test_several_polls_are_under_way_under_backlog_and_one_again_after_it() -> None:
+async def test_several_polls_run_under_backlog_and_one_after_it() -> None:
     slots = Slots(1000)
     queue, accept = FakeQueue(messages(300)), Accepted(slots)
     async with polling(poller(queue, slots, accept)):
@@ -126,7 +126,7 @@ async def test_several_polls_are_under_way_under_backlog_and_one_again_after_it(
         assert queue.most_receiving == 1
 
 
-async def test_a_receive_under_way_when_it_is_stopped_hands_on_what_it_brings() -> None:
+async def test_a_running_receive_passes_on_its_messages_after_a_stop() -> None:
     slots = Slots(10)
     queue, accept = FakeQueue(wait_s=60), Accepted(slots)
     async with polling(poller(queue, slots, accept)) as task:
@@ -137,12 +137,12 @@ async def test_a_receive_under_way_when_it_is_stopped_hands_on_what_it_brings() 
         queue.send(message("late"))
         await asyncio.wait([task], timeout=TIMEOUT_S)
         assert task.cancelled()
-    assert [each.id for each in accept.messages] == ["late"]
+    assert [received.id for received in accept.messages] == ["late"]
     assert await slots.reserve(9, 10) == 9
     assert len(queue.limits) == 1
 
 
-async def test_an_error_of_a_receive_under_way_when_it_is_stopped_does_not_matter() -> None:
+async def test_an_error_of_a_running_receive_after_a_stop_is_ignored() -> None:
     slots = Slots(10)
     queue = FakeQueue()
     async with polling(poller(queue, slots, Accepted(slots))) as task:
@@ -154,7 +154,7 @@ async def test_an_error_of_a_receive_under_way_when_it_is_stopped_does_not_matte
     assert await slots.reserve(10, 10) == 10
 
 
-async def test_no_poll_receives_once_more_after_it_is_stopped() -> None:
+async def test_no_poll_receives_again_after_a_stop() -> None:
     slots = Slots(10_000)
     queue, accept = FakeQueue(messages(20), wait_s=60), Accepted(slots)
     async with polling(poller(queue, slots, accept, max_polls=2)) as task:
@@ -162,21 +162,21 @@ async def test_no_poll_receives_once_more_after_it_is_stopped() -> None:
         task.cancel()
         await turns()
         asked = len(queue.limits)
-        queue.on_receive = lambda received: [*received, *messages(10)][:10]  # Full answers, were there any.
+        queue.on_receive = lambda received: [*received, *messages(10)][:10]  # Full answers, if it received again.
         queue.end_waits()
         await asyncio.wait([task], timeout=TIMEOUT_S)
         assert task.cancelled()
     assert len(queue.limits) == asked
 
 
-async def test_an_outage_is_met_with_backoff() -> None:
+async def test_failed_receives_back_off() -> None:
     timings = replace(DEFAULT_TIMINGS, poll_retry=Backoff(0.02, 0.05))
     slots = Slots(100)
     queue, accept = FakeQueue(messages(1), wait_s=0), Accepted(slots)
     queue.outage = OutageError("down")
     async with polling(poller(queue, slots, accept, timings=timings)) as task:
         await asyncio.sleep(0.5)
-        assert 2 <= len(queue.limits) <= 100  # Waits are random, of 25 ms each once the cap is reached.
+        assert 2 <= len(queue.limits) <= 100  # Waits are random, 25 ms on average once the cap is reached.
         assert not task.done()
         queue.outage = None
         await until(lambda: len(accept.messages) == 1)
@@ -200,7 +200,7 @@ async def test_the_backoff_grows_with_each_failure_and_starts_over_after_a_succe
     assert waits[failed] == 1
 
 
-async def test_ends_where_the_queue_is_gone() -> None:
+async def test_ends_when_the_queue_is_gone() -> None:
     slots = Slots(100)
     queue = FakeQueue()
     queue.outage = FatalError("ReceiveMessage: the queue does not exist")
@@ -208,10 +208,10 @@ async def test_ends_where_the_queue_is_gone() -> None:
         await asyncio.wait([task], timeout=TIMEOUT_S)
         error = task.exception()
     assert isinstance(error, ExceptionGroup)
-    assert [str(each) for each in error.exceptions] == ["ReceiveMessage: the queue does not exist"]
+    assert [str(exception) for exception in error.exceptions] == ["ReceiveMessage: the queue does not exist"]
 
 
-async def test_ends_where_access_is_denied_for_good() -> None:
+async def test_ends_when_access_is_denied_for_good() -> None:
     timings = replace(DEFAULT_TIMINGS, access_denied_patience_s=0.02, poll_retry=Backoff(0.005, 0.005))
     slots = Slots(100)
     queue = FakeQueue(wait_s=0)
@@ -223,7 +223,7 @@ async def test_ends_where_access_is_denied_for_good() -> None:
     assert error.subgroup(FatalError) is not None
 
 
-async def test_tells_whether_polls_fail_or_hang() -> None:
+async def test_reports_whether_polls_fail_or_hang() -> None:
     slots = Slots(100)
     queue = FakeQueue(wait_s=60)
     watched = poller(queue, slots, Accepted(slots))

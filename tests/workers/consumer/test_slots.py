@@ -4,7 +4,7 @@ from tests.workers.consumer.fakes import turns
 from workers.consumer.slots import Slots
 
 
-async def test_reserves_what_is_free_up_to_a_limit() -> None:
+async def test_reserves_free_slots_up_to_a_limit() -> None:
     slots = Slots(15)
     assert await slots.reserve(1, 10) == 10
     assert await slots.reserve(1, 10) == 5
@@ -27,7 +27,7 @@ async def test_every_waiting_reservation_gets_its_turn() -> None:
     waiting = [asyncio.create_task(slots.reserve(1, 1)) for _ in range(3)]
     slots.release(2)
     await turns()
-    assert sum(each.done() for each in waiting) == 2
+    assert sum(task.done() for task in waiting) == 2
     slots.release(1)
     assert await asyncio.gather(*waiting) == [1, 1, 1]
 
@@ -42,7 +42,7 @@ async def test_a_cancelled_reservation_takes_nothing() -> None:
     assert await slots.reserve(1, 10) == 1
 
 
-async def test_with_patience_fewer_will_do_after_a_while() -> None:
+async def test_reserves_fewer_after_the_longest_wait() -> None:
     slots = Slots(10)
     await slots.reserve(10, 10)
     waiting = asyncio.create_task(slots.reserve(3, 5, max_wait_s=0.01))
@@ -52,7 +52,7 @@ async def test_with_patience_fewer_will_do_after_a_while() -> None:
     assert await waiting == 2
 
 
-async def test_patience_begins_with_the_first_free_slot() -> None:
+async def test_the_longest_wait_begins_with_the_first_free_slot() -> None:
     slots = Slots(2)
     await slots.reserve(2, 2)
     waiting = asyncio.create_task(slots.reserve(2, 2, max_wait_s=0.005))
@@ -61,7 +61,7 @@ async def test_patience_begins_with_the_first_free_slot() -> None:
     assert await waiting == 2
 
 
-async def test_more_slots_wake_who_waits_and_fewer_hold_back() -> None:
+async def test_more_slots_wake_waiting_reservations_and_fewer_hold_them_back() -> None:
     slots = Slots(1)
     await slots.reserve(1, 1)
     waiting = asyncio.create_task(slots.reserve(1, 1))

@@ -17,7 +17,7 @@ from workers.consumer.visibility import VisibilityExtender
 from workers.errors import FatalError, OutageError
 from workers.metrics import Metrics
 
-LEFT_S = 20.0  # Of a timeout of 60 s: due.
+LEFT_S = 20.0  # Of a timeout of 60 s: to be extended now.
 
 
 @pytest.fixture
@@ -55,32 +55,32 @@ async def extending(
         await asyncio.wait([task])
 
 
-async def test_extends_what_is_due_by_a_whole_visibility_timeout(queue: FakeQueue, in_flight: InFlight) -> None:
+async def test_extends_by_a_whole_visibility_timeout(queue: FakeQueue, in_flight: InFlight) -> None:
     delivery = take(in_flight, "m")
     async with extending(queue, in_flight):
         await until(lambda: delivery.visible_at_s > asyncio.get_running_loop().time() + 50)
     assert queue.changes == [[("r-m", 60)]]
 
 
-async def test_leaves_alone_what_has_most_of_its_time_before_it(queue: FakeQueue, in_flight: InFlight) -> None:
+async def test_leaves_alone_messages_with_most_of_their_time_left(queue: FakeQueue, in_flight: InFlight) -> None:
     take(in_flight, "later", left_s=45)
-    due = take(in_flight, "due")
+    expiring = take(in_flight, "expiring")
     async with extending(queue, in_flight):
-        await until(lambda: due.visible_at_s > asyncio.get_running_loop().time() + 50)
-    assert queue.changed == [("r-due", 60)]
+        await until(lambda: expiring.visible_at_s > asyncio.get_running_loop().time() + 50)
+    assert queue.changed == [("r-expiring", 60)]
 
 
-async def test_takes_along_what_is_nearly_due_but_asks_for_nothing_before_the_first_is(
+async def test_extends_nearly_expiring_messages_only_along_with_an_expiring_one(
     queue: FakeQueue, in_flight: InFlight
 ) -> None:
     nearly = take(in_flight, "nearly", left_s=35)
     async with extending(queue, in_flight):
         await asyncio.sleep(0.02)
         assert queue.changes == []
-    take(in_flight, "due")
+    take(in_flight, "expiring")
     async with extending(queue, in_flight):
         await until(lambda: nearly.visible_at_s > asyncio.get_running_loop().time() + 50)
-    assert sorted(queue.changed) == [("r-due", 60), ("r-nearly", 60)]
+    assert sorted(queue.changed) == [("r-expiring", 60), ("r-nearly", 60)]
 
 
 async def test_extends_ten_per_request(queue: FakeQueue, in_flight: InFlight) -> None:
@@ -101,7 +101,7 @@ async def test_extends_again_and_again_for_as_long_as_a_message_is_in_flight(in_
     assert queue.changed[:3] == [("r-m", 1)] * 3
 
 
-async def test_keeps_what_waits_for_its_delete_but_not_what_is_being_released(
+async def test_extends_messages_that_await_their_delete_but_not_released_ones(
     queue: FakeQueue, in_flight: InFlight
 ) -> None:
     take(in_flight, "handled").settle(Acknowledged("handled"))
@@ -128,7 +128,7 @@ async def test_cancels_the_handler_of_a_message_whose_receipt_is_lost(queue: Fak
     handling_extended.cancel()
 
 
-async def test_does_not_ask_over_and_over_for_a_handled_message_whose_receipt_is_lost(
+async def test_a_handled_message_whose_receipt_is_lost_is_not_extended_again(
     queue: FakeQueue, in_flight: InFlight
 ) -> None:
     handled = take(in_flight, "handled")
@@ -140,7 +140,7 @@ async def test_does_not_ask_over_and_over_for_a_handled_message_whose_receipt_is
     assert list(in_flight) == [handled]  # Its delete decides what becomes of it.
 
 
-async def test_a_receipt_that_was_replaced_while_it_was_extended_is_not_lost(in_flight: InFlight) -> None:
+async def test_a_receipt_renewed_during_its_extension_is_not_lost(in_flight: InFlight) -> None:
     class ReceivedAgain(FakeQueue):
         async def change_visibility(self, entries: list[tuple[str, int]]) -> list[None]:  # type: ignore[override]
             self.changes.append(list(entries))
@@ -159,7 +159,7 @@ async def test_a_receipt_that_was_replaced_while_it_was_extended_is_not_lost(in_
 @pytest.mark.parametrize(
     ("answers", "expected"), [([OutageError("throttled")] * 3, [1, 2, 3]), ([REFUSED] * 7, [1, 2])]
 )
-async def test_tries_again_with_backoff_what_was_refused_for_the_moment(
+async def test_refused_extensions_are_tried_again_with_backoff(
     queue: FakeQueue,
     in_flight: InFlight,
     answers: list[Refusal | OutageError],
@@ -174,7 +174,9 @@ async def test_tries_again_with_backoff_what_was_refused_for_the_moment(
     assert len(queue.changes) == len(answers) + 1
 
 
-async def test_what_was_refused_is_tried_again_before_those_behind_it(queue: FakeQueue, in_flight: InFlight) -> None:
+async def test_a_refused_extension_is_tried_again_before_the_waiting_ones(
+    queue: FakeQueue, in_flight: InFlight
+) -> None:
     for n in range(200):
         take(in_flight, f"m{n}", left_s=LEFT_S + n / 100)
     queue.refuse("r-m0", REFUSED)
@@ -185,10 +187,10 @@ async def test_what_was_refused_is_tried_again_before_those_behind_it(queue: Fak
     ) < 2 * MAX_BATCH * visibility_module.MAX_CONCURRENT_REQUESTS
 
 
-async def test_what_is_released_meanwhile_is_not_extended(queue: FakeQueue, in_flight: InFlight) -> None:
+async def test_a_message_released_meanwhile_is_not_extended(queue: FakeQueue, in_flight: InFlight) -> None:
     for n in range(100):
         take(in_flight, f"m{n}", left_s=LEFT_S + n / 100)
-    last = next(each for each in in_flight if each.message.id == "m99")
+    last = next(delivery for delivery in in_flight if delivery.message.id == "m99")
     queue.answering.clear()
     async with extending(queue, in_flight):
         await until(lambda: len(queue.changes) == visibility_module.MAX_CONCURRENT_REQUESTS)
@@ -199,7 +201,7 @@ async def test_what_is_released_meanwhile_is_not_extended(queue: FakeQueue, in_f
     assert "r-m99" not in {handle for handle, _ in queue.changed}
 
 
-async def test_ends_where_the_queue_is_gone(queue: FakeQueue, in_flight: InFlight) -> None:
+async def test_ends_when_the_queue_is_gone(queue: FakeQueue, in_flight: InFlight) -> None:
     take(in_flight, "m")
     queue.refuse("r-m", FatalError("the queue does not exist"))
     async with extending(queue, in_flight) as extender:
@@ -207,7 +209,7 @@ async def test_ends_where_the_queue_is_gone(queue: FakeQueue, in_flight: InFligh
         assert ends_with(extender, FatalError)
 
 
-async def test_a_slow_request_does_not_keep_the_others_waiting(queue: FakeQueue, in_flight: InFlight) -> None:
+async def test_a_slow_request_does_not_delay_the_others(queue: FakeQueue, in_flight: InFlight) -> None:
     for n in range(100):
         take(in_flight, f"m{n}")
     queue.answering.clear()
@@ -220,13 +222,15 @@ async def test_a_slow_request_does_not_keep_the_others_waiting(queue: FakeQueue,
     assert {handle for handle, _ in queue.changed} == {f"r-m{n}" for n in range(100)}
 
 
-async def test_an_outage_in_one_request_leaves_the_others_alone(queue: FakeQueue, in_flight: InFlight) -> None:
+async def test_an_outage_of_one_request_does_not_affect_the_others(queue: FakeQueue, in_flight: InFlight) -> None:
     no_second_try = replace(DEFAULT_TIMINGS, extension_retry=RecordedBackoff(fixed_s=TIMEOUT_S))
     deliveries = [take(in_flight, f"m{n}", left_s=LEFT_S + n / 100) for n in range(20)]
-    before_s = [each.visible_at_s for each in deliveries]
+    before_s = [delivery.visible_at_s for delivery in deliveries]
     queue.refuse("r-m0", OutageError("down"))
     async with extending(queue, in_flight, no_second_try):
         await until(lambda: len(queue.changed) == 20)
         await turns()
-    extended = [each.visible_at_s > visible_at_s for each, visible_at_s in zip(deliveries, before_s, strict=True)]
+    extended = [
+        delivery.visible_at_s > visible_at_s for delivery, visible_at_s in zip(deliveries, before_s, strict=True)
+    ]
     assert extended == [False] * MAX_BATCH + [True] * MAX_BATCH
