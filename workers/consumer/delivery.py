@@ -4,27 +4,22 @@ import asyncio
 import logging
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
-from typing import Self
+from enum import Enum, auto
 
 from workers.consumer.message import Message, Released, Settlement
 
 
-class Ending(StrEnum):
-    """The last log line of a message, and its level. Every received message gets exactly one."""
-
-    level: int
-
-    def __new__(cls, event: str, level: int) -> Self:
-        member = str.__new__(cls, event)
-        member._value_ = event
-        member.level = level
-        return member
+class Ending(Enum):
+    """The last log line of a message: its event and level. Every received message gets exactly one."""
 
     ACKNOWLEDGED = "message.acknowledged", logging.INFO
     RELEASED = "message.released", logging.INFO
     DEAD_LETTERED = "message.dead_lettered", logging.ERROR
     ABANDONED = "message.abandoned", logging.WARNING
+
+    def __init__(self, event: str, level: int) -> None:
+        self.event = event
+        self.level = level
 
 
 class DeliveryState(Enum):
@@ -49,12 +44,12 @@ class Delivery:
     """
     A message in flight, from its receipt to its end.
 
-    | state    | meaning                                          | next                          |
-    | -------- | ------------------------------------------------ | ----------------------------- |
-    | RECEIVED | its task waits for a free handler                | `start`: HELD                 |
+    | state    | meaning                                           | next                          |
+    | -------- | ------------------------------------------------- | ----------------------------- |
+    | RECEIVED | its task waits for a free handler                 | `start`: HELD                 |
     | HELD     | a handler is free; in an outage the gate holds it | `begin_handling`: RUNNING     |
-    | RUNNING  | the handler is working on it                     | `end_handling`: HELD          |
-    | SETTLED  | it waits for its delete or release               | `InFlight.end`: not in flight |
+    | RUNNING  | the handler is working on it                      | `end_handling`: HELD          |
+    | SETTLED  | it waits for its delete or release                | `InFlight.end`: not in flight |
 
     `settle` leads from any state to SETTLED. Until then `cancel` cancels its task; `cancellation` says why.
 
