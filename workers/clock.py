@@ -1,17 +1,29 @@
-"""The time, as it is written into tables and messages: RFC 3339, UTC, in microseconds."""
+"""Times as tables, messages and logs hold them: RFC 3339 in UTC with microseconds, `2026-11-22T10:00:00.000000Z`."""
 
 from datetime import UTC, datetime
 
 
 def now() -> str:
-    """Return the time now."""
-    return _written(datetime.now(UTC))
+    """Return the current time."""
+    return written(datetime.now(UTC))
 
 
 def at(epoch_s: float) -> str:
-    """Return the time *epoch_s*, in seconds since the epoch."""
-    return _written(datetime.fromtimestamp(epoch_s, UTC))
+    """Return the time *epoch_s* seconds after the epoch."""
+    return written(datetime.fromtimestamp(epoch_s, UTC))
 
 
-def _written(time: datetime) -> str:
-    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+def written(time: datetime) -> str:
+    """Return *time*, which must have a time zone, as text."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def parse(text: str) -> datetime:
+    """
+    Return the time in *text*; without a time zone it counts as UTC.
+
+    Raises:
+        ValueError: It is not a time.
+    """
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

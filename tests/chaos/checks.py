@@ -7,11 +7,11 @@ A failure names the orders or messages concerned and the seed that plays the run
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from tests.chaos.proxy import Fault
 from tests.chaos.scenario import FULFILLED_KINDS, UNTOUCHED_KINDS, Kind, Scenario
+from workers import clock
 from workers.domain.orders import OrderStatus, shipment_id
 
 ACKNOWLEDGED, DEAD_LETTERED = "message.acknowledged", "message.dead_lettered"
@@ -222,7 +222,7 @@ def outcomes(scenario: Scenario, event: str) -> Counter[str]:
 
 
 def _time_s(line: Line) -> float:
-    return datetime.fromisoformat(line["timestamp"]).timestamp()
+    return clock.parse(line["timestamp"]).timestamp()
 
 
 def _shown(values: Iterable[object]) -> str:
