@@ -16,7 +16,7 @@ AT_THE_EDGE = ("workers.aws", "workers.cli", "workers.connections")
 ROOMS = [
     {"workers", "errors", "backoff", "clock", "http_values", "metrics"},
     {"domain", "consumer", "monitoring"},
-    {"contracts", "logs", "settings"},
+    {"contracts", "dead_letters", "logs", "settings"},
     {"ports"},
     {"fulfillment", "escalation"},
     {"aws"},

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from workers import clock
 from workers.aws.errors import error_code, translated
 from workers.consumer.message import Message
+from workers.dead_letters import DeadLetterAttribute
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -49,11 +50,11 @@ class SqsReminders:
 @dataclass(frozen=True, slots=True)
 class SqsDeadLetters:
     """
-    A dead-letter queue. Says why a message is there, which SQS's own redrive does not.
+    A dead-letter queue. Unlike SQS's own redrive, a copy sent here says why it is there (`DeadLetterAttribute`).
 
-    SQS takes ten attributes: `Reason` and `OriginMessageId` come first, then the sender's own, then our details. So of
-    more than eight of the sender's, those after the eighth are left out. Attributes count towards a message's size:
-    where SQS refuses it with ours, it goes as it came.
+    - SQS takes ten attributes. `Reason` and `OriginMessageId` come first, then up to eight of the sender's own, then
+      our details.
+    - Attributes count towards a message's size. If SQS refuses the copy with ours, it is sent without them.
     """
 
     sqs: "SQSClient"
@@ -61,20 +62,29 @@ class SqsDeadLetters:
     source: str
 
     async def send(self, message: Message, *, reason: str, error: Exception | None = None) -> None:
-        ours = {"Reason": reason, "OriginMessageId": message.id}
-        details = {"OriginQueue": self.source, "FirstReceivedAt": clock.at(message.first_received_at_s)}
-        if error is not None:
-            details["ErrorClass"] = type(error).__name__
-        attributes: dict[str, Any] = {name: _text(value) for name, value in ours.items()}
-        # What the sender gave goes before our details: of those, as many as there is room for.
-        for name, value in [*message.attributes.items(), *((name, _text(value)) for name, value in details.items())]:
-            if len(attributes) < MAX_ATTRIBUTES:
-                attributes.setdefault(name, value)
         try:
-            await self._send(message.body, attributes)
+            await self._send(message.body, self._attributes(message, reason, error))
         except ClientError as refusal:
             log.warning("dead_letter.sent_without_reason", reason=reason, code=error_code(refusal))
             await self._send(message.body, message.attributes)
+
+    def _attributes(self, message: Message, reason: str, error: Exception | None) -> dict[str, Any]:
+        """Return the copy's attributes in order of importance: reason and origin, the sender's own, our details."""
+        labels = {DeadLetterAttribute.REASON: reason, DeadLetterAttribute.ORIGIN_MESSAGE_ID: message.id}
+        details = {
+            DeadLetterAttribute.ORIGIN_QUEUE: self.source,
+            DeadLetterAttribute.FIRST_RECEIVED_AT: clock.at(message.first_received_at_s),
+        }
+        if error is not None:
+            details[DeadLetterAttribute.ERROR_CLASS] = type(error).__name__
+        attributes: dict[str, Any] = {name.value: _text(value) for name, value in labels.items()}
+        for name, value in [
+            *message.attributes.items(),
+            *((name.value, _text(value)) for name, value in details.items()),
+        ]:
+            if len(attributes) < MAX_ATTRIBUTES:
+                attributes.setdefault(name, value)
+        return attributes
 
     async def _send(self, body: str, attributes: Mapping[str, Any]) -> None:
         with translated():
