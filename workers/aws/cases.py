@@ -13,7 +13,7 @@ from workers.aws.errors import error_code, translated
 from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_key, open_keys
 from workers.aws.orders import CONDITION_FAILED
-from workers.backoff import full_jitter_s
+from workers.backoff import Backoff
 from workers.domain.cases import Case, CaseState, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb.type_defs import TransactWriteItemTypeDef
 
 MAX_KEYS = 100  # DynamoDB: keys per BatchGetItem.
-THROTTLED_BASE_S, THROTTLED_CAP_S = 0.1, 5.0
+THROTTLED = Backoff(base_s=0.1, cap_s=5.0)  # Between batch reads that DynamoDB answers without a single item.
 # What a transaction is cancelled for where another one was faster.
 _CHANGED = {"ConditionalCheckFailed", "TransactionConflict"}
 
@@ -37,6 +37,7 @@ class DynamoCases:
     dynamodb: "DynamoDBClient"
     table: str
     order_table: str
+    throttled: Backoff = THROTTLED
 
     async def get(self, case_id: str) -> Case | None:
         with translated():
@@ -86,7 +87,7 @@ class DynamoCases:
             if not wanted:
                 break
             if not items:
-                await asyncio.sleep(full_jitter_s(attempt, base_s=THROTTLED_BASE_S, cap_s=THROTTLED_CAP_S))
+                await asyncio.sleep(self.throttled.wait_s(attempt))
         return found
 
     async def count_rejections(self, order: Order) -> int:

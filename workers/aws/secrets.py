@@ -12,20 +12,22 @@ from workers.http_values import is_token
 
 log = structlog.get_logger(__name__)
 
-REREAD_EVERY_S = 30.0  # While the provider refuses the token: a rotation shows within this time, at little cost.
+REREAD_EVERY_S = 30.0  # While the provider refuses the token: a rotation is noticed within this time, at little cost.
 
 
 class SecretToken:
     """
     A token kept as a secret: its text, or the value of `token` where the secret is a JSON object.
 
-    It is read at the start, and again when the provider refuses it: it may have been rotated.
+    It is read at the start, and again when the provider refuses it: it may have been rotated. Reads after a refusal are
+    at least *reread_every_s* seconds apart.
     """
 
-    def __init__(self, secretsmanager: Any, secret: str) -> None:
+    def __init__(self, secretsmanager: Any, secret: str, *, reread_every_s: float = REREAD_EVERY_S) -> None:
         # Any: the type stubs of this client are a package of their own, for one call.
         self._secretsmanager = secretsmanager
         self._secret = secret
+        self._reread_every_s = reread_every_s
         self._value: str | None = None
         self._read_at_s = 0.0
         self._reading = asyncio.Lock()
@@ -43,7 +45,7 @@ class SecretToken:
 
     async def instead_of(self, refused: str) -> str | None:
         async with self._reading:
-            due = asyncio.get_running_loop().time() - self._read_at_s >= REREAD_EVERY_S
+            due = asyncio.get_running_loop().time() - self._read_at_s >= self._reread_every_s
             newest = await self._read() if due and self._value == refused else self._value
             if newest == refused:
                 return None

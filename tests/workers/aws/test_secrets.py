@@ -9,7 +9,6 @@ import structlog
 from tests.support import DeployedStack
 from tests.workers.fakes import order
 from tests.workers.fulfillment.provider_server import Request, provider_server, reply, shipped
-from workers.aws import secrets as secrets_module
 from workers.aws.errors import MissingResourceError
 from workers.aws.secrets import SecretToken
 from workers.errors import OutageError
@@ -45,11 +44,6 @@ def keep(stack: DeployedStack) -> Any:
     return kept
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets_module, "REREAD_EVERY_S", 0.0)
-
-
 @pytest.mark.parametrize(
     ("name", "text"), [("plain", "s3cret"), ("spaced", " s3cret\n"), ("json", '{"token": "s3cret", "user": "me"}')]
 )
@@ -63,12 +57,11 @@ async def test_reads_the_token_once_by_name_or_arn(secretsmanager: Counting, kee
         assert "s3cret" not in repr(token)
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_rotated_token_is_read_when_the_old_one_is_refused(
     secretsmanager: Counting, keep: Any, stack: DeployedStack
 ) -> None:
     keep("rotated", SecretString="old")
-    token = SecretToken(secretsmanager, "rotated")
+    token = SecretToken(secretsmanager, "rotated", reread_every_s=0)
     assert await token.current() == "old"
     assert await token.instead_of("old") is None
     stack.client("secretsmanager").put_secret_value(SecretId="rotated", SecretString="new")
@@ -120,12 +113,11 @@ async def test_a_secret_that_does_not_exist_is_named(secretsmanager: Counting) -
         await SecretToken(secretsmanager, "nothing").current()
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_token_in_use_outlives_a_bad_rotation(
     secretsmanager: Counting, keep: Any, stack: DeployedStack
 ) -> None:
     keep("spoilt", SecretString="old")
-    token = SecretToken(secretsmanager, "spoilt")
+    token = SecretToken(secretsmanager, "spoilt", reread_every_s=0)
     await token.current()
     stack.client("secretsmanager").put_secret_value(SecretId="spoilt", SecretString="not a token")
     with pytest.raises(MissingResourceError):
@@ -133,12 +125,11 @@ async def test_a_token_in_use_outlives_a_bad_rotation(
     assert await token.current() == "old"
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_an_order_is_shipped_in_the_very_call_that_notices_the_rotation(
     secretsmanager: Counting, keep: Any, stack: DeployedStack
 ) -> None:
     keep("rotating", SecretString="old")
-    token = SecretToken(secretsmanager, "rotating")
+    token = SecretToken(secretsmanager, "rotating", reread_every_s=0)
 
     async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
         accepted = request.headers["authorization"] == "Bearer new"

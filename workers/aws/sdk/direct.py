@@ -1,5 +1,6 @@
 """Sends the calls that every message costs without the SDK's detours; leaves to the SDK what does not go well."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ class DirectCalls:
         scope = context.get("signing", {})
         region = scope.get("region", self.client.meta.region_name)
         service = scope.get("signing_name", self.client.meta.service_model.signing_name)
-        sign(headers, url, body, await credentials.get_frozen_credentials(), region=region, service=service)
+        frozen = await credentials.get_frozen_credentials()
+        sign(headers, url, body, frozen, region=region, service=service, at_s=time.time())
         try:
             async with self.http.post(_parsed(url), data=body, headers=headers, allow_redirects=False) as response:
                 if response.status != OK:

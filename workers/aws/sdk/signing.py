@@ -2,7 +2,7 @@
 
 import hmac
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,22 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def sign(
-    headers: MutableMapping[str, str], url: str, body: bytes | str, credentials: Any, *, region: str, service: str
+    headers: MutableMapping[str, str],
+    url: str,
+    body: bytes | str,
+    credentials: Any,
+    *,
+    region: str,
+    service: str,
+    at_s: float,
 ) -> None:
     """
     Add to *headers*, whose names are in lower case, the signature of a POST of *body* to the root of *url*.
 
-    Such is every call of SQS and DynamoDB. *credentials* have `access_key`, `secret_key`, and `token` or None.
+    Every call of SQS and DynamoDB is such a POST. *credentials* have `access_key`, `secret_key`, and `token` or None.
+    *at_s* is the time of signing, in seconds since the epoch.
     """
-    timestamp = _timestamp(_now_s())
+    timestamp = _timestamp(int(at_s))
     headers["x-amz-date"] = timestamp
     if credentials.token:
         headers["x-amz-security-token"] = credentials.token
@@ -58,9 +66,11 @@ class JsonSigV4Auth(SigV4Auth):
     the SDK's two hooks for it: a name in `AUTH_TYPE_MAPS`, chosen through the `choose-signer` event.
     """
 
-    def __init__(self, credentials: Any, service_name: str, region_name: str) -> None:
+    def __init__(
+        self, credentials: Any, service_name: str, region_name: str, now_s: Callable[[], float] = time.time
+    ) -> None:
         super().__init__(credentials, service_name, region_name)
-        self._service, self._region = service_name, region_name
+        self._service, self._region, self._now_s = service_name, region_name, now_s
 
     def add_auth(self, request: "AWSRequest") -> None:
         if self.credentials is None:
@@ -71,7 +81,13 @@ class JsonSigV4Auth(SigV4Auth):
         signed = {name.lower(): value for name, value in headers.items()}
         # Its `body` would prepare the whole request, headers and all, each time it is asked for.
         sign(
-            signed, request.url or "", request.data or b"", self.credentials, region=self._region, service=self._service
+            signed,
+            request.url or "",
+            request.data or b"",
+            self.credentials,
+            region=self._region,
+            service=self._service,
+            at_s=self._now_s(),
         )
         for name in _OURS:
             if name.lower() in signed:
@@ -88,13 +104,9 @@ def sign_json(client: "BaseClient") -> None:
     client.meta.events.register("choose-signer", choose)  # type: ignore[arg-type] # The stub knows no answers.
 
 
-def _now_s() -> int:
-    return int(time.time())
-
-
 @lru_cache(maxsize=1)
-def _timestamp(now_s: int) -> str:
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+def _timestamp(at_s: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
 
 
 @lru_cache(maxsize=8)  # Two services, before and after midnight, before and after new credentials.

@@ -1,15 +1,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import botocore.auth
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from workers.aws.sdk import signing
 from workers.aws.sdk.signing import JsonSigV4Auth
 
+NOON_S = 1_795_348_800.0  # 2026-11-22 12:00 UTC.
 HEADERS = {
     "X-Amz-Target": "AmazonSQS.ReceiveMessage",
     "Content-Type": "application/x-amz-json-1.0",
@@ -23,11 +22,13 @@ def request(url: str) -> Any:
     return AWSRequest("POST", url, headers=HEADERS, data=b'{"QueueUrl": "q"}')
 
 
-@pytest.fixture(autouse=True)
-def _noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: noon)
-    monkeypatch.setattr(signing, "_now_s", lambda: int(noon.timestamp()))
+def signed_by_both(url: str, credentials: Credentials, service: str, region: str) -> tuple[Any, Any]:
+    """Return a request with our signature and one with the SDK's, both of the same second."""
+    ours, theirs = request(url), request(url)
+    SigV4Auth(credentials, service, region).add_auth(theirs)
+    at = datetime.strptime(theirs.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    JsonSigV4Auth(credentials, service, region, now_s=at.timestamp).add_auth(ours)
+    return ours, theirs
 
 
 @pytest.mark.parametrize("token", [None, "a session's token"])
@@ -42,15 +43,12 @@ def _noon(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_signature_is_the_sdks_own(url: str, token: str | None) -> None:
-    ours, theirs = request(url), request(url)
-    credentials = Credentials("AKID", "secret", token)
-    JsonSigV4Auth(credentials, "sqs", "eu-central-1").add_auth(ours)
-    SigV4Auth(credentials, "sqs", "eu-central-1").add_auth(theirs)
+    ours, theirs = signed_by_both(url, Credentials("AKID", "secret", token), "sqs", "eu-central-1")
     assert sorted(ours.headers.items()) == sorted(theirs.headers.items())
 
 
 def test_a_second_try_is_signed_like_the_first() -> None:
-    signer = JsonSigV4Auth(Credentials("AKID", "secret", "token"), "sqs", "eu-central-1")
+    signer = JsonSigV4Auth(Credentials("AKID", "secret", "token"), "sqs", "eu-central-1", now_s=lambda: NOON_S)
     tried = request("https://sqs.eu-central-1.amazonaws.com/")
     signer.add_auth(tried)
     first = sorted(tried.headers.items())
@@ -68,14 +66,11 @@ def test_a_second_try_is_signed_like_the_first() -> None:
 )
 def test_a_kept_key_is_used_for_its_own_scope_only(other: tuple[Credentials, str, str]) -> None:
     JsonSigV4Auth(Credentials("AKID", "secret"), "sqs", "eu-central-1").add_auth(request("http://localhost/"))
-    ours, theirs = request("http://localhost/"), request("http://localhost/")
-    JsonSigV4Auth(*other).add_auth(ours)
-    SigV4Auth(*other).add_auth(theirs)
+    ours, theirs = signed_by_both("http://localhost/", *other)
     assert ours.headers["Authorization"] == theirs.headers["Authorization"]
 
 
-def test_the_time_is_told_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signing, "_now_s", lambda: 1_764_000_059)
-    signed = request("http://localhost/")
-    JsonSigV4Auth(Credentials("AKID", "secret"), "sqs", "eu-central-1").add_auth(signed)
-    assert signed.headers["X-Amz-Date"] == "20251124T160059Z"
+def test_the_time_is_in_utc() -> None:
+    tried = request("http://localhost/")
+    JsonSigV4Auth(Credentials("AKID", "secret"), "sqs", "eu-central-1", now_s=lambda: 1_764_000_059.9).add_auth(tried)
+    assert tried.headers["X-Amz-Date"] == "20251124T160059Z"
