@@ -1,4 +1,4 @@
-"""`python -m workers fulfillment | escalation`: run one worker until SIGTERM."""
+"""`python -m workers fulfillment | escalation`: run one worker until SIGTERM or Ctrl-C."""
 
 import signal
 import sys
@@ -6,9 +6,9 @@ import sys
 
 def main() -> int:
     """Run the worker named on the command line; return the exit code."""
-    for each in (signal.SIGTERM, signal.SIGINT):
-        # Until the worker has its own handlers: importing the SDK takes a second.
-        signal.signal(each, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The worker sets its own handlers, but importing the SDK first takes a second.
+        signal.signal(number, lambda *_: sys.exit(0))
     from workers.command import run_command  # noqa: PLC0415 - after the signal handlers.
 
     return run_command()

@@ -1,9 +1,10 @@
-"""The command line of the workers."""
+"""The command line `python -m workers`: arguments, settings, logging, exit codes."""
 
 import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 
 import structlog
 
@@ -11,31 +12,43 @@ from workers import logs
 from workers.errors import FatalError
 from workers.runner import run
 from workers.settings import Settings, Worker
+from workers.wiring import MakeHandler, make_handler
+
+EPILOG = """\
+exit codes:
+  0  stopped by SIGTERM or Ctrl-C
+  1  cannot start, or failed while running; the last line of output says why
+  2  wrong command line
+A second signal ends the worker at once; its messages become visible again by themselves.
+
+Settings come from environment variables: see docs/configuration.md.
+Access to AWS comes from the SDK's own variables and profiles.
+"""
 
 
-def run_command() -> int:
-    """Run the worker named on the command line; return the exit code."""
+def run_command(arguments: Sequence[str] | None = None, *, make_handler: MakeHandler = make_handler) -> int:
+    """Run the worker named in *arguments* (default: the command line's); return 0 or 1, as `EPILOG` says."""
     parser = argparse.ArgumentParser(
         prog="python -m workers",
-        description="Run one worker. It consumes its queue until SIGTERM or Ctrl-C, then finishes what is in flight.",
-        epilog="Settings come from the environment; README.md lists them. "
-        "AWS access comes from the SDK's own variables and profiles.",
+        description="Run one worker: consume its queue until SIGTERM or Ctrl-C, then finish the messages in flight.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("worker", choices=[each.value for each in Worker], help="which queue to consume")
-    worker = Worker(parser.parse_args().worker)
+    parser.add_argument("worker", choices=[worker.value for worker in Worker], help="the worker to run")
+    worker = Worker(parser.parse_args(arguments).worker)
     try:
         settings = Settings.read(os.environ)
     except FatalError as error:
-        print(f"python -m workers: {error}", file=sys.stderr)  # noqa: T201 - there are no logs yet.
+        print(f"python -m workers: {error}", file=sys.stderr)  # noqa: T201 - logging is not configured yet.
         return 1
     as_json = settings.log_format != "console" if settings.log_format else not sys.stdout.isatty()
     logs.configure(level=settings.log_level, as_json=as_json)
     try:
-        asyncio.run(run(worker, settings))
+        asyncio.run(run(worker, settings, make_handler=make_handler))
     except FatalError as error:
         structlog.get_logger().critical("worker.failed", worker=worker.value, reason=str(error))
         return 1
-    except Exception:  # noqa: BLE001 - the last stop: told in one event, not as a bare traceback.
+    except Exception:  # noqa: BLE001 - the last resort: one event in the log, not a bare traceback.
         structlog.get_logger().exception("worker.failed", worker=worker.value)
         return 1
     return 0

@@ -1,4 +1,9 @@
-"""A worker's connections to AWS and HTTP."""
+"""
+Opens a worker's connections: the SDK's clients, HTTP sessions, and the channels of the escalation rules.
+
+`open_clients` yields them for the length of a block and closes them in reverse order. Nothing is sent yet: `wiring`
+makes the first call.
+"""
 
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -33,33 +38,39 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Routes:
+    """The escalation worker's rules, and the channels they send to."""
+
+    rules: Rules
+    channels: tuple[Channel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Clients:
     """
-    The SDK's clients, and what else has connections.
+    A worker's open connections. Those it does not need are None.
 
-    Receives have a client of their own, so that long polls keep nothing else waiting.
+    Receives have a client of their own, so that long polls keep no other call waiting.
     """
 
     receiving: "SQSClient"
     sqs: "SQSClient"
     dynamodb: "DynamoDBClient"
-    secretsmanager: Any = None  # Its type stubs are a package of their own, for one call.
+    secretsmanager: Any = None  # Any: its type stubs would be one more package, for one call.
     http: ClientSession | None = None
-    routes: "Routes | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class Routes:
-    """What the escalation worker routes by, and to."""
-
-    rules: Rules
-    channels: tuple[Channel, ...] = ()
+    routes: Routes | None = None
 
 
 @asynccontextmanager
 async def open_clients(
     worker: Worker, settings: Settings, rules: EscalationRules | None, metrics: Metrics
 ) -> AsyncIterator[Clients]:
+    """
+    Yield what *worker* needs with these *settings*. *rules* are for the escalation worker.
+
+    Raises:
+        FatalError: The SDK is not configured: no region, no such profile, an invalid endpoint.
+    """
     async with AsyncExitStack() as stack:
         try:
             sdk, others = plain_session(), calling_config()
@@ -77,7 +88,7 @@ async def open_clients(
                     meter(secretsmanager, metrics.requests)
                     clients = replace(clients, secretsmanager=secretsmanager)
             if rules is not None:
-                channels = await _channels(rules.channels, session, channel_config(SEND_TIMEOUT_S), stack)
+                channels = await _open_channels(rules.channels, session, channel_config(SEND_TIMEOUT_S), stack)
                 clients = replace(clients, routes=Routes(rules.rules, channels))
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
@@ -87,10 +98,10 @@ async def open_clients(
         yield clients
 
 
-async def _channels(
+async def _open_channels(
     tables: Mapping[str, ChannelTable], session: aioboto3.Session, config: AioConfig, stack: AsyncExitStack
 ) -> tuple[Channel, ...]:
-    """Connect the channels of the rules, with connections of their own: one that hangs keeps nobody else waiting."""
+    """Return the channels of the rules. Each has its own connections: one that hangs keeps no other waiting."""
     webhooks = await stack.enter_async_context(webhook_session())
     channels: list[Channel] = []
     for name, table in tables.items():

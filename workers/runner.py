@@ -1,4 +1,10 @@
-"""A worker's process: signals, start, stop."""
+"""
+The life of a worker's process: start, run until a signal, stop.
+
+    start   read the rules, serve the monitoring endpoint, open the clients, wait for AWS, assemble the consumer
+    run     consume until SIGTERM or SIGINT
+    stop    the consumer drains; connections close. If that takes too long, the process exits with code 1
+"""
 
 import asyncio
 import gc
@@ -19,46 +25,72 @@ from workers.escalation.rules.reader import EscalationRules
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
 from workers.settings import Settings, Worker
-from workers.wiring import assembled
+from workers.wiring import MakeHandler, assemble, make_handler
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 GC_THRESHOLD = 10_000  # New containers per collection, instead of 700: those in flight at once are not garbage.
-FORCED_EXIT_MARGIN_S = 10.0  # What a stop may take beyond drain time and last poll: the flush, and closing connections.
+FORCED_EXIT_MARGIN_S = 10.0  # Beyond the drain time and the last poll: for the flush and for closing connections.
 
 
-async def run(worker: Worker, settings: Settings) -> None:
+async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler = make_handler) -> None:
     """
-    Run *worker* until SIGTERM or SIGINT.
+    Run *worker* until SIGTERM or SIGINT. *make_handler* builds what handles its messages.
 
     Raises:
-        FatalError: The worker cannot start, or cannot go on; the text is for the operator.
+        FatalError: The worker cannot start or cannot continue; the text is for the operator.
     """
     bind_contextvars(worker=worker.value, queue=settings.queue_of(worker))
     stop = asyncio.Event()
-    last_poll_s = settings.wait_s + CONNECT_TIMEOUT_S + READ_TIMEOUT_S  # One under way is let finish.
-    _stop_on_signals(stop, max(settings.drain_s, last_poll_s) + FORCED_EXIT_MARGIN_S)
+    last_poll_s = settings.wait_s + CONNECT_TIMEOUT_S + READ_TIMEOUT_S  # A running long poll finishes first.
+    stop_on_signals(stop, exit_after_s=max(settings.drain_s, last_poll_s) + FORCED_EXIT_MARGIN_S)
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
     rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
     metrics = Metrics()
-    state = _State()
+    status = Status()
     async with (
-        monitoring(settings.health_port, health=state.health, readiness=state.readiness, registry=metrics.registry),
+        monitoring(settings.health_port, health=status.health, readiness=status.readiness, registry=metrics.registry),
         open_clients(worker, settings, rules, metrics) as clients,
     ):
-        state.consumer = await _unless(stop, assembled(worker, settings, clients, metrics))
-        if state.consumer is not None:
-            _spare_the_collector()
+        assembling = assemble(worker, settings, clients, metrics, make_handler=make_handler)
+        status.consumer = await unless_stopped(stop, assembling)
+        if status.consumer is not None:
+            tune_garbage_collector()
             log.info("worker.started")
-            await _consume(state.consumer, stop)
+            await _consume(status.consumer, stop)
     log.info("worker.stopped")
 
 
+def stop_on_signals(stop: asyncio.Event, *, exit_after_s: float) -> None:
+    """
+    Set *stop* at the first SIGTERM or SIGINT. A second one ends the process at once.
+
+    If the process still runs *exit_after_s* seconds after the first, because a handler ignores its cancellation, it
+    exits with code 1.
+    """
+    loop = asyncio.get_running_loop()
+
+    def exit_now() -> None:
+        log.critical("worker.failed", reason="a handler keeps running although it was cancelled")
+        os._exit(1)  # Its messages become visible again by themselves.
+
+    def stop_then_default(received: signal.Signals) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        log.info("signal.received", signal=received.name)
+        stop.set()
+        loop.call_later(exit_after_s, exit_now)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_then_default, number)
+
+
 @dataclass(slots=True)
-class _State:
-    """What the monitoring endpoint tells, also while there is no consumer yet."""
+class Status:
+    """What the monitoring endpoint reports, before there is a consumer too. None means that all is well."""
 
     consumer: Consumer | None = None
 
@@ -69,30 +101,8 @@ class _State:
         return "waiting for AWS" if self.consumer is None else self.consumer.readiness_problem()
 
 
-async def _consume(consumer: Consumer, stop: asyncio.Event) -> None:
-    try:
-        await consumer.run(stop)
-    except ExceptionGroup as group:
-        if fatal := group.subgroup(FatalError):
-            raise _first(fatal) from group
-        raise
-
-
-def _spare_the_collector() -> None:
-    """
-    Have the garbage collector look only at what comes from now on.
-
-    What is there by now, the SDK's models above all, is hundreds of thousands of objects that live as long as the
-    process does: a full collection walks them all, 40 to 60 ms in which nothing else happens. With this and the
-    threshold, orders spend under 1 % of their CPU time on collections instead of 5.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
-    """Await *work*, but only until *stop* is set; None where it was."""
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """Return the result of *work*. If *stop* is set first, cancel it and return None."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -102,30 +112,29 @@ async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | No
     return working.result()
 
 
-def _first(group: ExceptionGroup[FatalError]) -> FatalError:
+def tune_garbage_collector() -> None:
+    """
+    Exclude everything that exists by now from garbage collection, and collect less often.
+
+    At the end of the start there are hundreds of thousands of objects, the SDK's models above all, that live as long as
+    the process. A full collection walks through all of them, and for 40 to 60 ms nothing else happens. With this and
+    the threshold, orders spend under 1 % of their CPU time on collections instead of 5 %.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
+
+
+async def _consume(consumer: Consumer, stop: asyncio.Event) -> None:
+    try:
+        await consumer.run(stop)
+    except ExceptionGroup as group:
+        if fatal := group.subgroup(FatalError):
+            raise first_error(fatal) from group
+        raise
+
+
+def first_error(group: ExceptionGroup[FatalError]) -> FatalError:
+    """Return the first error of *group*, however deep its groups are nested."""
     first = group.exceptions[0]
-    return _first(first) if isinstance(first, ExceptionGroup) else first
-
-
-def _stop_on_signals(stop: asyncio.Event, at_most_s: float) -> None:
-    """
-    Set *stop* at the first SIGTERM or SIGINT; the second one ends the process at once.
-
-    So does a handler that keeps it alive in spite of being cancelled, after *at_most_s* seconds.
-    """
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        log.critical("worker.failed", reason="a handler does not end although it was cancelled")
-        os._exit(1)  # What it has in flight becomes visible again by itself.
-
-    def stop_then_default(received: signal.Signals) -> None:
-        log.info("signal.received", signal=received.name)
-        stop.set()
-        loop.call_later(at_most_s, end)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(each)
-            signal.signal(each, signal.SIG_DFL)
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop_then_default, each)
+    return first_error(first) if isinstance(first, ExceptionGroup) else first

@@ -1,19 +1,24 @@
-"""What a worker is made of: the one place that knows every part."""
+"""
+Builds a worker's consumer: looks up its resources on AWS and wires every part together.
+
+This is the one composition root, and the only module that knows all parts. `connections` opens the clients that are
+passed in here; `runner` runs the consumer that comes out.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from workers.aws.cases import DynamoCases
 from workers.aws.errors import CredentialsError, MissingResourceError
 from workers.aws.orders import DynamoOrders, check_table
-from workers.aws.sdk.clients import (
-    CONNECT_TIMEOUT_S,
-    MAX_POLLS,
-    READ_TIMEOUT_S,
-)
+from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, MAX_POLLS, READ_TIMEOUT_S
 from workers.aws.secrets import SecretToken
 from workers.aws.senders import SqsDeadLetters, SqsEscalations, SqsReminders
 from workers.aws.sqs import SqsQueue, describe_queue, queue_url
+from workers.backoff import Backoff
 from workers.connections import Clients
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.ports import Handler
@@ -30,67 +35,17 @@ from workers.settings import Settings, Worker
 
 log = structlog.get_logger(__name__)
 
-RETRY_BASE_S, RETRY_CAP_S = 0.5, 10.0  # While AWS cannot be reached at the start.
-SHIP_SHARE = 0.9  # Of WORKER_MAX_HANDLE_S: then a provider that hangs is a failed attempt, not a cancelled handler.
-QUEUE_MARGIN = 5  # Deliveries SQS must grant beyond ours: its own limit is the net below, never met before.
+START_BACKOFF = Backoff(base_s=0.5, cap_s=10.0)  # Between attempts to reach AWS at the start.
+SHIP_SHARE = 0.9  # Of WORKER_MAX_HANDLE_S: a provider that hangs is a failed attempt before its handler is cancelled.
+QUEUE_MARGIN = 5  # Deliveries that SQS must allow beyond WORKER_MAX_DELIVERIES: its own redrive is only a backstop.
+
+MakeHandler = Callable[[Worker, Settings, Clients, DeadLetters, Metrics], Awaitable[Handler]]
 
 
-async def assembled(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
-    """Look up what the worker needs on AWS and put it together; wait for AWS as long as nothing answers there."""
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(OutageError),
-        wait=wait_random_exponential(multiplier=RETRY_BASE_S, max=RETRY_CAP_S),
-        before_sleep=_log_waiting,
-    )
-    return await retrying(_assemble, worker, settings, clients, metrics)
-
-
-def _log_waiting(retry: RetryCallState) -> None:
-    error = retry.outcome.exception() if retry.outcome else None
-    delay_s = retry.next_action.sleep if retry.next_action else 0.0
-    log.warning("aws.unavailable", reason=str(error), attempt=retry.attempt_number, delay_ms=round(delay_s * 1000))
-
-
-async def _assemble(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
-    try:
-        return await _build(worker, settings, clients, metrics)
-    except (CredentialsError, MissingResourceError, AccessDeniedError) as error:
-        raise FatalError(str(error)) from error
-
-
-async def _build(worker: Worker, settings: Settings, clients: Clients, metrics: Metrics) -> Consumer:
-    name = settings.queue_of(worker)
-    attributes = await describe_queue(clients.sqs, name)
-    if settings.max_deliveries > attributes.max_receive_count - QUEUE_MARGIN:
-        raise FatalError(
-            f"WORKER_MAX_DELIVERIES is {settings.max_deliveries}, must be at most "
-            f"{attributes.max_receive_count - QUEUE_MARGIN}: {name}'s maxReceiveCount less {QUEUE_MARGIN}"
-        )
-    for table in (settings.order_table, settings.escalation_table):
-        await check_table(clients.dynamodb, table)
-    queue = SqsQueue(
-        name=name,
-        url=attributes.url,
-        visibility_timeout_s=attributes.visibility_timeout_s,
-        wait_s=settings.wait_s,
-        receiving=clients.receiving,
-        sqs=clients.sqs,
-    )
-    dead_letters = SqsDeadLetters(clients.sqs, await queue_url(clients.sqs, attributes.dead_letter_queue), source=name)
-    limits = Limits(
-        concurrency=settings.concurrency,
-        max_deliveries=settings.max_deliveries,
-        max_handle_s=settings.max_handle_s,
-        drain_s=settings.drain_s,
-        max_polls=MAX_POLLS,
-        stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
-    )
-    return Consumer(queue, await _handler(worker, settings, clients, dead_letters, metrics), limits, metrics)
-
-
-async def _handler(
+async def make_handler(
     worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters, metrics: Metrics
 ) -> Handler:
+    """Return the handler of *worker*'s messages."""
     orders = DynamoOrders(clients.dynamodb, settings.order_table)
     cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table)
     match worker:
@@ -118,6 +73,66 @@ async def _handler(
             )
 
 
+async def assemble(
+    worker: Worker,
+    settings: Settings,
+    clients: Clients,
+    metrics: Metrics,
+    *,
+    make_handler: MakeHandler = make_handler,
+    backoff: Backoff = START_BACKOFF,
+) -> Consumer:
+    """
+    Return *worker*'s consumer. While AWS cannot be reached, log that and try again.
+
+    Raises:
+        FatalError: Waiting would not help: a resource is missing, AWS refuses access, or the settings do not fit.
+    """
+    for attempt in itertools.count(1):
+        try:
+            return await _assemble(worker, settings, clients, metrics, make_handler)
+        except (CredentialsError, MissingResourceError, AccessDeniedError) as error:
+            raise FatalError(str(error)) from error
+        except OutageError as error:
+            delay_s = backoff.wait_s(attempt)
+            log.warning("aws.unavailable", reason=str(error), attempt=attempt, delay_ms=round(delay_s * 1000))
+            await asyncio.sleep(delay_s)
+    raise AssertionError("unreachable")
+
+
+async def _assemble(
+    worker: Worker, settings: Settings, clients: Clients, metrics: Metrics, make_handler: MakeHandler
+) -> Consumer:
+    name = settings.queue_of(worker)
+    attributes = await describe_queue(clients.sqs, name)
+    if settings.max_deliveries > attributes.max_receive_count - QUEUE_MARGIN:
+        raise FatalError(
+            f"WORKER_MAX_DELIVERIES is {settings.max_deliveries}, must be at most "
+            f"{attributes.max_receive_count - QUEUE_MARGIN}: {name}'s maxReceiveCount less {QUEUE_MARGIN}"
+        )
+    for table in (settings.order_table, settings.escalation_table):
+        await check_table(clients.dynamodb, table)
+    queue = SqsQueue(
+        name=name,
+        url=attributes.url,
+        visibility_timeout_s=attributes.visibility_timeout_s,
+        wait_s=settings.wait_s,
+        receiving=clients.receiving,
+        sqs=clients.sqs,
+    )
+    dead_letters = SqsDeadLetters(clients.sqs, await queue_url(clients.sqs, attributes.dead_letter_queue), source=name)
+    limits = Limits(
+        concurrency=settings.concurrency,
+        max_deliveries=settings.max_deliveries,
+        max_handle_s=settings.max_handle_s,
+        drain_s=settings.drain_s,
+        max_polls=MAX_POLLS,
+        stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
+    )
+    handler = await make_handler(worker, settings, clients, dead_letters, metrics)
+    return Consumer(queue, handler, limits, metrics)
+
+
 async def _provider(settings: Settings, clients: Clients) -> Provider | None:
     if clients.http is None or settings.fulfillment_url is None:
         return load_provider(settings.fulfillment_provider)
@@ -126,5 +141,5 @@ async def _provider(settings: Settings, clients: Clients) -> Provider | None:
         token = FixedToken(settings.fulfillment_token.get_secret_value())
     elif settings.fulfillment_token_secret is not None:
         token = SecretToken(clients.secretsmanager, settings.fulfillment_token_secret)
-        await token.current()  # Now rather than with the first order: a wrong name is told at the start.
+        await token.current()  # Read it now, so that a wrong name ends the start and not the first order.
     return HttpProvider(clients.http, settings.fulfillment_url, timeout_s=settings.fulfillment_timeout_s, token=token)

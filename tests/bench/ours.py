@@ -1,5 +1,5 @@
 """
-Our worker with everything on, for the rows without orders: only its handler is another.
+Our worker with everything on, for the rows without orders: only its handler is the benchmark's.
 
     python -m tests.bench.ours
 
@@ -9,17 +9,16 @@ The rows with orders start `python -m workers fulfillment` itself.
 import argparse
 import sys
 from dataclasses import dataclass
-from typing import Any
-from unittest import mock
 
 from tests.bench.handling import Handling
-from workers import __main__ as worker
-from workers import wiring
+from workers.command import run_command
 from workers.consumer.message import Acknowledged, Message
 
 
 @dataclass(frozen=True, slots=True)
 class BenchHandler:
+    """A worker's handler that does what *handling* says, and nothing with orders."""
+
     handling: Handling
 
     async def handle(self, message: Message) -> Acknowledged:
@@ -31,15 +30,13 @@ class BenchHandler:
 
 
 def run(handling: Handling) -> int:
-    """Run `python -m workers fulfillment` with a handler of the benchmark; return its exit code."""
+    """Run the fulfillment worker with a handler of the benchmark; return its exit code."""
 
-    async def handler(*_: Any) -> BenchHandler:
+    async def make_handler(*_: object) -> BenchHandler:
         return BenchHandler(handling)
 
-    sys.argv = ["workers", "fulfillment"]
     try:
-        with mock.patch.object(wiring, "_handler", handler):
-            return worker.main()
+        return run_command(["fulfillment"], make_handler=make_handler)
     finally:
         handling.close()
 

@@ -22,7 +22,7 @@ from deploy.local.aws import ROOT
 from tests.bench import ours
 from tests.bench.handling import Handling
 from tests.bench.harness import STOP_TIMEOUT_S, Plan, Stub, Subject, measure
-from workers import __main__ as worker
+from workers.command import run_command
 
 TOP = 25
 START_S = 2.0  # From the start of the process to that of the profile: what happens once is not of interest.
@@ -123,8 +123,7 @@ def main() -> None:
     signal.setitimer(signal.ITIMER_REAL, START_S)
     try:
         if load == "orders":
-            sys.argv = ["workers", "fulfillment"]
-            worker.main()
+            run_command(["fulfillment"])
         else:
             ours.run(Handling())
     finally:

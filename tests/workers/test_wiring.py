@@ -1,0 +1,143 @@
+"""A worker is assembled from what AWS says about its resources."""
+
+from typing import Any
+
+import pytest
+import structlog
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+
+from workers.aws.senders import SqsDeadLetters
+from workers.backoff import Backoff
+from workers.connections import Clients, Routes
+from workers.consumer.consumer import Consumer
+from workers.domain.routing import Rules
+from workers.errors import FatalError
+from workers.escalation.handler import EscalationHandler
+from workers.fulfillment.handler import FulfillmentHandler
+from workers.metrics import Metrics
+from workers.settings import Settings, Worker
+from workers.wiring import assemble, make_handler
+
+AT_ONCE = Backoff(base_s=0.0, cap_s=0.0)
+ENDPOINT = "http://127.0.0.1:1/"
+
+
+def refused(code: str, operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "prose"}}, operation)
+
+
+class FakeAws:
+    """The calls of SQS and DynamoDB that a start makes. The first calls raise `errors`, one after the other."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.asked: list[str] = []
+        self.max_receive_count = 100
+
+    async def get_queue_url(self, *, QueueName: str) -> dict[str, str]:  # noqa: N803 - the SDK's name.
+        self._fail_or_note(QueueName)
+        return {"QueueUrl": f"https://sqs/{QueueName}"}
+
+    async def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
+        redrive = f'{{"deadLetterTargetArn": "arn:aws:sqs:x:1:DLQ", "maxReceiveCount": {self.max_receive_count}}}'
+        return {"Attributes": {"VisibilityTimeout": "60", "RedrivePolicy": redrive}}
+
+    async def describe_table(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803 - the SDK's name.
+        self._fail_or_note(TableName)
+        return {}
+
+    def _fail_or_note(self, name: str) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.asked.append(name)
+
+
+def clients(aws: Any) -> Clients:
+    return Clients(receiving=aws, sqs=aws, dynamodb=aws, routes=Routes(Rules(())))
+
+
+async def assembled(aws: FakeAws, worker: Worker = Worker.FULFILLMENT, **settings: str) -> Consumer:
+    return await assemble(worker, Settings.read(settings), clients(aws), Metrics(), backoff=AT_ONCE)
+
+
+@pytest.mark.parametrize(
+    ("worker", "queue"), [(Worker.FULFILLMENT, "OrderFulfillmentQueue"), (Worker.ESCALATION, "EscalationQueue")]
+)
+async def test_every_resource_is_looked_up_at_the_start(worker: Worker, queue: str) -> None:
+    aws = FakeAws()
+    await assembled(aws, worker)
+    assert aws.asked == [queue, "OrderTable", "EscalationTable", "DLQ", "EscalationQueue"]
+
+
+async def test_an_outage_at_the_start_is_logged_and_tried_again() -> None:
+    aws = FakeAws(EndpointConnectionError(endpoint_url=ENDPOINT), refused("ThrottlingException", "DescribeTable"))
+    with structlog.testing.capture_logs() as logs:
+        await assembled(aws)
+    assert logs == [
+        {"event": "aws.unavailable", "log_level": "warning", "reason": reason, "attempt": attempt, "delay_ms": 0}
+        for attempt, reason in enumerate(
+            [f"EndpointConnectionError at {ENDPOINT}", "DescribeTable: ThrottlingException"], start=1
+        )
+    ]
+    assert aws.asked[-1] == "EscalationQueue"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (NoCredentialsError(), "no AWS credentials: Unable to locate credentials"),
+        (refused("AccessDenied", "GetQueueUrl"), "GetQueueUrl: access denied (AccessDenied)"),
+        (refused("InvalidClientTokenId", "GetQueueUrl"), "GetQueueUrl: AWS refuses the credentials "),
+        (refused("QueueDoesNotExist", "GetQueueUrl"), "there is no queue OrderFulfillmentQueue: "),
+    ],
+)
+async def test_what_waiting_cannot_fix_ends_the_start(error: Exception, line: str) -> None:
+    with pytest.raises(FatalError) as raised:
+        await assembled(FakeAws(error))
+    assert str(raised.value).startswith(line)
+
+
+async def test_a_missing_table_ends_the_start() -> None:
+    aws = FakeAws()
+
+    async def describe_table(*, TableName: str) -> Any:  # noqa: N803 - the SDK's name.
+        raise refused("ResourceNotFoundException", TableName)
+
+    aws.describe_table = describe_table  # type: ignore[method-assign]
+    with pytest.raises(FatalError, match=r"^there is no table OrderTable: "):
+        await assembled(aws)
+
+
+async def test_sqs_must_allow_five_deliveries_more_than_the_worker() -> None:
+    aws = FakeAws()
+    aws.max_receive_count = 20
+    await assembled(aws, WORKER_MAX_DELIVERIES="15")
+    with pytest.raises(FatalError) as raised:
+        await assembled(aws, WORKER_MAX_DELIVERIES="16")
+    assert str(raised.value) == (
+        "WORKER_MAX_DELIVERIES is 16, must be at most 15: OrderFulfillmentQueue's maxReceiveCount less 5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("worker", "expected"), [(Worker.FULFILLMENT, FulfillmentHandler), (Worker.ESCALATION, EscalationHandler)]
+)
+async def test_each_worker_has_its_handler(worker: Worker, expected: type) -> None:
+    aws: Any = FakeAws()
+    dead_letters = SqsDeadLetters(aws, "https://sqs/DLQ", source="queue")
+    handler = await make_handler(worker, Settings.read({}), clients(aws), dead_letters, Metrics())
+    assert type(handler) is expected
+
+
+async def test_a_handler_can_be_injected() -> None:
+    aws, made = FakeAws(), list[tuple[Any, ...]]()
+
+    async def make(*parts: Any) -> Any:
+        made.append(parts)
+
+    await assemble(Worker.FULFILLMENT, Settings.read({}), clients(aws), Metrics(), make_handler=make)
+    ((worker, _, _, dead_letters, _),) = made
+    assert (worker, dead_letters.url, dead_letters.source) == (
+        *(Worker.FULFILLMENT, "https://sqs/DLQ"),
+        "OrderFulfillmentQueue",
+    )
