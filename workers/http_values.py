@@ -1,14 +1,14 @@
-"""What may stand in an HTTP request: URLs and tokens."""
+"""Which URLs and tokens are allowed in HTTP requests."""
 
 import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-_VISIBLE = re.compile(r"[\x21-\x7e]{1,4096}")  # What can stand in a header, and nothing that ends one.
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,4096}")  # Allowed in a header; nothing that ends one.
 
 
 def is_endpoint(text: str) -> bool:
-    """Tell whether *text* is an https URL (http for localhost only) without user, password and fragment."""
+    """Return whether *text* is an https URL (http for localhost only) without user, password and fragment."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -27,5 +27,5 @@ def _is_loopback(host: str) -> bool:
 
 
 def is_token(text: str) -> bool:
-    """Tell whether *text* is 1 to 4096 visible ASCII characters."""
+    """Return whether *text* is 1 to 4096 visible ASCII characters."""
     return _VISIBLE.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""The HTTP endpoint that an orchestrator and Prometheus look at: `/healthz`, `/readyz`, `/metrics`."""
+"""The HTTP endpoint for orchestrators and Prometheus: `/healthz`, `/readyz`, `/metrics`."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,9 +9,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from workers.errors import FatalError
 
-Check = Callable[[], str | None]
+Check = Callable[[], str | None]  # Returns the problem, None if there is no problem.
 
-SHUTDOWN_S = 1.0
+SHUTDOWN_S = 1.0  # For requests that are being answered when the worker stops.
 
 
 @asynccontextmanager
@@ -19,33 +19,33 @@ async def monitoring(
     port: int | None, *, health: Check, readiness: Check, registry: CollectorRegistry
 ) -> AsyncIterator[None]:
     """
-    Serve the endpoint on *port*, on every interface, for the length of the block; do nothing where it is None.
+    Serve the endpoint on *port*, on every interface, for the length of the block; do nothing if *port* is None.
 
-    A check returns what is wrong, None where nothing is.
+    A check that returns a problem answers 503 with that problem; otherwise 200 with `ok`.
 
     Raises:
-        FatalError: The port is taken.
+        FatalError: The port cannot be used.
     """
     if port is None:
         yield
         return
     application = web.Application()
-    application.router.add_get("/healthz", _answers(health))
-    application.router.add_get("/readyz", _answers(readiness))
-    application.router.add_get("/metrics", _exposes(registry))
+    application.router.add_get("/healthz", _checking(health))
+    application.router.add_get("/readyz", _checking(readiness))
+    application.router.add_get("/metrics", _exposing(registry))
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         try:
             await web.TCPSite(runner, port=port).start()
         except OSError as error:
-            raise FatalError(f"WORKER_HEALTH_PORT is {port}, which cannot be listened on: {error.strerror}") from error
+            raise FatalError(f"WORKER_HEALTH_PORT is {port}, which cannot be used: {error.strerror}") from error
         yield
     finally:
         await runner.cleanup()
 
 
-def _answers(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _checking(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_request: web.Request) -> web.Response:
         problem = check()
         return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
@@ -53,7 +53,7 @@ def _answers(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
     return answer
 
 
-def _exposes(registry: CollectorRegistry) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _exposing(registry: CollectorRegistry) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def expose(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

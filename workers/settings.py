@@ -1,4 +1,9 @@
-"""The workers' settings: read once from the environment, checked at the start."""
+"""
+The workers' settings: read from the environment once, and checked, at the start.
+
+A field's `description` is the range that an error names: "WORKER_WAIT_S is '21', must be 0 to 20 seconds". What the
+settings are for, and why they have these defaults, stands beside the fields.
+"""
 
 import re
 from collections.abc import Mapping
@@ -30,15 +35,15 @@ class Worker(StrEnum):
     ESCALATION = "escalation"
 
 
-def _provider_url(text: str) -> str:
+def _check_provider_url(text: str) -> str:
     if not is_endpoint(text):
-        raise ValueError("not such a URL")
+        raise ValueError("not an allowed URL")
     return text
 
 
-def _token(token: SecretStr) -> SecretStr:
+def _check_token(token: SecretStr) -> SecretStr:
     if not is_token(token.get_secret_value()):
-        raise ValueError("no such token")
+        raise ValueError("not an allowed token")
     return token
 
 
@@ -47,33 +52,38 @@ def _without_query(url: str) -> str:
 
 
 class Settings(BaseModel):
-    """Every setting, by the environment variable it comes from. An empty variable counts as absent."""
+    """Every setting, with the environment variable it comes from. An empty variable counts as absent."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    # The names of the stack's tables and queues.
     order_table: _Name = Field("OrderTable", alias="ORDER_TABLE")
     escalation_table: _Name = Field("EscalationTable", alias="ESCALATION_TABLE")
     order_fulfillment_queue: _Name = Field("OrderFulfillmentQueue", alias="ORDER_FULFILLMENT_QUEUE")
     escalation_queue: _Name = Field("EscalationQueue", alias="ESCALATION_QUEUE")
+    # Who ships orders. `record` sends nothing, the order only gets a shipment id; `http` sends it to FULFILLMENT_URL.
     fulfillment_provider: str = Field(
         "record",
         alias="FULFILLMENT_PROVIDER",
         pattern=r"^(record|http|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$",
         description="record, http, or a class of your own as package.module:Class",
     )
-    # The query may hold a key.
-    fulfillment_url: Annotated[str, AfterValidator(_provider_url), PlainSerializer(_without_query)] | None = Field(
-        None,
-        alias="FULFILLMENT_URL",
-        max_length=2048,
-        repr=False,
-        description="an https URL (http for localhost only) without user, password and fragment",
+    # Where `http` sends orders. Its query may hold a key, so it is never shown.
+    fulfillment_url: Annotated[str, AfterValidator(_check_provider_url), PlainSerializer(_without_query)] | None = (
+        Field(
+            None,
+            alias="FULFILLMENT_URL",
+            max_length=2048,
+            repr=False,
+            description="an https URL (http for localhost only) without user, password and fragment",
+        )
     )
-    # A provider that takes longer is better asked again later, with the same idempotency key.
+    # How long a request to the provider may take. If it takes longer, ask again later with the same idempotency key.
     fulfillment_timeout_s: float = Field(
         10, alias="FULFILLMENT_TIMEOUT_S", ge=0.1, le=300, description="0.1 to 300 seconds"
     )
-    fulfillment_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+    # The bearer token for the provider: itself, or the secret that holds it, which may be rotated.
+    fulfillment_token: Annotated[SecretStr, AfterValidator(_check_token)] | None = Field(
         None, alias="FULFILLMENT_TOKEN", description="1 to 4096 visible ASCII characters"
     )
     fulfillment_token_secret: str | None = Field(
@@ -82,27 +92,34 @@ class Settings(BaseModel):
         pattern=r"^[A-Za-z0-9/_+=.@:!-]{1,2048}$",
         description="the name or the ARN of a secret in AWS Secrets Manager",
     )
+    # Severity and channels of escalations. Absent: the rules in workers/escalation/rules/escalation-rules.toml.
     escalation_rules: Path | None = Field(
-        None, alias="ESCALATION_RULES", description="the path of a TOML file with the rules of routing"
+        None, alias="ESCALATION_RULES", description="the path of a TOML file with escalation rules"
     )
-    # An order is a few milliseconds of waiting for DynamoDB: a hundred at a time keep one core busy.
+    # Messages handled at a time. An order is a few milliseconds of waiting for DynamoDB: a hundred keep one core busy.
     concurrency: int = Field(100, alias="WORKER_CONCURRENCY", ge=1, le=1000, description="1 to 1000 messages at a time")
-    # SQS's longest wait: three requests a minute and queue when idle.
+    # How long a receive waits for messages. 20 s is SQS's maximum: three requests a minute and queue when idle.
     wait_s: int = Field(20, alias="WORKER_WAIT_S", ge=0, le=20, description="0 to 20 seconds")
-    # Longer than a long poll, shorter than the 30 s that container platforms grant between SIGTERM and SIGKILL.
+    # How long running handlers may take to finish after a signal. Longer than a long poll, shorter than the 30 s that
+    # container platforms grant between SIGTERM and SIGKILL.
     drain_s: float = Field(25, alias="WORKER_DRAIN_S", ge=0, le=600, description="0 to 600 seconds")
-    # Far above what an order takes; long enough to sit out a provider's restart. SQS itself ends a receipt after 12 h.
+    # How long one message may be handled. Far above what an order takes; long enough for a provider to restart. SQS
+    # itself ends a receipt after 12 h.
     max_handle_s: float = Field(
         900, alias="WORKER_MAX_HANDLE_S", ge=1, le=11 * 3600, description="1 to 39600 seconds (11 hours)"
     )
-    # Backoff doubles from 2 s: five attempts take about half a minute, a sixth would rarely change the answer.
+    # After how many failed attempts an order is escalated. Backoff doubles from 2 s: five attempts take about half a
+    # minute, and a sixth would rarely change the result.
     max_attempts: int = Field(5, alias="WORKER_MAX_ATTEMPTS", ge=1, le=1000, description="1 to 1000 failed attempts")
-    # Twice the attempts: deliveries also count deploys and crashes, which say nothing about the order.
+    # After how many deliveries a message is handled alone, as it may be what crashes workers. Twice the attempts:
+    # deliveries also count deploys and crashes, which say nothing about the order.
     max_deliveries: int = Field(10, alias="WORKER_MAX_DELIVERIES", ge=1, le=995, description="1 to 995 deliveries")
+    # Where /healthz, /readyz and /metrics are served. Absent: nowhere.
     health_port: int | None = Field(None, alias="WORKER_HEALTH_PORT", ge=1, le=65535, description="1 to 65535")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
     )
+    # Absent: console on a terminal, json elsewhere.
     log_format: Literal["json", "console"] | None = Field(None, alias="LOG_FORMAT", description="json or console")
 
     @classmethod
@@ -111,14 +128,14 @@ class Settings(BaseModel):
         Read the settings from *environ*.
 
         Raises:
-            FatalError: A value is wrong; the text names variable, value and range, one after the other.
+            FatalError: A value is wrong. The text names the variable, the value and the range, for each wrong value.
         """
         names = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
         given = {name: environ[name].strip() for name in names if environ.get(name, "").strip()}
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
-            wrong = dict.fromkeys(str(each["loc"][0]) for each in error.errors())
+            wrong = dict.fromkeys(str(details["loc"][0]) for details in error.errors())
             raise FatalError(
                 "; ".join(
                     f"{name} is {_shown(name, given[name])}, must be {cls.model_fields[names[name]].description}"
@@ -134,17 +151,17 @@ class Settings(BaseModel):
         return self.order_fulfillment_queue if worker is Worker.FULFILLMENT else self.escalation_queue
 
     def contradictions(self) -> list[str]:
-        """Return what is wrong with settings that are right each for itself."""
+        """Return how settings contradict each other, although each is valid by itself."""
         problems = []
         http = self.fulfillment_provider == "http"
         if http and self.fulfillment_url is None:
-            problems.append("FULFILLMENT_URL is not set, must be the provider's URL where FULFILLMENT_PROVIDER is http")
+            problems.append("FULFILLMENT_URL is not set, must be the provider's URL if FULFILLMENT_PROVIDER is http")
         if self.fulfillment_provider == "record" and self.fulfillment_url is not None:
             problems.append(
-                "FULFILLMENT_URL is set, must be absent where FULFILLMENT_PROVIDER is record: nobody is asked"
+                "FULFILLMENT_URL is set, must be absent if FULFILLMENT_PROVIDER is record, which sends nothing"
             )
         if self.fulfillment_token is not None and self.fulfillment_token_secret is not None:
-            problems.append("FULFILLMENT_TOKEN and FULFILLMENT_TOKEN_SECRET are both set, must be one of them at most")
+            problems.append("FULFILLMENT_TOKEN and FULFILLMENT_TOKEN_SECRET are both set, must be at most one of them")
         if http and self.fulfillment_timeout_s > self.max_handle_s:
             problems.append(
                 f"FULFILLMENT_TIMEOUT_S is {self.fulfillment_timeout_s:g}, must be at most WORKER_MAX_HANDLE_S, "
@@ -154,12 +171,12 @@ class Settings(BaseModel):
 
 
 def _shown(name: str, value: str) -> str:
-    """Return a wrong value as it may be told."""
+    """Return a wrong value as an error may show it."""
     match name:
         case "FULFILLMENT_TOKEN":
             return "not shown"
         case "FULFILLMENT_URL":
-            # Where someone has put a password, nobody can tell what belongs to it.
-            return mask(repr(_without_query(value))) if "@" not in value else "not shown, with a user or password"
+            # In a malformed URL with a password, it is unclear where the password ends.
+            return mask(repr(_without_query(value))) if "@" not in value else "not shown (it has a user or password)"
         case _:
             return mask(repr(value))

@@ -16,7 +16,7 @@ def free_port() -> int:
 
 
 class Checks:
-    """What the endpoint is told."""
+    """Checks whose results a test sets."""
 
     def __init__(self) -> None:
         self.unhealthy: str | None = None
@@ -29,7 +29,7 @@ class Checks:
         return self.unready
 
 
-async def asked(port: int, path: str) -> tuple[int, str]:
+async def get(port: int, path: str) -> tuple[int, str]:
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
         return answer.status, await answer.text()
 
@@ -38,16 +38,16 @@ async def test_health_readiness_and_metrics_are_served() -> None:
     port, checks, registry = free_port(), Checks(), CollectorRegistry()
     Counter("workers_messages_received", "Received.", registry=registry).inc(3)
     async with monitoring(port, health=checks.health, readiness=checks.readiness, registry=registry):
-        assert await asked(port, "/healthz") == (200, "ok\n")
-        assert await asked(port, "/readyz") == (200, "ok\n")
+        assert await get(port, "/healthz") == (200, "ok\n")
+        assert await get(port, "/readyz") == (200, "ok\n")
         checks.unhealthy, checks.unready = "a handler outlives its cap", "polls fail"
-        assert await asked(port, "/healthz") == (503, "a handler outlives its cap\n")
-        assert await asked(port, "/readyz") == (503, "polls fail\n")
-        status, metrics = await asked(port, "/metrics")
+        assert await get(port, "/healthz") == (503, "a handler outlives its cap\n")
+        assert await get(port, "/readyz") == (503, "polls fail\n")
+        status, metrics = await get(port, "/metrics")
         assert (status, "workers_messages_received_total 3.0" in metrics.splitlines()) == (200, True)
-        assert (await asked(port, "/nothing"))[0] == 404
+        assert (await get(port, "/nothing"))[0] == 404
     with pytest.raises(aiohttp.ClientConnectionError):
-        await asked(port, "/healthz")
+        await get(port, "/healthz")
 
 
 async def test_without_a_port_nothing_is_served() -> None:
@@ -56,10 +56,10 @@ async def test_without_a_port_nothing_is_served() -> None:
         assert none is None
 
 
-async def test_a_port_that_is_taken_is_named() -> None:
+async def test_a_port_in_use_is_reported() -> None:
     checks = Checks()
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(FatalError, match=f"WORKER_HEALTH_PORT is {port}, which cannot be listened on"):
+        with pytest.raises(FatalError, match=f"WORKER_HEALTH_PORT is {port}, which cannot be used"):
             async with monitoring(port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
                 pass

@@ -16,7 +16,7 @@ NAMES = {
 }
 
 
-def test_without_variables_the_defaults_hold() -> None:
+def test_settings_without_variables_are_the_defaults() -> None:
     assert Settings.read({}).model_dump() == {
         "order_table": "OrderTable",
         "escalation_table": "EscalationTable",
@@ -46,7 +46,7 @@ def test_an_empty_variable_counts_as_absent(empty: str) -> None:
     assert Settings.read(environ) == Settings.read({})
 
 
-def test_variables_of_others_do_not_matter() -> None:
+def test_other_variables_are_ignored() -> None:
     assert Settings.read({"PATH": "/bin", "AWS_REGION": "x", "WORKER_SPEED": "fast"}) == Settings.read({})
 
 
@@ -83,7 +83,9 @@ def test_variables_of_others_do_not_matter() -> None:
         ("LOG_FORMAT", "console", "log_format", "console"),
     ],
 )
-def test_takes_a_value_up_to_the_edges_of_its_range(variable: str, value: str, setting: str, expected: Any) -> None:
+def test_values_at_the_edges_of_their_range_are_accepted(
+    variable: str, value: str, setting: str, expected: Any
+) -> None:
     assert getattr(Settings.read({variable: value}), setting) == expected
 
 
@@ -136,13 +138,13 @@ def test_takes_a_value_up_to_the_edges_of_its_range(variable: str, value: str, s
         ("LOG_FORMAT", "js\non", r"LOG_FORMAT is 'js\non', must be json or console"),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_variable_value_and_range(variable: str, value: str, line: str) -> None:
+def test_a_wrong_value_is_reported_with_variable_value_and_range(variable: str, value: str, line: str) -> None:
     with pytest.raises(FatalError) as raised:
         Settings.read({variable: value})
     assert str(raised.value) == line
 
 
-def test_every_wrong_value_is_named() -> None:
+def test_every_wrong_value_is_reported() -> None:
     with pytest.raises(FatalError) as raised:
         Settings.read({"WORKER_WAIT_S": "21", "ORDER_TABLE": "a/b", "WORKER_CONCURRENCY": "5", "LOG_LEVEL": "LOUD"})
     assert str(raised.value) == (
@@ -153,7 +155,7 @@ def test_every_wrong_value_is_named() -> None:
 
 
 @pytest.mark.parametrize("value", ["4929123412345678/x", "4929 1234 1234 5678", "4929-1234-1234-5678!"])
-def test_a_card_number_is_not_repeated(value: str) -> None:
+def test_a_card_number_is_masked_in_errors(value: str) -> None:
     with pytest.raises(FatalError) as raised:
         Settings.read({"ORDER_TABLE": value})
     assert str(raised.value).startswith("ORDER_TABLE is '****")
@@ -172,7 +174,7 @@ def test_a_card_number_is_not_repeated(value: str) -> None:
         "http://[::1]:8080/",
     ],
 )
-def test_a_provider_has_a_url(url: str) -> None:
+def test_a_provider_url_is_https_or_on_localhost(url: str) -> None:
     assert Settings.read({"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": url}).fulfillment_url == url
 
 
@@ -194,7 +196,7 @@ def test_a_provider_has_a_url(url: str) -> None:
         ("https://ship.example.com/" + "x" * 2048, "https://ship.example.com/" + "x" * 2048),
     ],
 )
-def test_a_wrong_url_is_told_without_its_secrets(url: str, shown: str) -> None:
+def test_a_wrong_url_is_shown_without_its_query(url: str, shown: str) -> None:
     with pytest.raises(FatalError) as raised:
         Settings.read({"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": url})
     assert str(raised.value) == (
@@ -213,11 +215,11 @@ def test_a_wrong_url_is_told_without_its_secrets(url: str, shown: str) -> None:
         "https://me:s3/c?r#et@ship.example.com",
     ],
 )
-def test_a_url_with_a_password_is_not_told_at_all(url: str) -> None:
+def test_a_url_with_a_user_or_password_is_not_shown(url: str) -> None:
     with pytest.raises(FatalError) as raised:
         Settings.read({"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": url})
     assert str(raised.value) == (
-        "FULFILLMENT_URL is not shown, with a user or password, "
+        "FULFILLMENT_URL is not shown (it has a user or password), "
         "must be an https URL (http for localhost only) without user, password and fragment"
     )
 
@@ -227,15 +229,15 @@ def test_a_url_with_a_password_is_not_told_at_all(url: str) -> None:
     [
         (
             {"FULFILLMENT_PROVIDER": "http"},
-            "FULFILLMENT_URL is not set, must be the provider's URL where FULFILLMENT_PROVIDER is http",
+            "FULFILLMENT_URL is not set, must be the provider's URL if FULFILLMENT_PROVIDER is http",
         ),
         (
             {"FULFILLMENT_URL": URL},
-            "FULFILLMENT_URL is set, must be absent where FULFILLMENT_PROVIDER is record: nobody is asked",
+            "FULFILLMENT_URL is set, must be absent if FULFILLMENT_PROVIDER is record, which sends nothing",
         ),
         (
             {"FULFILLMENT_TOKEN": "s3cret", "FULFILLMENT_TOKEN_SECRET": "name"},
-            "FULFILLMENT_TOKEN and FULFILLMENT_TOKEN_SECRET are both set, must be one of them at most",
+            "FULFILLMENT_TOKEN and FULFILLMENT_TOKEN_SECRET are both set, must be at most one of them",
         ),
         (
             {
@@ -248,17 +250,17 @@ def test_a_url_with_a_password_is_not_told_at_all(url: str) -> None:
         ),
     ],
 )
-def test_settings_that_contradict_each_other_are_named(variables: dict[str, str], line: str) -> None:
+def test_contradicting_settings_are_reported(variables: dict[str, str], line: str) -> None:
     with pytest.raises(FatalError) as raised:
         Settings.read(variables)
     assert str(raised.value) == line
 
 
-def test_a_provider_of_ones_own_may_use_the_variables_of_the_http_provider() -> None:
+def test_a_custom_provider_may_use_the_http_variables() -> None:
     assert Settings.read({"FULFILLMENT_PROVIDER": "my.shop:Provider", "FULFILLMENT_URL": URL}).fulfillment_url == URL
 
 
-def test_neither_the_token_nor_the_urls_query_is_shown() -> None:
+def test_the_token_and_the_query_of_the_url_are_never_shown() -> None:
     settings = Settings.read(
         {
             "FULFILLMENT_PROVIDER": "http",
