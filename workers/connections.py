@@ -69,7 +69,7 @@ async def open_clients(
     Yield what *worker* needs with these *settings*. *rules* are for the escalation worker.
 
     Raises:
-        FatalError: The SDK is not configured: no region, no such profile, an invalid endpoint.
+        FatalError: The SDK is not configured: no region, an unknown profile, an invalid endpoint.
     """
     async with AsyncExitStack() as stack:
         try:

@@ -12,7 +12,7 @@ class DeadLetterAttribute(StrEnum):
     """
 
     REASON = "Reason"  # Why it was moved, in words that never quote the body.
-    ORIGIN_MESSAGE_ID = "OriginMessageId"  # Its id in the queue it came from; the copy has an id of its own.
+    ORIGIN_MESSAGE_ID = "OriginMessageId"  # Its id in the queue it came from; the copy has another id.
     ORIGIN_QUEUE = "OriginQueue"  # The name of that queue.
     FIRST_RECEIVED_AT = "FirstReceivedAt"  # When a worker first received it, RFC 3339.
     ERROR_CLASS = "ErrorClass"  # The class of the error that caused the move, if one did.

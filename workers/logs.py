@@ -1,4 +1,8 @@
-"""Structured logs: JSON on one line for machines, readable lines for a terminal, never a card number."""
+"""
+Structured logs: one JSON line per event for machines, or readable lines for a terminal; never a card number.
+
+Lines of other libraries become events, too: `library.logged`.
+"""
 
 import json
 import logging
@@ -21,10 +25,10 @@ Render = Callable[[EventDict], bytes]
 
 class MaskingRenderer:
     """
-    Renders an event as a line, masking card-like digit runs wherever they stand in it.
+    Renders an event as a line and masks every run of digits that looks like a card number.
 
-    The rendered line tells whether there is anything to mask (digits, spaces and dashes are never escaped); hardly a
-    line has, so the walk through its values is the exception.
+    A look at the rendered line is enough to find out whether there may be one: digits, spaces and dashes are never
+    escaped. Few lines have one, so the slow walk through all values is the exception.
     """
 
     def __init__(self, render: Render) -> None:
@@ -37,12 +41,12 @@ class MaskingRenderer:
 
 
 def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> None:
-    """Send structlog's and the standard library's log lines, at *level* and above, to *stream* (default: stdout)."""
+    """Write structlog's and the standard library's lines, from *level* up, to *stream* (default: standard output)."""
     stream = stream or sys.stdout
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        _stamp,
+        _add_timestamp,
     ]
     render = MaskingRenderer(_json if as_json else _console(colors=stream.isatty()))
     structlog.configure(
@@ -64,7 +68,8 @@ def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> Non
     logging.basicConfig(level=max(logging.WARNING, getattr(logging, level)), handlers=[handler], force=True)
 
 
-def _stamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _add_timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # As `clock.now` writes times, in less time: every line needs one.
     now_s = time.time()
     event["timestamp"] = f"{_second(int(now_s))}.{int(now_s % 1 * 1_000_000):06d}Z"
     return event
@@ -76,7 +81,7 @@ def _second(now_s: int) -> str:
 
 
 def _arranged(event: EventDict) -> EventDict:
-    """Return *event* as people read it: when, how bad and what first; without what does not apply."""
+    """Return *event* in reading order, time, level and event first, and without None values."""
     arranged = {name: event.pop(name) for name in _FIRST if name in event}
     arranged.update(event)
     if None in arranged.values():
@@ -87,7 +92,7 @@ def _arranged(event: EventDict) -> EventDict:
 def _json(event: EventDict) -> bytes:
     try:
         return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # Numbers beyond 64 bits, half of a surrogate pair: rare, and a line all the same.
+    except TypeError:  # Rare: numbers beyond 64 bits, or half of a surrogate pair.
         return json.dumps(event, default=str, skipkeys=True).encode()
 
 
@@ -97,7 +102,7 @@ def _console(*, colors: bool) -> Render:
 
 
 def _name_event(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> EventDict:
-    """Give a library's prose line an event name; the prose becomes `detail`."""
+    """Give the event of a library's line a name; its text becomes `detail`."""
     record = event.get("_record")
     event["logger"] = getattr(record, "name", None)
     event["detail"] = event.pop("event", None)

@@ -269,7 +269,7 @@ def test_the_token_comes_from_secrets_manager(
     }
     early = start_worker("fulfillment", stack=run.stack, env=environment)
     assert early.wait_for("worker.failed")["reason"] == (
-        "FULFILLMENT_TOKEN_SECRET is 'provider-token', which cannot be used: there is no such secret"
+        "FULFILLMENT_TOKEN_SECRET is 'provider-token', which cannot be used: the secret does not exist"
     )
     assert early.wait() == 1
     assert "Traceback" not in early.output()

@@ -1,1 +1,1 @@
-"""The edge to AWS: adapters for the ports, SDK errors translated once."""
+"""Adapters of the ports for AWS. `errors` translates the SDK's errors, `sdk` makes the SDK fast and safe."""

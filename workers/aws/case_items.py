@@ -1,4 +1,4 @@
-"""Escalation cases as items of their table, and back."""
+"""Converts escalation cases to items of their table, and back."""
 
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +10,7 @@ from workers.domain.reasons import Reason, Severity, Source
 
 
 def case_item(case: Case) -> dict[str, Any]:
-    """Return the case as it is stored. The newest execution is an attribute of its own, the key of an index."""
+    """Return *case* as its table stores it. The newest execution is also an attribute: a key of `CasesByExecution`."""
     return {
         **attributes(case),
         "FirstSeenAt": case.first_seen_at,
@@ -22,8 +22,8 @@ def case_item(case: Case) -> dict[str, Any]:
 
 
 def attributes(value: Case | SentNotification) -> dict[str, Any]:
-    """Return a dataclass's fields by their names in the table: `case_id` is `CaseId`."""
-    return {_camel(name): _camel_all(each) for name, each in asdict(value).items()}
+    """Return a dataclass's fields under their names in the table: `case_id` is `CaseId`."""
+    return {_camel(name): _camel_all(field) for name, field in asdict(value).items()}
 
 
 def _camel(name: str) -> str:
@@ -33,14 +33,20 @@ def _camel(name: str) -> str:
 def _camel_all(value: Any) -> Any:
     match value:
         case dict():
-            return {_camel(name): _camel_all(each) for name, each in value.items()}
+            return {_camel(name): _camel_all(member) for name, member in value.items()}
         case list() | tuple():
-            return [_camel_all(each) for each in value]
+            return [_camel_all(element) for element in value]
         case _:
             return value
 
 
 def case_of(item: dict[str, Any]) -> Case:
+    """
+    Return the case in *item*.
+
+    Raises:
+        KeyError, TypeError, ValueError: The item is not a case: someone has edited it by hand.
+    """
     return Case(
         case_id=item["CaseId"],
         state=CaseState(item["State"]),
@@ -51,16 +57,16 @@ def case_of(item: dict[str, Any]) -> Case:
         order_id=item.get("OrderId"),
         episode=item["Episode"],
         reasons=_reasons(item["Reasons"]),
-        sources=tuple(Source(each) for each in item["Sources"]),
+        sources=tuple(map(Source, item["Sources"])),
         execution_arns=tuple(item["ExecutionArns"]),
         rejected_executions=tuple(item.get("RejectedExecutions", [])),
         message_ids=tuple(item["MessageIds"]),
-        evidence=tuple(_evidence(each) for each in item["Evidence"]),
+        evidence=tuple(map(_evidence, item["Evidence"])),
         order=_order_copy(item["Order"]) if "Order" in item else None,
         channels=tuple(item.get("Channels", [])),
-        routed=tuple(SentNotification(channel=e["Channel"], episode=e["Episode"], at=e["At"]) for e in item["Routed"]),
-        resolutions=tuple(_resolution(each) for each in item.get("Resolutions", [])),
-        episodes=tuple(_episode(each) for each in item.get("Episodes", [])),
+        routed=tuple(map(_sent, item["Routed"])),
+        resolutions=tuple(map(_resolution, item.get("Resolutions", []))),
+        episodes=tuple(map(_episode, item.get("Episodes", []))),
         claim=_claim(item["Claim"]) if "Claim" in item else None,
         attempts=item.get("Attempts"),
         version=item["Version"],
@@ -96,6 +102,10 @@ def _order_copy(item: dict[str, Any]) -> OrderCopy:
     )
 
 
+def _sent(item: dict[str, Any]) -> SentNotification:
+    return SentNotification(channel=item["Channel"], episode=item["Episode"], at=item["At"])
+
+
 def _episode(item: dict[str, Any]) -> Episode:
     return Episode(
         number=item["Number"],
@@ -103,7 +113,7 @@ def _episode(item: dict[str, Any]) -> Episode:
         last_seen_at=item["LastSeenAt"],
         severity=Severity(item["Severity"]),
         reasons=_reasons(item["Reasons"]),
-        sources=tuple(Source(each) for each in item["Sources"]),
+        sources=tuple(map(Source, item["Sources"])),
         attempts=item.get("Attempts"),
     )
 
@@ -133,4 +143,4 @@ def _claim(item: dict[str, Any]) -> Claim:
 
 
 def _reasons(values: list[str]) -> tuple[Reason, ...]:
-    return tuple(Reason(each) for each in values)
+    return tuple(map(Reason, values))

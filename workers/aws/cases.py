@@ -1,4 +1,4 @@
-"""The table of escalation cases, written together with the order table."""
+"""The table of escalation cases, written in one transaction with the order table."""
 
 import asyncio
 import itertools
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 MAX_KEYS = 100  # DynamoDB: keys per BatchGetItem.
 THROTTLED = Backoff(base_s=0.1, cap_s=5.0)  # Between batch reads that DynamoDB answers without a single item.
-# What a transaction is cancelled for where another one was faster.
-_CHANGED = {"ConditionalCheckFailed", "TransactionConflict"}
+# Reasons why DynamoDB cancels a transaction because another one was faster.
+_CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
 
 
 @dataclass(frozen=True, slots=True)
 class DynamoCases:
-    """Cases in DynamoDB, guarded by their `Version`."""
+    """Cases in DynamoDB. Their `Version` guards them: a write fails if the case has changed since it was read."""
 
     dynamodb: "DynamoDBClient"
     table: str
@@ -47,9 +47,9 @@ class DynamoCases:
         return case_of(from_item(answer["Item"])) if "Item" in answer else None
 
     async def open_cases(self) -> tuple[list[Case], list[str]]:
-        """Return the cases that are open, in no order, and the ids of those that cannot be read (edited by hand)."""
+        """Return the open cases, in no order, and the ids of those that cannot be read because of edits by hand."""
         found = await asyncio.gather(*map(self._open_ids, open_keys(CaseState.OPEN)))
-        # Once each, as a batch must have it: one that is changed meanwhile may stand in two pages of the index.
+        # Without duplicates, which a batch refuses: a case that changes meanwhile may be in two pages of the index.
         ids = list(dict.fromkeys(itertools.chain.from_iterable(found)))
         groups = [ids[at : at + MAX_KEYS] for at in range(0, len(ids), MAX_KEYS)]
         cases, unreadable = list[Case](), list[str]()
@@ -59,7 +59,7 @@ class DynamoCases:
                     cases.append(case_of(item))
                 except (KeyError, TypeError, ValueError):
                     unreadable.append(item["CaseId"])
-        return [each for each in cases if each.state is CaseState.OPEN], unreadable
+        return [case for case in cases if case.state is CaseState.OPEN], unreadable
 
     async def _open_ids(self, key: str) -> list[str]:
         found: list[str] = []
@@ -75,9 +75,10 @@ class DynamoCases:
         return found
 
     async def _get_all(self, case_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the items of up to `MAX_KEYS` cases; an answer holds 16 MB, so it may take several."""
+        """Return the items of up to `MAX_KEYS` cases. A response holds 16 MB, so this may need several requests."""
         found: list[dict[str, Any]] = []
-        wanted: Any = {self.table: {"Keys": [to_item({"CaseId": each}) for each in case_ids], "ConsistentRead": True}}
+        keys = [to_item({"CaseId": case_id}) for case_id in case_ids]
+        wanted: Any = {self.table: {"Keys": keys, "ConsistentRead": True}}
         for attempt in itertools.count(1):
             with translated():
                 answer = await self.dynamodb.batch_get_item(RequestItems=wanted)
@@ -131,7 +132,7 @@ class DynamoCases:
             return
         writes = [self._put(plan.case)]
         if plan.order_status is not None and order is not None:
-            writes.append(self._settle(order, plan.order_status, plan.case))
+            writes.append(self._finish(order, plan.order_status, plan.case))
         await self._write(writes)
 
     async def _write(self, writes: "list[TransactWriteItemTypeDef]") -> None:
@@ -141,7 +142,7 @@ class DynamoCases:
         except ClientError as error:
             reasons: Any = error.response.get("CancellationReasons", [])
             if error_code(error) == "TransactionCanceledException" and any(
-                each["Code"] in _CHANGED for each in reasons
+                reason["Code"] in _CONFLICTS for reason in reasons
             ):
                 raise ConflictError("order or case has changed") from error
             raise
@@ -189,7 +190,7 @@ class DynamoCases:
         )
 
     def _unchanged(self, order: Order) -> "TransactWriteItemTypeDef":
-        """Return the condition that an order is still of the execution it was read with."""
+        """Return the check that an order still belongs to the execution it was read with."""
         condition = "ExecutionArn = :execution" if order.execution_arn else "attribute_not_exists(ExecutionArn)"
         check: TransactWriteItemTypeDef = {
             "ConditionCheck": {
@@ -202,8 +203,8 @@ class DynamoCases:
             check["ConditionCheck"]["ExpressionAttributeValues"] = to_item({":execution": order.execution_arn})
         return check
 
-    def _settle(self, order: Order, status: OrderStatus, case: Case) -> "TransactWriteItemTypeDef":
-        """Bring an escalated order to its final *status*, as the newest resolution on *case* says."""
+    def _finish(self, order: Order, status: OrderStatus, case: Case) -> "TransactWriteItemTypeDef":
+        """Return the update that gives an escalated order its final *status*, after the newest resolution of *case*."""
         shipment_id = case.resolutions[-1].shipment_id
         shipped = ", ShipmentId = :shipment, FulfilledAt = :at" if status is OrderStatus.FULFILLED else ""
         return self._change(
@@ -216,7 +217,7 @@ class DynamoCases:
     def _change(
         self, order: Order, status: OrderStatus, update: str, values: dict[str, Any]
     ) -> "TransactWriteItemTypeDef":
-        """Return the update of an order that is still in *status*, of the execution it was read with."""
+        """Return an update of *order*, provided it still has *status* and the execution it was read with."""
         bound = " AND ExecutionArn = :execution" if order.execution_arn is not None else ""
         return {
             "Update": {

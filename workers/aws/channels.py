@@ -1,4 +1,4 @@
-"""Channels on AWS: an SNS topic, an SQS queue."""
+"""Notification channels on AWS: an SNS topic or an SQS queue."""
 
 import json
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ MAX_SUBJECT_CHARS = 99  # SNS: a subject is ASCII, less than 100 characters, wit
 
 @dataclass(frozen=True, slots=True)
 class SnsChannel:
-    """A topic. Its subscriptions can filter by the attributes `Severity` and `Reasons`."""
+    """An SNS topic. Its subscriptions can filter by the attributes `Severity` and `Reasons`."""
 
     name: str
     sns: "SNSClient"
     topic_arn: str
 
     async def send(self, notification: Notification) -> None:
-        with _told():
+        with _channel_errors():
             await self.sns.publish(
                 TopicArn=self.topic_arn,
                 Subject=_ascii(mask(notification.headline))[:MAX_SUBJECT_CHARS],
@@ -40,17 +40,17 @@ class SnsChannel:
 
 @dataclass(frozen=True, slots=True)
 class SqsChannel:
-    """A queue, by its name or its URL."""
+    """An SQS queue, given by its name or its URL."""
 
     name: str
     sqs: "SQSClient"
     queue: str
 
     async def send(self, notification: Notification) -> None:
-        with _told():
+        with _channel_errors():
             url = self.queue
             if "://" not in url:
-                # Asked each time, for a request more: escalations are few, and a queue may be made anew elsewhere.
+                # Looked up for each send: escalations are few, and the queue may be recreated under another URL.
                 url = (await self.sqs.get_queue_url(QueueName=self.queue))["QueueUrl"]
             await self.sqs.send_message(
                 QueueUrl=url,
@@ -63,23 +63,23 @@ def _attributes(notification: Notification) -> dict[str, Any]:
     return {
         "NotificationId": {"DataType": "String", "StringValue": mask(notification.id)},
         "Severity": {"DataType": "String", "StringValue": notification.severity.value},
-        # SNS matches a filter with any element of a `String.Array`; to SQS it is a string.
+        # SNS filters match any element of a `String.Array`. SQS treats it as a string.
         "Reasons": {"DataType": "String.Array", "StringValue": json.dumps(notification.reasons)},
     }
 
 
 def _ascii(text: str) -> str:
-    return "".join(each if each.isascii() and each.isprintable() else "?" for each in text)
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _channel_errors() -> Iterator[None]:
     """
-    Raise the SDK's errors as ours. One that says that the whole worker should wait, or end, is about this channel only.
+    Raise the SDK's errors as ours. An error that would end the worker elsewhere concerns only this channel here.
 
     Raises:
-        ChannelError: AWS refused the request itself: no such topic or queue.
-        OutageError: Anything else.
+        ChannelError: AWS refused the request itself, because the topic or queue does not exist for example.
+        OutageError: Any other error.
     """
     try:
         with translated():

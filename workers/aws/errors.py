@@ -1,4 +1,4 @@
-"""Translates the SDK's errors into those of the workers, once, by the action they ask for."""
+"""Translates the SDK's errors into the workers' own, in one place, by the action they require."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from workers.errors import AccessDeniedError, FatalError, OutageError, WorkerErr
 
 _QUEUE_GONE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "KMS.AccessDeniedException"}
-# Credentials are renewed outside the process: they expire, and come back, while it runs.
+# Credentials are renewed outside the process, so these errors may pass while it runs.
 _CREDENTIALS = {
     "ExpiredToken",
     "ExpiredTokenException",
@@ -42,24 +42,24 @@ _DOWN = {
     "InternalFailure",
     "InternalServerError",
     "ServiceUnavailable",
-    "TransactionConflictException",  # A transaction on the same item is under way; over in milliseconds.
+    "TransactionConflictException",  # Another transaction is using the item, for milliseconds.
     "TransactionInProgressException",
 }
-# Their texts quote answers and configuration.
+# Their texts quote responses and configuration, so only their class is shown.
 _NO_CREDENTIALS = (sdk.SSOError, sdk.TokenRetrievalError, sdk.MetadataRetrievalError, sdk.InvalidConfigError)
 SERVER_ERROR = 500
 
 
 class CredentialsError(OutageError):
-    """AWS does not accept the credentials, there are none, or the SDK's set-up is wrong: fatal at the start only."""
+    """Missing or refused credentials, or a wrong set-up of the SDK: fatal only at the start."""
 
 
 class UnreachableError(OutageError):
-    """Nothing answers at the endpoint."""
+    """No response from the endpoint."""
 
 
 class MissingResourceError(OutageError):
-    """A table or queue is not there: fatal at the start. While the worker runs, only a deleted queue is."""
+    """A table or secret is missing: fatal only at the start. A missing queue is a `FatalError` at any time."""
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def translated() -> Iterator[None]:
 
     Raises:
         FatalError: The queue was deleted.
-        OutageError: Anything that may pass by itself; its text names what AWS said, by code.
+        OutageError: A problem that may pass by itself; its text has AWS's error code.
     """
     try:
         yield
@@ -82,20 +82,20 @@ def translated() -> Iterator[None]:
         raise CredentialsError(f"no AWS credentials: {error}") from error
     except _NO_CREDENTIALS as error:
         raise CredentialsError(f"no AWS credentials: {type(error).__name__}") from error
-    except (FileNotFoundError, PermissionError) as error:  # Of a web identity's token, most likely.
+    except (FileNotFoundError, PermissionError) as error:  # Most likely the file of a web identity token.
         raise CredentialsError(f"no AWS credentials: {error.filename}: {error.strerror}") from error
     except (sdk.HTTPClientError, sdk.ConnectionError, sdk.IncompleteReadError, TimeoutError, OSError) as error:
         raise UnreachableError(_unreachable(error)) from error
     except (ResponseParserError, sdk.ChecksumError) as error:
-        raise OutageError("an answer that cannot be read") from error
-    except sdk.ParamValidationError:  # Of the request, like an error code that has no translation.
+        raise OutageError("an unreadable response") from error
+    except sdk.ParamValidationError:  # A mistake in the request, like an error code without a translation.
         raise
     except sdk.BotoCoreError as error:
         raise CredentialsError(f"the AWS SDK cannot make calls: {type(error).__name__}") from error
 
 
 def translate(error: sdk.ClientError) -> FatalError | OutageError | None:
-    """Return what *error* means for the worker, None where it means a mistake in the request itself."""
+    """Return *error* as one of ours; None if the mistake is in the request itself."""
     code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     operation = error.operation_name
@@ -107,16 +107,17 @@ def translate(error: sdk.ClientError) -> FatalError | OutageError | None:
         return CredentialsError(f"{operation}: AWS refuses the credentials ({code})")
     if code == "ResourceNotFoundException":
         return MissingResourceError(f"{operation}: the table does not exist")
-    cancellations: Any = error.response.get("CancellationReasons", [])  # Of a transaction, one for each item.
-    passing = [each for each in (code, *(each["Code"] for each in cancellations)) if each in _THROTTLED | _DOWN]
-    unread = code.isdigit() or code == "Unknown"  # Where the error cannot be read, the SDK has its status for a code.
-    if passing or unread or status >= SERVER_ERROR:
+    cancellations: Any = error.response.get("CancellationReasons", [])  # A transaction has one for each item.
+    codes = [code, *(reason["Code"] for reason in cancellations)]
+    passing = [found for found in codes if found in _THROTTLED | _DOWN]
+    unreadable = code.isdigit() or code == "Unknown"  # The SDK's code for an unreadable error is its HTTP status.
+    if passing or unreadable or status >= SERVER_ERROR:
         return OutageError(f"{operation}: {passing[0] if passing else code}")
     return None
 
 
 def statement_error(code: str) -> Exception:
-    """Return what the error of one statement in a batch means; its codes lack the `Exception` of a request's."""
+    """Return the error of one statement in a batch as one of ours. Its codes lack the suffix `Exception`."""
     match code:
         case "AccessDenied":
             return AccessDeniedError(f"BatchExecuteStatement: access denied ({code})")
@@ -124,16 +125,17 @@ def statement_error(code: str) -> Exception:
             return MissingResourceError("BatchExecuteStatement: the table does not exist")
         case "ValidationError" | "ItemCollectionSizeLimitExceeded" | "DuplicateItem":
             return WorkerError(f"BatchExecuteStatement: {code}")
-        case _:  # Throttled, in conflict with a transaction, or an error of the server's.
+        case _:  # Throttling, a conflict with a transaction, or a server error.
             return OutageError(f"BatchExecuteStatement: {code}")
 
 
 def error_code(error: sdk.ClientError) -> str:
+    """Return AWS's code of *error*; `Unknown` if the response has none."""
     details: Any = error.response.get("Error", {})
     return str(details.get("Code", "Unknown"))
 
 
 def _unreachable(error: BaseException) -> str:
-    """Say what happened without the SDK's prose around it: it quotes whole URLs."""
+    """Return the error's class and endpoint. The SDK's own text quotes whole URLs."""
     endpoint = getattr(error, "kwargs", {}).get("endpoint_url")
     return f"{type(error).__name__} at {endpoint}" if endpoint else type(error).__name__

@@ -1,4 +1,4 @@
-"""The order workflow, to start."""
+"""Starts executions of the order workflow."""
 
 import json
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ class Executions:
     state_machine_arn: str
 
     def arn(self, name: str) -> str:
-        """Return the ARN that the execution *name* has or would have."""
+        """Return the ARN of the execution *name*, whether it was started or not."""
         return execution_arn(self.state_machine_arn, name)
 
     async def start(self, name: str, order: Mapping[str, str]) -> str:
-        """Start the execution *name* with *order* as its input, unless there is one; return its ARN."""
+        """Start the execution *name* with *order* as its input, unless it exists already; return its ARN."""
         try:
             with translated():
                 answer = await self.stepfunctions.start_execution(

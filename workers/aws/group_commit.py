@@ -1,4 +1,4 @@
-"""Many small writes in few requests, without waiting for company."""
+"""Combines many small writes into few requests, without delaying any of them."""
 
 import asyncio
 from collections import deque
@@ -19,9 +19,10 @@ class _Waiting(Generic[Entry, Result]):
 
 class GroupCommit(Generic[Entry, Result]):
     """
-    Sends entries in groups: at once while requests are free, together with all that came meanwhile once they are not.
+    Sends entries in groups of up to *max_group*, in at most *max_requests* concurrent requests.
 
-    So a lone entry is not delayed, and under load groups fill by themselves. No group has two entries of one key.
+    While a request is free, entries are sent at once, so a single entry is not delayed. While none is free, entries
+    wait, so groups grow under load by themselves. No group has two entries with the same key.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class GroupCommit(Generic[Entry, Result]):
         self._scheduled = False
 
     async def submit(self, key: str, entry: Entry) -> Result:
-        """Have *entry* sent and return its result. Cancelled, it may have been applied all the same."""
+        """Send *entry* and return its result. If the caller is cancelled, *entry* may still have been applied."""
         waiting = _Waiting(key, entry, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if not self._scheduled and len(self._requests) < self._max_requests:
-            # Not before the next turn of the loop: what was received together is submitted in this one.
+            # In the next turn of the loop: messages received together are all submitted in this one.
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._start)
         result: Result = await waiting.result
@@ -67,7 +68,7 @@ class GroupCommit(Generic[Entry, Result]):
         while self._waiting and len(group) < self._max_group:
             waiting = self._waiting.popleft()
             if waiting.result.done():
-                continue  # Cancelled while it waited.
+                continue  # Its caller was cancelled while it waited.
             if waiting.key in group:
                 later.append(waiting)
             else:
@@ -78,7 +79,7 @@ class GroupCommit(Generic[Entry, Result]):
     async def _request(self, group: Sequence[_Waiting[Entry, Result]]) -> None:
         try:
             results: Sequence[Result | Exception] = await self._send([waiting.entry for waiting in group])
-        except Exception as error:  # noqa: BLE001 - handed to each of those who wait.
+        except Exception as error:  # noqa: BLE001 - raised for every caller that waits.
             results = [error] * len(group)
         for waiting, result in zip(group, results, strict=True):
             if waiting.result.done():

@@ -6,13 +6,13 @@ import string
 
 def open_key(status: str, identifier: str) -> str:
     """
-    Return the key of the sparse index of open orders (or cases), `<status>#<0-f>`.
+    Return the key of an open order (or case) in the index: `<status>#<0-f>`.
 
-    The hash digit spreads one status over sixteen partitions; a single one would throttle writes to the table itself.
+    The hash digit spreads a status over sixteen partitions. A single one would throttle writes to the table itself.
     """
     return f"{status}#{hashlib.sha256(identifier.encode()).hexdigest()[0]}"
 
 
 def open_keys(status: str) -> list[str]:
-    """Return all keys that orders (or cases) of one status may have there."""
+    """Return all keys that orders (or cases) with *status* may have."""
     return [f"{status}#{digit}" for digit in string.hexdigits[:16]]

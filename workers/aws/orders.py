@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
 MAX_STATEMENTS = 25  # DynamoDB: statements per BatchExecuteStatement.
-MAX_REQUESTS = 2  # One under way while the next fills: more would only make the groups smaller.
+MAX_REQUESTS = 2  # One runs while the next one fills; more would only make the groups smaller.
 
 
 async def check_table(dynamodb: "DynamoDBClient", name: str) -> None:
     """
-    Make sure that the table called *name* is there.
+    Check that the table called *name* exists.
 
     Raises:
-        MissingResourceError: It is not.
+        MissingResourceError: It does not exist.
     """
     try:
         with translated():
@@ -48,7 +48,7 @@ class _Fulfillment:
 
 
 class DynamoOrders:
-    """Orders in DynamoDB. Every transition is one conditional write, bound to the execution a message names."""
+    """Orders in DynamoDB. Every transition is one conditional write, bound to the execution that a message names."""
 
     def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
         self._dynamodb = dynamodb
@@ -56,8 +56,7 @@ class DynamoOrders:
         self._fulfillments: GroupCommit[_Fulfillment, Order | None] = GroupCommit(
             self._fulfill, max_group=MAX_STATEMENTS, max_requests=MAX_REQUESTS
         )
-        # The statuses are literals: two parameters less to serialize in each statement. And the settings allow no
-        # character in a table's name that could end the quotes.
+        # Literal statuses save two parameters in each statement. The settings allow no quote in a table's name.
         update = (
             f'UPDATE "{table}" SET "Status"=\'{OrderStatus.FULFILLED}\''  # noqa: S608
             " SET ShipmentId=? SET FulfilledAt=? SET UpdatedAt=? REMOVE OpenKey"
@@ -73,7 +72,7 @@ class DynamoOrders:
         return _order(from_item(answer["Item"])) if "Item" in answer else None
 
     async def received_before(self, at: str) -> list[str]:
-        """Return the ids of the orders that have been `RECEIVED` since before *at*, from the index of open orders."""
+        """Return the ids of the orders that have been `RECEIVED` since before *at* (RFC 3339), from the index."""
         keys = open_keys(OrderStatus.RECEIVED)
         pages = await asyncio.gather(*(self._received_before(key, at) for key in keys))
         return sorted(order_id for page in pages for order_id in page)
@@ -102,9 +101,9 @@ class DynamoOrders:
 
     async def _count(self, counter: str, last: str, order: tuple[str, str | None], event: str) -> int | None:
         """
-        Count *event* on a `RECEIVED` order. It is kept beside the counter, which makes repeating the write harmless.
+        Count *event* on a `RECEIVED` order. It is stored beside the counter, so a repeated write counts nothing.
 
-        UpdatedAt stays as it is: that is when the status changed.
+        UpdatedAt stays: it is the time of the last change of status.
         """
         order_id, execution_arn = order
         bound = " AND ExecutionArn = :execution" if execution_arn is not None else ""
@@ -134,13 +133,13 @@ class DynamoOrders:
         return int(from_item(answer["Attributes"])[counter])
 
     async def _fulfill(self, group: Sequence[_Fulfillment]) -> Sequence[Order | Exception | None]:
-        """Fulfill many orders in one request; each statement has its own condition and its own result."""
+        """Fulfill many orders in one request. Each statement has its own condition and its own result."""
         with translated():
-            answer = await self._dynamodb.batch_execute_statement(Statements=[self._statement(each) for each in group])
+            answer = await self._dynamodb.batch_execute_statement(Statements=[*map(self._statement, group)])
         responses = answer.get("Responses", [])
         if len(responses) != len(group):
-            raise OutageError("BatchExecuteStatement: an answer that leaves statements out")
-        return [_result_or_error(*each) for each in zip(group, responses, strict=True)]
+            raise OutageError("BatchExecuteStatement: an incomplete response")
+        return [_result_or_error(order, response) for order, response in zip(group, responses, strict=True)]
 
     def _statement(self, order: _Fulfillment) -> "BatchStatementRequestTypeDef":
         parameters = [order.shipment_id, order.at, order.at, order.order_id]
@@ -154,7 +153,7 @@ class DynamoOrders:
 
 
 def _result_or_error(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> Order | Exception | None:
-    """Return what became of one order. An error in reading it is its own: the others of its group were written."""
+    """Return the order after its statement. If it cannot be read, return that error: the other orders are written."""
     try:
         return _result(order, response)
     except UnreadableOrderError as error:
@@ -178,7 +177,7 @@ def _result(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> O
 
 def _order(item: dict[str, Any]) -> Order:
     if item.get("Status") not in set(OrderStatus):
-        raise UnreadableOrderError("the order's Status in the table is none that an order can have")
+        raise UnreadableOrderError("the order's Status in the table is not a valid status")
     attempts = item.get("Attempts", 0)
     return Order(
         order_id=item["OrderId"],

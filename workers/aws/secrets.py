@@ -17,7 +17,7 @@ REREAD_EVERY_S = 30.0  # While the provider refuses the token: a rotation is not
 
 class SecretToken:
     """
-    A token kept as a secret: its text, or the value of `token` where the secret is a JSON object.
+    A token stored as a secret: its text, or the value of `token` if the secret is a JSON object.
 
     It is read at the start, and again when the provider refuses it: it may have been rotated. Reads after a refusal are
     at least *reread_every_s* seconds apart.
@@ -34,16 +34,17 @@ class SecretToken:
 
     async def current(self) -> str:
         """
-        Return the token as it was read last.
+        Return the token as it was last read.
 
         Raises:
-            MissingResourceError: There is no such secret, or no token in it.
-            OutageError: It cannot be read just now.
+            MissingResourceError: The secret does not exist, or holds no token.
+            OutageError: It cannot be read now.
         """
         async with self._reading:
             return await self._read() if self._value is None else self._value
 
     async def instead_of(self, refused: str) -> str | None:
+        """Return a newer token than *refused*, None if there is none yet. Raises like `current`."""
         async with self._reading:
             due = asyncio.get_running_loop().time() - self._read_at_s >= self._reread_every_s
             newest = await self._read() if due and self._value == refused else self._value
@@ -57,8 +58,8 @@ class SecretToken:
             with translated():
                 answer = await self._secretsmanager.get_secret_value(SecretId=self._secret)
         except MissingResourceError:
-            raise self._missing("there is no such secret") from None
-        except ClientError as error:  # Scheduled for deletion, a key that is gone.
+            raise self._missing("the secret does not exist") from None
+        except ClientError as error:  # Scheduled for deletion, or its key is gone.
             raise self._missing(error_code(error)) from None
         token = _token(answer.get("SecretString"))
         if token is None:
@@ -73,7 +74,7 @@ class SecretToken:
 
 
 def _token(secret: str | None) -> str | None:
-    """Return the token in a secret's text, None where there is none."""
+    """Return the token in a secret's text, None if it holds none."""
     text: Any = (secret or "").strip()
     if text.startswith("{"):
         try:

@@ -25,7 +25,7 @@ MAX_ATTRIBUTES = 10  # SQS: message attributes per message.
 
 @dataclass(frozen=True, slots=True)
 class SqsEscalations:
-    """The escalation queue, to send to."""
+    """Sends escalations to the escalation queue."""
 
     sqs: "SQSClient"
     url: str
@@ -37,7 +37,7 @@ class SqsEscalations:
 
 @dataclass(frozen=True, slots=True)
 class SqsReminders:
-    """The escalation queue, to send reminders to."""
+    """Sends reminders to the escalation queue."""
 
     sqs: "SQSClient"
     url: str

@@ -1,4 +1,4 @@
-"""SQS: the queue a worker consumes, the one it escalates to, and the dead-letter queue."""
+"""SQS: looks queues up, and receives from the queue that a worker consumes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
 
-# Codes of entries and requests that mean: this receipt handle will never work again.
+# Error codes of entries and requests which mean that a receipt handle will never work again.
 _RECEIPT_LOST = {
     "AWS.SimpleQueueService.MessageNotInflight",
-    "InvalidParameterValue",  # "The receipt handle has expired", or 12 hours have passed since the first receipt.
+    "InvalidParameterValue",  # "The receipt handle has expired", or 12 hours have passed since the first receive.
     "MessageNotInflight",
     "ReceiptHandleIsInvalid",
 }
@@ -25,7 +25,7 @@ _RECEIPT_LOST = {
 
 @dataclass(frozen=True, slots=True)
 class QueueAttributes:
-    """What a worker needs to know of its queue at the start. `max_receive_count` is SQS's own limit."""
+    """What a worker needs to know about its queue. `max_receive_count` is the limit of SQS's own redrive."""
 
     url: str
     visibility_timeout_s: int
@@ -49,10 +49,10 @@ async def queue_url(sqs: "SQSClient", name: str) -> str:
 
 async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
     """
-    Look a queue up by its name.
+    Look up a queue by its name.
 
     Raises:
-        FatalError: It does not exist, or has no dead-letter queue.
+        FatalError: It does not exist, has no dead-letter queue, or hides no messages while they are handled.
     """
     url = await queue_url(sqs, name)
     with translated():
@@ -62,7 +62,7 @@ async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
         raise FatalError(f"queue {name} has no dead-letter queue (RedrivePolicy)")
     if int(attributes["VisibilityTimeout"]) < 1:
         raise FatalError(
-            f"queue {name} hides no message while it is handled: its VisibilityTimeout is 0, must be above"
+            f"queue {name} does not hide messages that are handled: its VisibilityTimeout is 0, must be at least 1"
         )
     redrive: dict[str, Any] = json.loads(attributes["RedrivePolicy"])
     return QueueAttributes(
@@ -78,7 +78,7 @@ class SqsQueue:
     """
     A `Queue` on SQS.
 
-    Receives have a client, and so a connection pool, of their own: long polls must not keep other calls waiting.
+    Receives have their own client, and so their own connection pool: long polls must keep no other call waiting.
     """
 
     name: str
@@ -101,13 +101,13 @@ class SqsQueue:
                 ],
                 MessageAttributeNames=["All"],
             )
-        return [_message(each) for each in answer.get("Messages", [])]
+        return [_message(received) for received in answer.get("Messages", [])]
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Refusal | None]:
         with translated():
             answer = await self.sqs.delete_message_batch(
                 QueueUrl=self.url,
-                # Positional ids: a message may be in a batch twice, with two receipts.
+                # Ids are positions: a batch may hold a message twice, with two receipts.
                 Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate(receipt_handles)],
             )
         return _refusals(answer, len(receipt_handles))

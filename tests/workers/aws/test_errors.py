@@ -122,11 +122,11 @@ def test_a_transaction_that_was_cancelled_for_other_reasons_is_passed_on(code: s
         (
             sdk.ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"),
             OutageError,
-            "an answer that cannot be read",
+            "an unreadable response",
         ),
         (TimeoutError(), UnreachableError, "TimeoutError"),
         (ConnectionResetError("peer"), UnreachableError, "ConnectionResetError"),
-        (ResponseParserError("<html>"), OutageError, "an answer that cannot be read"),
+        (ResponseParserError("<html>"), OutageError, "an unreadable response"),
     ],
 )
 def test_what_keeps_us_from_an_answer_is_an_outage(error: Exception, expected: type[Exception], text: str) -> None:

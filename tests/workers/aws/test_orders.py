@@ -158,4 +158,4 @@ async def test_an_order_that_cannot_be_read_harms_none_of_those_written_with_it(
     )
     assert [getattr(each, "fulfilled_at", None) for each in results] == [NOW, None, NOW, NOW]
     assert isinstance(results[1], UnreadableOrderError)
-    assert str(results[1]) == "the order's Status in the table is none that an order can have"
+    assert str(results[1]) == "the order's Status in the table is not a valid status"

@@ -108,7 +108,7 @@ async def test_what_is_no_token_is_said_without_showing_it(
 
 async def test_a_secret_that_does_not_exist_is_named(secretsmanager: Counting) -> None:
     with pytest.raises(
-        MissingResourceError, match=r"^FULFILLMENT_TOKEN_SECRET is 'nothing', .*there is no such secret$"
+        MissingResourceError, match=r"^FULFILLMENT_TOKEN_SECRET is 'nothing', .*the secret does not exist$"
     ):
         await SecretToken(secretsmanager, "nothing").current()
 

@@ -1,4 +1,4 @@
-"""Sends the calls that every message costs without the SDK's detours; leaves to the SDK what does not go well."""
+"""Sends the calls that every message needs directly, without most of the SDK; after a problem the SDK sends them."""
 
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -15,7 +15,7 @@ from yarl import URL
 
 from workers.aws.sdk.parsing import OK, plain_parser
 from workers.aws.sdk.signing import sign
-from workers.aws.sdk.tls import trusted
+from workers.aws.sdk.tls import trusting_context
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
 
 ACTIONS = {"ReceiveMessage", "DeleteMessageBatch", "BatchExecuteStatement"}
-KEEPALIVE_S = 12  # As long as the SDK's own: less than any service keeps an idle connection.
+KEEPALIVE_S = 12  # As the SDK does: shorter than any service keeps an idle connection.
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the SDK asks of an answer that it did not get itself."""
+    """The part of a response that the SDK reads even if it did not send the call."""
 
     status_code: int = OK
 
@@ -36,12 +36,12 @@ class _Answer:
 @dataclass(frozen=True, slots=True)
 class DirectCalls:
     """
-    A `before-call` handler of the SDK's: what it returns is the call's answer, and the SDK sends nothing.
+    A handler of the SDK's `before-call` event. If it returns a response, the SDK sends nothing.
 
-    By then the SDK has routed and serialized the call. What is left out is two more objects for the same request,
-    twenty hooks and three copies of its headers: a third of the CPU time of a message. What is not a good answer, be it
-    an error or a broken connection, counts for nothing here: the SDK then sends the call, with its own retries and
-    errors. Only a call that hangs is not made again.
+    - By then the SDK has resolved the endpoint and serialized the call. Left out are two more objects for the same
+      request, twenty hooks and three copies of its headers: a third of the CPU time of a message.
+    - After an error or a broken connection it returns None, and the SDK sends the call with its own retries and errors.
+    - Only a call that times out is not sent again.
     """
 
     session: "AioSession"
@@ -70,13 +70,13 @@ class DirectCalls:
                 answer = {"status_code": OK, "headers": response.headers, "body": await response.read()}
             return _Answer(), await plain_parser().parse(answer, cast("Any", model.output_shape))
         except TimeoutError as error:
-            raise await self._hung(ReadTimeoutError(endpoint_url=url, error=error), model, context) from error
+            raise await self._count_timeout(ReadTimeoutError(endpoint_url=url, error=error), model, context) from error
         except (ClientError, OSError, ResponseParserError):
             return None
 
-    async def _hung(self, error: ReadTimeoutError, model: "OperationModel", context: Any) -> ReadTimeoutError:
-        """Have *error* counted: the SDK tells of errors only where it has made the call."""
-        events: Any = self.client.meta.events  # The stub takes it for the SDK's that does not wait.
+    async def _count_timeout(self, error: ReadTimeoutError, model: "OperationModel", context: Any) -> ReadTimeoutError:
+        """Emit the event that counts *error*: the SDK emits it only for calls that it has sent itself."""
+        events: Any = self.client.meta.events  # Any: the stub types it as the synchronous SDK's.
         await events.emit(
             f"after-call-error.{self.client.meta.service_model.service_name}.{model.name}",
             exception=error,
@@ -87,12 +87,14 @@ class DirectCalls:
 
 @asynccontextmanager
 async def direct_calls(client: "BaseClient", session: "AioSession") -> AsyncIterator[None]:
-    """Have *client* send its busiest calls directly, on as many connections as it may have; not through a proxy."""
-    meta, config = client.meta, cast("Any", client.meta.config)  # The stub knows next to nothing of it.
+    """Send the busiest calls of *client* directly, on as many connections as it may have. Not if there is a proxy."""
+    meta, config = client.meta, cast("Any", client.meta.config)  # Any: the stub lacks most of its attributes.
     if get_environ_proxies(meta.endpoint_url) or config.proxies:
         yield
         return
-    connector = TCPConnector(limit=config.max_pool_connections, keepalive_timeout=KEEPALIVE_S, ssl=trusted(session))
+    connector = TCPConnector(
+        limit=config.max_pool_connections, keepalive_timeout=KEEPALIVE_S, ssl=trusting_context(session)
+    )
     async with ClientSession(
         connector=connector,
         timeout=ClientTimeout(sock_connect=config.connect_timeout, sock_read=config.read_timeout),
@@ -101,7 +103,7 @@ async def direct_calls(client: "BaseClient", session: "AioSession") -> AsyncIter
         skip_auto_headers=("Accept",),
         auto_decompress=False,
     ) as http:
-        calls: Any = DirectCalls(session, client, http)  # The stub knows no answers of handlers.
+        calls: Any = DirectCalls(session, client, http)  # Any: the stub types handlers as returning None.
         meta.events.register("before-call", calls)
         yield
 

@@ -1,4 +1,4 @@
-"""Counts the SDK's calls, by action and result, through its own events."""
+"""Counts the SDK's calls by action and result, using the SDK's events."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def meter(client: "BaseClient", requests: "Counter") -> None:
-    """Have every call of *client* counted in *requests*; a call that the SDK retried counts once."""
+    """Count every call of *client* in *requests*. A call that the SDK retries counts once."""
 
-    @cache  # As many as there are actions and error codes.
+    @cache  # Bounded by the number of actions and error codes.
     def counter(action: str, result: str) -> "Counter":
         return requests.labels(action, result)
 

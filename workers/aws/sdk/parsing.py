@@ -1,4 +1,4 @@
-"""Reads the answers of the calls that are made for every message, in a fifth of the SDK's time."""
+"""Parses the responses to the calls that every message needs, in a fifth of the SDK's time."""
 
 import json
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from botocore.parsers import ResponseParser, ResponseParserError, lowercase_dict
 if TYPE_CHECKING:
     from botocore.model import Shape
 
-# Whose JSON has the SDK's names and types as it comes. Another answer may hold a timestamp, which is a number there.
-_AS_THEY_COME = {
+# Shapes whose JSON already has the SDK's names and types. Others may hold a timestamp, which is a number in JSON.
+_PLAIN_SHAPES = {
     "BatchExecuteStatementOutput",
     "ChangeMessageVisibilityBatchResult",
     "DeleteMessageBatchResult",
@@ -24,22 +24,22 @@ _AS_THEY_COME = {
     "TransactWriteItemsOutput",
     "UpdateItemOutput",
 }
-# What the SDK leaves out, and what it decodes from base64: values and elements of DynamoDB, attributes of messages.
-_NOT_AS_THEY_COME = (b"null", b'"B"', b'"BS"', b'"BinaryValue"')
+# Content that the SDK changes: it drops nulls, and decodes base64 in DynamoDB's values and in message attributes.
+_NOT_PLAIN = (b"null", b'"B"', b'"BS"', b'"BinaryValue"')
 OK = 200
 
 
 class PlainParser(AioJSONParser):
     """
-    Takes a good answer as it comes; leaves every other one, and what is unusual in it, to the SDK's parser.
+    Returns a plain response as it was decoded, and leaves every other response to the SDK's parser.
 
-    The SDK walks through each answer along its shape, member by member, only to make the very same of it.
+    The SDK walks through each response along its shape, member by member, with the very same result.
     """
 
     async def parse(self, response: Mapping[str, Any], shape: "Shape") -> Any:
         body = response["body"]
         parsed = _read(body) if response["status_code"] == OK and body else None
-        if not (isinstance(parsed, dict) and _comes_plain(shape, body)):
+        if not (isinstance(parsed, dict) and _is_plain(shape, body)):
             return await super().parse(response, shape)
         headers = lowercase_dict(response["headers"])
         metadata = {"HTTPStatusCode": OK, "HTTPHeaders": headers}
@@ -50,7 +50,7 @@ class PlainParser(AioJSONParser):
 
 
 class ParserFactory(AioResponseParserFactory):
-    """The SDK's, but for JSON."""
+    """The SDK's factory, except for JSON."""
 
     def create_parser(self, protocol_name: str) -> ResponseParser:
         return plain_parser() if protocol_name == "json" else super().create_parser(protocol_name)
@@ -58,10 +58,9 @@ class ParserFactory(AioResponseParserFactory):
 
 def plain_session() -> AioSession:
     """
-    Return a session of the SDK whose clients parse with `PlainParser`, by the SDK's own hook for it.
+    Return a session of the SDK whose clients parse with `PlainParser`, through the SDK's own hook.
 
-    That takes a receive of ten messages and their delete from 100 us to 21: 5 %
-    of the CPU time of a message.
+    Parsing a receive of ten messages and their delete takes 21 us instead of 100: 5 % of the CPU time of a message.
     """
     session = get_session()
     session.register_component("response_parser_factory", ParserFactory())
@@ -70,30 +69,32 @@ def plain_session() -> AioSession:
 
 @cache
 def plain_parser() -> PlainParser:
-    """Return the parser: it has no state, so one does for all answers."""
+    """Return the parser. It has no state, so all responses share one."""
     return PlainParser()
 
 
-def _comes_plain(shape: "Shape | None", body: bytes) -> bool:  # The SDK has None where a call answers nothing.
-    if shape is None or shape.name not in _AS_THEY_COME:
+def _is_plain(shape: "Shape | None", body: bytes) -> bool:  # The shape is None if a call returns nothing.
+    if shape is None or shape.name not in _PLAIN_SHAPES:
         return False
-    for unusual in _NOT_AS_THEY_COME:  # noqa: SIM110 - a generator takes three times as long.
-        if unusual in body:
+    for content in _NOT_PLAIN:  # noqa: SIM110 - a generator takes three times as long.
+        if content in body:
             return False
     return True
 
 
 def _read(body: bytes) -> Any:
     """
-    Return what *body* says. The SDK takes what is no JSON for an answer that says nothing: no such order, for one.
+    Return the value of *body*.
+
+    The SDK treats a body that is not JSON as an empty response, which may mean "this order does not exist".
 
     Raises:
-        ResponseParserError: It is no JSON.
+        ResponseParserError: *body* is not JSON.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(body)  # It takes what orjson does not: numbers beyond 64 bits.
+            return json.loads(body)  # Unlike orjson, it reads numbers beyond 64 bits.
         except ValueError as error:
-            raise ResponseParserError("an answer that is no JSON") from error
+            raise ResponseParserError("a response that is not JSON") from error

@@ -1,4 +1,4 @@
-"""Whom the workers take for AWS."""
+"""TLS for AWS: the SDK's CA bundle, with host-name checks."""
 
 import ssl
 from pathlib import Path
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
 
-def trusted(session: "AioSession") -> ssl.SSLContext:
-    """Return a context that trusts whom the SDK trusts: its own bundle, or that of `AWS_CA_BUNDLE`."""
+def trusting_context(session: "AioSession") -> ssl.SSLContext:
+    """Return a context with the SDK's CA bundle: its own, or that of `AWS_CA_BUNDLE`."""
     path = cast("str", get_cert_path(session.get_config_variable("ca_bundle") or True))
     return ssl.create_default_context(capath=path) if Path(path).is_dir() else ssl.create_default_context(cafile=path)
 
 
 class VerifyingSession(AIOHTTPSession):
     """
-    The SDK's HTTP session, for `http_session_cls` of a client's configuration, with host names checked.
+    The SDK's HTTP session with host-name checks, for `http_session_cls` in a client's configuration.
 
-    The SDK makes its contexts for urllib3, which checks names by itself; aiohttp leaves that to the context. So it
-    would take anybody's certificate, valid for whatever name, for AWS's. There is no option for it, only this method.
+    The SDK creates its contexts for urllib3, which checks host names itself; aiohttp relies on the context. Without
+    this class, a valid certificate for any other host would be accepted as AWS's. The SDK has no option for it.
     """
 
     def _get_ssl_context(self) -> ssl.SSLContext:
-        context: ssl.SSLContext = super()._get_ssl_context()  # type: ignore[misc] # Unknown to the stub.
+        context: ssl.SSLContext = super()._get_ssl_context()  # type: ignore[misc] # Not in the stub.
         context.check_hostname = True
         return context

@@ -75,7 +75,7 @@ async def test_an_answer_of_sqs_is_what_it_is_to_the_sdk(operation: str, body: b
 async def test_an_answer_that_is_no_json_is_an_error_and_none_that_says_nothing(operation: str, body: bytes) -> None:
     assert await parsed_by(ParserFactory(), "sqs", operation, body) == (
         ResponseParserError,
-        "an answer that is no JSON",
+        "a response that is not JSON",
     )
     for status in (302, 400, 500):
         expected = await parsed_by(AioResponseParserFactory(), "sqs", operation, body, status)
