@@ -54,9 +54,7 @@ async def url(sqs: Any) -> str:
     return str((await sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"])
 
 
-async def test_a_received_message_is_invisible_until_its_timeout_and_then_counts_another_receive(
-    sqs: Any, url: str
-) -> None:
+async def test_a_received_message_reappears_after_its_visibility_timeout(sqs: Any, url: str) -> None:
     await sqs.send_message(QueueUrl=url, MessageBody="é")
     asked = {"QueueUrl": url, "VisibilityTimeout": 1, "MessageSystemAttributeNames": ["ApproximateReceiveCount"]}
     [first] = (await sqs.receive_message(**asked))["Messages"]
@@ -69,7 +67,7 @@ async def test_a_received_message_is_invisible_until_its_timeout_and_then_counts
     assert second["ReceiptHandle"] != first["ReceiptHandle"]
 
 
-async def test_a_long_poll_ends_with_the_first_message_or_with_its_wait(sqs: Any, url: str) -> None:
+async def test_a_long_poll_ends_at_the_first_message_or_after_its_wait(sqs: Any, url: str) -> None:
     polling = asyncio.create_task(sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20))
     await asyncio.sleep(0.2)
     assert not polling.done()
@@ -81,7 +79,7 @@ async def test_a_long_poll_ends_with_the_first_message_or_with_its_wait(sqs: Any
     assert time.monotonic() - started_s >= 1
 
 
-async def test_messages_are_deleted_and_given_back_in_batches_with_errors_per_entry(sqs: Any, url: str) -> None:
+async def test_batches_delete_and_release_with_errors_per_entry(sqs: Any, url: str) -> None:
     sent = [{"Id": str(number), "MessageBody": f"{number}"} for number in range(3)]
     assert len((await sqs.send_message_batch(QueueUrl=url, Entries=sent))["Successful"]) == 3
     received = (await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10))["Messages"]
@@ -103,7 +101,7 @@ async def test_messages_are_deleted_and_given_back_in_batches_with_errors_per_en
     assert sorted(each["Body"] for each in again) == ["1", "2"]
 
 
-async def test_a_backlog_of_orders_never_ends_and_its_orders_are_recorded(stub: Stub, sqs: Any, url: str) -> None:
+async def test_a_backlog_of_orders_never_runs_out(stub: Stub, sqs: Any, url: str) -> None:
     stub.command("backlog", queue=QUEUE, of="orders")
     received = [
         each for _ in range(3) for each in (await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10))["Messages"]
@@ -111,7 +109,7 @@ async def test_a_backlog_of_orders_never_ends_and_its_orders_are_recorded(stub: 
     assert len({each["Body"] for each in received}) == 30
 
 
-async def test_an_update_is_made_only_where_its_condition_holds(dynamodb: Any) -> None:
+async def test_an_update_needs_its_condition(dynamodb: Any) -> None:
     await dynamodb.put_item(TableName="OrderTable", Item=_item("001"))
     update = {
         "TableName": "OrderTable",
@@ -143,7 +141,7 @@ async def test_an_update_is_made_only_where_its_condition_holds(dynamodb: Any) -
     assert answer["Item"] == updated
 
 
-async def test_each_statement_of_a_batch_has_its_own_condition_and_its_own_error(dynamodb: Any) -> None:
+async def test_each_statement_has_its_own_condition_and_error(dynamodb: Any) -> None:
     for order_id in ("001", "002"):
         await dynamodb.put_item(TableName="OrderTable", Item=_item(order_id))
     statements = [_fulfillment("001"), _fulfillment("002") | {"Parameters": _parameters("002", "another")}]
@@ -162,7 +160,7 @@ async def test_each_statement_of_a_batch_has_its_own_condition_and_its_own_error
     assert "Item" not in missing["Error"]
 
 
-async def test_one_order_twice_in_a_batch_refuses_the_batch(dynamodb: Any) -> None:
+async def test_a_batch_with_the_same_order_twice_is_refused(dynamodb: Any) -> None:
     await dynamodb.put_item(TableName="OrderTable", Item=_item("001"))
     with pytest.raises(ClientError, match="duplicates"):
         await dynamodb.batch_execute_statement(Statements=[_fulfillment("001"), _fulfillment("001")])
@@ -170,7 +168,7 @@ async def test_one_order_twice_in_a_batch_refuses_the_batch(dynamodb: Any) -> No
     assert stored == _item("001")
 
 
-async def test_what_is_missing_is_refused_as_aws_does(sqs: Any, dynamodb: Any) -> None:
+async def test_missing_queues_and_tables_are_refused_as_by_aws(sqs: Any, dynamodb: Any) -> None:
     with pytest.raises(sqs.exceptions.QueueDoesNotExist):
         await sqs.get_queue_url(QueueName="Nowhere")
     with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):

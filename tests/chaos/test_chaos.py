@@ -29,7 +29,7 @@ RECOVERY_S = 15.0  # Every backoff is capped at 10 s.
 MAX_GROWTH_MB = 12.0
 
 
-def test_workers_killed_at_random_moments_lose_nothing_and_repeat_nothing(scenario: Scenario) -> None:
+def test_workers_killed_at_random_lose_nothing_and_repeat_nothing(scenario: Scenario) -> None:
     """A crash at any moment: no message is lost and no state changed twice."""
 
     def start() -> Worker:
@@ -51,7 +51,7 @@ def test_workers_killed_at_random_moments_lose_nothing_and_repeat_nothing(scenar
     check(scenario, Allowed(cut_short=True))
 
 
-def test_a_rolling_deploy_loses_nothing_and_ends_every_process_cleanly(scenario: Scenario) -> None:
+def test_a_rolling_deploy_loses_nothing_and_stops_cleanly(scenario: Scenario) -> None:
     """A stop, again and again under load: unstarted messages go back, running ones finish, deletes are flushed."""
 
     def start() -> Worker:
@@ -108,7 +108,7 @@ def test_a_total_outage_of_aws_passes_by_itself(scenario: Scenario, outage: str)
     check(scenario, Allowed(cut_short=True))
 
 
-def test_faults_of_every_kind_on_every_action_change_no_result(scenario: Scenario) -> None:
+def test_faults_of_every_kind_change_no_result(scenario: Scenario) -> None:
     """Errors, throttling, resets, late, lost and half answers, failed entries and duplicates, ten percent of each."""
     worker = scenario.start()
     scenario.start("escalation")
@@ -127,7 +127,7 @@ def test_faults_of_every_kind_on_every_action_change_no_result(scenario: Scenari
 
 
 @pytest.mark.chaos
-def test_half_of_the_deletes_lose_their_answer(scenario: Scenario) -> None:
+def test_deletes_whose_response_is_lost_are_repeated(scenario: Scenario) -> None:
     """Acknowledgements: one whose answer is lost is sent again, and no message is handled twice for it."""
     scenario.start(awaited=False)
     scenario.start("escalation")
@@ -173,7 +173,7 @@ def test_a_handler_may_take_longer_than_the_visibility_timeout(scenario: Scenari
 
 
 @pytest.mark.chaos
-def test_a_lost_receipt_ends_the_work_on_its_message(scenario: Scenario) -> None:
+def test_a_lost_receipt_cancels_the_handler(scenario: Scenario) -> None:
     """Visibility: once a receipt is lost its handler is cancelled, and the message's next delivery does the work."""
     scenario.set_visibility_timeout(2)
     scenario.start(
@@ -193,7 +193,7 @@ def test_a_lost_receipt_ends_the_work_on_its_message(scenario: Scenario) -> None
     assert lost["receipt_lost"] > 0, scenario.told(f"no receipt was lost: {lost}")
 
 
-def test_a_provider_that_is_down_burns_no_attempt(scenario: Scenario) -> None:
+def test_a_provider_outage_uses_no_attempt(scenario: Scenario) -> None:
     """A downstream outage: what is in flight is held, nothing is received, one message probes, all resume."""
     worker = scenario.start(FULFILLMENT_PROVIDER="tests.chaos.providers:SometimesDown", awaited=False)
     scenario.start("escalation")
@@ -216,7 +216,7 @@ def test_a_provider_that_is_down_burns_no_attempt(scenario: Scenario) -> None:
 
 
 @pytest.mark.chaos
-def test_a_provider_that_is_down_for_longer_than_the_cap_gets_no_order_escalated(scenario: Scenario) -> None:
+def test_a_long_provider_outage_escalates_no_order(scenario: Scenario) -> None:
     """A downstream outage: deliveries that it alone has used up say nothing against an order, however many they are."""
     scenario.provider_down.touch()
     scenario.start(
@@ -234,7 +234,7 @@ def test_a_provider_that_is_down_for_longer_than_the_cap_gets_no_order_escalated
 
 
 @pytest.mark.chaos
-def test_an_order_that_fails_gets_its_attempts_and_no_fewer(scenario: Scenario) -> None:
+def test_a_failing_order_gets_all_its_attempts(scenario: Scenario) -> None:
     """Failed attempts are counted on the order; deploys and outages of AWS on the way count for nothing."""
     failing = [sent.order_id for sent in scenario.send([Kind.VALID] * 3, prefix="failing") if sent.order_id]
     scenario.send_mix()
@@ -278,7 +278,7 @@ def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> N
 
 
 @pytest.mark.chaos
-def test_a_message_that_crashes_its_worker_harms_no_other(scenario: Scenario) -> None:
+def test_a_message_that_crashes_its_worker_does_not_affect_others(scenario: Scenario) -> None:
     """Too many deliveries: messages that are only in flight when another one crashes the worker are not escalated."""
     scenario.set_visibility_timeout(1)
     scenario.start("escalation", awaited=False)
@@ -310,7 +310,7 @@ def _drain_despite_crashes(scenario: Scenario, **env: str) -> None:
 
 
 @pytest.mark.chaos
-def test_expired_credentials_are_waited_out(scenario: Scenario) -> None:
+def test_expired_credentials_are_an_outage(scenario: Scenario) -> None:
     """Credentials that expire while a worker runs are an outage: backoff, no exit, recovery by itself."""
     workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
     scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.3))
@@ -347,7 +347,7 @@ def test_throttled_receives_back_off(scenario: Scenario) -> None:
 
 
 @pytest.mark.chaos
-def test_answers_that_come_too_late_are_not_waited_for(scenario: Scenario) -> None:
+def test_late_responses_are_not_awaited(scenario: Scenario) -> None:
     """A connection that falls silent is given up after the read timeout; what is applied late changes no result."""
     scenario.set_visibility_timeout(10)
     scenario.start(awaited=False)

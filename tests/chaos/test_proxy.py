@@ -72,7 +72,7 @@ def _entries(messages: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]
     return [{"Id": str(i), "ReceiptHandle": each["ReceiptHandle"], **more} for i, each in enumerate(messages)]
 
 
-def test_without_rules_it_forwards_and_records(proxy: FaultProxy, sqs: Any, url: str) -> None:
+def test_without_rules_requests_are_forwarded_and_recorded(proxy: FaultProxy, sqs: Any, url: str) -> None:
     sent = sqs.send_message(QueueUrl=url, MessageBody="001")["MessageId"]
     _receive(sqs, url)
     assert [(each.action, each.fault) for each in proxy.requests] == [("SendMessage", None), (RECEIVE, None)]
@@ -96,7 +96,7 @@ def test_without_rules_it_forwards_and_records(proxy: FaultProxy, sqs: Any, url:
         (Fault.EXPIRED, {"ExpiredTokenException"}),
     ],
 )
-def test_an_error_is_shaped_like_one_of_aws(proxy: FaultProxy, service: str, fault: Fault, codes: set[str]) -> None:
+def test_injected_errors_have_the_form_of_aws(proxy: FaultProxy, service: str, fault: Fault, codes: set[str]) -> None:
     proxy.inject(Rule(fault))
     client = _client(service, proxy)
     with pytest.raises(ClientError) as raised:
@@ -104,9 +104,7 @@ def test_an_error_is_shaped_like_one_of_aws(proxy: FaultProxy, service: str, fau
     assert raised.value.response["Error"]["Code"] in codes
 
 
-def test_a_reset_happens_before_the_request_is_applied(
-    own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str
-) -> None:
+def test_a_reset_request_is_not_applied(own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str) -> None:
     proxy.inject(Rule(Fault.RESET, actions={"SendMessage"}))
     with pytest.raises(CONNECTION_LOST):
         sqs.send_message(QueueUrl=url, MessageBody="001")
@@ -114,7 +112,7 @@ def test_a_reset_happens_before_the_request_is_applied(
 
 
 @pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.HALF_ANSWER])
-def test_an_answer_is_lost_after_the_request_was_applied(
+def test_a_request_whose_answer_is_lost_was_applied(
     own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str, fault: Fault
 ) -> None:
     proxy.inject(Rule(fault))
@@ -124,7 +122,7 @@ def test_an_answer_is_lost_after_the_request_was_applied(
     assert _visible(own_stack, url) == 1
 
 
-def test_a_garbled_answer_comes_whole_and_says_nothing(
+def test_a_garbled_answer_arrives_without_content(
     own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str
 ) -> None:
     proxy.inject(Rule(Fault.GARBLED))
@@ -140,7 +138,7 @@ def test_a_late_answer_arrives(proxy: FaultProxy, sqs: Any, url: str) -> None:
     assert time.monotonic() - started_s > 0.4
 
 
-def test_some_entries_of_a_batch_fail_and_are_not_applied(
+def test_failed_entries_of_a_batch_are_not_applied(
     own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str
 ) -> None:
     for number in range(8):
@@ -169,9 +167,7 @@ def test_a_second_delete_succeeds_as_it_does_on_aws(proxy: FaultProxy, sqs: Any,
     assert not sqs.delete_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
 
-def test_a_duplicated_delivery_comes_twice_in_one_receive_and_once_more_later(
-    proxy: FaultProxy, sqs: Any, url: str
-) -> None:
+def test_a_duplicate_is_in_the_same_receive_and_in_a_later_one(proxy: FaultProxy, sqs: Any, url: str) -> None:
     sent = sqs.send_message(QueueUrl=url, MessageBody="001")["MessageId"]
     proxy.inject(Rule(Fault.DUPLICATED))
     assert [each["MessageId"] for each in _receive(sqs, url)] == [sent, sent]
@@ -179,7 +175,7 @@ def test_a_duplicated_delivery_comes_twice_in_one_receive_and_once_more_later(
     assert _receive(sqs, url, limit=1) == []
 
 
-def test_it_goes_down_and_comes_back_on_the_same_port(proxy: FaultProxy, sqs: Any, url: str) -> None:
+def test_after_an_outage_the_port_is_the_same(proxy: FaultProxy, sqs: Any, url: str) -> None:
     before = proxy.url
     proxy.go_down()
     with pytest.raises(EndpointConnectionError):
@@ -189,7 +185,7 @@ def test_it_goes_down_and_comes_back_on_the_same_port(proxy: FaultProxy, sqs: An
     sqs.get_queue_attributes(QueueUrl=url)
 
 
-def test_rates_are_kept_and_the_same_seed_draws_the_same(own_stack: DeployedStack) -> None:
+def test_the_same_seed_draws_the_same_faults_at_the_given_rates(own_stack: DeployedStack) -> None:
     def drawn() -> str:
         with FaultProxy(own_stack.local_aws.endpoint, seed=3) as proxy:
             proxy.inject(*every_kind(0.1))

@@ -32,7 +32,7 @@ def _finish_with_another(scenario: Scenario) -> None:
     scenario.until_drained(timeout_s=20)
 
 
-def test_a_message_that_arrives_while_the_last_poll_ends_goes_back(kept: Scenario) -> None:
+def test_a_message_received_during_the_stop_is_released(kept: Scenario) -> None:
     """A receive under way is allowed to finish, and what it brings is released at once."""
     worker = kept.start(WORKER_WAIT_S="3")
     kept.until(lambda: kept.proxy.count(RECEIVE), "a poll")
@@ -45,7 +45,7 @@ def test_a_message_that_arrives_while_the_last_poll_ends_goes_back(kept: Scenari
     check(kept)
 
 
-def test_running_handlers_finish_and_unstarted_messages_go_back(kept: Scenario) -> None:
+def test_running_handlers_finish_and_unstarted_messages_are_released(kept: Scenario) -> None:
     """What has started may finish within the drain time; what has not goes back at visibility 0."""
     kept.send([Kind.VALID] * 12)
     worker = kept.start(FULFILLMENT_PROVIDER=SLOW, CHAOS_SHIP_S="1.5", WORKER_CONCURRENCY="5")
@@ -59,7 +59,7 @@ def test_running_handlers_finish_and_unstarted_messages_go_back(kept: Scenario) 
 
 
 @pytest.mark.chaos
-def test_handlers_that_outlast_the_drain_time_are_cancelled_and_given_back(kept: Scenario) -> None:
+def test_handlers_that_exceed_the_drain_time_are_cancelled_and_released(kept: Scenario) -> None:
     """What does not finish within the drain time goes back, too."""
     kept.send([Kind.VALID] * 6)
     worker = kept.start(FULFILLMENT_PROVIDER=SLOW, CHAOS_SHIP_S="60", WORKER_DRAIN_S="1")
@@ -71,7 +71,7 @@ def test_handlers_that_outlast_the_drain_time_are_cancelled_and_given_back(kept:
 
 
 @pytest.mark.chaos
-def test_a_held_message_goes_back(kept: Scenario) -> None:
+def test_a_held_message_is_released(kept: Scenario) -> None:
     """Messages held because a provider is down do not keep the process beyond its drain time."""
     kept.provider_down.touch()
     kept.send([Kind.VALID] * 6)
@@ -85,7 +85,7 @@ def test_a_held_message_goes_back(kept: Scenario) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.THROTTLED, Fault.LOST_ANSWER])
-def test_an_outage_of_aws_keeps_no_process_alive(scenario: Scenario, fault: Fault) -> None:
+def test_an_aws_outage_does_not_delay_the_stop(scenario: Scenario, fault: Fault) -> None:
     """The last flush takes three seconds at most, whatever AWS answers; the messages come back by themselves."""
     scenario.set_visibility_timeout(5)
     scenario.send([Kind.VALID] * 10)
@@ -100,7 +100,7 @@ def test_an_outage_of_aws_keeps_no_process_alive(scenario: Scenario, fault: Faul
 
 
 @pytest.mark.chaos
-def test_deletes_that_are_never_answered_are_given_up_after_the_flush(scenario: Scenario) -> None:
+def test_unconfirmed_deletes_are_abandoned_after_the_flush(scenario: Scenario) -> None:
     """A delete that was not confirmed is not called one: the line says `unconfirmed`, and nothing is done twice."""
     scenario.proxy.inject(Rule(Fault.FAILED_ENTRIES, actions={DELETE}), Rule(Fault.ERROR, actions={DELETE}))
     scenario.send([Kind.VALID] * 10)
@@ -142,7 +142,7 @@ def test_a_second_signal_ends_a_worker_at_once(scenario: Scenario) -> None:
 
 
 @pytest.mark.usefixtures("size")
-def test_sigterm_at_random_moments_from_the_start_on(scenario: Scenario) -> None:
+def test_sigterm_at_random_moments_stops_cleanly(scenario: Scenario) -> None:
     """Any moment is a good one: no message is hidden from the next worker, and every process ends with 0."""
     scenario.set_visibility_timeout(LONG_VISIBILITY_S)
     scenario.proxy.inject(Rule(Fault.LATENCY, 0.5, delay_s=0.2))

@@ -167,7 +167,7 @@ def start(start_worker: StartWorker, run: Run, provider: FaultyProvider) -> Call
     return started
 
 
-def test_every_order_ends_right_and_ships_once_whatever_the_provider_does(
+def test_every_order_ships_once_despite_provider_faults(
     run: Run, provider: FaultyProvider, start: Callable[..., Worker]
 ) -> None:
     provider.rate = RATE
@@ -223,7 +223,7 @@ def test_every_order_ends_right_and_ships_once_whatever_the_provider_does(
     "down",
     [State.REFUSING, State.SILENT, *(pytest.param(state, marks=LONG) for state in (State.BUSY, State.FAILING))],
 )
-def test_a_provider_that_is_down_holds_orders_and_burns_hardly_an_attempt(
+def test_a_provider_outage_holds_orders_and_uses_few_attempts(
     run: Run, provider: FaultyProvider, start: Callable[..., Worker], size: tuple[int, float], down: State
 ) -> None:
     down_s = size[1]

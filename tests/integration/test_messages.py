@@ -31,14 +31,14 @@ def test_an_order_is_fulfilled(running: Running) -> None:
 
 
 @pytest.mark.parametrize("order_id", ["001", "42", "true"])
-def test_a_bare_order_id_put_there_by_hand_is_fulfilled(running: Running, order_id: str) -> None:
+def test_a_bare_order_id_is_fulfilled(running: Running, order_id: str) -> None:
     running.pipeline.put_order(order_id)
     message_id = running.pipeline.send_fulfillment(order_id)
     ended = running.fulfillment.wait_for("message.acknowledged", message_id=message_id)
     assert (ended["outcome"], running.pipeline.status(order_id)) == ("fulfilled", "FULFILLED")
 
 
-def test_a_missing_order_is_escalated_by_one_worker_to_the_other(running: Running) -> None:
+def test_a_missing_order_is_escalated_through_both_workers(running: Running) -> None:
     pipeline = running.pipeline
     message_id = pipeline.send_order("missing-1")
     assert running.fulfillment.wait_for("message.acknowledged", message_id=message_id)["outcome"] == "escalated"
@@ -54,7 +54,7 @@ def test_a_missing_order_is_escalated_by_one_worker_to_the_other(running: Runnin
 
 
 @pytest.mark.parametrize("status", ["RECEIVED", "ESCALATED", "FULFILLED"])
-def test_a_message_of_a_stale_execution_changes_nothing(running: Running, status: str) -> None:
+def test_a_message_of_an_earlier_execution_changes_nothing(running: Running, status: str) -> None:
     order_id = f"stale-{status}"
     running.pipeline.put_order(order_id, status)
     before = running.pipeline.order(order_id)
@@ -100,7 +100,7 @@ def test_an_undecodable_message_moves_to_the_dead_letter_queue_and_gets_a_case(r
     assert "secret-of-the-body" not in running.fulfillment.output() + running.escalation.output() + str(case)
 
 
-def test_an_order_is_escalated_then_its_message_delivered_again(running: Running) -> None:
+def test_a_late_message_leaves_an_escalated_order_alone(running: Running) -> None:
     pipeline = running.pipeline
     pipeline.put_order("escalated-1")
     notice = {"OrderId": "escalated-1", "Reasons": ["INVALID_PRICE"], "ExecutionArn": pipeline.arn("of-escalated-1")}
@@ -144,7 +144,7 @@ def test_a_bare_order_id_on_the_escalation_queue_escalates_the_order(running: Ru
     assert running.escalation.wait_for("escalation.routed", case_id="bare-1")["reasons"] == ["UNSPECIFIED"]
 
 
-def test_a_failed_executions_notice_is_added_to_the_case_that_covers_it(running: Running) -> None:
+def test_a_notice_of_a_failed_execution_is_added_to_its_case(running: Running) -> None:
     pipeline = running.pipeline
     pipeline.put_order("covered-1")
     arn = pipeline.arn("of-covered-1")
@@ -171,7 +171,7 @@ def test_an_undecodable_escalation_moves_to_its_dead_letter_queue_and_gets_a_cas
     assert "NO_SUCH_REASON" not in running.escalation.output()
 
 
-def test_what_the_provider_rejects_is_escalated(running: Running) -> None:
+def test_an_order_rejected_by_the_provider_is_escalated(running: Running) -> None:
     pipeline = running.pipeline
     pipeline.put_order("rejected-1", ItemName="reject", Name="the moon")
     pipeline.send_order("rejected-1")
@@ -192,7 +192,9 @@ def test_what_the_provider_rejects_is_escalated(running: Running) -> None:
         ("004", "ESCALATED", ["INVALID_CARD_NUMBER", "INVALID_PRICE"]),
     ],
 )
-def test_a_sample_goes_all_the_way(running: Running, sample: str, status: str, reasons: list[str] | None) -> None:
+def test_a_sample_order_reaches_its_final_status(
+    running: Running, sample: str, status: str, reasons: list[str] | None
+) -> None:
     pipeline, order_id = running.pipeline, f"sample-{sample}"
     order = json.loads((DEFINITIONS / "samples" / f"{sample}.json").read_text(encoding="utf-8"))
     pipeline.client("stepfunctions").start_execution(
@@ -208,7 +210,7 @@ def test_a_sample_goes_all_the_way(running: Running, sample: str, status: str, r
         running.fulfillment.wait_for("order.fulfilled", order_id=order_id)
 
 
-def test_every_delivery_has_ended_in_exactly_one_line(running: Running) -> None:
+def test_every_delivery_ends_in_exactly_one_line(running: Running) -> None:
     pipeline = running.pipeline
     wait_until(
         lambda: (

@@ -27,9 +27,7 @@ def start(start_worker: StartWorker, pipeline: Pipeline, **environment: str) -> 
     return worker
 
 
-def test_nothing_is_lost_or_done_twice_when_a_worker_is_stopped_during_work(
-    pipeline: Pipeline, start_worker: StartWorker
-) -> None:
+def test_a_worker_stopped_under_load_loses_and_repeats_nothing(pipeline: Pipeline, start_worker: StartWorker) -> None:
     orders = [f"stopped-{n}" for n in range(30)]
     for order_id in orders:
         pipeline.put_order(order_id, ItemName="slow", Price="0.3")
@@ -62,13 +60,13 @@ def test_an_idle_worker_stops_at_once(pipeline: Pipeline, start_worker: StartWor
     ]
 
 
-def test_a_long_poll_may_outlast_the_drain_time(pipeline: Pipeline, start_worker: StartWorker) -> None:
+def test_a_long_poll_may_exceed_the_drain_time(pipeline: Pipeline, start_worker: StartWorker) -> None:
     worker = start(start_worker, pipeline, WORKER_WAIT_S="12", WORKER_DRAIN_S="0")  # By more than 10 s.
     assert worker.stop() == 0
     assert worker.lines()[-1]["event"] == "worker.stopped"
 
 
-def test_what_outlives_the_drain_time_goes_back(pipeline: Pipeline, start_worker: StartWorker) -> None:
+def test_messages_that_exceed_the_drain_time_are_released(pipeline: Pipeline, start_worker: StartWorker) -> None:
     pipeline.put_order("long-1", ItemName="slow", Price="60")
     message_id = pipeline.send_order("long-1")
     worker = start(start_worker, pipeline, WORKER_DRAIN_S="0.5", WORKER_WAIT_S="0")
@@ -90,7 +88,7 @@ def hidden(pipeline: Pipeline) -> int:
     return int(found["Attributes"][name])
 
 
-def test_a_second_signal_ends_it_at_once(pipeline: Pipeline, start_worker: StartWorker) -> None:
+def test_a_second_signal_ends_a_busy_worker_at_once(pipeline: Pipeline, start_worker: StartWorker) -> None:
     pipeline.put_order("stuck-1", ItemName="slow", Price="60")
     pipeline.send_order("stuck-1")
     worker = start(start_worker, pipeline, WORKER_DRAIN_S="60")
@@ -103,7 +101,7 @@ def test_a_second_signal_ends_it_at_once(pipeline: Pipeline, start_worker: Start
     pipeline.client("sqs").purge_queue(QueueUrl=pipeline.stack.order_fulfillment_queue_url)
 
 
-def test_a_message_that_becomes_visible_while_it_is_handled_changes_its_order_once(
+def test_a_message_that_reappears_while_handled_changes_its_order_once(
     deploy_stack: DeployStack, start_worker: StartWorker
 ) -> None:
     pipeline = Pipeline(deploy_stack("visible-"))

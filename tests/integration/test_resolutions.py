@@ -142,9 +142,7 @@ async def test_an_order_resubmitted_with_the_right_price_is_fulfilled(running: R
     assert (fulfilled(running.fulfillment)["resubmit-1"], routed(running, "resubmit-1")) == (1, [1])
 
 
-async def test_a_resubmission_that_was_cut_short_is_finished_by_repeating_it(
-    running: Running, resolver: Resolver
-) -> None:
+async def test_an_interrupted_resubmission_is_completed_by_repeating_it(running: Running, resolver: Resolver) -> None:
     escalate(running, "cut-short-1")
     case = await resolver.cases.get("cut-short-1")
     assert case is not None
@@ -162,7 +160,7 @@ async def test_a_resubmission_that_was_cut_short_is_finished_by_repeating_it(
     assert fulfilled(running.fulfillment)["cut-short-1"] == 1
 
 
-async def test_an_order_resubmitted_wrong_again_opens_the_next_episode(running: Running, resolver: Resolver) -> None:
+async def test_an_invalid_resubmission_opens_the_next_episode(running: Running, resolver: Resolver) -> None:
     first = submit(running, sample("resubmit-2"))
     wrong = sample("resubmit-2", CC="123412345678", Price="80000")
     second = await resolver.resubmit("resubmit-2", wrong, request("resubmit"))
@@ -186,7 +184,7 @@ async def test_an_order_resubmitted_wrong_again_opens_the_next_episode(running: 
         assert send_stale(running, "resubmit-2", earlier) == ("superseded", "superseded")
 
 
-async def test_an_order_fulfilled_by_hand_is_nothing_for_the_provider(running: Running, resolver: Resolver) -> None:
+async def test_an_order_fulfilled_by_hand_is_not_shipped(running: Running, resolver: Resolver) -> None:
     arn = submit(running, sample("by-hand-1", ItemName="fail"))  # As the provider would.
     asked = request("fulfill", shipment_id="S-4711")
     await resolver.resolve("by-hand-1", asked)
@@ -201,7 +199,7 @@ async def test_an_order_fulfilled_by_hand_is_nothing_for_the_provider(running: R
     assert (fulfilled(running.fulfillment)["by-hand-1"], routed(running, "by-hand-1")) == (0, [1])
 
 
-async def test_an_order_that_is_cancelled_stays_cancelled(running: Running, resolver: Resolver) -> None:
+async def test_a_cancelled_order_stays_cancelled(running: Running, resolver: Resolver) -> None:
     arn = submit(running, sample("cancel-1"))
     await resolver.resolve("cancel-1", request("cancel"))
     order, case = stored(running, "cancel-1")
@@ -219,7 +217,9 @@ PAIRS = [("fulfill", "cancel"), ("resubmit", "cancel"), ("resubmit", "resubmit")
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-async def test_of_two_operators_at_once_one_wins(running: Running, resolver: Resolver, one: str, other: str) -> None:
+async def test_of_two_concurrent_resolutions_one_wins(
+    running: Running, resolver: Resolver, one: str, other: str
+) -> None:
     order_id = f"{one}-or-{other}"
     escalate(running, order_id)
 
@@ -242,7 +242,7 @@ async def test_of_two_operators_at_once_one_wins(running: Running, resolver: Res
     assert fulfilled(running.fulfillment)[order_id] == (1 if won.action is Action.RESUBMIT else 0)
 
 
-async def test_orders_that_nobody_works_on_are_found(running: Running, resolver: Resolver) -> None:
+async def test_stuck_orders_are_found(running: Running, resolver: Resolver) -> None:
     limit, before, after = (f"2020-01-01T00:00:0{n}.000000Z" for n in (2, 1, 3))
     put = running.pipeline.put_order
     for order_id, at in (("stuck-1", before), ("stuck-2", before), ("stuck-resolved", before), ("young", after)):
@@ -279,7 +279,7 @@ async def test_orders_that_nobody_works_on_are_found(running: Running, resolver:
 
 
 @pytest.mark.usefixtures("environment")
-async def test_the_card_number_that_is_given_anew_is_written_nowhere(
+async def test_a_resubmitted_card_number_is_written_nowhere(
     deploy_stack: DeployStack, start_worker: StartWorker
 ) -> None:
     pipeline = Pipeline(deploy_stack("resolutions-"))

@@ -122,7 +122,7 @@ def lines(event: str, *workers: Worker) -> list[dict[str, Any]]:
     return [line for worker in workers for line in worker.lines() if line.get("event") == event]
 
 
-def test_each_escalation_goes_to_the_channels_that_the_rules_say_and_no_card_with_it(
+def test_escalations_go_to_the_channels_of_the_rules_without_card_numbers(
     pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     sns, sqs = pipeline.client("sns"), pipeline.client("sqs")
@@ -222,7 +222,7 @@ def test_each_escalation_goes_to_the_channels_that_the_rules_say_and_no_card_wit
     assert SECRET not in written
 
 
-def test_killed_between_two_channels_only_the_missing_one_is_told_again(
+def test_after_a_kill_between_channels_only_the_missing_one_is_sent(
     pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     pipeline.client("sqs").set_queue_attributes(
@@ -244,7 +244,7 @@ def test_killed_between_two_channels_only_the_missing_one_is_told_again(
     assert second.stop() == 0
 
 
-def test_a_channel_that_is_down_holds_up_nothing_and_is_told_once_it_is_back(
+def test_a_channel_outage_delays_nothing_else_and_is_made_up_for(
     pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     hooks.answers["chat"] = 500
@@ -275,7 +275,9 @@ def test_a_channel_that_is_down_holds_up_nothing_and_is_told_once_it_is_back(
     assert pipeline.take(pipeline.stack.escalation_dlq_url) == []
 
 
-def test_a_hiccup_is_sat_out(pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker) -> None:
+def test_a_short_channel_failure_is_retried(
+    pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
+) -> None:
     hooks.answers["chat"] = 503
     worker = start_worker("escalation", stack=pipeline.stack, env=two_hooks(tmp_path, hooks))
     message_id = pipeline.send_escalation(escalation(pipeline, "hiccup"))
@@ -298,7 +300,7 @@ def test_a_hiccup_is_sat_out(pipeline: Pipeline, hooks: Hooks, tmp_path: Path, s
         ),
     ],
 )
-def test_a_wrong_rule_ends_the_worker_at_the_start_in_one_line(
+def test_a_wrong_rule_ends_the_start_with_one_line(
     pipeline: Pipeline, tmp_path: Path, start_worker: StartWorker, text: str, told: str
 ) -> None:
     worker = start_worker("escalation", stack=pipeline.stack, env=rules(tmp_path, text))

@@ -76,7 +76,7 @@ def trials(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.mark.parametrize("name", TRIALS)
-def test_what_keeps_it_from_starting_is_one_clear_line(trials: dict[str, Worker], name: str) -> None:
+def test_a_failed_start_is_explained_in_one_line(trials: dict[str, Worker], name: str) -> None:
     worker = trials[name]
     assert worker.wait() == 1
     lines = worker.lines()
@@ -88,7 +88,7 @@ def test_what_keeps_it_from_starting_is_one_clear_line(trials: dict[str, Worker]
     assert CARD not in worker.output()
 
 
-def test_a_wrong_setting_is_one_line_and_nothing_else(stack: DeployedStack, tmp_path: Path) -> None:
+def test_a_wrong_setting_prints_one_line(stack: DeployedStack, tmp_path: Path) -> None:
     environment = stack.worker_environment() | {"WORKER_WAIT_S": "21", "LOG_LEVEL": CARD}
     worker = run_worker("fulfillment", environment, tmp_path / "worker.log")
     assert worker.wait() == 1
@@ -105,7 +105,7 @@ def free_port() -> int:
         return port
 
 
-def test_it_waits_for_aws_and_starts_once_it_is_up(tmp_path: Path) -> None:
+def test_a_worker_waits_for_aws_and_then_starts(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
     with deploy.local.aws.local_aws(state=state, port=port) as aws:
         deployment = deployed_pipeline.up(Aws.of(aws.client, deploy.local.aws.REGION), "", Progress(quiet=True))

@@ -59,7 +59,7 @@ def test_an_event_is_one_line_of_json(configured: Configure) -> None:
     assert stream.getvalue().count("\n") == 1
 
 
-def test_a_line_says_when_how_bad_and_what_first(configured: Configure) -> None:
+def test_a_line_begins_with_time_level_and_event(configured: Configure) -> None:
     stream = configured()
     structlog.get_logger().info("x.done", outcome="fine", receive_count=1, message_id="m", worker="fulfillment")
     assert list(lines(stream)[0]) == [
@@ -67,7 +67,7 @@ def test_a_line_says_when_how_bad_and_what_first(configured: Configure) -> None:
     ]
 
 
-def test_what_is_bound_is_on_every_line(configured: Configure) -> None:
+def test_bound_values_are_on_every_line(configured: Configure) -> None:
     stream = configured()
     bind_contextvars(worker="fulfillment")
     with bound_contextvars(message_id="m"):
@@ -88,7 +88,7 @@ def test_lines_below_the_level_are_not_written(configured: Configure, level: str
     assert "".join(line["event"] for line in lines(stream)) == events
 
 
-def test_names_in_any_script_stay_readable(configured: Configure) -> None:
+def test_text_in_any_script_stays_readable(configured: Configure) -> None:
     stream = configured()
     structlog.get_logger().info("x.done", name="Zo\u00eb \u5f20\u4f1f \U0001f6b2")
     assert "Zo\u00eb \u5f20\u4f1f \U0001f6b2" in stream.getvalue()
@@ -97,7 +97,7 @@ def test_names_in_any_script_stay_readable(configured: Configure) -> None:
 
 @pytest.mark.parametrize("as_json", [True, False])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_card_number_is_masked_wherever_it_stands(configured: Configure, form: str, as_json: bool) -> None:
+def test_a_card_number_is_masked_anywhere_in_a_line(configured: Configure, form: str, as_json: bool) -> None:
     stream = configured(json=as_json)
     log = structlog.get_logger()
     log.info("x.done", text=f"Card {form}.")
@@ -132,7 +132,7 @@ def test_a_card_number_in_a_librarys_line_is_masked(configured: Configure, as_js
     assert "****" in stream.getvalue()
 
 
-def test_a_librarys_line_is_one_line_of_json_too(configured: Configure) -> None:
+def test_a_librarys_line_is_one_line_of_json(configured: Configure) -> None:
     stream = configured()
     library = logging.getLogger("some.library")
     library.info("not worth a line")
@@ -162,7 +162,7 @@ def test_an_exceptions_traceback_is_on_the_same_line(configured: Configure) -> N
     assert line["exception"].endswith("ValueError: broken")
 
 
-def test_the_ids_of_aws_are_left_as_they_are(configured: Configure) -> None:
+def test_ids_of_aws_are_not_masked(configured: Configure) -> None:
     stream = configured()
     ids = {
         "message_id": "12345678-1234-1234-1234-123456789012",
@@ -173,7 +173,7 @@ def test_the_ids_of_aws_are_left_as_they_are(configured: Configure) -> None:
     assert {name: lines(stream)[0][name] for name in ids} == ids
 
 
-def test_on_a_terminal_lines_are_for_people(configured: Configure) -> None:
+def test_console_lines_are_readable_text(configured: Configure) -> None:
     stream = configured(json=False)
     structlog.get_logger().info("order.fulfilled", order_id="001")
     assert "[info     ] order.fulfilled" in stream.getvalue()

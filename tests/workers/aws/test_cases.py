@@ -59,7 +59,7 @@ def case_item(stack: DeployedStack, case_id: str) -> dict[str, Any]:
     return from_item(found["Item"])
 
 
-async def test_a_case_comes_back_as_it_was_written(cases: DynamoCases) -> None:
+async def test_a_case_is_read_as_it_was_written(cases: DynamoCases) -> None:
     plan = plan_escalation(escalation("case-1"), None, None, NOW, ASSESSMENT)
     assert plan.case is not None
     await cases.apply(plan, None)
@@ -67,7 +67,7 @@ async def test_a_case_comes_back_as_it_was_written(cases: DynamoCases) -> None:
     assert await cases.get("case-none") is None
 
 
-async def test_a_claim_comes_back_as_it_was_written_and_only_one_of_two_is(cases: DynamoCases) -> None:
+async def test_of_two_concurrent_claims_only_the_first_is_written(cases: DynamoCases) -> None:
     case = await opened(cases, "claimed")
     asked = [Request(action=Action.RESUBMIT, actor=actor, note="as agreed") for actor in ("ada", "grace")]
     plans = [claim_resubmission(case, each, "claimed", NOW, lambda name: f"arn:{name}")[1] for each in asked]
@@ -79,7 +79,7 @@ async def test_a_claim_comes_back_as_it_was_written_and_only_one_of_two_is(cases
     assert await cases.get("claimed") == replace(plans[0], version=2)
 
 
-async def test_open_cases_are_read_whole_a_hundred_at_a_time(stack: DeployedStack, cases: DynamoCases) -> None:
+async def test_open_cases_are_read_in_batches_of_a_hundred(stack: DeployedStack, cases: DynamoCases) -> None:
     expected = {}
     for number in range(101):
         case = await opened(cases, f"listed-{number}")
@@ -97,9 +97,7 @@ async def test_open_cases_are_read_whole_a_hundred_at_a_time(stack: DeployedStac
     stack.client("dynamodb").delete_item(TableName=stack.escalation_table, Key=to_item({"CaseId": "listed-broken"}))
 
 
-async def test_an_open_case_is_in_the_index_of_open_ones_and_a_resolved_one_is_not(
-    stack: DeployedStack, cases: DynamoCases
-) -> None:
+async def test_only_open_cases_are_in_the_index_of_open_cases(stack: DeployedStack, cases: DynamoCases) -> None:
     case = await opened(cases, "case-open")
     item = case_item(stack, "case-open")
     assert item["OpenKey"].startswith("OPEN#")
@@ -128,7 +126,7 @@ async def test_order_and_case_change_in_one_transaction(
 
 
 @pytest.mark.parametrize(("status", "execution"), [("FULFILLED", EXECUTION), ("RECEIVED", ANOTHER)])
-async def test_where_the_order_has_changed_meanwhile_neither_is_written(
+async def test_if_the_order_has_changed_neither_is_written(
     stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders, status: str, execution: str
 ) -> None:
     order_id = f"conflict-{status}"
@@ -141,7 +139,7 @@ async def test_where_the_order_has_changed_meanwhile_neither_is_written(
     assert stored(stack, order_id) == item
 
 
-async def test_where_the_case_has_changed_meanwhile_neither_is_written(
+async def test_if_the_case_has_changed_neither_is_written(
     stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
 ) -> None:
     item = put(stack, "conflict-case")
@@ -162,21 +160,21 @@ async def test_where_the_case_has_changed_meanwhile_neither_is_written(
     assert stored(stack, "conflict-case") == item
 
 
-async def test_a_case_is_found_by_the_execution_that_added_to_it_last(cases: DynamoCases) -> None:
+async def test_a_case_is_found_by_its_newest_execution(cases: DynamoCases) -> None:
     execution = f"{EXECUTION}-found"
     await opened(cases, "found-1", execution_arn=execution)
     assert await cases.find_by_execution(execution) == "found-1"
     assert await cases.find_by_execution(f"{execution}-not") is None
 
 
-async def test_a_routing_is_recorded_on_the_episode_it_belongs_to(cases: DynamoCases) -> None:
+async def test_a_sent_notification_is_recorded_on_its_episode(cases: DynamoCases) -> None:
     case = await opened(cases, "routing-1")
     await cases.record_sent(case, SentNotification(channel="log", episode=1, at=THEN))
     written = await cases.get("routing-1")
     assert written == replace(case, routed=(SentNotification(channel="log", episode=1, at=THEN),), version=2)
 
 
-async def test_the_order_the_history_and_the_channels_come_back_as_they_were_written(
+async def test_order_history_and_channels_are_read_as_they_were_written(
     stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
 ) -> None:
     put(stack, "history-1")
@@ -198,7 +196,7 @@ async def test_the_order_the_history_and_the_channels_come_back_as_they_were_wri
     assert (item["FirstSeenAt"], item["LastSeenAt"]) == (NOW, THEN)
 
 
-async def test_a_routing_of_an_earlier_episode_is_not_recorded(cases: DynamoCases) -> None:
+async def test_a_notification_of_an_earlier_episode_is_not_recorded(cases: DynamoCases) -> None:
     case = await opened(cases, "routing-2")
     await cases.put(replace(case, episode=2))
     await cases.record_sent(case, SentNotification(channel="log", episode=1, at=THEN))
@@ -207,7 +205,7 @@ async def test_a_routing_of_an_earlier_episode_is_not_recorded(cases: DynamoCase
     assert (written.episode, written.routed) == (2, ())
 
 
-async def test_the_rejections_of_an_orders_earlier_executions_are_counted(
+async def test_rejections_of_earlier_executions_are_counted(
     stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
 ) -> None:
     put(stack, "rejected")
@@ -220,7 +218,7 @@ async def test_the_rejections_of_an_orders_earlier_executions_are_counted(
     assert await cases.count_rejections(replace(first, order_id="another")) == 0
 
 
-async def test_a_rejection_is_not_counted_where_the_next_execution_has_begun_meanwhile(
+async def test_a_rejection_is_not_counted_once_the_next_execution_began(
     stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
 ) -> None:
     put(stack, "late-rejection")
@@ -240,9 +238,7 @@ async def test_a_rejection_is_not_counted_where_the_next_execution_has_begun_mea
     assert await cases.count_rejections(replace(order, execution_arn=ANOTHER)) == 1
 
 
-async def test_a_rejection_of_an_order_without_an_execution_is_counted_too(
-    stack: DeployedStack, cases: DynamoCases
-) -> None:
+async def test_a_rejection_without_an_execution_is_counted(stack: DeployedStack, cases: DynamoCases) -> None:
     put(stack, "by-hand", ExecutionArn=None, Status="ESCALATED")
     order = Order("by-hand", OrderStatus.ESCALATED, None)
     case = await opened(cases, "by-hand", order, execution_arn=None)
@@ -253,7 +249,7 @@ async def test_a_rejection_of_an_order_without_an_execution_is_counted_too(
 
 
 @pytest.mark.parametrize(("action", "status"), [(Action.FULFILL, "FULFILLED"), (Action.CANCEL, "CANCELLED")])
-async def test_an_order_is_settled_with_its_case_or_where_either_has_changed_not_at_all(
+async def test_order_and_case_are_resolved_together_or_not_at_all(
     stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders, action: Action, status: str
 ) -> None:
     order_id = f"settled-{action}"

@@ -55,7 +55,7 @@ async def received(sqs: "SQSClient", url: str) -> list[dict[str, Any]]:
     return [dict(each) for each in answer.get("Messages", [])]
 
 
-async def test_a_topics_subscribers_get_the_notification(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
+async def test_a_notification_reaches_the_subscribers_of_a_topic(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
     await SnsChannel("pager", sns, await subscribed(sns, sqs, url)).send(NOTIFICATION)
     (message,) = await received(sqs, url)
     envelope = json.loads(message["Body"])
@@ -77,7 +77,7 @@ async def test_a_topics_subscribers_get_the_notification(sns: "SNSClient", sqs: 
         ({"Reasons": ["WORKFLOW_FAILED"]}, False),
     ],
 )
-async def test_a_subscription_can_filter_by_severity_and_reasons(
+async def test_subscriptions_can_filter_by_severity_and_reasons(
     sns: "SNSClient", sqs: "SQSClient", url: str, policy: dict[str, list[str]], delivered: bool
 ) -> None:
     topic_arn = await subscribed(sns, sqs, url, FilterPolicy=json.dumps(policy))
@@ -86,7 +86,7 @@ async def test_a_subscription_can_filter_by_severity_and_reasons(
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-async def test_a_queue_gets_the_notification_by_its_name_or_its_url(sqs: "SQSClient", url: str, by_name: bool) -> None:
+async def test_a_notification_is_sent_to_a_queue_by_name_or_url(sqs: "SQSClient", url: str, by_name: bool) -> None:
     await SqsChannel("pager", sqs, url.rpartition("/")[2] if by_name else url).send(NOTIFICATION)
     (message,) = await received(sqs, url)
     assert json.loads(message["Body"]) == NOTIFICATION.fields()
@@ -97,9 +97,7 @@ async def test_a_queue_gets_the_notification_by_its_name_or_its_url(sqs: "SQSCli
     }
 
 
-async def test_no_card_number_gets_through_whichever_field_it_is_in(
-    sns: "SNSClient", sqs: "SQSClient", url: str
-) -> None:
+async def test_a_card_number_in_any_field_is_masked(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
     held = case("pager", case_id=CARD, order_id=CARD)
     planted = Notification.of(held, f"x{CARD}")
     await SnsChannel("pager", sns, await subscribed(sns, sqs, url)).send(planted)
@@ -109,14 +107,14 @@ async def test_no_card_number_gets_through_whichever_field_it_is_in(
     assert CARD not in json.dumps([{"body": each["Body"], **each.get("MessageAttributes", {})} for each in messages])
 
 
-async def test_a_subject_is_what_sns_allows(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
+async def test_a_subject_keeps_to_the_limits_of_sns(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
     held = case("pager", case_id="Zo\u00eb\u2028" + "x" * 100, order_id=None)
     await SnsChannel("pager", sns, await subscribed(sns, sqs, url)).send(Notification.of(held, "pager"))
     (message,) = await received(sqs, url)
     assert json.loads(message["Body"])["Subject"] == ("[warning] Case Zo??" + "x" * 100)[:99]
 
 
-async def test_a_missing_topic_or_queue_is_a_matter_of_that_channel(sns: "SNSClient", sqs: "SQSClient") -> None:
+async def test_a_missing_topic_or_queue_concerns_only_its_channel(sns: "SNSClient", sqs: "SQSClient") -> None:
     channels: list[tuple[Channel, str]] = [
         (SnsChannel("pager", sns, MISSING_TOPIC), "Publish: NotFound"),
         (SqsChannel("pager", sqs, "no-such-queue"), "GetQueueUrl: the queue does not exist"),
@@ -127,7 +125,7 @@ async def test_a_missing_topic_or_queue_is_a_matter_of_that_channel(sns: "SNSCli
         assert (str(raised.value), raised.value.passing) == (reason, False)
 
 
-async def test_an_endpoint_that_is_down_is_a_passing_matter(session: aioboto3.Session) -> None:
+async def test_an_unreachable_endpoint_is_an_outage(session: aioboto3.Session) -> None:
     down: dict[str, Any] = {
         "endpoint_url": "http://127.0.0.1:9",
         "config": AioConfig(retries={"total_max_attempts": 1}),

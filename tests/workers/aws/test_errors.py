@@ -42,7 +42,7 @@ def raised_for(error: Exception) -> Exception:
         ("ServiceUnavailable", OutageError, None),
     ],
 )
-def test_an_error_code_becomes_what_is_to_be_done(code: str, expected: type[Exception], text: str | None) -> None:
+def test_an_error_code_is_classed_by_its_action(code: str, expected: type[Exception], text: str | None) -> None:
     error = raised_for(client_error(code))
     assert type(error) is expected
     assert text is None or str(error) == text
@@ -50,23 +50,23 @@ def test_an_error_code_becomes_what_is_to_be_done(code: str, expected: type[Exce
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_an_error_of_the_servers_is_an_outage_whatever_its_code(status: int) -> None:
+def test_a_server_error_is_an_outage_whatever_its_code(status: int) -> None:
     assert type(raised_for(client_error("Unheard", status))) is OutageError
 
 
 @pytest.mark.parametrize("code", ["ConditionalCheckFailedException", "ValidationException", "InvalidParameterValue"])
-def test_a_mistake_in_the_request_is_passed_on(code: str) -> None:
+def test_a_mistake_in_the_request_is_not_translated(code: str) -> None:
     error = client_error(code)
     assert raised_for(error) is error
 
 
-def test_a_request_that_the_sdk_refuses_to_send_is_passed_on() -> None:
+def test_a_request_that_the_sdk_refuses_is_not_translated() -> None:
     error = sdk.ParamValidationError(report="prose")
     assert raised_for(error) is error
 
 
 @pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
-def test_a_transaction_that_was_throttled_is_an_outage(code: str) -> None:
+def test_a_throttled_transaction_is_an_outage(code: str) -> None:
     reasons = [{"Code": "None"}, {"Code": code, "Message": "prose"}]
     error = raised_for(client_error("TransactionCanceledException", CancellationReasons=reasons))
     assert type(error) is OutageError
@@ -74,7 +74,7 @@ def test_a_transaction_that_was_throttled_is_an_outage(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["ConditionalCheckFailed", "TransactionConflict", "ValidationError"])
-def test_a_transaction_that_was_cancelled_for_other_reasons_is_passed_on(code: str) -> None:
+def test_a_transaction_cancelled_for_other_reasons_is_not_translated(code: str) -> None:
     error = client_error("TransactionCanceledException", CancellationReasons=[{"Code": code}])
     assert raised_for(error) is error
 
@@ -129,7 +129,7 @@ def test_a_transaction_that_was_cancelled_for_other_reasons_is_passed_on(code: s
         (ResponseParserError("<html>"), OutageError, "an unreadable response"),
     ],
 )
-def test_what_keeps_us_from_an_answer_is_an_outage(error: Exception, expected: type[Exception], text: str) -> None:
+def test_a_missing_or_unreadable_response_is_an_outage(error: Exception, expected: type[Exception], text: str) -> None:
     translation = raised_for(error)
     assert (type(translation), str(translation)) == (expected, text)
     assert isinstance(translation, OutageError)
@@ -148,11 +148,11 @@ def test_what_keeps_us_from_an_answer_is_an_outage(error: Exception, expected: t
         ("Unheard", OutageError),
     ],
 )
-def test_an_error_of_one_statement_becomes_what_is_to_be_done(code: str, expected: type[Exception]) -> None:
+def test_an_error_of_a_statement_is_classed_by_its_action(code: str, expected: type[Exception]) -> None:
     assert type(statement_error(code)) is expected
 
 
 @pytest.mark.parametrize("code", ["400", "413", "Unknown"])
-def test_an_error_that_cannot_be_read_is_an_outage(code: str) -> None:
+def test_an_unreadable_error_is_an_outage(code: str) -> None:
     error = raised_for(client_error(code))
     assert (type(error), str(error)) == (OutageError, f"UpdateItem: {code}")

@@ -54,7 +54,7 @@ def stored(stack: DeployedStack, order_id: str) -> dict[str, Any]:
     )
 
 
-async def test_reads_an_order(stack: DeployedStack, orders: DynamoOrders) -> None:
+async def test_an_order_is_read(stack: DeployedStack, orders: DynamoOrders) -> None:
     put(stack, "read-1", Attempts=2)
     assert await orders.get("read-1") == Order(
         order_id="read-1",
@@ -71,7 +71,7 @@ async def test_reads_an_order(stack: DeployedStack, orders: DynamoOrders) -> Non
 
 
 @pytest.mark.parametrize("named", [EXECUTION, None])
-async def test_fulfills_a_received_order_of_that_execution(
+async def test_a_received_order_of_the_named_execution_is_fulfilled(
     stack: DeployedStack, orders: DynamoOrders, named: str | None
 ) -> None:
     order_id = f"fulfill-{named is None}"
@@ -92,7 +92,7 @@ async def test_fulfills_a_received_order_of_that_execution(
     ("status", "execution"),
     [("FULFILLED", EXECUTION), ("ESCALATED", EXECUTION), ("CANCELLED", EXECUTION), ("RECEIVED", ANOTHER)],
 )
-async def test_any_other_order_stays_as_it_is_and_is_returned(
+async def test_any_other_order_is_returned_unchanged(
     stack: DeployedStack, orders: DynamoOrders, status: str, execution: str
 ) -> None:
     order_id = f"other-{status}"
@@ -103,13 +103,13 @@ async def test_any_other_order_stays_as_it_is_and_is_returned(
     assert stored(stack, order_id) == item
 
 
-async def test_a_missing_order_is_none_and_none_is_made(orders: DynamoOrders) -> None:
+async def test_a_missing_order_is_none_and_is_not_created(orders: DynamoOrders) -> None:
     assert await orders.fulfill("missing-1", EXECUTION, "SHIP-1", NOW) is None
     assert await orders.count_attempt("missing-1", EXECUTION, "m/1") is None
     assert await orders.get("missing-1") is None
 
 
-async def test_many_at_once_each_get_their_own_answer(stack: DeployedStack, orders: DynamoOrders) -> None:
+async def test_concurrent_orders_each_get_their_own_result(stack: DeployedStack, orders: DynamoOrders) -> None:
     for n in range(60):
         if n % 3:
             put(stack, f"many-{n}", "RECEIVED" if n % 3 == 1 else "ESCALATED")
@@ -120,14 +120,14 @@ async def test_many_at_once_each_get_their_own_answer(stack: DeployedStack, orde
     ]
 
 
-async def test_the_same_order_twice_at_once_is_fulfilled_once(stack: DeployedStack, orders: DynamoOrders) -> None:
+async def test_an_order_is_fulfilled_once_by_concurrent_calls(stack: DeployedStack, orders: DynamoOrders) -> None:
     put(stack, "twice-1")
     results = await asyncio.gather(*(orders.fulfill("twice-1", EXECUTION, "SHIP-1", at) for at in (NOW, THEN, NOW)))
     assert len({each.fulfilled_at for each in results if each is not None}) == 1
     assert stored(stack, "twice-1")["FulfilledAt"] in {NOW, THEN}
 
 
-async def test_attempts_are_counted_on_a_received_order_only(stack: DeployedStack, orders: DynamoOrders) -> None:
+async def test_attempts_are_counted_only_on_received_orders(stack: DeployedStack, orders: DynamoOrders) -> None:
     item = put(stack, "attempts-1")
     assert await orders.count_attempt("attempts-1", EXECUTION, "m/1") == 1
     assert await orders.count_attempt("attempts-1", EXECUTION, "m/1") == 1, "an answer was lost, the write repeated"
@@ -138,7 +138,7 @@ async def test_attempts_are_counted_on_a_received_order_only(stack: DeployedStac
     assert await orders.count_attempt("attempts-2", EXECUTION, "m/1") is None
 
 
-async def test_a_missing_table_is_one_clear_line(stack: DeployedStack, dynamodb: "DynamoDBClient") -> None:
+async def test_a_missing_table_is_reported_by_name(stack: DeployedStack, dynamodb: "DynamoDBClient") -> None:
     await check_table(dynamodb, stack.order_table)
     with pytest.raises(MissingResourceError, match=r"^there is no table NoSuchTable: deploy the stack, or "):
         await check_table(dynamodb, "NoSuchTable")
@@ -146,7 +146,7 @@ async def test_a_missing_table_is_one_clear_line(stack: DeployedStack, dynamodb:
         await DynamoOrders(dynamodb, "NoSuchTable").get("001")
 
 
-async def test_an_order_that_cannot_be_read_harms_none_of_those_written_with_it(
+async def test_an_unreadable_order_does_not_affect_others_in_its_batch(
     stack: DeployedStack, orders: DynamoOrders
 ) -> None:
     for number in range(3):

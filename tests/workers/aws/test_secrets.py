@@ -47,7 +47,7 @@ def keep(stack: DeployedStack) -> Any:
 @pytest.mark.parametrize(
     ("name", "text"), [("plain", "s3cret"), ("spaced", " s3cret\n"), ("json", '{"token": "s3cret", "user": "me"}')]
 )
-async def test_reads_the_token_once_by_name_or_arn(secretsmanager: Counting, keep: Any, name: str, text: str) -> None:
+async def test_the_token_is_read_once_by_name_or_arn(secretsmanager: Counting, keep: Any, name: str, text: str) -> None:
     arn = keep(f"provider/{name}", SecretString=text)
     for secret in (f"provider/{name}", arn):
         token = SecretToken(secretsmanager, secret)
@@ -57,7 +57,7 @@ async def test_reads_the_token_once_by_name_or_arn(secretsmanager: Counting, kee
         assert "s3cret" not in repr(token)
 
 
-async def test_a_rotated_token_is_read_when_the_old_one_is_refused(
+async def test_a_rotated_token_is_read_after_the_old_one_was_refused(
     secretsmanager: Counting, keep: Any, stack: DeployedStack
 ) -> None:
     keep("rotated", SecretString="old")
@@ -74,7 +74,7 @@ async def test_a_rotated_token_is_read_when_the_old_one_is_refused(
     assert secretsmanager.reads == reads, "a newer one is known already"
 
 
-async def test_it_is_read_again_only_now_and_then(secretsmanager: Counting, keep: Any) -> None:
+async def test_a_refused_token_is_reread_only_once_per_interval(secretsmanager: Counting, keep: Any) -> None:
     keep("refused", SecretString="old")
     token = SecretToken(secretsmanager, "refused")
     await token.current()
@@ -94,7 +94,7 @@ async def test_it_is_read_again_only_now_and_then(secretsmanager: Counting, keep
         ("number", {"SecretString": '{"token": 7}'}),
     ],
 )
-async def test_what_is_no_token_is_said_without_showing_it(
+async def test_an_invalid_token_is_reported_without_its_value(
     secretsmanager: Counting, keep: Any, name: str, value: dict[str, Any]
 ) -> None:
     keep(name, **value)
@@ -106,14 +106,14 @@ async def test_what_is_no_token_is_said_without_showing_it(
     )
 
 
-async def test_a_secret_that_does_not_exist_is_named(secretsmanager: Counting) -> None:
+async def test_a_missing_secret_is_reported_by_name(secretsmanager: Counting) -> None:
     with pytest.raises(
         MissingResourceError, match=r"^FULFILLMENT_TOKEN_SECRET is 'nothing', .*the secret does not exist$"
     ):
         await SecretToken(secretsmanager, "nothing").current()
 
 
-async def test_a_token_in_use_outlives_a_bad_rotation(
+async def test_a_bad_rotation_keeps_the_current_token(
     secretsmanager: Counting, keep: Any, stack: DeployedStack
 ) -> None:
     keep("spoilt", SecretString="old")
@@ -125,7 +125,7 @@ async def test_a_token_in_use_outlives_a_bad_rotation(
     assert await token.current() == "old"
 
 
-async def test_an_order_is_shipped_in_the_very_call_that_notices_the_rotation(
+async def test_the_call_that_notices_a_rotation_ships_the_order(
     secretsmanager: Counting, keep: Any, stack: DeployedStack
 ) -> None:
     keep("rotating", SecretString="old")

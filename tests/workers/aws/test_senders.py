@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
 
-async def test_an_escalation_is_sent_as_its_contract_says(sqs: "SQSClient", queue: SqsQueue) -> None:
+async def test_an_escalation_is_sent_in_the_form_of_its_contract(sqs: "SQSClient", queue: SqsQueue) -> None:
     escalation = OutgoingEscalation(
         order_id="001", reasons=(Reason.ORDER_NOT_FOUND,), source=Source.FULFILLMENT, detail="No order."
     )
@@ -37,7 +37,7 @@ def attributes(count: int) -> dict[str, Any]:
     return {f"A{n}": {"DataType": "String", "StringValue": str(n)} for n in range(count)}
 
 
-async def test_a_dead_letter_is_a_verbatim_copy_that_says_why_it_is_there(sqs: "SQSClient", queue: SqsQueue) -> None:
+async def test_a_dead_letter_is_a_verbatim_copy_with_its_reason(sqs: "SQSClient", queue: SqsQueue) -> None:
     body = '{"OrderId": "\u5f20\u4f1f"\n'
     own = {
         "Bytes": {"DataType": "Binary", "BinaryValue": b"\x00"},
@@ -57,7 +57,7 @@ async def test_a_dead_letter_is_a_verbatim_copy_that_says_why_it_is_there(sqs: "
     }
 
 
-async def test_a_dead_letter_has_no_more_attributes_than_sqs_allows(sqs: "SQSClient", queue: SqsQueue) -> None:
+async def test_a_dead_letter_keeps_to_ten_attributes(sqs: "SQSClient", queue: SqsQueue) -> None:
     message = Message(id="m0", receipt_handle="r", body="x", attributes=attributes(10))
     await SqsDeadLetters(sqs, queue.url, source="queue").send(message, reason="why", error=UndecodableError("why"))
     (received,) = await queue.receive(10)
@@ -82,7 +82,7 @@ class Refusing:
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "MessageTooLong"])
-async def test_a_dead_letter_that_is_refused_with_our_attributes_goes_as_it_came(code: str) -> None:
+async def test_a_dead_letter_refused_with_our_attributes_is_sent_without(code: str) -> None:
     sqs: Any = Refusing(code, refusals=1)
     message = Message(id="m0", receipt_handle="r", body="x", attributes=attributes(1))
     with structlog.testing.capture_logs() as logs:
@@ -96,7 +96,7 @@ async def test_a_dead_letter_that_is_refused_with_our_attributes_goes_as_it_came
     ("code", "refusals", "sends", "expected"),
     [("InvalidParameterValue", 2, 2, ClientError), ("RequestThrottled", 1, 1, OutageError)],
 )
-async def test_a_dead_letter_is_sent_again_once_and_only_where_the_request_was_refused(
+async def test_a_dead_letter_is_sent_again_once_and_only_if_refused(
     code: str, refusals: int, sends: int, expected: type[Exception]
 ) -> None:
     sqs: Any = Refusing(code, refusals)

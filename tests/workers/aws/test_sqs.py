@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
 
-async def test_a_queue_is_described_by_its_name(stack: DeployedStack, sqs: "SQSClient") -> None:
+async def test_a_queue_is_looked_up_by_its_name(stack: DeployedStack, sqs: "SQSClient") -> None:
     name = stack.outputs["OrderFulfillmentQueueName"]
     assert await describe_queue(sqs, name) == QueueAttributes(
         url=stack.order_fulfillment_queue_url,
@@ -22,20 +22,20 @@ async def test_a_queue_is_described_by_its_name(stack: DeployedStack, sqs: "SQSC
     )
 
 
-async def test_a_missing_queue_is_one_clear_line(sqs: "SQSClient") -> None:
+async def test_a_missing_queue_is_reported_by_name(sqs: "SQSClient") -> None:
     with pytest.raises(FatalError, match=r"^there is no queue NoSuchQueue: deploy the stack, or "):
         await queue_url(sqs, "NoSuchQueue")
     with pytest.raises(FatalError, match=r"^there is no queue NoSuchQueue: "):
         await describe_queue(sqs, "NoSuchQueue")
 
 
-async def test_a_queue_without_a_dead_letter_queue_is_one_clear_line(sqs: "SQSClient", url: str) -> None:
+async def test_a_queue_needs_a_dead_letter_queue(sqs: "SQSClient", url: str) -> None:
     name = url.rpartition("/")[2]
     with pytest.raises(FatalError, match=rf"^queue {name} has no dead-letter queue \(RedrivePolicy\)$"):
         await describe_queue(sqs, name)
 
 
-async def test_a_message_is_received_with_all_that_is_known_of_it(sqs: "SQSClient", queue: SqsQueue) -> None:
+async def test_a_message_is_received_with_all_its_attributes(sqs: "SQSClient", queue: SqsQueue) -> None:
     before_s = time.time() - 1
     sent = await sqs.send_message(
         QueueUrl=queue.url,
@@ -58,7 +58,7 @@ async def test_a_message_is_received_with_all_that_is_known_of_it(sqs: "SQSClien
     assert again.receipt_handle != message.receipt_handle
 
 
-async def test_no_more_messages_are_received_than_asked_for(sqs: "SQSClient", queue: SqsQueue) -> None:
+async def test_a_receive_returns_at_most_its_limit(sqs: "SQSClient", queue: SqsQueue) -> None:
     for n in range(5):
         await sqs.send_message(QueueUrl=queue.url, MessageBody=str(n))
     assert len(await queue.receive(3)) == 3
@@ -66,7 +66,7 @@ async def test_no_more_messages_are_received_than_asked_for(sqs: "SQSClient", qu
     assert list(await queue.receive(10)) == []
 
 
-async def test_the_answers_of_a_batch_stand_where_their_entries_do(sqs: "SQSClient", queue: SqsQueue) -> None:
+async def test_results_of_a_batch_are_in_the_order_of_its_entries(sqs: "SQSClient", queue: SqsQueue) -> None:
     for n in range(2):
         await sqs.send_message(QueueUrl=queue.url, MessageBody=str(n))
     first, second = (message.receipt_handle for message in await queue.receive(10))

@@ -86,7 +86,7 @@ async def calls() -> AsyncIterator[Calls]:
         yield await connected(server, stack)
 
 
-async def test_a_good_answer_is_all_it_takes(calls: Calls) -> None:
+async def test_a_successful_call_is_sent_once_and_directly(calls: Calls) -> None:
     answer = await calls.delete()
     assert (answer["Successful"], answer["Failed"]) == ([{"Id": "0"}], [])
     assert len(calls.requests) == 1
@@ -100,7 +100,7 @@ async def test_calls_share_a_connection(calls: Calls) -> None:
     assert calls.server.connections == 1
 
 
-async def test_what_is_sent_is_what_the_sdk_sends(calls: Calls) -> None:
+async def test_a_direct_request_equals_the_sdks(calls: Calls) -> None:
     await calls.delete()
     async with aioboto3.Session(region_name="eu-central-1").client(
         "sqs", endpoint_url=calls.server.url.removesuffix("/orders")
@@ -114,7 +114,7 @@ async def test_what_is_sent_is_what_the_sdk_sends(calls: Calls) -> None:
     }
 
 
-async def test_it_is_signed_for_the_host_and_the_headers_it_is_sent_with(calls: Calls) -> None:
+async def test_a_direct_request_is_signed_with_its_host_and_headers(calls: Calls) -> None:
     await calls.delete()
     (sent,) = calls.requests
     scope, names = sent.headers["authorization"].split(", ")[:2]
@@ -133,14 +133,14 @@ async def test_it_is_signed_for_the_host_and_the_headers_it_is_sent_with(calls: 
 @pytest.mark.parametrize(
     "unwell", [error(500, "InternalError"), error(400, "ThrottlingException"), reset, reply(200, "{")]
 )
-async def test_what_did_not_go_well_is_sent_by_the_sdk(calls: Calls, unwell: Answer) -> None:
+async def test_after_an_error_the_sdk_sends_the_call(calls: Calls, unwell: Answer) -> None:
     calls.server.answers(unwell)
     assert (await calls.delete())["Successful"] == [{"Id": "0"}]
     assert len(calls.requests) == 2
     assert calls.counted() == {("DeleteMessageBatch", "ok"): 1}
 
 
-async def test_an_error_is_the_sdks_own(calls: Calls) -> None:
+async def test_a_lasting_error_is_raised_by_the_sdk(calls: Calls) -> None:
     calls.server.otherwise = error(400, "com.amazonaws.sqs#QueueDoesNotExist")
     with pytest.raises(ClientError) as raised:
         await calls.delete()
@@ -149,7 +149,7 @@ async def test_an_error_is_the_sdks_own(calls: Calls) -> None:
     assert calls.counted() == {("DeleteMessageBatch", "QueueDoesNotExist"): 1}
 
 
-async def test_a_call_that_hangs_is_not_made_again_and_is_counted(calls: Calls) -> None:
+async def test_a_call_that_times_out_is_counted_and_not_repeated(calls: Calls) -> None:
     calls.server.otherwise = hang
     with pytest.raises(ReadTimeoutError):
         await calls.delete()
@@ -157,7 +157,7 @@ async def test_a_call_that_hangs_is_not_made_again_and_is_counted(calls: Calls) 
     assert calls.counted() == {("DeleteMessageBatch", "ReadTimeoutError"): 1}
 
 
-async def test_bytes_in_attributes_are_decoded_as_the_sdk_decodes_them(calls: Calls) -> None:
+async def test_binary_attributes_are_decoded_as_by_the_sdk(calls: Calls) -> None:
     binary = {"DataType": "Binary", "BinaryValue": "AP8="}
     calls.server.otherwise = reply(200, {"Messages": [{"MessageId": "m", "MessageAttributes": {"A": binary}}]})
     answer = await calls.sqs.receive_message(QueueUrl=QUEUE)
@@ -165,13 +165,13 @@ async def test_bytes_in_attributes_are_decoded_as_the_sdk_decodes_them(calls: Ca
     assert len(calls.requests) == 1
 
 
-async def test_a_rare_call_is_the_sdks(calls: Calls) -> None:
+async def test_other_calls_are_sent_by_the_sdk(calls: Calls) -> None:
     calls.server.otherwise = reply(200, {"QueueUrl": QUEUE})
     assert (await calls.sqs.get_queue_url(QueueName="q"))["QueueUrl"] == QUEUE
     assert len(calls.requests) == 1
 
 
-async def test_behind_a_proxy_everything_is_the_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_behind_a_proxy_the_sdk_sends_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(provider_server())
         proxy.otherwise = reply(200, DELETED)
@@ -182,7 +182,7 @@ async def test_behind_a_proxy_everything_is_the_sdks(monkeypatch: pytest.MonkeyP
         assert [each.line for each in proxy.requests] == ["POST http://sqs.example.invalid/ HTTP/1.1"]
 
 
-async def test_whom_the_bundle_vouches_for_is_talked_to(
+async def test_a_certificate_in_the_ca_bundle_is_accepted(
     certificate: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "cert.pem"))
@@ -193,7 +193,7 @@ async def test_whom_the_bundle_vouches_for_is_talked_to(
         assert len(server.requests) == 1
 
 
-async def test_whom_nobody_vouches_for_gets_no_request(certificate: ssl.SSLContext) -> None:
+async def test_an_unknown_certificate_gets_no_request(certificate: ssl.SSLContext) -> None:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(provider_server(certificate))
         with pytest.raises(SSLError):
@@ -203,7 +203,7 @@ async def test_whom_nobody_vouches_for_gets_no_request(certificate: ssl.SSLConte
 
 @pytest.mark.parametrize("certificate", ["DNS:other.example"], indirect=True)
 @pytest.mark.parametrize("action", ["direct", "the SDK's"])
-async def test_a_certificate_for_another_name_is_not_accepted(
+async def test_a_certificate_for_another_host_is_not_accepted(
     certificate: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "cert.pem"))

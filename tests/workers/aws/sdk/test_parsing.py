@@ -57,7 +57,7 @@ def dumps(document: Any) -> bytes:
     ],
 )
 @pytest.mark.parametrize("status", [200, 302, 400, 500])
-async def test_an_answer_of_sqs_is_what_it_is_to_the_sdk(operation: str, body: bytes, status: int) -> None:
+async def test_a_response_of_sqs_is_parsed_as_by_the_sdk(operation: str, body: bytes, status: int) -> None:
     expected = await parsed_by(AioResponseParserFactory(), "sqs", operation, body, status)
     assert await parsed_by(ParserFactory(), "sqs", operation, body, status) == expected
 
@@ -72,7 +72,7 @@ async def test_an_answer_of_sqs_is_what_it_is_to_the_sdk(operation: str, body: b
         ("GetQueueAttributes", b"{"),
     ],
 )
-async def test_an_answer_that_is_no_json_is_an_error_and_none_that_says_nothing(operation: str, body: bytes) -> None:
+async def test_a_response_that_is_not_json_is_an_error_and_not_empty(operation: str, body: bytes) -> None:
     assert await parsed_by(ParserFactory(), "sqs", operation, body) == (
         ResponseParserError,
         "a response that is not JSON",
@@ -92,7 +92,7 @@ async def test_an_answer_that_is_no_json_is_an_error_and_none_that_says_nothing(
         ("BatchExecuteStatement", dumps({"Responses": [{}, {"Error": {"Code": "DuplicateItem", "Item": {}}}]})),
     ],
 )
-async def test_an_answer_of_dynamodb_is_what_it_is_to_the_sdk(operation: str, body: bytes) -> None:
+async def test_a_response_of_dynamodb_is_parsed_as_by_the_sdk(operation: str, body: bytes) -> None:
     expected = await parsed_by(AioResponseParserFactory(), "dynamodb", operation, body)
     assert await parsed_by(ParserFactory(), "dynamodb", operation, body) == expected
 
@@ -111,7 +111,7 @@ def without_metadata(answer: Any) -> Any:
     return answer
 
 
-async def test_messages_come_as_from_the_sdk(plain: tuple[Any, Any], sqs: Any) -> None:
+async def test_messages_are_parsed_as_by_the_sdk(plain: tuple[Any, Any], sqs: Any) -> None:
     ours, _ = plain
     url = (await ours.create_queue(QueueName=f"parsing-{uuid.uuid4().hex}"))["QueueUrl"]
     asked = {
@@ -131,7 +131,7 @@ async def test_messages_come_as_from_the_sdk(plain: tuple[Any, Any], sqs: Any) -
         assert [each["Id"] for each in (*deleted["Successful"], *deleted["Failed"])] == ["0", "1"]
 
 
-async def test_items_and_refusals_come_as_from_the_sdk(plain: tuple[Any, Any], dynamodb: Any, stack: Any) -> None:
+async def test_items_and_errors_are_parsed_as_by_the_sdk(plain: tuple[Any, Any], dynamodb: Any, stack: Any) -> None:
     _, ours = plain
     key = {"OrderId": {"S": uuid.uuid4().hex}}
     item = key | {"Status": {"S": "RECEIVED"}, "Price": {"N": "9.5"}, "Blob": {"B": b"\x00"}, "None": {"NULL": True}}

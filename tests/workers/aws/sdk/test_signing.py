@@ -42,12 +42,12 @@ def signed_by_both(url: str, credentials: Credentials, service: str, region: str
         "http://[::1]:4566/",
     ],
 )
-def test_the_signature_is_the_sdks_own(url: str, token: str | None) -> None:
+def test_our_signature_equals_the_sdks(url: str, token: str | None) -> None:
     ours, theirs = signed_by_both(url, Credentials("AKID", "secret", token), "sqs", "eu-central-1")
     assert sorted(ours.headers.items()) == sorted(theirs.headers.items())
 
 
-def test_a_second_try_is_signed_like_the_first() -> None:
+def test_a_retry_is_signed_like_the_first_attempt() -> None:
     signer = JsonSigV4Auth(Credentials("AKID", "secret", "token"), "sqs", "eu-central-1", now_s=lambda: NOON_S)
     tried = request("https://sqs.eu-central-1.amazonaws.com/")
     signer.add_auth(tried)
@@ -64,13 +64,13 @@ def test_a_second_try_is_signed_like_the_first() -> None:
         (Credentials("AKID", "secret"), "sqs", "us-east-1"),
     ],
 )
-def test_a_kept_key_is_used_for_its_own_scope_only(other: tuple[Credentials, str, str]) -> None:
+def test_a_cached_key_is_used_only_in_its_scope(other: tuple[Credentials, str, str]) -> None:
     JsonSigV4Auth(Credentials("AKID", "secret"), "sqs", "eu-central-1").add_auth(request("http://localhost/"))
     ours, theirs = signed_by_both("http://localhost/", *other)
     assert ours.headers["Authorization"] == theirs.headers["Authorization"]
 
 
-def test_the_time_is_in_utc() -> None:
+def test_the_time_of_a_signature_is_utc() -> None:
     tried = request("http://localhost/")
     JsonSigV4Auth(Credentials("AKID", "secret"), "sqs", "eu-central-1", now_s=lambda: 1_764_000_059.9).add_auth(tried)
     assert tried.headers["X-Amz-Date"] == "20251124T160059Z"
