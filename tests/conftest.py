@@ -1,12 +1,12 @@
 """
-The fixtures that tests of the whole pipeline stand on; their types, with docs, are in tests/support.py.
+Fixtures for tests of the whole pipeline. Their types, with documentation, are in tests/support.py.
 
-- `local_aws`: one local AWS for the session, on a free loopback port, with throw-away state.
-- `stack`: deploy/pipeline.yaml on it, deployed by the deployer people use. Tests share it: use order ids of your own.
-- `deploy_stack(name_prefix)`: a stack for one test's own use, where queues must be empty or resources get broken.
-- `start_worker(name)`: a worker process, ended after the test.
+- `local_aws`: one local AWS for the session, on a free loopback port, with temporary state.
+- `stack`: deploy/pipeline.yaml on it, deployed with the real deployer. Tests share it: use your own order ids.
+- `deploy_stack(name_prefix)`: a stack for one test, if it needs empty queues or breaks resources.
+- `start_worker(name)`: a worker process, killed after the test.
 
-All of it ignores the `AWS_*` variables and profiles of whoever runs the tests.
+All of them ignore the caller's `AWS_*` variables and profiles.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ from deploy.progress import Progress
 from deploy.stacks import pipeline
 from tests.support import DeployedStack, DeployStack, StartWorker, Worker, run_worker
 
-# A state machine's second of waiting or backing off takes 20 ms.
+# A wait or backoff of one second in a state machine takes 20 ms.
 WAIT_SCALE = 0.02
 SESSION_PREFIX = "test-"
-# Short enough for a test's patience; what people set is tested with values of its own.
+# Short, so that tests are fast. Tests of these settings use their own values.
 WORKER_DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
 
 
@@ -39,13 +39,13 @@ def local_aws() -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="session")
 def aws(local_aws: LocalAws) -> Aws:
-    """The deployer's clients, for the local AWS."""
+    """The deployer's clients for the local AWS."""
     return Aws.of(local_aws.client, deploy.local.aws.REGION)
 
 
 @pytest.fixture(scope="session")
 def deploy_stack(local_aws: LocalAws, aws: Aws) -> DeployStack:
-    """Deploy the pipeline under a name prefix; it goes with the session's local AWS."""
+    """Deploy the pipeline under a name prefix; it ends with the session's local AWS."""
 
     def deployed(name_prefix: str) -> DeployedStack:
         deployment = pipeline.up(aws, name_prefix, Progress(quiet=True))
@@ -62,7 +62,7 @@ def stack(deploy_stack: DeployStack) -> DeployedStack:
 
 @pytest.fixture
 def start_worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartWorker]:
-    """Start `python -m workers <name>` on the session's stack, or on `stack`; it is killed after the test."""
+    """Start `python -m workers <name>` on the session's stack or on `stack`; kill it after the test."""
     numbers = itertools.count(1)
     with contextlib.ExitStack() as running:
 

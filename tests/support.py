@@ -1,5 +1,5 @@
 """
-What the fixtures in conftest.py hand out: a local AWS, a deployed stack, worker processes. For people who write tests.
+Types of the fixtures in conftest.py: a deployed stack and worker processes.
 
     def test_a_bare_order_id_is_fulfilled(stack: DeployedStack, start_worker: StartWorker) -> None:
         worker = start_worker("fulfillment")
@@ -26,7 +26,7 @@ STOP_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class DeployedStack:
-    """The stack of deploy/pipeline.yaml on the local AWS. `outputs` are those of the template, by their names there."""
+    """The stack of deploy/pipeline.yaml on the local AWS. `outputs` are the template's outputs, by name."""
 
     local_aws: LocalAws
     name_prefix: str
@@ -61,11 +61,11 @@ class DeployedStack:
         return self.outputs["StateMachineArn"]
 
     def client(self, service: str) -> Any:
-        """Build a boto3 client for the AWS the stack is on."""
+        """Build a boto3 client for the local AWS of this stack."""
         return self.local_aws.client(service)
 
     def worker_environment(self) -> dict[str, str]:
-        """Return the variables a worker needs to serve this stack: the local AWS's and the names of its own."""
+        """Return the variables that a worker needs for this stack: access to the local AWS, and resource names."""
         return self.local_aws.environment | {
             "ORDER_TABLE": self.outputs["OrderTableName"],
             "ESCALATION_TABLE": self.outputs["EscalationTableName"],
@@ -76,7 +76,7 @@ class DeployedStack:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A running `python -m workers <name>` whose output, JSON lines, goes to `log_path`."""
+    """A process `python -m workers <name>`. Its output, JSON lines, goes to `log_path`."""
 
     process: subprocess.Popen[bytes]
     log_path: Path
@@ -86,7 +86,7 @@ class Worker:
         return self.process.pid
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the log lines so far. What is no JSON object (a traceback, say) is left out: see `output`."""
+        """Return the log lines so far, without lines that are not JSON objects (see `output` for all)."""
         parsed = []
         for line in self.output().splitlines():
             try:
@@ -98,18 +98,18 @@ class Worker:
         return parsed
 
     def output(self) -> str:
-        """Return everything the process wrote so far, standard error included."""
+        """Return the output of the process so far, standard error included."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, event: str, *, timeout_s: float = 20.0, **fields: Any) -> dict[str, Any]:
         """
-        Return the first log line with this `event` and these fields, once it is there.
+        Wait for the first log line with this *event* and these *fields*, and return it.
 
-        Raises `AssertionError` with the log's end after `timeout_s`, or as soon as the process is gone without it.
+        Raises `AssertionError` with the end of the log after *timeout_s*, or if the process ends without such a line.
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            ended = self.process.poll() is not None  # Before the look: the last line may come with the end.
+            ended = self.process.poll() is not None  # Checked before reading: the process may end with its last line.
             for line in self.lines():
                 if line.get("event") == event and all(line.get(name) == value for name, value in fields.items()):
                     return line
@@ -121,28 +121,28 @@ class Worker:
             time.sleep(POLL_S)
 
     def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
-        """Wait for the process to end by itself; returns its exit code."""
+        """Wait until the process ends by itself; return its exit code."""
         return self.process.wait(timeout_s)
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
-        """Send SIGTERM and wait; returns the exit code."""
+        """Send SIGTERM and wait; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
 
     def kill(self) -> int:
-        """`kill -9`, at once; returns the exit code (-9)."""
+        """Send SIGKILL and wait; return the exit code (-9)."""
         self.process.kill()
         return self.process.wait(STOP_TIMEOUT_S)
 
 
 class DeployStack(Protocol):
-    """`deploy_stack("my-test-")`: a stack of one's own on the session's local AWS."""
+    """`deploy_stack("my-test-")`: a separate stack on the session's local AWS."""
 
     def __call__(self, name_prefix: str) -> DeployedStack: ...
 
 
 class StartWorker(Protocol):
-    """`start_worker("fulfillment", env={"LOG_LEVEL": "DEBUG"})`: a worker on the session's stack, or on `stack`."""
+    """`start_worker("fulfillment", env={"LOG_LEVEL": "DEBUG"})`: a worker on the session's stack or on `stack`."""
 
     def __call__(
         self, name: str, *, stack: DeployedStack | None = None, env: Mapping[str, str] | None = None
@@ -150,7 +150,7 @@ class StartWorker(Protocol):
 
 
 def run_worker(name: str, environment: Mapping[str, str], log_path: Path) -> Worker:
-    """Start a worker process with exactly this environment. The caller ends it."""
+    """Start a worker process with exactly this environment. The caller must end it."""
     with log_path.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "workers", name],
@@ -164,7 +164,7 @@ def run_worker(name: str, environment: Mapping[str, str], log_path: Path) -> Wor
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process with this id exists and is no zombie."""
+    """Return whether a process with this id exists and is not a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -52,7 +52,9 @@ def run(plan: Plan, groups: Collection[str], console: Console, output: Path) -> 
 
 def _in_order(groups: Collection[str], number: int) -> list[Subject]:
     """Return whom to measure in this round: each once; every other round the other way round, so that drift evens."""
-    subjects = dict.fromkeys(each for name in GROUPS if name in groups and name != "idle" for each in GROUPS[name])
+    subjects = dict.fromkeys(
+        subject for name in GROUPS if name in groups and name != "idle" for subject in GROUPS[name]
+    )
     return list(subjects)[:: -1 if number % 2 else 1]
 
 
@@ -70,7 +72,7 @@ def _measure_idle(plan: Plan) -> Mapping[str, Reading]:
             return measure(stub, subject, settle_s=0, seconds=plan.idle_window_s, wait_s=plan.idle_wait_s)
 
     with ThreadPoolExecutor() as threads:
-        return dict(zip((each.name for each in subjects), threads.map(measured, subjects), strict=True))
+        return dict(zip((subject.name for subject in subjects), threads.map(measured, subjects), strict=True))
 
 
 def main() -> int:

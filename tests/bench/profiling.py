@@ -65,7 +65,7 @@ def run(plan: Plan, console: Console) -> None:
 def _read(path: Path) -> dict[_Function, _Figures]:
     """Return the profile without the time spent waiting for something to do."""
     figures: dict[_Function, _Figures] = vars(pstats.Stats(str(path)))["stats"]
-    return {function: each for function, each in figures.items() if "select.epoll" not in function[2]}
+    return {function: figure for function, figure in figures.items() if "select.epoll" not in function[2]}
 
 
 def _print_functions(console: Console, figures: Mapping[_Function, _Figures]) -> None:
@@ -82,9 +82,9 @@ def _print_stages(console: Console, figures: Mapping[_Function, _Figures]) -> No
     total_s = sum(own_s for _, _, own_s, _, _ in figures.values())
     table = Table("with callees", "calls", "stage")
     for title, place, name in STAGES:
-        found = [each for (file, _, function), each in figures.items() if function == name and file.endswith(place)]
+        found = [figure for (file, _, function), figure in figures.items() if function == name and file.endswith(place)]
         if found:
-            share, calls = sum(each[3] for each in found) / total_s, sum(each[1] for each in found)
+            share, calls = sum(figure[3] for figure in found) / total_s, sum(figure[1] for figure in found)
             table.add_row(f"{share:.1%}", f"{calls:,}", title)
     console.print(table)
 

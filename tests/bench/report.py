@@ -54,7 +54,7 @@ def print_table(console: Console, results: Sequence[Result], rounds: int) -> Non
 
 def print_stub(console: Console, readings: Readings) -> None:
     """Show that the endpoint was not what limited anybody."""
-    busiest = {name: max(each.stub_busy for each in measured) for name, measured in readings.items()}
+    busiest = {name: max(reading.stub_busy for reading in measured) for name, measured in readings.items()}
     shown = ", ".join(f"{name} {busy:.0%}" for name, busy in busiest.items())
     console.print(f"The stub's CPU time per second, at its busiest: {shown}", highlight=False)
 
@@ -76,15 +76,15 @@ def save(path: Path, plan: Plan, facts: Mapping[str, Any], results: Sequence[Res
         "readings": {
             name: [
                 {
-                    "seconds": each.seconds,
-                    "deleted": each.deleted,
-                    "fulfilled": each.fulfilled,
-                    "requests": each.requests,
-                    "client_cpu_s": each.client_cpu_s,
-                    "stub_cpu_s": each.stub_cpu_s,
-                    "peak_memory_mb": each.peak_memory_mb,
+                    "seconds": reading.seconds,
+                    "deleted": reading.deleted,
+                    "fulfilled": reading.fulfilled,
+                    "requests": reading.requests,
+                    "client_cpu_s": reading.client_cpu_s,
+                    "stub_cpu_s": reading.stub_cpu_s,
+                    "peak_memory_mb": reading.peak_memory_mb,
                 }
-                for each in measured
+                for reading in measured
             ]
             for name, measured in readings.items()
         },

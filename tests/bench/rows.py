@@ -202,8 +202,8 @@ class Result:
 
     @classmethod
     def of(cls, row: Row, readings: Readings) -> "Result":
-        ours = [row.figure(each) for each in readings[row.ours.name]]
-        other = [row.figure(each) for each in readings[row.other.name]]
+        ours = [row.figure(reading) for reading in readings[row.ours.name]]
+        other = [row.figure(reading) for reading in readings[row.other.name]]
         ratios = [mine / theirs for mine, theirs in zip(ours, other, strict=True)]
         return cls(row, Spread.of(ours), Spread.of(other), Spread.of(ratios), ours, other)
 

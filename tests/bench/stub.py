@@ -282,8 +282,8 @@ async def serve() -> None:
     server = await loop.create_server(lambda: _Connection(stub), HOST, 0)
     stub.sqs.endpoint = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
     stopped = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stopped.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
     os.write(1, f"{stub.sqs.endpoint}\n".encode())
     await stopped.wait()
     server.close()

@@ -133,12 +133,14 @@ class DynamoDb:
         requests: list[Mapping[str, Any]] = request["Statements"]
         if not 1 <= len(requests) <= MAX_STATEMENTS:
             raise AwsError("ValidationException", f"1 to {MAX_STATEMENTS} statements, not {len(requests)}")
-        statements = [_parse_statement(each["Statement"]) for each in requests]
-        keys = {self._key(statement, each) for statement, each in zip(statements, requests, strict=True)}
+        statements = [_parse_statement(asked["Statement"]) for asked in requests]
+        keys = {self._key(statement, asked) for statement, asked in zip(statements, requests, strict=True)}
         if len(keys) < len(statements):
             raise AwsError("ValidationException", "Provided list of item keys contains duplicates")
         return {
-            "Responses": [self._respond(statement, each) for statement, each in zip(statements, requests, strict=True)]
+            "Responses": [
+                self._respond(statement, asked) for statement, asked in zip(statements, requests, strict=True)
+            ]
         }
 
     def _respond(self, statement: _Statement, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,8 +266,8 @@ def _parse_update(expression: str) -> _Change:
     adds: list[tuple[str, str]] = []
     removes: list[str] = []
     for clause, text in zip(parts[::2], parts[1::2], strict=True):
-        for each in text.split(","):
-            words = each.replace("=", " ").split()
+        for part in text.split(","):
+            words = part.replace("=", " ").split()
             match clause.upper(), words:
                 case "SET", [name, value]:
                     sets.append((name, value))
@@ -274,7 +276,7 @@ def _parse_update(expression: str) -> _Change:
                 case "REMOVE", [name]:
                     removes.append(name)
                 case _:
-                    raise AwsError("ValidationException", f"The stub cannot read the update {each!r}")
+                    raise AwsError("ValidationException", f"The stub cannot read the update {part!r}")
     return _Change(tuple(sets), tuple(adds), tuple(removes))
 
 
@@ -297,19 +299,19 @@ def _parse_statement(text: str) -> _Statement:
     removes: list[str] = []
     _, *parts = _CLAUSE.split(statement["change"])
     for clause, part in zip(parts[::2], parts[1::2], strict=True):
-        for each in part.split(","):
-            assignment = _ASSIGNMENT.fullmatch(each.strip())
+        for clause_part in part.split(","):
+            assignment = _ASSIGNMENT.fullmatch(clause_part.strip())
             if clause.upper() == "SET" and assignment is not None and assignment[2] == "=":
                 sets.append((assignment[1], assignment[3]))
             elif clause.upper() == "REMOVE":
-                removes.append(each.strip().strip('"'))
+                removes.append(clause_part.strip().strip('"'))
             else:
-                raise AwsError("ValidationException", f"The stub cannot read {each!r} in {text!r}")
+                raise AwsError("ValidationException", f"The stub cannot read {clause_part!r} in {text!r}")
     tests = []
-    for each in re.split(r"\s+AND\s+", statement["where"].strip(), flags=re.IGNORECASE):
-        test = _ASSIGNMENT.fullmatch(each.strip())
+    for comparison in re.split(r"\s+AND\s+", statement["where"].strip(), flags=re.IGNORECASE):
+        test = _ASSIGNMENT.fullmatch(comparison.strip())
         if test is None:
-            raise AwsError("ValidationException", f"The stub cannot read {each!r} in {text!r}")
+            raise AwsError("ValidationException", f"The stub cannot read {comparison!r} in {text!r}")
         tests.append(_Test(test[2], test[1], test[3]))
     change = _Change(sets=tuple(sets), removes=tuple(removes))
     return _Statement(statement["table"], change, tuple(tests), statement["returning"] is not None)

@@ -72,7 +72,7 @@ async def test_a_long_poll_ends_at_the_first_message_or_after_its_wait(sqs: Any,
     await asyncio.sleep(0.2)
     assert not polling.done()
     await sqs.send_message(QueueUrl=url, MessageBody="001")
-    assert [each["Body"] for each in (await polling)["Messages"]] == ["001"]
+    assert [message["Body"] for message in (await polling)["Messages"]] == ["001"]
 
     started_s = time.monotonic()
     assert "Messages" not in await sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)
@@ -83,30 +83,34 @@ async def test_batches_delete_and_release_with_errors_per_entry(sqs: Any, url: s
     sent = [{"Id": str(number), "MessageBody": f"{number}"} for number in range(3)]
     assert len((await sqs.send_message_batch(QueueUrl=url, Entries=sent))["Successful"]) == 3
     received = (await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10))["Messages"]
-    receipts = [each["ReceiptHandle"] for each in received]
+    receipts = [message["ReceiptHandle"] for message in received]
 
     deleted = await sqs.delete_message_batch(
         QueueUrl=url, Entries=[{"Id": "0", "ReceiptHandle": receipts[0]}, {"Id": "1", "ReceiptHandle": "none of ours"}]
     )
     released = await sqs.change_message_visibility_batch(
         QueueUrl=url,
-        Entries=[{"Id": str(i), "ReceiptHandle": each, "VisibilityTimeout": 0} for i, each in enumerate(receipts)],
+        Entries=[
+            {"Id": str(i), "ReceiptHandle": receipt, "VisibilityTimeout": 0} for i, receipt in enumerate(receipts)
+        ],
     )
     again = (await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10))["Messages"]
 
-    assert [each["Id"] for each in deleted["Successful"]] == ["0"]
-    assert [each["Code"] for each in deleted["Failed"]] == ["ReceiptHandleIsInvalid"]
-    assert [each["Id"] for each in released["Successful"]] == ["1", "2"]
-    assert [each["Code"] for each in released["Failed"]] == ["MessageNotInflight"]
-    assert sorted(each["Body"] for each in again) == ["1", "2"]
+    assert [entry["Id"] for entry in deleted["Successful"]] == ["0"]
+    assert [entry["Code"] for entry in deleted["Failed"]] == ["ReceiptHandleIsInvalid"]
+    assert [entry["Id"] for entry in released["Successful"]] == ["1", "2"]
+    assert [entry["Code"] for entry in released["Failed"]] == ["MessageNotInflight"]
+    assert sorted(message["Body"] for message in again) == ["1", "2"]
 
 
 async def test_a_backlog_of_orders_never_runs_out(stub: Stub, sqs: Any, url: str) -> None:
     stub.command("backlog", queue=QUEUE, of="orders")
     received = [
-        each for _ in range(3) for each in (await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10))["Messages"]
+        message
+        for _ in range(3)
+        for message in (await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10))["Messages"]
     ]
-    assert len({each["Body"] for each in received}) == 30
+    assert len({message["Body"] for message in received}) == 30
 
 
 async def test_an_update_needs_its_condition(dynamodb: Any) -> None:
@@ -193,4 +197,4 @@ def _fulfillment(order_id: str) -> dict[str, Any]:
 
 
 def _parameters(order_id: str, execution: str) -> list[dict[str, str]]:
-    return [{"S": each} for each in ("FULFILLED", f"SHIP-{order_id}", order_id, "RECEIVED", f"{ARN}{execution}")]
+    return [{"S": value} for value in ("FULFILLED", f"SHIP-{order_id}", order_id, "RECEIVED", f"{ARN}{execution}")]

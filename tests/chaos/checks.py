@@ -120,7 +120,7 @@ def check_accounts(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) 
     settled = {line["message_id"] for line in lines if line["event"] in FINAL}
     lost = [sent for sent in scenario.sent if sent.message_id not in settled]
     if allowed.cut_short:  # Deleted, and the process cut down before it could say so: what it did is checked above.
-        delivered = {each.message_id for each in scenario.proxy.deliveries}
+        delivered = {delivery.message_id for delivery in scenario.proxy.deliveries}
         lost = [sent for sent in lost if sent.message_id not in delivered]
     assert not lost, scenario.told(f"{len(lost)} messages were never settled: {_shown(lost)}")
 
@@ -131,13 +131,13 @@ def check_endings(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -
     for line in lines:
         if line["event"] in ENDINGS:
             endings[line["message_id"]].append(line)
-    deliveries = Counter((each.message_id, each.receive_count) for each in scenario.proxy.deliveries)
+    deliveries = Counter((delivery.message_id, delivery.receive_count) for delivery in scenario.proxy.deliveries)
     ended = Counter((line["message_id"], line["receive_count"]) for found in endings.values() for line in found)
     surplus = [key for key, count in ended.items() if count > deliveries[key]]
     assert not surplus, scenario.told(f"more ending lines than deliveries: {_shown(surplus)}")
     if allowed.cut_short:
         return
-    last = {each.message_id: each.at_s for each in scenario.proxy.deliveries}
+    last = {delivery.message_id: delivery.at_s for delivery in scenario.proxy.deliveries}
     # A delivery of a message in flight is folded into the first: so one line after the last delivery, not one for each.
     endless = [
         message_id
@@ -151,9 +151,9 @@ def check_dead_letters(scenario: Scenario) -> None:
     """The dead-letter queues hold the undecodable messages, each with its reason, and nothing else."""
     undecodable = {sent.message_id: sent.body for sent in scenario.sent if sent.kind is Kind.UNDECODABLE}
     found = scenario.take_all(scenario.stack.order_fulfillment_dlq_url)
-    unexplained = [each for each in found if "OriginMessageId" not in each.get("MessageAttributes", {})]
+    unexplained = [letter for letter in found if "OriginMessageId" not in letter.get("MessageAttributes", {})]
     assert not unexplained, scenario.told(f"dead-lettered by SQS itself: {_shown(unexplained)}")
-    origins = {each["MessageAttributes"]["OriginMessageId"]["StringValue"]: each["Body"] for each in found}
+    origins = {letter["MessageAttributes"]["OriginMessageId"]["StringValue"]: letter["Body"] for letter in found}
     assert origins == undecodable, scenario.told(
         f"dead letters that are missing or should not be: {_shown(origins.items() ^ undecodable.items())}"
     )
@@ -181,7 +181,8 @@ def check_cases(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> 
     assert not unrouted, scenario.told(f"cases that were never routed: {_shown(unrouted)}")
     # At least once is what is promised; more than once takes a fault between the notification and its record.
     disturbed = allowed.cut_short or any(
-        each.action == RECORD_ROUTING and each.fault not in {None, Fault.LATENCY} for each in scenario.proxy.requests
+        request.action == RECORD_ROUTING and request.fault not in {None, Fault.LATENCY}
+        for request in scenario.proxy.requests
     )
     again = [case_id for case_id, count in routed.items() if count > 1]
     assert disturbed or not again, scenario.told(f"cases routed more than once: {_shown(again)}")
@@ -201,14 +202,14 @@ def check_shipped_once(scenario: Scenario, *, what: str = "shipped") -> None:
 
 def check_delivered_once(scenario: Scenario, *, where: Callable[[Any], bool] = lambda _: True) -> None:
     """No message came a second time: it was kept invisible for as long as it was in flight."""
-    counts = Counter(each.message_id for each in scenario.proxy.deliveries if where(each))
+    counts = Counter(delivery.message_id for delivery in scenario.proxy.deliveries if where(delivery))
     again = [message_id for message_id, count in counts.items() if count > 1]
     assert not again, scenario.told(f"delivered more than once: {_shown(again)}")
 
 
 def check_delivered_again_only_if_released(scenario: Scenario) -> None:
     """No message came a second time that no worker had given back: nobody let one lie until its visibility ran out."""
-    delivered = Counter(each.message_id for each in scenario.proxy.deliveries)
+    delivered = Counter(delivery.message_id for delivery in scenario.proxy.deliveries)
     released = Counter(
         line["message_id"] for worker in scenario.workers for line in worker.lines() if line["event"] == RELEASED
     )

@@ -170,7 +170,8 @@ class FaultProxy:
     def count(self, *actions: str, since_s: float = 0.0, until_s: float = float("inf")) -> int:
         """Return how many requests came in, of these actions (none: of all), between two times since the epoch."""
         return sum(
-            since_s <= each.at_s < until_s and (not actions or each.action in actions) for each in list(self.requests)
+            since_s <= request.at_s < until_s and (not actions or request.action in actions)
+            for request in list(self.requests)
         )
 
     def requests_per_second(self, *actions: str, since_s: float, until_s: float) -> float:
@@ -178,7 +179,7 @@ class FaultProxy:
 
     def faults(self) -> dict[str, int]:
         """Return how often each fault was injected."""
-        kinds = [each.fault for each in list(self.requests) if each.fault is not None]
+        kinds = [request.fault for request in list(self.requests) if request.fault is not None]
         return {fault.value: kinds.count(fault) for fault in Fault if fault in kinds}
 
     # The thread and its listener.
@@ -305,7 +306,7 @@ class FaultProxy:
         refused = [entry["Id"] for entry in entries if entry["Id"] == unlucky or self._rng.random() < 0.5]
         lost = fault is Fault.LOST_RECEIPTS
         code = "ReceiptHandleIsInvalid" if lost else "InternalError"
-        failed = [{"Id": each, "Code": code, "Message": "Injected.", "SenderFault": lost} for each in refused]
+        failed = [{"Id": entry_id, "Code": code, "Message": "Injected.", "SenderFault": lost} for entry_id in refused]
         kept = [entry for entry in entries if entry["Id"] not in refused]
         if not kept:
             return _document([], failed)

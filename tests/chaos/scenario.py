@@ -168,7 +168,7 @@ class Scenario:
 
     def _write(self, items: list[Item]) -> None:
         serialize = TypeSerializer().serialize
-        puts = [{"PutRequest": {"Item": {name: serialize(value) for name, value in each.items()}}} for each in items]
+        puts = [{"PutRequest": {"Item": {name: serialize(value) for name, value in item.items()}}} for item in items]
         dynamodb = self.client("dynamodb")
         for batch in _batches(puts, MAX_WRITE):
             answer = dynamodb.batch_write_item(RequestItems={self.stack.order_table: batch})
@@ -180,7 +180,7 @@ class Scenario:
         for batch in _batches(drafts, MAX_SEND):
             entries = [{"Id": str(i), "MessageBody": draft.body} for i, draft in enumerate(batch)]
             answer = sqs.send_message_batch(QueueUrl=self.queue_url, Entries=entries)
-            ids = {int(each["Id"]): each["MessageId"] for each in answer["Successful"]}
+            ids = {int(entry["Id"]): entry["MessageId"] for entry in answer["Successful"]}
             sent += [Sent(ids[i], draft.kind, draft.order_id, draft.body, draft.item) for i, draft in enumerate(batch)]
         return sent
 

@@ -206,7 +206,9 @@ def test_a_provider_outage_uses_no_attempt(scenario: Scenario) -> None:
     calls, began_s = len(scenario.shipments("began")), time.time()
     time.sleep(scenario.size.provider_down_s)
     probes = len(scenario.shipments("began")) - calls
-    fulfillment = [each for each in scenario.proxy.deliveries if each.at_s > began_s and "Source" not in each.body]
+    fulfillment = [
+        delivery for delivery in scenario.proxy.deliveries if delivery.at_s > began_s and "Source" not in delivery.body
+    ]
     scenario.provider_down.unlink()
     assert not fulfillment, scenario.told(f"{len(fulfillment)} messages were received while the provider was down")
     assert probes <= 10 + scenario.size.provider_down_s / 4, scenario.told(f"{probes} calls while it was down")

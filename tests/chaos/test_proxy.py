@@ -69,14 +69,16 @@ def _receive(sqs: Any, url: str, limit: int = 10) -> list[dict[str, Any]]:
 
 
 def _entries(messages: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
-    return [{"Id": str(i), "ReceiptHandle": each["ReceiptHandle"], **more} for i, each in enumerate(messages)]
+    return [{"Id": str(i), "ReceiptHandle": message["ReceiptHandle"], **more} for i, message in enumerate(messages)]
 
 
 def test_without_rules_requests_are_forwarded_and_recorded(proxy: FaultProxy, sqs: Any, url: str) -> None:
     sent = sqs.send_message(QueueUrl=url, MessageBody="001")["MessageId"]
     _receive(sqs, url)
-    assert [(each.action, each.fault) for each in proxy.requests] == [("SendMessage", None), (RECEIVE, None)]
-    assert [(each.message_id, each.receive_count, each.body) for each in proxy.deliveries] == [(sent, 1, "001")]
+    assert [(request.action, request.fault) for request in proxy.requests] == [("SendMessage", None), (RECEIVE, None)]
+    assert [(delivery.message_id, delivery.receive_count, delivery.body) for delivery in proxy.deliveries] == [
+        (sent, 1, "001")
+    ]
 
 
 @pytest.mark.parametrize("service", ["sqs", "dynamodb"])
@@ -148,12 +150,12 @@ def test_failed_entries_of_a_batch_are_not_applied(
     answer = sqs.delete_message_batch(QueueUrl=url, Entries=_entries(messages))
     failed = answer["Failed"]
     assert failed
-    assert {each["Code"] for each in failed} == {"InternalError"}
+    assert {entry["Code"] for entry in failed} == {"InternalError"}
     assert len(failed) + len(answer["Successful"]) == 8
     proxy.inject(Rule(Fault.LOST_RECEIPTS))
-    kept = [messages[int(each["Id"])] for each in failed]
+    kept = [messages[int(entry["Id"])] for entry in failed]
     refused = sqs.change_message_visibility_batch(QueueUrl=url, Entries=_entries(kept, VisibilityTimeout=0))["Failed"]
-    assert {each["Code"] for each in refused} == {"ReceiptHandleIsInvalid"}
+    assert {entry["Code"] for entry in refused} == {"ReceiptHandleIsInvalid"}
     assert _visible(own_stack, url) == len(kept) - len(refused)
 
 
@@ -170,8 +172,8 @@ def test_a_second_delete_succeeds_as_it_does_on_aws(proxy: FaultProxy, sqs: Any,
 def test_a_duplicate_is_in_the_same_receive_and_in_a_later_one(proxy: FaultProxy, sqs: Any, url: str) -> None:
     sent = sqs.send_message(QueueUrl=url, MessageBody="001")["MessageId"]
     proxy.inject(Rule(Fault.DUPLICATED))
-    assert [each["MessageId"] for each in _receive(sqs, url)] == [sent, sent]
-    assert [each["MessageId"] for each in _receive(sqs, url, limit=1)] == [sent]
+    assert [message["MessageId"] for message in _receive(sqs, url)] == [sent, sent]
+    assert [message["MessageId"] for message in _receive(sqs, url, limit=1)] == [sent]
     assert _receive(sqs, url, limit=1) == []
 
 

@@ -64,7 +64,9 @@ def until_settled(worker: Worker, message_ids: list[str]) -> None:
 
     def left() -> bool:
         assert worker.process.poll() is None, worker.output()[-4000:]
-        return {each for each, event, _ in endings(worker) if event != "message.released"} >= set(message_ids)
+        return {message_id for message_id, event, _ in endings(worker) if event != "message.released"} >= set(
+            message_ids
+        )
 
     wait_until(left)
 

@@ -114,7 +114,7 @@ class Run:
         written["the case table"] = json.dumps(self.cases())
         written["the requests"] = "\n".join(provider.bodies).replace(f"Bearer {SECRET}", "")
         for where, text in written.items():
-            found = [each for each in (*CARD_DIGITS, SECRET, "query-s3cret") if each in text]
+            found = [secret for secret in (*CARD_DIGITS, SECRET, "query-s3cret") if secret in text]
             assert not found, self.told(f"{found} in {where}")
 
 

@@ -66,7 +66,9 @@ def test_a_message_of_an_earlier_execution_changes_nothing(running: Running, sta
 def test_duplicates_fulfill_an_order_once(running: Running) -> None:
     running.pipeline.put_order("twice-1")
     ids = [running.pipeline.send_order("twice-1") for _ in range(5)]
-    outcomes = [running.fulfillment.wait_for("message.acknowledged", message_id=each)["outcome"] for each in ids]
+    outcomes = [
+        running.fulfillment.wait_for("message.acknowledged", message_id=message_id)["outcome"] for message_id in ids
+    ]
     assert sorted(outcomes) == ["already_fulfilled"] * 4 + ["fulfilled"]
     assert fulfilled(running.fulfillment)["twice-1"] == 1
 
@@ -131,7 +133,7 @@ def test_an_escalation_of_any_source_changes_order_and_case(running: Running, so
     assert (order["Status"], order["Reasons"]) == ("ESCALATED", ["INVALID_CARD_NUMBER", "INVALID_PRICE"])
     assert order["OpenKey"].startswith("ESCALATED#")
     assert (case["State"], case["OrderId"], case["MessageIds"]) == ("OPEN", order_id, [message_id])
-    assert [each["Channel"] for each in case["Routed"]] == ["log"]
+    assert [sent["Channel"] for sent in case["Routed"]] == ["log"]
     line = running.escalation.wait_for("escalation.routed", case_id=order_id)
     assert (line["order_id"], line["detail"], line["level"]) == (order_id, "What went wrong.", "warning")
 

@@ -112,7 +112,7 @@ def send_stale(running: Running, order_id: str, execution_arn: str) -> tuple[str
 def routed(running: Running, case_id: str) -> list[int]:
     """Return the episodes of a case that were routed."""
     lines = running.escalation.lines()
-    return [each["episode"] for each in lines if each["event"] == "escalation.routed" and each["case_id"] == case_id]
+    return [line["episode"] for line in lines if line["event"] == "escalation.routed" and line["case_id"] == case_id]
 
 
 async def test_an_order_resubmitted_with_the_right_price_is_fulfilled(running: Running, resolver: Resolver) -> None:
@@ -169,8 +169,8 @@ async def test_an_invalid_resubmission_opens_the_next_episode(running: Running, 
     order, case = stored(running, "resubmit-2")
     assert (order["Status"], order["ExecutionArn"]) == ("ESCALATED", second)
     assert (case["State"], case["Episode"], case["Reasons"]) == ("OPEN", 2, ["INVALID_CARD_NUMBER"])
-    assert [(each["Number"], each["Reasons"]) for each in case["Episodes"]] == [(1, ["INVALID_PRICE"])]
-    assert [(each["Action"], each["Episode"]) for each in case["Resolutions"]] == [("resubmit", 1)]
+    assert [(episode["Number"], episode["Reasons"]) for episode in case["Episodes"]] == [(1, ["INVALID_PRICE"])]
+    assert [(resolution["Action"], resolution["Episode"]) for resolution in case["Resolutions"]] == [("resubmit", 1)]
     assert case["ExecutionArns"] == [first, second]
     assert case["OpenKey"].startswith("OPEN#")
     assert send_stale(running, "resubmit-2", first) == ("superseded", "added_to_case")
@@ -178,7 +178,10 @@ async def test_an_invalid_resubmission_opens_the_next_episode(running: Running, 
     third = await resolver.resubmit("resubmit-2", sample("resubmit-2", Price="1"), request("resubmit", actor="grace"))
     running.fulfillment.wait_for("order.fulfilled", order_id="resubmit-2", execution_arn=third)
     _, case = stored(running, "resubmit-2")
-    assert [(each["Actor"], each["Episode"]) for each in case["Resolutions"]] == [("ada", 1), ("grace", 2)]
+    assert [(resolution["Actor"], resolution["Episode"]) for resolution in case["Resolutions"]] == [
+        ("ada", 1),
+        ("grace", 2),
+    ]
     assert (case["State"], routed(running, "resubmit-2")) == ("RESOLVED", [1, 2])
     for earlier in (first, second):
         assert send_stale(running, "resubmit-2", earlier) == ("superseded", "superseded")
@@ -230,13 +233,15 @@ async def test_of_two_concurrent_resolutions_one_wins(
             await resolver.resolve(order_id, asked)
 
     asked = [request(one), request(other, actor="grace")]
-    ended = await asyncio.gather(*(settle(each) for each in asked), return_exceptions=True)
-    (error,) = [each for each in ended if each is not None]
+    ended = await asyncio.gather(*(settle(request) for request in asked), return_exceptions=True)
+    (error,) = [result for result in ended if result is not None]
     assert isinstance(error, ResolutionError)
     won = asked[ended.index(None)]
     case = stored(running, order_id)[1]
     assert case["State"] == "RESOLVED"
-    assert [(each["Action"], each["Actor"]) for each in case["Resolutions"]] == [(won.action, won.actor)]
+    assert [(resolution["Action"], resolution["Actor"]) for resolution in case["Resolutions"]] == [
+        (won.action, won.actor)
+    ]
     status = "CANCELLED" if won.action is Action.CANCEL else "FULFILLED"
     wait_until(lambda: running.pipeline.status(order_id) == status)
     assert fulfilled(running.fulfillment)[order_id] == (1 if won.action is Action.RESUBMIT else 0)
@@ -319,10 +324,10 @@ async def test_a_resubmitted_card_number_is_written_nowhere(
     assert worker.stop() == 0
     cloudwatch = pipeline.client("logs")
     pages = cloudwatch.get_paginator("describe_log_groups").paginate()
-    groups = [each["logGroupName"] for page in pages for each in page["logGroups"]]
-    ours = [each for each in groups if "resolutions-" in each]
+    groups = [group["logGroupName"] for page in pages for group in page["logGroups"]]
+    ours = [group for group in groups if "resolutions-" in group]
     assert stack.outputs["StateMachineLogGroupName"] in ours
-    logs.extend(json.dumps(cloudwatch.filter_log_events(logGroupName=each)["events"]) for each in ours)
+    logs.extend(json.dumps(cloudwatch.filter_log_events(logGroupName=group)["events"]) for group in ours)
 
     tables = [pipeline.scan(table) for table in (stack.order_table, stack.escalation_table)]
     assert len(tables[1][0]["Resolutions"]) == 2

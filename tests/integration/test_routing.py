@@ -106,14 +106,14 @@ def rules(tmp_path: Path, text: str) -> dict[str, str]:
 
 def two_hooks(tmp_path: Path, hooks: Hooks) -> dict[str, str]:
     """Return a worker's environment in which every escalation goes to the hooks `chat` and `pager`."""
-    tables = "".join(f'[channels.{each}]\ntype = "webhook"\nurl = "{hooks.url(each)}"\n' for each in ("chat", "pager"))
+    tables = "".join(f'[channels.{name}]\ntype = "webhook"\nurl = "{hooks.url(name)}"\n' for name in ("chat", "pager"))
     return rules(tmp_path, f'[[rules]]\nseverity = "warning"\nchannels = ["chat", "pager"]\n{tables}')
 
 
 def routed(pipeline: Pipeline, case_id: str) -> list[str]:
     """Return the channels that are recorded on a case, without the one that comes first."""
     case = pipeline.case(case_id)
-    channels = [] if case is None else [each["Channel"] for each in case["Routed"]]
+    channels = [] if case is None else [sent["Channel"] for sent in case["Routed"]]
     assert channels[:1] in ([], ["log"])
     return sorted(channels[1:])
 
@@ -184,7 +184,7 @@ def test_escalations_go_to_the_channels_of_the_rules_without_card_numbers(
         "settlement": [json.loads(message["Body"]) for message in pipeline.take(urls["settlement"])],
         "chat": hooks.told("chat"),
     }
-    assert {channel: sorted(each["OrderId"] for each in bodies) for channel, bodies in told.items()} == {
+    assert {channel: sorted(body["OrderId"] for body in bodies) for channel, bodies in told.items()} == {
         "pager": ["both", "paged"],
         "settlement": ["both", "settle"],
         "chat": ["both", "paged"],
@@ -239,7 +239,7 @@ def test_after_a_kill_between_channels_only_the_missing_one_is_sent(
     second.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
     assert routed(pipeline, "killed") == ["chat", "pager"]
     assert hooks.asked.count("chat") == 1
-    assert [each["NotificationId"] for each in hooks.told("pager")] == ["killed#1#pager"]
+    assert [body["NotificationId"] for body in hooks.told("pager")] == ["killed#1#pager"]
     assert len(lines("escalation.routed", first, second)) == 1
     assert second.stop() == 0
 
@@ -267,7 +267,7 @@ def test_a_channel_outage_delays_nothing_else_and_is_made_up_for(
     wait_until(lambda: sum(outcome == "routed" for *_, outcome in endings(worker, later)) == len(ids))
     assert all(routed(pipeline, order_id) == ["chat", "pager"] for order_id in ids)
     for channel in ("chat", "pager"):
-        assert Counter(each["NotificationId"] for each in hooks.told(channel)) == Counter(
+        assert Counter(body["NotificationId"] for body in hooks.told(channel)) == Counter(
             f"{order_id}#1#{channel}" for order_id in ids
         )
     assert len(lines("escalation.routed", worker, later)) == len(ids)
@@ -286,7 +286,7 @@ def test_a_short_channel_failure_is_retried(
     worker.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
     assert len(hooks.told("pager")) == 1
     wait_until(lambda: routed(pipeline, "hiccup") == ["chat", "pager"])
-    assert [each["NotificationId"] for each in hooks.told("chat")] == ["hiccup#1#chat"]
+    assert [body["NotificationId"] for body in hooks.told("chat")] == ["hiccup#1#chat"]
     assert worker.stop() == 0
 
 

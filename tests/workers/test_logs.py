@@ -15,7 +15,7 @@ FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
 
 
 class Captured(io.TextIOWrapper):
-    """A text stream over bytes, as standard output is."""
+    """A text stream over bytes, like standard output."""
 
     def __init__(self) -> None:
         self.written = io.BytesIO()
@@ -30,7 +30,7 @@ Configure = Callable[..., Captured]
 
 @pytest.fixture
 def configured() -> Iterator[Configure]:
-    """Configure logging and return the stream that the lines go to; all is as it was afterwards."""
+    """Yield a function that configures logging and returns its stream. The former configuration is restored."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
@@ -108,7 +108,7 @@ def test_a_card_number_is_masked_anywhere_in_a_line(configured: Configure, form:
     with bound_contextvars(bound=form):
         log.info("x.done")
     try:
-        raise ValueError(f"Card {form}") from KeyError(form)  # noqa: TRY301 - what is raised is what is tested.
+        raise ValueError(f"Card {form}") from KeyError(form)  # noqa: TRY301 - the error under test.
     except ValueError:
         log.exception("x.failed")
     written = stream.getvalue()
@@ -125,7 +125,7 @@ def test_a_card_number_in_a_librarys_line_is_masked(configured: Configure, as_js
     library.warning("with extra", extra={"card": CARD})
     library.error("stack", stack_info=True)
     try:
-        raise ValueError(f"Card {CARD}")  # noqa: TRY301 - what is raised is what is tested.
+        raise ValueError(f"Card {CARD}")  # noqa: TRY301 - the error under test.
     except ValueError:
         library.exception("Failed with %s", CARD)
     assert "1234" not in stream.getvalue()
@@ -139,7 +139,7 @@ def test_a_librarys_line_is_one_line_of_json(configured: Configure) -> None:
     library.warning("Slow: %s", "5 s")
     library.error("Where", stack_info=True)
     try:
-        raise ValueError("broken")  # noqa: TRY301 - what is raised is what is tested.
+        raise ValueError("broken")  # noqa: TRY301 - the error under test.
     except ValueError:
         library.exception("Failed")
     slow, where, failed = lines(stream)
@@ -153,7 +153,7 @@ def test_a_librarys_line_is_one_line_of_json(configured: Configure) -> None:
 def test_an_exceptions_traceback_is_on_the_same_line(configured: Configure) -> None:
     stream = configured()
     try:
-        raise ValueError("broken")  # noqa: TRY301 - what is raised is what is tested.
+        raise ValueError("broken")  # noqa: TRY301 - the error under test.
     except ValueError:
         structlog.get_logger().exception("message.failed", message_id="m")
     (line,) = lines(stream)

@@ -1,4 +1,4 @@
-"""The SDK's clients as the workers use them, on the session's local AWS."""
+"""Fixtures: the SDK's clients on the session's local AWS, and an empty queue."""
 
 import os
 import uuid
@@ -40,7 +40,7 @@ async def sqs(session: aioboto3.Session) -> "AsyncIterator[SQSClient]":
 
 @pytest.fixture
 async def url(sqs: "SQSClient") -> str:
-    """Return the URL of an empty queue of the test's own."""
+    """Return the URL of a new queue for this test."""
     return (await sqs.create_queue(QueueName=f"sqs-{uuid.uuid4().hex}"))["QueueUrl"]
 
 

@@ -47,7 +47,7 @@ def escalation(order_id: str | None, message_id: str = "m1", **changes: Any) -> 
 
 
 async def opened(cases: DynamoCases, order_id: str, order: Order | None = None, **changes: Any) -> Case:
-    """Open a case in the table and return it as it is there."""
+    """Open a case in the table and return the stored case."""
     await cases.apply(plan_escalation(escalation(order_id, **changes), order, None, NOW, ASSESSMENT), order)
     case = await cases.get(order_id)
     assert case is not None
@@ -70,7 +70,7 @@ async def test_a_case_is_read_as_it_was_written(cases: DynamoCases) -> None:
 async def test_of_two_concurrent_claims_only_the_first_is_written(cases: DynamoCases) -> None:
     case = await opened(cases, "claimed")
     asked = [Request(action=Action.RESUBMIT, actor=actor, note="as agreed") for actor in ("ada", "grace")]
-    plans = [claim_resubmission(case, each, "claimed", NOW, lambda name: f"arn:{name}")[1] for each in asked]
+    plans = [claim_resubmission(case, request, "claimed", NOW, lambda name: f"arn:{name}")[1] for request in asked]
     assert plans[0] is not None
     assert plans[1] is not None
     await cases.put(plans[0])
@@ -92,7 +92,7 @@ async def test_open_cases_are_read_in_batches_of_a_hundred(stack: DeployedStack,
         Item=to_item({"CaseId": "listed-broken", "OpenKey": "OPEN#0", "UpdatedAt": NOW, "State": "OPEN"}),
     )
     found, unreadable = await cases.open_cases()
-    assert {each.case_id: each for each in found if each.case_id.startswith("listed-")} == expected
+    assert {case.case_id: case for case in found if case.case_id.startswith("listed-")} == expected
     assert unreadable == ["listed-broken"]
     stack.client("dynamodb").delete_item(TableName=stack.escalation_table, Key=to_item({"CaseId": "listed-broken"}))
 
@@ -190,7 +190,7 @@ async def test_order_history_and_channels_are_read_as_they_were_written(
     await cases.apply(later, None)
     written = await cases.get("history-1")
     assert written == replace(later.case, version=3)
-    assert [(each.number, each.opened_at) for each in written.episodes] == [(1, NOW)]
+    assert [(episode.number, episode.opened_at) for episode in written.episodes] == [(1, NOW)]
     assert written.unrouted == ("log", "pager")
     item = case_item(stack, "history-1")
     assert (item["FirstSeenAt"], item["LastSeenAt"]) == (NOW, THEN)
@@ -213,7 +213,7 @@ async def test_rejections_of_earlier_executions_are_counted(
     assert first is not None
     assert await cases.count_rejections(first) == 0
     await opened(cases, "rejected", first, reasons=(Reason.FULFILLMENT_REJECTED,))
-    assert await cases.count_rejections(first) == 0, "its own does not change its key"
+    assert await cases.count_rejections(first) == 0, "the rejection of its own execution does not change its key"
     assert await cases.count_rejections(replace(first, execution_arn=ANOTHER)) == 1
     assert await cases.count_rejections(replace(first, order_id="another")) == 0
 

@@ -30,12 +30,12 @@ async def sns(session: aioboto3.Session) -> "AsyncIterator[SNSClient]":
 
 @pytest.fixture
 async def url(sqs: "SQSClient") -> str:
-    """Return the URL of an empty queue of the test's own."""
+    """Return the URL of a new queue for this test."""
     return (await sqs.create_queue(QueueName=f"channel-{uuid.uuid4().hex}"))["QueueUrl"]
 
 
-async def subscribed(sns: "SNSClient", sqs: "SQSClient", url: str, **attributes: str) -> str:
-    """Return the ARN of a new topic to which the queue is subscribed."""
+async def topic_of(sns: "SNSClient", sqs: "SQSClient", url: str, **attributes: str) -> str:
+    """Return the ARN of a new topic with the queue as its subscriber."""
     topic_arn = (await sns.create_topic(Name=f"topic-{uuid.uuid4().hex}"))["TopicArn"]
     await subscribe(sns, sqs, topic_arn, url, **attributes)
     return topic_arn
@@ -52,16 +52,18 @@ async def received(sqs: "SQSClient", url: str) -> list[dict[str, Any]]:
     answer = await sqs.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1, MessageAttributeNames=["All"]
     )
-    return [dict(each) for each in answer.get("Messages", [])]
+    return [dict(message) for message in answer.get("Messages", [])]
 
 
 async def test_a_notification_reaches_the_subscribers_of_a_topic(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
-    await SnsChannel("pager", sns, await subscribed(sns, sqs, url)).send(NOTIFICATION)
+    await SnsChannel("pager", sns, await topic_of(sns, sqs, url)).send(NOTIFICATION)
     (message,) = await received(sqs, url)
     envelope = json.loads(message["Body"])
     assert envelope["Subject"] == "[warning] Order 001 escalated: INVALID_PRICE"
     assert json.loads(envelope["Message"]) == NOTIFICATION.fields()
-    assert {name: (each["Type"], each["Value"]) for name, each in envelope["MessageAttributes"].items()} == {
+    assert {
+        name: (attribute["Type"], attribute["Value"]) for name, attribute in envelope["MessageAttributes"].items()
+    } == {
         "NotificationId": ("String", "001#1#pager"),
         "Severity": ("String", "warning"),
         "Reasons": ("String.Array", '["INVALID_PRICE"]'),
@@ -80,7 +82,7 @@ async def test_a_notification_reaches_the_subscribers_of_a_topic(sns: "SNSClient
 async def test_subscriptions_can_filter_by_severity_and_reasons(
     sns: "SNSClient", sqs: "SQSClient", url: str, policy: dict[str, list[str]], delivered: bool
 ) -> None:
-    topic_arn = await subscribed(sns, sqs, url, FilterPolicy=json.dumps(policy))
+    topic_arn = await topic_of(sns, sqs, url, FilterPolicy=json.dumps(policy))
     await SnsChannel("pager", sns, topic_arn).send(NOTIFICATION)
     assert len(await received(sqs, url)) == (1 if delivered else 0)
 
@@ -90,7 +92,10 @@ async def test_a_notification_is_sent_to_a_queue_by_name_or_url(sqs: "SQSClient"
     await SqsChannel("pager", sqs, url.rpartition("/")[2] if by_name else url).send(NOTIFICATION)
     (message,) = await received(sqs, url)
     assert json.loads(message["Body"]) == NOTIFICATION.fields()
-    assert {name: (each["DataType"], each["StringValue"]) for name, each in message["MessageAttributes"].items()} == {
+    assert {
+        name: (attribute["DataType"], attribute["StringValue"])
+        for name, attribute in message["MessageAttributes"].items()
+    } == {
         "NotificationId": ("String", "001#1#pager"),
         "Severity": ("String", "warning"),
         "Reasons": ("String.Array", '["INVALID_PRICE"]'),
@@ -100,16 +105,18 @@ async def test_a_notification_is_sent_to_a_queue_by_name_or_url(sqs: "SQSClient"
 async def test_a_card_number_in_any_field_is_masked(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
     held = case("pager", case_id=CARD, order_id=CARD)
     planted = Notification.of(held, f"x{CARD}")
-    await SnsChannel("pager", sns, await subscribed(sns, sqs, url)).send(planted)
+    await SnsChannel("pager", sns, await topic_of(sns, sqs, url)).send(planted)
     await SqsChannel("pager", sqs, url).send(planted)
     messages = await received(sqs, url)
     assert len(messages) == 2
-    assert CARD not in json.dumps([{"body": each["Body"], **each.get("MessageAttributes", {})} for each in messages])
+    assert CARD not in json.dumps(
+        [{"body": message["Body"], **message.get("MessageAttributes", {})} for message in messages]
+    )
 
 
 async def test_a_subject_keeps_to_the_limits_of_sns(sns: "SNSClient", sqs: "SQSClient", url: str) -> None:
     held = case("pager", case_id="Zo\u00eb\u2028" + "x" * 100, order_id=None)
-    await SnsChannel("pager", sns, await subscribed(sns, sqs, url)).send(Notification.of(held, "pager"))
+    await SnsChannel("pager", sns, await topic_of(sns, sqs, url)).send(Notification.of(held, "pager"))
     (message,) = await received(sqs, url)
     assert json.loads(message["Body"])["Subject"] == ("[warning] Case Zo??" + "x" * 100)[:99]
 

@@ -17,7 +17,7 @@ def client_error(code: str, status: int = 400, **more: Any) -> sdk.ClientError:
 
 
 def raised_for(error: Exception) -> Exception:
-    with pytest.raises(Exception) as raised, translated():  # noqa: PT011 - which one is what is asked.
+    with pytest.raises(Exception) as raised, translated():  # noqa: PT011 - the tests check which one.
         raise error
     return raised.value
 

@@ -1,5 +1,3 @@
-"""The key of the index of open orders and cases."""
-
 from workers.aws.open_index import open_key, open_keys
 
 

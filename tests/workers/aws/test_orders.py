@@ -27,7 +27,7 @@ def orders(stack: DeployedStack, dynamodb: "DynamoDBClient") -> DynamoOrders:
 
 @functools.cache
 def client(endpoint: str) -> Any:
-    """Return the test's own client. Building one takes longer than its requests."""
+    """Return a cached client: building one takes longer than its requests."""
     return local_aws.client("dynamodb", endpoint)
 
 
@@ -114,7 +114,7 @@ async def test_concurrent_orders_each_get_their_own_result(stack: DeployedStack,
         if n % 3:
             put(stack, f"many-{n}", "RECEIVED" if n % 3 == 1 else "ESCALATED")
     results = await asyncio.gather(*(orders.fulfill(f"many-{n}", EXECUTION, f"SHIP-{n}", NOW) for n in range(60)))
-    found = [None if each is None else (each.order_id, str(each.status), each.shipment_id) for each in results]
+    found = [None if order is None else (order.order_id, str(order.status), order.shipment_id) for order in results]
     assert found == [
         [None, (f"many-{n}", "FULFILLED", f"SHIP-{n}"), (f"many-{n}", "ESCALATED", None)][n % 3] for n in range(60)
     ]
@@ -123,14 +123,16 @@ async def test_concurrent_orders_each_get_their_own_result(stack: DeployedStack,
 async def test_an_order_is_fulfilled_once_by_concurrent_calls(stack: DeployedStack, orders: DynamoOrders) -> None:
     put(stack, "twice-1")
     results = await asyncio.gather(*(orders.fulfill("twice-1", EXECUTION, "SHIP-1", at) for at in (NOW, THEN, NOW)))
-    assert len({each.fulfilled_at for each in results if each is not None}) == 1
+    assert len({order.fulfilled_at for order in results if order is not None}) == 1
     assert stored(stack, "twice-1")["FulfilledAt"] in {NOW, THEN}
 
 
 async def test_attempts_are_counted_only_on_received_orders(stack: DeployedStack, orders: DynamoOrders) -> None:
     item = put(stack, "attempts-1")
     assert await orders.count_attempt("attempts-1", EXECUTION, "m/1") == 1
-    assert await orders.count_attempt("attempts-1", EXECUTION, "m/1") == 1, "an answer was lost, the write repeated"
+    assert await orders.count_attempt("attempts-1", EXECUTION, "m/1") == 1, (
+        "a repeated write, after its response was lost"
+    )
     assert await orders.count_attempt("attempts-1", None, "m/2") == 2
     assert await orders.count_attempt("attempts-1", ANOTHER, "m/3") is None
     assert stored(stack, "attempts-1") == item | {"Attempts": 2, "LastAttempt": "m/2"}
@@ -156,6 +158,6 @@ async def test_an_unreadable_order_does_not_affect_others_in_its_batch(
     results = await asyncio.gather(
         *(orders.fulfill(name, EXECUTION, "SHIP-1", NOW) for name in names), return_exceptions=True
     )
-    assert [getattr(each, "fulfilled_at", None) for each in results] == [NOW, None, NOW, NOW]
+    assert [getattr(result, "fulfilled_at", None) for result in results] == [NOW, None, NOW, NOW]
     assert isinstance(results[1], UnreadableOrderError)
     assert str(results[1]) == "the order's Status in the table is not a valid status"

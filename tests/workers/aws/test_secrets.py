@@ -16,7 +16,7 @@ from workers.fulfillment.http_provider import HttpProvider, http_session
 
 
 class Counting:
-    """Secrets Manager, with its reads counted."""
+    """A client of Secrets Manager that counts its reads."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -35,7 +35,7 @@ async def secretsmanager(session: aioboto3.Session) -> AsyncIterator[Counting]:
 
 @pytest.fixture
 def keep(stack: DeployedStack) -> Any:
-    """Keep a text as a secret, under a name."""
+    """Return a function that creates a secret and returns its ARN."""
 
     def kept(name: str, **value: Any) -> str:
         arn: str = stack.client("secretsmanager").create_secret(Name=name, **value)["ARN"]
@@ -71,7 +71,7 @@ async def test_a_rotated_token_is_read_after_the_old_one_was_refused(
     assert await token.current() == "new"
     reads = secretsmanager.reads
     assert await token.instead_of("old") == "new"
-    assert secretsmanager.reads == reads, "a newer one is known already"
+    assert secretsmanager.reads == reads, "the newer one is known already"
 
 
 async def test_a_refused_token_is_reread_only_once_per_interval(secretsmanager: Counting, keep: Any) -> None:

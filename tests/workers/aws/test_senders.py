@@ -1,5 +1,3 @@
-"""Sending to queues."""
-
 import asyncio
 import json
 from typing import TYPE_CHECKING, Any
@@ -68,7 +66,7 @@ async def test_a_dead_letter_keeps_to_ten_attributes(sqs: "SQSClient", queue: Sq
 
 
 class Refusing:
-    """An SQS that refuses the first sends, which the emulator never does."""
+    """A client of SQS that refuses the first *refusals* sends; the local AWS never refuses one."""
 
     def __init__(self, code: str, refusals: int) -> None:
         self._code = code

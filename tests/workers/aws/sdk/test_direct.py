@@ -1,4 +1,4 @@
-"""The busiest calls are sent directly, and whatever does not go well is the SDK's as before."""
+"""The busiest calls are sent directly; after a problem, the SDK sends them."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def error(status: int, code: str) -> Answer:
 
 @dataclass
 class Calls:
-    """A client of SQS on a server that answers by script."""
+    """A client of SQS, and the scripted server that it calls."""
 
     server: ProviderServer
     sqs: Any
@@ -44,12 +44,12 @@ class Calls:
     async def delete(self) -> Any:
         return await self.sqs.delete_message_batch(QueueUrl=QUEUE, Entries=HANDLES)
 
-    def counted(self) -> dict[tuple[str, str], float]:
-        samples = [each for family in self.metrics.requests.collect() for each in family.samples]
+    def count_by_result(self) -> dict[tuple[str, str], float]:
+        samples = [sample for family in self.metrics.requests.collect() for sample in family.samples]
         return {
-            (each.labels["action"], each.labels["result"]): each.value
-            for each in samples
-            if each.name.endswith("_total")
+            (sample.labels["action"], sample.labels["result"]): sample.value
+            for sample in samples
+            if sample.name.endswith("_total")
         }
 
     @property
@@ -91,7 +91,7 @@ async def test_a_successful_call_is_sent_once_and_directly(calls: Calls) -> None
     assert (answer["Successful"], answer["Failed"]) == ([{"Id": "0"}], [])
     assert len(calls.requests) == 1
     assert json.loads(calls.requests[0].body) == {"QueueUrl": QUEUE, "Entries": HANDLES}
-    assert calls.counted() == {("DeleteMessageBatch", "ok"): 1}
+    assert calls.count_by_result() == {("DeleteMessageBatch", "ok"): 1}
 
 
 async def test_calls_share_a_connection(calls: Calls) -> None:
@@ -131,13 +131,13 @@ async def test_a_direct_request_is_signed_with_its_host_and_headers(calls: Calls
 
 
 @pytest.mark.parametrize(
-    "unwell", [error(500, "InternalError"), error(400, "ThrottlingException"), reset, reply(200, "{")]
+    "problem", [error(500, "InternalError"), error(400, "ThrottlingException"), reset, reply(200, "{")]
 )
-async def test_after_an_error_the_sdk_sends_the_call(calls: Calls, unwell: Answer) -> None:
-    calls.server.answers(unwell)
+async def test_after_an_error_the_sdk_sends_the_call(calls: Calls, problem: Answer) -> None:
+    calls.server.answers(problem)
     assert (await calls.delete())["Successful"] == [{"Id": "0"}]
     assert len(calls.requests) == 2
-    assert calls.counted() == {("DeleteMessageBatch", "ok"): 1}
+    assert calls.count_by_result() == {("DeleteMessageBatch", "ok"): 1}
 
 
 async def test_a_lasting_error_is_raised_by_the_sdk(calls: Calls) -> None:
@@ -146,7 +146,7 @@ async def test_a_lasting_error_is_raised_by_the_sdk(calls: Calls) -> None:
         await calls.delete()
     assert raised.value.response["Error"]["Code"] == "QueueDoesNotExist"
     assert len(calls.requests) == 2
-    assert calls.counted() == {("DeleteMessageBatch", "QueueDoesNotExist"): 1}
+    assert calls.count_by_result() == {("DeleteMessageBatch", "QueueDoesNotExist"): 1}
 
 
 async def test_a_call_that_times_out_is_counted_and_not_repeated(calls: Calls) -> None:
@@ -154,7 +154,7 @@ async def test_a_call_that_times_out_is_counted_and_not_repeated(calls: Calls) -
     with pytest.raises(ReadTimeoutError):
         await calls.delete()
     assert len(calls.requests) == 1
-    assert calls.counted() == {("DeleteMessageBatch", "ReadTimeoutError"): 1}
+    assert calls.count_by_result() == {("DeleteMessageBatch", "ReadTimeoutError"): 1}
 
 
 async def test_binary_attributes_are_decoded_as_by_the_sdk(calls: Calls) -> None:
@@ -179,7 +179,7 @@ async def test_behind_a_proxy_the_sdk_sends_every_call(monkeypatch: pytest.Monke
         elsewhere = ProviderServer(url="http://sqs.example.invalid/orders")
         calls = await connected(elsewhere, stack)
         assert (await calls.delete())["Successful"] == [{"Id": "0"}]
-        assert [each.line for each in proxy.requests] == ["POST http://sqs.example.invalid/ HTTP/1.1"]
+        assert [request.line for request in proxy.requests] == ["POST http://sqs.example.invalid/ HTTP/1.1"]
 
 
 async def test_a_certificate_in_the_ca_bundle_is_accepted(

@@ -1,4 +1,4 @@
-"""Our parser makes of every answer what the SDK's own makes of it."""
+"""Our parser returns for every response what the SDK's parser returns."""
 
 import json
 import uuid
@@ -22,7 +22,7 @@ BYTES = {"DataType": "Binary", "BinaryValue": b"\x00\xff"}
 
 
 async def parsed_by(factory: Any, service: str, operation: str, body: bytes, status: int = 200) -> Any:
-    """Return what *factory*'s parser makes of an answer: the error's class and text where it raises."""
+    """Return a response as parsed by *factory*'s parser; if that raises, the error's class and text."""
     model = await get_session().get_service_model(service)
     headers = {"x-amzn-requestid": "request-1", "Content-Type": "application/x-amz-json-1.0"}
     response = {"status_code": status, "headers": headers, "body": body, "context": {"operation_name": operation}}
@@ -99,7 +99,7 @@ async def test_a_response_of_dynamodb_is_parsed_as_by_the_sdk(operation: str, bo
 
 @pytest.fixture
 async def plain(session: aioboto3.Session) -> "AsyncIterator[tuple[Any, Any]]":
-    """Yield clients for SQS and DynamoDB as the workers have them."""
+    """Yield clients for SQS and DynamoDB with the workers' parser."""
     ours = aioboto3.Session(region_name=session.region_name, botocore_session=plain_session())
     async with ours.client("sqs") as sqs, ours.client("dynamodb") as dynamodb:
         yield sqs, dynamodb
@@ -128,7 +128,7 @@ async def test_messages_are_parsed_as_by_the_sdk(plain: tuple[Any, Any], sqs: An
         assert received[0]["Messages"][0].get("MessageAttributes", {}) == attributes
         entries = [{"Id": "0", "ReceiptHandle": receipts[1]}, {"Id": "1", "ReceiptHandle": "no-such-receipt"}]
         deleted = without_metadata(await ours.delete_message_batch(QueueUrl=url, Entries=entries))
-        assert [each["Id"] for each in (*deleted["Successful"], *deleted["Failed"])] == ["0", "1"]
+        assert [entry["Id"] for entry in (*deleted["Successful"], *deleted["Failed"])] == ["0", "1"]
 
 
 async def test_items_and_errors_are_parsed_as_by_the_sdk(plain: tuple[Any, Any], dynamodb: Any, stack: Any) -> None:
@@ -160,6 +160,6 @@ async def test_items_and_errors_are_parsed_as_by_the_sdk(plain: tuple[Any, Any],
         with pytest.raises(client.exceptions.ConditionalCheckFailedException) as failed:
             await client.update_item(**update)
         assert isinstance(failed.value, ClientError)
-        got.append([without_metadata(each) for each in (*answers, failed.value.response)])
+        got.append([without_metadata(answer) for answer in (*answers, failed.value.response)])
     assert got[0] == got[1]
     assert got[0][0]["Item"] == item
