@@ -1,4 +1,4 @@
-"""One pipeline with both workers running, for tests that only send messages and look at what comes of them."""
+"""One pipeline with both workers running, for tests that only send messages and check their results."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,6 +15,8 @@ from tests.support import DeployedStack, DeployStack, Worker
 
 @dataclass(frozen=True, slots=True)
 class Running:
+    """A pipeline, and the two workers that serve it."""
+
     pipeline: Pipeline
     fulfillment: Worker
     escalation: Worker
@@ -22,7 +24,7 @@ class Running:
 
 @contextlib.contextmanager
 def running_workers(stack: DeployedStack, logs: Path, **environment: str) -> Iterator[Running]:
-    """Run both workers on *stack* for the length of the block."""
+    """Run both workers on *stack* until the end of the block."""
     pipeline = Pipeline(stack)
     with contextlib.ExitStack() as started:
         fulfillment = pipeline.start(
@@ -38,6 +40,7 @@ def running_workers(stack: DeployedStack, logs: Path, **environment: str) -> Ite
 
 @pytest.fixture(scope="package")
 def running(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Both workers on a stack that all tests of this folder share; use your own order ids."""
     with running_workers(deploy_stack("integration-"), tmp_path_factory.mktemp("workers")) as running:
         yield running
         for worker in (running.fulfillment, running.escalation):
@@ -46,6 +49,6 @@ def running(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def proxy(orders: CommandLine) -> Iterator[FaultProxy]:
-    """A proxy before the local AWS of the module's command line."""
+    """A fault proxy between the module's command line and its local AWS."""
     with FaultProxy(orders.stack.local_aws.endpoint, seed=7) as proxy:
         yield proxy

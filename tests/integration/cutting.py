@@ -1,4 +1,4 @@
-"""Kills a command at a moment that is chosen: once AWS has done what one request asked for, and before it is told."""
+"""Kills a command at a chosen moment: after AWS has applied a request, before the command gets the response."""
 
 import json
 import threading
@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 from tests.integration.command_line import TIMEOUT_S, CommandLine, Ran, ran
 
-SHORT_HOLD_S = 2  # Instead of what commands ask for: a test does not wait a minute.
+SHORT_HOLD_S = 2  # The visibility timeout of receives, instead of a minute, so that tests need not wait for it.
 
 
 class _Proxy(ThreadingHTTPServer):
+    """Forwards requests to *upstream*. After request *number* of *action* it calls the function in *killing*."""
+
     daemon_threads = True
 
     def __init__(self, upstream: str, action: str, number: int, killing: list[Callable[[], object]]) -> None:
@@ -70,7 +72,7 @@ def _proxy(*arguments: Any) -> Iterator[_Proxy]:
 
 
 def killed_after(orders: CommandLine, action: str, number: int, *arguments: str, stdin: str = "") -> Ran:
-    """Run the command, and `kill -9` it once its request *number* of that *action* was done; the answer is lost."""
+    """Run the command and `kill -9` it once AWS has applied its request *number* of *action*; the response is lost."""
     killing: list[Callable[[], object]] = []
     with (
         _proxy(orders.stack.local_aws.endpoint, action, number, killing) as proxy,
@@ -79,5 +81,5 @@ def killed_after(orders: CommandLine, action: str, number: int, *arguments: str,
         killing.append(process.kill)
         out, err = process.communicate(stdin.encode(), timeout=TIMEOUT_S)
     result = ran(process, out, err)
-    assert result.code == -9, f"it was over before {action} {number}: {result}"
+    assert result.code == -9, f"the command ended before {action} number {number}: {result}"
     return result

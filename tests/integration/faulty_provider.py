@@ -1,12 +1,12 @@
 """
-A provider that does its work, keeps the contract of idempotency, and fails on the way in every manner there is.
+An HTTP provider that ships each order once per idempotency key, but injects every kind of fault on the way.
 
     with FaultyProvider(seed=7, rate=0.2) as provider:
         ...  # a worker with FULFILLMENT_URL=provider.url
         assert provider.shipped["001"] == ["SHIP-1"]
 
-It runs in a thread with an event loop of its own. What happens to a request follows from the seed, its key and how
-often that key has come, not from what comes between.
+It runs in a thread with its own event loop. The fault of a request depends only on the seed, the key and how often the
+key was sent before, not on other requests.
 """
 
 import asyncio
@@ -22,24 +22,24 @@ from typing import Any, Self
 from aiohttp import web
 
 HOST = "127.0.0.1"
-SILENCE_S = 30.0  # Longer than any worker's patience here.
+SILENCE_S = 30.0  # Longer than the timeout of any worker in these tests.
 
 
 class Fault(StrEnum):
     """What can happen to one request."""
 
-    TIMEOUT = "timeout"  # No answer; nothing was done.
-    LATE = "late"  # No answer in time, but the order was shipped.
+    TIMEOUT = "timeout"  # No response; the order is not shipped.
+    LATE = "late"  # No response in time, but the order is shipped.
     RESET = "reset"
     LOST_ANSWER = "lost answer"  # Shipped, then the connection is reset.
     ERROR = "500"
     BUSY = "429"
-    REFUSED = "400"  # For good, and remembered under the key; unless it was shipped before.
-    GARBAGE = "garbage"  # Shipped, and answered with nonsense.
+    REFUSED = "400"  # Permanent, and remembered for the key, unless the order was shipped before.
+    GARBAGE = "garbage"  # Shipped, but the response is not JSON.
 
 
 class State(StrEnum):
-    """How the provider is as a whole."""
+    """The state of the whole provider."""
 
     UP = "up"
     REFUSING = "refusing connections"
@@ -49,7 +49,7 @@ class State(StrEnum):
 
 
 class FaultyProvider:
-    """`rate` of the requests meet one of the faults, all alike often; `curses` sets the fault of an order for good."""
+    """A share `rate` of the requests gets a random fault. `curses` gives all requests of an order the same fault."""
 
     def __init__(self, seed: int, rate: float = 0.0) -> None:
         self.seed = seed
@@ -59,9 +59,9 @@ class FaultyProvider:
         self.requests: list[tuple[str, State]] = []
         self.bodies: list[str] = []
         self.faults: Counter[Fault] = Counter()
-        self.keys: dict[str, list[str]] = {}  # By OrderId: the keys it came with, as often as it came.
+        self.keys: dict[str, list[str]] = {}  # By OrderId: the key of each of its requests.
         self.shipments: dict[str, str] = {}  # By key.
-        self.shipped: dict[str, list[str]] = {}  # By OrderId: every shipment that was really made.
+        self.shipped: dict[str, list[str]] = {}  # By OrderId: every shipment that was made.
         self.refused: set[str] = set()  # Keys.
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -84,7 +84,7 @@ class FaultyProvider:
         self._loop.close()
 
     def become(self, state: State) -> None:
-        """Change how the provider is. Who refuses connections drops those there are, too."""
+        """Change the state of the provider. When it starts to refuse connections, it closes the open ones, too."""
         before, self.state = self.state, state
         if state is State.REFUSING:
             self._run(self._close)
@@ -97,7 +97,7 @@ class FaultyProvider:
     async def _listen(self) -> None:
         application = web.Application()
         application.router.add_post("/orders", self._serve)
-        # A handler whose client has gone must end, or the provider could not.
+        # End handlers whose client is gone, so that the provider can close.
         self._runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self.port, reuse_address=True)
@@ -150,7 +150,7 @@ class FaultyProvider:
                 if request.transport is not None:
                     request.transport.abort()
             case Fault.ERROR:
-                return web.Response(status=500, text="out of luck, card 4929 1234 1234 5678")
+                return web.Response(status=500, text="failed, card 4929 1234 1234 5678")
             case Fault.BUSY:
                 at = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
                 return web.Response(status=429, headers={"Retry-After": random.Random(key).choice(["1", at])})
@@ -163,7 +163,7 @@ class FaultyProvider:
         return web.json_response({"ShipmentId": self.shipments.get(key)})
 
     def _ship(self, order_id: str, key: str) -> None:
-        """Ship once for a key, unless it was refused under it."""
+        """Ship once per key, unless that key was refused."""
         if key not in self.refused and key not in self.shipments:
             self.shipments[key] = f"SHIP-{len(self.shipments) + 1}"
             self.shipped.setdefault(order_id, []).append(self.shipments[key])

@@ -1,4 +1,4 @@
-"""Drives a deployed pipeline through its queues, as other teams' tests do, and looks at what it leaves behind."""
+"""Drives a deployed pipeline through its queues, as other teams' tests do, and reads the results."""
 
 import functools
 import json
@@ -16,25 +16,25 @@ ENVIRONMENT = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "10", "LOG_FORMAT": "json
 SCRIPTED = "tests.integration.providers:ScriptedProvider"
 TIMEOUT_S = 30.0
 POLL_S = 0.05
-LAST = {"message.acknowledged", "message.released", "message.dead_lettered", "message.abandoned"}
+ENDINGS = {"message.acknowledged", "message.released", "message.dead_lettered", "message.abandoned"}
 
 Found = TypeVar("Found")
 
 
 def wait_until(look: Callable[[], Found]) -> Found:
-    """Look until what is seen is true. Raises `AssertionError` after `TIMEOUT_S`."""
+    """Call *look* until its result is true, and return it. Raises `AssertionError` after `TIMEOUT_S`."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         if found := look():
             return found
         time.sleep(POLL_S)
-    raise AssertionError(f"Nothing was found within {TIMEOUT_S} s")
+    raise AssertionError(f"not true within {TIMEOUT_S} s")
 
 
 def endings(*workers: Worker) -> list[tuple[str, str, str]]:
-    """Return what became of each delivery: message id, last line, outcome."""
+    """Return message id, ending event and outcome of each delivery."""
     lines = [line for worker in workers for line in worker.lines()]
-    return [(line["message_id"], line["event"], line["outcome"]) for line in lines if line["event"] in LAST]
+    return [(line["message_id"], line["event"], line["outcome"]) for line in lines if line["event"] in ENDINGS]
 
 
 def fulfilled(*workers: Worker) -> Counter[str]:
@@ -44,20 +44,22 @@ def fulfilled(*workers: Worker) -> Counter[str]:
 
 
 class Pipeline:
+    """A deployed stack: stores orders, sends messages, reads tables and queues."""
+
     def __init__(self, stack: DeployedStack) -> None:
         self.stack = stack
         self.client = functools.cache(stack.client)
 
     def start(self, worker: str, log_path: Path, **environment: str) -> Worker:
-        """Start a worker. The caller ends it."""
+        """Start a worker. The caller must end it."""
         return run_worker(worker, self.stack.worker_environment() | ENVIRONMENT | environment, log_path)
 
     def arn(self, name: str) -> str:
-        """Return the ARN of an execution of this name."""
+        """Return the ARN of the execution *name*."""
         return f"{self.stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
 
     def put_order(self, order_id: str, status: str = "RECEIVED", **fields: str) -> None:
-        """Store an order as the workflow does, by an execution that is called `of-<order id>`."""
+        """Store an order as the workflow does, with the execution `of-<order id>`."""
         item = {
             "OrderId": order_id,
             "Name": "Ada",
@@ -85,7 +87,7 @@ class Pipeline:
         return self._item(self.stack.escalation_table, {"CaseId": {"S": case_id}})
 
     def send_order(self, order_id: str, execution: str | None = None) -> str:
-        """Put an order's message on the fulfillment queue, as the workflow does; returns the message's id."""
+        """Put an order's message on the fulfillment queue, as the workflow does; return the message's id."""
         return self.send_fulfillment(
             json.dumps({"OrderId": order_id, "ExecutionArn": self.arn(execution or f"of-{order_id}")})
         )
@@ -98,7 +100,7 @@ class Pipeline:
         return self._send(self.stack.escalation_queue_url, text, attributes)
 
     def take(self, queue_url: str) -> list[dict[str, Any]]:
-        """Take everything a queue holds."""
+        """Receive and delete everything that a queue holds."""
         taken = []
         while batch := (
             self.client("sqs")
@@ -113,7 +115,7 @@ class Pipeline:
         return taken
 
     def queued(self, queue_url: str) -> int:
-        """Return how many messages a queue holds, those in somebody's hands included."""
+        """Return how many messages a queue holds, including those in flight."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
         return sum(int(found[name]) for name in names)
@@ -142,5 +144,5 @@ def _plain(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def of(message_id: str, all_endings: Iterable[tuple[str, str, str]]) -> list[tuple[str, str]]:
-    """Return the last lines of one message."""
+    """Return the endings of one message: event and outcome."""
     return [(event, outcome) for each, event, outcome in all_endings if each == message_id]

@@ -1,4 +1,4 @@
-"""Providers for worker processes under test: what an order's ItemName says is what becomes of it."""
+"""A provider for worker processes under test: an order's ItemName decides what happens to it."""
 
 import asyncio
 
@@ -8,9 +8,9 @@ from workers.fulfillment.providers import RejectedError
 
 class ScriptedProvider:
     """
-    Ships whatever it is given, but for three items.
+    Ships every order except for two items.
 
-    `slow` takes as many seconds as the order's Price says; `reject` and `fail` say the order's Name in an error.
+    `slow` takes as many seconds as the order's Price. `reject` and `fail` raise an error that quotes the order's Name.
     """
 
     async def ship(self, order: Order) -> str:

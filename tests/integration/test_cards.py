@@ -1,4 +1,4 @@
-"""A card number planted wherever one can be put is written nowhere by us."""
+"""Workers write no card number anywhere, whichever field of a message or order holds it."""
 
 import json
 import re
@@ -12,12 +12,13 @@ FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
 
 
 def holds_card(text: str) -> bool:
+    """Return whether *text* has the card number, in any of its forms."""
     return CARD in re.sub(r"[ -]", "", text)
 
 
 def test_a_card_number_in_any_field_is_written_nowhere(deploy_stack: DeployStack, start_worker: StartWorker) -> None:
     pipeline = Pipeline(deploy_stack("planted-"))
-    executions = [pipeline.arn(CARD), pipeline.arn(FORMS[1])]  # An ARN stays as it is; nothing is made of its parts.
+    executions = [pipeline.arn(CARD), pipeline.arn(FORMS[1])]  # ARNs are not masked, and no part of one is used alone.
     plant_orders(pipeline)
     ids = plant_fulfillments(pipeline, executions)
     fulfillment = start_worker(
@@ -25,9 +26,9 @@ def test_a_card_number_in_any_field_is_written_nowhere(deploy_stack: DeployStack
         stack=pipeline.stack,
         env={"FULFILLMENT_PROVIDER": SCRIPTED, "WORKER_MAX_ATTEMPTS": "1", "LOG_LEVEL": "DEBUG"},
     )
-    until_settled(fulfillment, ids)
+    wait_until_settled(fulfillment, ids)
 
-    # What it sent to the other worker, and why it says that messages are dead; the rest of those is the test's own.
+    # Check what the worker wrote: escalations, and the attributes of dead letters. Their bodies are the test's.
     url = pipeline.stack.escalation_queue_url
     sent = [message["Body"] for message in pipeline.take(url)]
     dead = [message["MessageAttributes"] for message in pipeline.take(pipeline.stack.order_fulfillment_dlq_url)]
@@ -38,14 +39,14 @@ def test_a_card_number_in_any_field_is_written_nowhere(deploy_stack: DeployStack
 
     ids = [*(pipeline.send_escalation(body) for body in sent), *plant_escalations(pipeline, executions)]
     escalation = start_worker("escalation", stack=pipeline.stack, env={"LOG_LEVEL": "DEBUG"})
-    until_settled(escalation, ids)
+    wait_until_settled(escalation, ids)
     assert (fulfillment.stop(), escalation.stop()) == (0, 0)
 
     logged = fulfillment.output() + escalation.output()
     assert "cannot ship to ****" in logged
     assert not holds_card(without(executions, logged))
     orders = [
-        {name: value for name, value in order.items() if name not in {"Name", "ItemName"}}  # The test's own.
+        {name: value for name, value in order.items() if name not in {"Name", "ItemName"}}  # Written by the test.
         for order in pipeline.scan(pipeline.stack.order_table)
     ]
     cases = pipeline.scan(pipeline.stack.escalation_table)
@@ -54,13 +55,14 @@ def test_a_card_number_in_any_field_is_written_nowhere(deploy_stack: DeployStack
 
 
 def without(executions: list[str], text: str) -> str:
+    """Return *text* without these ARNs."""
     for execution in executions:
         text = text.replace(execution, "")
     return text
 
 
-def until_settled(worker: Worker, message_ids: list[str]) -> None:
-    """Wait until every message has left its queue for good."""
+def wait_until_settled(worker: Worker, message_ids: list[str]) -> None:
+    """Wait until every message is settled."""
 
     def left() -> bool:
         assert worker.process.poll() is None, worker.output()[-4000:]
@@ -72,6 +74,7 @@ def until_settled(worker: Worker, message_ids: list[str]) -> None:
 
 
 def plant_orders(pipeline: Pipeline) -> None:
+    """Store orders with the card number in Name and ItemName."""
     for n, form in enumerate(FORMS):
         pipeline.put_order(f"fulfill-{n}", Name=form)
         pipeline.put_order(f"reject-{n}", Name=form, ItemName="reject")
@@ -80,6 +83,7 @@ def plant_orders(pipeline: Pipeline) -> None:
 
 
 def plant_fulfillments(pipeline: Pipeline, executions: list[str]) -> list[str]:
+    """Send messages with the card number in every field to the fulfillment queue; return their ids."""
     send = pipeline.send_fulfillment
     return [
         *(pipeline.send_order(f"{name}-{n}") for name in ("fulfill", "reject", "fail") for n in range(len(FORMS))),
@@ -94,6 +98,7 @@ def plant_fulfillments(pipeline: Pipeline, executions: list[str]) -> list[str]:
 
 
 def plant_escalations(pipeline: Pipeline, executions: list[str]) -> list[str]:
+    """Send messages with the card number in every field to the escalation queue; return their ids."""
     good: dict[str, Any] = {"OrderId": "fulfill-0", "Reasons": ["WORKFLOW_FAILED"]}
     changes: list[dict[str, Any]] = [
         *({"Detail": f"Card {form}."} for form in FORMS),

@@ -2,7 +2,7 @@ from tests.support import DeployedStack, StartWorker
 
 
 def test_long_polls_keep_no_other_call_waiting(stack: DeployedStack, start_worker: StartWorker) -> None:
-    """With one poll of 20 s under way, escalations are sent and messages deleted as if there were none."""
+    """During a long poll of 20 s, escalations are sent and messages deleted without delay."""
     fulfillment = start_worker("fulfillment", env={"WORKER_WAIT_S": "20"})
     fulfillment.wait_for("worker.started")
     sqs = stack.client("sqs")

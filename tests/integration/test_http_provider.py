@@ -1,8 +1,8 @@
 """
-Orders against a faulty provider over HTTP: real workers, the local AWS, a provider in this process.
+Orders with a faulty provider over HTTP: real workers, the local AWS, a provider in this process.
 
-`PROVIDER_SEED` plays a run's faults again; `PROVIDER_ORDERS` sets how many orders there are. Played short in every test
-run, long with `-m chaos`.
+`PROVIDER_SEED` repeats a run's faults; `PROVIDER_ORDERS` sets the number of orders. Every test run plays the short
+version, `-m chaos` the long one.
 """
 
 import itertools
@@ -29,13 +29,13 @@ SECRET = "bearer-s3cret"
 RATE = 0.2
 CONCURRENCY = 20
 LONG = [pytest.mark.chaos, pytest.mark.timeout(900)]
-THROUGH_THE_WORKFLOW = 2  # Resubmissions that are real executions; the others are written as one would write them.
+THROUGH_THE_WORKFLOW = 2  # Resubmissions made with real executions; the test writes the others itself.
 
 _numbers = itertools.count(1)
 
 
 class Run:
-    """One run: a stack of its own, orders, and what became of them. A failure names the seed."""
+    """One run: a separate stack, its orders, and their results. A failure message names the seed."""
 
     def __init__(self, stack: DeployedStack, seed: int, orders: int) -> None:
         self.stack = stack
@@ -43,11 +43,12 @@ class Run:
         self.order_ids = [f"order-{n:04d}" for n in range(orders)]
         self.workers: list[Worker] = []
 
-    def told(self, text: str) -> str:
+    def explain(self, text: str) -> str:
+        """Return *text* with the variables that repeat this run."""
         return f"{text}\n[PROVIDER_SEED={self.seed} PROVIDER_ORDERS={len(self.order_ids)}]"
 
     def submit(self, order_ids: list[str]) -> None:
-        """Record orders as the workflow does, replacing what there is, and put their messages on the queue."""
+        """Store orders as the workflow does, replacing existing ones, and send their messages."""
         dynamodb, sqs = self.stack.client("dynamodb"), self.stack.client("sqs")
         for order_id in order_ids:
             now = clock.now()
@@ -95,27 +96,27 @@ class Run:
 
     def assert_nothing_dead_lettered(self) -> None:
         for url in (self.stack.order_fulfillment_dlq_url, self.stack.escalation_dlq_url):
-            assert self.depth(url) == 0, self.told(f"messages in {url}")
+            assert self.depth(url) == 0, self.explain(f"messages in {url}")
 
     def until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             ends = "\n".join(worker.output()[-3000:] for worker in self.workers)
-            assert time.monotonic() < deadline, self.told(f"waited {timeout_s} s in vain for {what}\n{ends}")
+            assert time.monotonic() < deadline, self.explain(f"{timeout_s} s were not enough for {what}\n{ends}")
             time.sleep(0.2)
 
     def until_none_is_received(self, timeout_s: float) -> None:
-        self.until(lambda: self.count(OrderStatus.RECEIVED) == 0, "orders that are all settled", timeout_s)
+        self.until(lambda: self.count(OrderStatus.RECEIVED) == 0, "all orders to be processed", timeout_s)
 
-    def assert_no_card_number_but_in_executions(self, provider: FaultyProvider) -> None:
-        """Look wherever a card number, or a token, could have got to."""
+    def assert_no_card_number_outside_executions(self, provider: FaultyProvider) -> None:
+        """Search logs, tables and requests for a card number or a token."""
         written = {worker.log_path.name: worker.output() for worker in self.workers}
         written["the order table"] = json.dumps(self.orders())
         written["the case table"] = json.dumps(self.cases())
         written["the requests"] = "\n".join(provider.bodies).replace(f"Bearer {SECRET}", "")
         for where, text in written.items():
             found = [secret for secret in (*CARD_DIGITS, SECRET, "query-s3cret") if secret in text]
-            assert not found, self.told(f"{found} in {where}")
+            assert not found, self.explain(f"{found} in {where}")
 
 
 @pytest.fixture(
@@ -125,7 +126,7 @@ class Run:
     ]
 )
 def size(request: pytest.FixtureRequest) -> tuple[int, float]:
-    """How many orders, and for how many seconds a provider is down."""
+    """The number of orders, and for how many seconds a provider is down."""
     orders, down_s = request.param
     return int(os.environ.get("PROVIDER_ORDERS", orders)), down_s
 
@@ -155,7 +156,7 @@ def start(start_worker: StartWorker, run: Run, provider: FaultyProvider) -> Call
             "FULFILLMENT_PROVIDER": "http",
             "FULFILLMENT_URL": provider.url,
             "FULFILLMENT_TOKEN": SECRET,
-            "FULFILLMENT_TIMEOUT_S": "2",  # Less, and a busy machine is an outage of its own.
+            "FULFILLMENT_TIMEOUT_S": "2",  # With less, a busy machine would look like an outage.
             "WORKER_CONCURRENCY": str(CONCURRENCY),
             "WORKER_MAX_ATTEMPTS": "3",
             **env,
@@ -171,7 +172,7 @@ def test_every_order_ships_once_despite_provider_faults(
     run: Run, provider: FaultyProvider, start: Callable[..., Worker]
 ) -> None:
     provider.rate = RATE
-    # Two that never get through, and one that is never accepted: these end the same whatever the seed.
+    # Whatever the seed, two orders always fail and one is always refused.
     lost, broken, refused = run.order_ids[:3]
     provider.curses = {lost: Fault.LOST_ANSWER, broken: Fault.ERROR, refused: Fault.REFUSED}
     run.submit(run.order_ids)
@@ -180,42 +181,50 @@ def test_every_order_ships_once_despite_provider_faults(
     orders, cases = run.orders(), run.cases()
     escalated = [order_id for order_id in run.order_ids if orders[order_id]["Status"] == OrderStatus.ESCALATED]
 
-    assert orders[lost]["Reasons"] == orders[broken]["Reasons"] == ["FULFILLMENT_EXHAUSTED"], run.told("the cursed")
+    assert orders[lost]["Reasons"] == orders[broken]["Reasons"] == ["FULFILLMENT_EXHAUSTED"], run.explain(
+        "an order that always fails"
+    )
     for order_id in run.order_ids:
         order = orders[order_id]
         shipments = provider.shipped.get(order_id, [])
-        assert set(provider.keys[order_id]) == {order_id}, run.told(f"{order_id} came with {provider.keys[order_id]}")
+        assert set(provider.keys[order_id]) == {order_id}, run.explain(
+            f"{order_id} was sent with the keys {provider.keys[order_id]}"
+        )
         if order_id not in escalated:
-            assert order["Status"] == OrderStatus.FULFILLED, run.told(f"{order_id} is {order['Status']}")
-            assert [order["ShipmentId"]] == shipments, run.told(f"{order_id}: {order['ShipmentId']} is not {shipments}")
+            assert order["Status"] == OrderStatus.FULFILLED, run.explain(f"{order_id} is {order['Status']}")
+            assert [order["ShipmentId"]] == shipments, run.explain(
+                f"{order_id}: {order['ShipmentId']} is not {shipments}"
+            )
         elif order_id in provider.refused:
-            assert order["Reasons"] == ["FULFILLMENT_REJECTED"], run.told(f"{order_id}: {order['Reasons']}")
-            assert shipments == [], run.told(f"{order_id} was refused, and shipped as {shipments}")
+            assert order["Reasons"] == ["FULFILLMENT_REJECTED"], run.explain(f"{order_id}: {order['Reasons']}")
+            assert shipments == [], run.explain(f"{order_id} was refused, and shipped as {shipments}")
             detail = cases[order_id]["Evidence"][-1]["Detail"]
             assert detail == 'The provider refused: HTTP 400: {"error": "no such street", "card": ****}', detail
         else:
-            assert order["Reasons"] == ["FULFILLMENT_EXHAUSTED"], run.told(f"{order_id}: {order['Reasons']}")
-            assert order["Attempts"] == 3, run.told(f"{order_id} had {order['Attempts']} attempts")
-            assert len(shipments) <= 1, run.told(f"{order_id} was shipped as {shipments}")
+            assert order["Reasons"] == ["FULFILLMENT_EXHAUSTED"], run.explain(f"{order_id}: {order['Reasons']}")
+            assert order["Attempts"] == 3, run.explain(f"{order_id} had {order['Attempts']} attempts")
+            assert len(shipments) <= 1, run.explain(f"{order_id} was shipped as {shipments}")
             detail = cases[order_id]["Evidence"][-1]["Detail"]
-            assert detail.startswith("Failed 3 times; last error: "), run.told(f"{order_id}: {detail}")
+            assert detail.startswith("Failed 3 times; last error: "), run.explain(f"{order_id}: {detail}")
     assert {order_id for order_id in run.order_ids if order_id in provider.refused} <= set(escalated)
     run.assert_nothing_dead_lettered()
 
-    # Every escalated order is submitted again to a provider that is well.
+    # Resubmit every escalated order, now without faults.
     provider.rate, provider.curses = 0.0, {}
     for order_id in escalated[:THROUGH_THE_WORKFLOW]:
         run.execute(order_id)
     run.submit(escalated[THROUGH_THE_WORKFLOW:])
-    run.until(lambda: run.count(OrderStatus.FULFILLED) == len(run.order_ids), "orders that are all fulfilled", 60)
+    run.until(lambda: run.count(OrderStatus.FULFILLED) == len(run.order_ids), "all orders to be fulfilled", 60)
     orders = run.orders()
     for order_id in escalated:
         key = f"{order_id}-r1" if order_id in provider.refused else order_id
-        assert provider.keys[order_id][-1] == key, run.told(f"{order_id} came again with {provider.keys[order_id]}")
+        assert provider.keys[order_id][-1] == key, run.explain(
+            f"{order_id} was sent again with {provider.keys[order_id]}"
+        )
     for order_id in run.order_ids:
         shipments = provider.shipped[order_id]
-        assert [orders[order_id]["ShipmentId"]] == shipments, run.told(f"{order_id} was shipped as {shipments}")
-    run.assert_no_card_number_but_in_executions(provider)
+        assert [orders[order_id]["ShipmentId"]] == shipments, run.explain(f"{order_id} was shipped as {shipments}")
+    run.assert_no_card_number_outside_executions(provider)
     print(f"PROVIDER_SEED={run.seed}: {len(provider.requests)} requests, {dict(provider.faults)}, {escalated}")  # noqa: T201
 
 
@@ -230,30 +239,32 @@ def test_a_provider_outage_holds_orders_and_uses_few_attempts(
     half = len(run.order_ids) // 2
     run.submit(run.order_ids[:half])
     worker, _ = start(), start("escalation")
-    run.until(lambda: run.count(OrderStatus.FULFILLED) >= half // 2, "some orders", 60)
+    run.until(lambda: run.count(OrderStatus.FULFILLED) >= half // 2, "some fulfilled orders", 60)
     provider.become(down)
     run.submit(run.order_ids[half:])
     worker.wait_for("downstream.failed")
     time.sleep(down_s)
     during = [key for key, state in provider.requests if state is down]
-    # Those in flight, each in up to three tries, then a probe every now and then.
-    assert len(during) <= 3 * CONCURRENCY + 10 + 2 * down_s, run.told(f"{len(during)} requests in {down_s} s of {down}")
-    assert run.depth(run.stack.escalation_queue_url) == 0, run.told("something was escalated")
+    # Up to three tries for each order in flight, then occasional probes.
+    assert len(during) <= 3 * CONCURRENCY + 10 + 2 * down_s, run.explain(
+        f"{len(during)} requests in {down_s} s of {down}"
+    )
+    assert run.depth(run.stack.escalation_queue_url) == 0, run.explain("something was escalated")
     provider.become(State.UP)
     run.until_none_is_received(60 + len(run.order_ids) * 0.1)
 
     orders = run.orders()
     for order_id in run.order_ids:
         order = orders[order_id]
-        assert order["Status"] == OrderStatus.FULFILLED, run.told(f"{order_id} is {order['Status']}")
-        assert order.get("Attempts", 0) <= 1, run.told(f"{order_id} burnt {order['Attempts']} attempts")
-        assert provider.shipped[order_id] == [order["ShipmentId"]], run.told(
+        assert order["Status"] == OrderStatus.FULFILLED, run.explain(f"{order_id} is {order['Status']}")
+        assert order.get("Attempts", 0) <= 1, run.explain(f"{order_id} used {order['Attempts']} attempts")
+        assert provider.shipped[order_id] == [order["ShipmentId"]], run.explain(
             f"{order_id}: {provider.shipped[order_id]}"
         )
-    burnt = sum(order.get("Attempts", 0) for order in orders.values())
-    assert burnt <= CONCURRENCY, run.told(f"{burnt} attempts burnt by a provider that was {down}")
-    print(f"PROVIDER_SEED={run.seed}: {down} for {down_s} s, {len(during)} requests, {burnt} attempts burnt")  # noqa: T201
-    assert run.cases() == {}, run.told("there are cases")
+    used = sum(order.get("Attempts", 0) for order in orders.values())
+    assert used <= CONCURRENCY, run.explain(f"{used} attempts used by a provider that was {down}")
+    print(f"PROVIDER_SEED={run.seed}: {down} for {down_s} s, {len(during)} requests, {used} attempts used")  # noqa: T201
+    assert run.cases() == {}, run.explain("there are cases")
     run.assert_nothing_dead_lettered()
     assert worker.stop() == 0
 
@@ -279,4 +290,4 @@ def test_the_token_comes_from_secrets_manager(
     run.submit(run.order_ids)
     run.until_none_is_received(30)
     assert f"'Bearer {SECRET}'" in provider_without_faults.bodies[-1]
-    run.assert_no_card_number_but_in_executions(provider_without_faults)
+    run.assert_no_card_number_outside_executions(provider_without_faults)

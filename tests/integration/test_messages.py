@@ -1,4 +1,4 @@
-"""Messages put on both queues while both workers run."""
+"""Messages on both queues, while both workers run."""
 
 import json
 

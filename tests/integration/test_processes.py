@@ -1,4 +1,4 @@
-"""Worker processes that are stopped, frozen and replaced while they work."""
+"""Worker processes that are stopped, frozen, killed and replaced while they work."""
 
 import signal
 import time
@@ -14,7 +14,7 @@ def pipeline(deploy_stack: DeployStack) -> Pipeline:
     return Pipeline(deploy_stack("stopping-"))
 
 
-def drained(pipeline: Pipeline) -> None:
+def wait_until_drained(pipeline: Pipeline) -> None:
     """Wait until the fulfillment queue is empty."""
     wait_until(lambda: pipeline.queued(pipeline.stack.order_fulfillment_queue_url) == 0)
 
@@ -36,7 +36,7 @@ def test_a_worker_stopped_under_load_loses_and_repeats_nothing(pipeline: Pipelin
     first.wait_for("order.fulfilled")
     started_s = time.monotonic()
     assert first.stop() == 0
-    assert time.monotonic() - started_s < 10  # Its drain time.
+    assert time.monotonic() - started_s < 10  # The drain time.
     assert first.lines()[-1]["event"] == "worker.stopped"
     ended = endings(first)
     assert len({message_id for message_id, *_ in ended}) == len(ended)
@@ -44,9 +44,9 @@ def test_a_worker_stopped_under_load_loses_and_repeats_nothing(pipeline: Pipelin
     assert outcomes <= {("message.acknowledged", "fulfilled"), ("message.released", "stopping")}
     assert {order_id for order_id in orders if pipeline.status(order_id) == "FULFILLED"} == set(fulfilled(first))
 
-    second = start(start_worker, pipeline)  # What went back is visible at once.
+    second = start(start_worker, pipeline)  # Released messages are visible at once.
     wait_until(lambda: len(fulfilled(first, second)) == 30)
-    drained(pipeline)
+    wait_until_drained(pipeline)
     assert second.stop() == 0
     assert fulfilled(first, second) == dict.fromkeys(orders, 1)
 
@@ -61,7 +61,9 @@ def test_an_idle_worker_stops_at_once(pipeline: Pipeline, start_worker: StartWor
 
 
 def test_a_long_poll_may_exceed_the_drain_time(pipeline: Pipeline, start_worker: StartWorker) -> None:
-    worker = start(start_worker, pipeline, WORKER_WAIT_S="12", WORKER_DRAIN_S="0")  # By more than 10 s.
+    worker = start(
+        start_worker, pipeline, WORKER_WAIT_S="12", WORKER_DRAIN_S="0"
+    )  # Longer by more than `FORCED_EXIT_MARGIN_S`.
     assert worker.stop() == 0
     assert worker.lines()[-1]["event"] == "worker.stopped"
 
@@ -70,17 +72,17 @@ def test_messages_that_exceed_the_drain_time_are_released(pipeline: Pipeline, st
     pipeline.put_order("long-1", ItemName="slow", Price="60")
     message_id = pipeline.send_order("long-1")
     worker = start(start_worker, pipeline, WORKER_DRAIN_S="0.5", WORKER_WAIT_S="0")
-    wait_until(lambda: hidden(pipeline) == 1)
+    wait_until(lambda: in_flight(pipeline) == 1)
     assert worker.stop() == 0
     assert endings(worker) == [(message_id, "message.released", "stopping")]
-    assert hidden(pipeline) == 0
+    assert in_flight(pipeline) == 0
     assert [message["MessageId"] for message in pipeline.take(pipeline.stack.order_fulfillment_queue_url)] == [
         message_id
     ]
 
 
-def hidden(pipeline: Pipeline) -> int:
-    """Return how many messages of the fulfillment queue are in somebody's hands."""
+def in_flight(pipeline: Pipeline) -> int:
+    """Return how many messages of the fulfillment queue are in flight."""
     name = "ApproximateNumberOfMessagesNotVisible"
     found = pipeline.client("sqs").get_queue_attributes(
         QueueUrl=pipeline.stack.order_fulfillment_queue_url, AttributeNames=[name]
@@ -92,7 +94,7 @@ def test_a_second_signal_ends_a_busy_worker_at_once(pipeline: Pipeline, start_wo
     pipeline.put_order("stuck-1", ItemName="slow", Price="60")
     pipeline.send_order("stuck-1")
     worker = start(start_worker, pipeline, WORKER_DRAIN_S="60")
-    wait_until(lambda: hidden(pipeline) == 1)
+    wait_until(lambda: in_flight(pipeline) == 1)
     worker.process.send_signal(signal.SIGTERM)
     worker.wait_for("consumer.stopping")
     worker.process.send_signal(signal.SIGTERM)
@@ -111,8 +113,8 @@ def test_a_message_that_reappears_while_handled_changes_its_order_once(
     pipeline.put_order("visible-1", ItemName="slow", Price="1")
     message_id = pipeline.send_order("visible-1")
     frozen = start(start_worker, pipeline)
-    wait_until(lambda: hidden(pipeline) == 1)
-    frozen.process.send_signal(signal.SIGSTOP)  # Extends nothing any more; SQS takes it for gone.
+    wait_until(lambda: in_flight(pipeline) == 1)
+    frozen.process.send_signal(signal.SIGSTOP)  # It no longer extends visibility, so SQS shows the message again.
     other = start(start_worker, pipeline)
     assert other.wait_for("message.acknowledged", message_id=message_id)["outcome"] == "fulfilled"
     fulfilled_order = pipeline.order("visible-1")
@@ -124,7 +126,7 @@ def test_a_message_that_reappears_while_handled_changes_its_order_once(
     )
     assert pipeline.order("visible-1") == fulfilled_order
     assert fulfilled(frozen, other) == {"visible-1": 1}
-    drained(pipeline)
+    wait_until_drained(pipeline)
     assert (frozen.stop(), other.stop()) == (0, 0)
 
 
@@ -140,7 +142,7 @@ def test_a_killed_worker_loses_nothing(pipeline: Pipeline, start_worker: StartWo
     first.wait_for("order.fulfilled")
     first.kill()
     second = start(start_worker, pipeline)
-    drained(pipeline)
+    wait_until_drained(pipeline)
     assert {pipeline.status(order_id) for order_id in orders} == {"FULFILLED"}
     assert max(fulfilled(first, second).values()) == 1
     assert second.stop() == 0

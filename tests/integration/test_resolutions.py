@@ -1,4 +1,4 @@
-"""Escalations settled by people: the workflow, both workers, and what becomes of messages that come late."""
+"""Cases resolved by operators, with the workflow, both workers, and late messages."""
 
 import asyncio
 import json
@@ -35,9 +35,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, running: Running) -> None:
 
 
 @pytest.fixture
-async def resolver(environment: None, running: Running) -> AsyncIterator[Resolver]:  # noqa: ARG001 - where AWS is.
-    async with resolver_of(running.pipeline.stack) as each:
-        yield each
+async def resolver(environment: None, running: Running) -> AsyncIterator[Resolver]:  # noqa: ARG001 - sets the address of AWS.
+    async with resolver_of(running.pipeline.stack) as resolver:
+        yield resolver
 
 
 @asynccontextmanager
@@ -57,13 +57,13 @@ def request(action: str, **changes: Any) -> Request:
 
 
 def sample(order_id: str, **changes: str) -> dict[str, str]:
-    """Return the sample whose price is wrong, under another id."""
+    """Return the sample order with the invalid price, under another id."""
     found: dict[str, str] = json.loads((DEFINITIONS / "samples" / "002.json").read_text(encoding="utf-8"))
     return found | {"OrderId": order_id} | changes
 
 
 def submit(running: Running, order: dict[str, str]) -> str:
-    """Submit an order that is not proper; return the ARN of its execution once it is escalated."""
+    """Submit an invalid order; return the ARN of its execution once the order is escalated."""
     started = running.pipeline.client("stepfunctions").start_execution(
         stateMachineArn=running.pipeline.stack.state_machine_arn, input=json.dumps(order)
     )
@@ -73,7 +73,7 @@ def submit(running: Running, order: dict[str, str]) -> str:
 
 
 def escalate(running: Running, order_id: str) -> None:
-    """Have an order stored and escalated, without an execution."""
+    """Store an order and escalate it, without an execution."""
     running.pipeline.put_order(order_id)
     notice = {"OrderId": order_id, "Reasons": ["INVALID_PRICE"], "ExecutionArn": running.pipeline.arn(f"of-{order_id}")}
     message_id = running.pipeline.send_escalation(notice)
@@ -89,9 +89,9 @@ def stored(running: Running, order_id: str) -> tuple[dict[str, Any], dict[str, A
 
 def send_stale(running: Running, order_id: str, execution_arn: str) -> tuple[str, str]:
     """
-    Send both queues a message of an earlier execution once more; return the outcomes.
+    Send a late message of an execution to both queues; return the outcomes.
 
-    The order must stay as it is, and the case settled as it was.
+    Check that the order stays as it is, and the case resolved as it was.
     """
     before = stored(running, order_id)
     pipeline = running.pipeline
@@ -110,7 +110,7 @@ def send_stale(running: Running, order_id: str, execution_arn: str) -> tuple[str
 
 
 def routed(running: Running, case_id: str) -> list[int]:
-    """Return the episodes of a case that were routed."""
+    """Return the routed episodes of a case."""
     lines = running.escalation.lines()
     return [line["episode"] for line in lines if line["event"] == "escalation.routed" and line["case_id"] == case_id]
 
@@ -188,7 +188,7 @@ async def test_an_invalid_resubmission_opens_the_next_episode(running: Running, 
 
 
 async def test_an_order_fulfilled_by_hand_is_not_shipped(running: Running, resolver: Resolver) -> None:
-    arn = submit(running, sample("by-hand-1", ItemName="fail"))  # As the provider would.
+    arn = submit(running, sample("by-hand-1", ItemName="fail"))  # The provider would fail, too.
     asked = request("fulfill", shipment_id="S-4711")
     await resolver.resolve("by-hand-1", asked)
     order, case = stored(running, "by-hand-1")
@@ -226,14 +226,14 @@ async def test_of_two_concurrent_resolutions_one_wins(
     order_id = f"{one}-or-{other}"
     escalate(running, order_id)
 
-    async def settle(asked: Request) -> None:
+    async def resolve(asked: Request) -> None:
         if asked.action is Action.RESUBMIT:
             await resolver.resubmit(order_id, sample(order_id, Price="1"), asked)
         else:
             await resolver.resolve(order_id, asked)
 
     asked = [request(one), request(other, actor="grace")]
-    ended = await asyncio.gather(*(settle(request) for request in asked), return_exceptions=True)
+    ended = await asyncio.gather(*map(resolve, asked), return_exceptions=True)
     (error,) = [result for result in ended if result is not None]
     assert isinstance(error, ResolutionError)
     won = asked[ended.index(None)]
@@ -256,7 +256,7 @@ async def test_stuck_orders_are_found(running: Running, resolver: Resolver) -> N
     put("escalated-before", "ESCALATED", UpdatedAt=before, OpenKey=open_key("ESCALATED", "escalated-before"))
     put("fulfilled-before", "FULFILLED", UpdatedAt=before, OpenKey="FULFILLED#0")
     for order_id in ("stuck-resolved", "with-a-case"):
-        # A case only: no escalation of another execution touches the order.
+        # An escalation of another execution writes only a case, not the order.
         put(order_id, UpdatedAt=before, OpenKey=open_key("RECEIVED", order_id))
         notice = {"OrderId": order_id, "Reasons": ["WORKFLOW_FAILED"], "ExecutionArn": running.pipeline.arn("another")}
         running.escalation.wait_for("message.acknowledged", message_id=running.pipeline.send_escalation(notice))
@@ -276,7 +276,7 @@ async def test_stuck_orders_are_found(running: Running, resolver: Resolver) -> N
     found = await find_stuck(orders, resolver.cases, since_before=limit)
     assert found == ["stuck-1", "stuck-2", "stuck-resolved"]
 
-    # As its documentation says: a bare OrderId on a queue has one fulfilled or escalated.
+    # As documented, a bare OrderId on a queue fulfills or escalates a stuck order.
     ids = running.pipeline.send_fulfillment("stuck-1"), running.pipeline.send_escalation("stuck-2")
     running.fulfillment.wait_for("message.acknowledged", message_id=ids[0], outcome="fulfilled")
     running.escalation.wait_for("message.acknowledged", message_id=ids[1], outcome="escalated")
@@ -291,8 +291,8 @@ async def test_a_resubmitted_card_number_is_written_nowhere(
     stack, debug = pipeline.stack, {"LOG_LEVEL": "DEBUG", "FULFILLMENT_PROVIDER": SCRIPTED}
     queued: list[str] = []
 
-    def passed_on(queue_url: str) -> str:
-        """Let one message through to the worker that is to take it, and keep a copy."""
+    def pass_on(queue_url: str) -> str:
+        """Keep a copy of one message and send it again, for the worker that starts next; return the new id."""
         (message,) = wait_until(lambda: pipeline.take(queue_url))
         queued.append(json.dumps(message))
         message_id: str = pipeline.client("sqs").send_message(QueueUrl=queue_url, MessageBody=message["Body"])[
@@ -309,7 +309,7 @@ async def test_a_resubmitted_card_number_is_written_nowhere(
             stateMachineArn=stack.state_machine_arn, input=json.dumps(order)
         )
         for price in ("-1", "80000"):
-            message_id = passed_on(stack.escalation_queue_url)
+            message_id = pass_on(stack.escalation_queue_url)
             worker = start_worker("escalation", stack=stack, env=debug)
             worker.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
             assert worker.stop() == 0
@@ -318,7 +318,7 @@ async def test_a_resubmitted_card_number_is_written_nowhere(
                 await resolver.resubmit("card-1", order | {"OrderId": CARD}, asked)
             logs.append(repr(raised.value))
             await resolver.resubmit("card-1", order | {"Price": price}, asked)
-    message_id = passed_on(stack.order_fulfillment_queue_url)
+    message_id = pass_on(stack.order_fulfillment_queue_url)
     worker = start_worker("fulfillment", stack=stack, env=debug)
     worker.wait_for("message.acknowledged", message_id=message_id, outcome="fulfilled")
     assert worker.stop() == 0

@@ -1,4 +1,4 @@
-"""Escalations on their way to people: a worker process, the local AWS, and an HTTP server in this process."""
+"""Notifications of escalations: a worker process, the local AWS, and webhooks in this process."""
 
 import contextlib
 import json
@@ -24,9 +24,9 @@ SECRET = "Bearer s3cret"
 
 class Hooks:
     """
-    Webhooks, one for each path. `answers` says what a path answers: a status, or None for nothing at all.
+    A server with a webhook for each path. `answers` has the status of a path (default: 200), or None for no response.
 
-    `taken` are the notifications that were answered with 200, by path.
+    `taken` are the notifications that got 200, with their paths; `asked` the paths of all requests.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Hooks:
         self.authorizations.add(request.headers["Authorization"])
         if status == 200:
             self.taken.append((path, body))
-        with contextlib.suppress(OSError):  # Whoever asked may be gone.
+        with contextlib.suppress(OSError):  # The worker may be gone.
             request.send_response(status)
             request.send_header("Content-Length", "0")
             request.end_headers()
@@ -65,7 +65,8 @@ class Hooks:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server.server_address[1]}/{path}"
 
-    def told(self, path: str) -> list[dict[str, Any]]:
+    def notifications(self, path: str) -> list[dict[str, Any]]:
+        """Return the notifications that a path has taken."""
         return [body for each, body in self.taken if each == path]
 
 
@@ -88,7 +89,7 @@ def pipeline(deploy_stack: DeployStack) -> Pipeline:
     return Pipeline(deploy_stack("routing-"))
 
 
-def escalation(pipeline: Pipeline, order_id: str, **changes: Any) -> dict[str, Any]:
+def escalation_of(pipeline: Pipeline, order_id: str, **changes: Any) -> dict[str, Any]:
     return {
         "OrderId": order_id,
         "Reasons": ["INVALID_PRICE"],
@@ -105,13 +106,13 @@ def rules(tmp_path: Path, text: str) -> dict[str, str]:
 
 
 def two_hooks(tmp_path: Path, hooks: Hooks) -> dict[str, str]:
-    """Return a worker's environment in which every escalation goes to the hooks `chat` and `pager`."""
+    """Return a worker's environment that sends every escalation to the webhooks `chat` and `pager`."""
     tables = "".join(f'[channels.{name}]\ntype = "webhook"\nurl = "{hooks.url(name)}"\n' for name in ("chat", "pager"))
     return rules(tmp_path, f'[[rules]]\nseverity = "warning"\nchannels = ["chat", "pager"]\n{tables}')
 
 
 def routed(pipeline: Pipeline, case_id: str) -> list[str]:
-    """Return the channels that are recorded on a case, without the one that comes first."""
+    """Return the channels recorded on a case, except the log channel, which must come first."""
     case = pipeline.case(case_id)
     channels = [] if case is None else [sent["Channel"] for sent in case["Routed"]]
     assert channels[:1] in ([], ["log"])
@@ -169,22 +170,22 @@ def test_escalations_go_to_the_channels_of_the_rules_without_card_numbers(
 
     pipeline.put_order("both", Name=FORMS[1], ItemName=FORMS[2], Price="-1")
     sent = [
-        escalation(pipeline, "paged", Reasons=["WORKFLOW_FAILED"], Source="eventbridge", Detail=f"No {FORMS[0]}"),
-        escalation(pipeline, "settle", Detail=f"No {FORMS[1]}", Queue=FORMS[0], OriginMessageId=FORMS[2]),
-        escalation(pipeline, "neither", Reasons=["WORKFLOW_FAILED"], Detail=f"No {FORMS[2]}"),
-        escalation(pipeline, "both", Reasons=["INVALID_PRICE", "WORKFLOW_FAILED"], Source="eventbridge"),
+        escalation_of(pipeline, "paged", Reasons=["WORKFLOW_FAILED"], Source="eventbridge", Detail=f"No {FORMS[0]}"),
+        escalation_of(pipeline, "settle", Detail=f"No {FORMS[1]}", Queue=FORMS[0], OriginMessageId=FORMS[2]),
+        escalation_of(pipeline, "neither", Reasons=["WORKFLOW_FAILED"], Detail=f"No {FORMS[2]}"),
+        escalation_of(pipeline, "both", Reasons=["INVALID_PRICE", "WORKFLOW_FAILED"], Source="eventbridge"),
     ]
     for body in sent:
         pipeline.send_escalation(body)
     wait_until(lambda: len(endings(worker)) == len(sent))
     assert {outcome for *_, outcome in endings(worker)} == {"escalated"}
 
-    told = {
+    sent_to = {
         "pager": [json.loads(message["Body"]) for message in pipeline.take(urls["paged"])],
         "settlement": [json.loads(message["Body"]) for message in pipeline.take(urls["settlement"])],
-        "chat": hooks.told("chat"),
+        "chat": hooks.notifications("chat"),
     }
-    assert {channel: sorted(body["OrderId"] for body in bodies) for channel, bodies in told.items()} == {
+    assert {channel: sorted(body["OrderId"] for body in bodies) for channel, bodies in sent_to.items()} == {
         "pager": ["both", "paged"],
         "settlement": ["both", "settle"],
         "chat": ["both", "paged"],
@@ -217,7 +218,7 @@ def test_escalations_go_to_the_channels_of_the_rules_without_card_numbers(
     assert worker.stop() == 0
 
     cases = pipeline.scan(pipeline.stack.escalation_table)
-    written = "\n".join([json.dumps([told, cases], default=str), worker.output(), metrics])
+    written = "\n".join([json.dumps([sent_to, cases], default=str), worker.output(), metrics])
     assert CARD not in re.sub(r"[ -]", "", written)
     assert SECRET not in written
 
@@ -231,7 +232,7 @@ def test_after_a_kill_between_channels_only_the_missing_one_is_sent(
     hooks.answers["pager"] = None
     environment = two_hooks(tmp_path, hooks)
     first = start_worker("escalation", stack=pipeline.stack, env=environment)
-    message_id = pipeline.send_escalation(escalation(pipeline, "killed"))
+    message_id = pipeline.send_escalation(escalation_of(pipeline, "killed"))
     wait_until(lambda: routed(pipeline, "killed") == ["chat"] and "pager" in hooks.asked)
     assert first.kill() == -9
     hooks.answers["pager"] = 200
@@ -239,7 +240,7 @@ def test_after_a_kill_between_channels_only_the_missing_one_is_sent(
     second.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
     assert routed(pipeline, "killed") == ["chat", "pager"]
     assert hooks.asked.count("chat") == 1
-    assert [body["NotificationId"] for body in hooks.told("pager")] == ["killed#1#pager"]
+    assert [body["NotificationId"] for body in hooks.notifications("pager")] == ["killed#1#pager"]
     assert len(lines("escalation.routed", first, second)) == 1
     assert second.stop() == 0
 
@@ -251,23 +252,23 @@ def test_a_channel_outage_delays_nothing_else_and_is_made_up_for(
     worker = start_worker("escalation", stack=pipeline.stack, env=two_hooks(tmp_path, hooks))
     ids = [f"down-{n}" for n in range(20)]
     for order_id in ids:
-        pipeline.send_escalation(escalation(pipeline, order_id))
-    wait_until(lambda: len(hooks.told("pager")) == len(ids))
+        pipeline.send_escalation(escalation_of(pipeline, order_id))
+    wait_until(lambda: len(hooks.notifications("pager")) == len(ids))
     worker.wait_for("channel.failed", channel="chat", reason="HTTP 500", level="warning")
     wait_until(lambda: len(lines("routing.deferred", worker)) >= len(ids))
     assert all(routed(pipeline, order_id) == ["pager"] for order_id in ids)
     case = pipeline.case(ids[0])
     assert case is not None
     assert case["Channels"] == ["log", "chat", "pager"]
-    assert worker.stop() == 0  # What is missing outlives the worker.
+    assert worker.stop() == 0  # The missing notifications outlive the worker.
 
     hooks.answers["chat"] = 200
     later = start_worker("escalation", stack=pipeline.stack, env=two_hooks(tmp_path, hooks))
-    wait_until(lambda: len(hooks.told("chat")) == len(ids))
+    wait_until(lambda: len(hooks.notifications("chat")) == len(ids))
     wait_until(lambda: sum(outcome == "routed" for *_, outcome in endings(worker, later)) == len(ids))
     assert all(routed(pipeline, order_id) == ["chat", "pager"] for order_id in ids)
     for channel in ("chat", "pager"):
-        assert Counter(body["NotificationId"] for body in hooks.told(channel)) == Counter(
+        assert Counter(body["NotificationId"] for body in hooks.notifications(channel)) == Counter(
             f"{order_id}#1#{channel}" for order_id in ids
         )
     assert len(lines("escalation.routed", worker, later)) == len(ids)
@@ -280,18 +281,18 @@ def test_a_short_channel_failure_is_retried(
 ) -> None:
     hooks.answers["chat"] = 503
     worker = start_worker("escalation", stack=pipeline.stack, env=two_hooks(tmp_path, hooks))
-    message_id = pipeline.send_escalation(escalation(pipeline, "hiccup"))
+    message_id = pipeline.send_escalation(escalation_of(pipeline, "hiccup"))
     wait_until(lambda: "chat" in hooks.asked)
     hooks.answers["chat"] = 200
     worker.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
-    assert len(hooks.told("pager")) == 1
+    assert len(hooks.notifications("pager")) == 1
     wait_until(lambda: routed(pipeline, "hiccup") == ["chat", "pager"])
-    assert [body["NotificationId"] for body in hooks.told("chat")] == ["hiccup#1#chat"]
+    assert [body["NotificationId"] for body in hooks.notifications("chat")] == ["hiccup#1#chat"]
     assert worker.stop() == 0
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ('[[rules]]\nseverity = "urgent"\n', "rules.toml:2: rules.severity is 'urgent', must be info, "),
         (
@@ -301,11 +302,11 @@ def test_a_short_channel_failure_is_retried(
     ],
 )
 def test_a_wrong_rule_ends_the_start_with_one_line(
-    pipeline: Pipeline, tmp_path: Path, start_worker: StartWorker, text: str, told: str
+    pipeline: Pipeline, tmp_path: Path, start_worker: StartWorker, text: str, error: str
 ) -> None:
     worker = start_worker("escalation", stack=pipeline.stack, env=rules(tmp_path, text))
     assert worker.wait() == 1
     *_, last = worker.lines()
     assert last["event"] == "worker.failed"
-    assert told in last["reason"]
-    assert len(worker.output().splitlines()) == 2  # `worker.starting`, and this one.
+    assert error in last["reason"]
+    assert len(worker.output().splitlines()) == 2  # `worker.starting` and `worker.failed`.

@@ -1,4 +1,4 @@
-"""How a worker starts: with one clear line where it cannot, and patiently where AWS is not up yet."""
+"""How a worker starts: one line explains a failure, and it waits for AWS if AWS is not up yet."""
 
 import contextlib
 import socket
@@ -20,7 +20,7 @@ CARD = "4929123412345678"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a worker is started with, and the line it must end with."""
+    """A start that must fail: the environment, and the line that explains the failure."""
 
     line: str
     worker: str = "fulfillment"
@@ -63,7 +63,7 @@ TRIALS = {
 
 @pytest.fixture(scope="module")
 def trials(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Worker]]:
-    """Start every trial's worker, side by side: each takes a second or two."""
+    """Start the workers of all trials at the same time: each takes a second or two."""
     logs = tmp_path_factory.mktemp("trials")
     with contextlib.ExitStack() as running:
         started = {}
