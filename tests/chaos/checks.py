@@ -1,7 +1,7 @@
 """
-What must be true after every scenario, read from tables, queues and logs.
+Checks what must be true after every scenario, in tables, queues and logs.
 
-A failure names the orders or messages concerned and the seed that plays the run again.
+A failure message names the orders or messages concerned, and the seed that repeats the run.
 """
 
 from collections import Counter, defaultdict
@@ -17,9 +17,9 @@ from workers.domain.orders import OrderStatus, shipment_id
 ACKNOWLEDGED, DEAD_LETTERED = "message.acknowledged", "message.dead_lettered"
 RELEASED, ABANDONED = "message.released", "message.abandoned"
 ENDINGS = {ACKNOWLEDGED, DEAD_LETTERED, RELEASED, ABANDONED}
-RECORD_ROUTING = "UpdateItem"  # The only one the escalation worker makes.
+RECORD_SENT = "UpdateItem"  # The escalation worker makes this call only to record sent notifications.
 FINAL = {ACKNOWLEDGED, DEAD_LETTERED}
-SHOWN = 8  # Offenders a failure message names.
+SHOWN = 8  # How many offenders a failure message names.
 
 Line = dict[str, Any]
 
@@ -27,11 +27,12 @@ Line = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """
-    What a scenario may leave behind beyond the ordinary.
+    Exceptions from the checks that a scenario needs.
 
-    `cut_short`: a process or a connection was cut while it held messages, so lines may be missing, never doubled.
-    `exhausted`: orders that must be escalated as such. `attempts`: whether failed attempts may be counted.
-    `exceptions`: events that may carry a traceback.
+    - `cut_short`: a process or connection ended while it held messages, so log lines may be missing, but not doubled.
+    - `exhausted`: orders that must be escalated as `FULFILLMENT_EXHAUSTED`.
+    - `attempts`: failed attempts may be counted.
+    - `exceptions`: events that may have a traceback.
     """
 
     cut_short: bool = False
@@ -44,7 +45,7 @@ NOTHING = Allowed()
 
 
 def check(scenario: Scenario, allowed: Allowed = NOTHING) -> None:
-    """Stop the workers that still run, then check everything."""
+    """Stop the running workers, then check everything."""
     scenario.stop_all()
     lines = [line for worker in scenario.workers for line in worker.lines()]
     check_logs(scenario, allowed)
@@ -57,27 +58,29 @@ def check(scenario: Scenario, allowed: Allowed = NOTHING) -> None:
 
 
 def check_logs(scenario: Scenario, allowed: Allowed) -> None:
-    """Nothing but JSON lines, no worker that failed, no exception that nobody expected."""
+    """Logs have only JSON lines, no failed worker and no unexpected exception."""
     for worker in scenario.workers:
         strange = [text for text in worker.output().splitlines() if not text.startswith("{")]
-        assert not strange, scenario.told(f"{worker.log_path.name} holds what is no log line:\n{_shown(strange)}")
+        assert not strange, scenario.explain(f"{worker.log_path.name} has lines that are not JSON:\n{_shown(strange)}")
         wrong = [
             line
             for line in worker.lines()
             if line["event"] in {"worker.failed", "library.logged"}
             or ("exception" in line and line["event"] not in allowed.exceptions)
         ]
-        assert not wrong, scenario.told(f"{worker.log_path.name}: {_shown(wrong)}")
+        assert not wrong, scenario.explain(f"{worker.log_path.name}: {_shown(wrong)}")
 
 
 def check_orders(scenario: Scenario, allowed: Allowed) -> None:
-    """Every order is in its one right final state, and was put there once."""
+    """Every order has its expected final status, and got it once."""
     orders = scenario.orders()
     exhausted = set(allowed.exhausted)
     written = {sent.order_id: sent.item for sent in scenario.sent if sent.item is not None}
     kinds = {sent.order_id: sent.kind for sent in scenario.sent}
 
-    assert set(orders) == set(written), scenario.told(f"orders that came or went: {_shown(set(orders) ^ set(written))}")
+    assert set(orders) == set(written), scenario.explain(
+        f"orders that appeared or disappeared: {_shown(set(orders) ^ set(written))}"
+    )
 
     def wrong(order_id: str) -> bool:
         order = orders[order_id]
@@ -95,38 +98,38 @@ def check_orders(scenario: Scenario, allowed: Allowed) -> None:
         return kinds[order_id] in UNTOUCHED_KINDS and not untouched
 
     offenders = [orders[order_id] for order_id in orders if wrong(order_id)]
-    assert not offenders, scenario.told(f"{len(offenders)} orders ended wrong: {_shown(offenders)}")
+    assert not offenders, scenario.explain(f"{len(offenders)} orders with a wrong result: {_shown(offenders)}")
     unstable = {order_id: times for order_id, times in scenario.fulfilled_at.items() if len(times) > 1}
-    assert not unstable, scenario.told(f"orders fulfilled more than once: {_shown(unstable.items())}")
+    assert not unstable, scenario.explain(f"orders fulfilled more than once: {_shown(unstable.items())}")
 
 
 def check_fulfilled_lines(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
-    """A fulfilled order is one `order.fulfilled` over all logs; only what is cut short may leave none."""
-    told = Counter(line["order_id"] for line in lines if line["event"] == "order.fulfilled")
-    twice = [order_id for order_id, count in told.items() if count > 1]
-    assert not twice, scenario.told(f"order.fulfilled was logged more than once for {_shown(twice)}")
+    """Every fulfilled order has one `order.fulfilled` in all logs; none only if the scenario was cut short."""
+    logged = Counter(line["order_id"] for line in lines if line["event"] == "order.fulfilled")
+    twice = [order_id for order_id, count in logged.items() if count > 1]
+    assert not twice, scenario.explain(f"order.fulfilled was logged more than once for {_shown(twice)}")
     fulfilled = {sent.order_id for sent in scenario.sent if sent.kind in FULFILLED_KINDS} - set(allowed.exhausted)
-    strangers = set(told) - fulfilled
-    assert not strangers, scenario.told(f"order.fulfilled was logged for {_shown(strangers)}")
-    silent = fulfilled - set(told)
-    assert allowed.cut_short or not silent, scenario.told(f"order.fulfilled was never logged for {_shown(silent)}")
+    strangers = set(logged) - fulfilled
+    assert not strangers, scenario.explain(f"order.fulfilled was logged for {_shown(strangers)}")
+    silent = fulfilled - set(logged)
+    assert allowed.cut_short or not silent, scenario.explain(f"order.fulfilled was never logged for {_shown(silent)}")
 
 
 def check_accounts(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
-    """Settled + in the queue + in the dead-letter queue = sent; and the source queues are empty."""
+    """Every sent message is settled, and both queues are empty."""
     for url in (scenario.stack.order_fulfillment_queue_url, scenario.stack.escalation_queue_url):
         depth = scenario.depth(url)
-        assert depth == 0, scenario.told(f"{depth} messages are left in {url}")
+        assert depth == 0, scenario.explain(f"{depth} messages are left in {url}")
     settled = {line["message_id"] for line in lines if line["event"] in FINAL}
     lost = [sent for sent in scenario.sent if sent.message_id not in settled]
-    if allowed.cut_short:  # Deleted, and the process cut down before it could say so: what it did is checked above.
+    if allowed.cut_short:  # A killed process may have deleted a message without a line; the order is checked above.
         delivered = {delivery.message_id for delivery in scenario.proxy.deliveries}
         lost = [sent for sent in lost if sent.message_id not in delivered]
-    assert not lost, scenario.told(f"{len(lost)} messages were never settled: {_shown(lost)}")
+    assert not lost, scenario.explain(f"{len(lost)} messages were never settled: {_shown(lost)}")
 
 
 def check_endings(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
-    """Every message a worker received has one ending line: none without a receive, none after the end."""
+    """Every delivery has at most one ending, and every message has one after its last delivery."""
     endings: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         if line["event"] in ENDINGS:
@@ -134,35 +137,35 @@ def check_endings(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -
     deliveries = Counter((delivery.message_id, delivery.receive_count) for delivery in scenario.proxy.deliveries)
     ended = Counter((line["message_id"], line["receive_count"]) for found in endings.values() for line in found)
     surplus = [key for key, count in ended.items() if count > deliveries[key]]
-    assert not surplus, scenario.told(f"more ending lines than deliveries: {_shown(surplus)}")
+    assert not surplus, scenario.explain(f"more ending lines than deliveries: {_shown(surplus)}")
     if allowed.cut_short:
         return
     last = {delivery.message_id: delivery.at_s for delivery in scenario.proxy.deliveries}
-    # A delivery of a message in flight is folded into the first: so one line after the last delivery, not one for each.
+    # Another delivery of a message in flight is merged into the first, so there may be fewer endings than deliveries.
     endless = [
         message_id
         for message_id, at_s in last.items()
         if not any(_time_s(line) >= at_s for line in endings[message_id])
     ]
-    assert not endless, scenario.told(f"received, but without an end in the logs: {_shown(endless)}")
+    assert not endless, scenario.explain(f"received, but without an ending in the logs: {_shown(endless)}")
 
 
 def check_dead_letters(scenario: Scenario) -> None:
-    """The dead-letter queues hold the undecodable messages, each with its reason, and nothing else."""
+    """The dead-letter queues hold exactly the undecodable messages, with their reasons."""
     undecodable = {sent.message_id: sent.body for sent in scenario.sent if sent.kind is Kind.UNDECODABLE}
     found = scenario.take_all(scenario.stack.order_fulfillment_dlq_url)
     unexplained = [letter for letter in found if "OriginMessageId" not in letter.get("MessageAttributes", {})]
-    assert not unexplained, scenario.told(f"dead-lettered by SQS itself: {_shown(unexplained)}")
+    assert not unexplained, scenario.explain(f"dead-lettered by SQS itself: {_shown(unexplained)}")
     origins = {letter["MessageAttributes"]["OriginMessageId"]["StringValue"]: letter["Body"] for letter in found}
-    assert origins == undecodable, scenario.told(
-        f"dead letters that are missing or should not be: {_shown(origins.items() ^ undecodable.items())}"
+    assert origins == undecodable, scenario.explain(
+        f"missing or unexpected dead letters: {_shown(origins.items() ^ undecodable.items())}"
     )
     escalations = scenario.take_all(scenario.stack.escalation_dlq_url)
-    assert not escalations, scenario.told(f"escalations in their dead-letter queue: {_shown(escalations)}")
+    assert not escalations, scenario.explain(f"escalations in their dead-letter queue: {_shown(escalations)}")
 
 
 def check_cases(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
-    """One case for each order that is missing or exhausted and for each undecodable message; each was routed."""
+    """Missing and exhausted orders and undecodable messages have one case each, and every case was routed."""
     expected: dict[str | None, list[str]] = {
         sent.order_id: ["ORDER_NOT_FOUND"] for sent in scenario.sent if sent.kind is Kind.MISSING
     }
@@ -173,52 +176,52 @@ def check_cases(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> 
     cases = scenario.cases()
     found = {case_id: list(case["Reasons"]) for case_id, case in cases.items()}
     wrong = {case_id for case_id in found.keys() | expected.keys() if found.get(str(case_id)) != expected.get(case_id)}
-    assert not wrong, scenario.told(f"cases missing, not wanted or with wrong reasons: {_shown(wrong)}")
+    assert not wrong, scenario.explain(f"missing or unexpected cases, or wrong reasons: {_shown(wrong)}")
     again = [case_id for case_id, case in cases.items() if case["Episode"] != 1]
-    assert not again, scenario.told(f"cases opened more than once: {_shown(again)}")
+    assert not again, scenario.explain(f"cases opened more than once: {_shown(again)}")
     routed = Counter(line["case_id"] for line in lines if line["event"] == "escalation.routed")
     unrouted = [case_id for case_id, case in cases.items() if not routed[case_id] or not case["Routed"]]
-    assert not unrouted, scenario.told(f"cases that were never routed: {_shown(unrouted)}")
-    # At least once is what is promised; more than once takes a fault between the notification and its record.
+    assert not unrouted, scenario.explain(f"cases that were never routed: {_shown(unrouted)}")
+    # Routing is at least once. A second time needs a fault between the notification and its record.
     disturbed = allowed.cut_short or any(
-        request.action == RECORD_ROUTING and request.fault not in {None, Fault.LATENCY}
+        request.action == RECORD_SENT and request.fault not in {None, Fault.LATENCY}
         for request in scenario.proxy.requests
     )
     again = [case_id for case_id, count in routed.items() if count > 1]
-    assert disturbed or not again, scenario.told(f"cases routed more than once: {_shown(again)}")
+    assert disturbed or not again, scenario.explain(f"cases routed more than once: {_shown(again)}")
 
 
 def check_shipped_once(scenario: Scenario, *, what: str = "shipped") -> None:
-    """Each order that is fulfilled went to the provider once, and no other."""
+    """Every fulfilled order went to the provider once, and no other order did."""
     counts = Counter(scenario.shipments(what))
     expected = {sent.order_id for sent in scenario.sent if sent.kind in FULFILLED_KINDS}
     wrong = {order_id: count for order_id, count in counts.items() if count != 1 or order_id not in expected}
     wrong |= {str(order_id): 0 for order_id in expected - set(counts)}
-    # The two messages of a TWICE order may be under way side by side: the provider is idempotent by OrderId.
+    # The two messages of a TWICE order may be handled at the same time: the provider is idempotent by OrderId.
     twins = {sent.order_id for sent in scenario.sent if sent.kind is Kind.TWICE}
     wrong = {order_id: count for order_id, count in wrong.items() if not (order_id in twins and count == 2)}
-    assert not wrong, scenario.told(f"calls of the provider, not one for: {_shown(wrong.items())}")
+    assert not wrong, scenario.explain(f"not exactly one call of the provider for: {_shown(wrong.items())}")
 
 
 def check_delivered_once(scenario: Scenario, *, where: Callable[[Any], bool] = lambda _: True) -> None:
-    """No message came a second time: it was kept invisible for as long as it was in flight."""
+    """No message was delivered twice: visibility was extended while it was in flight."""
     counts = Counter(delivery.message_id for delivery in scenario.proxy.deliveries if where(delivery))
     again = [message_id for message_id, count in counts.items() if count > 1]
-    assert not again, scenario.told(f"delivered more than once: {_shown(again)}")
+    assert not again, scenario.explain(f"delivered more than once: {_shown(again)}")
 
 
 def check_delivered_again_only_if_released(scenario: Scenario) -> None:
-    """No message came a second time that no worker had given back: nobody let one lie until its visibility ran out."""
+    """Messages were delivered again only after a release, never because their visibility ran out."""
     delivered = Counter(delivery.message_id for delivery in scenario.proxy.deliveries)
     released = Counter(
         line["message_id"] for worker in scenario.workers for line in worker.lines() if line["event"] == RELEASED
     )
     wrong = [message_id for message_id, count in delivered.items() if count > 1 + released[message_id]]
-    assert not wrong, scenario.told(f"delivered again without having been released: {_shown(wrong)}")
+    assert not wrong, scenario.explain(f"delivered again without having been released: {_shown(wrong)}")
 
 
 def outcomes(scenario: Scenario, event: str) -> Counter[str]:
-    """Count the outcomes of one ending over all logs."""
+    """Count the outcomes of one ending in all logs."""
     return Counter(line["outcome"] for worker in scenario.workers for line in worker.lines() if line["event"] == event)
 
 

@@ -1,9 +1,9 @@
 """
 Chaos tests: real worker processes, real signals, and a fault proxy between them and the local AWS.
 
-Each scenario is played short (part of every test run) and long (marked `chaos`). `CHAOS_SEED` plays a run's faults
-and choices again; `CHAOS_ORDERS` sets how many orders the long scenarios have. What interleaves with what is the
-operating system's choice, so a seed brings back the circumstances of a failure, not its every moment.
+Each scenario has a short version, part of every test run, and a long one, marked `chaos`. `CHAOS_SEED` repeats a run's
+faults and choices; `CHAOS_ORDERS` sets the number of orders in the long versions. The operating system decides how
+processes interleave, so a seed repeats the conditions of a failure, but not its exact timing.
 """
 
 import itertools
@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def chaos_seed(request: pytest.FixtureRequest) -> int:
-    """The seed of the whole run, from `CHAOS_SEED` or drawn; printed either way."""
+    """The seed of the whole run: `CHAOS_SEED`, or a random one. It is printed in both cases."""
     seed = int(os.environ.setdefault("CHAOS_SEED", str(random.SystemRandom().randrange(1_000_000))))
     _say(request, f"CHAOS_SEED={seed}")
     return seed
@@ -51,7 +51,7 @@ def scenario(
     start_worker: StartWorker,
     tmp_path: Path,
 ) -> Iterator[Scenario]:
-    """A stack, a proxy and seeded randomness of its own; short where the test does not ask for a `size`."""
+    """A separate stack, proxy and random generator; short unless the test uses the fixture `size`."""
     chosen = request.getfixturevalue("size") if "size" in request.fixturenames else Size.short()
     name = request.node.name
     seed = random.Random(f"{chaos_seed} {name}").randrange(2**32)
@@ -79,7 +79,7 @@ def scenario(
 
 
 def _say(request: pytest.FixtureRequest, text: str) -> None:
-    """Print past pytest's capturing: the seed is needed most where a run never ends."""
+    """Print in spite of pytest's capturing: a run that never ends needs its seed most."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
     capture = request.config.pluginmanager.getplugin("capturemanager")
     if reporter is not None and capture is not None:

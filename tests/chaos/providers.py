@@ -1,8 +1,8 @@
 """
 Providers that misbehave on purpose: `FULFILLMENT_PROVIDER=tests.chaos.providers:Slow`.
 
-Each call is appended to `shipments.jsonl` in `CHAOS_DIRECTORY` when it begins and when it has succeeded, so that the
-effects outside can be counted, whatever becomes of the process that made them.
+Each call is appended to `shipments.jsonl` in `CHAOS_DIRECTORY` when it begins and when it has succeeded. So a test can
+count shipments even if the process was killed.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from workers.domain.orders import Order, shipment_id
 from workers.errors import OutageError
 
 SHIPMENTS = "shipments.jsonl"
-DOWN = "down"  # While a file of this name exists, the provider is down.
-POISON = "poison"  # Orders whose id begins so crash the worker that ships them.
-FAILING = "failing"  # Orders whose id begins so fail every time.
+DOWN = "down"  # While a file with this name exists, `SometimesDown` is down.
+POISON = "poison"  # `Crashing`: orders whose id begins with this crash the worker that ships them.
+FAILING = "failing"  # `Failing`: orders whose id begins with this always fail.
 
 
 class Recorder:
-    """Ships at once."""
+    """Ships at once and records it."""
 
     def __init__(self) -> None:
         self.directory = Path(os.environ["CHAOS_DIRECTORY"])
@@ -34,11 +34,11 @@ class Recorder:
         return shipment_id(order.order_id)
 
     async def _work(self, order: Order) -> None:
-        """Do what this provider is for."""
+        """Do what the subclass is for, before the order is shipped."""
 
     def _write(self, order: Order, what: str) -> None:
         line = json.dumps({"order_id": order.order_id, "what": what, "pid": os.getpid(), "at_s": time.time()})
-        # One write to a file opened for appending is never torn, whichever process makes it.
+        # A single write to a file opened for appending stays whole, even with several processes.
         with (self.directory / SHIPMENTS).open("ab", buffering=0) as file:
             file.write(line.encode() + b"\n")
 
@@ -52,7 +52,7 @@ class Slow(Recorder):
 
 
 class SometimesDown(Recorder):
-    """Answers quickly, but for every order the same way while it is down."""
+    """Ships quickly; while it is down, every order fails with an outage."""
 
     async def _work(self, order: Order) -> None:
         del order
@@ -62,7 +62,7 @@ class SometimesDown(Recorder):
 
 
 class Crashing(Recorder):
-    """Takes the whole worker with it when asked for a poisonous order."""
+    """Kills its own worker process when it ships an order of `POISON`."""
 
     async def _work(self, order: Order) -> None:
         await asyncio.sleep(0.02)
@@ -71,8 +71,8 @@ class Crashing(Recorder):
 
 
 class Failing(Recorder):
-    """Fails for some orders every time, and works for all others."""
+    """Always fails for the orders of `FAILING`, and works for all others."""
 
     async def _work(self, order: Order) -> None:
         if order.order_id.startswith(FAILING):
-            raise RuntimeError("no luck with this one")
+            raise RuntimeError("this order always fails")

@@ -7,8 +7,8 @@ An HTTP proxy between workers and the local AWS that injects faults, by action a
         proxy.clear()
         assert proxy.requests_per_second("ReceiveMessage", since_s, until_s) < 5
 
-It runs in a thread with an event loop of its own, so that tests stay synchronous; rules may change at any time. It also
-keeps a record: of every request, and of every message that reached a worker.
+It runs in a thread with its own event loop, so that tests stay synchronous. Rules may change at any time. It records
+every request, and every message that reached a worker.
 """
 
 import asyncio
@@ -28,34 +28,34 @@ from typing import Any, Self, TypeVar, cast
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 HOST = "127.0.0.1"
-UPSTREAM_TIMEOUT_S = 60.0  # Well above any long poll.
-UPSTREAM_KEEPALIVE_S = 1.0  # Below the local AWS's own: a connection it closes would be a fault nobody asked for.
+UPSTREAM_TIMEOUT_S = 60.0  # Much longer than any long poll.
+UPSTREAM_KEEPALIVE_S = 1.0  # Shorter than the local AWS's: a connection that it closes would be an extra fault.
 RECEIVE = "ReceiveMessage"
 DELETE = "DeleteMessageBatch"
 EXTEND = "ChangeMessageVisibilityBatch"
-# Hop by hop, or computed anew for the body that is sent.
+# Headers of one hop, and those that are computed for the body that is sent.
 _NOT_FORWARDED = {"connection", "content-length", "keep-alive", "transfer-encoding", "date", "server"}
 
 T = TypeVar("T")
 
 
 class Fault(StrEnum):
-    """What can be done to one request."""
+    """The faults that one request can get."""
 
-    ERROR = "error"  # A 5xx answer; nothing was applied.
+    ERROR = "error"  # A 5xx response; nothing is applied.
     THROTTLED = "throttled"
-    EXPIRED = "expired"  # The credentials are refused.
+    EXPIRED = "expired"  # The credentials are refused; nothing is applied.
     RESET = "reset"  # The connection is reset before the request is forwarded.
-    LATENCY = "latency"  # The answer is late by up to `delay_s`.
+    LATENCY = "latency"  # The request is applied late, by up to `delay_s`.
     LOST_ANSWER = "lost_answer"  # Applied, then the connection is reset.
     HALF_ANSWER = "half_answer"  # Applied, then the connection is closed in the middle of the answer's body.
-    GARBLED = "garbled"  # Applied, and answered with half a document as if that were all.
-    FAILED_ENTRIES = "failed_entries"  # Batches of SQS: some entries are not applied and come back as `Failed`.
-    LOST_RECEIPTS = "lost_receipts"  # The same, as entries whose receipt handle is no longer valid.
-    DUPLICATED = "duplicated"  # Receives: a message stands in the answer twice, and comes once more later on.
+    GARBLED = "garbled"  # Applied, then half of the body is sent as a complete answer.
+    FAILED_ENTRIES = "failed_entries"  # SQS batches: some entries are not applied and are returned as `Failed`.
+    LOST_RECEIPTS = "lost_receipts"  # The same, with the code for an invalid receipt handle.
+    DUPLICATED = "duplicated"  # Receives: a message is in the answer twice, and once more in a later one.
 
 
-# What each fault can happen to; any action where nothing is said.
+# The actions that these faults can happen to; the others can happen to every action.
 _ONLY = {
     Fault.FAILED_ENTRIES: {DELETE, EXTEND},
     Fault.LOST_RECEIPTS: {EXTEND},
@@ -65,7 +65,7 @@ _ONLY = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Inject *fault* into this share of the requests with one of these actions (none: every action)."""
+    """Inject *fault* into a share *rate* of the requests with one of these actions (none: every action)."""
 
     fault: Fault
     rate: float = 1.0
@@ -78,7 +78,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came in. `at_s` is seconds since the epoch."""
+    """One incoming request. `at_s` is in seconds since the epoch."""
 
     at_s: float
     action: str
@@ -87,7 +87,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message in an answer that reached a worker whole."""
+    """One message in an answer that reached a worker completely."""
 
     at_s: float
     message_id: str
@@ -103,20 +103,20 @@ class _Answer:
 
 
 def every_kind(rate: float, *, delay_s: float = 0.5) -> tuple[Rule, ...]:
-    """Return rules for every fault that passes by itself and costs no message its receipt, each at this rate."""
+    """Return a rule with this rate for every fault, except expired credentials and lost receipts."""
     kinds = (fault for fault in Fault if fault not in {Fault.EXPIRED, Fault.LOST_RECEIPTS})
     return tuple(Rule(fault, rate, delay_s=delay_s) for fault in kinds)
 
 
 @dataclass
 class FaultProxy:
-    """See the module. `url` is what goes into a worker's `AWS_ENDPOINT_URL`; it stays the same through outages."""
+    """See the module. `url` is for a worker's `AWS_ENDPOINT_URL`; it stays the same after an outage."""
 
     upstream: str
     seed: int
     requests: list[Request] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
-    late: int = 0  # Requests that are still to be applied, though nobody may wait for them any more.
+    late: int = 0  # Delayed requests that are not applied yet; their clients may have given up.
     port: int = 0
     _rules: tuple[Rule, ...] = ()
 
@@ -149,18 +149,18 @@ class FaultProxy:
         self._thread.join()
         self._loop.close()
 
-    # What a test does with it.
+    # For tests.
 
     def inject(self, *rules: Rule) -> None:
-        """Follow these rules from now on, and only these; of several that hit a request the first one counts."""
+        """Replace the rules by these. If several apply to a request, the first one that is drawn counts."""
         self._rules = rules
 
     def clear(self) -> None:
-        """Inject nothing more."""
+        """Inject no more faults."""
         self.inject()
 
     def go_down(self) -> None:
-        """Refuse connections, and reset those that are open."""
+        """Refuse connections, and reset the open ones."""
         self._call(self._close())
 
     def come_back(self) -> None:
@@ -168,7 +168,7 @@ class FaultProxy:
         self._call(self._listen())
 
     def count(self, *actions: str, since_s: float = 0.0, until_s: float = float("inf")) -> int:
-        """Return how many requests came in, of these actions (none: of all), between two times since the epoch."""
+        """Return the number of requests with these actions (none: all) between two times, in epoch seconds."""
         return sum(
             since_s <= request.at_s < until_s and (not actions or request.action in actions)
             for request in list(self.requests)
@@ -225,7 +225,7 @@ class FaultProxy:
         self.requests.append(Request(time.time(), action, fault))
         try:
             answer = await self._answer(request, body, fault, delay_s)
-        except (ClientError, TimeoutError):  # The local AWS itself is gone.
+        except (ClientError, TimeoutError):  # The local AWS itself has ended.
             answer = None
         transport = request.transport
         if answer is None or fault is Fault.LOST_ANSWER:
@@ -235,7 +235,7 @@ class FaultProxy:
         if fault is Fault.GARBLED:
             return web.Response(status=answer.status, headers=answer.headers, body=answer.body[: len(answer.body) // 2])
         if action == RECEIVE and transport is not None and not transport.is_closing():
-            self._note(answer)
+            self._record_deliveries(answer)
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     def _draw(self, action: str) -> tuple[Fault | None, float]:
@@ -247,7 +247,7 @@ class FaultProxy:
     async def _answer(
         self, request: web.BaseRequest, body: bytes, fault: Fault | None, delay_s: float
     ) -> _Answer | None:
-        """Return the answer to a request, None where the connection is to be reset instead."""
+        """Return the answer to a request; None if its connection must be reset instead."""
         sqs = request.headers.get("X-Amz-Target", "").startswith("AmazonSQS")
         answer: _Answer | None = None
         match fault:
@@ -284,11 +284,11 @@ class FaultProxy:
                 await upstream.read(),
             )
         if request.headers.get("X-Amz-Target", "").endswith(f".{DELETE}"):
-            return self._deleted_for_good(json.loads(body), answer)
+            return self._with_repeated_deletes(json.loads(body), answer)
         return answer
 
-    def _deleted_for_good(self, asked: dict[str, Any], answer: _Answer) -> _Answer:
-        """Let a second delete succeed, as SQS does; the local AWS calls the receipt of a deleted message invalid."""
+    def _with_repeated_deletes(self, asked: dict[str, Any], answer: _Answer) -> _Answer:
+        """Let a second delete succeed, as SQS does. The local AWS reports an invalid receipt instead."""
         if answer.status != web.HTTPOk.status_code:
             return answer
         document = json.loads(answer.body)
@@ -300,7 +300,7 @@ class FaultProxy:
         return _document(successful, [entry for entry in failed if entry not in again])
 
     async def _forward_some(self, request: web.BaseRequest, asked: dict[str, Any], fault: Fault) -> _Answer:
-        """Refuse some entries of a batch, at least one of them, and forward the others."""
+        """Refuse at least one entry of a batch, and forward the others."""
         entries = asked["Entries"]
         unlucky = self._rng.choice(entries)["Id"]
         refused = [entry["Id"] for entry in entries if entry["Id"] == unlucky or self._rng.random() < 0.5]
@@ -317,7 +317,7 @@ class FaultProxy:
         return _document(document.get("Successful", []), document.get("Failed", []) + failed)
 
     async def _receive_with_copies(self, request: web.BaseRequest, asked: dict[str, Any]) -> _Answer:
-        """Receive one message less than asked for, and fill up with copies: an earlier one's, or of what just came."""
+        """Receive one message less than asked for, and add a copy of one of them or of an earlier one."""
         limit = int(asked.get("MaxNumberOfMessages", 1))
         echoes = self._echoes[asked["QueueUrl"]]
         if limit == 1 and echoes:
@@ -332,7 +332,7 @@ class FaultProxy:
         echoes.append(messages[-1])
         return _messages(messages + copies[: limit - len(messages)])
 
-    def _note(self, answer: _Answer) -> None:
+    def _record_deliveries(self, answer: _Answer) -> None:
         if answer.status != web.HTTPOk.status_code:
             return
         for message in json.loads(answer.body).get("Messages", []):
@@ -364,22 +364,22 @@ def _messages(messages: list[dict[str, Any]]) -> _Answer:
 def _cut(transport: asyncio.Transport | None) -> web.Response:
     if transport is not None:
         _reset(transport)
-    return web.Response()  # Goes nowhere.
+    return web.Response()  # Never sent: the connection is closed.
 
 
 async def _half(request: web.BaseRequest, answer: _Answer) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    response.content_length = len(answer.body) + 1  # At least one byte is missing, whatever the body.
+    response.content_length = len(answer.body) + 1  # So at least one byte is missing, even with an empty body.
     with contextlib.suppress(ConnectionError):
         await response.prepare(request)
         await response.write(answer.body[: len(answer.body) // 2])
     if request.transport is not None:
-        request.transport.close()  # After what was written, unlike a reset.
+        request.transport.close()  # Unlike a reset, this sends what was written.
     return response
 
 
 def _reset(transport: asyncio.BaseTransport) -> None:
-    """Have the peer see `connection reset`, not an orderly end."""
+    """Reset the connection instead of closing it in an orderly way."""
     peer = transport.get_extra_info("socket")
     if peer is not None and not transport.is_closing():
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""The stage of a chaos test: a stack of its own, a fault proxy in front of it, orders, and workers that come and go."""
+"""A chaos scenario: a separate stack behind a fault proxy, its orders, and workers that start and stop."""
 
 import itertools
 import json
@@ -25,8 +25,8 @@ from workers.domain.orders import OrderStatus
 MAX_SEND, MAX_WRITE = 10, 25  # SQS: messages per SendMessageBatch; DynamoDB: items per BatchWriteItem.
 POLL_S = 0.2
 WATCH_EVERY_S = 2.0
-FLUSH_S = 3.0  # What a worker may take beyond its drain time, for its last deletes.
-EXIT_MARGIN_S = 3.0  # A busy machine's interpreter takes its time to go.
+FLUSH_S = 3.0  # How long a worker may take beyond its drain time, for its last deletes.
+EXIT_MARGIN_S = 3.0  # For the interpreter to exit on a busy machine.
 WORKER_DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "WORKER_CONCURRENCY": "20"}
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a scenario is played: seconds in `make test`, minutes in `make chaos`."""
+    """The size of a scenario: seconds in `make test`, minutes in `make chaos`."""
 
     orders: int
     outage_s: float
@@ -54,25 +54,25 @@ class Size:
 
 
 class Kind(StrEnum):
-    """What is sent, and so what must become of it."""
+    """The kinds of messages, and what must happen to each."""
 
     VALID = "valid"  # -> FULFILLED
     BARE = "bare"  # The body is the OrderId alone -> FULFILLED
     TWICE = "twice"  # Two messages with the same body -> FULFILLED, once
-    STALE = "stale"  # The message names an execution that is not the order's any more -> as it was
-    SETTLED = "settled"  # The order was escalated meanwhile -> as it was
-    MISSING = "missing"  # No such order -> a case, ORDER_NOT_FOUND
+    STALE = "stale"  # The message names an earlier execution -> the order is unchanged
+    ESCALATED = "escalated"  # The order was escalated meanwhile -> the order is unchanged
+    MISSING = "missing"  # The order does not exist -> a case, ORDER_NOT_FOUND
     UNDECODABLE = "undecodable"  # -> the dead-letter queue, and a case
 
 
 FULFILLED_KINDS = frozenset({Kind.VALID, Kind.BARE, Kind.TWICE})
-UNTOUCHED_KINDS = frozenset({Kind.STALE, Kind.SETTLED})
-# Shares of what is not simply valid; at least one of each.
+UNTOUCHED_KINDS = frozenset({Kind.STALE, Kind.ESCALATED})
+# Shares of the other kinds; at least one message of each.
 _SHARES = {
     Kind.BARE: 0.10,
     Kind.TWICE: 0.08,
     Kind.STALE: 0.04,
-    Kind.SETTLED: 0.03,
+    Kind.ESCALATED: 0.03,
     Kind.MISSING: 0.03,
     Kind.UNDECODABLE: 0.02,
 }
@@ -80,7 +80,7 @@ _SHARES = {
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One message that was sent. `item` is the order as it was written before, None where there is none."""
+    """One sent message. `item` is its order as the test wrote it, None if it wrote none."""
 
     message_id: str
     kind: Kind
@@ -91,7 +91,7 @@ class Sent:
 
 @dataclass(slots=True, kw_only=True)
 class Scenario:
-    """One run. All randomness of the test itself comes from `rng`."""
+    """One run. The test takes all its random choices from `rng`."""
 
     name: str
     seed: int
@@ -113,7 +113,7 @@ class Scenario:
         self.rng = random.Random(self.seed)
 
     def client(self, service: str) -> Any:
-        """Return a client for the AWS behind the proxy, the same each time: one takes a while to build."""
+        """Return a cached client for the AWS behind the proxy: building one takes a while."""
         if service not in self._clients:
             self._clients[service] = self.stack.client(service)
         return self._clients[service]
@@ -122,15 +122,15 @@ class Scenario:
     def queue_url(self) -> str:
         return self.stack.order_fulfillment_queue_url
 
-    # Before.
+    # Before the workers start.
 
     def set_visibility_timeout(self, seconds: int) -> None:
-        """Set it on both queues, short enough for a test to see messages come back."""
+        """Set the visibility timeout of both queues, short enough for a test to see messages again."""
         for url in (self.stack.order_fulfillment_queue_url, self.stack.escalation_queue_url):
             self.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
 
     def send_mix(self, count: int | None = None) -> None:
-        """Write orders and send their messages, shuffled, with a known share of everything that is not valid."""
+        """Write orders and send their messages, shuffled, with a fixed share of every kind."""
         count = count or self.size.orders
         kinds = [kind for kind, share in _SHARES.items() for _ in range(max(1, round(share * count)))]
         kinds += [Kind.VALID] * (count - len(kinds))
@@ -138,7 +138,7 @@ class Scenario:
         self.send(kinds)
 
     def send(self, kinds: Iterable[Kind], *, prefix: str = "order") -> list[Sent]:
-        """Write one order for each, as its kind wants it, then send the messages."""
+        """Write an order for each of these kinds, then send the messages."""
         drafts = [draft for kind in kinds for draft in self._draft(kind, f"{prefix}-{next(self._numbers):05d}")]
         self._write([draft.item for draft in drafts if draft.item is not None])
         sent = self._send(drafts)
@@ -154,7 +154,7 @@ class Scenario:
                 body = order_id
             case Kind.STALE:
                 item = _order(order_id, _execution_arn(self.rng), OrderStatus.RECEIVED)
-            case Kind.SETTLED:
+            case Kind.ESCALATED:
                 item = _order(order_id, arn, OrderStatus.ESCALATED)
             case Kind.MISSING:
                 item = None
@@ -187,7 +187,7 @@ class Scenario:
     # Workers.
 
     def start(self, name: str = "fulfillment", *, awaited: bool = True, **env: str) -> Worker:
-        """Start a worker behind the proxy; *awaited*: return when it consumes."""
+        """Start a worker behind the proxy. If *awaited*, return once it consumes."""
         environment = WORKER_DEFAULTS | {
             "AWS_ENDPOINT_URL": self.proxy.url,
             "CHAOS_DIRECTORY": str(self.directory),
@@ -205,9 +205,9 @@ class Scenario:
         worker.kill()
 
     def stop(self, *workers: Worker, drain_s: float = 5.0) -> None:
-        """SIGTERM; each must end with exit code 0 within its drain time and the last flush."""
+        """Send SIGTERM. Each worker must end with exit code 0 within its drain time and the last flush."""
         for worker in workers:
-            worker.wait_for("worker.starting")  # Before it, the signal has Python's own meaning.
+            worker.wait_for("worker.starting")  # Before that line, its signal handlers are not set.
         began_s = time.monotonic()
         for worker in workers:
             worker.process.send_signal(signal.SIGTERM)
@@ -215,13 +215,13 @@ class Scenario:
         for worker in workers:
             code = worker.wait()
             took_s = time.monotonic() - began_s
-            assert code == 0, self.told(f"exit code {code} after SIGTERM: {worker.output()[-2000:]}")
-            assert took_s < limit_s, self.told(f"SIGTERM took {took_s:.1f} s, more than {limit_s} s")
+            assert code == 0, self.explain(f"exit code {code} after SIGTERM: {worker.output()[-2000:]}")
+            assert took_s < limit_s, self.explain(f"SIGTERM took {took_s:.1f} s, more than {limit_s} s")
 
     def stop_all(self) -> None:
         self.stop(*(worker for worker in self.workers if worker.process.poll() is None))
 
-    # Meanwhile.
+    # While the workers run.
 
     @property
     def provider_down(self) -> Path:
@@ -229,30 +229,30 @@ class Scenario:
         return self.directory / DOWN
 
     def shipments(self, what: str = "shipped") -> list[str]:
-        """Return the ids of the orders for which the provider was asked (`began`) or did its work (`shipped`)."""
+        """Return the ids of the orders whose shipment *what*: `began`, or was `shipped`."""
         path = self.directory / SHIPMENTS
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         return [line["order_id"] for line in lines if line["what"] == what]
 
     def until(self, condition: Callable[[], T], what: str, *, timeout_s: float | None = None) -> T:
-        """Wait until *condition* holds, and return what it returned."""
+        """Call *condition* until its result is true, and return it."""
         deadline = time.monotonic() + (timeout_s or self.size.patience_s)
         while True:
             if result := condition():
                 return result
-            assert time.monotonic() < deadline, self.told(f"waited in vain: {what}; {self._left()}")
+            assert time.monotonic() < deadline, self.explain(f"this took too long: {what}; {self._left()}")
             self.watch()
             time.sleep(POLL_S)
 
     def drained(self) -> bool:
-        """Whether neither queue holds a message, visible or not."""
+        """Return whether both queues are empty, of messages in flight, too."""
         urls = (self.stack.order_fulfillment_queue_url, self.stack.escalation_queue_url)
         return all(self.depth(url) == 0 for url in urls)
 
     def until_drained(self, *, timeout_s: float | None = None) -> None:
-        # Twice: between the two queues a message may be on its way.
+        # Twice, because a message may be on its way from one queue to the other.
         for _ in range(2):
-            self.until(self.drained, "queues that are empty", timeout_s=timeout_s)
+            self.until(self.drained, "empty queues", timeout_s=timeout_s)
 
     def depth(self, url: str) -> int:
         names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
@@ -260,7 +260,7 @@ class Scenario:
         return sum(int(answer["Attributes"].get(name, 0)) for name in names)
 
     def watch(self) -> None:
-        """Note, every now and then, when each order says it was fulfilled: that must never change."""
+        """Record every `WATCH_EVERY_S` when and how orders were fulfilled: that must never change."""
         if time.monotonic() - self._watched_s > WATCH_EVERY_S:
             self.orders()
             self._watched_s = time.monotonic()
@@ -283,7 +283,7 @@ class Scenario:
         return [{name: deserialize(value) for name, value in item.items()} for page in pages for item in page["Items"]]
 
     def take_all(self, url: str) -> list[dict[str, Any]]:
-        """Receive everything visible in a queue, and leave it there."""
+        """Receive all visible messages of a queue without deleting them."""
         sqs = self.client("sqs")
         taken: list[dict[str, Any]] = []
         while messages := sqs.receive_message(
@@ -292,10 +292,10 @@ class Scenario:
             taken += messages
         return taken
 
-    # What to say.
+    # Failure messages.
 
-    def told(self, text: str) -> str:
-        """Return a failure message that says how to play the same run again."""
+    def explain(self, text: str) -> str:
+        """Return *text* with the seed that repeats this run."""
         return f"{text}\n[{self.name}, CHAOS_SEED={os.environ.get('CHAOS_SEED', 'see above')}, logs: {self.directory}]"
 
     def _left(self) -> str:

@@ -1,4 +1,4 @@
-"""What every message may rely on, whatever happens to workers, connections, AWS and providers."""
+"""The promises about every message hold whatever happens to workers, connections, AWS and providers."""
 
 import signal
 import time
@@ -20,20 +20,20 @@ from tests.chaos.scenario import Kind, Scenario, resident_mb
 from tests.support import Worker
 from workers.fulfillment.handler import MAX_TRIALS
 
-pytestmark = pytest.mark.usefixtures("size")  # Each is played short and long.
+pytestmark = pytest.mark.usefixtures("size")  # Every scenario has a short and a long version.
 
-# What may be asked of AWS in an outage, by one worker, once the requests under way have failed. Peers: 40 and more.
+# Limit for one worker in an AWS outage, once its running requests have failed. Other consumers: 40 and more.
 MAX_REQUESTS_PER_S = 12.0
-SETTLING_S = 1.5  # Until requests under way have failed and their callers back off.
+SETTLING_S = 1.5  # Until running requests have failed and their callers back off.
 RECOVERY_S = 15.0  # Every backoff is capped at 10 s.
 MAX_GROWTH_MB = 12.0
 
 
 def test_workers_killed_at_random_lose_nothing_and_repeat_nothing(scenario: Scenario) -> None:
-    """A crash at any moment: no message is lost and no state changed twice."""
+    """A crash at any moment loses no message and changes no state twice."""
 
     def start() -> Worker:
-        return scenario.start(awaited=False, WORKER_MAX_DELIVERIES="15", **_some_seconds_of_work(scenario))
+        return scenario.start(awaited=False, WORKER_MAX_DELIVERIES="15", **_slow_provider(scenario))
 
     scenario.send_mix()
     escalation = scenario.start("escalation", awaited=False)
@@ -52,10 +52,10 @@ def test_workers_killed_at_random_lose_nothing_and_repeat_nothing(scenario: Scen
 
 
 def test_a_rolling_deploy_loses_nothing_and_stops_cleanly(scenario: Scenario) -> None:
-    """A stop, again and again under load: unstarted messages go back, running ones finish, deletes are flushed."""
+    """A stop under load, many times: unstarted messages are released, running ones finish, deletes are flushed."""
 
     def start() -> Worker:
-        return scenario.start(awaited=False, **_some_seconds_of_work(scenario))
+        return scenario.start(awaited=False, **_slow_provider(scenario))
 
     scenario.send_mix()
     scenario.start("escalation", awaited=False)
@@ -69,11 +69,11 @@ def test_a_rolling_deploy_loses_nothing_and_stops_cleanly(scenario: Scenario) ->
     check_delivered_again_only_if_released(scenario)
     check(scenario)
     released = set(outcomes(scenario, RELEASED))
-    assert released <= {"stopping"}, scenario.told(f"released as {released}")
+    assert released <= {"stopping"}, scenario.explain(f"released as {released}")
 
 
-def _some_seconds_of_work(scenario: Scenario) -> dict[str, str]:
-    """Return the settings of a worker that takes its time, so that there is something to interrupt."""
+def _slow_provider(scenario: Scenario) -> dict[str, str]:
+    """Return the settings of a slow worker, so that there is work to interrupt."""
     concurrency = max(3, scenario.size.orders // 60)
     return {
         "FULFILLMENT_PROVIDER": "tests.chaos.providers:Slow",
@@ -84,7 +84,7 @@ def _some_seconds_of_work(scenario: Scenario) -> dict[str, str]:
 
 @pytest.mark.parametrize("outage", [pytest.param("refused", marks=pytest.mark.chaos), "reset"])
 def test_a_total_outage_of_aws_passes_by_itself(scenario: Scenario, outage: str) -> None:
-    """An outage of AWS: capped backoff, no busy loop, no attempt burnt, recovery by itself."""
+    """An AWS outage: capped backoff, no busy loop, no used attempt, recovery without help."""
     workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
     scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.3))
     scenario.send_mix()
@@ -100,16 +100,16 @@ def test_a_total_outage_of_aws_passes_by_itself(scenario: Scenario, outage: str)
         scenario.proxy.come_back()
     scenario.proxy.clear()
     scenario.until(
-        lambda: scenario.proxy.count(RECEIVE, since_s=ended_s), "the first poll after it", timeout_s=RECOVERY_S
+        lambda: scenario.proxy.count(RECEIVE, since_s=ended_s), "the first poll after the outage", timeout_s=RECOVERY_S
     )
     scenario.until_drained()
     rate = scenario.proxy.requests_per_second(since_s=began_s + SETTLING_S, until_s=ended_s) / len(workers)
-    assert rate < MAX_REQUESTS_PER_S, scenario.told(f"{rate:.1f} requests a second and worker in the outage")
+    assert rate < MAX_REQUESTS_PER_S, scenario.explain(f"{rate:.1f} requests per second and worker in the outage")
     check(scenario, Allowed(cut_short=True))
 
 
 def test_faults_of_every_kind_change_no_result(scenario: Scenario) -> None:
-    """Errors, throttling, resets, late, lost and half answers, failed entries and duplicates, ten percent of each."""
+    """Ten percent each of errors, throttling, resets, late, lost and half answers, failed entries and duplicates."""
     worker = scenario.start()
     scenario.start("escalation")
     scenario.proxy.inject(*every_kind(0.1, delay_s=0.3))
@@ -119,16 +119,16 @@ def test_faults_of_every_kind_change_no_result(scenario: Scenario) -> None:
         scenario.send_mix(scenario.size.orders // waves)
         scenario.until_drained()
         resident.append(resident_mb(worker))
-    # The first wave fills caches and pools; from then on memory stays where it is.
+    # The first wave fills caches and pools; after it, memory does not grow.
     growth_mb = resident[-1] - resident[0]
-    assert growth_mb < MAX_GROWTH_MB, scenario.told(f"resident memory after each wave, MB: {resident}")
+    assert growth_mb < MAX_GROWTH_MB, scenario.explain(f"resident memory after each wave, MB: {resident}")
     scenario.proxy.clear()
     check(scenario, Allowed(cut_short=True))
 
 
 @pytest.mark.chaos
 def test_deletes_whose_response_is_lost_are_repeated(scenario: Scenario) -> None:
-    """Acknowledgements: one whose answer is lost is sent again, and no message is handled twice for it."""
+    """A delete whose response is lost is sent again, and its message is not handled twice."""
     scenario.start(awaited=False)
     scenario.start("escalation")
     scenario.proxy.inject(Rule(Fault.LOST_ANSWER, 0.5, actions={DELETE}))
@@ -140,7 +140,7 @@ def test_deletes_whose_response_is_lost_are_repeated(scenario: Scenario) -> None
 
 
 def test_refused_entries_are_sent_again_and_duplicates_folded(scenario: Scenario) -> None:
-    """Acknowledgements: `Failed` entries are retried; a message that comes twice is handled once."""
+    """`Failed` entries of a delete are retried, and a message that is received twice is handled once."""
     scenario.start(FULFILLMENT_PROVIDER="tests.chaos.providers:Recorder", awaited=False)
     scenario.start("escalation")
     scenario.proxy.inject(
@@ -154,8 +154,8 @@ def test_refused_entries_are_sent_again_and_duplicates_folded(scenario: Scenario
 
 
 def test_a_handler_may_take_longer_than_the_visibility_timeout(scenario: Scenario) -> None:
-    """Visibility: extended from receipt to settlement, so that a slow message is delivered and handled once."""
-    # The emulator needs its time for the fifty extensions of the long version, beside everything else.
+    """Visibility is extended until a message is settled, so a slow message is delivered and handled once."""
+    # Long enough for the local AWS to process the fifty extensions of the long version.
     scenario.set_visibility_timeout(8)
     scenario.proxy.inject(Rule(Fault.FAILED_ENTRIES, 0.1, actions={EXTEND}))
     scenario.start(
@@ -174,7 +174,7 @@ def test_a_handler_may_take_longer_than_the_visibility_timeout(scenario: Scenari
 
 @pytest.mark.chaos
 def test_a_lost_receipt_cancels_the_handler(scenario: Scenario) -> None:
-    """Visibility: once a receipt is lost its handler is cancelled, and the message's next delivery does the work."""
+    """Once a receipt is lost, its handler is cancelled; the next delivery of the message does the work."""
     scenario.set_visibility_timeout(2)
     scenario.start(
         FULFILLMENT_PROVIDER="tests.chaos.providers:Slow",
@@ -190,16 +190,16 @@ def test_a_lost_receipt_cancels_the_handler(scenario: Scenario) -> None:
     scenario.proxy.clear()
     check(scenario)
     lost = outcomes(scenario, "message.abandoned")
-    assert lost["receipt_lost"] > 0, scenario.told(f"no receipt was lost: {lost}")
+    assert lost["receipt_lost"] > 0, scenario.explain(f"no receipt was lost: {lost}")
 
 
 def test_a_provider_outage_uses_no_attempt(scenario: Scenario) -> None:
-    """A downstream outage: what is in flight is held, nothing is received, one message probes, all resume."""
+    """A provider outage: messages in flight are held, none is received, one message probes, all resume."""
     worker = scenario.start(FULFILLMENT_PROVIDER="tests.chaos.providers:SometimesDown", awaited=False)
     scenario.start("escalation")
     scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.1))
     scenario.send_mix()
-    scenario.until(scenario.shipments, "work under way")
+    scenario.until(scenario.shipments, "a first shipment")
     scenario.provider_down.touch()
     worker.wait_for("downstream.failed")
     time.sleep(SETTLING_S)
@@ -210,8 +210,8 @@ def test_a_provider_outage_uses_no_attempt(scenario: Scenario) -> None:
         delivery for delivery in scenario.proxy.deliveries if delivery.at_s > began_s and "Source" not in delivery.body
     ]
     scenario.provider_down.unlink()
-    assert not fulfillment, scenario.told(f"{len(fulfillment)} messages were received while the provider was down")
-    assert probes <= 10 + scenario.size.provider_down_s / 4, scenario.told(f"{probes} calls while it was down")
+    assert not fulfillment, scenario.explain(f"{len(fulfillment)} messages were received while the provider was down")
+    assert probes <= 10 + scenario.size.provider_down_s / 4, scenario.explain(f"{probes} calls while it was down")
     scenario.until_drained()
     check_delivered_once(scenario)
     check(scenario)
@@ -219,7 +219,7 @@ def test_a_provider_outage_uses_no_attempt(scenario: Scenario) -> None:
 
 @pytest.mark.chaos
 def test_a_long_provider_outage_escalates_no_order(scenario: Scenario) -> None:
-    """A downstream outage: deliveries that it alone has used up say nothing against an order, however many they are."""
+    """Deliveries used up by a provider outage do not count against an order, however many they are."""
     scenario.provider_down.touch()
     scenario.start(
         FULFILLMENT_PROVIDER="tests.chaos.providers:SometimesDown",
@@ -237,7 +237,7 @@ def test_a_long_provider_outage_escalates_no_order(scenario: Scenario) -> None:
 
 @pytest.mark.chaos
 def test_a_failing_order_gets_all_its_attempts(scenario: Scenario) -> None:
-    """Failed attempts are counted on the order; deploys and outages of AWS on the way count for nothing."""
+    """Failed attempts are counted on the order; deploys and AWS outages are not attempts."""
     failing = [sent.order_id for sent in scenario.send([Kind.VALID] * 3, prefix="failing") if sent.order_id]
     scenario.send_mix()
     scenario.start("escalation", awaited=False)
@@ -259,14 +259,14 @@ def test_a_failing_order_gets_all_its_attempts(scenario: Scenario) -> None:
     )
     orders = scenario.orders()
     attempts = {order_id: int(orders[order_id]["Attempts"]) for order_id in failing}
-    assert set(attempts.values()) == {3}, scenario.told(f"attempts: {attempts}")
+    assert set(attempts.values()) == {3}, scenario.explain(f"attempts: {attempts}")
     calls = {order_id: scenario.shipments("began").count(order_id) for order_id in failing}
-    assert min(calls.values()) >= 3, scenario.told(f"calls of the provider: {calls}")
+    assert min(calls.values()) >= 3, scenario.explain(f"calls of the provider: {calls}")
 
 
 @pytest.mark.chaos
 def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> None:
-    """Too many deliveries: the message that crashes workers is put to the test alone, and then not handled any more."""
+    """A message that crashes workers is handled alone, a few times at most, and then escalated."""
     scenario.set_visibility_timeout(1)
     scenario.start("escalation", awaited=False)
     poison = [sent.order_id for sent in scenario.send([Kind.VALID], prefix="poison") if sent.order_id]
@@ -275,13 +275,13 @@ def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> N
     _drain_despite_crashes(scenario, WORKER_MAX_DELIVERIES="3")
     check(scenario, Allowed(cut_short=True, exhausted=poison))
     crashes = scenario.shipments("began").count(poison[0])
-    # A poll of the process that just died may take the message along: a delivery that nobody handled.
-    assert 1 <= crashes <= 3 + MAX_TRIALS, scenario.told(f"the message was handled {crashes} times")
+    # Fewer, if a last poll of a killed process received the message without handling it.
+    assert 1 <= crashes <= 3 + MAX_TRIALS, scenario.explain(f"the message was handled {crashes} times")
 
 
 @pytest.mark.chaos
 def test_a_message_that_crashes_its_worker_does_not_affect_others(scenario: Scenario) -> None:
-    """Too many deliveries: messages that are only in flight when another one crashes the worker are not escalated."""
+    """Messages that are only in flight when another one crashes the worker are not escalated."""
     scenario.set_visibility_timeout(1)
     scenario.start("escalation", awaited=False)
     poison = [sent.order_id for sent in scenario.send([Kind.VALID], prefix="poison") if sent.order_id]
@@ -291,7 +291,7 @@ def test_a_message_that_crashes_its_worker_does_not_affect_others(scenario: Scen
 
 
 def _drain_despite_crashes(scenario: Scenario, **env: str) -> None:
-    """Let a supervisor's work be done: whenever the worker crashes, start the next."""
+    """Act as a supervisor until the queues are empty: start another worker after every crash."""
 
     def start() -> Worker:
         return scenario.start(FULFILLMENT_PROVIDER="tests.chaos.providers:Crashing", awaited=False, **env)
@@ -301,19 +301,19 @@ def _drain_despite_crashes(scenario: Scenario, **env: str) -> None:
     def drained() -> bool:
         nonlocal worker
         if (code := worker.process.poll()) is not None:
-            assert code == -signal.SIGKILL, scenario.told(f"exit code {code}")
+            assert code == -signal.SIGKILL, scenario.explain(f"exit code {code}")
             scenario.killed.add(worker.pid)
             worker = start()
         return scenario.drained()
 
-    scenario.until(drained, "queues that are empty")
+    scenario.until(drained, "empty queues")
     scenario.until_drained()
     scenario.stop(worker)
 
 
 @pytest.mark.chaos
 def test_expired_credentials_are_an_outage(scenario: Scenario) -> None:
-    """Credentials that expire while a worker runs are an outage: backoff, no exit, recovery by itself."""
+    """Credentials that expire while a worker runs are an outage: backoff, no exit, recovery without help."""
     workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
     scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.3))
     scenario.send_mix()
@@ -325,13 +325,13 @@ def test_expired_credentials_are_an_outage(scenario: Scenario) -> None:
     scenario.proxy.clear()
     scenario.until_drained()
     rate = scenario.proxy.requests_per_second(since_s=began_s + SETTLING_S, until_s=ended_s) / len(workers)
-    assert rate < MAX_REQUESTS_PER_S, scenario.told(f"{rate:.1f} requests a second and worker")
+    assert rate < MAX_REQUESTS_PER_S, scenario.explain(f"{rate:.1f} requests per second and worker")
     check(scenario)
 
 
 @pytest.mark.chaos
 def test_throttled_receives_back_off(scenario: Scenario) -> None:
-    """Throttling: receives back off, what is in flight is settled meanwhile, and receiving resumes by itself."""
+    """Throttled receives back off, messages in flight are settled meanwhile, and receiving resumes without help."""
     workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
     scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.3))
     scenario.send_mix()
@@ -343,14 +343,14 @@ def test_throttled_receives_back_off(scenario: Scenario) -> None:
     scenario.proxy.clear()
     scenario.until_drained()
     rate = scenario.proxy.requests_per_second(RECEIVE, since_s=began_s + SETTLING_S, until_s=ended_s) / len(workers)
-    assert rate < MAX_REQUESTS_PER_S / 2, scenario.told(f"{rate:.1f} receives a second and worker")
+    assert rate < MAX_REQUESTS_PER_S / 2, scenario.explain(f"{rate:.1f} receives per second and worker")
     check_delivered_once(scenario)
     check(scenario, NOTHING)
 
 
 @pytest.mark.chaos
 def test_late_responses_are_not_awaited(scenario: Scenario) -> None:
-    """A connection that falls silent is given up after the read timeout; what is applied late changes no result."""
+    """A silent connection is closed after the read timeout; requests that are applied late change no result."""
     scenario.set_visibility_timeout(10)
     scenario.start(awaited=False)
     scenario.start("escalation")

@@ -1,4 +1,4 @@
-"""The fault proxy itself: each fault is what it says, before anything is concluded from it."""
+"""The fault proxy injects the faults that it claims to inject."""
 
 import json
 import time
@@ -194,4 +194,4 @@ def test_the_same_seed_draws_the_same_faults_at_the_given_rates(own_stack: Deplo
             return json.dumps([proxy._draw(EXTEND) for _ in range(1000)])
 
     assert drawn() == drawn()
-    assert 350 < drawn().count("null") < 600  # 0.9 ** 8 of them meet nothing.
+    assert 350 < drawn().count("null") < 600  # 0.9 ** 8 of them get no fault.
