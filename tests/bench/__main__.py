@@ -1,10 +1,10 @@
 """
-The benchmark: our worker with everything on, against the consumers people write, on a stub of AWS.
+The benchmark: our worker with all features on, against consumers as people write them, on a stub of AWS.
 
     python -m tests.bench [--rounds 5] [--only GROUP] [--quick] [--profile]
 
-One interleaved run. It prints one table, writes build/bench.json, and judges nothing: the exit code is 0 whenever it
-has run to its end.
+One interleaved run prints one table and writes build/bench.json. It does not judge the figures: the exit code is 0
+unless something could not be measured.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def run(plan: Plan, groups: Collection[str], console: Console, output: Path) -> 
 
 
 def _in_order(groups: Collection[str], number: int) -> list[Subject]:
-    """Return whom to measure in this round: each once; every other round the other way round, so that drift evens."""
+    """Return the subjects of a round, each once. Every second round is reversed, so that drift evens out."""
     subjects = dict.fromkeys(
         subject for name in GROUPS if name in groups and name != "idle" for subject in GROUPS[name]
     )
@@ -64,7 +64,7 @@ def _measure(stub: Stub, subject: Subject, plan: Plan) -> Reading:
 
 
 def _measure_idle(plan: Plan) -> Mapping[str, Reading]:
-    """Measure the idle ones side by side, each on a stub of its own: they do not get in each other's way."""
+    """Measure the idle subjects at the same time, on separate stubs: they do not disturb each other."""
     subjects = (OURS_IDLE, BARE_IDLE)
 
     def measured(subject: Subject) -> Reading:
@@ -76,11 +76,13 @@ def _measure_idle(plan: Plan) -> Mapping[str, Reading]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the workers. Takes minutes.")
-    parser.add_argument("--rounds", type=int, help=f"how often everything is measured (default: {FULL.rounds})")
-    parser.add_argument("--only", choices=list(GROUPS), action="append", help="measure these rows only")
-    parser.add_argument("--quick", action="store_true", help="short windows, two rounds: a rough idea in a minute")
-    parser.add_argument("--profile", action="store_true", help="show where our own time goes instead")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Measure the workers. This takes minutes."
+    )
+    parser.add_argument("--rounds", type=int, help=f"how many times to measure everything (default: {FULL.rounds})")
+    parser.add_argument("--only", choices=list(GROUPS), action="append", help="measure only these rows")
+    parser.add_argument("--quick", action="store_true", help="short windows and two rounds: rough figures in a minute")
+    parser.add_argument("--profile", action="store_true", help="show instead how our own time is spent")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 190)
     plan = QUICK if arguments.quick else FULL
@@ -91,7 +93,7 @@ def main() -> int:
             plan = replace(plan, rounds=arguments.rounds or plan.rounds)
             run(plan, arguments.only or list(GROUPS), console, OUTPUT)
     except BenchError as error:
-        console.print(f"[red]The benchmark has failed:[/] {error}", highlight=False)
+        console.print(f"[red]The benchmark failed:[/] {error}", highlight=False)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""What the benchmark's handlers do with a message: nothing, a wait, or a note of when it arrived."""
+"""What the benchmark's handlers do with a message: nothing, wait, or record when it arrived."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from typing import Self
 
 @dataclass(slots=True)
 class Handling:
-    """Handles bodies. `latencies` is the file that `close` writes pairs of sent and handled, in nanoseconds, to."""
+    """Handles bodies. `close` writes pairs of sent and handled times, in nanoseconds, to the file `latencies`."""
 
     sleep_s: float = 0.0
     latencies: Path | None = None
@@ -27,11 +27,11 @@ class Handling:
         parser.add_argument("--latencies", type=Path, metavar="FILE")
 
     async def handle(self, body: str) -> None:
-        self.note(body)
+        self.record(body)
         if self.sleep_s:
             await asyncio.sleep(self.sleep_s)
 
-    def note(self, body: str) -> None:
+    def record(self, body: str) -> None:
         if self.latencies is not None:
             self._samples.append((json.loads(body)["SentAtNs"], time.monotonic_ns()))
 

@@ -26,16 +26,16 @@ QUEUE = "OrderFulfillmentQueue"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.1
-IN_HAND = 200  # Orders written and not yet acknowledged: as many as there are slots, and some.
+IN_FLIGHT = 200  # Orders that may be fulfilled but not acknowledged yet: all slots, and some more.
 
 
 class BenchError(Exception):
-    """A measurement that means nothing: the consumer ended, or did not do its work."""
+    """A useless measurement: the consumer ended, or did not do its work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long, and how often, to measure."""
+    """How long and how many times to measure."""
 
     rounds: int
     settle_s: float
@@ -52,7 +52,7 @@ QUICK = Plan(rounds=2, settle_s=0.4, window_s=1.2, latency_window_s=3.0, per_sec
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A consumer to measure: `python -m module arguments`, in so many processes, consuming `load`."""
+    """A consumer to measure: a number of processes `python -m module arguments`, which consume `load`."""
 
     name: str
     module: str
@@ -63,7 +63,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one measurement of one subject gave."""
+    """The result of one measurement of one subject."""
 
     seconds: float
     deleted: int
@@ -100,7 +100,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Stub:
-    """The running stub."""
+    """The running stub: its URL, and a temporary directory for logs."""
 
     endpoint: str
     directory: Path
@@ -115,7 +115,7 @@ class Stub:
                 deadline = time.monotonic() + START_TIMEOUT_S
                 while not (line := output.read_text(encoding="utf-8")).endswith("\n"):
                     if process.poll() is not None or time.monotonic() > deadline:
-                        raise BenchError(f"The stub does not start:\n{line}")
+                        raise BenchError(f"the stub does not start:\n{line}")
                     time.sleep(POLL_S)
                 yield cls(line.strip(), directory)
 
@@ -130,7 +130,7 @@ class Stub:
         finally:
             connection.close()
         if answer.status != http.client.OK:
-            raise BenchError(f"The stub refuses {command}: {body}")
+            raise BenchError(f"the stub refuses {command}: {body}")
         return body
 
 
@@ -148,7 +148,7 @@ def measure(
     Measure *subject* on *stub* for *seconds*, from *settle_s* after its first delete (idle: after its first receive).
 
     Raises:
-        BenchError: It ended, did nothing, or acknowledged orders that it had not fulfilled.
+        BenchError: The subject ended, did nothing, or acknowledged orders that it had not fulfilled.
     """
     stub.command("reset")
     latencies = stub.directory / "latencies.json"
@@ -158,7 +158,7 @@ def measure(
     for left in (log, latencies):
         left.unlink(missing_ok=True)
     if subject.load == "trickle":
-        stop_s = STOP_TIMEOUT_S  # It has something to write. The others are killed, which is quicker.
+        stop_s = STOP_TIMEOUT_S  # It writes its latencies. The others are killed, which is faster.
     command = _Command(subject.module, arguments, environment, log, stop_s)
     with ExitStack() as running:
         processes = [running.enter_context(command.running()) for _ in range(subject.processes)]
@@ -171,8 +171,8 @@ def measure(
             stub.command("backlog", queue=QUEUE, of=subject.load)
         window = _await_window(stub, subject, processes, log, START_TIMEOUT_S + settle_s + seconds)
         peak_mb = max(_peak_memory_mb(pid) for pid in pids)
-    if subject.load == "orders" and window["fulfilled"] < window["deleted"] - IN_HAND:
-        raise BenchError(f"{subject.name} acknowledged {window['deleted']} and fulfilled {window['fulfilled']}")
+    if subject.load == "orders" and window["fulfilled"] < window["deleted"] - IN_FLIGHT:
+        raise BenchError(f"{subject.name} acknowledged {window['deleted']} but fulfilled {window['fulfilled']}")
     if not idle and not window["deleted"]:
         raise BenchError(f"{subject.name} did nothing:\n{_tail(log)}")
     return Reading(
@@ -188,7 +188,7 @@ def measure(
 
 
 def _environment() -> dict[str, str]:
-    """Return the caller's environment without settings of AWS and of ours: the defaults are what is measured."""
+    """Return the caller's environment without settings of AWS and of ours: the benchmark measures the defaults."""
     settings = ("AWS_", "WORKER_", "LOG_", "ORDER_", "ESCALATION_", "FULFILLMENT_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
     return kept | {"PYTHONPATH": str(local_aws.ROOT), "NO_PROXY": local_aws.HOST, "no_proxy": local_aws.HOST}
@@ -200,9 +200,9 @@ def _await_window(
     deadline = time.monotonic() + timeout_s
     while (window := stub.command("window")) is None:
         if any(process.poll() is not None for process in processes):
-            raise BenchError(f"{subject.name} has ended:\n{_tail(log)}")
+            raise BenchError(f"{subject.name} ended:\n{_tail(log)}")
         if time.monotonic() > deadline:
-            raise BenchError(f"{subject.name} does not get to work:\n{_tail(log)}")
+            raise BenchError(f"{subject.name} does not start to work:\n{_tail(log)}")
         time.sleep(POLL_S)
     assert isinstance(window, dict)
     return window
@@ -210,7 +210,7 @@ def _await_window(
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """What to start, and how long it may take to stop by itself before it is killed."""
+    """A process to start, and how long it may take to stop before it is killed."""
 
     module: str
     arguments: Sequence[str]
@@ -241,11 +241,11 @@ def _peak_memory_mb(pid: int) -> float:
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
-    raise BenchError(f"process {pid} has ended")
+    raise BenchError(f"process {pid} ended")
 
 
 def _latencies_ms(path: Path, window: Mapping[str, Any]) -> list[float]:
-    """Return how long the messages sent within the window took to their handler."""
+    """Return the time from sending to handling of the messages sent within the window."""
     opened_ns = window["opened_at_ns"]
     closed_ns = opened_ns + int(window["seconds"] * 1e9)
     pairs = json.loads(path.read_text(encoding="ascii"))

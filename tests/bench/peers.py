@@ -1,5 +1,5 @@
 """
-The consumers that ours is measured against, as people write them: fast, and without the guarantees.
+The consumers that ours is compared with, as people write them: fast, but without the guarantees.
 
     python -m tests.bench.peers bare | boto3 | orders
 """
@@ -26,8 +26,8 @@ WAIT_S = 20
 POLLERS = 4
 SLOTS = 100
 MAX_BATCH = 10
-LINGER_S = 0.02
-# More than the SDK's default of 10, which would be what limits a hundred tasks.
+MAX_BATCH_WAIT_S = 0.02
+# More than the SDK's default of 10, which would limit a hundred tasks.
 CONFIG = AioConfig(max_pool_connections=SLOTS)
 
 
@@ -59,7 +59,7 @@ async def bare(handling: Handling) -> None:
         for _ in range(POLLERS):
             tasks.create_task(poll())
         while True:
-            await asyncio.sleep(LINGER_S)
+            await asyncio.sleep(MAX_BATCH_WAIT_S)
             if handled:
                 await delete_handled()
 
@@ -108,7 +108,7 @@ async def orders() -> None:
             try:
                 await fulfill(message)
             except Exception:
-                logging.exception("not fulfilled")  # noqa: LOG015 - as people do.
+                logging.exception("not fulfilled")  # noqa: LOG015 - as people write it.
             finally:
                 slots.release()
 
@@ -123,13 +123,13 @@ async def orders() -> None:
 
 
 def plain_boto3(handling: Handling) -> None:
-    """Run the plain boto3 loop: receive ten, handle one after the other, delete each."""
+    """Run the plain boto3 loop: receive ten messages, then handle and delete one after the other."""
     sqs = boto3.client("sqs")
     url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
     while True:
         answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=MAX_BATCH, WaitTimeSeconds=WAIT_S)
         for message in answer.get("Messages", []):
-            handling.note(message["Body"])
+            handling.record(message["Body"])
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
 
@@ -142,7 +142,7 @@ def main() -> None:
 
     def stop(*_: object) -> None:
         handling.close()
-        os._exit(0)  # No exception: raised in the middle of a library it may be swallowed there.
+        os._exit(0)  # Not an exception: a library in the middle of a call might swallow it.
 
     signal.signal(signal.SIGTERM, stop)
     match arguments.peer:

@@ -1,7 +1,7 @@
 """
-Where our workers spend their time, function by function and package by package.
+Shows where our workers spend their time, by function and by package.
 
-    python -m tests.bench.profiling FILE orders | messages    # A worker under cProfile; what the profile mode starts.
+    python -m tests.bench.profiling FILE orders | messages    # A worker under cProfile; `--profile` starts it.
 """
 
 import cProfile
@@ -25,23 +25,23 @@ from tests.bench.harness import STOP_TIMEOUT_S, Plan, Stub, Subject, measure
 from workers.command import run_command
 
 TOP = 25
-START_S = 2.0  # From the start of the process to that of the profile: what happens once is not of interest.
+START_S = 2.0  # From the start of the process to that of the profile, which leaves out the start.
 WINDOW_S = 6.0
 
-# What a call of the SDK goes through, and what we do per message; where these are found in a profile.
+# The stages of a call and of a message, each with the end of its file and the function that a profile shows.
 STAGES = (
-    ("a call of the SDK, all in all", "aiobotocore/client.py", "_make_api_call"),
+    ("a call of the SDK, in total", "aiobotocore/client.py", "_make_api_call"),
     ("- serialization", "botocore/serialize.py", "serialize_to_request"),
     ("- endpoint rules", "aiobotocore/client.py", "_resolve_endpoint_ruleset"),
-    ("- its event hooks, what is sent directly included", "aiobotocore/hooks.py", "_emit"),
-    ("- - sent directly", "aws/direct.py", "__call__"),
-    ("- - - signing", "aws/signing.py", "sign"),
+    ("- its event hooks, including direct calls", "aiobotocore/hooks.py", "_emit"),
+    ("- - sent directly", "aws/sdk/direct.py", "__call__"),
+    ("- - - signing", "aws/sdk/signing.py", "sign"),
     ("- - - HTTP", "aiohttp/client.py", "_request"),
-    ("- - - parsing", "aws/parsing.py", "parse"),
+    ("- - - parsing", "aws/sdk/parsing.py", "parse"),
     ("log lines", "structlog/_base.py", "_proxy_to_logger"),
-    ("a message's handling and settling", "workers/consumer/consumer.py", "_process"),
-    ("- its end: metrics and log line", "workers/consumer/in_flight.py", "end"),
-    ("- decoding", "handlers/contracts.py", "decode_fulfillment"),
+    ("handling and settling a message", "workers/consumer/consumer.py", "_process"),
+    ("- metrics and log line of its end", "workers/consumer/in_flight.py", "end"),
+    ("- decoding", "workers/contracts.py", "decode_fulfillment"),
 )
 
 _Function = tuple[str, int, str]
@@ -49,7 +49,7 @@ _Figures = tuple[int, int, float, float, dict[_Function, tuple[int, int, float, 
 
 
 def run(plan: Plan, console: Console) -> None:
-    """Profile our worker on orders and on nothing at all, and print the tables."""
+    """Profile our worker with orders and with messages it does nothing about, and print the tables."""
     with Stub.running() as stub:
         for load in ("orders", "messages"):
             path = stub.directory / f"{load}.profile"
@@ -63,7 +63,7 @@ def run(plan: Plan, console: Console) -> None:
 
 
 def _read(path: Path) -> dict[_Function, _Figures]:
-    """Return the profile without the time spent waiting for something to do."""
+    """Return the profile without the time spent waiting for events."""
     figures: dict[_Function, _Figures] = vars(pstats.Stats(str(path)))["stats"]
     return {function: figure for function, figure in figures.items() if "select.epoll" not in function[2]}
 
@@ -90,7 +90,7 @@ def _print_stages(console: Console, figures: Mapping[_Function, _Figures]) -> No
 
 
 def _print_packages(console: Console, figures: Mapping[_Function, _Figures]) -> None:
-    """Print each package's share; what is built in counts for who called it."""
+    """Print the share of each package. Built-in functions count for their callers."""
     own: defaultdict[str, float] = defaultdict(float)
     for (file, _, _), (_, _, own_s, _, callers) in figures.items():
         if file == "~":

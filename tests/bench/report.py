@@ -1,4 +1,4 @@
-"""Prints and saves what was measured."""
+"""Prints and saves the results."""
 
 import json
 import os
@@ -19,7 +19,7 @@ LIBRARIES = ("aioboto3", "aiobotocore", "botocore", "boto3", "aiohttp", "structl
 
 
 def machine() -> dict[str, Any]:
-    """Tell what the figures were made on."""
+    """Return facts about the machine and the libraries measured on it."""
     return {
         "cores": len(os.sched_getaffinity(0)),
         "processor": _processor(),
@@ -53,10 +53,10 @@ def print_table(console: Console, results: Sequence[Result], rounds: int) -> Non
 
 
 def print_stub(console: Console, readings: Readings) -> None:
-    """Show that the endpoint was not what limited anybody."""
+    """Show that the stub was never the bottleneck."""
     busiest = {name: max(reading.stub_busy for reading in measured) for name, measured in readings.items()}
     shown = ", ".join(f"{name} {busy:.0%}" for name, busy in busiest.items())
-    console.print(f"The stub's CPU time per second, at its busiest: {shown}", highlight=False)
+    console.print(f"CPU time per second of the stub, highest: {shown}", highlight=False)
 
 
 def print_machine(console: Console, facts: Mapping[str, Any]) -> None:

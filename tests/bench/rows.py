@@ -1,4 +1,4 @@
-"""The rows of the table: whom they measure, against whom, and what is to be reached."""
+"""The rows of the table: what they measure, what they compare with, and the targets."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ BOTO3_LATENCY = Subject("boto3-latency", "tests.bench.peers", ("boto3",), load="
 OURS_IDLE = Subject("ours-idle", "workers", ("fulfillment",), load="idle")
 BARE_IDLE = Subject("bare-idle", "tests.bench.peers", ("bare",), load="idle")
 
-# What is measured together: in each round, one after the other.
+# Subjects that are measured one after the other in each round.
 GROUPS: Mapping[str, tuple[Subject, ...]] = {
     "orders": (OURS_ORDERS, PLAIN_ORDERS),
     "noop": (OURS_NOOP, BARE_NOOP),
@@ -59,8 +59,8 @@ class Row:
     """
     One line of the table.
 
-    `must` and `goal` are bounds on our own median, or on the ratio to the other's where `by_ratio`: upper ones, or
-    lower ones where `more_is_better`. A figure counts as it is printed, with so many `digits`.
+    `must` and `goal` are limits for our median or, if `by_ratio`, for its ratio to the other's. They are upper limits,
+    or lower ones if `more_is_better`. Figures are compared as they are printed, with `digits` decimals.
     """
 
     title: str
@@ -191,7 +191,7 @@ ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A row with its figures. Ratios are those of the single rounds: ours to the other's in the same round."""
+    """A row with its figures. The ratios compare ours with the other's of the same round."""
 
     row: Row
     ours: Spread
@@ -208,7 +208,7 @@ class Result:
         return cls(row, Spread.of(ours), Spread.of(other), Spread.of(ratios), ours, other)
 
     def reaches(self, bound: float | None) -> bool | None:
-        """Tell whether the median is within *bound*; None where there is none."""
+        """Return whether the median is within *bound*; None without a bound."""
         if bound is None:
             return None
         row = self.row

@@ -1,12 +1,13 @@
 """
-The benchmark's endpoint: a minimal SQS and DynamoDB of our own, in memory, fast enough not to be what is measured.
+The benchmark's endpoint: a minimal SQS and DynamoDB in memory, fast enough not to be the bottleneck.
 
     python -m tests.bench.stub      # Prints its URL, serves until SIGTERM.
 
-It speaks the two services' JSON protocols over HTTP/1.1 with keep-alive, checks no signatures, and knows the calls that
-consumers of orders make. What it cannot do it refuses by name. It is also the one neutral observer: it counts requests
-by action, and opens and closes the window over which a consumer is measured, reading its CPU time at both ends.
-Control is by `POST /_stub/<command>` with a JSON object, and `GET /_stub/window`; `StubServer` has the commands.
+- It speaks the JSON protocols of both services over HTTP/1.1 with keep-alive, and does not check signatures.
+- It knows the calls that consumers of orders make, and refuses others with an error that names them.
+- It is the neutral observer: it counts requests by action, and opens and closes the window in which a consumer is
+  measured, whose CPU time it reads at both ends.
+- `POST /_stub/<command>` with a JSON object controls it; `StubServer.control` has the commands.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(slots=True)
 class Window:
-    """What happened between two moments: opened some time after the first delete (or receive), closed `seconds` on."""
+    """The measured period: it opens `settle_s` after the first delete (or receive) and closes `seconds` later."""
 
     seconds: float
     settle_s: float
@@ -55,7 +56,7 @@ class Window:
     _own_cpu_s: float = 0.0
 
     def begin(self) -> None:
-        """Take note that the consumer is at work: the window opens once it has settled in."""
+        """Open the window after `settle_s`: the consumer has begun to work. Later calls do nothing."""
         if not self.settling:
             self.settling = True
             if self.settle_s:
@@ -86,19 +87,19 @@ class Window:
 
 
 def _cpu_s(pids: tuple[int, ...]) -> float:
-    """Return the user and system time that these processes have used so far, all their threads included."""
+    """Return the user and system time of these processes so far, including all their threads."""
     ticks = 0
     for pid in pids:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
         except FileNotFoundError:
-            continue  # It has ended; the harness notices.
+            continue  # The process ended; the harness notices.
         ticks += int(fields[11]) + int(fields[12])
     return ticks / _TICKS_PER_S
 
 
 class StubServer:
-    """The two services, what is counted, and the commands of the harness."""
+    """Both services, the counters, and the commands of the harness."""
 
     def __init__(self) -> None:
         self.sqs = Sqs(QUEUES, self._deleted)
@@ -119,8 +120,12 @@ class StubServer:
         """
         Carry out a command of the harness.
 
-        `reset`, `backlog` (a queue that never runs empty, of `orders` or of bare `messages`), `trickle` (messages at a
-        pace), `measure` (set up the window), `window` (its result, null until it is closed), `stats`.
+        - `reset`: empty queues and tables, and set the counters to zero.
+        - `backlog`: fill a queue that never runs empty, with `orders` or plain `messages`.
+        - `trickle`: send messages at a fixed rate.
+        - `measure`: prepare the window.
+        - `window`: return its result, null until it is closed.
+        - `stats`: return the requests and the CPU time so far.
         """
         match command:
             case "reset":
@@ -170,7 +175,7 @@ class StubServer:
             yield json.dumps({"Number": number, "SentAtNs": time.monotonic_ns()})
 
     def _orders(self) -> Iterator[str]:
-        """Record an order as the workflow does, then yield its message."""
+        """Store an order as the workflow does, then yield its message."""
         orders = self.dynamodb.tables["OrderTable"].items
         for number in self._numbers:
             order_id = f"order-{number:07}"
@@ -197,7 +202,7 @@ def _order(order_id: str, arn: str) -> Item:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection. Clients of the SDK send a request only once they have the answer to the one before."""
+    """One connection. The SDK's clients send a request only after the response to the one before."""
 
     def __init__(self, server: StubServer) -> None:
         self._server = server
@@ -236,7 +241,7 @@ class _Connection(asyncio.Protocol):
         except AwsError as error:
             self._fail(error)
         except (KeyError, ValueError) as error:
-            self._fail(AwsError("ValidationException", f"The stub cannot read the request: {error!r}"))
+            self._fail(AwsError("ValidationException", f"the stub cannot read the request: {error!r}"))
 
     def _act(self, target: str, request: dict[str, Any]) -> None:
         service, _, action = target.partition(".")
@@ -257,12 +262,12 @@ class _Connection(asyncio.Protocol):
     def _control(self, head: bytes, body: bytes) -> None:
         _method, path, _ = head.decode("latin-1").split(" ", 2)
         if not path.startswith("/_stub/"):
-            raise AwsError("UnknownOperationException", "Neither a request of the SDK nor a command")
+            raise AwsError("UnknownOperationException", "neither a request of the SDK nor a command")
         self._answer(self._server.control(path.removeprefix("/_stub/"), json.loads(body or b"{}")))
 
     def _answer(self, answer: Any, status: bytes = b"200 OK", more: bytes = b"") -> None:
         if self._transport is None:
-            return  # The client has hung up.
+            return  # The client closed the connection.
         body = json.dumps(answer).encode()
         self._transport.write(
             b"HTTP/1.1 %s\r\nx-amzn-RequestId: %s\r\nContent-Type: application/x-amz-json-1.0\r\n"
@@ -276,7 +281,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """Serve on a free port of loopback until SIGTERM; the URL is the one line on standard output."""
+    """Serve on a free loopback port until SIGTERM. The only line on standard output is the URL."""
     loop = asyncio.get_running_loop()
     stub = StubServer()
     server = await loop.create_server(lambda: _Connection(stub), HOST, 0)
@@ -290,5 +295,5 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # Collected between two measurements instead: no pause of ours goes to a consumer's account.
+    gc.disable()  # `reset` collects between measurements, so that no pause of the stub slows a consumer down.
     asyncio.run(serve())

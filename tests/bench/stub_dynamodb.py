@@ -1,4 +1,4 @@
-"""The stub's DynamoDB: items in dicts, and as much of the expression languages as order workers use."""
+"""The stub's DynamoDB: items in dicts, and the parts of the expression languages that order workers use."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ _CONDITION_FAILED = "The conditional request failed"
 
 
 class AwsError(Exception):
-    """An answer with HTTP status 400, as AWS words it. `extra` are further members of its body."""
+    """An error response with HTTP status 400. `extra` are further members of its body."""
 
     def __init__(self, code: str, message: str, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class AwsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    """One comparison of a condition; `value` is a placeholder or a literal, None where the operator needs none."""
+    """One comparison of a condition. `value` is a placeholder or a literal, None if the operator takes none."""
 
     operator: str
     name: str
@@ -33,7 +33,7 @@ class _Test:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What an update or a statement does: names and values are still placeholders."""
+    """The changes of an update or statement, with names and values still as placeholders."""
 
     sets: tuple[tuple[str, str], ...] = ()
     adds: tuple[tuple[str, str], ...] = ()
@@ -50,7 +50,7 @@ class _Statement:
 
 @dataclass(slots=True)
 class Table:
-    """One table: its key attribute, and its items by that attribute's string."""
+    """One table: its key attribute, and its items by key."""
 
     key: str
     items: dict[str, Item] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class DynamoDb:
     """
     Tables by name. Every action takes the request's parameters and returns the answer's, or raises `AwsError`.
 
-    `on_updated` hears of every update, with the item before and after.
+    `on_updated` is called with the item before and after every update.
     """
 
     def __init__(self, keys: Mapping[str, str], on_updated: Callable[[Item, Item], None]) -> None:
@@ -77,7 +77,7 @@ class DynamoDb:
             "BatchExecuteStatement": self._batch_execute_statement,
         }
         if action not in actions:
-            raise AwsError("UnknownOperationException", f"The stub has no {action}")
+            raise AwsError("UnknownOperationException", f"the stub does not know {action}")
         return actions[action](request)
 
     def _table(self, name: str) -> Table:
@@ -192,7 +192,7 @@ class _Names:
 
 
 class _Positions:
-    """Resolves those of PartiQL: literals, and parameters by their position (`?0`, `?1`, numbered by the parser)."""
+    """Resolves the values of PartiQL: literals, and parameters by position (`?0`, `?1`, numbered by the parser)."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         self._parameters: Sequence[Any] = request.get("Parameters") or ()
@@ -230,7 +230,7 @@ def _changed(old: Item, change: _Change, values: _Names | _Positions) -> Item:
     for name, value in change.sets:
         new[values.name(name)] = values.value(value)
     for name, value in change.adds:
-        name = values.name(name)  # noqa: PLW2901 - the placeholder is of no more use.
+        name = values.name(name)  # noqa: PLW2901 - replaces the placeholder.
         new[name] = {"N": str(int(new.get(name, {"N": "0"})["N"]) + int(values.value(value)["N"]))}
     for name in change.removes:
         new.pop(values.name(name), None)
@@ -254,7 +254,7 @@ def _parse_condition(expression: str | None) -> tuple[_Test, ...]:
         elif found := _FUNCTION.fullmatch(part.strip()):
             tests.append(_Test(found[1].lower(), found[2]))
         else:
-            raise AwsError("ValidationException", f"The stub cannot read the condition {part!r}")
+            raise AwsError("ValidationException", f"the stub cannot read the condition {part!r}")
     return tuple(tests)
 
 
@@ -276,7 +276,7 @@ def _parse_update(expression: str) -> _Change:
                 case "REMOVE", [name]:
                     removes.append(name)
                 case _:
-                    raise AwsError("ValidationException", f"The stub cannot read the update {part!r}")
+                    raise AwsError("ValidationException", f"the stub cannot read the update {part!r}")
     return _Change(tuple(sets), tuple(adds), tuple(removes))
 
 
@@ -294,7 +294,7 @@ def _parse_statement(text: str) -> _Statement:
     numbered = "".join(f"{piece}?{position}" for position, piece in enumerate(pieces[:-1])) + pieces[-1]
     statement = _STATEMENT.fullmatch(numbered)
     if statement is None:
-        raise AwsError("ValidationException", f"The stub cannot read the statement {text!r}")
+        raise AwsError("ValidationException", f"the stub cannot read the statement {text!r}")
     sets: list[tuple[str, str]] = []
     removes: list[str] = []
     _, *parts = _CLAUSE.split(statement["change"])
@@ -306,12 +306,12 @@ def _parse_statement(text: str) -> _Statement:
             elif clause.upper() == "REMOVE":
                 removes.append(clause_part.strip().strip('"'))
             else:
-                raise AwsError("ValidationException", f"The stub cannot read {clause_part!r} in {text!r}")
+                raise AwsError("ValidationException", f"the stub cannot read {clause_part!r} in {text!r}")
     tests = []
     for comparison in re.split(r"\s+AND\s+", statement["where"].strip(), flags=re.IGNORECASE):
         test = _ASSIGNMENT.fullmatch(comparison.strip())
         if test is None:
-            raise AwsError("ValidationException", f"The stub cannot read {comparison!r} in {text!r}")
+            raise AwsError("ValidationException", f"the stub cannot read {comparison!r} in {text!r}")
         tests.append(_Test(test[2], test[1], test[3]))
     change = _Change(sets=tuple(sets), removes=tuple(removes))
     return _Statement(statement["table"], change, tuple(tests), statement["returning"] is not None)

@@ -17,7 +17,7 @@ ACCOUNT = "123456789012"
 MAX_BATCH = 10  # SQS: messages per receive, entries per batch.
 MAX_RECEIVE_COUNT = 20
 VISIBILITY_TIMEOUT_S = 60
-# Receipt handles of SQS are about this long; signing and parsing them costs what it costs on AWS.
+# As long as SQS's receipt handles, so that signing and parsing take as long as on AWS.
 _PADDING = "AQEB" + "x" * 140
 
 Answer = Callable[[dict[str, Any]], None]
@@ -45,7 +45,7 @@ class _Poll:
 
 @dataclass(slots=True, eq=False)
 class Queue:
-    """One standard queue. `backlog`, where set, supplies bodies without end."""
+    """One standard queue. `backlog`, if set, supplies an endless number of bodies."""
 
     name: str
     visibility_timeout_s: float = VISIBILITY_TIMEOUT_S
@@ -60,7 +60,7 @@ class Queue:
         return message
 
     def receive(self, request: Mapping[str, Any], answer: Answer) -> _Poll | None:
-        """Answer at once where there is something, or nothing is to be awaited; else return the waiting poll."""
+        """Answer at once if there are messages or the request does not wait; otherwise return the waiting poll."""
         limit = int(request.get("MaxNumberOfMessages", 1))
         if self.backlog is not None:
             while len(self.visible) < limit:
@@ -75,14 +75,14 @@ class Queue:
         return poll
 
     def forget(self, poll: _Poll) -> None:
-        """Drop a poll whose connection is gone: no message must go there."""
+        """Drop a poll whose connection was closed, so that it gets no message."""
         if poll in self.polls:
             self.polls.remove(poll)
         if poll.expiry is not None:
             poll.expiry.cancel()
 
     def delete(self, receipt_handle: str) -> bool:
-        """Tell whether this was what deleted the message. An outdated receipt is accepted without effect, as by SQS."""
+        """Delete a message and return True; return False for an outdated receipt, which SQS accepts without effect."""
         message = self._of(receipt_handle)
         if message is None:
             return False
@@ -148,7 +148,7 @@ class Queue:
         return {"Messages": taken} if taken else {}
 
     def _of(self, receipt_handle: str) -> _Message | None:
-        """Return the message that this receipt, its newest, belongs to."""
+        """Return the message of this receipt; None if the message is deleted or has a newer receipt."""
         padding, _, rest = receipt_handle.partition(":")
         message_id, _, count = rest.partition(":")
         if padding != _PADDING:
@@ -176,7 +176,7 @@ def _received(message: _Message, names: set[str]) -> dict[str, Any]:
 
 
 class Sqs:
-    """Queues by name; those missing do not exist. `on_deleted` hears of every message that is gone for good."""
+    """Queues by name. `on_deleted` is called for every deleted message."""
 
     def __init__(self, names: tuple[str, ...], on_deleted: Callable[[], None]) -> None:
         self.queues = {name: Queue(name) for name in names}
@@ -185,7 +185,7 @@ class Sqs:
         self._trickles: set[asyncio.Task[None]] = set()
 
     def act(self, action: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Perform every action but ReceiveMessage, whose answer may take a while: see `Queue.receive`."""
+        """Perform any action except ReceiveMessage, whose answer may take a while: see `Queue.receive`."""
         match action:
             case "GetQueueUrl":
                 return {"QueueUrl": f"{self.endpoint}/{ACCOUNT}/{self.queue(request['QueueName']).name}"}
@@ -203,7 +203,7 @@ class Sqs:
             case "SendMessageBatch" | "DeleteMessageBatch" | "ChangeMessageVisibilityBatch":
                 return self._batch(action.removesuffix("Batch"), request)
             case _:
-                raise AwsError("UnknownOperationException", f"The stub has no {action}")
+                raise AwsError("UnknownOperationException", f"the stub does not know {action}")
 
     def queue(self, name: str) -> Queue:
         if name not in self.queues:
@@ -214,7 +214,7 @@ class Sqs:
         return self.queue(request["QueueUrl"].rpartition("/")[2])
 
     def trickle(self, name: str, per_second: float) -> None:
-        """Send messages at this pace until cleared; each holds when, in `time.monotonic_ns`, it was sent."""
+        """Send messages at this rate until `clear`; their bodies have the time of sending, in `time.monotonic_ns`."""
         task = asyncio.ensure_future(self._trickle(self.queue(name), 1 / per_second))
         self._trickles.add(task)
         task.add_done_callback(self._trickles.discard)
@@ -227,7 +227,7 @@ class Sqs:
 
     async def _trickle(self, queue: Queue, period_s: float) -> None:
         loop = asyncio.get_running_loop()
-        pace = random.Random(0)  # The same arrivals for everybody, in step with nobody's timer.
+        pace = random.Random(0)  # The same arrivals for every consumer, in step with no timer.
         due_s = loop.time()
         while True:
             due_s += period_s * pace.uniform(0.5, 1.5)

@@ -1,4 +1,4 @@
-"""The benchmark runs to its end, with windows too short to tell anything."""
+"""The benchmark runs to its end, with windows too short for meaningful figures."""
 
 import json
 from io import StringIO

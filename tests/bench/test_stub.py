@@ -1,4 +1,4 @@
-"""The stub keeps what makes the figures honest: conditions, visibility, long polls, errors per statement."""
+"""The stub has what makes the figures comparable: conditions, visibility, long polls, errors per statement."""
 
 import asyncio
 import time

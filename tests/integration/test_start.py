@@ -29,22 +29,22 @@ class Trial:
 
 
 TRIALS = {
-    "no such queue": Trial(
+    "missing queue": Trial(
         "there is no queue NoSuchQueue: deploy the stack, or correct the variable that names it",
         set={"ORDER_FULFILLMENT_QUEUE": "NoSuchQueue"},
     ),
-    "no such escalation queue": Trial(
+    "missing escalation queue": Trial(
         "there is no queue NoSuchQueue: deploy the stack, or correct the variable that names it",
         set={"ESCALATION_QUEUE": "NoSuchQueue"},
     ),
-    "no such order table": Trial(
+    "missing order table": Trial(
         "there is no table NoSuchTable: deploy the stack, or ", set={"ORDER_TABLE": "NoSuchTable"}
     ),
     "no credentials": Trial("no AWS credentials: ", unset=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
     "no region": Trial(
         "AWS access is not configured: You must specify a region.", unset=("AWS_REGION", "AWS_DEFAULT_REGION")
     ),
-    "no such profile": Trial(
+    "missing profile": Trial(
         "AWS access is not configured: The config profile (no-such-profile) could not be found",
         set={"AWS_PROFILE": "no-such-profile"},
     ),
@@ -53,7 +53,7 @@ TRIALS = {
         "WORKER_MAX_DELIVERIES is 16, must be at most 15: test-OrderFulfillmentQueue's maxReceiveCount less 5",
         set={"WORKER_MAX_DELIVERIES": "16"},
     ),
-    "no such provider": Trial(
+    "missing provider": Trial(
         "FULFILLMENT_PROVIDER is 'no.such:Provider', which cannot be loaded: No module named 'no'",
         set={"FULFILLMENT_PROVIDER": "no.such:Provider"},
     ),
