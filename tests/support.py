@@ -10,6 +10,7 @@ Types of the fixtures in conftest.py: a deployed stack and worker processes.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -173,3 +174,11 @@ def is_running(pid: int) -> bool:
     return (
         not status.exists() or status.read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()[0] != "Z"
     )
+
+
+def free_port() -> int:
+    """Return a loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -19,8 +19,7 @@ import pytest
 
 from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import of_type
-from tests.support import STOP_TIMEOUT_S, DeployedStack, Worker
-from tests.workers.test_monitoring import free_port
+from tests.support import STOP_TIMEOUT_S, DeployedStack, Worker, free_port
 
 FORMS = {"RUN", "CMD", "ENTRYPOINT"}
 # What root may do beyond others is taken from it, so that it is kept from writing as others are.

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import socket
 import threading
 import urllib.request
 from collections import Counter
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.integration.pipeline import Pipeline, endings, wait_until
-from tests.support import DeployStack, StartWorker, Worker
+from tests.support import DeployStack, StartWorker, Worker, free_port
 
 CARD = "4929123412345678"
 FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
@@ -123,48 +122,53 @@ def lines(event: str, *workers: Worker) -> list[dict[str, Any]]:
     return [line for worker in workers for line in worker.lines() if line.get("event") == event]
 
 
-def test_escalations_go_to_the_channels_of_the_rules_without_card_numbers(
-    pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
-) -> None:
+# One rule for each channel. The topic's ARN and the webhook's address are filled in.
+RULES = """
+[[rules]]
+reasons = ["WORKFLOW_FAILED"]
+sources = ["eventbridge"]
+severity = "critical"
+channels = ["pager", "chat"]
+
+[[rules]]
+reasons = ["INVALID_PRICE", "FULFILLMENT_REJECTED"]
+severity = "info"
+channels = ["settlement"]
+
+[[rules]]
+severity = "warning"
+
+[channels.pager]
+type = "sns"
+topic_arn = "TOPIC_ARN"
+
+[channels.settlement]
+type = "sqs"
+queue = "routing-settlement"
+
+[channels.chat]
+type = "webhook"
+url_env = "CHAT_URL"
+authorization_env = "CHAT_AUTHORIZATION"
+"""
+
+
+def create_channels(pipeline: Pipeline) -> tuple[str, dict[str, str]]:
+    """Return the ARN of a new topic, and the URLs of two new queues: `paged`, its subscriber, and `settlement`."""
     sns, sqs = pipeline.client("sns"), pipeline.client("sqs")
     topic = sns.create_topic(Name="routing-pager")["TopicArn"]
     urls = {name: sqs.create_queue(QueueName=f"routing-{name}")["QueueUrl"] for name in ("paged", "settlement")}
     paged = sqs.get_queue_attributes(QueueUrl=urls["paged"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=paged, Attributes={"RawMessageDelivery": "true"})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = rules(
-        tmp_path,
-        f"""
-        [[rules]]
-        reasons = ["WORKFLOW_FAILED"]
-        sources = ["eventbridge"]
-        severity = "critical"
-        channels = ["pager", "chat"]
+    return topic, urls
 
-        [[rules]]
-        reasons = ["INVALID_PRICE", "FULFILLMENT_REJECTED"]
-        severity = "info"
-        channels = ["settlement"]
 
-        [[rules]]
-        severity = "warning"
-
-        [channels.pager]
-        type = "sns"
-        topic_arn = "{topic}"
-
-        [channels.settlement]
-        type = "sqs"
-        queue = "routing-settlement"
-
-        [channels.chat]
-        type = "webhook"
-        url_env = "CHAT_URL"
-        authorization_env = "CHAT_AUTHORIZATION"
-        """,
-    )
+def test_escalations_go_to_the_channels_of_the_rules_without_card_numbers(
+    pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    topic, urls = create_channels(pipeline)
+    port = free_port()
+    environment = rules(tmp_path, RULES.replace("TOPIC_ARN", topic))
     environment |= {"CHAT_URL": hooks.url("chat"), "CHAT_AUTHORIZATION": SECRET, "WORKER_HEALTH_PORT": str(port)}
     worker = start_worker("escalation", stack=pipeline.stack, env=environment)
 

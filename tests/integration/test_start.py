@@ -1,7 +1,6 @@
 """How a worker starts: one line explains a failure, and it waits for AWS if AWS is not up yet."""
 
 import contextlib
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from deploy.aws import Aws
 from deploy.progress import Progress
 from deploy.stacks import pipeline as deployed_pipeline
 from tests.integration.pipeline import ENVIRONMENT, Pipeline
-from tests.support import DeployedStack, Worker, run_worker
+from tests.support import DeployedStack, Worker, free_port, run_worker
 
 CARD = "4929123412345678"
 
@@ -96,13 +95,6 @@ def test_a_wrong_setting_prints_one_line(stack: DeployedStack, tmp_path: Path) -
         "python -m workers: WORKER_WAIT_S is '21', must be 0 to 20 seconds; "
         "LOG_LEVEL is '****', must be DEBUG, INFO, WARNING or ERROR\n"
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_a_worker_waits_for_aws_and_then_starts(tmp_path: Path) -> None:

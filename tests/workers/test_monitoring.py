@@ -4,15 +4,9 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from tests.support import free_port
 from workers.errors import FatalError
 from workers.monitoring import monitoring
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Checks:

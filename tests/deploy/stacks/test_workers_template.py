@@ -10,8 +10,7 @@ import pytest
 from annotated_types import Ge, Le
 
 from tests.deploy.cloudwatch import PIPELINE, WORKERS, of_type, text
-from tests.support import StartWorker
-from tests.workers.test_monitoring import free_port
+from tests.support import StartWorker, free_port
 from workers.runner import FORCED_EXIT_MARGIN_S
 from workers.settings import Settings, Worker
 from workers.wiring import QUEUE_MARGIN
