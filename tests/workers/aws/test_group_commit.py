@@ -1,0 +1,101 @@
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from workers.aws.group_commit import GroupCommit
+
+
+class Requests:
+    """Records the groups that are sent. Each request waits until the test releases it; its results are doubled."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.released = asyncio.Semaphore(0)
+
+    async def send(self, group: Sequence[int]) -> Sequence[int | Exception]:
+        self.groups.append(list(group))
+        await self.released.acquire()
+        return [ValueError(f"no {entry}") if entry < 0 else 2 * entry for entry in group]
+
+
+@pytest.fixture
+def requests() -> Requests:
+    return Requests()
+
+
+@pytest.fixture
+def commit(requests: Requests) -> GroupCommit[int, int]:
+    return GroupCommit(requests.send, max_group=3, max_requests=1)
+
+
+def submit(commit: GroupCommit[int, int], *entries: int, key: str = "") -> list[asyncio.Task[int]]:
+    """Submit entries at the same time, under their own keys or all under *key*."""
+    return [asyncio.ensure_future(commit.submit(key or str(entry), entry)) for entry in entries]
+
+
+async def turn() -> None:
+    """Let all tasks run until they wait."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_single_entry_is_sent_at_once(commit: GroupCommit[int, int], requests: Requests) -> None:
+    (task,) = submit(commit, 1)
+    await turn()
+    assert requests.groups == [[1]]
+    requests.released.release()
+    assert await task == 2
+
+
+async def test_entries_that_wait_for_a_request_are_sent_in_groups(
+    commit: GroupCommit[int, int], requests: Requests
+) -> None:
+    tasks = submit(commit, 1)
+    await turn()
+    tasks += submit(commit, 2, 3, 4, 5)
+    await turn()
+    assert requests.groups == [[1]]
+    for _ in range(3):
+        requests.released.release()
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10]
+    assert requests.groups == [[1], [2, 3, 4], [5]]
+
+
+async def test_entries_with_the_same_key_are_in_different_groups(
+    commit: GroupCommit[int, int], requests: Requests
+) -> None:
+    tasks = [*submit(commit, 1, 2, key="a"), *submit(commit, 3, key="b")]
+    for _ in range(2):
+        requests.released.release()
+    assert await asyncio.gather(*tasks) == [2, 4, 6]
+    assert requests.groups == [[1, 3], [2]]
+
+
+async def test_an_error_of_an_entry_is_raised_for_that_entry(commit: GroupCommit[int, int], requests: Requests) -> None:
+    tasks = submit(commit, 1, -1)
+    requests.released.release()
+    good, bad = await asyncio.gather(*tasks, return_exceptions=True)
+    assert good == 2
+    assert isinstance(bad, ValueError)
+
+
+async def test_an_error_of_the_request_is_raised_for_all_its_entries() -> None:
+    async def send(_: Sequence[int]) -> Sequence[int | Exception]:
+        raise OSError("reset")
+
+    commit: GroupCommit[int, int] = GroupCommit(send, max_group=3, max_requests=1)
+    results = await asyncio.gather(*submit(commit, 1, 2), return_exceptions=True)
+    assert [type(result) for result in results] == [OSError, OSError]
+
+
+async def test_an_entry_cancelled_while_it_waits_is_not_sent(commit: GroupCommit[int, int], requests: Requests) -> None:
+    tasks = submit(commit, 1)
+    await turn()
+    cancelled, other = submit(commit, 2, 3)
+    await turn()
+    cancelled.cancel()
+    for _ in range(2):
+        requests.released.release()
+    assert await asyncio.gather(*tasks, other) == [2, 6]
+    assert requests.groups == [[1], [3]]

@@ -1,0 +1,95 @@
+"""Which connections a worker opens. Nothing is sent: the clients are real, but unused."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workers.aws.channels import SnsChannel, SqsChannel
+from workers.connections import open_clients
+from workers.errors import FatalError
+from workers.escalation.rules.reader import EscalationRules
+from workers.escalation.webhook import WebhookChannel
+from workers.metrics import Metrics
+from workers.settings import Settings, Worker
+
+HTTP = {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": "https://ship.example.com/orders"}
+RULES = """
+[[rules]]
+severity = "warning"
+channels = ["pager", "settlement", "chat"]
+
+[channels.pager]
+type = "sns"
+topic_arn = "arn:aws:sns:eu-west-1:123456789012:pager"
+
+[channels.settlement]
+type = "sqs"
+queue = "settlement"
+
+[channels.chat]
+type = "webhook"
+url = "https://chat.example.com/hook"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+
+
+async def test_receives_have_their_own_client() -> None:
+    async with open_clients(Worker.FULFILLMENT, Settings.read({}), None, Metrics()) as clients:
+        assert clients.receiving is not clients.sqs
+        assert {clients.receiving.meta.region_name, clients.dynamodb.meta.region_name} == {"eu-central-1"}
+        assert (clients.secretsmanager, clients.http, clients.routes) == (None, None, None)
+
+
+@pytest.mark.parametrize("secret", [False, True])
+async def test_the_http_provider_needs_a_session_and_its_secret_a_client(secret: bool) -> None:
+    settings = Settings.read(HTTP | ({"FULFILLMENT_TOKEN_SECRET": "token"} if secret else {}))
+    async with open_clients(Worker.FULFILLMENT, settings, None, Metrics()) as clients:
+        assert clients.http is not None
+        assert not clients.http.closed
+        assert (clients.secretsmanager is not None) == secret
+    assert clients.http.closed
+
+
+async def test_the_escalation_worker_has_the_channels_of_its_rules(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES, encoding="utf-8")
+    rules = EscalationRules.read(path, {})
+    async with open_clients(Worker.ESCALATION, Settings.read({}), rules, Metrics()) as clients:
+        assert clients.routes is not None
+        assert clients.routes.rules is rules.rules
+        channels = {channel.name: channel for channel in clients.routes.channels}
+        assert {name: type(channel) for name, channel in channels.items()} == {
+            "pager": SnsChannel,
+            "settlement": SqsChannel,
+            "chat": WebhookChannel,
+        }
+        pager = channels["pager"]
+        assert isinstance(pager, SnsChannel)
+        assert pager.sns.meta.region_name == "eu-west-1"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("AWS_REGION", "", "You must specify a region."),
+        ("AWS_PROFILE", "unknown", "The config profile (unknown) could not be found"),
+        ("AWS_ENDPOINT_URL", "nowhere", "Invalid endpoint: nowhere"),
+    ],
+)
+async def test_a_wrong_configuration_of_the_sdk_is_reported(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(FatalError) as raised:
+        async with open_clients(Worker.FULFILLMENT, Settings.read({}), None, Metrics()):
+            pass
+    assert str(raised.value) == f"AWS access is not configured: {reason}"
