@@ -19,7 +19,7 @@ from tests.support import DeployStack
 
 GROUPED = "4929 1234 1234 5678"
 ACT = ("--actor", "ada", "--note", "as agreed", "--yes")
-UNREAD = "orders: an answer of AWS cannot be read; the command can be repeated\n"
+UNREAD = "orders: an AWS response cannot be read; the command can be repeated\n"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import deploy
 import workers
 
 AWS_LIBRARIES = {"aioboto3", "aiobotocore", "boto3", "botocore"}
-AT_THE_EDGE = ("workers.aws", "workers.cli", "workers.connections")
+AT_THE_EDGE = ("workers.aws", "workers.cli", "workers.operations", "workers.connections")
 # The order of rooms: a module imports only from its own room and from rooms in earlier rows.
 ROOMS = [
     {"workers", "errors", "backoff", "clock", "http_values", "metrics"},

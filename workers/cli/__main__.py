@@ -9,8 +9,10 @@ import click
 
 from workers.cli.app import orders
 from workers.cli.output import CliError, note
-from workers.cli.stack import Stack
 from workers.domain.cards import mask
+from workers.errors import WorkerError
+from workers.operations.errors import OperationError
+from workers.operations.stack import Stack
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -18,15 +20,14 @@ FAILED, INTERRUPTED = 1, 130
 def main() -> int:
     """Run the command of the command line; return the exit code."""
     _open_streams()
-    stack = Stack()
     try:
-        code = orders.main(prog_name="orders", standalone_mode=False, obj=stack)
+        code = orders.main(prog_name="orders", standalone_mode=False, obj=Stack())
         sys.stdout.flush()
     except click.ClickException as error:
-        told = io.StringIO()
-        error.show(told)
-        # It quotes arguments: a card number may be where none belongs.
-        click.echo(mask(told.getvalue()), nl=False, err=True)
+        shown = io.StringIO()
+        error.show(shown)
+        # It quotes arguments, and one of them may be a card number.
+        click.echo(mask(shown.getvalue()), nl=False, err=True)
         return error.exit_code
     except CliError as error:
         if error.exit_code == INTERRUPTED and sys.stderr.isatty():
@@ -37,41 +38,34 @@ def main() -> int:
         note("orders: interrupted; the command can be repeated")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough. What is still to be flushed at the end goes nowhere, quietly.
+        # The reader of our output has closed it. Discard what would still be flushed at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except Exception as error:  # noqa: BLE001 - the last stop; which errors there are is looked up only now.
-        note(f"orders: {_told(error, stack)}")
+    except Exception as error:  # noqa: BLE001 - the last stop.
+        note(f"orders: {_line(error)}")
         return FAILED
     return code if isinstance(code, int) else 0
 
 
 def _open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # Closed by who started this, as by `>&-`: Python has none then.
+        if getattr(sys, name) is None:  # The caller has closed it, as with `>&-`.
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open to the end.
     for stream in (sys.stdout, sys.stderr):
-        # A terminal or a pipe that is not UTF-8 gets what it can show.
+        # Escape characters that the terminal or pipe cannot encode.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _told(error: Exception, stack: Stack) -> str:
-    """Return the one line that says what went wrong."""
-    from workers.cli.errors import SDK_ERRORS, explained  # noqa: PLC0415 - the SDK takes a while to import.
-    from workers.errors import WorkerError  # noqa: PLC0415
-
-    # What the library makes of the SDK's errors is for the workers' log.
-    origin = error.__cause__ if isinstance(error, WorkerError) else error
+def _line(error: Exception) -> str:
+    """Return one line about *error*; print the traceback of an internal error."""
     match error:
-        case _ if isinstance(origin, SDK_ERRORS):
-            return explained(origin, stack)
-        case WorkerError():
+        case OperationError() | WorkerError():
             return str(error)
         case OSError():
             return f"{error.filename or 'input or output'}: {error.strerror}"
         case _:
             click.echo(mask("".join(traceback.format_exception(error))), err=True)
-            return f"a mistake in this program: {type(error).__name__}"
+            return f"internal error: {type(error).__name__}"
 
 
 if __name__ == "__main__":

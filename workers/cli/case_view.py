@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from workers.cli.ages import since, written
 from workers.cli.output import print_line, print_table
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order
+from workers.operations.ages import format_age as written
+from workers.operations.ages import seconds_since as since
 
 
 def show_case(case: Case, order: Order | None, now: datetime) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from workers.cli.ages import since
-from workers.cli.output import clean
 from workers.domain.orders import is_order_id
 from workers.domain.reasons import Reason
+from workers.operations.ages import seconds_since as since
+from workers.operations.text import clean
 
 # What workers add to a message that they move there: `workers.aws.sqs.SqsDeadLetters`.
 OUR_ATTRIBUTES = {"Reason", "OriginMessageId", "OriginQueue", "FirstReceivedAt", "ErrorClass"}

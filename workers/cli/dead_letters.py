@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.ages import Age, written
+from workers.cli.ages import Age
 from workers.cli.dead_letter import DeadLetter, Wanted
 from workers.cli.dead_letter_work import Doing, Found, Outcome, act, find
 from workers.cli.hold import MAX_HELD
 from workers.cli.output import CliError, note, print_json, print_table
+from workers.cli.stack import pass_old_stack
+from workers.operations.ages import format_age as written
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
@@ -93,7 +95,7 @@ Examples:
 @click.argument("queue", type=click.Choice(_QUEUES), required=False)
 @click.option("--bodies", is_flag=True, help="Show how each message begins, masked. It may hold anything.")
 @_with(*_SELECTION)
-@click.pass_obj
+@pass_old_stack
 def list_command(
     stack: "Stack", /, *, queue: str | None, bodies: bool, as_json: bool, limit: int, **wanted: Any
 ) -> None:
@@ -127,7 +129,7 @@ Examples:
 )
 @click.argument("queue", type=click.Choice(_QUEUES))
 @_with(*_SELECTION, *_ACTION)
-@click.pass_obj
+@pass_old_stack
 def replay_command(
     stack: "Stack", /, *, queue: str, as_json: bool, limit: int, rate: float, execute: bool, **wanted: Any
 ) -> None:
@@ -165,7 +167,7 @@ Examples:
 )
 @click.argument("queue", type=click.Choice(_QUEUES))
 @_with(*_SELECTION, *_ACTION)
-@click.pass_obj
+@pass_old_stack
 def discard_command(
     stack: "Stack", /, *, queue: str, as_json: bool, limit: int, rate: float, execute: bool, **wanted: Any
 ) -> None:

@@ -38,7 +38,7 @@ def explained(error: Exception, stack: "Stack") -> str:
     if isinstance(error, UNREACHABLE):
         return f"AWS cannot be reached: {text}"
     if isinstance(error, ResponseParserError):
-        return "an answer of AWS cannot be read; the command can be repeated"
+        return "an AWS response cannot be read; the command can be repeated"
     secret = isinstance(error, exceptions.ParamValidationError)  # Its text quotes the request.
     return f"the AWS SDK cannot make calls: {type(error).__name__ if secret else text}"
 

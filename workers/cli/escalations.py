@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.ages import Age, since, written
+from workers.cli.ages import Age
 from workers.cli.output import note, print_json, print_table
 from workers.cli.resolve import resolve_command
+from workers.cli.stack import pass_old_stack
 from workers.domain.cases import Case
 from workers.domain.reasons import Reason, Severity
+from workers.operations.ages import format_age as written
+from workers.operations.ages import seconds_since as since
 
 if TYPE_CHECKING:
     from workers.aws.cases import DynamoCases
@@ -62,7 +65,7 @@ Examples:
 @click.option("--older-than", type=Age(), metavar="AGE", help="Cases opened longer ago: 90s, 10m, 2h, 3d.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Show the first N of them.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the cases, whole, for scripts.")
-@click.pass_obj
+@pass_old_stack
 def list_command(
     stack: "Stack",
     /,
@@ -131,7 +134,7 @@ Examples:
 )
 @click.argument("case_id", metavar="CASE_ID")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for scripts.")
-@click.pass_obj
+@pass_old_stack
 def show_command(stack: "Stack", /, *, case_id: str, as_json: bool) -> None:
     """Show one case whole: what was said, whom it was sent to and when, how it was settled, and all ids."""
     from workers.cli.case_view import show_case  # noqa: PLC0415 - see above.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from workers.aws.errors import error_code, translate
-from workers.cli.output import clean
 from workers.errors import AccessDeniedError
+from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,10 +12,13 @@ import click
 from workers import clock
 from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_keys
-from workers.cli.ages import Age, since, written
+from workers.cli.ages import Age
 from workers.cli.order_table import AT_ONCE, get_orders
 from workers.cli.output import note, print_json, print_table, progress
+from workers.cli.stack import pass_old_stack
 from workers.domain.orders import OrderStatus
+from workers.operations.ages import format_age as written
+from workers.operations.ages import seconds_since as since
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
@@ -60,7 +63,7 @@ Examples:
 )
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), metavar="N", help="The oldest N only.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the orders, for scripts.")
-@click.pass_obj
+@pass_old_stack
 def command(
     stack: "Stack",
     *,

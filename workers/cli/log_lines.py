@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from workers.cli.output import clean
+from workers.operations.text import clean
 
 ROUTED = "escalation.routed"
 MAX_VALUE_CHARS = 2_000  # A line of ten megabytes is a mistake: nobody reads it on a terminal.

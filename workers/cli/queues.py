@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.ages import written
 from workers.cli.errors import SDK_ERRORS
 from workers.cli.output import print_json, print_table
+from workers.cli.stack import pass_old_stack
+from workers.operations.ages import format_age as written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ Examples:
   orders queues --json | jq '.[] | select(.dead_letters > 0)'""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts.")
-@click.pass_obj
+@pass_old_stack
 def command(stack: "Stack", *, as_json: bool) -> None:
     """
     Show what waits in the queues, and what was given up.

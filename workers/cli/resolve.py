@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.output import CliError, clean, note, print_json
+from workers.cli.output import CliError, note, print_json
+from workers.cli.stack import pass_old_stack
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order
 from workers.domain.resolutions import Action, Request, ResolutionError, plan_resolution
 from workers.domain.submissions import improper_fields, malformed_fields
+from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
@@ -45,7 +47,7 @@ Examples:
 @click.option("--card-number-stdin", is_flag=True, help="resubmit: read the card number from standard input.")
 @click.option("--yes", is_flag=True, help="Do not ask before acting.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with what was done, for scripts.")
-@click.pass_obj
+@pass_old_stack
 def resolve_command(
     stack: "Stack",
     /,

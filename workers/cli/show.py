@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from workers.aws.items import from_item, to_item
-from workers.cli.ages import since, written
 from workers.cli.executions import Execution, read_execution
 from workers.cli.lines import read
 from workers.cli.log_lines import parse
 from workers.cli.order_table import is_key, shown_order
-from workers.cli.output import CliError, clean, print_json, print_line, print_table
+from workers.cli.output import CliError, print_json, print_line, print_table
 from workers.cli.parallel import in_parallel
+from workers.cli.stack import pass_old_stack
 from workers.cli.story import tell
 from workers.domain.orders import is_order_id
 from workers.domain.submissions import submission_name
+from workers.operations.ages import format_age as written
+from workers.operations.ages import seconds_since as since
+from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
@@ -48,7 +51,7 @@ Examples:
     help="Merge the workers' own lines on this order, from a file of their JSON lines. May be given several times.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for scripts.")
-@click.pass_obj
+@pass_old_stack
 def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_json: bool) -> None:
     """
     Tell the whole story of the order ORDER_ID, in order of time.

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from workers.cli.output import CliError, clean
+from workers.cli.output import CliError
+from workers.operations.text import clean
 
 if TYPE_CHECKING:
     import boto3
@@ -232,3 +233,23 @@ def _check_json(response_dict: Mapping[str, Any], **_: object) -> None:
             json.loads(response_dict["body"])
         except ValueError:
             raise ResponseParserError("an answer that is no JSON") from None
+
+
+def pass_old_stack(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* a blocking stack: for commands that do not use `workers.operations` yet."""
+
+    @functools.wraps(command)
+    def call(*arguments: Any, **options: Any) -> Any:
+        from workers.cli.errors import SDK_ERRORS, explained  # noqa: PLC0415
+        from workers.errors import WorkerError  # noqa: PLC0415
+
+        stack = Stack()
+        try:
+            return command(stack, *arguments, **options)
+        except (*SDK_ERRORS, WorkerError) as error:
+            origin = error.__cause__ if isinstance(error, WorkerError) else error
+            if isinstance(origin, SDK_ERRORS):
+                raise CliError(explained(origin, stack)) from error
+            raise
+
+    return call

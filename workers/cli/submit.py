@@ -21,12 +21,14 @@ from tenacity import (
 from workers.aws.errors import error_code, translate
 from workers.cli.errors import SDK_ERRORS, UNREACHABLE, explained
 from workers.cli.order_files import Record, read_orders
-from workers.cli.output import CliError, InterruptedCommandError, clean, note, print_json, print_line, progress
+from workers.cli.output import CliError, InterruptedCommandError, note, print_json, print_line, progress
 from workers.cli.parallel import in_parallel
 from workers.cli.records import BadRecord
+from workers.cli.stack import pass_old_stack
 from workers.cli.waiting import follow, print_ended
 from workers.domain.submissions import submission_name
 from workers.errors import OutageError
+from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack
@@ -87,7 +89,7 @@ Examples:
 )
 @click.option("--wait", is_flag=True, help="Wait until the orders have ended, and show how.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object, for scripts.")
-@click.pass_obj
+@pass_old_stack
 def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int, wait: bool, as_json: bool) -> int:
     """
     Submit the orders of FILE, or of standard input, each once.

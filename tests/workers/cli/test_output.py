@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from workers.cli.ages import Age, since, written
-from workers.cli.output import clean, print_json, print_table
+from workers.cli.ages import Age
+from workers.cli.output import print_json, print_table
 from workers.cli.parallel import in_parallel
+from workers.operations.ages import format_age as written
+from workers.operations.ages import seconds_since as since
+from workers.operations.text import clean
 
 HOSTILE = "A\x1b]0;owned\x07d\ta\n\x9b2J\u202e\u2028 4929 1234 1234 5678"
 

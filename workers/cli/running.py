@@ -1,0 +1,46 @@
+"""Runs the one coroutine of a command, and turns Ctrl-C into exit code 130."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from workers.cli.output import InterruptedCommandError
+from workers.operations.errors import OperationError
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+Result = TypeVar("Result")
+
+
+def run(
+    stack: "Stack",
+    work: Coroutine[Any, Any, Result],
+    *,
+    interrupted: Callable[[], str] = lambda: "interrupted; the command can be repeated",
+) -> Result:
+    """
+    Run *work* and return its result. Ctrl-C cancels it; a second one does not wait for it to end.
+
+    Raises:
+        InterruptedCommandError: Ctrl-C. *interrupted*, called once *work* has ended, returns the text.
+        OperationError: *work* raised it, or an error of AWS or of the workers' library, which is explained.
+    """
+    try:
+        return asyncio.run(_explaining(stack, work))
+    except KeyboardInterrupt:
+        raise InterruptedCommandError(interrupted()) from None
+
+
+async def _explaining(stack: "Stack", work: Coroutine[Any, Any, Result]) -> Result:
+    try:
+        return await work
+    except OperationError:
+        raise
+    except Exception as error:
+        from workers.operations.sdk_errors import explained  # noqa: PLC0415 - the SDK takes a while to import.
+
+        text = await explained(error, stack)
+        if text is None:
+            raise
+        raise OperationError(text) from error

@@ -1,0 +1,10 @@
+"""How an operation reports to its caller while it runs."""
+
+from collections.abc import Callable
+
+Progress = Callable[[int], None]  # Called with how many more items are done.
+Warn = Callable[[str], None]  # Called with one line for the operator.
+
+
+def unreported(_: object) -> None:
+    """Report to nobody."""

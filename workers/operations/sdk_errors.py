@@ -1,0 +1,85 @@
+"""The SDK's errors, and what they mean for an operator."""
+
+from typing import TYPE_CHECKING
+
+from botocore import exceptions
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+
+from workers.aws.errors import CredentialsError, MissingResourceError, error_code, translate
+from workers.errors import AccessDeniedError, FatalError, WorkerError
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+__all__ = ["SDK_ERRORS", "UNREACHABLE", "ClientError", "ResponseParserError", "explained", "is_missing"]
+
+# All that a call may raise.
+SDK_ERRORS = (exceptions.BotoCoreError, ClientError, ResponseParserError)
+UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError)
+
+_CREDENTIALS_HINT = "give the SDK working credentials, for example with AWS_PROFILE"
+_NO_CREDENTIALS = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.SSOError,
+    exceptions.TokenRetrievalError,
+)
+_NO_STATE_MACHINE = "StateMachineDoesNotExist"
+
+
+def is_missing(error: Exception) -> bool:
+    """Tell whether a call failed because its queue or table does not exist."""
+    return isinstance(error, ClientError) and isinstance(translate(error), FatalError | MissingResourceError)
+
+
+async def explained(error: Exception, stack: "Stack") -> str | None:
+    """
+    Say in one line what an error of AWS or of the workers' library means for the operator. Quotes no request.
+
+    None if it is another error.
+    """
+    # A translated error's text is for the workers' log; its cause says more.
+    origin = error.__cause__ if isinstance(error, WorkerError) else error
+    match origin:
+        case ClientError():
+            return await _refused(origin, stack)
+        case _ if isinstance(origin, SDK_ERRORS):
+            return _failed(origin)
+        case _ if isinstance(error, WorkerError):
+            return str(error)
+        case _:
+            return None
+
+
+def _failed(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, exceptions.NoRegionError):
+        return "no region: set AWS_REGION, or a region in your AWS profile"
+    if isinstance(error, _NO_CREDENTIALS):
+        return f"no AWS credentials: {text.rstrip('.')}; {_CREDENTIALS_HINT}"
+    if isinstance(error, UNREACHABLE):
+        return f"AWS cannot be reached: {text}"
+    if isinstance(error, ResponseParserError):
+        return "an AWS response cannot be read; the command can be repeated"
+    secret = isinstance(error, exceptions.ParamValidationError)  # Its text quotes the request.
+    return f"the AWS SDK cannot make calls: {type(error).__name__ if secret else text}"
+
+
+async def _refused(error: ClientError, stack: "Stack") -> str:
+    code, operation = error_code(error), error.operation_name
+    if code == _NO_STATE_MACHINE:
+        return f"there is no state machine {stack.names.state_machine}: deploy the stack, or correct STATE_MACHINE"
+    match translate(error):
+        case CredentialsError():
+            return f"AWS refuses the credentials ({code}); {_CREDENTIALS_HINT}"
+        case AccessDeniedError():
+            senders = "; the stack's parameter SenderArns names who may" if operation.startswith("SendMessage") else ""
+            return f"these credentials do not allow {operation} ({code}){senders}"
+        case MissingResourceError():
+            return await stack.missing_table()
+        case FatalError() as gone:
+            return str(gone)
+        case _:
+            return f"AWS refused {operation} ({code})"

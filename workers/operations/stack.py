@@ -1,0 +1,138 @@
+"""The stack that an operator works on: the names of its resources, and clients for its AWS."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from workers.operations.errors import OperationError
+from workers.operations.names import Names
+
+if TYPE_CHECKING:
+    from workers.aws.sdk.blocking import AsyncClient, BlockingSession
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue of the stack, and its dead-letter queue, which its RedrivePolicy names."""
+
+    name: str
+    url: str
+    attributes: Mapping[str, str]
+    dead_letter_queue: str
+    dead_letter_url: str
+
+
+class Stack:
+    """
+    Reads names and makes clients when they are first used.
+
+    So `--help`, and commands that need no AWS, neither need an environment nor wait for the SDK's import.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str] = os.environ, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._environ = environ
+        self._state_machine_arn: str | None = None
+        self.now = now
+
+    @cached_property
+    def names(self) -> Names:
+        return Names.read(self._environ)
+
+    @cached_property
+    def _session(self) -> "BlockingSession":
+        from workers.aws.sdk.blocking import BlockingSession  # noqa: PLC0415 - see above.
+
+        return BlockingSession(self._environ)
+
+    @property
+    def dynamodb(self) -> "AsyncClient":
+        return self._session.client("dynamodb")
+
+    @property
+    def sqs(self) -> "AsyncClient":
+        return self._session.client("sqs")
+
+    @property
+    def stepfunctions(self) -> "AsyncClient":
+        return self._session.client("stepfunctions")
+
+    @property
+    def cloudwatch(self) -> "AsyncClient":
+        """A client with short timeouts and a single attempt: ages are optional."""
+        return self._session.client(
+            "cloudwatch", connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1}
+        )
+
+    async def region(self) -> str:
+        return await self._session.region()
+
+    async def state_machine_arn(self) -> str:
+        """Return the ARN of the order workflow. A mere name is looked for in the account of the credentials."""
+        if self._state_machine_arn is None:
+            self._state_machine_arn = await self._find_state_machine(self.names.state_machine)
+        return self._state_machine_arn
+
+    async def _find_state_machine(self, name: str) -> str:
+        if name.startswith("arn:"):
+            return name
+        identity: str = (await self._session.client("sts").call("get_caller_identity"))["Arn"]
+        _, partition, _, _, account, *_ = identity.split(":")
+        return f"arn:{partition}:states:{await self.region()}:{account}:stateMachine:{name}"
+
+    async def execution_arn(self, name: str) -> str:
+        """Return the ARN that the workflow's execution *name* has or would have."""
+        return f"{(await self.state_machine_arn()).replace(':stateMachine:', ':execution:')}:{name}"
+
+    async def queue(self, name: str) -> Queue:
+        """
+        Look up a queue and its dead-letter queue.
+
+        Raises:
+            OperationError: One of them does not exist.
+        """
+        url = await self._queue_url(name, "deploy the stack, or correct the variable that names it")
+        attributes = await self.attributes(url)
+        if "RedrivePolicy" not in attributes:
+            raise OperationError(f"queue {name} has no dead-letter queue (RedrivePolicy)")
+        arn: str = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
+        dead_letters = arn.rpartition(":")[2]
+        dead_letter_url = await self._queue_url(dead_letters, f"the RedrivePolicy of {name} names it")
+        return Queue(name, url, attributes, dead_letters, dead_letter_url)
+
+    async def attributes(self, queue_url: str) -> dict[str, str]:
+        """Return all attributes of a queue, its approximate numbers of messages among them."""
+        answer = await self.sqs.call("get_queue_attributes", QueueUrl=queue_url, AttributeNames=["All"])
+        return dict(answer["Attributes"])
+
+    async def _queue_url(self, name: str, hint: str) -> str:
+        from workers.operations.sdk_errors import ClientError, is_missing  # noqa: PLC0415 - see above.
+
+        try:
+            answer = await self.sqs.call("get_queue_url", QueueName=name)
+        except ClientError as error:
+            if is_missing(error):
+                raise OperationError(f"there is no queue {name}: {hint}") from None
+            raise
+        return str(answer["QueueUrl"])
+
+    async def missing_table(self) -> str:
+        """Say which table does not exist: DynamoDB's own error does not name it."""
+        from workers.operations.sdk_errors import SDK_ERRORS, is_missing  # noqa: PLC0415 - see above.
+
+        for name, variable in (
+            (self.names.order_table, "ORDER_TABLE"),
+            (self.names.escalation_table, "ESCALATION_TABLE"),
+        ):
+            try:
+                await self.dynamodb.call("describe_table", TableName=name)
+            except SDK_ERRORS as error:
+                if not is_missing(error):
+                    break
+                return f"there is no table {name}: deploy the stack, or correct {variable}"
+        return f"there is no table {self.names.order_table} or no table {self.names.escalation_table}"
