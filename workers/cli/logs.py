@@ -1,23 +1,33 @@
-"""`orders logs`: the workers' JSON lines for people."""
+"""`orders logs`: shows the workers' JSON log lines to people."""
 
+import asyncio
 import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from workers.cli import lines
-from workers.cli.log_lines import Wanted, parse, render, render_foreign
 from workers.cli.output import note
 from workers.domain.cards import mask_all
+from workers.operations.lines import Line, follow_file, read
+from workers.operations.log_lines import Selection, parse, readable, readable_foreign
+
+_STYLES: Mapping[str, Mapping[str, Any]] = {
+    "debug": {"dim": True},
+    "warning": {"fg": "yellow"},
+    "error": {"fg": "red"},
+    "critical": {"fg": "red", "bold": True},
+}
+_DEFAULT_EVENT_STYLE = {"bold": True}
 
 
 @click.command(
     "logs",
-    short_help="Read the workers' log lines as a person does.",
+    short_help="Show the workers' log lines to people.",
     epilog="""\b
 Examples:
   orders logs .local-aws/workers.log --escalations
@@ -28,59 +38,88 @@ Examples:
 @click.argument(
     "file", type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path), metavar="FILE"
 )
-@click.option("--order", "order_id", metavar="ID", help="Only lines about this order, or this case.")
+@click.option("--order", "order_id", metavar="ID", help="Only lines about this order or case.")
 @click.option("--escalations", is_flag=True, help="Only escalations, each once: the lines escalation.routed.")
-@click.option("--follow", is_flag=True, help="Go on with what is added to the file, until Ctrl-C (exit code 0).")
-@click.option("--json", "as_json", is_flag=True, help="Print the lines found as JSON lines, for scripts.")
+@click.option("--follow", is_flag=True, help="Continue with what is added to the file, until Ctrl-C (exit code 0).")
+@click.option("--json", "as_json", is_flag=True, help="Print the matching lines as JSON lines, for scripts.")
 def command(file: Path, *, order_id: str | None, escalations: bool, follow: bool, as_json: bool) -> None:
     """
-    Show the log lines of FILE, or of standard input (-), for people: time, level, worker, event, ids and values.
+    Show the log lines of FILE, or of standard input (-): time, level, worker, event, ids and values.
 
-    Lines that are no JSON are shown as they are; with --order or --escalations, or for scripts, they are left out.
-    The names before lines that honcho or foreman print are understood. --follow goes on where the file is rotated or
-    truncated. Card numbers are masked, whoever has written them.
+    Lines that are not JSON are shown as they are; --order, --escalations and --json leave them out. The process names
+    that honcho and foreman print before each line are understood. --follow continues when the file is rotated or
+    truncated. Card numbers are masked in every line.
     """
-    wanted = Wanted(order_id, escalations)
-    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    live = follow or str(file) == "-"
-    found = False
+    printer = _Printer(Selection(order_id, escalations), as_json=as_json, live=follow or str(file) == "-")
     try:
-        for line in _lines(file, follow=follow):
-            shown = _shown(line, wanted, color=color, as_json=as_json)
-            if shown is not None:
-                found = True
-                sys.stdout.write(f"{shown}\n")
-                if live:
-                    sys.stdout.flush()
+        if str(file) == "-":
+            printer.print_lines(read(sys.stdin.buffer))
+        elif follow:
+            asyncio.run(_follow(file, printer))
+        else:
+            with file.open("rb") as stream:
+                printer.print_lines(read(stream))
     except KeyboardInterrupt:
         if not follow:
             raise
     sys.stdout.flush()
-    if not (found or follow or wanted.everything):
-        note("no such line")
+    if not (printer.printed or follow or printer.selection.everything):
+        note("no matching lines")
 
 
-def _lines(file: Path, *, follow: bool) -> Iterator[lines.Line]:
-    if str(file) == "-":
-        yield from lines.read(sys.stdin.buffer)
-    elif follow:
-        yield from lines.follow(file, note)
-    else:
-        with file.open("rb") as stream:
-            yield from lines.read(stream)
+async def _follow(file: Path, printer: "_Printer") -> None:
+    async with contextlib.aclosing(follow_file(file, note)) as lines:
+        async for line in lines:
+            printer.print_line(line)
 
 
-def _shown(line: lines.Line, wanted: Wanted, *, color: bool, as_json: bool) -> str | None:
-    """Return what is to be printed of a line, None for nothing."""
-    if not wanted.may_be(line.raw):
-        return None
-    fields = parse(line.raw) if not line.left_out else None
-    if fields is not None:
-        if not wanted.includes(fields):
+class _Printer:
+    """Prints the selected lines. *live* flushes each one, because the next may come much later."""
+
+    def __init__(self, selection: Selection, *, as_json: bool, live: bool) -> None:
+        self.selection = selection
+        self.printed = False
+        self._as_json = as_json
+        self._live = live
+        self._color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def print_lines(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            self.print_line(line)
+
+    def print_line(self, line: Line) -> None:
+        text = self._text(line)
+        if text is None:
+            return
+        self.printed = True
+        sys.stdout.write(f"{text}\n")
+        if self._live:
+            sys.stdout.flush()
+
+    def _text(self, line: Line) -> str | None:
+        """Return what is printed for *line*; None if it is not selected."""
+        if not self.selection.may_match(line.raw):
             return None
-        with contextlib.suppress(RecursionError):  # Brackets in brackets, a thousand deep: no line of ours.
-            return json.dumps(mask_all(fields)) if as_json else render(fields, color=color)
-    if as_json or not wanted.everything:
-        return None
-    missing = f" ({line.left_out} more bytes)" if line.left_out else ""
-    return f"{render_foreign(line.raw)}{missing}"
+        fields = parse(line.raw) if not line.omitted_bytes else None
+        if fields is not None:
+            if not self.selection.matches(fields):
+                return None
+            with contextlib.suppress(RecursionError):  # Nested a thousand levels deep: not a worker's line.
+                return json.dumps(mask_all(fields)) if self._as_json else render(fields, color=self._color)
+        if self._as_json or not self.selection.everything:
+            return None
+        omitted = f" ({line.omitted_bytes} more bytes)" if line.omitted_bytes else ""
+        return f"{readable_foreign(line.raw)}{omitted}"
+
+
+def render(fields: Mapping[str, Any], *, color: bool) -> str:
+    """Return a log line in columns, with its traceback indented below."""
+    line = readable(fields)
+    head = f"{line.time:<23} {line.level:<7} {line.worker:<11}"
+    event = line.event
+    if color:
+        style = _STYLES.get(line.level)
+        head = click.style(head, **style) if style else head
+        event = click.style(event, **(style or _DEFAULT_EVENT_STYLE))
+    first = f"{head} {event} {line.values}".rstrip()
+    return "\n".join([first, *(f"    {each}" for each in line.traceback)])

@@ -13,8 +13,6 @@ import click
 
 from workers.aws.items import from_item, to_item
 from workers.cli.executions import Execution, read_execution
-from workers.cli.lines import read
-from workers.cli.log_lines import parse
 from workers.cli.order_table import is_key, shown_order
 from workers.cli.output import CliError, print_json, print_line, print_table
 from workers.cli.parallel import in_parallel
@@ -24,6 +22,8 @@ from workers.domain.orders import is_order_id
 from workers.domain.submissions import submission_name
 from workers.operations.ages import format_age as written
 from workers.operations.ages import seconds_since as since
+from workers.operations.lines import read
+from workers.operations.log_lines import parse
 from workers.operations.text import clean
 
 if TYPE_CHECKING:

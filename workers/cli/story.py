@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workers.cli.executions import Execution
-from workers.cli.log_lines import render
 from workers.domain.orders import OrderStatus
+from workers.operations.log_lines import readable
 
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 # Told elsewhere in the entry, or the same in each of them.
@@ -99,7 +99,9 @@ def _opened(episode: Mapping[str, Any], number: object) -> Entry:
 def _of_log(lines: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
     for fields in lines:
         told = {name: value for name, value in fields.items() if name not in _NOT_TOLD}
-        yield Entry(str(fields.get("timestamp", "")), "log", " ".join(render(told, color=False).split()))
+        line = readable(told)
+        text = " ".join(f"{line.level} {line.worker} {line.event} {line.values}".split())
+        yield Entry(str(fields.get("timestamp", "")), "log", text)
 
 
 def _entry(at: object, source: str, what: str, *details: object) -> Entry:

@@ -1,4 +1,4 @@
-"""`orders logs` as a process: what it does with pipes, signals and files that are none."""
+"""`orders logs`: how a line is rendered; and as a process, with pipes, signals and files that are not logs."""
 
 import json
 import signal
@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from workers.cli.logs import render
+
+CARD = "4929123412345678"
 LINES = [
     {"timestamp": "2026-11-22T09:33:24.3258Z", "level": "info", "event": "order.fulfilled", "order_id": "001"},
     {"timestamp": "2026-11-22T09:33:25.3258Z", "level": "warning", "event": "escalation.routed", "order_id": "002"},
 ]
-# Ctrl-C is ignored where the tests run in the background.
+# Ctrl-C is ignored if the tests run in the background.
 _SCRIPT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,6 +37,33 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_line_is_rendered_in_columns_with_its_traceback_below() -> None:
+    fields = LINES[1] | {"worker": "escalation", "exception": 'Traceback:\n  File "x.py"\nKeyError: 1'}
+    assert render(fields, color=False).splitlines() == [
+        "2026-11-22 09:33:25.325 warning escalation  escalation.routed order_id=002",
+        "    Traceback:",
+        '      File "x.py"',
+        "    KeyError: 1",
+    ]
+    assert render({"event": "worker.started"}, color=False).split() == ["worker.started"]
+    assert render({"order_id": None, "level": None}, color=False) == ""
+
+
+def test_only_a_terminal_gets_colors() -> None:
+    assert "\x1b" not in render(LINES[1], color=False)
+    assert render(LINES[1], color=True).count("\x1b[33m") == 2
+
+
+@pytest.mark.parametrize("color", [True, False])
+def test_card_numbers_and_control_characters_are_rendered_nowhere(color: bool) -> None:
+    evil = f"\x1b]0;\x07\x9b2J\r\u202e\u2028 {CARD}"
+    fields = dict.fromkeys(("timestamp", "level", "worker", "event", "order_id", "exception", evil), evil)
+    shown = render(fields, color=color)
+    assert CARD not in shown
+    escapes = {"\x1b"} if color else set()
+    assert {each for each in shown if not each.isprintable()} - {"\n"} == escapes
+
+
 def test_a_file_or_a_pipe_is_shown_line_by_line(log: Path) -> None:
     expected = (
         "2026-11-22 09:33:24.325 info                order.fulfilled order_id=001\n"
@@ -46,25 +76,48 @@ def test_a_file_or_a_pipe_is_shown_line_by_line(log: Path) -> None:
             assert process.returncode == 0
 
 
-def test_only_what_is_asked_for_is_shown(log: Path) -> None:
+def test_only_matching_lines_are_shown(log: Path) -> None:
     with start(log, "--order", "002", "--escalations", "--json") as process:
         out, _ = process.communicate()
     assert [json.loads(line) for line in out.splitlines()] == [LINES[1]]
 
 
-def test_a_file_is_followed_until_ctrl_c_which_is_no_failure(log: Path) -> None:
-    with start(log, "--follow", "--escalations") as process:
+@pytest.mark.parametrize("from_stdin", [True, False])
+def test_following_ends_with_ctrl_c_and_exit_code_0(log: Path, from_stdin: bool) -> None:
+    with start("-" if from_stdin else log, "--follow", "--escalations") as process:
+        assert process.stdin is not None
         assert process.stdout is not None
+        more = json.dumps(LINES[1] | {"order_id": "003"}) + "\n"
+        if from_stdin:
+            process.stdin.write(log.read_text(encoding="utf-8"))
+            process.stdin.flush()
         assert "order_id=002" in process.stdout.readline()
-        with log.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(LINES[1] | {"order_id": "003"}) + "\n")
+        if from_stdin:
+            process.stdin.write(more)
+            process.stdin.flush()
+        else:
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(more)
         assert "order_id=003" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.communicate() == ("", "")
-        assert process.returncode == 0
+        assert process.wait() == 0
+        assert (process.stdout.read(), process.stderr.read() if process.stderr else "") == ("", "")
 
 
-def test_a_reader_that_has_seen_enough_is_no_reason_to_complain(log: Path) -> None:
+def test_ctrl_c_while_reading_a_silent_pipe_ends_the_command(log: Path) -> None:
+    with start("-") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(log.read_text(encoding="utf-8"))
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+        assert process.stderr is not None
+        assert process.stderr.read().strip() == "orders: interrupted; the command can be repeated"
+
+
+def test_a_reader_that_closes_its_end_early_is_not_an_error(log: Path) -> None:
     log.write_text(log.read_text(encoding="utf-8") * 10_000, encoding="utf-8")
     with start(log) as process:
         assert process.stdout is not None
@@ -75,7 +128,7 @@ def test_a_reader_that_has_seen_enough_is_no_reason_to_complain(log: Path) -> No
         assert process.stderr.read() == ""
 
 
-def test_nothing_of_the_sdk_is_imported_to_read_a_log(log: Path) -> None:
+def test_reading_a_log_imports_nothing_of_the_sdk(log: Path) -> None:
     main = "from workers.cli.__main__ import main; sys.argv = sys.argv[1:]; main()"
     code = f"import sys; {main}; print('botocore' in sys.modules)"
     ran = subprocess.run(
@@ -84,7 +137,7 @@ def test_nothing_of_the_sdk_is_imported_to_read_a_log(log: Path) -> None:
     assert ran.stdout.splitlines()[-1] == "False"
 
 
-def test_that_nothing_was_found_is_said_beside_the_output(log: Path) -> None:
+def test_no_matching_lines_are_reported_on_standard_error(log: Path) -> None:
     with start(log, "--order", "003", "--json") as process:
-        assert process.communicate() == ("", "no such line\n")
+        assert process.communicate() == ("", "no matching lines\n")
     assert process.returncode == 0

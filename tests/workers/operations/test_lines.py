@@ -1,0 +1,119 @@
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from workers.operations.lines import Line, follow_file, read
+
+
+class Drip(io.BytesIO):
+    """Returns at most three bytes at a time, as a pipe may."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size or 1, 3))
+
+
+@pytest.mark.parametrize("stream", [io.BytesIO, Drip])
+def test_lines_are_whole_however_the_bytes_arrive(stream: type[BinaryIO]) -> None:
+    content = b"first\n\n\xff\xfe\0\nlast one\r\nwithout an end"
+    read_lines = list(read(stream(content)))  # type: ignore[call-arg]
+    assert read_lines == [Line(b"first"), Line(b""), Line(b"\xff\xfe\0"), Line(b"last one\r"), Line(b"without an end")]
+
+
+def test_an_overlong_line_is_cut_and_the_cut_bytes_counted() -> None:
+    lines = read(io.BytesIO(b"x" * 25 + b"\nnext\n"), max_line_bytes=10)
+    assert list(lines) == [Line(b"x" * 10, 15), Line(b"next")]
+
+
+class Follower:
+    """Follows a file; `next` waits for its next line."""
+
+    def __init__(self, path: Path) -> None:
+        self.warnings: list[str] = []
+        self._lines = follow_file(path, self.warnings.append, poll_s=0.01)
+
+    async def next(self, *, after: Callable[[], object] | None = None) -> bytes:
+        """Return the next line; *after* is called while the follower waits for it."""
+        if after is not None:
+            asyncio.get_running_loop().call_later(0.05, after)
+        return (await anext(self._lines)).raw
+
+    async def aclose(self) -> None:
+        await self._lines.aclose()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "workers.log"
+    path.write_bytes(b"one\ntw")
+    return path
+
+
+@pytest.fixture
+async def follower(log: Path) -> AsyncIterator[Follower]:
+    async with contextlib.aclosing(Follower(log)) as follower:
+        yield follower
+
+
+def append(path: Path, text: bytes) -> None:
+    with path.open("ab") as stream:
+        stream.write(text)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+async def test_a_growing_file_is_followed_without_splitting_lines(log: Path, follower: Follower) -> None:
+    assert await follower.next() == b"one"
+    assert await follower.next(after=lambda: append(log, b"o\nthree\n")) == b"two"
+    assert await follower.next() == b"three"
+    assert follower.warnings == []
+
+
+async def test_a_truncated_file_is_read_again_from_its_start(log: Path, follower: Follower) -> None:
+    assert await follower.next() == b"one"
+    assert await follower.next(after=lambda: log.write_bytes(b"x\n")) == b"tw"
+    assert await follower.next() == b"x"
+    assert follower.warnings == [f"{log} was truncated: reading it again from its start"]
+
+
+async def test_a_rotated_file_is_read_to_its_end_then_the_new_one(log: Path, follower: Follower) -> None:
+    assert await follower.next() == b"one"
+
+    def rotate() -> None:
+        append(log, b"o\n")
+        log.rename(log.with_suffix(".1"))
+        log.write_bytes(b"new\n")
+
+    assert await follower.next(after=rotate) == b"two"
+    assert await follower.next() == b"new"
+    assert follower.warnings == [f"{log} was replaced: continuing with the new file"]
+
+
+async def test_a_missing_file_is_waited_for(log: Path, follower: Follower) -> None:
+    assert await follower.next() == b"one"
+    remove(log)
+    assert await follower.next(after=lambda: log.write_bytes(b"new\n")) == b"tw"
+    assert await follower.next() == b"new"
+
+
+async def test_following_a_huge_file_can_be_cancelled_before_its_end(log: Path) -> None:
+    append(log, b"line\n" * 500_000)
+    read_lines = 0
+
+    async def follow() -> None:
+        nonlocal read_lines
+        async for _ in follow_file(log, pytest.fail):
+            read_lines += 1
+
+    task = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert 0 < read_lines < 500_000
