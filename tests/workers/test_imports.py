@@ -14,7 +14,7 @@ AWS_LIBRARIES = {"aioboto3", "aiobotocore", "boto3", "botocore"}
 AT_THE_EDGE = ("workers.aws", "workers.cli", "workers.operations", "workers.connections")
 # The order of rooms: a module imports only from its own room and from rooms in earlier rows.
 ROOMS = [
-    {"workers", "errors", "backoff", "clock", "http_values", "metrics"},
+    {"workers", "errors", "backoff", "clock", "http_values", "metrics", "threads"},
     {"domain", "consumer", "monitoring"},
     {"contracts", "dead_letters", "logs", "settings"},
     {"ports"},
