@@ -73,14 +73,14 @@ def test_a_list_is_of_what_was_asked_for(orders: CommandLine, listed: list[str])
     assert [each["OrderId"] for each in few] == listed[1:3]
     assert (few[0]["Status"], few[0]["CC"], few[0]["Name"]) == ("RECEIVED", "************5678", "Ada")
     none = orders("list", "--older-than", "9999d")
-    assert (none.code, none.out, none.err) == (0, "", "no such order is open\n")
+    assert (none.code, none.out, none.err) == (0, "", "no matching open orders\n")
     assert json.loads(orders("list", "--older-than", "9999d", "--json").out) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--status", "FULFILLED"], "only open orders are listed, RECEIVED or ESCALATED; the others are final"),
+        (["--status", "FULFILLED"], "only open orders are listed, RECEIVED or ESCALATED; the other statuses are final"),
         (["--older-than", "soon"], "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
         (["--limit", "0"], "'--limit'"),
         (["001"], "unexpected extra argument"),
@@ -215,7 +215,7 @@ def test_a_submission_that_was_refused_is_part_of_the_story(busy: CommandLine, r
     for number in ("1", "2"):
         busy("submit", "-", "--wait", "--submission", number, stdin=given)
     shown = busy("show", "story-5")
-    assert "Execution 1: of-story-5: there is none, or none any more, the current one" in shown.lines
+    assert "Execution 1: of-story-5: does not exist, or no longer, the current one" in shown.lines
     for n in (1, 2):
         assert f"Execution {n + 1}: {submission_name('story-5', n)}: FAILED" in shown.lines
     assert shown.out.count("FAILED: DuplicateOrder") == 2
@@ -236,7 +236,7 @@ def test_an_order_that_does_not_exist_is_one_line(orders: CommandLine, key: str)
     shown = orders("show", key)
     assert (shown.code, shown.out) == (1, "")
     (line,) = shown.err.splitlines()
-    assert line.startswith("orders: there is no order and no case")
+    assert line.startswith("orders: there is no order or case")
     assert "\x1b" not in line
 
 

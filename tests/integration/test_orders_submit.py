@@ -58,9 +58,9 @@ def test_a_file_is_submitted_and_followed_to_its_end(orders: CommandLine, runnin
     )
     first = orders("submit", path, "--wait", "--concurrency", "2")
     assert first.err.splitlines() == [
-        f"{path}:6: OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and nothing like a card number",
+        f"{path}:6: OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and must not look like a card number",
         f"{path}:7: order file-5: Name is empty",
-        f"{path}:8: order file-1: OrderId is that of line 2 already",
+        f"{path}:8: order file-1: OrderId is already in line 2",
         f"{path}:9: has 4 columns, the header has 5",
         f"{path}:11: order file-8: is not valid UTF-8",
     ]
@@ -97,7 +97,7 @@ def test_standard_input_is_a_file_as_well(orders: CommandLine) -> None:
     assert bad.err == f"stdin:1: order stdin-2: element 1: {problem}\n"
     assert (bad.code, bad.out) == (1, "0 submitted, 0 already submitted, 1 bad, 0 failed\n")
     none = orders("submit", "-")
-    assert (none.code, none.err) == (0, "stdin holds no order\n")
+    assert (none.code, none.err) == (0, "stdin has no orders\n")
 
 
 def test_a_corrected_file_starts_nothing_twice_unless_it_is_told_to(orders: CommandLine, running: Running) -> None:
@@ -164,7 +164,7 @@ def test_a_wait_that_is_interrupted_says_that_the_orders_go_on(
         wait_until(lambda: proxy.count("BatchGetItem"))
         interrupted = orders.interrupt(process)
     assert (interrupted.code, interrupted.out) == (130, "1 submitted, 0 already submitted, 0 bad, 0 failed\n")
-    assert interrupted.err.startswith("orders: interrupted: 0 of 1 orders have ended, the rest goes on without")
+    assert interrupted.err.startswith("orders: interrupted: 0 of 1 orders have ended, the rest continue without")
 
 
 @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.LOST_ANSWER, Fault.GARBLED])
@@ -182,7 +182,7 @@ def test_no_record_is_lost_to_aws_in_trouble(
     answer = json.loads(shown.out)
     assert answer["submitted"] + answer["already_submitted"] == count
     assert proxy.faults()[fault] > 3
-    assert shown.err.count("going on more slowly") <= 1
+    assert shown.err.count("continuing more slowly") <= 1
     assert len(executed(running, prefix, count)) == count
 
 
@@ -203,7 +203,7 @@ def test_what_cannot_work_is_said_in_one_line_before_anything_is_started(orders:
     )
     binary = tmp_path / "orders.csv"
     binary.write_bytes(b"\x89PNG\0")
-    assert orders("submit", binary).err == f"orders: {binary} is no text: it has zero bytes\n"
+    assert orders("submit", binary).err == f"orders: {binary} is not text: it has zero bytes\n"
     (usage,) = [orders("submit", tmp_path / "none.csv")]
     assert (usage.code, lines_of(usage)[-1].endswith("No such file or directory")) == (2, True)
     assert [orders("submit", "-", option, "0").code for option in ("--submission", "--concurrency")] == [2, 2]

@@ -1,1 +1,1 @@
-"""The operator's command line, `orders`: every single order seen, explained and finished from a terminal."""
+"""`orders`, the operator's command line: parses arguments, calls `workers.operations`, prints results."""

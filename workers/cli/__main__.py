@@ -1,4 +1,4 @@
-"""`orders ...`, or `python -m workers.cli ...`."""
+"""Entry point of `orders ...` and `python -m workers.cli ...`."""
 
 import io
 import os

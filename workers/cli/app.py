@@ -1,18 +1,18 @@
-"""The group of commands. Each command is in the module of its name, and is imported when it is called for."""
+"""The group of commands. Each command is imported when it is called."""
 
 import importlib
 
 import click
 
-# The command's module, and its summary in `orders --help`: so that this help needs no import of any of them.
+# Each command's module, and its summary in `orders --help`, which therefore imports none of them.
 _COMMANDS = {
     "submit": ("submit", "Submit the orders of a file, each once."),
-    "list": ("listing", "List the open orders."),
-    "show": ("show", "Tell the whole story of one order."),
+    "list": ("list", "List the open orders."),
+    "show": ("show", "Show the whole story of one order."),
     "escalations": ("escalations", "List, show and resolve escalation cases."),
-    "queues": ("queues", "Show what waits in the queues and behind them."),
-    "dead-letters": ("dead_letters", "List, replay or discard what was given up."),
-    "logs": ("logs", "Read the workers' log lines as a person does."),
+    "queues": ("queues", "Show the queues and their dead-letter queues."),
+    "dead-letters": ("dead_letters", "List, replay or discard dead letters."),
+    "logs": ("logs", "Show the workers' log lines to people."),
 }
 _EPILOG = """\b
 Examples:
@@ -20,14 +20,14 @@ Examples:
   orders list --status ESCALATED --older-than 2h
   orders show 001
 
-AWS access comes from the SDK's own variables and profiles (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, ...). The stack's
-resources go by the variables ORDER_TABLE, ESCALATION_TABLE, ORDER_FULFILLMENT_QUEUE, ESCALATION_QUEUE and STATE_MACHINE
-(a name or an ARN); by default they are called as in a deployment without a prefix.
+AWS access comes from the SDK's own variables and profiles (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, ...). The
+variables ORDER_TABLE, ESCALATION_TABLE, ORDER_FULFILLMENT_QUEUE, ESCALATION_QUEUE and STATE_MACHINE (a name or an ARN)
+name the stack's resources; the defaults are the names of a deployment without a prefix.
 
-Exit codes: 0 done, 1 failed or done only in part, 2 bad usage, 130 interrupted."""
+Exit codes: 0 done, 1 failed or only partly done, 2 bad usage, 130 interrupted."""
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature.
         return list(_COMMANDS)
 
@@ -43,7 +43,7 @@ class _Lazy(click.Group):
 
 
 @click.group(
-    cls=_Lazy, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
+    cls=_LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
 )
 def orders() -> None:
-    """See, explain and finish orders: on whatever AWS the environment points to."""
+    """See, explain and finish orders on the AWS that the environment points to."""

@@ -13,13 +13,13 @@ from workers.aws.executions import Executions
 from workers.aws.orders import DynamoOrders
 from workers.aws.sdk.clients import calling_config, open_session
 from workers.aws.sdk.parsing import plain_session
-from workers.cli.order_table import is_key
 from workers.cli.output import CliError
 from workers.domain.cases import Case
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionError
 from workers.errors import ConflictError
 from workers.escalation.resolver import Resolver
+from workers.operations.order_table import is_key
 
 if TYPE_CHECKING:
     from workers.cli.stack import Stack

@@ -1,15 +1,12 @@
 """What goes wrong on the command line, each told in one line; and what the SDK's errors mean for an operator."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
 from workers.aws.errors import CredentialsError, MissingResourceError, error_code, translate
 from workers.errors import AccessDeniedError, FatalError
-
-if TYPE_CHECKING:
-    from workers.cli.stack import Stack
 
 # All that a call may raise.
 SDK_ERRORS = (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError)
@@ -26,7 +23,7 @@ _NO_CREDENTIALS = (
 _NO_STATE_MACHINE = "StateMachineDoesNotExist"
 
 
-def explained(error: Exception, stack: "Stack") -> str:
+def explained(error: Exception, stack: Any) -> str:
     """Say in one line what one of `SDK_ERRORS` means for the person at the terminal. Quotes no value of a request."""
     if isinstance(error, exceptions.ClientError):
         return _refused(error, stack)
@@ -43,7 +40,7 @@ def explained(error: Exception, stack: "Stack") -> str:
     return f"the AWS SDK cannot make calls: {type(error).__name__ if secret else text}"
 
 
-def _refused(error: exceptions.ClientError, stack: "Stack") -> str:
+def _refused(error: exceptions.ClientError, stack: Any) -> str:
     code, operation = error_code(error), error.operation_name
     if code == _NO_STATE_MACHINE:
         return f"there is no state machine {stack.names.state_machine}: deploy the stack, or correct STATE_MACHINE"

@@ -1,7 +1,9 @@
 """Ages, as people write and read them: `90s`, `10m`, `2h`, `3d`."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+
+from workers import clock
 
 _AGE = re.compile(r"([0-9]{1,5})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -32,7 +34,6 @@ def format_age(seconds: float | None) -> str | None:
 def seconds_since(at: str | None, now: datetime) -> float | None:
     """Return how many seconds ago the RFC 3339 time *at* was; None if it is not a time."""
     try:
-        then = datetime.fromisoformat(at or "")
+        return (now - clock.parse(at or "")).total_seconds()
     except ValueError:
         return None
-    return (now - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds()

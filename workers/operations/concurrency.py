@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -17,7 +17,7 @@ async def in_parallel(
     *,
     at_most: int,
     stop: asyncio.Event | None = None,
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result, None]:
     """
     Yield `work(item)` for each item, in the items' order, with *at_most* running at once.
 
@@ -39,7 +39,7 @@ async def in_parallel(
         return task.result()
 
     try:
-        async for item in _async(items):
+        async for item in as_async(items):
             waiting.append(asyncio.create_task(run(item)))
             if len(waiting) == at_most * _WINDOW:
                 yield await first()
@@ -55,7 +55,8 @@ async def in_parallel(
             await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def _async(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+async def as_async(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    """Yield the items of either kind of iterable."""
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

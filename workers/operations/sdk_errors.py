@@ -1,6 +1,6 @@
 """The SDK's errors, and what they mean for an operator."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from botocore import exceptions
 from botocore.exceptions import ClientError
@@ -8,9 +8,7 @@ from botocore.parsers import ResponseParserError
 
 from workers.aws.errors import CredentialsError, MissingResourceError, error_code, translate
 from workers.errors import AccessDeniedError, FatalError, WorkerError
-
-if TYPE_CHECKING:
-    from workers.operations.stack import Stack
+from workers.operations.names import Names
 
 __all__ = ["SDK_ERRORS", "UNREACHABLE", "ClientError", "ResponseParserError", "explained", "is_missing"]
 
@@ -29,12 +27,21 @@ _NO_CREDENTIALS = (
 _NO_STATE_MACHINE = "StateMachineDoesNotExist"
 
 
+class Explaining(Protocol):
+    """A `Stack`, of which an explanation needs only this."""
+
+    @property
+    def names(self) -> Names: ...
+
+    async def missing_table(self) -> str: ...
+
+
 def is_missing(error: Exception) -> bool:
     """Tell whether a call failed because its queue or table does not exist."""
     return isinstance(error, ClientError) and isinstance(translate(error), FatalError | MissingResourceError)
 
 
-async def explained(error: Exception, stack: "Stack") -> str | None:
+async def explained(error: Exception, stack: Explaining) -> str | None:
     """
     Say in one line what an error of AWS or of the workers' library means for the operator. Quotes no request.
 
@@ -67,7 +74,7 @@ def _failed(error: Exception) -> str:
     return f"the AWS SDK cannot make calls: {type(error).__name__ if secret else text}"
 
 
-async def _refused(error: ClientError, stack: "Stack") -> str:
+async def _refused(error: ClientError, stack: Explaining) -> str:
     code, operation = error_code(error), error.operation_name
     if code == _NO_STATE_MACHINE:
         return f"there is no state machine {stack.names.state_machine}: deploy the stack, or correct STATE_MACHINE"

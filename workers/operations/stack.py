@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from workers.domain.ids import execution_arn
 from workers.operations.errors import OperationError
 from workers.operations.names import Names
 
@@ -87,7 +88,7 @@ class Stack:
 
     async def execution_arn(self, name: str) -> str:
         """Return the ARN that the workflow's execution *name* has or would have."""
-        return f"{(await self.state_machine_arn()).replace(':stateMachine:', ':execution:')}:{name}"
+        return execution_arn(await self.state_machine_arn(), name)
 
     async def queue(self, name: str) -> Queue:
         """

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from workers.cli.order_files import MAX_INPUT_BYTES, Record, read_orders
-from workers.cli.output import CliError
-from workers.cli.records import FIELDS, BadRecord
+from workers.operations.errors import OperationError
+from workers.operations.order_files import MAX_INPUT_BYTES, Record, read_orders
+from workers.operations.records import FIELDS, BadRecord
 
 CARD = "4929123412345678"
 ORDER = {"OrderId": "001", "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
@@ -20,16 +20,16 @@ def order(order_id: str = "001", **changes: Any) -> dict[str, Any]:
 
 def read(name: str, content: str | bytes) -> list[Record | BadRecord]:
     found = list(read_orders(name, content if isinstance(content, bytes) else content.encode()))
-    assert not [each for each in found if isinstance(each, BadRecord) and CARD in each.reason]
+    assert not [record for record in found if isinstance(record, BadRecord) and CARD in record.reason]
     return found
 
 
 def good(found: list[Record | BadRecord]) -> list[tuple[int, str]]:
-    return [(each.line, each.order_id) for each in found if isinstance(each, Record)]
+    return [(record.line, record.order_id) for record in found if isinstance(record, Record)]
 
 
 def bad(found: list[Record | BadRecord]) -> list[tuple[int, str]]:
-    return [(each.line, each.reason) for each in found if isinstance(each, BadRecord)]
+    return [(record.line, record.reason) for record in found if isinstance(record, BadRecord)]
 
 
 def one_problem(value: Any) -> str:
@@ -72,7 +72,7 @@ def test_orders_are_read_from(form: str) -> None:
     assert (good(found), bad(found)) == (expected, [])
 
 
-def test_the_input_of_an_execution_is_the_object_as_it_is_given() -> None:
+def test_json_is_submitted_as_it_is_in_the_file() -> None:
     text = (
         '{"OrderId": "007", "Name": "Zo\\u00eb", "ItemName": "B",\n "Price": "1.50", "CC": "x", "More": [1.10, null]}'
     )
@@ -80,13 +80,13 @@ def test_the_input_of_an_execution_is_the_object_as_it_is_given() -> None:
     assert record == Record(1, "007", text)
 
 
-def test_csv_makes_strings_of_everything() -> None:
+def test_all_fields_of_csv_are_strings() -> None:
     (record,) = read("-", f'{HEADER}0070,"Ada ""the""\nCountess",Bicycle,1e3,0012')
     assert isinstance(record, Record)
     assert json.loads(record.text) == order("0070", Name='Ada "the"\nCountess', Price="1e3", CC="0012")
 
 
-def test_what_the_workflow_escalates_is_no_bad_record() -> None:
+def test_orders_that_the_workflow_escalates_are_not_bad_records() -> None:
     wrong = [order("1", Price="-1"), order("2", CC="12"), order("3", Price="", CC=""), order("4", Name="\x1b[2J")]
     assert len(good(read("-", json.dumps(wrong)))) == 4
 
@@ -103,80 +103,80 @@ def test_what_the_workflow_escalates_is_no_bad_record() -> None:
         ),
         ({"Name": ""}, "Name is empty"),
         ({"OrderId": ""}, "OrderId is empty"),
-        ({"OrderId": CARD}, "OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and nothing like a card number"),
-        ({"OrderId": "a b"}, "OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and nothing like a card number"),
+        ({"OrderId": CARD}, "OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and must not look like a card number"),
+        ({"OrderId": "a b"}, "OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and must not look like a card number"),
         ({"CC": CARD * 20}, "CC is longer than 256 characters"),
         ({"Name": "\ud800"}, "is not valid UTF-8"),
         ({"More": "x" * MAX_INPUT_BYTES}, "is 262,256 bytes long, more than Step Functions' 262,144"),
     ],
 )
-def test_a_malformed_order_is_named_by_its_fields(change: dict[str, Any], reason: str) -> None:
+def test_malformed_fields_are_reported(change: dict[str, Any], reason: str) -> None:
     assert bad(read("-", json.dumps(ORDER | change))) == [(1, reason)]
 
 
-def test_a_number_may_have_more_digits_than_python_reads() -> None:
+def test_a_number_can_have_thousands_of_digits() -> None:
     text = json.dumps(ORDER).replace('"12.50"', "1" * 5000)
     assert bad(read("-", text)) == [(1, "Price is a number, must be a string")]
 
 
-def test_an_input_of_just_the_size_is_good() -> None:
+def test_the_longest_input_is_accepted() -> None:
     room = MAX_INPUT_BYTES - len(json.dumps(order(More="")).encode())
     assert good(read("-", json.dumps(order(More="x" * room))))
     assert bad(read("-", json.dumps(order(More="x" * (room + 1)))))
 
 
-def test_what_is_missing_or_no_object_is_named() -> None:
+def test_missing_fields_and_other_json_are_reported() -> None:
     assert one_problem({"OrderId": "1"}) == "Name is missing; ItemName is missing; Price is missing; CC is missing"
-    assert one_problem([CARD]) == "element 1: is no JSON object"
-    assert bad(read("a.jsonl", f'"{CARD}"\n{CARD}\nnull')) == [(n, "is no JSON object") for n in (1, 2, 3)]
+    assert one_problem([CARD]) == "element 1: is not a JSON object"
+    assert bad(read("a.jsonl", f'"{CARD}"\n{CARD}\nnull')) == [(n, "is not a JSON object") for n in (1, 2, 3)]
 
 
-def test_a_field_that_is_there_twice_is_named() -> None:
+def test_duplicate_fields_are_reported() -> None:
     text = json.dumps(ORDER)[:-1] + ', "Price": "99"}'
     assert bad(read("-", text)) == [(1, "has Price twice")]
     assert bad(read("-", json.dumps(ORDER)[:-1] + ', "x": 1, "x": 1}')) == [(1, "has a field twice")]
 
 
-def test_an_order_id_that_is_there_twice_is_taken_once() -> None:
+def test_a_duplicate_order_id_is_accepted_once() -> None:
     lines = [ORDER, order("002", Price=1), order("001", Price="2"), order("002")]
     found = read("-", "\n".join(map(json.dumps, lines)))
     assert good(found) == [(1, "001"), (4, "002")]
-    assert bad(found) == [(2, "Price is a number, must be a string"), (3, "OrderId is that of line 1 already")]
-    assert [each.order_id for each in found] == ["001", "002", "001", "002"]
-    assert bad(read("-", json.dumps([ORDER, ORDER]))) == [(1, "element 2: OrderId is that of element 1 already")]
+    assert bad(found) == [(2, "Price is a number, must be a string"), (3, "OrderId is already in line 1")]
+    assert [record.order_id for record in found] == ["001", "002", "001", "002"]
+    assert bad(read("-", json.dumps([ORDER, ORDER]))) == [(1, "element 2: OrderId is already in element 1")]
 
 
-def test_reading_goes_on_behind_a_line_that_is_no_json() -> None:
+def test_reading_continues_after_a_line_that_is_not_json() -> None:
     first, second, third = (json.dumps(order(f"00{n}")) for n in (1, 2, 3))
     found = read("-", f"{first[:-9]}\n{second}\ngarbage\n<html>\n{third}\n{{")
     assert good(found) == [(2, "002"), (5, "003")]
     assert [line for line, _ in bad(found)] == [1, 3, 4, 6]
 
 
-def test_an_object_in_several_lines_that_is_broken_is_one_bad_record() -> None:
+def test_a_broken_object_on_several_lines_is_one_bad_record() -> None:
     first, second = json.dumps(ORDER, indent=2).replace('"Ada",', '"Ada"'), json.dumps(order("002"), indent=2)
     found = read("-", f"{first}\n{second}")
-    assert bad(found) == [(1, "is no JSON: Expecting ',' delimiter in line 4")]
+    assert bad(found) == [(1, "is not JSON: Expecting ',' delimiter in line 4")]
     assert good(found) == [(8, "002")]
 
 
 @pytest.mark.parametrize(
     ("text", "line", "reason"),
     [
-        ("[{0},\n{1}", 2, "behind element 2: neither a comma nor the array's end; the rest of the file was not read"),
-        ("[{0},\n{1},]", 2, "element 3: is no JSON: Expecting value; the rest of the file was not read"),
-        ("[{0},\n{1}\n]]", 3, "stands behind the array's end; the rest of the file was not read"),
-        ("[{0},\n{1},\n NaN]", 3, "element 3: is no JSON: no number of JSON's; the rest of the file was not read"),
+        ("[{0},\n{1}", 2, "after element 2: expected a comma or the array's end; the rest of the file was not read"),
+        ("[{0},\n{1},]", 2, "element 3: is not JSON: Expecting value; the rest of the file was not read"),
+        ("[{0},\n{1}\n]]", 3, "follows the array's end; the rest of the file was not read"),
+        ("[{0},\n{1},\n NaN]", 3, "element 3: is not JSON: not a number in JSON; the rest of the file was not read"),
     ],
 )
-def test_behind_an_error_in_an_array_nothing_is_read(text: str, line: int, reason: str) -> None:
+def test_an_array_is_not_read_beyond_an_error(text: str, line: int, reason: str) -> None:
     found = read("-", text.format(json.dumps(ORDER), json.dumps(order("002"))))
     assert (good(found), bad(found)) == ([(1, "001"), (2, "002")], [(line, reason)])
 
 
-def test_nesting_without_end_is_one_bad_record() -> None:
+def test_endless_nesting_is_one_bad_record() -> None:
     found = read("-", '{"a":' * 100_000 + f"\n{json.dumps(ORDER)}")
-    assert (good(found), bad(found)) == ([(2, "001")], [(1, "is no order: nested too deep")])
+    assert (good(found), bad(found)) == ([(2, "001")], [(1, "is nested too deep")])
 
 
 def test_lines_are_counted_through_quoted_line_breaks() -> None:
@@ -190,7 +190,7 @@ def test_a_quote_that_is_never_closed_costs_one_record() -> None:
     assert [line for line, _ in bad(found)] == [2, 4]
 
 
-def test_what_is_no_utf_8_costs_one_record() -> None:
+def test_invalid_utf_8_costs_one_record() -> None:
     rows = [HEADER, f"001,Ada,B,1,{CARD}\n", f"002,M\xfcller,B,1,{CARD}\n", f"003,Ada,B,1,{CARD}\n"]
     found = read("orders.csv", "".join(rows).encode("latin-1"))
     assert (good(found), bad(found)) == ([(2, "001"), (4, "003")], [(3, "is not valid UTF-8")])
@@ -200,19 +200,19 @@ def test_what_is_no_utf_8_costs_one_record() -> None:
     ("content", "reason"),
     [
         (HEADER.encode("utf-16"), "x is UTF-16: save it as UTF-8"),
-        (b"\x89PNG\r\n\0\0", "x is no text: it has zero bytes"),
+        (b"\x89PNG\r\n\0\0", "x is not text: it has zero bytes"),
         (
             f"001,Ada,Bicycle,1,{CARD}\n".encode(),
-            f"x:1: the header must have each of {', '.join(FIELDS)} once; not so: {', '.join(FIELDS)}",
+            f"x:1: the header must have each of {', '.join(FIELDS)} once; wrong: {', '.join(FIELDS)}",
         ),
         (
             b"\nOrderId,Name,ItemName,Price,cc,Price\n",
-            f"x:2: the header must have each of {', '.join(FIELDS)} once; not so: Price, CC",
+            f"x:2: the header must have each of {', '.join(FIELDS)} once; wrong: Price, CC",
         ),
     ],
 )
-def test_a_file_that_is_none_of_orders_is_refused_in_one_line(content: bytes, reason: str) -> None:
-    with pytest.raises(CliError) as raised:
+def test_a_file_without_orders_is_refused_in_one_line(content: bytes, reason: str) -> None:
+    with pytest.raises(OperationError) as raised:
         read("x", content)
     assert str(raised.value) == reason
 

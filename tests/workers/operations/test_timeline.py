@@ -1,10 +1,10 @@
-from workers.cli.executions import Execution, Step
-from workers.cli.story import Entry, tell
+from workers.operations.executions import Execution, Step
+from workers.operations.timeline import Entry, timeline
 
 ARN = "arn:aws:states:us-east-1:000000000000:execution:Orders:one"
 
 
-def test_a_story_is_told_in_order_of_time() -> None:
+def test_all_that_happened_is_ordered_by_time() -> None:
     execution = Execution(ARN, "SUCCEEDED", ("A",), (Step("2026-11-22T10:00:00.000Z", "started"),))
     order = {
         "Status": "FULFILLED",
@@ -60,7 +60,7 @@ def test_a_story_is_told_in_order_of_time() -> None:
         "event": "message.acknowledged",
         "order_id": "1",
     }
-    assert [(each.at[17:19], each.source, each.text) for each in tell(order, case, [execution], [line])] == [
+    assert [(entry.at[17:19], entry.source, entry.text) for entry in timeline(order, case, [execution], [line])] == [
         ("00", "execution 1", "started"),
         ("01", "order", "recorded as RECEIVED"),
         ("02", "order", "ESCALATED: INVALID_PRICE"),
@@ -75,9 +75,9 @@ def test_a_story_is_told_in_order_of_time() -> None:
     ]
 
 
-def test_what_has_no_time_comes_first() -> None:
+def test_entries_without_a_time_come_first() -> None:
     order = {"CreatedAt": "yesterday", "Status": "CANCELLED", "UpdatedAt": "2026-11-22T10:00:01"}
-    assert tell(order, None, [], []) == [
+    assert timeline(order, None, [], []) == [
         Entry("yesterday", "order", "recorded as RECEIVED"),
         Entry("2026-11-22T10:00:01", "order", "CANCELLED"),
     ]

@@ -1,22 +1,21 @@
-"""Reads what executions of the workflow did: their states and ends, never their data, which holds card numbers."""
+"""Reads the history of executions: their states and ends, never their data, which holds card numbers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from workers.aws.errors import error_code, translate
+from workers.domain.ids import execution_name
 from workers.errors import AccessDeniedError
+from workers.operations.sdk_errors import ClientError
 from workers.operations.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from workers.cli.stack import Stack
+    from workers.operations.stack import Stack
 
 RUNNING = "RUNNING"
-_GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}  # Or its ARN was never one.
+_GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}  # The last two: it is not an ARN.
 _ENDS = {
     "ExecutionSucceeded": "SUCCEEDED",
     "ExecutionFailed": "FAILED",
@@ -27,7 +26,7 @@ _ENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that happened in an execution, and when, in RFC 3339."""
+    """An event of an execution and its time, in RFC 3339."""
 
     at: str
     text: str
@@ -35,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """An execution as far as it may be told; *problem* says why there is no more of it."""
+    """The known part of an execution; *problem* says why the rest is not known."""
 
     arn: str
     status: str | None = None
@@ -45,16 +44,14 @@ class Execution:
 
     @property
     def name(self) -> str:
-        return self.arn.rpartition(":")[2]
+        return execution_name(self.arn)
 
 
-def read_execution(stack: "Stack", arn: str) -> Execution | None:
-    """Return what the execution did; None where there is none, or none any more: AWS keeps them for 90 days."""
-    pages = stack.stepfunctions.get_paginator("get_execution_history").paginate(
-        executionArn=arn, includeExecutionData=False
-    )
+async def read_execution(stack: "Stack", arn: str) -> Execution | None:
+    """Return an execution; None if it does not exist or no longer does: AWS keeps them for 90 days."""
+    pages = stack.stepfunctions.pages("get_execution_history", executionArn=arn, includeExecutionData=False)
     try:
-        events = [event for page in pages for event in page["events"]]
+        events = [event async for page in pages for event in page["events"]]
     except ClientError as error:
         code = error_code(error)
         if code in _GONE:
@@ -67,15 +64,16 @@ def read_execution(stack: "Stack", arn: str) -> Execution | None:
         status = _ENDS.get(event["type"], status)
         if entered := event.get("stateEnteredEventDetails"):
             states.append(clean(entered["name"]))
-        if text := _told(event, states):
-            steps.append(Step(_written(event["timestamp"]), text))
+        if text := _text(event, states):
+            steps.append(Step(_time(event["timestamp"]), text))
     return Execution(arn, status, tuple(states), tuple(steps))
 
 
-def _told(event: "Mapping[str, Any]", states: list[str]) -> str | None:
-    """Return what an event says to a person. Of an error, its name: the cause may be a service's own text."""
+def _text(event: Mapping[str, Any], states: list[str]) -> str | None:
+    """Return an event for people. Only the name of an error: its cause may be the text of another service."""
     kind: str = event["type"]
-    error = next((each["error"] for each in event.values() if isinstance(each, dict) and each.get("error")), None)
+    details = (value for value in event.values() if isinstance(value, dict))
+    error = next((value["error"] for value in details if value.get("error")), None)
     named = f": {clean(error)}" if error else ""
     if kind == "ExecutionStarted":
         return "started"
@@ -84,9 +82,9 @@ def _told(event: "Mapping[str, Any]", states: list[str]) -> str | None:
     if "stateEnteredEventDetails" in event:
         return f"entered {states[-1]}"
     if kind.endswith(("Failed", "TimedOut")):
-        return f"a try of {states[-1] if states else 'a state'} failed{named}"
+        return f"an attempt at {states[-1] if states else 'a state'} failed{named}"
     return None
 
 
-def _written(at: datetime) -> str:
+def _time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

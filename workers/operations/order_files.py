@@ -6,12 +6,20 @@ from pathlib import PurePath
 from types import NoneType
 from typing import Any
 
-from workers.cli.output import CliError
-from workers.cli.records import FIELDS, BadRecord, Found, Repeated, from_array, from_csv, from_stream
 from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
 from workers.domain.submissions import malformed_fields
+from workers.operations.errors import OperationError
+from workers.operations.records import (
+    FIELDS,
+    BadRecord,
+    DuplicateFields,
+    RawRecord,
+    from_array,
+    from_csv,
+    from_stream,
+)
 
-# Step Functions: the most that an execution's input may be, in UTF-8.
+# Step Functions: the longest input of an execution, in UTF-8.
 MAX_INPUT_BYTES = 262_144
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -20,7 +28,7 @@ _KINDS = {bool: "a boolean", int: "a number", float: "a number", NoneType: "null
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An order that may be submitted; *text* is the execution's input."""
+    """An order that can be submitted; *text* is the execution's input."""
 
     line: int
     order_id: str
@@ -29,67 +37,67 @@ class Record:
 
 def read_orders(name: str, data: bytes) -> Iterator[Record | BadRecord]:
     """
-    Yield the records of the file *name*, good and bad, in its order.
+    Yield the records of the file *name*, good and bad, in the order of the file.
 
     Raises:
-        CliError: It is no text, or CSV without the header.
+        OperationError: It is not text, or CSV without the header.
     """
     text = _decoded(name, data)
     suffix, first = PurePath(name).suffix.lower(), text.lstrip()[:1]
     if suffix in {".csv", ".tsv"} or (suffix not in {".json", ".jsonl", ".ndjson"} and first not in {"{", "["}):
-        found = from_csv(name, text) if first else iter(())
+        records = from_csv(name, text) if first else iter(())
     else:
-        found = from_array(text) if first == "[" else from_stream(text)
+        records = from_array(text) if first == "[" else from_stream(text)
     places: dict[str, str] = {}
-    for each in found:
-        yield each if isinstance(each, BadRecord) else _checked(each, places)
+    for record in records:
+        yield record if isinstance(record, BadRecord) else _checked(record, places)
 
 
-def _checked(found: Found, places: dict[str, str]) -> Record | BadRecord:
-    """Return the record if it may be submitted, and note where its OrderId was."""
-    problem, order_id = _problem(found), _known_id(found.value)
+def _checked(record: RawRecord, places: dict[str, str]) -> Record | BadRecord:
+    """Return the record if it can be submitted, and note the place of its OrderId."""
+    problem, order_id = _problem(record), _known_id(record.value)
     if problem is None and order_id is not None:
         if order_id not in places:
-            places[order_id] = found.place
-            return Record(found.line, order_id, found.text)
-        problem = f"OrderId is that of {places[order_id]} already"
-    where = "" if found.element is None else f"{found.place}: "
-    return BadRecord(found.line, f"{where}{problem}", order_id)
+            places[order_id] = record.place
+            return Record(record.line, order_id, record.text)
+        problem = f"OrderId is already in {places[order_id]}"
+    where = "" if record.element is None else f"{record.place}: "
+    return BadRecord(record.line, f"{where}{problem}", order_id)
 
 
 def _decoded(name: str, data: bytes) -> str:
     if data.startswith(_UTF_16):
-        raise CliError(f"{name} is UTF-16: save it as UTF-8")
+        raise OperationError(f"{name} is UTF-16: save it as UTF-8")
     if b"\0" in data:
-        raise CliError(f"{name} is no text: it has zero bytes")
-    # What is no UTF-8 is found in the record that has it: the others are good.
+        raise OperationError(f"{name} is not text: it has zero bytes")
+    # Bytes that are not UTF-8 make only their own record bad.
     return data.decode("utf-8-sig", "surrogateescape")
 
 
-def _problem(found: Found) -> str | None:
-    """Say why the workflow would not take this. What it takes and then escalates is its business."""
-    order = found.value
-    if isinstance(order, Repeated):
+def _problem(record: RawRecord) -> str | None:
+    """Return why the workflow would refuse this order as malformed; None for one that it would take or escalate."""
+    order = record.value
+    if isinstance(order, DuplicateFields):
         return f"has {', '.join(order.names)} twice"
     if not isinstance(order, Mapping):
-        return "is no JSON object"
+        return "is not a JSON object"
     if wrong := malformed_fields(order):
-        return "; ".join(_fault(each, order) for each in wrong)
-    if not all(map(_is_unicode, (found.text, *(order[each] for each in FIELDS)))):
+        return "; ".join(_fault(field, order) for field in wrong)
+    if not all(map(_is_unicode, (record.text, *(order[field] for field in FIELDS)))):
         return "is not valid UTF-8"
-    if (size := len(found.text.encode())) > MAX_INPUT_BYTES:
+    if (size := len(record.text.encode())) > MAX_INPUT_BYTES:
         return f"is {size:,} bytes long, more than Step Functions' {MAX_INPUT_BYTES:,}"
     return None
 
 
 def _known_id(order: Any) -> str | None:
-    """Return the OrderId to name a bad record by, where it is one: anything else could be a card number."""
+    """Return the OrderId to name a bad record by, if it is valid: anything else could be a card number."""
     order_id = order.get("OrderId") if isinstance(order, Mapping) else None
     return order_id if isinstance(order_id, str) and is_order_id(order_id) else None
 
 
 def _fault(field: str, order: Mapping[str, Any]) -> str:
-    """Say what is wrong with a malformed field."""
+    """Return what is wrong with a malformed field."""
     if field not in order:
         return f"{field} is missing"
     value = order[field]
@@ -98,7 +106,7 @@ def _fault(field: str, order: Mapping[str, Any]) -> str:
     if not value:
         return f"{field} is empty"
     if field == "OrderId":
-        return "OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and nothing like a card number"
+        return "OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and must not look like a card number"
     return f"{field} is longer than {MAX_TEXT_CHARS} characters"
 
 

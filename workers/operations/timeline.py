@@ -1,22 +1,24 @@
-"""Tells what happened to an order, in order of time, from all that is known of it."""
+"""Merges all that is known about an order into one list, by time."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from workers.cli.executions import Execution
+from workers import clock
+from workers.domain.ids import execution_name
 from workers.domain.orders import OrderStatus
+from workers.operations.executions import Execution
 from workers.operations.log_lines import readable
 
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
-# Told elsewhere in the entry, or the same in each of them.
-_NOT_TOLD = {"timestamp", "order_id", "case_id", "execution_arn", "exception"}
+# Not in the text of a log line: they are elsewhere in the entry, or the same in every line of the order.
+_OMITTED = {"timestamp", "order_id", "case_id", "execution_arn", "exception"}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened: when, who says so (`execution 1`, `order`, `case`, `log`) and what."""
+    """An event: its time, its source (`execution 1`, `order`, `case`, `log`) and its text."""
 
     at: str
     source: str
@@ -25,26 +27,29 @@ class Entry:
     @property
     def time(self) -> datetime:
         try:
-            then = datetime.fromisoformat(self.at)
+            return clock.parse(self.at)
         except ValueError:
             return _NO_TIME
-        return then if then.tzinfo else then.replace(tzinfo=UTC)
 
 
-def tell(
+def timeline(
     order: Mapping[str, Any] | None,
     case: Mapping[str, Any] | None,
     executions: Iterable[Execution],
     log_lines: Iterable[Mapping[str, Any]],
 ) -> list[Entry]:
-    """Return the whole story in order of time; what happened at once, executions first, log lines last."""
+    """
+    Return all entries by time: first those without a time, then the oldest.
+
+    Of entries with the same time, those of executions come first, then the order's, the case's and log lines.
+    """
     entries = [
         *_of_executions(executions),
         *_of_order(order or {}),
         *_of_case(case or {}),
         *_of_log(log_lines),
     ]
-    return sorted(entries, key=lambda each: each.time)
+    return sorted(entries, key=lambda entry: entry.time)
 
 
 def _of_executions(executions: Iterable[Execution]) -> Iterator[Entry]:
@@ -65,24 +70,30 @@ def _of_order(order: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def _of_case(case: Mapping[str, Any]) -> Iterator[Entry]:
-    for each in case.get("Episodes", []):
-        yield _opened(each, each.get("Number"))
+    for episode in case.get("Episodes", []):
+        yield _opened(episode, episode.get("Number"))
     if "OpenedAt" in case:
         yield _opened(case, case.get("Episode"))
-    for each in case.get("Evidence", []):
-        source = each.get("Source") or "somebody"
-        said = (_listed(each.get("Reasons")), each.get("Detail"), _labelled("attempts", each, "Attempts"))
-        yield _entry(each.get("At"), "case", f"{source} escalates", *said)
-    for each in case.get("Routed", []):
-        yield _entry(each.get("At"), "case", f"routed to {each.get('Channel')}")
-    for each in case.get("Resolutions", []):
+    for evidence in case.get("Evidence", []):
+        source = evidence.get("Source") or "unknown source"
         yield _entry(
-            each.get("At"),
+            evidence.get("At"),
             "case",
-            f"resolved by {each.get('Actor')}, {each.get('Action')}",
-            each.get("Note"),
-            _labelled("shipment", each, "ShipmentId"),
-            None if "ExecutionArn" not in each else f"execution {str(each['ExecutionArn']).rpartition(':')[2]}",
+            f"{source} escalates",
+            _listed(evidence.get("Reasons")),
+            evidence.get("Detail"),
+            _labelled("attempts", evidence, "Attempts"),
+        )
+    for sent in case.get("Routed", []):
+        yield _entry(sent.get("At"), "case", f"routed to {sent.get('Channel')}")
+    for resolution in case.get("Resolutions", []):
+        yield _entry(
+            resolution.get("At"),
+            "case",
+            f"resolved by {resolution.get('Actor')}, {resolution.get('Action')}",
+            resolution.get("Note"),
+            _labelled("shipment", resolution, "ShipmentId"),
+            f"execution {execution_name(str(resolution['ExecutionArn']))}" if "ExecutionArn" in resolution else None,
         )
 
 
@@ -98,15 +109,14 @@ def _opened(episode: Mapping[str, Any], number: object) -> Entry:
 
 def _of_log(lines: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
     for fields in lines:
-        told = {name: value for name, value in fields.items() if name not in _NOT_TOLD}
-        line = readable(told)
+        line = readable({name: value for name, value in fields.items() if name not in _OMITTED})
         text = " ".join(f"{line.level} {line.worker} {line.event} {line.values}".split())
         yield Entry(str(fields.get("timestamp", "")), "log", text)
 
 
-def _entry(at: object, source: str, what: str, *details: object) -> Entry:
-    given = "; ".join(str(each) for each in details if each)
-    return Entry(str(at), source, f"{what}: {given}" if given else str(what))
+def _entry(at: object, source: str, event: str, *details: object) -> Entry:
+    shown = "; ".join(str(detail) for detail in details if detail)
+    return Entry(str(at), source, f"{event}: {shown}" if shown else str(event))
 
 
 def _labelled(label: str, item: Mapping[str, Any], name: str) -> str | None:

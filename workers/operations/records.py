@@ -8,21 +8,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workers.cli.output import CliError
+from workers.operations.errors import OperationError
 
 FIELDS = ("OrderId", "Name", "ItemName", "Price", "CC")
 
 _DELIMITERS = (",", ";", "\t")
 _CSV_ERRORS = {"unexpected end of data": "a quote is never closed"}
 _SPACE = re.compile(r"[ \t\r\n]*")
-# A line that begins like this goes on with an object that earlier lines began.
+# A line that starts like this continues an object of an earlier line.
 _CONTINUED = re.compile(r'[ \t\r]*["}\],]|[ \t]+[^ \t\r\n]')
 _NOT_READ = "the rest of the file was not read"
 
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """What cannot be submitted, and why: the fields at fault by name, never their values."""
+    """A record that cannot be submitted, and why: bad fields by name, never their values."""
 
     line: int
     reason: str
@@ -30,11 +30,11 @@ class BadRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RawRecord:
     """
-    A record as the file has it: the value that was read, and the JSON it was read from or stands for.
+    A record of the file: its value, and its JSON, as it is in the file or made from a row.
 
-    *element* is its number in an array: all of that may be on one line.
+    *element* is its number in an array, which may be all on one line.
     """
 
     line: int
@@ -47,32 +47,38 @@ class Found:
         return f"line {self.line}" if self.element is None else f"element {self.element}"
 
 
-class Repeated:
-    """A JSON object that has a field twice: which of the two is meant, nobody knows."""
+class DuplicateFields:
+    """A JSON object that has a field twice: it does not say which one counts."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
 
 
-def from_csv(name: str, text: str) -> Iterator[Found | BadRecord]:
-    # Not `splitlines`: that also splits where CSV does not.
+def from_csv(name: str, text: str) -> Iterator[RawRecord | BadRecord]:
+    """
+    Yield the rows of CSV, which must not be empty.
+
+    Raises:
+        OperationError: The header lacks a field or has it twice.
+    """
+    # Not `splitlines`, which also splits at characters that are not line ends in CSV.
     lines = list(io.StringIO(text, newline=""))
     rows = (row for row in _rows(lines, _delimiter(next(filter(str.strip, lines)))) if not _is_blank(row[1]))
     header_line, header = next(rows)
     names = header if isinstance(header, list) else []
-    missing = [each for each in FIELDS if names.count(each) != 1]
-    if missing:
-        raise CliError(
-            f"{name}:{header_line}: the header must have each of {', '.join(FIELDS)} once; not so: {', '.join(missing)}"
+    wrong = [field for field in FIELDS if names.count(field) != 1]
+    if wrong:
+        raise OperationError(
+            f"{name}:{header_line}: the header must have each of {', '.join(FIELDS)} once; wrong: {', '.join(wrong)}"
         )
     for line, row in rows:
         if isinstance(row, csv.Error):
-            yield BadRecord(line, f"is no CSV: {_CSV_ERRORS.get(str(row), row)}")
+            yield BadRecord(line, f"is not CSV: {_CSV_ERRORS.get(str(row), row)}")
         elif len(row) != len(names):
             yield BadRecord(line, f"has {len(row)} columns, the header has {len(names)}")
         else:
             order = {field: row[names.index(field)] for field in FIELDS}
-            yield Found(line, order, json.dumps(order, ensure_ascii=False))
+            yield RawRecord(line, order, json.dumps(order, ensure_ascii=False))
 
 
 def _is_blank(row: list[str] | csv.Error) -> bool:
@@ -80,7 +86,7 @@ def _is_blank(row: list[str] | csv.Error) -> bool:
 
 
 def _delimiter(header: str) -> str:
-    """Return what the columns are divided by: spreadsheets take what their country does."""
+    """Return the delimiter of the columns: spreadsheets use a different one in different countries."""
     return max(_DELIMITERS, key=header.count)
 
 
@@ -88,35 +94,35 @@ def _rows(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]
     """
     Yield each row with the number of its first line.
 
-    Behind a row that is none it goes on in the next line: a quote that is never closed must not swallow the rest.
+    After a bad row it continues with the next line, so that a quote that is never closed costs one row.
     """
     start = 0
     while start < len(lines):
         reader = csv.reader((lines[n] for n in range(start, len(lines))), delimiter=delimiter, strict=True)
-        begun = start
+        row_start = start
         try:
             for row in reader:
-                yield begun + 1, row
-                begun = start + reader.line_num
+                yield row_start + 1, row
+                row_start = start + reader.line_num
             start = len(lines)
         except csv.Error as error:
-            yield begun + 1, error
-            start = begun + 1
+            yield row_start + 1, error
+            start = row_start + 1
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Repeated:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | DuplicateFields:
     values = dict(pairs)
     if len(values) == len(pairs):
         return values
     names = [name for name, _ in pairs]
-    return Repeated([each for each in FIELDS if names.count(each) > 1] or ["a field"])
+    return DuplicateFields([field for field in FIELDS if names.count(field) > 1] or ["a field"])
 
 
 def _constant(_name: str) -> None:
-    raise json.JSONDecodeError("no number of JSON's", "", 0)
+    raise json.JSONDecodeError("not a number in JSON", "", 0)
 
 
-# What a number is does not matter, only that it is one; and one of a million digits takes minutes to read.
+# The value of a number does not matter, only that it is one; reading a million digits takes minutes.
 _decoder = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=lambda _: 0, parse_float=lambda _: 0.0, parse_constant=_constant
 )
@@ -138,59 +144,59 @@ class _Reader:
         self.go_to(self.position + 1)
 
     def skip_space(self) -> str:
-        """Go to the next character that is no space, and return it; nothing at the end."""
+        """Go to the next character that is not a space, and return it; an empty string at the end."""
         match = _SPACE.match(self.text, self.position)
         self.go_to(match.end() if match else self.position)
         return self.text[self.position : self.position + 1]
 
-    def take(self) -> Found | BadRecord:
-        """Take the value that begins here. What is none is not skipped."""
+    def take(self) -> RawRecord | BadRecord:
+        """Take the value that starts here. A bad one is not skipped."""
         try:
             value, end = _decoder.raw_decode(self.text, self.position)
         except json.JSONDecodeError as error:
             where = f" in line {error.lineno}" if error.lineno > self.line else ""
-            said = error.msg.removesuffix(" at").removesuffix(" starting")  # A column would follow.
-            return BadRecord(self.line, f"is no JSON: {said}{where}")
+            problem = error.msg.removesuffix(" at").removesuffix(" starting")  # A column would follow.
+            return BadRecord(self.line, f"is not JSON: {problem}{where}")
         except RecursionError:
-            return BadRecord(self.line, "is no order: nested too deep")
-        found = Found(self.line, value, self.text[self.position : end])
+            return BadRecord(self.line, "is nested too deep")
+        record = RawRecord(self.line, value, self.text[self.position : end])
         self.go_to(end)
-        return found
+        return record
 
 
-def from_array(text: str) -> Iterator[Found | BadRecord]:
-    """Read an array. Behind an error in it nobody knows where the next element begins: what is there is not read."""
+def from_array(text: str) -> Iterator[RawRecord | BadRecord]:
+    """Yield the elements of an array, up to an error: nothing says where the next element would start."""
     reader = _Reader(text)
     reader.skip_space()
     reader.step()
-    after = reader.skip_space()
+    following = reader.skip_space()
     element = 0
-    while after != "]":
+    while following != "]":
         element += 1
-        found = reader.take()
-        if isinstance(found, BadRecord):
-            yield replace(found, reason=f"element {element}: {found.reason}; {_NOT_READ}")
+        record = reader.take()
+        if isinstance(record, BadRecord):
+            yield replace(record, reason=f"element {element}: {record.reason}; {_NOT_READ}")
             return
-        yield replace(found, element=element)
-        after = reader.skip_space()
-        if after not in {",", "]"}:
-            yield BadRecord(reader.line, f"behind element {element}: neither a comma nor the array's end; {_NOT_READ}")
+        yield replace(record, element=element)
+        following = reader.skip_space()
+        if following not in {",", "]"}:
+            yield BadRecord(reader.line, f"after element {element}: expected a comma or the array's end; {_NOT_READ}")
             return
         reader.step()
         reader.skip_space()
     if element == 0:
         reader.step()
     if reader.skip_space():
-        yield BadRecord(reader.line, f"stands behind the array's end; {_NOT_READ}")
+        yield BadRecord(reader.line, f"follows the array's end; {_NOT_READ}")
 
 
-def from_stream(text: str) -> Iterator[Found | BadRecord]:
-    """Read objects one after the other, each in a line or in several. Behind an error it goes on with the next one."""
+def from_stream(text: str) -> Iterator[RawRecord | BadRecord]:
+    """Yield objects one after the other, each on one line or several. After an error it continues with the next one."""
     reader = _Reader(text)
     while reader.skip_space():
-        found = reader.take()
-        yield found
-        if isinstance(found, BadRecord):
+        record = reader.take()
+        yield record
+        if isinstance(record, BadRecord):
             while True:
                 end = text.find("\n", reader.position)
                 reader.go_to(len(text) if end < 0 else end + 1)

@@ -1,17 +1,17 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from workers.cli.errors import explained
-from workers.cli.stack import Stack
+from workers.operations.sdk_errors import explained
+from workers.operations.stack import Stack
 
 
 @pytest.mark.parametrize(
-    ("operation", "told"),
+    ("operation", "line"),
     [
         ("SendMessage", "SendMessage (AccessDenied); the stack's parameter SenderArns names who may"),
         ("GetItem", "GetItem (AccessDenied)"),
     ],
 )
-def test_who_may_not_send_is_told_what_decides_it(operation: str, told: str) -> None:
+async def test_a_refused_send_names_the_parameter_that_allows_it(operation: str, line: str) -> None:
     error = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, operation)
-    assert explained(error, Stack()) == f"these credentials do not allow {told}"
+    assert await explained(error, Stack()) == f"these credentials do not allow {line}"

@@ -1,0 +1,114 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from workers.operations.concurrency import in_parallel
+
+
+async def numbers(count: int) -> AsyncIterator[int]:
+    for n in range(count):
+        yield n
+
+
+async def test_results_are_in_the_order_of_the_items() -> None:
+    second = asyncio.Event()
+
+    async def work(n: int) -> int:
+        if n == 0:
+            await second.wait()
+        elif n == 1:
+            second.set()
+        return n
+
+    assert [n async for n in in_parallel(work, numbers(50), at_most=2)] == list(range(50))
+    assert [n async for n in in_parallel(work, [], at_most=2)] == []
+
+
+async def test_no_more_than_at_most_run_at_once_and_few_items_are_taken_ahead() -> None:
+    running, most, taken = 0, 0, 0
+
+    async def items() -> AsyncIterator[int]:
+        nonlocal taken
+        for n in range(100):
+            taken = n + 1
+            yield n
+
+    async def work(n: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return n
+
+    async with aclosing(in_parallel(work, items(), at_most=3)) as results:
+        async for n in results:
+            assert taken <= n + 6
+    assert most == 3
+
+
+async def test_nothing_more_is_started_after_an_error() -> None:
+    started, stop = list[int](), asyncio.Event()
+
+    async def work(n: int) -> None:
+        started.append(n)
+        if n == 3:
+            raise ValueError("three")
+
+    with pytest.raises(ValueError, match="three"):
+        async for _ in in_parallel(work, range(1000), at_most=2, stop=stop):
+            pass
+    assert stop.is_set()
+    assert len(started) < 20
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+async def test_running_work_is_finished_and_no_other_started_when_it_is(how: str) -> None:
+    started, finished, stop, release = list[int](), list[int](), asyncio.Event(), asyncio.Event()
+    all_slots_taken = asyncio.Event()
+
+    async def work(n: int) -> None:
+        started.append(n)
+        if n == 3:
+            all_slots_taken.set()
+        if n > 0:
+            await release.wait()
+        finished.append(n)
+
+    async def consume() -> None:
+        async with aclosing(in_parallel(work, range(1000), at_most=3, stop=stop)) as results:
+            async for _ in results:
+                if how == "closed":
+                    break
+
+    consuming = asyncio.create_task(consume())
+    await all_slots_taken.wait()
+    if how == "cancelled":
+        consuming.cancel()
+    await stop.wait()
+    assert not consuming.done()
+    release.set()
+    await asyncio.wait([consuming])
+    assert consuming.cancelled() == (how == "cancelled")
+    assert started == finished == [0, 1, 2, 3]
+
+
+async def test_an_error_of_running_work_does_not_hide_a_cancellation() -> None:
+    started, stop = asyncio.Event(), asyncio.Event()
+
+    async def work(_: int) -> None:
+        started.set()
+        await stop.wait()
+        raise ValueError("stopped")
+
+    async def consume() -> None:
+        async for _ in in_parallel(work, range(10), at_most=3, stop=stop):
+            pass
+
+    consuming = asyncio.create_task(consume())
+    await started.wait()
+    consuming.cancel()
+    await asyncio.wait([consuming])
+    assert consuming.cancelled()

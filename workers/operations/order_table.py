@@ -1,0 +1,71 @@
+"""Reads orders of the order table."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from workers.aws.items import from_item, to_item
+from workers.backoff import Backoff
+from workers.domain.cards import looks_like_card, masked_card_number
+from workers.operations.concurrency import as_async, in_parallel
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+MAX_BATCH = 100  # DynamoDB: items per BatchGetItem.
+MAX_KEY_CHARS = 255  # Of an OrderId or a CaseId; the longest case ids contain an execution's name.
+MAX_CONCURRENT_REQUESTS = 8
+_UNPROCESSED = Backoff(base_s=0.1, cap_s=5.0)
+
+
+def is_key(text: str) -> bool:
+    """Return whether *text* can be an OrderId or a CaseId. Do not ask AWS for any other: it may be a card number."""
+    surrogates = any("\ud800" <= char <= "\udfff" for char in text)  # Bytes that are not UTF-8.
+    return 0 < len(text) <= MAX_KEY_CHARS and not surrogates and not looks_like_card(text)
+
+
+def get_orders(
+    stack: "Stack", order_ids: Iterable[str] | AsyncIterable[str], *, at_most: int = MAX_CONCURRENT_REQUESTS
+) -> AsyncGenerator[list[dict[str, Any]], None]:
+    """
+    Yield the current orders of these ids, up to a hundred at a time; missing orders are left out.
+
+    Close it as `in_parallel`, which this is. *at_most* is the number of concurrent requests.
+    """
+    return in_parallel(lambda batch: _get(stack, batch), _batches(order_ids), at_most=at_most)
+
+
+async def _batches(order_ids: Iterable[str] | AsyncIterable[str]) -> AsyncIterator[list[str]]:
+    batch: list[str] = []
+    async for order_id in as_async(order_ids):
+        batch.append(order_id)
+        if len(batch) == MAX_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
+    """Return a batch in its order. Keys that DynamoDB has not processed are requested again, with backoff."""
+    table, found = stack.names.order_table, dict[str, dict[str, Any]]()
+    keys = [to_item({"OrderId": order_id}) for order_id in order_ids]
+    attempt = 0
+    while keys:
+        if attempt:
+            await asyncio.sleep(_UNPROCESSED.wait_s(attempt))
+        attempt += 1
+        request = {table: {"Keys": keys, "ConsistentRead": True}}
+        answer = await stack.dynamodb.call("batch_get_item", RequestItems=request)
+        for item in map(shown_order, answer["Responses"].get(table, [])):
+            found[item["OrderId"]] = item
+        keys = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
+    return [found[order_id] for order_id in order_ids if order_id in found]
+
+
+def shown_order(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item of the order table with its card number masked: others may have written to the table."""
+    order = from_item(item)
+    if "CC" in order:
+        order["CC"] = masked_card_number(str(order["CC"]))
+    return order

@@ -1,0 +1,78 @@
+"""What waits in the queues, and their dead letters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from workers.operations.concurrency import in_parallel
+from workers.operations.sdk_errors import SDK_ERRORS
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+_WINDOW = timedelta(minutes=15)  # SQS reports once a minute, and a few minutes late.
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A queue at a glance. The numbers of messages are SQS's approximate ones; an age that is not known is None."""
+
+    queue: str
+    depth: int
+    in_flight: int
+    delayed: int
+    oldest_s: int | None
+    dead_letter_queue: str
+    dead_letters: int
+    oldest_dead_letter_s: int | None
+
+
+async def queue_depths(stack: "Stack") -> list[Depth]:
+    """
+    Return both queues, without receiving a message.
+
+    Raises:
+        OperationError: A queue or its dead-letter queue does not exist.
+    """
+    names = (stack.names.order_fulfillment_queue, stack.names.escalation_queue)
+    return [depth async for depth in in_parallel(lambda name: _depth(stack, name), names, at_most=len(names))]
+
+
+async def _depth(stack: "Stack", name: str) -> Depth:
+    queue = await stack.queue(name)
+    dead_letters = await stack.attributes(queue.dead_letter_url)
+    return Depth(
+        queue=name,
+        depth=_number(queue.attributes, ""),
+        in_flight=_number(queue.attributes, "NotVisible"),
+        delayed=_number(queue.attributes, "Delayed"),
+        oldest_s=await _oldest_s(stack, name),
+        dead_letter_queue=queue.dead_letter_queue,
+        dead_letters=sum(_number(dead_letters, state) for state in ("", "NotVisible", "Delayed")),
+        oldest_dead_letter_s=await _oldest_s(stack, queue.dead_letter_queue),
+    )
+
+
+def _number(attributes: Mapping[str, str], state: str) -> int:
+    return int(attributes.get(f"ApproximateNumberOfMessages{state}", 0))
+
+
+async def _oldest_s(stack: "Stack", queue: str) -> int | None:
+    """Return the age of the oldest message by CloudWatch's newest data point."""
+    now = stack.now()
+    try:
+        answer: Any = await stack.cloudwatch.call(
+            "get_metric_statistics",
+            Namespace="AWS/SQS",
+            MetricName="ApproximateAgeOfOldestMessage",
+            Dimensions=[{"Name": "QueueName", "Value": queue}],
+            StartTime=now - _WINDOW,
+            EndTime=now,
+            Period=60,
+            Statistics=["Maximum"],
+        )
+    except SDK_ERRORS:  # Without CloudWatch, or access to it, the rest is still useful.
+        return None
+    newest = max(answer["Datapoints"], key=lambda point: point["Timestamp"], default=None)
+    return None if newest is None else round(newest["Maximum"])
