@@ -51,7 +51,7 @@ def _refused(error: exceptions.ClientError, stack: Any) -> str:
             senders = "; the stack's parameter SenderArns names who may" if operation.startswith("SendMessage") else ""
             return f"these credentials do not allow {operation} ({code}){senders}"
         case MissingResourceError():
-            return stack.missing_table()
+            return str(stack.missing_table())
         case FatalError() as gone:
             return str(gone)
         case _:

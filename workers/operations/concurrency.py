@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,35 +24,19 @@ async def in_parallel(
     On an error, a cancellation or `aclose` it sets *stop*, starts nothing more and waits for what is running. Iterate
     over it in `contextlib.aclosing`: without it, leaving the loop early leaves work behind.
     """
-    slots, started = asyncio.Semaphore(at_most), set[asyncio.Task[Result] | None]()
-    waiting: deque[asyncio.Task[Result]] = deque()
-
-    async def run(item: Item) -> Result:
-        async with slots:
-            started.add(asyncio.current_task())
-            return await work(item)
-
-    async def first() -> Result:
-        await asyncio.wait([waiting[0]])  # Not the task itself: cancelling us would cancel it.
-        task = waiting.popleft()
-        started.discard(task)
-        return task.result()
-
+    tasks = _Tasks(work, at_most)
     try:
         async for item in as_async(items):
-            waiting.append(asyncio.create_task(run(item)))
-            if len(waiting) == at_most * _WINDOW:
-                yield await first()
-        while waiting:
-            yield await first()
+            tasks.add(item)
+            if len(tasks) == at_most * _WINDOW:
+                yield await tasks.first()
+        while len(tasks):
+            yield await tasks.first()
     finally:
-        if waiting:
+        if len(tasks):
             if stop is not None:
                 stop.set()
-            for task in waiting:
-                if task not in started:
-                    task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await tasks.finish()
 
 
 async def as_async(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
@@ -63,3 +47,44 @@ async def as_async(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator
     else:
         for item in items:
             yield item
+
+
+class _Tasks(Generic[Item, Result]):
+    """Tasks whose results are not taken yet, in order. Of these *at_most* run at once."""
+
+    def __init__(self, work: Callable[[Item], Awaitable[Result]], at_most: int) -> None:
+        self._work = work
+        self._slots = asyncio.Semaphore(at_most)
+        self._tasks: deque[asyncio.Task[Result]] = deque()
+        self._started: set[asyncio.Task[Result] | None] = set()
+        self._failed = False
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def add(self, item: Item) -> None:
+        self._tasks.append(asyncio.create_task(self._run(item)))
+
+    async def first(self) -> Result:
+        await asyncio.wait([self._tasks[0]])  # Not the task itself: cancelling us would cancel it.
+        task = self._tasks.popleft()
+        self._started.discard(task)
+        return task.result()
+
+    async def finish(self) -> None:
+        """Wait for the running tasks, and cancel the others."""
+        for task in self._tasks:
+            if task not in self._started:
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self, item: Item) -> Result:
+        async with self._slots:
+            if self._failed:  # The error is raised when the results before it have been taken.
+                raise asyncio.CancelledError
+            self._started.add(asyncio.current_task())
+            try:
+                return await self._work(item)
+            except BaseException:
+                self._failed = True
+                raise

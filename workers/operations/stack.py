@@ -35,9 +35,14 @@ class Stack:
     """
 
     def __init__(
-        self, environ: Mapping[str, str] = os.environ, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        environ: Mapping[str, str] = os.environ,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        session: "BlockingSession | None" = None,
     ) -> None:
+        """Take the variables that name the resources, and the session that makes clients, by default for *environ*."""
         self._environ = environ
+        self._given_session = session
         self._state_machine_arn: str | None = None
         self.now = now
 
@@ -49,7 +54,7 @@ class Stack:
     def _session(self) -> "BlockingSession":
         from workers.aws.sdk.blocking import BlockingSession  # noqa: PLC0415 - see above.
 
-        return BlockingSession(self._environ)
+        return self._given_session or BlockingSession(self._environ)
 
     @property
     def dynamodb(self) -> "AsyncClient":

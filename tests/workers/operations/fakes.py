@@ -6,9 +6,12 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
+from workers.aws.sdk.blocking import AsyncClient, BlockingSession
 from workers.operations.stack import Stack
 
+REGION = "us-east-1"
 STATE_MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:Orders"
+EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:Orders"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
@@ -30,26 +33,21 @@ class FakeClient:
             yield page
 
 
-class FakeStack:
-    """A `Stack` with the default names whose clients are fakes."""
+class FakeSession(BlockingSession):
+    def __init__(self, clients: dict[str, FakeClient]) -> None:
+        super().__init__({})
+        self._fakes = clients
 
-    def __init__(self, **clients: FakeClient) -> None:
-        self.names = Stack(environ={"STATE_MACHINE": STATE_MACHINE}).names
-        for name, client in clients.items():
-            setattr(self, name, client)
+    def client(self, service: str, **_: Any) -> AsyncClient:
+        return cast("AsyncClient", self._fakes[service])
 
-    def now(self) -> datetime:
-        return NOW
-
-    async def state_machine_arn(self) -> str:
-        return STATE_MACHINE
-
-    async def execution_arn(self, name: str) -> str:
-        return f"{STATE_MACHINE.replace('stateMachine', 'execution')}:{name}"
+    async def region(self) -> str:
+        return REGION
 
 
-def fake_stack(**clients: FakeClient) -> Stack:
-    return cast("Stack", FakeStack(**clients))
+def fake_stack(state_machine: str = STATE_MACHINE, **clients: FakeClient) -> Stack:
+    """Return a stack with the default names, whose clients, by service, are fakes."""
+    return Stack({"STATE_MACHINE": state_machine}, now=lambda: NOW, session=FakeSession(clients))
 
 
 def refused(code: str, operation: str = "StartExecution", status: int = 400) -> ClientError:

@@ -1,0 +1,88 @@
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from tests.workers.operations.fakes import FakeClient, fake_stack
+from workers.aws.items import from_item, to_item
+from workers.aws.open_index import open_key
+from workers.domain.orders import OrderStatus
+from workers.operations.listing import open_orders
+
+
+class OrderTable:
+    """The order table; `index` holds its entries as they were a moment ago, two to a page."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, dict[str, Any]] = {}
+        self.index: list[dict[str, Any]] = []
+        self.client = FakeClient(query=self._query, batch_get_item=self._batch_get_item)
+
+    def put(self, order_id: str, minute: int, status: str = "RECEIVED", was: str | None = None) -> None:
+        at = f"2026-11-22T10:{minute:02}:00.000000Z"
+        self.items[order_id] = {"OrderId": order_id, "Status": status, "UpdatedAt": at}
+        self.index.append({"OpenKey": open_key(was or status, order_id), "OrderId": order_id, "UpdatedAt": at})
+
+    def reads(self) -> list[int]:
+        return [
+            len(request["RequestItems"]["OrderTable"]["Keys"])
+            for operation, request in self.client.requests
+            if operation == "batch_get_item"
+        ]
+
+    def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
+        values = from_item(request["ExpressionAttributeValues"])
+        entries = [
+            to_item({name: entry[name] for name in ("OrderId", "UpdatedAt")})
+            for entry in sorted(self.index, key=lambda entry: str(entry["UpdatedAt"]))
+            if entry["OpenKey"] == values[":key"] and entry["UpdatedAt"] < values[":before"]
+        ]
+        for start in range(0, len(entries), 2):
+            yield {"Items": entries[start : start + 2]}
+
+    def _batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3's name.
+        ((name, request),) = RequestItems.items()
+        found = [self.items[key["OrderId"]["S"]] for key in request["Keys"] if key["OrderId"]["S"] in self.items]
+        return {"Responses": {name: [to_item(item) for item in found]}}
+
+
+async def listed(table: OrderTable, **options: Any) -> list[str]:
+    return [order["OrderId"] for order in await open_orders(fake_stack(dynamodb=table.client), **options)]
+
+
+async def test_orders_of_all_shards_and_statuses_come_oldest_first() -> None:
+    table = OrderTable()
+    for minute in range(59, -1, -1):
+        table.put(f"o-{minute:02}", minute, "ESCALATED" if minute % 3 else "RECEIVED")
+    assert await listed(table) == [f"o-{minute:02}" for minute in range(60)]
+    assert await listed(table, statuses=[OrderStatus.RECEIVED]) == [f"o-{minute:02}" for minute in range(0, 60, 3)]
+
+
+async def test_an_order_that_has_ended_or_changed_its_status_is_left_out() -> None:
+    table = OrderTable()
+    table.put("ended", 1, "FULFILLED", was="RECEIVED")
+    table.put("changed", 2, "ESCALATED", was="RECEIVED")
+    table.put("open", 3)
+    del table.items["open"]
+    assert await listed(table, statuses=[OrderStatus.RECEIVED]) == []
+
+
+async def test_an_order_that_the_index_has_twice_is_listed_once() -> None:
+    table = OrderTable()
+    table.put("twice", 1, "RECEIVED")
+    table.put("twice", 2, "ESCALATED")
+    assert await listed(table) == ["twice"]
+
+
+async def test_a_limit_reads_few_more_orders_than_it_shows() -> None:
+    table = OrderTable()
+    for n in range(1000):
+        table.put(f"o-{n:03}", n // 20)
+    assert await listed(table, limit=3) == ["o-000", "o-001", "o-002"]
+    assert sum(table.reads()) <= 200
+
+
+async def test_younger_orders_are_not_asked_for() -> None:
+    table = OrderTable()
+    table.put("old", 29)
+    table.put("young", 31)
+    assert await listed(table, older_than=timedelta(hours=1, minutes=30)) == ["old"]

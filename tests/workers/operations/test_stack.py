@@ -1,0 +1,81 @@
+import json
+from typing import Any
+
+import pytest
+
+from tests.workers.operations.fakes import EXECUTION, STATE_MACHINE, FakeClient, fake_stack, refused
+from workers.operations.errors import OperationError
+
+POLICY = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:DLQ", "maxReceiveCount": 11})
+
+
+def sqs(*existing: str, **attributes: str) -> FakeClient:
+    def get_queue_url(**request: Any) -> dict[str, str]:
+        if request["QueueName"] not in existing:
+            raise refused("AWS.SimpleQueueService.NonExistentQueue", "GetQueueUrl")
+        return {"QueueUrl": f"http://sqs/{request['QueueName']}"}
+
+    return FakeClient(get_queue_url=get_queue_url, get_queue_attributes=lambda **_: {"Attributes": attributes})
+
+
+async def test_an_arn_of_the_state_machine_needs_no_call() -> None:
+    stack = fake_stack()
+    assert await stack.state_machine_arn() == STATE_MACHINE
+    assert await stack.execution_arn("one") == f"{EXECUTION}:one"
+
+
+async def test_a_name_of_the_state_machine_is_completed_once_by_the_credentials() -> None:
+    sts = FakeClient(get_caller_identity=lambda: {"Arn": "arn:aws-cn:sts::123456789012:assumed-role/ops/ada"})
+    stack = fake_stack("Orders", sts=sts)
+    assert await stack.state_machine_arn() == "arn:aws-cn:states:us-east-1:123456789012:stateMachine:Orders"
+    await stack.execution_arn("one")
+    assert len(sts.requests) == 1
+
+
+async def test_a_queue_is_found_with_its_dead_letter_queue() -> None:
+    queue = await fake_stack(sqs=sqs("Orders", "DLQ", RedrivePolicy=POLICY)).queue("Orders")
+    assert (queue.name, queue.url) == ("Orders", "http://sqs/Orders")
+    assert (queue.dead_letter_queue, queue.dead_letter_url) == ("DLQ", "http://sqs/DLQ")
+
+
+@pytest.mark.parametrize(
+    ("client", "problem"),
+    [
+        (
+            sqs("DLQ", RedrivePolicy=POLICY),
+            "there is no queue Orders: deploy the stack, or correct the variable that names it",
+        ),
+        (sqs("Orders", RedrivePolicy=POLICY), "there is no queue DLQ: the RedrivePolicy of Orders names it"),
+        (sqs("Orders", "DLQ"), "queue Orders has no dead-letter queue (RedrivePolicy)"),
+    ],
+)
+async def test_a_missing_queue_is_named(client: FakeClient, problem: str) -> None:
+    with pytest.raises(OperationError) as raised:
+        await fake_stack(sqs=client).queue("Orders")
+    assert str(raised.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("missing", "line"),
+    [
+        ("OrderTable", "there is no table OrderTable: deploy the stack, or correct ORDER_TABLE"),
+        ("EscalationTable", "there is no table EscalationTable: deploy the stack, or correct ESCALATION_TABLE"),
+        (None, "there is no table OrderTable or no table EscalationTable"),
+    ],
+)
+async def test_a_missing_table_is_named(missing: str | None, line: str) -> None:
+    def describe_table(**request: Any) -> dict[str, Any]:
+        if request["TableName"] == missing:
+            raise refused("ResourceNotFoundException", "DescribeTable")
+        return {}
+
+    stack = fake_stack(dynamodb=FakeClient(describe_table=describe_table))
+    assert await stack.missing_table() == line
+
+
+async def test_without_permission_to_look_both_tables_may_be_missing() -> None:
+    def describe_table(**_: Any) -> None:
+        raise refused("AccessDeniedException", "DescribeTable")
+
+    stack = fake_stack(dynamodb=FakeClient(describe_table=describe_table))
+    assert await stack.missing_table() == "there is no table OrderTable or no table EscalationTable"

@@ -1,0 +1,83 @@
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.workers.operations.fakes import EXECUTION, FakeClient, fake_stack, refused
+from workers.aws.items import from_item, to_item
+from workers.domain.submissions import submission_name
+from workers.operations.errors import OperationError
+from workers.operations.stack import Stack
+from workers.operations.story import gather
+
+CARD = "4929123412345678"
+RESUBMITTED, SUBMITTED = f"{EXECUTION}:resubmitted", f"{EXECUTION}:{submission_name('1', 1)}"
+ORDER = {"OrderId": "1", "Status": "FULFILLED", "CC": CARD, "ExecutionArn": RESUBMITTED}
+RESOLUTION = {"ExecutionArn": RESUBMITTED, "At": "2026-11-22T11:00:00.000000Z", "Action": "resubmit", "Actor": "ada"}
+CASE = {
+    "CaseId": "1",
+    "MessageIds": ["m-1"],
+    "ExecutionArns": [f"{EXECUTION}:gone"],
+    "Resolutions": [RESOLUTION],
+}
+STARTED = {RESUBMITTED: 12, SUBMITTED: 10}
+
+
+def stack(*items: dict[str, Any]) -> Stack:
+    """Return a stack with these items, and with the executions `STARTED` at those hours."""
+
+    def get_item(**request: Any) -> dict[str, Any]:
+        assert request["ConsistentRead"]
+        key = from_item(request["Key"])
+        found = [item for item in items if key.items() <= item.items()]
+        return {"Item": to_item(found[0])} if found else {}
+
+    def history(**request: Any) -> Iterator[dict[str, Any]]:
+        hour = STARTED.get(request["executionArn"]) if items else None
+        if hour is None:
+            raise refused("ExecutionDoesNotExist", "GetExecutionHistory")
+        yield {"events": [{"type": "ExecutionStarted", "timestamp": datetime(2026, 11, 22, hour, tzinfo=UTC)}]}
+
+    return fake_stack(dynamodb=FakeClient(get_item=get_item), stepfunctions=FakeClient(get_execution_history=history))
+
+
+async def test_executions_are_found_by_order_case_and_submission_each_once() -> None:
+    story = await gather(stack(ORDER, CASE), "1")
+    assert story.order == ORDER | {"CC": "****"}
+    assert story.case == CASE
+    assert [(execution.arn, execution.problem) for execution in story.executions] == [
+        (f"{EXECUTION}:gone", "does not exist, or no longer"),
+        (SUBMITTED, None),
+        (RESUBMITTED, None),
+    ]
+    assert [(entry.source, entry.text) for entry in story.timeline] == [
+        ("execution 2", "started"),
+        ("case", "resolved by ada, resubmit: execution resubmitted"),
+        ("execution 3", "started"),
+    ]
+
+
+@pytest.mark.parametrize("key", ["1", CARD, "", "a\x1b[2Jb"])
+async def test_an_unknown_id_is_one_line(key: str) -> None:
+    empty = stack()
+    with pytest.raises(OperationError, match=r"^there is no order or case [^\x1b]*$") as raised:
+        await gather(empty, key)
+    assert CARD not in str(raised.value)
+
+
+async def test_log_lines_are_found_by_order_case_execution_and_message() -> None:
+    lines = [
+        {"event": "received", "message_id": "m-2"},
+        {"event": "named", "message_id": "m-2", "order_id": "1"},
+        {"event": "routed", "message_id": "m-1"},
+        {"event": "started", "execution_arn": SUBMITTED},
+        {"event": "other", "message_id": "m-3", "order_id": "2"},
+        {"event": "mentioned", "detail": "order 1"},
+    ]
+    log = io.BytesIO(b"honcho: text\n" + b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    story = await gather(stack(ORDER, CASE), "1", [log])
+    events = [entry.text.split()[0] for entry in story.timeline if entry.source == "log"]
+    assert events == ["received", "named", "routed", "started"]

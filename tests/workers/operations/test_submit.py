@@ -1,0 +1,165 @@
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from botocore.parsers import ResponseParserError
+
+from tests.workers.operations.fakes import STATE_MACHINE, FakeClient, fake_stack, refused
+from workers.backoff import Backoff
+from workers.domain.submissions import submission_name
+from workers.operations.errors import OperationError
+from workers.operations.order_files import Record
+from workers.operations.records import BadRecord
+from workers.operations.submit import MAX_UNREADABLE, SAFE, Submission, Summary
+
+AT_ONCE, LONG = Backoff(base_s=0, cap_s=0), Backoff(base_s=1e6, cap_s=1e6)
+
+
+class Submitting:
+    """A submission of *count* records against scripted responses to StartExecution."""
+
+    def __init__(self, count: int, start: Callable[..., Any], backoff: Backoff = AT_ONCE, number: int = 1) -> None:
+        self.client = FakeClient(start_execution=start)
+        self.warnings: list[str] = []
+        self.failed: list[BadRecord] = []
+        self.done = 0
+        records = [Record(n, f"o-{n}", json.dumps({"n": n})) for n in range(1, count + 1)]
+        self.submission = Submission(
+            fake_stack(stepfunctions=self.client),
+            records,
+            Summary(),
+            number=number,
+            backoff=backoff,
+            warn=self.warnings.append,
+            failed=self.failed.append,
+        )
+
+    async def run(self, concurrency: int = 2) -> Summary:
+        await self.submission.run(concurrency=concurrency, progress=self._advance)
+        return self.submission.summary
+
+    def _advance(self, done: int) -> None:
+        self.done += done
+
+    def attempts(self) -> int:
+        return len(self.client.requests)
+
+
+def failing(times: int, error: Exception) -> Callable[..., dict[str, str]]:
+    left = times
+
+    def start(**_: Any) -> dict[str, str]:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise error
+        return {}
+
+    return start
+
+
+async def test_each_order_is_an_execution_named_by_its_id_and_the_submission() -> None:
+    submitting = Submitting(2, lambda **_: {}, number=3)
+    assert await submitting.run() == Summary(submitted=2)
+    assert [request for _, request in submitting.client.requests] == [
+        {"stateMachineArn": STATE_MACHINE, "name": submission_name(f"o-{n}", 3), "input": json.dumps({"n": n})}
+        for n in (1, 2)
+    ]
+    assert submitting.done == 2
+
+
+async def test_an_order_that_was_submitted_before_is_counted_as_such() -> None:
+    submitting = Submitting(2, failing(1, refused("ExecutionAlreadyExists")))
+    assert await submitting.run() == Summary(submitted=1, already_submitted=1)
+
+
+async def test_a_record_that_step_functions_refuses_is_reported_and_the_rest_submitted() -> None:
+    submitting = Submitting(3, failing(1, refused("InvalidExecutionInput")))
+    failed = BadRecord(1, "Step Functions refused it (InvalidExecutionInput)", "o-1")
+    assert await submitting.run() == Summary(submitted=2, failed=[failed])
+    assert submitting.failed == [failed]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [refused("ThrottlingException"), refused("ExecutionLimitExceeded"), refused("InternalError", status=500)],
+    ids=str,
+)
+async def test_throttling_and_outages_are_retried_and_reported_once(error: Exception) -> None:
+    submitting = Submitting(3, failing(7, error))
+    assert await submitting.run() == Summary(submitted=3)
+    assert submitting.attempts() == 10
+    (warning,) = submitting.warnings
+    assert warning.startswith("StartExecution: ")
+    assert warning.endswith("; continuing more slowly")
+
+
+async def test_any_other_error_ends_it_with_the_outcome_so_far() -> None:
+    submitting = Submitting(9, failing(1, refused("AccessDeniedException")))
+    with pytest.raises(OperationError) as raised:
+        await submitting.run(concurrency=1)
+    assert str(raised.value) == (
+        "these credentials do not allow StartExecution (AccessDeniedException)"
+        f" (0 submitted, 0 already submitted, 0 bad, 0 failed of 9; {SAFE})"
+    )
+
+
+UNREACHABLE = EndpointConnectionError(endpoint_url="http://nowhere")
+
+
+async def test_unreachable_is_retried_only_after_a_first_success() -> None:
+    with pytest.raises(OperationError, match="AWS cannot be reached"):
+        await Submitting(9, failing(1, UNREACHABLE)).run(concurrency=1)
+    first = True
+
+    def start(**_: Any) -> dict[str, str]:
+        nonlocal first
+        first = not first
+        if first:
+            raise UNREACHABLE
+        return {}
+
+    assert await Submitting(9, start).run(concurrency=1) == Summary(submitted=9)
+
+
+async def test_unreadable_responses_are_retried_but_not_without_end() -> None:
+    assert await Submitting(3, failing(MAX_UNREADABLE, ResponseParserError())).run() == Summary(submitted=3)
+    submitting = Submitting(3, failing(10**6, ResponseParserError()))
+    with pytest.raises(OperationError, match="an AWS response cannot be read"):
+        await submitting.run()
+    assert submitting.attempts() <= MAX_UNREADABLE + 2
+
+
+async def test_cancelled_it_counts_the_requests_in_flight_and_starts_no_other() -> None:
+    two_in_flight, release = asyncio.Event(), asyncio.Event()
+
+    async def start(**_: Any) -> dict[str, str]:
+        if submitting.attempts() == 2:
+            two_in_flight.set()
+        await release.wait()
+        return {}
+
+    submitting = Submitting(9, start)
+    running = asyncio.create_task(submitting.run(concurrency=2))
+    await two_in_flight.wait()
+    running.cancel()
+    release.set()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert submitting.attempts() == 2
+    assert submitting.submission.so_far() == f"2 submitted, 0 already submitted, 0 bad, 0 failed of 9; {SAFE}"
+
+
+async def test_cancelled_it_does_not_wait_for_a_retry() -> None:
+    submitting = Submitting(9, failing(1, refused("ThrottlingException")), backoff=LONG)
+    throttled = asyncio.Event()
+    submitting.submission._warn = lambda _: throttled.set()
+    running = asyncio.create_task(submitting.run(concurrency=1))
+    await throttled.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert submitting.attempts() == 1
