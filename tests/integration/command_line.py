@@ -1,4 +1,4 @@
-"""Runs `orders` as a user does: as a process, its output read as they read it."""
+"""Runs `orders` as a user does: as a process, of which the output and the exit code count."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from deploy.local.aws import ROOT
 from tests.support import DeployedStack
 
 CARD = "4929123412345678"
-SHORT_CARD = "492912341234"  # Too short to be taken for a card number wherever it stands: it must stand nowhere.
+SHORT_CARD = "492912341234"  # Too short to be recognised as a card number, and still it must not be written.
 TIMEOUT_S = 120.0
-# Ctrl-C is ignored where the tests run in the background.
+# Ctrl-C is ignored if the tests run in the background.
 _SCRIPT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,7 +38,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """`orders` on a stack. No output of it may hold a card number: every run is searched for one."""
+    """`orders` on a stack. Every output is searched for card numbers, which it must not contain."""
 
     stack: DeployedStack
 
@@ -50,7 +50,7 @@ class CommandLine:
 
     @contextlib.contextmanager
     def start(self, *arguments: str | Path, **env: str | None) -> Iterator[subprocess.Popen[bytes]]:
-        """Start it with these variables changed (None: unset). Killed at the end of the block, where it still runs."""
+        """Start it with these variables changed (None: unset). The end of the block kills it if it still runs."""
         named = {"STATE_MACHINE": self.stack.state_machine_arn}
         environment: dict[str, str | None] = {**self.stack.worker_environment(), **named, **env}
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What `orders` promises whatever the command: a line that says what was wrong, and no card number anywhere."""
+"""What every command of `orders` promises: one line about an error, and no card number anywhere."""
 
 import json
 import re
@@ -47,7 +47,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_an_answer_that_cannot_be_read_is_not_taken_for_one_that_says_nothing(
+def test_an_unreadable_response_is_an_error_not_an_empty_answer(
     orders: CommandLine, proxy: FaultProxy, arguments: list[str]
 ) -> None:
     proxy.inject(Rule(Fault.GARBLED))
@@ -62,16 +62,14 @@ def test_an_answer_that_cannot_be_read_is_not_taken_for_one_that_says_nothing(
         (["dead-letters", "replay", "fulfillment", "--rate", "nan"], "nan is not a number of messages"),
     ],
 )
-def test_a_number_that_is_out_of_any_range_is_bad_usage(
-    orders: CommandLine, arguments: list[str], problem: str
-) -> None:
+def test_numbers_out_of_range_are_bad_usage(orders: CommandLine, arguments: list[str], problem: str) -> None:
     refused = orders(*arguments)
     assert (refused.code, refused.out) == (2, "")
     assert problem in refused.err
 
 
 @pytest.mark.parametrize("key", [GROUPED, "", "x" * 300, "bytes-\udcff"])
-def test_what_can_be_no_case_is_not_asked_for(orders: CommandLine, proxy: FaultProxy, key: str) -> None:
+def test_an_impossible_case_id_is_never_sent_to_aws(orders: CommandLine, proxy: FaultProxy, key: str) -> None:
     refused = orders("escalations", "show", key, AWS_ENDPOINT_URL=proxy.url)
     assert (refused.code, refused.out) == (1, "")
     (line,) = refused.err.splitlines()
@@ -88,7 +86,7 @@ def test_what_can_be_no_case_is_not_asked_for(orders: CommandLine, proxy: FaultP
         ("2>&-", "show nobody", 1),
     ],
 )
-def test_streams_that_are_closed_are_empty(orders: CommandLine, closed: str, arguments: str, code: int) -> None:
+def test_closed_standard_streams_count_as_empty(orders: CommandLine, closed: str, arguments: str, code: int) -> None:
     environment = orders.stack.worker_environment() | {"STATE_MACHINE": orders.stack.state_machine_arn}
     command = f"exec {sys.executable} -m workers.cli {arguments} {closed}"
     shown = subprocess.run(
@@ -98,7 +96,7 @@ def test_streams_that_are_closed_are_empty(orders: CommandLine, closed: str, arg
     assert "Traceback" not in shown.stderr
 
 
-def test_a_card_number_in_any_field_and_argument_is_written_nowhere(
+def test_a_card_number_in_any_field_or_argument_is_never_written(
     desk: Running, orders: CommandLine, tmp_path: Path
 ) -> None:
     pipeline = desk.pipeline
@@ -114,7 +112,7 @@ def test_a_card_number_in_any_field_and_argument_is_written_nowhere(
         int(CARD),
     ]
     file.write_text("\n".join([*map(json.dumps, records), f'{{"OrderId": "{CARD}', f"{CARD},{CARD}"]), encoding="utf-8")
-    submitted = orders("submit", file)  # Every run is searched for it: see `ran`.
+    submitted = orders("submit", file)  # `ran` searches every output for the card number.
     assert submitted.out == "2 submitted, 0 already submitted, 8 bad, 0 failed\n"
     assert "****.jsonl:2: OrderId must be" in submitted.err
     desk.escalation.wait_for("escalation.routed", order_id="card-1")
@@ -125,7 +123,7 @@ def test_a_card_number_in_any_field_and_argument_is_written_nowhere(
         assert orders(*resubmit, *wrong, stdin=CARD).code == 2
     fixed = ("--price", "1", "--name", f"Ada {CARD}", "--item-name", f"reject {GROUPED}")
     assert orders(*resubmit, *fixed, stdin=GROUPED).code == 0
-    # What the case says it was resubmitted by is masked, and still it is the same person.
+    # The actor on the case is masked; the same command is still by the same person.
     assert orders(*resubmit, *fixed, stdin=CARD).code == 0
     wait_until(lambda: (pipeline.order("card-1") or {}).get("ItemName") == "reject ****")
     for how in (["fulfill", "--shipment-id", CARD], ["cancel", CARD], [CARD]):
@@ -164,7 +162,7 @@ def test_a_card_number_in_any_field_and_argument_is_written_nowhere(
         shown = orders(*arguments)
         assert "Traceback" not in shown.err
 
-    assert orders("dead-letters", "discard", "escalation", "--execute").code == 0  # The test's own.
+    assert orders("dead-letters", "discard", "escalation", "--execute").code == 0  # The message of this test.
     logged = desk.fulfillment.output() + desk.escalation.output()
     stored = [*pipeline.scan(pipeline.stack.order_table), *pipeline.scan(pipeline.stack.escalation_table)]
     urls = (pipeline.stack.order_fulfillment_queue_url, pipeline.stack.escalation_queue_url)

@@ -1,4 +1,4 @@
-"""`orders list`, `show` and `queues`: what an operator sees of orders, and what must never be seen."""
+"""`orders list`, `show` and `queues`: what an operator sees, and what they must never see."""
 
 import json
 import re
@@ -23,7 +23,7 @@ TIME = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
 
 @pytest.fixture(scope="module")
 def quiet(deploy_stack: DeployStack) -> Pipeline:
-    """Return a pipeline that nobody works in."""
+    """Return a pipeline without workers."""
     return Pipeline(deploy_stack("orders-"))
 
 
@@ -38,18 +38,18 @@ def busy(running: Running) -> CommandLine:
 
 
 def put(pipeline: Pipeline, order_id: str, status: str, minute: int, **fields: str) -> None:
-    """Store an order that got its status in that minute of a morning long ago."""
+    """Store an order that got its status *minute* minutes after 08:00 on 1 January 2020."""
     at = f"2020-01-01T{8 + minute // 60:02}:{minute % 60:02}:00.000Z"
     pipeline.put_order(order_id, status, **{"UpdatedAt": at, "OpenKey": open_key(status, order_id)} | fields)
 
 
 @pytest.fixture(scope="module")
 def listed(quiet: Pipeline) -> list[str]:
-    """Store open orders, more than one request reads; return their ids, oldest first."""
+    """Store more open orders than one request reads; return their ids, oldest first."""
     ids = [f"open-{n:03}" for n in range(230)]
     for n, order_id in enumerate(ids):
         put(quiet, order_id, "ESCALATED" if n % 23 == 0 else "RECEIVED", n)
-    # The index is behind: it has these as they were before.
+    # The index lags: it still has these orders as open.
     put(quiet, "ended", "FULFILLED", 0, OpenKey=open_key("RECEIVED", "ended"))
     put(quiet, "cancelled", "CANCELLED", 0, OpenKey=open_key("ESCALATED", "cancelled"))
     return ids
@@ -59,18 +59,18 @@ def test_open_orders_are_listed_oldest_first(orders: CommandLine, listed: list[s
     shown = orders("list")
     assert (shown.code, shown.err) == (0, "")
     assert shown.lines[0].split() == ["ORDER", "STATUS", "AGE", "SINCE", "ATTEMPTS", "REASONS"]
-    assert [each.split()[0] for each in shown.lines[1:]] == listed
-    first, second = (each.split() for each in shown.lines[1:3])
+    assert [line.split()[0] for line in shown.lines[1:]] == listed
+    first, second = (line.split() for line in shown.lines[1:3])
     assert (first[1], first[3:]) == ("ESCALATED", ["2020-01-01T08:00:00", "0", "-"])
     assert (second[1], second[3:]) == ("RECEIVED", ["2020-01-01T08:01:00", "0", "-"])
     assert re.fullmatch(r"\d{4}d", first[2])
 
 
-def test_a_list_is_of_what_was_asked_for(orders: CommandLine, listed: list[str]) -> None:
+def test_list_filters_by_status_age_and_limit(orders: CommandLine, listed: list[str]) -> None:
     escalated = orders("list", "--status", "escalated", "--json")
-    assert [each["OrderId"] for each in json.loads(escalated.out)] == listed[::23]
+    assert [order["OrderId"] for order in json.loads(escalated.out)] == listed[::23]
     few = json.loads(orders("list", "--status", "RECEIVED", "--limit", "2", "--older-than", "1s", "--json").out)
-    assert [each["OrderId"] for each in few] == listed[1:3]
+    assert [order["OrderId"] for order in few] == listed[1:3]
     assert (few[0]["Status"], few[0]["CC"], few[0]["Name"]) == ("RECEIVED", "************5678", "Ada")
     none = orders("list", "--older-than", "9999d")
     assert (none.code, none.out, none.err) == (0, "", "no matching open orders\n")
@@ -78,7 +78,7 @@ def test_a_list_is_of_what_was_asked_for(orders: CommandLine, listed: list[str])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "problem"),
     [
         (["--status", "FULFILLED"], "only open orders are listed, RECEIVED or ESCALATED; the other statuses are final"),
         (["--older-than", "soon"], "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
@@ -86,24 +86,24 @@ def test_a_list_is_of_what_was_asked_for(orders: CommandLine, listed: list[str])
         (["001"], "unexpected extra argument"),
     ],
 )
-def test_a_list_of_something_else_is_bad_usage(orders: CommandLine, arguments: list[str], said: str) -> None:
+def test_wrong_list_filters_are_bad_usage(orders: CommandLine, arguments: list[str], problem: str) -> None:
     shown = orders("list", *arguments)
     assert (shown.code, shown.out) == (2, "")
-    assert said in shown.err.splitlines()[-1]
+    assert problem in shown.err.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("listed")
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
-def test_whoever_has_seen_enough_gets_no_traceback(orders: CommandLine, arguments: list[str]) -> None:
+def test_a_closed_pipe_causes_no_traceback(orders: CommandLine, arguments: list[str]) -> None:
     with orders.start("list", *arguments) as process:
         assert process.stdout is not None
-        process.stdout.close()  # Long before the process has anything to say.
+        process.stdout.close()  # Long before the process prints anything.
         process.stdout = None
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, b"")
 
 
-def test_depths_of_the_queues_are_shown_and_nothing_is_received(orders: CommandLine, quiet: Pipeline) -> None:
+def test_queues_are_counted_without_receiving_a_message(orders: CommandLine, quiet: Pipeline) -> None:
     sqs, stack = quiet.client("sqs"), quiet.stack
     for n in range(3):
         quiet.send_fulfillment(f"queued-{n}")
@@ -112,7 +112,7 @@ def test_depths_of_the_queues_are_shown_and_nothing_is_received(orders: CommandL
     sqs.send_message(QueueUrl=stack.escalation_dlq_url, MessageBody="dead")
     shown = orders("queues")
     assert (shown.code, shown.err) == (0, "")
-    assert [each.split() for each in shown.lines[1:]] == [
+    assert [line.split() for line in shown.lines[1:]] == [
         ["orders-OrderFulfillmentQueue", "2", "1", "1", "-", "0", "-"],
         ["orders-EscalationQueue", "0", "0", "0", "-", "1", "-"],
     ]
@@ -133,10 +133,12 @@ def test_depths_of_the_queues_are_shown_and_nothing_is_received(orders: CommandL
         WaitTimeSeconds=0,
         MessageSystemAttributeNames=["ApproximateReceiveCount"],
     )["Messages"]
-    assert [each["Attributes"]["ApproximateReceiveCount"] for each in left] == ["1", "1"], "received by the test only"
+    assert [message["Attributes"]["ApproximateReceiveCount"] for message in left] == ["1", "1"], (
+        "received by the test only"
+    )
 
 
-def test_the_whole_story_of_an_order_is_on_one_screen(busy: CommandLine, running: Running) -> None:
+def test_show_merges_order_case_executions_and_logs_by_time(busy: CommandLine, running: Running) -> None:
     given = {"OrderId": "story-1", "Name": HOSTILE, "ItemName": "reject", "Price": "12.50", "CC": CARD}
     assert busy("submit", "-", "--wait", stdin=json.dumps(given)).code == 0
     logs = [f"--logs={worker.log_path}" for worker in (running.fulfillment, running.escalation)]
@@ -157,9 +159,9 @@ def test_the_whole_story_of_an_order_is_on_one_screen(busy: CommandLine, running
     ]
     lines = story.splitlines()
     assert lines[0].split() == ["TIME", "FROM", "WHAT"]
-    assert all(re.match(TIME, each) for each in lines[1:])
-    assert lines[1:] == sorted(lines[1:], key=lambda each: each[:23])
-    told = [re.sub(f"^{TIME} +", "", each) for each in lines]
+    assert all(re.match(TIME, line) for line in lines[1:])
+    assert lines[1:] == sorted(lines[1:], key=lambda line: line[:23])
+    events = [re.sub(f"^{TIME} +", "", line) for line in lines]
     for expected in (
         "execution 1  started",
         "execution 1  entered Check the order",
@@ -172,14 +174,14 @@ def test_the_whole_story_of_an_order_is_on_one_screen(busy: CommandLine, running
         "case         opened, episode 1: warning; FULFILLMENT_REJECTED",
         "case         routed to log",
     ):
-        assert told.count(expected) == 1, told
-    from_logs = [each for each in told if each.startswith("log ")]
-    assert [each for each in from_logs if "fulfillment message.acknowledged" in each]
-    assert [each for each in from_logs if "warning escalation escalation.routed" in each]
-    assert not [each for each in from_logs if "story-2" in each]
+        assert events.count(expected) == 1, events
+    from_logs = [event for event in events if event.startswith("log ")]
+    assert [event for event in from_logs if "fulfillment message.acknowledged" in event]
+    assert [event for event in from_logs if "warning escalation escalation.routed" in event]
+    assert not [event for event in from_logs if "story-2" in event]
 
 
-def test_the_story_as_json_is_the_order_its_case_and_its_executions(busy: CommandLine, running: Running) -> None:
+def test_show_as_json_has_order_case_executions_and_timeline(busy: CommandLine, running: Running) -> None:
     given = {"OrderId": "story-3", "Name": "Ada", "ItemName": "Bicycle", "Price": "-1", "CC": SHORT_CARD}
     busy("submit", "-", "--wait", stdin=json.dumps(given))
     with running.escalation.log_path.open("rb") as log:
@@ -189,10 +191,10 @@ def test_the_story_as_json_is_the_order_its_case_and_its_executions(busy: Comman
     assert story["case"]["Reasons"] == ["INVALID_CARD_NUMBER", "INVALID_PRICE"]
     (execution,) = story["executions"]
     assert (execution["Status"], execution["States"][-1]) == ("SUCCEEDED", "Put message in Escalation Queue")
-    assert {each["source"] for each in story["timeline"]} == {"execution 1", "order", "case", "log"}
+    assert {entry["source"] for entry in story["timeline"]} == {"execution 1", "order", "case", "log"}
 
 
-def test_an_order_that_was_never_recorded_has_a_story_too(busy: CommandLine, running: Running) -> None:
+def test_show_works_for_an_order_that_was_never_recorded(busy: CommandLine, running: Running) -> None:
     malformed = {"OrderId": "story-4", "Name": "", "ItemName": "Bicycle", "Price": "1", "CC": CARD}
     running.pipeline.client("stepfunctions").start_execution(
         stateMachineArn=running.pipeline.stack.state_machine_arn, name="by-hand", input=json.dumps(malformed)
@@ -209,7 +211,7 @@ def test_an_order_that_was_never_recorded_has_a_story_too(busy: CommandLine, run
     assert "Malformed fields: Name." in shown.out
 
 
-def test_a_submission_that_was_refused_is_part_of_the_story(busy: CommandLine, running: Running) -> None:
+def test_show_includes_refused_submissions(busy: CommandLine, running: Running) -> None:
     running.pipeline.put_order("story-5", "CANCELLED")
     given = json.dumps({"OrderId": "story-5", "Name": "Ada", "ItemName": "B", "Price": "1", "CC": CARD})
     for number in ("1", "2"):
@@ -221,7 +223,7 @@ def test_a_submission_that_was_refused_is_part_of_the_story(busy: CommandLine, r
     assert shown.out.count("FAILED: DuplicateOrder") == 2
 
 
-def test_what_somebody_else_wrote_into_the_table_is_shown_harmless(orders: CommandLine, quiet: Pipeline) -> None:
+def test_foreign_values_in_the_table_are_masked_and_cleaned(orders: CommandLine, quiet: Pipeline) -> None:
     fields = {"CC": SHORT_CARD, "Name": f"{HOSTILE} {CARD}", "ItemName": "4929 1234 1234 5678", "UpdatedAt": "soon"}
     quiet.put_order("foreign", "HELD\x1b[2J", ExecutionArn="no arn", **fields)
     for arguments in (["foreign"], ["foreign", "--json"]):
@@ -232,7 +234,7 @@ def test_what_somebody_else_wrote_into_the_table_is_shown_harmless(orders: Comma
 
 
 @pytest.mark.parametrize("key", ["nobody", CARD, "4929-1234-1234-5678", "", "x" * 300, "a\x1b[2Jb", "Zoë"])
-def test_an_order_that_does_not_exist_is_one_line(orders: CommandLine, key: str) -> None:
+def test_a_missing_order_is_one_line(orders: CommandLine, key: str) -> None:
     shown = orders("show", key)
     assert (shown.code, shown.out) == (1, "")
     (line,) = shown.err.splitlines()
@@ -263,24 +265,24 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("command", "environment", "said"), WRONG)
-def test_what_cannot_work_is_said_in_one_line(
-    orders: CommandLine, command: str, environment: dict[str, Any], said: str
+@pytest.mark.parametrize(("command", "environment", "problem"), WRONG)
+def test_a_wrong_environment_is_one_line(
+    orders: CommandLine, command: str, environment: dict[str, Any], problem: str
 ) -> None:
     shown = orders(*command.split(), *(["001"] if command == "show" else []), **environment)
     assert (shown.code, shown.out) == (1, "")
     (line,) = shown.err.splitlines()
-    assert line.startswith(f"orders: {said}")
+    assert line.startswith(f"orders: {problem}")
 
 
-def test_a_name_is_enough_to_find_the_state_machine(orders: CommandLine, quiet: Pipeline) -> None:
+def test_the_state_machine_can_be_named_without_its_arn(orders: CommandLine, quiet: Pipeline) -> None:
     name = quiet.stack.state_machine_arn.rpartition(":")[2]
     quiet.put_order("by-name")
     shown = json.loads(orders("show", "by-name", "--json", STATE_MACHINE=name).out)
     assert shown["order"]["OrderId"] == "by-name"
 
 
-def test_the_console_script_is_the_same() -> None:
+def test_the_console_script_and_the_module_are_the_same() -> None:
     script = Path(sys.executable).with_name("orders")
     shown = subprocess.run([script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     module = subprocess.run(

@@ -1,4 +1,4 @@
-"""A day of an operator: submit a file, see what became of it, settle what went wrong, and leave nothing unexplained."""
+"""A day of an operator: submit a file, see how each order ended, resolve what went wrong, explain the rest."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from tests.support import DeployStack
 
 FIELDS = ("OrderId", "Name", "ItemName", "Price", "CC")
 GOOD = [f"day-{n:03}" for n in range(34)]
-# What the workflow or the provider does not accept, and what was meant.
+# Orders that the workflow or the provider does not accept, by what is wrong with them.
 ESCALATED = {
     "bad-price": {"Price": "-5"},
     "bad-card": {"CC": CARD[:12]},
@@ -18,7 +18,7 @@ ESCALATED = {
     "refused": {"ItemName": "reject"},
     "broken": {"ItemName": "fail"},
 }
-# What is not even submitted.
+# Records that are not submitted at all.
 REFUSED = ["no/id,Ada,Bicycle,1,", "nobody,,Bicycle,1,", f"day-000,Ada,Bicycle,1,{CARD}", "only,three,columns"]
 
 
@@ -26,21 +26,21 @@ def write(path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.DictWriter(stream, FIELDS)
         rows.writeheader()
-        for order_id, changes in [*((each, {}) for each in GOOD), *ESCALATED.items()]:
+        for order_id, changes in [*((order_id, {}) for order_id in GOOD), *ESCALATED.items()]:
             order = {"OrderId": order_id, "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
             rows.writerow(order | changes)
         stream.write("\n".join(REFUSED))
 
 
 def bury(pipeline: Pipeline, order_id: str) -> None:
-    """Have SQS move an order's message to the dead-letter queue: received again and again, and never deleted."""
+    """Receive an order's message until SQS moves it to the dead-letter queue."""
     sqs, url = pipeline.client("sqs"), pipeline.stack.order_fulfillment_queue_url
     held = {}
 
     def hold() -> bool:
         answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=60, WaitTimeSeconds=0)
-        for each in answer.get("Messages", []):
-            held[json.loads(each["Body"])["OrderId"]] = each["ReceiptHandle"]
+        for message in answer.get("Messages", []):
+            held[json.loads(message["Body"])["OrderId"]] = message["ReceiptHandle"]
         return order_id in held and len(held) == len(GOOD) + 2
 
     def redriven() -> bool:
@@ -54,15 +54,15 @@ def bury(pipeline: Pipeline, order_id: str) -> None:
         sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
 
 
-def test_an_operator_sees_explains_and_finishes_every_single_order(deploy_stack: DeployStack, tmp_path: Path) -> None:
+def test_an_operator_sees_explains_and_finishes_every_order(deploy_stack: DeployStack, tmp_path: Path) -> None:
     pipeline = Pipeline(deploy_stack("story-"))
     orders, file, log = CommandLine(pipeline.stack), tmp_path / "orders.csv", tmp_path / "workers.log"
     write(file)
 
-    # Submitted in the morning, and once more because nobody is sure: each order runs once.
+    # Submitted in the morning, and again to be sure: each order runs once.
     for _ in range(2):
         submitted = orders("submit", file)
-        assert submitted.code == 1  # The bad records are named, by file and line.
+        assert submitted.code == 1  # The bad records are reported with file and line.
         assert [f"{file}:{line}" in submitted.err for line in range(41, 45)] == [True] * 4
 
     bury(pipeline, "day-007")
@@ -73,7 +73,7 @@ def test_an_operator_sees_explains_and_finishes_every_single_order(deploy_stack:
     try:
 
         def open_orders() -> dict[str, str]:
-            return {each["OrderId"]: each["Status"] for each in json.loads(orders("list", "--json").out)}
+            return {order["OrderId"]: order["Status"] for order in json.loads(orders("list", "--json").out)}
 
         expected = dict.fromkeys(ESCALATED, "ESCALATED") | {"day-007": "RECEIVED"}
         wait_until(lambda: open_orders() == expected)
@@ -82,7 +82,7 @@ def test_an_operator_sees_explains_and_finishes_every_single_order(deploy_stack:
         logged = orders("logs", log, "--escalations", "--json")
         assert {json.loads(line)["case_id"] for line in logged.lines} == set(ESCALATED)
         cases = json.loads(orders("escalations", "list", "--json").out)
-        assert {each["case_id"]: each["reasons"] for each in cases} == {
+        assert {case["case_id"]: case["reasons"] for case in cases} == {
             "bad-price": ["INVALID_PRICE"],
             "bad-card": ["INVALID_CARD_NUMBER"],
             "bad-both": ["INVALID_CARD_NUMBER", "INVALID_PRICE"],
@@ -90,26 +90,26 @@ def test_an_operator_sees_explains_and_finishes_every_single_order(deploy_stack:
             "broken": ["FULFILLMENT_EXHAUSTED"],
         }
 
-        # One of each kind is settled.
+        # One case of each kind is resolved.
         def resolve(case_id: str, *how: str, stdin: str = "") -> None:
             who = ("--actor", "ada", "--note", "as agreed", "--yes")
-            settled = orders("escalations", "resolve", case_id, *how, *who, stdin=stdin)
-            assert settled.code == 0, settled.err
+            resolved = orders("escalations", "resolve", case_id, *how, *who, stdin=stdin)
+            assert resolved.code == 0, resolved.err
 
         resolve("bad-price", "resubmit", "--price", "5", "--card-number-stdin", stdin=CARD)
         resolve("refused", "fulfill", "--shipment-id", "S-1")
         resolve("bad-both", "cancel")
 
-        # One order hangs without a case: its message is dead. It is sent back.
+        # One order is stuck without a case: its message is a dead letter. It is replayed.
         dead = json.loads(orders("dead-letters", "list", "fulfillment", "--json").out)
-        assert [each["order_id"] for each in dead] == ["day-007"]
+        assert [letter["order_id"] for letter in dead] == ["day-007"]
         assert orders("dead-letters", "replay", "fulfillment", "--order", "day-007", "--execute").code == 0
 
-        # In the evening only that is open which is left so on purpose.
+        # In the evening only the orders left on purpose are open.
         left = {"bad-card": "ESCALATED", "broken": "ESCALATED"}
         wait_until(lambda: open_orders() == left)
         assert orders("escalations", "list").err == "2 shown; 2 cases are open\n"
-        statuses = {each["OrderId"]: each["Status"] for each in pipeline.scan(pipeline.stack.order_table)}
+        statuses = {order["OrderId"]: order["Status"] for order in pipeline.scan(pipeline.stack.order_table)}
         assert (
             statuses == dict.fromkeys([*GOOD, "bad-price", "refused"], "FULFILLED") | {"bad-both": "CANCELLED"} | left
         )

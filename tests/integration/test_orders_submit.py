@@ -1,4 +1,4 @@
-"""`orders submit`: every good record once, every bad one named, however often it is begun and cut short."""
+"""`orders submit`: every good record once, every bad one reported, however often it is interrupted and repeated."""
 
 import json
 from collections import Counter
@@ -31,14 +31,16 @@ def many(prefix: str, count: int) -> str:
 
 
 def executed(running: Running, prefix: str, count: int) -> list[str]:
-    """Return the ids of the orders with an execution of ours."""
+    """Return the ids of the orders that `orders submit` started exactly once."""
     client = running.pipeline.client("stepfunctions")
     pages = client.get_paginator("list_executions").paginate(stateMachineArn=running.pipeline.stack.state_machine_arn)
-    names = Counter(each["name"] for page in pages for each in page["executions"])
-    return [each for each in (f"{prefix}-{n:03}" for n in range(count)) if names[submission_name(each, 1)] == 1]
+    names = Counter(execution["name"] for page in pages for execution in page["executions"])
+    return [
+        order_id for order_id in (f"{prefix}-{n:03}" for n in range(count)) if names[submission_name(order_id, 1)] == 1
+    ]
 
 
-def test_a_file_is_submitted_and_followed_to_its_end(orders: CommandLine, running: Running, tmp_path: Path) -> None:
+def test_submit_wait_reports_how_each_order_ended(orders: CommandLine, running: Running, tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_bytes(
         "\n".join(
@@ -66,7 +68,7 @@ def test_a_file_is_submitted_and_followed_to_its_end(orders: CommandLine, runnin
     ]
     assert first.lines[0] == "4 submitted, 0 already submitted, 5 bad, 0 failed"
     assert first.lines[1].split() == ["OUTCOME", "REASONS", "ORDERS"]
-    assert sorted(" ".join(each.split()) for each in first.lines[2:]) == [
+    assert sorted(" ".join(line.split()) for line in first.lines[2:]) == [
         "ESCALATED FULFILLMENT_REJECTED 1",
         "ESCALATED INVALID_CARD_NUMBER 1",
         "ESCALATED INVALID_PRICE 1",
@@ -85,11 +87,11 @@ def test_a_file_is_submitted_and_followed_to_its_end(orders: CommandLine, runnin
     answer = json.loads(again.out)
     assert (answer["submitted"], answer["already_submitted"], len(answer["bad"])) == (0, 4, 5)
     assert answer["bad"][1] == {"line": 7, "order_id": "file-5", "reason": "Name is empty"}
-    assert Counter(each["outcome"] for each in answer["ended"]) == {"ESCALATED": 3, "FULFILLED": 1}
+    assert Counter(order["outcome"] for order in answer["ended"]) == {"ESCALATED": 3, "FULFILLED": 1}
     assert fulfilled(running.fulfillment)["file-1"] == 1
 
 
-def test_standard_input_is_a_file_as_well(orders: CommandLine) -> None:
+def test_submit_reads_standard_input(orders: CommandLine) -> None:
     one = orders("submit", "-", stdin=json.dumps(order("stdin-1"), indent=2))
     assert (one.code, one.out, one.err) == (0, "1 submitted, 0 already submitted, 0 bad, 0 failed\n", "")
     bad = orders("submit", "-", stdin=json.dumps([order("stdin-2", Price=1, CC=int(CARD))]))
@@ -100,7 +102,7 @@ def test_standard_input_is_a_file_as_well(orders: CommandLine) -> None:
     assert (none.code, none.err) == (0, "stdin has no orders\n")
 
 
-def test_a_corrected_file_starts_nothing_twice_unless_it_is_told_to(orders: CommandLine, running: Running) -> None:
+def test_a_corrected_file_starts_an_order_again_only_as_a_new_submission(orders: CommandLine, running: Running) -> None:
     submit = ("submit", "-", "--wait")
     orders(*submit, stdin=json.dumps(order("again-1", Price="-1")))
     corrected = json.dumps(order("again-1"))
@@ -110,14 +112,14 @@ def test_a_corrected_file_starts_nothing_twice_unless_it_is_told_to(orders: Comm
     assert (second.code, second.lines[2].split()) == (0, ["FULFILLED", "-", "1"])
 
 
-def test_an_order_that_another_execution_has_recorded_is_followed_too(orders: CommandLine, running: Running) -> None:
+def test_wait_ends_for_an_order_that_another_execution_recorded(orders: CommandLine, running: Running) -> None:
     running.pipeline.put_order("taken-1", "CANCELLED")
     shown = orders("submit", "-", "--wait", stdin=json.dumps(order("taken-1")))
     assert (shown.code, shown.lines[2].split()) == (0, ["CANCELLED", "-", "1"])
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_cut_short_at_any_moment_and_repeated_every_order_is_submitted_once(
+def test_interrupted_or_killed_and_repeated_submit_starts_each_order_once(
     orders: CommandLine, running: Running, proxy: FaultProxy, tmp_path: Path, *, killed: bool
 ) -> None:
     prefix, count = f"cut-{killed}", 60
@@ -129,34 +131,34 @@ def test_cut_short_at_any_moment_and_repeated_every_order_is_submitted_once(
         if killed:
             process.kill()
             process.communicate()
-            told = 0
+            reported = 0
         else:
             interrupted = orders.interrupt(process)
             assert interrupted.code == 130
             assert interrupted.out == ""
             (line,) = interrupted.err.strip().splitlines()
-            told = int(line.split()[2])
+            reported = int(line.split()[2])
             assert line == (
-                f"orders: interrupted: {told} submitted, 0 already submitted, 0 bad, 0 failed of {count}; "
+                f"orders: interrupted: {reported} submitted, 0 already submitted, 0 bad, 0 failed of {count}; "
                 "repeating the command is safe: it submits nothing twice"
             )
     done = executed(running, prefix, count)
-    assert max(told, 10) <= len(done) < count
-    assert killed or len(done) == told
+    assert max(reported, 10) <= len(done) < count
+    assert killed or len(done) == reported
 
     again = orders("submit", path, "--json")
     assert again.code == 0
     answer = json.loads(again.out)
-    # What a killed process had sent off may have come through after it.
+    # Requests of a killed process may arrive after its end.
     assert answer["already_submitted"] >= len(done)
     assert answer["submitted"] + answer["already_submitted"] == count
     assert len(executed(running, prefix, count)) == count
 
 
-def test_a_wait_that_is_interrupted_says_that_the_orders_go_on(
+def test_an_interrupted_wait_says_that_the_orders_continue(
     orders: CommandLine, running: Running, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    # Recorded by an execution of another name, whose message never comes.
+    # Recorded by an execution with another name, whose message never arrives.
     running.pipeline.put_order("waited-1")
     path = tmp_path / "orders.json"
     path.write_text(json.dumps(order("waited-1")), encoding="utf-8")
@@ -168,7 +170,7 @@ def test_a_wait_that_is_interrupted_says_that_the_orders_go_on(
 
 
 @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.LOST_ANSWER, Fault.GARBLED])
-def test_no_record_is_lost_to_aws_in_trouble(
+def test_no_record_is_lost_when_aws_fails(
     orders: CommandLine, running: Running, proxy: FaultProxy, fault: Fault
 ) -> None:
     prefix, count = f"trouble-{fault}", 12
@@ -190,7 +192,7 @@ def lines_of(shown: Ran) -> list[str]:
     return shown.err.splitlines()
 
 
-def test_what_cannot_work_is_said_in_one_line_before_anything_is_started(orders: CommandLine, tmp_path: Path) -> None:
+def test_a_wrong_set_up_is_one_line_and_starts_nothing(orders: CommandLine, tmp_path: Path) -> None:
     given = json.dumps(order("never-1"))
     nothing = "(0 submitted, 0 already submitted, 0 bad, 0 failed of 1; "
     nowhere = orders("submit", "-", stdin=given, AWS_ENDPOINT_URL="http://127.0.0.1:9")
@@ -207,5 +209,5 @@ def test_what_cannot_work_is_said_in_one_line_before_anything_is_started(orders:
     (usage,) = [orders("submit", tmp_path / "none.csv")]
     assert (usage.code, lines_of(usage)[-1].endswith("No such file or directory")) == (2, True)
     assert [orders("submit", "-", option, "0").code for option in ("--submission", "--concurrency")] == [2, 2]
-    for each in (nowhere, missing):
-        assert len(lines_of(each)) == 1
+    for shown in (nowhere, missing):
+        assert len(lines_of(shown)) == 1
