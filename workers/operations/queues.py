@@ -1,11 +1,11 @@
 """What waits in the queues, and their dead letters."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from workers.operations.concurrency import in_parallel
 from workers.operations.sdk_errors import SDK_ERRORS
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def queue_depths(stack: "Stack") -> list[Depth]:
         OperationError: A queue or its dead-letter queue does not exist.
     """
     names = (stack.names.order_fulfillment_queue, stack.names.escalation_queue)
-    return [depth async for depth in in_parallel(lambda name: _depth(stack, name), names, at_most=len(names))]
+    return await asyncio.gather(*(_depth(stack, name) for name in names))
 
 
 async def _depth(stack: "Stack", name: str) -> Depth:
