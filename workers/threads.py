@@ -11,10 +11,10 @@ Result = TypeVar("Result")
 
 async def in_thread(function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
     """
-    Run *function* in a thread of its own and return its result. Cancelling the caller does not stop the thread.
+    Run *function* in a new thread and return its result. Cancelling the caller does not stop the thread.
 
-    Unlike those of `asyncio.to_thread` the thread is a daemon: a process that was interrupted ends at once, and not
-    when its last request times out.
+    The thread is a daemon, unlike those of `asyncio.to_thread`: an interrupted process ends at once, instead of waiting
+    until its last request times out.
     """
     future: Future[Result] = Future()
     future.set_running_or_notify_cancel()  # So that nothing but the thread sets its outcome.

@@ -8,7 +8,7 @@ from workers.operations.ages import parse_age
 
 
 class Age(click.ParamType[timedelta]):
-    """An option's value such as `10m`."""
+    """The type of an option like `10m`."""
 
     name = "age"
 

@@ -1,4 +1,4 @@
-"""`orders submit`: starts an execution of the workflow for each order of a file, and none twice."""
+"""`orders submit`: starts exactly one execution of the workflow for each order of a file."""
 
 from collections import Counter
 from collections.abc import Sequence

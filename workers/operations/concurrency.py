@@ -21,8 +21,8 @@ async def in_parallel(
     """
     Yield `work(item)` for each item, in the items' order, with *at_most* running at once.
 
-    On an error, a cancellation or `aclose` it sets *stop*, starts nothing more and waits for what is running. Iterate
-    over it in `contextlib.aclosing`: without it, leaving the loop early leaves work behind.
+    After an error, a cancellation or `aclose` it sets *stop*, starts no more work and waits for the running work.
+    Iterate over it in `contextlib.aclosing`, so that leaving the loop early closes it.
     """
     tasks = _Tasks(work, at_most)
     try:
@@ -50,7 +50,7 @@ async def as_async(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator
 
 
 class _Tasks(Generic[Item, Result]):
-    """Tasks whose results are not taken yet, in order. Of these *at_most* run at once."""
+    """The tasks whose results have not been taken yet, in order; at most *at_most* of them run."""
 
     def __init__(self, work: Callable[[Item], Awaitable[Result]], at_most: int) -> None:
         self._work = work
@@ -66,7 +66,7 @@ class _Tasks(Generic[Item, Result]):
         self._tasks.append(asyncio.create_task(self._run(item)))
 
     async def first(self) -> Result:
-        await asyncio.wait([self._tasks[0]])  # Not the task itself: cancelling us would cancel it.
+        await asyncio.wait([self._tasks[0]])  # `await task` would pass a cancellation on to the task.
         task = self._tasks.popleft()
         self._started.discard(task)
         return task.result()
@@ -80,7 +80,7 @@ class _Tasks(Generic[Item, Result]):
 
     async def _run(self, item: Item) -> Result:
         async with self._slots:
-            if self._failed:  # The error is raised when the results before it have been taken.
+            if self._failed:  # `first` raises the error after the earlier results.
                 raise asyncio.CancelledError
             self._started.add(asyncio.current_task())
             try:

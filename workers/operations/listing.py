@@ -56,12 +56,12 @@ async def _open_orders(
     stack: "Stack", statuses: Collection[OrderStatus], before: str, progress: Progress, *, limited: bool
 ) -> AsyncGenerator[dict[str, Any], None]:
     keys = _merged([_shard(stack, key, before) for status in statuses for key in open_keys(status)])
-    # One request at a time with a limit, so that few more orders are read than are needed.
+    # With a limit only one request at a time: few more orders are read than needed.
     pages = get_orders(stack, _distinct(keys), at_most=1 if limited else MAX_CONCURRENT_REQUESTS)
     async with aclosing(pages):
         async for page in pages:
             progress(len(page))
-            # The index lags: an order may have ended meanwhile, or have got the other status.
+            # The index lags: the order may have ended or changed its status since.
             for order in page:
                 if order.get("Status") in statuses and str(order.get("UpdatedAt")) < before:
                     yield order
@@ -95,7 +95,7 @@ async def _merged(shards: Iterable[AsyncIterator[_Key]]) -> AsyncIterator[_Key]:
 
 
 async def _distinct(keys: AsyncIterable[_Key]) -> AsyncIterator[str]:
-    """Yield each order's id once: the index may have it under its previous status too."""
+    """Yield each order's id once: the lagging index can have an order under both statuses."""
     seen = set[str]()
     async for key in keys:
         if key.order_id not in seen:

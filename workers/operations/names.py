@@ -38,7 +38,7 @@ class Names:
         """
         from workers.settings import Settings  # noqa: PLC0415 - a quarter of a second, which not all commands need.
 
-        # Only these: where an operator works, a worker's other settings may be wrong or missing.
+        # Only these: an operator's environment may have wrong values for a worker's other settings.
         settings = Settings.read({name: environ[name] for name in _SETTINGS if name in environ})
         state_machine = environ.get("STATE_MACHINE", "").strip() or DEFAULT_STATE_MACHINE
         if not (_STATE_MACHINE.fullmatch(state_machine) or _STATE_MACHINE_ARN.fullmatch(state_machine)):

@@ -7,4 +7,4 @@ Warn = Callable[[str], None]  # Called with one line for the operator.
 
 
 def unreported(_: object) -> None:
-    """Report to nobody."""
+    """Ignore a report."""

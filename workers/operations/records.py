@@ -94,7 +94,7 @@ def _rows(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]
     """
     Yield each row with the number of its first line.
 
-    After a bad row it continues with the next line, so that a quote that is never closed costs one row.
+    After a bad row it continues with the next line: a quote that is never closed costs only one row.
     """
     start = 0
     while start < len(lines):
@@ -165,7 +165,7 @@ class _Reader:
 
 
 def from_array(text: str) -> Iterator[RawRecord | BadRecord]:
-    """Yield the elements of an array, up to an error: nothing says where the next element would start."""
+    """Yield the elements of an array, up to the first error: the start of the next element is unknown."""
     reader = _Reader(text)
     reader.skip_space()
     reader.step()

@@ -37,15 +37,15 @@ class Explaining(Protocol):
 
 
 def is_missing(error: Exception) -> bool:
-    """Tell whether a call failed because its queue or table does not exist."""
+    """Return whether a call failed because its queue or table does not exist."""
     return isinstance(error, ClientError) and isinstance(translate(error), FatalError | MissingResourceError)
 
 
 async def explained(error: Exception, stack: Explaining) -> str | None:
     """
-    Say in one line what an error of AWS or of the workers' library means for the operator. Quotes no request.
+    Return one line for the operator about an error of AWS or of the workers' library; None for any other error.
 
-    None if it is another error.
+    The line quotes no values of a request.
     """
     # A translated error's text is for the workers' log; its cause says more.
     origin = error.__cause__ if isinstance(error, WorkerError) else error

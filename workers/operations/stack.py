@@ -79,7 +79,7 @@ class Stack:
         return await self._session.region()
 
     async def state_machine_arn(self) -> str:
-        """Return the ARN of the order workflow. A mere name is looked for in the account of the credentials."""
+        """Return the ARN of the order workflow. If only its name is known, it is in the account of the credentials."""
         if self._state_machine_arn is None:
             self._state_machine_arn = await self._find_state_machine(self.names.state_machine)
         return self._state_machine_arn

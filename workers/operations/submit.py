@@ -1,4 +1,4 @@
-"""Submits orders: starts an execution of the workflow for each, and none twice."""
+"""Submits orders: starts exactly one execution of the workflow for each."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ class Submission:
         warn: Warn = unreported,
         failed: Callable[[BadRecord], None] = unreported,
     ) -> None:
-        """Take the records, of which this is the *number*-th submission. *failed* is called with each refused one."""
+        """Prepare the *number*-th submission of *records*. *failed* is called with each record that AWS refuses."""
         self.summary = summary
         self._stack = stack
         self._records = records

@@ -56,7 +56,7 @@ async def _find_ended(stack: "Stack", waiting: Mapping[str, str]) -> list[Ended]
     for order_id, arn in waiting.items():
         item = items.get(order_id)
         if item is None or item.get("ExecutionArn") != arn:
-            # Not recorded yet, or never; or refused as a duplicate, or recorded by another execution meanwhile.
+            # Not recorded yet, or never; or refused as a duplicate; or recorded by another execution.
             unsure.append(order_id)
         elif item.get("Status") != OrderStatus.RECEIVED:
             ended.append(_ended(item))

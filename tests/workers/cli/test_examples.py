@@ -1,4 +1,4 @@
-"""Every `orders ...` that is shown somewhere is a command that exists, with options that it has."""
+"""Every example of `orders ...` in the help and in the README is a command with options that exist."""
 
 import re
 import shlex
@@ -24,13 +24,13 @@ def commands(command: click.Command = orders) -> Iterator[click.Command]:
 
 
 def shown() -> list[str]:
-    texts = [each.epilog for each in commands() if each.epilog]
+    texts = [command.epilog for command in commands() if command.epilog]
     texts += re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     return [line for text in texts for line in re.findall(r"^(?:.* \| )? *(orders .*)$", text, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("line", shown())
-def test_what_is_shown_as_an_example_is_understood(line: str) -> None:
+def test_every_example_parses(line: str) -> None:
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|")
     lexer.wordchars += ".:"
     _, *words = list(lexer)
@@ -47,6 +47,8 @@ def test_what_is_shown_as_an_example_is_understood(line: str) -> None:
 
 def test_every_command_has_an_example() -> None:
     assert [
-        each.name for each in commands() if not isinstance(each, click.Group) and "orders " not in (each.epilog or "")
+        command.name
+        for command in commands()
+        if not isinstance(command, click.Group) and "orders " not in (command.epilog or "")
     ] == []
     assert len(shown()) > 20

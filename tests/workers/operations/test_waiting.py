@@ -15,7 +15,7 @@ def arn(order_id: str) -> str:
 
 
 def stack(polls: list[dict[str, Any]], executions: dict[str, str] | None = None) -> Stack:
-    """Return a stack whose order table changes with every read: its orders by id, each with its attributes."""
+    """Return a stack whose order table has the next of these contents with every read: attributes by OrderId."""
     states = iter(polls)
     current: dict[str, Any] = {}
 

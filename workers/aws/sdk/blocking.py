@@ -1,4 +1,4 @@
-"""The SDK's blocking clients for a coroutine: each call runs in a thread."""
+"""The SDK's blocking clients for coroutines: each call runs in a thread."""
 
 import json
 import threading
@@ -96,7 +96,7 @@ class BlockingSession:
 
 def _check_json(response_dict: Mapping[str, Any], **_: object) -> None:
     """
-    Check a response before the SDK parses it. The SDK reads a body that is not JSON as an empty answer: no such order.
+    Check a response before the SDK parses it: the SDK takes a body that is not JSON for an empty answer ("no order").
 
     Raises:
         ResponseParserError: The body is not JSON.
