@@ -12,7 +12,8 @@ from tests.integration.command_line import CARD, CommandLine
 from tests.integration.cutting import killed_after
 from tests.integration.pipeline import Pipeline, fulfilled, wait_until
 from tests.support import DeployStack, StartWorker
-from workers.cli.hold import Hold
+from workers.aws.sdk.blocking import AsyncClient
+from workers.operations.hold import Hold
 
 UNDECODABLE = "UNDECODABLE_MESSAGE: wrong or missing: OrderId"
 
@@ -98,7 +99,7 @@ def test_dead_letters_are_listed_with_why_how_old_and_which_order_and_left_as_th
     assert listed.code == 0
     assert listed.err.splitlines() == [
         f"{name}: {n} selected of {n} looked at, of about {n} dead letters."
-        " A listing is a sample: what others hold just now is not in it"
+        " A listing is a sample: messages that another receiver holds are not in it"
         for name, n in (("dead-OrderFulfillmentDLQ", 2), ("dead-EscalationDLQ", 1))
     ]
     assert [visible(pipeline, url) for url in (stack.order_fulfillment_dlq_url, stack.escalation_dlq_url)] == [2, 1]
@@ -191,19 +192,19 @@ def test_killed_between_sending_and_removing_it_sends_twice_at_worst_which_chang
     assert worker.stop() == 0
 
 
-def test_what_is_held_is_extended_in_time_and_not_acted_on_where_that_fails(pipeline: Pipeline) -> None:
+async def test_held_messages_are_extended_and_released_in_a_real_queue(pipeline: Pipeline) -> None:
     sqs, url = pipeline.client("sqs"), pipeline.stack.order_fulfillment_dlq_url
     ids = [bury(pipeline, f"held-{n}") for n in range(2)]
     now = 0.0
-    with Hold(sqs, url, lambda: now) as hold:
-        receipts = {each["MessageId"]: each["ReceiptHandle"] for each in hold.received()}
+    async with Hold(AsyncClient(lambda: sqs), url, clock=lambda: now) as hold:
+        receipts = {message["MessageId"]: message["ReceiptHandle"] async for message in hold.messages()}
         assert receipts.keys() == set(ids)
         now = 31.0
-        hold.keep()
+        await hold.extend()
         now = 89.0
         assert [hold.holds(each) for each in ids] == [True, True]
-        sqs.delete_message(QueueUrl=url, ReceiptHandle=receipts[ids[0]])  # Somebody else is faster.
-        hold.keep()
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=receipts[ids[0]])  # Another receiver is faster.
+        await hold.extend()
         assert [hold.holds(each) for each in ids] == [False, True]
         now = 150.0
         assert not hold.holds(ids[1])
@@ -227,9 +228,7 @@ def test_what_cannot_be_replayed_is_named_and_stays(pipeline: Pipeline, orders: 
     assert done.code == 1
     (row,) = [line for line in done.lines if too_long in line]
     assert "failed: AWS refused SendMessage" in row
-    assert done.err.splitlines()[-1] == (
-        "orders: 1 of 2 dead letters could not be dealt with; the command can be repeated"
-    )
+    assert done.err.splitlines()[-1] == ("orders: 1 of 2 dead letters failed; the command can be repeated")
     assert [body for body, _ in taken(pipeline, stack.order_fulfillment_queue_url)] == ["refused-1"]
     assert visible(pipeline, stack.order_fulfillment_dlq_url) == 1
 

@@ -1,22 +1,34 @@
-"""`orders dead-letters`: what the workers or SQS have given up, to be read, replayed or discarded."""
+"""`orders dead-letters`: lists, replays and discards messages that no worker could handle."""
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from workers.cli.ages import Age
-from workers.cli.dead_letter import DeadLetter, Wanted
-from workers.cli.dead_letter_work import Doing, Found, Outcome, act, find
-from workers.cli.hold import MAX_HELD
-from workers.cli.output import CliError, note, print_json, print_table
-from workers.cli.stack import pass_old_stack
-from workers.operations.ages import format_age as written
+from workers.cli.dead_letter_view import letter_document, outcome_document, print_letters, summary
+from workers.cli.output import CliError, note, print_json, progress
+from workers.cli.running import run
+from workers.operations.actions import (
+    DISCARD,
+    Action,
+    ActionReport,
+    FoundLetters,
+    HeldQueue,
+    act,
+    dry_run,
+    find,
+    held_queue,
+    replay_to,
+)
+from workers.operations.dead_letters import Selection
+from workers.operations.hold import MAX_HELD
 
 if TYPE_CHECKING:
-    from workers.cli.stack import Stack
+    from workers.operations.stack import Stack
 
 DEFAULT_LIMIT, DEFAULT_RATE = 1_000, 10.0
 _QUEUES = ("fulfillment", "escalation")
@@ -29,22 +41,26 @@ def _a_number(_ctx: click.Context, _param: click.Parameter, value: float) -> flo
 
 
 _SELECTION = (
-    click.option("--reason", metavar="TEXT", help="Those with this text in their reason, such as UNDECODABLE."),
-    click.option("--order", "order_id", metavar="ID", help="Those about this order."),
-    click.option("--older-than", type=Age(), metavar="AGE", help="Those first received longer ago: 90s, 10m, 2h, 3d."),
-    click.option("--id", "ids", multiple=True, metavar="ID", help="By its id, or the one it had before. Repeatable."),
+    click.option("--reason", metavar="TEXT", help="Only those with this text in their reason, such as UNDECODABLE."),
+    click.option("--order", "order_id", metavar="ID", help="Only those about this order."),
+    click.option(
+        "--older-than", type=Age(), metavar="AGE", help="Only those first received longer ago: 90s, 10m, 2h, 3d."
+    ),
+    click.option(
+        "--id", "ids", multiple=True, metavar="ID", help="By id, or by the id in its first queue. Repeatable."
+    ),
     click.option(
         "--limit",
         type=click.IntRange(1, MAX_HELD),
         default=DEFAULT_LIMIT,
         show_default=True,
         metavar="N",
-        help=f"N of them at most, up to {MAX_HELD}.",
+        help=f"At most N of them, up to {MAX_HELD}.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts."),
 )
 _ACTION = (
-    click.option("--execute", is_flag=True, help="Do it. Without this, only what would be done is shown."),
+    click.option("--execute", is_flag=True, help="Do it. Without this, only show what would be done."),
     click.option(
         "--rate",
         type=click.FloatRange(0.1, 1000),
@@ -52,7 +68,7 @@ _ACTION = (
         default=DEFAULT_RATE,
         show_default=True,
         metavar="N",
-        help="N messages a second at most, 0.1 to 1000.",
+        help="At most N messages a second, 0.1 to 1000.",
     ),
 )
 _Command = Callable[..., Any]
@@ -67,19 +83,19 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
     return decorated
 
 
-@click.group("dead-letters", short_help="List, replay or discard what was given up.")
+@click.group("dead-letters", short_help="List, replay or discard messages that no worker could handle.")
 def command() -> None:
     """
     List, replay or discard dead letters: messages that no worker could handle.
 
-    SQS has no way to look at a message without taking it. So these commands receive messages, hold them invisible to
-    others, and make those that they leave alone visible again when they end, however they end; after `kill -9` they
-    are back within a minute. A listing is a sample: what somebody else holds at that moment is not in it.
+    SQS shows a message only to a receiver that hides it from all others. So these commands hold messages while they
+    look at them, and make those that they leave alone visible again when they end, after an error or Ctrl-C too; after
+    `kill -9`, within a minute. A listing is a sample: messages that another receiver holds are not in it.
 
-    SQS's own redrive (StartMessageMoveTask, "Start DLQ redrive" in the console) moves a whole queue inside AWS: up to
-    500 messages a second with nobody watching, but no choice among them, no trial run, no word about each. It leaves
-    the workers' attributes on them; and what a worker has moved here it takes back only to a destination that is named.
-    Prefer it for very many messages that should all go back, after an outage say.
+    SQS's own redrive (StartMessageMoveTask, "Start DLQ redrive" in the console) moves a whole queue inside AWS, up to
+    500 messages a second. It selects nothing, has no dry run and reports nothing about single messages. It leaves the
+    workers' attributes on the messages, and needs an explicit destination for messages that a worker has moved here.
+    Prefer it if very many messages should all go back, for example after an outage.
     """
 
 
@@ -93,29 +109,29 @@ Examples:
   orders dead-letters list --json | jq -r '.[].order_id'""",
 )
 @click.argument("queue", type=click.Choice(_QUEUES), required=False)
-@click.option("--bodies", is_flag=True, help="Show how each message begins, masked. It may hold anything.")
+@click.option("--bodies", is_flag=True, help="Show the start of each message, masked. It may hold anything.")
 @_with(*_SELECTION)
-@pass_old_stack
+@click.pass_obj
 def list_command(
-    stack: "Stack", /, *, queue: str | None, bodies: bool, as_json: bool, limit: int, **wanted: Any
+    stack: "Stack", /, *, queue: str | None, bodies: bool, as_json: bool, limit: int, **selection: Any
 ) -> None:
     """
-    Show dead letters of one queue, or of both: the oldest first.
+    Show dead letters of one queue or of both, the oldest first.
 
-    The reason is what a worker gave; SQS gives none. A message that could not be decoded has opened a case as well.
+    The reason is from the worker; SQS gives none. A message that could not be decoded also has a case.
     """
+    names = [_name(stack, choice) for choice in ([queue] if queue else _QUEUES)]
+    found = run(stack, _look(stack, names, Selection(**selection), limit))
     now = stack.now()
-    with ExitStack() as held:
-        found = [
-            find(stack, _name(stack, each), held, Wanted(**wanted), limit) for each in ([queue] if queue else _QUEUES)
-        ]
-    letters = sorted((each for one in found for each in one.letters), key=lambda each: -(each.age_s(now) or 0.0))
+    letters = sorted(
+        (letter for part in found for letter in part.letters), key=lambda letter: -(letter.age_s(now) or 0.0)
+    )
     if as_json:
-        print_json([_document(stack, each) | ({"body": each.excerpt} if bodies else {}) for each in letters])
+        print_json([letter_document(letter, now) | ({"body": letter.excerpt} if bodies else {}) for letter in letters])
     elif letters:
-        _print(stack, [(each, each.excerpt) for each in letters], "body" if bodies else None)
-    for one in found:
-        note(_summary(one))
+        print_letters([(letter, letter.excerpt) for letter in letters], "body" if bodies else None, now)
+    for part in found:
+        note(summary(part))
 
 
 @command.command(
@@ -129,32 +145,25 @@ Examples:
 )
 @click.argument("queue", type=click.Choice(_QUEUES))
 @_with(*_SELECTION, *_ACTION)
-@pass_old_stack
-def replay_command(
-    stack: "Stack", /, *, queue: str, as_json: bool, limit: int, rate: float, execute: bool, **wanted: Any
-) -> None:
+@click.pass_obj
+def replay_command(stack: "Stack", /, *, queue: str, **options: Any) -> None:
     """
-    Send dead letters back to the queue they came from, to be handled anew: body and attributes as they were sent.
+    Send dead letters back to the queue they came from: body and attributes as they were sent.
 
-    A dry run, unless --execute is given. What was selected then is fixed before the first is sent. Each is removed
-    from the dead-letter queue only after its queue has taken it. Interrupted in between, a message is in both queues:
-    repeating the command sends it twice, which changes nothing, as every change of an order is conditional.
+    A dry run unless --execute is given. The selection is complete before the first message is sent. Each is removed
+    from the dead-letter queue only after its queue has taken it. If the command is killed in between, the message is in
+    both queues, and repeating the command sends it twice. That is harmless: every change of an order is conditional.
 
-    A message that could not be decoded comes back as it is, and opens a second case: correct what sent it, and discard
-    it here.
+    A message that could not be decoded comes back unchanged and opens a second case: correct its sender, and discard it
+    here.
     """
-    with ExitStack() as held:
-        found = find(stack, _name(stack, queue), held, Wanted(**wanted), limit)
 
-        def send(letter: DeadLetter) -> None:
-            stack.sqs.send_message(
-                QueueUrl=found.queue.url, MessageBody=letter.body, MessageAttributes=dict(letter.attributes)
-            )
+    def action(found: FoundLetters) -> Action:
+        if undecodable := sum(letter.undecodable for letter in found.letters):
+            note(f"{undecodable} of them could not be decoded and will come back here")
+        return replay_to(found.source)
 
-        if returning := sum(each.undecodable for each in found.letters):
-            note(f"{returning} of them could not be decoded: as they are, they will be back here")
-        outcomes = _done(stack, found, Doing("replay", "replayed", send), rate if execute else None)
-    _report(stack, found, outcomes, as_json=as_json)
+    _act(stack, queue, action, **options)
 
 
 @command.command(
@@ -167,105 +176,94 @@ Examples:
 )
 @click.argument("queue", type=click.Choice(_QUEUES))
 @_with(*_SELECTION, *_ACTION)
-@pass_old_stack
-def discard_command(
-    stack: "Stack", /, *, queue: str, as_json: bool, limit: int, rate: float, execute: bool, **wanted: Any
-) -> None:
+@click.pass_obj
+def discard_command(stack: "Stack", /, *, queue: str, **options: Any) -> None:
     """
-    Delete dead letters for good. There is no way back.
+    Delete dead letters for good. This cannot be undone.
 
-    A dry run, unless --execute is given. What was selected then is fixed before the first is deleted. Repeating the
-    command is safe. A case that is open on the message stays open: `orders escalations resolve` closes it.
+    A dry run unless --execute is given. The selection is complete before the first message is deleted. The command can
+    be repeated safely. An open case about the message stays open: `orders escalations resolve` closes it.
     """
-    with ExitStack() as held:
-        found = find(stack, _name(stack, queue), held, Wanted(**wanted), limit)
-        outcomes = _done(stack, found, Doing("discard", "discarded"), rate if execute else None)
-    _report(stack, found, outcomes, as_json=as_json)
+    _act(stack, queue, lambda _: DISCARD, **options)
 
 
 def _name(stack: "Stack", queue: str) -> str:
     return stack.names.order_fulfillment_queue if queue == "fulfillment" else stack.names.escalation_queue
 
 
-def _done(stack: "Stack", found: Found, doing: Doing, rate: float | None) -> list[Outcome]:
-    """Act on what was found, at that *rate*; or only say what would be done."""
-    if rate is None:
-        return [Outcome(each, f"would be {doing.done}") for each in found.letters]
-    count = len(found.letters)
-    note(f"{count} dead {'letter' if count == 1 else 'letters'} of {found.queue.dead_letter_queue} to be {doing.done}")
-    return act(stack, found, doing, rate=rate)
+def _warn(text: str) -> None:
+    note(f"orders: {text}")
 
 
-def _report(stack: "Stack", found: Found, outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+async def _look(stack: "Stack", names: Sequence[str], selection: Selection, limit: int) -> list[FoundLetters]:
+    """Find dead letters of several queues; all of them are held until the last is found."""
+    async with contextlib.AsyncExitStack() as held:
+        return [
+            await _find(await held.enter_async_context(held_queue(stack, name, warn=_warn)), selection, limit)
+            for name in names
+        ]
+
+
+async def _find(source: HeldQueue, selection: Selection, limit: int) -> FoundLetters:
+    with progress(f"Looking at {source.queue.dead_letter_queue}", source.approximate_count) as advance:
+        return await find(source, selection, limit, progress=advance)
+
+
+def _act(
+    stack: "Stack",
+    queue: str,
+    action_for: Callable[[FoundLetters], Action],
+    *,
+    as_json: bool,
+    limit: int,
+    rate: float,
+    execute: bool,
+    **selection: Any,
+) -> None:
+    """Find dead letters, act on them or only show what would be done, and print the outcomes."""
+    report = ActionReport()
+
+    async def work() -> FoundLetters:
+        async with held_queue(stack, _name(stack, queue), warn=_warn) as source:
+            found = await _find(source, Selection(**selection), limit)
+            action = action_for(found)
+            if not execute:
+                report.outcomes += dry_run(found, action)
+                return found
+            count, name = len(found.letters), source.queue.dead_letter_queue
+            note(f"{count} dead {'letter' if count == 1 else 'letters'} of {name} to be {action.past}")
+            with progress(f"{action.verb.capitalize()}ing", count) as advance:
+                await act(found, action, report, rate=rate, progress=advance)
+            return found
+
+    def interrupted() -> str:
+        if report.action is None:
+            return "interrupted; the command can be repeated"
+        done = f"{report.done} of {report.total} dead letters {report.action.past}"
+        return f"interrupted: {done}; the command can be repeated"
+
+    found = run(stack, work(), interrupted=interrupted)
+    _print_outcomes(found, report, dry=not execute, as_json=as_json, now=stack.now())
+
+
+def _print_outcomes(found: FoundLetters, report: ActionReport, *, dry: bool, as_json: bool, now: datetime) -> None:
     """
-    Show what became of each message.
+    Show what was done with each letter.
 
     Raises:
-        CliError: Something could not be done.
+        CliError: Some letters failed.
     """
+    outcomes = report.outcomes
     if as_json:
-        print_json(
-            [
-                _document(stack, each.letter)
-                | {"outcome": each.said}
-                | ({"problem": each.problem} if each.problem else {})
-                for each in outcomes
-            ]
-        )
+        print_json([outcome_document(outcome, now) for outcome in outcomes])
     elif outcomes:
-        rows = [(each.letter, f"{each.said}: {each.problem}" if each.problem else each.said) for each in outcomes]
-        _print(stack, rows, "outcome")
-    note(_summary(found))
-    if any(each.said.startswith("would be") for each in outcomes):
+        rows = [
+            (outcome.letter, f"{outcome.result}: {outcome.problem}" if outcome.problem else outcome.result)
+            for outcome in outcomes
+        ]
+        print_letters(rows, "outcome", now)
+    note(summary(found))
+    if dry and outcomes:
         note("This was a dry run: nothing was changed. --execute does it")
-    bad = sum(each.problem is not None for each in outcomes)
-    if bad:
-        raise CliError(f"{bad} of {len(outcomes)} dead letters could not be dealt with; the command can be repeated")
-
-
-def _print(stack: "Stack", rows: Sequence[tuple[DeadLetter, str]], last: str | None) -> None:
-    now = stack.now()
-    headings = ["queue", "id", "age", "order", "reason", "error", "case", *([last] if last else [])]
-    print_table(
-        headings,
-        [
-            (
-                each.queue,
-                each.id,
-                written(each.age_s(now)),
-                each.order_id,
-                each.reason,
-                each.error_class,
-                each.case_id,
-                *([text] if last else []),
-            )
-            for each, text in rows
-        ],
-        right=("age",),
-    )
-
-
-def _document(stack: "Stack", letter: DeadLetter) -> dict[str, Any]:
-    age_s = letter.age_s(stack.now())
-    return {
-        "queue": letter.queue,
-        "id": letter.id,
-        "origin_message_id": letter.origin_message_id,
-        "reason": letter.reason,
-        "error_class": letter.error_class,
-        "order_id": letter.order_id,
-        "case_id": letter.case_id,
-        "first_received_at": letter.first_received_at,
-        "sent_at": letter.sent_at,
-        "age_s": None if age_s is None else round(age_s),
-    }
-
-
-def _summary(found: Found) -> str:
-    name = found.queue.dead_letter_queue
-    if not found.about:
-        return f"{name}: no dead letters"
-    return (
-        f"{name}: {len(found.letters)} selected of {found.seen} looked at, of about {found.about} dead letters."
-        " A listing is a sample: what others hold just now is not in it"
-    )
+    if report.problems:
+        raise CliError(f"{report.problems} of {len(outcomes)} dead letters failed; the command can be repeated")

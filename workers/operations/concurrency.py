@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,6 +47,20 @@ async def as_async(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator
     else:
         for item in items:
             yield item
+
+
+async def finish(work: Coroutine[Any, Any, Result]) -> Result:
+    """
+    Run *work* to its end even if the caller is cancelled meanwhile; the cancellation is raised afterwards.
+
+    A second cancellation cancels *work*.
+    """
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 class _Tasks(Generic[Item, Result]):

@@ -1,4 +1,4 @@
-"""A dead letter, as far as an operator may see it; and which of them are meant."""
+"""A dead letter as an operator may see it, and the selection of dead letters."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from typing import Any
 
 from workers.domain.orders import is_order_id
 from workers.domain.reasons import Reason
-from workers.operations.ages import seconds_since as since
+from workers.operations.ages import seconds_since
 from workers.operations.text import clean
 
-# What workers add to a message that they move there: `workers.aws.sqs.SqsDeadLetters`.
+# The attributes that workers add to a message they dead-letter: `workers.aws.sqs.SqsDeadLetters`.
 OUR_ATTRIBUTES = {"Reason", "OriginMessageId", "OriginQueue", "FirstReceivedAt", "ErrorClass"}
 REDRIVEN = "moved by SQS's own redrive: delivered too often"
 UNKNOWN = "not given"
@@ -20,7 +20,11 @@ MAX_BODY_CHARS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A message of a dead-letter queue. `attributes` are its sender's, without those that workers have added."""
+    """
+    A message of a dead-letter queue.
+
+    `attributes` are the sender's, without those that workers add. Times are RFC 3339.
+    """
 
     queue: str
     id: str
@@ -35,10 +39,11 @@ class DeadLetter:
 
     @classmethod
     def of(cls, queue: str, received: Mapping[str, Any]) -> "DeadLetter":
+        """Return the dead letter of a message that was received from *queue* with all its attributes."""
         system: Mapping[str, str] = received.get("Attributes", {})
         attributes: Mapping[str, Any] = received.get("MessageAttributes", {})
-        ours = {"Reason", "OriginMessageId"} <= attributes.keys()
-        labels = {name: _text(attributes, name) for name in OUR_ATTRIBUTES} if ours else {}
+        labelled = {"Reason", "OriginMessageId"} <= attributes.keys()
+        labels = {name: _text(attributes, name) for name in OUR_ATTRIBUTES} if labelled else {}
         return cls(
             queue=queue,
             id=received["MessageId"],
@@ -46,7 +51,7 @@ class DeadLetter:
             attributes={
                 name: {key: item for key, item in value.items() if item not in ([], None)}
                 for name, value in attributes.items()
-                if not (ours and name in OUR_ATTRIBUTES)
+                if not (labelled and name in OUR_ATTRIBUTES)
             },
             reason=labels.get("Reason") or (REDRIVEN if "DeadLetterQueueSourceArn" in system else UNKNOWN),
             error_class=labels.get("ErrorClass"),
@@ -62,23 +67,24 @@ class DeadLetter:
 
     @property
     def case_id(self) -> str | None:
-        """The case that its worker has opened for it, as it does for what it cannot decode."""
+        """The case that its worker opened: workers open one for each message they cannot decode."""
         return f"message-{self.origin_message_id}" if self.undecodable else None
 
     def age_s(self, now: datetime) -> float | None:
-        """Return how long ago it was first received; where nobody has written that down, how long ago it was sent."""
-        return next((age for at in (self.first_received_at, self.sent_at) if (age := since(at, now)) is not None), None)
+        """Return the seconds since it was first received or, if that is unknown, since it was sent."""
+        ages = (seconds_since(at, now) for at in (self.first_received_at, self.sent_at))
+        return next((age for age in ages if age is not None), None)
 
     @property
     def excerpt(self) -> str:
-        """The beginning of its body, masked and harmless to a terminal."""
+        """The start of its body, masked and safe for a terminal."""
         shown = clean(self.body)
         return shown if len(shown) <= MAX_BODY_CHARS else f"{shown[:MAX_BODY_CHARS]}... ({len(self.body)} characters)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which dead letters are meant; all of them, unless it says otherwise."""
+class Selection:
+    """Selects dead letters. The default is all of them."""
 
     reason: str | None = None
     order_id: str | None = None
@@ -100,17 +106,17 @@ def _text(attributes: Mapping[str, Any], name: str) -> str | None:
 
 
 def _order_id(body: str) -> str | None:
-    """Return the order that a message is about, if it says so by the contracts or by a bare OrderId."""
+    """Return the OrderId of a message: the field of a JSON object, or the whole body."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
-    found = document.get("OrderId") if isinstance(document, dict) else body
-    return found if isinstance(found, str) and is_order_id(found) else None
+    order_id = document.get("OrderId") if isinstance(document, dict) else body
+    return order_id if isinstance(order_id, str) and is_order_id(order_id) else None
 
 
 def _time(milliseconds: str | None) -> str | None:
-    """Return the time, written as the workers write theirs."""
+    """Return a time of SQS in the workers' format."""
     if milliseconds is None:
         return None
     at = datetime.fromtimestamp(int(milliseconds) / 1000, UTC)

@@ -1,0 +1,121 @@
+import asyncio
+
+import pytest
+
+from tests.workers.operations.queue_fakes import FakeQueue
+from workers.operations.hold import HOLD_S, MAX_REPEATED, Hold
+
+IDS = [f"m-{n:02}" for n in range(25)]
+
+
+async def received(hold: Hold) -> list[str]:
+    return [message["MessageId"] async for message in hold.messages()]
+
+
+async def test_held_messages_are_visible_again_at_the_end() -> None:
+    queue = FakeQueue(*IDS)
+    async with Hold(queue.client, "url") as hold:
+        assert await received(hold) == IDS
+        assert (len(hold), queue.visible) == (25, [])
+        await hold.delete("m-03")
+    assert (sorted(queue.visible), queue.hidden) == ([each for each in IDS if each != "m-03"], [])
+
+
+async def test_an_error_makes_held_messages_visible_again() -> None:
+    queue = FakeQueue("m-1")
+
+    async def fail() -> None:
+        async with Hold(queue.client, "url") as hold:
+            await received(hold)
+            raise ValueError("oops")
+
+    with pytest.raises(ValueError, match="oops"):
+        await fail()
+    assert queue.visible == ["m-1"]
+
+
+async def test_a_cancelled_receive_ends_first_and_its_messages_are_visible_again() -> None:
+    queue = FakeQueue("m-1")
+    queue.pause("receive_message")
+
+    async def look() -> None:
+        async with Hold(queue.client, "url") as hold:
+            await received(hold)
+
+    task = asyncio.create_task(look())
+    await queue.reached("receive_message")
+    task.cancel()
+    await asyncio.sleep(0)
+    queue.resume("receive_message")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert queue.calls == ["receive_message", "change_message_visibility_batch"]
+    assert (queue.visible, queue.hidden) == (["m-1"], [])
+
+
+async def test_a_cancelled_extension_ends_before_messages_are_made_visible() -> None:
+    queue, now = FakeQueue("m-1"), 0.0
+
+    async def look() -> None:
+        nonlocal now
+        async with Hold(queue.client, "url", clock=lambda: now) as hold:
+            await received(hold)
+            now = HOLD_S / 2 + 1
+            await hold.extend()
+
+    queue.pause("change_message_visibility_batch")
+    task = asyncio.create_task(look())
+    await queue.reached("change_message_visibility_batch")
+    task.cancel()
+    await asyncio.sleep(0)
+    assert queue.calls[2:] == ["change_message_visibility_batch"]
+    queue.resume("change_message_visibility_batch")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert queue.calls[2:] == ["change_message_visibility_batch"] * 2
+    assert queue.visible == ["m-1"]
+
+
+async def test_a_cancellation_while_messages_are_made_visible_waits_for_all_of_them() -> None:
+    queue = FakeQueue(*IDS)
+
+    async def look() -> None:
+        async with Hold(queue.client, "url") as hold:
+            await received(hold)
+
+    queue.pause("change_message_visibility_batch")
+    task = asyncio.create_task(look())
+    await queue.reached("change_message_visibility_batch")
+    task.cancel()
+    await asyncio.sleep(0)
+    queue.resume("change_message_visibility_batch")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sorted(queue.visible) == IDS
+
+
+async def test_messages_that_cannot_be_made_visible_are_reported() -> None:
+    queue, warnings = FakeQueue("m-1"), list[str]()
+    queue.refused = {"change_message_visibility_batch"}
+    async with Hold(queue.client, "url", warn=warnings.append) as hold:
+        await received(hold)
+    assert warnings == ["the messages that were looked at are visible again in 60 seconds at the latest"]
+
+
+async def test_a_message_is_yielded_once_and_repeated_deliveries_end_the_receiving() -> None:
+    queue = FakeQueue(*["m-1"] * 10, batch=1)
+    async with Hold(queue.client, "url") as hold:
+        assert await received(hold) == ["m-1"]
+    assert queue.calls.count("receive_message") == 1 + MAX_REPEATED
+
+
+async def test_a_message_that_could_not_be_extended_is_not_held() -> None:
+    queue, now = FakeQueue("m-1", "m-2"), 0.0
+    async with Hold(queue.client, "url", clock=lambda: now) as hold:
+        await received(hold)
+        assert [hold.holds("m-1"), hold.holds("m-2")] == [True, True]
+        now, queue.refused = HOLD_S / 2 + 1, {"m-1"}
+        await hold.extend()
+        assert [hold.holds("m-1"), hold.holds("m-2")] == [False, True]
+        now += HOLD_S
+        assert not hold.holds("m-2")

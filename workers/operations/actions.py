@@ -1,0 +1,173 @@
+"""Finds dead letters, and replays or discards exactly those that were found."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from workers.operations.concurrency import finish
+from workers.operations.dead_letters import DeadLetter, Selection
+from workers.operations.hold import Hold
+from workers.operations.progress import Progress, Warn, unreported
+from workers.operations.sdk_errors import SDK_ERRORS, explained
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Queue, Stack
+
+MAX_FAILURES = 5  # In a row: the next one would fail as well.
+_COUNTS = ("", "NotVisible", "Delayed")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldQueue:
+    """A queue whose dead letters are held while they are looked at. `approximate_count` is SQS's own."""
+
+    stack: "Stack"
+    queue: "Queue"
+    hold: Hold
+    approximate_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLetters:
+    """The selected dead letters of a queue, the oldest first, and how many were looked at. They are still held."""
+
+    source: HeldQueue
+    letters: list[DeadLetter]
+    seen: int
+
+    @property
+    def approximate_count(self) -> int:
+        """About how many dead letters the queue has."""
+        return max(self.source.approximate_count, self.seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is done with a dead letter before it is deleted; `past` is the verb's past participle."""
+
+    verb: str
+    past: str
+    before_deletion: Callable[[DeadLetter], Awaitable[object]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of an action for one letter; `problem` says why it was not done completely."""
+
+    letter: DeadLetter
+    result: str
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class ActionReport:
+    """What an action has done so far. `act` fills it in, so it is known after a cancellation too."""
+
+    action: Action | None = None  # None until `act` begins.
+    total: int = 0
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        return len(self.outcomes) - self.problems
+
+    @property
+    def problems(self) -> int:
+        return sum(outcome.problem is not None for outcome in self.outcomes)
+
+
+DISCARD = Action("discard", "discarded")
+
+
+def replay_to(source: HeldQueue) -> Action:
+    """Return the action that sends dead letters back to the queue they came from, as they were sent."""
+
+    async def send(letter: DeadLetter) -> None:
+        await source.stack.sqs.call(
+            "send_message",
+            QueueUrl=source.queue.url,
+            MessageBody=letter.body,
+            MessageAttributes=dict(letter.attributes),
+        )
+
+    return Action("replay", "replayed", send)
+
+
+@contextlib.asynccontextmanager
+async def held_queue(stack: "Stack", name: str, *, warn: Warn = unreported) -> AsyncIterator[HeldQueue]:
+    """
+    Yield the queue *name*, ready for `find`. At the end, its dead letters that are left are visible again.
+
+    Raises:
+        OperationError: The queue does not exist.
+    """
+    queue = await stack.queue(name)
+    attributes = await stack.attributes(queue.dead_letter_url)
+    count = sum(int(attributes.get(f"ApproximateNumberOfMessages{which}", 0)) for which in _COUNTS)
+    async with Hold(stack.sqs, queue.dead_letter_url, warn=warn) as hold:
+        yield HeldQueue(stack, queue, hold, count)
+
+
+async def find(source: HeldQueue, selection: Selection, limit: int, *, progress: Progress = unreported) -> FoundLetters:
+    """Look at dead letters until *limit* of them are selected; hold them as long as *source*."""
+    now, letters = source.stack.now(), list[DeadLetter]()
+    async with contextlib.aclosing(source.hold.messages()) as messages:
+        async for message in messages:
+            progress(1)
+            letter = DeadLetter.of(source.queue.dead_letter_queue, message)
+            if selection.includes(letter, now):
+                letters.append(letter)
+            if len(letters) >= limit:
+                break
+    letters.sort(key=lambda letter: -(letter.age_s(now) or 0.0))
+    return FoundLetters(source, letters, len(source.hold))
+
+
+def dry_run(found: FoundLetters, action: Action) -> list[Outcome]:
+    """Return what `act` would do."""
+    return [Outcome(letter, f"would be {action.past}") for letter in found.letters]
+
+
+async def act(
+    found: FoundLetters, action: Action, report: ActionReport, *, rate: float, progress: Progress = unreported
+) -> None:
+    """
+    Act on every letter found, at most *rate* a second. The outcomes are in *report*.
+
+    Cancelled, it finishes the letter it is working on and starts no other.
+    """
+    report.action, report.total = action, len(found.letters)
+    failures, next_at = 0, time.monotonic()
+    for letter in found.letters:
+        if failures >= MAX_FAILURES:
+            report.outcomes.append(Outcome(letter, "not tried", f"{MAX_FAILURES} before it have failed"))
+            continue
+        await asyncio.sleep(max(0.0, next_at - time.monotonic()))
+        next_at = time.monotonic() + 1 / rate
+        await finish(_act_on(found.source, letter, action, report))
+        failures = failures + 1 if report.outcomes[-1].problem else 0
+        progress(1)
+
+
+async def _act_on(source: HeldQueue, letter: DeadLetter, action: Action, report: ActionReport) -> None:
+    report.outcomes.append(await _outcome(source, letter, action))
+
+
+async def _outcome(source: HeldQueue, letter: DeadLetter, action: Action) -> Outcome:
+    try:
+        await source.hold.extend()
+        if not source.hold.holds(letter.id):
+            return Outcome(letter, "skipped", "it could not be held: another receiver may have it now")
+        if action.before_deletion is not None:
+            await action.before_deletion(letter)
+    except SDK_ERRORS as error:
+        return Outcome(letter, "failed", await explained(error, source.stack))
+    try:
+        await source.hold.delete(letter.id)
+    except SDK_ERRORS as error:
+        result = f"{action.past}, not removed" if action.before_deletion else "failed"
+        return Outcome(letter, result, await explained(error, source.stack))
+    return Outcome(letter, action.past)

@@ -1,0 +1,126 @@
+"""Holds messages of a dead-letter queue: SQS shows a message only to a receiver that hides it from all others."""
+
+import itertools
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from workers.operations.concurrency import finish
+from workers.operations.progress import Warn, unreported
+from workers.operations.sdk_errors import SDK_ERRORS
+
+if TYPE_CHECKING:
+    from workers.aws.sdk.blocking import AsyncClient
+
+# Long enough to extend ten thousand messages in batches; short enough that those of a killed command are soon back.
+HOLD_S = 60
+MAX_HELD = 10_000
+MAX_BATCH = 10  # SQS: messages per receive, entries per batch.
+MAX_REPEATED = 3  # Receives in a row with nothing but messages that SQS delivered before.
+
+
+class Hold:
+    """
+    Holds the messages it receives during an `async with`, and makes those that are left visible again at its end.
+
+    This happens on errors and cancellation too. If the process is killed, SQS does it after `HOLD_S` at most. *warn*
+    reports that the messages could not be made visible.
+    """
+
+    def __init__(
+        self,
+        sqs: "AsyncClient",
+        queue_url: str,
+        *,
+        warn: Warn = unreported,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sqs = sqs
+        self._url = queue_url
+        self._warn = warn
+        self._clock = clock
+        self._receipts: dict[str, str] = {}
+        self._held_until: dict[str, float] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await finish(self._change_visibility(list(self._receipts), 0))
+        except SDK_ERRORS:
+            self._warn(f"the messages that were looked at are visible again in {HOLD_S} seconds at the latest")
+
+    def __len__(self) -> int:
+        return len(self._receipts)
+
+    async def messages(self) -> AsyncGenerator[Mapping[str, Any], None]:
+        """Yield the messages of the queue, each once, until it has no more or `MAX_HELD` are held."""
+        repeated = 0
+        while len(self) < MAX_HELD and repeated < MAX_REPEATED:
+            held = set(self._receipts)
+            # Wait for the response even when cancelled: its messages must be made visible again.
+            messages = await finish(self._receive())
+            if not messages:
+                return
+            new = {message["MessageId"]: message for message in messages if message["MessageId"] not in held}
+            repeated = 0 if new else repeated + 1
+            await self.extend()
+            for message in new.values():
+                yield message
+
+    async def _receive(self) -> list[Mapping[str, Any]]:
+        asked_at = self._clock()
+        answer = await self._sqs.call(
+            "receive_message",
+            QueueUrl=self._url,
+            MaxNumberOfMessages=MAX_BATCH,
+            VisibilityTimeout=HOLD_S,
+            WaitTimeSeconds=1,  # Asks all of SQS's servers; a short poll misses messages.
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        messages: list[Mapping[str, Any]] = answer.get("Messages", [])
+        for message in messages:
+            self._receipts[message["MessageId"]] = message["ReceiptHandle"]
+            self._held_until[message["MessageId"]] = asked_at + HOLD_S
+        return messages
+
+    async def extend(self) -> None:
+        """Extend the messages that are due within half of `HOLD_S`."""
+        due = self._clock() + HOLD_S / 2
+        await self._change_visibility([held for held, until in self._held_until.items() if until < due], HOLD_S)
+
+    def holds(self, message_id: str) -> bool:
+        """Return whether the message is still hidden from all others."""
+        return self._held_until.get(message_id, 0.0) > self._clock()
+
+    async def delete(self, message_id: str) -> None:
+        """Delete the message from its queue for good."""
+        await self._sqs.call("delete_message", QueueUrl=self._url, ReceiptHandle=self._receipts[message_id])
+        del self._receipts[message_id], self._held_until[message_id]
+
+    async def _change_visibility(self, message_ids: Iterable[str], timeout_s: int) -> None:
+        for batch in _batches(message_ids):
+            asked_at = self._clock()
+            entries = [
+                {"Id": str(n), "ReceiptHandle": self._receipts[message_id], "VisibilityTimeout": timeout_s}
+                for n, message_id in enumerate(batch)
+            ]
+            # Wait for the response even when cancelled: an extension must not overtake the end of the hold.
+            answer = await finish(
+                self._sqs.call("change_message_visibility_batch", QueueUrl=self._url, Entries=entries)
+            )
+            for entry in answer.get("Successful", []):
+                self._held_until[batch[int(entry["Id"])]] = asked_at + timeout_s
+            for entry in answer.get("Failed", []):  # Another receiver has the message, or has deleted it.
+                self._held_until.pop(batch[int(entry["Id"])], None)
+
+
+def _batches(message_ids: Iterable[str]) -> Iterator[list[str]]:
+    ids = iter(message_ids)
+    while batch := list(itertools.islice(ids, MAX_BATCH)):
+        yield batch
