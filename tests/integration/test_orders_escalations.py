@@ -87,7 +87,7 @@ def test_open_cases_are_listed_the_gravest_first_and_of_these_the_oldest(desk: R
     assert (listed.code, listed.err) == (0, "3 shown; 3 cases are open\n")
     selected = orders("escalations", "list", "--json", "--reason", "invalid_price", "--limit", "1")
     assert [(each["case_id"], each["order"]["name"]) for each in json.loads(selected.out)] == [("list-1", "Ada")]
-    assert selected.err == "1 shown, of 2 like that; 3 cases are open\n"
+    assert selected.err == "1 shown of 2 matching; 3 cases are open\n"
     old = orders("escalations", "list", "--severity", "critical", "--older-than", "1h", "--json")
     assert (old.out, old.err) == ("[]\n", "0 shown; 3 cases are open\n")
 
@@ -167,7 +167,7 @@ def test_a_case_without_an_order_is_resubmitted_with_all_of_it(desk: Running, or
     missing = resubmit(orders, "malformed-1")
     assert (missing.code, missing.err.splitlines()[-1]) == (
         2,
-        "Error: the case knows no order: to resubmit it give --order-id, --name, --item-name, --price",
+        "Error: the case has no order: to resubmit it, give --order-id, --name, --item-name, --price",
     )
     whole = ("--order-id", "whole-1", "--name", "Ada", "--item-name", "Bicycle", "--price", "1")
     assert resubmit(orders, "malformed-1", *whole).code == 0
@@ -181,7 +181,7 @@ def test_a_case_without_an_order_is_resubmitted_with_all_of_it(desk: Running, or
         (
             ["resubmit"],
             CARD,
-            "Price must be a price above 0 with at most two decimals; give the right one with --price",
+            "Price must be a price above 0 with at most two decimals; correct it with --price",
         ),
         (["resubmit", "--price", "1", "--name", ""], CARD, "malformed: Name"),
         (["resubmit", "--price", "1"], CARD[:12], "CC must be a card number of 16 digits"),
@@ -219,7 +219,7 @@ def test_where_nobody_can_be_asked_nothing_is_done(orders: CommandLine) -> None:
     missing = resolve(orders, "no-such-case", "cancel")
     assert (missing.code, missing.err) == (
         1,
-        "orders: there is no case 'no-such-case'; `orders escalations list` has those that are open\n",
+        "orders: there is no case 'no-such-case'; `orders escalations list` shows the open ones\n",
     )
 
 

@@ -3,11 +3,11 @@
 from click.testing import CliRunner
 
 from workers.cli.escalations import list_command
-from workers.cli.stack import Stack
+from workers.operations.stack import Stack
 
 
-def test_an_unknown_reason_is_told_those_there_are_as_they_are_written_elsewhere() -> None:
+def test_an_unknown_reason_is_refused_with_the_list_of_reasons() -> None:
     ran = CliRunner().invoke(list_command, ["--reason", "BOGUS"], obj=Stack(environ={}))
     assert (ran.exit_code, ran.stdout) == (2, "")
     problem = ran.stderr.splitlines()[-1].removeprefix("Error: Invalid value for '--reason': ")
-    assert problem.startswith("'BOGUS' is none of INVALID_CARD_NUMBER, INVALID_PRICE, ")
+    assert problem.startswith("'BOGUS' must be one of INVALID_CARD_NUMBER, INVALID_PRICE, ")

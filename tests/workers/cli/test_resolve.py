@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from workers.cli.resolve import resolve_command
-from workers.cli.stack import Stack
+from workers.operations.stack import Stack
 
 CARD = "4929123412345678"
 
@@ -12,10 +12,10 @@ CARD = "4929123412345678"
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["resubmit", "--shipment-id", "S"], "resubmit takes no shipment id: that is for fulfill"),
-        (["cancel", "--shipment-id", "S"], "cancel takes no shipment id: that is for fulfill"),
-        (["cancel", "--price", "1"], "cancel takes no correction of the order: that is for resubmit"),
-        (["cancel", "--card-number-stdin"], "cancel takes no correction of the order: that is for resubmit"),
+        (["resubmit", "--shipment-id", "S"], "resubmit takes no shipment id: only fulfill does"),
+        (["cancel", "--shipment-id", "S"], "cancel takes no shipment id: only fulfill does"),
+        (["cancel", "--price", "1"], "cancel takes no correction of the order: only resubmit does"),
+        (["cancel", "--card-number-stdin"], "cancel takes no correction of the order: only resubmit does"),
         (["fulfill"], "fulfill needs a shipment id of 1 to 128 characters"),
         (
             ["fulfill", "--shipment-id", f"S-{CARD}"],
@@ -30,7 +30,7 @@ CARD = "4929123412345678"
         ),
     ],
 )
-def test_what_does_not_go_together_is_bad_usage(arguments: list[str], problem: str) -> None:
+def test_options_that_do_not_fit_the_action_are_bad_usage(arguments: list[str], problem: str) -> None:
     stack = Stack(environ={})
     given = ["001", "--actor", "ada", "--note", "as agreed", *arguments]
     ran = CliRunner().invoke(resolve_command, given, obj=stack)

@@ -1,0 +1,124 @@
+"""Reads escalation cases."""
+
+import functools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import aioboto3
+
+from workers.aws.cases import DynamoCases
+from workers.aws.orders import DynamoOrders
+from workers.aws.sdk.clients import calling_config, open_session
+from workers.aws.sdk.parsing import plain_session
+from workers.domain.cases import Case
+from workers.domain.orders import Order
+from workers.domain.reasons import Severity
+from workers.operations.ages import seconds_since
+from workers.operations.errors import OperationError
+from workers.operations.order_table import is_key
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Selects open cases. The default is all of them. The age is that of the current episode."""
+
+    severity: str | None = None
+    reason: str | None = None
+    older_than: timedelta | None = None
+
+    def includes(self, case: Case, now: datetime) -> bool:
+        age_s = seconds_since(case.opened_at, now) or 0.0
+        return (
+            (self.severity is None or self.severity == case.severity)
+            and (self.reason is None or self.reason in case.reasons)
+            and (self.older_than is None or age_s > self.older_than.total_seconds())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCases:
+    """
+    The selected open cases, the most severe first, and of one severity the oldest first.
+
+    `total` counts all open cases. `unreadable` has the ids of cases that were edited in the table and cannot be read.
+    """
+
+    selected: list[Case]
+    total: int
+    unreadable: list[str]
+
+
+async def read_open_cases(stack: "Stack", selection: Selection) -> OpenCases:
+    """Read all open cases; return those of *selection*."""
+    async with tables(stack) as (_, cases):
+        found, unreadable = await cases.open_cases()
+    return OpenCases(select(found, selection, stack.now()), len(found), unreadable)
+
+
+def select(cases: list[Case], selection: Selection, now: datetime) -> list[Case]:
+    """Return the cases of *selection* in the order of `OpenCases`."""
+    severities = list(Severity)
+    selected = [case for case in cases if selection.includes(case, now)]
+    return sorted(selected, key=lambda case: (-severities.index(case.severity), case.opened_at))
+
+
+async def read_case(stack: "Stack", case_id: str) -> tuple[Case, Order | None]:
+    """
+    Return a case and its order, as they are now; None for an order that the table does not have.
+
+    Raises:
+        OperationError: The case does not exist, or it cannot be read.
+    """
+    case, order = None, None
+    if is_key(case_id):
+        async with tables(stack) as (orders, cases):
+            try:
+                case = await cases.get(case_id)
+                if case is not None and case.order_id is not None:
+                    order = await orders.get(case.order_id)
+            except (KeyError, TypeError, ValueError):
+                raise OperationError(f"case {case_id} cannot be read: it was edited in the table") from None
+    if case is None:
+        raise OperationError(f"there is no case {case_id!r}; `orders escalations list` shows the open ones")
+    return case, order
+
+
+@asynccontextmanager
+async def tables(stack: "Stack") -> AsyncIterator[tuple[DynamoOrders, DynamoCases]]:
+    """Yield the tables of orders and of cases."""
+    names = stack.names
+    async with sdk_client(stack, "dynamodb") as dynamodb:
+        yield (
+            DynamoOrders(dynamodb, names.order_table),
+            DynamoCases(dynamodb, names.escalation_table, names.order_table),
+        )
+
+
+@asynccontextmanager
+async def sdk_client(stack: "Stack", service: str) -> AsyncIterator[Any]:
+    """
+    Yield an aioboto3 client of *service*, as the workers' adapters use it.
+
+    Raises:
+        OperationError: The SDK's configuration allows no calls, as with an endpoint that is not a URL.
+    """
+    async with AsyncExitStack() as opened:
+        try:
+            client = await opened.enter_async_context(
+                _session(await stack.region()).client(service, config=calling_config())
+            )
+        except ValueError as error:
+            raise OperationError(f"the AWS SDK cannot make calls: {error}") from error
+        yield client
+
+
+@functools.cache  # It keeps the SDK's data files for its next client.
+def _session(region: str) -> aioboto3.Session:
+    # Its parser treats a response that is not JSON as an error. The SDK's treats it as an empty answer: no such order.
+    return open_session(plain_session(), region)

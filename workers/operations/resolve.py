@@ -1,0 +1,122 @@
+"""Resolves a case for a person: decides what is resubmitted, and does it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from workers.domain.cases import Case, CaseState, Resolution
+from workers.domain.orders import Order
+from workers.domain.resolutions import Request, ResolutionError, plan_resolution
+from workers.domain.submissions import improper_fields, malformed_fields
+from workers.errors import ConflictError
+from workers.operations.errors import OperationError
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+_PLACEHOLDER = "0" * 16  # For a card number that is not known yet.
+_PROPER = {"Price": "a price above 0 with at most two decimals", "CC": "a card number of 16 digits"}
+
+
+class InvalidOrderError(OperationError):
+    """The order cannot be resubmitted as it is. `correct` has the fields whose correction would help."""
+
+    def __init__(self, text: str, correct: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.correct = correct
+
+
+class IncompleteOrderError(InvalidOrderError):
+    """The order is not stored, and the corrections do not have all of its fields; `correct` has the missing ones."""
+
+
+def is_done(case: Case, request: Request) -> bool:
+    """
+    Return whether the same person has already resolved *case* in the same way.
+
+    Raises:
+        OperationError: Another person has resolved the case, or the same person in another way.
+    """
+    if case.state is CaseState.OPEN:
+        return False
+    last = case.resolution_of(case.episode)
+    try:
+        plan_resolution(case, None, replace(request, execution_arn=None if last is None else last.execution_arn), "")
+    except ResolutionError as error:
+        raise OperationError(str(error)) from None
+    return True
+
+
+def corrected_order(case: Case, order: Order | None, corrections: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return the order to resubmit, without its card number: as it is in the table, with the *corrections* by field.
+
+    The card number is asked for last, when nothing else can be wrong: see `with_card_number`.
+
+    Raises:
+        InvalidOrderError: A field is missing, malformed or improper.
+    """
+    known: dict[str, str | None] = {"OrderId": case.order_id}
+    if order is not None:
+        known |= {"Name": order.name, "ItemName": order.item_name, "Price": order.price}
+    fields = {field: value for field, value in (known | dict(corrections)).items() if isinstance(value, str)}
+    missing = [field for field in ("OrderId", "Name", "ItemName", "Price") if field not in fields]
+    if missing:
+        reason = f"order {case.order_id} is not in the table" if case.order_id else "the case has no order"
+        raise IncompleteOrderError(reason, missing)
+    _check(fields | {"CC": _PLACEHOLDER})
+    return fields
+
+
+def with_card_number(order: Mapping[str, str], text: str) -> dict[str, str]:
+    """
+    Return *order* with the card number in *text*, which may group its digits with spaces and dashes.
+
+    Raises:
+        InvalidOrderError: It is not a card number.
+    """
+    complete = {**order, "CC": text.strip().replace(" ", "").replace("-", "")}
+    _check(complete)
+    return complete
+
+
+def _check(order: Mapping[str, str]) -> None:
+    if malformed := malformed_fields(order):
+        raise InvalidOrderError(f"malformed: {', '.join(malformed)}")
+    if improper := improper_fields(order):
+        field = improper[0]
+        raise InvalidOrderError(f"{field} must be {_PROPER[field]}", [field])
+
+
+async def resolve_case(stack: "Stack", case_id: str, request: Request, order: Mapping[str, str] | None) -> None:
+    """
+    Resolve a case. A resubmission takes the corrected *order*, with its card number; any other action None.
+
+    Interrupted at any moment, the same request ends as if it had been made once.
+
+    Raises:
+        OperationError: The case or its order does not allow it, or others are changing them.
+    """
+    from workers.aws.executions import Executions  # noqa: PLC0415 - the SDK takes a while to import.
+    from workers.escalation.resolver import Resolver  # noqa: PLC0415
+    from workers.operations.cases import sdk_client, tables  # noqa: PLC0415
+
+    arn = await stack.state_machine_arn()
+    async with tables(stack) as (orders, cases), sdk_client(stack, "stepfunctions") as stepfunctions:
+        resolver = Resolver(orders=orders, cases=cases, executions=Executions(stepfunctions, arn))
+        try:
+            if order is None:
+                await resolver.resolve(case_id, request)
+            else:
+                await resolver.resubmit(case_id, order, request)
+        except ResolutionError as error:
+            raise OperationError(str(error)) from None
+        except ConflictError:
+            raise OperationError("others are changing this case or its order now; try again") from None
+
+
+def last_resolution(case: Case, request: Request) -> Resolution | None:
+    """Return the last resolution of *case* like *request*; another process of the same person may have made it."""
+    actor = request.record(0, "").actor
+    resolutions = reversed(case.resolutions)
+    return next((each for each in resolutions if (each.action, each.actor) == (request.action, actor)), None)
