@@ -11,7 +11,7 @@ import deploy
 import workers
 
 AWS_LIBRARIES = {"aioboto3", "aiobotocore", "boto3", "botocore"}
-AT_THE_EDGE = ("workers.aws", "workers.cli", "workers.operations", "workers.connections")
+AT_THE_EDGE = ("workers.aws", "workers.operations", "workers.connections")
 # The order of rooms: a module imports only from its own room and from rooms in earlier rows.
 ROOMS = [
     {"workers", "errors", "backoff", "clock", "http_values", "metrics", "threads"},
@@ -98,6 +98,20 @@ def test_handlers_do_not_import_aws() -> None:
     for name in modules():
         if name.startswith(("workers.fulfillment", "workers.escalation")):
             assert not [module for module in reachable(name) if module.startswith("workers.aws")]
+
+
+def test_the_command_line_imports_no_aws() -> None:
+    for name, path in modules().items():
+        if name.startswith("workers.cli"):
+            wrong = {library for library in imported(path) if library.split(".")[0] in AWS_LIBRARIES}
+            assert wrong | {module for module in imported(path) if module.startswith("workers.aws")} == set(), name
+
+
+def test_operations_import_no_terminal() -> None:
+    for name, path in modules().items():
+        if name.startswith("workers.operations"):
+            assert {module.split(".")[0] for module in imported(path)} & {"click", "rich"} == set(), name
+            assert not [module for module in reachable(name) if module.startswith("workers.cli")], name
 
 
 def room(module: str) -> str:

@@ -1,20 +1,23 @@
 """`orders logs`: shows the workers' JSON log lines to people."""
 
-import asyncio
 import contextlib
 import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.output import note
+from workers.cli.output import InterruptedCommandError, note
+from workers.cli.running import run
 from workers.domain.cards import mask_all
 from workers.operations.lines import Line, follow_file, read
 from workers.operations.log_lines import Selection, parse, readable, readable_foreign
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
 
 _STYLES: Mapping[str, Mapping[str, Any]] = {
     "debug": {"dim": True},
@@ -42,7 +45,10 @@ Examples:
 @click.option("--escalations", is_flag=True, help="Only escalations, each once: the lines escalation.routed.")
 @click.option("--follow", is_flag=True, help="Continue with what is added to the file, until Ctrl-C (exit code 0).")
 @click.option("--json", "as_json", is_flag=True, help="Print the matching lines as JSON lines, for scripts.")
-def command(file: Path, *, order_id: str | None, escalations: bool, follow: bool, as_json: bool) -> None:
+@click.pass_obj
+def command(
+    stack: "Stack", file: Path, *, order_id: str | None, escalations: bool, follow: bool, as_json: bool
+) -> None:
     """
     Show the log lines of FILE, or of standard input (-): time, level, worker, event, ids and values.
 
@@ -55,11 +61,11 @@ def command(file: Path, *, order_id: str | None, escalations: bool, follow: bool
         if str(file) == "-":
             printer.print_lines(read(sys.stdin.buffer))
         elif follow:
-            asyncio.run(_follow(file, printer))
+            run(stack, _follow(file, printer))
         else:
             with file.open("rb") as stream:
                 printer.print_lines(read(stream))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, InterruptedCommandError):
         if not follow:
             raise
     sys.stdout.flush()

@@ -35,7 +35,7 @@ def run(
 async def _explaining(stack: "Stack", work: Coroutine[Any, Any, Result]) -> Result:
     try:
         return await work
-    except OperationError:
+    except (OperationError, OSError):
         raise
     except Exception as error:
         from workers.operations.sdk_errors import explained  # noqa: PLC0415 - the SDK takes a while to import.

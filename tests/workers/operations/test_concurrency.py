@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 import pytest
 
-from workers.operations.concurrency import in_parallel
+from workers.operations.concurrency import finish, in_parallel
 
 
 async def numbers(count: int) -> AsyncIterator[int]:
@@ -113,3 +113,49 @@ async def test_an_error_of_running_work_does_not_hide_a_cancellation() -> None:
     consuming.cancel()
     await asyncio.wait([consuming])
     assert consuming.cancelled()
+
+
+async def test_finished_work_ends_before_the_cancellation_of_its_caller_is_raised() -> None:
+    begun, may_end, ended = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def work() -> str:
+        begun.set()
+        await may_end.wait()
+        ended.append("work")
+        return "result"
+
+    task = asyncio.create_task(finish(work()))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["work"]
+    assert await finish(work()) == "result"
+
+
+async def test_a_second_cancellation_cancels_the_work_too() -> None:
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(finish(work()))
+    await begun.wait()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_an_error_of_finished_work_is_raised() -> None:
+    async def fail() -> None:
+        raise ValueError("oops")
+
+    with pytest.raises(ValueError, match="oops"):
+        await finish(fail())
