@@ -1,4 +1,4 @@
-"""Escalations, as an operator finds, reads and settles them on the command line."""
+"""`orders escalations` with both workers on a local AWS: list, show, resolve."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ WHO = ("--actor", "ada", "--note", "as agreed")
 
 @pytest.fixture(scope="module")
 def desk(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A pipeline of their own: what is listed are these tests' cases."""
+    """A separate pipeline: the listed cases are those of these tests."""
     with running_workers(deploy_stack("desk-"), tmp_path_factory.mktemp("desk")) as desk:
         yield desk
 
@@ -35,7 +35,7 @@ def orders(desk: Running) -> CommandLine:
 
 
 def escalate(desk: Running, order_id: str, reason: str = "INVALID_PRICE", **order: str) -> None:
-    """Have an order stored and escalated, without an execution."""
+    """Store an order and escalate it, without an execution."""
     desk.pipeline.put_order(order_id, **{"Price": "-1"} | order)
     notice = {
         "OrderId": order_id,
@@ -71,7 +71,7 @@ def without_times(text: str) -> str:
     return re.sub(r"\b[0-9]+[smh]\b", "<age>", text)
 
 
-def test_open_cases_are_listed_the_gravest_first_and_of_these_the_oldest(desk: Running, orders: CommandLine) -> None:
+def test_open_cases_are_listed_by_severity_then_age(desk: Running, orders: CommandLine) -> None:
     nothing = orders("escalations", "list")
     assert (nothing.code, nothing.out, nothing.err) == (0, "", "no case is open\n")
     escalate(desk, "list-1")
@@ -86,13 +86,13 @@ def test_open_cases_are_listed_the_gravest_first_and_of_these_the_oldest(desk: R
     ]
     assert (listed.code, listed.err) == (0, "3 shown; 3 cases are open\n")
     selected = orders("escalations", "list", "--json", "--reason", "invalid_price", "--limit", "1")
-    assert [(each["case_id"], each["order"]["name"]) for each in json.loads(selected.out)] == [("list-1", "Ada")]
+    assert [(case["case_id"], case["order"]["name"]) for case in json.loads(selected.out)] == [("list-1", "Ada")]
     assert selected.err == "1 shown of 2 matching; 3 cases are open\n"
     old = orders("escalations", "list", "--severity", "critical", "--older-than", "1h", "--json")
     assert (old.out, old.err) == ("[]\n", "0 shown; 3 cases are open\n")
 
 
-def test_a_case_is_shown_whole(desk: Running, orders: CommandLine) -> None:
+def test_show_prints_everything_about_a_case(desk: Running, orders: CommandLine) -> None:
     escalate(desk, "show-1", Name=f"Ada {CARD}", ItemName="Rocket \x1b[31m")
     assert resubmit(orders, "show-1", "--price", "0.50", "--item-name", "reject").code == 0
     desk.escalation.wait_for("escalation.routed", case_id="show-1", episode=2)
@@ -123,7 +123,7 @@ def test_a_case_is_shown_whole(desk: Running, orders: CommandLine) -> None:
 
     document = json.loads(orders("escalations", "show", "show-1", "--json").out)
     assert (document["case_id"], document["episode"], document["order_now"]["status"]) == ("show-1", 2, "ESCALATED")
-    assert [each["actor"] for each in document["resolutions"]] == ["ada"]
+    assert [resolution["actor"] for resolution in document["resolutions"]] == ["ada"]
     assert resolve(orders, "show-1", "cancel").code == 0
 
 
@@ -154,12 +154,12 @@ def test_an_order_is_fulfilled_by_hand_or_cancelled(desk: Running, orders: Comma
     assert (by_hand.code, without_times(by_hand.out)) == (0, "Case hand-1: fulfill by ada at <time>\n")
     cancelled = resolve(orders, "hand-2", "cancel", "--json")
     assert json.loads(cancelled.out)["state"] == "RESOLVED"
-    assert [desk.pipeline.status(each) for each in ("hand-1", "hand-2")] == ["FULFILLED", "CANCELLED"]
-    assert [len(case_of(desk, each)["Resolutions"]) for each in ("hand-1", "hand-2")] == [1, 1]
+    assert [desk.pipeline.status(order_id) for order_id in ("hand-1", "hand-2")] == ["FULFILLED", "CANCELLED"]
+    assert [len(case_of(desk, case_id)["Resolutions"]) for case_id in ("hand-1", "hand-2")] == [1, 1]
     assert fulfilled(desk.fulfillment)["hand-1"] == 0
 
 
-def test_a_case_without_an_order_is_resubmitted_with_all_of_it(desk: Running, orders: CommandLine) -> None:
+def test_a_case_without_an_order_needs_all_fields_to_be_resubmitted(desk: Running, orders: CommandLine) -> None:
     started = desk.pipeline.client("stepfunctions").start_execution(
         stateMachineArn=desk.pipeline.stack.state_machine_arn, name="malformed-1", input='{"OrderId": "no such/id"}'
     )
@@ -188,7 +188,7 @@ def test_a_case_without_an_order_is_resubmitted_with_all_of_it(desk: Running, or
         (["resubmit", "--price", "1"], b"\xff\xfe", "CC must be a card number of 16 digits"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_nothing_is(
+def test_invalid_corrections_are_refused_and_change_nothing(
     desk: Running, orders: CommandLine, arguments: list[str], stdin: str | bytes, problem: str
 ) -> None:
     if desk.pipeline.case("refused-1") is None:
@@ -203,13 +203,13 @@ def test_what_cannot_be_done_is_said_and_nothing_is(
 
 
 @pytest.mark.parametrize("arguments", [["resolve", "x", CARD], ["show", "x", CARD], [CARD], [f"--{CARD}"]])
-def test_a_card_number_among_the_arguments_is_not_said_again(orders: CommandLine, arguments: list[str]) -> None:
+def test_a_card_number_in_the_arguments_is_not_repeated(orders: CommandLine, arguments: list[str]) -> None:
     refused = orders("escalations", *arguments)
     assert (refused.code, refused.out) == (2, "")
     assert "****" in refused.err
 
 
-def test_where_nobody_can_be_asked_nothing_is_done(orders: CommandLine) -> None:
+def test_without_a_terminal_or_a_case_nothing_is_done(orders: CommandLine) -> None:
     for arguments in (["cancel"], ["resubmit", "--card-number-stdin"]):
         refused = orders("escalations", "resolve", "x", *arguments, *WHO, stdin=CARD)
         assert (refused.code, refused.err.splitlines()[-1]) == (
@@ -232,7 +232,7 @@ sys.exit(main())
 
 
 class Terminal:
-    """`orders` on a terminal of its own: what it asks is answered as a person does."""
+    """`orders` on a terminal, where a test answers its questions as a person does."""
 
     def __init__(self, orders: CommandLine, *arguments: str) -> None:
         self.shown = ""
@@ -255,14 +255,14 @@ class Terminal:
         os.write(self._ours, f"{text}\n".encode())
 
     def end(self) -> int:
-        with contextlib.suppress(OSError):  # What a terminal says once nobody is there any more.
+        with contextlib.suppress(OSError):  # A terminal whose process has ended raises it.
             while data := os.read(self._ours, 4096):
                 self.shown += data.decode()
         os.close(self._ours)
         return self._process.wait(60)
 
 
-def test_the_card_number_is_asked_for_and_not_shown_but_for_its_end(desk: Running, orders: CommandLine) -> None:
+def test_the_card_number_is_asked_for_and_only_its_end_is_shown(desk: Running, orders: CommandLine) -> None:
     escalate(desk, "asked-1")
     arguments = ("escalations", "resolve", "asked-1", "resubmit", *WHO, "--price", "2")
     for answer, code, status in (("n", 1, "ESCALATED"), ("y", 0, None)):
@@ -287,7 +287,7 @@ def test_the_card_number_is_asked_for_and_not_shown_but_for_its_end(desk: Runnin
         ("cancel", "TransactWriteItems", 1),
     ],
 )
-def test_killed_after_any_of_its_writes_and_repeated_it_ends_as_if_it_had_run_once(
+def test_killed_after_any_write_and_repeated_it_ends_as_if_run_once(
     desk: Running, orders: CommandLine, action: str, request_name: str, number: int
 ) -> None:
     order_id = f"killed-{action}-{request_name}-{number}"
@@ -306,10 +306,12 @@ def test_killed_after_any_of_its_writes_and_repeated_it_ends_as_if_it_had_run_on
     )["executions"]
     order = desk.pipeline.order(order_id)
     assert order is not None
-    assert [each["executionArn"] for each in executions].count(order["ExecutionArn"]) == int(action == "resubmit")
+    assert [execution["executionArn"] for execution in executions].count(order["ExecutionArn"]) == int(
+        action == "resubmit"
+    )
 
 
-def test_of_two_operators_at_once_one_is_told_who_was_first(desk: Running, orders: CommandLine) -> None:
+def test_the_second_of_two_operators_is_told_who_was_first(desk: Running, orders: CommandLine) -> None:
     escalate(desk, "two-1")
 
     def start(actor: str) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]]":
@@ -334,4 +336,4 @@ def test_of_two_operators_at_once_one_is_told_who_was_first(desk: Running, order
     order = desk.pipeline.order("two-1")
     assert order is not None
     assert order["Name"] == winner
-    assert [each["Actor"] for each in case_of(desk, "two-1")["Resolutions"]] == [winner]
+    assert [resolution["Actor"] for resolution in case_of(desk, "two-1")["Resolutions"]] == [winner]

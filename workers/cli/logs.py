@@ -128,4 +128,4 @@ def render(fields: Mapping[str, Any], *, color: bool) -> str:
         head = click.style(head, **style) if style else head
         event = click.style(event, **(style or _DEFAULT_EVENT_STYLE))
     first = f"{head} {event} {line.values}".rstrip()
-    return "\n".join([first, *(f"    {each}" for each in line.traceback)])
+    return "\n".join([first, *(f"    {traceback_line}" for traceback_line in line.traceback)])

@@ -118,5 +118,7 @@ async def resolve_case(stack: "Stack", case_id: str, request: Request, order: Ma
 def last_resolution(case: Case, request: Request) -> Resolution | None:
     """Return the last resolution of *case* like *request*; another process of the same person may have made it."""
     actor = request.record(0, "").actor
-    resolutions = reversed(case.resolutions)
-    return next((each for each in resolutions if (each.action, each.actor) == (request.action, actor)), None)
+    for resolution in reversed(case.resolutions):
+        if (resolution.action, resolution.actor) == (request.action, actor):
+            return resolution
+    return None
