@@ -164,10 +164,14 @@ async def _outcome(source: HeldQueue, letter: DeadLetter, action: Action) -> Out
         if action.before_deletion is not None:
             await action.before_deletion(letter)
     except SDK_ERRORS as error:
-        return Outcome(letter, "failed", await explained(error, source.stack))
+        return await _failed(source, letter, "failed", error)
     try:
         await source.hold.delete(letter.id)
     except SDK_ERRORS as error:
         result = f"{action.past}, not removed" if action.before_deletion else "failed"
-        return Outcome(letter, result, await explained(error, source.stack))
+        return await _failed(source, letter, result, error)
     return Outcome(letter, action.past)
+
+
+async def _failed(source: HeldQueue, letter: DeadLetter, result: str, error: Exception) -> Outcome:
+    return Outcome(letter, result, await explained(error, source.stack) or type(error).__name__)
