@@ -11,7 +11,7 @@ import deploy
 import workers
 
 AWS_LIBRARIES = {"aioboto3", "aiobotocore", "boto3", "botocore"}
-AT_THE_EDGE = ("workers.aws", "workers.operations", "workers.connections")
+AT_THE_EDGE = ("workers.aws", "workers.connections", "workers.operations.sdk_errors")
 # The order of rooms: a module imports only from its own room and from rooms in earlier rows.
 ROOMS = [
     {"workers", "errors", "backoff", "clock", "http_values", "metrics", "threads"},
@@ -134,3 +134,20 @@ def test_no_module_imports_from_a_later_room() -> None:
 def test_there_is_no_import_cycle() -> None:
     known = modules("workers") | modules("deploy")
     TopologicalSorter({name: known.keys() & set(imported(path)) for name, path in known.items()}).prepare()
+
+
+def test_operations_run_in_any_process() -> None:
+    """A web page can use them too: they neither touch standard streams nor start an event loop."""
+    for name, path in modules().items():
+        if name.startswith("workers.operations"):
+            assert "sys" not in set(imported(path)), name
+            assert "asyncio.run(" not in path.read_text(encoding="utf-8"), name
+
+
+def test_the_command_line_starts_its_event_loop_in_one_place() -> None:
+    starting = [
+        name
+        for name, path in modules().items()
+        if name.startswith("workers.cli") and "asyncio.run(" in path.read_text(encoding="utf-8")
+    ]
+    assert starting == ["workers.cli.running"]

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import aioboto3
-
 from workers.aws.cases import DynamoCases
 from workers.aws.orders import DynamoOrders
 from workers.aws.sdk.clients import calling_config, open_session
@@ -119,6 +117,6 @@ async def sdk_client(stack: "Stack", service: str) -> AsyncIterator[Any]:
 
 
 @functools.cache  # It keeps the SDK's data files for its next client.
-def _session(region: str) -> aioboto3.Session:
+def _session(region: str) -> Any:
     # Its parser treats a response that is not JSON as an error. The SDK's treats it as an empty answer: no such order.
     return open_session(plain_session(), region)
