@@ -19,6 +19,7 @@ import pytest
 import deploy.local.aws
 from deploy.aws import Aws
 from deploy.local.aws import LocalAws
+from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline
 from tests.support import DeployedStack, DeployStack, StartWorker, Worker, run_worker
@@ -39,8 +40,8 @@ def local_aws() -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="session")
 def aws(local_aws: LocalAws) -> Aws:
-    """The deployer's clients for the local AWS."""
-    return Aws.of(local_aws.client, deploy.local.aws.REGION)
+    """The deployer's clients, for the local AWS."""
+    return Aws.of(local_aws.client, REGION)
 
 
 @pytest.fixture(scope="session")

@@ -17,24 +17,19 @@ import secrets
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
 from deploy.errors import DeployError
-from deploy.local import children
+from deploy.local import children, sdk
+from deploy.local.sdk import HOST, REGION
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-local-aws" / "bin" / "python"
-HOST = "127.0.0.1"
-REGION = "us-east-1"
 # The port that people's scripts for local AWS emulators expect; taken where it is free.
 DEFAULT_PORT = 4566
 
@@ -44,9 +39,6 @@ POLL_S = 0.05
 LOCK_WAIT_S = 3.0  # A killed run's server still saves its state for a moment.
 PORT_ATTEMPTS = 5
 LOG_TAIL_LINES = 15
-
-_CREDENTIAL = "local"
-_environment_lock = threading.Lock()
 
 
 class PortTakenError(DeployError):
@@ -72,49 +64,16 @@ class LocalAws:
     @property
     def environment(self) -> dict[str, str]:
         """The variables for a child process that is to use this local AWS and nothing else."""
-        return environment(self.endpoint)
+        return sdk.environment(self.endpoint)
 
     def client(self, service: str) -> Any:
         """Build a boto3 client for this local AWS, whatever `AWS_*` variables and profiles the caller has."""
-        return client(service, self.endpoint)
+        return sdk.client(service, self.endpoint)
 
     def wait(self) -> None:
         """Block until it ends by itself, which it should not: then raises `DeployError` with the end of its log."""
         self.process.wait()
         raise DeployError(f"The local AWS has ended (exit code {self.process.returncode}):\n{_tail(self.log_path)}")
-
-
-def environment(endpoint: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return `base` without any `AWS_*` variable, then loopback endpoint, region and dummy credentials."""
-    kept = {name: value for name, value in base.items() if not name.startswith("AWS_")}
-    no_proxy = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), HOST, "localhost"]))
-    return kept | exports(endpoint) | {"NO_PROXY": no_proxy, "no_proxy": no_proxy}
-
-
-def exports(endpoint: str) -> dict[str, str]:
-    """Return the `AWS_*` variables that point an SDK at the local AWS."""
-    return {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": _CREDENTIAL,
-        "AWS_SECRET_ACCESS_KEY": _CREDENTIAL,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-
-
-def client(service: str, endpoint: str) -> Any:
-    """Build a boto3 client for the local AWS at `endpoint`."""
-    # The SDK reads the environment while a client is built, not later.
-    with _environment_lock, _only_environment(environment(endpoint)):
-        session = boto3.session.Session(
-            aws_access_key_id=_CREDENTIAL, aws_secret_access_key=_CREDENTIAL, region_name=REGION
-        )
-        # Loopback needs no patience: what does not answer is broken.
-        config = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
-        return session.client(service, endpoint_url=endpoint, config=config)  # type: ignore[call-overload]
 
 
 @contextlib.contextmanager
@@ -267,25 +226,6 @@ def _locked(state: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _only_environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in {*wanted, *(n for n in os.environ if n.startswith("AWS_"))}}
-    try:
-        for name in before:
-            _set_variable(name, wanted.get(name))
-        yield
-    finally:
-        for name, value in before.items():
-            _set_variable(name, value)
-
-
-def _set_variable(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
 
 
 def _is_free(port: int) -> bool:

@@ -15,8 +15,9 @@ from rich.text import Text
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.local import aws as local_aws
-from deploy.local import samples
-from deploy.local.aws import DEFAULT_PORT, REGION, ROOT, LocalAws
+from deploy.local import samples, sdk
+from deploy.local.aws import DEFAULT_PORT, ROOT, LocalAws
+from deploy.local.sdk import REGION
 from deploy.local.workers import LogLine, Workers, local_workers
 from deploy.progress import Progress
 from deploy.stacks import pipeline
@@ -101,7 +102,7 @@ def _demonstrate(logs: Path, progress: Progress) -> list[str]:
 
 def _exports(server: LocalAws, deployment: pipeline.Deployment) -> str:
     """Return the lines by which a shell is pointed at the local AWS and the stack on it."""
-    named = local_aws.exports(server.endpoint) | variables(deployment.outputs)
+    named = sdk.exports(server.endpoint) | variables(deployment.outputs)
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items())
 
 

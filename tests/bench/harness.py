@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from deploy.local import aws as local_aws
-from deploy.local import children
+from deploy.local import children, sdk
+from deploy.local.aws import ROOT
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -153,7 +153,7 @@ def measure(
     stub.command("reset")
     latencies = stub.directory / "latencies.json"
     arguments = (*subject.arguments, "--latencies", str(latencies)) if subject.load == "trickle" else subject.arguments
-    environment = _environment() | local_aws.exports(stub.endpoint) | {"WORKER_WAIT_S": str(wait_s)}
+    environment = _environment() | sdk.exports(stub.endpoint) | {"WORKER_WAIT_S": str(wait_s)}
     log = stub.directory / f"{subject.name}.log"
     for left in (log, latencies):
         left.unlink(missing_ok=True)
@@ -191,7 +191,7 @@ def _environment() -> dict[str, str]:
     """Return the caller's environment without settings of AWS and of ours: the benchmark measures the defaults."""
     settings = ("AWS_", "WORKER_", "LOG_", "ORDER_", "ESCALATION_", "FULFILLMENT_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
-    return kept | {"PYTHONPATH": str(local_aws.ROOT), "NO_PROXY": local_aws.HOST, "no_proxy": local_aws.HOST}
+    return kept | {"PYTHONPATH": str(ROOT), "NO_PROXY": sdk.HOST, "no_proxy": sdk.HOST}
 
 
 def _await_window(
@@ -228,7 +228,7 @@ class _Command:
                 environment=self.environment,
                 output=output,
                 directory=self.log.parent,
-                working_directory=local_aws.ROOT,
+                working_directory=ROOT,
             )
         try:
             yield process

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from deploy.local.aws import REGION
+from deploy.local.sdk import REGION
 from tests.chaos.proxy import FaultProxy
 
 ACCOUNT = "000000000000"

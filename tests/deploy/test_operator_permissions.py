@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from deploy.aws import Aws
-from deploy.local.aws import REGION, ROOT, LocalAws
+from deploy.local.aws import ROOT, LocalAws
+from deploy.local.sdk import REGION
 from deploy.stacks import template
 from deploy.stacks import workers as workers_stack
 from tests.deploy.permissions import ACCOUNT, Permission, Recorder, granted

@@ -9,6 +9,7 @@ import pytest
 
 import deploy.local.aws
 from deploy.aws import Aws
+from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline as deployed_pipeline
 from tests.integration.pipeline import ENVIRONMENT, Pipeline
@@ -100,7 +101,7 @@ def test_a_wrong_setting_prints_one_line(stack: DeployedStack, tmp_path: Path) -
 def test_a_worker_waits_for_aws_and_then_starts(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
     with deploy.local.aws.local_aws(state=state, port=port) as aws:
-        deployment = deployed_pipeline.up(Aws.of(aws.client, deploy.local.aws.REGION), "", Progress(quiet=True))
+        deployment = deployed_pipeline.up(Aws.of(aws.client, REGION), "", Progress(quiet=True))
         pipeline = Pipeline(DeployedStack(aws, "", deployment.outputs))
     waiting, stopped = (pipeline.start("fulfillment", tmp_path / f"{name}.log") for name in ("waiting", "stopped"))
     with contextlib.ExitStack() as running:

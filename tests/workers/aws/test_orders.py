@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.local import aws as local_aws
+from deploy.local import sdk
 from tests.support import DeployedStack
 from workers.aws.errors import MissingResourceError
 from workers.aws.items import from_item, to_item
@@ -27,8 +27,8 @@ def orders(stack: DeployedStack, dynamodb: "DynamoDBClient") -> DynamoOrders:
 
 @functools.cache
 def client(endpoint: str) -> Any:
-    """Return a cached client: building one takes longer than its requests."""
-    return local_aws.client("dynamodb", endpoint)
+    """Return the test's own client. Building one takes longer than its requests."""
+    return sdk.client("dynamodb", endpoint)
 
 
 def put(stack: DeployedStack, order_id: str, status: str = "RECEIVED", **more: Any) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+"""
+AWS SDKs pointed at a local AWS: environment variables for child processes, and boto3 clients.
+
+Neither can reach a real account: both get the loopback endpoint and dummy credentials, and none of the user's `AWS_*`
+variables, profiles and files.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+
+_CREDENTIAL = "local"
+_environment_lock = threading.Lock()
+
+
+def environment(endpoint: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return `base` without any `AWS_*` variable, then loopback endpoint, region and dummy credentials."""
+    kept = {name: value for name, value in base.items() if not name.startswith("AWS_")}
+    no_proxy = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), HOST, "localhost"]))
+    return kept | exports(endpoint) | {"NO_PROXY": no_proxy, "no_proxy": no_proxy}
+
+
+def exports(endpoint: str) -> dict[str, str]:
+    """Return the `AWS_*` variables that point an SDK at the local AWS."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": _CREDENTIAL,
+        "AWS_SECRET_ACCESS_KEY": _CREDENTIAL,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def client(service: str, endpoint: str) -> Any:
+    """Build a boto3 client for the local AWS at `endpoint`."""
+    # The SDK reads the environment only while it builds a client.
+    with _environment_lock, _only_environment(environment(endpoint)):
+        session = boto3.session.Session(
+            aws_access_key_id=_CREDENTIAL, aws_secret_access_key=_CREDENTIAL, region_name=REGION
+        )
+        # Short timeouts: on loopback, a slow answer means that something is broken.
+        config = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
+        return session.client(service, endpoint_url=endpoint, config=config)  # type: ignore[call-overload]
+
+
+@contextlib.contextmanager
+def _only_environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in {*wanted, *(n for n in os.environ if n.startswith("AWS_"))}}
+    try:
+        for name in before:
+            _set_variable(name, wanted.get(name))
+        yield
+    finally:
+        for name, value in before.items():
+            _set_variable(name, value)
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value

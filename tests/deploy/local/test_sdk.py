@@ -1,0 +1,48 @@
+"""What child processes and clients get for a local AWS: its endpoint, and nothing of the caller's own AWS settings."""
+
+import os
+
+import pytest
+
+from deploy.local.aws import LocalAws
+from deploy.local.sdk import environment
+
+HOSTILE = {
+    "AWS_PROFILE": "production",
+    "AWS_ENDPOINT_URL_SQS": "https://sqs.us-east-1.amazonaws.com",
+    "AWS_ENDPOINT_URL": "https://example.com",
+    "AWS_SESSION_TOKEN": "real",
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "HTTP_PROXY": "http://127.0.0.1:1",
+    "http_proxy": "http://127.0.0.1:1",
+}
+
+
+def test_child_processes_get_none_of_the_callers_aws_settings() -> None:
+    made = environment("http://127.0.0.1:4566", {"PATH": "/bin", "NO_PROXY": "intranet", **HOSTILE})
+
+    assert {name: value for name, value in made.items() if name.startswith("AWS_")} == {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    assert made["PATH"] == "/bin"
+    assert made["NO_PROXY"] == made["no_proxy"] == "intranet,127.0.0.1,localhost"
+
+
+def test_clients_ignore_the_callers_environment(
+    local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+
+    sqs = local_aws.client("sqs")
+
+    assert sqs.meta.endpoint_url == local_aws.endpoint
+    assert sqs.create_queue(QueueName="isolated")["QueueUrl"].startswith(local_aws.endpoint)
+    assert {name: os.environ[name] for name in HOSTILE} == HOSTILE
