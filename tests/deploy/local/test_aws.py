@@ -1,4 +1,4 @@
-"""The local AWS's life: on loopback only, isolated from the caller, kept or thrown away, never left behind."""
+"""The local AWS: on loopback only, with or without kept state, and stopped even if its starter is killed."""
 
 import os
 import signal
@@ -13,12 +13,12 @@ import pytest
 
 import deploy.local.aws
 from deploy.errors import DeployError
-from deploy.local.aws import ROOT, PortTakenError
+from deploy.local.aws import ROOT, LocalAws, PortTakenError, Timeouts
 from tests.support import is_running
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the sockets of /proc")
-def test_it_listens_on_loopback_only(local_aws: deploy.local.aws.LocalAws) -> None:
+def test_it_listens_on_loopback_only(local_aws: LocalAws) -> None:
     inodes = set()
     for descriptor in Path(f"/proc/{local_aws.pid}/fd").iterdir():
         target = str(descriptor.readlink()) if descriptor.is_symlink() else ""
@@ -35,7 +35,7 @@ def test_it_listens_on_loopback_only(local_aws: deploy.local.aws.LocalAws) -> No
     assert listening == [f"0100007F:{port:04X}"]
 
 
-def test_it_is_gone_with_its_files_after_the_block() -> None:
+def test_the_server_and_its_files_are_gone_after_the_block() -> None:
     with deploy.local.aws.local_aws() as server:
         assert is_running(server.pid)
 
@@ -43,7 +43,7 @@ def test_it_is_gone_with_its_files_after_the_block() -> None:
     assert not server.directory.exists()
 
 
-def test_its_state_outlives_it_where_it_is_asked_to(tmp_path: Path) -> None:
+def test_a_state_directory_keeps_queues_and_objects(tmp_path: Path) -> None:
     with deploy.local.aws.local_aws(state=tmp_path) as server:
         url = server.client("sqs").create_queue(QueueName="kept")["QueueUrl"]
         server.client("sqs").send_message(QueueUrl=url, MessageBody="hello")
@@ -57,17 +57,16 @@ def test_its_state_outlives_it_where_it_is_asked_to(tmp_path: Path) -> None:
         assert s3.get_object(Bucket="kept-bucket", Key="key")["Body"].read() == b"content"
 
 
-def test_a_second_one_on_the_same_state_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deploy.local.aws, "LOCK_WAIT_S", 0.1)
+def test_a_second_run_on_the_same_state_is_refused(tmp_path: Path) -> None:
     with (
         deploy.local.aws.local_aws(state=tmp_path),
         pytest.raises(DeployError, match=rf"Another run \(process {os.getpid()}\) is using the state"),
-        deploy.local.aws.local_aws(state=tmp_path),
+        deploy.local.aws.local_aws(state=tmp_path, timeouts=Timeouts(lock_s=0.1)),
     ):
         pass
 
 
-def test_an_asked_port_that_is_taken_is_an_error_and_a_preferred_one_is_not() -> None:
+def test_a_taken_port_is_an_error_and_a_taken_preferred_port_is_not() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -80,51 +79,46 @@ def test_an_asked_port_that_is_taken_is_an_error_and_a_preferred_one_is_not() ->
             assert not server.endpoint.endswith(f":{port}")
 
 
-def test_a_port_lost_in_the_race_for_it_is_another_ports_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody takes the port after we found it free: the server says so, and we go on to the next."""
-    monkeypatch.setattr(deploy.local.aws, "_is_free", lambda _: True)
+def test_another_port_is_tried_if_one_is_taken_after_the_check() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        deploy.local.aws.local_aws(preferred_port=taken.getsockname()[1]) as server,
+        deploy.local.aws.local_aws(preferred_port=taken.getsockname()[1], is_free=lambda _: True) as server,
     ):
         assert server.client("sqs").list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
-def test_one_that_dies_at_the_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_dies_at_the_start_says_why(tmp_path: Path) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho the disk is full\nexit 3\n", encoding="utf-8")
     broken.chmod(0o755)
-    monkeypatch.setattr(deploy.local.aws, "PYTHON", broken)
 
     with (
         pytest.raises(DeployError, match=r"(?s)ended with exit code 3 before it was ready:\n  the disk is full"),
-        deploy.local.aws.local_aws(),
+        deploy.local.aws.local_aws(python=broken),
     ):
         pass
 
 
-def test_one_that_is_not_installed_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deploy.local.aws, "PYTHON", tmp_path / "nowhere")
-
-    with pytest.raises(DeployError, match="make setup"), deploy.local.aws.local_aws():
+def test_a_missing_installation_says_how_to_install_it(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="make setup"), deploy.local.aws.local_aws(python=tmp_path / "nowhere"):
         pass
 
 
-def test_one_that_hangs_at_the_start_is_given_up_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_hangs_at_the_start_is_killed(tmp_path: Path) -> None:
     hanging = tmp_path / "python"
     hanging.write_text(f'#!/bin/sh\necho $$ > {tmp_path}/pid\ntrap "" TERM\nsleep 600\n', encoding="utf-8")
     hanging.chmod(0o755)
-    monkeypatch.setattr(deploy.local.aws, "PYTHON", hanging)
-    monkeypatch.setattr(deploy.local.aws, "START_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(deploy.local.aws, "STOP_TIMEOUT_S", 0.5)
 
-    with pytest.raises(DeployError, match="was not ready within"), deploy.local.aws.local_aws():
+    with (
+        pytest.raises(DeployError, match="was not ready within"),
+        deploy.local.aws.local_aws(python=hanging, timeouts=Timeouts(start_s=0.5, stop_s=0.5)),
+    ):
         pass
     assert not is_running(int((tmp_path / "pid").read_text(encoding="ascii")))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_it_does_not_outlive_a_killed_starter_and_still_saves(number: signal.Signals, tmp_path: Path) -> None:
+def test_it_saves_its_state_and_ends_after_its_starter_is_killed(number: signal.Signals, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from deploy.local.aws import local_aws\n"
         "with local_aws(state=Path(sys.argv[1])) as server:\n"

@@ -35,9 +35,7 @@ def test_child_processes_get_none_of_the_callers_aws_settings() -> None:
     assert made["NO_PROXY"] == made["no_proxy"] == "intranet,127.0.0.1,localhost"
 
 
-def test_clients_ignore_the_callers_environment(
-    local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clients_ignore_the_callers_environment(local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
 
