@@ -10,24 +10,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.local import aws as local_aws
 from deploy.local import samples, sdk
 from deploy.local.aws import DEFAULT_PORT, ROOT, LocalAws
+from deploy.local.log_lines import rendered
 from deploy.local.sdk import REGION
-from deploy.local.workers import LogLine, Workers, local_workers
+from deploy.local.workers import Workers, local_workers
 from deploy.progress import Progress
 from deploy.stacks import pipeline
 from deploy.stacks.changes import Review
 
 STATE = ROOT / ".local-aws"
 ENVIRONMENT_FILE = STATE / "env"
-_STYLES = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
-# Shown elsewhere in the line, or too long for people: the file has all of it.
-_NOT_SHOWN = frozenset({"timestamp", "level", "event", "worker", "execution_arn", "message_id", "queue"})
 
 
 def local(port: int | None) -> int:
@@ -53,7 +50,7 @@ def run(port: int | None) -> int:
         environment = server.environment | variables(deployment.outputs)
         with (
             _published(_exports(server, deployment)) as published,
-            local_workers(environment, log_path, lambda line: _show(line, console)) as workers,
+            local_workers(environment, log_path, lambda line: console.print(rendered(line), soft_wrap=True)) as workers,
         ):
             outcomes = _samples(server, deployment, workers, progress)
             console.print(samples.table(outcomes))
@@ -139,23 +136,6 @@ def _samples(
 def _console() -> Console:
     """Open the terminal; a pipe or a CI log gets lines wide enough for the table."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-
-
-def _show(line: LogLine, console: Console) -> None:
-    """Print a log line for people; honcho's own, and whatever else is no JSON, as it is."""
-    fields = line.fields
-    if not fields:
-        console.print(Text(line.text, style="dim"), soft_wrap=True)
-        return
-    time = str(fields.get("timestamp", ""))[11:19]
-    level = str(fields.get("level", ""))
-    values = " ".join(f"{name}={_value(value)}" for name, value in fields.items() if name not in _NOT_SHOWN)
-    text = f"{time} {level:<7} {fields.get('worker', ''):<11} {line.event:<22} {values}"
-    console.print(Text(text.rstrip(), style=_STYLES.get(level, "")), soft_wrap=True)
-
-
-def _value(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _point(progress: Progress, server: LocalAws, *, published: bool) -> None:

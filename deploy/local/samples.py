@@ -12,7 +12,8 @@ from rich.table import Table
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.local.aws import ROOT
-from deploy.local.workers import LogLine, Workers
+from deploy.local.log_lines import LogLine
+from deploy.local.workers import Workers
 from deploy.progress import Progress
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """The workers of the Procfile, run by honcho beside a local AWS; what they log, line by line."""
 
 import contextlib
-import json
 import os
 import queue
 import subprocess
@@ -13,36 +12,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from deploy.local import children
 from deploy.local.aws import ROOT
+from deploy.local.log_lines import LogLine
 
 # honcho kills what has not stopped 5 s after it was asked to: the workers' own patience must be shorter.
 HONCHO_STOP_S = 10.0
 KEPT_LINES = 10_000
 _FOLLOW_S = 0.05
 TIMINGS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2"}
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line of output; `fields` is empty where it is no JSON object, as honcho's own lines are not."""
-
-    text: str
-    fields: Mapping[str, Any]
-
-    @classmethod
-    def parse(cls, text: str) -> "LogLine":
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        return cls(text, value if isinstance(value, dict) else {})
-
-    @property
-    def event(self) -> str:
-        return str(self.fields.get("event", ""))
 
 
 @dataclass(frozen=True, slots=True)
