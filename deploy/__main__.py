@@ -5,6 +5,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -27,9 +28,13 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 done, 1 not done (one line says why), 2 wrong usage, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, state: Path = local_commands.STATE) -> int:
+    """
+    Run a command; returns its exit code: 0 done, 1 failed (one line says why), 2 wrong usage, 130 interrupted.
+
+    `state` is the directory of the local AWS that `run` keeps.
+    """
+    options = _parser(state).parse_args(arguments)
     try:
         with _sigterm_as_interrupt():
             code: int = options.command(options)
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(state: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy",
         description="Deploy the order pipeline to AWS, or run all of it on a local AWS.",
@@ -56,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_stack_commands(commands)
-    _add_local_commands(commands)
+    _add_local_commands(commands, state)
     return parser
 
 
@@ -100,7 +105,7 @@ def _add_stack_commands(commands: Any) -> None:  # The type of add_subparsers' r
     status.set_defaults(command=stack_commands.status, interrupted="")
 
 
-def _add_local_commands(commands: Any) -> None:
+def _add_local_commands(commands: Any, state: Path) -> None:
     ported = argparse.ArgumentParser(add_help=False)
     ported.add_argument(
         "--port", type=_port, help="of the local AWS, on 127.0.0.1 (default: 4566 where it is free, else any)"
@@ -110,7 +115,7 @@ def _add_local_commands(commands: Any) -> None:
         ("run", local_commands.run, "local AWS, the stack, both workers and the samples; logs until Ctrl-C"),
     ):
         command = commands.add_parser(name, parents=[ported], help=text, description=run.__doc__)
-        command.set_defaults(command=_with_port(run), interrupted="")
+        command.set_defaults(command=_local_command(run, state), interrupted="")
     demo = commands.add_parser(
         "demo", help="the same as run on throw-away state; ends by itself", description=local_commands.demo.__doc__
     )
@@ -124,8 +129,8 @@ def _port(text: str) -> int:
     return port
 
 
-def _with_port(run: Callable[[int | None], int]) -> Callable[[argparse.Namespace], int]:
-    return lambda options: run(options.port)
+def _local_command(run: Callable[[int | None, Path], int], state: Path) -> Callable[[argparse.Namespace], int]:
+    return lambda options: run(options.port, state)
 
 
 @contextlib.contextmanager

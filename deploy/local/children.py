@@ -1,4 +1,4 @@
-"""Processes of ours that run beside a command and end with it: see `lifeline` for how."""
+"""Child processes that run beside a command and end with it. `lifeline` stops them if this process is killed."""
 
 import contextlib
 import os
@@ -23,11 +23,12 @@ def start(
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """
-    Start `python -m module`, its standard output and error going to `output`.
+    Start `python -m module`; its standard output and error go to `output`.
 
-    It leads a session of its own: a terminal's Ctrl-C reaches only us, and we stop what we started in order.
+    The process leads its own session, so that Ctrl-C in a terminal reaches only this process, which then stops its
+    children in order. `directory` is temporary: the child deletes it if this process is killed.
     """
-    return subprocess.Popen(  # noqa: S603 - our own file under an interpreter of ours
+    return subprocess.Popen(  # noqa: S603 - our own file under one of our own interpreters
         [str(python), str(LIFELINE), str(directory), module, *arguments],
         env=dict(environment),
         cwd=working_directory,
@@ -41,9 +42,9 @@ def start(
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> int:
     """
-    Send SIGTERM, wait, and kill what is left of its process group after `timeout_s`.
+    Send SIGTERM, wait up to `timeout_s`, then kill what is left of the process group.
 
-    Returns the exit code, negative where a signal ended it.
+    Returns the exit code; it is negative if a signal ended the process.
     """
     try:
         if process.poll() is None:

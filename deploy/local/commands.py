@@ -21,50 +21,53 @@ from deploy.local.sdk import REGION
 from deploy.local.workers import Workers, local_workers
 from deploy.progress import Progress
 from deploy.stacks import pipeline
-from deploy.stacks.changes import Review
+from deploy.stacks.changes import AGREED, Review
 
 STATE = ROOT / ".local-aws"
-ENVIRONMENT_FILE = STATE / "env"
 
 
-def local(port: int | None) -> int:
-    """Run a local AWS with the stack, on throw-away state, until Ctrl-C. Prints the variables to export."""
+def local(port: int | None, state: Path = STATE) -> int:
+    """Run a local AWS with the stack until Ctrl-C, and print the variables to export. Nothing is kept."""
     progress = Progress()
     with _stack(progress, port=port, preferred_port=DEFAULT_PORT) as (server, deployment):
         text = _exports(server, deployment)
-        with _published(text) as published:
+        with _published(text, state) as published:
             print(text, end="", flush=True)
-            _point(progress, server, published=published)
-            progress.note("Ctrl-C ends it")
+            _show_endpoint(progress, server, published=published)
+            progress.note("Press Ctrl-C to stop")
             with contextlib.suppress(KeyboardInterrupt):
                 server.wait()
     return 0
 
 
-def run(port: int | None) -> int:
-    """Run the whole system with the four samples, then show the workers' logs until Ctrl-C. The state is kept."""
+def run(port: int | None, state: Path = STATE) -> int:
+    """Run the whole system and the four samples, then show the workers' logs until Ctrl-C. The state is kept."""
     progress = Progress()
     console = _console()
-    log_path = STATE / "workers.log"
-    with _stack(progress, port=port, preferred_port=DEFAULT_PORT, state=STATE) as (server, deployment):
+    log_path = state / "workers.log"
+    with _stack(progress, port=port, preferred_port=DEFAULT_PORT, state=state) as (server, deployment):
         environment = server.environment | variables(deployment.outputs)
         with (
-            _published(_exports(server, deployment)) as published,
+            _published(_exports(server, deployment), state) as published,
             local_workers(environment, log_path, lambda line: console.print(rendered(line), soft_wrap=True)) as workers,
         ):
-            outcomes = _samples(server, deployment, workers, progress)
+            outcomes = _run_samples(server, deployment, workers, progress)
             console.print(samples.table(outcomes))
-            _point(progress, server, published=published)
-            progress.note(f"The workers' logs (as JSON in {_shown(log_path)}) until Ctrl-C")
+            _show_endpoint(progress, server, published=published)
+            progress.note(f"The workers' logs until Ctrl-C (as JSON in {_relative(log_path)}):")
             with contextlib.suppress(KeyboardInterrupt):
                 while workers.read():
                     pass
-                raise DeployError("The workers have ended by themselves; their last lines say why")
+                raise DeployError("The workers have ended unexpectedly. Their last lines say why")
     return 0
 
 
 def demo() -> int:
-    """Run the whole system with the four samples on throw-away state. Exit code 0 only where all ended as they must."""
+    """
+    Run the whole system and the four samples on throw-away state, then stop.
+
+    The exit code is 0 only if all four samples ended as expected.
+    """
     progress = Progress()
     logs = Path(tempfile.mkdtemp(prefix="order-fulfillment-demo-"))
     try:
@@ -77,34 +80,34 @@ def demo() -> int:
     if problems:
         raise DeployError("\n".join([*problems, f"The logs are in {logs}"]))
     shutil.rmtree(logs, ignore_errors=True)
-    progress.note("All four samples ended as they must")
+    progress.note("All four samples ended as expected")
     return 0
 
 
 def _demonstrate(logs: Path, progress: Progress) -> list[str]:
-    """Do what a demo does and show the table; returns what was not as it must be."""
+    """Run the samples and show the table; returns every difference from what is expected."""
     with _stack(progress) as (server, deployment), contextlib.ExitStack() as at_end:
         at_end.callback(shutil.copy, server.log_path, logs)
         environment = server.environment | variables(deployment.outputs)
         with local_workers(environment, logs / "workers.log") as workers:
-            outcomes = _samples(server, deployment, workers, progress)
+            outcomes = _run_samples(server, deployment, workers, progress)
         _console().print(samples.table(outcomes))
     missing = samples.EXPECTED.keys() - {outcome.order_id for outcome in outcomes}
     return [
         *(problem for outcome in outcomes for problem in outcome.problems()),
-        *(f"{order_id}: no such sample" for order_id in sorted(missing)),
+        *(f"{order_id}: this sample is missing" for order_id in sorted(missing)),
         *workers.failures(),
     ]
 
 
 def _exports(server: LocalAws, deployment: pipeline.Deployment) -> str:
-    """Return the lines by which a shell is pointed at the local AWS and the stack on it."""
+    """Return the lines that point a shell at the local AWS and the stack on it."""
     named = sdk.exports(server.endpoint) | variables(deployment.outputs)
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items())
 
 
 def variables(outputs: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by which workers, tests and `orders` know a stack's resources."""
+    """Return the variables that tell workers, tests and `orders` the names of a stack's resources."""
     return {
         "ORDER_TABLE": outputs["OrderTableName"],
         "ESCALATION_TABLE": outputs["EscalationTableName"],
@@ -119,12 +122,12 @@ def _stack(
     progress: Progress, *, port: int | None = None, preferred_port: int | None = None, state: Path | None = None
 ) -> Iterator[tuple[LocalAws, pipeline.Deployment]]:
     progress.note("Starting a local AWS")
+    review = Review(lambda: True, remedy=f"To start over without it: rm -r {_relative(state)}") if state else AGREED
     with local_aws.local_aws(state=state, port=port, preferred_port=preferred_port) as server:
-        review = Review(lambda: True, remedy=f"To begin anew, without it: rm -r {_shown(STATE)}")
         yield server, pipeline.up(Aws.of(server.client, REGION), "", progress, review=review)
 
 
-def _samples(
+def _run_samples(
     server: LocalAws, deployment: pipeline.Deployment, workers: Workers, progress: Progress
 ) -> list[samples.Outcome]:
     progress.note("Starting the sample orders")
@@ -134,41 +137,42 @@ def _samples(
 
 
 def _console() -> Console:
-    """Open the terminal; a pipe or a CI log gets lines wide enough for the table."""
+    """Return the terminal. A pipe or a CI log gets lines wide enough for the table."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
-def _point(progress: Progress, server: LocalAws, *, published: bool) -> None:
-    """Say how another terminal gets to this local AWS."""
+def _show_endpoint(progress: Progress, server: LocalAws, *, published: bool) -> None:
+    """Say how another terminal reaches this local AWS."""
     how = 'eval "$(make env)"'
     if not published:
-        progress.note("Another local AWS runs here: `make env` goes on pointing at that one, until it ends")
+        progress.note("Another local AWS is running here. Until it ends, `make env` points at that one")
         how += f"; export AWS_ENDPOINT_URL={server.endpoint}"
     progress.note(f"The local AWS is at {server.endpoint}; in another terminal: {how}")
 
 
 @contextlib.contextmanager
-def _published(text: str) -> Iterator[bool]:
+def _published(text: str, state: Path) -> Iterator[bool]:
     """
-    Have `make env` say this for the length of the block; yields whether it does.
+    Let `make env` print `text` for the length of the block; yields whether it does.
 
-    It says what the first has published, to its end: nobody's second terminal is pointed elsewhere behind their back.
+    It does not if another run has published its own text: second terminals that use that run keep pointing at it.
     """
-    ENVIRONMENT_FILE.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the file, which comes and goes. The lock of somebody who was killed goes with them.
-    with ENVIRONMENT_FILE.with_suffix(".lock").open("a") as lock:
+    path = state / "env"
+    state.mkdir(parents=True, exist_ok=True)
+    # A lock file of its own, because `env` is deleted each time. The lock of a killed run ends with its process.
+    with path.with_suffix(".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
-        ENVIRONMENT_FILE.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         try:
             yield True
         finally:
-            ENVIRONMENT_FILE.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
-def _shown(path: Path) -> Path:
-    """Shorten a path for people who are in the repository, as they are with `make`."""
+def _relative(path: Path) -> Path:
+    """Shorten a path to one relative to the working directory, if it is below it. With `make` it is."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

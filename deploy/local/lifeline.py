@@ -1,13 +1,13 @@
 """
-Runs a Python module as a process that never outlives its starter.
+Run a Python module as a process that ends when its starter does.
 
-Its standard input is a pipe whose other end only the starter holds: when the starter dies, however it dies (`kill -9`
-included), the pipe ends and this process stops as after a SIGTERM. It runs under other projects' interpreters too
-(`.venv-local-aws`), so it imports nothing of ours. Started by `deploy.local.children`:
+Standard input is a pipe that only the starter holds open. When the starter dies, even by `kill -9`, the pipe closes and
+this process stops as it would after a SIGTERM. It also runs under `.venv-local-aws`, which does not have our packages,
+so it imports only the standard library. `deploy.local.children` starts it:
 
     python lifeline.py DIRECTORY MODULE [ARGUMENT ...]
 
-`DIRECTORY` is the starter's temporary one, removed here only where the starter no longer can.
+`DIRECTORY` is the starter's temporary directory. It is deleted here if the starter was killed and could not do it.
 """
 
 import os
@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-# For the module's own clean stop; after this it hangs and its whole process group is killed.
+# How long the module may take to stop. After that, its whole process group is killed.
 ORPHAN_STOP_S = 15.0
 
 
@@ -37,7 +37,7 @@ def main(directory: str, module: str, arguments: list[str]) -> None:
 
     threading.Thread(target=stop_with_starter, name="lifeline", daemon=True).start()
     sys.argv = [module, *arguments]
-    del sys.path[0]  # This file's folder, whose modules must not shadow those of the other project.
+    del sys.path[0]  # This file's folder: its modules must not hide installed ones.
     try:
         runpy.run_module(module, run_name="__main__")
     finally:

@@ -17,17 +17,14 @@ from deploy.local.aws import ROOT
 from tests.support import is_running
 
 HOSTILE = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_SQS": "https://sqs.us-east-1.amazonaws.com"}
-# The command with its state elsewhere: that of whoever runs the tests is not ours to use.
+# With a state directory of its own, so that the developer's own is not used.
 SCRIPT = """
 import signal
 import sys
 from pathlib import Path
-from deploy import __main__
-from deploy.local import commands
+from deploy.__main__ import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # Ignored where the tests run in the background.
-commands.STATE = Path(sys.argv[1])
-commands.ENVIRONMENT_FILE = commands.STATE / "env"
-sys.exit(__main__.main(sys.argv[2:]))
+sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
 """
 PROC = Path("/proc")  # Elsewhere than on Linux nobody looks for what was left behind.
 CARDS = re.compile(r"1234123456785678|123412345678")
@@ -143,7 +140,7 @@ def test_nothing_outlives_a_run_that_is_killed(start: Start) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_local_prints_what_to_export_and_ends_in_order(start: Start, number: signal.Signals, tmp_path: Path) -> None:
     local = start("local")
-    local.wait_for("Ctrl-C ends it")
+    local.wait_for("Press Ctrl-C to stop")
     exported = dict(re.findall(r"^export (\w+)=(.*)$", local.output, re.MULTILINE))
     children = local.descendants()
 
@@ -165,13 +162,13 @@ def test_local_prints_what_to_export_and_ends_in_order(start: Start, number: sig
 def test_make_env_goes_on_pointing_at_the_first_local_aws_beside_a_second(start: Start, tmp_path: Path) -> None:
     environment = tmp_path / "state" / "env"
     first = start("local")
-    first.wait_for("Ctrl-C ends it")
+    first.wait_for("Press Ctrl-C to stop")
     published = environment.read_text(encoding="utf-8")
-    assert "Another local AWS runs here" not in first.output
+    assert "Another local AWS is running here" not in first.output
 
     second = start("local")
-    second.wait_for("Ctrl-C ends it")
-    assert "Another local AWS runs here" in second.output
+    second.wait_for("Press Ctrl-C to stop")
+    assert "Another local AWS is running here" in second.output
     endpoint = re.findall(r"^export AWS_ENDPOINT_URL=(.*)$", second.output, re.MULTILINE)[0]
     assert f'eval "$(make env)"; export AWS_ENDPOINT_URL={endpoint}' in second.output
     assert endpoint not in published
