@@ -1,4 +1,4 @@
-"""`local`, `run` and `demo` as processes: what they show, what they keep, and that they leave nothing behind."""
+"""`local`, `run` and `demo` as processes: their output, the state they keep, and no process left behind."""
 
 import contextlib
 import os
@@ -23,15 +23,15 @@ import signal
 import sys
 from pathlib import Path
 from deploy.__main__ import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # Ignored where the tests run in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
 sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
 """
-PROC = Path("/proc")  # Elsewhere than on Linux nobody looks for what was left behind.
+PROC = Path("/proc")  # Leftover processes are only looked for on Linux.
 CARDS = re.compile(r"1234123456785678|123412345678")
 
 
 class Command:
-    """A running command, its output in a file; the caller's environment points to a real account."""
+    """A running command with its output in a file. Its environment points to a real account."""
 
     def __init__(self, directory: Path, number: int, *arguments: str) -> None:
         self.output_path = directory / f"output-{number}"
@@ -55,7 +55,7 @@ class Command:
         self.eventually(lambda: text in self.output, timeout_s)
 
     def eventually(self, holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
-        """Wait until it does, or fail with the output so far."""
+        """Wait until `holds` is true, or fail with the output so far."""
         deadline = time.monotonic() + timeout_s
         while not holds():
             assert time.monotonic() < deadline, self.output
@@ -83,11 +83,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield run
     for command in started:
-        command.process.kill()  # What it started goes with it.
+        command.process.kill()  # Its child processes end with it.
         command.process.wait()
 
 
-def test_a_demo_ends_well_shows_every_sample_and_leaves_nothing_behind(start: Start, tmp_path: Path) -> None:
+def test_demo_shows_every_sample_and_leaves_nothing_behind(start: Start, tmp_path: Path) -> None:
     demo = start("demo")
 
     assert demo.process.wait(150) == 0, demo.output
@@ -121,12 +121,12 @@ def test_run_keeps_its_state_and_works_a_second_time(start: Start, tmp_path: Pat
     second.process.send_signal(signal.SIGTERM)
     assert second.process.wait(60) == 0, second.output
     assert "order-fulfillment is unchanged" in second.output
-    assert second.output.count("earlier") == 4, "each sample shows what became of it the first time"
+    assert second.output.count("earlier") == 4, "each sample shows when the first run handled it"
     assert not CARDS.search(first.output + second.output)
     assert not CARDS.search((tmp_path / "state" / "workers.log").read_text(encoding="utf-8"))
 
 
-def test_nothing_outlives_a_run_that_is_killed(start: Start) -> None:
+def test_no_process_outlives_a_killed_run(start: Start) -> None:
     run = start("run")
     run.wait_for("until Ctrl-C")
     children = run.descendants()
@@ -138,7 +138,7 @@ def test_nothing_outlives_a_run_that_is_killed(start: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_local_prints_what_to_export_and_ends_in_order(start: Start, number: signal.Signals, tmp_path: Path) -> None:
+def test_local_prints_the_exports_and_stops_cleanly(start: Start, number: signal.Signals, tmp_path: Path) -> None:
     local = start("local")
     local.wait_for("Press Ctrl-C to stop")
     exported = dict(re.findall(r"^export (\w+)=(.*)$", local.output, re.MULTILINE))
@@ -159,7 +159,7 @@ def test_local_prints_what_to_export_and_ends_in_order(start: Start, number: sig
     assert not (tmp_path / "state" / "env").exists()
 
 
-def test_make_env_goes_on_pointing_at_the_first_local_aws_beside_a_second(start: Start, tmp_path: Path) -> None:
+def test_make_env_keeps_pointing_at_the_first_local_aws(start: Start, tmp_path: Path) -> None:
     environment = tmp_path / "state" / "env"
     first = start("local")
     first.wait_for("Press Ctrl-C to stop")
