@@ -1,4 +1,4 @@
-"""The AWS clients the deployer uses, on whatever AWS they were made for; and what their errors mean for a person."""
+"""The deployer's AWS clients, for any AWS, and the meaning of their errors for the user."""
 
 import os
 from collections.abc import Callable
@@ -52,7 +52,7 @@ class Aws:
 
     @classmethod
     def of(cls, client: Callable[[str], Any], region: str) -> "Aws":
-        """Build the clients with `client`, given a service's name."""
+        """Build the clients; `client` builds one from a service's name."""
         return cls(
             region=region,
             cloudformation=client("cloudformation"),
@@ -68,10 +68,10 @@ class Aws:
     @classmethod
     def from_environment(cls) -> "Aws":
         """
-        Use the SDK's own variables and profiles. Raises what botocore raises where there is no region or profile.
+        Build the clients from the SDK's own variables and profiles.
 
-        `AWS_REGION` comes first, as in every other SDK: Python's knows only `AWS_DEFAULT_REGION`. Raises `DeployError`
-        where region or endpoint make no URL.
+        `AWS_REGION` comes first, as in every other SDK: the one for Python reads only `AWS_DEFAULT_REGION`. Raises
+        botocore's errors if region or profile are missing, and `DeployError` if region and endpoint give no valid URL.
         """
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
         if not session.region_name:
@@ -83,13 +83,13 @@ class Aws:
 
         try:
             return cls.of(client, session.region_name)
-        except ValueError as error:  # Of the SDK, which has no error of its own for that.
+        except ValueError as error:  # The SDK has no error class of its own for this.
             text = str(error).rstrip(".")
-            raise DeployError(f"{text}: region and AWS_ENDPOINT_URL must make a URL") from error
+            raise DeployError(f"{text}: region and AWS_ENDPOINT_URL must give a valid URL") from error
 
 
 def explained(error: exceptions.BotoCoreError | exceptions.ClientError) -> DeployError:
-    """Say in one line what an SDK error means for the person at the terminal."""
+    """Return an SDK error as one line for the user."""
     if isinstance(error, exceptions.ClientError):
         code, text = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
         if code in _CREDENTIAL_CODES:

@@ -1,9 +1,9 @@
-"""What ends a command with one clear line instead of a traceback."""
+"""The error that ends a command with a clear text instead of a traceback."""
 
 
 class DeployError(Exception):
     """
-    Something the person at the terminal can act on; the text is for them, first line first.
+    A problem that the user can act on. The text is for the user, the most important line first.
 
-    `python -m deploy` prints it and exits 1.
+    `python -m deploy` prints it and exits with 1.
     """

@@ -1,4 +1,4 @@
-"""What a person sees while something is under way: on standard error, so that results can be piped."""
+"""Progress messages for the user, on standard error, so that standard output can be piped."""
 
 import sys
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from typing import TextIO
 @dataclass(frozen=True, slots=True)
 class Progress:
     """
-    Lines on `stream`.
+    Writes lines to `stream`.
 
-    Details (each step of each resource) only where somebody is watching: in a pipe or a CI log they bury the result.
+    Details (every step of every resource) are shown on a terminal only: in a pipe or a CI log they bury the result.
     """
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)

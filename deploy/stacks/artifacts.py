@@ -1,8 +1,8 @@
 """
-Local files in a template, as uploads: what `aws cloudformation package` does, without the AWS CLI.
+Uploads of the local files that a template names, as `aws cloudformation package` does it.
 
 A Lambda function's `Code` and a state machine's `DefinitionS3Location` may be paths beside the template. Each becomes
-an object in a private bucket, its key the hash of its content: an unchanged file is neither sent nor deployed again.
+an object in a private bucket. Its key is the hash of its content, so an unchanged file is not sent or deployed again.
 """
 
 import copy
@@ -12,6 +12,7 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +25,24 @@ from deploy.stacks import template
 if TYPE_CHECKING:
     from mypy_boto3_s3.literals import BucketLocationConstraintType
 
-# CreateStack and CreateChangeSet take a template of this size inline, a larger one (up to 1 MB) from S3:
+# CreateChangeSet takes a template up to this size inline, and up to 1 MB from S3:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 MAX_INLINE_TEMPLATE_BYTES = 51_200
 
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # The oldest a zip can hold: a copy of the same file gives the same bytes.
+_ZIP_TIME = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # The earliest time in a zip. A fixed time, so that the same content gives the same bytes.
 _FILE_MODE = 0o100644 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Bytes to upload under a key made of their hash."""
+    """Bytes to upload under a name that is their hash."""
 
     content: bytes
     suffix: str
@@ -46,7 +54,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where one stack's artifacts are: the stacks of an account and region share a bucket, each under its own name."""
+    """Where one stack's artifacts are. All stacks of an account and region share a bucket, each under its own name."""
 
     name: str
     owner: str
@@ -57,28 +65,28 @@ class Bucket:
 
 
 def bucket_for(aws: Aws, stack_name: str) -> Bucket:
-    """Name the bucket of the account and region at hand. It need not exist."""
+    """Return the bucket of this account and region. It need not exist."""
     account = aws.sts.get_caller_identity()["Account"]
     return Bucket(f"order-fulfillment-artifacts-{account}-{aws.region}", account, stack_name)
 
 
 def ensure(aws: Aws, bucket: Bucket) -> None:
     """
-    Create `bucket` if it is missing, and make sure that it is private, encrypted, versioned and TLS-only.
+    Create `bucket` if it is missing, and make it private, encrypted, versioned and TLS-only.
 
-    Raises `DeployError` where the name belongs to another account.
+    Raises `DeployError` if the bucket belongs to another account.
     """
     try:
         aws.s3.head_bucket(Bucket=bucket.name, ExpectedBucketOwner=bucket.owner)
     except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:  # noqa: PLR2004
+        if _status(error) == HTTPStatus.FORBIDDEN:
             raise DeployError(
-                f"The bucket {bucket.name} exists, but not in this account, or access is denied"
+                f"The bucket {bucket.name} belongs to another account, or access to it is denied"
             ) from error
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:  # noqa: PLR2004
+        if _status(error) != HTTPStatus.NOT_FOUND:
             raise
         _create(aws, bucket)
-    # Each time: a first run that was interrupted here left it half done, and all of it is idempotent.
+    # Every time, because an interrupted first run may have done only a part of it. All calls are idempotent.
     owner = bucket.owner
     aws.s3.put_public_access_block(
         Bucket=bucket.name,
@@ -108,15 +116,19 @@ def ensure(aws: Aws, bucket: Bucket) -> None:
     aws.s3.put_bucket_policy(Bucket=bucket.name, ExpectedBucketOwner=owner, Policy=_tls_only(aws, bucket))
 
 
+def _status(error: ClientError) -> int:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
 def _create(aws: Aws, bucket: Bucket) -> None:
     region: BucketLocationConstraintType = aws.region  # type: ignore[assignment]
     try:
-        if aws.region == "us-east-1":  # The one region that must not be named.
+        if aws.region == "us-east-1":  # The only region that must not be named.
             aws.s3.create_bucket(Bucket=bucket.name)
         else:
             aws.s3.create_bucket(Bucket=bucket.name, CreateBucketConfiguration={"LocationConstraint": region})
     except aws.s3.exceptions.BucketAlreadyOwnedByYou:
-        pass  # Another deployment was faster.
+        pass  # Another deployment has created it in the meantime.
     aws.s3.get_waiter("bucket_exists").wait(Bucket=bucket.name, ExpectedBucketOwner=bucket.owner)
 
 
@@ -139,14 +151,14 @@ def upload(aws: Aws, bucket: Bucket, artifact: Artifact) -> str:
     try:
         aws.s3.head_object(Bucket=bucket.name, Key=key, ExpectedBucketOwner=bucket.owner)
     except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:  # noqa: PLR2004
+        if _status(error) != HTTPStatus.NOT_FOUND:
             raise
         aws.s3.put_object(Bucket=bucket.name, Key=key, Body=artifact.content, ExpectedBucketOwner=bucket.owner)
     return key
 
 
-def sent(aws: Aws, bucket: Bucket, source: Mapping[str, Any]) -> Any:
-    """Give a template as CloudFormation takes it: inline where it is small enough, else from the bucket."""
+def as_argument(aws: Aws, bucket: Bucket, source: Mapping[str, Any]) -> Any:
+    """Return the request argument that carries a template: inline if it is small enough, else from the bucket."""
     body = template.body(source)
     if len(body.encode()) <= MAX_INLINE_TEMPLATE_BYTES:
         return {"TemplateBody": body}
@@ -157,9 +169,9 @@ def sent(aws: Aws, bucket: Bucket, source: Mapping[str, Any]) -> Any:
 
 def remove(aws: Aws, bucket: Bucket) -> str | None:
     """
-    Delete the stack's artifacts, and the bucket once nothing else is in it.
+    Delete the stack's artifacts, and the bucket if it is empty then.
 
-    Returns why the bucket stays, or `None` where it is gone.
+    Returns why the bucket remains, or `None` if it is gone.
     """
     try:
         versions = aws.s3.get_paginator("list_object_versions").paginate(
@@ -187,9 +199,9 @@ def remove(aws: Aws, bucket: Bucket) -> str | None:
 
 def package(source: Mapping[str, Any], directory: Path, store: Callable[[Artifact], tuple[str, str]]) -> dict[str, Any]:
     """
-    Return the template with every local path replaced by where `store` put it (bucket and key).
+    Return the template with every local path replaced by the bucket and key that `store` returned for it.
 
-    Paths are relative to `directory`, the template's. Raises `DeployError` where one does not exist.
+    Paths are relative to `directory`, the template's. Raises `DeployError` if one does not exist.
     """
     packaged = copy.deepcopy(dict(source))
     for logical_id, resource in packaged["Resources"].items():
@@ -198,7 +210,7 @@ def package(source: Mapping[str, Any], directory: Path, store: Callable[[Artifac
             case "AWS::Lambda::Function", {"Code": str(path)}:
                 bucket, key = store(Artifact(zipped(_existing(directory, path, logical_id)), ".zip"))
                 properties["Code"] = {"S3Bucket": bucket, "S3Key": key}
-            case "AWS::StepFunctions::StateMachine", {"DefinitionS3Location": str(path)}:
+            case template.STATE_MACHINE_TYPE, {"DefinitionS3Location": str(path)}:
                 bucket, key = store(Artifact(_existing(directory, path, logical_id).read_bytes(), ".json"))
                 properties["DefinitionS3Location"] = {"Bucket": bucket, "Key": key}
     return packaged
@@ -207,19 +219,21 @@ def package(source: Mapping[str, Any], directory: Path, store: Callable[[Artifac
 def _existing(directory: Path, path: str, logical_id: str) -> Path:
     found = directory / path
     if not found.exists():
-        raise DeployError(f"{logical_id} in the template names {path}, which does not exist beside it")
+        raise DeployError(f"{logical_id} in the template names {path}, which does not exist beside the template")
     return found
 
 
 def zipped(path: Path) -> bytes:
-    """Zip a file or a folder; the same content gives the same bytes, whenever and wherever it is done."""
+    """Zip a file or a folder. The same content always gives the same bytes."""
     if path.is_file():
         files = {path.name: path}
     else:
         inside = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
         files = {file.relative_to(path).as_posix(): file for file in inside}
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # Stored: compressors differ between builds.
+    with zipfile.ZipFile(
+        buffer, "w", zipfile.ZIP_STORED
+    ) as archive:  # Uncompressed, because compressors differ between Python builds.
         for name, file in files.items():
             entry = zipfile.ZipInfo(name, _ZIP_TIME)
             entry.external_attr = _FILE_MODE

@@ -1,4 +1,4 @@
-"""What a change set is about to do: shown before it is executed, and refused where it would lose data."""
+"""The changes of a change set: shown before it is executed, and refused if they would lose data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from deploy.stacks import template
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import ResourceChangeTypeDef
 
-_HOLD_DATA = frozenset({template.TABLE_TYPE, "AWS::SQS::Queue"})
+_HOLD_DATA = frozenset({template.TABLE_TYPE, template.QUEUE_TYPE})
 _REPLACED = {"True": "replaced", "Conditional": "may be replaced", "False": "in place"}
 _FATES = {"removed": "would be removed", "replaced": "would be replaced", "may be replaced": "may be replaced"}
 _ATTRIBUTES = "AttributeDefinitions"
@@ -20,7 +20,7 @@ _ATTRIBUTES = "AttributeDefinitions"
 
 @dataclass(frozen=True, slots=True)
 class ResourceChange:
-    """One resource's part of a change set. `properties` are those that change."""
+    """How a change set changes one resource. `properties` are those that change."""
 
     action: str
     logical_id: str
@@ -34,7 +34,7 @@ class ResourceChange:
 
     @property
     def loses_data(self) -> bool:
-        """Whether a table or queue would not be the same one afterwards; also where AWS cannot tell."""
+        """Whether a table or queue would be removed or replaced, or AWS cannot exclude it."""
         return self.touches_data and (self.action == "Remove" or self.replacement in {"replaced", "may be replaced"})
 
     @property
@@ -45,25 +45,25 @@ class ResourceChange:
 @dataclass(frozen=True, slots=True)
 class Review:
     """
-    How a change set is decided upon.
+    How a change set is approved.
 
-    `confirm` is asked where a table or queue changes. Its replacement or removal needs `allow_replacement` as well;
-    without, it is refused, and `remedy` says what to do.
+    `confirm` is called if a table or queue changes. If one would be replaced or removed, `allow_replacement` must also
+    be set; otherwise the change set is refused, and `remedy` says what to do.
     """
 
     confirm: Callable[[], bool]
     allow_replacement: bool = False
-    remedy: str = "To have that: --allow-replacement"
+    remedy: str = "To do it anyway: --allow-replacement"
 
     def __call__(self, stack_name: str, changes: Sequence[ResourceChange], progress: Progress) -> None:
-        """Show `changes`. Raises `DeployError` where they are not to be made."""
+        """Show `changes`. Raises `DeployError` if they are not approved."""
         progress.note(f"Changes to {stack_name}:")
         for line in _lines(changes):
             progress.note(f"  {line}")
         losing = [change for change in changes if change.loses_data]
         if losing and not self.allow_replacement:
             named = ", ".join(f"{change.logical_id} {_FATES[change.fate]}" for change in losing)
-            raise DeployError(f"Nothing was changed: {named}, with what is in it. {self.remedy}")
+            raise DeployError(f"Nothing was changed: {named}, with everything in it. {self.remedy}")
         if any(change.touches_data for change in changes) and not self.confirm():
             raise DeployError("Nothing was changed")
 
@@ -72,17 +72,17 @@ AGREED = Review(confirm=lambda: True)
 
 
 def read(aws: Aws, change_set_arn: str, new: Mapping[str, Any]) -> list[ResourceChange]:
-    """Return what a change set would do, in its order; `new` is the template it brings."""
+    """Return the changes of a change set, in its order; `new` is its template."""
     pages = aws.cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set_arn)
     found, stack_id = [], ""
     for page in pages:
         stack_id = page["StackId"]
         found += [change["ResourceChange"] for change in page["Changes"] if "ResourceChange" in change]
-    changes = [_change(each) for each in found]
+    changes = [_change(resource) for resource in found]
     if not any(_changes_attributes(change) for change in changes):
         return changes
     old = _deployed(aws, stack_id)
-    return [_judged(change, old, new) if _changes_attributes(change) else change for change in changes]
+    return [_clarified(change, old, new) if _changes_attributes(change) else change for change in changes]
 
 
 def _change(resource: "ResourceChangeTypeDef") -> ResourceChange:
@@ -101,16 +101,17 @@ def _changes_attributes(change: ResourceChange) -> bool:
     return change.type == template.TABLE_TYPE and change.touches_data and _ATTRIBUTES in change.properties
 
 
-def _judged(change: ResourceChange, old: Mapping[str, Any], new: Mapping[str, Any]) -> ResourceChange:
+def _clarified(change: ResourceChange, old: Mapping[str, Any], new: Mapping[str, Any]) -> ResourceChange:
     """
-    Say what CloudFormation leaves open: a table is replaced where an attribute's type changes, not where one is added.
+    Decide whether changed attribute definitions replace a table: CloudFormation only says that they may.
 
-    Else a new index, which needs new attributes, would look like the loss of its table.
+    They do if an attribute's type changes, and do not if one is added. Otherwise a new index, which needs new
+    attributes, would look like the loss of its table.
     """
     before, after = (
         {
-            each["AttributeName"]: each["AttributeType"]
-            for each in source["Resources"][change.logical_id]["Properties"][_ATTRIBUTES]
+            attribute["AttributeName"]: attribute["AttributeType"]
+            for attribute in source["Resources"][change.logical_id]["Properties"][_ATTRIBUTES]
         }
         for source in (old, new)
     )
@@ -126,7 +127,9 @@ def _deployed(aws: Aws, stack_id: str) -> Mapping[str, Any]:
 
 
 def _lines(changes: Sequence[ResourceChange]) -> list[str]:
-    rows = [(each.action, each.logical_id, each.type, each.fate, ", ".join(each.properties)) for each in changes]
+    rows = [
+        (change.action, change.logical_id, change.type, change.fate, ", ".join(change.properties)) for change in changes
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)] if rows else []
     return [
         "  ".join([*(f"{text:<{w}}" for text, w in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows

@@ -1,4 +1,4 @@
-"""`up`, `down` and `status`: the pipeline's stack and the workers', on the AWS the environment points to."""
+"""`up`, `down` and `status`: both stacks, on the AWS that the environment points to."""
 
 import argparse
 import sys
@@ -14,10 +14,10 @@ from deploy.stacks.changes import Review
 
 def up(options: argparse.Namespace) -> int:
     """
-    Create both stacks or bring them up to date; prints their outputs.
+    Create or update both stacks, then print their outputs.
 
-    Changes are shown first; where they touch a table or queue, you are asked. Tables that an earlier stack left are
-    imported.
+    Changes of existing stacks are shown first. If they affect a table or queue, you are asked. Tables that an earlier
+    stack left are imported.
     """
     prefix, given, progress = options.name_prefix, parameters.parsed(options.parameter), Progress()
     pipeline_only = options.pipeline_only
@@ -30,24 +30,23 @@ def up(options: argparse.Namespace) -> int:
     )
     if not pipeline_only:
         workers_stack.check(aws, prefix, given)
-    # Without workers of its own the pipeline is for workers elsewhere, and the first are those of whoever deploys it.
+    # A pipeline without workers on ECS serves workers elsewhere. At first, those of the caller may send to its queues.
     at_first = {senders.PARAMETER: senders.caller(aws)} if pipeline_only else {}
     deployment = pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review)
     named = stack.parameters(stack.find(aws, deployment.stack_name)).get(senders.PARAMETER)
-    progress.note(
-        f"{senders.PARAMETER}, who may send to the queues beside the system's own roles: {named}"
-        if named
-        else "SenderArns is empty: operators who replay dead letters, and workers elsewhere, may not send to the queues"
-    )
+    if named:
+        progress.note(f"{senders.PARAMETER} (who may send to the queues, beside the system's own roles): {named}")
+    else:
+        progress.note(f"{senders.PARAMETER} is empty: operators and workers elsewhere cannot send to the queues")
     outputs = {**deployment.outputs}
     if not pipeline_only:
-        outputs |= workers_stack.up(aws, prefix, given, review, progress)
+        outputs |= workers_stack.up(aws, prefix, progress, given=given, review=review)
     _print_outputs(outputs)
     return 0
 
 
 def down(options: argparse.Namespace) -> int:
-    """Delete both stacks, the tables and the uploads, after listing them. Refuses where something would be lost."""
+    """List both stacks, the tables and the uploads, then delete them. Refuses if data would be lost."""
     _check_prefix(options.name_prefix)
     done = pipeline.down(
         Aws.from_environment(),
@@ -61,9 +60,9 @@ def down(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """
-    Show the stacks and their outputs, what tables and queues hold, running tasks, and alarms that ring.
+    Show the stacks and their outputs, the contents of tables and queues, running tasks, and active alarms.
 
-    Exit code 1 where there is no pipeline.
+    The exit code is 1 if there is no pipeline.
     """
     _check_prefix(options.name_prefix)
     aws, prefix = Aws.from_environment(), options.name_prefix
@@ -91,11 +90,11 @@ def _check_prefix(name_prefix: str) -> None:
 
 
 def _confirmed(question: str, done: str, *, yes: bool) -> bool:
-    """Ask the person at the terminal. Raises `DeployError` where there is none."""
+    """Ask the user. Raises `DeployError` if there is no terminal."""
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise DeployError(f"Nothing was {done}: nobody is there to ask. To go on without: --yes")
+        raise DeployError(f"Nothing was {done}: there is no terminal to ask at. To answer yes: --yes")
     print(f"{question} Type yes: ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip() == "yes"
 

@@ -1,11 +1,11 @@
-"""What a deployed pipeline holds: items, messages, running executions. Looked at before anything is deleted."""
+"""The contents of a deployed pipeline: items, messages, running executions. Checked before anything is deleted."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy.aws import Aws
-from deploy.stacks import stack
+from deploy.stacks import stack, template
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeNameType
@@ -19,7 +19,7 @@ _DEPTHS: "tuple[QueueAttributeNameType, ...]" = (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table and its items; `more` where counting stopped at the first page (1 MB)."""
+    """A table and its items. `more`: counting stopped after the first page (1 MB)."""
 
     name: str
     items: int
@@ -32,7 +32,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue and its messages. SQS's numbers are approximate, and right within a minute of the last change."""
+    """A queue and its messages. SQS's numbers are approximate; they are right a minute after the last change."""
 
     name: str
     visible: int
@@ -53,21 +53,21 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Everything that deleting the pipeline would lose."""
+    """All data that deleting the pipeline would lose."""
 
     tables: tuple[Table, ...]
     queues: tuple[Queue, ...]
     running_executions: int
 
     def lines(self) -> list[str]:
-        """Return what there is, one line each."""
+        """Return a line for each table and queue, and one for the running executions."""
         named = [(table.name, table.holds) for table in self.tables] + [(q.name, q.holds) for q in self.queues]
         width = max((len(name) for name, _ in named), default=0)
         lines = [f"{name:<{width}}  {holds}" for name, holds in named]
         return [*lines, f"{_counted(self.running_executions, 'running execution')}"]
 
     def losses(self) -> list[str]:
-        """Return what is not empty, in words; nothing where deleting loses nothing."""
+        """Describe everything that is not empty. If the list is empty, deleting the pipeline loses nothing."""
         tables = [f"{table.name} holds {table.holds}" for table in self.tables if table.items]
         queues = [f"{queue.name} holds {queue.holds}" for queue in self.queues if queue.messages]
         running = self.running_executions
@@ -76,17 +76,17 @@ class Contents:
 
 
 def look(aws: Aws, stack_name: str, tables: Mapping[str, str]) -> Contents:
-    """Count what the stack's queues and state machines hold, and `tables` (id to name), which may outlive it."""
+    """Count the contents of the stack's queues and state machines, and of `tables` (id to name)."""
     resources = stack.resources(aws, stack_name)
     return Contents(
         tables=tuple(table for name in tables.values() if (table := _table(aws, name))),
-        queues=tuple(queue for url in resources.get("AWS::SQS::Queue", []) if (queue := _queue(aws, url))),
-        running_executions=_running(aws, resources.get("AWS::StepFunctions::StateMachine", [])),
+        queues=tuple(queue for url in resources.get(template.QUEUE_TYPE, []) if (queue := _queue(aws, url))),
+        running_executions=_running(aws, resources.get(template.STATE_MACHINE_TYPE, [])),
     )
 
 
 def _table(aws: Aws, name: str) -> Table | None:
-    # A scan, because DescribeTable's count is up to six hours old.
+    # A scan, because the count of DescribeTable is up to six hours old.
     try:
         page = aws.dynamodb.scan(TableName=name, Select="COUNT", ConsistentRead=True)
     except aws.dynamodb.exceptions.ResourceNotFoundException:

@@ -1,7 +1,7 @@
 """
-The parameters of the stacks, given as `Key=Value`: checked before anything is touched, kept where none is given.
+The stacks' parameters, given as `Key=Value`. They are checked before anything changes.
 
-Both stacks take theirs from the same list: a name that both templates have (a key, say) means the same in both.
+Both stacks use the same list: a parameter that both templates have, `KmsKeyArn` for example, means the same in both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,21 +16,21 @@ PREFIX = "NamePrefix"
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What one stack is deployed with: values, and the names of those that keep the value they have."""
+    """The parameters of one stack: new values, and the names of those that keep their value."""
 
     values: Mapping[str, str]
     kept: frozenset[str] = frozenset()
 
 
 def parsed(texts: Iterable[str]) -> dict[str, str]:
-    """Read `Key=Value` texts. Raises `DeployError` where one is none, or a name comes twice."""
+    """Parse `Key=Value` texts. Raises `DeployError` if one is malformed or a name is given twice."""
     given: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise DeployError(f"--parameter {text}: must be Key=Value")
         if name == PREFIX:
-            raise DeployError(f"--parameter {PREFIX}: is given as --name-prefix")
+            raise DeployError(f"--parameter {PREFIX}: use --name-prefix")
         if name in given:
             raise DeployError(f"--parameter {name}: is given twice")
         given[name] = value
@@ -41,19 +41,17 @@ def check(given: Mapping[str, str], name_prefix: str, sources: Sequence[Mapping[
     """Check names and values against the templates. Raises `DeployError`."""
     known = {name for source in sources for name in source.get("Parameters", {})} - {PREFIX}
     if unknown := sorted(given.keys() - known):
-        raise DeployError(f"No parameter {', '.join(unknown)}. There are: {', '.join(sorted(known))}")
+        raise DeployError(f"Unknown parameter {', '.join(unknown)}. Known: {', '.join(sorted(known))}")
     for source in sources:
         declared = source.get("Parameters", {})
         template.check_parameters(source, _of(declared, given, name_prefix), kept=declared)
 
 
-def settled(
-    source: Mapping[str, Any], given: Mapping[str, str], name_prefix: str, deployed: Iterable[str]
-) -> Parameters:
+def merge(source: Mapping[str, Any], given: Mapping[str, str], name_prefix: str, deployed: Iterable[str]) -> Parameters:
     """
-    Return what a template is deployed with, over a stack that has the parameters `deployed`.
+    Return the parameters for a template, when the stack already has those named in `deployed`.
 
-    Raises `DeployError` where one is missing.
+    Raises `DeployError` if one is missing.
     """
     declared = source.get("Parameters", {})
     values = _of(declared, given, name_prefix)

@@ -1,4 +1,4 @@
-"""The order pipeline as a stack: deployed from its template, over the tables that an earlier one left, if any."""
+"""The pipeline's stack: deployed from its template, over the tables that an earlier stack left, if any."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,12 +14,10 @@ from deploy.stacks import workers as workers_stack
 from deploy.stacks.changes import AGREED, Review
 from deploy.stacks.parameters import Parameters
 
-_NEVER_EXECUTED = "REVIEW_IN_PROGRESS"
-
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployed stack: its outputs, and whether this deployment changed anything."""
+    """A deployed stack, and whether this deployment has changed it."""
 
     stack_name: str
     outputs: Mapping[str, str]
@@ -41,64 +39,65 @@ def up(
     review: Review = AGREED,
 ) -> Deployment:
     """
-    Bring the stack to what the template at `path` says, with the parameters `given`; others keep their value.
+    Create or update the stack from the template at `path`.
 
-    Where a stack does not have a parameter yet that is not given either, `at_first` comes before its default.
+    Parameters that are not `given` keep their value. If the stack does not have them yet, they get their value from
+    `at_first`, else their default.
 
-    Raises `DeployError`; where CloudFormation failed, its text names the first failed resource and AWS's reason.
+    Raises `DeployError`. If CloudFormation failed, the text names the first resource that failed, with AWS's reason.
     """
     source = template.load(path)
     name = stack_name(name_prefix)
-    existing = stack.settle(aws, name, progress)
+    existing = stack.make_ready(aws, name, progress)
     deployed = stack.parameters(existing)
     new = {key: value for key, value in at_first.items() if key not in deployed}
-    settled = parameters.settled(source, {**new, **given}, name_prefix, deployed)
+    merged = parameters.merge(source, {**new, **given}, name_prefix, deployed)
     bucket = artifacts.bucket_for(aws, name)
     artifacts.ensure(aws, bucket)
     packaged = artifacts.package(
         source, path.parent, lambda artifact: (bucket.name, artifacts.upload(aws, bucket, artifact))
     )
     kind: stack.ChangeSetType = "UPDATE" if existing else "CREATE"
-    if not existing and (retained := _retained(aws, source, settled.values)):
-        if (other := stack.find(aws, name)) and other["StackStatus"] != _NEVER_EXECUTED:  # Its tables are those.
+    if not existing and (retained := _retained(aws, source, merged.values)):
+        # The tables may belong to a deployment that has begun since make_ready looked.
+        if (other := stack.find(aws, name)) and other["StackStatus"] != stack.NEVER_EXECUTED:
             raise DeployError(
                 f"Another deployment of {name} is under way. Wait until it is done: python -m deploy status"
             )
-        _adopt(aws, name, bucket, _Adoption(packaged, settled, retained), progress)
+        _adopt(aws, name, bucket, _Adoption(packaged, merged, retained), progress)
         kind = "UPDATE"
-    sent = artifacts.sent(aws, bucket, packaged)
-    change = stack.Change(kind, packaged, sent, settled.values, settled.kept)
+    argument = artifacts.as_argument(aws, bucket, packaged)
+    change = stack.Change(kind, packaged, argument, merged.values, merged.kept)
     changed, now = stack.deploy(aws, name, change, progress, review)
     return Deployment(name, stack.outputs(now), changed)
 
 
 def down(aws: Aws, name_prefix: str, *, delete_data: bool, confirm: Callable[[], bool], progress: Progress) -> bool:
     """
-    Delete the stack, its retained tables and its artifacts, once `confirm` has agreed to what was listed.
+    List everything, then delete the stack, its retained tables and its artifacts if `confirm` agrees.
 
-    Returns whether it did. Raises `DeployError` where something would be lost and `delete_data` is not set.
+    Returns whether they are deleted. Raises `DeployError` if data would be lost and `delete_data` is not set.
     """
     name = stack_name(name_prefix)
-    tables = template.tables(template.load(template.PIPELINE), {"NamePrefix": name_prefix})
+    tables = template.tables(template.load(template.PIPELINE), {parameters.PREFIX: name_prefix})
     existing = stack.find(aws, name)
     workers = stack.find(aws, workers_stack.stack_name(name_prefix))
-    for each in filter(None, (workers, existing)):
-        if each["StackStatus"].endswith("_IN_PROGRESS") and each["StackStatus"] != _NEVER_EXECUTED:
-            raise DeployError(f"The stack {each['StackName']} is busy ({each['StackStatus']}). Wait until it is done")
+    for found in filter(None, (workers, existing)):
+        stack.check_idle(found)
     holds = contents.look(aws, name, tables)
     bucket = artifacts.bucket_for(aws, name)
     if not existing and not workers and not holds.tables:
-        progress.note(f"There is no stack {name} in {aws.region}, account {bucket.owner}, and no table of it")
+        progress.note(f"There is no stack {name} in {aws.region}, account {bucket.owner}, and none of its tables")
         artifacts.remove(aws, bucket)
         return True
-    what = "the stack" if existing else "what is left of the stack"
-    progress.note(f"This deletes {what} {name} in {aws.region}, account {bucket.owner}:")
+    target = "the stack" if existing else "the rest of the stack"
+    progress.note(f"This deletes {target} {name} in {aws.region}, account {bucket.owner}:")
     if workers:
-        progress.note(f"  {workers['StackName']}, first: no worker is left running")
+        progress.note(f"  {workers['StackName']} first, so that no worker keeps running")
     for line in holds.lines():
         progress.note(f"  {line}")
     if holds.losses() and not delete_data:
-        raise DeployError(f"Nothing was deleted: {'; '.join(holds.losses())}. To delete that too: --delete-data")
+        raise DeployError(f"Nothing was deleted: {'; '.join(holds.losses())}. To delete it too: --delete-data")
     if not confirm():
         progress.note("Nothing was deleted")
         return False
@@ -118,14 +117,14 @@ def _delete_table(aws: Aws, name: str, progress: Progress) -> None:
         aws.dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
         aws.dynamodb.delete_table(TableName=name)
     except aws.dynamodb.exceptions.ResourceNotFoundException:
-        return  # Empty and not retained, or somebody else was faster.
+        return  # It is deleted already, with the stack or by another run.
     aws.dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
-    progress.note(f"The table {name} is deleted (AWS keeps a backup of it for 35 days where recovery was on)")
+    progress.note(f"The table {name} is deleted (AWS keeps a backup for 35 days if recovery was on)")
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A stack as it is now."""
+    """The stack's current state."""
 
     stack_status: str
     outputs: Mapping[str, str]
@@ -133,12 +132,12 @@ class Status:
 
 
 def status(aws: Aws, name_prefix: str) -> Status | None:
-    """Look at the stack, changing nothing; `None` where there is none."""
+    """Return the stack's current state, or `None` if it does not exist. Changes nothing."""
     name = stack_name(name_prefix)
     existing = stack.find(aws, name)
     if existing is None:
         return None
-    tables = template.tables(template.load(template.PIPELINE), {"NamePrefix": name_prefix})
+    tables = template.tables(template.load(template.PIPELINE), {parameters.PREFIX: name_prefix})
     return Status(existing["StackStatus"], stack.outputs(existing), contents.look(aws, name, tables))
 
 
@@ -150,10 +149,10 @@ class _Adoption:
 
 
 def _adopt(aws: Aws, name: str, bucket: artifacts.Bucket, adoption: _Adoption, progress: Progress) -> None:
-    """Start the stack with nothing but the tables that are there already; the rest follows as an update."""
-    progress.note(f"Importing {', '.join(adoption.tables.values())}, kept from an earlier stack, with all they hold")
+    """Create the stack with the existing tables only. The rest follows as an update."""
+    progress.note(f"Importing {', '.join(adoption.tables.values())} with all items, from an earlier stack")
     resources = {logical_id: adoption.template["Resources"][logical_id] for logical_id in adoption.tables}
-    kept = ("AWSTemplateFormatVersion", "Parameters", "Mappings", "Conditions")  # Outputs cannot be part of an import.
+    kept = ("AWSTemplateFormatVersion", "Parameters", "Mappings", "Conditions")  # An import cannot have outputs.
     reduced = {key: adoption.template[key] for key in kept if key in adoption.template} | {"Resources": resources}
     imports = [
         {
@@ -163,16 +162,16 @@ def _adopt(aws: Aws, name: str, bucket: artifacts.Bucket, adoption: _Adoption, p
         }
         for logical_id, table_name in adoption.tables.items()
     ]
-    sent = artifacts.sent(aws, bucket, reduced)
-    change = stack.Change("IMPORT", reduced, sent, adoption.parameters.values, imports=imports)  # type: ignore[arg-type]
+    argument = artifacts.as_argument(aws, bucket, reduced)
+    change = stack.Change("IMPORT", reduced, argument, adoption.parameters.values, imports=imports)  # type: ignore[arg-type]
     stack.apply(aws, name, change, progress)
 
 
 def _retained(aws: Aws, source: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:
     """
-    Return the tables of the template that exist although the stack does not: logical id to name.
+    Return the template's tables that exist although the stack does not: logical id to name.
 
-    Raises `DeployError` where one of them cannot be ours: its key is another.
+    Raises `DeployError` if a table has another key, so that it cannot be the pipeline's.
     """
     retained = {}
     for logical_id, table_name in template.tables(source, parameters).items():
@@ -182,8 +181,8 @@ def _retained(aws: Aws, source: Mapping[str, Any], parameters: Mapping[str, str]
             continue
         if table["KeySchema"] != source["Resources"][logical_id]["Properties"]["KeySchema"]:
             raise DeployError(
-                f"A table {table_name} that is not this pipeline's exists already (its key is another). "
-                "Deploy under other names with --name-prefix"
+                f"The table {table_name} exists already and is not this pipeline's (it has another key). "
+                "To deploy under other names: --name-prefix"
             )
         retained[logical_id] = table_name
     return retained

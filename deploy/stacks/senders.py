@@ -1,4 +1,4 @@
-"""Who may send to the queues, as the template's `SenderArns` has it: by default whoever deploys the pipeline alone."""
+"""The template's `SenderArns`, who may send to the queues. By default, the caller who deploys the pipeline alone."""
 
 import re
 
@@ -9,9 +9,9 @@ PARAMETER = "SenderArns"
 
 def caller(aws: Aws) -> str:
     """
-    Return who calls AWS here; empty where no policy can name them for long (a federated user).
+    Return the ARNs of the caller, as policies compare them; empty for a federated user, who has no lasting ARN.
 
-    A role is named with and without a path: a session's ARN lacks it, what policies compare with has it.
+    A role is named with and without a path: policies compare with the path, but a session's ARN does not have it.
     """
     arn = aws.sts.get_caller_identity()["Arn"]
     _, partition, _, _, account, resource = arn.split(":", 5)
@@ -23,5 +23,5 @@ def caller(aws: Aws) -> str:
             arns = [f"arn:{partition}:iam::{account}:role/{path}{names[0]}" for path in ("", "*/")]
         case _:
             arns = []
-    # A name may hold a comma, which separates here.
-    return ",".join(re.sub(r"[^A-Za-z0-9:/_+=.@*-]", "?", each) for each in arns)
+    # A comma separates the ARNs, but a name may contain one: `?` matches any character.
+    return ",".join(re.sub(r"[^A-Za-z0-9:/_+=.@*-]", "?", name) for name in arns)

@@ -1,4 +1,4 @@
-"""One CloudFormation stack: found, changed through a change set, watched, deleted."""
+"""One CloudFormation stack: find it, change it through a change set, watch it, delete it."""
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,40 +23,52 @@ if TYPE_CHECKING:
 
 ChangeSetType = Literal["CREATE", "UPDATE", "IMPORT"]
 
-# No stack of these few resources takes longer, and AWS gives up on its own before.
+# These few resources take less, and AWS itself gives up sooner.
 TIMEOUT_S = 3600.0
 _FIRST_POLL_S = 0.1
 _LONGEST_POLL_S = 3.0
-# What is left of a creation that failed: nothing to update, and nothing in it (what was retained is outside).
+# A change set that creates the stack was made but never executed: there is no stack yet.
+NEVER_EXECUTED = "REVIEW_IN_PROGRESS"
+# A creation failed. The stack cannot be updated and holds nothing (retained tables are outside it).
 _FAILED_CREATIONS = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"})
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 
 
 class StackFailedError(DeployError):
-    """CloudFormation could not do it; the text names the first resource that failed and AWS's reason."""
+    """CloudFormation failed. The text names the first resource that failed, with AWS's reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a change set is made of: the template, also as it is sent, and the resources it adopts."""
+    """
+    The input of a change set.
+
+    `template` is the request argument that carries `source`; `kept` names the parameters that keep their value;
+    `imports` are existing resources that the stack takes over.
+    """
 
     kind: ChangeSetType
     source: Mapping[str, Any]
     template: Mapping[Literal["TemplateBody", "TemplateURL"], str]
     parameters: Mapping[str, str]
-    kept: Collection[str] = ()  # Parameters that keep the value they have.
+    kept: Collection[str] = ()
     imports: Sequence["ResourceToImportTypeDef"] = field(default_factory=tuple)
 
 
 def find(aws: Aws, name: str) -> "StackTypeDef | None":
-    """Return the stack's description, or `None` where there is none."""
+    """Return the stack's description, or `None` if it does not exist."""
     try:
         return aws.cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
-        if "does not exist" in error.response["Error"].get("Message", ""):
+        if _is_missing(error):
             return None
         raise
+
+
+def _is_missing(error: ClientError) -> bool:
+    # CloudFormation has no error code for it.
+    return "does not exist" in error.response["Error"].get("Message", "")
 
 
 def outputs(stack: "StackTypeDef") -> dict[str, str]:
@@ -64,7 +76,7 @@ def outputs(stack: "StackTypeDef") -> dict[str, str]:
 
 
 def resources(aws: Aws, name: str) -> dict[str, list[str]]:
-    """Return the physical ids of the stack's resources by type; none where there is no stack."""
+    """Return the physical ids of the stack's resources by type; empty if the stack does not exist."""
     found: dict[str, list[str]] = {}
     try:
         for page in aws.cloudformation.get_paginator("list_stack_resources").paginate(StackName=name):
@@ -72,48 +84,56 @@ def resources(aws: Aws, name: str) -> dict[str, list[str]]:
                 if resource["ResourceStatus"] != "DELETE_COMPLETE" and resource.get("PhysicalResourceId"):
                     found.setdefault(resource["ResourceType"], []).append(resource["PhysicalResourceId"])
     except ClientError as error:
-        if "does not exist" not in error.response["Error"].get("Message", ""):
+        if not _is_missing(error):
             raise
     return found
 
 
-def settle(aws: Aws, name: str, progress: Progress) -> "StackTypeDef | None":
-    """
-    Return the stack as something that can be changed, or `None` where it is to be created.
+def check_idle(stack: "StackTypeDef") -> None:
+    """Raise `DeployError` if the stack is being changed or deleted."""
+    status = stack["StackStatus"]
+    if status.endswith("_IN_PROGRESS") and status != NEVER_EXECUTED:
+        raise DeployError(
+            f"The stack {stack['StackName']} is busy ({status}). Wait until it is done: python -m deploy status"
+        )
 
-    Removes what a failed creation left. Raises `DeployError` where something else is changing the stack.
+
+def make_ready(aws: Aws, name: str, progress: Progress) -> "StackTypeDef | None":
+    """
+    Return the stack, ready for an update, or `None` if it must be created.
+
+    Deletes the rest of a failed creation. Raises `DeployError` if the stack is busy or must be repaired first.
     """
     stack = find(aws, name)
-    if stack is None or stack["StackStatus"] == "REVIEW_IN_PROGRESS":  # The latter: a change set nobody executed.
+    if stack is None or stack["StackStatus"] == NEVER_EXECUTED:
         return None
+    check_idle(stack)
     status = stack["StackStatus"]
-    if status.endswith("_IN_PROGRESS"):
-        raise DeployError(f"The stack {name} is busy ({status}). Wait until it is done: python -m deploy status")
     if status == "UPDATE_ROLLBACK_FAILED":
         raise DeployError(
             f"The stack {name} is stuck in {status}. Repair it first: "
             f"aws cloudformation continue-update-rollback --stack-name {name}"
         )
-    if status == "DELETE_FAILED":  # What is left may be queues, with messages.
-        raise DeployError(f"The stack {name} was deleted in part only. Finish that first: python -m deploy down")
+    if status == "DELETE_FAILED":  # What remains may be queues that hold messages.
+        raise DeployError(f"The stack {name} is only partly deleted. Finish that first: python -m deploy down")
     if status in _FAILED_CREATIONS:
-        progress.note(f"Removing what a failed attempt left of the stack {name} ({status})")
+        progress.note(f"Deleting the rest of a failed attempt to create the stack {name} ({status})")
         delete(aws, name, progress)
         return None
     return stack
 
 
 def parameters(stack: "StackTypeDef | None") -> dict[str, str]:
-    """Return the stack's parameters; none where there is no stack."""
+    """Return the stack's parameters; empty if there is no stack."""
     given = stack.get("Parameters", []) if stack else []
     return {parameter["ParameterKey"]: parameter.get("ParameterValue", "") for parameter in given}
 
 
 def apply(aws: Aws, name: str, change: Change, progress: Progress, review: Review = AGREED) -> bool:
     """
-    Make a change set, have an update reviewed, execute it and wait. Returns whether anything changed.
+    Create a change set, have an update reviewed, execute it and wait. Returns whether anything changed.
 
-    Raises `StackFailedError`, and what `review` raises: then the change set is gone and nothing has changed.
+    Raises `StackFailedError`. If `review` raises, the change set is deleted and nothing has changed.
     """
     seen = {event["EventId"] for event in _events(aws, name)}
     change_set = aws.cloudformation.create_change_set(
@@ -155,7 +175,7 @@ def _parameters(change: Change) -> "list[ParameterTypeDef]":
 def deploy(
     aws: Aws, name: str, change: Change, progress: Progress, review: Review = AGREED
 ) -> "tuple[bool, StackTypeDef]":
-    """Apply `change` and say so; returns whether anything changed, and the stack as it is then."""
+    """Apply `change` and report it; returns whether anything changed, and the stack afterwards."""
     progress.note(f"{'Updating' if change.kind == 'UPDATE' else 'Creating'} the stack {name} in {aws.region}")
     changed = apply(aws, name, change, progress, review)
     progress.note(f"The stack {name} is {'deployed' if changed else 'unchanged'}")
@@ -178,13 +198,13 @@ def _await_change_set(aws: Aws, stack_arn: str, arn: str, kind: ChangeSetType) -
         return False
     if kind != "UPDATE":
         made = find(aws, stack_arn)
-        if made and made["StackStatus"] == "REVIEW_IN_PROGRESS":  # In name only; else somebody else's is under way.
+        if made and made["StackStatus"] == NEVER_EXECUTED:  # Else another deployment is creating it.
             aws.cloudformation.delete_stack(StackName=stack_arn)
     raise StackFailedError(f"CloudFormation does not accept the template: {reason}")
 
 
 def delete(aws: Aws, name: str, progress: Progress) -> None:
-    """Delete the stack and wait until it is gone; retained resources stay. Raises `StackFailedError`."""
+    """Delete the stack and wait until it is gone; retained resources remain. Raises `StackFailedError`."""
     stack = find(aws, name)
     if stack is None:
         return
@@ -197,7 +217,7 @@ def delete(aws: Aws, name: str, progress: Progress) -> None:
 
 
 def _watch(aws: Aws, stack_arn: str, seen: set[str], progress: Progress) -> str:
-    """Show the stack's events as they come until it rests; returns its last status."""
+    """Show the stack's events until it is idle; returns its last status."""
     shown = set(seen)
     for _ in _polls("The stack"):
         stack = find(aws, stack_arn)
@@ -211,7 +231,7 @@ def _watch(aws: Aws, stack_arn: str, seen: set[str], progress: Progress) -> str:
 
 
 def _failure(aws: Aws, name: str, stack_arn: str, seen: set[str], status: str) -> str:
-    """Name the first resource that failed: those after it were only cancelled."""
+    """Name the first resource that failed. The later ones were only cancelled."""
     failed = [
         event for event in reversed(_new_events(aws, stack_arn, seen)) if event["ResourceStatus"].endswith("_FAILED")
     ]
@@ -223,8 +243,8 @@ def _failure(aws: Aws, name: str, stack_arn: str, seen: set[str], status: str) -
 
 def _described(event: "StackEventTypeDef") -> str:
     reason = event.get("ResourceStatusReason", "")
-    what = f"{event['LogicalResourceId']} ({event['ResourceType']}) {event['ResourceStatus']}"
-    return f"{what}: {reason}" if reason else what
+    text = f"{event['LogicalResourceId']} ({event['ResourceType']}) {event['ResourceStatus']}"
+    return f"{text}: {reason}" if reason else text
 
 
 def _new_events(aws: Aws, stack_arn: str, seen: set[str]) -> "list[StackEventTypeDef]":
@@ -237,17 +257,17 @@ def _events(aws: Aws, name: str) -> "list[StackEventTypeDef]":
         pages = aws.cloudformation.get_paginator("describe_stack_events").paginate(StackName=name)
         return [event for page in pages for event in page["StackEvents"]]
     except ClientError as error:
-        if "does not exist" in error.response["Error"].get("Message", ""):
+        if _is_missing(error):
             return []
         raise
 
 
 def _polls(what: str) -> Iterator[Any]:
-    """Yield now and then, more slowly with time. Raises `DeployError` after `TIMEOUT_S`."""
+    """Yield at growing intervals. Raises `DeployError` after `TIMEOUT_S`."""
     deadline = time.monotonic() + TIMEOUT_S
     pause_s = _FIRST_POLL_S
     while time.monotonic() < deadline:
         yield
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
-    raise DeployError(f"{what} was not done within {TIMEOUT_S:.0f} s; look with: python -m deploy status")
+    raise DeployError(f"{what} was not done within {TIMEOUT_S:.0f} s. To look at it: python -m deploy status")

@@ -1,8 +1,7 @@
 """
-The CloudFormation template as data: read with its intrinsic functions, its parameters checked, its names resolved.
+CloudFormation templates as data: read them, check parameters, find table names.
 
-Short forms (`!Sub`, `!GetAtt`, ...) become long ones, so the template can be rewritten and sent as JSON, which
-CloudFormation takes as well.
+Short forms (`!Sub`, `!GetAtt`, ...) become long ones, so that a template can be edited and sent as JSON.
 """
 
 import json
@@ -18,12 +17,14 @@ from deploy.errors import DeployError
 PIPELINE = Path(__file__).parents[1] / "pipeline.yaml"
 WORKERS = Path(__file__).parents[1] / "workers.yaml"
 TABLE_TYPE = "AWS::DynamoDB::Table"
+QUEUE_TYPE = "AWS::SQS::Queue"
+STATE_MACHINE_TYPE = "AWS::StepFunctions::StateMachine"
 _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 class Loader(yaml.SafeLoader):
-    """YAML as CloudFormation reads it: `!Sub x` is `Fn::Sub: x`, and a policy's `2012-10-17` is no date."""
+    """YAML as CloudFormation reads it: `!Sub x` is `Fn::Sub: x`, and a policy's `2012-10-17` is not a date."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
@@ -48,7 +49,7 @@ Loader.add_multi_constructor("!", Loader.construct_intrinsic)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a YAML or JSON template. Raises `DeployError` where it is missing or no template."""
+    """Read a YAML or JSON template. Raises `DeployError` if it is missing or malformed."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -56,27 +57,27 @@ def load(path: Path) -> dict[str, Any]:
     return parse(text, str(path))
 
 
-def parse(text: str, what: str) -> dict[str, Any]:
-    """Read a template, YAML or JSON. Raises `DeployError`, which calls it `what`, where it is none."""
+def parse(text: str, name: str) -> dict[str, Any]:
+    """Parse a YAML or JSON template. Raises `DeployError` if it is malformed; the text calls it `name`."""
     try:
         template = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        raise DeployError(f"The template {what} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise DeployError(f"The template {name} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
-        raise DeployError(f"The template {what} has no Resources")
+        raise DeployError(f"The template {name} has no Resources")
     return template
 
 
 def body(template: Mapping[str, Any]) -> str:
-    """Serialize: the same template gives the same text."""
+    """Return the template as JSON. Equal templates give equal texts."""
     return json.dumps(template, separators=(",", ":"))
 
 
 def check_parameters(template: Mapping[str, Any], parameters: Mapping[str, str], kept: Collection[str] = ()) -> None:
     """
-    Check `parameters` against the template's own constraints; those in `kept` have a value already.
+    Check `parameters` against the template's own constraints. Those in `kept` have a value already.
 
-    Raises `DeployError` before anything is touched.
+    Raises `DeployError` for the first problem.
     """
     declared = template.get("Parameters", {})
     for name, value in parameters.items():
@@ -95,18 +96,18 @@ def _problem(rule: Mapping[str, Any], value: str) -> str | None:
     if "AllowedPattern" in rule and not re.fullmatch(rule["AllowedPattern"], value):
         problem = rule.get("ConstraintDescription") or f"must match {rule['AllowedPattern']}"
     elif len(value) > int(rule.get("MaxLength", len(value))):
-        problem = f"has at most {rule['MaxLength']} characters"
+        problem = f"must have at most {rule['MaxLength']} characters"
     elif len(value) < int(rule.get("MinLength", 0)):
-        problem = f"has at least {rule['MinLength']} characters"
+        problem = f"must have at least {rule['MinLength']} characters"
     elif "AllowedValues" in rule and value not in rule["AllowedValues"]:
-        problem = f"is one of {', '.join(map(str, rule['AllowedValues']))}"
+        problem = f"must be one of {', '.join(map(str, rule['AllowedValues']))}"
     elif rule.get("Type") == "Number":
         least, most = float(rule.get("MinValue", "-inf")), float(rule.get("MaxValue", "inf"))
         try:
             within = least <= float(value) <= most
         except ValueError:
             within = False
-        problem = None if within else f"is a number from {least:g} to {most:g}"
+        problem = None if within else f"must be a number from {least:g} to {most:g}"
     return problem
 
 
@@ -130,7 +131,7 @@ def with_texts(definition: str, substitutions: Mapping[str, Any]) -> str:
 
 
 def tables(template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:
-    """Return the DynamoDB tables that outlive their stack: logical id to table name."""
+    """Return the tables that remain when the stack is deleted: logical id to table name."""
     return {
         logical_id: _resolve(resource["Properties"]["TableName"], template, parameters)
         for logical_id, resource in template["Resources"].items()
@@ -139,7 +140,7 @@ def tables(template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[s
 
 
 def _resolve(value: Any, template: Mapping[str, Any], parameters: Mapping[str, str]) -> str:
-    """Resolve a name made of text and parameters: `OrderTable`, `!Ref TableName`, `!Sub "${NamePrefix}OrderTable"`."""
+    """Resolve a name of text and parameters: `OrderTable`, `!Ref TableName`, `!Sub "${NamePrefix}OrderTable"`."""
     known = {name: str(rule.get("Default", "")) for name, rule in template.get("Parameters", {}).items()} | {
         **parameters
     }
@@ -151,4 +152,4 @@ def _resolve(value: Any, template: Mapping[str, Any], parameters: Mapping[str, s
         case {"Fn::Sub": str(text)} if all(name in known for name in re.findall(r"\$\{([^}]+)\}", text)):
             return re.sub(r"\$\{([^}]+)\}", lambda found: known[found[1]], text)
         case _:
-            raise DeployError(f"A table's name must be made of text and parameters only: {json.dumps(value)}")
+            raise DeployError(f"A table's name must consist of text and parameters only: {json.dumps(value)}")

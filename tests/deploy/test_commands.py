@@ -1,4 +1,4 @@
-"""`python -m deploy` as people run it: real processes, exit codes, one clear line where something is wrong."""
+"""`python -m deploy` as real processes: exit codes, and one clear line if something is wrong."""
 
 import os
 import pty
@@ -34,7 +34,7 @@ def no_aws(tmp_path: Path) -> dict[str, str]:
 
 
 def one_line(finished: subprocess.CompletedProcess[str], *, code: int = 1) -> str:
-    """Return what it said, after making sure that it is one line, and the right exit code."""
+    """Return standard error after checking that it is one line, and that the exit code is right."""
     assert finished.returncode == code, finished.stderr
     assert finished.stdout == ""
     assert finished.stderr.count("\n") == 1, finished.stderr
@@ -47,7 +47,7 @@ def test_up_status_and_down_from_a_shell(local_aws: LocalAws) -> None:
     up = run(environment, "up", "--pipeline-only", "--name-prefix", "shell-")
     assert up.returncode == 0, up.stderr
     assert re.search(r"^OrderTableName +shell-OrderTable$", up.stdout, re.MULTILINE)
-    assert "CREATE_IN_PROGRESS" not in up.stderr, "a pipe gets no progress of every resource"
+    assert "CREATE_IN_PROGRESS" not in up.stderr, "a pipe does not get the progress of every resource"
 
     again = run(environment, "up", "--pipeline-only", "--name-prefix", "shell-")
     assert again.returncode == 0
@@ -71,8 +71,8 @@ def test_up_status_and_down_from_a_shell(local_aws: LocalAws) -> None:
     )
 
 
-def test_up_asks_before_it_changes_a_queue(local_aws: LocalAws, deploy_stack: DeployStack) -> None:
-    """At a terminal it does; where there is none it says how to go on."""
+def test_up_asks_before_it_changes_a_table_or_queue(local_aws: LocalAws, deploy_stack: DeployStack) -> None:
+    """Without a terminal it says how to go on."""
     deploy_stack("asked-")
     key = "KmsKeyArn=arn:aws:kms:us-east-1:000000000000:key/1"
     command = ["up", "--pipeline-only", "--name-prefix", "asked-", "--parameter", key]
@@ -81,7 +81,7 @@ def test_up_asks_before_it_changes_a_queue(local_aws: LocalAws, deploy_stack: De
     unattended = run(local_aws.environment, *command)
     assert unattended.returncode == 1
     assert re.search(line, unattended.stderr, re.MULTILINE)
-    assert unattended.stderr.endswith("Nothing was changed: nobody is there to ask. To go on without: --yes\n")
+    assert unattended.stderr.endswith("Nothing was changed: there is no terminal to ask at. To answer yes: --yes\n")
 
     for answer, code in (("no", 1), ("yes", 0)):
         ours, theirs = pty.openpty()
@@ -114,7 +114,7 @@ def test_down_refuses_data_with_exit_code_1(local_aws: LocalAws, deploy_stack: D
 
 
 @pytest.mark.parametrize("command", ["up", "status", "down"])
-def test_a_wrong_prefix_is_refused_before_anything_is_touched(command: str, no_aws: dict[str, str]) -> None:
+def test_a_wrong_prefix_is_refused_before_anything_changes(command: str, no_aws: dict[str, str]) -> None:
     environment = no_aws | {"AWS_REGION": "us-east-1"}
 
     assert "NamePrefix '9x'" in one_line(run(environment, command, "--name-prefix", "9x"))
@@ -126,17 +126,17 @@ def test_no_region_is_one_line(command: str, no_aws: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "No region: set AWS_REGION"),
         ({"AWS_REGION": "us east 1"}, "us east 1"),
-        ({"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "localhost 4566"}, "AWS_ENDPOINT_URL must make a URL"),
+        ({"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "localhost 4566"}, "AWS_ENDPOINT_URL must give a valid URL"),
     ],
 )
-def test_a_region_or_an_endpoint_that_is_none_is_one_line(
-    settings: dict[str, str], said: str, no_aws: dict[str, str]
+def test_an_invalid_region_or_endpoint_is_one_line(
+    settings: dict[str, str], message: str, no_aws: dict[str, str]
 ) -> None:
-    assert said in one_line(run(no_aws | settings, "status"))
+    assert message in one_line(run(no_aws | settings, "status"))
 
 
 @pytest.mark.parametrize("command", ["up", "status", "down"])

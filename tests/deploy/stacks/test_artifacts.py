@@ -1,4 +1,4 @@
-"""Artifacts: the same bytes for the same content, uploaded once, into a bucket that is nobody else's."""
+"""Artifacts: equal content gives equal bytes, uploaded once into a private bucket."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from deploy.stacks import artifacts, template
 from deploy.stacks.artifacts import Artifact
 
 
-def test_a_file_zips_to_the_same_bytes_whenever_it_was_written(tmp_path: Path) -> None:
+def test_the_zip_of_a_file_does_not_depend_on_its_time_and_mode(tmp_path: Path) -> None:
     path = tmp_path / "function.py"
     path.write_text("x = 1\n", encoding="utf-8")
     first = artifacts.zipped(path)
@@ -50,7 +50,7 @@ def test_every_local_path_of_the_pipeline_is_replaced() -> None:
         "Key": stored[1].name,
     }
     assert json.loads(stored[1].content)["StartAt"]
-    assert isinstance(source["Resources"]["VerifyCCAndPrice"]["Properties"]["Code"], str), "the source is left alone"
+    assert isinstance(source["Resources"]["VerifyCCAndPrice"]["Properties"]["Code"], str), "the source is not changed"
 
 
 def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
@@ -88,12 +88,12 @@ def test_the_bucket_is_private_encrypted_and_tls_only(aws: Aws) -> None:
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
-def test_removing_one_stacks_artifacts_leaves_the_others_and_at_last_no_bucket(aws: Aws) -> None:
+def test_removing_one_stacks_artifacts_leaves_those_of_others(aws: Aws) -> None:
     bucket = artifacts.bucket_for(aws, "removed")
     others = artifacts.bucket_for(aws, "remaining")
     artifacts.ensure(aws, bucket)
-    for each in (bucket, others):
-        artifacts.upload(aws, each, Artifact(b"content", ".zip"))
+    for target in (bucket, others):
+        artifacts.upload(aws, target, Artifact(b"content", ".zip"))
 
     assert artifacts.remove(aws, bucket) == "it holds artifacts of other stacks"
     assert "Versions" not in aws.s3.list_object_versions(Bucket=bucket.name, Prefix="removed/")

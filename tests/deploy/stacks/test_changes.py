@@ -1,7 +1,6 @@
-"""What `up` does with a change set before it is executed: shown, asked about, refused where data would be lost."""
+"""`up` shows a change set before it is executed, asks about it, and refuses it if data would be lost."""
 
 import io
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +11,14 @@ import pytest
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.stacks import pipeline, stack, template
+from deploy.stacks import pipeline, stack
 from deploy.stacks.changes import ResourceChange, Review
+from tests.deploy.stacks.support import Resources, edited
 
 QUIET = Progress(quiet=True)
 PREFIX = "reviews-"
 NAME = "reviews-order-fulfillment"
 KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
-Template = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -27,37 +26,25 @@ def deployed(aws: Aws) -> pipeline.Deployment:
     return pipeline.up(aws, PREFIX, QUIET)
 
 
-def edited(directory: Path, edit: Callable[[Template], object]) -> Path:
-    """Write the pipeline's template with a change in its resources."""
-    source = template.load(template.PIPELINE)
-    for name, path in (("VerifyCCAndPrice", "Code"), ("OrderFulfillmentStateMachine", "DefinitionS3Location")):
-        properties = source["Resources"][name]["Properties"]
-        properties[path] = str(template.PIPELINE.parent / properties[path])
-    edit(source["Resources"])
-    file = directory / "template.json"
-    file.write_text(json.dumps(source), encoding="utf-8")
-    return file
-
-
-def renamed_queue(resources: Template) -> None:
+def renamed_queue(resources: Resources) -> None:
     resources["EscalationDLQ"]["Properties"]["QueueName"] = "reviews-Another"
 
 
-def removed_table(resources: Template) -> None:
+def removed_table(resources: Resources) -> None:
     for name in [name for name in resources if name != "EscalationTable"]:
         del resources[name]
     resources["EscalationTable"]["Properties"]["Tags"] = [{"Key": "a", "Value": "b"}]
 
 
-def other_key(resources: Template) -> None:
+def other_key(resources: Resources) -> None:
     resources["OrderTable"]["Properties"]["KeySchema"] = [{"AttributeName": "UpdatedAt", "KeyType": "HASH"}]
 
 
-def other_attribute(resources: Template) -> None:
+def other_attribute(resources: Resources) -> None:
     resources["OrderTable"]["Properties"]["AttributeDefinitions"][2]["AttributeType"] = "N"
 
 
-def new_index(resources: Template) -> None:
+def new_index(resources: Resources) -> None:
     properties = resources["OrderTable"]["Properties"]
     properties["AttributeDefinitions"].append({"AttributeName": "Name", "AttributeType": "S"})
     properties["GlobalSecondaryIndexes"].append(
@@ -69,11 +56,11 @@ def new_index(resources: Template) -> None:
     )
 
 
-def longer_visibility(resources: Template) -> None:
+def longer_visibility(resources: Resources) -> None:
     resources["EscalationQueue"]["Properties"]["VisibilityTimeout"] = 77
 
 
-def slower_function(resources: Template) -> None:
+def slower_function(resources: Resources) -> None:
     resources["VerifyCCAndPrice"]["Properties"]["Timeout"] = 4
 
 
@@ -82,9 +69,9 @@ def deployed_template(aws: Aws) -> Any:
 
 
 def change_sets(aws: Aws) -> list[Any]:
-    """Return the change sets that wait for somebody to execute them."""
+    """Return the change sets that are not executed yet."""
     found = aws.cloudformation.list_change_sets(StackName=NAME)["Summaries"]
-    return [each for each in found if each["ExecutionStatus"] == "AVAILABLE"]
+    return [change_set for change_set in found if change_set["ExecutionStatus"] == "AVAILABLE"]
 
 
 def never() -> bool:
@@ -95,14 +82,14 @@ def never() -> bool:
 @pytest.mark.parametrize(
     ("edit", "refusal"),
     [
-        (renamed_queue, "EscalationDLQ would be replaced, with what is in it"),
+        (renamed_queue, "EscalationDLQ would be replaced, with everything in it"),
         (removed_table, "OrderTable would be removed"),
         (other_key, "OrderTable may be replaced"),
         (other_attribute, "OrderTable would be replaced"),
     ],
 )
-def test_a_table_or_queue_is_not_replaced_whatever_is_answered(
-    aws: Aws, tmp_path: Path, edit: Callable[[Template], None], refusal: str
+def test_a_table_or_queue_is_not_replaced_even_if_confirmed(
+    aws: Aws, tmp_path: Path, edit: Callable[[Resources], None], refusal: str
 ) -> None:
     before = deployed_template(aws)
 
@@ -114,15 +101,15 @@ def test_a_table_or_queue_is_not_replaced_whatever_is_answered(
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_refusal_says_what_can_be_done_where_it_was_refused(aws: Aws, tmp_path: Path) -> None:
-    review = Review(lambda: True, remedy="Begin anew.")
+def test_a_refusal_says_what_to_do(aws: Aws, tmp_path: Path) -> None:
+    review = Review(lambda: True, remedy="Start over.")
 
-    with pytest.raises(DeployError, match=r"with what is in it\. Begin anew\.$"):
+    with pytest.raises(DeployError, match=r"with everything in it\. Start over\.$"):
         pipeline.up(aws, PREFIX, QUIET, edited(tmp_path, renamed_queue), review=review)
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_change_of_a_queue_is_shown_and_made_once_somebody_agrees(aws: Aws, tmp_path: Path) -> None:
+def test_a_change_of_a_queue_is_shown_and_made_if_confirmed(aws: Aws, tmp_path: Path) -> None:
     path, seen = edited(tmp_path, longer_visibility), io.StringIO()
 
     with pytest.raises(DeployError, match=r"^Nothing was changed$"):
@@ -136,11 +123,11 @@ def test_a_change_of_a_queue_is_shown_and_made_once_somebody_agrees(aws: Aws, tm
 
 
 @pytest.mark.usefixtures("deployed")
-def test_an_interruption_at_the_question_leaves_nothing_behind(aws: Aws, tmp_path: Path) -> None:
+def test_an_interrupted_question_leaves_no_change_set(aws: Aws, tmp_path: Path) -> None:
     def interrupted() -> bool:
         raise KeyboardInterrupt
 
-    def edit(resources: Template) -> None:
+    def edit(resources: Resources) -> None:
         resources["OrderFulfillmentQueue"]["Properties"]["VisibilityTimeout"] = 99
 
     with pytest.raises(KeyboardInterrupt):
@@ -149,29 +136,29 @@ def test_an_interruption_at_the_question_leaves_nothing_behind(aws: Aws, tmp_pat
 
 
 @pytest.mark.usefixtures("deployed")
-def test_what_holds_no_data_is_changed_without_a_question(aws: Aws, tmp_path: Path) -> None:
-    def edit(resources: Template) -> None:
-        longer_visibility(resources)  # As the stack has it from the test before, or has it from now on.
+def test_a_resource_without_data_is_changed_without_a_question(aws: Aws, tmp_path: Path) -> None:
+    def edit(resources: Resources) -> None:
+        longer_visibility(resources)  # The stack has this value already, from the call below.
         slower_function(resources)
 
     pipeline.up(aws, PREFIX, QUIET, edited(tmp_path, longer_visibility))
     assert pipeline.up(aws, PREFIX, QUIET, edited(tmp_path, edit), review=Review(never)).changed
 
 
-def test_a_new_index_is_no_replacement_of_its_table(aws: Aws, tmp_path: Path) -> None:
+def test_a_new_index_does_not_replace_its_table(aws: Aws, tmp_path: Path) -> None:
     pipeline.up(aws, "indexed-", QUIET)
     aws.dynamodb.put_item(TableName="indexed-OrderTable", Item={"OrderId": {"S": "1"}})
     seen = io.StringIO()
 
     assert pipeline.up(aws, "indexed-", Progress(seen), edited(tmp_path, new_index)).changed
 
-    line = next(each for each in seen.getvalue().splitlines() if " OrderTable " in each)
+    line = next(text for text in seen.getvalue().splitlines() if " OrderTable " in text)
     assert "in place" in line
     assert "AttributeDefinitions" in line
     assert aws.dynamodb.scan(TableName="indexed-OrderTable")["Count"] == 1
 
 
-def test_a_replacement_that_is_asked_for_is_made(aws: Aws, tmp_path: Path) -> None:
+def test_allow_replacement_replaces_a_queue(aws: Aws, tmp_path: Path) -> None:
     pipeline.up(aws, "replaced-", QUIET)
     review = Review(lambda: True, allow_replacement=True)
 
@@ -190,7 +177,7 @@ def test_only_tables_and_queues_hold_data(replacement: str) -> None:
     assert added == [False, False, False]
 
 
-def test_a_key_of_ones_own_comes_and_goes_in_place_and_other_parameters_stay(aws: Aws) -> None:
+def test_a_kms_key_is_added_and_removed_in_place_and_other_parameters_stay(aws: Aws) -> None:
     prefix, role = "keyed-", "arn:aws:iam::000000000000:role/Ops"
     outputs = pipeline.up(aws, prefix, QUIET, given={"SenderArns": role}).outputs
     aws.dynamodb.put_item(TableName="keyed-OrderTable", Item={"OrderId": {"S": "1"}})
@@ -210,7 +197,7 @@ def test_a_key_of_ones_own_comes_and_goes_in_place_and_other_parameters_stay(aws
     assert encryption() == (None, "true", None, None)
     assert pipeline.up(aws, prefix, QUIET, given={"KmsKeyArn": KEY}).changed
     assert encryption() == (KEY, None, KEY, KEY)
-    assert not pipeline.up(aws, prefix, QUIET).changed, "what is not given stays as it is"
+    assert not pipeline.up(aws, prefix, QUIET).changed, "parameters that are not given keep their value"
     assert pipeline.up(aws, prefix, QUIET, given={"KmsKeyArn": ""}).changed
     assert encryption()[0] is None
     assert encryption()[3] is None

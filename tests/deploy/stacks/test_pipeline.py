@@ -1,44 +1,25 @@
-"""Deploying and deleting the pipeline on the local AWS, as `up` and `down` do."""
+"""`up` and `down` of the pipeline on the local AWS."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.stacks import pipeline, stack, template
+from deploy.stacks import pipeline, stack
+from tests.deploy.stacks.support import Resources, edited, with_cloudformation
 from tests.support import DeployStack
 
 QUIET = Progress(quiet=True)
-Template = dict[str, Any]
-Edited = Callable[[Callable[[Template], object]], Path]
 
 
-@pytest.fixture
-def edited(tmp_path: Path) -> Edited:
-    """The pipeline's template with a change of one's own, as a file."""
-
-    def write(edit: Callable[[Template], object]) -> Path:
-        source = template.load(template.PIPELINE)
-        for name, path in (("VerifyCCAndPrice", "Code"), ("OrderFulfillmentStateMachine", "DefinitionS3Location")):
-            properties = source["Resources"][name]["Properties"]
-            properties[path] = str(template.PIPELINE.parent / properties[path])
-        edit(source)
-        file = tmp_path / "template.json"
-        file.write_text(json.dumps(source), encoding="utf-8")
-        return file
-
-    return write
-
-
-def broken(source: Template) -> None:
-    """One resource that AWS refuses, after the order table is there."""
+def broken(resources: Resources) -> None:
+    """Add a queue that AWS refuses, created after the order table."""
     queue = {"QueueName": "never", "VisibilityTimeout": 999_999}
-    source["Resources"]["Broken"] = {"Type": "AWS::SQS::Queue", "DependsOn": "OrderTable", "Properties": queue}
+    resources["Broken"] = {"Type": "AWS::SQS::Queue", "DependsOn": "OrderTable", "Properties": queue}
 
 
 def down(aws: Aws, prefix: str, *, delete_data: bool = False, answer: bool = True) -> bool:
@@ -49,7 +30,7 @@ def table_names(aws: Aws, prefix: str) -> list[str]:
     return [name for name in aws.dynamodb.list_tables()["TableNames"] if name.startswith(prefix)]
 
 
-def test_up_creates_the_stack_and_again_changes_nothing(aws: Aws) -> None:
+def test_a_second_up_changes_nothing(aws: Aws) -> None:
     created = pipeline.up(aws, "again-", QUIET)
     again = pipeline.up(aws, "again-", QUIET)
 
@@ -59,13 +40,13 @@ def test_up_creates_the_stack_and_again_changes_nothing(aws: Aws) -> None:
     assert pipeline.status(aws, "again-")
 
 
-def test_up_brings_a_changed_template_to_the_stack(aws: Aws, edited: Edited) -> None:
+def test_up_applies_a_changed_template(aws: Aws, tmp_path: Path) -> None:
     pipeline.up(aws, "changed-", QUIET)
 
-    def longer(source: Template) -> None:
-        source["Resources"]["EscalationQueue"]["Properties"]["VisibilityTimeout"] = 77
+    def longer(resources: Resources) -> None:
+        resources["EscalationQueue"]["Properties"]["VisibilityTimeout"] = 77
 
-    deployment = pipeline.up(aws, "changed-", QUIET, edited(longer))
+    deployment = pipeline.up(aws, "changed-", QUIET, edited(tmp_path, longer))
 
     assert deployment.changed
     attributes = aws.sqs.get_queue_attributes(
@@ -74,18 +55,16 @@ def test_up_brings_a_changed_template_to_the_stack(aws: Aws, edited: Edited) -> 
     assert attributes["Attributes"] == {"VisibilityTimeout": "77"}
 
 
-def test_a_template_over_the_inline_limit_goes_through_the_bucket(aws: Aws, edited: Edited) -> None:
-    def large(source: Template) -> None:
-        source["Metadata"] = {"Padding": "x" * 60_000}
+def test_a_template_over_the_inline_limit_goes_through_the_bucket(aws: Aws, tmp_path: Path) -> None:
+    def large(resources: Resources) -> None:
+        resources["OrderTable"]["Metadata"] = {"Padding": "x" * 60_000}
 
-    assert pipeline.up(aws, "large-", QUIET, edited(large)).changed
+    assert pipeline.up(aws, "large-", QUIET, edited(tmp_path, large)).changed
 
 
-def test_a_failed_creation_names_the_resource_and_the_reason_and_the_next_one_recovers(
-    aws: Aws, edited: Edited
-) -> None:
+def test_a_failed_creation_names_its_cause_and_the_next_up_recovers(aws: Aws, tmp_path: Path) -> None:
     with pytest.raises(stack.StackFailedError) as failure:
-        pipeline.up(aws, "failed-", QUIET, edited(broken))
+        pipeline.up(aws, "failed-", QUIET, edited(tmp_path, broken))
 
     assert "Broken (AWS::SQS::Queue) CREATE_FAILED: Invalid value for the parameter VisibilityTimeout" in str(
         failure.value
@@ -93,16 +72,16 @@ def test_a_failed_creation_names_the_resource_and_the_reason_and_the_next_one_re
     failed = pipeline.status(aws, "failed-")
     assert failed
     assert failed.stack_status == "ROLLBACK_COMPLETE"
-    # The retained tables are still there, and what the next attempt builds on.
+    # The retained tables are still there. The next attempt imports them.
     assert table_names(aws, "failed-") == ["failed-EscalationTable", "failed-OrderTable"]
     assert pipeline.up(aws, "failed-", QUIET).changed
 
 
-def test_a_failed_update_leaves_the_stack_as_it_was(aws: Aws, edited: Edited) -> None:
+def test_a_failed_update_leaves_the_stack_as_it_was(aws: Aws, tmp_path: Path) -> None:
     before = pipeline.up(aws, "rolled-", QUIET)
 
     with pytest.raises(stack.StackFailedError, match=r"rolled-order-fulfillment failed .*: Broken"):
-        pipeline.up(aws, "rolled-", QUIET, edited(broken))
+        pipeline.up(aws, "rolled-", QUIET, edited(tmp_path, broken))
 
     status = pipeline.status(aws, "rolled-")
     assert status
@@ -110,7 +89,7 @@ def test_a_failed_update_leaves_the_stack_as_it_was(aws: Aws, edited: Edited) ->
     assert not pipeline.up(aws, "rolled-", QUIET).changed
 
 
-def test_up_over_retained_tables_imports_them_with_what_they_hold(aws: Aws) -> None:
+def test_up_imports_retained_tables_with_their_items(aws: Aws) -> None:
     pipeline.up(aws, "kept-", QUIET)
     aws.dynamodb.put_item(TableName="kept-OrderTable", Item={"OrderId": {"S": "1"}})
     stack.delete(aws, "kept-order-fulfillment", QUIET)
@@ -127,7 +106,7 @@ def test_up_over_retained_tables_imports_them_with_what_they_hold(aws: Aws) -> N
     assert not pipeline.up(aws, "kept-", QUIET).changed
 
 
-def test_up_leaves_a_table_alone_that_is_somebody_elses(aws: Aws) -> None:
+def test_up_refuses_a_table_that_is_not_the_pipelines(aws: Aws) -> None:
     aws.dynamodb.create_table(
         TableName="foreign-OrderTable",
         BillingMode="PAY_PER_REQUEST",
@@ -135,12 +114,12 @@ def test_up_leaves_a_table_alone_that_is_somebody_elses(aws: Aws) -> None:
         KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}],
     )
 
-    with pytest.raises(DeployError, match="foreign-OrderTable that is not this pipeline's"):
+    with pytest.raises(DeployError, match="The table foreign-OrderTable exists already and is not this pipeline's"):
         pipeline.up(aws, "foreign-", QUIET)
     assert pipeline.status(aws, "foreign-") is None
 
 
-def test_up_takes_over_from_a_change_set_that_nobody_executed(aws: Aws) -> None:
+def test_up_ignores_a_change_set_that_was_never_executed(aws: Aws) -> None:
     aws.cloudformation.create_change_set(
         StackName="reviewed-order-fulfillment",
         ChangeSetName="forgotten",
@@ -151,22 +130,33 @@ def test_up_takes_over_from_a_change_set_that_nobody_executed(aws: Aws) -> None:
     assert pipeline.up(aws, "reviewed-", QUIET).changed
 
 
-def test_up_does_not_take_the_tables_of_a_deployment_under_way_for_retained_ones(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_up_does_not_import_the_tables_of_another_running_deployment(aws: Aws) -> None:
     pipeline.up(aws, "twice-", QUIET)
-    monkeypatch.setattr(stack, "settle", lambda *_: None)  # It looked before the other one began.
+    looks = 0
+
+    def describe_stacks(**arguments: Any) -> Any:
+        """Not find the stack at the first look, as if the other deployment began right after it."""
+        nonlocal looks
+        looks += 1
+        name = "unknown" if looks == 1 else arguments["StackName"]
+        return aws.cloudformation.describe_stacks(StackName=name)
 
     with pytest.raises(DeployError, match=r"^Another deployment of twice-order-fulfillment is under way"):
-        pipeline.up(aws, "twice-", QUIET)
+        pipeline.up(with_cloudformation(aws, describe_stacks=describe_stacks), "twice-", QUIET)
 
 
-def test_up_does_not_remove_what_a_failed_deletion_left(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "find", lambda *_: {"StackStatus": "DELETE_FAILED"})
-    monkeypatch.setattr(stack, "delete", lambda *_: pytest.fail("deleted"))
+def test_up_does_not_delete_what_a_failed_deletion_left(aws: Aws) -> None:
+    def delete_stack(**_: Any) -> NoReturn:
+        pytest.fail("deleted")
 
-    with pytest.raises(DeployError, match=r"was deleted in part only\. Finish that first: python -m deploy down$"):
-        pipeline.up(aws, "partial-", QUIET)
+    partly_deleted = with_cloudformation(
+        aws,
+        describe_stacks=lambda **_: {"Stacks": [{"StackStatus": "DELETE_FAILED"}]},
+        delete_stack=delete_stack,
+    )
+
+    with pytest.raises(DeployError, match=r"is only partly deleted\. Finish that first: python -m deploy down$"):
+        pipeline.up(partly_deleted, "partial-", QUIET)
 
 
 def test_down_deletes_an_empty_stack_with_its_tables(aws: Aws) -> None:
@@ -176,7 +166,7 @@ def test_down_deletes_an_empty_stack_with_its_tables(aws: Aws) -> None:
 
     assert pipeline.status(aws, "empty-") is None
     assert table_names(aws, "empty-") == []
-    assert down(aws, "empty-"), "nothing left to do is no failure"
+    assert down(aws, "empty-"), "a second down does nothing and succeeds"
 
 
 def test_down_does_nothing_when_the_answer_is_no(aws: Aws) -> None:
@@ -186,7 +176,7 @@ def test_down_does_nothing_when_the_answer_is_no(aws: Aws) -> None:
     assert pipeline.status(aws, "no-")
 
 
-def test_down_refuses_while_anything_would_be_lost_and_says_what(deploy_stack: DeployStack, aws: Aws) -> None:
+def test_down_refuses_to_lose_data_and_lists_it(deploy_stack: DeployStack, aws: Aws) -> None:
     deployed = deploy_stack("full-")
     aws.dynamodb.put_item(TableName=deployed.order_table, Item={"OrderId": {"S": "1"}})
     aws.dynamodb.put_item(TableName=deployed.order_table, Item={"OrderId": {"S": "2"}})
@@ -210,7 +200,7 @@ def test_down_refuses_while_anything_would_be_lost_and_says_what(deploy_stack: D
     assert table_names(aws, "full-") == []
 
 
-def test_down_finds_the_tables_of_a_stack_that_is_gone(aws: Aws) -> None:
+def test_down_finds_the_tables_of_a_deleted_stack(aws: Aws) -> None:
     pipeline.up(aws, "orphan-", QUIET)
     aws.dynamodb.put_item(TableName="orphan-OrderTable", Item={"OrderId": {"S": "1"}})
     stack.delete(aws, "orphan-order-fulfillment", QUIET)
@@ -221,15 +211,15 @@ def test_down_finds_the_tables_of_a_stack_that_is_gone(aws: Aws) -> None:
     assert table_names(aws, "orphan-") == []
 
 
-def test_down_refuses_while_executions_run(aws: Aws, edited: Edited) -> None:
+def test_down_refuses_while_executions_run(aws: Aws, tmp_path: Path) -> None:
     waiting = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 86_400, "End": True}}}
 
-    def wait(source: Template) -> None:
-        properties = source["Resources"]["OrderFulfillmentStateMachine"]["Properties"]
+    def wait(resources: Resources) -> None:
+        properties = resources["OrderFulfillmentStateMachine"]["Properties"]
         del properties["DefinitionS3Location"], properties["DefinitionSubstitutions"]
         properties["DefinitionString"] = json.dumps(waiting)
 
-    deployment = pipeline.up(aws, "busy-", QUIET, edited(wait))
+    deployment = pipeline.up(aws, "busy-", QUIET, edited(tmp_path, wait))
     aws.stepfunctions.start_execution(stateMachineArn=deployment.outputs["StateMachineArn"])
 
     with pytest.raises(DeployError, match="1 execution is running"):

@@ -1,4 +1,4 @@
-"""Who may send to the queues of a pipeline that is deployed alone: by default whoever deploys it."""
+"""Who may send to the queues of a pipeline that is deployed alone: by default the caller who deploys it."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ OTHER = "arn:aws:iam::000000000000:role/Operators"
 
 
 def identified(arn: str) -> Aws:
-    """An AWS that knows its caller by `arn`: the local one has root only."""
+    """Return an AWS whose caller is `arn`. The local AWS only has the root user."""
     return cast("Aws", SimpleNamespace(sts=SimpleNamespace(get_caller_identity=lambda: {"Arn": arn})))
 
 
@@ -37,7 +37,7 @@ def identified(arn: str) -> Aws:
         ("arn:aws:sts::111122223333:federated-user/ann", ""),
     ],
 )
-def test_a_caller_is_named_as_policies_compare_and_the_template_takes(arn: str, named: str) -> None:
+def test_a_caller_is_named_as_policies_compare_them(arn: str, named: str) -> None:
     assert senders.caller(identified(arn)) == named
     parameters.check({senders.PARAMETER: named}, "", [template.load(template.PIPELINE)])
 
@@ -52,10 +52,10 @@ def up(environment: Mapping[str, str], prefix: str, *arguments: str) -> Any:
     return finished.stderr
 
 
-def test_whoever_deploys_the_pipeline_alone_may_send_until_others_are_named(local_aws: LocalAws, aws: Aws) -> None:
+def test_the_caller_may_send_until_other_senders_are_named(local_aws: LocalAws, aws: Aws) -> None:
     environment = local_aws.environment
 
-    assert f"may send to the queues beside the system's own roles: {ROOT_ARN}\n" in up(environment, "sends-")
+    assert f"may send to the queues, beside the system's own roles): {ROOT_ARN}\n" in up(environment, "sends-")
     url = aws.sqs.get_queue_url(QueueName="sends-EscalationQueue")["QueueUrl"]
     policy = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
     assert ROOT_ARN in policy
@@ -63,7 +63,7 @@ def test_whoever_deploys_the_pipeline_alone_may_send_until_others_are_named(loca
     up(environment, "sends-", "--parameter", f"{senders.PARAMETER}={OTHER}")
     assert deployed(aws, "sends-") == OTHER
     up(environment, "sends-")
-    assert deployed(aws, "sends-") == OTHER, "what was given once stays"
+    assert deployed(aws, "sends-") == OTHER, "the list keeps its value"
     assert "SenderArns is empty" in up(environment, "sends-", "--parameter", f"{senders.PARAMETER}=")
     up(environment, "sends-")
-    assert deployed(aws, "sends-") == "", "nobody, where that was asked for"
+    assert deployed(aws, "sends-") == "", "an empty list stays empty"

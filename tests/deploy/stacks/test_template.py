@@ -1,4 +1,4 @@
-"""Templates: intrinsic functions survive, parameters are checked before anything happens, names are resolved."""
+"""Templates: read with their intrinsic functions, parameters checked, table names resolved."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def test_short_intrinsics_become_long_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"), [("a: [", "is not valid YAML"), ("a: b", "has no Resources"), ("", "has no Resources")]
 )
-def test_what_is_no_template_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+def test_a_malformed_template_is_refused(text: str, problem: str, tmp_path: Path) -> None:
     with pytest.raises(DeployError, match=problem):
         loaded(tmp_path, text)
 
@@ -54,12 +54,12 @@ def test_a_missing_template_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "a", "Test-2-", "a" * 30])
-def test_name_prefixes_that_the_pipeline_takes(prefix: str) -> None:
+def test_valid_name_prefixes_are_accepted(prefix: str) -> None:
     template.check_parameters(template.load(template.PIPELINE), {"NamePrefix": prefix})
 
 
 @pytest.mark.parametrize("prefix", ["-a", "a_b", "a" * 31, "ä", "a\n"])
-def test_name_prefixes_that_it_does_not(prefix: str) -> None:
+def test_invalid_name_prefixes_are_refused(prefix: str) -> None:
     with pytest.raises(DeployError, match="NamePrefix"):
         template.check_parameters(template.load(template.PIPELINE), {"NamePrefix": prefix})
 
@@ -84,7 +84,7 @@ def test_unknown_and_missing_parameters_are_refused() -> None:
         template.check_parameters({"Parameters": {"P": {"Type": "String"}}}, {})
 
 
-def test_the_tables_that_outlive_the_stack_are_found_by_name() -> None:
+def test_retained_tables_are_found_by_name() -> None:
     found = template.tables(template.load(template.PIPELINE), {"NamePrefix": "x-"})
 
     assert found == {"OrderTable": "x-OrderTable", "EscalationTable": "x-EscalationTable"}
@@ -94,7 +94,7 @@ def test_a_table_name_that_only_aws_could_resolve_is_refused() -> None:
     properties = {"TableName": {"Fn::Sub": "${AWS::Region}-x"}}
     table = {"Type": "AWS::DynamoDB::Table", "DeletionPolicy": "Retain", "Properties": properties}
 
-    with pytest.raises(DeployError, match="made of text and parameters only"):
+    with pytest.raises(DeployError, match="must consist of text and parameters only"):
         template.tables({"Resources": {"T": table}}, {})
 
 

@@ -1,4 +1,4 @@
-"""The workers' stack beside the pipeline's. The local AWS lacks types of it: what is deployed there is a stand-in."""
+"""The workers' stack beside the pipeline's. The local AWS lacks some of its types, so a stand-in is deployed there."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from deploy.local.aws import LocalAws
 from deploy.progress import Progress
 from deploy.stacks import parameters, pipeline, running, stack, template
 from deploy.stacks import workers as workers_stack
-from deploy.stacks.changes import AGREED
+from tests.deploy.stacks.support import with_cloudformation
 from tests.deploy.test_commands import one_line, run
 from tests.support import DeployStack
 
@@ -53,28 +53,27 @@ SERVICE = {
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A template with the parameters of the real one, and of its resources what the local AWS has."""
+def stand_in(tmp_path: Path) -> Path:
+    """A template with the real one's parameters, and with resource types that the local AWS has."""
     declared = template.load(template.WORKERS)["Parameters"]
     source = {"Parameters": declared, "Resources": SERVICE, "Outputs": {"ClusterName": {"Value": {"Ref": "Cluster"}}}}
     path = tmp_path / "workers.json"
     path.write_text(json.dumps(source), encoding="utf-8")
-    monkeypatch.setattr(template, "WORKERS", path)
+    return path
 
 
 def deployed_parameters(aws: Aws, prefix: str) -> dict[str, str]:
     return stack.parameters(stack.find(aws, workers_stack.stack_name(prefix)))
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_parameters_that_are_not_given_again_keep_their_value(aws: Aws) -> None:
-    workers_stack.check(aws, "kept2-", GIVEN)
-    outputs = workers_stack.up(aws, "kept2-", GIVEN | {"MinTasks": "2"}, AGREED, QUIET)
+def test_parameters_that_are_not_given_again_keep_their_value(aws: Aws, stand_in: Path) -> None:
+    workers_stack.check(aws, "kept2-", GIVEN, stand_in)
+    outputs = workers_stack.up(aws, "kept2-", QUIET, stand_in, given=GIVEN | {"MinTasks": "2"})
     assert outputs == {"ClusterName": "kept2-order-fulfillment"}
 
     newer = {"Image": "example.com/workers:2"}
-    workers_stack.check(aws, "kept2-", newer)
-    workers_stack.up(aws, "kept2-", newer, AGREED, QUIET)
+    workers_stack.check(aws, "kept2-", newer, stand_in)
+    workers_stack.up(aws, "kept2-", QUIET, stand_in, given=newer)
 
     found = deployed_parameters(aws, "kept2-")
     assert {name: found[name] for name in (*GIVEN, "MinTasks", "NamePrefix")} == {
@@ -87,12 +86,11 @@ def test_parameters_that_are_not_given_again_keep_their_value(aws: Aws) -> None:
     assert stack.find(aws, workers_stack.stack_name("kept2-")) is None
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_tasks_and_alarms_are_shown_and_the_workers_go_down_first(
-    aws: Aws, local_aws: LocalAws, deploy_stack: DeployStack, monkeypatch: pytest.MonkeyPatch
+def test_status_shows_tasks_and_alarms_and_down_deletes_the_workers_first(
+    aws: Aws, local_aws: LocalAws, deploy_stack: DeployStack, stand_in: Path
 ) -> None:
     deploy_stack("both-")
-    workers_stack.up(aws, "both-", GIVEN, AGREED, QUIET)
+    workers_stack.up(aws, "both-", QUIET, stand_in, given=GIVEN)
     aws.cloudwatch.set_alarm_state(AlarmName="both-Rings", StateValue="ALARM", StateReason="no poll")
 
     shown = run(local_aws.environment, "status", "--name-prefix", "both-")
@@ -106,22 +104,21 @@ def test_tasks_and_alarms_are_shown_and_the_workers_go_down_first(
     ), shown.stdout
 
     deleted: list[str] = []
-    delete = stack.delete
 
-    def watched(of: Aws, name: str, progress: Progress) -> None:
-        deleted.append(name)
-        delete(of, name, progress)
+    def delete_stack(**arguments: Any) -> Any:
+        deleted.append(arguments["StackName"].split("/")[1])
+        return aws.cloudformation.delete_stack(**arguments)
 
-    monkeypatch.setattr(stack, "delete", watched)
-    assert pipeline.down(aws, "both-", delete_data=False, confirm=lambda: True, progress=QUIET)
+    recording = with_cloudformation(aws, delete_stack=delete_stack)
+    assert pipeline.down(recording, "both-", delete_data=False, confirm=lambda: True, progress=QUIET)
     assert deleted == ["both-order-fulfillment-workers", "both-order-fulfillment"]
 
 
-def test_where_tasks_and_alarms_cannot_be_told_a_word_says_why(aws: Aws, deploy_stack: DeployStack) -> None:
+def test_a_stack_without_tasks_and_alarms_says_so(aws: Aws, deploy_stack: DeployStack) -> None:
     deploy_stack("bare-")
 
     assert running.tasks(aws, "bare-order-fulfillment") == ["tasks  -  (no service)"]
-    assert running.alarms(aws, ["bare-order-fulfillment-workers"]) == ["alarms  -  (none is set up)"]
+    assert running.alarms(aws, ["bare-order-fulfillment-workers"]) == ["alarms  -  (no alarm)"]
 
 
 def arguments(given: dict[str, str]) -> list[str]:
@@ -133,22 +130,22 @@ def arguments(given: dict[str, str]) -> list[str]:
     [
         ([], "needs a value for Image, Subnets, SecurityGroups"),
         (["--parameter", "Image"], "--parameter Image: must be Key=Value"),
-        (["--parameter", "NamePrefix=x"], "is given as --name-prefix"),
-        (["--parameter", "Picture=x"], "No parameter Picture. There are: AcceptableLatencyS, "),
-        (["--parameter", "MaxTasks=0"], "MaxTasks '0': is a number from 1 to 1000"),
-        (["--parameter", "MaxTasks=many"], "MaxTasks 'many': is a number"),
-        (arguments(GIVEN | {"MinTasks": "11"}), "MinTasks '11': is more than MaxTasks, 10"),
+        (["--parameter", "NamePrefix=x"], "NamePrefix: use --name-prefix"),
+        (["--parameter", "Picture=x"], "Unknown parameter Picture. Known: AcceptableLatencyS, "),
+        (["--parameter", "MaxTasks=0"], "MaxTasks '0': must be a number from 1 to 1000"),
+        (["--parameter", "MaxTasks=many"], "MaxTasks 'many': must be a number"),
+        (arguments(GIVEN | {"MinTasks": "11"}), "MinTasks '11': must not exceed MaxTasks, which is 10"),
         (
             arguments(GIVEN | {"WorkerWaitS": "1.5"}),
             "The workers would not start: WORKER_WAIT_S is '1.5', must be 0 to 20",
         ),
         (arguments(GIVEN | {"FulfillmentProvider": "http"}), "The workers would not start: FULFILLMENT_URL is not set"),
-        (["--pipeline-only", "--parameter", "Image=x"], "No parameter Image. There are: AlarmTopicArn, KmsKeyArn"),
+        (["--pipeline-only", "--parameter", "Image=x"], "Unknown parameter Image. Known: AlarmTopicArn, KmsKeyArn"),
         (["--pipeline-only", "--parameter", "KmsKeyArn=alias/x"], "KmsKeyArn 'alias/x': Empty, or the ARN of a key"),
         (arguments(GIVEN), "cannot be deployed here: Template format error: Unrecognized resource types"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_before_anything_is_changed(
+def test_wrong_parameters_are_one_line_before_anything_is_changed(
     local_aws: LocalAws, aws: Aws, given: list[str], problem: str
 ) -> None:
     said = one_line(run(local_aws.environment, "up", "--name-prefix", "wrong-", *given))
@@ -170,7 +167,7 @@ def test_a_value_may_hold_an_equals_sign() -> None:
     }
 
 
-def test_both_templates_mean_the_same_by_the_same_parameter() -> None:
+def test_a_parameter_of_both_templates_means_the_same_in_both() -> None:
     one, other = (template.load(path)["Parameters"] for path in (template.PIPELINE, template.WORKERS))
     rules = ("Type", "Default", "AllowedPattern")
 
