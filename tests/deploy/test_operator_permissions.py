@@ -28,7 +28,7 @@ def policy() -> dict[str, object]:
     (text,) = [
         each
         for each in re.findall(r"```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-        if "SettleOrders" in each
+        if "ResolveOrders" in each
     ]
     for name, value in (("<REGION>", REGION), ("<ACCOUNT>", ACCOUNT), ("<PREFIX>", PREFIX)):
         text = text.replace(name, value)
