@@ -1,4 +1,4 @@
-# `make` alone prints this list. Needs Python 3.11 or newer with venv and pip; everything else installs itself.
+# `make` prints the list of targets. It needs Python 3.11 or newer with venv and pip, and installs everything else.
 PYTHON ?= python3
 VENV := .venv
 LOCAL_AWS_VENV := .venv-local-aws
@@ -12,7 +12,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hash
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed $(LOCAL_AWS_VENV)/.installed ## Install the two environments (every other target does this itself)
+setup: $(VENV)/.installed $(LOCAL_AWS_VENV)/.installed ## Install both environments (the other targets do it themselves)
 
 $(VENV)/.installed: requirements-dev.txt
 	@echo "Installing $(VENV) ..."
@@ -28,32 +28,32 @@ $(LOCAL_AWS_VENV)/.installed: requirements-local-aws.txt
 	@$(LOCAL_AWS_VENV)/bin/python $(PIP_INSTALL) requirements-local-aws.txt
 	@touch $@
 
-# It pins an old boto3, and 100 packages more. Only `make check` needs it, so `setup` leaves it out.
+# checkov pins an old boto3 and 100 more packages. Only `make check` needs it, so `setup` leaves it out.
 $(CHECKOV_VENV)/.installed: requirements-checkov.txt
 	@echo "Installing $(CHECKOV_VENV) ..."
 	@$(PYTHON) -m venv --clear $(CHECKOV_VENV)
 	@$(CHECKOV_VENV)/bin/python $(PIP_INSTALL) requirements-checkov.txt
 	@touch $@
 
-run: setup ## Local AWS, the stack, both workers and the four samples; logs until Ctrl-C, state is kept
+run: setup ## Run a local AWS, the stack, both workers and the four samples; logs until Ctrl-C; keeps its state
 	@$(PY) -m deploy run
 
-demo: setup ## The same on throw-away state; ends by itself, exit 0 only if all four samples ended right
+demo: setup ## Like run, on throw-away state; stops by itself; exit 0 only if all four samples end as expected
 	@$(PY) -m deploy demo
 
-local: setup ## Local AWS and the stack only, for your own tests; prints the variables to export
+local: setup ## Run a local AWS and the stack only, for your own tests; prints the variables to export
 	@$(PY) -m deploy local
 
-env: ## What points a shell and `orders` at the local AWS of `run` or `local`: eval "$(make env)"
+env: ## Print what points a shell and `orders` at the local AWS of `run` or `local`: eval "$(make env)"
 	@test -f .local-aws/env || { echo "No local AWS is running here: start one with make run or make local" >&2; exit 1; }
 	@env | sed -n 's/^\(AWS_[A-Z0-9_]*\)=.*/unset \1/p'
 	@cat .local-aws/env
 	@echo 'export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"'
 
-test: setup ## Everything that proves it works, on throw-away state
+test: setup ## Run all tests, on throw-away state
 	@$(PY) -m pytest
 
-check: setup $(CHECKOV_VENV)/.installed ## Format, lint, strict types, templates, state machine
+check: setup $(CHECKOV_VENV)/.installed ## Check format, lint, strict types, templates and state machine
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
@@ -61,17 +61,17 @@ check: setup $(CHECKOV_VENV)/.installed ## Format, lint, strict types, templates
 	@$(PY) -m deploy.check_state_machine
 	@$(CHECKOV_VENV)/bin/checkov --skip-download --compact --quiet --framework cloudformation dockerfile --directory deploy
 
-chaos: setup ## The long fault suite: every promise under every fault, a new seed each time (CHAOS_SEED sets it)
+chaos: setup ## Run the long fault suite: every promise under every fault; a new seed each time (CHAOS_SEED sets it)
 	@$(PY) -m pytest tests/chaos -m chaos -k "not short" -s
 
-bench: setup ## Our workers against those people write, about five minutes; leave the machine alone meanwhile
+bench: setup ## Compare our workers with typical hand-written ones, in about five minutes; keep the machine idle meanwhile
 	@$(PY) -m tests.bench
 
-format: setup ## Rewrite the code in the project's format
+format: setup ## Format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix --quiet .
 
-lock: setup ## Recompile the pinned, hashed requirements
+lock: setup ## Recompile the pinned and hashed requirements
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev pyproject.toml -o requirements-dev.txt
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-local-aws.in -o requirements-local-aws.txt
