@@ -1,9 +1,10 @@
 """
-deploy/Dockerfile, as far as it can be proven without Docker: what it says, and what it starts.
+deploy/Dockerfile, as far as it can be tested without Docker: its instructions, and the workers that it starts.
 
-The install itself is left out here: `make setup` does the same with the same hashes.
+The installation of packages is not repeated here. `make setup` does the same with the same hashes.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -11,23 +12,38 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.local import sdk
 from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import of_type
 from tests.support import STOP_TIMEOUT_S, DeployedStack, Worker, free_port
 
 FORMS = {"RUN", "CMD", "ENTRYPOINT"}
-# What root may do beyond others is taken from it, so that it is kept from writing as others are.
+# Without its capabilities, root cannot write to read-only files either.
 WITHOUT_PRIVILEGES = ["setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+WORKERS = ("fulfillment", "escalation")
+# Imports every module of workers/. Prints their files, and the distributions of all other packages they imported.
+IMPORT_EVERYTHING = """
+import importlib, json, pkgutil, sys
+from importlib.metadata import packages_distributions
+before = set(sys.modules)
+import workers
+for found in pkgutil.walk_packages(workers.__path__, "workers."):
+    importlib.import_module(found.name)
+files = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "workers"]
+packages = {name.partition(".")[0] for name in set(sys.modules) - before} - {"workers"}
+distributions = packages_distributions()
+print(json.dumps([files, sorted({name for package in packages for name in distributions.get(package, ())})]))
+"""
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Return each instruction and what follows it on its line, continued ones joined."""
+    """Return each instruction and its arguments. Continued lines are joined."""
     text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
     lines = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", text)).splitlines()
     found = [line.partition(" ") for line in lines if line.strip()]
@@ -35,21 +51,21 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def last_stage() -> dict[str, str]:
-    """Return the last stage's instructions; of those that occur twice, the last."""
+    """Return the last stage's instructions. If one occurs twice, the last counts."""
     steps = instructions()
     start = max(number for number, (name, _) in enumerate(steps) if name == "FROM")
     return dict(steps[start:])
 
 
 def exec_form(text: str) -> list[str]:
-    """Return the words of an instruction in exec form; raises `ValueError` for one that would start a shell."""
+    """Return the words of an instruction in exec form. Raises `ValueError` if it would start a shell."""
     words = json.loads(text)
-    assert all(isinstance(each, str) for each in words)
+    assert all(isinstance(word, str) for word in words)
     return list(words)
 
 
 def copied() -> list[tuple[str, str]]:
-    """Return what is copied from the context, and where to."""
+    """Return what is copied from the context: source and target."""
     return [
         (source, target)
         for name, rest in instructions()
@@ -59,9 +75,15 @@ def copied() -> list[tuple[str, str]]:
 
 
 def step(word: str) -> list[str]:
-    """Return the one RUN that has `word` in it."""
+    """Return the only RUN that contains `word`."""
     (found,) = [exec_form(rest) for name, rest in instructions() if name == "RUN" and word in exec_form(rest)]
     return found
+
+
+def locked() -> dict[str, str]:
+    """Return the requirements by the names of their packages."""
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+    return {requirement.partition("==")[0]: requirement for requirement in text.splitlines() if requirement.strip()}
 
 
 def health_check() -> list[str]:
@@ -78,7 +100,7 @@ def test_the_workers_get_the_signals_themselves() -> None:
     assert exec_form(last_stage()["ENTRYPOINT"]) == ["python", "-m", "workers"]
 
 
-def test_it_is_no_root() -> None:
+def test_it_does_not_run_as_root() -> None:
     user, _, group = last_stage()["USER"].partition(":")
     assert (int(user), int(group)) > (0, 0)
     for task in of_type("AWS::ECS::TaskDefinition").values():
@@ -91,16 +113,14 @@ def test_its_base_is_pinned() -> None:
     assert {rest.partition(" ")[0] for name, rest in instructions() if name == "FROM"} == {"python:${PYTHON}"}
 
 
-def test_nothing_is_installed_but_what_was_locked() -> None:
+def test_only_locked_packages_are_installed() -> None:
     install = step("install")
     assert {"--require-hashes", "--only-binary=:all:"} <= set(install)
     assert install[-2:] == ["--requirement", "/build/requirements.txt"]
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    requirements = re.split(r"(?m)^(?=[a-z])", text.replace("\\\n", " "))
-    assert all("--hash=sha256:" in each for each in requirements if each.strip())
+    assert all("--hash=sha256:" in requirement for requirement in locked().values())
 
 
-def test_what_is_copied_exists_and_nothing_else_is_sent_to_the_builder() -> None:
+def test_only_copied_files_are_sent_to_the_builder() -> None:
     sources = [source for source, _ in copied()]
     assert all((ROOT / source).exists() for source in sources)
     ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
@@ -109,41 +129,41 @@ def test_what_is_copied_exists_and_nothing_else_is_sent_to_the_builder() -> None
     assert sorted(rule.removeprefix("!") for rule in rules if rule.startswith("!")) == sorted(sources)
 
 
-def test_docker_and_ecs_check_its_health_in_the_same_way() -> None:
+def test_docker_and_ecs_use_the_same_health_check() -> None:
     for task in of_type("AWS::ECS::TaskDefinition").values():
         (container,) = task["ContainerDefinitions"]
         assert container["HealthCheck"]["Command"] == ["CMD", *health_check()]
-        port: Any = next(each["Value"] for each in container["Environment"] if each["Name"] == "WORKER_HEALTH_PORT")
+        environment: dict[str, Any] = {variable["Name"]: variable["Value"] for variable in container["Environment"]}
+        port = environment["WORKER_HEALTH_PORT"]
         assert f":{port}/" in health_check()[-1]
         assert f"WORKER_HEALTH_PORT={port}" in last_stage()["ENV"].split()
 
 
-def test_an_image_of_a_clone_that_only_its_owner_can_read_can_be_read(tmp_path: Path) -> None:
+def test_the_files_of_a_private_clone_become_readable_for_all(tmp_path: Path) -> None:
     source = tmp_path / "app" / "workers" / "module.py"
     source.parent.mkdir(parents=True)
     source.touch(mode=0o600)
     source.parent.chmod(0o700)
     names = [exec_form(rest) for name, rest in instructions() if name == "RUN"]
-    assert names.index(step("chmod")) < names.index(step("compileall")), "bytecode gets the mode of its source"
+    assert names.index(step("chmod")) < names.index(step("compileall")), "bytecode gets the mode of its source file"
 
-    subprocess.run([each.replace("/app", str(tmp_path / "app")) for each in step("chmod")], check=True)
+    subprocess.run([word.replace("/app", str(tmp_path / "app")) for word in step("chmod")], check=True)
 
     assert stat.S_IMODE(source.stat().st_mode) == 0o644
     assert stat.S_IMODE(source.parent.stat().st_mode) == 0o755
 
 
-@pytest.fixture
-def built(tmp_path: Path) -> Iterator[Path]:
-    """What the image has in `/app`, made as its steps make it, and read-only."""
-    application = tmp_path / "root" / "app"
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The image's `/app`: copied and compiled by the Dockerfile's own steps, then made read-only."""
+    root = tmp_path_factory.mktemp("root")
+    application = root / "app"
     for source, target in copied():
         if target.startswith("/app"):
-            shutil.copytree(
-                ROOT / source, tmp_path / "root" / target.lstrip("/"), ignore=shutil.ignore_patterns("__pycache__")
-            )
+            shutil.copytree(ROOT / source, root / target.lstrip("/"), ignore=shutil.ignore_patterns("__pycache__"))
     _, *compiling = step("compileall")
-    places = [str(application) if each == "/app" else each for each in compiling if each != "/venv"]
-    subprocess.run([sys.executable, *places], check=True, timeout=60)
+    arguments = [str(application) if word == "/app" else word for word in compiling if word != "/venv"]
+    subprocess.run([sys.executable, *arguments], check=True, timeout=60)
     writable = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
     everything = [application, *application.rglob("*")]
     for path in everything:
@@ -153,33 +173,75 @@ def built(tmp_path: Path) -> Iterator[Path]:
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
 
 
-def test_the_entry_point_runs_from_a_read_only_tree_without_privileges(
-    built: Path, stack: DeployedStack, tmp_path: Path
-) -> None:
-    files, port = sorted(built.rglob("*")), str(free_port())
-    assert any(path.suffix == ".pyc" for path in files)
-    variables = dict(each.split("=", 1) for each in last_stage()["ENV"].split())
-    environment = stack.worker_environment() | variables
-    environment |= {"PATH": os.defpath, "WORKER_HEALTH_PORT": port, "WORKER_WAIT_S": "1"}
+def image_environment(aws: Mapping[str, str], **settings: str) -> dict[str, str]:
+    """Return the container's environment: the image's, the variables that point to `aws`, and `settings`."""
+    image = dict(variable.split("=", 1) for variable in last_stage()["ENV"].split())
+    of_aws = {name: value for name, value in aws.items() if name != "PYTHONPATH"}
+    return {**of_aws, **image, "PATH": os.defpath, "LOG_FORMAT": "json", **settings}
+
+
+@contextlib.contextmanager
+def running(built: Path, name: str, environment: Mapping[str, str], log_path: Path) -> Iterator[Worker]:
+    """Start a worker by the entry point, as an unprivileged user, and kill it at the end."""
     python, *arguments = exec_form(last_stage()["ENTRYPOINT"])
     assert python == health_check()[0] == "python"
     prefix = WITHOUT_PRIVILEGES if os.geteuid() == 0 else []
     assert subprocess.run([*prefix, "touch", built / "new"], check=False, capture_output=True).returncode == 1
-    with (tmp_path / "worker.log").open("wb") as log:
+    with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [*prefix, sys.executable, *arguments, "fulfillment"],
+            [*prefix, sys.executable, *arguments, name],
             cwd=built,
-            env=environment,
+            env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
-    worker = Worker(process, tmp_path / "worker.log")
+    worker = Worker(process, log_path)
     try:
-        worker.wait_for("worker.started", worker="fulfillment")
-        check = [sys.executable, *(each.replace("8080", port) for each in health_check()[1:])]
-        subprocess.run(check, check=True, timeout=STOP_TIMEOUT_S)
-        assert worker.stop() == 0, worker.output()
+        yield worker
     finally:
         worker.kill()
+
+
+def test_every_module_can_be_imported_with_locked_packages_only(built: Path) -> None:
+    environment = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
+    printed = subprocess.run(
+        [sys.executable, "-c", IMPORT_EVERYTHING],
+        cwd=built,
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    ).stdout
+    files, distributions = json.loads(printed)
+
+    assert sorted(files) == sorted(str(path) for path in built.rglob("*.py"))
+    assert {name.lower().replace("_", "-") for name in distributions} <= set(locked())
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_runs_from_the_read_only_tree_without_privileges(
+    name: str, built: Path, stack: DeployedStack, tmp_path: Path
+) -> None:
+    files, port = sorted(built.rglob("*")), str(free_port())
+    assert any(path.suffix == ".pyc" for path in files)
+    environment = image_environment(stack.worker_environment(), WORKER_HEALTH_PORT=port, WORKER_WAIT_S="1")
+
+    with running(built, name, environment, tmp_path / "worker.log") as worker:
+        worker.wait_for("worker.started", worker=name)
+        check = [sys.executable, *(word.replace("8080", port) for word in health_check()[1:])]
+        subprocess.run(check, check=True, timeout=STOP_TIMEOUT_S)
+        assert worker.stop() == 0, worker.output()
+
     assert sorted(built.rglob("*")) == files
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_without_aws_waits_for_it_and_stops_on_sigterm(name: str, built: Path, tmp_path: Path) -> None:
+    no_aws = sdk.environment(f"http://127.0.0.1:{free_port()}", base={})
+    environment = image_environment(no_aws, WORKER_HEALTH_PORT=str(free_port()))
+
+    with running(built, name, environment, tmp_path / "worker.log") as worker:
+        worker.wait_for("aws.unavailable", worker=name)
+        assert worker.stop() == 0, worker.output()
+        assert "Traceback" not in worker.output()
