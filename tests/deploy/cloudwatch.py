@@ -1,8 +1,7 @@
 """
-CloudWatch, as far as the templates use it: filter patterns, the metrics that there are, and what asks for metrics.
+The part of CloudWatch that the templates use: filter patterns, AWS's metrics, and everything that uses metrics.
 
-Templates come as `deploy.stacks.template` reads them. `text` makes one string of a name: `NamePrefix` is empty, other
-references stand there by their own names.
+Templates are read with `deploy.stacks.template`. `text` turns a name into one string.
 """
 
 import json
@@ -21,7 +20,7 @@ OURS = "OrderFulfillment"
 _TABLE, _INDEX = frozenset({"TableName"}), frozenset({"TableName", "GlobalSecondaryIndexName"})
 _SERVICE = frozenset({"ClusterName", "ServiceName"})
 
-# What AWS publishes of what is asked for here: names, and the dimensions they come with.
+# The metrics that AWS publishes: source, names, and the sets of dimensions they come with.
 PUBLISHED: dict[str, tuple[str, frozenset[str], frozenset[frozenset[str]]]] = {
     "AWS/SQS": (
         "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html",
@@ -44,7 +43,7 @@ PUBLISHED: dict[str, tuple[str, frozenset[str], frozenset[frozenset[str]]]] = {
         "https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html",
         frozenset(
             {
-                "ExecutionThrottled",  # In the singular, unlike the others.
+                "ExecutionThrottled",  # Singular, unlike the others.
                 "ExecutionTime",
                 "ExecutionsAborted",
                 "ExecutionsFailed",
@@ -62,7 +61,7 @@ PUBLISHED: dict[str, tuple[str, frozenset[str], frozenset[frozenset[str]]]] = {
     ),
     "AWS/DynamoDB": (
         "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html",
-        # Not ThrottledRequests: that one is by table and operation, and counts a request once.
+        # Not ThrottledRequests, which is by table and operation and counts a request only once.
         frozenset({"ReadThrottleEvents", "WriteThrottleEvents"}),
         frozenset({_TABLE, _INDEX}),
     ),
@@ -86,7 +85,7 @@ PUBLISHED: dict[str, tuple[str, frozenset[str], frozenset[frozenset[str]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric that is asked for."""
+    """A metric that an alarm, a widget or a policy uses."""
 
     namespace: str
     name: str
@@ -94,7 +93,7 @@ class Metric:
 
 
 def text(value: Any) -> str:
-    """Return a template's string: `NamePrefix` is empty, whatever else is referred to stands there by its name."""
+    """Return a template's string: `NamePrefix` is empty, and any other reference is replaced by its own name."""
     match value:
         case {"Fn::Sub": str(pattern)}:
             return re.sub(r"\$\{([^}]+)\}", lambda found: text({"Ref": found[1]}), pattern)
@@ -114,14 +113,14 @@ def of_type(resource_type: str, resources: Mapping[str, Any] = RESOURCES) -> dic
 
 
 def metric(stat: Mapping[str, Any]) -> Metric:
-    """Return what a `Metric`, or an alarm without metric math, asks for."""
-    dimensions = {each["Name"]: text(each["Value"]) for each in stat.get("Dimensions", [])}
+    """Return the metric of a `Metric`, or of an alarm without metric math."""
+    dimensions = {dimension["Name"]: text(dimension["Value"]) for dimension in stat.get("Dimensions", [])}
     return Metric(text(stat["Namespace"]), stat["MetricName"], dimensions)
 
 
 def queried(queries: list[dict[str, Any]]) -> dict[str, Metric]:
-    """Return the metrics that metric math computes with, by their ids."""
-    return {each["Id"]: metric(each["MetricStat"]["Metric"]) for each in queries if "MetricStat" in each}
+    """Return the metrics that metric math uses, by their ids."""
+    return {query["Id"]: metric(query["MetricStat"]["Metric"]) for query in queries if "MetricStat" in query}
 
 
 def alarmed(alarm: Mapping[str, Any]) -> list[Metric]:
@@ -129,23 +128,23 @@ def alarmed(alarm: Mapping[str, Any]) -> list[Metric]:
 
 
 def dashboard() -> list[dict[str, Any]]:
-    """Return the dashboard's widgets; raises `ValueError` where the body is no JSON."""
+    """Return the dashboard's widgets. Raises `ValueError` if the body is not JSON."""
     widgets: list[dict[str, Any]] = json.loads(text(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]))["widgets"]
     return widgets
 
 
 def shown(widget: Mapping[str, Any]) -> list[Metric]:
-    """Return the metrics of a widget: namespace, name, then dimensions in pairs and, at last, how it is drawn."""
+    """Return a widget's metrics. In a list: namespace, name, the dimensions in pairs, and last how it is drawn."""
     found = []
     for namespace, name, *rest in widget["properties"].get("metrics", []):
-        pairs = [each for each in rest if isinstance(each, str)]
+        pairs = [part for part in rest if isinstance(part, str)]
         found.append(Metric(namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True))))
     return found
 
 
 def matches(pattern: str, line: Mapping[str, Any]) -> bool:
     """
-    Tell whether a JSON filter pattern matches a log line. Only what the templates use: equality, `&&`, `||`, brackets.
+    Return whether a JSON filter pattern matches a log line. Supports what the templates use: `=`, `&&`, `||`, brackets.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/matching-terms-json-log-events.html
     """
@@ -154,7 +153,7 @@ def matches(pattern: str, line: Mapping[str, Any]) -> bool:
     )
     result = _either(tokens, line)
     if tokens:
-        raise ValueError(f"not understood in {pattern}: {tokens}")
+        raise ValueError(f"not supported in {pattern}: {tokens}")
     return result
 
 
@@ -183,12 +182,12 @@ def _equal(tokens: list[str], line: Mapping[str, Any]) -> bool:
         return result
     equals, value = tokens.pop(0), tokens.pop(0)
     if equals != "=" or not first.startswith("$.") or not value.startswith('"'):
-        raise ValueError(f"no equality: {first} {equals} {value}")
+        raise ValueError(f"not an equality: {first} {equals} {value}")
     return bool(selected(first, line) == value.strip('"'))
 
 
 def selected(selector: str, line: Mapping[str, Any]) -> Any:
-    """Return what `$.a.b[0]` selects of a line; None where there is no such thing."""
+    """Return the value that `$.a.b[0]` selects in a line, or None."""
     found: Any = line
     for name, index in re.findall(r"([A-Za-z_0-9]+)|\[([0-9]+)\]", selector.removeprefix("$.")):
         if name:
@@ -199,7 +198,7 @@ def selected(selector: str, line: Mapping[str, Any]) -> Any:
 
 
 def fields_of(query: str) -> Iterator[str]:
-    """Yield the fields that a Logs Insights query names."""
+    """Yield the fields in a Logs Insights query."""
     without_text = re.sub(r'"[^"]*"', "", query)
     aliases = set(re.findall(r"\bas (\w+)", without_text))
     for word in re.findall(r"@?[A-Za-z_]\w*(?!\w*\()", without_text):

@@ -1,8 +1,8 @@
 """
-Which permissions a request needs, by IAM's own names; and a proxy that records the requests of a process.
+The permissions that a request needs, by IAM's names, and a proxy that records the requests of a process.
 
-The names differ from the API's where IAM says so: a batch needs the permission of the single call, a PartiQL statement
-or a transaction that of what it does. https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
+IAM's names are not always the API's: a batch needs the permission of the single call; a PartiQL statement or a
+transaction needs those of its parts. https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
 """
 
 import json
@@ -25,7 +25,7 @@ Permission = tuple[str, str]  # Action and resource.
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, as it came over HTTP. `service` is the one it was signed for."""
+    """A request as it was sent over HTTP. `service` is the one it was signed for."""
 
     service: str
     operation: str
@@ -38,7 +38,7 @@ class Call:
         service = signed[1]
         if target := request.headers.get("X-Amz-Target"):
             return cls(service, target.rpartition(".")[2], json.loads(body))
-        if "/operation/" in request.path:  # CloudWatch's newest protocol; what is in the body matters to no permission.
+        if "/operation/" in request.path:  # CloudWatch's newest protocol. No permission depends on the body.
             return cls(service, request.path.rpartition("/")[2], {})
         form = dict(parse_qsl(body.decode()))
         return cls(service, form.pop("Action"), form)
@@ -46,7 +46,7 @@ class Call:
 
 @dataclass
 class Recorder(FaultProxy):
-    """Passes every request on, and keeps what was asked."""
+    """Forwards every request, and records it."""
 
     seed: int = 0
     calls: list[Call] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Recorder(FaultProxy):
         return await super()._handle(request)
 
     def needed(self) -> set[Permission]:
-        """Return the permissions that were needed so far."""
+        """Return the permissions that all requests so far needed."""
         return {permission for call in list(self.calls) for permission in needs(call)}
 
 
@@ -65,14 +65,14 @@ def arn(service: str, resource: str) -> str:
 
 
 def needs(call: Call) -> set[Permission]:
-    """Return the permissions a request needs. Raises `KeyError` for one that nobody has thought about."""
+    """Return the permissions that a request needs. Raises `KeyError` for an unknown request."""
     return _SERVICES[call.service](call.operation, call.asked)
 
 
 def _dynamodb(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
     match operation:
         case "BatchExecuteStatement":
-            return {_statement(each["Statement"]) for each in asked["Statements"]}
+            return {_statement(statement["Statement"]) for statement in asked["Statements"]}
         case "TransactWriteItems":
             parts = [(_TRANSACTION[kind], part) for item in asked["TransactItems"] for kind, part in item.items()]
             return {(f"dynamodb:{action}", _table(part["TableName"])) for action, part in parts}
@@ -124,7 +124,7 @@ _SQS = {
 
 
 def _simple(resources: Mapping[str, tuple[str, str]]) -> Callable[[str, Mapping[str, Any]], set[Permission]]:
-    """Look up an operation's permission, and the parameter that is the ARN of its resource, `*` where it has none."""
+    """Look up an operation's permission, and the parameter with the ARN of its resource, or `*`."""
 
     def permissions(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
         action, resource = resources[operation]
@@ -168,12 +168,12 @@ _SERVICES: dict[str, Callable[[str, Mapping[str, Any]], set[Permission]]] = {
     "sns": _simple({"Publish": ("sns:Publish", "TopicArn")}),
     "sqs": _sqs,
     "states": _states,
-    "sts": lambda _operation, _asked: set(),  # GetCallerIdentity: everybody may ask who they are.
+    "sts": lambda _operation, _asked: set(),  # GetCallerIdentity needs no permission.
 }
 
 
 def granted(documents: Iterable[Mapping[str, Any]]) -> set[Permission]:
-    """Return what policy documents allow, but for keys: those are another service's business with each request."""
+    """Return what policy documents allow, except for KMS: a request does not show which key permissions it needs."""
     return {
         (action, resource)
         for document in documents
@@ -186,5 +186,5 @@ def granted(documents: Iterable[Mapping[str, Any]]) -> set[Permission]:
 
 
 def listed(value: Any) -> list[Any]:
-    """Return what may stand alone or in a list, as a list."""
+    """Return a single value as a list, and a list as it is."""
     return value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""Alarms, dashboard and scaling ask for metrics that there are, and for all that should be watched."""
+"""Alarms, dashboard and scaling use metrics that exist, and cover everything that should be watched."""
 
 import re
 from typing import Any
@@ -30,12 +30,12 @@ NEVER_MISSING = {"notBreaching", "breaching"}
 
 
 def extracted() -> dict[str, set[frozenset[str]]]:
-    """Return the metrics of our own, with the sets of dimensions that the filters give them."""
+    """Return our own metrics, with the sets of dimensions that the filters give them."""
     found: dict[str, set[frozenset[str]]] = {}
     for properties in of_type("AWS::Logs::MetricFilter").values():
         for transformation in properties["MetricTransformations"]:
             assert text(transformation["MetricNamespace"]) == OURS
-            dimensions = frozenset(each["Key"] for each in transformation.get("Dimensions", []))
+            dimensions = frozenset(dimension["Key"] for dimension in transformation.get("Dimensions", []))
             found.setdefault(transformation["MetricName"], set()).add(dimensions)
     return found
 
@@ -58,28 +58,27 @@ def test_an_alarm_is_about_metrics_that_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_says_what_it_is_and_whom_it_tells(name: str) -> None:
+def test_an_alarm_has_name_description_and_topic(name: str) -> None:
     alarm = ALARMS[name]
     assert alarm["AlarmName"] == {"Fn::Sub": f"${{NamePrefix}}{name}"}
     assert alarm["AlarmDescription"].endswith(".")
     assert alarm["TreatMissingData"] in NEVER_MISSING
-    tells = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
-    assert alarm["AlarmActions"] == alarm["OKActions"] == tells
+    topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    assert alarm["AlarmActions"] == alarm["OKActions"] == topic
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_what_an_alarm_computes_with_it_has(name: str) -> None:
-    """Each metric is used, and one result is what the alarm looks at."""
+def test_metric_math_uses_all_its_metrics_and_has_one_result(name: str) -> None:
     queries: list[dict[str, Any]] = ALARMS[name].get("Metrics", [])
     if not queries:
         return
-    (expression,) = [each["Expression"] for each in queries if "Expression" in each]
-    assert all(each in expression for each in queried(queries))
-    assert [each["Id"] for each in queries if each.get("ReturnData", True)] == ["total"]
+    (expression,) = [query["Expression"] for query in queries if "Expression" in query]
+    assert all(name in expression for name in queried(queries))
+    assert [query["Id"] for query in queries if query.get("ReturnData", True)] == ["total"]
 
 
 @pytest.mark.parametrize("name", [name for name, queue in QUEUES.items() if "RedrivePolicy" in queue])
-def test_a_queue_is_watched_for_age_and_for_being_polled(name: str) -> None:
+def test_a_queue_has_alarms_for_old_messages_and_missing_polls(name: str) -> None:
     watched = {
         (metric.name, alarm["TreatMissingData"])
         for alarm in ALARMS.values()
@@ -94,7 +93,7 @@ def test_a_queue_is_watched_for_age_and_for_being_polled(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, queue in QUEUES.items() if "RedrivePolicy" not in queue])
-def test_a_dead_letter_queue_is_watched_for_holding_anything(name: str) -> None:
+def test_a_dead_letter_queue_has_an_alarm_for_any_message(name: str) -> None:
     (alarm,) = [alarm for alarm in ALARMS.values() if alarmed(alarm)[0].dimensions == {"QueueName": name}]
     assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
     assert (alarm["ComparisonOperator"], alarm["Threshold"], alarm["EvaluationPeriods"]) == (
@@ -105,9 +104,9 @@ def test_a_dead_letter_queue_is_watched_for_holding_anything(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "table"), of_type("AWS::DynamoDB::Table").items())
-def test_a_table_is_watched_for_throttles_with_all_its_indexes(name: str, table: dict[str, Any]) -> None:
+def test_a_table_has_a_throttle_alarm_with_all_its_indexes(name: str, table: dict[str, Any]) -> None:
     watched = {(metric.name, *metric.dimensions.values()) for metric in alarmed(ALARMS[f"{name}Throttled"])}
-    indexes = {each["IndexName"] for each in table["GlobalSecondaryIndexes"]}
+    indexes = {index["IndexName"] for index in table["GlobalSecondaryIndexes"]}
     assert watched == {
         ("ReadThrottleEvents", name),
         ("WriteThrottleEvents", name),
@@ -116,14 +115,14 @@ def test_a_table_is_watched_for_throttles_with_all_its_indexes(name: str, table:
 
 
 @pytest.mark.parametrize("name", of_type("AWS::DynamoDB::Table"))
-def test_a_minute_that_is_not_reported_yet_keeps_no_throttles_quiet(name: str) -> None:
-    """Filled with 0 it would. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html"""
+def test_a_minute_that_is_not_reported_yet_hides_no_throttles(name: str) -> None:
+    """It is filled with 0. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html"""
     alarm = ALARMS[f"{name}Throttled"]
-    assert "FILL" in next(each["Expression"] for each in alarm["Metrics"] if "Expression" in each)
+    assert "FILL" in next(query["Expression"] for query in alarm["Metrics"] if "Expression" in query)
     assert alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"] - 1
 
 
-def test_the_state_machine_the_function_and_the_rule_are_watched() -> None:
+def test_state_machine_function_and_rule_have_alarms() -> None:
     watched = {(metric.name, *metric.dimensions.values()) for alarm in ALARMS.values() for metric in alarmed(alarm)}
     assert watched >= {
         ("ExecutionsFailed", "OrderFulfillmentStateMachine"),
@@ -136,23 +135,24 @@ def test_the_state_machine_the_function_and_the_rule_are_watched() -> None:
 
 
 @pytest.mark.parametrize("name", of_type("AWS::ECS::Service"))
-def test_a_deployment_is_rolled_back_where_its_worker_fails_at_its_work(name: str) -> None:
+def test_a_deployment_is_rolled_back_if_its_worker_fails_at_its_work(name: str) -> None:
     deployment = RESOURCES[name]["Properties"]["DeploymentConfiguration"]
     assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
     alarms = deployment["Alarms"]
     assert (alarms["Enable"], alarms["Rollback"]) == (True, True)
-    watched = [metric for each in alarms["AlarmNames"] for metric in alarmed(ALARMS[each["Ref"]])]
+    names = [name["Ref"] for name in alarms["AlarmNames"]]
+    watched = [metric for name in names for metric in alarmed(ALARMS[name])]
     worker = name.removesuffix("Service").lower()
     assert {metric.dimensions["Worker"] for metric in watched} == {worker}
     assert {metric.name for metric in watched} == {"WorkersFailed", "MessagesReleased", "MessagesDeadLettered"}
-    # What counts silence as failure would fail the very first deployment.
-    assert {ALARMS[each["Ref"]]["TreatMissingData"] for each in alarms["AlarmNames"]} == {"notBreaching"}
+    # If missing data counted as failure, the first deployment would fail.
+    assert {ALARMS[name]["TreatMissingData"] for name in names} == {"notBreaching"}
 
 
 def test_the_dashboard_shows_metrics_that_exist() -> None:
     metrics = [metric for widget in dashboard() for metric in shown(widget)]
     assert {metric.name for metric in metrics if metric.namespace == OURS} == set(extracted()) - {
-        "CriticalEscalations",  # An alarm of its own.
+        "CriticalEscalations",  # Shown by its alarm.
         "WorkersFailed",  # The same.
     }
     for metric in metrics:
@@ -167,16 +167,16 @@ def test_the_dashboard_shows_every_alarm() -> None:
 def test_the_dashboards_widgets_do_not_overlap() -> None:
     taken = [
         (x, y)
-        for each in dashboard()
-        for x in range(each["x"], each["x"] + each["width"])
-        for y in range(each["y"], each["y"] + each["height"])
+        for widget in dashboard()
+        for x in range(widget["x"], widget["x"] + widget["width"])
+        for y in range(widget["y"], widget["y"] + widget["height"])
     ]
     assert len(taken) == len(set(taken))
     assert max(x for x, _ in taken) < 24
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_a_worker_is_scaled_by_the_time_its_backlog_takes_a_task(name: str) -> None:
+def test_a_worker_is_scaled_by_the_time_that_its_backlog_takes(name: str) -> None:
     policy = POLICIES[name]["TargetTrackingScalingPolicyConfiguration"]
     queries = policy["CustomizedMetricSpecification"]["Metrics"]
     metrics = queried(queries)
@@ -190,15 +190,16 @@ def test_a_worker_is_scaled_by_the_time_its_backlog_takes_a_task(name: str) -> N
     (queue,) = metrics["visible"].dimensions.values()
     task = RESOURCES[f"{worker}Task"]["Properties"]["ContainerDefinitions"][0]
     consumed = {"fulfillment": "ORDER_FULFILLMENT_QUEUE", "escalation": "ESCALATION_QUEUE"}[task["Command"][0]]
-    assert queue == text(next(each["Value"] for each in task["Environment"] if each["Name"] == consumed))
-    (expression,) = [each["Expression"]["Fn::Sub"] for each in queries if "Expression" in each]
+    environment = {variable["Name"]: variable["Value"] for variable in task["Environment"]}
+    assert queue == text(environment[consumed])
+    (expression,) = [query["Expression"]["Fn::Sub"] for query in queries if "Expression" in query]
     ms_per_message = WORKERS["Parameters"][f"{worker}MsPerMessage"]["Default"]
     computed = expression.replace(f"${{{worker}MsPerMessage}}", str(ms_per_message))
     assert computed == f"visible / tasks * {ms_per_message} / 1000"
     assert policy["TargetValue"] == {"Ref": "AcceptableLatencyS"}
 
 
-def test_the_two_stacks_name_nothing_twice() -> None:
+def test_no_logical_id_is_in_both_templates() -> None:
     assert not set(PIPELINE["Resources"]) & set(WORKERS["Resources"])
 
 
@@ -210,6 +211,6 @@ def test_the_runbook_has_a_line_for_every_alarm_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("worker", ["Fulfillment", "Escalation"])
-def test_no_single_message_undoes_a_deployment(worker: str) -> None:
+def test_a_single_message_cannot_roll_back_a_deployment(worker: str) -> None:
     most = WORKERS["Parameters"]["WorkerMaxDeliveries"]["MaxValue"] + MAX_TRIALS
     assert ALARMS[f"{worker}HandlingFails"]["Threshold"] > most

@@ -1,4 +1,4 @@
-"""The figures of deploy/README.md add up, and are those of the templates."""
+"""The figures of deploy/README.md add up and match the templates."""
 
 import itertools
 import json
@@ -11,11 +11,11 @@ from tests.deploy.cloudwatch import RESOURCES, WORKERS, alarmed, of_type, querie
 from workers.settings import Worker
 
 TEXT = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
-OUTCOMES = 4  # Of a release: transient, unexpected_error, timed_out, stopping.
+OUTCOMES = 4  # Of a released message: transient, unexpected_error, timed_out, stopping.
 
 
 def table(title: str) -> list[list[str]]:
-    """Return the cells of the table after a line, without its head."""
+    """Return the cells of the table that follows the line `title`, without its header."""
     lines = TEXT.partition(title)[2].lstrip("\n").splitlines()
     rows = []
     for line in lines:
@@ -47,7 +47,7 @@ def test_costs_are_quantity_times_price_and_add_up(title: str) -> None:
     assert round(sum(number(cost) for *_, cost in rows), 2) == number(total[-1])
 
 
-def test_a_valid_order_enters_as_many_states_as_are_paid_for() -> None:
+def test_the_paid_states_are_those_that_a_valid_order_enters() -> None:
     definition = json.loads((ROOT / "statemachine" / "order-fulfillment.asl.json").read_text(encoding="utf-8"))
     path = [
         "Check the order",
@@ -64,14 +64,14 @@ def test_a_valid_order_enters_as_many_states_as_are_paid_for() -> None:
     assert number(row(PER_MILLION, "Step Functions")[1]) == len(path)
 
 
-def test_as_many_metrics_are_paid_for_as_there_are() -> None:
+def test_the_paid_metrics_are_those_of_the_templates() -> None:
     alarms = sum(len(alarmed(alarm)) for alarm in of_type("AWS::CloudWatch::Alarm").values())
     configurations = [
         policy["TargetTrackingScalingPolicyConfiguration"]["CustomizedMetricSpecification"]
         for policy in of_type("AWS::ApplicationAutoScaling::ScalingPolicy").values()
     ]
-    # Each policy has two alarms of its own, out and in, that look at what it computes with.
-    scaling = 2 * sum(len(queried(each["Metrics"])) for each in configurations)
+    # AWS creates two alarms for each policy, to scale out and in. Both use all of its metrics.
+    scaling = 2 * sum(len(queried(configuration["Metrics"])) for configuration in configurations)
     what, quantity, *_ = row(PER_MONTH, "CloudWatch, metrics that alarms look at")
     assert re.findall("[0-9]+", what) == [str(alarms), str(scaling)]
     assert number(quantity) == alarms + scaling
@@ -80,20 +80,20 @@ def test_as_many_metrics_are_paid_for_as_there_are() -> None:
     assert number(row(PER_MONTH, "CloudWatch, metrics from the log lines")[1]) == extracted
 
 
-def test_the_tasks_that_are_paid_for_are_those_that_run() -> None:
+def test_the_paid_tasks_are_those_that_run() -> None:
     parameters = WORKERS["Parameters"]
     cpu = int(parameters["TaskCpu"]["Default"]) / 1024
     memory_gb = int(WORKERS["Mappings"]["MemoryMb"][parameters["TaskCpu"]["Default"]]["Memory"]) / 1024
     what, hours, price, _ = row(PER_MONTH, "Fargate")
-    vcpu_price, gb_price = (float(each) for each in re.findall(r"0\.0[0-9]+", what))
+    vcpu_price, gb_price = (float(price) for price in re.findall(r"0\.0[0-9]+", what))
     assert number(hours) == 730 * parameters["MinTasks"]["Default"] * len(Worker)
     assert number(price) == pytest.approx(cpu * vcpu_price + memory_gb * gb_price)
-    seconds, million = (number(each) for each in row(PER_MILLION, "Fargate")[1:3])
+    seconds, million = (number(cell) for cell in row(PER_MILLION, "Fargate")[1:3])
     assert seconds == parameters["FulfillmentMsPerMessage"]["Default"] / 1000
     assert million == round(number(price) / 3600 * 1e6, 4)
 
 
-def test_the_examples_of_scaling_are_computed_as_the_policy_does() -> None:
+def test_the_scaling_examples_follow_the_scaling_policy() -> None:
     parameters = WORKERS["Parameters"]
     ms, latency_s = parameters["FulfillmentMsPerMessage"]["Default"], parameters["AcceptableLatencyS"]["Default"]
     rows = table("is at least its answer's time / `WorkerConcurrency`: 200 ms / 100 = 2 ms.\n")
@@ -103,7 +103,7 @@ def test_the_examples_of_scaling_are_computed_as_the_policy_does() -> None:
         assert -(-number(waiting) * ms / 1000 // latency_s) == number(wanted)
 
 
-def test_growth_is_counted_with_the_defaults_and_the_index_that_there_are() -> None:
+def test_the_growth_table_follows_the_defaults_and_the_index() -> None:
     tasks, ms = (
         WORKERS["Parameters"]["MaxTasks"]["Default"],
         WORKERS["Parameters"]["FulfillmentMsPerMessage"]["Default"],
@@ -111,6 +111,6 @@ def test_growth_is_counted_with_the_defaults_and_the_index_that_there_are() -> N
     rows = {cells[1].split(":")[0]: cells for cells in table("those of a new account are lower.\n")}
     assert number(rows["`MaxTasks`"][0]) == tasks * 1000 / ms
     assert any(
-        each["IndexName"] == "OpenOrders" for each in RESOURCES["OrderTable"]["Properties"]["GlobalSecondaryIndexes"]
+        index["IndexName"] == "OpenOrders" for index in RESOURCES["OrderTable"]["Properties"]["GlobalSecondaryIndexes"]
     )
     assert number(rows["the index `OpenOrders`"][0]) == 16 * 1000 / 2

@@ -1,4 +1,4 @@
-"""A request needs permissions by the names that IAM has for them, which are not always the API's."""
+"""A request's permissions have IAM's names, which are not always the API's."""
 
 import pytest
 
@@ -33,12 +33,12 @@ from tests.deploy.permissions import Call, Permission, arn, needs
         ),
         (Call("sqs", "SendMessageBatch", {"QueueUrl": "http://l/0/Q"}), {("sqs:SendMessage", arn("sqs", "Q"))}),
     ],
-    ids=lambda each: each.operation if isinstance(each, Call) else "",
+    ids=lambda parameter: parameter.operation if isinstance(parameter, Call) else "",
 )
-def test_permissions_go_by_iams_own_names(call: Call, needed: set[Permission]) -> None:
+def test_permissions_have_iams_names(call: Call, needed: set[Permission]) -> None:
     assert needs(call) == needed
 
 
-def test_a_call_that_nobody_has_thought_about_is_no_small_matter() -> None:
+def test_an_unknown_call_is_an_error() -> None:
     with pytest.raises(KeyError):
         needs(Call("dynamodb", "DeleteBackup", {"TableName": "T"}))

@@ -1,4 +1,4 @@
-"""Metric filters, and the queries of the README, against lines that worker processes really wrote."""
+"""Metric filters, and the README's queries, against log lines of real worker processes."""
 
 import re
 import socket
@@ -15,7 +15,7 @@ from tests.support import DeployStack, Worker
 from workers.domain.reasons import Reason
 
 FILTERS = of_type("AWS::Logs::MetricFilter")
-# The reasons of escalations whose notices are sent below; two workers add theirs to these.
+# The reasons of the escalations sent below. The workers add escalations of their own.
 SENT = [*([reason] for reason in Reason), [Reason.INVALID_CARD_NUMBER, Reason.INVALID_PRICE]]
 RULES = """
 [[rules]]
@@ -37,15 +37,15 @@ Lines = Mapping[str, list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def emitted(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) -> Lines:
-    """The lines of each worker, after everything that there is a filter for has happened to it."""
+    """The lines of both workers, after everything has happened that a filter counts."""
     pipeline, logs = Pipeline(deploy_stack("metrics-")), tmp_path_factory.mktemp("logs")
     urls = {
         "fulfillment": pipeline.stack.order_fulfillment_queue_url,
         "escalation": pipeline.stack.escalation_queue_url,
     }
-    for url in urls.values():  # Short, so that a worker soon tries to extend it, and sees that a receipt is lost.
+    for url in urls.values():  # Short, so that a worker soon extends it and finds the receipt lost.
         pipeline.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "2"})
-    with socket.create_server(("127.0.0.1", 0)) as hanging:  # Connects, and answers nothing.
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # Accepts connections, but never answers.
         rules = logs / "rules.toml"
         rules.write_text(RULES.format(port=hanging.getsockname()[1]), encoding="utf-8")
         started = {
@@ -81,7 +81,7 @@ def escalate(pipeline: Pipeline, worker: Worker) -> None:
     for number, reasons in enumerate(SENT):
         pipeline.send_escalation({"OrderId": f"order-{number}", "Reasons": reasons, "Source": "workflow"})
     pipeline.send_escalation("no escalation at all")
-    # A case that nobody can read.
+    # An unreadable case.
     pipeline.client("dynamodb").put_item(
         TableName=pipeline.stack.escalation_table, Item={"CaseId": {"S": "unreadable"}, "Version": {"N": "1"}}
     )
@@ -93,7 +93,7 @@ def escalate(pipeline: Pipeline, worker: Worker) -> None:
 
 
 def lose(pipeline: Pipeline, workers: Mapping[str, Worker], urls: Mapping[str, str]) -> None:
-    """Have each worker hold a message for a while, and take that from its queue meanwhile."""
+    """Purge a message from its queue while the worker handles it, for both workers."""
     pipeline.put_order("slow", ItemName="slow", Price="20")
     pipeline.send_order("slow")
     pipeline.send_escalation({"OrderId": "held", "Reasons": ["ORDER_NOT_FOUND"], "Source": "eventbridge"})
@@ -104,14 +104,14 @@ def lose(pipeline: Pipeline, workers: Mapping[str, Worker], urls: Mapping[str, s
 
 
 def held(pipeline: Pipeline, url: str) -> bool:
-    """Whether everything in a queue is in somebody's hands, or waits for a later time."""
+    """Whether all messages of a queue are in flight."""
     visible, hidden = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
     found = pipeline.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[visible, hidden])["Attributes"]
     return int(found[visible]) == 0 and int(found[hidden]) > 0
 
 
 def failed(pipeline: Pipeline, name: str, logs: Path) -> list[dict[str, Any]]:
-    """Return the lines of a worker that could not start."""
+    """Return the lines of a worker that cannot start."""
     queues = {"ORDER_FULFILLMENT_QUEUE": "none", "ESCALATION_QUEUE": "none"}
     worker = pipeline.start(name, logs / f"failed-{name}.log", **queues)
     try:
@@ -147,15 +147,13 @@ def test_a_filter_counts_lines_that_its_worker_writes(name: str, emitted: Lines)
         ("WorkerFailedFilter", "worker.failed"),
     ],
 )
-def test_what_becomes_of_messages_is_counted_for_each_worker(
-    worker: str, name: str, event: str, emitted: Lines
-) -> None:
+def test_the_ends_of_messages_are_counted_for_each_worker(worker: str, name: str, event: str, emitted: Lines) -> None:
     lines = matched(f"{worker.title()}{name}", emitted)
     assert lines == [line for line in emitted[worker] if line["event"] == event]
     assert {line["worker"] for line in lines} == {worker}
 
 
-def test_releases_are_told_apart_by_outcome(emitted: Lines) -> None:
+def test_releases_are_counted_by_outcome(emitted: Lines) -> None:
     for worker in ("Fulfillment", "Escalation"):
         assert "unexpected_error" in {line["outcome"] for line in matched(f"{worker}ReleasedFilter", emitted)}
 
@@ -165,7 +163,7 @@ def test_an_order_is_counted_once_when_it_is_fulfilled(emitted: Lines) -> None:
 
 
 def test_every_reason_has_a_filter() -> None:
-    metrics = {each["MetricTransformations"][0]["MetricName"] for each in FILTERS.values()}
+    metrics = {properties["MetricTransformations"][0]["MetricName"] for properties in FILTERS.values()}
     assert {f"Escalated{''.join(word.title() for word in reason.split('_'))}" for reason in Reason} == {
         name for name in metrics if name.startswith("Escalated")
     }
@@ -199,18 +197,18 @@ def test_critical_escalations_are_counted_and_no_others(emitted: Lines) -> None:
         ('{ ($.event = "b" || $.event = "a") && $.list[0] = "y" }', False),
     ],
 )
-def test_patterns_are_understood_as_cloudwatch_does(pattern: str, expected: bool) -> None:
+def test_patterns_match_as_in_cloudwatch(pattern: str, expected: bool) -> None:
     assert matches(pattern, {"event": "a", "list": ["x", "y"]}) is expected
 
 
 @pytest.mark.parametrize("pattern", ['{ $.event != "a" }', '{ $.event = "a" } x', "{ $.n = 1 }", '{ ($.event = "a" }'])
-def test_patterns_beyond_the_templates_needs_are_refused(pattern: str) -> None:
+def test_unsupported_patterns_are_refused(pattern: str) -> None:
     with pytest.raises((ValueError, IndexError)):
         matches(pattern, {"event": "a"})
 
 
 def queries() -> dict[str, str]:
-    """Return the README's Logs Insights queries, by what is said before each."""
+    """Return the README's Logs Insights queries, by the line before each."""
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("### Logs Insights")[2].partition("\n## ")[0]
     return dict(re.findall(r"\n([^\n]+):\n\n```\n(.*?)```", section, flags=re.DOTALL))
 
@@ -218,10 +216,10 @@ def queries() -> dict[str, str]:
 @pytest.mark.parametrize("title", ["Escalations of the last day", "The story of one order", "The slowest handlers"])
 def test_the_readmes_queries_name_fields_that_lines_have(title: str, emitted: Lines) -> None:
     query = queries()[title]
-    known = {field for lines in emitted.values() for line in lines for field in line}
+    known = {name for lines in emitted.values() for line in lines for name in line}
     fields = list(fields_of(query))
     assert fields
-    assert {each for each in fields if not each.startswith("@")} <= known
+    assert {field for field in fields if not field.startswith("@")} <= known
 
 
 @pytest.mark.parametrize("title", ["Escalations of the last day", "The slowest handlers"])

@@ -1,4 +1,4 @@
-"""What an operator may do, by the policy in deploy/README.md, is what `orders` and `python -m deploy status` do."""
+"""The operators' policy in deploy/README.md allows what `orders` and `python -m deploy status` do, and nothing else."""
 
 import json
 import re
@@ -24,11 +24,11 @@ PREFIX = "operators-"
 
 
 def policy() -> dict[str, object]:
-    """Return the operator's policy as the README has it, for the stack at hand."""
+    """Return the README's policy for operators, filled in for this stack."""
     (text,) = [
-        each
-        for each in re.findall(r"```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-        if "ResolveOrders" in each
+        block
+        for block in re.findall(r"```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+        if "ResolveOrders" in block
     ]
     for name, value in (("<REGION>", REGION), ("<ACCOUNT>", ACCOUNT), ("<PREFIX>", PREFIX)):
         text = text.replace(name, value)
@@ -40,7 +40,7 @@ def policy() -> dict[str, object]:
 def needed(
     deploy_stack: DeployStack, aws: Aws, local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
 ) -> set[Permission]:
-    """What every command of `orders` needed, each used in every way, and what `status` did."""
+    """The permissions that all commands of `orders`, used in every way, and `status` needed."""
     pipeline, directory = Pipeline(deploy_stack(PREFIX)), tmp_path_factory.mktemp("operator")
     worker = pipeline.start("escalation", directory / "escalation.log")
     try:
@@ -56,7 +56,7 @@ def needed(
 
 
 def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path) -> None:
-    """Submit orders, look at everything, settle cases in each way, replay one dead letter and discard another."""
+    """Submit orders, look at everything, resolve cases in every way, replay one dead letter and discard another."""
 
     def run(*arguments: str, stdin: str = "") -> str:
         ran = orders(*arguments, stdin=stdin, AWS_ENDPOINT_URL=endpoint, STATE_MACHINE=machine)
@@ -66,7 +66,7 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     machine = f"{PREFIX}OrderFulfillmentStateMachine"
     named = ("again", "shipped", "left")
     file = directory / "orders.jsonl"
-    lines = [{"OrderId": each, "Name": "Ada", "ItemName": "Lamp", "Price": "-1", "CC": CARD} for each in named]
+    lines = [{"OrderId": name, "Name": "Ada", "ItemName": "Lamp", "Price": "-1", "CC": CARD} for name in named]
     file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     for url in [pipeline.stack.order_fulfillment_dlq_url, pipeline.stack.escalation_dlq_url] * 2:
         pipeline.client("sqs").send_message(QueueUrl=url, MessageBody="x y")
@@ -75,10 +75,10 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     run("list", "--json")
     run("escalations", "list", "--json")
     run("escalations", "show", "again")
-    settle = ("--actor", "ada", "--note", "as agreed", "--yes")
-    run("escalations", "resolve", "again", "resubmit", "--price", "1", "--card-number-stdin", *settle, stdin=CARD)
-    run("escalations", "resolve", "shipped", "fulfill", "--shipment-id", "S-1", *settle)
-    run("escalations", "resolve", "left", "cancel", *settle)
+    resolved_by = ("--actor", "ada", "--note", "as agreed", "--yes")
+    run("escalations", "resolve", "again", "resubmit", "--price", "1", "--card-number-stdin", *resolved_by, stdin=CARD)
+    run("escalations", "resolve", "shipped", "fulfill", "--shipment-id", "S-1", *resolved_by)
+    run("escalations", "resolve", "left", "cancel", *resolved_by)
     run("show", "again")
     run("queues")
     for name in ("fulfillment", "escalation"):
@@ -87,7 +87,7 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
 
 
 def deploy_stand_in(aws: Aws) -> None:
-    """Have a service for `status` to ask about: the local AWS has not all types of the workers' stack."""
+    """Deploy a stand-in for the workers' stack, because the local AWS lacks some of its types."""
     source = {"Parameters": template.load(template.WORKERS)["Parameters"], "Resources": SERVICE}
     given = GIVEN | {"NamePrefix": PREFIX}
     name = workers_stack.stack_name(PREFIX)

@@ -1,9 +1,8 @@
 """
-What each role may do is what is done in its name, no more and no less.
+A role allows what its part really does, and nothing else.
 
-The workers' requests are recorded while they do everything they can; the roles come from the templates, as
-CloudFormation resolves them. A call without a grant fails here before it does in production, and so does a grant
-without a call.
+The workers' requests are recorded while they do everything they can. The roles come from the templates, as
+CloudFormation resolves them. Both a call without a grant and a grant without a call fail here.
 """
 
 import contextlib
@@ -28,7 +27,7 @@ from tests.support import DeployStack
 
 PREFIX = "permissions-"
 KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
-# Two channels that work, and one where nobody answers: that one is for reminders.
+# Two working channels, and one that does not answer, which causes reminders.
 RULES = """
 [[rules]]
 severity = "warning"
@@ -43,7 +42,7 @@ queue = "permissions-Settlement"
 type = "webhook"
 url = "http://127.0.0.1:1/"
 """
-# AWS's own lists for what no request of ours shows.
+# AWS's own lists, for requests that we do not make ourselves.
 LOG_DELIVERY = {  # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
     "logs:CreateLogDelivery",
     "logs:DeleteLogDelivery",
@@ -65,7 +64,7 @@ PULLING = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownl
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The pipeline, and the policies of both stacks' roles as CloudFormation made them, by name without prefix."""
+    """The pipeline, and the policies of both stacks' roles as CloudFormation created them, by name without prefix."""
 
     pipeline: Pipeline
     topic: str
@@ -76,21 +75,22 @@ class Account:
 
 def policies(local_aws: LocalAws, prefix: str) -> dict[str, list[dict[str, Any]]]:
     iam = local_aws.client("iam")
-    found = [each["RoleName"] for each in iam.list_roles()["Roles"] if each["RoleName"].startswith(prefix)]
+    names = [role["RoleName"] for role in iam.list_roles()["Roles"]]
     return {
         role.removeprefix(prefix): [
             iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
             for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
         ]
-        for role in found
+        for role in names
+        if role.startswith(prefix)
     }
 
 
 def create_workers_roles(local_aws: LocalAws, prefix: str, **given: str) -> None:
-    """Have the roles of the workers' template made, and what they refer to: the local AWS has not all of its types."""
+    """Create the roles of the workers' template and their log groups. The local AWS lacks some of its other types."""
     source = template.load(template.WORKERS)
     kept = ("AWS::IAM::Role", "AWS::Logs::LogGroup")
-    source["Resources"] = {name: each for name, each in source["Resources"].items() if each["Type"] in kept}
+    source["Resources"] = {name: resource for name, resource in source["Resources"].items() if resource["Type"] in kept}
     del source["Outputs"]
     given = {"NamePrefix": prefix, "Image": "i", "Subnets": "subnet-1", "SecurityGroups": "sg-1"} | given
     cloudformation = local_aws.client("cloudformation")
@@ -125,7 +125,7 @@ def account(local_aws: LocalAws, aws: Aws, deploy_stack: DeployStack) -> Account
 
 @pytest.fixture(scope="module")
 def recorded(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[Permission]]]:
-    """What both workers needed, by worker, after each has done everything it can."""
+    """The permissions that each worker needed to do everything it can."""
     directory = tmp_path_factory.mktemp("permissions")
     upstream = account.pipeline.stack.local_aws.endpoint
     with contextlib.ExitStack() as running:
@@ -136,7 +136,7 @@ def recorded(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def fulfill(account: Account, proxy: Recorder, directory: Path, running: contextlib.ExitStack) -> None:
-    """Ship an order, have one refused and one fail, and decode what cannot be."""
+    """Ship an order, have one refused and one fail, and receive an undecodable message."""
     pipeline, provider = account.pipeline, running.enter_context(FaultyProvider(seed=1))
     provider.curses = {"refused": Fault.REFUSED, "failing": Fault.ERROR}
     worker = pipeline.start(
@@ -161,7 +161,7 @@ def fulfill(account: Account, proxy: Recorder, directory: Path, running: context
 
 
 def escalate(account: Account, proxy: Recorder, directory: Path, running: contextlib.ExitStack) -> None:
-    """Open cases of every kind, tell channels and one that is not there, fail, and decode what cannot be."""
+    """Open cases of every kind, notify all channels, fail, and receive an undecodable message."""
     pipeline, rules = account.pipeline, directory / "rules.toml"
     rules.write_text(RULES.format(topic=account.topic), encoding="utf-8")
     worker = pipeline.start(
@@ -244,7 +244,9 @@ def test_the_function_may_write_its_log_and_nothing_else(account: Account, local
 def test_ecs_may_start_workers_and_nothing_else(account: Account) -> None:
     groups = [f"log-group:/ecs/{PREFIX}order-fulfillment/{worker}:*" for worker in ("fulfillment", "escalation")]
     needed = {(action, arn("ecr", "repository/workers")) for action in PULLING} | {("ecr:GetAuthorizationToken", ANY)}
-    needed |= {(f"logs:{each}", arn("logs", group)) for each in ("CreateLogStream", "PutLogEvents") for group in groups}
+    needed |= {
+        (f"logs:{action}", arn("logs", group)) for action in ("CreateLogStream", "PutLogEvents") for group in groups
+    }
     needed |= {
         ("secretsmanager:GetSecretValue", arn("secretsmanager", f"secret:{name}-aaaaaa")) for name in ("url", "auth")
     }
@@ -252,8 +254,8 @@ def test_ecs_may_start_workers_and_nothing_else(account: Account) -> None:
     assert granted(account.roles["RoleForStartingWorkers"]) == needed
 
 
-def test_who_may_send_to_a_queue_is_named_in_its_policy(account: Account) -> None:
-    """Both ways: whoever has the permission is named, and whoever is named has it."""
+def test_a_queues_policy_names_all_roles_that_may_send(account: Account) -> None:
+    """And all roles that it names may send."""
     senders: dict[str, set[str]] = {}
     for role, documents in account.roles.items():
         for action, resource in granted(documents):
@@ -262,22 +264,23 @@ def test_who_may_send_to_a_queue_is_named_in_its_policy(account: Account) -> Non
     for name in ("OrderFulfillmentQueue", "EscalationQueue", "OrderFulfillmentDLQ", "EscalationDLQ"):
         url = account.pipeline.stack.outputs[f"{name}Url"]
         asked = account.pipeline.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "QueueArn"])
-        policy = {each["Sid"]: each for each in json.loads(asked["Attributes"]["Policy"])["Statement"]}
+        statements = json.loads(asked["Attributes"]["Policy"])["Statement"]
+        policy = {statement["Sid"]: statement for statement in statements}
         others = policy["DenyOtherSenders"]
 
         assert set(others["Condition"]["ArnNotLike"]["aws:PrincipalArn"]) == senders[asked["Attributes"]["QueueArn"]]
         assert (others["Effect"], others["Principal"], others["Action"]) == ("Deny", "*", "sqs:SendMessage")
         assert policy["DenyWithoutTls"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-        allowed = [each["Principal"] for each in policy.values() if each["Effect"] == "Allow"]
+        allowed = [statement["Principal"] for statement in statements if statement["Effect"] == "Allow"]
         assert allowed == ([{"Service": "events.amazonaws.com"}] if name == "EscalationQueue" else [])
 
 
-def test_a_key_is_granted_only_where_one_is_given_and_for_the_services_that_use_it(
+def test_a_given_key_is_granted_for_the_services_that_use_it(
     account: Account, recorded: dict[str, set[Permission]]
 ) -> None:
     def key_statements(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         statements = [statement for document in documents for statement in document["Statement"]]
-        return [each for each in statements if any(action.startswith("kms:") for action in listed(each["Action"]))]
+        return [found for found in statements if any(action.startswith("kms:") for action in listed(found["Action"]))]
 
     assert [key_statements(documents) for documents in account.roles.values() if key_statements(documents)] == []
     for worker, role in (("fulfillment", "RoleForFulfillmentWorker"), ("escalation", "RoleForEscalationWorker")):
@@ -287,11 +290,9 @@ def test_a_key_is_granted_only_where_one_is_given_and_for_the_services_that_use_
         assert statement["Resource"] == KEY
         via = statement["Condition"]["StringEquals"]["kms:ViaService"]
         assert set(via) == {f"{service}.us-east-1.amazonaws.com" for service in used}
-    workflow = {
-        each["Sid"]: each for each in key_statements(account.roles_with_key["Role4OrderFulfillmentStepFunctions"])
-    }
-    assert {each["Resource"] for each in workflow.values()} == {KEY}
-    conditions = {sid: each["Condition"]["StringEquals"] for sid, each in workflow.items()}
+    workflow = key_statements(account.roles_with_key["Role4OrderFulfillmentStepFunctions"])
+    assert {statement["Resource"] for statement in workflow} == {KEY}
+    conditions = {statement["Sid"]: statement["Condition"]["StringEquals"] for statement in workflow}
     assert conditions == {
         "EncryptHistory": {
             "kms:EncryptionContext:aws:states:stateMachineArn": arn(

@@ -1,4 +1,4 @@
-"""No `*` in what a template allows without a reason beside it."""
+"""Every `*` in what a template allows has its reason beside it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +11,15 @@ from deploy.stacks import template
 
 
 def last_line(node: yaml.Node) -> int:
-    """Return the line of the last word: a node's own end is after the comments that follow it."""
+    """Return the line of a node's last word. The node's own end is after the comments that follow it."""
     if isinstance(node, yaml.ScalarNode):
         return node.end_mark.line
-    parts = [each for part in node.value for each in (part if isinstance(part, tuple) else (part,))]
+    parts = [child for part in node.value for child in (part if isinstance(part, tuple) else (part,))]
     return max(map(last_line, parts))
 
 
 def statements(node: yaml.Node | None) -> Iterator[tuple[dict[str, Any], int, int]]:
-    """Return every statement that allows something, with its first line and the line after its last, from 0."""
+    """Yield every Allow statement, with its first line and the line after its last, counted from 0."""
     if isinstance(node, yaml.MappingNode):
         keys = {key.value: value for key, value in node.value}
         if isinstance(keys.get("Effect"), yaml.ScalarNode) and keys["Effect"].value == "Allow":
@@ -31,8 +31,8 @@ def statements(node: yaml.Node | None) -> Iterator[tuple[dict[str, Any], int, in
         for _, value in node.value:
             yield from statements(value)
     elif isinstance(node, yaml.SequenceNode):
-        for each in node.value:
-            yield from statements(each)
+        for child in node.value:
+            yield from statements(child)
 
 
 @pytest.mark.parametrize("path", [template.PIPELINE, template.WORKERS], ids=lambda path: path.name)
@@ -40,11 +40,11 @@ def test_every_wildcard_in_a_grant_has_its_reason_beside_it(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     lines, wild, unexplained = text.splitlines(), 0, []
     for statement, first, end in statements(yaml.compose(text, Loader=template.Loader)):
-        values = [each for name in ("Action", "Resource", "Principal") for each in statement.get(name, [])]
-        if any(isinstance(each, str) and "*" in each for each in values):
+        values = [value for name in ("Action", "Resource", "Principal") for value in statement.get(name, [])]
+        if any(isinstance(value, str) and "*" in value for value in values):
             wild += 1
             if not any("#" in line for line in lines[first - 1 : end]):
                 unexplained.append(f"{path.name}:{first + 1}")
 
-    assert wild, "there are some"
+    assert wild, "the template has wildcards"
     assert unexplained == []

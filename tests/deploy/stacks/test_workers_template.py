@@ -1,4 +1,4 @@
-"""deploy/workers.yaml against the workers it runs: their settings, their stop, their health, the queues' policies."""
+"""deploy/workers.yaml against the workers that it runs: settings, stop, health check, the queues' policies."""
 
 import json
 import re
@@ -20,17 +20,19 @@ FIELDS = {field.alias: field for field in Settings.model_fields.values() if fiel
 TASKS = of_type("AWS::ECS::TaskDefinition")
 LONGEST_STOP_S = 120  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
 
-# Settings that are no parameter, and what stands in the template instead.
+# Settings without a parameter, and their values in the template.
 FIXED = {
     "ORDER_TABLE": "OrderTable",
     "ESCALATION_TABLE": "EscalationTable",
     "ORDER_FULFILLMENT_QUEUE": "OrderFulfillmentQueue",
     "ESCALATION_QUEUE": "EscalationQueue",
-    "WORKER_HEALTH_PORT": "8080",  # The task has an address of its own.
-    "LOG_FORMAT": "json",  # What the metric filters read.
+    "WORKER_HEALTH_PORT": "8080",  # Each task has its own address.
+    "LOG_FORMAT": "json",  # The metric filters read JSON.
 }
-LEFT_OUT = {"FULFILLMENT_TOKEN"}  # Who may describe tasks could read it. FULFILLMENT_TOKEN_SECRET is there.
-# Parameters with a range of their own, and its end.
+LEFT_OUT = {
+    "FULFILLMENT_TOKEN"
+}  # Users who may describe tasks could read it. FULFILLMENT_TOKEN_SECRET is used instead.
+# Parameters with a smaller maximum than the setting.
 NARROWER = {
     "WORKER_DRAIN_S": LONGEST_STOP_S - FORCED_EXIT_MARGIN_S - 5,
     "WORKER_MAX_DELIVERIES": min(
@@ -43,7 +45,7 @@ NARROWER = {
 
 
 def parameter(variable: str) -> str:
-    """Return the parameter of a variable: `WORKER_WAIT_S` is `WorkerWaitS`."""
+    """Return the parameter of a variable: `WorkerWaitS` for `WORKER_WAIT_S`."""
     return "".join(word.title() for word in variable.split("_"))
 
 
@@ -52,7 +54,7 @@ TUNED = [variable for variable in FIELDS if variable not in {*FIXED, *LEFT_OUT}]
 
 def environment(task: dict[str, Any]) -> dict[str, Any]:
     (container,) = task["ContainerDefinitions"]
-    return {each["Name"]: each["Value"] for each in container["Environment"]}
+    return {variable["Name"]: variable["Value"] for variable in container["Environment"]}
 
 
 @pytest.mark.parametrize("variable", TUNED)
@@ -61,17 +63,17 @@ def test_a_setting_has_a_parameter_with_the_same_default(variable: str) -> None:
     assert PARAMETERS[parameter(variable)]["Default"] == ("" if default is None else default)
 
 
-@pytest.mark.parametrize("variable", [each for each in TUNED if PARAMETERS[parameter(each)]["Type"] == "Number"])
+@pytest.mark.parametrize("variable", [name for name in TUNED if PARAMETERS[parameter(name)]["Type"] == "Number"])
 def test_a_number_has_the_same_range(variable: str) -> None:
-    (least,) = [each.ge for each in FIELDS[variable].metadata if isinstance(each, Ge)]
-    (most,) = [each.le for each in FIELDS[variable].metadata if isinstance(each, Le)]
+    (least,) = [limit.ge for limit in FIELDS[variable].metadata if isinstance(limit, Ge)]
+    (most,) = [limit.le for limit in FIELDS[variable].metadata if isinstance(limit, Le)]
     declared = PARAMETERS[parameter(variable)]
     assert (declared["MinValue"], declared["MaxValue"]) == (least, NARROWER.get(variable, most))
     assert least <= declared["MaxValue"] <= most
 
 
-def test_the_provider_is_spelled_by_the_same_pattern() -> None:
-    (pattern,) = [each.pattern for each in FIELDS["FULFILLMENT_PROVIDER"].metadata if hasattr(each, "pattern")]
+def test_the_provider_has_the_same_pattern() -> None:
+    (pattern,) = [limit.pattern for limit in FIELDS["FULFILLMENT_PROVIDER"].metadata if hasattr(limit, "pattern")]
     assert PARAMETERS["FulfillmentProvider"]["AllowedPattern"] == pattern
 
 
@@ -90,10 +92,10 @@ def test_the_provider_is_spelled_by_the_same_pattern() -> None:
         ("LogLevel", PARAMETERS["LogLevel"]["AllowedValues"]),
     ],
 )
-def test_what_a_parameter_takes_the_worker_takes(name: str, values: list[str]) -> None:
+def test_the_worker_accepts_what_a_parameter_accepts(name: str, values: list[str]) -> None:
     for value in values:
         assert re.fullmatch(PARAMETERS[name].get("AllowedPattern", ".*"), value)
-        variable = next(each for each in TUNED if parameter(each) == name)
+        variable = next(variable for variable in TUNED if parameter(variable) == name)
         provider = {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": "https://ship.example/"}
         Settings.read(provider | {variable: value})
 
@@ -102,10 +104,10 @@ def test_what_a_parameter_takes_the_worker_takes(name: str, values: list[str]) -
 def test_a_task_gets_every_setting_of_its_worker_and_nothing_else(name: str) -> None:
     given = environment(TASKS[name])
     own = {
-        "FulfillmentTask": {each for each in TUNED if each.startswith("FULFILLMENT_")},
+        "FulfillmentTask": {variable for variable in TUNED if variable.startswith("FULFILLMENT_")},
         "EscalationTask": {"ESCALATION_RULES"},
     }
-    others = {each for owner, names in own.items() if owner != name for each in names}
+    others = {variable for owner, names in own.items() if owner != name for variable in names}
     assert set(given) == {"AWS_REGION", *FIXED, *TUNED} - others
     for variable, value in given.items():
         if variable in FIXED:
@@ -114,20 +116,20 @@ def test_a_task_gets_every_setting_of_its_worker_and_nothing_else(name: str) -> 
             assert value == {"Ref": parameter(variable)}
 
 
-def test_the_parameters_defaults_start_a_worker() -> None:
-    defaults = {each: str(PARAMETERS[parameter(each)]["Default"]) for each in TUNED}
+def test_a_worker_starts_with_the_parameters_defaults() -> None:
+    defaults = {variable: str(PARAMETERS[parameter(variable)]["Default"]) for variable in TUNED}
     assert Settings.read(defaults | FIXED) == Settings.read(FIXED)
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_worker_has_ended_by_itself_before_it_is_killed(name: str) -> None:
+def test_a_worker_ends_by_itself_before_ecs_kills_it(name: str) -> None:
     (container,) = TASKS[name]["ContainerDefinitions"]
     longest_drain_s = PARAMETERS["WorkerDrainS"]["MaxValue"]
     assert longest_drain_s + FORCED_EXIT_MARGIN_S < container["StopTimeout"] <= LONGEST_STOP_S
     assert PARAMETERS["WorkerWaitS"]["MaxValue"] + FORCED_EXIT_MARGIN_S < container["StopTimeout"]
 
 
-def test_each_worker_has_a_task_a_service_and_a_role_of_its_own() -> None:
+def test_each_worker_has_its_own_task_service_and_role() -> None:
     assert sorted(task["ContainerDefinitions"][0]["Command"][0] for task in TASKS.values()) == sorted(Worker)
     assert sorted(service["ServiceName"] for service in of_type("AWS::ECS::Service").values()) == sorted(Worker)
     roles = [task["TaskRoleArn"]["Fn::GetAtt"][0] for task in TASKS.values()]
@@ -135,7 +137,7 @@ def test_each_worker_has_a_task_a_service_and_a_role_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_may_do_no_more_than_it_must(name: str) -> None:
+def test_a_task_runs_without_privileges(name: str) -> None:
     (container,) = TASKS[name]["ContainerDefinitions"]
     assert (container["User"], container["Privileged"]) == ("10001:10001", False)
     assert container["ReadonlyRootFilesystem"] is True
@@ -159,7 +161,7 @@ def test_the_pipelines_queues_take_messages_from_the_roles_that_send_them() -> N
         assert f"role/{role}" in policies
 
 
-def test_both_stacks_take_the_same_of_what_they_share() -> None:
+def test_shared_parameters_are_declared_alike_in_both_templates() -> None:
     for name in ("NamePrefix", "AlarmTopicArn", "KmsKeyArn"):
         ours, theirs = PARAMETERS[name], PIPELINE["Parameters"][name]
         assert {key: ours.get(key) for key in ("Type", "Default", "AllowedPattern")} == {
@@ -167,13 +169,13 @@ def test_both_stacks_take_the_same_of_what_they_share() -> None:
         }
 
 
-def test_the_health_check_says_whether_a_running_worker_is_well(start_worker: StartWorker) -> None:
+def test_the_health_check_follows_a_running_worker(start_worker: StartWorker) -> None:
     command, *arguments = [
-        text(each) for each in TASKS["FulfillmentTask"]["ContainerDefinitions"][0]["HealthCheck"]["Command"]
+        text(word) for word in TASKS["FulfillmentTask"]["ContainerDefinitions"][0]["HealthCheck"]["Command"]
     ][1:]
     assert command == "python"
     port = free_port()
-    arguments = [each.replace("8080", str(port)) for each in arguments]
+    arguments = [word.replace("8080", str(port)) for word in arguments]
 
     def check() -> int:
         return subprocess.run([sys.executable, *arguments], check=False, capture_output=True, timeout=30).returncode
