@@ -9,7 +9,7 @@ import pytest
 from deploy.aws import Aws
 from deploy.local.aws import LocalAws
 from deploy.stacks import parameters, senders, stack, template
-from tests.deploy.test_commands import run
+from tests.deploy.test_main import run
 
 ROOT_ARN = "arn:aws:iam::000000000000:root"
 OTHER = "arn:aws:iam::000000000000:role/Operators"

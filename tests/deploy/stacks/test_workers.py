@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from deploy.aws import Aws
-from deploy.errors import DeployError
 from deploy.local.aws import LocalAws
 from deploy.progress import Progress
-from deploy.stacks import parameters, pipeline, running, stack, template
+from deploy.stacks import pipeline, stack, template
 from deploy.stacks import workers as workers_stack
 from tests.deploy.stacks.support import with_cloudformation
-from tests.deploy.test_commands import one_line, run
+from tests.deploy.test_main import one_line, run
 from tests.support import DeployStack
 
 QUIET = Progress(quiet=True)
@@ -114,13 +113,6 @@ def test_status_shows_tasks_and_alarms_and_down_deletes_the_workers_first(
     assert deleted == ["both-order-fulfillment-workers", "both-order-fulfillment"]
 
 
-def test_a_stack_without_tasks_and_alarms_says_so(aws: Aws, deploy_stack: DeployStack) -> None:
-    deploy_stack("bare-")
-
-    assert running.tasks(aws, "bare-order-fulfillment") == ["tasks  -  (no service)"]
-    assert running.alarms(aws, ["bare-order-fulfillment-workers"]) == ["alarms  -  (no alarm)"]
-
-
 def arguments(given: dict[str, str]) -> list[str]:
     return [word for name, value in given.items() for word in ("--parameter", f"{name}={value}")]
 
@@ -153,27 +145,3 @@ def test_wrong_parameters_are_one_line_before_anything_is_changed(
     assert problem in said
     assert stack.find(aws, "wrong-order-fulfillment") is None
     assert stack.find(aws, "wrong-order-fulfillment-workers") is None
-
-
-def test_a_parameter_given_twice_is_refused() -> None:
-    with pytest.raises(DeployError, match="Image: is given twice"):
-        parameters.parsed(["Image=a", "Image=b"])
-
-
-def test_a_value_may_hold_an_equals_sign() -> None:
-    assert parameters.parsed(["FulfillmentUrl=https://example.com/?a=b", "KmsKeyArn="]) == {
-        "FulfillmentUrl": "https://example.com/?a=b",
-        "KmsKeyArn": "",
-    }
-
-
-def test_a_parameter_of_both_templates_means_the_same_in_both() -> None:
-    one, other = (template.load(path)["Parameters"] for path in (template.PIPELINE, template.WORKERS))
-    rules = ("Type", "Default", "AllowedPattern")
-
-    def rule(of: dict[str, Any]) -> list[Any]:
-        return [of.get(name) for name in rules]
-
-    shared = one.keys() & other.keys()
-    assert {"NamePrefix", "KmsKeyArn"} <= shared
-    assert [name for name in shared if rule(one[name]) != rule(other[name])] == []
