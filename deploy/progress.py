@@ -23,6 +23,3 @@ class Progress:
     def detail(self, text: str) -> None:
         if self.stream.isatty():
             self.note(f"  {text}")
-
-    def problem(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)

@@ -29,14 +29,8 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 MAX_INLINE_TEMPLATE_BYTES = 51_200
 
-_ZIP_TIME = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # The earliest time in a zip. A fixed time, so that the same content gives the same bytes.
+# A fixed time, the earliest that a zip can hold: so the same content gives the same bytes.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o100644 << 16
 
 
@@ -231,9 +225,8 @@ def zipped(path: Path) -> bytes:
         inside = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
         files = {file.relative_to(path).as_posix(): file for file in inside}
     buffer = io.BytesIO()
-    with zipfile.ZipFile(
-        buffer, "w", zipfile.ZIP_STORED
-    ) as archive:  # Uncompressed, because compressors differ between Python builds.
+    # Uncompressed, because compressors differ between Python builds.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, file in files.items():
             entry = zipfile.ZipInfo(name, _ZIP_TIME)
             entry.external_attr = _FILE_MODE

@@ -59,7 +59,7 @@ def up(
     )
     kind: stack.ChangeSetType = "UPDATE" if existing else "CREATE"
     if not existing and (retained := _retained(aws, source, merged.values)):
-        # The tables may belong to a deployment that has begun since make_ready looked.
+        # The tables may belong to a deployment that has started since make_ready looked.
         if (other := stack.find(aws, name)) and other["StackStatus"] != stack.NEVER_EXECUTED:
             raise DeployError(
                 f"Another deployment of {name} is under way. Wait until it is done: python -m deploy status"
@@ -106,7 +106,7 @@ def down(aws: Aws, name_prefix: str, *, delete_data: bool, confirm: Callable[[],
     for table in holds.tables:
         _delete_table(aws, table.name, progress)
     if reason := artifacts.remove(aws, bucket):
-        progress.note(f"The bucket {bucket.name} stays: {reason}")
+        progress.note(f"The bucket {bucket.name} remains: {reason}")
     progress.note(f"The stack {name} and its tables are deleted")
     return True
 
