@@ -35,7 +35,7 @@ def up(options: argparse.Namespace) -> int:
     deployment = pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review)
     named = stack.parameters(stack.find(aws, deployment.stack_name)).get(senders.PARAMETER)
     if named:
-        progress.note(f"{senders.PARAMETER} (who may send to the queues, beside the system's own roles): {named}")
+        progress.note(f"{senders.PARAMETER} (who may send to the queues, besides the system's own roles): {named}")
     else:
         progress.note(f"{senders.PARAMETER} is empty: operators and workers elsewhere cannot send to the queues")
     outputs = {**deployment.outputs}

@@ -55,7 +55,7 @@ def up(environment: Mapping[str, str], prefix: str, *arguments: str) -> Any:
 def test_the_caller_may_send_until_other_senders_are_named(local_aws: LocalAws, aws: Aws) -> None:
     environment = local_aws.environment
 
-    assert f"may send to the queues, beside the system's own roles): {ROOT_ARN}\n" in up(environment, "sends-")
+    assert f"may send to the queues, besides the system's own roles): {ROOT_ARN}\n" in up(environment, "sends-")
     url = aws.sqs.get_queue_url(QueueName="sends-EscalationQueue")["QueueUrl"]
     policy = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
     assert ROOT_ARN in policy
