@@ -1,4 +1,4 @@
-"""Metric filters, and the README's queries, against log lines of real worker processes."""
+"""Metric filters, and the queries of the README, against lines that worker processes really wrote."""
 
 import re
 import socket
@@ -208,7 +208,7 @@ def test_unsupported_patterns_are_refused(pattern: str) -> None:
 
 
 def queries() -> dict[str, str]:
-    """Return the README's Logs Insights queries, by the line before each."""
+    """Return the README's Logs Insights queries, by what is said before each."""
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("### Logs Insights")[2].partition("\n## ")[0]
     return dict(re.findall(r"\n([^\n]+):\n\n```\n(.*?)```", section, flags=re.DOTALL))
 
