@@ -26,6 +26,7 @@ import pytest
 
 from deploy.aws import Aws
 from deploy.local import aws as local
+from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline as pipelines
 from tests.integration.command_line import CommandLine
@@ -114,7 +115,7 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
         chat() as (url, notified),
         contextlib.ExitStack() as started,
     ):
-        aws = Aws.of(server.client, local.REGION)
+        aws = Aws.of(server.client, REGION)
         name = pipelines.stack_name("")
         before = resources(aws, name)
         orders = {item["OrderId"]: item for item in scan(server, "OrderTable")}
@@ -142,7 +143,7 @@ def scan(server: local.LocalAws, table: str) -> list[dict[str, Any]]:
 
 def test_no_table_queue_or_state_machine_is_replaced(upgraded: Upgraded) -> None:
     local_aws = upgraded.running.pipeline.stack.local_aws
-    now = resources(Aws.of(local_aws.client, local.REGION), pipelines.stack_name(""))
+    now = resources(Aws.of(local_aws.client, REGION), pipelines.stack_name(""))
     assert len(upgraded.resources) >= 7
     assert now.items() >= upgraded.resources.items()
 
