@@ -1,4 +1,4 @@
-"""The failures of a stage in a row: how many, since when, and what is logged about them."""
+"""Counts and logs the failures of a stage, from the first one to the recovery."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ log = structlog.get_logger(__name__)
 
 class FailureTracker:
     """
-    Counts the failures of one stage in a row, and logs them.
+    Counts the failures of one stage in a row.
 
     Logs `<stage>.failed` at the first failure, then at most every `log_every_s` seconds, and `<stage>.recovered`.
     """

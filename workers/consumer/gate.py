@@ -34,7 +34,7 @@ class Gate:
     earlier than `retry_after_s` of the outage. When a probe opens the gate, all callers resume at once.
 
     - CLOSED: only callers that the outage has hit probe. The others wait until none of those is left: their calls may
-      not need what is down, and would open the gate. Then one of them probes, or one more message is received for it.
+      not use the service that is down, and would open the gate. Without any caller, one message is received to probe.
     - SUSPECTED: the few callers that were hit may have failed for reasons of their own. So other callers probe too, and
       every `suspected_receive_interval_s` one more message is received: the rest of the queue does not wait for them.
     """
@@ -52,7 +52,7 @@ class Gate:
         self._unaffected = 0  # Callers in `_wait_for_affected`.
         self._others_may_run = asyncio.Event()  # Set while the gate is open or no caller is held.
         self._may_receive = asyncio.Event()  # Set while the gate is open or no caller waits here at all.
-        self._idle: set[asyncio.Task[Any]] = set()
+        self._idle: set[asyncio.Task[Any]] = set()  # Callers without a running call: `cancel_waiters` cancels them.
         self._cancelling = False
         self._update()
 
@@ -146,7 +146,7 @@ class Gate:
 
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
-        """Mark the caller as one that `cancel_waiters` may cancel."""
+        """Mark the caller as waiting, so that `cancel_waiters` cancels it."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - this runs in one.
         if self._cancelling:
