@@ -23,8 +23,3 @@ class Backoff:
     def max_wait_s(self, attempt: int) -> float:
         """Return the longest wait after attempt number *attempt*: the wait without jitter."""
         return min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 32))
-
-
-def full_jitter_s(attempt: int, *, base_s: float, cap_s: float) -> float:
-    """Return `Backoff(base_s, cap_s).wait_s(attempt)`."""
-    return Backoff(base_s, cap_s).wait_s(attempt)

@@ -15,6 +15,7 @@ from deploy.local.aws import ROOT
 from deploy.local.log_lines import LogLine
 from deploy.local.workers import Workers
 from deploy.progress import Progress
+from workers.domain.ids import execution_arn
 from workers.domain.orders import OrderStatus
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def start(aws: Aws, state_machine_arn: str) -> list[Started]:
             answer = aws.stepfunctions.start_execution(stateMachineArn=state_machine_arn, name=name, input=text)
             started.append(Started(order_id, answer["executionArn"], earlier=False))
         except aws.stepfunctions.exceptions.ExecutionAlreadyExists:
-            arn = f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+            arn = execution_arn(state_machine_arn, name)
             started.append(Started(order_id, arn, earlier=True))
     return started
 

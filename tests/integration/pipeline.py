@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from boto3.dynamodb.types import TypeDeserializer
 
 from tests.support import DeployedStack, Worker, run_worker
+from workers.domain.ids import execution_arn
 
 ENVIRONMENT = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "10", "LOG_FORMAT": "json"}
 SCRIPTED = "tests.integration.providers:ScriptedProvider"
@@ -56,7 +57,7 @@ class Pipeline:
 
     def arn(self, name: str) -> str:
         """Return the ARN of the execution *name*."""
-        return f"{self.stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+        return execution_arn(self.stack.state_machine_arn, name)
 
     def put_order(self, order_id: str, status: str = "RECEIVED", **fields: str) -> None:
         """Store an order as the workflow does, with the execution `of-<order id>`."""

@@ -21,6 +21,7 @@ from tests.support import DeployedStack, DeployStack, StartWorker, Worker
 from workers import clock
 from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_key
+from workers.domain.ids import execution_arn
 from workers.domain.orders import OrderStatus
 
 CARD_DIGITS = ("4929123412345678", "4929 1234 1234 5678", "4929-1234-1234-5678", "1234123456785678")
@@ -52,7 +53,7 @@ class Run:
         dynamodb, sqs = self.stack.client("dynamodb"), self.stack.client("sqs")
         for order_id in order_ids:
             now = clock.now()
-            arn = f"{self.stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{uuid.uuid4()}"
+            arn = execution_arn(self.stack.state_machine_arn, str(uuid.uuid4()))
             item = {
                 "OrderId": order_id,
                 "Name": "Jane",

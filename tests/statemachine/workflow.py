@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tests.support import DeployedStack
+from workers.domain.ids import execution_arn
 
 TIMEOUT_S = 40.0
 POLL_S = 0.05
@@ -77,7 +78,7 @@ class Workflow:
 
     def arn_of(self, name: str) -> str:
         """Return the ARN of an execution of this name, started or not."""
-        return f"{self.stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+        return execution_arn(self.stack.state_machine_arn, name)
 
     def stored(self, order_id: str) -> dict[str, str] | None:
         found = self.client("dynamodb").get_item(

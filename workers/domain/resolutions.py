@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
+from workers import clock
 from workers.domain.cards import looks_like_card, mask
 from workers.domain.cases import Case, CaseState, Claim, Resolution
 from workers.domain.escalations import MAX_RESOLUTIONS
@@ -189,8 +190,8 @@ def _pending_claim(case: Case) -> Claim | None:
 
 
 def _refuse_while_recent(claim: Claim, now: str) -> None:
-    free_at = datetime.fromisoformat(claim.at) + timedelta(seconds=CLAIM_S)
-    if datetime.fromisoformat(now) < free_at:
+    free_at = clock.parse(claim.at) + timedelta(seconds=CLAIM_S)
+    if clock.parse(now) < free_at:
         raise ResolutionError(
             f"{claim.actor} began to resubmit order {claim.order_id} at {claim.at}: wait for the result,"
             f" or try again from {free_at:%H:%M:%S} UTC"

@@ -3,16 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from workers import clock
+from workers.dead_letters import DeadLetterAttribute
+from workers.domain.ids import message_case_id
 from workers.domain.orders import is_order_id
 from workers.domain.reasons import Reason
 from workers.operations.ages import seconds_since
 from workers.operations.text import clean
 
-# The attributes that workers add to a message they dead-letter: `workers.aws.sqs.SqsDeadLetters`.
-OUR_ATTRIBUTES = {"Reason", "OriginMessageId", "OriginQueue", "FirstReceivedAt", "ErrorClass"}
 REDRIVEN = "moved by SQS's own redrive: delivered too often"
 UNKNOWN = "not given"
 MAX_BODY_CHARS = 200
@@ -42,8 +43,9 @@ class DeadLetter:
         """Return the dead letter of a message that was received from *queue* with all its attributes."""
         system: Mapping[str, str] = received.get("Attributes", {})
         attributes: Mapping[str, Any] = received.get("MessageAttributes", {})
-        labelled = {"Reason", "OriginMessageId"} <= attributes.keys()
-        labels = {name: _text(attributes, name) for name in OUR_ATTRIBUTES} if labelled else {}
+        labelled = {DeadLetterAttribute.REASON, DeadLetterAttribute.ORIGIN_MESSAGE_ID} <= attributes.keys()
+        ours = set(DeadLetterAttribute) if labelled else set[DeadLetterAttribute]()
+        labels = {name: _text(attributes, name) for name in ours}
         return cls(
             queue=queue,
             id=received["MessageId"],
@@ -51,13 +53,14 @@ class DeadLetter:
             attributes={
                 name: {key: item for key, item in value.items() if item not in ([], None)}
                 for name, value in attributes.items()
-                if not (labelled and name in OUR_ATTRIBUTES)
+                if name not in ours
             },
-            reason=labels.get("Reason") or (REDRIVEN if "DeadLetterQueueSourceArn" in system else UNKNOWN),
-            error_class=labels.get("ErrorClass"),
+            reason=labels.get(DeadLetterAttribute.REASON)
+            or (REDRIVEN if "DeadLetterQueueSourceArn" in system else UNKNOWN),
+            error_class=labels.get(DeadLetterAttribute.ERROR_CLASS),
             order_id=_order_id(received["Body"]),
-            origin_message_id=labels.get("OriginMessageId"),
-            first_received_at=labels.get("FirstReceivedAt"),
+            origin_message_id=labels.get(DeadLetterAttribute.ORIGIN_MESSAGE_ID),
+            first_received_at=labels.get(DeadLetterAttribute.FIRST_RECEIVED_AT),
             sent_at=_time(system.get("SentTimestamp")),
         )
 
@@ -68,7 +71,9 @@ class DeadLetter:
     @property
     def case_id(self) -> str | None:
         """The case that its worker opened: workers open one for each message they cannot decode."""
-        return f"message-{self.origin_message_id}" if self.undecodable else None
+        if not self.undecodable or self.origin_message_id is None:
+            return None
+        return message_case_id(self.origin_message_id)
 
     def age_s(self, now: datetime) -> float | None:
         """Return the seconds since it was first received or, if that is unknown, since it was sent."""
@@ -117,7 +122,4 @@ def _order_id(body: str) -> str | None:
 
 def _time(milliseconds: str | None) -> str | None:
     """Return a time of SQS in the workers' format."""
-    if milliseconds is None:
-        return None
-    at = datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return None if milliseconds is None else clock.at(int(milliseconds) / 1000)

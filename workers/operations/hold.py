@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from workers.consumer.ports import MAX_BATCH
 from workers.operations.concurrency import finish
 from workers.operations.progress import Warn, unreported
 from workers.operations.sdk_errors import SDK_ERRORS
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 # Long enough to extend ten thousand messages in batches; short enough that those of a killed command are soon back.
 HOLD_S = 60
 MAX_HELD = 10_000
-MAX_BATCH = 10  # SQS: messages per receive, entries per batch.
 MAX_REPEATED = 3  # Receives in a row with nothing but messages that SQS delivered before.
 
 
