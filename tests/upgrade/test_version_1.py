@@ -14,6 +14,7 @@ A stack and a `.local-aws` of version 1 come up with this version, and nothing i
 import contextlib
 import http.server
 import json
+import signal
 import tarfile
 import threading
 import time
@@ -29,6 +30,7 @@ from deploy.local import aws as local
 from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline as pipelines
+from tests.deploy.local.test_commands import Command
 from tests.integration.command_line import CommandLine
 from tests.integration.conftest import Running
 from tests.integration.pipeline import Pipeline, wait_until
@@ -216,3 +218,22 @@ def test_the_queues_are_empty_at_the_end(upgraded: Upgraded) -> None:
     pipeline = upgraded.running.pipeline
     for url in (pipeline.stack.order_fulfillment_queue_url, pipeline.stack.escalation_queue_url):
         wait_until(lambda url=url: pipeline.queued(url) == 0)  # type: ignore[misc]
+
+
+def test_run_brings_up_the_state_of_version_1(tmp_path: Path) -> None:
+    unpack(tmp_path / "state")
+    run = Command(tmp_path, 0, "run")
+    try:
+        run.wait_for("until Ctrl-C", timeout_s=120)
+
+        def fulfilled() -> set[str]:
+            lines = (tmp_path / "state" / "workers.log").read_text(encoding="utf-8").splitlines()
+            events = [json.loads(line) for line in lines if line.startswith("{")]
+            return {line["order_id"] for line in events if line["event"] == "order.fulfilled"}
+
+        run.eventually(lambda: fulfilled() >= {"open-1", "open-2", "case-price", "attempted", "001"})
+        run.process.send_signal(signal.SIGINT)
+        assert run.process.wait(60) == 0, run.output
+    finally:
+        run.process.kill()
+        run.process.wait()
