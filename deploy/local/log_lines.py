@@ -7,9 +7,11 @@ from typing import Any
 
 from rich.text import Text
 
+from workers.operations.log_lines import readable
+
 _STYLES = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
-# These have a place of their own in the line, or are too long for it. The log file has all of them.
-_LEFT_OUT = frozenset({"timestamp", "level", "event", "worker", "execution_arn", "message_id", "queue"})
+# Too long for a terminal. The log file has them.
+_LEFT_OUT = frozenset({"execution_arn", "message_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,6 @@ def rendered(line: LogLine) -> Text:
     fields = line.fields
     if not fields:
         return Text(line.text, style="dim")
-    time = str(fields.get("timestamp", ""))[11:19]
-    level = str(fields.get("level", ""))
-    values = " ".join(f"{name}={_value(value)}" for name, value in fields.items() if name not in _LEFT_OUT)
-    text = f"{time} {level:<7} {fields.get('worker', ''):<11} {line.event:<22} {values}"
-    return Text(text.rstrip(), style=_STYLES.get(level, ""))
-
-
-def _value(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    shown = readable({name: value for name, value in fields.items() if name not in _LEFT_OUT})
+    text = f"{shown.time[11:19]} {shown.level:<7} {shown.worker:<11} {shown.event:<22} {shown.values}"
+    return Text(text.rstrip(), style=_STYLES.get(shown.level, ""))
