@@ -104,7 +104,11 @@ def resources(aws: Aws, stack: str) -> dict[str, str]:
     """Return the physical ids of the tables, queues and the state machine."""
     kinds = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::StepFunctions::StateMachine"}
     found = aws.cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
-    return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found if each["ResourceType"] in kinds}
+    return {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in found
+        if resource["ResourceType"] in kinds
+    }
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +186,7 @@ def test_every_escalation_has_its_case(upgraded: Upgraded) -> None:
 
 
 def test_a_reminder_of_version_1_reaches_its_channel(upgraded: Upgraded) -> None:
-    wait_until(lambda: {each["CaseId"] for each in upgraded.notified} >= {"case-card"})
+    wait_until(lambda: {notification["CaseId"] for notification in upgraded.notified} >= {"case-card"})
     case = upgraded.running.pipeline.case("case-card")
     assert case is not None
     assert {"log", "chat"} <= set(case["Channels"])

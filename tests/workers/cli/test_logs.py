@@ -33,7 +33,7 @@ def start(*arguments: str | Path, **more: object) -> subprocess.Popen[str]:
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "workers.log"
-    path.write_text("".join(f"{json.dumps(each)}\n" for each in LINES) + "honcho: said something\n", encoding="utf-8")
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in LINES) + "honcho: said something\n", encoding="utf-8")
     return path
 
 
@@ -61,7 +61,7 @@ def test_card_numbers_and_control_characters_are_rendered_nowhere(color: bool) -
     shown = render(fields, color=color)
     assert CARD not in shown
     escapes = {"\x1b"} if color else set()
-    assert {each for each in shown if not each.isprintable()} - {"\n"} == escapes
+    assert {character for character in shown if not character.isprintable()} - {"\n"} == escapes
 
 
 def test_a_file_or_a_pipe_is_shown_line_by_line(log: Path) -> None:

@@ -49,7 +49,11 @@ class FakeQueue:
     def _receive_message(self, _request: Mapping[str, Any]) -> Any:
         received, self.visible = self.visible[: self._batch], self.visible[self._batch :]
         self.hidden += received
-        return {"Messages": [{"MessageId": each, "ReceiptHandle": each, "Body": each} for each in received]}
+        return {
+            "Messages": [
+                {"MessageId": message_id, "ReceiptHandle": message_id, "Body": message_id} for message_id in received
+            ]
+        }
 
     def _change_message_visibility_batch(self, request: Mapping[str, Any]) -> Any:
         answer: dict[str, list[Any]] = {"Successful": [], "Failed": []}

@@ -32,7 +32,7 @@ CASES = [
 
 
 def selected(selection: Selection) -> list[str]:
-    return [each.case_id for each in select(CASES, selection, NOW)]
+    return [case.case_id for case in select(CASES, selection, NOW)]
 
 
 def test_cases_are_sorted_by_severity_then_age() -> None:

@@ -18,7 +18,7 @@ async def test_held_messages_are_visible_again_at_the_end() -> None:
         assert await received(hold) == IDS
         assert (len(hold), queue.visible) == (25, [])
         await hold.delete("m-03")
-    assert (sorted(queue.visible), queue.hidden) == ([each for each in IDS if each != "m-03"], [])
+    assert (sorted(queue.visible), queue.hidden) == ([message_id for message_id in IDS if message_id != "m-03"], [])
 
 
 async def test_an_error_makes_held_messages_visible_again() -> None:

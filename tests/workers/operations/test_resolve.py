@@ -105,7 +105,7 @@ def test_the_last_resolution_of_the_same_person_and_action_is_reported() -> None
         request("fulfill", shipment_id="S-2"),
         request("fulfill", actor="grace"),
     ]
-    case = replace(OPEN, resolutions=tuple(each.record(1, AT) for each in made))
+    case = replace(OPEN, resolutions=tuple(resolution.record(1, AT) for resolution in made))
     last = last_resolution(case, request("fulfill"))
     assert last is not None
     assert (last.actor, last.shipment_id) == ("ada", "S-2")
