@@ -3,14 +3,12 @@
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import pytest
 
+from tests.docs.pages import PAGES, blocks, page
 from workers.cli.app import orders
-
-ROOT = Path(__file__).parents[3]
 
 
 def commands(command: click.Command = orders) -> Iterator[click.Command]:
@@ -25,7 +23,7 @@ def commands(command: click.Command = orders) -> Iterator[click.Command]:
 
 def shown() -> list[str]:
     texts = [command.epilog for command in commands() if command.epilog]
-    texts += re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    texts += ["\n".join(blocks(page(name), "sh")) for name in PAGES]
     return [line for text in texts for line in re.findall(r"^(?:.* \| )? *(orders .*)$", text, re.MULTILINE)]
 
 

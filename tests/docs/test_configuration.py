@@ -1,0 +1,42 @@
+"""docs/configuration.md lists every setting, with its default and its range."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from tests.docs.pages import first_code, page, rows, section
+from workers.settings import Settings
+
+FIELDS: Mapping[str, FieldInfo] = {str(field.alias): field for field in Settings.model_fields.values()}
+TABLE = {
+    name: (default, limits)
+    for cell, default, limits, _ in rows(section(page("docs/configuration.md"), "Settings"))
+    for name in first_code(cell)
+}
+# Their defaults depend on what is installed, or on the output.
+COMPUTED = {"ESCALATION_RULES": "the shipped file", "LOG_FORMAT": "by output"}
+
+
+def test_every_setting_is_in_the_table_in_the_order_of_the_code() -> None:
+    assert list(TABLE) == list(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_default_is_the_one_of_the_code(name: str) -> None:
+    default = FIELDS[name].default
+    expected = COMPUTED.get(name, "" if default is None else str(default))
+    assert TABLE[name][0].strip("`") == expected
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_range_has_the_bounds_of_the_code(name: str) -> None:
+    bounds = {
+        getattr(constraint, bound)
+        for constraint in FIELDS[name].metadata
+        for bound in ("ge", "le")
+        if hasattr(constraint, bound)
+    }
+    numbers = {float(each) for each in re.findall(r"[0-9]+(?:\.[0-9]+)?", TABLE[name][1])}
+    assert bounds <= numbers
