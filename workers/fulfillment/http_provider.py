@@ -89,7 +89,7 @@ class _Response:
 
 class HttpProvider:
     """
-    Ships orders by POST. README.md describes the contract for the server.
+    Ships orders by POST. docs/providers.md describes the contract for the server.
 
     Every request for an order has the same idempotency key until the provider definitely refuses the order. So it is
     safe to repeat a request, even after a lost response. The responses mean:

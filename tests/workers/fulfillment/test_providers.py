@@ -1,14 +1,12 @@
-import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import blocks, page
 from tests.workers.fakes import order
 from workers.errors import FatalError, OutageError, TransientError
 from workers.fulfillment.providers import Provider, RejectedError, load_provider
-
-README = Path(__file__).parents[3] / "README.md"
 
 
 def test_record_means_no_provider() -> None:
@@ -38,17 +36,17 @@ def test_a_provider_that_cannot_be_loaded_is_one_clear_line(name: str, why: str)
 
 @pytest.fixture
 async def own_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Provider:
-    """The provider that README.md shows as an example, loaded as a worker does."""
-    (example,) = re.findall(r"```python\n((?:(?!```).)*class Warehouse.*?)```", README.read_text(), re.DOTALL)
-    (tmp_path / "readme_example.py").write_text(example)
+    """The provider that docs/providers.md shows as an example, loaded as a worker does."""
+    (example,) = blocks(page("docs/providers.md"), "python")
+    (tmp_path / "page_example.py").write_text(example)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "readme_example", raising=False)
-    provider = load_provider("readme_example:Warehouse")
+    monkeypatch.delitem(sys.modules, "page_example", raising=False)
+    provider = load_provider("page_example:Warehouse")
     assert provider is not None
     return provider
 
 
-async def test_the_example_in_the_readme_ships_once_for_each_key(own_provider: Provider) -> None:
+async def test_the_example_on_the_page_ships_once_for_each_key(own_provider: Provider) -> None:
     orders = [order(order_id="a"), order(order_id="b"), order(order_id="a"), order(order_id="a", rejections=1)]
     assert [await own_provider.ship(shipping) for shipping in orders] == ["W-1", "W-2", "W-1", "W-3"]
 
@@ -57,7 +55,7 @@ async def test_the_example_in_the_readme_ships_once_for_each_key(own_provider: P
     ("item", "error", "retry_after_s"),
     [("Anvil", RejectedError, None), ("Rocket", TransientError, 30), ("Snow", OutageError, 60)],
 )
-async def test_the_example_in_the_readme_raises_the_documented_errors(
+async def test_the_example_on_the_page_raises_the_documented_errors(
     own_provider: Provider, item: str, error: type[Exception], retry_after_s: float | None
 ) -> None:
     with pytest.raises(error) as raised:

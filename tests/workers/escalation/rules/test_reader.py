@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import blocks, page
 from tests.workers.escalation.rules.rules_files import LAST, error_of
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule, Rules
@@ -12,7 +13,6 @@ from workers.escalation.rules.reader import DEFAULT_RULES, EscalationRules
 from workers.escalation.rules.tables import SnsTopic, SqsTarget, Webhook
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:pager"
-README = DEFAULT_RULES.parents[3] / "README.md"
 WHOLE = f"""
 [[rules]]
 reasons = ["WORKFLOW_FAILED", "VERIFICATION_UNAVAILABLE"]
@@ -95,14 +95,14 @@ def test_the_comments_of_the_default_file_are_right(file: Path) -> None:
     assert list(EscalationRules.read(file, environ).channels) == ["pager", "settlement", "chat"]
 
 
-def test_the_example_of_the_readme_is_right(file: Path, tmp_path: Path) -> None:
-    readme = README.read_text(encoding="utf-8")
-    (example,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.DOTALL)
+def test_the_example_on_the_page_is_right(file: Path, tmp_path: Path) -> None:
+    shown = page("docs/routing.md")
+    (example,) = blocks(shown, "toml")
     file.write_text(example, encoding="utf-8")
     environ = {"CHAT_WEBHOOK_URL": "https://chat.example/", "CHAT_WEBHOOK_AUTH": "Bearer abc"}
     read = EscalationRules.read(file, environ)
     assert read.rules.assess([Reason.WORKFLOW_FAILED], Source.WORKFLOW).channels == ("log", "pager", "chat")
-    assert "rules.toml:3: rules.severity is 'urgent', must be info, warning or critical" in readme
+    assert "rules.toml:3: rules.severity is 'urgent', must be info, warning or critical" in shown
     assert error_of(tmp_path, example.replace('"critical"', '"urgent"', 1)).startswith(
         "F:3: rules.severity is 'urgent', must be info, warning or critical"
     )
