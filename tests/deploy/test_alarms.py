@@ -1,11 +1,9 @@
 """Alarms, dashboard and scaling use metrics that exist, and cover everything that should be watched."""
 
-import re
 from typing import Any
 
 import pytest
 
-from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import (
     OURS,
     PIPELINE,
@@ -20,6 +18,7 @@ from tests.deploy.cloudwatch import (
     shown,
     text,
 )
+from tests.docs.pages import first_code, page, rows
 from workers.fulfillment.handler import MAX_TRIALS
 from workers.settings import Worker
 
@@ -204,10 +203,9 @@ def test_no_logical_id_is_in_both_templates() -> None:
 
 
 def test_the_runbook_has_a_line_for_every_alarm_and_no_other() -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Alarms and what to do")[2]
-    rows = [line.split("|")[1:-1] for line in section.partition("###")[0].splitlines() if line.startswith("| `")]
-    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row[0])) == sorted(ALARMS)
-    assert all(len(row) == 4 and all(cell.strip() for cell in row) for row in rows)
+    lines = list(rows(page("docs/runbook.md")))
+    assert sorted(name for cells in lines for name in first_code(cells[0])) == sorted(ALARMS)
+    assert all(len(cells) == 4 and all(cells) for cells in lines)
 
 
 @pytest.mark.parametrize("worker", ["Fulfillment", "Escalation"])
