@@ -1,4 +1,4 @@
-"""Metric filters, and the queries of the README, against lines that worker processes really wrote."""
+"""Metric filters, and the queries of docs/logs.md, against lines that worker processes really wrote."""
 
 import re
 import socket
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import fields_of, matches, of_type, selected
+from tests.docs.pages import page, section
 from tests.integration.pipeline import SCRIPTED, Pipeline, wait_until
 from tests.support import DeployStack, Worker
 from workers.domain.reasons import Reason
@@ -208,13 +208,13 @@ def test_unsupported_patterns_are_refused(pattern: str) -> None:
 
 
 def queries() -> dict[str, str]:
-    """Return the README's Logs Insights queries, by what is said before each."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("### Logs Insights")[2].partition("\n## ")[0]
-    return dict(re.findall(r"\n([^\n]+):\n\n```\n(.*?)```", section, flags=re.DOTALL))
+    """Return the page's Logs Insights queries, by the sentence before each."""
+    shown = section(page("docs/logs.md"), "Logs Insights")
+    return dict(re.findall(r"\n([^\n]+):\n\n```\n(.*?)```", shown, flags=re.DOTALL))
 
 
 @pytest.mark.parametrize("title", ["Escalations of the last day", "The story of one order", "The slowest handlers"])
-def test_the_readmes_queries_name_fields_that_lines_have(title: str, emitted: Lines) -> None:
+def test_the_pages_queries_name_fields_that_lines_have(title: str, emitted: Lines) -> None:
     query = queries()[title]
     known = {name for lines in emitted.values() for line in lines for name in line}
     fields = list(fields_of(query))
@@ -223,7 +223,7 @@ def test_the_readmes_queries_name_fields_that_lines_have(title: str, emitted: Li
 
 
 @pytest.mark.parametrize("title", ["Escalations of the last day", "The slowest handlers"])
-def test_the_readmes_queries_name_events_that_are_written(title: str, emitted: Lines) -> None:
+def test_the_pages_queries_name_events_that_are_written(title: str, emitted: Lines) -> None:
     events = {line["event"] for lines in emitted.values() for line in lines}
     named = re.findall(r'event = "([^"]+)"', queries()[title])
     assert named
