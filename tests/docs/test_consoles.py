@@ -10,7 +10,7 @@ from tests.docs.pages import page
 from tests.integration.pipeline import Pipeline, wait_until
 from tests.support import DeployStack, StartWorker
 
-SESSIONS = {"docs/operating.md": "operating-"}
+SESSIONS = {"README.md": "readme-", "docs/operating.md": "operating-"}
 
 
 @pytest.fixture(params=SESSIONS)
