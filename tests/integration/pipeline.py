@@ -69,6 +69,7 @@ class Pipeline:
             "CC": "************5678",
             "Status": status,
             "ExecutionArn": self.arn(f"of-{order_id}"),
+            "StartedAt": "2020-01-01T00:00:00.000Z",  # Before any execution that a test starts.
             "CreatedAt": "2026-11-22T10:00:00.000Z",
             "UpdatedAt": "2026-11-22T10:00:00.000Z",
             "OpenKey": f"{status}#0",

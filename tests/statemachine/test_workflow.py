@@ -16,6 +16,7 @@ RECORDED = ["Check the order", "Update the order table"]
 VERIFIED = [*RECORDED, "Are details Proper", "Put message in Queue"]
 ESCALATED = "Put message in Escalation Queue"
 MALFORMED = ["Check the order", "Put malformed order in Escalation Queue", "Order is malformed"]
+UNCHANGED = "The stored order is unchanged: only an escalated order of an earlier execution starts over."
 FAILED = ["Put failed order in Escalation Queue", "Workflow failed"]
 
 LAMBDA_SOURCE = (Path(__file__).parents[2] / "lambda" / "verify_cc_and_price.py").read_text(encoding="utf-8")
@@ -67,8 +68,9 @@ def test_a_proper_order_is_recorded_and_sent_to_fulfillment(workflow: Workflow) 
     assert workflow.escalations(execution.arn) == []
     item = workflow.stored("001")
     assert item is not None
-    created_at = item["CreatedAt"]
-    assert TIMESTAMP.fullmatch(created_at)
+    started_at, created_at = item["StartedAt"], item["CreatedAt"]
+    assert all(map(TIMESTAMP.fullmatch, (started_at, created_at)))
+    assert started_at <= created_at
     assert item == {
         "OrderId": "001",
         "Name": sample("001")["Name"],
@@ -78,6 +80,7 @@ def test_a_proper_order_is_recorded_and_sent_to_fulfillment(workflow: Workflow) 
         "Status": "RECEIVED",
         "OpenKey": f"RECEIVED#{hashlib.sha256(b'001').hexdigest()[0]}",
         "ExecutionArn": execution.arn,
+        "StartedAt": started_at,
         "CreatedAt": created_at,
         "UpdatedAt": created_at,
     }
@@ -125,18 +128,23 @@ def test_unknown_fields_are_ignored(workflow: Workflow) -> None:
     assert (item["Status"], item["ExecutionArn"]) == ("RECEIVED", execution.arn)
 
 
-@pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
-def test_a_second_submission_leaves_the_first_order_unchanged(workflow: Workflow, status: str) -> None:
-    stored = {"OrderId": f"twice-{status}", "Status": status, "ExecutionArn": "another", "Name": "First"}
+def refuses(workflow: Workflow, stored: dict[str, str], name: str | None = None) -> None:
+    """Submit a stored order: it must stay as it is, with no message and no escalation."""
     workflow.store(stored)
-    execution = workflow.run(order(stored["OrderId"], Name="Second"))
+    execution = workflow.run(order(stored["OrderId"], Name="Second"), name=name)
     assert execution.status == "FAILED"
     assert execution.error == "DuplicateOrder"
-    assert execution.cause == "The order was submitted before and is not escalated."
+    assert execution.cause == UNCHANGED
     assert execution.states == [*RECORDED, "Order is a duplicate"]
     assert workflow.stored(stored["OrderId"]) == stored
     assert workflow.fulfillments(execution.arn) == []
     assert workflow.escalations(execution.arn) == []
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
+def test_a_second_submission_leaves_the_first_order_unchanged(workflow: Workflow, status: str) -> None:
+    stored = {"OrderId": f"twice-{status}", "Status": status, "ExecutionArn": "another", "Name": "First"}
+    refuses(workflow, stored)
 
 
 def test_only_one_of_simultaneous_submissions_continues(workflow: Workflow) -> None:
@@ -162,6 +170,7 @@ def test_an_escalated_order_submitted_again_starts_over(workflow: Workflow) -> N
             "OrderId": "again",
             "Status": "ESCALATED",
             "ExecutionArn": "another",
+            "StartedAt": "2020-01-01T00:00:00.000Z",
             "OpenKey": "ESCALATED#1",
             "Price": "-1",
             "EscalatedAt": "2026-01-01T00:00:00.000Z",
@@ -177,6 +186,33 @@ def test_an_escalated_order_submitted_again_starts_over(workflow: Workflow) -> N
     assert item.keys().isdisjoint({"EscalatedAt", "Reasons", "Attempts"})
     assert (item["Status"], item["Price"], item["ExecutionArn"]) == ("RECEIVED", "1", execution.arn)
     assert item["OpenKey"].startswith("RECEIVED#")
+    assert item["StartedAt"] > "2020-01-01T00:00:00.000Z"
+
+
+def test_an_escalated_order_of_version_1_starts_over(workflow: Workflow) -> None:
+    workflow.store({"OrderId": "version-1", "Status": "ESCALATED", "ExecutionArn": "another", "Attempts": "3"})
+    execution = workflow.run(order("version-1"))
+    assert execution.status == "SUCCEEDED"
+    item = workflow.stored("version-1")
+    assert item is not None
+    assert TIMESTAMP.fullmatch(item["StartedAt"])
+    assert "Attempts" not in item
+
+
+def test_an_escalated_order_of_a_newer_execution_is_not_started_over(workflow: Workflow) -> None:
+    newer = {"Status": "ESCALATED", "ExecutionArn": "another", "StartedAt": "9999-12-31T23:59:59.999Z"}
+    refuses(workflow, {"OrderId": "newer"} | newer)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("Status", "FULFILLED"), ("Status", "ESCALATED"), ("Status", "CANCELLED"), ("Attempts", "1"), ("Trials", "1")],
+)
+def test_a_redriven_put_undoes_nothing_of_its_own_order(workflow: Workflow, field: str, value: str) -> None:
+    # The local AWS cannot redrive. A redriven execution keeps its ARN and its start time.
+    order_id = f"redriven-{field}-{value}"
+    own = {"OrderId": order_id, "Status": "RECEIVED", "ExecutionArn": workflow.arn_of(order_id)}
+    refuses(workflow, own | {field: value}, name=order_id)
 
 
 EVERY_FIELD = "Malformed fields: OrderId, Name, ItemName, Price, CC."

@@ -40,6 +40,7 @@ def put(stack: DeployedStack, order_id: str, status: str = "RECEIVED", **more: A
         "CC": "************5678",
         "Status": status,
         "ExecutionArn": EXECUTION,
+        "StartedAt": THEN,
         "CreatedAt": THEN,
         "UpdatedAt": THEN,
         "OpenKey": f"{status}#a",
