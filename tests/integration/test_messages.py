@@ -63,6 +63,40 @@ def test_a_message_of_an_earlier_execution_changes_nothing(running: Running, sta
     assert running.pipeline.order(order_id) == before
 
 
+@pytest.mark.parametrize(
+    ("owner", "status", "outcome"),
+    [
+        *(("another", status, "superseded") for status in ("RECEIVED", "ESCALATED", "FULFILLED", "CANCELLED")),
+        *(("own", status, "superseded") for status in ("ESCALATED", "CANCELLED")),
+        ("own", "FULFILLED", "already_fulfilled"),
+    ],
+)
+def test_the_messages_of_a_redriven_execution_change_no_order(
+    running: Running, owner: str, status: str, outcome: str
+) -> None:
+    # Its put was applied before it failed. It goes on with the verification, or with the message it could not send.
+    pipeline, order_id = running.pipeline, f"redriven-{owner}-{status}"
+    pipeline.put_order(order_id, status)
+    before = pipeline.order(order_id)
+    redriven = f"of-{order_id}" if owner == "own" else "an-older-execution"
+    sent = pipeline.send_order(order_id, redriven)
+    escalated = pipeline.send_escalation(
+        {
+            "OrderId": order_id,
+            "Reasons": ["VERIFICATION_UNAVAILABLE"],
+            "Source": "workflow",
+            "Detail": "The order's details could not be verified.",
+            "ExecutionArn": pipeline.arn(redriven),
+        }
+    )
+    assert running.fulfillment.wait_for("message.acknowledged", message_id=sent)["outcome"] == outcome
+    running.escalation.wait_for("message.acknowledged", message_id=escalated)
+    assert pipeline.order(order_id) == before
+    assert fulfilled(running.fulfillment)[order_id] == 0
+    has_case = pipeline.case(order_id) is not None
+    assert has_case == (owner == "another" or status == "ESCALATED"), "final orders of this execution need no case"
+
+
 def test_duplicates_fulfill_an_order_once(running: Running) -> None:
     running.pipeline.put_order("twice-1")
     ids = [running.pipeline.send_order("twice-1") for _ in range(5)]
