@@ -220,7 +220,23 @@ def test_show_includes_refused_submissions(busy: CommandLine, running: Running) 
     assert "Execution 1: of-story-5: does not exist, or no longer, the current one" in shown.lines
     for n in (1, 2):
         assert f"Execution {n + 1}: {submission_name('story-5', n)}: FAILED" in shown.lines
-    assert shown.out.count("FAILED: DuplicateOrder") == 2
+    assert shown.out.count("FAILED: DuplicateOrder (the stored order is unchanged)") == 2
+
+
+def test_an_execution_that_may_not_record_its_own_order_again_is_not_shown_as_its_end(
+    busy: CommandLine, running: Running
+) -> None:
+    # It recorded the order and was redriven, or never got the response; meanwhile a bare OrderId had it fulfilled.
+    name = submission_name("story-6", 1)
+    own = running.pipeline.arn(name)
+    running.pipeline.put_order("story-6", "FULFILLED", ExecutionArn=own, FulfilledAt="2026-11-22T10:05:00.000Z")
+    given = json.dumps({"OrderId": "story-6", "Name": "Ada", "ItemName": "B", "Price": "1", "CC": CARD})
+    submitted = busy("submit", "-", "--wait", stdin=given)
+    assert (submitted.code, submitted.lines[2].split()) == (0, ["FULFILLED", "-", "1"])
+    shown = busy("show", "story-6")
+    assert shown.lines[0].startswith("Order story-6: FULFILLED for ")
+    assert f"Execution 1: {name}: FAILED, the current one" in shown.lines
+    assert "FAILED: DuplicateOrder (the stored order is unchanged)" in shown.out
 
 
 def test_foreign_values_in_the_table_are_masked_and_cleaned(orders: CommandLine, quiet: Pipeline) -> None:

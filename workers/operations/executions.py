@@ -22,6 +22,7 @@ _ENDS = {
     "ExecutionAborted": "ABORTED",
     "ExecutionTimedOut": "TIMED_OUT",
 }
+_MEANINGS = {"DuplicateOrder": " (the stored order is unchanged)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def _text(event: Mapping[str, Any], states: list[str]) -> str | None:
     if kind == "ExecutionStarted":
         return "started"
     if kind in _ENDS:
-        return f"{_ENDS[kind]}{named}"
+        return f"{_ENDS[kind]}{named}{_MEANINGS.get(error or '', '')}"
     if "stateEnteredEventDetails" in event:
         return f"entered {states[-1]}"
     if kind.endswith(("Failed", "TimedOut")):
