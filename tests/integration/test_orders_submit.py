@@ -107,9 +107,19 @@ def test_a_corrected_file_starts_an_order_again_only_as_a_new_submission(orders:
     orders(*submit, stdin=json.dumps(order("again-1", Price="-1")))
     corrected = json.dumps(order("again-1"))
     assert orders(*submit, stdin=corrected).lines[0] == "0 submitted, 1 already submitted, 0 bad, 0 failed"
-    assert running.pipeline.status("again-1") == "ESCALATED"
+    before = running.pipeline.order("again-1")
     second = orders(*submit, "--submission", "2", stdin=corrected)
     assert (second.code, second.lines[2].split()) == (0, ["FULFILLED", "-", "1"])
+    after = running.pipeline.order("again-1")
+    assert before is not None
+    assert after is not None
+    assert (before["Status"], before["ExecutionArn"]) == (
+        "ESCALATED",
+        running.pipeline.arn(submission_name("again-1", 1)),
+    )
+    assert after["ExecutionArn"] == running.pipeline.arn(submission_name("again-1", 2))
+    assert after["StartedAt"] > before["StartedAt"]
+    assert after.keys().isdisjoint({"Reasons", "EscalatedAt"})
 
 
 def test_wait_ends_for_an_order_that_another_execution_recorded(orders: CommandLine, running: Running) -> None:

@@ -117,12 +117,14 @@ def routed(running: Running, case_id: str) -> list[int]:
 
 async def test_an_order_resubmitted_with_the_right_price_is_fulfilled(running: Running, resolver: Resolver) -> None:
     first = submit(running, sample("resubmit-1"))
+    started_at = stored(running, "resubmit-1")[0]["StartedAt"]
     corrected = sample("resubmit-1", Price="80000", CC=CARD)
     second = await resolver.resubmit("resubmit-1", corrected, request("resubmit"))
     running.fulfillment.wait_for("order.fulfilled", order_id="resubmit-1", execution_arn=second)
     order, case = stored(running, "resubmit-1")
     assert (order["Status"], order["ExecutionArn"], order["Price"]) == ("FULFILLED", second, "80000")
     assert (order["CC"], "OpenKey" in order, "Reasons" in order) == ("************5678", False, False)
+    assert order["StartedAt"] > started_at
     assert case["Resolutions"] == [
         {
             "At": case["UpdatedAt"],
