@@ -201,10 +201,12 @@ def test_a_message_for_a_case_of_version_1_is_added_to_it(upgraded: Upgraded) ->
 
 
 def test_a_resubmission_that_version_1_claimed_is_finished(upgraded: Upgraded) -> None:
+    assert "StartedAt" not in upgraded.before["case-both"]
     by = ("--actor", "v1", "--note", "claimed by version 1", "--price", "80.00", "--card-number-stdin", "--yes")
     resubmitted = upgraded.orders("escalations", "resolve", "case-both", "resubmit", *by, stdin="1234123412341234\n")
     assert (resubmitted.code, resubmitted.err) == (0, "")
     wait_until(lambda: upgraded.running.pipeline.status("case-both") == "FULFILLED")
+    assert (upgraded.running.pipeline.order("case-both") or {})["StartedAt"]
     case = upgraded.running.pipeline.case("case-both")
     assert case is not None
     assert (case["State"], case["Resolutions"][-1]["Actor"]) == ("RESOLVED", "v1")
