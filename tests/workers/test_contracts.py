@@ -23,6 +23,7 @@ ESCALATION = {"OrderId": "002", "Reasons": ["INVALID_PRICE"]}
     ("body", "order_id", "execution_arn"),
     [
         (json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION}), "001", EXECUTION),
+        (json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION, "Resubmitted": True}), "001", EXECUTION),
         ('{"OrderId": "001"}', "001", None),
         ('{"OrderId": "001", "ExecutionArn": null}', "001", None),
         (' \n{"OrderId": "001", "Color": {"deep": [1, 2.5, null]}}\n ', "001", None),
