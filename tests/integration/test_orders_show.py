@@ -223,7 +223,7 @@ def test_show_includes_refused_submissions(busy: CommandLine, running: Running) 
     assert shown.out.count("FAILED: DuplicateOrder (the stored order is unchanged)") == 2
 
 
-def test_an_execution_that_may_not_record_its_own_order_again_is_not_shown_as_its_end(
+def test_wait_and_show_follow_the_order_of_an_execution_that_ended_as_a_duplicate(
     busy: CommandLine, running: Running
 ) -> None:
     # It recorded the order and was redriven, or never got the response; meanwhile a bare OrderId had it fulfilled.
