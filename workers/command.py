@@ -42,7 +42,7 @@ def run_command(arguments: Sequence[str] | None = None, *, make_handler: MakeHan
         print(f"python -m workers: {error}", file=sys.stderr)  # noqa: T201 - logging is not configured yet.
         return 1
     as_json = settings.log_format != "console" if settings.log_format else not sys.stdout.isatty()
-    logs.configure(level=settings.log_level, as_json=as_json)
+    logs.configure(level=settings.log_level, as_json=as_json, release=settings.release)
     try:
         asyncio.run(run(worker, settings, make_handler=make_handler))
     except FatalError as error:

@@ -40,13 +40,18 @@ class MaskingRenderer:
         return self._render(mask_all(event)) if may_hold_card(line) else line
 
 
-def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> None:
-    """Write structlog's and the standard library's lines, from *level* up, to *stream* (default: standard output)."""
+def configure(*, level: str, as_json: bool, release: str | None = None, stream: TextIO | None = None) -> None:
+    """
+    Write structlog's and the standard library's lines, from *level* up, to *stream* (default: standard output).
+
+    Every line carries *release*, if there is one.
+    """
     stream = stream or sys.stdout
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         _add_timestamp,
+        *([_adding_release(release)] if release else []),
     ]
     render = MaskingRenderer(_json if as_json else _console(colors=stream.isatty()))
     structlog.configure(
@@ -73,6 +78,14 @@ def _add_timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
     now_s = time.time()
     event["timestamp"] = f"{_second(int(now_s))}.{int(now_s % 1 * 1_000_000):06d}Z"
     return event
+
+
+def _adding_release(release: str) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["release"] = release
+        return event
+
+    return add
 
 
 @lru_cache(maxsize=1)

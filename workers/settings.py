@@ -21,7 +21,7 @@ from pydantic import (
     ValidationError,
 )
 
-from workers.domain.cards import mask
+from workers.domain.cards import looks_like_card, mask
 from workers.errors import FatalError
 from workers.http_values import is_endpoint, is_token
 
@@ -45,6 +45,12 @@ def _check_token(token: SecretStr) -> SecretStr:
     if not is_token(token.get_secret_value()):
         raise ValueError("not an allowed token")
     return token
+
+
+def _check_release(release: str) -> str:
+    if looks_like_card(release):  # The log lines would hold `****` instead, and the alarms look for the release.
+        raise ValueError("looks like a card number")
+    return release
 
 
 def _without_query(url: str) -> str:
@@ -116,6 +122,13 @@ class Settings(BaseModel):
     max_deliveries: int = Field(10, alias="WORKER_MAX_DELIVERIES", ge=1, le=995, description="1 to 995 deliveries")
     # Where /healthz, /readyz and /metrics are served. Absent: nowhere.
     health_port: int | None = Field(None, alias="WORKER_HEALTH_PORT", ge=1, le=65535, description="1 to 65535")
+    # The release that runs, on every log line: so old and new tasks are told apart during a deployment.
+    release: Annotated[str, AfterValidator(_check_release)] | None = Field(
+        None,
+        alias="WORKER_RELEASE",
+        pattern=r"^[A-Za-z0-9._]{1,64}$",
+        description="1 to 64 letters, digits, dots and underscores, not 13 digits in a row",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
     )

@@ -1,5 +1,8 @@
 """The workers' stack beside the pipeline's: ECS services, their scaling, alarms and dashboard."""
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,9 @@ from deploy.stacks import artifacts, parameters, stack, template
 from deploy.stacks.changes import AGREED, Review
 from workers.errors import FatalError
 from workers.settings import Settings
+
+RELEASE = "WorkerRelease"
+_RELEASE_DIGITS = 12  # Of a SHA-256. Less than 13, which log lines would mask as a card number.
 
 
 def stack_name(name_prefix: str) -> str:
@@ -31,8 +37,7 @@ def check(aws: Aws, name_prefix: str, given: Mapping[str, str], path: Path = tem
         merged = parameters.merge(source, given, name_prefix, deployed)
     except DeployError as error:
         raise DeployError(f"{error}. Without workers: --pipeline-only") from error
-    defaults = {name: str(rule.get("Default", "")) for name, rule in source["Parameters"].items()}
-    _check_together(source, {**defaults, **deployed, **merged.values})
+    _check_together(source, _values(source, deployed, merged))
     bucket = artifacts.bucket_for(aws, stack_name(name_prefix))
     artifacts.ensure(aws, bucket)
     try:
@@ -56,6 +61,27 @@ def _check_together(source: Mapping[str, Any], values: Mapping[str, str]) -> Non
         raise DeployError(f"The workers would not start: {error}") from error
 
 
+def _values(source: Mapping[str, Any], deployed: Mapping[str, str], merged: parameters.Parameters) -> dict[str, str]:
+    """Return the value of every parameter as it will be deployed."""
+    defaults = {name: str(rule.get("Default", "")) for name, rule in source["Parameters"].items()}
+    kept = {name: deployed[name] for name in merged.kept}
+    return {**defaults, **kept, **merged.values}
+
+
+def release(source: Mapping[str, Any], values: Mapping[str, str]) -> str:
+    """
+    Return a name for what the tasks run: the same for the same task definitions and the same values in them.
+
+    So it changes if ECS replaces the tasks for it, and only then.
+    """
+    tasks = [task for task in source["Resources"].values() if task["Type"] == "AWS::ECS::TaskDefinition"]
+    text = json.dumps([tasks, source.get("Mappings")], sort_keys=True)
+    named = set(re.findall(r'"Ref": "(\w+)"|\$\{(\w+)\}', text))
+    used = sorted({name for pair in named for name in pair if name in values} - {RELEASE})
+    identity = json.dumps([text, [[name, values[name]] for name in used]])
+    return hashlib.sha256(identity.encode()).hexdigest()[:_RELEASE_DIGITS]
+
+
 def _environment(source: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables of the template's tasks that come from parameters, with their `values`."""
     tasks = [task for task in source["Resources"].values() if task["Type"] == "AWS::ECS::TaskDefinition"]
@@ -77,15 +103,22 @@ def up(
     given: Mapping[str, str],
     review: Review = AGREED,
 ) -> dict[str, str]:
-    """Create or update the stack from the template at `path`; returns its outputs. Raises `DeployError`."""
+    """
+    Create or update the stack from the template at `path`; returns its outputs. Names the release, unless it is given.
+
+    Raises `DeployError`.
+    """
     source = template.load(path)
     name = stack_name(name_prefix)
     existing = stack.make_ready(aws, name, progress)
-    merged = parameters.merge(source, given, name_prefix, stack.parameters(existing))
+    deployed = stack.parameters(existing)
+    merged = parameters.merge(source, given, name_prefix, deployed)
+    named = {RELEASE: release(source, _values(source, deployed, merged))} | dict(given)
+    merged = parameters.merge(source, named, name_prefix, deployed)
     argument = artifacts.as_argument(aws, artifacts.bucket_for(aws, name), source)
     change = stack.Change("UPDATE" if existing else "CREATE", source, argument, merged.values, merged.kept)
-    _, deployed = stack.deploy(aws, name, change, progress, review)
-    return stack.outputs(deployed)
+    _, result = stack.deploy(aws, name, change, progress, review)
+    return stack.outputs(result)
 
 
 def down(aws: Aws, name_prefix: str, progress: Progress) -> None:

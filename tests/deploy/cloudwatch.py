@@ -6,7 +6,7 @@ Templates are read with `deploy.stacks.template`. `text` turns a name into one s
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +155,31 @@ def matches(pattern: str, line: Mapping[str, Any]) -> bool:
     if tokens:
         raise ValueError(f"not supported in {pattern}: {tokens}")
     return result
+
+
+def counted(metric: Metric, log_group: str, lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """
+    Return the lines of a log group that count for a metric, by the templates' filters.
+
+    A line without the field of a dimension counts for no metric with that dimension.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-logs-metricfilter-dimension.html
+    """
+    found = []
+    for properties in of_type("AWS::Logs::MetricFilter").values():
+        (transformation,) = properties["MetricTransformations"]
+        dimensions = {dimension["Key"]: dimension["Value"] for dimension in transformation.get("Dimensions", [])}
+        if (
+            properties["LogGroupName"] == {"Ref": log_group}
+            and transformation["MetricName"] == metric.name
+            and dimensions.keys() == metric.dimensions.keys()
+        ):
+            found += [
+                line
+                for line in lines
+                if matches(properties["FilterPattern"], line)
+                and all(selected(dimensions[key], line) == value for key, value in metric.dimensions.items())
+            ]
+    return found
 
 
 def _either(tokens: list[str], line: Mapping[str, Any]) -> bool:

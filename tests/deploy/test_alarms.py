@@ -23,6 +23,8 @@ from workers.fulfillment.handler import MAX_TRIALS
 from workers.settings import Worker
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")
+# An alarm that judges a deployment has the release at the end of its name.
+JUDGING = {name: alarm for name, alarm in ALARMS.items() if "Release" in name}
 QUEUES = of_type("AWS::SQS::Queue")
 POLICIES = of_type("AWS::ApplicationAutoScaling::ScalingPolicy")
 NEVER_MISSING = {"notBreaching", "breaching"}
@@ -59,7 +61,8 @@ def test_an_alarm_is_about_metrics_that_exist(name: str) -> None:
 @pytest.mark.parametrize("name", ALARMS)
 def test_an_alarm_has_name_description_and_topic(name: str) -> None:
     alarm = ALARMS[name]
-    assert alarm["AlarmName"] == {"Fn::Sub": f"${{NamePrefix}}{name}"}
+    release = "-${WorkerRelease}" if name in JUDGING else ""
+    assert alarm["AlarmName"] == {"Fn::Sub": f"${{NamePrefix}}{name}{release}"}
     assert alarm["AlarmDescription"].endswith(".")
     assert alarm["TreatMissingData"] in NEVER_MISSING
     topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
@@ -139,13 +142,59 @@ def test_a_deployment_is_rolled_back_if_its_worker_fails_at_its_work(name: str) 
     assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
     alarms = deployment["Alarms"]
     assert (alarms["Enable"], alarms["Rollback"]) == (True, True)
-    names = [name["Ref"] for name in alarms["AlarmNames"]]
+    names = judging(name)
     watched = [metric for name in names for metric in alarmed(ALARMS[name])]
     worker = name.removesuffix("Service").lower()
     assert {metric.dimensions["Worker"] for metric in watched} == {worker}
-    assert {metric.name for metric in watched} == {"WorkersFailed", "MessagesReleased", "MessagesDeadLettered"}
+    assert {metric.name for metric in watched} == {"WorkersFailed", "DeliveriesFailed"}
     # If missing data counted as failure, the first deployment would fail.
     assert {ALARMS[name]["TreatMissingData"] for name in names} == {"notBreaching"}
+
+
+def judging(service: str) -> list[str]:
+    """Return the names of the alarms that roll back a deployment of *service*."""
+    alarms = RESOURCES[service]["Properties"]["DeploymentConfiguration"]["Alarms"]
+    return [name["Ref"] for name in alarms["AlarmNames"]]
+
+
+@pytest.mark.parametrize("name", of_type("AWS::ECS::Service"))
+def test_only_the_new_release_is_judged(name: str) -> None:
+    """Its alarms are new, too: one that rang for the last release must not stop the release that fixes it."""
+    assert set(judging(name)) <= set(JUDGING)
+    for alarm in judging(name):
+        (metric,) = alarmed(ALARMS[alarm])
+        assert metric.dimensions["Release"] == "WorkerRelease"
+        assert "${WorkerRelease}" in ALARMS[alarm]["AlarmName"]["Fn::Sub"]
+
+
+def test_every_alarm_that_judges_a_release_rolls_it_back_and_no_other_does() -> None:
+    assert sorted(alarm for name in of_type("AWS::ECS::Service") for alarm in judging(name)) == sorted(JUDGING)
+
+
+@pytest.mark.parametrize("name", of_type("AWS::ECS::Service"))
+def test_lines_are_counted_before_a_new_task_writes_any(name: str) -> None:
+    metrics = {
+        (metric.name, metric.dimensions["Worker"]) for alarm in judging(name) for metric in alarmed(ALARMS[alarm])
+    }
+    log_group = name.replace("Service", "LogGroup")
+    filters = {
+        filter_name
+        for filter_name, properties in of_type("AWS::Logs::MetricFilter").items()
+        if properties["LogGroupName"] == {"Ref": log_group}
+        and {"Key": "Release", "Value": "$.release"} in properties["MetricTransformations"][0].get("Dimensions", [])
+    }
+    assert {of_type("AWS::Logs::MetricFilter")[each]["MetricTransformations"][0]["MetricName"] for each in filters} == {
+        metric for metric, _ in metrics
+    }
+    assert set(RESOURCES[name]["DependsOn"]) == filters
+
+
+@pytest.mark.parametrize("name", JUDGING)
+def test_one_hiccup_cannot_roll_back_a_deployment(name: str) -> None:
+    """A hiccup of up to a minute, even one that hits all tasks, lies in at most two periods."""
+    alarm = ALARMS[name]
+    assert alarm["Period"] == 60
+    assert 3 <= alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
 
 
 def test_the_dashboard_shows_metrics_that_exist() -> None:
@@ -153,6 +202,8 @@ def test_the_dashboard_shows_metrics_that_exist() -> None:
     assert {metric.name for metric in metrics if metric.namespace == OURS} == set(extracted()) - {
         "CriticalEscalations",  # Shown by its alarm.
         "WorkersFailed",  # The same.
+        "DeliveriesFailed",
+        "OutagesProlonged",
     }
     for metric in metrics:
         assert_exists(metric)
@@ -160,7 +211,8 @@ def test_the_dashboard_shows_metrics_that_exist() -> None:
 
 def test_the_dashboard_shows_every_alarm() -> None:
     (widget,) = [widget for widget in dashboard() if widget["type"] == "alarm"]
-    assert sorted(arn.rpartition(":")[2] for arn in widget["properties"]["alarms"]) == sorted(ALARMS)
+    arns = [arn.rpartition(":")[2].removesuffix(".Arn") for arn in widget["properties"]["alarms"]]
+    assert sorted(arns) == sorted(ALARMS)
 
 
 def test_the_dashboards_widgets_do_not_overlap() -> None:
@@ -211,4 +263,14 @@ def test_the_runbook_has_a_line_for_every_alarm_and_no_other() -> None:
 @pytest.mark.parametrize("worker", ["Fulfillment", "Escalation"])
 def test_a_single_message_cannot_roll_back_a_deployment(worker: str) -> None:
     most = WORKERS["Parameters"]["WorkerMaxDeliveries"]["MaxValue"] + MAX_TRIALS
+    alarm = ALARMS[f"{worker}ReleaseHandlingFails"]
+    assert alarm["Threshold"] * alarm["DatapointsToAlarm"] > most
     assert ALARMS[f"{worker}HandlingFails"]["Threshold"] > most
+
+
+@pytest.mark.parametrize("worker", ["Fulfillment", "Escalation"])
+def test_an_outage_rings_and_rolls_nothing_back(worker: str) -> None:
+    assert alarmed(ALARMS[f"{worker}Outage"]) == [Metric(OURS, "OutagesProlonged", {"Worker": worker.lower()})]
+    assert f"{worker}Outage" not in judging(f"{worker}Service")
+    # Lines come every minute. A longer period keeps the alarm from going off and on between two of them.
+    assert ALARMS[f"{worker}Outage"]["Period"] > 60

@@ -3,18 +3,20 @@
 import re
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy.cloudwatch import fields_of, matches, of_type, selected
+from tests.deploy.cloudwatch import alarmed, counted, fields_of, matches, of_type, selected
 from tests.docs.pages import page, section
 from tests.integration.pipeline import SCRIPTED, Pipeline, wait_until
 from tests.support import DeployStack, Worker
 from workers.domain.reasons import Reason
 
 FILTERS = of_type("AWS::Logs::MetricFilter")
+ALARMS = of_type("AWS::CloudWatch::Alarm")
 # The reasons of the escalations sent below. The workers add escalations of their own.
 SENT = [*([reason] for reason in Reason), [Reason.INVALID_CARD_NUMBER, Reason.INVALID_PRICE]]
 RULES = """
@@ -31,7 +33,8 @@ severity = "warning"
 type = "webhook"
 url = "http://127.0.0.1:{port}/"
 """
-QUICK = {"WORKER_DRAIN_S": "0"}
+RELEASE = "3f9a0c1b2d4e"
+QUICK = {"WORKER_DRAIN_S": "0", "WORKER_RELEASE": RELEASE}
 Lines = Mapping[str, list[dict[str, Any]]]
 
 
@@ -63,7 +66,7 @@ def emitted(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory)
         finally:
             for worker in started.values():
                 worker.kill()
-    return {name: worker.lines() + failed(pipeline, name, logs) for name, worker in started.items()}
+    return {name: [*worker.lines(), *failed(pipeline, name, logs), outage(name)] for name, worker in started.items()}
 
 
 def fulfill(pipeline: Pipeline, worker: Worker) -> None:
@@ -112,13 +115,27 @@ def held(pipeline: Pipeline, url: str) -> bool:
 
 def failed(pipeline: Pipeline, name: str, logs: Path) -> list[dict[str, Any]]:
     """Return the lines of a worker that cannot start."""
-    queues = {"ORDER_FULFILLMENT_QUEUE": "none", "ESCALATION_QUEUE": "none"}
+    queues = {"ORDER_FULFILLMENT_QUEUE": "none", "ESCALATION_QUEUE": "none", **QUICK}
     worker = pipeline.start(name, logs / f"failed-{name}.log", **queues)
     try:
         worker.wait_for("worker.failed")
     finally:
         worker.kill()
     return worker.lines()
+
+
+def outage(worker: str) -> dict[str, Any]:
+    """Return the line that a worker writes once an outage has lasted for five minutes: too long for a test."""
+    return {
+        "timestamp": "2026-11-26T09:33:24.325000Z",
+        "level": "error",
+        "event": "outage.prolonged",
+        "worker": worker,
+        "release": RELEASE,
+        "stage": "downstream",
+        "reason": "the provider answers 503",
+        "duration_ms": 300_000,
+    }
 
 
 def matched(name: str, emitted: Lines) -> list[dict[str, Any]]:
@@ -145,12 +162,43 @@ def test_a_filter_counts_lines_that_its_worker_writes(name: str, emitted: Lines)
         ("AbandonedFilter", "message.abandoned"),
         ("DeadLetteredFilter", "message.dead_lettered"),
         ("WorkerFailedFilter", "worker.failed"),
+        ("OutageFilter", "outage.prolonged"),
     ],
 )
 def test_the_ends_of_messages_are_counted_for_each_worker(worker: str, name: str, event: str, emitted: Lines) -> None:
     lines = matched(f"{worker.title()}{name}", emitted)
     assert lines == [line for line in emitted[worker] if line["event"] == event]
     assert {line["worker"] for line in lines} == {worker}
+
+
+def test_every_line_carries_the_release(emitted: Lines) -> None:
+    assert {line.get("release") for lines in emitted.values() for line in lines} == {RELEASE}
+
+
+@pytest.mark.parametrize("worker", ["Fulfillment", "Escalation"])
+@pytest.mark.parametrize(
+    ("alarm", "events"),
+    [
+        ("ReleaseWorkerFailed", {("worker.failed", None)}),
+        (
+            "ReleaseHandlingFails",
+            {("message.released", "unexpected_error"), ("message.dead_lettered", "undecodable")},
+        ),
+    ],
+)
+def test_lines_of_an_old_release_do_not_judge_the_new_one(
+    worker: str, alarm: str, events: set[tuple[str, str | None]], emitted: Lines
+) -> None:
+    (watched,) = alarmed(ALARMS[f"{worker}{alarm}"])
+    assert watched.dimensions == {"Worker": worker.lower(), "Release": "WorkerRelease"}
+    watched = replace(watched, dimensions={**watched.dimensions, "Release": RELEASE})
+    lines = emitted[worker.lower()]
+
+    new = counted(watched, f"{worker}LogGroup", lines)
+    assert {(line["event"], line.get("outcome")) for line in new} == events
+    assert counted(watched, f"{worker}LogGroup", [line | {"release": "older"} for line in lines]) == []
+    without = [{name: value for name, value in line.items() if name != "release"} for line in lines]
+    assert counted(watched, f"{worker}LogGroup", without) == []
 
 
 def test_releases_are_counted_by_outcome(emitted: Lines) -> None:

@@ -34,10 +34,10 @@ def configured() -> Iterator[Configure]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
-    def configure(level: str = "INFO", *, json: bool = True) -> Captured:
+    def configure(level: str = "INFO", *, json: bool = True, release: str | None = None) -> Captured:
         stream = Captured()
         structlog.reset_defaults()
-        logs.configure(level=level, as_json=json, stream=stream)
+        logs.configure(level=level, as_json=json, release=release, stream=stream)
         return stream
 
     yield configure
@@ -77,6 +77,19 @@ def test_bound_values_are_on_every_line(configured: Configure) -> None:
         ("fulfillment", "m"),
         ("fulfillment", None),
     ]
+
+
+@pytest.mark.parametrize("release", ["3f9a", None])
+def test_every_line_carries_the_release_if_there_is_one(configured: Configure, release: str | None) -> None:
+    stream = configured(release=release)
+    structlog.get_logger().info("one.done")
+    logging.getLogger("some.library").warning("Slow")
+    try:
+        raise ValueError("broken")  # noqa: TRY301 - the error under test.
+    except ValueError:
+        structlog.get_logger().exception("worker.failed")
+    assert [line.get("release") for line in lines(stream)] == [release] * 3
+    assert release or '"release"' not in stream.getvalue()
 
 
 @pytest.mark.parametrize(("level", "events"), [("DEBUG", "diwe"), ("INFO", "iwe"), ("WARNING", "we"), ("ERROR", "e")])

@@ -8,6 +8,7 @@ from workers.settings import Settings
 
 URL = "https://ship.example.com/orders"
 SECRET_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/provider-AbCdEf"
+RELEASES = "1 to 64 letters, digits, dots and underscores, not 13 digits in a row"
 NAMES = {
     "ORDER_TABLE": "order_table",
     "ESCALATION_TABLE": "escalation_table",
@@ -35,6 +36,7 @@ def test_settings_without_variables_are_the_defaults() -> None:
         "max_attempts": 5,
         "max_deliveries": 10,
         "health_port": None,
+        "release": None,
         "log_level": "INFO",
         "log_format": None,
     }
@@ -77,6 +79,8 @@ def test_other_variables_are_ignored() -> None:
         ("WORKER_MAX_DELIVERIES", "995", "max_deliveries", 995),
         ("WORKER_HEALTH_PORT", "1", "health_port", 1),
         ("WORKER_HEALTH_PORT", "65535", "health_port", 65535),
+        ("WORKER_RELEASE", "v1.2_rc", "release", "v1.2_rc"),
+        ("WORKER_RELEASE", "1" * 12 + "a" * 52, "release", "1" * 12 + "a" * 52),
         ("LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
         ("LOG_LEVEL", "ERROR", "log_level", "ERROR"),
         ("LOG_FORMAT", "json", "log_format", "json"),
@@ -133,6 +137,14 @@ def test_values_at_the_edges_of_their_range_are_accepted(
         ("WORKER_MAX_DELIVERIES", "996", "WORKER_MAX_DELIVERIES is '996', must be 1 to 995 deliveries"),
         ("WORKER_HEALTH_PORT", "0", "WORKER_HEALTH_PORT is '0', must be 1 to 65535"),
         ("WORKER_HEALTH_PORT", "65536", "WORKER_HEALTH_PORT is '65536', must be 1 to 65535"),
+        *(
+            (
+                "WORKER_RELEASE",
+                value,
+                f"WORKER_RELEASE is {shown!r}, must be {RELEASES}",
+            )
+            for value, shown in [("a" * 65, "a" * 65), ("v1-2", "v1-2"), ("a b", "a b"), ("a1234567890123", "a****")]
+        ),
         ("LOG_LEVEL", "info", "LOG_LEVEL is 'info', must be DEBUG, INFO, WARNING or ERROR"),
         ("LOG_FORMAT", "xml", "LOG_FORMAT is 'xml', must be json or console"),
         ("LOG_FORMAT", "js\non", r"LOG_FORMAT is 'js\non', must be json or console"),

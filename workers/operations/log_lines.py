@@ -17,7 +17,7 @@ _PREFIX = re.compile(r"(?:\x1b\[[0-9;]*m)*(?:[0-9:]{8} )?[A-Za-z0-9_.-]{1,64} *\
 _COLOR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 _PLAIN = re.compile(r"[^\s\"=]+")
 # Not among the values: these have columns, or are the same on every line of a file.
-_COLUMNS = {"timestamp", "level", "event", "worker", "queue", "exception"}
+_COLUMNS = {"timestamp", "level", "event", "worker", "queue", "release", "exception"}
 _IDS = ("order_id", "case_id")
 _LONG_IDS = ("message_id", "execution_arn")  # Come last: they are for searching, not for reading.
 _NOT_AMONG_OTHERS = {*_COLUMNS, *_IDS, *_LONG_IDS}

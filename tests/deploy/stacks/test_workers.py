@@ -1,6 +1,7 @@
 """The workers' stack beside the pipeline's. The local AWS lacks some of its types, so a stand-in is deployed there."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,46 @@ def test_status_shows_tasks_and_alarms_and_down_deletes_the_workers_first(
     recording = with_cloudformation(aws, delete_stack=delete_stack)
     assert pipeline.down(recording, "both-", delete_data=False, confirm=lambda: True, progress=QUIET)
     assert deleted == ["both-order-fulfillment-workers", "both-order-fulfillment"]
+
+
+TASKS = template.load(template.WORKERS)
+VALUES = {name: str(rule.get("Default", "")) for name, rule in TASKS["Parameters"].items()} | GIVEN
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "same"),
+    [
+        ("Image", "example.com/workers:2", False),
+        ("WorkerDrainS", "20", False),
+        ("FulfillmentUrl", "https://ship.example/", False),
+        ("TaskCpu", "512", False),
+        ("WebhookUrlSecret", "arn:aws:secretsmanager:us-east-1:000000000000:secret:url-aaaaaa", False),
+        ("WorkerRelease", "another", True),
+        # These change alarms and scaling, but not the tasks.
+        ("MaxTasks", "20", True),
+        ("AcceptableLatencyS", "90", True),
+        ("AlarmTopicArn", "arn:aws:sns:us-east-1:000000000000:pager", True),
+    ],
+)
+def test_a_release_is_named_by_what_its_tasks_run(name: str, value: str, same: bool) -> None:
+    before, after = workers_stack.release(TASKS, VALUES), workers_stack.release(TASKS, VALUES | {name: value})
+    assert (before == after) is same
+    assert re.fullmatch(TASKS["Parameters"]["WorkerRelease"]["AllowedPattern"], after)
+
+
+def test_a_release_is_named_at_every_deployment_unless_its_name_is_given(aws: Aws, stand_in: Path) -> None:
+    def deployed(**given: str) -> str:
+        workers_stack.up(aws, "release-", QUIET, stand_in, given=given)
+        return deployed_parameters(aws, "release-")["WorkerRelease"]
+
+    first = deployed(**GIVEN)
+    assert re.fullmatch("[0-9a-f]{12}", first)
+    assert deployed() == deployed(MinTasks="2") == first
+    second = deployed(Image="example.com/workers:2")
+    assert second != first
+    assert deployed(WorkerRelease="mine", Image="example.com/workers:3") == "mine"
+    assert deployed(Image=GIVEN["Image"]) == first
+    workers_stack.down(aws, "release-", QUIET)
 
 
 def arguments(given: dict[str, str]) -> list[str]:

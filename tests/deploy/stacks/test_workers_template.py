@@ -1,5 +1,6 @@
 """deploy/workers.yaml against the workers that it runs: settings, stop, health check, the queues' policies."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ from annotated_types import Ge, Le
 
 from tests.deploy.cloudwatch import PIPELINE, WORKERS, of_type, text
 from tests.support import StartWorker, free_port
+from workers.errors import FatalError
 from workers.runner import FORCED_EXIT_MARGIN_S
 from workers.settings import Settings, Worker
 from workers.wiring import QUEUE_MARGIN
@@ -49,6 +51,8 @@ def parameter(variable: str) -> str:
     return "".join(word.title() for word in variable.split("_"))
 
 
+# Each deployment has its own. The parameter's default is only for deployments without `python -m deploy`.
+NAMED_BY_DEPLOYMENT = {"WORKER_RELEASE"}
 TUNED = [variable for variable in FIELDS if variable not in {*FIXED, *LEFT_OUT}]
 
 
@@ -57,7 +61,7 @@ def environment(task: dict[str, Any]) -> dict[str, Any]:
     return {variable["Name"]: variable["Value"] for variable in container["Environment"]}
 
 
-@pytest.mark.parametrize("variable", TUNED)
+@pytest.mark.parametrize("variable", [variable for variable in TUNED if variable not in NAMED_BY_DEPLOYMENT])
 def test_a_setting_has_a_parameter_with_the_same_default(variable: str) -> None:
     default = FIELDS[variable].default
     assert PARAMETERS[parameter(variable)]["Default"] == ("" if default is None else default)
@@ -118,7 +122,21 @@ def test_a_task_gets_every_setting_of_its_worker_and_nothing_else(name: str) -> 
 
 def test_a_worker_starts_with_the_parameters_defaults() -> None:
     defaults = {variable: str(PARAMETERS[parameter(variable)]["Default"]) for variable in TUNED}
-    assert Settings.read(defaults | FIXED) == Settings.read(FIXED)
+    assert Settings.read(defaults | FIXED) == Settings.read(FIXED | {"WORKER_RELEASE": "unnamed"})
+
+
+@pytest.mark.parametrize(
+    ("release", "accepted"),
+    [
+        *((release, True) for release in ("unnamed", "3f9a0c1b2d4e", "v1.2_rc", "1" * 12 + "a" * 52)),
+        *((release, False) for release in ("", "v1-2", "v 1", "a" * 65, "a1234567890123", "v1/2")),
+    ],
+)
+def test_parameter_and_setting_accept_the_same_releases(release: str, accepted: bool) -> None:
+    assert bool(re.fullmatch(PARAMETERS["WorkerRelease"]["AllowedPattern"], release)) is accepted
+    if release:  # Empty, it counts as absent.
+        with contextlib.nullcontext() if accepted else pytest.raises(FatalError):
+            Settings.read({"WORKER_RELEASE": release})
 
 
 @pytest.mark.parametrize("name", TASKS)

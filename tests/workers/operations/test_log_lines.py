@@ -21,6 +21,7 @@ FIELDS = {
     "event": "escalation.routed",
     "worker": "escalation",
     "queue": "EscalationQueue",
+    "release": "3f9a",
     "message_id": "b8c7d9de-df7a-4217-af78-91c0994606e0",
     "order_id": "004",
     "execution_arn": "arn:aws:states:us-east-1:000000000000:execution:Orders:sample-004",
