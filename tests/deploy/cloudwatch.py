@@ -4,9 +4,11 @@ The part of CloudWatch that the templates use: filter patterns, AWS's metrics, a
 Templates are read with `deploy.stacks.template`. `text` turns a name into one string.
 """
 
+import ast
 import json
+import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +142,47 @@ def shown(widget: Mapping[str, Any]) -> list[Metric]:
         pairs = [part for part in rest if isinstance(part, str)]
         found.append(Metric(namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True))))
     return found
+
+
+def computed(queries: Iterable[Mapping[str, Any]], values: Mapping[str, float], parameters: Mapping[str, Any]) -> float:
+    """
+    Return the result of metric math for one period, from the values of its metrics and of the template's parameters.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+    """
+    expressions = {
+        query["Id"]: _substituted(query["Expression"], parameters) for query in queries if "Expression" in query
+    }
+    (result,) = [query["Id"] for query in queries if query.get("ReturnData", True)]
+
+    def value(node: ast.expr) -> float:
+        match node:
+            case ast.Constant(value=int() | float() as number):
+                return number
+            case ast.Name(id=name):
+                return values[name] if name in values else value(ast.parse(expressions[name], mode="eval").body)
+            case ast.BinOp(left=left, op=operator, right=right):
+                return _OPERATORS[type(operator)](value(left), value(right))
+            case ast.Compare(left=left, ops=[ast.Gt()], comparators=[right]):
+                return float(value(left) > value(right))
+            case ast.Call(func=ast.Name(id="IF"), args=[condition, yes, no]):
+                return value(yes) if value(condition) else value(no)
+        raise ValueError(f"not supported: {ast.unparse(node)}")
+
+    return value(ast.Name(id=result))
+
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def _substituted(expression: Any, parameters: Mapping[str, Any]) -> str:
+    pattern = expression["Fn::Sub"] if isinstance(expression, Mapping) else expression
+    return re.sub(r"\$\{(\w+)\}", lambda found: str(parameters[found[1]]), pattern)
 
 
 def matches(pattern: str, line: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Alarms, dashboard and scaling use metrics that exist, and cover everything that should be watched."""
 
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.deploy.cloudwatch import (
     WORKERS,
     Metric,
     alarmed,
+    computed,
     dashboard,
     of_type,
     queried,
@@ -238,16 +240,82 @@ def test_a_worker_is_scaled_by_the_time_that_its_backlog_takes(name: str) -> Non
         "ECS/ContainerInsights", "RunningTaskCount", {"ClusterName": "Cluster", "ServiceName": f"{worker}Service"}
     )
     assert metrics["visible"].name == "ApproximateNumberOfMessagesVisible"
+    assert metrics["inFlight"].name == "ApproximateNumberOfMessagesNotVisible"
+    assert metrics["inFlight"].dimensions == metrics["visible"].dimensions
     (queue,) = metrics["visible"].dimensions.values()
     task = RESOURCES[f"{worker}Task"]["Properties"]["ContainerDefinitions"][0]
     consumed = {"fulfillment": "ORDER_FULFILLMENT_QUEUE", "escalation": "ESCALATION_QUEUE"}[task["Command"][0]]
     environment = {variable["Name"]: variable["Value"] for variable in task["Environment"]}
     assert queue == text(environment[consumed])
-    (expression,) = [query["Expression"]["Fn::Sub"] for query in queries if "Expression" in query]
     ms_per_message = WORKERS["Parameters"][f"{worker}MsPerMessage"]["Default"]
-    computed = expression.replace(f"${{{worker}MsPerMessage}}", str(ms_per_message))
-    assert computed == f"visible / tasks * {ms_per_message} / 1000"
+    waiting = load(name, visible=12_000, in_flight=0, tasks=3)
+    assert waiting == 12_000 / 3 * ms_per_message / 1000
     assert policy["TargetValue"] == {"Ref": "AcceptableLatencyS"}
+
+
+def load(policy: str, *, visible: float, in_flight: float, tasks: float) -> float:
+    """Return the value that a policy tracks, with the parameters' defaults."""
+    specification = POLICIES[policy]["TargetTrackingScalingPolicyConfiguration"]["CustomizedMetricSpecification"]
+    defaults = {name: rule.get("Default") for name, rule in WORKERS["Parameters"].items()}
+    values = {"visible": visible, "inFlight": in_flight, "tasks": tasks}
+    return computed(specification["Metrics"], values, defaults)
+
+
+TARGET_S = WORKERS["Parameters"]["AcceptableLatencyS"]["Default"]
+CONCURRENCY = WORKERS["Parameters"]["WorkerConcurrency"]["Default"]
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_busy_tasks_are_not_scaled_in(name: str) -> None:
+    """With all handlers busy, the value is the target: neither out nor in, even if no message waits."""
+    assert load(name, visible=0, in_flight=3 * CONCURRENCY, tasks=3) == TARGET_S
+    assert load(name, visible=10, in_flight=3 * CONCURRENCY, tasks=3) == TARGET_S
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_half_busy_tasks_are_scaled_in_by_half(name: str) -> None:
+    assert load(name, visible=0, in_flight=5 * CONCURRENCY, tasks=10) == TARGET_S / 2
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("in_flight", [3 * CONCURRENCY + 1, 100 * CONCURRENCY, 120_000])
+def test_messages_in_flight_never_add_tasks(name: str, in_flight: int) -> None:
+    """Prefetched ones, held ones and those that wait for their next attempt have a task, or need none yet."""
+    assert load(name, visible=0, in_flight=in_flight, tasks=3) == TARGET_S
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_in_an_outage_only_waiting_messages_add_tasks_up_to_the_maximum(name: str) -> None:
+    held = {"in_flight": 3 * CONCURRENCY, "tasks": 3}
+    assert load(name, visible=0, **held) == TARGET_S
+    assert load(name, visible=1_000_000, **held) == load(name, visible=1_000_000, in_flight=0, tasks=3) > TARGET_S
+    target = name.replace("ScalingPolicy", "Scaling")
+    assert RESOURCES[target]["Properties"]["MaxCapacity"] == {"Ref": "MaxTasks"}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_an_empty_queue_leaves_the_least_tasks(name: str) -> None:
+    assert load(name, visible=0, in_flight=0, tasks=10) == 0
+    target = name.replace("ScalingPolicy", "Scaling")
+    assert RESOURCES[target]["Properties"]["MinCapacity"] == {"Ref": "MinTasks"}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_scaling_uses_every_metric_and_expression(name: str) -> None:
+    specification = POLICIES[name]["TargetTrackingScalingPolicyConfiguration"]["CustomizedMetricSpecification"]
+    ids = {query["Id"] for query in specification["Metrics"]}
+    words = {
+        word
+        for query in specification["Metrics"]
+        for word in re.findall(r"[A-Za-z]+", text(query.get("Expression", "")))
+    }
+    assert ids - words == {"load"}
+
+
+@pytest.mark.parametrize("expression", ["visible ** 2", "MAX(visible, 1)", "visible < 1", "other"])
+def test_unsupported_metric_math_is_refused(expression: str) -> None:
+    with pytest.raises((KeyError, ValueError)):
+        computed([{"Id": "load", "Expression": expression}], {"visible": 1}, {})
 
 
 def test_no_logical_id_is_in_both_templates() -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from deploy.local.aws import ROOT
-from tests.deploy.cloudwatch import RESOURCES, WORKERS, alarmed, of_type, queried
+from tests.deploy.cloudwatch import RESOURCES, WORKERS, alarmed, computed, of_type, queried
 from workers.settings import Worker
 
 TEXT = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
@@ -101,6 +101,18 @@ def test_the_scaling_examples_follow_the_scaling_policy() -> None:
     for waiting, running, seconds, wanted in rows:
         assert number(waiting) / number(running) * ms / 1000 == number(seconds)
         assert -(-number(waiting) * ms / 1000 // latency_s) == number(wanted)
+
+
+def test_the_examples_with_messages_in_flight_follow_the_scaling_policy() -> None:
+    parameters = {name: rule.get("Default") for name, rule in WORKERS["Parameters"].items()}
+    policy = RESOURCES["FulfillmentScalingPolicy"]["Properties"]["TargetTrackingScalingPolicyConfiguration"]
+    rows = table("and each probes the provider with one order at a time.\n")
+    assert rows
+    for waiting, in_flight, running, seconds, wanted in rows:
+        values = {"visible": number(waiting), "inFlight": number(in_flight), "tasks": number(running)}
+        load_s = computed(policy["CustomizedMetricSpecification"]["Metrics"], values, parameters)
+        assert load_s == number(seconds)
+        assert -(-number(running) * load_s // parameters["AcceptableLatencyS"]) == number(wanted)
 
 
 def test_the_growth_table_follows_the_defaults_and_the_index() -> None:
