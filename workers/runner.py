@@ -25,6 +25,7 @@ from workers.escalation.rules.reader import EscalationRules
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
 from workers.settings import Settings, Worker
+from workers.task_protection import agent_uri, protecting
 from workers.wiring import MakeHandler, assemble, make_handler
 
 log = structlog.get_logger(__name__)
@@ -44,10 +45,10 @@ async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler =
     """
     bind_contextvars(worker=worker.value, queue=settings.queue_of(worker))
     stop = asyncio.Event()
-    last_poll_s = settings.wait_s + CONNECT_TIMEOUT_S + READ_TIMEOUT_S  # A running long poll finishes first.
-    stop_on_signals(stop, exit_after_s=max(settings.drain_s, last_poll_s) + FORCED_EXIT_MARGIN_S)
+    stop_on_signals(stop, exit_after_s=longest_stop_s(settings))
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
     rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
+    agent = agent_uri(settings, os.environ)
     metrics = Metrics()
     status = Status()
     async with (
@@ -59,8 +60,15 @@ async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler =
         if status.consumer is not None:
             tune_garbage_collector()
             log.info("worker.started")
-            await _consume(status.consumer, stop)
+            async with protecting(agent, settings, status.consumer.handling_s, stop):
+                await _consume(status.consumer, stop)
     log.info("worker.stopped")
+
+
+def longest_stop_s(settings: Settings) -> float:
+    """Return how many seconds after a signal the process ends at the latest."""
+    last_poll_s = settings.wait_s + CONNECT_TIMEOUT_S + READ_TIMEOUT_S  # A running long poll finishes first.
+    return max(settings.drain_s, last_poll_s) + FORCED_EXIT_MARGIN_S
 
 
 def stop_on_signals(stop: asyncio.Event, *, exit_after_s: float) -> None:

@@ -122,6 +122,9 @@ class Settings(BaseModel):
     max_deliveries: int = Field(10, alias="WORKER_MAX_DELIVERIES", ge=1, le=995, description="1 to 995 deliveries")
     # Where /healthz, /readyz and /metrics are served. Absent: nowhere.
     health_port: int | None = Field(None, alias="WORKER_HEALTH_PORT", ge=1, le=65535, description="1 to 65535")
+    # Whether a task on ECS asks not to be stopped while a handler takes long. That delays deployments, too. A stop is
+    # harmless without it.
+    task_protection: bool = Field(False, alias="WORKER_TASK_PROTECTION", description="true or false")
     # The release that runs, on every log line: so old and new tasks are told apart during a deployment.
     release: Annotated[str, AfterValidator(_check_release)] | None = Field(
         None,

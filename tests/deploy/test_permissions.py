@@ -5,6 +5,7 @@ The workers' requests are recorded while they do everything they can. The roles 
 CloudFormation resolves them. Both a call without a grant and a grant without a call fail here.
 """
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from deploy.aws import Aws
 from deploy.check_state_machine import DEFINITIONS
@@ -24,6 +26,8 @@ from tests.deploy.permissions import ACCOUNT, ANY, Permission, Recorder, arn, gr
 from tests.integration.faulty_provider import Fault, FaultyProvider
 from tests.integration.pipeline import Pipeline
 from tests.support import DeployStack
+from tests.workers.ecs_agent import running_agent
+from workers.task_protection import Agent, TaskProtection
 
 PREFIX = "permissions-"
 KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
@@ -70,6 +74,7 @@ class Account:
     topic: str
     secret: str
     roles: Mapping[str, list[dict[str, Any]]]
+    roles_with_protection: Mapping[str, list[dict[str, Any]]]
     roles_with_key: Mapping[str, list[dict[str, Any]]]
 
 
@@ -118,9 +123,17 @@ def account(local_aws: LocalAws, aws: Aws, deploy_stack: DeployStack) -> Account
         "WebhookAuthorizationSecret": arn("secretsmanager", "secret:auth-aaaaaa"),
     }
     create_workers_roles(local_aws, PREFIX, **given)
+    create_workers_roles(local_aws, "protecting-", TaskProtection="true")
     create_workers_roles(local_aws, "keyed-roles-", **given, KmsKeyArn=KEY)
     up(aws, "keyed-roles-", Progress(quiet=True), given={"KmsKeyArn": KEY})
-    return Account(Pipeline(deployed), topic, secret, policies(local_aws, PREFIX), policies(local_aws, "keyed-roles-"))
+    return Account(
+        pipeline=Pipeline(deployed),
+        topic=topic,
+        secret=secret,
+        roles=policies(local_aws, PREFIX),
+        roles_with_protection=policies(local_aws, "protecting-"),
+        roles_with_key=policies(local_aws, "keyed-roles-"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +214,33 @@ def test_a_worker_may_do_what_it_does_and_nothing_else(
 
     assert sorted(needed - allowed) == [], "calls without a grant"
     assert sorted(allowed - needed) == [], "grants without a call"
+
+
+@pytest.mark.parametrize("role", ["RoleForFulfillmentWorker", "RoleForEscalationWorker"])
+async def test_a_worker_may_protect_its_task_if_that_is_on(account: Account, role: str) -> None:
+    """ECS's agent makes these calls for the worker: UpdateTaskProtection for a PUT, GetTaskProtection for a GET."""
+    task = arn("ecs", "task/protecting-order-fulfillment/*")
+    actions = {"GET": "ecs:GetTaskProtection", "PUT": "ecs:UpdateTaskProtection"}
+    async with running_agent() as agent, ClientSession() as session:
+        handling_s = [30.0]
+        protection = TaskProtection(
+            agent=Agent(session, agent.uri), handling_s=lambda: handling_s, drain_s=25, max_handle_s=900
+        )
+        async with asyncio.timeout(5):
+            stop = asyncio.Event()
+            running = asyncio.create_task(protection.run(stop, every_s=0.01))
+            await agent.called(2)
+            handling_s.clear()
+            await agent.called(3)
+            stop.set()
+            await running
+    needed = {(actions[method], task) for method, _ in agent.calls}
+
+    def ecs(documents: list[dict[str, Any]]) -> set[Permission]:
+        return {permission for permission in granted(documents) if permission[0].startswith("ecs:")}
+
+    assert ecs(account.roles_with_protection[role]) == needed
+    assert ecs(account.roles[role]) == set()
 
 
 def test_the_workflow_may_do_what_its_definition_does_and_nothing_else(account: Account) -> None:

@@ -20,7 +20,7 @@ ROOMS = [
     {"ports"},
     {"fulfillment", "escalation"},
     {"aws"},
-    {"connections", "operations"},
+    {"connections", "operations", "task_protection"},
     {"wiring", "cli"},
     {"runner"},
     {"command"},

@@ -89,13 +89,17 @@ class Consumer:
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False
 
+    def handling_s(self) -> list[float]:
+        """Return for how many seconds each running handler has been running; 0 for a message that waits or is held."""
+        now_s = asyncio.get_running_loop().time()
+        return [delivery.running_for_s(now_s) for delivery in self._in_flight]
+
     def health_problem(self) -> str | None:
         """Return a problem that only a restart fixes, or None. An outage of AWS is not one."""
         if self._poller.is_stuck():
             return "no poll has finished for too long"
         cap_s = self._limits.max_handle_s + self._timings.stuck_margin_s
-        now_s = asyncio.get_running_loop().time()
-        if any(delivery.running_for_s(now_s) > cap_s for delivery in self._in_flight):
+        if any(taken_s > cap_s for taken_s in self.handling_s()):
             return "a handler has been running for too long"
         return None
 

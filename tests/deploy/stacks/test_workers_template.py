@@ -1,6 +1,7 @@
 """deploy/workers.yaml against the workers that it runs: settings, stop, health check, the queues' policies."""
 
 import contextlib
+import itertools
 import json
 import re
 import subprocess
@@ -12,8 +13,10 @@ from annotated_types import Ge, Le
 
 from tests.deploy.cloudwatch import PIPELINE, WORKERS, of_type, text
 from tests.support import StartWorker, free_port
+from workers.consumer.timings import DEFAULT_TIMINGS
 from workers.errors import FatalError
-from workers.runner import FORCED_EXIT_MARGIN_S
+from workers.monitoring import SHUTDOWN_S
+from workers.runner import FORCED_EXIT_MARGIN_S, longest_stop_s
 from workers.settings import Settings, Worker
 from workers.wiring import QUEUE_MARGIN
 
@@ -48,6 +51,8 @@ NARROWER = {
 
 def parameter(variable: str) -> str:
     """Return the parameter of a variable: `WorkerWaitS` for `WORKER_WAIT_S`."""
+    if variable == "WORKER_TASK_PROTECTION":
+        return "TaskProtection"
     return "".join(word.title() for word in variable.split("_"))
 
 
@@ -64,7 +69,8 @@ def environment(task: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("variable", [variable for variable in TUNED if variable not in NAMED_BY_DEPLOYMENT])
 def test_a_setting_has_a_parameter_with_the_same_default(variable: str) -> None:
     default = FIELDS[variable].default
-    assert PARAMETERS[parameter(variable)]["Default"] == ("" if default is None else default)
+    expected = "" if default is None else "false" if default is False else default
+    assert PARAMETERS[parameter(variable)]["Default"] == expected
 
 
 @pytest.mark.parametrize("variable", [name for name in TUNED if PARAMETERS[parameter(name)]["Type"] == "Number"])
@@ -93,6 +99,7 @@ def test_the_provider_has_the_same_pattern() -> None:
             ],
         ),
         ("EscalationRules", ["/app/rules.toml"]),
+        ("TaskProtection", PARAMETERS["TaskProtection"]["AllowedValues"]),
         ("LogLevel", PARAMETERS["LogLevel"]["AllowedValues"]),
     ],
 )
@@ -142,9 +149,18 @@ def test_parameter_and_setting_accept_the_same_releases(release: str, accepted: 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_worker_ends_by_itself_before_ecs_kills_it(name: str) -> None:
     (container,) = TASKS[name]["ContainerDefinitions"]
-    longest_drain_s = PARAMETERS["WorkerDrainS"]["MaxValue"]
-    assert longest_drain_s + FORCED_EXIT_MARGIN_S < container["StopTimeout"] <= LONGEST_STOP_S
-    assert PARAMETERS["WorkerWaitS"]["MaxValue"] + FORCED_EXIT_MARGIN_S < container["StopTimeout"]
+    for drain, wait in itertools.product(("MinValue", "MaxValue"), repeat=2):
+        settings = Settings.read(
+            {
+                "WORKER_DRAIN_S": str(PARAMETERS["WorkerDrainS"][drain]),
+                "WORKER_WAIT_S": str(PARAMETERS["WorkerWaitS"][wait]),
+            }
+        )
+        assert longest_stop_s(settings) < container["StopTimeout"] <= LONGEST_STOP_S
+
+
+def test_the_last_deletes_and_connections_end_before_a_stop_is_forced() -> None:
+    assert DEFAULT_TIMINGS.flush_s + SHUTDOWN_S < FORCED_EXIT_MARGIN_S
 
 
 def test_each_worker_has_its_own_task_service_and_role() -> None:
