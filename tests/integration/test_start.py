@@ -1,5 +1,6 @@
 """How a worker starts: one line explains a failure, and it waits for AWS if AWS is not up yet."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline as deployed_pipeline
 from tests.integration.pipeline import ENVIRONMENT, Pipeline
-from tests.support import DeployedStack, Worker, free_port, run_worker
+from tests.support import DeployedStack, StartWorker, Worker, free_port, run_worker
+from tests.workers.ecs_agent import running_agent
 
 CARD = "4929123412345678"
 
@@ -56,6 +58,11 @@ TRIALS = {
     "missing provider": Trial(
         "FULFILLMENT_PROVIDER is 'no.such:Provider', which cannot be loaded: No module named 'no'",
         set={"FULFILLMENT_PROVIDER": "no.such:Provider"},
+    ),
+    "protection outside of ECS": Trial(
+        "WORKER_TASK_PROTECTION is true, but ECS_AGENT_URI is not set: only ECS tasks can be protected",
+        set={"WORKER_TASK_PROTECTION": "true"},
+        unset=("ECS_AGENT_URI",),
     ),
     "a card for a name": Trial("there is no queue ****: ", set={"ORDER_FULFILLMENT_QUEUE": CARD}),
 }
@@ -121,3 +128,15 @@ def test_a_worker_waits_for_aws_and_then_starts(tmp_path: Path) -> None:
             waiting.wait_for("message.acknowledged", message_id=message_id, outcome="fulfilled")
             assert waiting.stop() == 0
         assert "Traceback" not in waiting.output() + stopped.output()
+
+
+async def test_a_worker_asks_ecs_for_protection_and_runs_without_it(start_worker: StartWorker) -> None:
+    async with running_agent() as agent:
+        agent.answer, agent.status = {"error": {"Code": "AccessDeniedException", "Message": "..."}}, 400
+        protected = {"WORKER_TASK_PROTECTION": "true", "ECS_AGENT_URI": agent.uri}
+        worker = await asyncio.to_thread(start_worker, "fulfillment", env=protected)
+        await asyncio.to_thread(worker.wait_for, "worker.started")
+        failed = await asyncio.to_thread(worker.wait_for, "task_protection.failed")
+        assert await asyncio.to_thread(worker.stop) == 0
+    assert (failed["level"], failed["reason"]) == ("warning", "AccessDeniedException")
+    assert agent.calls == [("GET", None)]
