@@ -422,6 +422,36 @@ async def test_a_failed_stage_releases_the_messages_of_a_running_receive() -> No
     assert ("late", "message.released", "stopping") in run.endings()
 
 
+async def test_it_reports_how_long_handlers_run_and_not_how_long_messages_are_held() -> None:
+    queue, handler = FakeQueue([message("held"), message("slow")]), FakeHandler()
+    running, finish = asyncio.Event(), asyncio.Event()
+
+    async def handle(message: Message) -> Acknowledged | DeadLettered:
+        if message.id == "held":
+            await running.wait()
+            raise OutageError("down")
+        running.set()
+        await finish.wait()
+        return Acknowledged("handled")
+
+    handler.handle = handle  # type: ignore[method-assign]
+    # The held message is tried again after an hour.
+    timings = replace(QUICK, probe=Backoff(3600.0, 3600.0))
+    consumer = Consumer(queue, handler, limits(), timings=timings)
+    assert consumer.handling_s() == []
+    stop = asyncio.Event()
+    task = asyncio.create_task(consumer.run(stop))
+    async with asyncio.timeout(TIMEOUT_S):
+        await running.wait()
+    await until(lambda: max(consumer.handling_s()) > 0.01)
+    assert min(consumer.handling_s()) == 0
+    finish.set()
+    await until(lambda: set(consumer.handling_s()) <= {0.0})
+    stop.set()
+    async with asyncio.timeout(TIMEOUT_S):
+        await task
+
+
 async def test_it_is_healthy_until_a_handler_runs_for_too_long() -> None:
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     stubborn = asyncio.Event()
