@@ -164,7 +164,11 @@ class Settings(BaseModel):
 
     def queue_of(self, worker: Worker) -> str:
         """Return the name of the queue that *worker* consumes."""
-        return self.order_fulfillment_queue if worker is Worker.FULFILLMENT else self.escalation_queue
+        match worker:
+            case Worker.FULFILLMENT:
+                return self.order_fulfillment_queue
+            case Worker.ESCALATION:
+                return self.escalation_queue
 
     def contradictions(self) -> list[str]:
         """Return how settings contradict each other, although each is valid by itself."""

@@ -10,7 +10,7 @@ from workers.domain.cards import looks_like_card, mask
 from workers.domain.cases import Case, CaseState, Claim, Resolution
 from workers.domain.escalations import MAX_RESOLUTIONS
 from workers.domain.ids import fingerprint
-from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus
+from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus, is_shipment_id
 
 MAX_ACTOR_CHARS, MAX_NOTE_CHARS = 128, 1_000
 CLAIM_S = 120  # Longer than an execution takes to start and to record its order, retries included.
@@ -43,11 +43,13 @@ class Request:
         ):
             if not 1 <= len(text.strip()) <= max_chars:
                 raise ResolutionError(f"the {name} must be 1 to {max_chars} characters")
-        if self.action is Action.FULFILL and not 1 <= len((self.shipment_id or "").strip()) <= MAX_SHIPMENT_ID_CHARS:
-            raise ResolutionError(f"fulfill needs a shipment id of 1 to {MAX_SHIPMENT_ID_CHARS} characters")
         if looks_like_card(self.shipment_id or ""):
             raise ResolutionError(
                 "the shipment id has 13 or more digits in a row: it would be masked like a card number"
+            )
+        if self.action is Action.FULFILL and not is_shipment_id((self.shipment_id or "").strip()):
+            raise ResolutionError(
+                f"fulfill needs a shipment id of 1 to {MAX_SHIPMENT_ID_CHARS} visible ASCII characters, without spaces"
             )
 
     def record(self, episode: int, at: str) -> Resolution:

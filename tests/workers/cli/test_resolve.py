@@ -16,7 +16,7 @@ CARD = "4929123412345678"
         (["cancel", "--shipment-id", "S"], "cancel takes no shipment id: only fulfill does"),
         (["cancel", "--price", "1"], "cancel takes no correction of the order: only resubmit does"),
         (["cancel", "--card-number-stdin"], "cancel takes no correction of the order: only resubmit does"),
-        (["fulfill"], "fulfill needs a shipment id of 1 to 128 characters"),
+        (["fulfill"], "fulfill needs a shipment id of 1 to 128 visible ASCII characters, without spaces"),
         (
             ["fulfill", "--shipment-id", f"S-{CARD}"],
             "the shipment id has 13 or more digits in a row: it would be masked like a card number",

@@ -271,7 +271,7 @@ def test_the_largest_possible_case_fits_into_a_dynamodb_item() -> None:
         if status is OrderStatus.RECEIVED:
             sent = tuple(SentNotification(channel=channel, episode=full.episode, at=NOW) for channel in channels)
             full = replace(full, routed=(*full.routed, *sent))
-        request = Request(action=Action.FULFILL, actor=wide * 128, note=wide * 1000, shipment_id=wide * 128)
+        request = Request(action=Action.FULFILL, actor=wide * 128, note=wide * 1000, shipment_id="s" * 128)
         resubmitted = add_resubmission(full, request, full.episode, NOW)
         full = replace(resubmitted, rejected_executions=full.rejected_executions[:100])
     assert (len(full.evidence), len(full.episodes), len(full.resolutions)) == (30, 20, 20)

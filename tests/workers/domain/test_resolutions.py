@@ -162,9 +162,20 @@ def test_a_resubmission_from_an_earlier_episode_is_added_and_the_case_stays_open
         ({"note": ""}, "the note must be 1 to 1000 characters"),
         ({"note": " \t "}, "the note must be 1 to 1000 characters"),
         ({"note": "a" * (MAX_NOTE_CHARS + 1)}, "the note must be 1 to 1000 characters"),
-        ({"shipment_id": None}, "fulfill needs a shipment id of 1 to 128 characters"),
-        ({"shipment_id": " "}, "fulfill needs a shipment id of 1 to 128 characters"),
-        ({"shipment_id": "a" * (MAX_SHIPMENT_ID_CHARS + 1)}, "fulfill needs a shipment id of 1 to 128 characters"),
+        ({"shipment_id": None}, "fulfill needs a shipment id of 1 to 128 visible ASCII characters, without spaces"),
+        (
+            {"shipment_id": "two words"},
+            "fulfill needs a shipment id of 1 to 128 visible ASCII characters, without spaces",
+        ),
+        (
+            {"shipment_id": "Zo\u00eb"},
+            "fulfill needs a shipment id of 1 to 128 visible ASCII characters, without spaces",
+        ),
+        ({"shipment_id": " "}, "fulfill needs a shipment id of 1 to 128 visible ASCII characters, without spaces"),
+        (
+            {"shipment_id": "a" * (MAX_SHIPMENT_ID_CHARS + 1)},
+            "fulfill needs a shipment id of 1 to 128 visible ASCII characters, without spaces",
+        ),
     ],
 )
 def test_actor_note_and_shipment_are_required_and_bounded(changes: dict[str, Any], why: str) -> None:
