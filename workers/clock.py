@@ -1,6 +1,23 @@
-"""Times as tables, messages and logs hold them: RFC 3339 in UTC with microseconds, `2026-11-22T10:00:00.000000Z`."""
+"""
+Times, as tables, messages and logs hold them, and a clock that also runs while the machine is suspended.
 
+Times are RFC 3339 in UTC with microseconds: `2026-11-22T10:00:00.000000Z`.
+"""
+
+import time
 from datetime import UTC, datetime
+
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux has it.
+
+
+def elapsed_s() -> float:
+    """
+    Return the seconds since some fixed moment, those in a suspended machine included.
+
+    For what runs out elsewhere meanwhile, such as SQS's visibility timeout: the clock of the event loop and
+    `time.monotonic` stop in a suspended machine. Systems without `CLOCK_BOOTTIME` use the wall clock.
+    """
+    return time.time() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 def now() -> str:
@@ -13,9 +30,9 @@ def at(epoch_s: float) -> str:
     return written(datetime.fromtimestamp(epoch_s, UTC))
 
 
-def written(time: datetime) -> str:
-    """Return *time*, which must have a time zone, as text."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+def written(at: datetime) -> str:
+    """Return *at*, which must have a time zone, as text."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse(text: str) -> datetime:
@@ -25,5 +42,5 @@ def parse(text: str) -> datetime:
     Raises:
         ValueError: It is not a time.
     """
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

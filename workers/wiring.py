@@ -37,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 START_BACKOFF = Backoff(base_s=0.5, cap_s=10.0)  # Between attempts to reach AWS at the start.
 SHIP_SHARE = 0.9  # Of WORKER_MAX_HANDLE_S: a provider that hangs is a failed attempt before its handler is cancelled.
+# The shortest visibility timeout that receives ask for. Longer than a long poll of 20 s, whose messages may have been
+# invisible since it began, with time for several attempts to extend it.
+MIN_VISIBILITY_TIMEOUT_S = 30
 QUEUE_MARGIN = 5  # Deliveries that SQS must allow beyond WORKER_MAX_DELIVERIES: its own redrive is only a backstop.
 
 MakeHandler = Callable[[Worker, Settings, Clients, DeadLetters, Metrics], Awaitable[Handler]]
@@ -115,7 +118,7 @@ async def _assemble(
     queue = SqsQueue(
         name=name,
         url=attributes.url,
-        visibility_timeout_s=attributes.visibility_timeout_s,
+        visibility_timeout_s=max(MIN_VISIBILITY_TIMEOUT_S, attributes.visibility_timeout_s),
         wait_s=settings.wait_s,
         receiving=clients.receiving,
         sqs=clients.sqs,

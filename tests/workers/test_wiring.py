@@ -7,6 +7,7 @@ import structlog
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from workers.aws.senders import SqsDeadLetters
+from workers.aws.sqs import SqsQueue
 from workers.backoff import Backoff
 from workers.connections import Clients, Routes
 from workers.consumer.consumer import Consumer
@@ -33,6 +34,7 @@ class FakeAws:
         self.errors = list(errors)
         self.asked: list[str] = []
         self.max_receive_count = 100
+        self.visibility_timeout_s = 60
 
     async def get_queue_url(self, *, QueueName: str) -> dict[str, str]:  # noqa: N803 - the SDK's name.
         self._fail_or_note(QueueName)
@@ -40,7 +42,7 @@ class FakeAws:
 
     async def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
         redrive = f'{{"deadLetterTargetArn": "arn:aws:sqs:x:1:DLQ", "maxReceiveCount": {self.max_receive_count}}}'
-        return {"Attributes": {"VisibilityTimeout": "60", "RedrivePolicy": redrive}}
+        return {"Attributes": {"VisibilityTimeout": str(self.visibility_timeout_s), "RedrivePolicy": redrive}}
 
     async def describe_table(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803 - the SDK's name.
         self._fail_or_note(TableName)
@@ -117,6 +119,17 @@ async def test_sqs_must_allow_five_deliveries_more_than_the_worker() -> None:
     assert str(raised.value) == (
         "WORKER_MAX_DELIVERIES is 16, must be at most 15: OrderFulfillmentQueue's maxReceiveCount less 5"
     )
+
+
+@pytest.mark.parametrize(("of_the_queue_s", "asked_for_s"), [(0, 30), (29, 30), (60, 60)])
+async def test_messages_stay_invisible_for_30_seconds_at_least(
+    of_the_queue_s: int, asked_for_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws, queues = FakeAws(), list[SqsQueue]()
+    aws.visibility_timeout_s = of_the_queue_s
+    monkeypatch.setattr("workers.wiring.Consumer", lambda queue, *_: queues.append(queue))
+    await assembled(aws)
+    assert [queue.visibility_timeout_s for queue in queues] == [asked_for_s]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
     Look up a queue by its name.
 
     Raises:
-        FatalError: It does not exist, has no dead-letter queue, or hides no messages while they are handled.
+        FatalError: It does not exist, or has no dead-letter queue.
     """
     url = await queue_url(sqs, name)
     with translated():
@@ -60,10 +60,6 @@ async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
     attributes = answer.get("Attributes", {})
     if "RedrivePolicy" not in attributes:
         raise FatalError(f"queue {name} has no dead-letter queue (RedrivePolicy)")
-    if int(attributes["VisibilityTimeout"]) < 1:
-        raise FatalError(
-            f"queue {name} does not hide messages that are handled: its VisibilityTimeout is 0, must be at least 1"
-        )
     redrive: dict[str, Any] = json.loads(attributes["RedrivePolicy"])
     return QueueAttributes(
         url=url,
@@ -78,6 +74,7 @@ class SqsQueue:
     """
     A `Queue` on SQS.
 
+    Each receive asks for `visibility_timeout_s`, so the queue's own, and whoever changes it, makes no difference.
     Receives have their own client, and so their own connection pool: long polls must keep no other call waiting.
     """
 
@@ -93,6 +90,7 @@ class SqsQueue:
             answer = await self.receiving.receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=limit,
+                VisibilityTimeout=self.visibility_timeout_s,
                 WaitTimeSeconds=self.wait_s,
                 MessageSystemAttributeNames=[
                     "ApproximateReceiveCount",

@@ -51,6 +51,9 @@ class Acknowledger:
 
     Writes a message's last log line once SQS has accepted its delete or release. Tries refused entries again with the
     newest receipt handle, until they are accepted, their receipt is lost, or the time to flush is over.
+
+    A message that another consumer may have is not released: SQS may accept that, and give the message to a third one.
+    A handled message is always deleted: nobody needs it any more, and SQS may accept that as well.
     """
 
     def __init__(self, queue: Queue, in_flight: InFlight, timings: Timings = DEFAULT_TIMINGS) -> None:
@@ -111,6 +114,9 @@ class Acknowledger:
     async def _send(self, batch: list[Delivery], request: _Request, failures: FailureTracker) -> None:
         """Send *batch*, and its refused entries again until none is left."""
         for attempt in count(1):
+            batch = self._without_lost(batch)
+            if not batch:
+                return
             try:
                 batch = await self._send_once(batch, request)
             except OutageError as error:
@@ -121,6 +127,16 @@ class Acknowledger:
                     return
                 failures.failed(OutageError(f"entries refused: {len(batch)}"))
             await asyncio.sleep(self._timings.acknowledge_retry.wait_s(attempt))
+
+    def _without_lost(self, batch: list[Delivery]) -> list[Delivery]:
+        """End the releases that come too late; return the other deliveries of *batch*."""
+        sendable = []
+        for delivery in batch:
+            if isinstance(delivery.settlement, Released) and self._in_flight.is_lost(delivery):
+                self._in_flight.end(delivery, Ending.ABANDONED, "receipt_lost")
+            else:
+                sendable.append(delivery)
+        return sendable
 
     async def _send_once(self, batch: list[Delivery], request: _Request) -> list[Delivery]:
         """Send *batch* and return the deliveries to send again."""

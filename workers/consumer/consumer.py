@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from workers import clock
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.delivery import Cancellation, Delivery, DeliveryState, Ending
 from workers.consumer.gate import Gate
@@ -60,14 +61,17 @@ class Consumer:
         limits: Limits,
         metrics: Metrics | None = None,
         timings: Timings = DEFAULT_TIMINGS,
+        *,
+        now_s: Callable[[], float] = clock.elapsed_s,
     ) -> None:
+        """*now_s* is the clock of visibility timeouts."""
         self._metrics = metrics or Metrics()
         self._handler = handler
         self._limits = limits
         self._timings = timings
         self._prefetch = Prefetch(limits.concurrency, prefetch_s=timings.prefetch_s)
         self._slots = Slots(limits.concurrency + self._prefetch.count)
-        self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics)
+        self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics, now_s=now_s)
         self._gate = Gate(_used_downstream, timings)
         self._running = asyncio.Semaphore(limits.concurrency)
         self._alone = asyncio.Lock()
@@ -84,6 +88,7 @@ class Consumer:
             min_batch=min(limits.concurrency, MAX_BATCH),
             max_polls=limits.max_polls,
             stuck_after_s=limits.stuck_poll_s,
+            now_s=now_s,
             timings=timings,
         )
         self._work: asyncio.TaskGroup | None = None
@@ -158,13 +163,15 @@ class Consumer:
         except TimeoutError:
             log.warning("consumer.drain_expired", drain_s=self._limits.drain_s)
 
-    def _accept(self, messages: Sequence[Message]) -> None:
+    def _accept(self, messages: Sequence[Message], asked_at_s: float) -> None:
         for message in messages:
-            delivery = self._in_flight.take(message)
+            delivery = self._in_flight.take(message, asked_at_s)
             if delivery is None:
                 self._slots.release(1)  # In flight already: no second slot for it.
             elif self._in_flight.was_handled(message.id):
                 self._acknowledger.settle(delivery, Acknowledged("duplicate"))
+            elif self._in_flight.is_lost(delivery):  # The machine was suspended before the answer was read.
+                self._in_flight.end(delivery, Ending.ABANDONED, "receipt_lost")
             elif self._stopping or self._work is None:
                 self._acknowledger.settle(delivery, Released("stopping"))
             else:
@@ -206,6 +213,9 @@ class Consumer:
         loop, message = asyncio.get_running_loop(), delivery.message
 
         async def handle_now() -> Acknowledged | DeadLettered:
+            if self._in_flight.is_lost(delivery):
+                delivery.cancel(Cancellation.RECEIPT_LOST)
+                await asyncio.sleep(0)  # Raises the cancellation.
             delivery.begin_handling(loop.time())
             try:
                 return await handle(message)

@@ -60,9 +60,9 @@ class Delivery:
     - `VisibilityExtender` extends it, and cancels it when it is late or its receipt is lost.
     - `Acknowledger` settles it.
 
-    `receipt_handle` is the newest one. `context` has the ids for the log lines of this message. Times are those of the
-    event loop: `received_at_s`, `visible_at_s` (when other consumers can receive it), and `handled_since_s` (None
-    unless RUNNING).
+    `receipt_handle` is the newest one. `context` has the ids for the log lines of this message. `received_at_s` and
+    `handled_since_s` (None unless RUNNING) are times of the event loop. `visible_at_s`, when other consumers can
+    receive it, is a time of `clock.elapsed_s`: SQS's visibility timeout also runs while the machine is suspended.
     """
 
     message: Message
@@ -89,6 +89,15 @@ class Delivery:
     def cancellation(self) -> Cancellation | None:
         """Why it was cancelled. A lost receipt outranks the other reasons, until the receipt is renewed."""
         return Cancellation.RECEIPT_LOST if self._receipt_lost else self._cancellation
+
+    def is_lost(self, now_s: float) -> bool:
+        """
+        Return whether another consumer may have it by now: SQS said so, or its time has run out.
+
+        SQS mostly accepts the old receipt even then, and an extension or release would take the message away from the
+        other consumer.
+        """
+        return self._receipt_lost or self.visible_at_s <= now_s
 
     @property
     def needs_extension(self) -> bool:

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from workers import clock
 from workers.consumer.delivery import Delivery, Ending
 from workers.consumer.message import Message
 from workers.consumer.slots import Slots
@@ -23,11 +24,21 @@ class InFlight:
     Knows every message in flight, and the ids of those handled lately, so that none is handled twice.
 
     Remembers handled ids for two visibility timeouts: a message whose delete was refused or lost comes back after one.
+    That is measured by the event loop: a message handled just before the machine is suspended comes back after it.
+
+    *now_s* is the clock of visibility timeouts.
     """
 
     def __init__(
-        self, slots: Slots, visibility_timeout_s: int, metrics: Metrics, *, max_remembered: int = MAX_REMEMBERED
+        self,
+        slots: Slots,
+        visibility_timeout_s: int,
+        metrics: Metrics,
+        *,
+        max_remembered: int = MAX_REMEMBERED,
+        now_s: Callable[[], float] = clock.elapsed_s,
     ) -> None:
+        self.now_s = now_s
         self._slots = slots
         self._metrics = metrics
         self._visibility_timeout_s = visibility_timeout_s
@@ -42,21 +53,23 @@ class InFlight:
     def __iter__(self) -> Iterator[Delivery]:
         return iter(list(self._deliveries.values()))
 
-    def take(self, message: Message) -> Delivery | None:
+    def take(self, message: Message, asked_at_s: float) -> Delivery | None:
         """
-        Add *message* and return its delivery.
+        Add *message*, asked for at *asked_at_s*, and return its delivery.
 
-        Returns None if it is in flight already. Then only its receipt handle is kept: the newest one counts.
+        Its visibility timeout began after that time; when exactly, only SQS knows. Returns None if the message is in
+        flight already. Then only its receipt handle is kept: the newest one counts, unless its answer came so late that
+        its time has run out.
         """
-        now_s = asyncio.get_running_loop().time()
-        visible_at_s = now_s + self._visibility_timeout_s
+        visible_at_s = asked_at_s + self._visibility_timeout_s
         if (known := self._deliveries.get(message.id)) is not None:
-            known.renew_receipt(message.receipt_handle, visible_at_s)
+            if visible_at_s > self.now_s():
+                known.renew_receipt(message.receipt_handle, visible_at_s)
             return None
         delivery = Delivery(
             message=message,
             receipt_handle=message.receipt_handle,
-            received_at_s=now_s,
+            received_at_s=asyncio.get_running_loop().time(),
             visible_at_s=visible_at_s,
         )
         delivery.context.run(bind_contextvars, message_id=message.id, receive_count=message.receive_count)
@@ -64,6 +77,10 @@ class InFlight:
         self._metrics.received.inc()
         self._metrics.age_s.observe(max(0.0, time.time() - message.sent_at_s))
         return delivery
+
+    def is_lost(self, delivery: Delivery) -> bool:
+        """Return whether another consumer may have *delivery* by now. See `Delivery.is_lost`."""
+        return delivery.is_lost(self.now_s())
 
     def remember(self, delivery: Delivery) -> None:
         """Remember *delivery* as handled, even if its delete fails later."""

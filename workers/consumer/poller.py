@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from workers import clock
 from workers.consumer.failures import FailureTracker
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
@@ -17,7 +18,7 @@ from workers.errors import OutageError
 @dataclass(slots=True, kw_only=True)
 class Poller:
     """
-    Keeps the slots filled: passes every message it receives to `accept`.
+    Keeps the slots filled: passes every message it receives to `accept`, with the time it asked for them (`now_s`).
 
     One poll always runs while slots are free and the gate is open. A full answer means a backlog: it starts another
     poll, up to `max_polls`. An answer that is not full ends its poll, except for the first one. Under load a receive
@@ -29,11 +30,12 @@ class Poller:
     queue: Queue
     slots: Slots
     gate: Gate
-    accept: Callable[[Sequence[Message]], None]
+    accept: Callable[[Sequence[Message], float], None]
     prefetch: Prefetch
     min_batch: int
     max_polls: int
     stuck_after_s: float
+    now_s: Callable[[], float] = clock.elapsed_s
     timings: Timings = DEFAULT_TIMINGS
     _polls: int = 0
     _started_at_s: dict[asyncio.Future[Sequence[Message]], float] = field(default_factory=dict)
@@ -83,13 +85,14 @@ class Poller:
         if limit > 1 and not self.gate.is_open:  # It closed while this waited for slots.
             self.slots.release(reserved)
             return 0
+        asked_at_s = self.now_s()
         request = asyncio.ensure_future(self.queue.receive(reserved))
         self._started_at_s[request] = asyncio.get_running_loop().time()
         request.add_done_callback(self._started_at_s.pop)
         try:
             messages = await asyncio.shield(request)
         except asyncio.CancelledError:
-            self._pass_on(reserved, await self._finish(request))
+            self._pass_on(reserved, await self._finish(request), asked_at_s)
             raise
         except OutageError as error:
             self.slots.release(reserved)
@@ -97,7 +100,7 @@ class Poller:
             await asyncio.sleep(self.timings.poll_retry.wait_s(self._failures.failures))
             return 0
         self._failures.recovered()
-        self._pass_on(reserved, messages)
+        self._pass_on(reserved, messages, asked_at_s)
         return len(messages)
 
     async def _finish(self, request: asyncio.Future[Sequence[Message]]) -> Sequence[Message]:
@@ -106,6 +109,6 @@ class Poller:
         except OutageError:
             return ()
 
-    def _pass_on(self, reserved: int, messages: Sequence[Message]) -> None:
+    def _pass_on(self, reserved: int, messages: Sequence[Message], asked_at_s: float) -> None:
         self.slots.release(reserved - len(messages))
-        self.accept(messages)
+        self.accept(messages, asked_at_s)

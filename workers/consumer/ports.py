@@ -32,7 +32,7 @@ class Queue(Protocol):
 
     @property
     def visibility_timeout_s(self) -> int:
-        """How many seconds a received message stays invisible to other consumers."""
+        """How many seconds a received message stays invisible to other consumers; each `receive` asks for it."""
 
     async def receive(self, limit: int) -> Sequence[Message]:
         """Wait for messages and return up to *limit*, at most `MAX_BATCH`; often none."""

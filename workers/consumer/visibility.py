@@ -16,6 +16,8 @@ MAX_CONCURRENT_REQUESTS = 5  # A thousand messages in flight take a hundred requ
 MAX_ATTEMPTS = 3  # Immediate attempts per entry that is refused; after that it waits for the backoff.
 EXTEND_AT = 0.5  # Extend once this share of the visibility timeout is left: time for several tries.
 EXTEND_TOGETHER_AT = 0.65  # Then extend the messages with this share left as well, so that batches fill.
+# The longest wait between two looks at the clock. The event loop's timers stop while the machine is suspended.
+MAX_WAIT_S, MAX_WAIT_SHARE = 1.0, 0.05  # The share is that of the visibility timeout.
 RETRY_CAP_SHARE = 0.1  # Caps the wait at this share of the visibility timeout: at least five tries in the half left.
 
 
@@ -24,7 +26,8 @@ class VisibilityExtender:
     """
     Extends the visibility timeout of every message in flight, ten per request, until it is deleted or released.
 
-    Cancels handlers that have been running for `max_handle_s` seconds, and those whose receipt is lost.
+    Cancels handlers that have been running for `max_handle_s` seconds, and those whose receipt is lost: SQS says so, or
+    the visibility timeout has run out by our own clock.
     """
 
     queue: Queue
@@ -39,14 +42,25 @@ class VisibilityExtender:
         Raises:
             ExceptionGroup: Of `FatalError`: the queue is gone, or AWS refuses access for good.
         """
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._keep_cancelling(), name="cancel")
+            loops.create_task(self._keep_extending(), name="extend")
+
+    async def _keep_cancelling(self) -> None:
+        """Cancel late handlers, also while a request of an extension hangs."""
+        while True:
+            self._cancel_lost()
+            self._cancel_late()
+            await asyncio.sleep(self._until_next_cancellation_s())
+
+    async def _keep_extending(self) -> None:
         failures = FailureTracker("visibility_extension", self.timings)
         retry = self.timings.extension_retry
         retry = replace(retry, cap_s=min(retry.cap_s, RETRY_CAP_SHARE * self.queue.visibility_timeout_s))
         while True:
-            self._cancel_late()
             expiring = self._expiring()
             if not expiring:
-                await asyncio.sleep(self._until_next_s())
+                await asyncio.sleep(self._until_next_extension_s())
                 continue
             try:
                 await self._extend_all(expiring)
@@ -57,25 +71,39 @@ class VisibilityExtender:
                 failures.recovered()
 
     def _extendable(self) -> list[Delivery]:
-        return [delivery for delivery in self.in_flight if delivery.needs_extension]
+        now_s = self.in_flight.now_s()
+        return [delivery for delivery in self.in_flight if delivery.needs_extension and not delivery.is_lost(now_s)]
 
     def _expiring(self) -> list[Delivery]:
         """Return the deliveries to extend now, the most urgent first."""
-        now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
+        now_s, timeout_s = self.in_flight.now_s(), self.queue.visibility_timeout_s
         deliveries = sorted(self._extendable(), key=lambda delivery: delivery.visible_at_s)
         if not deliveries or deliveries[0].visible_at_s - now_s > EXTEND_AT * timeout_s:
             return []
         return [delivery for delivery in deliveries if delivery.visible_at_s - now_s <= EXTEND_TOGETHER_AT * timeout_s]
 
-    def _until_next_s(self) -> float:
-        """Return how long there is nothing to do. Messages received meanwhile have their whole timeout left."""
-        now_s, timeout_s = asyncio.get_running_loop().time(), self.queue.visibility_timeout_s
+    def _until_next_extension_s(self) -> float:
+        """Return how long to wait. After a long poll, new messages have less than their whole timeout left."""
+        now_s, timeout_s = self.in_flight.now_s(), self.queue.visibility_timeout_s
         first_s = min((delivery.visible_at_s for delivery in self._extendable()), default=now_s + timeout_s)
+        return max(0.0, min(first_s - EXTEND_AT * timeout_s - now_s, self._max_wait_s))
+
+    def _until_next_cancellation_s(self) -> float:
+        now_s = asyncio.get_running_loop().time()
         longest_s = max((delivery.running_for_s(now_s) for delivery in self._cancellable()), default=0.0)
-        return max(0.0, min(first_s - EXTEND_AT * timeout_s - now_s, self.max_handle_s - longest_s))
+        return max(0.0, min(self.max_handle_s - longest_s, self._max_wait_s))
+
+    @property
+    def _max_wait_s(self) -> float:
+        return min(MAX_WAIT_S, MAX_WAIT_SHARE * self.queue.visibility_timeout_s)
 
     def _cancellable(self) -> list[Delivery]:
         return [delivery for delivery in self.in_flight if delivery.cancellation is None]
+
+    def _cancel_lost(self) -> None:
+        for delivery in self.in_flight:
+            if self.in_flight.is_lost(delivery):
+                _cancel_lost(delivery)
 
     def _cancel_late(self) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -89,7 +117,9 @@ class VisibilityExtender:
         async def extend_in_turn() -> None:
             while waiting:
                 batch = [waiting.popleft() for _ in range(min(MAX_BATCH, len(waiting)))]
-                batch = [delivery for delivery in batch if delivery.needs_extension]  # May be released meanwhile.
+                now_s = self.in_flight.now_s()
+                # They may be released or lost meanwhile.
+                batch = [delivery for delivery in batch if delivery.needs_extension and not delivery.is_lost(now_s)]
                 attempts.update(batch)
                 try:
                     refused = await self._extend(batch) if batch else []
@@ -109,17 +139,30 @@ class VisibilityExtender:
             raise failures[0]
 
     async def _extend(self, batch: Sequence[Delivery]) -> list[tuple[Delivery, Refusal]]:
-        """Extend *batch*; return the deliveries that were refused for now, and why."""
+        """
+        Extend *batch*; return the deliveries that were refused for now, and why.
+
+        A response that comes after the time of a delivery has run out does not count: another consumer may have
+        received the message before SQS got the request.
+        """
         timeout_s = self.queue.visibility_timeout_s
-        visible_at_s = asyncio.get_running_loop().time() + timeout_s
+        visible_at_s = self.in_flight.now_s() + timeout_s
         handles = [delivery.receipt_handle for delivery in batch]
         answers = await self.queue.change_visibility([(handle, timeout_s) for handle in handles])
         refused = []
         for delivery, handle, refusal in zip(batch, handles, answers, strict=True):
-            if refusal is None:
+            if delivery.receipt_handle != handle:
+                continue  # Received again meanwhile: only the newest receipt counts.
+            if self.in_flight.is_lost(delivery) or (refusal is not None and refusal.receipt_lost):
+                _cancel_lost(delivery)
+            elif refusal is None:
                 delivery.extend(visible_at_s)
-            elif not refusal.receipt_lost:
+            else:
                 refused.append((delivery, refusal))
-            elif delivery.receipt_handle == handle:
-                delivery.cancel(Cancellation.RECEIPT_LOST)  # Another consumer may have it by now.
         return refused
+
+
+def _cancel_lost(delivery: Delivery) -> None:
+    """Cancel the handler once: a second cancellation would cut its clean-up short."""
+    if delivery.cancellation is not Cancellation.RECEIPT_LOST:
+        delivery.cancel(Cancellation.RECEIPT_LOST)

@@ -1,4 +1,6 @@
+import json
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +58,23 @@ async def test_a_message_is_received_with_all_its_attributes(sqs: "SQSClient", q
     (again,) = await queue.receive(10)
     assert (again.id, again.receive_count) == (message.id, 2)
     assert again.receipt_handle != message.receipt_handle
+
+
+async def test_a_receive_asks_for_a_visibility_timeout_whatever_the_queues_own_is(
+    sqs: "SQSClient", queue: SqsQueue
+) -> None:
+    await sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "0"})
+    await sqs.send_message(QueueUrl=queue.url, MessageBody="x")
+    assert len(await queue.receive(10)) == 1
+    assert list(await queue.receive(10)) == []  # Still invisible: by the queue's own timeout, it would be back.
+
+
+async def test_a_queue_without_a_visibility_timeout_can_be_consumed(stack: DeployedStack, sqs: "SQSClient") -> None:
+    dead_letters = await sqs.get_queue_attributes(QueueUrl=stack.escalation_dlq_url, AttributeNames=["QueueArn"])
+    redrive = {"deadLetterTargetArn": dead_letters["Attributes"]["QueueArn"], "maxReceiveCount": 20}
+    name = f"sqs-{uuid.uuid4().hex}"
+    await sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "0", "RedrivePolicy": json.dumps(redrive)})
+    assert (await describe_queue(sqs, name)).visibility_timeout_s == 0
 
 
 async def test_a_receive_returns_at_most_its_limit(sqs: "SQSClient", queue: SqsQueue) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
+from workers import clock
 from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.message import Acknowledged, DeadLettered, Message
@@ -43,6 +44,16 @@ class RecordedBackoff(Backoff):
     def wait_s(self, attempt: int) -> float:
         self.attempts.append(attempt)
         return min(self.cap_s, self.base_s * 2 ** (attempt - 1)) if self.fixed_s is None else self.fixed_s
+
+
+class FakeClock:
+    """A clock of visibility timeouts that jumps when `now_s` is set, as after a suspend."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 def message(message_id: str, receipt: str = "", *, receive_count: int = 1, body: str = "{}", **fields: Any) -> Message:
@@ -88,6 +99,11 @@ class FakeQueue:
 
     def refuse(self, receipt_handle: str, *answers: Answer) -> None:
         self._refusals[receipt_handle] = deque(answers)
+
+    def outdate(self, receipt_handle: str, *, accepted: bool) -> None:
+        """Let another consumer have the message of this receipt, which SQS mostly accepts from now on all the same."""
+        if not accepted:
+            self.refuse(receipt_handle, *[LOST] * 1000)
 
     def end_waits(self) -> None:
         """End the running long polls, with an empty answer if nothing was sent."""
@@ -154,7 +170,7 @@ class FakeHandler:
         self.behaviour: dict[str, Any] = {}
 
     def when(self, message_id: str, *behaviour: Any) -> None:
-        """Set what it does with a message, one item per call: raise, return, or wait for an event."""
+        """Set what it does with a message, one item per call: raise, return, call, or wait for an event."""
         self.behaviour[message_id] = deque(behaviour)
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
@@ -182,6 +198,9 @@ class FakeHandler:
                 return behaviour
             case asyncio.Event():
                 await behaviour.wait()
+            case _ if callable(behaviour):
+                settlement: Acknowledged | DeadLettered = await behaviour()
+                return settlement
             case _:
                 await asyncio.sleep(0)
         return Acknowledged("handled")
@@ -234,11 +253,15 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def running(
-    queue: FakeQueue, handler: FakeHandler, limits: Limits, timings: Timings = QUICK
+    queue: FakeQueue,
+    handler: FakeHandler,
+    limits: Limits,
+    timings: Timings = QUICK,
+    now_s: Callable[[], float] = clock.elapsed_s,
 ) -> AsyncIterator[Run]:
     """Run a consumer during the block, and stop it afterwards unless it has ended."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        run = Run(Consumer(queue, handler, limits, timings=timings), logs)
+        run = Run(Consumer(queue, handler, limits, timings=timings, now_s=now_s), logs)
         try:
             yield run
             if not run.task.done():

@@ -12,6 +12,7 @@ from tests.workers.consumer.fakes import (
     QUICK,
     REFUSED,
     TIMEOUT_S,
+    FakeClock,
     FakeQueue,
     RecordedBackoff,
     message,
@@ -19,6 +20,7 @@ from tests.workers.consumer.fakes import (
     until,
 )
 from workers.consumer.acknowledger import Acknowledger
+from workers.consumer.delivery import Cancellation
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
 from workers.consumer.ports import Refusal
@@ -36,12 +38,13 @@ class Stage:
     def __init__(self, queue: FakeQueue, timings: Timings, logs: list[EventDict]) -> None:
         self.queue = queue
         self.logs = logs
-        self.in_flight = InFlight(Slots(0), 60, Metrics())
+        self.clock = FakeClock()
+        self.in_flight = InFlight(Slots(0), 60, Metrics(), now_s=self.clock)
         self.acknowledger = Acknowledger(queue, self.in_flight, timings)
         self.task = asyncio.create_task(self.acknowledger.run())
 
     def settle(self, message_id: str, settlement: Settlement = HANDLED, receipt: str = "") -> None:
-        delivery = self.in_flight.take(message(message_id, receipt))
+        delivery = self.in_flight.take(message(message_id, receipt), self.clock.now_s)
         assert delivery is not None
         self.acknowledger.settle(delivery, settlement)
 
@@ -155,7 +158,7 @@ async def test_a_refused_delete_is_tried_again_with_the_newest_receipt(
         queue.answering.clear()
         stage.settle("m", receipt="r1")
         await until(lambda: bool(queue.deletes))
-        assert stage.in_flight.take(message("m", "r2")) is None
+        assert stage.in_flight.take(message("m", "r2"), stage.clock.now_s) is None
         queue.answering.set()
         await until(lambda: len(stage.endings()) == 1)
         assert stage.endings() == [("m", "message.acknowledged", "handled")]
@@ -167,7 +170,7 @@ async def test_a_message_received_again_during_its_release_is_released_again(que
         queue.answering.clear()
         stage.settle("m", Released("stopping"), receipt="r1")
         await until(lambda: bool(queue.changes))
-        assert stage.in_flight.take(message("m", "r2")) is None
+        assert stage.in_flight.take(message("m", "r2"), stage.clock.now_s) is None
         queue.answering.set()
         await until(lambda: len(stage.endings()) == 1)
     assert queue.changed == [("r1", 0), ("r2", 0)]
@@ -222,3 +225,65 @@ async def test_failed_requests_are_tried_again_with_backoff(queue: FakeQueue) ->
         stage.settle("m")
         await until(lambda: len(stage.endings()) == 1)
     assert backoff.attempts == [1, 2, 3]
+
+
+ANSWERS = pytest.mark.parametrize("accepted", [True, False], ids=["old receipts accepted", "refused"])
+
+
+@ANSWERS
+async def test_a_release_that_waits_until_its_time_has_run_out_is_not_sent(queue: FakeQueue, *, accepted: bool) -> None:
+    queue.outdate("r-late", accepted=accepted)
+    async with acknowledging(queue, replace(QUICK, max_batch_wait_s=60.0)) as stage:
+        stage.settle("late", Released("transient", 5))
+        stage.clock.now_s += 60
+        stage.settle("in_time", Released("stopping"))
+        await stage.close()
+        assert sorted(stage.endings()) == [
+            ("in_time", "message.released", "stopping"),
+            ("late", "message.abandoned", "receipt_lost"),
+        ]
+        assert len(stage.in_flight) == 0
+    assert queue.changed == [("r-in_time", 0)]
+
+
+@ANSWERS
+async def test_a_release_is_tried_again_until_its_time_has_run_out(queue: FakeQueue, *, accepted: bool) -> None:
+    queue.outage = OutageError("down")
+    async with acknowledging(queue) as stage:
+        stage.settle("m", Released("transient", 5))
+        await until(lambda: len(queue.changes) >= 3)
+        queue.outdate("r-m", accepted=accepted)
+        stage.clock.now_s += 60
+        asked = len(queue.changes)
+        await until(lambda: len(stage.endings()) == 1)
+        queue.outage = None
+        await turns()
+        assert stage.endings() == [("m", "message.abandoned", "receipt_lost")]
+        assert "release.recovered" not in [line["event"] for line in stage.logs]  # Nothing shows that it works again.
+    assert len(queue.changes) == asked
+
+
+async def test_a_message_whose_receipt_was_lost_before_is_not_released(queue: FakeQueue) -> None:
+    async with acknowledging(queue) as stage:
+        delivery = stage.in_flight.take(message("m"), stage.clock.now_s)
+        assert delivery is not None
+        delivery.cancel(Cancellation.RECEIPT_LOST)  # SQS said so.
+        stage.acknowledger.settle(delivery, Released("stopping"))
+        await until(lambda: len(stage.endings()) == 1)
+        assert stage.endings() == [("m", "message.abandoned", "receipt_lost")]
+    assert queue.changes == []
+
+
+@pytest.mark.parametrize("settlement", [HANDLED, DeadLettered("undecodable")])
+@pytest.mark.parametrize(("accepted", "ending"), [(True, None), (False, ("m", "message.abandoned", "receipt_lost"))])
+async def test_a_handled_message_is_deleted_although_its_time_has_run_out(
+    queue: FakeQueue, settlement: Acknowledged | DeadLettered, ending: tuple[str, str, str] | None, *, accepted: bool
+) -> None:
+    queue.outdate("r-m", accepted=accepted)
+    async with acknowledging(queue) as stage:
+        stage.settle("m", settlement)
+        stage.clock.now_s += 600
+        await until(lambda: len(stage.endings()) == 1)
+        event = "message.acknowledged" if settlement is HANDLED else "message.dead_lettered"
+        assert stage.endings() == [ending or ("m", event, settlement.outcome)]
+    assert queue.deleted == ["r-m"]

@@ -9,6 +9,7 @@ from tests.workers.consumer.fakes import (
     QUICK,
     REFUSED,
     TIMEOUT_S,
+    FakeClock,
     FakeHandler,
     FakeQueue,
     RecordedBackoff,
@@ -207,14 +208,13 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_its_message_releas
 
 async def test_a_handler_whose_receipt_is_lost_is_cancelled_and_its_message_abandoned() -> None:
     queue, handler = FakeQueue([message("m")], visibility_timeout_s=1), FakeHandler()
-    queue.visibility_timeout_s = 0  # Due at once.
     handler.when("m", asyncio.Event())
     queue.refuse("r-m", LOST)
     async with running(queue, handler, limits()) as run:
         await run.until_settled(1)
         assert handler.running == 0
     assert run.endings() == [("m", "message.abandoned", "receipt_lost")]
-    assert (handler.finished, queue.deleted, queue.changed) == ([], [], [("r-m", 0)])
+    assert (handler.finished, queue.deleted, queue.changed) == ([], [], [("r-m", 1)])
 
 
 async def test_an_outage_holds_messages_and_receives_none_until_it_is_over() -> None:
@@ -516,3 +516,133 @@ async def test_time_held_by_an_outage_does_not_count_as_handling_time() -> None:
         await run.until_settled(1)
     assert run.endings() == [("m", "message.acknowledged", "handled")]
     assert len(handler.began) == 31
+
+
+OLD_RECEIPTS = pytest.mark.parametrize("accepted", [True, False], ids=["old receipts accepted", "refused"])
+
+
+@OLD_RECEIPTS
+async def test_after_a_long_suspend_handlers_are_cancelled_and_nothing_is_given_away(*, accepted: bool) -> None:
+    queue, handler, machine = FakeQueue(messages(3)), FakeHandler(), FakeClock()
+    for n in range(3):
+        handler.when(f"m{n}", asyncio.Event())
+    async with running(queue, handler, limits(concurrency=2), PREFETCHING, now_s=machine) as run:
+        await until(lambda: handler.running == 2)
+        for n in range(3):
+            queue.outdate(f"r-m{n}", accepted=accepted)
+        machine.now_s += 61
+        await run.until_settled(3)
+    assert sorted(run.endings()) == [(f"m{n}", "message.abandoned", "receipt_lost") for n in range(3)]
+    assert (handler.finished, queue.changed, queue.deleted) == ([], [], [])
+
+
+async def test_a_handler_that_ends_right_after_a_suspend_has_its_message_deleted_or_abandoned() -> None:
+    queue, handler, machine = FakeQueue(messages(2)), FakeHandler(), FakeClock()
+    ended = asyncio.Event()
+    handler.when("m0", ended)
+
+    async def fail() -> Acknowledged:
+        await ended.wait()
+        raise ValueError("failed")
+
+    handler.when("m1", fail)
+    async with running(queue, handler, limits(), now_s=machine) as run:
+        await until(lambda: handler.running == 2)
+        machine.now_s += 61
+        ended.set()
+        await run.until_settled(2)
+    assert sorted(run.endings()) == [
+        ("m0", "message.acknowledged", "handled"),
+        ("m1", "message.abandoned", "receipt_lost"),
+    ]
+    assert (queue.changed, queue.deleted) == ([], ["r-m0"])
+
+
+async def test_a_message_whose_time_has_run_out_before_its_handler_is_free_is_not_handled() -> None:
+    queue, handler, machine = FakeQueue(messages(2)), FakeHandler(), FakeClock()
+    first = asyncio.Event()
+    handler.when("m0", first)
+    async with running(queue, handler, limits(concurrency=1), PREFETCHING, now_s=machine) as run:
+        await until(lambda: handler.began == ["m0"])
+        machine.now_s += 61
+        first.set()
+        await run.until_settled(2)
+    assert handler.began == ["m0"]
+    assert sorted(run.endings()) == [
+        ("m0", "message.acknowledged", "handled"),
+        ("m1", "message.abandoned", "receipt_lost"),
+    ]
+    assert queue.changed == []
+
+
+@OLD_RECEIPTS
+async def test_a_stop_after_a_long_suspend_releases_nothing(*, accepted: bool) -> None:
+    queue, handler, machine = FakeQueue(messages(3), wait_s=60), FakeHandler(), FakeClock()
+    for n in range(3):
+        handler.when(f"m{n}", asyncio.Event())
+    async with running(queue, handler, limits(concurrency=2, drain_s=0), PREFETCHING, now_s=machine) as run:
+        await until(lambda: handler.running == 2 and queue.waiting == 1)
+        for name in ("r-m0", "r-m1", "r-m2", "r-late"):
+            queue.outdate(name, accepted=accepted)
+        machine.now_s += 61
+        run.signal.set()
+        queue.send(message("late"))  # The answer of the running receive: SQS sent it before the suspend.
+        await run.ended()
+    assert sorted(run.endings()) == [(name, "message.abandoned", "receipt_lost") for name in ("late", "m0", "m1", "m2")]
+    assert queue.changed == []
+
+
+async def test_an_answer_that_comes_too_late_is_not_handled() -> None:
+    queue, handler, machine = FakeQueue(), FakeHandler(), FakeClock()
+
+    def suspend(received: Sequence[Message]) -> Sequence[Message]:
+        machine.now_s += 61 if received else 0
+        return received
+
+    queue.on_receive = suspend
+    queue.send(message("m"))
+    async with running(queue, handler, limits(), now_s=machine) as run:
+        await run.until_settled(1)
+        queue.on_receive = lambda received: received
+        queue.send(message("m", "r2"))
+        await run.until_settled(2)
+    assert run.endings() == [("m", "message.abandoned", "receipt_lost"), ("m", "message.acknowledged", "handled")]
+    assert (handler.began, queue.changed, queue.deleted) == (["m"], [], ["r2"])
+
+
+async def test_a_handled_message_that_comes_back_too_late_is_deleted_all_the_same() -> None:
+    queue, handler, machine = FakeQueue([message("m")]), FakeHandler(), FakeClock()
+    queue.refuse("r-m", LOST)
+    async with running(queue, handler, limits(), now_s=machine) as run:
+        await run.until_settled(1)
+
+        def suspend(received: Sequence[Message]) -> Sequence[Message]:
+            machine.now_s += 61 if received else 0
+            return received
+
+        queue.on_receive = suspend
+        queue.send(message("m", "r2"))
+        await run.until_settled(2)
+    assert [outcome for *_, outcome in run.endings()] == ["receipt_lost", "duplicate"]
+    assert (handler.began, queue.deleted) == (["m"], ["r-m", "r2"])
+
+
+async def test_a_message_received_again_by_the_same_worker_after_a_suspend_goes_on() -> None:
+    queue, handler, machine = FakeQueue([message("m")]), FakeHandler(), FakeClock()
+    finish = asyncio.Event()
+    handler.when("m", finish)
+    queue.wait_s = 60
+    async with running(queue, handler, limits(), now_s=machine) as run:
+        await until(lambda: handler.running == 1 and queue.waiting == 1)
+        machine.now_s += 61
+        for receipt in ("early", "r2"):  # The first one was asked for before the suspend: its time has run out, too.
+            asked = len(queue.limits)
+            queue.send(message("m", receipt))
+            await until(lambda asked=asked: len(queue.limits) > asked)  # type: ignore[misc]
+        finish.set()
+        await run.until_settled(1)
+        run.signal.set()
+        queue.end_waits()
+        await run.ended()
+    assert run.endings() == [("m", "message.acknowledged", "handled")]
+    assert (handler.began, queue.deleted) == (["m"], ["r2"])

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 import structlog
 
-from tests.workers.consumer.fakes import message
+from tests.workers.consumer.fakes import FakeClock, message
 from workers.consumer.delivery import DeliveryState, Ending
 from workers.consumer.in_flight import InFlight
 from workers.consumer.slots import Slots
@@ -13,29 +13,28 @@ from workers.metrics import Metrics
 async def test_takes_a_message_in_flight() -> None:
     in_flight = InFlight(Slots(10), 60, Metrics())
     before_s = asyncio.get_running_loop().time()
-    delivery = in_flight.take(message("m", "r1", receive_count=3))
+    delivery = in_flight.take(message("m", "r1", receive_count=3), 940.0)
     assert delivery is not None
     assert (delivery.receipt_handle, delivery.state, delivery.cancellation) == ("r1", DeliveryState.RECEIVED, None)
     assert delivery.context.run(structlog.contextvars.get_contextvars) == {"message_id": "m", "receive_count": 3}
     assert before_s <= delivery.received_at_s
-    assert delivery.visible_at_s == delivery.received_at_s + 60
+    assert delivery.visible_at_s == 1000.0
     assert list(in_flight) == [delivery]
 
 
 async def test_folds_a_second_delivery_into_the_first_with_the_newest_receipt() -> None:
-    in_flight = InFlight(Slots(10), 60, Metrics())
-    delivery = in_flight.take(message("m", "r1"))
+    clock = FakeClock()
+    in_flight = InFlight(Slots(10), 60, Metrics(), now_s=clock)
+    delivery = in_flight.take(message("m", "r1"), clock.now_s)
     assert delivery is not None
-    delivery.renew_receipt("r1", 0.0)
-    assert in_flight.take(message("m", "r2")) is None
-    assert delivery.receipt_handle == "r2"
-    assert delivery.visible_at_s >= delivery.received_at_s + 60
+    assert in_flight.take(message("m", "r2"), clock.now_s + 5) is None
+    assert (delivery.receipt_handle, delivery.visible_at_s) == ("r2", clock.now_s + 65)
     assert len(in_flight) == 1
 
 
 async def test_remembers_handled_messages() -> None:
     in_flight = InFlight(Slots(10), 60, Metrics())
-    delivery = in_flight.take(message("m"))
+    delivery = in_flight.take(message("m"), 0.0)
     assert delivery is not None
     assert not in_flight.was_handled("m")
     in_flight.remember(delivery)
@@ -48,7 +47,7 @@ async def test_forgets_handled_messages_after_two_visibility_timeouts(monkeypatc
     loop = asyncio.get_running_loop()
     now_s = loop.time()
     for name, handled_at_s in (("old", now_s - 121), ("new", now_s - 119)):
-        delivery = in_flight.take(message(name))
+        delivery = in_flight.take(message(name), 0.0)
         assert delivery is not None
         with monkeypatch.context() as patched:
             patched.setattr(loop, "time", lambda at_s=handled_at_s: at_s)
@@ -60,7 +59,7 @@ async def test_forgets_handled_messages_after_two_visibility_timeouts(monkeypatc
 async def test_a_message_handled_again_is_remembered_from_then_on() -> None:
     in_flight = InFlight(Slots(10), 60, Metrics(), max_remembered=2)
     for name in ("a", "b", "a", "c"):
-        delivery = in_flight.take(message(name))
+        delivery = in_flight.take(message(name), 0.0)
         assert delivery is not None
         in_flight.remember(delivery)
         in_flight.end(delivery, Ending.ACKNOWLEDGED, "handled")
@@ -71,7 +70,7 @@ async def test_ends_once_with_one_line_and_frees_the_slot() -> None:
     slots = Slots(1)
     await slots.reserve(1, 1)
     in_flight = InFlight(slots, 60, Metrics())
-    delivery = in_flight.take(message("m", receive_count=2))
+    delivery = in_flight.take(message("m", receive_count=2), 0.0)
     assert delivery is not None
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
         in_flight.end(delivery, Ending.RELEASED, "transient")
@@ -100,8 +99,30 @@ async def test_ends_once_with_one_line_and_frees_the_slot() -> None:
 )
 async def test_the_ending_decides_event_and_level_of_the_last_line(ending: Ending, event: str, level: str) -> None:
     in_flight = InFlight(Slots(10), 60, Metrics())
-    delivery = in_flight.take(message("m"))
+    delivery = in_flight.take(message("m"), 0.0)
     assert delivery is not None
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
         in_flight.end(delivery, ending, "outcome")
     assert [(line["event"], line["log_level"]) for line in logs] == [(event, level)]
+
+
+async def test_a_delivery_is_lost_once_its_visibility_timeout_has_passed_since_it_was_asked_for() -> None:
+    clock = FakeClock()
+    in_flight = InFlight(Slots(10), 60, Metrics(), now_s=clock)
+    delivery = in_flight.take(message("m"), clock.now_s - 20)  # A long poll.
+    assert delivery is not None
+    clock.now_s += 39
+    assert not in_flight.is_lost(delivery)
+    clock.now_s += 1
+    assert in_flight.is_lost(delivery)
+    assert in_flight.take(message("m", "r2"), clock.now_s) is None
+    assert not in_flight.is_lost(delivery)
+
+
+async def test_a_second_delivery_whose_time_has_run_out_does_not_replace_the_receipt() -> None:
+    clock = FakeClock()
+    in_flight = InFlight(Slots(10), 60, Metrics(), now_s=clock)
+    delivery = in_flight.take(message("m", "newest"), clock.now_s)
+    assert delivery is not None
+    assert in_flight.take(message("m", "late"), clock.now_s - 60) is None
+    assert (delivery.receipt_handle, delivery.visible_at_s) == ("newest", clock.now_s + 60)

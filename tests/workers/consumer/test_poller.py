@@ -3,7 +3,16 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from tests.workers.consumer.fakes import TIMEOUT_S, FakeQueue, RecordedBackoff, message, messages, turns, until
+from tests.workers.consumer.fakes import (
+    TIMEOUT_S,
+    FakeClock,
+    FakeQueue,
+    RecordedBackoff,
+    message,
+    messages,
+    turns,
+    until,
+)
 from workers.backoff import Backoff
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
@@ -20,9 +29,11 @@ class Accepted:
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
         self.messages: list[Message] = []
+        self.asked_at_s: list[float] = []
 
-    def __call__(self, received: Sequence[Message]) -> None:
+    def __call__(self, received: Sequence[Message], asked_at_s: float) -> None:
         self.messages += received
+        self.asked_at_s.append(asked_at_s)
 
     def settle(self, count: int) -> None:
         self.slots.release(count)
@@ -238,3 +249,23 @@ async def test_reports_whether_polls_fail_or_hang() -> None:
         queue.end_waits()
         await until(watched.is_failing)
         assert not watched.is_stuck()
+
+
+async def test_passes_on_the_time_before_the_receive() -> None:
+    machine, slots = FakeClock(), Slots(50)
+    queue, accept = FakeQueue(messages(1)), Accepted(slots)
+    began_s = machine.now_s
+
+    def jump(received: Sequence[Message]) -> Sequence[Message]:
+        machine.now_s += 15
+        return received
+
+    queue.on_receive = jump
+    watched = poller(queue, slots, accept)
+    watched.now_s = machine
+    async with polling(watched) as task:
+        await until(lambda: len(accept.messages) == 1)
+        task.cancel()
+        queue.send(message("late"))
+        await asyncio.wait([task], timeout=TIMEOUT_S)
+    assert accept.asked_at_s[:2] == [began_s, began_s + 15]

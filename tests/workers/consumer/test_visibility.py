@@ -5,7 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from tests.workers.consumer.fakes import LOST, REFUSED, TIMEOUT_S, FakeQueue, RecordedBackoff, message, turns, until
+from tests.workers.consumer.fakes import (
+    LOST,
+    REFUSED,
+    TIMEOUT_S,
+    FakeClock,
+    FakeQueue,
+    RecordedBackoff,
+    message,
+    turns,
+    until,
+)
+from workers import clock
 from workers.consumer import visibility as visibility_module
 from workers.consumer.delivery import Cancellation, Delivery
 from workers.consumer.in_flight import InFlight
@@ -31,9 +42,9 @@ def in_flight() -> InFlight:
 
 
 def take(in_flight: InFlight, message_id: str, left_s: float = LEFT_S) -> Delivery:
-    delivery = in_flight.take(message(message_id))
+    delivery = in_flight.take(message(message_id), in_flight.now_s())
     assert delivery is not None
-    delivery.renew_receipt(delivery.receipt_handle, asyncio.get_running_loop().time() + left_s)
+    delivery.renew_receipt(delivery.receipt_handle, in_flight.now_s() + left_s)
     return delivery
 
 
@@ -58,7 +69,7 @@ async def extending(
 async def test_extends_by_a_whole_visibility_timeout(queue: FakeQueue, in_flight: InFlight) -> None:
     delivery = take(in_flight, "m")
     async with extending(queue, in_flight):
-        await until(lambda: delivery.visible_at_s > asyncio.get_running_loop().time() + 50)
+        await until(lambda: delivery.visible_at_s > clock.elapsed_s() + 50)
     assert queue.changes == [[("r-m", 60)]]
 
 
@@ -66,7 +77,7 @@ async def test_leaves_alone_messages_with_most_of_their_time_left(queue: FakeQue
     take(in_flight, "later", left_s=45)
     expiring = take(in_flight, "expiring")
     async with extending(queue, in_flight):
-        await until(lambda: expiring.visible_at_s > asyncio.get_running_loop().time() + 50)
+        await until(lambda: expiring.visible_at_s > clock.elapsed_s() + 50)
     assert queue.changed == [("r-expiring", 60)]
 
 
@@ -79,7 +90,7 @@ async def test_extends_nearly_expiring_messages_only_along_with_an_expiring_one(
         assert queue.changes == []
     take(in_flight, "expiring")
     async with extending(queue, in_flight):
-        await until(lambda: nearly.visible_at_s > asyncio.get_running_loop().time() + 50)
+        await until(lambda: nearly.visible_at_s > clock.elapsed_s() + 50)
     assert sorted(queue.changed) == [("r-expiring", 60), ("r-nearly", 60)]
 
 
@@ -144,7 +155,7 @@ async def test_a_receipt_renewed_during_its_extension_is_not_lost(in_flight: InF
     class ReceivedAgain(FakeQueue):
         async def change_visibility(self, entries: list[tuple[str, int]]) -> list[None]:  # type: ignore[override]
             self.changes.append(list(entries))
-            in_flight.take(message("m", "r-newest"))
+            in_flight.take(message("m", "r-newest"), in_flight.now_s())
             return [LOST]  # type: ignore[list-item]
 
     queue = ReceivedAgain(visibility_timeout_s=60)
@@ -169,7 +180,7 @@ async def test_refused_extensions_are_tried_again_with_backoff(
     delivery = take(in_flight, "m")
     queue.refuse("r-m", *answers)
     async with extending(queue, in_flight, replace(DEFAULT_TIMINGS, extension_retry=backoff)):
-        await until(lambda: delivery.visible_at_s > asyncio.get_running_loop().time() + 50)
+        await until(lambda: delivery.visible_at_s > clock.elapsed_s() + 50)
     assert backoff.attempts == expected
     assert len(queue.changes) == len(answers) + 1
 
@@ -234,3 +245,101 @@ async def test_an_outage_of_one_request_does_not_affect_the_others(queue: FakeQu
         delivery.visible_at_s > visible_at_s for delivery, visible_at_s in zip(deliveries, before_s, strict=True)
     ]
     assert extended == [False] * MAX_BATCH + [True] * MAX_BATCH
+
+
+@pytest.fixture
+def machine() -> FakeClock:
+    """The clock of `suspended`."""
+    return FakeClock()
+
+
+@pytest.fixture
+def suspended(machine: FakeClock) -> InFlight:
+    """The messages in flight of a machine that may be suspended."""
+    return InFlight(Slots(1000), 60, Metrics(), now_s=machine)
+
+
+@pytest.mark.parametrize("accepted", [True, False], ids=["old receipts accepted", "refused"])
+async def test_a_message_whose_time_has_run_out_is_cancelled_and_not_extended(
+    queue: FakeQueue, machine: FakeClock, suspended: InFlight, *, accepted: bool
+) -> None:
+    unsettled, handled = take(suspended, "unsettled", left_s=50), take(suspended, "handled", left_s=50)
+    handling = asyncio.create_task(asyncio.sleep(60))
+    unsettled.assign(handling)
+    handled.settle(Acknowledged("handled"))
+    for delivery in (unsettled, handled):
+        queue.outdate(delivery.receipt_handle, accepted=accepted)
+    async with extending(queue, suspended):
+        await turns()
+        machine.now_s += 50
+        await asyncio.wait([handling], timeout=TIMEOUT_S)
+    assert handling.cancelled()
+    assert unsettled.cancellation is Cancellation.RECEIPT_LOST
+    assert queue.changes == []
+    assert list(suspended) == [unsettled, handled]  # The delete of the handled one decides how it ends.
+
+
+async def test_a_handler_is_cancelled_in_time_although_an_extension_hangs(
+    queue: FakeQueue, machine: FakeClock, suspended: InFlight
+) -> None:
+    delivery = take(suspended, "m")
+    handling = asyncio.create_task(asyncio.sleep(60))
+    delivery.assign(handling)
+    queue.answering.clear()
+    async with extending(queue, suspended):
+        await until(lambda: len(queue.changes) == 1)
+        machine.now_s += LEFT_S
+        await asyncio.wait([handling], timeout=TIMEOUT_S)
+    assert (handling.cancelled(), delivery.cancellation) == (True, Cancellation.RECEIPT_LOST)
+
+
+async def test_an_extension_is_measured_from_before_its_request(
+    queue: FakeQueue, machine: FakeClock, suspended: InFlight
+) -> None:
+    delivery, began_s = take(suspended, "m"), machine.now_s
+    queue.answering.clear()
+    async with extending(queue, suspended):
+        await until(lambda: len(queue.changes) == 1)
+        machine.now_s += LEFT_S - 1
+        queue.answering.set()
+        await turns()
+    assert (delivery.visible_at_s, delivery.cancellation) == (began_s + 60, None)
+
+
+async def test_an_extension_that_is_answered_too_late_does_not_count(
+    queue: FakeQueue, machine: FakeClock, suspended: InFlight
+) -> None:
+    delivery = take(suspended, "m")
+    queue.answering.clear()
+    async with extending(queue, suspended):
+        await until(lambda: len(queue.changes) == 1)
+        machine.now_s += LEFT_S
+        queue.answering.set()
+        await turns()
+    assert delivery.cancellation is Cancellation.RECEIPT_LOST
+    assert len(queue.changes) == 1
+
+
+async def test_messages_that_wait_for_their_extension_until_it_is_too_late_are_not_extended(
+    queue: FakeQueue, machine: FakeClock, suspended: InFlight
+) -> None:
+    for n in range(100):
+        take(suspended, f"m{n}")
+    queue.answering.clear()
+    async with extending(queue, suspended):
+        await until(lambda: len(queue.changes) == visibility_module.MAX_CONCURRENT_REQUESTS)
+        machine.now_s += LEFT_S
+        queue.answering.set()
+        lost = {Cancellation.RECEIPT_LOST}
+        await until(lambda: {delivery.cancellation for delivery in suspended} == lost)
+    assert len(queue.changes) == visibility_module.MAX_CONCURRENT_REQUESTS
+
+
+async def test_a_message_received_at_the_end_of_a_long_poll_is_extended_in_time(
+    queue: FakeQueue, machine: FakeClock, suspended: InFlight
+) -> None:
+    async with extending(queue, suspended):
+        await turns()
+        delivery = take(suspended, "m", left_s=10)
+        await until(lambda: delivery.visible_at_s == machine.now_s + 60)
+    assert queue.changed == [("r-m", 60)]
