@@ -166,10 +166,12 @@ async def _outcome(source: HeldQueue, letter: DeadLetter, action: Action) -> Out
     except SDK_ERRORS as error:
         return await _failed(source, letter, "failed", error)
     try:
-        await source.hold.delete(letter.id)
+        held = await source.hold.delete(letter.id)
     except SDK_ERRORS as error:
         result = f"{action.past}, not removed" if action.before_deletion else "failed"
         return await _failed(source, letter, result, error)
+    if not held:
+        return Outcome(letter, f"{action.past}, removal uncertain", "its hold ran out meanwhile: look for it again")
     return Outcome(letter, action.past)
 
 

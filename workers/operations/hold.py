@@ -1,11 +1,12 @@
 """Holds messages of a dead-letter queue: SQS shows a message only to a receiver that hides it from all others."""
 
 import itertools
-import time
+import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from workers import clock
 from workers.consumer.ports import MAX_BATCH
 from workers.operations.concurrency import finish
 from workers.operations.progress import Warn, unreported
@@ -26,6 +27,9 @@ class Hold:
 
     This happens on errors and cancellation too. If the process is killed, SQS does it after `HOLD_S` at most. *warn*
     reports that the messages could not be made visible.
+
+    A message whose hold has run out by *now_s*, as after a suspend, is not asked for again: another receiver may have
+    it. SQS mostly accepts the old receipt, and would extend the message or make it visible although the other has it.
     """
 
     def __init__(
@@ -34,14 +38,15 @@ class Hold:
         queue_url: str,
         *,
         warn: Warn = unreported,
-        clock: Callable[[], float] = time.monotonic,
+        now_s: Callable[[], float] = clock.elapsed_s,
     ) -> None:
         self._sqs = sqs
         self._url = queue_url
         self._warn = warn
-        self._clock = clock
+        self._now_s = now_s
         self._receipts: dict[str, str] = {}
         self._held_until: dict[str, float] = {}
+        self._seen: set[str] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,25 +60,26 @@ class Hold:
             self._warn(f"the messages that were looked at are visible again in {HOLD_S} seconds at the latest")
 
     def __len__(self) -> int:
-        return len(self._receipts)
+        """Return how many messages it has held so far."""
+        return len(self._seen)
 
     async def messages(self) -> AsyncGenerator[Mapping[str, Any], None]:
-        """Yield the messages of the queue, each once, until it has no more or `MAX_HELD` are held."""
+        """Yield the messages of the queue, each once, until it has no more or `MAX_HELD` were received."""
         repeated = 0
         while len(self) < MAX_HELD and repeated < MAX_REPEATED:
-            held = set(self._receipts)
             # Wait for the response even when cancelled: its messages must be made visible again.
             messages = await finish(self._receive())
             if not messages:
                 return
-            new = {message["MessageId"]: message for message in messages if message["MessageId"] not in held}
+            new = {message["MessageId"]: message for message in messages if message["MessageId"] not in self._seen}
+            self._seen.update(new)
             repeated = 0 if new else repeated + 1
             await self.extend()
             for message in new.values():
                 yield message
 
     async def _receive(self) -> list[Mapping[str, Any]]:
-        asked_at = self._clock()
+        held_until = self._now_s() + HOLD_S
         answer = await self._sqs.call(
             "receive_message",
             QueueUrl=self._url,
@@ -84,28 +90,40 @@ class Hold:
             MessageAttributeNames=["All"],
         )
         messages: list[Mapping[str, Any]] = answer.get("Messages", [])
-        for message in messages:
-            self._receipts[message["MessageId"]] = message["ReceiptHandle"]
-            self._held_until[message["MessageId"]] = asked_at + HOLD_S
+        if held_until > self._now_s():
+            for message in messages:
+                self._receipts[message["MessageId"]] = message["ReceiptHandle"]
+                self._held_until[message["MessageId"]] = held_until
         return messages
 
     async def extend(self) -> None:
         """Extend the messages that are due within half of `HOLD_S`."""
-        due = self._clock() + HOLD_S / 2
+        due = self._now_s() + HOLD_S / 2
         await self._change_visibility([held for held, until in self._held_until.items() if until < due], HOLD_S)
 
     def holds(self, message_id: str) -> bool:
         """Return whether the message is still hidden from all others."""
-        return self._held_until.get(message_id, 0.0) > self._clock()
+        return self._held_until.get(message_id, -math.inf) > self._now_s()
 
-    async def delete(self, message_id: str) -> None:
-        """Delete the message from its queue for good."""
+    async def delete(self, message_id: str) -> bool:
+        """
+        Delete the message from its queue for good; return whether it was held until then.
+
+        If it was not, another receiver may have it, and SQS may have accepted the request without effect.
+        """
         await self._sqs.call("delete_message", QueueUrl=self._url, ReceiptHandle=self._receipts[message_id])
-        del self._receipts[message_id], self._held_until[message_id]
+        held = self.holds(message_id)
+        del self._receipts[message_id]
+        self._held_until.pop(message_id, None)
+        return held
 
     async def _change_visibility(self, message_ids: Iterable[str], timeout_s: int) -> None:
-        for batch in _batches(message_ids):
-            asked_at = self._clock()
+        """Change the messages of *message_ids* that are still held when their turn comes."""
+        for waiting in _batches(message_ids):
+            batch = [message_id for message_id in waiting if self.holds(message_id)]
+            if not batch:
+                continue
+            held_until = self._now_s() + timeout_s
             entries = [
                 {"Id": str(n), "ReceiptHandle": self._receipts[message_id], "VisibilityTimeout": timeout_s}
                 for n, message_id in enumerate(batch)
@@ -115,7 +133,9 @@ class Hold:
                 self._sqs.call("change_message_visibility_batch", QueueUrl=self._url, Entries=entries)
             )
             for entry in answer.get("Successful", []):
-                self._held_until[batch[int(entry["Id"])]] = asked_at + timeout_s
+                message_id = batch[int(entry["Id"])]
+                if self.holds(message_id):  # Else the request may have come too late, although SQS accepted it.
+                    self._held_until[message_id] = held_until
             for entry in answer.get("Failed", []):  # Another receiver has the message, or has deleted it.
                 self._held_until.pop(batch[int(entry["Id"])], None)
 

@@ -1,7 +1,7 @@
 """An SQS queue in memory, as `AsyncClient` for `Hold` and the actions on dead letters."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -19,6 +19,8 @@ class FakeQueue:
         self.hidden: list[str] = []
         self.sent: list[str] = []
         self.calls: list[str] = []
+        self.changed: list[tuple[str, int]] = []  # Message ids and their new visibility timeouts.
+        self.during: dict[str, Callable[[], None]] = {}  # Called while an operation is under way.
         self.refused: set[str] = set()  # Operations that fail, and message ids whose change of visibility fails.
         self._reached: dict[str, asyncio.Event] = {}
         self._released: dict[str, asyncio.Event] = {}
@@ -44,6 +46,7 @@ class FakeQueue:
             await self._released[operation].wait()
         if operation in self.refused:
             raise ClientError({"Error": {"Code": "InternalError", "Message": "no"}}, operation)
+        self.during.get(operation, lambda: None)()
         return getattr(self, f"_{operation}")(request)
 
     def _receive_message(self, _request: Mapping[str, Any]) -> Any:
@@ -60,6 +63,7 @@ class FakeQueue:
         for entry in request["Entries"]:
             message_id = entry["ReceiptHandle"]
             failed = message_id in self.refused
+            self.changed.append((message_id, entry["VisibilityTimeout"]))
             answer["Failed" if failed else "Successful"].append({"Id": entry["Id"]})
             if entry["VisibilityTimeout"] == 0 and not failed:
                 self.hidden.remove(message_id)

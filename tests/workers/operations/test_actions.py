@@ -18,6 +18,7 @@ from workers.operations.actions import (
     replay_to,
 )
 from workers.operations.dead_letters import Selection
+from workers.operations.hold import HOLD_S
 from workers.operations.stack import Queue
 
 if TYPE_CHECKING:
@@ -84,6 +85,40 @@ async def test_a_letter_that_is_not_held_any_more_is_skipped() -> None:
         del source.hold._receipts["001"], source.hold._held_until["001"]
         await act(found, DISCARD, report, rate=RATE)
     assert results(report) == [("001", "skipped"), ("002", "discarded")]
+
+
+@pytest.mark.parametrize("action", ["replay", "discard"])
+async def test_after_a_pause_longer_than_the_hold_no_letter_is_sent_deleted_or_given_away(action: str) -> None:
+    queue, report, now = FakeQueue("001", "002"), ActionReport(), 0.0
+    async with held_queue(stack_of(queue), "Q") as source:
+        source.hold._now_s = lambda: now
+        found = await find(source, Selection(), 10)
+        now = HOLD_S  # SQS would accept the old receipts.
+        await act(found, replay_to(source) if action == "replay" else DISCARD, report, rate=RATE)
+    assert results(report) == [("001", "skipped"), ("002", "skipped")]
+    assert (queue.sent, queue.hidden, queue.changed) == ([], ["001", "002"], [])
+
+
+@pytest.mark.parametrize(
+    ("refused", "result", "left"),
+    [(set[str](), "replayed, removal uncertain", []), ({"delete_message"}, "replayed, not removed", ["001"])],
+    ids=["old receipts accepted", "refused"],
+)
+async def test_a_letter_whose_hold_runs_out_while_it_is_sent_is_deleted_and_reported(
+    refused: set[str], result: str, left: list[str]
+) -> None:
+    queue, report, now = FakeQueue("001"), ActionReport(), 0.0
+
+    def suspend() -> None:
+        nonlocal now
+        now = HOLD_S
+
+    queue.during["send_message"], queue.refused = suspend, refused
+    async with held_queue(stack_of(queue), "Q") as source:
+        source.hold._now_s = lambda: now
+        await act(await find(source, Selection(), 10), replay_to(source), report, rate=RATE)
+    assert (results(report), report.problems, queue.calls.count("delete_message")) == ([("001", result)], 1, 1)
+    assert (queue.sent, queue.hidden, queue.changed) == (["001"], left, [])
 
 
 async def test_after_many_failures_in_a_row_the_rest_is_not_tried() -> None:

@@ -58,7 +58,7 @@ async def test_a_cancelled_extension_ends_before_messages_are_made_visible() -> 
 
     async def look() -> None:
         nonlocal now
-        async with Hold(queue.client, "url", clock=lambda: now) as hold:
+        async with Hold(queue.client, "url", now_s=lambda: now) as hold:
             await received(hold)
             now = HOLD_S / 2 + 1
             await hold.extend()
@@ -111,7 +111,7 @@ async def test_a_message_is_yielded_once_and_repeated_deliveries_end_the_receivi
 
 async def test_a_message_that_could_not_be_extended_is_not_held() -> None:
     queue, now = FakeQueue("m-1", "m-2"), 0.0
-    async with Hold(queue.client, "url", clock=lambda: now) as hold:
+    async with Hold(queue.client, "url", now_s=lambda: now) as hold:
         await received(hold)
         assert [hold.holds("m-1"), hold.holds("m-2")] == [True, True]
         now, queue.refused = HOLD_S / 2 + 1, {"m-1"}
@@ -119,3 +119,85 @@ async def test_a_message_that_could_not_be_extended_is_not_held() -> None:
         assert [hold.holds("m-1"), hold.holds("m-2")] == [False, True]
         now += HOLD_S
         assert not hold.holds("m-2")
+
+
+ANSWERS = pytest.mark.parametrize("refused", [set(), {"m-1"}], ids=["old receipts accepted", "refused"])
+
+
+@ANSWERS
+async def test_a_message_whose_hold_has_run_out_is_neither_extended_nor_made_visible(refused: set[str]) -> None:
+    queue, now = FakeQueue("m-1"), 0.0
+    async with Hold(queue.client, "url", now_s=lambda: now) as hold:
+        await received(hold)
+        now, queue.refused = HOLD_S, refused  # From now on another receiver may have it.
+        assert not hold.holds("m-1")
+        await hold.extend()
+        assert not hold.holds("m-1")
+    assert queue.changed == []
+
+
+@ANSWERS
+async def test_an_extension_that_is_answered_after_the_hold_ran_out_does_not_count(refused: set[str]) -> None:
+    queue, now = FakeQueue("m-1"), 0.0
+
+    def suspend() -> None:
+        nonlocal now
+        now = HOLD_S
+
+    async with Hold(queue.client, "url", now_s=lambda: now) as hold:
+        await received(hold)
+        now, queue.refused = HOLD_S - 1, refused
+        queue.during["change_message_visibility_batch"] = suspend
+        await hold.extend()
+        assert not hold.holds("m-1")
+    assert queue.changed == [("m-1", HOLD_S)]
+
+
+async def test_messages_that_wait_for_their_extension_until_their_hold_has_run_out_are_not_extended() -> None:
+    queue, now = FakeQueue(*IDS), 0.0
+
+    def suspend() -> None:
+        nonlocal now
+        now = HOLD_S
+
+    async with Hold(queue.client, "url", now_s=lambda: now) as hold:
+        await received(hold)
+        now = HOLD_S - 1
+        queue.during["change_message_visibility_batch"] = suspend
+        await hold.extend()
+    assert [message_id for message_id, _ in queue.changed] == IDS[:10]
+
+
+async def test_messages_of_an_answer_that_comes_too_late_are_not_held() -> None:
+    queue, now = FakeQueue("m-1"), 0.0
+
+    def suspend() -> None:
+        nonlocal now
+        now = HOLD_S
+
+    queue.during["receive_message"] = suspend
+    async with Hold(queue.client, "url", now_s=lambda: now) as hold:
+        assert await received(hold) == ["m-1"]
+        assert not hold.holds("m-1")
+    assert queue.changed == []
+
+
+async def test_a_message_that_is_received_again_after_its_hold_ran_out_is_held_again_and_yielded_once() -> None:
+    queue, now = FakeQueue("m-1"), 0.0
+    async with Hold(queue.client, "url", now_s=lambda: now) as hold:
+        assert await received(hold) == ["m-1"]
+        now = HOLD_S
+        queue.visible, queue.hidden = queue.hidden, []
+        assert await received(hold) == []
+        assert hold.holds("m-1")
+    assert (queue.changed, queue.visible) == ([("m-1", 0)], ["m-1"])
+
+
+@pytest.mark.parametrize(("passed_s", "held"), [(0.0, True), (HOLD_S, False)])
+async def test_a_deletion_says_whether_the_message_was_held_until_then(passed_s: float, *, held: bool) -> None:
+    queue, now = FakeQueue("m-1"), 0.0
+    async with Hold(queue.client, "url", now_s=lambda: now) as hold:
+        await received(hold)
+        now = passed_s
+        assert await hold.delete("m-1") is held
+    assert (queue.hidden, queue.changed) == ([], [])
