@@ -110,7 +110,12 @@ def every_kind(rate: float, *, delay_s: float = 0.5) -> tuple[Rule, ...]:
 
 @dataclass
 class FaultProxy:
-    """See the module. `url` is for a worker's `AWS_ENDPOINT_URL`; it stays the same after an outage."""
+    """
+    See the module. `url` is for a worker's `AWS_ENDPOINT_URL`; it stays the same after an outage.
+
+    With `accepts_old_receipts` a change of visibility with an older receipt has its effect, as on AWS; the local AWS
+    refuses it. `changed_with_old_receipts` has the ids of those messages.
+    """
 
     upstream: str
     seed: int
@@ -118,11 +123,15 @@ class FaultProxy:
     deliveries: list[Delivery] = field(default_factory=list)
     late: int = 0  # Delayed requests that are not applied yet; their clients may have given up.
     port: int = 0
+    accepts_old_receipts: bool = False
+    changed_with_old_receipts: list[str] = field(default_factory=list)
     _rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
         self._deleted: set[str] = set()
+        self._message_of: dict[str, str] = {}  # By receipt handle.
+        self._newest_receipt: dict[str, str] = {}  # By message.
         self._echoes: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)  # By queue.
 
     @property
@@ -277,6 +286,8 @@ class FaultProxy:
     async def _forward(self, request: web.BaseRequest, body: bytes) -> _Answer:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED}
         url = self.upstream + request.path_qs
+        if self.accepts_old_receipts and request.headers.get("X-Amz-Target", "").endswith(f".{EXTEND}"):
+            body = self._with_newest_receipts(json.loads(body))
         async with self._client.request(request.method, url, headers=headers, data=body) as upstream:
             answer = _Answer(
                 upstream.status,
@@ -286,6 +297,15 @@ class FaultProxy:
         if request.headers.get("X-Amz-Target", "").endswith(f".{DELETE}"):
             return self._with_repeated_deletes(json.loads(body), answer)
         return answer
+
+    def _with_newest_receipts(self, asked: dict[str, Any]) -> bytes:
+        for entry in asked["Entries"]:
+            message_id = self._message_of.get(entry["ReceiptHandle"], "")
+            newest = self._newest_receipt.get(message_id, entry["ReceiptHandle"])
+            if newest != entry["ReceiptHandle"]:
+                self.changed_with_old_receipts.append(message_id)
+                entry["ReceiptHandle"] = newest
+        return json.dumps(asked).encode()
 
     def _with_repeated_deletes(self, asked: dict[str, Any], answer: _Answer) -> _Answer:
         """Let a second delete succeed, as SQS does. The local AWS reports an invalid receipt instead."""
@@ -337,6 +357,8 @@ class FaultProxy:
             return
         for message in json.loads(answer.body).get("Messages", []):
             count = int(message["Attributes"]["ApproximateReceiveCount"])
+            self._message_of[message["ReceiptHandle"]] = message["MessageId"]
+            self._newest_receipt[message["MessageId"]] = message["ReceiptHandle"]
             self.deliveries.append(Delivery(time.time(), message["MessageId"], count, message["Body"]))
 
 

@@ -17,7 +17,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from tests.chaos.providers import DOWN, SHIPMENTS
 from tests.chaos.proxy import FaultProxy
-from tests.support import DeployedStack, StartWorker, Worker
+from tests.support import SHORT_VISIBILITY, DeployedStack, StartWorker, Worker
 from workers import clock
 from workers.aws.open_index import open_key
 from workers.domain.orders import OrderStatus
@@ -27,7 +27,7 @@ POLL_S = 0.2
 WATCH_EVERY_S = 2.0
 FLUSH_S = 3.0  # How long a worker may take beyond its drain time, for its last deletes.
 EXIT_MARGIN_S = 3.0  # For the interpreter to exit on a busy machine.
-WORKER_DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "WORKER_CONCURRENCY": "20"}
+WORKER_DEFAULTS = SHORT_VISIBILITY | {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "WORKER_CONCURRENCY": "20"}
 
 T = TypeVar("T")
 Item = dict[str, Any]

@@ -2,10 +2,14 @@
 
 import signal
 import time
+from collections import Counter
+from typing import Any
 
 import pytest
 
 from tests.chaos.checks import (
+    ABANDONED,
+    ENDINGS,
     NOTHING,
     RELEASED,
     Allowed,
@@ -169,6 +173,36 @@ def test_a_handler_may_take_longer_than_the_visibility_timeout(scenario: Scenari
     scenario.until_drained()
     check_delivered_once(scenario)
     check_shipped_once(scenario)
+    check(scenario)
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["goes on", "stops"])
+@pytest.mark.parametrize("accepted", [True, pytest.param(False, marks=pytest.mark.chaos)], ids=["accepted", "refused"])
+def test_a_worker_that_was_frozen_too_long_gives_no_message_away(
+    scenario: Scenario, *, accepted: bool, stops: bool
+) -> None:
+    """A worker that was frozen for longer than the visibility timeout leaves its messages to those that have them."""
+    scenario.set_visibility_timeout(3)
+    scenario.proxy.accepts_old_receipts = accepted
+    slow: dict[str, Any] = {"FULFILLMENT_PROVIDER": "tests.chaos.providers:Slow", "WORKER_DRAIN_S": "1"}
+    scenario.send([Kind.VALID] * 6)
+    frozen = scenario.start(CHAOS_SHIP_S="60", **slow)
+    scenario.until(lambda: len(scenario.shipments("began")) == 6, "six running handlers")
+    frozen.process.send_signal(signal.SIGSTOP)
+    for _ in range(2):
+        scenario.start(CHAOS_SHIP_S="5", **slow)
+    scenario.until(lambda: len(scenario.shipments("began")) == 12, "the messages to be taken over")
+    if stops:
+        frozen.process.send_signal(signal.SIGTERM)
+    frozen.process.send_signal(signal.SIGCONT)
+    scenario.until_drained()
+    assert scenario.proxy.changed_with_old_receipts == [], scenario.explain("a message was given away")
+    check_shipped_once(scenario)
+    assert len(scenario.shipments("began")) == 12, scenario.explain("a message was given away")
+    if stops:
+        assert frozen.wait() == 0
+    endings = Counter((line["event"], line["outcome"]) for line in frozen.lines() if line["event"] in ENDINGS)
+    assert endings == {(ABANDONED, "receipt_lost"): 6}, scenario.explain(f"endings of the frozen worker: {endings}")
     check(scenario)
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.deploy.cloudwatch import alarmed, counted, fields_of, matches, of_type, selected
 from tests.docs.pages import page, section
 from tests.integration.pipeline import SCRIPTED, Pipeline, wait_until
-from tests.support import DeployStack, Worker
+from tests.support import SHORT_VISIBILITY, DeployStack, Worker
 from workers.domain.reasons import Reason
 
 FILTERS = of_type("AWS::Logs::MetricFilter")
@@ -34,7 +34,7 @@ type = "webhook"
 url = "http://127.0.0.1:{port}/"
 """
 RELEASE = "3f9a0c1b2d4e"
-QUICK = {"WORKER_DRAIN_S": "0", "WORKER_RELEASE": RELEASE}
+QUICK = SHORT_VISIBILITY | {"WORKER_DRAIN_S": "0", "WORKER_RELEASE": RELEASE}
 Lines = Mapping[str, list[dict[str, Any]]]
 
 

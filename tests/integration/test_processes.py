@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.integration.pipeline import ENVIRONMENT, SCRIPTED, Pipeline, endings, fulfilled, of, wait_until
-from tests.support import DeployStack, StartWorker, Worker
+from tests.support import SHORT_VISIBILITY, DeployStack, StartWorker, Worker
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,9 @@ def wait_until_drained(pipeline: Pipeline) -> None:
 
 def start(start_worker: StartWorker, pipeline: Pipeline, **environment: str) -> Worker:
     worker = start_worker(
-        "fulfillment", stack=pipeline.stack, env=ENVIRONMENT | {"FULFILLMENT_PROVIDER": SCRIPTED} | environment
+        "fulfillment",
+        stack=pipeline.stack,
+        env=ENVIRONMENT | SHORT_VISIBILITY | {"FULFILLMENT_PROVIDER": SCRIPTED} | environment,
     )
     worker.wait_for("worker.started")
     return worker

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.integration.pipeline import Pipeline, endings, wait_until
-from tests.support import DeployStack, StartWorker, Worker, free_port
+from tests.support import SHORT_VISIBILITY, DeployStack, StartWorker, Worker, free_port
 
 CARD = "4929123412345678"
 FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
@@ -234,7 +234,7 @@ def test_after_a_kill_between_channels_only_the_missing_one_is_sent(
         QueueUrl=pipeline.stack.escalation_queue_url, Attributes={"VisibilityTimeout": "2"}
     )
     hooks.answers["pager"] = None
-    environment = two_hooks(tmp_path, hooks)
+    environment = SHORT_VISIBILITY | two_hooks(tmp_path, hooks)
     first = start_worker("escalation", stack=pipeline.stack, env=environment)
     message_id = pipeline.send_escalation(escalation_of(pipeline, "killed"))
     wait_until(lambda: routed(pipeline, "killed") == ["chat"] and "pager" in hooks.asked)
