@@ -170,8 +170,6 @@ class Consumer:
                 self._slots.release(1)  # In flight already: no second slot for it.
             elif self._in_flight.was_handled(message.id):
                 self._acknowledger.settle(delivery, Acknowledged("duplicate"))
-            elif self._in_flight.is_lost(delivery):  # The machine was suspended before the answer was read.
-                self._in_flight.end(delivery, Ending.ABANDONED, "receipt_lost")
             elif self._stopping or self._work is None:
                 self._acknowledger.settle(delivery, Released("stopping"))
             else:

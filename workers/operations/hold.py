@@ -90,10 +90,9 @@ class Hold:
             MessageAttributeNames=["All"],
         )
         messages: list[Mapping[str, Any]] = answer.get("Messages", [])
-        if held_until > self._now_s():
-            for message in messages:
-                self._receipts[message["MessageId"]] = message["ReceiptHandle"]
-                self._held_until[message["MessageId"]] = held_until
+        for message in messages:
+            self._receipts[message["MessageId"]] = message["ReceiptHandle"]
+            self._held_until[message["MessageId"]] = held_until
         return messages
 
     async def extend(self) -> None:
