@@ -50,10 +50,12 @@ class Clients:
     """
     A worker's open connections. Those it does not need are None.
 
-    Receives have a client of their own, so that long polls keep no other call waiting.
+    Receives have a client of their own, so that long polls keep no other call waiting. So have changes of visibility:
+    the SDK does not retry them, as it might send a receipt that has run out meanwhile. The consumer retries them.
     """
 
     receiving: "SQSClient"
+    visibility: "SQSClient"
     sqs: "SQSClient"
     dynamodb: "DynamoDBClient"
     secretsmanager: Any = None  # Any: its type stubs would be one more package, for one call.
@@ -78,6 +80,7 @@ async def open_clients(
             receiving = session.client("sqs", config=receiving_config(settings.wait_s))
             clients = Clients(
                 receiving=await stack.enter_async_context(receiving),
+                visibility=await stack.enter_async_context(session.client("sqs", config=calling_config(attempts=1))),
                 sqs=await stack.enter_async_context(session.client("sqs", config=others)),
                 dynamodb=await stack.enter_async_context(session.client("dynamodb", config=others)),
             )
@@ -92,7 +95,7 @@ async def open_clients(
                 clients = replace(clients, routes=Routes(rules.rules, channels))
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
-        for client in (clients.receiving, clients.sqs, clients.dynamodb):
+        for client in (clients.receiving, clients.visibility, clients.sqs, clients.dynamodb):
             prepare(client, metrics.requests)
             await stack.enter_async_context(direct_calls(client, sdk))
         yield clients

@@ -121,6 +121,7 @@ async def _assemble(
         visibility_timeout_s=max(MIN_VISIBILITY_TIMEOUT_S, attributes.visibility_timeout_s),
         wait_s=settings.wait_s,
         receiving=clients.receiving,
+        visibility=clients.visibility,
         sqs=clients.sqs,
     )
     dead_letters = SqsDeadLetters(clients.sqs, await queue_url(clients.sqs, attributes.dead_letter_queue), source=name)

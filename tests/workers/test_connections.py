@@ -1,13 +1,15 @@
-"""Which connections a worker opens. Nothing is sent: the clients are real, but unused."""
+"""Which connections a worker opens. The clients are real."""
 
 import os
 from pathlib import Path
 
 import pytest
 
+from tests.workers.fulfillment.provider_server import Answer, provider_server, reply, reset
 from workers.aws.channels import SnsChannel, SqsChannel
+from workers.aws.sqs import SqsQueue
 from workers.connections import open_clients
-from workers.errors import FatalError
+from workers.errors import FatalError, OutageError
 from workers.escalation.rules.reader import EscalationRules
 from workers.escalation.webhook import WebhookChannel
 from workers.metrics import Metrics
@@ -42,11 +44,33 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
 
 
-async def test_receives_have_their_own_client() -> None:
+async def test_receives_and_changes_of_visibility_have_their_own_clients() -> None:
     async with open_clients(Worker.FULFILLMENT, Settings.read({}), None, Metrics()) as clients:
-        assert clients.receiving is not clients.sqs
+        assert len({id(client) for client in (clients.receiving, clients.visibility, clients.sqs)}) == 3
         assert {clients.receiving.meta.region_name, clients.dynamodb.meta.region_name} == {"eu-central-1"}
         assert (clients.secretsmanager, clients.http, clients.routes) == (None, None, None)
+
+
+@pytest.mark.parametrize("answer", [reply(503, {"__type": "ServiceUnavailable", "message": "no"}), reset])
+async def test_a_change_of_visibility_is_sent_once(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    async with provider_server() as server:
+        server.otherwise = answer
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url.removesuffix("/orders"))
+        async with open_clients(Worker.FULFILLMENT, Settings.read({}), None, Metrics()) as clients:
+            queue = SqsQueue(
+                name="Q",
+                url="http://queue/q",
+                visibility_timeout_s=30,
+                wait_s=0,
+                receiving=clients.receiving,
+                visibility=clients.visibility,
+                sqs=clients.sqs,
+            )
+            with pytest.raises(OutageError):
+                await queue.change_visibility([("r", 0)])
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("secret", [False, True])

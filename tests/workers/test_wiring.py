@@ -55,7 +55,7 @@ class FakeAws:
 
 
 def clients(aws: Any) -> Clients:
-    return Clients(receiving=aws, sqs=aws, dynamodb=aws, routes=Routes(Rules(())))
+    return Clients(receiving=aws, visibility=aws, sqs=aws, dynamodb=aws, routes=Routes(Rules(())))
 
 
 async def assembled(aws: FakeAws, worker: Worker = Worker.FULFILLMENT, **settings: str) -> Consumer:

@@ -76,6 +76,7 @@ class SqsQueue:
 
     Each receive asks for `visibility_timeout_s`, so the queue's own, and whoever changes it, makes no difference.
     Receives have their own client, and so their own connection pool: long polls must keep no other call waiting.
+    Changes of visibility have one that does not retry: a retry may be sent after the receipt has run out.
     """
 
     name: str
@@ -83,6 +84,7 @@ class SqsQueue:
     visibility_timeout_s: int
     wait_s: int
     receiving: "SQSClient"
+    visibility: "SQSClient"
     sqs: "SQSClient"
 
     async def receive(self, limit: int) -> Sequence[Message]:
@@ -112,7 +114,7 @@ class SqsQueue:
 
     async def change_visibility(self, entries: Sequence[tuple[str, int]]) -> Sequence[Refusal | None]:
         with translated():
-            answer = await self.sqs.change_message_visibility_batch(
+            answer = await self.visibility.change_message_visibility_batch(
                 QueueUrl=self.url,
                 Entries=[
                     {"Id": str(i), "ReceiptHandle": handle, "VisibilityTimeout": timeout_s}

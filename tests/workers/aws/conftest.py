@@ -46,4 +46,4 @@ async def url(sqs: "SQSClient") -> str:
 
 @pytest.fixture
 def queue(sqs: "SQSClient", url: str) -> SqsQueue:
-    return SqsQueue(name="queue", url=url, visibility_timeout_s=30, wait_s=0, receiving=sqs, sqs=sqs)
+    return SqsQueue(name="queue", url=url, visibility_timeout_s=30, wait_s=0, receiving=sqs, visibility=sqs, sqs=sqs)

@@ -45,13 +45,13 @@ def receiving_config(wait_s: int) -> AioConfig:
     )
 
 
-def calling_config() -> AioConfig:
+def calling_config(attempts: int = 3) -> AioConfig:
     """Return the configuration of a client for other calls. With its retries a call stays well below `CLAIM_S`."""
     return AioConfig(
         **_COMMON,
         read_timeout=READ_TIMEOUT_S,
         max_pool_connections=MAX_CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        retries={"mode": "standard", "total_max_attempts": attempts},
     )
 
 
