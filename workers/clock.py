@@ -1,23 +1,6 @@
-"""
-Times, as tables, messages and logs hold them, and a clock that also runs while the machine is suspended.
+"""Times as tables, messages and logs hold them: RFC 3339 in UTC with microseconds, `2026-11-22T10:00:00.000000Z`."""
 
-Times are RFC 3339 in UTC with microseconds: `2026-11-22T10:00:00.000000Z`.
-"""
-
-import time
 from datetime import UTC, datetime
-
-_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux has it.
-
-
-def elapsed_s() -> float:
-    """
-    Return the seconds since some fixed moment, those in a suspended machine included.
-
-    For what runs out elsewhere meanwhile, such as SQS's visibility timeout: the clock of the event loop and
-    `time.monotonic` stop in a suspended machine. Systems without `CLOCK_BOOTTIME` use the wall clock.
-    """
-    return time.time() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 def now() -> str:

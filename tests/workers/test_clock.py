@@ -1,4 +1,3 @@
-import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -36,14 +35,3 @@ def test_a_time_is_read_and_utc_is_the_default(text: str) -> None:
 def test_other_text_is_not_a_time(text: str) -> None:
     with pytest.raises(ValueError, match=r"Invalid isoformat|month must be in"):
         clock.parse(text)
-
-
-def test_a_suspended_machine_does_not_stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = {time.CLOCK_BOOTTIME: 5000.0, time.CLOCK_MONOTONIC: 1000.0}
-    monkeypatch.setattr(time, "clock_gettime", read.__getitem__)
-    assert clock.elapsed_s() == 5000.0
-
-
-def test_systems_without_such_a_clock_use_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "_BOOT_CLOCK", None)
-    assert abs(clock.elapsed_s() - time.time()) < 60

@@ -77,14 +77,14 @@ def test_the_edge_imports_aws_libraries() -> None:
     assert "aioboto3" in {library.split(".")[0] for library in imported(modules()["workers.connections"])}
 
 
-def test_the_consumer_imports_nothing_but_errors_metrics_backoff_and_the_clock() -> None:
+def test_the_consumer_imports_nothing_but_errors_metrics_and_backoff() -> None:
     consumer = [name for name in modules() if name.startswith("workers.consumer")]
     assert {"poller", "acknowledger", "visibility", "gate", "in_flight"} <= {
         name.rpartition(".")[2] for name in consumer
     }
     for name in consumer:
         others = {module for module in reachable(name) if not module.startswith("workers.consumer")}
-        assert others <= {"workers", "workers.backoff", "workers.clock", "workers.errors", "workers.metrics"}, name
+        assert others <= {"workers", "workers.backoff", "workers.errors", "workers.metrics"}, name
 
 
 def test_the_domain_imports_only_itself_errors_and_clock() -> None:

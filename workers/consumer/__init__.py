@@ -10,5 +10,5 @@ The pipeline of one queue. It knows neither AWS nor orders, only the `Queue` and
 
 At the side, visibility.py extends visibility timeouts and cancels late handlers, and gate.py holds messages during an
 outage. message.py is a received message, delivery.py its life in flight, in_flight.py the set of them; failures.py logs
-outages, timings.py has every wait.
+outages, timings.py has every wait, and elapsed.py is a clock that also runs while the machine is suspended.
 """

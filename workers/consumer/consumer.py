@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from workers import clock
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.delivery import Cancellation, Delivery, DeliveryState, Ending
+from workers.consumer.elapsed import elapsed_s
 from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Released
@@ -62,7 +62,7 @@ class Consumer:
         metrics: Metrics | None = None,
         timings: Timings = DEFAULT_TIMINGS,
         *,
-        now_s: Callable[[], float] = clock.elapsed_s,
+        now_s: Callable[[], float] = elapsed_s,
     ) -> None:
         """*now_s* is the clock of visibility timeouts."""
         self._metrics = metrics or Metrics()

@@ -62,7 +62,7 @@ class Delivery:
 
     `receipt_handle` is the newest one. `context` has the ids for the log lines of this message. `received_at_s` and
     `handled_since_s` (None unless RUNNING) are times of the event loop. `visible_at_s`, when other consumers can
-    receive it, is a time of `clock.elapsed_s`: SQS's visibility timeout also runs while the machine is suspended.
+    receive it, is a time of `elapsed_s`: SQS's visibility timeout also runs while the machine is suspended.
     """
 
     message: Message

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from workers import clock
 from workers.consumer.delivery import Delivery, Ending
+from workers.consumer.elapsed import elapsed_s
 from workers.consumer.message import Message
 from workers.consumer.slots import Slots
 from workers.metrics import Metrics
@@ -36,7 +36,7 @@ class InFlight:
         metrics: Metrics,
         *,
         max_remembered: int = MAX_REMEMBERED,
-        now_s: Callable[[], float] = clock.elapsed_s,
+        now_s: Callable[[], float] = elapsed_s,
     ) -> None:
         self.now_s = now_s
         self._slots = slots

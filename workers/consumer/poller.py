@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from workers import clock
+from workers.consumer.elapsed import elapsed_s
 from workers.consumer.failures import FailureTracker
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
@@ -35,7 +35,7 @@ class Poller:
     min_batch: int
     max_polls: int
     stuck_after_s: float
-    now_s: Callable[[], float] = clock.elapsed_s
+    now_s: Callable[[], float] = elapsed_s
     timings: Timings = DEFAULT_TIMINGS
     _polls: int = 0
     _started_at_s: dict[asyncio.Future[Sequence[Message]], float] = field(default_factory=dict)

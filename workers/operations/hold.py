@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from workers import clock
+from workers.consumer.elapsed import elapsed_s
 from workers.consumer.ports import MAX_BATCH
 from workers.operations.concurrency import finish
 from workers.operations.progress import Warn, unreported
@@ -38,7 +38,7 @@ class Hold:
         queue_url: str,
         *,
         warn: Warn = unreported,
-        now_s: Callable[[], float] = clock.elapsed_s,
+        now_s: Callable[[], float] = elapsed_s,
     ) -> None:
         self._sqs = sqs
         self._url = queue_url

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
-from workers import clock
 from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer, Limits
+from workers.consumer.elapsed import elapsed_s
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.consumer.ports import Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
@@ -257,7 +257,7 @@ async def running(
     handler: FakeHandler,
     limits: Limits,
     timings: Timings = QUICK,
-    now_s: Callable[[], float] = clock.elapsed_s,
+    now_s: Callable[[], float] = elapsed_s,
 ) -> AsyncIterator[Run]:
     """Run a consumer during the block, and stop it afterwards unless it has ended."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:

@@ -16,9 +16,9 @@ from tests.workers.consumer.fakes import (
     turns,
     until,
 )
-from workers import clock
 from workers.consumer import visibility as visibility_module
 from workers.consumer.delivery import Cancellation, Delivery
+from workers.consumer.elapsed import elapsed_s
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, Released
 from workers.consumer.ports import MAX_BATCH, Refusal
@@ -69,7 +69,7 @@ async def extending(
 async def test_extends_by_a_whole_visibility_timeout(queue: FakeQueue, in_flight: InFlight) -> None:
     delivery = take(in_flight, "m")
     async with extending(queue, in_flight):
-        await until(lambda: delivery.visible_at_s > clock.elapsed_s() + 50)
+        await until(lambda: delivery.visible_at_s > elapsed_s() + 50)
     assert queue.changes == [[("r-m", 60)]]
 
 
@@ -77,7 +77,7 @@ async def test_leaves_alone_messages_with_most_of_their_time_left(queue: FakeQue
     take(in_flight, "later", left_s=45)
     expiring = take(in_flight, "expiring")
     async with extending(queue, in_flight):
-        await until(lambda: expiring.visible_at_s > clock.elapsed_s() + 50)
+        await until(lambda: expiring.visible_at_s > elapsed_s() + 50)
     assert queue.changed == [("r-expiring", 60)]
 
 
@@ -90,7 +90,7 @@ async def test_extends_nearly_expiring_messages_only_along_with_an_expiring_one(
         assert queue.changes == []
     take(in_flight, "expiring")
     async with extending(queue, in_flight):
-        await until(lambda: nearly.visible_at_s > clock.elapsed_s() + 50)
+        await until(lambda: nearly.visible_at_s > elapsed_s() + 50)
     assert sorted(queue.changed) == [("r-expiring", 60), ("r-nearly", 60)]
 
 
@@ -180,7 +180,7 @@ async def test_refused_extensions_are_tried_again_with_backoff(
     delivery = take(in_flight, "m")
     queue.refuse("r-m", *answers)
     async with extending(queue, in_flight, replace(DEFAULT_TIMINGS, extension_retry=backoff)):
-        await until(lambda: delivery.visible_at_s > clock.elapsed_s() + 50)
+        await until(lambda: delivery.visible_at_s > elapsed_s() + 50)
     assert backoff.attempts == expected
     assert len(queue.changes) == len(answers) + 1
 
