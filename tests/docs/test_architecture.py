@@ -1,14 +1,17 @@
-"""The figures of docs/architecture.md follow from its formulas, and its table of transitions from the code."""
+"""docs/architecture.md: the figures follow from the formulas, the transitions from the code; the handler works."""
 
 import re
+from typing import Any
 
 import pytest
 
-from tests.docs.pages import page, rows, section
+from tests.docs.pages import blocks, page, rows, section
+from tests.workers.consumer.fakes import FakeQueue, limits, message, running
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
 from workers.domain.escalations import Assessment, Escalation, EscalationOutcome, plan_escalation
 from workers.domain.orders import FulfillmentDecision, Order, OrderStatus, decide_fulfillment
 from workers.domain.reasons import Reason, Severity
+from workers.errors import OutageError
 
 PAGE = page("docs/architecture.md")
 PRICES = page("deploy/README.md")
@@ -21,6 +24,23 @@ TASK_HOUR, SQS, INVOCATION, GB_SECOND = 0.009875, 0.40, 0.20, 13.3334  # Dollars
 # Per second and order: 10 ms of a task, or of 0.5 GB of a function.
 ORDERS_PER_TASK, GB_SECONDS = 100, 0.5 * 0.01
 WORKER_POLLS, LAMBDA_POLLS = 3 / 60, 15 / 60  # A second, of an idle queue.
+
+
+async def test_the_handler_on_the_page_does_what_its_comments_say() -> None:
+    (example,) = blocks(PAGE, "python")
+    namespace: dict[str, Any] = {}
+    exec(compile(example, "docs/architecture.md", "exec"), namespace)
+    handler = namespace["Greeter"]()
+    queue = FakeQueue([message("m0"), message("m1", body="too early"), message("m2", receive_count=11)])
+    async with running(queue, handler, limits(max_deliveries=10)) as run:
+        await run.until_settled(3)
+    assert sorted(run.endings()) == [
+        ("m0", "message.acknowledged", "greeted"),
+        ("m1", "message.released", "transient"),
+        ("m2", "message.acknowledged", "given_up"),
+    ]
+    with pytest.raises(OutageError):
+        await handler.handle(message("m3", body="closed"))
 
 
 def batch(load: float) -> int:
