@@ -1,4 +1,4 @@
-"""docs/configuration.md lists every setting, with its default and its range."""
+"""docs/configuration.md lists every setting, with its default and its range, and the waits."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,9 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from tests.docs.pages import first_code, page, rows, section
+from workers.consumer.timings import DEFAULT_TIMINGS
 from workers.settings import Settings
+from workers.wiring import START_BACKOFF
 
 FIELDS: Mapping[str, FieldInfo] = {str(field.alias): field for field in Settings.model_fields.values()}
 TABLE = {
@@ -41,3 +43,17 @@ def test_a_range_has_the_bounds_of_the_code(name: str) -> None:
     }
     numbers = {float(each) for each in re.findall(r"[0-9]+(?:\.[0-9]+)?", TABLE[name][1])}
     assert bounds <= numbers
+
+
+def test_the_waits_are_those_of_the_code() -> None:
+    timings = DEFAULT_TIMINGS
+    backoffs = (
+        timings.release,
+        timings.probe,
+        timings.poll_retry,
+        timings.acknowledge_retry,
+        timings.extension_retry,
+        START_BACKOFF,
+    )
+    waits = [cells[1:] for cells in rows(section(page("docs/configuration.md"), "Waits between attempts"))]
+    assert waits == [[f"{backoff.base_s:g} s", f"{backoff.cap_s:g} s"] for backoff in backoffs]
