@@ -23,9 +23,9 @@ async def test_a_request_to_a_provider_has_the_headers_and_fields_of_the_page() 
     assert {name: request.headers[name.lower()] for name in given} == given | {"Authorization": "Bearer token"}
 
 
-def test_the_answers_on_the_page_are_all_that_a_provider_can_give() -> None:
-    answers = [cells[0] for cells in rows(section(page("docs/providers.md"), "The answer"))]
-    assert [each[:3] for each in answers] == ["2xx", "4xx", "429", "408"]
+def test_the_responses_on_the_page_are_all_that_a_provider_can_give() -> None:
+    responses = [cells[0] for cells in rows(section(page("docs/providers.md"), "The response"))]
+    assert [each[:3] for each in responses] == ["2xx", "4xx", "429", "408"]
 
 
 def test_a_notification_is_the_one_of_the_page() -> None:
