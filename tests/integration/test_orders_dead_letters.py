@@ -124,7 +124,7 @@ def test_a_replay_is_a_dry_run_until_execute_then_sends_the_originals(pipeline: 
     chosen = ("--id", ids[0], "--id", ids[1])
     dry = orders("dead-letters", "replay", "fulfillment", *chosen)
     assert [line.split()[-3:] for line in dry.lines[1:]] == [["would", "be", "replayed"]] * 2
-    assert dry.err.splitlines()[-1] == "This was a dry run: nothing was changed. --execute does it"
+    assert dry.err.splitlines()[-1] == "This was a dry run: nothing was changed. Use --execute to do it"
     assert dry.code == 0
     assert visible(pipeline, stack.order_fulfillment_dlq_url) == 3
 

@@ -47,7 +47,7 @@ _SELECTION = (
         "--older-than", type=Age(), metavar="AGE", help="Only those first received longer ago: 90s, 10m, 2h, 3d."
     ),
     click.option(
-        "--id", "ids", multiple=True, metavar="ID", help="By id, or by the id in its first queue. Repeatable."
+        "--id", "ids", multiple=True, metavar="ID", help="Only the one with this id or original id. Repeatable."
     ),
     click.option(
         "--limit",
@@ -88,12 +88,13 @@ def command() -> None:
     """
     List, replay or discard dead letters: messages that no worker could handle.
 
-    SQS shows a message only to a receiver that hides it from all others. So these commands hold messages while they
-    look at them, and make those that they leave alone visible again when they end, after an error or Ctrl-C too; after
-    `kill -9`, within a minute. A listing is a sample: messages that another receiver holds are not in it.
+    SQS shows a message only to a consumer that receives it, and hides it from all others meanwhile. So these commands
+    receive the messages that they look at. When they end, also after an error or Ctrl-C, they make those that remain
+    visible again. After `kill -9`, the messages become visible by themselves within a minute. A list is a sample: it
+    does not show messages that another consumer has received.
 
     SQS's own redrive (StartMessageMoveTask, "Start DLQ redrive" in the console) moves a whole queue inside AWS, up to
-    500 messages a second. It selects nothing, has no dry run and reports nothing about single messages. It leaves the
+    500 messages a second. It cannot select messages, has no dry run, and does not report single messages. It leaves the
     workers' attributes on the messages, and needs an explicit destination for messages that a worker has moved here.
     Prefer it if very many messages should all go back, for example after an outage.
     """
@@ -118,7 +119,8 @@ def list_command(
     """
     Show dead letters of one queue or of both, the oldest first.
 
-    The reason is from the worker; SQS gives none. A message that could not be decoded also has a case.
+    The reason comes from the worker; messages that SQS itself moved have none. A message that could not be decoded also
+    has a case.
     """
     names = [_name(stack, choice) for choice in ([queue] if queue else _QUEUES)]
     found = run(stack, _look(stack, names, Selection(**selection), limit))
@@ -151,8 +153,8 @@ def replay_command(stack: "Stack", /, *, queue: str, **options: Any) -> None:
     Send dead letters back to the queue they came from: body and attributes as they were sent.
 
     A dry run unless --execute is given. The selection is complete before the first message is sent. Each is removed
-    from the dead-letter queue only after its queue has taken it. If the command is killed in between, the message is in
-    both queues, and repeating the command sends it twice. That is harmless: every change of an order is conditional.
+    from the dead-letter queue only after its queue has accepted it. If the command is killed in between, the message is
+    in both queues, and repeating the command sends it again. That is harmless: every change to an order is conditional.
 
     A message that could not be decoded comes back unchanged and opens a second case: correct its sender, and discard it
     here.
@@ -264,6 +266,6 @@ def _print_outcomes(found: FoundLetters, report: ActionReport, *, dry: bool, as_
         print_letters(rows, "outcome", now)
     note(summary(found))
     if dry and outcomes:
-        note("This was a dry run: nothing was changed. --execute does it")
+        note("This was a dry run: nothing was changed. Use --execute to do it")
     if report.problems:
         raise CliError(f"{report.problems} of {len(outcomes)} dead letters failed; the command can be repeated")

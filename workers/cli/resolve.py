@@ -79,18 +79,18 @@ def resolve_command(
     fulfill   the order becomes FULFILLED, with the given shipment id; no provider is called
     cancel    the order becomes CANCELLED; a case without an order is only closed
 
-    resubmit needs the whole order. Fields that no option corrects are taken from the table. The card number is stored
-    nowhere: it is asked for at a hidden prompt, or read from standard input. Never give it as an argument: the shell's
-    history and the list of processes would show it.
+    resubmit needs the whole order. Fields that no option corrects are taken from the table. The table does not have the
+    card number: resubmit asks for it at a hidden prompt, or reads it from standard input. Never give it as an argument:
+    the shell's history and the list of processes would show it.
 
-    If the command is interrupted at any moment, repeat it: the same command by the same actor ends as if it had run
-    once. If two people act at once, the second is told who was first.
+    If the command is interrupted, repeat it: the same command by the same actor ends as if it had run once. If two
+    people act at once, the second is told who was first.
     """  # noqa: D301 - click's mark for lines that it must not wrap.
     options = {"OrderId": order_id, "Name": name, "ItemName": item_name, "Price": price}
     corrections = {field: value for field, value in options.items() if value is not None}
     request = _request(Action(action), actor, text, shipment_id)
     if request.action is not Action.RESUBMIT and (corrections or card_number_stdin):
-        raise click.UsageError(f"{action} takes no correction of the order: only resubmit does")
+        raise click.UsageError(f"{action} does not correct the order: only resubmit does")
     if not yes and (card_number_stdin or not sys.stdin.isatty()):
         raise click.UsageError("there is no terminal to ask on: --yes acts without asking")
     from workers.operations.cases import read_case  # noqa: PLC0415 - the SDK takes a while to import.

@@ -14,8 +14,8 @@ CARD = "4929123412345678"
     [
         (["resubmit", "--shipment-id", "S"], "resubmit takes no shipment id: only fulfill does"),
         (["cancel", "--shipment-id", "S"], "cancel takes no shipment id: only fulfill does"),
-        (["cancel", "--price", "1"], "cancel takes no correction of the order: only resubmit does"),
-        (["cancel", "--card-number-stdin"], "cancel takes no correction of the order: only resubmit does"),
+        (["cancel", "--price", "1"], "cancel does not correct the order: only resubmit does"),
+        (["cancel", "--card-number-stdin"], "cancel does not correct the order: only resubmit does"),
         (["fulfill"], "fulfill needs a shipment id of 1 to 128 visible ASCII characters, without spaces"),
         (
             ["fulfill", "--shipment-id", f"S-{CARD}"],
