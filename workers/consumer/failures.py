@@ -12,7 +12,7 @@ log = structlog.get_logger(__name__)
 
 class FailureTracker:
     """
-    Counts the failures of one stage in a row.
+    Counts the consecutive failures of one stage.
 
     Logs `<stage>.failed` at the first failure, then at most every `log_every_s` seconds, and `<stage>.recovered`.
     """
@@ -30,7 +30,7 @@ class FailureTracker:
         Count one more failure.
 
         Raises:
-            FatalError: AWS has refused access for longer than permissions take to spread.
+            FatalError: AWS has refused access for longer than new permissions take to become effective.
         """
         now_s = asyncio.get_running_loop().time()
         if self.failures == 0:
@@ -47,7 +47,7 @@ class FailureTracker:
             raise FatalError(str(error)) from error
 
     def recovered(self) -> None:
-        """End the row of failures: the stage works again."""
+        """Start counting from zero again: the stage works."""
         if self.failures:
             duration_s = asyncio.get_running_loop().time() - self._since_s
             log.info(f"{self.stage}.recovered", failures=self.failures, duration_ms=round(duration_s * 1000))

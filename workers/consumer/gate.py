@@ -27,16 +27,17 @@ class Gate:
     | ----------------- | ---------------------------------------------------------- | ---------------------------- |
     | OPEN              | `OutageError` (`SuspectedOutageError`)                     | CLOSED (SUSPECTED)           |
     | CLOSED, SUSPECTED | a probe that raises `OutageError` (`SuspectedOutageError`) | CLOSED (SUSPECTED)           |
-    | CLOSED, SUSPECTED | a probe that fails otherwise: the outage is over           | OPEN                         |
+    | CLOSED, SUSPECTED | a probe that fails in another way: the outage is over      | OPEN                         |
     | CLOSED, SUSPECTED | a probe that returns                                       | OPEN if it *used_downstream* |
 
     While it is not OPEN, callers wait and no messages are received. One caller at a time probes, with backoff and no
     earlier than `retry_after_s` of the outage. When a probe opens the gate, all callers resume at once.
 
-    - CLOSED: only callers that the outage has hit probe. The others wait until none of those is left: their calls may
-      not use the service that is down, and would open the gate. Without any caller, one message is received to probe.
+    - CLOSED: only callers that the outage has hit probe. The others wait until none of those is left, because their
+      calls might succeed without the service that is down, and open the gate too early. If there is no caller, one
+      message is received to probe with.
     - SUSPECTED: the few callers that were hit may have failed for reasons of their own. So other callers probe too, and
-      every `suspected_receive_interval_s` one more message is received: the rest of the queue does not wait for them.
+      every `suspected_receive_interval_s` one more message is received. The rest of the queue does not have to wait.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Gate:
         return self._state is GateState.OPEN
 
     async def wait_to_receive(self, at_most: int) -> int:
-        """Wait until receiving makes sense, then return how many: *at_most*, or one to probe with."""
+        """Wait until it makes sense to receive, then return how many messages: *at_most*, or one to probe with."""
         while not self._may_receive.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.suspected_receive_interval_s):
@@ -75,7 +76,7 @@ class Gate:
         Await *call* and return its result; hold the caller through any outage, and call again after it.
 
         Raises:
-            FatalError: AWS has refused access for longer than permissions take to spread.
+            FatalError: AWS has refused access for longer than new permissions take to become effective.
         """
         if self._state is not GateState.OPEN:
             await self._wait_for_affected()
@@ -96,7 +97,7 @@ class Gate:
                     self._close(error)
 
     def cancel_waiters(self) -> None:
-        """Cancel each caller that waits here without a running call, now and from now on: the worker stops."""
+        """Cancel every caller that waits here without a running call, now and later: the worker is stopping."""
         self._cancelling = True
         for task in list(self._idle):
             task.cancel()
@@ -116,7 +117,7 @@ class Gate:
             self._update()
 
     async def _probe(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Await *call* when the next probe is due; open the gate if the outage is over. Needs the turn."""
+        """Await *call* when the next probe is due; open the gate if the outage is over. The caller has the turn."""
         with self._waiting():
             await asyncio.sleep(self._until_probe_s())
         try:

@@ -13,12 +13,12 @@ from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 
 MAX_CONCURRENT_REQUESTS = 5  # A thousand messages in flight take a hundred requests.
-MAX_ATTEMPTS = 3  # Immediate attempts per entry that is refused; after that it waits for the backoff.
+MAX_ATTEMPTS = 3  # Immediate attempts for a refused entry. After that, it waits for the backoff.
 EXTEND_AT = 0.5  # Extend once this share of the visibility timeout is left: time for several tries.
 EXTEND_TOGETHER_AT = 0.65  # Then extend the messages with this share left as well, so that batches fill.
 # The longest wait between two looks at the clock. The event loop's timers stop while the machine is suspended.
 MAX_WAIT_S, MAX_WAIT_SHARE = 1.0, 0.05  # The share is that of the visibility timeout.
-RETRY_CAP_SHARE = 0.1  # Caps the wait at this share of the visibility timeout: at least five tries in the half left.
+RETRY_CAP_SHARE = 0.1  # Caps the wait at this share of the visibility timeout: five tries fit into the half left.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class VisibilityExtender:
         async with asyncio.TaskGroup() as extending:
             for _ in range(MAX_CONCURRENT_REQUESTS):
                 extending.create_task(extend_in_turn(), name="extend")
-        if failures:  # Raised after the last batch: the other entries do not wait for the next try of a refused one.
+        if failures:  # Only after the last batch, so that a refused entry does not delay the others.
             raise failures[0]
 
     async def _extend(self, batch: Sequence[Delivery]) -> list[tuple[Delivery, Refusal]]:

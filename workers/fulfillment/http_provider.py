@@ -34,10 +34,10 @@ from workers.fulfillment.tokens import Token
 
 log = structlog.get_logger(__name__)
 
-MAX_TRIES = 3  # In one call and within its timeout, against a reset or a short failure; one if an outage is suspected.
+MAX_TRIES = 3  # Within one call and its timeout, because of resets and short failures. Only 1 in a suspected outage.
 RETRY_BACKOFF = Backoff(base_s=0.1, cap_s=1.0)
 CONNECT_TIMEOUT_S = 3.0  # For name, connection and TLS. If it takes longer, the server is down.
-SUSPICIOUS_ORDERS = 3  # If this many different orders fail in a row, the orders are hardly the reason.
+SUSPICIOUS_ORDERS = 3  # If this many different orders fail in a row, the reason is probably not the orders.
 MAX_RESPONSE_BYTES = 64 * 1024
 MAX_EVIDENCE_CHARS = 500
 
@@ -54,9 +54,9 @@ _TRY_AGAIN = {408, 409, 425}
 @asynccontextmanager
 async def http_session(connections: int) -> AsyncIterator[ClientSession]:
     """
-    Open a session with *connections* connections: one for each call at a time, so that none waits for another.
+    Open a session with *connections* connections, one per concurrent call, so that no call waits for another.
 
-    TLS certificates are verified against the system's, or against those in `SSL_CERT_FILE`.
+    TLS certificates are verified against the system's certificate authorities, or those in `SSL_CERT_FILE`.
     """
     async with ClientSession(
         connector=TCPConnector(limit=connections),
@@ -174,7 +174,7 @@ class HttpProvider:
                 self._url, data=_body(order), headers=headers, allow_redirects=False, timeout=self._client_timeout
             ) as response:
                 return await _read(response)
-        # Only our own texts and no causes: the texts of the HTTP client quote the whole URL.
+        # Only our own texts, and no cause: the HTTP client's own messages quote the whole URL.
         except ConnectionTimeoutError:
             raise OutageError(
                 f"the provider cannot be reached: no connection within {self._client_timeout.connect:g} s"
@@ -212,7 +212,7 @@ def _shipment(response: _Response) -> str:
     if _OK <= status < _REDIRECT:
         shipment = _shipment_id(response)
         if shipment is None:
-            # The provider has acted: only the same key may be tried again. After the last attempt a person decides.
+            # It may have shipped the order, so try again with the same key. After the last attempt a person decides.
             raise TransientError(f"the provider answered without a usable ShipmentId, {evidence}", retry_after_s=wait_s)
         return shipment
     if status < _BAD_REQUEST:
@@ -239,7 +239,7 @@ def _shipment_id(response: _Response) -> str | None:
 
 
 def _retry_after_s(header: str | None) -> float:
-    """Return the seconds to wait by a `Retry-After` header (seconds or a date); 0 if it is missing or invalid."""
+    """Return the seconds that a `Retry-After` header asks for (seconds or a date); 0 if it is missing or invalid."""
     text = (header or "").strip()
     if re.fullmatch(r"[0-9]+", text):
         return float(text)

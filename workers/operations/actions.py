@@ -16,7 +16,7 @@ from workers.operations.sdk_errors import SDK_ERRORS, explained
 if TYPE_CHECKING:
     from workers.operations.stack import Queue, Stack
 
-MAX_FAILURES = 5  # In a row: the next one would fail as well.
+MAX_FAILURES = 5  # In a row. The next one would probably fail too.
 _COUNTS = ("", "NotVisible", "Delayed")
 
 
@@ -99,7 +99,7 @@ def replay_to(source: HeldQueue) -> Action:
 @contextlib.asynccontextmanager
 async def held_queue(stack: "Stack", name: str, *, warn: Warn = unreported) -> AsyncIterator[HeldQueue]:
     """
-    Yield the queue *name*, ready for `find`. At the end, its dead letters that are left are visible again.
+    Yield the queue *name*, ready for `find`. At the end, the dead letters that remain become visible again.
 
     Raises:
         OperationError: The queue does not exist.
@@ -112,7 +112,7 @@ async def held_queue(stack: "Stack", name: str, *, warn: Warn = unreported) -> A
 
 
 async def find(source: HeldQueue, selection: Selection, limit: int, *, progress: Progress = unreported) -> FoundLetters:
-    """Look at dead letters until *limit* of them are selected; hold them as long as *source*."""
+    """Look at dead letters until *limit* of them are selected. They stay held for as long as *source*."""
     now, letters = source.stack.now(), list[DeadLetter]()
     async with contextlib.aclosing(source.hold.messages()) as messages:
         async for message in messages:
@@ -137,13 +137,13 @@ async def act(
     """
     Act on every letter found, at most *rate* a second. The outcomes are in *report*.
 
-    Cancelled, it finishes the letter it is working on and starts no other.
+    If it is cancelled, it finishes the letter it is working on and does not start another.
     """
     report.action, report.total = action, len(found.letters)
     failures, next_at = 0, time.monotonic()
     for letter in found.letters:
         if failures >= MAX_FAILURES:
-            report.outcomes.append(Outcome(letter, "not tried", f"{MAX_FAILURES} before it have failed"))
+            report.outcomes.append(Outcome(letter, "not tried", f"the {MAX_FAILURES} before it failed"))
             continue
         await asyncio.sleep(max(0.0, next_at - time.monotonic()))
         next_at = time.monotonic() + 1 / rate
