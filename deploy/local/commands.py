@@ -153,9 +153,9 @@ def _show_endpoint(progress: Progress, server: LocalAws, *, published: bool) -> 
 @contextlib.contextmanager
 def _published(text: str, state: Path) -> Iterator[bool]:
     """
-    Let `make env` print `text` for the length of the block; yields whether it does.
+    Let `make env` print `text` until the end of the block; yields whether it does.
 
-    It does not if another run has published its own text: second terminals that use that run keep pointing at it.
+    It does not if another run has already published its text, so that terminals that use that run keep pointing at it.
     """
     path = state / "env"
     state.mkdir(parents=True, exist_ok=True)
@@ -174,5 +174,5 @@ def _published(text: str, state: Path) -> Iterator[bool]:
 
 
 def _relative(path: Path) -> Path:
-    """Shorten a path to one relative to the working directory, if it is below it. With `make` it is."""
+    """Return *path* relative to the working directory, if it is below it. With `make` it always is."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -52,7 +52,7 @@ def check(aws: Aws, name_prefix: str, given: Mapping[str, str], path: Path = tem
 
 
 def _check_together(source: Mapping[str, Any], values: Mapping[str, str]) -> None:
-    """Raise `DeployError` if values contradict each other. AWS or the workers would only say so after minutes."""
+    """Raise `DeployError` if values contradict each other. AWS or the workers would report that only after minutes."""
     if float(values["MinTasks"]) > float(values["MaxTasks"]):
         raise DeployError(f"MinTasks {values['MinTasks']!r}: must not exceed MaxTasks, which is {values['MaxTasks']}")
     try:
