@@ -34,6 +34,23 @@ class Orders(Protocol):
     async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:
         """Count a trial in the same way, before it begins: one try of a message that may crash workers."""
 
+    async def take_back_trial(self, order_id: str, execution_arn: str | None, trial: str) -> bool:
+        """
+        Take *trial* back, if it is the last one counted and the order is still `RECEIVED`; return whether it was.
+
+        Repeating it changes nothing.
+        """
+
+
+class MessageTrials(Protocol):
+    """The trials of messages that need not be about an order, counted by the message's id."""
+
+    async def count_trial(self, message_id: str, trial: str) -> int:
+        """Count *trial* and return the new number. The same *trial* twice in a row counts once."""
+
+    async def take_back_trial(self, message_id: str, trial: str) -> bool:
+        """Take *trial* back, if it is the last one counted; return whether it was. Repeating it changes nothing."""
+
 
 class CaseReader(Protocol):
     """The case table, to read one case."""

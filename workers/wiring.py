@@ -18,6 +18,7 @@ from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, MAX_POLLS, READ_TIMEOUT_S
 from workers.aws.secrets import SecretToken
 from workers.aws.senders import SqsDeadLetters, SqsEscalations, SqsReminders
 from workers.aws.sqs import SqsQueue, describe_queue, queue_url
+from workers.aws.trials import DynamoTrials
 from workers.backoff import Backoff
 from workers.connections import Clients
 from workers.consumer.consumer import Consumer, Limits
@@ -71,6 +72,7 @@ async def make_handler(
                 cases=cases,
                 dead_letters=dead_letters,
                 reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
+                trials=DynamoTrials(clients.dynamodb, settings.escalation_table),
                 rules=clients.routes.rules,
                 router=Router(clients.routes.channels, cases, metrics.notifications),
             )

@@ -28,6 +28,9 @@ class BenchHandler:
     async def give_up(self, message: Message) -> Acknowledged:
         raise AssertionError(f"delivered too often: {message.id}")
 
+    async def take_back(self, message: Message) -> None:
+        raise AssertionError(f"delivered too often: {message.id}")
+
 
 def run(handling: Handling) -> int:
     """Run the fulfillment worker with a handler of the benchmark; return its exit code."""

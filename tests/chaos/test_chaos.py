@@ -22,7 +22,7 @@ from tests.chaos.checks import (
 from tests.chaos.proxy import DELETE, EXTEND, RECEIVE, Fault, Rule, every_kind
 from tests.chaos.scenario import Kind, Scenario, resident_mb
 from tests.support import Worker
-from workers.fulfillment.handler import MAX_TRIALS
+from workers.trials import MAX_TRIALS
 
 pytestmark = pytest.mark.usefixtures("size")  # Every scenario has a short and a long version.
 

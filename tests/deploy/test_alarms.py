@@ -21,8 +21,8 @@ from tests.deploy.cloudwatch import (
     text,
 )
 from tests.docs.pages import first_code, page, rows
-from workers.fulfillment.handler import MAX_TRIALS
 from workers.settings import Worker
+from workers.trials import MAX_TRIALS
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 # An alarm that judges a deployment has the release at the end of its name.

@@ -1,22 +1,29 @@
 """A provider for worker processes under test: an order's ItemName decides what happens to it."""
 
 import asyncio
+import os
 
 from workers.domain.orders import Order
 from workers.fulfillment.providers import RejectedError
 
+CRASHED = 9  # The exit code of a process that `crash` has ended.
+
 
 class ScriptedProvider:
     """
-    Ships every order except for two items.
+    Ships every order except for three items.
 
     `slow` takes as many seconds as the order's Price. `reject` and `fail` raise an error that quotes the order's Name.
+    `crash` ends the worker's process after `CRASH_AFTER_S` seconds.
     """
 
     async def ship(self, order: Order) -> str:
         match order.item_name:
             case "slow":
                 await asyncio.sleep(float(order.price or 0))
+            case "crash":
+                await asyncio.sleep(float(os.environ["CRASH_AFTER_S"]))
+                os._exit(CRASHED)
             case "reject":
                 raise RejectedError(f"we do not ship to {order.name}")
             case "fail":

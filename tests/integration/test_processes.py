@@ -1,11 +1,13 @@
 """Worker processes that are stopped, frozen, killed and replaced while they work."""
 
+import json
 import signal
 import time
 
 import pytest
 
 from tests.integration.pipeline import ENVIRONMENT, SCRIPTED, Pipeline, endings, fulfilled, of, wait_until
+from tests.integration.providers import CRASHED
 from tests.support import SHORT_VISIBILITY, DeployStack, StartWorker, Worker
 
 
@@ -148,3 +150,61 @@ def test_a_killed_worker_loses_nothing(pipeline: Pipeline, start_worker: StartWo
     assert {pipeline.status(order_id) for order_id in orders} == {"FULFILLED"}
     assert max(fulfilled(first, second).values()) == 1
     assert second.stop() == 0
+
+
+# The second delivery is a trial already, so that a few processes are enough. The unit tests play forty stops.
+ON_TRIAL = {"WORKER_MAX_DELIVERIES": "1", "WORKER_DRAIN_S": "0", "WORKER_WAIT_S": "0"}
+
+
+def stop_in_flight(start_worker: StartWorker, pipeline: Pipeline, **environment: str) -> Worker:
+    """Start a worker, and stop it once it handles the message on the queue."""
+    wait_until(lambda: in_flight(pipeline) == 0)  # After a crash it is still in flight.
+    worker = start(start_worker, pipeline, **environment)
+    wait_until(lambda: in_flight(pipeline) == 1)
+    time.sleep(0.2)  # Until the provider is called.
+    assert worker.stop() == 0
+    return worker
+
+
+def test_an_order_that_never_failed_survives_any_number_of_stops(
+    deploy_stack: DeployStack, start_worker: StartWorker
+) -> None:
+    pipeline = Pipeline(deploy_stack("stops-"))
+    pipeline.put_order("stops-1", ItemName="slow", Price="0.9")
+    message_id = pipeline.send_order("stops-1")
+    for stop in range(6):
+        worker = stop_in_flight(start_worker, pipeline, **ON_TRIAL)
+        assert endings(worker) == [(message_id, "message.released", "stopping")]
+        assert ("trial.taken_back" in {line["event"] for line in worker.lines()}) == (stop > 0)
+    order = pipeline.order("stops-1")
+    assert order is not None
+    assert (order["Status"], order["Trials"], "LastTrial" in order) == ("RECEIVED", 0, False)
+
+    last = start(start_worker, pipeline, **ON_TRIAL)
+    wait_until_drained(pipeline)
+    assert last.stop() == 0
+    assert endings(last) == [(message_id, "message.acknowledged", "fulfilled")]
+    assert pipeline.status("stops-1") == "FULFILLED"
+    assert pipeline.queued(pipeline.stack.escalation_queue_url) == 0
+
+
+def test_a_message_that_crashes_its_worker_is_escalated_despite_stops(
+    deploy_stack: DeployStack, start_worker: StartWorker
+) -> None:
+    pipeline = Pipeline(deploy_stack("crashes-"))
+    pipeline.client("sqs").set_queue_attributes(
+        QueueUrl=pipeline.stack.order_fulfillment_queue_url, Attributes={"VisibilityTimeout": "2"}
+    )
+    pipeline.put_order("crashes-1", ItemName="crash")
+    pipeline.send_order("crashes-1")
+    for _ in range(3):  # The first delivery is a stop; each crash is a trial.
+        stopped = stop_in_flight(start_worker, pipeline, **ON_TRIAL, CRASH_AFTER_S="60")
+        assert [outcome for *_, outcome in endings(stopped)] == ["stopping"]
+        assert start(start_worker, pipeline, **ON_TRIAL, CRASH_AFTER_S="0").wait() == CRASHED
+    worker = start(start_worker, pipeline, **ON_TRIAL, CRASH_AFTER_S="0")
+    wait_until_drained(pipeline)
+    assert worker.stop() == 0
+    assert [(event, outcome) for _, event, outcome in endings(worker)] == [("message.acknowledged", "escalated")]
+    assert [json.loads(sent["Body"])["Reasons"] for sent in pipeline.take(pipeline.stack.escalation_queue_url)] == [
+        ["FULFILLMENT_EXHAUSTED"]
+    ]

@@ -52,8 +52,8 @@ TRIALS = {
     ),
     "no URL": Trial("AWS access is not configured: Invalid endpoint: nowhere", set={"AWS_ENDPOINT_URL": "nowhere"}),
     "too many deliveries": Trial(
-        "WORKER_MAX_DELIVERIES is 16, must be at most 15: test-OrderFulfillmentQueue's maxReceiveCount less 5",
-        set={"WORKER_MAX_DELIVERIES": "16"},
+        "WORKER_MAX_DELIVERIES is 96, must be at most 95: test-OrderFulfillmentQueue's maxReceiveCount less 5",
+        set={"WORKER_MAX_DELIVERIES": "96"},
     ),
     "missing provider": Trial(
         "FULFILLMENT_PROVIDER is 'no.such:Provider', which cannot be loaded: No module named 'no'",

@@ -60,6 +60,7 @@ class FakeOrders:
         self.journal = journal
         self.orders = {order.order_id: order for order in orders}
         self.trials: dict[str, int] = {}
+        self.last_trials: dict[str, str] = {}
 
     async def get(self, order_id: str) -> Order | None:
         self.journal.write("orders.get", order_id)
@@ -75,13 +76,25 @@ class FakeOrders:
             raise lost
         return order
 
-    async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:  # noqa: ARG002
+    async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:
         self.journal.write("orders.count_trial", order_id, execution_arn)
         order = self.orders.get(order_id)
         if order is None or order.status is not OrderStatus.RECEIVED or not order.belongs_to(execution_arn):
             return None
-        self.trials[order_id] = self.trials.get(order_id, 0) + 1
+        if self.last_trials.get(order_id) != trial:
+            self.trials[order_id] = self.trials.get(order_id, 0) + 1
+            self.last_trials[order_id] = trial
         return self.trials[order_id]
+
+    async def take_back_trial(self, order_id: str, execution_arn: str | None, trial: str) -> bool:
+        self.journal.write("orders.take_back_trial", order_id, execution_arn)
+        order = self.orders.get(order_id)
+        received = order is not None and order.status is OrderStatus.RECEIVED and order.belongs_to(execution_arn)
+        if not received or self.last_trials.get(order_id) != trial:
+            return False
+        self.trials[order_id] -= 1
+        del self.last_trials[order_id]
+        return True
 
     async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:  # noqa: ARG002
         self.journal.write("orders.count_attempt", order_id, execution_arn)
@@ -90,6 +103,27 @@ class FakeOrders:
             return None
         self.orders[order_id] = replace(order, attempts=order.attempts + 1)
         return order.attempts + 1
+
+
+class FakeMessageTrials:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.counted: dict[str, list[str]] = {}
+
+    async def count_trial(self, message_id: str, trial: str) -> int:
+        self.journal.write("trials.count_trial", message_id)
+        counted = self.counted.setdefault(message_id, [])
+        if trial not in counted:
+            counted.append(trial)
+        return len(counted)
+
+    async def take_back_trial(self, message_id: str, trial: str) -> bool:
+        self.journal.write("trials.take_back_trial", message_id)
+        counted = self.counted.get(message_id, [])
+        if trial not in counted:
+            return False
+        counted.remove(trial)
+        return True
 
 
 class FakeCases:

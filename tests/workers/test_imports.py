@@ -17,7 +17,7 @@ ROOMS = [
     {"workers", "errors", "backoff", "clock", "http_values", "metrics", "threads"},
     {"domain", "consumer", "monitoring"},
     {"contracts", "dead_letters", "logs", "settings"},
-    {"ports"},
+    {"ports", "trials"},
     {"fulfillment", "escalation"},
     {"aws"},
     {"connections", "operations", "task_protection"},

@@ -99,6 +99,25 @@ class DynamoOrders:
     async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:
         return await self._count("Trials", "LastTrial", (order_id, execution_arn), trial)
 
+    async def take_back_trial(self, order_id: str, execution_arn: str | None, trial: str) -> bool:
+        bound = " AND ExecutionArn = :execution" if execution_arn is not None else ""
+        values = {":trial": trial, ":one": 1, ":received": OrderStatus.RECEIVED, ":execution": execution_arn}
+        try:
+            with translated():
+                await self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key=to_item({"OrderId": order_id}),
+                    UpdateExpression="SET Trials = Trials - :one REMOVE LastTrial",
+                    ConditionExpression=f"#Status = :received{bound} AND LastTrial = :trial",
+                    ExpressionAttributeNames={"#Status": "Status"},
+                    ExpressionAttributeValues=to_item(values),
+                )
+        except ClientError as error:
+            if error_code(error) != CONDITION_FAILED:
+                raise
+            return False
+        return True
+
     async def _count(self, counter: str, last: str, order: tuple[str, str | None], event: str) -> int | None:
         """
         Count *event* on a `RECEIVED` order. It is stored beside the counter, so a repeated write counts nothing.

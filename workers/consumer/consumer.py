@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -12,19 +12,18 @@ from workers.consumer.delivery import Cancellation, Delivery, DeliveryState, End
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
-from workers.consumer.message import Acknowledged, DeadLettered, Message, Released
+from workers.consumer.message import Acknowledged, DeadLettered, Message, Released, Settlement
 from workers.consumer.poller import Poller
 from workers.consumer.ports import MAX_BATCH, Handler, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
+from workers.consumer.trials import Handle, Trials
 from workers.consumer.visibility import VisibilityExtender
 from workers.errors import FatalError, TransientError
 from workers.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-_Handle = Callable[[Message], Awaitable[Acknowledged | DeadLettered]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,7 @@ class Consumer:
         self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics, now_s=now_s)
         self._gate = Gate(_used_downstream, timings)
         self._running = asyncio.Semaphore(limits.concurrency)
-        self._alone = asyncio.Lock()
+        self._trials = Trials(handler, timings)
         self._acknowledger = Acknowledger(queue, self._in_flight, timings)
         self._visibility = VisibilityExtender(
             queue=queue, in_flight=self._in_flight, max_handle_s=limits.max_handle_s, timings=timings
@@ -179,8 +178,7 @@ class Consumer:
     async def _process(self, delivery: Delivery) -> None:
         try:
             if delivery.message.receive_count > self._limits.max_deliveries:
-                async with self._alone:
-                    settlement = await self._handle(delivery, self._handler.give_up)
+                settlement = await self._trials.run(delivery, self._handle, self._is_stopped)
             else:
                 settlement = await self._handle(delivery, self._handler.handle)
         except asyncio.CancelledError as error:
@@ -190,10 +188,7 @@ class Consumer:
 
     def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
         """Settle or end a cancelled delivery, by the reason."""
-        cancellation = delivery.cancellation
-        if cancellation is None and (self._stopping or _is_cancelled()):
-            cancellation = Cancellation.STOPPING  # By the task group: the drain time is over, or a stage failed.
-        match cancellation:
+        match self._cancellation(delivery):
             case Cancellation.RECEIPT_LOST:
                 self._in_flight.end(delivery, Ending.ABANDONED, "receipt_lost")
             case Cancellation.TIMED_OUT:
@@ -207,7 +202,15 @@ class Consumer:
                 delay_s = self._release_delay_s(delivery.message.receive_count)
                 self._acknowledger.settle(delivery, Released("unexpected_error", delay_s))
 
-    async def _handle(self, delivery: Delivery, handle: _Handle) -> Acknowledged | DeadLettered | Released:
+    def _cancellation(self, delivery: Delivery) -> Cancellation | None:
+        if delivery.cancellation is None and (self._stopping or _is_cancelled()):
+            return Cancellation.STOPPING  # By the task group: the drain time is over, or a stage failed.
+        return delivery.cancellation
+
+    def _is_stopped(self, delivery: Delivery) -> bool:
+        return self._cancellation(delivery) is Cancellation.STOPPING
+
+    async def _handle(self, delivery: Delivery, handle: Handle) -> Settlement:
         loop, message = asyncio.get_running_loop(), delivery.message
 
         async def handle_now() -> Acknowledged | DeadLettered:

@@ -66,5 +66,9 @@ class Handler(Protocol):
         """
         Handle a message that was delivered more than `max_deliveries` times.
 
-        It may crash workers, or was only in flight when one crashed. Called for one message at a time.
+        It may crash workers, or was only in flight when one crashed or stopped. Called for one message at a time. The
+        handler counts the calls, before anything else, so that a message that crashes workers ends some time.
         """
+
+    async def take_back(self, message: Message) -> None:
+        """Take back the count of the last `give_up`, which a stop or an outage has ended. May raise any error."""

@@ -25,6 +25,8 @@ class Timings:
     acknowledge_retry: Backoff = field(default=Backoff(0.1, 5.0))
     # Acknowledger: how long the last batches may take once the consumer stops.
     flush_s: float = 3.0
+    # Trials: how long taking one back may take at a stop. Drain, this and the flush fit into the 30 s of platforms.
+    take_back_s: float = 1.0
     # Consumer: how long a failed message is released: seconds at first, minutes in the end.
     release: Backoff = field(default=Backoff(2.0, 900.0))
     # Consumer: a cancelled handler may take this long to clean up before it counts as stuck.

@@ -20,7 +20,8 @@ from workers.domain.routing import Rules
 from workers.errors import UndecodableError, UnreadableOrderError
 from workers.escalation.conflicts import CONFLICT_BACKOFF, retry_conflicts
 from workers.escalation.router import Router
-from workers.ports import Cases, DeadLetters, Orders, Reminders
+from workers.ports import Cases, DeadLetters, MessageTrials, Orders, Reminders
+from workers.trials import MAX_TRIALS, TrialCounter, trial_id
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +38,8 @@ class EscalationHandler:
     Any worker may receive it. It routes the rest and, if a channel still fails, sends the next reminder. Reminders also
     end when the case is resolved.
 
-    - Releasing the escalation would use up its few deliveries, which also count crashes: after an hour without a
-      channel it would be in the dead-letter queue.
+    - Releasing the escalation would use up its few deliveries: after an hour without a channel it would be in the
+      dead-letter queue.
     - A timer in memory would be lost with the worker.
     """
 
@@ -47,11 +48,13 @@ class EscalationHandler:
     cases: Cases
     dead_letters: DeadLetters
     reminders: Reminders
+    trials: MessageTrials
     rules: Rules
     router: Router
     now: Callable[[], str] = clock.now
     conflict_backoff: Backoff = CONFLICT_BACKOFF
     reminder_backoff: Backoff = REMINDER_BACKOFF
+    _counter: TrialCounter = field(default_factory=TrialCounter)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
@@ -64,9 +67,22 @@ class EscalationHandler:
         bind_contextvars(order_id=escalation.order_id, execution_arn=escalation.execution_arn)
         return Acknowledged(await self._escalate(escalation))
 
-    async def give_up(self, message: Message) -> DeadLettered:
+    async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
+        """
+        Try a message that was delivered too often a few more times, then send it to the dead-letter queue, unread.
+
+        Stops and crashes raise the receive counts of all messages in flight, so the receive count alone says nothing.
+        """
+        trial = trial_id(message)
+        trials = await self._counter.count(trial, self.trials.count_trial(message.id, trial))
+        if trials is None or trials <= MAX_TRIALS:
+            return await self.handle(message)
         await self.dead_letters.send(message, reason=f"delivered {message.receive_count} times without an outcome")
         return DeadLettered("delivered_too_often")
+
+    async def take_back(self, message: Message) -> None:
+        trial = trial_id(message)
+        await self._counter.take_back(trial, lambda: self.trials.take_back_trial(message.id, trial))
 
     async def _escalate(self, escalation: Escalation) -> EscalationOutcome:
         # One message of a case at a time: conflicts come only from other workers, not from a hundred messages about one

@@ -15,10 +15,10 @@ from workers.domain.reasons import Reason, Source
 from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
 from workers.fulfillment.providers import Provider, RejectedError, usable_shipment_id
 from workers.ports import DeadLetters, Escalations, Orders, Rejections
+from workers.trials import MAX_TRIALS, TrialCounter, trial_id
 
 log = structlog.get_logger(__name__)
 
-MAX_TRIALS = 3  # More than one, because another message may crash the worker during a trial.
 MAX_UNCONFIRMED = 1_000  # Writes without a response. Most belong to messages in flight, the others come back soon.
 
 
@@ -39,6 +39,7 @@ class FulfillmentHandler:
     max_ship_s: float
     rejections: Rejections | None = None  # For the provider's idempotency key. None: no rejections are known.
     now: Callable[[], str] = clock.now
+    _counter: TrialCounter = field(default_factory=TrialCounter)
     _unconfirmed: dict[str, str] = field(default_factory=dict)
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
@@ -64,18 +65,18 @@ class FulfillmentHandler:
         """
         Try a message that was delivered too often a few more times, then escalate its order.
 
-        A message that crashes its worker also raises the receive counts of all other messages in flight. So each of
-        them gets `MAX_TRIALS` more trials, handled alone and counted before they begin. Only a message that crashes
-        its worker uses up its trials.
+        A message that crashes its worker also raises the receive counts of all other messages in flight, and so does
+        every stop. So each of them gets `MAX_TRIALS` more trials, handled alone and counted before they begin. Only a
+        message that crashes its worker, or fails, uses up its trials.
         """
         try:
             request = decode_fulfillment(message)
         except UndecodableError as error:
             return await self._dead_letter(message, error)
         bind_contextvars(order_id=request.order_id, execution_arn=request.execution_arn)
-        trials = await self.orders.count_trial(
-            request.order_id, request.execution_arn, f"{message.id}/{message.receive_count}"
-        )
+        trial = trial_id(message)
+        counting = self.orders.count_trial(request.order_id, request.execution_arn, trial)
+        trials = await self._counter.count(trial, counting)
         if trials is None or trials <= MAX_TRIALS:
             try:
                 return await self.handle(message)
@@ -83,6 +84,15 @@ class FulfillmentHandler:
                 return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, f"Failed: {error}.")
         detail = f"Delivered {message.receive_count} times without an outcome; not handled again."
         return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, detail)
+
+    async def take_back(self, message: Message) -> None:
+        try:
+            request = decode_fulfillment(message)
+        except UndecodableError:
+            return  # No trials are counted.
+        trial = trial_id(message)
+        order = request.order_id, request.execution_arn
+        await self._counter.take_back(trial, lambda: self.orders.take_back_trial(*order, trial))
 
     async def _fulfill(self, message: Message, request: FulfillmentRequest) -> Acknowledged | DeadLettered:
         at = self._unconfirmed.get(message.id) or self.now()

@@ -141,6 +141,34 @@ async def test_attempts_are_counted_only_on_received_orders(stack: DeployedStack
     assert await orders.count_attempt("attempts-2", EXECUTION, "m/1") is None
 
 
+async def test_a_trial_is_taken_back_once_and_only_if_it_is_the_last_one(
+    stack: DeployedStack, orders: DynamoOrders
+) -> None:
+    item = put(stack, "trials-1")
+    assert await orders.count_trial("trials-1", EXECUTION, "m/11") == 1
+    assert await orders.count_trial("trials-1", EXECUTION, "m/12") == 2
+    assert not await orders.take_back_trial("trials-1", EXECUTION, "m/11")
+    assert not await orders.take_back_trial("trials-1", ANOTHER, "m/12")
+    assert await orders.take_back_trial("trials-1", EXECUTION, "m/12")
+    assert not await orders.take_back_trial("trials-1", EXECUTION, "m/12"), "a repeated write"
+    assert stored(stack, "trials-1") == item | {"Trials": 1}
+    assert await orders.count_trial("trials-1", None, "m/13") == 2
+    assert await orders.take_back_trial("trials-1", None, "m/13")
+
+
+async def test_a_trial_of_a_fulfilled_or_missing_order_is_not_taken_back(
+    stack: DeployedStack, orders: DynamoOrders
+) -> None:
+    put(stack, "trials-2")
+    await orders.count_trial("trials-2", EXECUTION, "m/11")
+    await orders.fulfill("trials-2", EXECUTION, "SHIP-1", NOW)
+    item = stored(stack, "trials-2")
+    assert not await orders.take_back_trial("trials-2", EXECUTION, "m/11")
+    assert stored(stack, "trials-2") == item
+    assert not await orders.take_back_trial("trials-3", EXECUTION, "m/11")
+    assert await orders.get("trials-3") is None
+
+
 async def test_a_missing_table_is_reported_by_name(stack: DeployedStack, dynamodb: "DynamoDBClient") -> None:
     await check_table(dynamodb, stack.order_table)
     with pytest.raises(MissingResourceError, match=r"^there is no table NoSuchTable: deploy the stack, or "):

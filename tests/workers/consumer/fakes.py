@@ -14,7 +14,7 @@ from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.message import Acknowledged, DeadLettered, Message
-from workers.consumer.ports import Refusal
+from workers.consumer.ports import Handler, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 
 LOST = Refusal("ReceiptHandleIsInvalid", receipt_lost=True)
@@ -165,6 +165,7 @@ class FakeHandler:
         self.began: list[str] = []
         self.finished: list[str] = []
         self.given_up: list[str] = []
+        self.taken_back: list[str] = []
         self.running = 0
         self.most_running = 0
         self.behaviour: dict[str, Any] = {}
@@ -187,6 +188,9 @@ class FakeHandler:
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         self.given_up.append(message.id)
         return DeadLettered("given_up")
+
+    async def take_back(self, message: Message) -> None:
+        self.taken_back.append(message.id)
 
     async def _behave(self, message: Message) -> Acknowledged | DeadLettered:
         behaviours = self.behaviour.get(message.id)
@@ -254,7 +258,7 @@ class Run:
 @contextlib.asynccontextmanager
 async def running(
     queue: FakeQueue,
-    handler: FakeHandler,
+    handler: Handler,
     limits: Limits,
     timings: Timings = QUICK,
     now_s: Callable[[], float] = elapsed_s,

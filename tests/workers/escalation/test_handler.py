@@ -18,6 +18,7 @@ from tests.workers.fakes import (
     FakeCases,
     FakeChannel,
     FakeDeadLetters,
+    FakeMessageTrials,
     FakeOrders,
     FakeReminders,
     Journal,
@@ -47,6 +48,7 @@ class Bench:
         self.cases = FakeCases(self.journal, self.orders)
         self.dead_letters = FakeDeadLetters(self.journal)
         self.reminders = FakeReminders(self.journal)
+        self.trials = FakeMessageTrials(self.journal)
         self.channels = {name: FakeChannel(name, self.journal) for name in channels}
         self.handler = EscalationHandler(
             queue_name="EscalationQueue",
@@ -54,6 +56,7 @@ class Bench:
             cases=self.cases,
             dead_letters=self.dead_letters,
             reminders=self.reminders,
+            trials=self.trials,
             rules=rules or EscalationRules.read(None, {}).rules,
             router=self.router(),
             now=lambda: NOW,
@@ -374,12 +377,41 @@ async def test_the_case_has_a_copy_of_the_order() -> None:
     )
 
 
+async def test_a_message_delivered_too_often_gets_another_trial_first() -> None:
+    bench = Bench(order("RECEIVED"))
+    assert await bench.handler.give_up(message(notice(), "m1", receive_count=11)) == Acknowledged("escalated")
+    assert bench.journal.steps[0] == ("trials.count_trial", "m1"), "before it begins, because it may crash the worker"
+    assert bench.dead_letters.sent == []
+
+
 async def test_a_message_delivered_too_often_goes_to_the_dead_letter_queue_unread() -> None:
     bench = Bench(order("RECEIVED"))
-    settlement = await bench.handler.give_up(message(notice(), "m1", receive_count=11))
+    bench.trials.counted["m1"] = ["m1/11", "m1/12", "m1/13"]  # Each crashed its worker.
+    settlement = await bench.handler.give_up(message(notice(), "m1", receive_count=14))
     assert settlement == DeadLettered("delivered_too_often")
-    assert bench.journal.steps == [("dead_letters.send", "m1")]
-    assert [reason for _, reason, _ in bench.dead_letters.sent] == ["delivered 11 times without an outcome"]
+    assert bench.journal.steps == [("trials.count_trial", "m1"), ("dead_letters.send", "m1")]
+    assert [reason for _, reason, _ in bench.dead_letters.sent] == ["delivered 14 times without an outcome"]
+
+
+async def test_forty_stops_send_no_escalation_to_the_dead_letter_queue() -> None:
+    bench = Bench(order("RECEIVED"))
+    for stop in range(40):
+        stopped = message(notice(), "m1", receive_count=11 + stop)
+        bench.journal.fail("cases.get", OutageError("down"))  # It holds the message until the stop.
+        with pytest.raises(OutageError):
+            await bench.handler.give_up(stopped)
+        await bench.handler.take_back(stopped)
+    assert await bench.handler.give_up(message(notice(), "m1", receive_count=51)) == Acknowledged("escalated")
+    assert bench.dead_letters.sent == []
+
+
+async def test_a_reminder_delivered_too_often_gets_its_trials_too() -> None:
+    bench = Bench(order("RECEIVED"), channels=["log"])
+    await bench.handle(notice())
+    reminder = json.dumps({"CaseId": "001", "Episode": 1, "Tries": 1})
+    settlement = await bench.handler.give_up(message(reminder, "m2", receive_count=11))
+    assert settlement != DeadLettered("delivered_too_often")
+    assert bench.trials.counted == {"m2": ["m2/11"]}
 
 
 async def test_simultaneous_messages_about_one_order_do_not_conflict() -> None:
