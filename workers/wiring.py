@@ -141,7 +141,7 @@ async def _assemble(
 
 async def _provider(settings: Settings, clients: Clients) -> Provider | None:
     if clients.http is None or settings.fulfillment_url is None:
-        return load_provider(settings.fulfillment_provider)
+        return load_provider(settings.fulfillment_provider, concurrency=settings.concurrency)
     token: Token | None = None
     if settings.fulfillment_token is not None:
         token = FixedToken(settings.fulfillment_token.get_secret_value())

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 from workers.domain.orders import Order
 from workers.fulfillment.providers import RejectedError
@@ -29,3 +30,15 @@ class ScriptedProvider:
             case "fail":
                 raise ValueError(f"cannot ship to {order.name}") from KeyError(order.name)
         return f"shipment-of-{order.order_id}"
+
+
+class PlainProvider:
+    """Ships every order. Not async: blocks for as many seconds as the order's Price."""
+
+    def ship(self, order: Order) -> str:
+        time.sleep(float(order.price or 0))
+        return f"shipment-of-{order.order_id}"
+
+
+class NoProvider:
+    """Ships nothing."""

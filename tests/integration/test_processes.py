@@ -208,3 +208,32 @@ def test_a_message_that_crashes_its_worker_is_escalated_despite_stops(
     assert [json.loads(sent["Body"])["Reasons"] for sent in pipeline.take(pipeline.stack.escalation_queue_url)] == [
         ["FULFILLMENT_EXHAUSTED"]
     ]
+
+
+PLAIN = {"FULFILLMENT_PROVIDER": "tests.integration.providers:PlainProvider"}
+
+
+def test_a_provider_that_is_not_async_ships_in_parallel_and_stops_in_time(
+    deploy_stack: DeployStack, start_worker: StartWorker
+) -> None:
+    pipeline = Pipeline(deploy_stack("plain-"))
+    orders = [f"plain-{n}" for n in range(30)]
+    for order_id in orders:
+        pipeline.put_order(order_id, Price="0.5")
+        pipeline.send_order(order_id)
+    worker = start(start_worker, pipeline, **PLAIN, WORKER_DRAIN_S="1")
+    began_s = time.monotonic()
+    wait_until_drained(pipeline)
+    assert time.monotonic() - began_s < 10, "one after the other they take 15 s"
+    assert {pipeline.status(order_id) for order_id in orders} == {"FULFILLED"}
+
+    pipeline.put_order("plain-hangs", Price="600")
+    message_id = pipeline.send_order("plain-hangs")
+    wait_until(lambda: in_flight(pipeline) == 1)
+    time.sleep(0.2)  # Until the provider is called.
+    began_s = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - began_s < 5
+    assert of(message_id, endings(worker)) == [("message.released", "stopping")]
+    assert worker.lines()[-1]["event"] == "worker.stopped"
+    assert not [line for line in worker.lines() if line["event"] == "library.logged"]

@@ -64,6 +64,11 @@ TRIALS = {
         set={"WORKER_TASK_PROTECTION": "true"},
         unset=("ECS_AGENT_URI",),
     ),
+    "not a provider": Trial(
+        "FULFILLMENT_PROVIDER is 'tests.integration.providers:NoProvider', which is not a provider: "
+        "it needs a method ship(self, order), either async or a plain function",
+        set={"FULFILLMENT_PROVIDER": "tests.integration.providers:NoProvider"},
+    ),
     "a card for a name": Trial("there is no queue ****: ", set={"ORDER_FULFILLMENT_QUEUE": CARD}),
 }
 

@@ -1,9 +1,14 @@
 import asyncio
+import subprocess
+import sys
 import threading
+from contextvars import ContextVar
 
 import pytest
 
-from workers.threads import in_thread
+from workers.threads import NoFreeThreadError, Threads, in_thread
+
+ORDER = ContextVar("ORDER", default="none")
 
 
 async def test_a_call_runs_in_a_daemon_thread() -> None:
@@ -35,3 +40,80 @@ async def test_cancelling_the_caller_does_not_stop_the_call() -> None:
     assert not ended.is_set()
     release.set()
     assert ended.wait(10)
+
+
+async def test_threads_are_reused_daemons_and_have_the_callers_context() -> None:
+    threads = Threads(5, "calls")
+    ORDER.set("001")
+
+    def call() -> tuple[str, bool, str]:
+        return threading.current_thread().name, threading.current_thread().daemon, ORDER.get()
+
+    assert [await threads.run(call) for _ in range(3)] == [("calls-1", True, "001")] * 3
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
+async def test_any_error_of_a_call_is_raised_in_its_caller(error: BaseException) -> None:
+    threads = Threads(1, "calls")
+
+    def call() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        await threads.run(call)
+    assert await threads.run(int, "3") == 3, "its thread is free"
+
+
+async def test_a_call_that_raises_stop_iteration_does_not_hang() -> None:
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await Threads(1, "calls").run(next, iter(()))
+
+
+async def test_a_cancelled_call_keeps_its_thread_until_it_ends() -> None:
+    threads, release, started = Threads(1, "calls"), threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def call() -> None:
+        loop.call_soon_threadsafe(started.set)
+        release.wait(10)
+
+    caller = asyncio.create_task(threads.run(call))
+    await started.wait()
+    caller.cancel()
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+    with pytest.raises(NoFreeThreadError, match="all 1 threads are busy"):
+        await threads.run(call)
+    release.set()
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                assert await threads.run(int, "3") == 3
+            except NoFreeThreadError:
+                await asyncio.sleep(0.001)
+            else:
+                break
+
+
+HANGING = """
+import asyncio, threading
+from workers.threads import Threads
+
+async def run():
+    began = threading.Event()
+    def hang():
+        began.set()
+        threading.Event().wait(60)
+    call = asyncio.create_task(Threads(1, "calls").run(hang))
+    await asyncio.sleep(0)
+    began.wait(10)
+    call.cancel()
+
+asyncio.run(run())
+print("ended")
+"""
+
+
+def test_a_process_ends_without_waiting_for_a_call_that_hangs() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")

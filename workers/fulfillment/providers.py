@@ -1,10 +1,13 @@
 """Providers ship orders: their contract, and how a class of your own is loaded."""
 
+import inspect
+from collections.abc import Awaitable
 from importlib import import_module
 from typing import Protocol, cast
 
 from workers.domain.orders import Order, is_shipment_id
-from workers.errors import FatalError, TransientError, WorkerError
+from workers.errors import FatalError, OutageError, TransientError, WorkerError
+from workers.threads import NoFreeThreadError, Threads
 
 
 class RejectedError(WorkerError):
@@ -26,6 +29,40 @@ class Provider(Protocol):
         """Ship *order* and return the shipment's id."""
 
 
+class BlockingProvider(Protocol):
+    """
+    A `Provider` whose `ship` is a plain function. It runs in a thread, so it may block.
+
+    Several threads call it at once, so it must be thread-safe. A call in a thread cannot be ended: after a timeout, a
+    lost receipt or a stop it runs on, and its result is dropped. So the next call with the same `order.idempotency_key`
+    may come before this one has returned.
+    """
+
+    def ship(self, order: Order) -> str:
+        """Ship *order* and return the shipment's id."""
+
+
+class ThreadedProvider:
+    """
+    Calls a `BlockingProvider` in threads of its own, one per order.
+
+    Calls that run on without their caller leave room for others: twice as many threads as orders are handled at once.
+    If all of them hang, the provider is down.
+    """
+
+    def __init__(self, provider: BlockingProvider, *, concurrency: int) -> None:
+        self.provider = provider
+        self._threads = Threads(2 * concurrency, "provider")
+
+    async def ship(self, order: Order) -> str:
+        try:
+            answer: str | Awaitable[str] = await self._threads.run(self.provider.ship, order)
+        except NoFreeThreadError as error:
+            raise OutageError(f"the provider's calls do not return: {error}") from error
+        # A plain function may wrap an async one.
+        return await answer if isinstance(answer, Awaitable) else answer
+
+
 def usable_shipment_id(answer: object) -> str:
     """
     Return a provider's answer if it is a shipment id.
@@ -39,20 +76,47 @@ def usable_shipment_id(answer: object) -> str:
     return answer
 
 
-def load_provider(name: str) -> Provider | None:
+def load_provider(name: str, *, concurrency: int) -> Provider | None:
     """
     Return an instance of the class at *name*, `package.module:Class`; None for `record`.
 
     With `record` no provider is called: the worker writes a shipment id derived from the OrderId. `http` needs
-    settings, so the wiring builds it.
+    settings, so the wiring builds it. A `ship` that is not async runs in threads, for *concurrency* orders at once.
 
     Raises:
-        FatalError: The class does not exist, or cannot be created without arguments.
+        FatalError: The class does not exist, cannot be created without arguments, or does not ship.
     """
     if name == "record":
         return None
     module, _, attribute = name.partition(":")
     try:
-        return cast("Provider", getattr(import_module(module), attribute)())
+        provider = getattr(import_module(module), attribute)()
+        ship = getattr(provider, "ship", None)
     except Exception as error:
         raise FatalError(f"FULFILLMENT_PROVIDER is {name!r}, which cannot be loaded: {error}") from error
+    if not _ships(ship):
+        raise FatalError(
+            f"FULFILLMENT_PROVIDER is {name!r}, which is not a provider: "
+            "it needs a method ship(self, order), either async or a plain function"
+        )
+    if _is_async(ship):
+        return cast("Provider", provider)
+    return ThreadedProvider(cast("BlockingProvider", provider), concurrency=concurrency)
+
+
+def _ships(ship: object) -> bool:
+    """Return whether *ship* can be called with an order alone, and does not yield."""
+    if not callable(ship) or inspect.isgeneratorfunction(ship) or inspect.isasyncgenfunction(ship):
+        return False
+    try:
+        inspect.signature(ship).bind("order")
+    except TypeError:
+        return False
+    except ValueError:  # It has no signature: it is not written in Python.
+        return True
+    return True
+
+
+def _is_async(ship: object) -> bool:
+    """Return whether *ship* is async: as a function, or as an object that can be called."""
+    return inspect.iscoroutinefunction(ship) or inspect.iscoroutinefunction(getattr(ship, "__call__", None))  # noqa: B004
