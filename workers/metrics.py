@@ -47,6 +47,11 @@ class Metrics:
             ["channel", "result"],
             registry=self.registry,
         )
+        self.loop_blocked_s = Counter(
+            "workers_event_loop_blocked_seconds",
+            "Seconds for which code blocked the event loop, in blocks of more than a second.",
+            registry=self.registry,
+        )
 
     def count_settled(self, ending: str, outcome: str) -> None:
         """Count one ended message. Caches the labelled counters, because looking one up for each message is slow."""

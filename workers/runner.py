@@ -22,6 +22,7 @@ from workers.connections import open_clients
 from workers.consumer.consumer import Consumer
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
+from workers.loop_watch import loop_watch
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
 from workers.settings import Settings, Worker
@@ -61,7 +62,8 @@ async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler =
             tune_garbage_collector()
             log.info("worker.started")
             async with protecting(agent, settings, status.consumer.handling_s, stop):
-                await _consume(status.consumer, stop)
+                with loop_watch(metrics.loop_blocked_s.inc):
+                    await _consume(status.consumer, stop)
     log.info("worker.stopped")
 
 

@@ -12,16 +12,19 @@ CRASHED = 9  # The exit code of a process that `crash` has ended.
 
 class ScriptedProvider:
     """
-    Ships every order except for three items.
+    Ships every order except for a few items.
 
-    `slow` takes as many seconds as the order's Price. `reject` and `fail` raise an error that quotes the order's Name.
-    `crash` ends the worker's process after `CRASH_AFTER_S` seconds.
+    `slow` takes as many seconds as the order's Price; so does `block`, which blocks the event loop meanwhile. `reject`
+    and `fail` raise an error that quotes the order's Name. `crash` ends the worker's process after `CRASH_AFTER_S`
+    seconds.
     """
 
     async def ship(self, order: Order) -> str:
         match order.item_name:
             case "slow":
                 await asyncio.sleep(float(order.price or 0))
+            case "block":
+                time.sleep(float(order.price or 0))  # noqa: ASYNC251 - on purpose.
             case "crash":
                 await asyncio.sleep(float(os.environ["CRASH_AFTER_S"]))
                 os._exit(CRASHED)

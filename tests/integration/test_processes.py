@@ -1,14 +1,17 @@
 """Worker processes that are stopped, frozen, killed and replaced while they work."""
 
 import json
+import re
 import signal
 import time
+import urllib.request
+from pathlib import Path
 
 import pytest
 
 from tests.integration.pipeline import ENVIRONMENT, SCRIPTED, Pipeline, endings, fulfilled, of, wait_until
 from tests.integration.providers import CRASHED
-from tests.support import SHORT_VISIBILITY, DeployStack, StartWorker, Worker
+from tests.support import SHORT_VISIBILITY, DeployStack, StartWorker, Worker, free_port
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +240,47 @@ def test_a_provider_that_is_not_async_ships_in_parallel_and_stops_in_time(
     assert of(message_id, endings(worker)) == [("message.released", "stopping")]
     assert worker.lines()[-1]["event"] == "worker.stopped"
     assert not [line for line in worker.lines() if line["event"] == "library.logged"]
+
+
+def test_a_handler_that_blocks_the_event_loop_is_named_in_the_log(
+    deploy_stack: DeployStack, start_worker: StartWorker
+) -> None:
+    pipeline = Pipeline(deploy_stack("blocks-"))
+    port = free_port()
+    worker = start(start_worker, pipeline, WORKER_HEALTH_PORT=str(port))
+    for order_id in ("blocks-1", "blocks-2"):
+        pipeline.put_order(order_id, Name="Ada 4929123412345678", ItemName="block", Price="2.5")
+        message_id = pipeline.send_order(order_id)
+        worker.wait_for("message.acknowledged", message_id=message_id)
+    (line,) = [line for line in worker.lines() if line["event"] == "event_loop.blocked"]  # At most one a minute.
+    assert (line["level"], line["worker"], line["queue"]) == (
+        *("warning", "fulfillment"),
+        pipeline.stack.outputs["OrderFulfillmentQueueName"],
+    )
+    assert 1500 <= line["duration_ms"] <= 4000
+    assert not line["still_blocked"]
+    assert line["function"] == "ScriptedProvider.ship"
+    assert Path(line["file"]).name == "providers.py"
+    assert Path(line["file"]).read_text().splitlines()[line["line"] - 1].strip().startswith("time.sleep(")
+    assert line["callers"][0].startswith("FulfillmentHandler._ship (")
+    assert line["late"] == "visibility extensions, polls and health checks"
+    assert "Ada" not in json.dumps(line)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        (blocked_s,) = re.findall(
+            r"^workers_event_loop_blocked_seconds_total (.*)", answer.read().decode(), re.MULTILINE
+        )
+    assert 3.5 <= float(blocked_s) <= 8
+    assert worker.stop() == 0
+
+
+def test_a_slow_handler_and_a_frozen_process_block_no_event_loop(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    pipeline.put_order("not-blocked-1", ItemName="slow", Price="4")
+    message_id = pipeline.send_order("not-blocked-1")
+    worker = start(start_worker, pipeline)
+    wait_until(lambda: in_flight(pipeline) == 1)
+    worker.process.send_signal(signal.SIGSTOP)
+    time.sleep(2)
+    worker.process.send_signal(signal.SIGCONT)
+    worker.wait_for("message.acknowledged", message_id=message_id)
+    assert not [line for line in worker.lines() if line["event"] == "event_loop.blocked"]
+    assert worker.stop() == 0

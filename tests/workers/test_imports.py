@@ -14,7 +14,7 @@ AWS_LIBRARIES = {"aioboto3", "aiobotocore", "boto3", "botocore"}
 AT_THE_EDGE = ("workers.aws", "workers.connections", "workers.operations.sdk_errors")
 # The order of rooms: a module imports only from its own room and from rooms in earlier rows.
 ROOMS = [
-    {"workers", "errors", "backoff", "clock", "http_values", "metrics", "threads"},
+    {"workers", "errors", "backoff", "clock", "http_values", "loop_watch", "metrics", "threads"},
     {"domain", "consumer", "monitoring"},
     {"contracts", "dead_letters", "logs", "settings"},
     {"ports", "trials"},

@@ -1,0 +1,166 @@
+import asyncio
+import json
+import linecache
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from tests.workers.consumer.fakes import until
+from workers.loop_watch import WatchTimings, is_standard_library, loop_watch, running_code
+
+QUICK = WatchTimings(interval_s=0.01, blocked_after_s=0.05, grace_s=0.01, report_after_s=5, log_every_s=0)
+
+
+@pytest.fixture
+def logs() -> Iterator[list[EventDict]]:
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as captured:
+        yield captured
+
+
+async def block(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - on purpose.
+
+
+def lines(logs: list[EventDict]) -> list[EventDict]:
+    return [line for line in logs if line["event"] == "event_loop.blocked"]
+
+
+async def until_logged(logs: list[EventDict], count: int) -> None:
+    await until(lambda: len(lines(logs)) >= count)
+
+
+async def test_the_code_that_blocks_is_named_with_its_line_and_callers(logs: list[EventDict]) -> None:
+    blocked: list[float] = []
+    with loop_watch(blocked.append, QUICK):
+        await asyncio.create_task(block(0.3), name="message-1")
+        await until_logged(logs, 1)
+        await until(lambda: len(blocked) == 1)
+    (line,) = lines(logs)
+    assert (line["log_level"], line["function"], Path(line["file"]).name) == ("warning", "block", Path(__file__).name)
+    assert linecache.getline(__file__, line["line"]).strip().startswith("time.sleep(seconds)")
+    assert line["task"] == "message-1"
+    assert 200 <= line["duration_ms"] <= 2000
+    assert blocked[0] * 1000 == pytest.approx(line["duration_ms"], abs=50)
+    assert not line["still_blocked"]
+
+
+async def test_the_standard_library_is_not_blamed_for_a_call_into_it(logs: list[EventDict]) -> None:
+    async def wait_for_a_thread() -> None:
+        threading.Event().wait(0.3)  # Python code of the standard library.
+
+    with loop_watch(lambda _: None, QUICK):
+        await wait_for_a_thread()
+        await until_logged(logs, 1)
+    (line,) = lines(logs)
+    assert line["function"].endswith("wait_for_a_thread")
+    assert line["callers"][0].split(" ")[0] == "test_the_standard_library_is_not_blamed_for_a_call_into_it"
+
+
+async def test_a_callback_in_the_standard_library_is_named_all_the_same(logs: list[EventDict]) -> None:
+    with loop_watch(lambda _: None, QUICK):
+        asyncio.get_running_loop().call_soon(threading.Event().wait, 0.3)
+        await asyncio.sleep(0)
+        await until_logged(logs, 1)
+    (line,) = lines(logs)
+    assert line["function"] == "Condition.wait"
+    assert line["task"] is None
+
+
+async def test_a_loop_that_stays_blocked_is_logged_before_it_is_free(logs: list[EventDict]) -> None:
+    seen: list[int] = []
+
+    async def block_until_logged() -> None:
+        deadline_s = time.monotonic() + 5
+        while not lines(logs) and time.monotonic() < deadline_s:
+            time.sleep(0.01)  # noqa: ASYNC251 - on purpose.
+        seen.append(len(lines(logs)))
+
+    with loop_watch(lambda _: None, replace(QUICK, report_after_s=0.05)):
+        await block_until_logged()
+    assert seen == [1]
+    assert lines(logs)[0]["still_blocked"]
+
+
+async def test_it_is_logged_at_most_once_a_minute(logs: list[EventDict]) -> None:
+    blocked: list[float] = []
+    with loop_watch(blocked.append, replace(QUICK, log_every_s=60)):
+        for times in range(3):
+            await block(0.2)
+            await until(lambda times=times: len(blocked) > times)  # type: ignore[misc]
+    assert [line["times"] for line in lines(logs)] == [1]
+    assert len(blocked) == 3, "the metric counts each"
+
+
+async def test_a_busy_loop_is_not_blocked(logs: list[EventDict]) -> None:
+    with loop_watch(lambda _: None, QUICK):
+        until_s = time.monotonic() + 0.3
+        while time.monotonic() < until_s:
+            time.sleep(0.001)  # noqa: ASYNC251 - on purpose.
+            await asyncio.sleep(0)
+    assert logs == []
+
+
+async def test_a_failing_watch_ends_itself_and_nothing_else(logs: list[EventDict]) -> None:
+    def fail(_: float) -> None:
+        raise ValueError("broken")
+
+    with loop_watch(fail, QUICK):
+        await block(0.2)
+        await until(lambda: "event_loop.watch_failed" in [line["event"] for line in logs])
+    assert len(lines(logs)) == 1
+
+
+async def test_its_thread_ends_with_the_block() -> None:
+    with loop_watch(lambda _: None, QUICK):
+        (thread,) = [thread for thread in threading.enumerate() if thread.name == "loop-watch"]
+        assert thread.daemon
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+async def test_its_lines_name_worker_and_queue(logs: list[EventDict]) -> None:
+    with structlog.contextvars.bound_contextvars(worker="fulfillment"), loop_watch(lambda _: None, QUICK):
+        await block(0.2)
+        await until_logged(logs, 1)
+    assert lines(logs)[0]["worker"] == "fulfillment"
+
+
+def test_a_thread_without_a_running_callback_runs_no_code() -> None:
+    assert running_code(sys._getframe()) == []
+    assert running_code(None) == []
+
+
+async def test_a_line_holds_no_values(logs: list[EventDict]) -> None:
+    async def ship(card: str) -> None:
+        await block(0.2)
+        assert card
+
+    with loop_watch(lambda _: None, QUICK):
+        await ship("4929123412345678")
+        await until_logged(logs, 1)
+    assert lines(logs)[0]["callers"][0].split(" ")[0].endswith("ship")
+    assert "4929" not in json.dumps(lines(logs))
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        (json.__file__, True),
+        (asyncio.__file__, True),
+        ("<frozen importlib._bootstrap>", True),
+        (aiohttp.__file__, False),
+        (__file__, False),
+        ("<string>", False),
+        (str(Path(json.__file__).parents[1] / "site-packages" / "shop.py"), False),
+    ],
+)
+def test_the_standard_library_is_told_from_other_code(file: str, expected: bool) -> None:
+    assert is_standard_library(file) is expected
