@@ -249,6 +249,30 @@ def test_after_a_kill_between_channels_only_the_missing_one_is_sent(
     assert second.stop() == 0
 
 
+def test_an_escalation_that_never_failed_survives_any_number_of_stops(
+    pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    hooks.answers["pager"] = None
+    # The second delivery is a trial already, so that a few processes are enough.
+    environment = two_hooks(tmp_path, hooks) | {"WORKER_MAX_DELIVERIES": "1", "WORKER_DRAIN_S": "0"}
+    message_id = pipeline.send_escalation(escalation_of(pipeline, "stopped"))
+    for _ in range(5):
+        hooks.asked.clear()
+        worker = start_worker("escalation", stack=pipeline.stack, env=environment)
+        wait_until(lambda: "pager" in hooks.asked)
+        assert worker.stop() == 0
+        assert [ending[1:] for ending in endings(worker)] == [("message.released", "stopping")]
+    trials = pipeline.case(f"#trials#{message_id}")
+    assert trials is not None
+    assert (trials["Trials"], "LastTrial" in trials) == (0, False)
+    hooks.answers["pager"] = 200
+    last = start_worker("escalation", stack=pipeline.stack, env=environment)
+    last.wait_for("message.acknowledged", message_id=message_id)
+    assert last.stop() == 0
+    assert routed(pipeline, "stopped") == ["chat", "pager"]
+    assert pipeline.take(pipeline.stack.escalation_dlq_url) == []
+
+
 def test_a_channel_outage_delays_nothing_else_and_is_made_up_for(
     pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
 ) -> None:
