@@ -20,7 +20,7 @@ async def test_a_queue_is_looked_up_by_its_name(stack: DeployedStack, sqs: "SQSC
         url=stack.order_fulfillment_queue_url,
         visibility_timeout_s=60,
         dead_letter_queue=stack.outputs["OrderFulfillmentDLQName"],
-        max_receive_count=20,
+        max_receive_count=100,
     )
 
 
