@@ -17,12 +17,13 @@ from aiohttp import ClientSession
 from botocore.exceptions import BotoCoreError
 
 from workers.aws.channels import SnsChannel, SqsChannel
+from workers.aws.errors import CredentialsError, CredentialsSourceError, translated
 from workers.aws.sdk.clients import calling_config, channel_config, open_session, prepare, receiving_config
 from workers.aws.sdk.direct import direct_calls
 from workers.aws.sdk.metering import meter
 from workers.aws.sdk.parsing import plain_session
 from workers.domain.routing import Rules
-from workers.errors import FatalError
+from workers.errors import FatalError, SuspectedOutageError
 from workers.escalation.notifications import Channel
 from workers.escalation.router import SEND_TIMEOUT_S
 from workers.escalation.rules.reader import EscalationRules
@@ -33,6 +34,7 @@ from workers.metrics import Metrics
 from workers.settings import Settings, Worker
 
 if TYPE_CHECKING:
+    from aiobotocore.session import AioSession
     from types_aiobotocore_dynamodb import DynamoDBClient
     from types_aiobotocore_sqs import SQSClient
 
@@ -63,19 +65,43 @@ class Clients:
     routes: Routes | None = None
 
 
+async def fetch_credentials(sdk: "AioSession") -> None:
+    """
+    Fetch the SDK's credentials, which it keeps. Without this, the first client would, and it has no patience.
+
+    Raises:
+        CredentialsSourceError: Their source fails: the container's endpoint, a command, a plugin.
+        OutageError: AWS fails while the SDK assumes a role.
+    """
+    try:
+        with translated():
+            open_session(sdk)  # Sets the region, which a role to assume needs.
+            await sdk.get_credentials()
+    except CredentialsError:
+        return  # The SDK has none, or is not configured: opening the clients says what is wrong.
+    except SuspectedOutageError as error:
+        if isinstance(error.__cause__, ValueError):
+            return  # The same: for example, an address that the SDK does not allow.
+        raise CredentialsSourceError(f"no AWS credentials: {error}") from error
+
+
 @asynccontextmanager
 async def open_clients(
-    worker: Worker, settings: Settings, rules: EscalationRules | None, metrics: Metrics
+    worker: Worker,
+    settings: Settings,
+    rules: EscalationRules | None,
+    metrics: Metrics,
+    sdk: "AioSession | None" = None,
 ) -> AsyncIterator[Clients]:
     """
-    Yield what *worker* needs with these *settings*. *rules* are for the escalation worker.
+    Yield what *worker* needs with these *settings*. *rules* are for the escalation worker. *sdk* has the credentials.
 
     Raises:
         FatalError: The SDK is not configured: no region, an unknown profile, an invalid endpoint.
     """
     async with AsyncExitStack() as stack:
         try:
-            sdk, others = plain_session(), calling_config()
+            sdk, others = sdk or plain_session(), calling_config()
             session = open_session(sdk)
             receiving = session.client("sqs", config=receiving_config(settings.wait_s))
             clients = Clients(

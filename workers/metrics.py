@@ -2,16 +2,21 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from workers.outages import LOGGED_EVERY_S, PROLONGED_AFTER_S, Outages
+
 # In seconds: from one conditional write to the longest handler. Ages go up to the retention of a queue.
 _HANDLE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _AGE_BUCKETS_S = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 10 * 24 * 3600)
 
 
 class Metrics:
-    """The metrics of one consumer, in their own registry."""
+    """The metrics of one worker, in their own registry, and its outages."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, prolonged_after_s: float = PROLONGED_AFTER_S, prolonged_every_s: float = LOGGED_EVERY_S
+    ) -> None:
         self.registry = CollectorRegistry()
+        self.outages = Outages(self.registry, prolonged_after_s, prolonged_every_s)
         self.received = Counter("workers_messages_received", "Messages received.", registry=self.registry)
         self.settled = Counter(
             "workers_messages_settled",

@@ -1,7 +1,8 @@
 """
 The life of a worker's process: start, run until a signal, stop.
 
-    start   read the rules, serve the monitoring endpoint, open the clients, wait for AWS, assemble the consumer
+    start   read the rules, serve the monitoring endpoint, fetch credentials, open the clients, wait for AWS, assemble
+            the consumer
     run     consume until SIGTERM or SIGINT
     stop    the consumer drains; connections close. If that takes too long, the process exits with code 1
 """
@@ -18,7 +19,8 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from workers.connections import open_clients
+from workers.aws.sdk.parsing import plain_session
+from workers.connections import fetch_credentials, open_clients
 from workers.consumer.consumer import Consumer
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
@@ -26,6 +28,7 @@ from workers.loop_watch import loop_watch
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
 from workers.settings import Settings, Worker
+from workers.start import Start
 from workers.task_protection import agent_uri, protecting
 from workers.wiring import MakeHandler, assemble, make_handler
 
@@ -52,18 +55,21 @@ async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler =
     agent = agent_uri(settings, os.environ)
     metrics = Metrics()
     status = Status()
-    async with (
-        monitoring(settings.health_port, health=status.health, readiness=status.readiness, registry=metrics.registry),
-        open_clients(worker, settings, rules, metrics) as clients,
+    sdk = plain_session()
+    async with monitoring(
+        settings.health_port, health=status.health, readiness=status.readiness, registry=metrics.registry
     ):
-        assembling = assemble(worker, settings, clients, metrics, make_handler=make_handler)
-        status.consumer = await unless_stopped(stop, assembling)
-        if status.consumer is not None:
-            tune_garbage_collector()
-            log.info("worker.started")
-            async with protecting(agent, settings, status.consumer.handling_s, stop):
-                with loop_watch(metrics.loop_blocked_s.inc):
-                    await _consume(status.consumer, stop)
+        await unless_stopped(stop, Start(metrics.outages).until_done(lambda: fetch_credentials(sdk)))
+        if not stop.is_set():
+            async with open_clients(worker, settings, rules, metrics, sdk) as clients:
+                assembling = assemble(worker, settings, clients, metrics, make_handler=make_handler)
+                status.consumer = await unless_stopped(stop, assembling)
+                if status.consumer is not None:
+                    tune_garbage_collector()
+                    log.info("worker.started")
+                    async with protecting(agent, settings, status.consumer.handling_s, stop):
+                        with loop_watch(metrics.loop_blocked_s.inc):
+                            await _consume(status.consumer, stop)
     log.info("worker.stopped")
 
 

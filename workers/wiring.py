@@ -5,14 +5,9 @@ This is the one composition root, and the only module that knows all parts. `con
 passed in here; `runner` runs the consumer that comes out.
 """
 
-import asyncio
-import itertools
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from workers.aws.cases import DynamoCases
-from workers.aws.errors import CredentialsError, MissingResourceError
 from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, MAX_POLLS, READ_TIMEOUT_S
 from workers.aws.secrets import SecretToken
@@ -23,7 +18,7 @@ from workers.backoff import Backoff
 from workers.connections import Clients
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.ports import Handler
-from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.errors import FatalError
 from workers.escalation.handler import EscalationHandler
 from workers.escalation.router import Router
 from workers.fulfillment.handler import FulfillmentHandler
@@ -33,10 +28,8 @@ from workers.fulfillment.tokens import FixedToken, Token
 from workers.metrics import Metrics
 from workers.ports import DeadLetters
 from workers.settings import Settings, Worker
+from workers.start import PATIENCE_S, START_BACKOFF, Start
 
-log = structlog.get_logger(__name__)
-
-START_BACKOFF = Backoff(base_s=0.5, cap_s=10.0)  # Between attempts to reach AWS at the start.
 SHIP_SHARE = 0.9  # Of WORKER_MAX_HANDLE_S: a provider that hangs is a failed attempt before its handler is cancelled.
 # The shortest visibility timeout that receives ask for. Longer than a long poll of 20 s, whose messages may have been
 # invisible since it began, with time for several attempts to extend it.
@@ -74,7 +67,7 @@ async def make_handler(
                 reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
                 trials=DynamoTrials(clients.dynamodb, settings.escalation_table),
                 rules=clients.routes.rules,
-                router=Router(clients.routes.channels, cases, metrics.notifications),
+                router=Router(clients.routes.channels, cases, metrics.notifications, outages=metrics.outages),
             )
 
 
@@ -86,23 +79,17 @@ async def assemble(
     *,
     make_handler: MakeHandler = make_handler,
     backoff: Backoff = START_BACKOFF,
+    patience_s: float = PATIENCE_S,
 ) -> Consumer:
     """
-    Return *worker*'s consumer. While AWS cannot be reached, log that and try again.
+    Return *worker*'s consumer. What may pass by itself is logged and tried again (`Start`).
 
     Raises:
-        FatalError: Waiting would not help: a resource is missing, AWS refuses access, or the settings do not fit.
+        FatalError: Waiting would not help, or has not helped: a resource is missing, AWS refuses the credentials or
+            access, or the settings do not fit.
     """
-    for attempt in itertools.count(1):
-        try:
-            return await _assemble(worker, settings, clients, metrics, make_handler)
-        except (CredentialsError, MissingResourceError, AccessDeniedError) as error:
-            raise FatalError(str(error)) from error
-        except OutageError as error:
-            delay_s = backoff.wait_s(attempt)
-            log.warning("aws.unavailable", reason=str(error), attempt=attempt, delay_ms=round(delay_s * 1000))
-            await asyncio.sleep(delay_s)
-    raise AssertionError("unreachable")
+    start = Start(metrics.outages, backoff, patience_s)
+    return await start.until_done(lambda: _assemble(worker, settings, clients, metrics, make_handler))
 
 
 async def _assemble(

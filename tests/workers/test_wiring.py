@@ -88,15 +88,18 @@ async def test_an_outage_at_the_start_is_logged_and_tried_again() -> None:
     ("error", "line"),
     [
         (NoCredentialsError(), "no AWS credentials: Unable to locate credentials"),
-        (refused("AccessDenied", "GetQueueUrl"), "GetQueueUrl: access denied (AccessDenied)"),
         (refused("InvalidClientTokenId", "GetQueueUrl"), "GetQueueUrl: AWS refuses the credentials "),
+        (refused("SignatureDoesNotMatch", "GetQueueUrl"), "GetQueueUrl: AWS refuses the credentials "),
+        (refused("RequestTimeTooSkewed", "GetQueueUrl"), "GetQueueUrl: AWS refuses the credentials "),
+        (refused("UnknownOperationException", "GetQueueUrl"), "GetQueueUrl: the endpoint does not know this call "),
         (refused("QueueDoesNotExist", "GetQueueUrl"), "there is no queue OrderFulfillmentQueue: "),
     ],
 )
-async def test_what_waiting_cannot_fix_ends_the_start(error: Exception, line: str) -> None:
-    with pytest.raises(FatalError) as raised:
+async def test_what_waiting_cannot_fix_ends_the_start_at_once(error: Exception, line: str) -> None:
+    with structlog.testing.capture_logs() as logs, pytest.raises(FatalError) as raised:
         await assembled(FakeAws(error))
     assert str(raised.value).startswith(line)
+    assert logs == []
 
 
 async def test_a_missing_table_ends_the_start() -> None:

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from workers.aws.case_items import attributes, case_item, case_of
-from workers.aws.errors import error_code, translated
+from workers.aws.errors import (
+    CONDITION_FAILED,
+    ITEM_FAULTS,
+    TRANSACTION_CANCELLED,
+    ask,
+    cancellation_codes,
+    error_code,
+    readable,
+    translated,
+)
 from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_key, open_keys
-from workers.aws.orders import CONDITION_FAILED
 from workers.backoff import Backoff
 from workers.domain.cases import Case, CaseState, SentNotification
 from workers.domain.escalations import EscalationPlan
@@ -40,11 +48,16 @@ class DynamoCases:
     throttled: Backoff = THROTTLED
 
     async def get(self, case_id: str) -> Case | None:
-        with translated():
-            answer = await self.dynamodb.get_item(
-                TableName=self.table, Key=to_item({"CaseId": case_id}), ConsistentRead=True
-            )
-        return case_of(from_item(answer["Item"])) if "Item" in answer else None
+        answer = await ask(
+            self.dynamodb.get_item,
+            ITEM_FAULTS,
+            TableName=self.table,
+            Key=to_item({"CaseId": case_id}),
+            ConsistentRead=True,
+        )
+        with readable("GetItem"):
+            item = from_item(answer["Item"]) if "Item" in answer else None
+        return None if item is None else case_of(item)
 
     async def open_cases(self) -> tuple[list[Case], list[str]]:
         """Return the open cases, in no order, and the ids of those that cannot be read because of edits by hand."""
@@ -80,8 +93,7 @@ class DynamoCases:
         keys = [to_item({"CaseId": case_id}) for case_id in case_ids]
         wanted: Any = {self.table: {"Keys": keys, "ConsistentRead": True}}
         for attempt in itertools.count(1):
-            with translated():
-                answer = await self.dynamodb.batch_get_item(RequestItems=wanted)
+            answer = await ask(self.dynamodb.batch_get_item, ITEM_FAULTS, RequestItems=wanted)
             items = answer["Responses"].get(self.table, [])
             found.extend(from_item(item) for item in items)
             wanted = answer.get("UnprocessedKeys")
@@ -92,26 +104,31 @@ class DynamoCases:
         return found
 
     async def count_rejections(self, order: Order) -> int:
-        with translated():
-            answer = await self.dynamodb.get_item(
-                TableName=self.table,
-                Key=to_item({"CaseId": order.order_id}),
-                ProjectionExpression="RejectedExecutions",
-                ConsistentRead=True,
-            )
-        rejected = from_item(answer.get("Item", {})).get("RejectedExecutions", [])
+        answer = await ask(
+            self.dynamodb.get_item,
+            ITEM_FAULTS,
+            TableName=self.table,
+            Key=to_item({"CaseId": order.order_id}),
+            ProjectionExpression="RejectedExecutions",
+            ConsistentRead=True,
+        )
+        with readable("GetItem"):
+            item = from_item(answer.get("Item", {}))
+        rejected = item.get("RejectedExecutions", [])
         return len(set(rejected) - {order.execution_arn})
 
     async def find_by_execution(self, execution_arn: str) -> str | None:
-        with translated():
-            answer = await self.dynamodb.query(
-                TableName=self.table,
-                IndexName="CasesByExecution",
-                KeyConditionExpression="ExecutionArn = :execution",
-                ExpressionAttributeValues=to_item({":execution": execution_arn}),
-                Limit=1,
-            )
-        found = [from_item(item)["CaseId"] for item in answer["Items"]]
+        answer = await ask(
+            self.dynamodb.query,
+            ITEM_FAULTS,
+            TableName=self.table,
+            IndexName="CasesByExecution",
+            KeyConditionExpression="ExecutionArn = :execution",
+            ExpressionAttributeValues=to_item({":execution": execution_arn}),
+            Limit=1,
+        )
+        with readable("Query"):
+            found = [from_item(item)["CaseId"] for item in answer["Items"]]
         return found[0] if found else None
 
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
@@ -137,28 +154,23 @@ class DynamoCases:
 
     async def _write(self, writes: "list[TransactWriteItemTypeDef]") -> None:
         try:
-            with translated():
-                await self.dynamodb.transact_write_items(TransactItems=writes)
+            await ask(self.dynamodb.transact_write_items, ITEM_FAULTS, TransactItems=writes)
         except ClientError as error:
-            reasons: Any = error.response.get("CancellationReasons", [])
-            if error_code(error) == "TransactionCanceledException" and any(
-                reason["Code"] in _CONFLICTS for reason in reasons
-            ):
+            if error_code(error) == TRANSACTION_CANCELLED and _CONFLICTS & set(cancellation_codes(error)):
                 raise ConflictError("order or case has changed") from error
             raise
 
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
         try:
-            with translated():
-                await self.dynamodb.update_item(
-                    TableName=self.table,
-                    Key=to_item({"CaseId": case.case_id}),
-                    UpdateExpression="SET Routed = list_append(Routed, :sent) ADD Version :one",
-                    ConditionExpression="Episode = :episode",
-                    ExpressionAttributeValues=to_item(
-                        {":sent": [attributes(sent)], ":one": 1, ":episode": case.episode}
-                    ),
-                )
+            await ask(
+                self.dynamodb.update_item,
+                ITEM_FAULTS,
+                TableName=self.table,
+                Key=to_item({"CaseId": case.case_id}),
+                UpdateExpression="SET Routed = list_append(Routed, :sent) ADD Version :one",
+                ConditionExpression="Episode = :episode",
+                ExpressionAttributeValues=to_item({":sent": [attributes(sent)], ":one": 1, ":episode": case.episode}),
+            )
         except ClientError as error:
             if error_code(error) != CONDITION_FAILED:
                 raise

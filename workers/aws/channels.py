@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from workers.aws.errors import error_code, translated
+from workers.aws.errors import SEND_FAULTS, error_code, translated
 from workers.domain.cards import mask
 from workers.errors import FatalError
 from workers.escalation.notifications import ChannelError, Notification
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
     from types_aiobotocore_sqs import SQSClient
 
+# Codes that another try will hardly change: the topic is missing or off, or it refuses the notification.
+_REFUSALS = SEND_FAULTS | {
+    "EndpointDisabled",
+    "InvalidParameter",
+    "NotFound",
+    "NotFoundException",
+    "ParameterValueInvalid",
+    "PlatformApplicationDisabled",
+    "ResourceNotFound",
+}
 MAX_SUBJECT_CHARS = 99  # SNS: a subject is ASCII, less than 100 characters, without line breaks.
 
 
@@ -82,7 +92,7 @@ def _channel_errors() -> Iterator[None]:
         OutageError: Any other error.
     """
     try:
-        with translated():
+        with translated(_REFUSALS):
             yield
     except ClientError as error:
         raise ChannelError(f"{error.operation_name}: {error_code(error)}", passing=False) from error

@@ -1,138 +1,285 @@
-"""Translates the SDK's errors into the workers' own, in one place, by the action they require."""
+"""
+Translates the errors of calls to AWS into the workers' own, in one place, by the action they require.
 
-from collections.abc import Iterator
+- The queue is gone: `FatalError`. AWS denies access: `AccessDeniedError`, fatal if it lasts.
+- AWS blames the request itself: the SDK's error is raised as it is. Each call names the codes with that meaning
+  (`ITEM_FAULTS`, `SEND_FAULTS`); most calls have none.
+- Anything else is an `OutageError`, whether its code is known or not, and whether the SDK raised it or some other
+  library. If nothing says that it concerns every message, it is a `SuspectedOutageError`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+import structlog
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
-from workers.errors import AccessDeniedError, FatalError, OutageError, WorkerError
+from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, WorkerError
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CONDITION_FAILED = "ConditionalCheckFailedException"
+TRANSACTION_CANCELLED = "TransactionCanceledException"
+# DynamoDB's codes for a fault of one request: its condition, its size, its keys, its text.
+ITEM_FAULTS = frozenset(
+    {
+        CONDITION_FAILED,
+        TRANSACTION_CANCELLED,
+        "DuplicateItemException",
+        "ItemCollectionSizeLimitExceededException",
+        "SerializationException",
+        "ValidationException",
+    }
+)
+# The same for SQS's SendMessage: contents, size or attributes of the one message.
+SEND_FAULTS = frozenset(
+    {
+        "BatchRequestTooLong",
+        "InvalidAttributeValue",
+        "InvalidMessageContents",
+        "InvalidParameterCombination",
+        "InvalidParameterValue",
+        "MessageTooLong",
+        "MissingParameter",
+        "SerializationException",
+        "ValidationError",
+        "ValidationException",
+    }
+)
+# The same for one statement of a batch, and for one item of a transaction. These codes lack the suffix `Exception`.
+_STATEMENT_FAULTS = {"DuplicateItem", "ItemCollectionSizeLimitExceeded", "ValidationError"}
+# A transaction also reports conflicts with other writers this way, and `None` for an item that it accepts.
+_CANCELLATION_FAULTS = _STATEMENT_FAULTS | {"ConditionalCheckFailed", "None", "TransactionConflict"}
 
 _QUEUE_GONE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "KMS.AccessDeniedException"}
-# Credentials are renewed outside the process, so these errors may pass while it runs.
+_DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthorizationError",  # SNS.
+    "KMS.AccessDeniedException",
+    "KMSAccessDenied",
+    "KmsAccessDenied",
+    "UnauthorizedOperation",
+}
+# Credentials are renewed outside the process, and clocks are set, so these errors may pass while it runs.
 _CREDENTIALS = {
+    "AuthFailure",
     "ExpiredToken",
     "ExpiredTokenException",
     "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidAccessKeyId",
     "InvalidClientTokenId",
     "InvalidSecurity",
+    "InvalidSignature",
+    "InvalidSignatureException",
+    "InvalidToken",
     "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
     "RequestExpired",
+    "RequestInTheFuture",
+    "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnrecognizedClient",
     "UnrecognizedClientException",
 }
-_THROTTLED = {
-    "KmsThrottled",
+# The endpoint does not know the call: it belongs to another service, or is not AWS.
+_WRONG_ENDPOINT = {"InvalidAction", "UnknownOperation", "UnknownOperationException", "UnsupportedOperation"}
+# Codes about AWS, the account or a key as a whole: they concern every message.
+_DOWN = {
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalServiceError",
     "KMS.ThrottlingException",
+    "KmsThrottled",
+    "LimitExceededException",
+    "NotAuthorized",
+    "OptInRequired",
     "OverLimit",
     "ProvisionedThroughputExceeded",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestThrottled",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
     "SlowDown",
+    "Throttled",
     "Throttling",
     "ThrottlingError",
     "ThrottlingException",
     "TooManyRequestsException",
-}
-_DOWN = {
-    "InternalError",
-    "InternalFailure",
-    "InternalServerError",
-    "ServiceUnavailable",
     "TransactionConflictException",  # Another transaction is using the item, for milliseconds.
     "TransactionInProgressException",
 }
-# Their texts quote responses and configuration, so only their class is shown.
-_NO_CREDENTIALS = (sdk.SSOError, sdk.TokenRetrievalError, sdk.MetadataRetrievalError, sdk.InvalidConfigError)
+_KMS = ("KMS", "Kms")  # SQS: `KMS.DisabledException`, `KmsDisabled`; SNS: `KMSDisabled`.
 SERVER_ERROR = 500
+MAX_TEXT_CHARS = 300  # Of the SDK's text about a source of credentials, which quotes that source's response.
 
 
 class CredentialsError(OutageError):
     """Missing or refused credentials, or a wrong set-up of the SDK: fatal only at the start."""
 
 
+class CredentialsSourceError(OutageError):
+    """Credentials cannot be fetched now, for example from the container's endpoint. At the start: fatal if it lasts."""
+
+
 class UnreachableError(OutageError):
     """No response from the endpoint."""
+
+
+class WrongEndpointError(OutageError):
+    """The endpoint does not know the call: fatal only at the start."""
 
 
 class MissingResourceError(OutageError):
     """A table or secret is missing: fatal only at the start. A missing queue is a `FatalError` at any time."""
 
 
-@contextmanager
-def translated() -> Iterator[None]:
+async def ask(call: Callable[P, Awaitable[T]], faults: Collection[str], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """
-    Raise the workers' errors instead of the SDK's.
+    Return the answer to *call*, a method of a client. Its parameters are no part of the call: their errors are ours.
 
     Raises:
         FatalError: The queue was deleted.
         OutageError: A problem that may pass by itself; its text has AWS's error code.
+        ClientError: The code is one of *faults*: AWS blames this request.
     """
+    with translated(faults):
+        return await call(*args, **kwargs)
+
+
+@contextmanager
+def translated(faults: Collection[str] = ()) -> Iterator[None]:
+    """Raise the workers' errors instead of those of a call to AWS. Raises the same as `ask`."""
     try:
         yield
+    except WorkerError:
+        raise
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        raise OutageError("the call was cancelled by something else") from error
     except sdk.ClientError as error:
-        translation = translate(error)
+        translation = translate(error, faults)
         if translation is None:
             raise
         raise translation from error
-    except (sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.CredentialRetrievalError) as error:
-        raise CredentialsError(f"no AWS credentials: {error}") from error
-    except _NO_CREDENTIALS as error:
-        raise CredentialsError(f"no AWS credentials: {type(error).__name__}") from error
-    except (FileNotFoundError, PermissionError) as error:  # Most likely the file of a web identity token.
-        raise CredentialsError(f"no AWS credentials: {error.filename}: {error.strerror}") from error
-    except (sdk.HTTPClientError, sdk.ConnectionError, sdk.IncompleteReadError, TimeoutError, OSError) as error:
-        raise UnreachableError(_unreachable(error)) from error
-    except (ResponseParserError, sdk.ChecksumError) as error:
-        raise OutageError("an unreadable response") from error
-    except sdk.ParamValidationError:  # A mistake in the request, like an error code without a translation.
-        raise
-    except sdk.BotoCoreError as error:
-        raise CredentialsError(f"the AWS SDK cannot make calls: {type(error).__name__}") from error
+    except sdk.ParamValidationError as error:
+        if faults:
+            raise  # A fault of this request, which the SDK notices before AWS does.
+        raise OutageError("the SDK refuses the request (ParamValidationError)") from error
+    except Exception as error:
+        raise _without_answer(error) from error
 
 
-def translate(error: sdk.ClientError) -> FatalError | OutageError | None:
-    """Return *error* as one of ours; None if the mistake is in the request itself."""
-    code = error_code(error)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    operation = error.operation_name
+@contextmanager
+def readable(operation: str) -> Iterator[None]:
+    """Raise a `SuspectedOutageError` instead of an error that comes from the shape of an answer."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise SuspectedOutageError(f"{operation}: an unreadable response") from error
+
+
+def translate(error: sdk.ClientError, faults: Collection[str] = ()) -> FatalError | OutageError | None:
+    """Return *error* as one of ours; None if AWS blames the request, by one of the codes *faults*."""
+    code, operation = error_code(error), error.operation_name
+    if code in faults:
+        return _cancelled(error) if code == TRANSACTION_CANCELLED else None
+    translation: FatalError | OutageError
     if code in _QUEUE_GONE:
-        return FatalError(f"{operation}: the queue does not exist")
-    if code in _DENIED:
-        return AccessDeniedError(f"{operation}: access denied ({code})")
-    if code in _CREDENTIALS:
-        return CredentialsError(f"{operation}: AWS refuses the credentials ({code})")
-    if code == "ResourceNotFoundException":
-        return MissingResourceError(f"{operation}: the table does not exist")
-    cancellations: Any = error.response.get("CancellationReasons", [])  # A transaction has one for each item.
-    codes = [code, *(reason["Code"] for reason in cancellations)]
-    passing = [found for found in codes if found in _THROTTLED | _DOWN]
+        translation = FatalError(f"{operation}: the queue does not exist")
+    elif code in _DENIED:
+        translation = AccessDeniedError(f"{operation}: access denied ({code})")
+    elif code in _CREDENTIALS:
+        translation = CredentialsError(f"{operation}: AWS refuses the credentials ({code})")
+    elif code == "ResourceNotFoundException":
+        translation = MissingResourceError(f"{operation}: the table does not exist")
+    elif code in _WRONG_ENDPOINT:
+        translation = WrongEndpointError(f"{operation}: the endpoint does not know this call ({code})")
+    elif _concerns_all(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)):
+        translation = OutageError(f"{operation}: {code}")
+    else:
+        translation = SuspectedOutageError(f"{operation}: {code}")
+    return translation
+
+
+def _concerns_all(code: str, status: int) -> bool:
+    """Return whether an error is about AWS, the account or a key as a whole, and so about every message."""
     unreadable = code.isdigit() or code == "Unknown"  # The SDK's code for an unreadable error is its HTTP status.
-    if passing or unreadable or status >= SERVER_ERROR:
-        return OutageError(f"{operation}: {passing[0] if passing else code}")
-    return None
+    return code in _DOWN or code.startswith(_KMS) or unreadable or status >= SERVER_ERROR
+
+
+def cancellation_codes(error: sdk.ClientError) -> list[str]:
+    """Return why a transaction was cancelled: one code for each item, `None` for an item that was accepted."""
+    reasons: Any = error.response.get("CancellationReasons") or []
+    return [str(reason.get("Code")) if isinstance(reason, dict) else "Unknown" for reason in reasons]
+
+
+def _cancelled(error: sdk.ClientError) -> OutageError | None:
+    """Return the outage that cancelled a transaction; None if its items did, or other writers."""
+    codes = cancellation_codes(error)
+    others = [code for code in codes if code not in _CANCELLATION_FAULTS]
+    if codes and not others:
+        return None
+    code = next((code for code in others if code in _DOWN), others[0] if others else error_code(error))
+    return (OutageError if code in _DOWN else SuspectedOutageError)(f"{error.operation_name}: {code}")
 
 
 def statement_error(code: str) -> Exception:
     """Return the error of one statement in a batch as one of ours. Its codes lack the suffix `Exception`."""
-    match code:
-        case "AccessDenied":
-            return AccessDeniedError(f"BatchExecuteStatement: access denied ({code})")
-        case "ResourceNotFound":
-            return MissingResourceError("BatchExecuteStatement: the table does not exist")
-        case "ValidationError" | "ItemCollectionSizeLimitExceeded" | "DuplicateItem":
-            return WorkerError(f"BatchExecuteStatement: {code}")
-        case _:  # Throttling, a conflict with a transaction, or a server error.
-            return OutageError(f"BatchExecuteStatement: {code}")
+    if code in _STATEMENT_FAULTS:
+        return WorkerError(f"BatchExecuteStatement: {code}")
+    if code == "AccessDenied":
+        return AccessDeniedError(f"BatchExecuteStatement: access denied ({code})")
+    if code == "ResourceNotFound":
+        return MissingResourceError("BatchExecuteStatement: the table does not exist")
+    known = code in _DOWN or code == "TransactionConflict"
+    return (OutageError if known else SuspectedOutageError)(f"BatchExecuteStatement: {code}")
 
 
 def error_code(error: sdk.ClientError) -> str:
     """Return AWS's code of *error*; `Unknown` if the response has none."""
     details: Any = error.response.get("Error", {})
     return str(details.get("Code", "Unknown"))
+
+
+def _without_answer(error: Exception) -> OutageError:
+    """Return the outage for an *error* that is not an answer of AWS."""
+    kind = type(error).__name__
+    outage: OutageError
+    match error:
+        case sdk.NoCredentialsError() | sdk.PartialCredentialsError():
+            outage = CredentialsError(f"no AWS credentials: {error}")
+        case sdk.CredentialRetrievalError():
+            outage = CredentialsSourceError(f"no AWS credentials: {' '.join(str(error).split())[:MAX_TEXT_CHARS]}")
+        case sdk.SSOError() | sdk.InvalidConfigError():  # Their texts quote responses and configuration.
+            outage = CredentialsError(f"no AWS credentials: {kind}")
+        case sdk.TokenRetrievalError() | sdk.MetadataRetrievalError():
+            outage = CredentialsSourceError(f"no AWS credentials: {kind}")
+        case FileNotFoundError() | PermissionError():  # Most likely the file of a web identity token.
+            outage = CredentialsError(f"no AWS credentials: {error.filename}: {error.strerror}")
+        case sdk.HTTPClientError() | sdk.ConnectionError() | sdk.IncompleteReadError() | TimeoutError() | OSError():
+            outage = UnreachableError(_unreachable(error))
+        case ResponseParserError() | sdk.ChecksumError():
+            outage = OutageError("an unreadable response")
+        case sdk.BotoCoreError():
+            outage = CredentialsError(f"the AWS SDK cannot make calls: {kind}")
+        case _:
+            # Not the SDK's: another library's, or a plugin's for credentials. Its text could quote anything.
+            log.debug("aws.call_failed", exc_info=error)
+            outage = SuspectedOutageError(f"the call failed ({kind})")
+    return outage
 
 
 def _unreachable(error: BaseException) -> str:

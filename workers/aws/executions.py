@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from workers.aws.errors import error_code, translated
+from workers.aws.errors import ask, error_code
 from workers.domain.ids import execution_arn
 
 if TYPE_CHECKING:
     from types_aiobotocore_stepfunctions import SFNClient
+
+ALREADY_EXISTS = "ExecutionAlreadyExists"
+# Codes for a fault of one order: its name or its input.
+START_FAULTS = frozenset({ALREADY_EXISTS, "InvalidExecutionInput", "InvalidName", "ValidationException"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +32,15 @@ class Executions:
     async def start(self, name: str, order: Mapping[str, str]) -> str:
         """Start the execution *name* with *order* as its input, unless it exists already; return its ARN."""
         try:
-            with translated():
-                answer = await self.stepfunctions.start_execution(
-                    stateMachineArn=self.state_machine_arn, name=name, input=json.dumps(dict(order))
-                )
+            answer = await ask(
+                self.stepfunctions.start_execution,
+                START_FAULTS,
+                stateMachineArn=self.state_machine_arn,
+                name=name,
+                input=json.dumps(dict(order)),
+            )
         except ClientError as error:
-            if error_code(error) != "ExecutionAlreadyExists":
+            if error_code(error) != ALREADY_EXISTS:
                 raise
             return self.arn(name)
         return answer["executionArn"]

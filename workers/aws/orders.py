@@ -5,9 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
-from workers.aws.errors import MissingResourceError, error_code, statement_error, translated
+from workers.aws.errors import (
+    CONDITION_FAILED,
+    ITEM_FAULTS,
+    MissingResourceError,
+    ask,
+    error_code,
+    readable,
+    statement_error,
+    translated,
+)
 from workers.aws.group_commit import GroupCommit
 from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_keys
@@ -18,7 +27,6 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
     from types_aiobotocore_dynamodb.type_defs import BatchStatementRequestTypeDef, BatchStatementResponseTypeDef
 
-CONDITION_FAILED = "ConditionalCheckFailedException"
 MAX_STATEMENTS = 25  # DynamoDB: statements per BatchExecuteStatement.
 MAX_REQUESTS = 2  # One runs while the next one fills; more would only make the groups smaller.
 
@@ -31,8 +39,7 @@ async def check_table(dynamodb: "DynamoDBClient", name: str) -> None:
         MissingResourceError: It does not exist.
     """
     try:
-        with translated():
-            await dynamodb.describe_table(TableName=name)
+        await ask(dynamodb.describe_table, (), TableName=name)
     except MissingResourceError:
         raise MissingResourceError(
             f"there is no table {name}: deploy the stack, or correct the variable that names it"
@@ -65,11 +72,16 @@ class DynamoOrders:
         self._statements = {True: f"{update} AND ExecutionArn=?", False: update}
 
     async def get(self, order_id: str) -> Order | None:
-        with translated():
-            answer = await self._dynamodb.get_item(
-                TableName=self._table, Key=to_item({"OrderId": order_id}), ConsistentRead=True
-            )
-        return _order(from_item(answer["Item"])) if "Item" in answer else None
+        answer = await ask(
+            self._dynamodb.get_item,
+            ITEM_FAULTS,
+            TableName=self._table,
+            Key=to_item({"OrderId": order_id}),
+            ConsistentRead=True,
+        )
+        with readable("GetItem"):
+            item = from_item(answer["Item"]) if "Item" in answer else None
+        return None if item is None else _order(item)
 
     async def received_before(self, at: str) -> list[str]:
         """Return the ids of the orders that have been `RECEIVED` since before *at* (RFC 3339), from the index."""
@@ -127,35 +139,44 @@ class DynamoOrders:
         order_id, execution_arn = order
         bound = " AND ExecutionArn = :execution" if execution_arn is not None else ""
         try:
-            with translated():
-                answer = await self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=to_item({"OrderId": order_id}),
-                    UpdateExpression="SET #Last = :event ADD #Counter :one",
-                    ConditionExpression=(
-                        f"#Status = :received{bound} AND (attribute_not_exists(#Last) OR #Last <> :event)"
-                    ),
-                    ExpressionAttributeNames={"#Status": "Status", "#Last": last, "#Counter": counter},
-                    ExpressionAttributeValues=to_item(
-                        {":event": event, ":one": 1, ":received": OrderStatus.RECEIVED, ":execution": execution_arn}
-                    ),
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
+            answer = await ask(
+                self._dynamodb.update_item,
+                ITEM_FAULTS,
+                TableName=self._table,
+                Key=to_item({"OrderId": order_id}),
+                UpdateExpression="SET #Last = :event ADD #Counter :one",
+                ConditionExpression=f"#Status = :received{bound} AND (attribute_not_exists(#Last) OR #Last <> :event)",
+                ExpressionAttributeNames={"#Status": "Status", "#Last": last, "#Counter": counter},
+                ExpressionAttributeValues=to_item(
+                    {":event": event, ":one": 1, ":received": OrderStatus.RECEIVED, ":execution": execution_arn}
+                ),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
         except ClientError as error:
             if error_code(error) != CONDITION_FAILED:
                 raise
             old: Any = error.response.get("Item") or {}
-            item = from_item(old)
+            with readable("UpdateItem"):
+                item = from_item(old)
             counted_before = item.get(last) == event and item.get("Status") == OrderStatus.RECEIVED
             return int(item[counter]) if counted_before else None
-        return int(from_item(answer["Attributes"])[counter])
+        with readable("UpdateItem"):
+            return int(from_item(answer["Attributes"])[counter])
 
     async def _fulfill(self, group: Sequence[_Fulfillment]) -> Sequence[Order | Exception | None]:
         """Fulfill many orders in one request. Each statement has its own condition and its own result."""
-        with translated():
-            answer = await self._dynamodb.batch_execute_statement(Statements=[*map(self._statement, group)])
-        responses = answer.get("Responses", [])
+        statements = [*map(self._statement, group)]
+        try:
+            answer = await ask(self._dynamodb.batch_execute_statement, ITEM_FAULTS, Statements=statements)
+        except (ClientError, ParamValidationError) as error:
+            if len(group) == 1:
+                return [error]
+            # DynamoDB refuses the whole request because of some statement: halve it until that one is alone.
+            half = len(group) // 2
+            return [*await self._fulfill(group[:half]), *await self._fulfill(group[half:])]
+        with readable("BatchExecuteStatement"):
+            responses = [*answer.get("Responses", [])]
         if len(responses) != len(group):
             raise OutageError("BatchExecuteStatement: an incomplete response")
         return [_result_or_error(order, response) for order, response in zip(group, responses, strict=True)]
@@ -172,16 +193,19 @@ class DynamoOrders:
 
 
 def _result_or_error(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> Order | Exception | None:
-    """Return the order after its statement. If it cannot be read, return that error: the other orders are written."""
+    """Return the order after its statement, or why it cannot be read: the other orders are written."""
     try:
         return _result(order, response)
-    except UnreadableOrderError as error:
+    except (OutageError, UnreadableOrderError) as error:
         return error
 
 
 def _result(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> Order | Exception | None:
-    error = response.get("Error")
-    if error is None:
+    with readable("BatchExecuteStatement"):
+        error = response.get("Error")
+        code = None if error is None else error["Code"]
+        item = from_item(error["Item"]) if error and error.get("Item") else None
+    if code is None:
         return Order(
             order_id=order.order_id,
             status=OrderStatus.FULFILLED,
@@ -189,9 +213,9 @@ def _result(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> O
             shipment_id=order.shipment_id,
             fulfilled_at=order.at,
         )
-    if error["Code"] == "ConditionalCheckFailed":
-        return _order(from_item(error["Item"])) if error.get("Item") else None
-    return statement_error(error["Code"])
+    if code == "ConditionalCheckFailed":
+        return None if item is None else _order(item)
+    return statement_error(code)
 
 
 def _order(item: dict[str, Any]) -> Order:

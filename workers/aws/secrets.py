@@ -4,15 +4,19 @@ import asyncio
 from typing import Any
 
 import structlog
-from botocore.exceptions import ClientError
 from pydantic_core import from_json
 
-from workers.aws.errors import MissingResourceError, error_code, translated
+from workers.aws.errors import MissingResourceError, ask, readable
+from workers.errors import AccessDeniedError, OutageError, SuspectedOutageError
 from workers.http_values import is_token
 
 log = structlog.get_logger(__name__)
 
 REREAD_EVERY_S = 30.0  # While the provider refuses the token: a rotation is noticed within this time, at little cost.
+
+
+class UnreadableSecretError(OutageError):
+    """AWS refuses to read the secret. Permissions and keys spread slowly: at the start, fatal if it lasts."""
 
 
 class SecretToken:
@@ -38,6 +42,8 @@ class SecretToken:
 
         Raises:
             MissingResourceError: The secret does not exist, or holds no token.
+            AccessDeniedError: Access to it, or to its key, is denied.
+            UnreadableSecretError: AWS refuses to read it, for another reason.
             OutageError: It cannot be read now.
         """
         async with self._reading:
@@ -55,13 +61,15 @@ class SecretToken:
     async def _read(self) -> str:
         self._read_at_s = asyncio.get_running_loop().time()
         try:
-            with translated():
-                answer = await self._secretsmanager.get_secret_value(SecretId=self._secret)
+            answer = await ask(self._secretsmanager.get_secret_value, (), SecretId=self._secret)
         except MissingResourceError:
             raise self._missing("the secret does not exist") from None
-        except ClientError as error:  # Scheduled for deletion, or its key is gone.
-            raise self._missing(error_code(error)) from None
-        token = _token(answer.get("SecretString"))
+        except AccessDeniedError as error:
+            raise AccessDeniedError(self._unusable(str(error))) from error
+        except SuspectedOutageError as error:  # For example: it is scheduled for deletion, or its key is off.
+            raise UnreadableSecretError(self._unusable(str(error))) from error
+        with readable("GetSecretValue"):
+            token = _token(answer.get("SecretString"))
         if token is None:
             raise self._missing("it holds no token of 1 to 4096 visible ASCII characters")
         if self._value not in {None, token}:
@@ -70,7 +78,10 @@ class SecretToken:
         return token
 
     def _missing(self, why: str) -> MissingResourceError:
-        return MissingResourceError(f"FULFILLMENT_TOKEN_SECRET is {self._secret!r}, which cannot be used: {why}")
+        return MissingResourceError(self._unusable(why))
+
+    def _unusable(self, why: str) -> str:
+        return f"FULFILLMENT_TOKEN_SECRET is {self._secret!r}, which cannot be used: {why}"
 
 
 def _token(secret: str | None) -> str | None:

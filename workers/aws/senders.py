@@ -8,7 +8,7 @@ import structlog
 from botocore.exceptions import ClientError
 
 from workers import clock
-from workers.aws.errors import error_code, translated
+from workers.aws.errors import SEND_FAULTS, ask, error_code
 from workers.consumer.message import Message
 from workers.dead_letters import DeadLetterAttribute
 
@@ -31,8 +31,7 @@ class SqsEscalations:
     url: str
 
     async def send(self, escalation: "OutgoingEscalation") -> None:
-        with translated():
-            await self.sqs.send_message(QueueUrl=self.url, MessageBody=escalation.body())
+        await ask(self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=escalation.body())
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,9 @@ class SqsReminders:
     url: str
 
     async def send(self, reminder: "Reminder", *, delay_s: int) -> None:
-        with translated():
-            await self.sqs.send_message(QueueUrl=self.url, MessageBody=reminder.body(), DelaySeconds=delay_s)
+        await ask(
+            self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=reminder.body(), DelaySeconds=delay_s
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,7 @@ class SqsDeadLetters:
         return attributes
 
     async def _send(self, body: str, attributes: Mapping[str, Any]) -> None:
-        with translated():
-            await self.sqs.send_message(QueueUrl=self.url, MessageBody=body, MessageAttributes=attributes)
+        await ask(self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=body, MessageAttributes=attributes)
 
 
 def _text(value: str) -> dict[str, str]:

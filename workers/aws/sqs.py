@@ -1,19 +1,42 @@
 """SQS: looks queues up, and receives from the queue that a worker consumes."""
 
 import json
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from workers.aws.errors import translated
+import structlog
+from botocore.exceptions import ClientError, ParamValidationError
+
+from workers.aws.errors import ask, error_code, readable
 from workers.consumer.message import Message
 from workers.consumer.ports import Refusal
-from workers.errors import FatalError
+from workers.errors import FatalError, OutageError
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
+log = structlog.get_logger(__name__)
 
+Entry = TypeVar("Entry")
+
+MAX_REFUSED_ALONE = 2
+# Codes with which SQS may refuse a whole batch because of one entry.
+_BATCH_FAULTS = frozenset(
+    {
+        "BatchRequestTooLong",
+        "InvalidBatchEntryId",
+        "InvalidIdFormat",
+        "InvalidParameterValue",
+        "MessageNotInflight",
+        "MissingParameter",
+        "ReceiptHandleIsInvalid",
+        "SerializationException",
+        "ValidationError",
+        "ValidationException",
+    }
+)
 # Error codes of entries and requests which mean that a receipt handle will never work again.
 _RECEIPT_LOST = {
     "AWS.SimpleQueueService.MessageNotInflight",
@@ -41,10 +64,11 @@ async def queue_url(sqs: "SQSClient", name: str) -> str:
         FatalError: It does not exist.
     """
     try:
-        with translated():
-            return (await sqs.get_queue_url(QueueName=name))["QueueUrl"]
+        answer = await ask(sqs.get_queue_url, (), QueueName=name)
     except FatalError:
         raise FatalError(f"there is no queue {name}: deploy the stack, or correct the variable that names it") from None
+    with readable("GetQueueUrl"):
+        return answer["QueueUrl"]
 
 
 async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
@@ -55,18 +79,20 @@ async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
         FatalError: It does not exist, or has no dead-letter queue.
     """
     url = await queue_url(sqs, name)
-    with translated():
-        answer = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"])
+    answer = await ask(
+        sqs.get_queue_attributes, (), QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
+    )
     attributes = answer.get("Attributes", {})
     if "RedrivePolicy" not in attributes:
         raise FatalError(f"queue {name} has no dead-letter queue (RedrivePolicy)")
-    redrive: dict[str, Any] = json.loads(attributes["RedrivePolicy"])
-    return QueueAttributes(
-        url=url,
-        visibility_timeout_s=int(attributes["VisibilityTimeout"]),
-        dead_letter_queue=str(redrive["deadLetterTargetArn"]).rpartition(":")[2],
-        max_receive_count=int(redrive["maxReceiveCount"]),
-    )
+    with readable("GetQueueAttributes"):
+        redrive: dict[str, Any] = json.loads(attributes["RedrivePolicy"])
+        return QueueAttributes(
+            url=url,
+            visibility_timeout_s=int(attributes["VisibilityTimeout"]),
+            dead_letter_queue=str(redrive["deadLetterTargetArn"]).rpartition(":")[2],
+            max_receive_count=int(redrive["maxReceiveCount"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,62 +114,139 @@ class SqsQueue:
     sqs: "SQSClient"
 
     async def receive(self, limit: int) -> Sequence[Message]:
-        with translated():
-            answer = await self.receiving.receive_message(
-                QueueUrl=self.url,
-                MaxNumberOfMessages=limit,
-                VisibilityTimeout=self.visibility_timeout_s,
-                WaitTimeSeconds=self.wait_s,
-                MessageSystemAttributeNames=[
-                    "ApproximateReceiveCount",
-                    "SentTimestamp",
-                    "ApproximateFirstReceiveTimestamp",
-                ],
-                MessageAttributeNames=["All"],
-            )
-        return [_message(received) for received in answer.get("Messages", [])]
+        answer = await ask(
+            self.receiving.receive_message,
+            (),
+            QueueUrl=self.url,
+            MaxNumberOfMessages=limit,
+            VisibilityTimeout=self.visibility_timeout_s,
+            WaitTimeSeconds=self.wait_s,
+            MessageSystemAttributeNames=[
+                "ApproximateReceiveCount",
+                "SentTimestamp",
+                "ApproximateFirstReceiveTimestamp",
+            ],
+            MessageAttributeNames=["All"],
+        )
+        with readable("ReceiveMessage"):
+            received: list[Any] = [*(answer.get("Messages") or [])]
+        messages = [message for message in map(_message, received) if message is not None]
+        if len(messages) < len(received):
+            # The others become visible again by themselves, so only an answer with nothing else is an outage.
+            log.error("receive.unreadable", unreadable=len(received) - len(messages), received=len(received))
+            if not messages:
+                raise OutageError("ReceiveMessage: an unreadable response")
+        return messages
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Refusal | None]:
-        with translated():
-            answer = await self.sqs.delete_message_batch(
+        async def delete(batch: Sequence[str]) -> list[Refusal | None]:
+            answer = await ask(
+                self.sqs.delete_message_batch,
+                _BATCH_FAULTS,
                 QueueUrl=self.url,
                 # Ids are positions: a batch may hold a message twice, with two receipts.
-                Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate(receipt_handles)],
+                Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate(batch)],
             )
-        return _refusals(answer, len(receipt_handles))
+            return _refusals(answer, len(batch))
+
+        return await _together_or_alone(delete, receipt_handles)
 
     async def change_visibility(self, entries: Sequence[tuple[str, int]]) -> Sequence[Refusal | None]:
-        with translated():
-            answer = await self.visibility.change_message_visibility_batch(
+        async def change(batch: Sequence[tuple[str, int]]) -> list[Refusal | None]:
+            answer = await ask(
+                self.visibility.change_message_visibility_batch,
+                _BATCH_FAULTS,
                 QueueUrl=self.url,
                 Entries=[
                     {"Id": str(i), "ReceiptHandle": handle, "VisibilityTimeout": timeout_s}
-                    for i, (handle, timeout_s) in enumerate(entries)
+                    for i, (handle, timeout_s) in enumerate(batch)
                 ],
             )
-        return _refusals(answer, len(entries))
+            return _refusals(answer, len(batch))
+
+        return await _together_or_alone(change, entries)
 
 
-def _message(received: Mapping[str, Any]) -> Message:
-    system: Mapping[str, str] = received.get("Attributes", {})
+async def _together_or_alone(
+    send: Callable[[Sequence[Entry]], Awaitable[list[Refusal | None]]], entries: Sequence[Entry]
+) -> list[Refusal | None]:
+    """
+    Send *entries* in one request. If SQS blames it, send each entry alone: a bad one holds up no other.
+
+    Raises:
+        OutageError: The first entries alone are refused too, so it is not about single entries.
+    """
+    try:
+        return await send(entries)
+    except (ClientError, ParamValidationError) as refusal:
+        refused = Refusal(_code(refusal), receipt_lost=False)
+        if len(entries) == 1:
+            raise OutageError(f"the request is refused: {refused.code}") from refusal
+    results: list[Refusal | None] = [refused] * len(entries)
+    order = random.sample(range(len(entries)), len(entries))  # So that the same bad ones are not first each time.
+    for tried, i in enumerate(order, start=1):
+        try:
+            (results[i],) = await send(entries[i : i + 1])
+        except (ClientError, ParamValidationError) as refusal:
+            if tried >= MAX_REFUSED_ALONE and all(results[j] is refused for j in order[:tried]):
+                raise OutageError(f"every request is refused: {_code(refusal)}") from refusal
+    return results
+
+
+def _code(refusal: Exception) -> str:
+    return error_code(refusal) if isinstance(refusal, ClientError) else type(refusal).__name__
+
+
+def _message(received: Any) -> Message | None:
+    """Return a received message; None without the parts that it needs. Counts and times may be unreadable."""
+    try:
+        needed = [received[name] for name in ("MessageId", "ReceiptHandle", "Body")]
+    except (LookupError, TypeError):
+        return None
+    if not all(isinstance(part, str) for part in needed) or not (needed[0] and needed[1]):
+        return None
+    system = received.get("Attributes")
     return Message(
-        id=received["MessageId"],
-        receipt_handle=received["ReceiptHandle"],
-        body=received["Body"],
-        receive_count=int(system.get("ApproximateReceiveCount", 1)),
-        sent_at_s=int(system.get("SentTimestamp", 0)) / 1000,
-        first_received_at_s=int(system.get("ApproximateFirstReceiveTimestamp", 0)) / 1000,
-        attributes={
-            name: {key: item for key, item in value.items() if item not in ([], None)}
-            for name, value in received.get("MessageAttributes", {}).items()
-        },
+        id=needed[0],
+        receipt_handle=needed[1],
+        body=needed[2],
+        receive_count=_number(system, "ApproximateReceiveCount", 1),
+        sent_at_s=_number(system, "SentTimestamp", 0) / 1000,
+        first_received_at_s=_number(system, "ApproximateFirstReceiveTimestamp", 0) / 1000,
+        attributes=_attributes(received.get("MessageAttributes")),
     )
 
 
+def _number(system: Any, name: str, otherwise: int) -> int:
+    try:
+        return int(system.get(name, otherwise))
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
+        return otherwise
+
+
+def _attributes(given: Any) -> dict[str, Any]:
+    """Return a message's attributes without empty parts, which SQS does not take back."""
+    if not isinstance(given, dict):
+        return {}
+    return {
+        name: {key: item for key, item in value.items() if item not in ([], None)}
+        for name, value in given.items()
+        if isinstance(value, dict)
+    }
+
+
 def _refusals(answer: Mapping[str, Any], count: int) -> list[Refusal | None]:
+    """Return the answer to each of *count* entries. Without a readable answer an entry is refused for now."""
     refusals: list[Refusal | None] = [Refusal("NoAnswer", receipt_lost=False)] * count
-    for entry in answer.get("Successful", []):
-        refusals[int(entry["Id"])] = None
-    for entry in answer.get("Failed", []):
-        refusals[int(entry["Id"])] = Refusal(entry["Code"], receipt_lost=entry["Code"] in _RECEIPT_LOST)
+    for name in ("Successful", "Failed"):
+        entries = answer.get(name)
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and (position := _position(entry, count)) is not None:
+                code = str(entry.get("Code"))
+                refusals[position] = None if name == "Successful" else Refusal(code, code in _RECEIPT_LOST)
     return refusals
+
+
+def _position(entry: Mapping[str, Any], count: int) -> int | None:
+    text = str(entry.get("Id"))
+    return int(text) if text.isascii() and text.isdigit() and int(text) < count else None

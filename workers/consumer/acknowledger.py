@@ -8,12 +8,13 @@ from itertools import count
 import structlog
 
 from workers.consumer.delivery import Delivery, Ending
-from workers.consumer.failures import FailureTracker
+from workers.consumer.failures import FailureTracker, outages_only
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
 from workers.consumer.ports import MAX_BATCH, Queue, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
+from workers.outages import Outages, StageOutage
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +57,9 @@ class Acknowledger:
     A handled message is always deleted: nobody needs it any more, and SQS may accept that as well.
     """
 
-    def __init__(self, queue: Queue, in_flight: InFlight, timings: Timings = DEFAULT_TIMINGS) -> None:
+    def __init__(
+        self, queue: Queue, in_flight: InFlight, timings: Timings = DEFAULT_TIMINGS, outages: Outages | None = None
+    ) -> None:
         self._queue = queue
         self._in_flight = in_flight
         self._timings = timings
@@ -64,6 +67,7 @@ class Acknowledger:
         self._context = copy_context()
         self._batches: asyncio.TaskGroup | None = None
         self._cancelled = False
+        self._outages = outages
         self._deletes = self._batcher(self._delete, FailureTracker("delete", timings))
         self._releases = self._batcher(self._release, FailureTracker("release", timings))
 
@@ -101,32 +105,44 @@ class Acknowledger:
         self._closing.set()
 
     def _batcher(self, request: _Request, failures: FailureTracker) -> _Batcher:
+        outage = None if self._outages is None else self._outages.stage(failures.stage)
+
         def start(batch: list[Delivery]) -> None:
             assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
             if self._cancelled:
                 return  # Nothing is sent any more: the messages still in flight are abandoned.
             # The context of this stage, not of the message that fills the batch: its ids would be on the log lines.
             context = self._context.copy()  # A copy per batch, because the SDK keeps state in it.
-            self._batches.create_task(self._send(batch, request, failures), name=failures.stage, context=context)
+            sending = self._send(batch, request, failures, outage)
+            self._batches.create_task(sending, name=failures.stage, context=context)
 
         return _Batcher(start, self._timings.max_batch_wait_s)
 
-    async def _send(self, batch: list[Delivery], request: _Request, failures: FailureTracker) -> None:
-        """Send *batch*, and its refused entries again until none is left."""
-        for attempt in count(1):
-            batch = self._without_lost(batch)
-            if not batch:
-                return
-            try:
-                batch = await self._send_once(batch, request)
-            except OutageError as error:
-                failures.failed(error)
-            else:
+    async def _send(
+        self, batch: list[Delivery], request: _Request, failures: FailureTracker, outage: StageOutage | None
+    ) -> None:
+        """Send *batch*, and its refused entries again until none is left. Meanwhile it is an *outage* of its own."""
+        key = object()
+        try:
+            for attempt in count(1):
+                batch = self._without_lost(batch)
+                if not batch:
+                    return
+                failure: OutageError
+                try:
+                    batch, failure = await self._send_once(batch, request)
+                except OutageError as error:
+                    failure = error
                 if not batch:
                     failures.recovered()
                     return
-                failures.failed(OutageError(f"entries refused: {len(batch)}"))
-            await asyncio.sleep(self._timings.acknowledge_retry.wait_s(attempt))
+                if outage is not None:
+                    outage.failed(str(failure), key)
+                failures.failed(failure)
+                await asyncio.sleep(self._timings.acknowledge_retry.wait_s(attempt))
+        finally:
+            if outage is not None:
+                outage.ended(key)
 
     def _without_lost(self, batch: list[Delivery]) -> list[Delivery]:
         """End the releases that come too late; return the other deliveries of *batch*."""
@@ -138,18 +154,20 @@ class Acknowledger:
                 sendable.append(delivery)
         return sendable
 
-    async def _send_once(self, batch: list[Delivery], request: _Request) -> list[Delivery]:
-        """Send *batch* and return the deliveries to send again."""
+    async def _send_once(self, batch: list[Delivery], request: _Request) -> tuple[list[Delivery], OutageError]:
+        """Send *batch*; return the deliveries to send again, and why."""
         handles = [delivery.receipt_handle for delivery in batch]
-        again = []
+        again, codes = list[Delivery](), set[str]()
         for delivery, handle, refusal in zip(batch, handles, await request(batch), strict=True):
             if delivery.receipt_handle != handle or (refusal is not None and not refusal.receipt_lost):
                 again.append(delivery)  # Refused for now, or received again meanwhile: only the newest receipt counts.
+                codes.update([] if refusal is None else [refusal.code])
             elif refusal is None:
                 self._end(delivery)
             else:
                 self._in_flight.end(delivery, Ending.ABANDONED, "receipt_lost")
-        return again
+        reason = f"entries refused: {len(again)}" + (f" ({', '.join(sorted(codes))})" if codes else "")
+        return again, OutageError(reason)
 
     def _end(self, delivery: Delivery) -> None:
         match delivery.settlement:
@@ -161,11 +179,11 @@ class Acknowledger:
                 self._in_flight.end(delivery, Ending.RELEASED, outcome)
 
     async def _delete(self, batch: Sequence[Delivery]) -> Sequence[Refusal | None]:
-        return await self._queue.delete([delivery.receipt_handle for delivery in batch])
+        return await outages_only(self._queue.delete([delivery.receipt_handle for delivery in batch]))
 
     async def _release(self, batch: Sequence[Delivery]) -> Sequence[Refusal | None]:
         delays_s = [
             delivery.settlement.delay_s if isinstance(delivery.settlement, Released) else 0 for delivery in batch
         ]
         handles = [delivery.receipt_handle for delivery in batch]
-        return await self._queue.change_visibility(list(zip(handles, delays_s, strict=True)))
+        return await outages_only(self._queue.change_visibility(list(zip(handles, delays_s, strict=True))))

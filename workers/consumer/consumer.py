@@ -13,7 +13,7 @@ from workers.consumer.elapsed import elapsed_s
 from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Released, Settlement
-from workers.consumer.poller import Poller
+from workers.consumer.poller import FRESH_S, Poller
 from workers.consumer.ports import MAX_BATCH, Handler, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
@@ -65,18 +65,23 @@ class Consumer:
     ) -> None:
         """*now_s* is the clock of visibility timeouts."""
         self._metrics = metrics or Metrics()
+        self._outages = self._metrics.outages
         self._handler = handler
         self._limits = limits
         self._timings = timings
         self._prefetch = Prefetch(limits.concurrency, prefetch_s=timings.prefetch_s)
         self._slots = Slots(limits.concurrency + self._prefetch.count)
         self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics, now_s=now_s)
-        self._gate = Gate(_used_downstream, timings)
+        self._gate = Gate(_used_downstream, timings, self._outages.stage("downstream"))
         self._running = asyncio.Semaphore(limits.concurrency)
         self._trials = Trials(handler, timings)
-        self._acknowledger = Acknowledger(queue, self._in_flight, timings)
+        self._acknowledger = Acknowledger(queue, self._in_flight, timings, self._outages)
         self._visibility = VisibilityExtender(
-            queue=queue, in_flight=self._in_flight, max_handle_s=limits.max_handle_s, timings=timings
+            queue=queue,
+            in_flight=self._in_flight,
+            max_handle_s=limits.max_handle_s,
+            timings=timings,
+            outage=self._outages.stage("visibility_extension"),
         )
         self._poller = Poller(
             queue=queue,
@@ -89,6 +94,7 @@ class Consumer:
             stuck_after_s=limits.stuck_poll_s,
             now_s=now_s,
             timings=timings,
+            outage=self._outages.stage("poll", fresh_s=FRESH_S),
         )
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False
@@ -108,10 +114,10 @@ class Consumer:
         return None
 
     def readiness_problem(self) -> str | None:
-        """Return why this consumer receives nothing, or None if it does."""
+        """Return why this consumer receives nothing, or what has failed for too long; None if all is well."""
         if self._stopping:
             return "stopping"
-        return "polls fail" if self._poller.is_failing() else None
+        return "polls fail" if self._poller.is_failing() else self._outages.problem()
 
     async def run(self, stop: asyncio.Event) -> None:
         """

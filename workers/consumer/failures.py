@@ -1,13 +1,38 @@
 """Counts and logs the failures of a stage, from the first one to the recovery."""
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import structlog
 
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.outages import StageOutage
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+async def outages_only(call: Awaitable[T]) -> T:
+    """
+    Await a call of the queue. Whatever error it raises, the next call may succeed: none ends the consumer.
+
+    Raises:
+        OutageError: The call failed.
+        FatalError: The queue is gone.
+    """
+    try:
+        return await call
+    except (OutageError, FatalError):
+        raise
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        raise OutageError("the call was cancelled by something else") from error
+    except Exception as error:
+        raise OutageError(f"the call failed ({type(error).__name__})") from error
 
 
 class FailureTracker:
@@ -15,12 +40,14 @@ class FailureTracker:
     Counts the consecutive failures of one stage.
 
     Logs `<stage>.failed` at the first failure, then at most every `log_every_s` seconds, and `<stage>.recovered`.
+    With *outage*, the row of failures is an outage of that stage.
     """
 
-    def __init__(self, stage: str, timings: Timings = DEFAULT_TIMINGS) -> None:
+    def __init__(self, stage: str, timings: Timings = DEFAULT_TIMINGS, outage: StageOutage | None = None) -> None:
         self.stage = stage
         self.failures = 0
         self._timings = timings
+        self._outage = outage
         self._since_s = 0.0
         self._logged_at_s = 0.0
         self._denied_since_s: float | None = None
@@ -33,6 +60,8 @@ class FailureTracker:
             FatalError: AWS has refused access for longer than new permissions take to become effective.
         """
         now_s = asyncio.get_running_loop().time()
+        if self._outage is not None:
+            self._outage.failed(str(error), self)
         if self.failures == 0:
             self._since_s = now_s
         if self.failures == 0 or now_s - self._logged_at_s >= self._timings.log_every_s:
@@ -48,6 +77,8 @@ class FailureTracker:
 
     def recovered(self) -> None:
         """Start counting from zero again: the stage works."""
+        if self._outage is not None:
+            self._outage.ended(self)
         if self.failures:
             duration_s = asyncio.get_running_loop().time() - self._since_s
             log.info(f"{self.stage}.recovered", failures=self.failures, duration_ms=round(duration_s * 1000))

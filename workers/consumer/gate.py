@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from workers.consumer.failures import FailureTracker
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError, SuspectedOutageError
+from workers.outages import StageOutage
 
 T = TypeVar("T")
 
@@ -38,15 +39,23 @@ class Gate:
       message is received to probe with.
     - SUSPECTED: the few callers that were hit may have failed for reasons of their own. So other callers probe too, and
       every `suspected_receive_interval_s` one more message is received. The rest of the queue does not have to wait.
+      A caller that fails again and again while the gate is open waits a little longer each time.
+
+    Callers that are held are an *outage*, however often the gate opens for others meanwhile.
     """
 
     def __init__(
-        self, used_downstream: Callable[[Any], bool] = lambda _: True, timings: Timings = DEFAULT_TIMINGS
+        self,
+        used_downstream: Callable[[Any], bool] = lambda _: True,
+        timings: Timings = DEFAULT_TIMINGS,
+        outage: StageOutage | None = None,
     ) -> None:
         self._timings = timings
+        self._outage = outage
         self._used_downstream = used_downstream
         self._state = GateState.OPEN  # Only a probe sets it back to OPEN, and probes take turns.
         self._failures = FailureTracker("downstream", timings)
+        self._reason = ""
         self._not_before_s = 0.0
         self._probing = asyncio.Lock()
         self._held = 0  # Callers in `_holding`: they probe in turn.
@@ -85,16 +94,23 @@ class Gate:
                 return await call()
             except OutageError as error:
                 self._close(error)
-        with self._holding():
+        with self._holding() as held:
+            failed_while_open = 0
             while True:
                 try:
                     async with self._turn():
                         if not self.is_open:
                             return await self._probe(call)
                     # Another probe has opened the gate. This call runs outside the turn: all callers resume at once.
+                    if failed_while_open:
+                        with self._waiting():
+                            await asyncio.sleep(self._timings.probe.wait_s(failed_while_open))
+                    failed_while_open += 1
                     return await call()
                 except OutageError as error:
                     self._close(error)
+                    if self._outage is not None:
+                        self._outage.failed(str(error), held)
 
     def cancel_waiters(self) -> None:
         """Cancel every caller that waits here without a running call, now and later: the worker is stopping."""
@@ -159,16 +175,23 @@ class Gate:
             self._idle.discard(task)
 
     @contextlib.contextmanager
-    def _holding(self) -> Iterator[None]:
+    def _holding(self) -> Iterator[object]:
+        """Count the caller as held. Yields the key of its outage."""
+        held = object()
         self._held += 1
         self._update()
+        if self._outage is not None:
+            self._outage.failed(self._reason, held)
         try:
-            yield
+            yield held
         finally:
             self._held -= 1
             self._update()
+            if self._outage is not None:
+                self._outage.ended(held)
 
     def _close(self, error: OutageError) -> None:
+        self._reason = str(error)
         self._not_before_s = max(self._not_before_s, asyncio.get_running_loop().time() + error.retry_after_s)
         if self.is_open:  # Count simultaneous failures once, so that the first probe comes soon.
             self._record(error)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from workers.consumer.elapsed import elapsed_s
-from workers.consumer.failures import FailureTracker
+from workers.consumer.failures import FailureTracker, outages_only
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
 from workers.consumer.ports import MAX_BATCH, Queue
@@ -13,6 +13,9 @@ from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
+from workers.outages import StageOutage
+
+FRESH_S = 120.0  # Longer than a failing receive and its backoff. If the slots are full meanwhile, none is tried.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,12 +40,13 @@ class Poller:
     stuck_after_s: float
     now_s: Callable[[], float] = elapsed_s
     timings: Timings = DEFAULT_TIMINGS
+    outage: StageOutage | None = None
     _polls: int = 0
     _started_at_s: dict[asyncio.Future[Sequence[Message]], float] = field(default_factory=dict)
     _failures: FailureTracker = field(init=False)
 
     def __post_init__(self) -> None:
-        self._failures = FailureTracker("poll", self.timings)
+        self._failures = FailureTracker("poll", self.timings, self.outage)
 
     async def run(self) -> None:
         """
@@ -86,7 +90,7 @@ class Poller:
             self.slots.release(reserved)
             return 0
         asked_at_s = self.now_s()
-        request = asyncio.ensure_future(self.queue.receive(reserved))
+        request = asyncio.ensure_future(outages_only(self.queue.receive(reserved)))
         self._started_at_s[request] = asyncio.get_running_loop().time()
         request.add_done_callback(self._started_at_s.pop)
         try:

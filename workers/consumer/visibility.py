@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from workers.consumer.delivery import Cancellation, Delivery
-from workers.consumer.failures import FailureTracker
+from workers.consumer.failures import FailureTracker, outages_only
 from workers.consumer.in_flight import InFlight
 from workers.consumer.ports import MAX_BATCH, Queue, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
+from workers.outages import StageOutage
 
 MAX_CONCURRENT_REQUESTS = 5  # A thousand messages in flight take a hundred requests.
 MAX_ATTEMPTS = 3  # Immediate attempts for a refused entry. After that, it waits for the backoff.
@@ -34,6 +35,7 @@ class VisibilityExtender:
     in_flight: InFlight
     max_handle_s: float
     timings: Timings = DEFAULT_TIMINGS
+    outage: StageOutage | None = None
 
     async def run(self) -> None:
         """
@@ -54,12 +56,14 @@ class VisibilityExtender:
             await asyncio.sleep(self._until_next_cancellation_s())
 
     async def _keep_extending(self) -> None:
-        failures = FailureTracker("visibility_extension", self.timings)
+        failures = FailureTracker("visibility_extension", self.timings, self.outage)
         retry = self.timings.extension_retry
         retry = replace(retry, cap_s=min(retry.cap_s, RETRY_CAP_SHARE * self.queue.visibility_timeout_s))
         while True:
             expiring = self._expiring()
             if not expiring:
+                if self.outage is not None:
+                    self.outage.ended(failures)  # The messages that were refused are no longer in flight.
                 await asyncio.sleep(self._until_next_extension_s())
                 continue
             try:
@@ -148,7 +152,7 @@ class VisibilityExtender:
         timeout_s = self.queue.visibility_timeout_s
         visible_at_s = self.in_flight.now_s() + timeout_s
         handles = [delivery.receipt_handle for delivery in batch]
-        answers = await self.queue.change_visibility([(handle, timeout_s) for handle in handles])
+        answers = await outages_only(self.queue.change_visibility([(handle, timeout_s) for handle in handles]))
         refused = []
         for delivery, handle, refusal in zip(batch, handles, answers, strict=True):
             if delivery.receipt_handle != handle:

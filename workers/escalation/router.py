@@ -16,6 +16,7 @@ from workers.domain.routing import LOG_CHANNEL
 from workers.errors import OutageError, TransientError, WorkerError
 from workers.escalation.log_channel import LogChannel
 from workers.escalation.notifications import Channel, ChannelError, Notification
+from workers.outages import Outages, StageOutage
 from workers.ports import SentNotifications
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,7 @@ MAX_TRIES = 3  # Against a reset or a short hiccup; reminders cover anything tha
 RETRY_BACKOFF = Backoff(base_s=0.2, cap_s=2.0)
 # How long a channel that failed is not tried, without jitter: it must not hold up every message.
 PAUSE_BACKOFF = Backoff(base_s=1.0, cap_s=30.0)
+FRESH_S = 900.0  # Longer than the wait between two reminders. A case that is resolved meanwhile sends none.
 
 
 class ChannelSender:
@@ -36,7 +38,13 @@ class ChannelSender:
     """
 
     def __init__(
-        self, channel: Channel, *, send_timeout_s: float, retry_backoff: Backoff, pause_backoff: Backoff
+        self,
+        channel: Channel,
+        *,
+        send_timeout_s: float,
+        retry_backoff: Backoff,
+        pause_backoff: Backoff,
+        outages: Outages | None = None,
     ) -> None:
         self._channel = channel
         self._send_timeout_s = send_timeout_s
@@ -47,7 +55,7 @@ class ChannelSender:
             reraise=True,
         )
         self._pause_backoff = pause_backoff
-        self._failures = FailureTracker("channel")
+        self._failures = FailureTracker("channel", outage=_outage(outages, channel.name))
         self._paused_until_s = 0.0
         self._probing = False
 
@@ -89,6 +97,10 @@ class ChannelSender:
         self._paused_until_s = asyncio.get_running_loop().time() + max(pause_s, asked_s)
 
 
+def _outage(outages: Outages | None, channel: str) -> StageOutage | None:
+    return None if outages is None else outages.stage("channel", fresh_s=FRESH_S, channel=channel)
+
+
 class Router:
     """Sends an episode of a case to the channels that have not got it yet. The log comes first and never fails."""
 
@@ -98,6 +110,7 @@ class Router:
         cases: SentNotifications,
         notifications: Counter | None = None,
         *,
+        outages: Outages | None = None,
         now: Callable[[], str] = clock.now,
         send_timeout_s: float = SEND_TIMEOUT_S,
         retry_backoff: Backoff = RETRY_BACKOFF,
@@ -105,7 +118,11 @@ class Router:
     ) -> None:
         self._senders = {
             channel.name: ChannelSender(
-                channel, send_timeout_s=send_timeout_s, retry_backoff=retry_backoff, pause_backoff=pause_backoff
+                channel,
+                send_timeout_s=send_timeout_s,
+                retry_backoff=retry_backoff,
+                pause_backoff=pause_backoff,
+                outages=outages,
             )
             for channel in (LogChannel(), *channels)
         }
@@ -113,6 +130,7 @@ class Router:
         self._notifications = notifications
         self._now = now
         self._undefined = FailureTracker("channel")
+        self._undefined_outage = None if outages is None else outages.stage("channel", fresh_s=FRESH_S)
 
     async def route(self, case: Case) -> tuple[str, ...]:
         """
@@ -145,6 +163,9 @@ class Router:
         if sender is not None:
             return await sender.send(Notification.of(case, name))
         # The worker that opened the case has other rules: while new rules are rolled out, others may know the channel.
+        reason = "this worker's rules do not define the channel"
         with bound_contextvars(channel=name):
-            self._undefined.failed(OutageError("this worker's rules do not define the channel"))
+            self._undefined.failed(OutageError(reason))
+        if self._undefined_outage is not None:
+            self._undefined_outage.failed(f"{reason} {name}", name)
         return "failed"

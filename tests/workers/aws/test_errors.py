@@ -1,11 +1,26 @@
+import asyncio
+import contextlib
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
-from workers.aws.errors import CredentialsError, MissingResourceError, UnreachableError, statement_error, translated
-from workers.errors import AccessDeniedError, FatalError, OutageError, WorkerError
+from workers.aws.errors import (
+    ITEM_FAULTS,
+    SEND_FAULTS,
+    CredentialsError,
+    CredentialsSourceError,
+    MissingResourceError,
+    UnreachableError,
+    WrongEndpointError,
+    ask,
+    readable,
+    statement_error,
+    translated,
+)
+from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, WorkerError
 
 
 def client_error(code: str, status: int = 400, **more: Any) -> sdk.ClientError:
@@ -16,8 +31,8 @@ def client_error(code: str, status: int = 400, **more: Any) -> sdk.ClientError:
     return sdk.ClientError(response | more, "UpdateItem")
 
 
-def raised_for(error: Exception) -> Exception:
-    with pytest.raises(Exception) as raised, translated():  # noqa: PT011 - the tests check which one.
+def raised_for(error: BaseException, faults: Collection[str] = ()) -> BaseException:
+    with pytest.raises(BaseException) as raised, translated(faults):  # noqa: PT011 - the tests check which one.
         raise error
     return raised.value
 
@@ -33,6 +48,17 @@ def raised_for(error: Exception) -> Exception:
         ("InvalidClientTokenId", CredentialsError, "UpdateItem: AWS refuses the credentials (InvalidClientTokenId)"),
         ("SignatureDoesNotMatch", CredentialsError, "UpdateItem: AWS refuses the credentials (SignatureDoesNotMatch)"),
         ("UnrecognizedClientException", CredentialsError, None),
+        ("InvalidSignatureException", CredentialsError, None),
+        ("RequestTimeTooSkewed", CredentialsError, None),
+        ("IncompleteSignatureException", CredentialsError, None),
+        ("MissingAuthenticationTokenException", CredentialsError, None),
+        ("KmsAccessDenied", AccessDeniedError, None),
+        ("KMS.DisabledException", OutageError, "UpdateItem: KMS.DisabledException"),
+        ("KmsInvalidState", OutageError, None),
+        ("NotAuthorized", OutageError, None),
+        ("OptInRequired", OutageError, None),
+        ("UnknownOperationException", WrongEndpointError, None),
+        ("CodeOfTomorrow", SuspectedOutageError, "UpdateItem: CodeOfTomorrow"),
         ("ResourceNotFoundException", MissingResourceError, "UpdateItem: the table does not exist"),
         ("ThrottlingException", OutageError, "UpdateItem: ThrottlingException"),
         ("ProvisionedThroughputExceededException", OutageError, None),
@@ -54,29 +80,83 @@ def test_a_server_error_is_an_outage_whatever_its_code(status: int) -> None:
     assert type(raised_for(client_error("Unheard", status))) is OutageError
 
 
-@pytest.mark.parametrize("code", ["ConditionalCheckFailedException", "ValidationException", "InvalidParameterValue"])
-def test_a_mistake_in_the_request_is_not_translated(code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "faults"),
+    [
+        ("ConditionalCheckFailedException", ITEM_FAULTS),
+        ("ValidationException", ITEM_FAULTS),
+        ("InvalidParameterValue", SEND_FAULTS),
+        ("InvalidMessageContents", SEND_FAULTS),
+    ],
+)
+def test_a_fault_of_the_request_is_not_translated(code: str, faults: Collection[str]) -> None:
     error = client_error(code)
-    assert raised_for(error) is error
+    assert raised_for(error, faults) is error
+    assert type(raised_for(error)) is SuspectedOutageError, "a call that names no such codes has none"
 
 
-def test_a_request_that_the_sdk_refuses_is_not_translated() -> None:
+def test_a_request_that_the_sdk_refuses_is_a_fault_of_that_request() -> None:
     error = sdk.ParamValidationError(report="prose")
-    assert raised_for(error) is error
+    assert raised_for(error, SEND_FAULTS) is error
+    assert type(raised_for(error)) is OutageError
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Session is closed"), KeyError("x"), AttributeError(), ArithmeticError()]
+)
+@pytest.mark.parametrize("faults", [(), ITEM_FAULTS])
+def test_an_error_of_another_library_is_an_outage(error: Exception, faults: Collection[str]) -> None:
+    outage = raised_for(error, faults)
+    assert (type(outage), str(outage)) == (SuspectedOutageError, f"the call failed ({type(error).__name__})")
+
+
+async def test_a_call_that_cancels_itself_is_an_outage() -> None:
+    assert type(raised_for(asyncio.CancelledError())) is OutageError
+
+
+async def test_a_cancellation_of_the_caller_passes() -> None:
+    async def call() -> None:
+        await asyncio.sleep(60)
+
+    caller = asyncio.create_task(ask(call, ()))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await caller
+    assert caller.cancelled()
+
+
+async def test_a_mistake_in_the_parameters_of_a_call_is_not_an_outage() -> None:
+    async def call(*, number: int) -> None: ...
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        await ask(call, ITEM_FAULTS, number=int("x"))
+
+
+@pytest.mark.parametrize("error", [KeyError("Item"), TypeError(), ValueError(), IndexError()])
+def test_an_answer_of_another_shape_is_an_outage(error: Exception) -> None:
+    with pytest.raises(SuspectedOutageError, match=r"^GetItem: an unreadable response$"), readable("GetItem"):
+        raise error
 
 
 @pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
 def test_a_throttled_transaction_is_an_outage(code: str) -> None:
     reasons = [{"Code": "None"}, {"Code": code, "Message": "prose"}]
-    error = raised_for(client_error("TransactionCanceledException", CancellationReasons=reasons))
+    error = raised_for(client_error("TransactionCanceledException", CancellationReasons=reasons), ITEM_FAULTS)
     assert type(error) is OutageError
     assert str(error) == f"UpdateItem: {code}"
 
 
 @pytest.mark.parametrize("code", ["ConditionalCheckFailed", "TransactionConflict", "ValidationError"])
 def test_a_transaction_cancelled_for_other_reasons_is_not_translated(code: str) -> None:
-    error = client_error("TransactionCanceledException", CancellationReasons=[{"Code": code}])
-    assert raised_for(error) is error
+    error = client_error("TransactionCanceledException", CancellationReasons=[{"Code": "None"}, {"Code": code}])
+    assert raised_for(error, ITEM_FAULTS) is error
+
+
+@pytest.mark.parametrize("reasons", [[], None, [{"Code": "CodeOfTomorrow"}], ["odd"]])
+def test_a_transaction_cancelled_for_unknown_reasons_is_an_outage(reasons: Any) -> None:
+    error = client_error("TransactionCanceledException", CancellationReasons=reasons)
+    assert type(raised_for(error, ITEM_FAULTS)) is SuspectedOutageError
 
 
 @pytest.mark.parametrize(
@@ -98,10 +178,19 @@ def test_a_transaction_cancelled_for_other_reasons_is_not_translated(code: str) 
         (sdk.SSOTokenLoadError(error_msg="prose"), CredentialsError, "no AWS credentials: SSOTokenLoadError"),
         (
             sdk.TokenRetrievalError(provider="sso", error_msg="prose"),
-            CredentialsError,
+            CredentialsSourceError,
             "no AWS credentials: TokenRetrievalError",
         ),
-        (sdk.MetadataRetrievalError(error_msg="prose"), CredentialsError, "no AWS credentials: MetadataRetrievalError"),
+        (
+            sdk.CredentialRetrievalError(provider="container-role", error_msg="HTTP\n500"),
+            CredentialsSourceError,
+            "no AWS credentials: Error when retrieving credentials from container-role: HTTP 500",
+        ),
+        (
+            sdk.MetadataRetrievalError(error_msg="prose"),
+            CredentialsSourceError,
+            "no AWS credentials: MetadataRetrievalError",
+        ),
         (sdk.InvalidConfigError(error_msg="prose"), CredentialsError, "no AWS credentials: InvalidConfigError"),
         (
             FileNotFoundError(2, "No such file or directory", "/run/token"),
@@ -145,7 +234,7 @@ def test_a_missing_or_unreadable_response_is_an_outage(error: Exception, expecte
         ("ProvisionedThroughputExceeded", OutageError),
         ("TransactionConflict", OutageError),
         ("InternalServerError", OutageError),
-        ("Unheard", OutageError),
+        ("Unheard", SuspectedOutageError),
     ],
 )
 def test_an_error_of_a_statement_is_classed_by_its_action(code: str, expected: type[Exception]) -> None:
