@@ -18,6 +18,7 @@ from workers.backoff import Backoff
 from workers.connections import Clients
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.ports import Handler
+from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import FatalError
 from workers.escalation.handler import EscalationHandler
 from workers.escalation.router import Router
@@ -80,6 +81,7 @@ async def assemble(
     make_handler: MakeHandler = make_handler,
     backoff: Backoff = START_BACKOFF,
     patience_s: float = PATIENCE_S,
+    timings: Timings = DEFAULT_TIMINGS,
 ) -> Consumer:
     """
     Return *worker*'s consumer. What may pass by itself is logged and tried again (`Start`).
@@ -89,11 +91,19 @@ async def assemble(
             access, or the settings do not fit.
     """
     start = Start(metrics.outages, backoff, patience_s)
-    return await start.until_done(lambda: _assemble(worker, settings, clients, metrics, make_handler))
+    return await start.until_done(
+        lambda: _assemble(worker, settings, clients, metrics, make_handler=make_handler, timings=timings)
+    )
 
 
 async def _assemble(
-    worker: Worker, settings: Settings, clients: Clients, metrics: Metrics, make_handler: MakeHandler
+    worker: Worker,
+    settings: Settings,
+    clients: Clients,
+    metrics: Metrics,
+    *,
+    make_handler: MakeHandler,
+    timings: Timings,
 ) -> Consumer:
     name = settings.queue_of(worker)
     attributes = await describe_queue(clients.sqs, name)
@@ -123,7 +133,7 @@ async def _assemble(
         stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
     )
     handler = await make_handler(worker, settings, clients, dead_letters, metrics)
-    return Consumer(queue, handler, limits, metrics)
+    return Consumer(queue, handler, limits, metrics, timings)
 
 
 async def _provider(settings: Settings, clients: Clients) -> Provider | None:

@@ -45,6 +45,9 @@ class Fault(StrEnum):
     ERROR = "error"  # A 5xx response; nothing is applied.
     THROTTLED = "throttled"
     EXPIRED = "expired"  # The credentials are refused; nothing is applied.
+    SIGNATURE = "signature"  # The signature is refused; nothing is applied.
+    DENIED = "denied"
+    TOMORROW = "tomorrow"  # A code that no one knows; nothing is applied.
     RESET = "reset"  # The connection is reset before the request is forwarded.
     LATENCY = "latency"  # The request is applied late, by up to `delay_s`.
     LOST_ANSWER = "lost_answer"  # Applied, then the connection is reset.
@@ -103,8 +106,9 @@ class _Answer:
 
 
 def every_kind(rate: float, *, delay_s: float = 0.5) -> tuple[Rule, ...]:
-    """Return a rule with this rate for every fault, except expired credentials and lost receipts."""
-    kinds = (fault for fault in Fault if fault not in {Fault.EXPIRED, Fault.LOST_RECEIPTS})
+    """Return a rule with this rate for every fault, except refused credentials and access, and lost receipts."""
+    refused = {Fault.EXPIRED, Fault.SIGNATURE, Fault.DENIED, Fault.TOMORROW}
+    kinds = (fault for fault in Fault if fault not in {*refused, Fault.LOST_RECEIPTS})
     return tuple(Rule(fault, rate, delay_s=delay_s) for fault in kinds)
 
 
@@ -268,6 +272,8 @@ class FaultProxy:
                 answer = _error(400, self._rng.choice(_SQS_THROTTLED if sqs else _DYNAMODB_THROTTLED))
             case Fault.EXPIRED:
                 answer = _error(403 if sqs else 400, "ExpiredTokenException")
+            case Fault.SIGNATURE | Fault.DENIED | Fault.TOMORROW:
+                answer = _error(400, _REFUSALS[fault])
             case Fault.DUPLICATED:
                 answer = await self._receive_with_copies(request, json.loads(body))
             case Fault.FAILED_ENTRIES | Fault.LOST_RECEIPTS:
@@ -362,6 +368,11 @@ class FaultProxy:
             self.deliveries.append(Delivery(time.time(), message["MessageId"], count, message["Body"]))
 
 
+_REFUSALS = {
+    Fault.SIGNATURE: "InvalidSignatureException",
+    Fault.DENIED: "AccessDeniedException",
+    Fault.TOMORROW: "CodeOfTomorrow",
+}
 _SERVER_ERRORS = ((500, "InternalError"), (500, "InternalServerError"), (503, "ServiceUnavailable"))
 _SQS_THROTTLED = ("RequestThrottled", "ThrottlingException")
 _DYNAMODB_THROTTLED = ("ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded")

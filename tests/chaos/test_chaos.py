@@ -31,6 +31,7 @@ MAX_REQUESTS_PER_S = 12.0
 SETTLING_S = 1.5  # Until running requests have failed and their callers back off.
 RECOVERY_S = 15.0  # Every backoff is capped at 10 s.
 MAX_GROWTH_MB = 12.0
+REFUSED_S = 6.0
 
 
 def test_workers_killed_at_random_lose_nothing_and_repeat_nothing(scenario: Scenario) -> None:
@@ -361,6 +362,59 @@ def test_expired_credentials_are_an_outage(scenario: Scenario) -> None:
     rate = scenario.proxy.requests_per_second(since_s=began_s + SETTLING_S, until_s=ended_s) / len(workers)
     assert rate < MAX_REQUESTS_PER_S, scenario.explain(f"{rate:.1f} requests per second and worker")
     check(scenario)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.SIGNATURE,
+        pytest.param(Fault.TOMORROW, marks=pytest.mark.chaos),
+        pytest.param(Fault.DENIED, marks=pytest.mark.chaos),
+    ],
+)
+def test_a_refusal_of_every_call_is_an_outage(scenario: Scenario, fault: Fault) -> None:
+    """A wrong signature, a code that no one knows and denied access end no running worker and cost no attempt."""
+    workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
+    scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.3))
+    scenario.send_mix()
+    workers[0].wait_for("order.fulfilled")
+    scenario.proxy.inject(Rule(fault))
+    began_s = time.time()
+    time.sleep(REFUSED_S)
+    ended_s = time.time()
+    scenario.proxy.clear()
+    assert [worker.process.poll() for worker in workers] == [None, None], scenario.explain("a worker ended")
+    scenario.until_drained()
+    rate = scenario.proxy.requests_per_second(since_s=began_s + SETTLING_S, until_s=ended_s) / len(workers)
+    assert rate < MAX_REQUESTS_PER_S, scenario.explain(f"{rate:.1f} requests per second and worker")
+    check(scenario)
+
+
+@pytest.mark.parametrize("fault", [Fault.DENIED, pytest.param(Fault.TOMORROW, marks=pytest.mark.chaos)])
+def test_a_refusal_that_may_pass_is_waited_for_at_the_start(scenario: Scenario, fault: Fault) -> None:
+    """Permissions that are still spreading, or a code that no one knows, roll no deployment back."""
+    scenario.proxy.inject(Rule(fault))
+    worker = scenario.start(awaited=False)
+    reason = worker.wait_for("aws.unavailable", attempt=3)["reason"]
+    assert reason.startswith("GetQueueUrl: "), reason
+    scenario.proxy.clear()
+    worker.wait_for("worker.started")
+    scenario.start("escalation")
+    scenario.send_mix()
+    scenario.until_drained()
+    check(scenario)
+
+
+def test_a_refused_signature_ends_the_start_at_once(scenario: Scenario) -> None:
+    """A wrong secret or clock is one line and exit code 1."""
+    scenario.proxy.inject(Rule(Fault.SIGNATURE))
+    worker = scenario.start(awaited=False)
+    scenario.workers.remove(worker)
+    assert worker.wait(20) == 1
+    assert [(line["event"], line.get("reason")) for line in worker.lines()] == [
+        ("worker.starting", None),
+        ("worker.failed", "GetQueueUrl: AWS refuses the credentials (InvalidSignatureException)"),
+    ]
 
 
 @pytest.mark.chaos

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import http.server
+import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,3 +148,70 @@ async def test_a_worker_asks_ecs_for_protection_and_runs_without_it(start_worker
         assert await asyncio.to_thread(worker.stop) == 0
     assert (failed["level"], failed["reason"]) == ("warning", "AccessDeniedException")
     assert agent.calls == [("GET", None)]
+
+
+class CredentialsEndpoint(http.server.BaseHTTPRequestHandler):
+    """Hands out credentials as a container's endpoint does; not before the server's `failures` are answered."""
+
+    def do_GET(self) -> None:
+        failures: list[int] = getattr(self.server, "failures")  # noqa: B009 - the base class has no such attribute.
+        status = failures.pop(0) if failures else 200
+        credentials = {
+            "AccessKeyId": "test",
+            "SecretAccessKey": "test",
+            "Token": "test",
+            "Expiration": "2099-01-01T00:00:00Z",
+        }
+        body = json.dumps(credentials).encode() if status == 200 else b"busy"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextlib.contextmanager
+def credentials_endpoint(*failures: int) -> Iterator[str]:
+    """Yield the URL of an endpoint that first answers with the statuses *failures*."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), CredentialsEndpoint)
+    server.failures = list(failures)  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/credentials"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def without_keys(environment: dict[str, str], url: str) -> dict[str, str]:
+    keys = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+    kept = {name: value for name, value in environment.items() if name not in keys}
+    return kept | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url, "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def test_a_credentials_endpoint_that_fails_is_waited_for(stack: DeployedStack, tmp_path: Path) -> None:
+    # The SDK itself asks three times.
+    with credentials_endpoint(500, 429, 500, 429, 500, 500) as url:
+        environment = without_keys(stack.worker_environment() | ENVIRONMENT, url)
+        worker = run_worker("fulfillment", environment, tmp_path / "worker.log")
+        with contextlib.ExitStack() as running:
+            running.callback(worker.kill)
+            for attempt in (1, 2):
+                reason = worker.wait_for("aws.unavailable", attempt=attempt)["reason"]
+                assert reason.startswith("no AWS credentials: Error when retrieving credentials from container-role: ")
+            worker.wait_for("worker.started")
+            assert worker.stop() == 0
+
+
+def test_a_stop_ends_the_wait_for_credentials(stack: DeployedStack, tmp_path: Path) -> None:
+    with credentials_endpoint(*[500] * 1000) as url:
+        environment = without_keys(stack.worker_environment() | ENVIRONMENT, url)
+        worker = run_worker("escalation", environment, tmp_path / "worker.log")
+        with contextlib.ExitStack() as running:
+            running.callback(worker.kill)
+            worker.wait_for("aws.unavailable")
+            assert worker.stop() == 0
+            assert "Traceback" not in worker.output()

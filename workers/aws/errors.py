@@ -79,7 +79,6 @@ _CREDENTIALS = {
     "InvalidSecurity",
     "InvalidSignature",
     "InvalidSignatureException",
-    "InvalidToken",
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
     "RequestExpired",

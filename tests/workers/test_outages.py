@@ -1,0 +1,102 @@
+"""An outage that lasts: its log lines, its gauge, and what ends it."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from workers.metrics import Metrics
+
+QUICK = {"prolonged_after_s": 0.03, "prolonged_every_s": 0.02}
+
+
+def value(metrics: Metrics, stage: str) -> float | None:
+    return metrics.registry.get_sample_value("workers_outage_seconds", {"stage": stage})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - any condition, so there is no event to wait for.
+            await asyncio.sleep(0.002)
+
+
+async def test_an_outage_that_lasts_is_logged_again_and_again_until_it_ends() -> None:
+    metrics = Metrics(**QUICK)
+    outage = metrics.outages.stage("poll")
+    with structlog.testing.capture_logs() as logs:
+        outage.failed("ReceiveMessage: CodeOfTomorrow")
+        assert (logs, metrics.outages.problem()) == ([], None)
+        await until(lambda: len(logs) >= 3)
+        assert metrics.outages.problem() == "poll has failed for 0 s"
+        assert 0.03 <= (value(metrics, "poll") or 0) < 5
+        outage.ended()
+        logged = len(logs)
+        await asyncio.sleep(0.05)
+    assert len(logs) == logged
+    assert (value(metrics, "poll"), metrics.outages.problem()) == (0, None)
+    for line in logs:
+        assert line["duration_ms"] >= 30
+        assert {**line, "duration_ms": 0} == {
+            "event": "outage.prolonged",
+            "log_level": "error",
+            "stage": "poll",
+            "reason": "ReceiveMessage: CodeOfTomorrow",
+            "duration_ms": 0,
+        }
+
+
+async def test_a_short_outage_is_not_logged() -> None:
+    outage = Metrics(**QUICK).outages.stage("poll")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(5):
+            outage.failed("down")
+            await asyncio.sleep(0.01)
+            outage.ended()
+    assert logs == []
+
+
+async def test_an_outage_is_as_old_as_its_oldest_row() -> None:
+    """A batch that fails for ever is noticed although others of the stage succeed."""
+    metrics = Metrics(**QUICK)
+    outage = metrics.outages.stage("delete")
+    outage.failed("refused", "one")
+    with structlog.testing.capture_logs() as logs:
+        for key in range(1000):
+            outage.failed("other", key)
+            outage.ended(key)
+            await asyncio.sleep(0.001)
+            if logs:
+                break
+    assert logs[0]["reason"] == "refused"
+
+
+async def test_an_outage_that_is_no_longer_tried_is_over() -> None:
+    metrics = Metrics(**QUICK)
+    outage = metrics.outages.stage("channel", fresh_s=0.01, channel="pager")
+    with structlog.testing.capture_logs() as logs:
+        outage.failed("down")
+        await asyncio.sleep(0.06)
+        assert (logs, value(metrics, "channel"), metrics.outages.problem()) == ([], 0, None)
+        for _ in range(1000):
+            outage.failed("down")
+            await asyncio.sleep(0.002)
+            if logs:
+                break
+    assert logs[0]["channel"] == "pager"
+
+
+async def test_stages_of_one_name_share_the_longest_duration() -> None:
+    metrics = Metrics()
+    first, second = metrics.outages.stage("channel"), metrics.outages.stage("channel")
+    first.failed("down")
+    await asyncio.sleep(0.01)
+    second.failed("down")
+    assert (value(metrics, "channel") or 0) >= 0.01
+    first.ended()
+    assert 0 < (value(metrics, "channel") or 0) < 0.01
+
+
+def test_without_an_outage_every_stage_reports_zero() -> None:
+    metrics = Metrics()
+    metrics.outages.stage("poll")
+    assert value(metrics, "poll") == 0
