@@ -58,8 +58,12 @@ class Poller:
         Raises:
             ExceptionGroup: Of `FatalError`: the queue is gone, or AWS refuses access for good.
         """
-        async with asyncio.TaskGroup() as polls:
-            polls.create_task(self._poll(polls), name="poll")
+        try:
+            async with asyncio.TaskGroup() as polls:
+                polls.create_task(self._poll(polls), name="poll")
+        finally:
+            if self.outage is not None:
+                self.outage.ended(self._failures)
 
     def is_failing(self) -> bool:
         return self._failures.failures > 0

@@ -3,6 +3,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from deploy.local import sdk
 from tests.support import DeployedStack
@@ -10,7 +11,7 @@ from workers.aws.errors import MissingResourceError
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import DynamoOrders, check_table
 from workers.domain.orders import Order, OrderStatus
-from workers.errors import UnreadableOrderError
+from workers.errors import SuspectedOutageError, UnreadableOrderError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -190,3 +191,45 @@ async def test_an_unreadable_order_does_not_affect_others_in_its_batch(
     assert [getattr(result, "fulfilled_at", None) for result in results] == [NOW, None, NOW, NOW]
     assert isinstance(results[1], UnreadableOrderError)
     assert str(results[1]) == "the order's Status in the table is not a valid status"
+
+
+class RefusingDynamo:
+    """A client that refuses a whole request because of one of its orders; it accepts all others."""
+
+    def __init__(self, bad: str, code: str = "ValidationException") -> None:
+        self.bad = bad
+        self.code = code
+        self.sizes: list[int] = []
+
+    async def batch_execute_statement(self, *, Statements: list[Any]) -> dict[str, Any]:  # noqa: N803 - the SDK's name.
+        self.sizes.append(len(Statements))
+        if self.bad in {statement["Parameters"][3]["S"] for statement in Statements}:
+            raise ClientError({"Error": {"Code": self.code}}, "BatchExecuteStatement")
+        return {"Responses": [{} for _ in Statements]}
+
+
+async def fulfilled(dynamodb: Any, order_ids: list[str]) -> list[Order | BaseException | None]:
+    orders = DynamoOrders(dynamodb, "Orders")
+    return await asyncio.gather(
+        *(orders.fulfill(order_id, EXECUTION, "S-1", NOW) for order_id in order_ids), return_exceptions=True
+    )
+
+
+async def test_a_request_that_is_refused_because_of_one_order_fails_only_that_order() -> None:
+    dynamodb = RefusingDynamo("bad")
+    order_ids = [*(f"good-{n}" for n in range(12)), "bad", *(f"good-{n}" for n in range(12, 24))]
+    results = await fulfilled(dynamodb, order_ids)
+    for order_id, result in zip(order_ids, results, strict=True):
+        if order_id == "bad":
+            assert isinstance(result, ClientError)
+        else:
+            assert isinstance(result, Order), (order_id, result)
+    assert dynamodb.sizes[0] == 25
+    assert len(dynamodb.sizes) <= 11, "it is halved, not sent order by order"
+
+
+async def test_an_unknown_code_for_a_whole_request_is_an_outage_for_all_its_orders() -> None:
+    dynamodb = RefusingDynamo("bad", "CodeOfTomorrow")
+    results = await fulfilled(dynamodb, ["good", "bad"])
+    assert [type(result) for result in results] == [SuspectedOutageError] * 2
+    assert dynamodb.sizes == [2]

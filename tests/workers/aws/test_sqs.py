@@ -1,14 +1,16 @@
 import json
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
+from botocore.exceptions import ClientError
 
 from tests.support import DeployedStack
 from workers.aws.sqs import QueueAttributes, SqsQueue, describe_queue, queue_url
 from workers.consumer.ports import Refusal
-from workers.errors import FatalError
+from workers.errors import FatalError, OutageError
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -99,3 +101,63 @@ async def test_a_deleted_queue_is_fatal(sqs: "SQSClient", queue: SqsQueue) -> No
     await sqs.delete_queue(QueueUrl=queue.url)
     with pytest.raises(FatalError, match=r"^ReceiveMessage: the queue does not exist$"):
         await queue.receive(10)
+
+
+class BatchesOnly:
+    """A client whose deletes fail with `code` if an entry is bad. Records the sizes of the requests."""
+
+    def __init__(self, *bad: str, code: str = "ValidationException") -> None:
+        self.bad = set(bad)
+        self.code = code
+        self.sizes: list[int] = []
+
+    async def delete_message_batch(self, *, Entries: list[dict[str, str]], **_: Any) -> dict[str, Any]:  # noqa: N803 - the SDK's name.
+        self.sizes.append(len(Entries))
+        if self.bad & {entry["ReceiptHandle"] for entry in Entries}:
+            raise ClientError({"Error": {"Code": self.code}}, "DeleteMessageBatch")
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
+    async def receive_message(self, **_: Any) -> dict[str, Any]:
+        good = {"MessageId": "1", "ReceiptHandle": "r", "Body": "x"}
+        attributes: dict[str, Any] = {
+            "ApproximateReceiveCount": "many",
+            "SentTimestamp": None,
+            "ApproximateFirstReceiveTimestamp": [],
+        }
+        return {"Messages": [good | {"Attributes": attributes}, {"MessageId": "2", "ReceiptHandle": "s"}]}
+
+    def queue(self) -> SqsQueue:
+        client: Any = self
+        return SqsQueue(
+            name="q", url="u", visibility_timeout_s=30, wait_s=0, receiving=client, sqs=client, visibility=client
+        )
+
+
+async def test_one_bad_entry_of_a_batch_holds_up_no_other() -> None:
+    sqs = BatchesOnly("bad")
+    refused = Refusal("ValidationException", receipt_lost=False)
+    handles = [*"abcd", "bad", *"efghi"]
+    answers = await sqs.queue().delete(handles)
+    assert answers == [refused if handle == "bad" else None for handle in handles]
+    assert sqs.sizes == [10, *[1] * 10]
+
+
+async def test_a_batch_that_is_refused_together_and_alone_is_an_outage() -> None:
+    sqs = BatchesOnly(*"abcdefghij")
+    with pytest.raises(OutageError, match=r"ValidationException$"):
+        await sqs.queue().delete([*"abcdefghij"])
+    assert sqs.sizes == [10, 1, 1], "no request for each entry"
+
+
+async def test_a_code_that_blames_no_entry_is_not_tried_entry_by_entry() -> None:
+    sqs = BatchesOnly("a", code="CodeOfTomorrow")
+    with pytest.raises(OutageError, match=r"CodeOfTomorrow$"):
+        await sqs.queue().delete(["a", "b"])
+    assert sqs.sizes == [2]
+
+
+async def test_unreadable_parts_of_a_receive_lose_no_other_message() -> None:
+    with structlog.testing.capture_logs() as logs:
+        (message,) = await BatchesOnly().queue().receive(10)
+    assert (message.id, message.receive_count, message.sent_at_s, message.first_received_at_s) == ("1", 1, 0, 0)
+    assert logs == [{"event": "receive.unreadable", "log_level": "error", "unreadable": 1, "received": 2}]

@@ -1,8 +1,10 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import structlog
 
 from tests.workers.consumer.fakes import (
     LOST,
@@ -25,6 +27,7 @@ from workers.consumer.consumer import Consumer
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.consumer.timings import DEFAULT_TIMINGS
 from workers.errors import FatalError, OutageError, TransientError
+from workers.metrics import Metrics
 
 # Prefetches as many messages as may run at once, however slow the handlers are.
 PREFETCHING = replace(QUICK, prefetch_s=1_000_000)
@@ -646,3 +649,48 @@ async def test_a_message_received_again_by_the_same_worker_after_a_suspend_goes_
         await run.ended()
     assert run.endings() == [("m", "message.acknowledged", "handled")]
     assert (handler.began, queue.deleted) == (["m"], ["r2"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("Session is closed"), KeyError("Body"), asyncio.CancelledError()],
+    ids=lambda error: type(error).__name__,
+)
+async def test_no_error_of_the_queue_ends_a_consumer(error: Any) -> None:
+    """Not even one that the queue's adapter does not know; and the messages are settled afterwards."""
+    queue, handler = FakeQueue(messages(3), visibility_timeout_s=60), FakeHandler()
+    handler.when("m1", TransientError("failed"))
+    async with running(queue, handler, limits()) as run:
+        await until(lambda: len(handler.finished) >= 2)
+        queue.outage = error
+        await until(lambda: "poll.failed" in run.events())
+        queue.send(message("m9"))
+        queue.outage = None
+        await run.until_settled(4)
+    assert {event for _, event, _ in run.endings()} == {"message.acknowledged", "message.released"}
+
+
+@pytest.mark.parametrize("stage", ["delete", "poll", "downstream"])
+async def test_a_prolonged_outage_of_any_stage_makes_the_consumer_unready(stage: str) -> None:
+    queue, handler, metrics = FakeQueue(messages(1)), FakeHandler(), Metrics(prolonged_after_s=0.05)
+    match stage:
+        case "delete":
+            queue.refuse("r-m0", *[REFUSED] * 10_000)
+        case "poll":
+            queue.outage = OutageError("down")
+        case _:
+            handler.when("m0", *[OutageError("down")] * 10_000)
+    consumer, stop = Consumer(queue, handler, limits(), metrics, QUICK), asyncio.Event()
+    task = asyncio.create_task(consumer.run(stop))
+    with structlog.testing.capture_logs() as logs:
+        await until(lambda: any(line["event"] == "outage.prolonged" for line in logs))
+        problem = consumer.readiness_problem()
+        assert problem == ("polls fail" if stage == "poll" else f"{stage} has failed for 0 s")
+        assert consumer.health_problem() is None, "a restart would not help"
+        line = next(line for line in logs if line["event"] == "outage.prolonged")
+        assert line["stage"] == stage
+        if stage == "delete":
+            assert line["reason"] == "entries refused: 1 (InternalError)"
+        stop.set()
+        await asyncio.wait([task])
+    assert metrics.outages.duration_s(stage) == 0
