@@ -134,7 +134,7 @@ class Scenario:
 SCENARIOS = {
     "receive": Scenario(operation="ReceiveMessage"),
     "delete": Scenario(operation="DeleteMessageBatch"),
-    "extend": Scenario(operation="ChangeMessageVisibilityBatch", behave=takes_until_extended, visibility_timeout_s=1),
+    "extend": Scenario(operation="ChangeMessageVisibilityBatch", behave=takes_until_extended, visibility_timeout_s=4),
     "release": Scenario(operation="ChangeMessageVisibilityBatch", behave=fails_once, attempts=1),
     "batch write": Scenario(operation="BatchExecuteStatement"),
     "read an order": Scenario(operation="GetItem", behave=ships),
@@ -205,7 +205,9 @@ async def consumer_of(scenario: Scenario, double: Double, metrics: Metrics, timi
             "WORKER_DRAIN_S": "1",
         }
     )
-    clients = Clients(receiving=sdk, sqs=sdk, dynamodb=sdk, secretsmanager=sdk, routes=Routes(Rules(())))
+    clients = Clients(
+        receiving=sdk, visibility=sdk, sqs=sdk, dynamodb=sdk, secretsmanager=sdk, routes=Routes(Rules(()))
+    )
     return await assemble(
         scenario.worker, settings, clients, metrics, make_handler=handler, backoff=NO_WAIT, timings=timings
     )

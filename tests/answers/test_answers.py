@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 import structlog
 
+import workers.wiring
 from tests.answers.double import Answer, Double
 from tests.answers.errors import FOREIGN, TOMORROW, codes, refusing
 from tests.answers.scenarios import ORDER_ID, QUICK, SCENARIOS, Scenario, consumer_of
@@ -96,7 +97,8 @@ def cases_of(scenario: Scenario) -> Iterator[Case]:
 
 async def survives(scenario: Scenario, case: Case, timings: Timings, last_s: float) -> None:
     """Run a worker through *case* for *last_s* seconds, at least for two calls; then its message must be done."""
-    double = Double(scenario.operation, None, visibility_timeout_s=scenario.visibility_timeout_s)
+    visible_s = scenario.visibility_timeout_s if last_s == 0 else max(30, scenario.visibility_timeout_s)
+    double = Double(scenario.operation, None, visibility_timeout_s=visible_s)
     metrics, stop = Metrics(), asyncio.Event()
     consumer = await consumer_of(scenario, double, metrics, timings)
     double.answer = case.answer
@@ -128,6 +130,11 @@ async def survives(scenario: Scenario, case: Case, timings: Timings, last_s: flo
     attempts = double.order(ORDER_ID).get("Attempts", 0)
     if not case.blames:
         assert attempts == scenario.attempts, f"{case.name}: {attempts} attempts"
+
+
+@pytest.fixture(autouse=True)
+def _short_visibility_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers.wiring, "MIN_VISIBILITY_TIMEOUT_S", 1)
 
 
 @pytest.fixture(
