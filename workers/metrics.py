@@ -1,12 +1,143 @@
-"""The metrics of a worker, for Prometheus."""
+"""What a worker counts for Prometheus, and its outages: a lasting one is a log line a minute and a gauge."""
 
+import asyncio
+from collections.abc import Hashable
+from contextvars import copy_context
+from dataclasses import dataclass, field
+
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from workers.outages import LOGGED_EVERY_S, PROLONGED_AFTER_S, Outages
+log = structlog.get_logger(__name__)
 
-# In seconds: from one conditional write to the longest handler. Ages go up to the retention of a queue.
+PROLONGED_AFTER_S = 300.0  # Deployments, throttling and failovers of AWS pass faster.
+LOGGED_EVERY_S = 60.0
 _HANDLE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _AGE_BUCKETS_S = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 10 * 24 * 3600)
+
+
+@dataclass(slots=True)
+class _Failing:
+    since_s: float
+    last_s: float
+    reason: str
+
+
+class StageOutage:
+    """
+    How long a stage has been failing.
+
+    A stage may have several rows of failures at a time, one for each `key`: a batch that fails again and again, while
+    others of the same stage succeed. Its outage is as old as the oldest row. A row without a failure within the last
+    `fresh_s` seconds does not count: nothing is tried any more, so nobody knows.
+
+    Once a row is `prolonged_after_s` seconds old, each minute logs `outage.prolonged` until it has ended.
+    """
+
+    def __init__(
+        self, stage: str, *, prolonged_after_s: float, logged_every_s: float, fresh_s: float, **fields: str
+    ) -> None:
+        self.stage = stage
+        self._prolonged_after_s = prolonged_after_s
+        self._logged_every_s = logged_every_s
+        self._fresh_s = fresh_s
+        self._fields = fields
+        self._rows: dict[Hashable, _Failing] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._context = copy_context()  # Not that of a failure: the line is about no single message.
+
+    def failed(self, reason: str, key: Hashable = None) -> None:
+        """Note a failure; it begins a row, or continues one."""
+        now_s = asyncio.get_running_loop().time()
+        row = self._rows.get(key)
+        if row is None or now_s - row.last_s > self._fresh_s:
+            self._rows[key] = _Failing(now_s, now_s, reason)
+        else:
+            row.last_s, row.reason = now_s, reason
+        if self._timer is None:
+            self._report_in(self._prolonged_after_s)
+
+    def ended(self, key: Hashable = None) -> None:
+        """End a row, if there is one."""
+        self._rows.pop(key, None)
+        if not self._rows and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def duration_s(self) -> float:
+        """How long the oldest row has lasted; 0 without an outage."""
+        oldest = self._oldest()
+        return 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest.since_s
+
+    @property
+    def is_prolonged(self) -> bool:
+        return bool(self._rows) and self.duration_s >= self._prolonged_after_s
+
+    def _oldest(self) -> _Failing | None:
+        if not self._rows:
+            return None
+        fresh_since_s = asyncio.get_running_loop().time() - self._fresh_s
+        fresh = (row for row in self._rows.values() if row.last_s >= fresh_since_s)
+        return min(fresh, key=lambda row: row.since_s, default=None)
+
+    def _report_in(self, delay_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._report, context=self._context)
+
+    def _report(self) -> None:
+        oldest, duration_s = self._oldest(), self.duration_s
+        if oldest is None or duration_s < self._prolonged_after_s:
+            self._report_in(self._prolonged_after_s - duration_s)
+            return
+        log.error(
+            "outage.prolonged",
+            stage=self.stage,
+            reason=oldest.reason,
+            duration_ms=round(duration_s * 1000),
+            **self._fields,
+        )
+        self._report_in(self._logged_every_s)
+
+
+@dataclass(slots=True)
+class Outages:
+    """The outages of one worker. Stages of the same name share one value of the gauge: the longest."""
+
+    registry: CollectorRegistry
+    prolonged_after_s: float = PROLONGED_AFTER_S
+    logged_every_s: float = LOGGED_EVERY_S
+    _gauge: Gauge = field(init=False)
+    _stages: list[StageOutage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._gauge = Gauge(
+            "workers_outage_seconds",
+            "Duration of the current outage of each stage; 0 without one.",
+            ["stage"],
+            registry=self.registry,
+        )
+
+    def stage(self, name: str, *, fresh_s: float = float("inf"), **fields: str) -> StageOutage:
+        """Return the outage of another stage, or of another part of one. *fields* are for its log lines."""
+        stage = StageOutage(
+            name,
+            prolonged_after_s=self.prolonged_after_s,
+            logged_every_s=self.logged_every_s,
+            fresh_s=fresh_s,
+            **fields,
+        )
+        self._stages.append(stage)
+        self._gauge.labels(name).set_function(lambda: self.duration_s(name))
+        return stage
+
+    def duration_s(self, name: str) -> float:
+        """Return how long the outage of the stage called *name* has lasted; 0 without one."""
+        return max((stage.duration_s for stage in self._stages if stage.stage == name), default=0.0)
+
+    def problem(self) -> str | None:
+        """Return which stages have a prolonged outage, and for how long; None if none has."""
+        names = dict.fromkeys(stage.stage for stage in self._stages if stage.is_prolonged)
+        return ", ".join(f"{name} has failed for {self.duration_s(name):.0f} s" for name in names) or None
 
 
 class Metrics:

@@ -12,7 +12,7 @@ from workers.aws.errors import CredentialsError, CredentialsSourceError, Missing
 from workers.aws.secrets import UnreadableSecretError
 from workers.backoff import Backoff
 from workers.errors import AccessDeniedError, FatalError, OutageError
-from workers.outages import Outages
+from workers.metrics import Outages
 
 log = structlog.get_logger(__name__)
 

@@ -11,6 +11,7 @@ from workers.aws.channels import SnsChannel
 from workers.aws.orders import DynamoOrders
 from workers.aws.secrets import SecretToken
 from workers.aws.senders import SqsEscalations, SqsReminders
+from workers.aws.trials import DynamoTrials
 from workers.backoff import Backoff
 from workers.connections import Clients, Routes
 from workers.consumer.consumer import Consumer
@@ -195,6 +196,7 @@ async def consumer_of(scenario: Scenario, double: Double, metrics: Metrics, timi
             rules=Rules((rule,)),
             router=Router(used, cases, retry_backoff=NO_WAIT, outages=metrics.outages),
             conflict_backoff=NO_WAIT,
+            trials=DynamoTrials(sdk, "EscalationTable"),
         )
 
     settings = Settings.read(

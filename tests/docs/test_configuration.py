@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from tests.docs.pages import first_code, page, rows, section
 from workers.consumer.timings import DEFAULT_TIMINGS
 from workers.settings import Settings
-from workers.wiring import START_BACKOFF
+from workers.start import START_BACKOFF
 
 FIELDS: Mapping[str, FieldInfo] = {str(field.alias): field for field in Settings.model_fields.values()}
 TABLE = {

@@ -115,15 +115,16 @@ class DynamoOrders:
         bound = " AND ExecutionArn = :execution" if execution_arn is not None else ""
         values = {":trial": trial, ":one": 1, ":received": OrderStatus.RECEIVED, ":execution": execution_arn}
         try:
-            with translated():
-                await self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=to_item({"OrderId": order_id}),
-                    UpdateExpression="SET Trials = Trials - :one REMOVE LastTrial",
-                    ConditionExpression=f"#Status = :received{bound} AND LastTrial = :trial",
-                    ExpressionAttributeNames={"#Status": "Status"},
-                    ExpressionAttributeValues=to_item(values),
-                )
+            await ask(
+                self._dynamodb.update_item,
+                ITEM_FAULTS,
+                TableName=self._table,
+                Key=to_item({"OrderId": order_id}),
+                UpdateExpression="SET Trials = Trials - :one REMOVE LastTrial",
+                ConditionExpression=f"#Status = :received{bound} AND LastTrial = :trial",
+                ExpressionAttributeNames={"#Status": "Status"},
+                ExpressionAttributeValues=to_item(values),
+            )
         except ClientError as error:
             if error_code(error) != CONDITION_FAILED:
                 raise

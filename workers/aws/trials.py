@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from workers.aws.errors import error_code, translated
+from workers.aws.errors import CONDITION_FAILED, ITEM_FAULTS, ask, error_code, readable
 from workers.aws.items import from_item, to_item
-from workers.aws.orders import CONDITION_FAILED
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -29,35 +28,37 @@ class DynamoTrials:
 
     async def count_trial(self, message_id: str, trial: str) -> int:
         try:
-            with translated():
-                answer = await self.dynamodb.update_item(
-                    TableName=self.table,
-                    Key=_key(message_id),
-                    UpdateExpression="SET LastTrial = :trial, ExpiresAt = :expires ADD Trials :one",
-                    ConditionExpression="attribute_not_exists(LastTrial) OR LastTrial <> :trial",
-                    ExpressionAttributeValues=to_item(
-                        {":trial": trial, ":one": 1, ":expires": int(time.time()) + KEPT_S}
-                    ),
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
+            answer = await ask(
+                self.dynamodb.update_item,
+                ITEM_FAULTS,
+                TableName=self.table,
+                Key=_key(message_id),
+                UpdateExpression="SET LastTrial = :trial, ExpiresAt = :expires ADD Trials :one",
+                ConditionExpression="attribute_not_exists(LastTrial) OR LastTrial <> :trial",
+                ExpressionAttributeValues=to_item({":trial": trial, ":one": 1, ":expires": int(time.time()) + KEPT_S}),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
         except ClientError as error:
             if error_code(error) != CONDITION_FAILED:
                 raise
             counted_before: Any = error.response
-            return int(from_item(counted_before["Item"])["Trials"])
-        return int(from_item(answer["Attributes"])["Trials"])
+            with readable("UpdateItem"):
+                return int(from_item(counted_before["Item"])["Trials"])
+        with readable("UpdateItem"):
+            return int(from_item(answer["Attributes"])["Trials"])
 
     async def take_back_trial(self, message_id: str, trial: str) -> bool:
         try:
-            with translated():
-                await self.dynamodb.update_item(
-                    TableName=self.table,
-                    Key=_key(message_id),
-                    UpdateExpression="SET Trials = Trials - :one REMOVE LastTrial",
-                    ConditionExpression="LastTrial = :trial",
-                    ExpressionAttributeValues=to_item({":trial": trial, ":one": 1}),
-                )
+            await ask(
+                self.dynamodb.update_item,
+                ITEM_FAULTS,
+                TableName=self.table,
+                Key=_key(message_id),
+                UpdateExpression="SET Trials = Trials - :one REMOVE LastTrial",
+                ConditionExpression="LastTrial = :trial",
+                ExpressionAttributeValues=to_item({":trial": trial, ":one": 1}),
+            )
         except ClientError as error:
             if error_code(error) != CONDITION_FAILED:
                 raise

@@ -14,7 +14,7 @@ from workers.consumer.message import Acknowledged, DeadLettered, Released, Settl
 from workers.consumer.ports import MAX_BATCH, Queue, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
-from workers.outages import Outages, StageOutage
+from workers.metrics import Outages, StageOutage
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ import structlog
 
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import AccessDeniedError, FatalError, OutageError
-from workers.outages import StageOutage
+from workers.metrics import StageOutage
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from workers.consumer.failures import FailureTracker
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError, SuspectedOutageError
-from workers.outages import StageOutage
+from workers.metrics import StageOutage
 
 T = TypeVar("T")
 

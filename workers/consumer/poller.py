@@ -13,7 +13,7 @@ from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
-from workers.outages import StageOutage
+from workers.metrics import StageOutage
 
 FRESH_S = 120.0  # Longer than a failing receive and its backoff. If the slots are full meanwhile, none is tried.
 

@@ -11,7 +11,7 @@ from workers.consumer.in_flight import InFlight
 from workers.consumer.ports import MAX_BATCH, Queue, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
-from workers.outages import StageOutage
+from workers.metrics import StageOutage
 
 MAX_CONCURRENT_REQUESTS = 5  # A thousand messages in flight take a hundred requests.
 MAX_ATTEMPTS = 3  # Immediate attempts for a refused entry. After that, it waits for the backoff.

@@ -16,7 +16,7 @@ from workers.domain.routing import LOG_CHANNEL
 from workers.errors import OutageError, TransientError, WorkerError
 from workers.escalation.log_channel import LogChannel
 from workers.escalation.notifications import Channel, ChannelError, Notification
-from workers.outages import Outages, StageOutage
+from workers.metrics import Outages, StageOutage
 from workers.ports import SentNotifications
 
 log = structlog.get_logger(__name__)
