@@ -133,7 +133,7 @@ class SqsQueue:
         messages = [message for message in map(_message, received) if message is not None]
         if len(messages) < len(received):
             # The others become visible again by themselves, so only an answer with nothing else is an outage.
-            log.error("receive.unreadable", unreadable=len(received) - len(messages), received=len(received))
+            log.error("message.not_read", unreadable=len(received) - len(messages), received=len(received))
             if not messages:
                 raise OutageError("ReceiveMessage: an unreadable response")
         return messages

@@ -28,7 +28,7 @@ class DeliveryState(Enum):
     RECEIVED = auto()
     HELD = auto()
     RUNNING = auto()
-    SETTLED = auto()
+    SETTLING = auto()
 
 
 class Cancellation(Enum):
@@ -49,16 +49,17 @@ class Delivery:
     | RECEIVED | its task waits for a free handler                 | `start`: HELD                 |
     | HELD     | a handler is free; in an outage the gate holds it | `begin_handling`: RUNNING     |
     | RUNNING  | the handler is working on it                      | `end_handling`: HELD          |
-    | SETTLED  | it waits for its delete or release                | `InFlight.end`: not in flight |
+    | SETTLING | it waits for its delete or release                | `InFlight.end`: not in flight |
 
-    `settle` leads from any state to SETTLED. Until then `cancel` cancels its task; `cancellation` says why.
+    `settle` leads from any state to SETTLING. Until then `cancel` cancels its task; `cancellation` says why. A delivery
+    whose receipt is lost is not settled: `InFlight.end` ends it from any state.
 
     Only these methods change a delivery. Their callers:
 
     - `InFlight` creates it and renews its receipt.
     - `Consumer` assigns its task, starts it, marks the calls of its handler, and cancels it at a stop.
     - `VisibilityExtender` extends it, and cancels it when it is late or its receipt is lost.
-    - `Acknowledger` settles it.
+    - `Acknowledger` settles it. It and `Consumer` end it through `InFlight.end`.
 
     `receipt_handle` is the newest one. `context` has the ids for the log lines of this message. `received_at_s` and
     `handled_since_s` (None unless RUNNING) are times of the event loop. `visible_at_s`, when other consumers can
@@ -80,7 +81,7 @@ class Delivery:
     @property
     def state(self) -> DeliveryState:
         if self.settlement is not None:
-            return DeliveryState.SETTLED
+            return DeliveryState.SETTLING
         if self.handled_since_s is not None:
             return DeliveryState.RUNNING
         return DeliveryState.HELD if self._started else DeliveryState.RECEIVED

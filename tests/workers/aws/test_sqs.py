@@ -160,4 +160,4 @@ async def test_unreadable_parts_of_a_receive_lose_no_other_message() -> None:
     with structlog.testing.capture_logs() as logs:
         (message,) = await BatchesOnly().queue().receive(10)
     assert (message.id, message.receive_count, message.sent_at_s, message.first_received_at_s) == ("1", 1, 0, 0)
-    assert logs == [{"event": "receive.unreadable", "log_level": "error", "unreadable": 1, "received": 2}]
+    assert logs == [{"event": "message.not_read", "log_level": "error", "unreadable": 1, "received": 2}]

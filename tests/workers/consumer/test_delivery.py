@@ -50,7 +50,7 @@ def test_is_received_held_running_and_settled_in_turn() -> None:
         DeliveryState.HELD,
         DeliveryState.RUNNING,
         DeliveryState.HELD,
-        DeliveryState.SETTLED,
+        DeliveryState.SETTLING,
     ]
 
 
