@@ -3,8 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -151,16 +151,20 @@ class HttpProvider:
             reraise=True,
         )
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await retrying(self._try, order)
+            async with asyncio.timeout(self._timeout_s) as deadline:
+                return await retrying(self._try, order, deadline)
         except TimeoutError:
             raise TransientError(f"no answer within {self._timeout_s:g} s") from None
 
-    async def _try(self, order: Order) -> str:
-        token = None if self._token is None else await self._token.current()
+    async def _try(self, order: Order, deadline: asyncio.Timeout) -> str:
+        token = None
+        if self._token is not None:
+            with _paused(deadline):
+                token = await self._token.current()
         response = await self._post(order, token)
         if response.status == _UNAUTHORIZED and self._token is not None and token is not None:
-            newer = await self._token.instead_of(token)
+            with _paused(deadline):
+                newer = await self._token.instead_of(token)
             if newer is not None:
                 response = await self._post(order, newer)
         return _shipment(response)
@@ -183,6 +187,19 @@ class HttpProvider:
             raise OutageError(f"the provider cannot be reached: {_unreachable(error)}") from None
         except (ClientError, ConnectionError) as error:
             raise TransientError(f"the call failed ({type(error).__name__})") from None
+
+
+@contextmanager
+def _paused(deadline: asyncio.Timeout) -> Iterator[None]:
+    """Stop the time meanwhile: a token that cannot be read is an outage, not a failed attempt of this order."""
+    loop, ends_at_s = asyncio.get_running_loop(), deadline.when()
+    paused_at_s = loop.time()
+    deadline.reschedule(None)
+    try:
+        yield
+    finally:
+        if ends_at_s is not None:
+            deadline.reschedule(ends_at_s + loop.time() - paused_at_s)
 
 
 def _body(order: Order) -> bytes:

@@ -418,6 +418,34 @@ async def test_a_rotated_token_is_used_within_the_call(server: ProviderServer, s
     assert server.keys == ["001", "001"]
 
 
+class HangingToken:
+    """A token whose source, AWS, answers late: then with an outage."""
+
+    def __init__(self, *, first: str | None) -> None:
+        self.first = first
+
+    async def current(self) -> str:
+        return self.first if self.first is not None else await self.hang()
+
+    async def instead_of(self, refused: str) -> str | None:
+        assert refused == self.first
+        return await self.hang()
+
+    async def hang(self) -> str:
+        await asyncio.sleep(0.1)
+        raise OutageError("the secret cannot be read")
+
+
+@pytest.mark.parametrize("first", [None, "old"])
+async def test_a_token_that_cannot_be_read_in_time_is_an_outage(
+    server: ProviderServer, session: ClientSession, first: str | None
+) -> None:
+    server.otherwise = reply(401)
+    provider = http_provider(session, server.url, timeout_s=0.05, token=HangingToken(first=first))
+    error = await outcome(provider)
+    assert (type(error), str(error)) == (OutageError, "the secret cannot be read")
+
+
 async def test_a_refused_token_without_a_replacement_is_an_outage(
     server: ProviderServer, session: ClientSession
 ) -> None:
