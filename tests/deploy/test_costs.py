@@ -96,7 +96,7 @@ def test_the_paid_tasks_are_those_that_run() -> None:
 def test_the_scaling_examples_follow_the_scaling_policy() -> None:
     parameters = WORKERS["Parameters"]
     ms, latency_s = parameters["FulfillmentMsPerMessage"]["Default"], parameters["AcceptableLatencyS"]["Default"]
-    rows = table("is at least its answer's time / `WorkerConcurrency`: 200 ms / 100 = 2 ms.\n")
+    rows = table("provider's response time / `WorkerConcurrency`: 200 ms / 100 = 2 ms.\n")
     assert rows
     for waiting, running, seconds, wanted in rows:
         assert number(waiting) / number(running) * ms / 1000 == number(seconds)
@@ -120,7 +120,7 @@ def test_the_growth_table_follows_the_defaults_and_the_index() -> None:
         WORKERS["Parameters"]["MaxTasks"]["Default"],
         WORKERS["Parameters"]["FulfillmentMsPerMessage"]["Default"],
     )
-    rows = {cells[1].split(":")[0]: cells for cells in table("those of a new account are lower.\n")}
+    rows = {cells[1].split(":")[0]: cells for cells in table("has lower ones.\n")}
     assert number(rows["`MaxTasks`"][0]) == tasks * 1000 / ms
     assert any(
         index["IndexName"] == "OpenOrders" for index in RESOURCES["OrderTable"]["Properties"]["GlobalSecondaryIndexes"]
