@@ -101,7 +101,7 @@ def test_dead_letters_are_listed_and_left_visible(pipeline: Pipeline, orders: Co
     assert listed.code == 0
     assert listed.err.splitlines() == [
         f"{name}: {n} selected of {n} looked at, of about {n} dead letters."
-        " A listing is a sample: messages that another receiver holds are not in it"
+        " A list is a sample: it does not show messages that another consumer has received"
         for name, n in (("dead-OrderFulfillmentDLQ", 2), ("dead-EscalationDLQ", 1))
     ]
     assert [visible(pipeline, url) for url in (stack.order_fulfillment_dlq_url, stack.escalation_dlq_url)] == [2, 1]

@@ -214,7 +214,7 @@ def test_without_a_terminal_or_a_case_nothing_is_done(orders: CommandLine) -> No
         refused = orders("escalations", "resolve", "x", *arguments, *WHO, stdin=CARD)
         assert (refused.code, refused.err.splitlines()[-1]) == (
             2,
-            "Error: there is no terminal to ask on: --yes acts without asking",
+            "Error: there is no terminal to ask for confirmation: use --yes",
         )
     missing = resolve(orders, "no-such-case", "cancel")
     assert (missing.code, missing.err) == (

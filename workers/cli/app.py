@@ -12,7 +12,7 @@ _COMMANDS = {
     "escalations": ("escalations", "List, show and resolve escalation cases."),
     "queues": ("queues", "Show the queues and their dead-letter queues."),
     "dead-letters": ("dead_letters", "List, replay or discard dead letters."),
-    "logs": ("logs", "Show the workers' log lines to people."),
+    "logs": ("logs", "Show the workers' log lines in a readable form."),
 }
 _EPILOG = """\b
 Examples:
@@ -46,4 +46,4 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
 )
 def orders() -> None:
-    """See, explain and finish orders on the AWS that the environment points to."""
+    """See, explain and finish orders, on AWS or on a local AWS, whichever the environment selects."""

@@ -60,7 +60,7 @@ def _head(case: Case, order: Order | None, now: datetime) -> list[tuple[str, obj
 
 
 def _begun_resubmission(case: Case) -> str | None:
-    """Describe a resubmission that has begun and is not recorded on the case yet."""
+    """Describe a resubmission that has begun but is not recorded on the case yet."""
     claim = case.claim
     if claim is None or case.state is not CaseState.OPEN or case.has_resubmission(claim.execution_arn):
         return None

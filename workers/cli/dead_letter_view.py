@@ -59,4 +59,4 @@ def summary(found: FoundLetters) -> str:
     if not found.approximate_count:
         return f"{name}: no dead letters"
     counts = f"{len(found.letters)} selected of {found.seen} looked at, of about {found.approximate_count} dead letters"
-    return f"{name}: {counts}. A listing is a sample: messages that another receiver holds are not in it"
+    return f"{name}: {counts}. A list is a sample: it does not show messages that another consumer has received"

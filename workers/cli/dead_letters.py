@@ -44,7 +44,10 @@ _SELECTION = (
     click.option("--reason", metavar="TEXT", help="Only those with this text in their reason, such as UNDECODABLE."),
     click.option("--order", "order_id", metavar="ID", help="Only those about this order."),
     click.option(
-        "--older-than", type=Age(), metavar="AGE", help="Only those first received longer ago: 90s, 10m, 2h, 3d."
+        "--older-than",
+        type=Age(),
+        metavar="AGE",
+        help="Only those first received longer ago than this: 90s, 10m, 2h, 3d.",
     ),
     click.option(
         "--id", "ids", multiple=True, metavar="ID", help="Only the one with this id or original id. Repeatable."
@@ -55,7 +58,7 @@ _SELECTION = (
         default=DEFAULT_LIMIT,
         show_default=True,
         metavar="N",
-        help=f"At most N of them, up to {MAX_HELD}.",
+        help=f"Select at most N, up to {MAX_HELD}.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts."),
 )
@@ -94,9 +97,9 @@ def command() -> None:
     does not show messages that another consumer has received.
 
     SQS's own redrive (StartMessageMoveTask, "Start DLQ redrive" in the console) moves a whole queue inside AWS, up to
-    500 messages a second. It cannot select messages, has no dry run, and does not report single messages. It leaves the
-    workers' attributes on the messages, and needs an explicit destination for messages that a worker has moved here.
-    Prefer it if very many messages should all go back, for example after an outage.
+    500 messages a second. It cannot select messages, has no dry run, and does not report on single messages. It leaves
+    the workers' attributes on the messages, and needs an explicit destination for messages that a worker has moved
+    here. Prefer it if very many messages should all go back, for example after an outage.
     """
 
 
@@ -110,7 +113,7 @@ Examples:
   orders dead-letters list --json | jq -r '.[].order_id'""",
 )
 @click.argument("queue", type=click.Choice(_QUEUES), required=False)
-@click.option("--bodies", is_flag=True, help="Show the start of each message, masked. It may hold anything.")
+@click.option("--bodies", is_flag=True, help="Show the start of each message, masked. It may contain anything.")
 @_with(*_SELECTION)
 @click.pass_obj
 def list_command(
@@ -138,7 +141,7 @@ def list_command(
 
 @command.command(
     "replay",
-    short_help="Send dead letters back to where they came from.",
+    short_help="Send dead letters back to the queue they came from.",
     epilog="""\b
 Examples:
   orders dead-letters replay fulfillment --order 001
@@ -156,8 +159,8 @@ def replay_command(stack: "Stack", /, *, queue: str, **options: Any) -> None:
     from the dead-letter queue only after its queue has accepted it. If the command is killed in between, the message is
     in both queues, and repeating the command sends it again. That is harmless: every change to an order is conditional.
 
-    A message that could not be decoded comes back unchanged and opens a second case: correct its sender, and discard it
-    here.
+    A message that could not be decoded comes back unchanged and opens a second case: fix the sender, and discard the
+    message here.
     """
 
     def action(found: FoundLetters) -> Action:
@@ -198,7 +201,7 @@ def _warn(text: str) -> None:
 
 
 async def _look(stack: "Stack", names: Sequence[str], selection: Selection, limit: int) -> list[FoundLetters]:
-    """Find dead letters of several queues; all of them are held until the last is found."""
+    """Find dead letters of several queues; all of them are held until the last one is found."""
     async with contextlib.AsyncExitStack() as held:
         return [
             await _find(await held.enter_async_context(held_queue(stack, name, warn=_warn)), selection, limit)

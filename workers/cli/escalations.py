@@ -35,7 +35,7 @@ def command() -> None:
     """
     List, show and resolve escalation cases.
 
-    A case is open until a person resolves it. Its id is its order's, if the order is known.
+    A case is open until a person resolves it. If its order is known, the case has the order's id.
     """
 
 
@@ -59,7 +59,9 @@ Examples:
     metavar="REASON",
     help="Only cases with this reason, such as INVALID_PRICE.",
 )
-@click.option("--older-than", type=Age(), metavar="AGE", help="Only cases opened longer ago: 90s, 10m, 2h, 3d.")
+@click.option(
+    "--older-than", type=Age(), metavar="AGE", help="Only cases opened longer ago than this: 90s, 10m, 2h, 3d."
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Show only the first N.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the complete cases, for scripts.")
 @click.pass_obj
@@ -74,9 +76,9 @@ def list_command(
     as_json: bool,
 ) -> None:
     """
-    List the open cases, the most severe first, and of one severity the oldest first.
+    List the open cases: the most severe first, and the oldest first within a severity.
 
-    The age is that of the current episode: a resolved case that is opened again starts a new one.
+    The age is that of the current episode: when a resolved case is opened again, a new episode begins.
     """
     from workers.operations.cases import Selection, read_open_cases  # noqa: PLC0415 - the SDK takes a while to import.
 

@@ -41,7 +41,7 @@ Examples:
     help="Only orders with this status.",
 )
 @click.option(
-    "--older-than", type=Age(), metavar="AGE", help="Only orders that have had their status longer: 90s, 10m, 2h, 3d."
+    "--older-than", type=Age(), metavar="AGE", help="Only orders whose status is older than this: 90s, 10m, 2h, 3d."
 )
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), metavar="N", help="Only the oldest N.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the orders, for scripts.")
@@ -58,11 +58,11 @@ def command(
     List the open orders, oldest first.
 
     An open order is RECEIVED (the workflow or a worker has it) or ESCALATED (a person must resolve its case). FULFILLED
-    and CANCELLED orders are final and not listed: use `orders show`. Not listed either are orders that their execution
-    has not recorded yet, or has refused as malformed: `orders escalations list` has the refused ones.
+    and CANCELLED orders are final and not listed: use `orders show`. Orders that their execution has not recorded yet,
+    or has refused as malformed, are not listed either: `orders escalations list` shows the refused ones.
 
-    The age is how long an order has had its status. The list comes from an index that lags a moment; each order is then
-    read as it is now. So what is shown is current, but an order that changed just now may be missing.
+    The age is how long an order has had its status. The list comes from an index that is slightly behind; each order is
+    then read from the table. So the orders shown are current, but one that has just changed may be missing.
     """
     with progress("reading", None) as advance:
         statuses = OPEN if status is None else (status,)

@@ -1,4 +1,4 @@
-"""`orders logs`: shows the workers' JSON log lines to people."""
+"""`orders logs`: shows the workers' JSON log lines in a readable form."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ _DEFAULT_EVENT_STYLE = {"bold": True}
 
 @click.command(
     "logs",
-    short_help="Show the workers' log lines to people.",
+    short_help="Show the workers' log lines in a readable form.",
     epilog="""\b
 Examples:
   orders logs .local-aws/workers.log --escalations
@@ -42,8 +42,10 @@ Examples:
     "file", type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path), metavar="FILE"
 )
 @click.option("--order", "order_id", metavar="ID", help="Only lines about this order or case.")
-@click.option("--escalations", is_flag=True, help="Only escalations, each once: the lines escalation.routed.")
-@click.option("--follow", is_flag=True, help="Continue with what is added to the file, until Ctrl-C (exit code 0).")
+@click.option("--escalations", is_flag=True, help="Only escalations: one line for each, escalation.routed.")
+@click.option(
+    "--follow", is_flag=True, help="Wait for new lines in the file and show them, until Ctrl-C (exit code 0)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the matching lines as JSON lines, for scripts.")
 @click.pass_obj
 def command(
@@ -52,9 +54,9 @@ def command(
     """
     Show the log lines of FILE, or of standard input (-): time, level, worker, event, ids and values.
 
-    Lines that are not JSON are shown as they are; --order, --escalations and --json leave them out. The process names
-    that honcho and foreman print before each line are understood. --follow continues when the file is rotated or
-    truncated. Card numbers are masked in every line.
+    Lines that are not JSON are shown as they are; --order, --escalations and --json leave them out. Process names that
+    honcho and foreman print before each line are recognized. --follow continues when the file is rotated or truncated.
+    Card numbers are masked in every line.
     """
     printer = _Printer(Selection(order_id, escalations), as_json=as_json, live=follow or str(file) == "-")
     try:

@@ -34,7 +34,7 @@ def print_line(text: str = "") -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print *value* for scripts, masked, and in ASCII: so control characters are escaped too."""
+    """Print *value* for scripts: masked, and in ASCII, which also escapes control characters."""
     click.echo(json.dumps(mask_all(value), indent=2))
 
 
@@ -42,7 +42,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, ri
     """
     Print rows in columns; the columns named in *right* are aligned to the right. None is shown as `-`.
 
-    A terminal gets them folded to its width.
+    On a terminal, they are folded to its width.
     """
     cells = [[clean("-" if value is None else value) for value in row] for row in rows]
     if sys.stdout.isatty():
@@ -77,7 +77,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """
     Show a progress bar on standard error during the block, if that is a terminal.
 
-    Yields a function to call with how many more items are done. Without *total* the bar only moves.
+    Yields a function to call with the number of items that were just done. Without *total* the bar only moves.
     """
     if not sys.stderr.isatty():
         yield lambda _: None

@@ -1,4 +1,4 @@
-"""`orders queues`: what waits in the queues, and their dead letters."""
+"""`orders queues`: the messages in the queues, and their dead letters."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -28,9 +28,9 @@ def command(stack: "Stack", *, as_json: bool) -> None:
     """
     Show how many messages are in the queues and in their dead-letter queues.
 
-    Depth counts waiting messages, in flight those that workers are handling. The numbers are SQS's approximate ones.
-    The age of the oldest message comes from CloudWatch and is a few minutes old; `-` if CloudWatch has none, as on a
-    local AWS. No message is received.
+    DEPTH counts the messages that are waiting, IN FLIGHT those that workers are handling. The numbers are SQS's
+    approximate ones. The age of the oldest message comes from CloudWatch, a few minutes late; it is `-` if CloudWatch
+    has none, as on a local AWS. No message is received.
     """
     depths = run(stack, queue_depths(stack))
     if as_json:

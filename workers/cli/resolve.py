@@ -26,7 +26,7 @@ from workers.operations.text import clean
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
-MAX_INPUT_BYTES = 1_000  # Of standard input: a card number has 16 digits, perhaps in groups.
+MAX_INPUT_BYTES = 1_000  # Read from standard input: a card number has 16 digits, perhaps in groups.
 # The options that correct a field of the order.
 _OPTIONS = {"OrderId": "--order-id", "Name": "--name", "ItemName": "--item-name", "Price": "--price"}
 
@@ -45,7 +45,7 @@ Examples:
 @click.argument("action", type=click.Choice([action.value for action in Action]))
 @click.option("--actor", required=True, metavar="NAME", help="Who resolves the case. Stored on it.")
 @click.option("--note", "text", required=True, metavar="TEXT", help="Reason. Stored on the case.")
-@click.option("--shipment-id", metavar="ID", help="fulfill: how it was shipped.")
+@click.option("--shipment-id", metavar="ID", help="fulfill: the id of the shipment.")
 @click.option("--price", metavar="PRICE", help="resubmit: the correct price.")
 @click.option("--name", metavar="TEXT", help="resubmit: the correct Name.")
 @click.option("--item-name", metavar="TEXT", help="resubmit: the correct ItemName.")
@@ -75,7 +75,7 @@ def resolve_command(
     Resolve a case in one of three ways.
 
     \b
-    resubmit  the corrected order starts again, as a new execution of the workflow
+    resubmit  the corrected order starts again, in a new execution of the workflow
     fulfill   the order becomes FULFILLED, with the given shipment id; no provider is called
     cancel    the order becomes CANCELLED; a case without an order is only closed
 
@@ -92,7 +92,7 @@ def resolve_command(
     if request.action is not Action.RESUBMIT and (corrections or card_number_stdin):
         raise click.UsageError(f"{action} does not correct the order: only resubmit does")
     if not yes and (card_number_stdin or not sys.stdin.isatty()):
-        raise click.UsageError("there is no terminal to ask on: --yes acts without asking")
+        raise click.UsageError("there is no terminal to ask for confirmation: use --yes")
     from workers.operations.cases import read_case  # noqa: PLC0415 - the SDK takes a while to import.
 
     case, order = run(stack, read_case(stack, case_id))
@@ -140,11 +140,11 @@ def _card_number(*, from_stdin: bool) -> str:
     """Read the card number, from standard input or from a hidden prompt."""
     if from_stdin:
         if sys.stdin.isatty():
-            raise click.UsageError("standard input is a terminal: without --card-number-stdin there is a hidden prompt")
+            raise click.UsageError("standard input is a terminal: leave out --card-number-stdin to get a hidden prompt")
         return sys.stdin.buffer.read(MAX_INPUT_BYTES).decode(errors="replace")
     if sys.stdin.isatty():
         return str(click.prompt("Card number (not shown)", hide_input=True, err=True))
-    raise click.UsageError("there is no terminal to ask for the card number on: --card-number-stdin reads it")
+    raise click.UsageError("there is no terminal to ask for the card number: use --card-number-stdin")
 
 
 def _confirm(case: Case, order: Order | None, request: Request, corrected: Mapping[str, str] | None) -> None:

@@ -1,4 +1,4 @@
-"""`orders show`: all that is known about one order, on one screen."""
+"""`orders show`: everything that is known about one order, on one screen."""
 
 import contextlib
 import shutil
@@ -37,13 +37,13 @@ Examples:
     type=click.File("rb"),
     multiple=True,
     metavar="FILE|-",
-    help="Merge the workers' log lines about this order, from a file of their JSON lines. Repeatable.",
+    help="Also show the workers' log lines about this order, from a file with their JSON lines. Repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for scripts.")
 @click.pass_obj
 def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_json: bool) -> None:
     """
-    Show the whole story of the order ORDER_ID, by time.
+    Show the whole story of the order ORDER_ID, in chronological order.
 
     \b
     The order   as it is stored, its card number masked
@@ -52,7 +52,7 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
 
     ORDER_ID can also be the id of a case without an order. Executions are found by the order, by its case and by the
     names that `orders submit` gives; AWS keeps their history for 90 days. Times are UTC.
-    """  # noqa: D301 - click's mark for lines to be left as they are.
+    """  # noqa: D301 - click's mark for lines that it must not wrap.
     with contextlib.ExitStack() as copies:
         story = run(stack, gather(stack, order_id, [_seekable(file, copies) for file in log_files]))
     if as_json:

@@ -35,7 +35,7 @@ Examples:
     default=1,
     show_default=True,
     metavar="N",
-    help="The N-th submission of these orders. Each number starts an order once, even if the file has changed.",
+    help="The N-th submission of these orders. An order starts once per number, even if the file has changed.",
 )
 @click.option(
     "--concurrency",
@@ -43,7 +43,7 @@ Examples:
     default=DEFAULT_CONCURRENCY,
     show_default=True,
     metavar="N",
-    help="Orders submitted at a time.",
+    help="How many orders to submit at the same time.",
 )
 @click.option("--wait", is_flag=True, help="Wait until the orders have ended, and show how.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object, for scripts.")
@@ -55,12 +55,12 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
     FILE is a JSON object, a JSON array, objects one after the other (JSON lines), or CSV with a header; UTF-8. An order
     has five strings: OrderId, Name, ItemName, Price, CC. Other columns of CSV are ignored.
 
-    Malformed orders, and an OrderId that is already in the file, are not submitted but reported with their line; the
+    Malformed orders, and orders that repeat an OrderId of the file, are reported with their line and not submitted; the
     rest is submitted. An order with a wrong card number or price is submitted: the workflow escalates it.
 
-    An execution is named by its OrderId and the number of the submission. So the command can be repeated: an order that
-    was submitted before is not submitted again, even if the file has changed. To correct an escalated order, resolve
-    its case instead: `orders escalations resolve`.
+    An execution is named after its OrderId and the number of the submission, so the command can be repeated: an order
+    that was submitted before is not submitted again, even if the file has changed. To correct an escalated order,
+    resolve its case instead: `orders escalations resolve`.
     """
     name = "stdin" if file.name in {"-", "<stdin>"} else clean(file.name)
     records, summary = _read(name, file)

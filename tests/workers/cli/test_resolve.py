@@ -23,7 +23,7 @@ CARD = "4929123412345678"
         ),
         (["cancel", "--note", " "], "the note must be 1 to 1000 characters"),
         (["cancel", "--actor", "x" * 129], "the actor must be 1 to 128 characters"),
-        (["cancel"], "there is no terminal to ask on: --yes acts without asking"),
+        (["cancel"], "there is no terminal to ask for confirmation: use --yes"),
         (
             ["ship"],
             "Invalid value for '{resubmit|fulfill|cancel}': 'ship' is not one of 'resubmit', 'fulfill', 'cancel'.",
