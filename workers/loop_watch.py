@@ -21,9 +21,8 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-MAX_CALLERS = (
-    12  # Enough to see who called a library that blocks: an HTTP client has about eight functions on the stack.
-)
+# Enough to see who called a library that blocks: an HTTP client has about eight functions on the stack.
+MAX_CALLERS = 12
 LATE = "visibility extensions, polls and health checks"
 _STANDARD_LIBRARY = tuple(PurePath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
 _INSTALLED = {"site-packages", "dist-packages"}  # Folders, possibly inside the standard library's.
@@ -31,13 +30,13 @@ _INSTALLED = {"site-packages", "dist-packages"}  # Folders, possibly inside the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchTimings:
-    """The times of the watch, in seconds. It sees each block that is longer than the first three together."""
+    """The times of the watch, in seconds. It notices every block that is longer than the first three together."""
 
-    interval_s: float = 0.5  # Between two calls to the loop: two short ones a second cost nothing.
+    interval_s: float = 0.5  # Between two calls to the loop. Two short calls a second cost nothing.
     blocked_after_s: float = 1.0
     # After a process was stopped or starved, its loop gets this long to answer before it counts as blocked.
     grace_s: float = 0.2
-    # A loop that is still blocked then is logged before it is free again: it may never be.
+    # If the loop is still blocked then, it is logged without waiting for the end, which may never come.
     report_after_s: float = 10.0
     log_every_s: float = 60.0
 
@@ -64,13 +63,13 @@ def loop_watch(
     """
     Watch the running event loop during the block.
 
-    Logs `event_loop.blocked`, at most once per `log_every_s`, and calls *count_blocked_s* with the seconds of each
-    time the loop was blocked, from another thread.
+    Logs `event_loop.blocked`, at most once per `log_every_s`. After each block, calls *count_blocked_s* from another
+    thread with its length in seconds.
     """
     watch = _Watch(asyncio.get_running_loop(), threading.get_ident(), count_blocked_s, timings)
     # In the caller's context, which names worker and queue.
     thread = threading.Thread(target=copy_context().run, args=(watch.run,), name="loop-watch", daemon=True)
-    with suppress(RuntimeError):  # The system starts no further thread: the worker works without.
+    with suppress(RuntimeError):  # The system cannot start another thread: run without the watch.
         thread.start()
     try:
         yield
@@ -148,7 +147,7 @@ class _Watch:
 
 def running_code(frame: FrameType | None) -> list[CodePlace]:
     """
-    Return where the code is that the event loop runs, innermost first, without frames of the standard library.
+    Return the stack of what the event loop is running, innermost first, without frames of the standard library.
 
     If there are only such frames, they are returned. If the loop runs nothing, because it waits, the result is empty.
     *frame* is the innermost frame of its thread.

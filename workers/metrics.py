@@ -1,4 +1,4 @@
-"""What a worker counts for Prometheus, and its outages: a lasting one is a log line a minute and a gauge."""
+"""A worker's Prometheus metrics, and its outages: one that lasts is logged every minute and shown by a gauge."""
 
 import asyncio
 from collections.abc import Hashable
@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 log = structlog.get_logger(__name__)
 
-PROLONGED_AFTER_S = 300.0  # Deployments, throttling and failovers of AWS pass faster.
+PROLONGED_AFTER_S = 300.0  # AWS's deployments, throttling and failovers are over sooner.
 LOGGED_EVERY_S = 60.0
 _HANDLE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _AGE_BUCKETS_S = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 10 * 24 * 3600)
@@ -27,11 +27,11 @@ class StageOutage:
     """
     How long a stage has been failing.
 
-    A stage may have several rows of failures at a time, one for each `key`: a batch that fails again and again, while
-    others of the same stage succeed. Its outage is as old as the oldest row. A row without a failure within the last
-    `fresh_s` seconds does not count: nothing is tried any more, so nobody knows.
+    Failures with the same `key` form a row. A stage may have several rows at a time: one batch may keep failing while
+    others of the same stage succeed. The outage is as old as the oldest row. A row without a failure in the last
+    `fresh_s` seconds does not count: nothing is being tried any more, so the outage may be over.
 
-    Once a row is `prolonged_after_s` seconds old, each minute logs `outage.prolonged` until it has ended.
+    Once a row is `prolonged_after_s` seconds old, `outage.prolonged` is logged every minute until the row ends.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class StageOutage:
         self._fields = fields
         self._rows: dict[Hashable, _Failing] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._context = copy_context()  # Not that of a failure: the line is about no single message.
+        self._context = copy_context()  # Not the context of a failure: the log line is not about a single message.
 
     def failed(self, reason: str, key: Hashable = None) -> None:
-        """Note a failure; it begins a row, or continues one."""
+        """Record a failure, which begins or continues a row."""
         now_s = asyncio.get_running_loop().time()
         row = self._rows.get(key)
         if row is None or now_s - row.last_s > self._fresh_s:
@@ -66,7 +66,7 @@ class StageOutage:
 
     @property
     def duration_s(self) -> float:
-        """How long the oldest row has lasted; 0 without an outage."""
+        """How long the oldest row has lasted; 0 if there is no outage."""
         oldest = self._oldest()
         return 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest.since_s
 
@@ -101,7 +101,7 @@ class StageOutage:
 
 @dataclass(slots=True)
 class Outages:
-    """The outages of one worker. Stages of the same name share one value of the gauge: the longest."""
+    """The outages of one worker. Stages with the same name share one value of the gauge: their longest outage."""
 
     registry: CollectorRegistry
     prolonged_after_s: float = PROLONGED_AFTER_S
@@ -112,13 +112,13 @@ class Outages:
     def __post_init__(self) -> None:
         self._gauge = Gauge(
             "workers_outage_seconds",
-            "Duration of the current outage of each stage; 0 without one.",
+            "Duration of the current outage of each stage; 0 if there is none.",
             ["stage"],
             registry=self.registry,
         )
 
     def stage(self, name: str, *, fresh_s: float = float("inf"), **fields: str) -> StageOutage:
-        """Return the outage of another stage, or of another part of one. *fields* are for its log lines."""
+        """Add a stage, or another part of one, and return its outage. *fields* are added to its log lines."""
         stage = StageOutage(
             name,
             prolonged_after_s=self.prolonged_after_s,
@@ -131,7 +131,7 @@ class Outages:
         return stage
 
     def duration_s(self, name: str) -> float:
-        """Return how long the outage of the stage called *name* has lasted; 0 without one."""
+        """Return how long the outage of the stage called *name* has lasted; 0 if there is none."""
         return max((stage.duration_s for stage in self._stages if stage.stage == name), default=0.0)
 
     def problem(self) -> str | None:
@@ -179,7 +179,7 @@ class Metrics:
         )
         self.notifications = Counter(
             "workers_notifications",
-            "Notifications of escalations, by channel and result: sent, failed, or deferred while the channel rests.",
+            "Notifications of escalations, by channel and result: sent, failed, or deferred (channel paused).",
             ["channel", "result"],
             registry=self.registry,
         )
@@ -190,7 +190,7 @@ class Metrics:
         )
 
     def count_settled(self, ending: str, outcome: str) -> None:
-        """Count one ended message. Caches the labelled counters, because looking one up for each message is slow."""
+        """Count one ended message. Caches the labeled counters, because looking one up for each message is slow."""
         counter = self._settled.get((ending, outcome))
         if counter is None:
             counter = self._settled[(ending, outcome)] = self.settled.labels(ending, outcome)

@@ -1,4 +1,4 @@
-"""The patience of a start: what may pass by itself is waited for, anything else ends the start at once."""
+"""How a worker starts: it waits for problems that may pass by themselves; any other problem ends the start at once."""
 
 import asyncio
 import itertools
@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 START_BACKOFF = Backoff(base_s=0.5, cap_s=10.0)  # Between attempts to reach AWS at the start.
-# Permissions spread within seconds, and the container's endpoint for credentials has short failures. A running worker
-# waits as long for permissions.
+# Permissions spread within seconds, and failures of the container's credentials endpoint are short. A running worker
+# waits just as long for permissions.
 PATIENCE_S = 60.0
 
 _NEVER_PASSES = (CredentialsError, MissingResourceError, WrongEndpointError)
@@ -30,12 +30,12 @@ _SHOULD_PASS_SOON = (AccessDeniedError, CredentialsSourceError, UnreadableSecret
 @dataclass(frozen=True, slots=True)
 class Start:
     """
-    Makes the first calls to AWS, and makes them again while it is worth it.
+    Makes the first calls to AWS, and repeats those that fail. For how long depends on the problem.
 
-    - Missing or refused credentials, a missing table or secret, a wrong endpoint: not worth it.
-    - Denied access, no answer from the source of the credentials, a secret that AWS refuses to read: for *patience_s*
+    - Missing or refused credentials, a missing table or secret, a wrong endpoint: not at all.
+    - Denied access, no response from the source of the credentials, a secret that AWS refuses to read: for `patience_s`
       seconds.
-    - Anything else is an outage, whatever its code: until it is over.
+    - Anything else, whatever its code, is an outage: until it is over.
     """
 
     outages: Outages

@@ -1,7 +1,7 @@
 """
-Protects the task of a worker on ECS from being stopped while a handler takes long.
+Protects a worker's ECS task from being stopped while a handler takes long.
 
-The ECS agent, at `ECS_AGENT_URI`, sets the protection in the name of the task's role. Its contract:
+The ECS agent, at `ECS_AGENT_URI`, sets the protection on behalf of the task's role. Its contract:
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html
 """
 
@@ -25,11 +25,11 @@ log = structlog.get_logger(__name__)
 
 AGENT_URI = "ECS_AGENT_URI"
 PATH = "/task-protection/v1/state"
-CHECK_EVERY_S = 10.0  # How late a long handler is noticed, and its end. No more than one call in that time.
+CHECK_EVERY_S = 10.0  # A long handler, and its end, are noticed at most this late. At most one call in that time.
 RETRY_AFTER_S = 60.0  # After a failed call: ECS throttles the calls of all tasks together.
-RENEW_BEFORE_S = 30.0  # Before the protection expires, while another handler still takes long.
-TIMEOUT_S = 10.0  # For a call. The agent itself gives up on ECS sooner.
-MINUTE_S = 60.0  # ECS's unit, and the least it accepts. WORKER_MAX_HANDLE_S is below the most, 48 hours.
+RENEW_BEFORE_S = 30.0  # How long before it expires the protection is renewed, if another handler takes long.
+TIMEOUT_S = 10.0  # For each call. The agent itself gives up on ECS sooner.
+MINUTE_S = 60.0  # ECS's unit and minimum. WORKER_MAX_HANDLE_S is below ECS's maximum, 48 hours.
 _OK = 200
 
 
@@ -49,7 +49,7 @@ class Agent:
         Ask for the current state.
 
         Raises:
-            ProtectionError: There was no good answer.
+            ProtectionError: The call failed.
         """
         await self._call("GET", None)
 
@@ -58,7 +58,7 @@ class Agent:
         Protect the task for *minutes*, from now on.
 
         Raises:
-            ProtectionError: There was no good answer.
+            ProtectionError: The call failed.
         """
         await self._call("PUT", {"ProtectionEnabled": True, "ExpiresInMinutes": minutes})
 
@@ -67,7 +67,7 @@ class Agent:
         End the protection.
 
         Raises:
-            ProtectionError: There was no good answer.
+            ProtectionError: The call failed.
         """
         await self._call("PUT", {"ProtectionEnabled": False})
 
@@ -83,7 +83,7 @@ class Agent:
             answer = None
         if not isinstance(answer, dict):
             raise ProtectionError(f"HTTP {status}")
-        # A refusal by ECS is a `failure`, and its status is 200. Anything before that is an `error`.
+        # If ECS itself refuses, the answer has a `failure`, and its status is 200. Any earlier problem is an `error`.
         for key, code in (("failure", "Reason"), ("error", "Code")):
             if isinstance(refusal := answer.get(key), dict):
                 raise ProtectionError(f"{refusal.get(code)}"[:100])
@@ -94,10 +94,10 @@ class Agent:
 @dataclass(slots=True, kw_only=True)
 class TaskProtection:
     """
-    Protects the task while a handler has run for longer than `drain_s`: a stop would cut it short.
+    Protects the task while a handler has been running for longer than `drain_s`, because a stop would cut it short.
 
     - The protection expires when the longest running handler must have ended, after `max_handle_s`, rounded up to a
-      minute. It is renewed if another handler takes long by then, and ended once none does.
+      minute. It is renewed if another handler is taking long by then, and ended once none is.
     - A failed call is logged. Without protection, a stop is harmless: messages are released and handled again.
 
     `handling_s` returns how long each running handler has been running.
@@ -112,8 +112,8 @@ class TaskProtection:
     _not_before_s: float = field(default=-math.inf, init=False)
 
     async def run(self, stop: asyncio.Event, every_s: float = CHECK_EVERY_S) -> None:
-        """Check every *every_s* seconds until *stop* is set: then ECS is stopping the task already."""
-        await self._succeeds(self.agent.check())  # A missing permission shows at the start, not with a long handler.
+        """Check every *every_s* seconds until *stop* is set, because then ECS is already stopping the task."""
+        await self._succeeds(self.agent.check())  # So that a missing permission shows at the start.
         while not stop.is_set():
             await self.update()
             with suppress(TimeoutError):
@@ -127,7 +127,7 @@ class TaskProtection:
             self._until_s = None
         if now_s < self._not_before_s:
             return
-        # One that outlives its cap ignores its cancellation. It protects nothing.
+        # A handler that outlives its cap ignores its cancellation, so it does not protect the task.
         long_s = [taken_s for taken_s in self.handling_s() if self.drain_s < taken_s < self.max_handle_s]
         if long_s and (self._until_s is None or self._until_s - now_s <= RENEW_BEFORE_S):
             minutes = math.ceil((self.max_handle_s - max(long_s)) / MINUTE_S)
@@ -173,7 +173,7 @@ def agent_uri(settings: Settings, environ: Mapping[str, str]) -> str | None:
 async def protecting(
     uri: str | None, settings: Settings, handling_s: Callable[[], Iterable[float]], stop: asyncio.Event
 ) -> AsyncIterator[None]:
-    """Protect the task during the block, until *stop* is set, by the agent at *uri*. If that is None, do nothing."""
+    """Protect the task during the block, until *stop* is set, with the agent at *uri*. If that is None, do nothing."""
     if uri is None:
         yield
         return

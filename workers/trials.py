@@ -1,9 +1,9 @@
 """
-Trials: what becomes of a message that was delivered too often.
+Trials: how a message that was delivered too often is handled.
 
-Such a message may be what crashes its worker, or was only in flight at crashes and stops. So it is handled a few more
-times, alone, and each time is counted before it begins. A trial that a stop or an outage cuts short is taken back:
-only a message that crashes its worker, or fails, uses up its trials.
+Such a message may be crashing its worker, or may only have been in flight during crashes and stops. So it is handled a
+few more times, alone, and each of these trials is counted before it begins. A trial that a stop or an outage cuts short
+is taken back: only a message that crashes its worker, or fails, uses up its trials.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ MAX_TRIALS = 3  # More than one, because another message may crash the worker du
 
 
 def trial_id(message: Message) -> str:
-    """Return the id of a trial: that of the message and the number of its delivery."""
+    """Return the id of a trial: the message's id and receive count."""
     return f"{message.id}/{message.receive_count}"
 
 
@@ -30,7 +30,8 @@ class TrialCounter:
     """
     Counts trials, and takes them back.
 
-    A count whose caller is cancelled may still be applied. So it runs to its end, and taking back waits for that.
+    If its caller is cancelled, a count may still be written. So it always runs to its end, and `take_back` waits for
+    that.
     """
 
     _counting: dict[str, asyncio.Task[int | None]] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class TrialCounter:
         return await asyncio.shield(task)
 
     async def take_back(self, trial: str, take_back: Callable[[], Awaitable[bool]]) -> None:
-        """Await *take_back*, which returns whether it took *trial* back, once the count of *trial* has ended."""
+        """Once the count of *trial* has ended, await *take_back*, which returns whether it took the trial back."""
         if (task := self._counting.get(trial)) is not None:
             await asyncio.wait([task])
         if await take_back():
@@ -51,4 +52,4 @@ class TrialCounter:
     def _forget(self, trial: str) -> None:
         task = self._counting.pop(trial)
         if not task.cancelled():
-            task.exception()  # Its caller has it, unless that was cancelled.
+            task.exception()  # The caller got it, unless it was cancelled.
