@@ -1,0 +1,1 @@
+"""Deploys the two CloudFormation stacks: `python -m deploy up`, `status` and `down`."""

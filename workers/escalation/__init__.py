@@ -1,0 +1,1 @@
+"""The escalation worker: opens cases, routes them by rules, notifies channels; people resolve cases by `resolver`."""

@@ -1,1 +1,1 @@
-"""What `orders` does, without a screen: typed results, errors of its own, progress by callback."""
+"""The work behind each `orders` command. Prints nothing: typed results, its own errors, progress by callback."""
