@@ -51,10 +51,11 @@ class Acknowledger:
     Deletes the handled messages, and releases the others to the queue.
 
     Writes a message's last log line once SQS has accepted its delete or release. Tries refused entries again with the
-    newest receipt handle, until they are accepted, their receipt is lost, or the time to flush is over.
+    newest receipt handle, until they are accepted, their receipt is lost, or the flush time is over.
 
-    A message that another consumer may have is not released: SQS may accept that, and give the message to a third one.
-    A handled message is always deleted: nobody needs it any more, and SQS may accept that as well.
+    A message that another consumer may have is not released: SQS may accept the release, and deliver the message to a
+    third consumer. A handled message is always deleted: no consumer needs it any more, and SQS may still accept the
+    delete.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Acknowledger:
         self._releases = self._batcher(self._release, FailureTracker("release", timings))
 
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
-        """Have *delivery* deleted or released. `run` must be running."""
+        """Put *delivery* into a batch of deletes or releases. `run` must be running."""
         delivery.settle(settlement)
         if isinstance(settlement, Released):
             self._releases.put(delivery)
@@ -111,7 +112,7 @@ class Acknowledger:
             assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
             if self._cancelled:
                 return  # Nothing is sent any more: the messages still in flight are abandoned.
-            # The context of this stage, not of the message that fills the batch: its ids would be on the log lines.
+            # Not the context of the message that fills the batch: its ids would be on the log lines.
             context = self._context.copy()  # A copy per batch, because the SDK keeps state in it.
             sending = self._send(batch, request, failures, outage)
             self._batches.create_task(sending, name=failures.stage, context=context)
@@ -121,7 +122,7 @@ class Acknowledger:
     async def _send(
         self, batch: list[Delivery], request: _Request, failures: FailureTracker, outage: StageOutage | None
     ) -> None:
-        """Send *batch*, and its refused entries again until none is left. Meanwhile it is an *outage* of its own."""
+        """Send *batch*, then its refused entries until none is left. While that fails, it is a row of *outage*."""
         key = object()
         try:
             for attempt in count(1):

@@ -48,7 +48,7 @@ class Consumer:
     """
     Moves messages from one queue through its handler to the acknowledger.
 
-    The way of a message: the `Poller` receives it, `_accept` adds it to those in flight, `_process` calls the handler,
+    The path of a message: the `Poller` receives it, `_accept` adds it to those in flight, `_process` calls the handler,
     and the `Acknowledger` deletes or releases it. Meanwhile the `VisibilityExtender` keeps it invisible to other
     consumers, and the `Gate` holds it while a service that the handler needs is down.
     """
@@ -100,7 +100,7 @@ class Consumer:
         self._stopping = False
 
     def handling_s(self) -> list[float]:
-        """Return for how many seconds each running handler has been running; 0 for a message that waits or is held."""
+        """Return how many seconds each handler has been running; 0 for a message that is waiting or held."""
         now_s = asyncio.get_running_loop().time()
         return [delivery.running_for_s(now_s) for delivery in self._in_flight]
 
@@ -133,7 +133,7 @@ class Consumer:
                     await self._extend_and_consume(stop)
                 finally:
                     for delivery in self._in_flight:
-                        if delivery.settlement is None:  # Its task never took a step, or raised a `FatalError`.
+                        if delivery.settlement is None:  # Its task never ran, or raised a `FatalError`.
                             self._acknowledger.settle(delivery, Released("stopping"))
                     self._acknowledger.close()
                     # Wait here: after a failed stage the group would cancel the acknowledger before it has flushed.
@@ -193,7 +193,7 @@ class Consumer:
         self._acknowledger.settle(delivery, settlement)
 
     def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
-        """Settle or end a cancelled delivery, by the reason."""
+        """Settle or end a cancelled delivery, depending on the reason."""
         match self._cancellation(delivery):
             case Cancellation.RECEIPT_LOST:
                 self._in_flight.end(delivery, Ending.ABANDONED, "receipt_lost")

@@ -51,8 +51,8 @@ class Delivery:
     | RUNNING  | the handler is working on it                      | `end_handling`: HELD          |
     | SETTLING | it waits for its delete or release                | `InFlight.end`: not in flight |
 
-    `settle` leads from any state to SETTLING. Until then `cancel` cancels its task; `cancellation` says why. A delivery
-    whose receipt is lost is not settled: `InFlight.end` ends it from any state.
+    `settle` leads from any state to SETTLING. Until then `cancel` cancels the delivery's task; `cancellation` says why.
+    A delivery whose receipt is lost is not settled: `InFlight.end` ends it from any state.
 
     Only these methods change a delivery. Their callers:
 
@@ -93,9 +93,9 @@ class Delivery:
 
     def is_lost(self, now_s: float) -> bool:
         """
-        Return whether another consumer may have it by now: SQS said so, or its time has run out.
+        Return whether another consumer may have it by now: SQS said so, or its visibility timeout has run out.
 
-        SQS mostly accepts the old receipt even then, and an extension or release would take the message away from the
+        SQS usually accepts the old receipt even then, so an extension or release would take the message away from the
         other consumer.
         """
         return self._receipt_lost or self.visible_at_s <= now_s

@@ -17,7 +17,9 @@ T = TypeVar("T")
 
 async def outages_only(call: Awaitable[T]) -> T:
     """
-    Await a call of the queue. Whatever error it raises, the next call may succeed: none ends the consumer.
+    Await a call to the queue, and raise an outage for any unexpected error.
+
+    The next call may succeed, so such an error must not end the consumer.
 
     Raises:
         OutageError: The call failed.
@@ -39,8 +41,8 @@ class FailureTracker:
     """
     Counts the consecutive failures of one stage.
 
-    Logs `<stage>.failed` at the first failure, then at most every `log_every_s` seconds, and `<stage>.recovered`.
-    With *outage*, the row of failures is an outage of that stage.
+    Logs `<stage>.failed` at the first failure, then at most every `log_every_s` seconds, and `<stage>.recovered`. If
+    *outage* is given, the consecutive failures are a row of it.
     """
 
     def __init__(self, stage: str, timings: Timings = DEFAULT_TIMINGS, outage: StageOutage | None = None) -> None:

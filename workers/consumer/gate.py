@@ -31,17 +31,17 @@ class Gate:
     | CLOSED, SUSPECTED | a probe that fails in another way: the outage is over      | OPEN                         |
     | CLOSED, SUSPECTED | a probe that returns                                       | OPEN if it *used_downstream* |
 
-    While it is not OPEN, callers wait and no messages are received. One caller at a time probes, with backoff and no
-    earlier than `retry_after_s` of the outage. When a probe opens the gate, all callers resume at once.
+    While it is not OPEN, callers wait and no messages are received. One caller at a time probes, with backoff, and not
+    before the outage's `retry_after_s`. When a probe opens the gate, all callers resume at once.
 
-    - CLOSED: only callers that the outage has hit probe. The others wait until none of those is left, because their
-      calls might succeed without the service that is down, and open the gate too early. If there is no caller, one
+    - CLOSED: only callers whose own call has failed probe. The others wait until no such caller is left: their calls
+      might succeed without the service that is down, and open the gate too early. If there is no caller at all, one
       message is received to probe with.
-    - SUSPECTED: the few callers that were hit may have failed for reasons of their own. So other callers probe too, and
-      every `suspected_receive_interval_s` one more message is received. The rest of the queue does not have to wait.
-      A caller that fails again and again while the gate is open waits a little longer each time.
+    - SUSPECTED: the few callers whose call has failed may have failed for reasons of their own. So other callers probe
+      too, and every `suspected_receive_interval_s` one more message is received. The rest of the queue does not have to
+      wait. A caller that fails again and again while the gate is open waits a little longer each time.
 
-    Callers that are held are an *outage*, however often the gate opens for others meanwhile.
+    As long as a caller is held, *outage* lasts, even if the gate opens for others in between.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Gate:
             task.cancel()
 
     async def _wait_for_affected(self) -> None:
-        """Wait until the gate is open, or no caller that the outage has hit is left to probe."""
+        """Wait until the gate is open, or no caller whose own call has failed is left to probe."""
         if self._state is GateState.SUSPECTED:
             return
         self._unaffected += 1
@@ -142,7 +142,7 @@ class Gate:
             self._record(error)
             raise
         except Exception:
-            self._open()  # The call got through; that it failed then concerns only its own message.
+            self._open()  # The call got through, so its failure concerns only its own message.
             raise
         if self._used_downstream(result):
             self._open()

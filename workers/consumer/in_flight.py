@@ -21,10 +21,11 @@ MAX_REMEMBERED = 50_000  # Handled ids: at most about 10 MB, which takes 400 mes
 
 class InFlight:
     """
-    Knows every message in flight, and the ids of those handled lately, so that none is handled twice.
+    Knows every message in flight, and the ids of those handled recently, so that none is handled twice.
 
     Remembers handled ids for two visibility timeouts: a message whose delete was refused or lost comes back after one.
-    That is measured by the event loop: a message handled just before the machine is suspended comes back after it.
+    The event loop's clock measures that time, without suspends: a message that is handled just before a suspend comes
+    back after it.
 
     *now_s* is the clock of visibility timeouts.
     """
@@ -57,9 +58,9 @@ class InFlight:
         """
         Add *message*, asked for at *asked_at_s*, and return its delivery.
 
-        Its visibility timeout began after that time; when exactly, only SQS knows. Returns None if the message is in
-        flight already. Then only its receipt handle is kept: the newest one counts, unless its answer came so late that
-        its time has run out.
+        Its visibility timeout began after that time; only SQS knows exactly when. Returns None if the message is
+        already in flight. Then only its receipt handle is kept, because the newest one counts, unless the response came
+        so late that its visibility timeout has run out.
         """
         visible_at_s = asked_at_s + self._visibility_timeout_s
         if (known := self._deliveries.get(message.id)) is not None:

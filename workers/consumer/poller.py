@@ -15,19 +15,19 @@ from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 from workers.metrics import StageOutage
 
-FRESH_S = 120.0  # Longer than a failing receive and its backoff. If the slots are full meanwhile, none is tried.
+FRESH_S = 120.0  # Longer than a failing receive and its backoff. While all slots are taken, none is tried.
 
 
 @dataclass(slots=True, kw_only=True)
 class Poller:
     """
-    Keeps the slots filled: passes every message it receives to `accept`, with the time it asked for them (`now_s`).
+    Keeps the slots filled: passes all messages that it receives to `accept`, with the time it asked for them (`now_s`).
 
     One poll always runs while slots are free and the gate is open. A full answer means a backlog: it starts another
     poll, up to `max_polls`. An answer that is not full ends its poll, except for the first one. Under load a receive
     waits a little until `min_batch` slots are free, because a receive of one message costs as much as one of ten.
 
-    `is_stuck` when a receive takes longer than `stuck_after_s` seconds.
+    `is_stuck` is true if a receive takes longer than `stuck_after_s` seconds.
     """
 
     queue: Queue

@@ -66,8 +66,9 @@ class Handler(Protocol):
         """
         Handle a message that was delivered more than `max_deliveries` times.
 
-        It may crash workers, or was only in flight when one crashed or stopped. Called for one message at a time. The
-        handler counts the calls, before anything else, so that a message that crashes workers ends some time.
+        It may be crashing workers, or may only have been in flight when one crashed or stopped. Called for one message
+        at a time. The handler counts the call before anything else, so that a message that crashes workers is given up
+        in the end.
         """
 
     async def take_back(self, message: Message) -> None:

@@ -19,13 +19,15 @@ class Timings:
     suspected_receive_interval_s: float = 10.0
     # Visibility extender: waits between extensions that fail. Short visibility timeouts lower the cap.
     extension_retry: Backoff = field(default=Backoff(0.5, 5.0))
-    # Acknowledger: how long an entry waits for others. Batches fill under backlog; idle, nothing waits for a delete.
+    # Acknowledger: how long an entry waits for others. Under backlog, batches fill; otherwise, nothing waits
+    # for a delete.
     max_batch_wait_s: float = 0.02
     # Acknowledger: waits between deletes or releases that fail.
     acknowledge_retry: Backoff = field(default=Backoff(0.1, 5.0))
     # Acknowledger: how long the last batches may take once the consumer stops.
     flush_s: float = 3.0
-    # Trials: how long taking one back may take at a stop. Drain, this and the flush fit into the 30 s of platforms.
+    # Trials: how long taking one back may take at a stop. Drain, this and the flush fit into the 30 s that platforms
+    # allow.
     take_back_s: float = 1.0
     # Consumer: how long a failed message is released: seconds at first, minutes in the end.
     release: Backoff = field(default=Backoff(2.0, 900.0))
@@ -33,7 +35,7 @@ class Timings:
     stuck_margin_s: float = 10.0
     # Failures: how often an outage is logged between its start and its end.
     log_every_s: float = 30.0
-    # Failures: changes to IAM spread within seconds, so a minute of refusals is intended.
+    # Failures: changes to IAM spread within seconds, so access that is refused for a minute is refused on purpose.
     access_denied_patience_s: float = 60.0
 
 

@@ -27,8 +27,8 @@ class VisibilityExtender:
     """
     Extends the visibility timeout of every message in flight, ten per request, until it is deleted or released.
 
-    Cancels handlers that have been running for `max_handle_s` seconds, and those whose receipt is lost: SQS says so, or
-    the visibility timeout has run out by our own clock.
+    Cancels handlers that have been running for `max_handle_s` seconds, and those whose receipt is lost: because SQS
+    says so, or because the visibility timeout has run out by our own clock.
     """
 
     queue: Queue
@@ -122,7 +122,7 @@ class VisibilityExtender:
             while waiting:
                 batch = [waiting.popleft() for _ in range(min(MAX_BATCH, len(waiting)))]
                 now_s = self.in_flight.now_s()
-                # They may be released or lost meanwhile.
+                # They may have been released or lost meanwhile.
                 batch = [delivery for delivery in batch if delivery.needs_extension and not delivery.is_lost(now_s)]
                 attempts.update(batch)
                 try:
@@ -146,8 +146,8 @@ class VisibilityExtender:
         """
         Extend *batch*; return the deliveries that were refused for now, and why.
 
-        A response that comes after the time of a delivery has run out does not count: another consumer may have
-        received the message before SQS got the request.
+        A response that comes after the delivery's visibility timeout has run out does not count: another consumer may
+        have received the message before SQS got the request.
         """
         timeout_s = self.queue.visibility_timeout_s
         visible_at_s = self.in_flight.now_s() + timeout_s
