@@ -121,11 +121,11 @@ _DOWN = {
 }
 _KMS = ("KMS", "Kms")  # SQS: `KMS.DisabledException`, `KmsDisabled`; SNS: `KMSDisabled`.
 SERVER_ERROR = 500
-MAX_TEXT_CHARS = 300  # Of the SDK's text about a source of credentials, which quotes that source's response.
+MAX_TEXT_CHARS = 300  # For the SDK's text about a source of credentials, which quotes that source's response.
 
 
 class CredentialsError(OutageError):
-    """Missing or refused credentials, or a wrong set-up of the SDK: fatal only at the start."""
+    """Missing or refused credentials, or a wrong setup of the SDK: fatal only at the start."""
 
 
 class CredentialsSourceError(OutageError):
@@ -146,7 +146,9 @@ class MissingResourceError(OutageError):
 
 async def ask(call: Callable[P, Awaitable[T]], faults: Collection[str], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """
-    Return the answer to *call*, a method of a client. Its parameters are no part of the call: their errors are ours.
+    Return the response of *call*, a method of a client.
+
+    The caller computes the arguments before this, so an error in them is not taken for an error of AWS.
 
     Raises:
         FatalError: The queue was deleted.
@@ -159,7 +161,7 @@ async def ask(call: Callable[P, Awaitable[T]], faults: Collection[str], /, *args
 
 @contextmanager
 def translated(faults: Collection[str] = ()) -> Iterator[None]:
-    """Raise the workers' errors instead of those of a call to AWS. Raises the same as `ask`."""
+    """Translate the errors of calls to AWS in the block into the workers' own. Raises the same as `ask`."""
     try:
         yield
     except WorkerError:
@@ -183,7 +185,7 @@ def translated(faults: Collection[str] = ()) -> Iterator[None]:
 
 @contextmanager
 def readable(operation: str) -> Iterator[None]:
-    """Raise a `SuspectedOutageError` instead of an error that comes from the shape of an answer."""
+    """Raise a `SuspectedOutageError` if the block fails because of the shape of a response."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -191,7 +193,7 @@ def readable(operation: str) -> Iterator[None]:
 
 
 def translate(error: sdk.ClientError, faults: Collection[str] = ()) -> FatalError | OutageError | None:
-    """Return *error* as one of ours; None if AWS blames the request, by one of the codes *faults*."""
+    """Translate *error* into one of ours. Returns None if its code is one of *faults*: AWS blames the request."""
     code, operation = error_code(error), error.operation_name
     if code in faults:
         return _cancelled(error) if code == TRANSACTION_CANCELLED else None
@@ -226,7 +228,7 @@ def cancellation_codes(error: sdk.ClientError) -> list[str]:
 
 
 def _cancelled(error: sdk.ClientError) -> OutageError | None:
-    """Return the outage that cancelled a transaction; None if its items did, or other writers."""
+    """Return the outage that cancelled a transaction; None if its own items or other writers are the cause."""
     codes = cancellation_codes(error)
     others = [code for code in codes if code not in _CANCELLATION_FAULTS]
     if codes and not others:
@@ -236,7 +238,7 @@ def _cancelled(error: sdk.ClientError) -> OutageError | None:
 
 
 def statement_error(code: str) -> Exception:
-    """Return the error of one statement in a batch as one of ours. Its codes lack the suffix `Exception`."""
+    """Translate the error of one statement in a batch into one of ours. Its codes lack the suffix `Exception`."""
     if code in _STATEMENT_FAULTS:
         return WorkerError(f"BatchExecuteStatement: {code}")
     if code == "AccessDenied":
@@ -254,7 +256,7 @@ def error_code(error: sdk.ClientError) -> str:
 
 
 def _without_answer(error: Exception) -> OutageError:
-    """Return the outage for an *error* that is not an answer of AWS."""
+    """Return the outage for an *error* that is not a response from AWS."""
     kind = type(error).__name__
     outage: OutageError
     match error:
@@ -275,7 +277,7 @@ def _without_answer(error: Exception) -> OutageError:
         case sdk.BotoCoreError():
             outage = CredentialsError(f"the AWS SDK cannot make calls: {kind}")
         case _:
-            # Not the SDK's: another library's, or a plugin's for credentials. Its text could quote anything.
+            # Not from the SDK, but from another library or a credentials plugin. Its text could quote anything.
             log.debug("aws.call_failed", exc_info=error)
             outage = SuspectedOutageError(f"the call failed ({kind})")
     return outage
