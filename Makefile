@@ -38,7 +38,7 @@ $(CHECKOV_VENV)/.installed: requirements-checkov.txt
 run: setup ## Run a local AWS, the stack, both workers and the four samples; logs until Ctrl-C; keeps its state
 	@$(PY) -m deploy run
 
-demo: setup ## Like run, on throw-away state; stops by itself; exit 0 only if all four samples end as expected
+demo: setup ## Like run, on throwaway state; stops by itself; exit 0 only if all four samples end as expected
 	@$(PY) -m deploy demo
 
 local: setup ## Run a local AWS and the stack only, for your own tests; prints the variables to export
@@ -50,7 +50,7 @@ env: ## Print what points a shell and `orders` at the local AWS of `run` or `loc
 	@cat .local-aws/env
 	@echo 'export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"'
 
-test: setup ## Run all tests, on throw-away state
+test: setup ## Run all tests, on throwaway state
 	@$(PY) -m pytest
 
 check: setup $(CHECKOV_VENV)/.installed ## Check format, lint, strict types, templates and state machine

@@ -122,7 +122,7 @@ def _add_local_commands(commands: Any, state: Path) -> None:
         command.set_defaults(command=_local_command(run, state), interrupted="")
     demo = commands.add_parser(
         "demo",
-        help="like run, but on throw-away state, and it stops by itself",
+        help="like run, but on throwaway state, and it stops by itself",
         description=local_commands.demo.__doc__,
     )
     demo.set_defaults(command=lambda _: local_commands.demo(), interrupted="Interrupted. Everything was stopped")

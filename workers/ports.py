@@ -20,7 +20,7 @@ class Orders(Protocol):
         """
         Mark a `RECEIVED` order of that execution (None: the current one) `FULFILLED`, in one conditional write.
 
-        Returns the order as it is afterwards, whether this call or another changed it; None if it is missing. After
+        Returns the order as it is afterward, whether this call or another changed it; None if it is missing. After
         this call's own write, at least the written fields are set.
         """
 

@@ -64,7 +64,7 @@ def run(port: int | None, state: Path = STATE) -> int:
 
 def demo() -> int:
     """
-    Run the whole system and the four samples on throw-away state, then stop.
+    Run the whole system and the four samples on throwaway state, then stop.
 
     The exit code is 0 only if all four samples ended as expected.
     """

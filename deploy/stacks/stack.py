@@ -175,7 +175,7 @@ def _parameters(change: Change) -> "list[ParameterTypeDef]":
 def deploy(
     aws: Aws, name: str, change: Change, progress: Progress, review: Review = AGREED
 ) -> "tuple[bool, StackTypeDef]":
-    """Apply `change` and report it; returns whether anything changed, and the stack afterwards."""
+    """Apply `change` and report it; returns whether anything changed, and the stack afterward."""
     progress.note(f"{'Updating' if change.kind == 'UPDATE' else 'Creating'} the stack {name} in {aws.region}")
     changed = apply(aws, name, change, progress, review)
     progress.note(f"The stack {name} is {'deployed' if changed else 'unchanged'}")

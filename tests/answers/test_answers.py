@@ -1,5 +1,5 @@
 """
-Whatever AWS answers to whichever call, the worker lives, no order loses an attempt, and all goes on afterwards.
+Whatever AWS answers to any call, the worker keeps running, no order loses an attempt, and work continues afterward.
 
 The sets below are the specification, written down apart from the code: every code that is not in them,
 known or not, is an outage. The long version (`-m chaos`) has the waits of a real worker and lasts 6 s for each error.

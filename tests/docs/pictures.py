@@ -53,7 +53,7 @@ FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.D
 
 
 def on_terminal(arguments: list[str], environment: Mapping[str, str]) -> str:
-    """Run a command on a terminal of `COLUMNS` columns; return what it prints, colours included."""
+    """Run a command on a terminal of `COLUMNS` columns; return what it prints, colors included."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 100, COLUMNS, 0, 0))
     variables = {**environment, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}

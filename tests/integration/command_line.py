@@ -14,7 +14,7 @@ from deploy.local.aws import ROOT
 from tests.support import DeployedStack
 
 CARD = "4929123412345678"
-SHORT_CARD = "492912341234"  # Too short to be recognised as a card number, and still it must not be written.
+SHORT_CARD = "492912341234"  # Too short to be recognized as a card number, and still it must not be written.
 TIMEOUT_S = 120.0
 # Ctrl-C is ignored if the tests run in the background.
 _SCRIPT = """

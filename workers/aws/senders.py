@@ -54,7 +54,7 @@ class SqsDeadLetters:
 
     - SQS takes ten attributes. `Reason` and `OriginMessageId` come first, then up to eight of the sender's own, then
       our details.
-    - Attributes count towards a message's size. If SQS refuses the copy with ours, it is sent without them.
+    - Attributes count toward a message's size. If SQS refuses the copy with ours, it is sent without them.
     """
 
     sqs: "SQSClient"

@@ -71,7 +71,7 @@ class EscalationOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EscalationPlan:
-    """What to write (nothing if `case` is None), and whether to route the case afterwards."""
+    """What to write (nothing if `case` is None), and whether to route the case afterward."""
 
     outcome: EscalationOutcome
     escalates_order: bool

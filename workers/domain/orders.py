@@ -46,7 +46,7 @@ class Order:
     @property
     def idempotency_key(self) -> str:
         """
-        The key by which a provider recognises a repeated request: the OrderId, `<OrderId>-r<n>` after n rejections.
+        The key by which a provider recognizes a repeated request: the OrderId, `<OrderId>-r<n>` after n rejections.
 
         An OrderId that itself ends in `-r<n>` always gets the suffix, so that two orders never share a key.
         """

@@ -95,7 +95,7 @@ class EscalationHandler:
 
     @retry_conflicts
     async def _write(self, escalation: Escalation) -> tuple[EscalationPlan, Case | None]:
-        """Write the plan for *escalation*; return the plan and the case as it is afterwards."""
+        """Write the plan for *escalation*; return the plan and the case as it is afterward."""
         case = await self.cases.get(await self._case_id(escalation))
         order = await self._order(escalation)
         assessment = self.rules.assess(escalation.reasons, escalation.source)

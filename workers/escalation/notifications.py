@@ -50,7 +50,7 @@ class Notification:
 
     @property
     def id(self) -> str:
-        """The id by which a receiver recognises a duplicate, which is rare."""
+        """The id by which a receiver recognizes a duplicate, which is rare."""
         return f"{self.case_id}#{self.episode}#{self.channel}"
 
     @property

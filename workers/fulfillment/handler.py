@@ -135,7 +135,7 @@ class FulfillmentHandler:
             return await self.orders.fulfill(request.order_id, request.execution_arn, shipment, at)
         except (OutageError, asyncio.CancelledError):
             # The write may have been applied: its response was lost, or the handler was cancelled (lost receipt) after
-            # the request was sent. The next try uses the same time, so that we recognise our own write.
+            # the request was sent. The next try uses the same time, so that we recognize our own write.
             self._unconfirmed[message.id] = at
             if len(self._unconfirmed) > MAX_UNCONFIRMED:
                 del self._unconfirmed[next(iter(self._unconfirmed))]

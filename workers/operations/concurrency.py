@@ -51,7 +51,7 @@ async def as_async(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator
 
 async def finish(work: Coroutine[Any, Any, Result]) -> Result:
     """
-    Run *work* to its end even if the caller is cancelled meanwhile; the cancellation is raised afterwards.
+    Run *work* to its end even if the caller is cancelled meanwhile; the cancellation is raised afterward.
 
     A second cancellation cancels *work*.
     """

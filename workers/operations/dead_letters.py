@@ -43,8 +43,8 @@ class DeadLetter:
         """Return the dead letter of a message that was received from *queue* with all its attributes."""
         system: Mapping[str, str] = received.get("Attributes", {})
         attributes: Mapping[str, Any] = received.get("MessageAttributes", {})
-        labelled = {DeadLetterAttribute.REASON, DeadLetterAttribute.ORIGIN_MESSAGE_ID} <= attributes.keys()
-        ours = set(DeadLetterAttribute) if labelled else set[DeadLetterAttribute]()
+        labeled = {DeadLetterAttribute.REASON, DeadLetterAttribute.ORIGIN_MESSAGE_ID} <= attributes.keys()
+        ours = set(DeadLetterAttribute) if labeled else set[DeadLetterAttribute]()
         labels = {name: _text(attributes, name) for name in ours}
         return cls(
             queue=queue,

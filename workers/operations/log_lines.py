@@ -9,10 +9,10 @@ from typing import Any
 from workers.operations.text import clean
 
 ESCALATION_EVENT = "escalation.routed"
-MAX_VALUE_CHARS = 2_000  # A value of ten megabytes is a mistake; its start is enough to recognise it.
+MAX_VALUE_CHARS = 2_000  # A value of ten megabytes is a mistake; its start is enough to recognize it.
 MAX_TRACEBACK_LINES = 200
 
-# `fulfillment.1 | {...}`, as honcho and foreman print it, perhaps with a time before and colour codes around.
+# `fulfillment.1 | {...}`, as honcho and foreman print it, perhaps with a time before and color codes around.
 _PREFIX = re.compile(r"(?:\x1b\[[0-9;]*m)*(?:[0-9:]{8} )?[A-Za-z0-9_.-]{1,64} *\| (?:\x1b\[[0-9;]*m)*(?=\{)", re.ASCII)
 _COLOR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 _PLAIN = re.compile(r"[^\s\"=]+")

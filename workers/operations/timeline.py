@@ -64,7 +64,7 @@ def _of_order(order: Mapping[str, Any]) -> Iterator[Entry]:
     if "EscalatedAt" in order:
         yield _entry(order["EscalatedAt"], "order", OrderStatus.ESCALATED, _listed(order.get("Reasons")))
     if "FulfilledAt" in order:
-        yield _entry(order["FulfilledAt"], "order", OrderStatus.FULFILLED, _labelled("shipment", order, "ShipmentId"))
+        yield _entry(order["FulfilledAt"], "order", OrderStatus.FULFILLED, _labeled("shipment", order, "ShipmentId"))
     if order.get("Status") == OrderStatus.CANCELLED and "UpdatedAt" in order:
         yield _entry(order["UpdatedAt"], "order", OrderStatus.CANCELLED)
 
@@ -82,7 +82,7 @@ def _of_case(case: Mapping[str, Any]) -> Iterator[Entry]:
             f"{source} escalates",
             _listed(evidence.get("Reasons")),
             evidence.get("Detail"),
-            _labelled("attempts", evidence, "Attempts"),
+            _labeled("attempts", evidence, "Attempts"),
         )
     for sent in case.get("Routed", []):
         yield _entry(sent.get("At"), "case", f"routed to {sent.get('Channel')}")
@@ -92,7 +92,7 @@ def _of_case(case: Mapping[str, Any]) -> Iterator[Entry]:
             "case",
             f"resolved by {resolution.get('Actor')}, {resolution.get('Action')}",
             resolution.get("Note"),
-            _labelled("shipment", resolution, "ShipmentId"),
+            _labeled("shipment", resolution, "ShipmentId"),
             f"execution {execution_name(str(resolution['ExecutionArn']))}" if "ExecutionArn" in resolution else None,
         )
 
@@ -119,7 +119,7 @@ def _entry(at: object, source: str, event: str, *details: object) -> Entry:
     return Entry(str(at), source, f"{event}: {shown}" if shown else str(event))
 
 
-def _labelled(label: str, item: Mapping[str, Any], name: str) -> str | None:
+def _labeled(label: str, item: Mapping[str, Any], name: str) -> str | None:
     return f"{label} {item[name]}" if item.get(name) is not None else None
 
 

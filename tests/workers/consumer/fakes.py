@@ -168,11 +168,11 @@ class FakeHandler:
         self.taken_back: list[str] = []
         self.running = 0
         self.most_running = 0
-        self.behaviour: dict[str, Any] = {}
+        self.behavior: dict[str, Any] = {}
 
-    def when(self, message_id: str, *behaviour: Any) -> None:
+    def when(self, message_id: str, *behavior: Any) -> None:
         """Set what it does with a message, one item per call: raise, return, call, or wait for an event."""
-        self.behaviour[message_id] = deque(behaviour)
+        self.behavior[message_id] = deque(behavior)
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
         self.began.append(message.id)
@@ -193,17 +193,17 @@ class FakeHandler:
         self.taken_back.append(message.id)
 
     async def _behave(self, message: Message) -> Acknowledged | DeadLettered:
-        behaviours = self.behaviour.get(message.id)
-        behaviour = behaviours.popleft() if behaviours else None
-        match behaviour:
+        behaviors = self.behavior.get(message.id)
+        behavior = behaviors.popleft() if behaviors else None
+        match behavior:
             case Exception():
-                raise behaviour
+                raise behavior
             case Acknowledged() | DeadLettered():
-                return behaviour
+                return behavior
             case asyncio.Event():
-                await behaviour.wait()
-            case _ if callable(behaviour):
-                settlement: Acknowledged | DeadLettered = await behaviour()
+                await behavior.wait()
+            case _ if callable(behavior):
+                settlement: Acknowledged | DeadLettered = await behavior()
                 return settlement
             case _:
                 await asyncio.sleep(0)
@@ -263,7 +263,7 @@ async def running(
     timings: Timings = QUICK,
     now_s: Callable[[], float] = elapsed_s,
 ) -> AsyncIterator[Run]:
-    """Run a consumer during the block, and stop it afterwards unless it has ended."""
+    """Run a consumer during the block, and stop it afterward unless it has ended."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
         run = Run(Consumer(queue, handler, limits, timings=timings, now_s=now_s), logs)
         try:

@@ -657,7 +657,7 @@ async def test_a_message_received_again_by_the_same_worker_after_a_suspend_goes_
     ids=lambda error: type(error).__name__,
 )
 async def test_no_error_of_the_queue_ends_a_consumer(error: Any) -> None:
-    """Not even one that the queue's adapter does not know; and the messages are settled afterwards."""
+    """Not even one that the queue's adapter does not know; and the messages are settled afterward."""
     queue, handler = FakeQueue(messages(3), visibility_timeout_s=60), FakeHandler()
     handler.when("m1", TransientError("failed"))
     async with running(queue, handler, limits()) as run:

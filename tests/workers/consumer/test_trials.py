@@ -27,9 +27,9 @@ NEVER_PROBES = replace(QUICK, probe=Backoff(100, 100))
 class TrialHandler(FakeHandler):
     """Gives a message up like it handles it, and takes a trial back as `taking_back` does."""
 
-    def __init__(self, *behaviour: object) -> None:
+    def __init__(self, *behavior: object) -> None:
         super().__init__()
-        self.when("worn", *behaviour)
+        self.when("worn", *behavior)
         self.ready = asyncio.Event()
         self.ready.set()
         self.error: Exception | None = None
@@ -136,14 +136,14 @@ async def test_a_trial_that_takes_too_long_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "taken_back"),
+    ("behavior", "taken_back"),
     [(None, []), (OutageError("down"), ["worn"])],
     ids=["while the handler works: it may block the loop", "while an outage holds it"],
 )
 async def test_a_lost_receipt_counts_unless_an_outage_holds_the_message(
-    behaviour: Exception | None, taken_back: list[str]
+    behavior: Exception | None, taken_back: list[str]
 ) -> None:
-    queue, handler = FakeQueue([worn()], visibility_timeout_s=1), TrialHandler(behaviour or asyncio.Event())
+    queue, handler = FakeQueue([worn()], visibility_timeout_s=1), TrialHandler(behavior or asyncio.Event())
     async with running(queue, handler, limits(), NEVER_PROBES) as run:
         await until(lambda: handler.given_up == ["worn"])
         await turns()

@@ -342,7 +342,7 @@ async def test_a_reminder_with_a_wrong_field_is_dead_lettered() -> None:
 
 async def test_a_redelivered_escalation_sends_only_the_missing_notifications(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat", "pager"])
-    bench.journal.fail("reminders.send", DOWN)  # Stopped before the acknowledgement.
+    bench.journal.fail("reminders.send", DOWN)  # Stopped before the acknowledgment.
     bench.journal.fail("pager", *[OutageError("down")] * 3)
     with pytest.raises(OutageError):
         await bench.handle(notice())

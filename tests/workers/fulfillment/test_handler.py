@@ -339,19 +339,19 @@ async def test_an_undecodable_message_delivered_too_often_is_dead_lettered() -> 
 class OddProvider:
     """Breaks the contract of providers."""
 
-    def __init__(self, behaviour: Any) -> None:
-        self.behaviour = behaviour
+    def __init__(self, behavior: Any) -> None:
+        self.behavior = behavior
 
     async def ship(self, _order: Order) -> Any:
-        if isinstance(self.behaviour, BaseException):
-            raise self.behaviour
-        if isinstance(self.behaviour, float):
-            await asyncio.sleep(self.behaviour)
-        return self.behaviour
+        if isinstance(self.behavior, BaseException):
+            raise self.behavior
+        if isinstance(self.behavior, float):
+            await asyncio.sleep(self.behavior)
+        return self.behavior
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "reason"),
+    ("behavior", "reason"),
     [
         *((answer, "the provider answered without a usable ShipmentId") for answer in (None, 5, "", "x" * 129, "a b")),
         ("4929123412345678", "the provider answered without a usable ShipmentId"),
@@ -361,9 +361,9 @@ class OddProvider:
         (60.0, "the provider did not answer in time"),
     ],
 )
-async def test_anything_a_provider_does_is_only_a_failed_attempt(behaviour: Any, reason: str) -> None:
+async def test_anything_a_provider_does_is_only_a_failed_attempt(behavior: Any, reason: str) -> None:
     bench = Bench(order("RECEIVED"))
-    bench.handler.provider = OddProvider(behaviour)
+    bench.handler.provider = OddProvider(behavior)
     bench.handler.max_ship_s = 0.01
     with pytest.raises(TransientError, match=reason):
         await bench.handle()
