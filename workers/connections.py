@@ -52,8 +52,8 @@ class Clients:
     """
     A worker's open connections. Those it does not need are None.
 
-    Receives have a client of their own, so that long polls keep no other call waiting. So have changes of visibility:
-    the SDK does not retry them, as it might send a receipt that has run out meanwhile. The consumer retries them.
+    Receives have a client of their own, so that long polls do not keep other calls waiting. Changes of visibility have
+    one too, without retries: the SDK might send a receipt that has run out meanwhile. The consumer retries them.
     """
 
     receiving: "SQSClient"
@@ -67,7 +67,7 @@ class Clients:
 
 async def fetch_credentials(sdk: "AioSession") -> None:
     """
-    Fetch the SDK's credentials, which it keeps. Without this, the first client would, and it has no patience.
+    Fetch the SDK's credentials, which it keeps. Otherwise the first client would, and fail at the first error.
 
     Raises:
         CredentialsSourceError: Their source fails: the container's endpoint, a command, a plugin.
@@ -130,7 +130,7 @@ async def open_clients(
 async def _open_channels(
     tables: Mapping[str, ChannelTable], session: aioboto3.Session, config: AioConfig, stack: AsyncExitStack
 ) -> tuple[Channel, ...]:
-    """Return the channels of the rules. Each has its own connections: one that hangs keeps no other waiting."""
+    """Return the channels of the rules. Each has its own connections, so one that hangs does not delay the others."""
     webhooks = await stack.enter_async_context(webhook_session())
     channels: list[Channel] = []
     for name, table in tables.items():

@@ -32,7 +32,7 @@ _ExecutionArn = Annotated[
 
 
 class FulfillmentRequest(BaseModel):
-    """A message of the fulfillment queue. Without an execution it is about the order's current one."""
+    """A message of the fulfillment queue. Without an execution, it concerns the order's current one."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-GC_THRESHOLD = 10_000  # New containers per collection, instead of 700: those in flight at once are not garbage.
+GC_THRESHOLD = 10_000  # New objects before a collection, not 700: those of the messages in flight are not garbage.
 FORCED_EXIT_MARGIN_S = 10.0  # Beyond the drain time and the last poll: for the flush and for closing connections.
 
 
@@ -106,7 +106,7 @@ def stop_on_signals(stop: asyncio.Event, *, exit_after_s: float) -> None:
 
 @dataclass(slots=True)
 class Status:
-    """What the monitoring endpoint reports, before there is a consumer too. None means that all is well."""
+    """What the monitoring endpoint reports, even before there is a consumer. None means that all is well."""
 
     consumer: Consumer | None = None
 

@@ -1,8 +1,8 @@
 """
 The workers' settings: read from the environment once, and checked, at the start.
 
-A field's `description` is the range that an error names: "WORKER_WAIT_S is '21', must be 0 to 20 seconds". What the
-settings are for, and why they have these defaults, stands beside the fields.
+A field's `description` is the range that an error names: "WORKER_WAIT_S is '21', must be 0 to 20 seconds". The comments
+on the fields say what the settings are for, and why they have these defaults.
 """
 
 import re
@@ -102,7 +102,7 @@ class Settings(BaseModel):
     escalation_rules: Path | None = Field(
         None, alias="ESCALATION_RULES", description="the path of a TOML file with escalation rules"
     )
-    # Messages handled at a time. An order is a few milliseconds of waiting for DynamoDB: a hundred keep one core busy.
+    # Messages handled at a time. An order waits a few milliseconds for DynamoDB: a hundred keep one core busy.
     concurrency: int = Field(100, alias="WORKER_CONCURRENCY", ge=1, le=1000, description="1 to 1000 messages at a time")
     # How long a receive waits for messages. 20 s is SQS's maximum: three requests a minute and queue when idle.
     wait_s: int = Field(20, alias="WORKER_WAIT_S", ge=0, le=20, description="0 to 20 seconds")
@@ -122,10 +122,10 @@ class Settings(BaseModel):
     max_deliveries: int = Field(10, alias="WORKER_MAX_DELIVERIES", ge=1, le=995, description="1 to 995 deliveries")
     # Where /healthz, /readyz and /metrics are served. Absent: nowhere.
     health_port: int | None = Field(None, alias="WORKER_HEALTH_PORT", ge=1, le=65535, description="1 to 65535")
-    # Whether a task on ECS asks not to be stopped while a handler takes long. That delays deployments, too. A stop is
-    # harmless without it.
+    # Whether a task on ECS asks not to be stopped while a handler takes long. That also delays deployments. Without it,
+    # a stop is harmless.
     task_protection: bool = Field(False, alias="WORKER_TASK_PROTECTION", description="true or false")
-    # The release that runs, on every log line: so old and new tasks are told apart during a deployment.
+    # The release that runs, on every log line, to tell old and new tasks apart during a deployment.
     release: Annotated[str, AfterValidator(_check_release)] | None = Field(
         None,
         alias="WORKER_RELEASE",

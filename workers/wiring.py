@@ -2,7 +2,7 @@
 Builds a worker's consumer: looks up its resources on AWS and wires every part together.
 
 This is the one composition root, and the only module that knows all parts. `connections` opens the clients that are
-passed in here; `runner` runs the consumer that comes out.
+passed in here; `runner` runs the resulting consumer.
 """
 
 from collections.abc import Awaitable, Callable
@@ -84,7 +84,7 @@ async def assemble(
     timings: Timings = DEFAULT_TIMINGS,
 ) -> Consumer:
     """
-    Return *worker*'s consumer. What may pass by itself is logged and tried again (`Start`).
+    Return *worker*'s consumer. Problems that may pass by themselves are logged, and the call is tried again (`Start`).
 
     Raises:
         FatalError: Waiting would not help, or has not helped: a resource is missing, AWS refuses the credentials or

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
     from types_aiobotocore_sqs import SQSClient
 
-# Codes that another try will hardly change: the topic is missing or off, or it refuses the notification.
+# A retry is unlikely to change these: the topic is missing or disabled, or it refuses the notification.
 _REFUSALS = SEND_FAULTS | {
     "EndpointDisabled",
     "InvalidParameter",
@@ -85,10 +85,10 @@ def _ascii(text: str) -> str:
 @contextmanager
 def _channel_errors() -> Iterator[None]:
     """
-    Raise the SDK's errors as ours. An error that would end the worker elsewhere concerns only this channel here.
+    Translate the SDK's errors into ours. Here, an error that would otherwise end the worker affects only this channel.
 
     Raises:
-        ChannelError: AWS refused the request itself, because the topic or queue does not exist for example.
+        ChannelError: AWS refused the request itself, for example because the topic or queue does not exist.
         OutageError: Any other error.
     """
     try:

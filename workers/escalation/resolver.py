@@ -28,7 +28,7 @@ from workers.ports import Executions, Orders, ResolvableCases
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
     """
-    Resolves cases. Each request can be repeated; the result is the same as after one.
+    Resolves cases. A request can be repeated: the result is the same as after the first time.
 
     Every method raises `ResolutionError` if the case or its order does not allow the request.
     """
@@ -59,7 +59,7 @@ class Resolver:
         Returns the execution's ARN. If the same actor asks again, even with another *order*, that is the ARN of the
         first request.
 
-        - The case is claimed first, so that only one of two people at the same time starts an execution.
+        - The case is claimed first, so that if two people act at once, only one starts an execution.
         - The execution is started before the case is closed. After a crash in between, the case is still open.
         """
         if request.action is not Action.RESUBMIT:

@@ -33,7 +33,7 @@ class BlockingProvider(Protocol):
     """
     A `Provider` whose `ship` is a plain function. It runs in a thread, so it may block.
 
-    Several threads call it at once, so it must be thread-safe. A call in a thread cannot be ended: after a timeout, a
+    Several threads call it at once, so it must be thread-safe. A call in a thread cannot be stopped: after a timeout, a
     lost receipt or a stop it runs on, and its result is dropped. So the next call with the same `order.idempotency_key`
     may come before this one has returned.
     """
@@ -46,8 +46,8 @@ class ThreadedProvider:
     """
     Calls a `BlockingProvider` in threads of its own, one per order.
 
-    Calls that run on without their caller leave room for others: twice as many threads as orders are handled at once.
-    If all of them hang, the provider is down.
+    There are twice as many threads as orders handled at once, so that calls that run on without their caller leave room
+    for others. If all of them hang, the provider is down.
     """
 
     def __init__(self, provider: BlockingProvider, *, concurrency: int) -> None:

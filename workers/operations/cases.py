@@ -42,7 +42,7 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class OpenCases:
     """
-    The selected open cases, the most severe first, and of one severity the oldest first.
+    The selected open cases: the most severe first, and the oldest first within a severity.
 
     `total` counts all open cases. `unreadable` has the ids of cases that were edited in the table and cannot be read.
     """

@@ -28,8 +28,9 @@ class Hold:
     This happens on errors and cancellation too. If the process is killed, SQS does it after `HOLD_S` at most. *warn*
     reports that the messages could not be made visible.
 
-    A message whose hold has run out by *now_s*, as after a suspend, is not asked for again: another receiver may have
-    it. SQS mostly accepts the old receipt, and would extend the message or make it visible although the other has it.
+    Once a message's hold has run out by *now_s*, for example after a suspend, its receipt is not used any more: another
+    receiver may have the message. SQS usually accepts the old receipt, and would extend the message or make it visible
+    although the other receiver has it.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class Hold:
             )
             for entry in answer.get("Successful", []):
                 message_id = batch[int(entry["Id"])]
-                if self.holds(message_id):  # Else the request may have come too late, although SQS accepted it.
+                if self.holds(message_id):  # Otherwise the request may have come too late, although SQS accepted it.
                     self._held_until[message_id] = held_until
             for entry in answer.get("Failed", []):  # Another receiver has the message, or has deleted it.
                 self._held_until.pop(batch[int(entry["Id"])], None)

@@ -1,4 +1,4 @@
-"""What waits in the queues, and their dead letters."""
+"""The messages that are waiting in the queues, and their dead letters."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _WINDOW = timedelta(minutes=15)  # SQS reports once a minute, and a few minutes 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """A queue at a glance. The numbers of messages are SQS's approximate ones; an age that is not known is None."""
+    """A queue at a glance. The numbers of messages are SQS's approximate ones; an unknown age is None."""
 
     queue: str
     depth: int

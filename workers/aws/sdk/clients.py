@@ -61,7 +61,7 @@ def channel_config(timeout_s: float) -> AioConfig:
 
 
 def prepare(client: "BaseClient", requests: "Counter") -> None:
-    """Count the calls of *client* (SQS or DynamoDB), sign them the fast way, and leave out headers without a reader."""
+    """Count the calls of *client* (SQS or DynamoDB), sign them the fast way, and leave out unused headers."""
     meter(client, requests)
     sign_json(client)
     # The calling Lambda function and the number of the attempt, for AWS's own statistics: 4 % of a call's CPU time.
