@@ -30,7 +30,7 @@ def up(options: argparse.Namespace) -> int:
     )
     if not pipeline_only:
         workers_stack.check(aws, prefix, given)
-    # A pipeline without workers on ECS serves workers elsewhere. At first, those of the caller may send to its queues.
+    # Without workers on ECS, they run elsewhere. At first, only those of the caller may send to the queues.
     at_first = {senders.PARAMETER: senders.caller(aws)} if pipeline_only else {}
     deployment = pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review)
     named = stack.parameters(stack.find(aws, deployment.stack_name)).get(senders.PARAMETER)
@@ -94,7 +94,7 @@ def _confirmed(question: str, done: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise DeployError(f"Nothing was {done}: there is no terminal to ask at. To answer yes: --yes")
+        raise DeployError(f"Nothing was {done}: there is no terminal to ask for confirmation. To confirm: --yes")
     print(f"{question} Type yes: ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip() == "yes"
 

@@ -1,4 +1,4 @@
-"""The template's `SenderArns`, who may send to the queues. By default, the caller who deploys the pipeline alone."""
+"""The template's `SenderArns`: who may send to the queues. With `--pipeline-only`, first the caller who deploys."""
 
 import re
 

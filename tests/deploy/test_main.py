@@ -81,7 +81,9 @@ def test_up_asks_before_it_changes_a_table_or_queue(local_aws: LocalAws, deploy_
     unattended = run(local_aws.environment, *command)
     assert unattended.returncode == 1
     assert re.search(line, unattended.stderr, re.MULTILINE)
-    assert unattended.stderr.endswith("Nothing was changed: there is no terminal to ask at. To answer yes: --yes\n")
+    assert unattended.stderr.endswith(
+        "Nothing was changed: there is no terminal to ask for confirmation. To confirm: --yes\n"
+    )
 
     for answer, code in (("no", 1), ("yes", 0)):
         ours, theirs = pty.openpty()
