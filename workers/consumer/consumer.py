@@ -178,10 +178,15 @@ class Consumer:
             elif self._stopping or self._work is None:
                 self._acknowledger.settle(delivery, Released("stopping"))
             else:
-                task = self._work.create_task(self._process(delivery), name=message.id, context=delivery.context)
-                delivery.assign(task)
+                self._work.create_task(self._process(delivery), name=message.id, context=delivery.context)
 
     async def _process(self, delivery: Delivery) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this runs in one.
+        delivery.assign(task)  # Only now: a task that is cancelled before its first step would not end the delivery.
+        if delivery.cancellation is not None:
+            self._cut_short(delivery, asyncio.CancelledError())
+            return
         try:
             if delivery.message.receive_count > self._limits.max_deliveries:
                 settlement = await self._trials.run(delivery, self._handle, self._is_stopped)

@@ -524,6 +524,16 @@ async def test_time_held_by_an_outage_does_not_count_as_handling_time() -> None:
 OLD_RECEIPTS = pytest.mark.parametrize("accepted", [True, False], ids=["old receipts accepted", "refused"])
 
 
+async def test_a_message_that_is_lost_before_its_task_begins_is_abandoned() -> None:
+    queue, handler = FakeQueue([message("m")], visibility_timeout_s=0), FakeHandler()  # Lost when it arrives.
+    async with running(queue, handler, limits(concurrency=1)) as run:
+        await run.until_settled(1)
+        queue.send(message("n"))  # It gets the slot.
+        await run.until_settled(2)
+    assert run.endings() == [("m", "message.abandoned", "receipt_lost"), ("n", "message.abandoned", "receipt_lost")]
+    assert (handler.began, queue.changed) == ([], [])
+
+
 @OLD_RECEIPTS
 async def test_after_a_long_suspend_handlers_are_cancelled_and_nothing_is_given_away(*, accepted: bool) -> None:
     queue, handler, machine = FakeQueue(messages(3)), FakeHandler(), FakeClock()
