@@ -1,6 +1,7 @@
 """A worker's Prometheus metrics, and its outages: one that lasts is logged every minute and shown by a gauge."""
 
 import asyncio
+import math
 from collections.abc import Hashable
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -28,8 +29,10 @@ class StageOutage:
     How long a stage has been failing.
 
     Failures with the same `key` form a row. A stage may have several rows at a time: one batch may keep failing while
-    others of the same stage succeed. The outage is as old as the oldest row. A row without a failure in the last
-    `fresh_s` seconds does not count: nothing is being tried any more, so the outage may be over.
+    others of the same stage succeed. The outage has lasted as long as the longest row.
+
+    With `fresh_s`, there may be no further try after a failure, so nothing shows that the outage is over. Then a row
+    lasts only until its last failure, and does not count if that was more than `fresh_s` seconds ago.
 
     Once a row is `prolonged_after_s` seconds old, `outage.prolonged` is logged every minute until the row ends.
     """
@@ -66,33 +69,37 @@ class StageOutage:
 
     @property
     def duration_s(self) -> float:
-        """How long the oldest row has lasted; 0 if there is no outage."""
-        oldest = self._oldest()
-        return 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest.since_s
+        """How long the longest row has lasted; 0 if there is no outage."""
+        longest = self._longest()
+        return 0.0 if longest is None else self._lasted_s(longest)
 
     @property
     def is_prolonged(self) -> bool:
         return bool(self._rows) and self.duration_s >= self._prolonged_after_s
 
-    def _oldest(self) -> _Failing | None:
+    def _longest(self) -> _Failing | None:
         if not self._rows:
             return None
         fresh_since_s = asyncio.get_running_loop().time() - self._fresh_s
         fresh = (row for row in self._rows.values() if row.last_s >= fresh_since_s)
-        return min(fresh, key=lambda row: row.since_s, default=None)
+        return max(fresh, key=self._lasted_s, default=None)
+
+    def _lasted_s(self, row: _Failing) -> float:
+        until_s = asyncio.get_running_loop().time() if math.isinf(self._fresh_s) else row.last_s
+        return until_s - row.since_s
 
     def _report_in(self, delay_s: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._report, context=self._context)
 
     def _report(self) -> None:
-        oldest, duration_s = self._oldest(), self.duration_s
-        if oldest is None or duration_s < self._prolonged_after_s:
-            self._report_in(self._prolonged_after_s - duration_s)
+        longest, duration_s = self._longest(), self.duration_s
+        if longest is None or duration_s < self._prolonged_after_s:
+            self._report_in(min(self._prolonged_after_s - duration_s, self._logged_every_s))
             return
         log.error(
             "outage.prolonged",
             stage=self.stage,
-            reason=oldest.reason,
+            reason=longest.reason,
             duration_ms=round(duration_s * 1000),
             **self._fields,
         )
@@ -117,7 +124,7 @@ class Outages:
             registry=self.registry,
         )
 
-    def stage(self, name: str, *, fresh_s: float = float("inf"), **fields: str) -> StageOutage:
+    def stage(self, name: str, *, fresh_s: float = math.inf, **fields: str) -> StageOutage:
         """Add a stage, or another part of one, and return its outage. *fields* are added to its log lines."""
         stage = StageOutage(
             name,

@@ -85,6 +85,22 @@ async def test_an_outage_that_is_no_longer_tried_is_over() -> None:
     assert logs[0]["channel"] == "pager"
 
 
+async def test_a_failure_that_is_followed_by_no_other_try_does_not_last() -> None:
+    """Another worker may have sent the notification long ago: one failure proves no outage of five minutes."""
+    metrics = Metrics(**QUICK)
+    outage = metrics.outages.stage("channel", fresh_s=60, channel="pager")
+    with structlog.testing.capture_logs() as logs:
+        outage.failed("down", "one")
+        await asyncio.sleep(0.1)
+        assert (logs, value(metrics, "channel"), metrics.outages.problem()) == ([], 0, None)
+        outage.failed("down", "other")
+        await asyncio.sleep(0.04)
+        outage.failed("still down", "other")
+        await until(lambda: bool(logs))
+        assert metrics.outages.problem() == "channel has failed for 0 s"
+    assert (logs[0]["reason"], logs[0]["duration_ms"] >= 40) == ("still down", True)
+
+
 async def test_stages_of_one_name_share_the_longest_duration() -> None:
     metrics = Metrics()
     first, second = metrics.outages.stage("channel"), metrics.outages.stage("channel")
