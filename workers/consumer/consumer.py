@@ -13,12 +13,14 @@ from workers.consumer.elapsed import elapsed_s
 from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Released, Settlement
-from workers.consumer.poller import FRESH_S, Poller
+from workers.consumer.poller import FRESH_S as POLL_FRESH_S
+from workers.consumer.poller import Poller
 from workers.consumer.ports import MAX_BATCH, Handler, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.consumer.trials import Handle, Trials
+from workers.consumer.visibility import FRESH_S as EXTENSION_FRESH_S
 from workers.consumer.visibility import VisibilityExtender
 from workers.errors import FatalError, TransientError
 from workers.metrics import Metrics
@@ -81,7 +83,7 @@ class Consumer:
             in_flight=self._in_flight,
             max_handle_s=limits.max_handle_s,
             timings=timings,
-            outage=self._outages.stage("visibility_extension"),
+            outage=self._outages.stage("visibility_extension", fresh_s=EXTENSION_FRESH_S),
         )
         self._poller = Poller(
             queue=queue,
@@ -94,7 +96,7 @@ class Consumer:
             stuck_after_s=limits.stuck_poll_s,
             now_s=now_s,
             timings=timings,
-            outage=self._outages.stage("poll", fresh_s=FRESH_S),
+            outage=self._outages.stage("poll", fresh_s=POLL_FRESH_S),
         )
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False

@@ -19,6 +19,8 @@ EXTEND_AT = 0.5  # Extend once this share of the visibility timeout is left: tim
 EXTEND_TOGETHER_AT = 0.65  # Then extend the messages with this share left as well, so that batches fill.
 # The longest wait between two looks at the clock. The event loop's timers stop while the machine is suspended.
 MAX_WAIT_S, MAX_WAIT_SHARE = 1.0, 0.05  # The share is that of the visibility timeout.
+# Messages that cannot be extended are soon lost, and the next ones are not due before half their visibility timeout.
+FRESH_S = 300.0
 RETRY_CAP_SHARE = 0.1  # Caps the wait at this share of the visibility timeout: five tries fit into the half left.
 
 
@@ -62,8 +64,6 @@ class VisibilityExtender:
         while True:
             expiring = self._expiring()
             if not expiring:
-                if self.outage is not None:
-                    self.outage.ended(failures)  # The messages that were refused are no longer in flight.
                 await asyncio.sleep(self._until_next_extension_s())
                 continue
             try:

@@ -17,7 +17,7 @@ from tests.workers.consumer.fakes import (
     until,
 )
 from workers.consumer import visibility as visibility_module
-from workers.consumer.delivery import Cancellation, Delivery
+from workers.consumer.delivery import Cancellation, Delivery, Ending
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, Released
@@ -343,3 +343,24 @@ async def test_a_message_received_at_the_end_of_a_long_poll_is_extended_in_time(
         delivery = take(suspended, "m", left_s=10)
         await until(lambda: delivery.visible_at_s == machine.now_s + 60)
     assert queue.changed == [("r-m", 60)]
+
+
+async def test_an_outage_lasts_although_the_messages_that_it_hits_are_soon_lost() -> None:
+    """None of them is in flight for five minutes: while nothing is due, nothing says that the outage is over."""
+    queue, in_flight = FakeQueue(visibility_timeout_s=1), InFlight(Slots(1000), 1, Metrics())
+    queue.outage = OutageError("down")
+    outage = Metrics(prolonged_after_s=0.1).outages.stage("visibility_extension", fresh_s=visibility_module.FRESH_S)
+    timings = replace(DEFAULT_TIMINGS, extension_retry=RecordedBackoff())
+    extender = VisibilityExtender(queue=queue, in_flight=in_flight, max_handle_s=60, timings=timings, outage=outage)
+    task = asyncio.create_task(extender.run())
+    for n in range(3):
+        lost, tried = take(in_flight, f"m{n}", left_s=0.45), len(queue.changes)
+        await until(lambda tried=tried: len(queue.changes) > tried + 1)  # type: ignore[misc]
+        in_flight.end(lost, Ending.ABANDONED, "receipt_lost")
+        await asyncio.sleep(0.06)
+    assert outage.is_prolonged
+    queue.outage = None
+    take(in_flight, "extended", left_s=0.45)
+    await until(lambda: outage.duration_s == 0)
+    task.cancel()
+    await asyncio.wait([task])
