@@ -53,6 +53,7 @@ class FailureTracker:
         self._since_s = 0.0
         self._logged_at_s = 0.0
         self._denied_since_s: float | None = None
+        self._denied_at_s = 0.0
 
     def failed(self, error: OutageError) -> None:
         """
@@ -72,9 +73,11 @@ class FailureTracker:
         self.failures += 1
         if not isinstance(error, AccessDeniedError):
             self._denied_since_s = None
-        elif self._denied_since_s is None:
+            return
+        if self._denied_since_s is None or now_s - self._denied_at_s > self._timings.access_denied_fresh_s:
             self._denied_since_s = now_s
-        elif now_s - self._denied_since_s > self._timings.access_denied_patience_s:
+        self._denied_at_s = now_s
+        if now_s - self._denied_since_s > self._timings.access_denied_patience_s:
             raise FatalError(str(error)) from error
 
     def recovered(self) -> None:

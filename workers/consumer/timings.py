@@ -37,6 +37,8 @@ class Timings:
     log_every_s: float = 30.0
     # Failures: changes to IAM spread within seconds, so access that is refused for a minute is refused on purpose.
     access_denied_patience_s: float = 60.0
+    # Failures: two refusals further apart do not belong together. No stage waits as long between its attempts.
+    access_denied_fresh_s: float = 300.0
 
 
 DEFAULT_TIMINGS = Timings()

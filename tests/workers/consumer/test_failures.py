@@ -61,6 +61,17 @@ async def test_denied_access_is_forgotten_after_another_result(between: OutageEr
     assert failures.failures == (1 if between is None else 3)
 
 
+async def test_denied_access_is_forgotten_when_nothing_was_tried_for_long() -> None:
+    """For example, the messages were lost before access was granted: a refusal days later has not lasted for days."""
+    failures = tracker(replace(DEFAULT_TIMINGS, access_denied_patience_s=0.02, access_denied_fresh_s=0.04))
+    failures.failed(AccessDeniedError("denied"))
+    await asyncio.sleep(0.05)
+    failures.failed(AccessDeniedError("denied"))
+    await asyncio.sleep(0.025)
+    with pytest.raises(FatalError, match=r"^denied$"):
+        failures.failed(AccessDeniedError("denied"))
+
+
 async def test_an_outage_is_never_fatal_however_long() -> None:
     failures = tracker(replace(DEFAULT_TIMINGS, access_denied_patience_s=0.0))
     for _ in range(5):
