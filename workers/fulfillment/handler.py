@@ -119,16 +119,21 @@ class FulfillmentHandler:
         try:
             async with asyncio.timeout(self.max_ship_s):
                 return usable_shipment_id(await provider.ship(order))
-        except TimeoutError as error:
-            raise TransientError("the provider did not answer in time") from error
-        except asyncio.CancelledError as error:
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
-            raise TransientError("the provider cancelled its own call") from error
-        except Exception:
+        except RejectedError:
             raise
-        except BaseException as error:  # It would end the worker, for example sys.exit() in a provider.
-            raise TransientError(f"the provider raised {type(error).__name__}") from error
+        except BaseException as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                # Some libraries make another error of a cancellation. It would count as a failed attempt of the order.
+                raise asyncio.CancelledError from error
+            match error:
+                case TimeoutError():
+                    raise TransientError("the provider did not answer in time") from error
+                case asyncio.CancelledError():
+                    raise TransientError("the provider cancelled its own call") from error
+                case Exception():
+                    raise
+                case _:  # It would end the worker, for example sys.exit() in a provider.
+                    raise TransientError(f"the provider raised {type(error).__name__}") from error
 
     async def _write(self, message: Message, request: FulfillmentRequest, shipment: str, at: str) -> Order | None:
         try:

@@ -371,6 +371,26 @@ async def test_anything_a_provider_does_is_only_a_failed_attempt(behavior: Any, 
     assert bench.status == "RECEIVED"
 
 
+@pytest.mark.parametrize("error", [ConnectionError(), TimeoutError(), TransientError(), SystemExit(1)])
+async def test_a_stop_is_no_failed_attempt_although_the_provider_makes_an_error_of_it(error: BaseException) -> None:
+    class Converting:
+        async def ship(self, _order: Order) -> str:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise error from None
+            return "shipment"
+
+    bench = Bench(order("RECEIVED"))
+    bench.handler.provider = Converting()
+    handling = asyncio.create_task(bench.handle())
+    await asyncio.sleep(0.01)
+    handling.cancel()
+    await asyncio.wait([handling])
+    assert handling.cancelled()
+    assert bench.journal.names() == ["orders.get"]
+
+
 async def test_an_unreadable_order_is_escalated_once_its_message_was_delivered_too_often() -> None:
     bench = Bench(order("RECEIVED"), provider=True)
     bench.orders.orders["001"] = order("ESCALATED")  # No trial can be counted on it.
