@@ -70,6 +70,7 @@ async def fetch_credentials(sdk: "AioSession") -> None:
     Fetch the SDK's credentials, which it keeps. Otherwise the first client would, and fail at the first error.
 
     Raises:
+        CredentialsError: A file that they need cannot be read or run.
         CredentialsSourceError: Their source fails: the container's endpoint, a command, a plugin.
         OutageError: AWS fails while the SDK assumes a role.
     """
@@ -77,7 +78,9 @@ async def fetch_credentials(sdk: "AioSession") -> None:
         with translated():
             open_session(sdk)  # Sets the region, which a role to assume needs.
             await sdk.get_credentials()
-    except CredentialsError:
+    except CredentialsError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
         return  # The SDK has none, or is not configured: opening the clients says what is wrong.
     except SuspectedOutageError as error:
         if isinstance(error.__cause__, ValueError):

@@ -7,13 +7,15 @@ import pytest
 
 from tests.workers.fulfillment.provider_server import Answer, provider_server, reply, reset
 from workers.aws.channels import SnsChannel, SqsChannel
+from workers.aws.sdk.parsing import plain_session
 from workers.aws.sqs import SqsQueue
-from workers.connections import open_clients
+from workers.connections import fetch_credentials, open_clients
 from workers.errors import FatalError, OutageError
 from workers.escalation.rules.reader import EscalationRules
 from workers.escalation.webhook import WebhookChannel
 from workers.metrics import Metrics
 from workers.settings import Settings, Worker
+from workers.start import Start
 
 HTTP = {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": "https://ship.example.com/orders"}
 RULES = """
@@ -117,3 +119,17 @@ async def test_a_wrong_configuration_of_the_sdk_is_reported(
         async with open_clients(Worker.FULFILLMENT, Settings.read({}), None, Metrics()):
             pass
     assert str(raised.value) == f"AWS access is not configured: {reason}"
+
+
+@pytest.mark.parametrize("exists", [False, True])
+async def test_a_command_for_credentials_that_cannot_be_run_ends_the_start_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, exists: bool
+) -> None:
+    command, config = tmp_path / "command", tmp_path / "config"
+    if exists:
+        command.write_text("#!/bin/sh\n")  # It is not executable.
+    config.write_text(f"[default]\ncredential_process = {command} --json\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    sdk, start = plain_session(), Start(Metrics().outages)
+    with pytest.raises(FatalError, match=f"^no AWS credentials: {command}: (No such file|Permission denied)"):
+        await start.until_done(lambda: fetch_credentials(sdk))
