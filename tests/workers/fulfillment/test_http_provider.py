@@ -457,6 +457,15 @@ async def test_a_refused_token_without_a_replacement_is_an_outage(
     assert len(server.requests) == 2
 
 
+async def test_the_providers_timeout_goes_on_after_the_token_is_read(
+    server: ProviderServer, session: ClientSession
+) -> None:
+    provider = http_provider(session, server.url, timeout_s=0.05, token=RotatingToken("old", "new"))
+    server.answers(reply(401), hang)
+    error = await outcome(provider)
+    assert (type(error), str(error)) == (TransientError, "no answer within 0.05 s")
+
+
 # Evidence.
 
 
