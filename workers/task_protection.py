@@ -30,11 +30,15 @@ RETRY_AFTER_S = 60.0  # After a failed call: ECS throttles the calls of all task
 RENEW_BEFORE_S = 30.0  # How long before it expires the protection is renewed, if another handler takes long.
 TIMEOUT_S = 10.0  # For each call. The agent itself gives up on ECS sooner.
 MINUTE_S = 60.0  # ECS's unit and minimum. WORKER_MAX_HANDLE_S is below ECS's maximum, 48 hours.
-_OK = 200
+_OK, _SERVER_ERROR = 200, 500
 
 
 class ProtectionError(Exception):
-    """The agent or ECS refused, or could not be reached."""
+    """The agent or ECS refused, or could not be reached. If *uncertain*, ECS may have done what was asked."""
+
+    def __init__(self, reason: str, *, uncertain: bool = False) -> None:
+        super().__init__(reason)
+        self.uncertain = uncertain
 
 
 @dataclass(slots=True)
@@ -76,19 +80,20 @@ class Agent:
             async with self.session.request(method, self.uri.rstrip("/") + PATH, json=body) as response:
                 status, text = response.status, await response.read()
         except (ClientError, TimeoutError, ValueError, OSError) as error:  # ValueError: an answer that is not HTTP.
-            raise ProtectionError(type(error).__name__) from error
+            raise ProtectionError(type(error).__name__, uncertain=method == "PUT") from error
         try:
             answer = from_json(text)
         except ValueError:
             answer = None
+        uncertain = method == "PUT" and status >= _SERVER_ERROR  # For example, the agent has given up waiting for ECS.
         if not isinstance(answer, dict):
-            raise ProtectionError(f"HTTP {status}")
+            raise ProtectionError(f"HTTP {status}", uncertain=uncertain)
         # If ECS itself refuses, the answer has a `failure`, and its status is 200. Any earlier problem is an `error`.
         for key, code in (("failure", "Reason"), ("error", "Code")):
             if isinstance(refusal := answer.get(key), dict):
-                raise ProtectionError(f"{refusal.get(code)}"[:100])
+                raise ProtectionError(f"{refusal.get(code)}"[:100], uncertain=uncertain)
         if status != _OK or not isinstance(answer.get("protection"), dict):
-            raise ProtectionError(f"HTTP {status}")
+            raise ProtectionError(f"HTTP {status}", uncertain=uncertain)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,8 +102,9 @@ class TaskProtection:
     Protects the task while a handler has been running for longer than `drain_s`, because a stop would cut it short.
 
     - The protection expires when the longest running handler must have ended, after `max_handle_s`, rounded up to a
-      minute. It is renewed if another handler is taking long by then, and ended once none is.
-    - A failed call is logged. Without protection, a stop is harmless: messages are released and handled again.
+      minute. It is renewed if another handler takes long by then, and ended once none does.
+    - A failed call is logged. If the protection may have been set, it is asked for again, or ended. Without protection,
+      a stop is harmless: messages are released and handled again.
 
     `handling_s` returns how long each running handler has been running.
     """
@@ -109,6 +115,7 @@ class TaskProtection:
     max_handle_s: float
     now_s: Callable[[], float] = time.monotonic
     _until_s: float | None = field(default=None, init=False)  # When it expires. None: not protected.
+    _uncertain: bool = field(default=False, init=False)  # A call that failed may have been done.
     _not_before_s: float = field(default=-math.inf, init=False)
 
     async def run(self, stop: asyncio.Event, every_s: float = CHECK_EVERY_S) -> None:
@@ -129,10 +136,12 @@ class TaskProtection:
             return
         # A handler that outlives its cap ignores its cancellation, so it does not protect the task.
         long_s = [taken_s for taken_s in self.handling_s() if self.drain_s < taken_s < self.max_handle_s]
-        if long_s and (self._until_s is None or self._until_s - now_s <= RENEW_BEFORE_S):
+        if long_s and (self._until_s is None or self._uncertain or self._until_s - now_s <= RENEW_BEFORE_S):
             minutes = math.ceil((self.max_handle_s - max(long_s)) / MINUTE_S)
-            if await self._succeeds(self.agent.protect(minutes)):
+            succeeded = await self._succeeds(self.agent.protect(minutes))
+            if succeeded or self._uncertain:
                 self._until_s = now_s + minutes * MINUTE_S
+            if succeeded:
                 log.info("task_protection.set", minutes=minutes, handling_ms=round(max(long_s) * 1000))
         elif not long_s and self._until_s is not None and await self._succeeds(self.agent.release()):
             self._until_s = None
@@ -143,9 +152,11 @@ class TaskProtection:
         try:
             await call
         except ProtectionError as error:
+            self._uncertain = self._uncertain or error.uncertain
             self._not_before_s = self.now_s() + RETRY_AFTER_S
             log.warning("task_protection.failed", reason=str(error), delay_ms=round(RETRY_AFTER_S * 1000))
             return False
+        self._uncertain = False
         return True
 
 

@@ -108,6 +108,38 @@ def on(minutes: int) -> dict[str, Any]:
 OFF = {"ProtectionEnabled": False}
 
 
+@pytest.mark.parametrize("answer", [{"error": {"Code": "RequestCanceled", "Message": "Timed out calling ECS"}}, "cut"])
+async def test_a_protection_that_may_have_been_set_is_released(
+    fake: FakeAgent, worker: Worker, protect: Protect, answer: Any
+) -> None:
+    """Otherwise ECS could hold it against deployments for up to `WORKER_MAX_HANDLE_S`, which may be 11 hours."""
+    protection = protect()
+    worker.handling_s = [30.0]
+    fake.answer, fake.status = answer, 504
+    await protection.update()
+    fake.answer, fake.status, worker.handling_s = None, 200, []
+    worker.wait(60)
+    await protection.update()
+    worker.wait(60)
+    await protection.update()
+    assert fake.puts == [on(15), OFF]
+
+
+async def test_a_protection_that_may_have_been_set_is_asked_for_again(
+    fake: FakeAgent, worker: Worker, protect: Protect
+) -> None:
+    protection = protect()
+    worker.handling_s = [30.0]
+    fake.answer, fake.status = "", 504
+    await protection.update()
+    fake.answer, fake.status = None, 200
+    worker.wait(60)
+    await protection.update()
+    worker.wait(60)
+    await protection.update()
+    assert fake.puts == [on(15), on(14)]
+
+
 @pytest.mark.parametrize("handling_s", [[], [0.0], [25.0], [0.0, 3.0, 25.0]])
 async def test_a_task_that_a_stop_cuts_nothing_short_in_is_not_protected(
     fake: FakeAgent, worker: Worker, protect: Protect, handling_s: list[float]
