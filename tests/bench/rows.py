@@ -166,7 +166,7 @@ ROWS = (
         by_ratio=True,
     ),
     Row(
-        "idle requests a minute and queue",
+        "idle requests a minute, per queue",
         "idle",
         OURS_IDLE,
         BARE_IDLE,
