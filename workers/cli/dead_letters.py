@@ -92,7 +92,7 @@ def command() -> None:
     List, replay or discard dead letters: messages that no worker could handle.
 
     SQS shows a message only to a consumer that receives it, and hides it from all others meanwhile. So these commands
-    receive the messages that they look at. When they end, also after an error or Ctrl-C, they make those that remain
+    receive the messages that they look at. When they end, also after an error or Ctrl-C, they make the remaining ones
     visible again. After `kill -9`, the messages become visible by themselves within a minute. A list is a sample: it
     does not show messages that another consumer has received.
 
