@@ -35,7 +35,7 @@ class Start:
     - Missing or refused credentials, a missing table or secret, a wrong endpoint: not at all.
     - Denied access, no response from the source of the credentials, a secret that AWS refuses to read: for `patience_s`
       seconds.
-    - Anything else, whatever its code, is an outage: until it is over.
+    - Anything else, whatever its code, is an outage: until the outage is over.
     """
 
     outages: Outages

@@ -1,4 +1,4 @@
-"""A deployed system at work, as lines for people: the tasks of its services, and its active alarms."""
+"""Describes a running system in lines of text for people: the tasks of its services, and its active alarms."""
 
 from collections.abc import Iterable
 

@@ -11,7 +11,7 @@ LOG_CHANNEL = "log"  # Always the first channel: an escalation is in the log eve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """The severity and channels of some reasons. Without `reasons` it matches all of them; likewise `sources`."""
+    """The severity and channels for some reasons from some sources; an empty set matches every reason or source."""
 
     severity: Severity
     channels: tuple[str, ...] = ()
