@@ -88,7 +88,7 @@ class Settings(BaseModel):
     fulfillment_timeout_s: float = Field(
         10, alias="FULFILLMENT_TIMEOUT_S", ge=0.1, le=300, description="0.1 to 300 seconds"
     )
-    # The bearer token for the provider: itself, or the secret that holds it, which may be rotated.
+    # The provider's bearer token, or the name of the secret that holds it. A token in a secret may be rotated.
     fulfillment_token: Annotated[SecretStr, AfterValidator(_check_token)] | None = Field(
         None, alias="FULFILLMENT_TOKEN", description="1 to 4096 visible ASCII characters"
     )
@@ -122,8 +122,8 @@ class Settings(BaseModel):
     max_deliveries: int = Field(10, alias="WORKER_MAX_DELIVERIES", ge=1, le=995, description="1 to 995 deliveries")
     # Where /healthz, /readyz and /metrics are served. Absent: nowhere.
     health_port: int | None = Field(None, alias="WORKER_HEALTH_PORT", ge=1, le=65535, description="1 to 65535")
-    # Whether a task on ECS asks not to be stopped while a handler takes long. That also delays deployments. Without it,
-    # a stop is harmless.
+    # Whether a task on ECS asks not to be stopped while a handler takes long. That also delays deployments. It is off
+    # because a stop is harmless even without it.
     task_protection: bool = Field(False, alias="WORKER_TASK_PROTECTION", description="true or false")
     # The release that runs, on every log line, to tell old and new tasks apart during a deployment.
     release: Annotated[str, AfterValidator(_check_release)] | None = Field(

@@ -34,9 +34,9 @@ class Gate:
     While it is not OPEN, callers wait and no messages are received. One caller at a time probes, with backoff, and not
     before the outage's `retry_after_s`. When a probe opens the gate, all callers resume at once.
 
-    - CLOSED: only callers whose own call has failed probe. The others wait until no such caller is left: their calls
-      might succeed without the service that is down, and open the gate too early. If there is no caller at all, one
-      message is received to probe with.
+    - CLOSED: a caller may probe only if its own call has failed. The others wait until no such caller is left: their
+      calls might succeed without the service that is down, and open the gate too early. If there is no caller at all,
+      one message is received to probe with.
     - SUSPECTED: the few callers whose call has failed may have failed for reasons of their own. So other callers probe
       too, and every `suspected_receive_interval_s` one more message is received. The rest of the queue does not have to
       wait. A caller that fails again and again while the gate is open waits a little longer each time.

@@ -15,7 +15,9 @@ from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 from workers.metrics import StageOutage
 
-FRESH_S = 120.0  # Longer than a failing receive and its backoff. While all slots are taken, none is tried.
+# How long after the last failed receive an outage still counts: longer than a failing receive and its backoff take.
+# While all slots are taken, no receive is tried, so nothing shows that the outage is over.
+FRESH_S = 120.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,8 +26,9 @@ class Poller:
     Keeps the slots filled: passes all messages that it receives to `accept`, with the time it asked for them (`now_s`).
 
     One poll always runs while slots are free and the gate is open. A full answer means a backlog: it starts another
-    poll, up to `max_polls`. An answer that is not full ends its poll, except for the first one. Under load a receive
-    waits a little until `min_batch` slots are free, because a receive of one message costs as much as one of ten.
+    poll, up to `max_polls`. An answer that is not full ends its poll, unless that is the first poll. Under load a
+    receive waits a little until `min_batch` slots are free, because a receive of one message costs as much as one of
+    ten.
 
     `is_stuck` is true if a receive takes longer than `stuck_after_s` seconds.
     """

@@ -90,7 +90,7 @@ def _check(order: Mapping[str, str]) -> None:
 
 async def resolve_case(stack: "Stack", case_id: str, request: Request, order: Mapping[str, str] | None) -> None:
     """
-    Resolve a case. A resubmission takes the corrected *order*, with its card number; any other action None.
+    Resolve a case. *order* is the corrected order with its card number, or None if the action is not a resubmission.
 
     Interrupted at any moment, the same request ends as if it had been made once.
 
@@ -116,7 +116,11 @@ async def resolve_case(stack: "Stack", case_id: str, request: Request, order: Ma
 
 
 def last_resolution(case: Case, request: Request) -> Resolution | None:
-    """Return the last resolution of *case* like *request*; another process of the same person may have made it."""
+    """
+    Return the last resolution of *case* with the action and the actor of *request*.
+
+    Another process of the same person may have made it.
+    """
     actor = request.record(0, "").actor
     for resolution in reversed(case.resolutions):
         if (resolution.action, resolution.actor) == (request.action, actor):
