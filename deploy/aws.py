@@ -70,8 +70,9 @@ class Aws:
         """
         Build the clients from the SDK's own variables and profiles.
 
-        `AWS_REGION` comes first, as in every other SDK: the one for Python reads only `AWS_DEFAULT_REGION`. Raises
-        botocore's errors if region or profile are missing, and `DeployError` if region and endpoint give no valid URL.
+        `AWS_REGION` comes first, as in the SDKs for other languages; boto3 itself reads only `AWS_DEFAULT_REGION`.
+        Raises botocore's errors if region or profile are missing, and `DeployError` if region and endpoint give no
+        valid URL.
         """
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
         if not session.region_name:

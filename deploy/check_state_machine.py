@@ -30,7 +30,8 @@ _MAX_LABEL_WORDS = 3
 _JSONPATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "Variable"})
 _RETRY_FIELDS = ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy")
 _SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
-# AWS copies a text as it is, inside JSON strings, and again as long as it finds `${name}`: DefinitionProcessor.java in
+# AWS puts a text into JSON strings without escaping it, and repeats that until no `${name}` is left, see
+# DefinitionProcessor.java in
 # https://github.com/aws-cloudformation/aws-cloudformation-resource-providers-stepfunctions
 _UNSAFE_IN_TEXT = re.compile(r'["\\\x00-\x1f]|\$\{')
 _LITERAL_ARN = re.compile(r"\barn:(?!\$\{)")
@@ -69,7 +70,7 @@ def check_file(path: Path, pipeline: Path = template.PIPELINE) -> list[Finding]:
 
 
 def check_definition(definition: object, file: str) -> list[Finding]:
-    """Check a state machine, its texts put in, and the state machines nested in it."""
+    """Check a state machine in which texts have been substituted, and the state machines nested in it."""
     if not isinstance(definition, Mapping):
         return [Finding(file, WHOLE_FILE, "is not a JSON object")]
     findings = []

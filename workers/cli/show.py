@@ -73,10 +73,10 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
 
 
 def _seekable(file: BinaryIO, copies: contextlib.ExitStack) -> BinaryIO:
-    """Return *file*, or a copy of a pipe. Copied here, because Ctrl-C must interrupt a pipe that does not end."""
+    """Return *file*, or a copy if it is a pipe. A pipe may never end, and here Ctrl-C can interrupt the copying."""
     if file.seekable():
         return file
-    copy = copies.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is one.
+    copy = copies.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - *copies* closes it.
     shutil.copyfileobj(file, copy)
     copy.seek(0)
     return copy

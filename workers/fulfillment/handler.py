@@ -19,7 +19,7 @@ from workers.trials import MAX_TRIALS, TrialCounter, trial_id
 
 log = structlog.get_logger(__name__)
 
-MAX_UNCONFIRMED = 1_000  # Writes without a response. Most belong to messages in flight, the others come back soon.
+MAX_UNCONFIRMED = 1_000  # Messages whose write got no response. Most are in flight, the others are soon received again.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,11 +63,11 @@ class FulfillmentHandler:
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         """
-        Try a message that was delivered too often a few more times, then escalate its order.
+        Give a few trials to a message that was delivered too often, then escalate its order.
 
         A message that crashes its worker also raises the receive counts of all other messages in flight, and so does
-        every stop. So each of them gets `MAX_TRIALS` more trials, handled alone and counted before they begin. Only a
-        message that crashes its worker, or fails, uses up its trials.
+        every stop. So each of them gets `MAX_TRIALS` trials, in which it is handled alone. A trial is counted before it
+        begins. Only a message that crashes its worker, or fails, uses up its trials.
         """
         try:
             request = decode_fulfillment(message)
@@ -123,7 +123,7 @@ class FulfillmentHandler:
             raise
         except BaseException as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
-                # Some libraries make another error of a cancellation. It would count as a failed attempt of the order.
+                # Some libraries turn a cancellation into another error, which would count as a failed attempt.
                 raise asyncio.CancelledError from error
             match error:
                 case TimeoutError():

@@ -68,10 +68,11 @@ def usable_shipment_id(answer: object) -> str:
     Return a provider's answer if it is a shipment id.
 
     Raises:
-        TransientError: It is not: not a string, not 1 to 128 visible ASCII characters, or like a card number.
+        TransientError: It is not a string of 1 to 128 visible ASCII characters, or it looks like a card number.
     """
     if not is_shipment_id(answer):
-        # The provider has acted: only the same key may be tried again. After the last attempt a person decides.
+        # The provider has acted on the order, so further attempts must use the same key. After the last one, a person
+        # decides.
         raise TransientError("the provider answered without a usable ShipmentId")
     return answer
 
