@@ -18,7 +18,7 @@ FAILED, INTERRUPTED = 1, 130
 
 
 def main() -> int:
-    """Run the command of the command line; return the exit code."""
+    """Run the command that is given on the command line; return its exit code."""
     _open_streams()
     try:
         code = orders.main(prog_name="orders", standalone_mode=False, obj=Stack())
@@ -26,22 +26,22 @@ def main() -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        # It quotes arguments, and one of them may be a card number.
+        # The error quotes arguments, and an argument may be a card number.
         click.echo(mask(shown.getvalue()), nl=False, err=True)
         return error.exit_code
     except CliError as error:
         if error.exit_code == INTERRUPTED and sys.stderr.isatty():
-            click.echo(err=True)  # The terminal has written `^C`.
+            click.echo(err=True)  # End the line on which the terminal shows `^C`.
         note(f"orders: {error}")
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         note("orders: interrupted; the command can be repeated")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has closed it. Discard what would still be flushed at the end.
+        # The reader has closed the pipe. Discard the output that Python would still flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except Exception as error:  # noqa: BLE001 - the last stop.
+    except Exception as error:  # noqa: BLE001 - the outermost handler.
         note(f"orders: {_line(error)}")
         return FAILED
     return code if isinstance(code, int) else 0
@@ -49,8 +49,8 @@ def main() -> int:
 
 def _open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # The caller has closed it, as with `>&-`.
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open to the end.
+        if getattr(sys, name) is None:  # The caller has closed this stream, as with `>&-`.
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - stays open until exit.
     for stream in (sys.stdout, sys.stderr):
         # Escape characters that the terminal or pipe cannot encode.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

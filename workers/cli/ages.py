@@ -1,4 +1,4 @@
-"""An age as an option's value."""
+"""The type of command-line options that take an age."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from workers.operations.ages import parse_age
 
 
 class Age(click.ParamType[timedelta]):
-    """The type of an option like `10m`."""
+    """An option's value that is an age, such as `10m`."""
 
     name = "age"
 

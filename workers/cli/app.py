@@ -4,7 +4,7 @@ import importlib
 
 import click
 
-# Each command's module, and its summary in `orders --help`, so that the help imports no command.
+# Each command's module and summary. `orders --help` prints these summaries, so it need not import the commands.
 _COMMANDS = {
     "submit": ("submit", "Submit the orders of a file, each once."),
     "list": ("list", "List the open orders."),

@@ -1,4 +1,4 @@
-"""A case on one screen."""
+"""Prints everything about one case."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -144,7 +144,7 @@ def _time_and_age(at: str, now: datetime) -> str:
 
 
 def _time(at: str) -> str:
-    """Return a time to the second, for people."""
+    """Return a time in readable form, to the second."""
     return at.replace("T", " ")[:19]
 
 

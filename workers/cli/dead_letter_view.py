@@ -11,7 +11,7 @@ from workers.operations.dead_letters import DeadLetter
 
 
 def print_letters(rows: Sequence[tuple[DeadLetter, str]], last: str | None, now: datetime) -> None:
-    """Print a table of dead letters. The texts make up a last column, headed *last*; None leaves that column out."""
+    """Print a table of dead letters. The last column has the heading *last* and shows the texts; None omits it."""
     headings = ["queue", "id", "age", "order", "reason", "error", "case", *([last] if last else [])]
     print_table(
         headings,

@@ -35,7 +35,7 @@ _QUEUES = ("fulfillment", "escalation")
 
 
 def _a_number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # Neither below nor above any range.
+    if math.isnan(value):  # It passes the range check: nan is neither below nor above any limit.
         raise click.BadParameter("nan is not a number of messages")
     return value
 
@@ -201,7 +201,7 @@ def _warn(text: str) -> None:
 
 
 async def _look(stack: "Stack", names: Sequence[str], selection: Selection, limit: int) -> list[FoundLetters]:
-    """Find dead letters of several queues; all of them are held until the last one is found."""
+    """Find the dead letters of several queues. They all stay held until the last queue has been searched."""
     async with contextlib.AsyncExitStack() as held:
         return [
             await _find(await held.enter_async_context(held_queue(stack, name, warn=_warn)), selection, limit)
@@ -225,7 +225,7 @@ def _act(
     execute: bool,
     **selection: Any,
 ) -> None:
-    """Find dead letters, act on them or only show what would be done, and print the outcomes."""
+    """Find dead letters, act on them and print the outcomes. Without *execute*, only print what would be done."""
     report = ActionReport()
 
     async def work() -> FoundLetters:

@@ -111,7 +111,7 @@ Examples:
 @click.pass_obj
 def show_command(stack: "Stack", /, *, case_id: str, as_json: bool) -> None:
     """Show everything about one case: its messages, notifications, resolutions and ids."""
-    from workers.cli.case_view import print_case  # noqa: PLC0415 - see above.
+    from workers.cli.case_view import print_case  # noqa: PLC0415 - as in `list_command`.
     from workers.operations.cases import read_case  # noqa: PLC0415
 
     case, order = run(stack, read_case(stack, case_id))

@@ -82,7 +82,7 @@ async def _follow(file: Path, printer: "_Printer") -> None:
 
 
 class _Printer:
-    """Prints the selected lines. *live* flushes each one, because the next may come much later."""
+    """Prints the selected lines. If *live*, it flushes each line, because the next one may come much later."""
 
     def __init__(self, selection: Selection, *, as_json: bool, live: bool) -> None:
         self.selection = selection
@@ -112,7 +112,7 @@ class _Printer:
         if fields is not None:
             if not self.selection.matches(fields):
                 return None
-            with contextlib.suppress(RecursionError):  # Nested a thousand levels deep: not a worker's line.
+            with contextlib.suppress(RecursionError):  # JSON nested a thousand levels deep: no worker logs that.
                 return json.dumps(mask_all(fields)) if self._as_json else render(fields, color=self._color)
         if self._as_json or not self.selection.everything:
             return None

@@ -1,4 +1,4 @@
-"""What a command prints: results on standard output, everything else on standard error. All of it is masked."""
+"""Prints results to standard output and everything else to standard error. Card numbers are masked in both."""
 
 import contextlib
 import json
@@ -13,13 +13,13 @@ from workers.operations.text import clean
 
 
 class CliError(Exception):
-    """The command failed. Its text is one line for the operator."""
+    """The command failed. The error's text is one line for the operator."""
 
     exit_code = 1
 
 
 class InterruptedCommandError(CliError):
-    """Ctrl-C. The text says how much is done, and whether the command can be repeated."""
+    """Ctrl-C ended the command. The text says how much is done, and whether the command can be repeated."""
 
     exit_code = 130
 
@@ -34,7 +34,7 @@ def print_line(text: str = "") -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print *value* for scripts: masked, and in ASCII, which also escapes control characters."""
+    """Print *value* as JSON for scripts. Card numbers are masked. ASCII output also escapes control characters."""
     click.echo(json.dumps(mask_all(value), indent=2))
 
 
@@ -42,13 +42,13 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, ri
     """
     Print rows in columns; the columns named in *right* are aligned to the right. None is shown as `-`.
 
-    On a terminal, they are folded to its width.
+    On a terminal, long cells are folded so that the table fits its width.
     """
     cells = [[clean("-" if value is None else value) for value in row] for row in rows]
     if sys.stdout.isatty():
         _print_folded(headings, cells, right)
         return
-    from rich.cells import cell_len  # noqa: PLC0415 - a tenth of a second, which not all commands need.
+    from rich.cells import cell_len  # noqa: PLC0415 - takes 0.1 s to import; not all commands need it.
 
     widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
     for row in ([heading.upper() for heading in headings], *cells):
@@ -60,7 +60,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, ri
 
 
 def _print_folded(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see above.
+    from rich.console import Console  # noqa: PLC0415 - as in `print_table`.
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -75,14 +75,15 @@ def _print_folded(headings: Sequence[str], rows: Sequence[Sequence[str]], right:
 @contextlib.contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """
-    Show a progress bar on standard error during the block, if that is a terminal.
+    During the block, show a progress bar on standard error if standard error is a terminal.
 
-    Yields a function to call with the number of items that were just done. Without *total* the bar only moves.
+    Yields a function to call with the number of items that were just done. Without *total*, the bar only moves
+    and does not show how much is left.
     """
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 - see above.
+    from rich.console import Console  # noqa: PLC0415 - as in `print_table`.
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,4 +1,4 @@
-"""`orders escalations resolve`: resolves a case for a person."""
+"""`orders escalations resolve`: resolves a case as a person has decided."""
 
 import sys
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from workers.operations.text import clean
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
-MAX_INPUT_BYTES = 1_000  # Read from standard input: a card number has 16 digits, perhaps in groups.
+MAX_INPUT_BYTES = 1_000  # Limit for standard input. A card number has only 16 digits, perhaps in groups.
 # The options that correct a field of the order.
 _OPTIONS = {"OrderId": "--order-id", "Name": "--name", "ItemName": "--item-name", "Price": "--price"}
 
@@ -85,7 +85,7 @@ def resolve_command(
 
     If the command is interrupted, repeat it: the same command by the same actor ends as if it had run once. If two
     people act at once, the second is told who was first.
-    """  # noqa: D301 - click's mark for lines that it must not wrap.
+    """  # noqa: D301 - the backslash-b tells click not to wrap the lines below it.
     options = {"OrderId": order_id, "Name": name, "ItemName": item_name, "Price": price}
     corrections = {field: value for field, value in options.items() if value is not None}
     request = _request(Action(action), actor, text, shipment_id)
@@ -121,7 +121,7 @@ def _request(action: Action, actor: str, text: str, shipment_id: str | None) -> 
 
 
 def _corrected(case: Case, order: Order | None, corrections: Mapping[str, str], *, from_stdin: bool) -> dict[str, str]:
-    """Return the order to resubmit; ask for its card number once nothing else can be wrong."""
+    """Return the order to resubmit. Check the other fields first, then ask for the card number."""
     try:
         fields = corrected_order(case, order, corrections)
         return with_card_number(fields, _card_number(from_stdin=from_stdin))

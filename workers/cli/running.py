@@ -20,11 +20,11 @@ def run(
     interrupted: Callable[[], str] = lambda: "interrupted; the command can be repeated",
 ) -> Result:
     """
-    Run *work* and return its result. Ctrl-C cancels it; a second one does not wait for it to end.
+    Run *work* and return its result. Ctrl-C cancels *work* and waits until it ends; a second Ctrl-C does not wait.
 
     Raises:
-        InterruptedCommandError: Ctrl-C. *interrupted*, called once *work* has ended, returns the text.
-        OperationError: *work* raised it, or an error of AWS or of the workers' library, which is explained.
+        InterruptedCommandError: Ctrl-C was pressed. The text comes from *interrupted*, called once *work* has ended.
+        OperationError: *work* raised it, or it explains an error of AWS or of the workers' library that *work* raised.
     """
     try:
         return asyncio.run(_explaining(stack, work))

@@ -52,7 +52,7 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
 
     ORDER_ID can also be the id of a case without an order. Executions are found by the order, by its case and by the
     names that `orders submit` gives; AWS keeps their history for 90 days. Times are UTC.
-    """  # noqa: D301 - click's mark for lines that it must not wrap.
+    """  # noqa: D301 - the backslash-b tells click not to wrap the lines below it.
     with contextlib.ExitStack() as copies:
         story = run(stack, gather(stack, order_id, [_seekable(file, copies) for file in log_files]))
     if as_json:
@@ -73,7 +73,7 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
 
 
 def _seekable(file: BinaryIO, copies: contextlib.ExitStack) -> BinaryIO:
-    """Return *file*, or a copy if it is a pipe. A pipe may never end, and here Ctrl-C can interrupt the copying."""
+    """Return *file*, or a copy if it is a pipe. A pipe may never end, but Ctrl-C can interrupt the copying here."""
     if file.seekable():
         return file
     copy = copies.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - *copies* closes it.

@@ -124,7 +124,7 @@ def _wait(stack: "Stack", order_ids: Sequence[str], submission: int) -> list[End
 
 
 def _print_ended(ended: Sequence[Ended]) -> None:
-    """Print how many orders ended how."""
+    """Print how many orders ended with each outcome and its reasons."""
     counts = Counter((order.outcome, ", ".join(order.reasons) or None) for order in ended)
     rows = [(outcome, reasons, count) for (outcome, reasons), count in counts.most_common()]
     print_table(("outcome", "reasons", "orders"), rows, right=("orders",))
