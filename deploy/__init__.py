@@ -1,1 +1,1 @@
-"""Deploys the system: `stacks` to AWS or to a local AWS, `local` starts the local AWS and workers on this machine."""
+"""Deploys the system. `stacks` deploys to any AWS; `local` runs a local AWS and the workers on this machine."""

@@ -1,4 +1,8 @@
-"""`python -m deploy`: the stacks on the AWS that the environment points to, or the whole system on a local AWS."""
+"""
+`python -m deploy`: deploys the stacks to the AWS that the environment points to.
+
+It can also run the whole system on a local AWS.
+"""
 
 import argparse
 import contextlib
@@ -32,7 +36,7 @@ def main(arguments: Sequence[str] | None = None, state: Path = local_commands.ST
     """
     Run a command; returns its exit code: 0 done, 1 failed (one line says why), 2 wrong usage, 130 interrupted.
 
-    `state` is the directory of the local AWS that `run` keeps.
+    `state` is the directory in which `run` keeps the state of its local AWS.
     """
     options = _parser(state).parse_args(arguments)
     try:

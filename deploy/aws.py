@@ -1,4 +1,4 @@
-"""The deployer's AWS clients, for any AWS, and the meaning of their errors for the user."""
+"""The deployer's AWS clients, for AWS or a local AWS, and their errors as texts for the user."""
 
 import os
 from collections.abc import Callable

@@ -1,9 +1,9 @@
 """
-Check state machine definitions for mistakes that cfn-lint and a local AWS accept and AWS reports only at run time.
+Check state machine definitions for mistakes that AWS reports only at run time.
 
-`python -m deploy.check_state_machine [DEFINITION ...]` checks these definitions, or by default all in `statemachine/`,
-with the samples beside them and the substitutions that the template gives them. It prints one line per finding and
-exits 1 if there are any.
+cfn-lint and a local AWS accept these mistakes. `python -m deploy.check_state_machine [DEFINITION ...]` checks the given
+definitions, or by default all in `statemachine/`. It also checks the samples beside them and the substitutions that the
+template gives them. It prints one line per finding and exits 1 if there are any.
 """
 
 import json
@@ -30,8 +30,8 @@ _MAX_LABEL_WORDS = 3
 _JSONPATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "Variable"})
 _RETRY_FIELDS = ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy")
 _SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
-# AWS puts a text into JSON strings without escaping it, and repeats that until no `${name}` is left, see
-# DefinitionProcessor.java in
+# AWS inserts a substitution's text into JSON strings without escaping it. It repeats this until no `${name}` is left.
+# See DefinitionProcessor.java in
 # https://github.com/aws-cloudformation/aws-cloudformation-resource-providers-stepfunctions
 _UNSAFE_IN_TEXT = re.compile(r'["\\\x00-\x1f]|\$\{')
 _LITERAL_ARN = re.compile(r"\barn:(?!\$\{)")
@@ -70,7 +70,7 @@ def check_file(path: Path, pipeline: Path = template.PIPELINE) -> list[Finding]:
 
 
 def check_definition(definition: object, file: str) -> list[Finding]:
-    """Check a state machine in which texts have been substituted, and the state machines nested in it."""
+    """Check a state machine and those nested in it. Its texts must have been substituted already."""
     if not isinstance(definition, Mapping):
         return [Finding(file, WHOLE_FILE, "is not a JSON object")]
     findings = []
@@ -83,7 +83,7 @@ def check_definition(definition: object, file: str) -> list[Finding]:
 
 
 def check_substitutions(text: str, given: Mapping[str, Any] | None, file: str) -> list[Finding]:
-    """Check that the template gives exactly the `${substitutions}` of the definition, and that texts fit into JSON."""
+    """Check that the template substitutes exactly the `${names}` of the definition, and that texts fit into JSON."""
     if given is None:
         return [Finding(file, WHOLE_FILE, "no state machine in the template uses this definition")]
     used = set(_SUBSTITUTION.findall(text))

@@ -3,7 +3,7 @@
 
 class DeployError(Exception):
     """
-    A problem that the user can act on. The text is for the user, the most important line first.
+    A problem that the user can act on. The text is for the user and begins with the most important line.
 
     `python -m deploy` prints it and exits with 1.
     """

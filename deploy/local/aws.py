@@ -27,7 +27,7 @@ from deploy.local.sdk import HOST, REGION
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-local-aws" / "bin" / "python"
-# The port that scripts for local AWS emulators expect. Taken if it is free.
+# The port that scripts for local AWS emulators expect. It is used if it is free.
 DEFAULT_PORT = 4566
 
 POLL_S = 0.05
@@ -36,7 +36,7 @@ LOG_TAIL_LINES = 15
 
 
 class PortTakenError(DeployError):
-    """Another process listens on the port that the local AWS was to use."""
+    """Another process listens on the port that the local AWS should use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class Timeouts:
 
     start_s: float = 60.0  # It takes 0.6 s on an idle machine, and many times that on a busy one with a cold cache.
     stop_s: float = 15.0  # The server gives open connections 3 s, then saves its state.
-    lock_s: float = 3.0  # The server of a killed run takes a moment to save its state.
+    lock_s: float = 3.0  # After a run is killed, its server still holds the lock while it saves its state.
 
 
 @dataclass(frozen=True, slots=True)
 class LocalAws:
-    """A running local AWS. Its log and temporary files are in `directory`, which is deleted when it stops."""
+    """A running local AWS. `directory` has its log and temporary files, and is deleted when the server stops."""
 
     endpoint: str
     directory: Path
@@ -74,7 +74,7 @@ class LocalAws:
         return sdk.client(service, self.endpoint)
 
     def wait(self) -> None:
-        """Block until the server ends unexpectedly. Then raises `DeployError` with the end of its log."""
+        """Block until the server ends unexpectedly, then raise `DeployError` with the end of its log."""
         self.process.wait()
         raise DeployError(f"The local AWS has ended (exit code {self.process.returncode}):\n{_tail(self.log_path)}")
 
@@ -105,7 +105,7 @@ def local_aws(
 
     - `state`: a directory that keeps everything for the next run. Without it nothing is kept.
     - `port`: the port to listen on. Without it, `preferred_port` if that is free, else any free port.
-    - `wait_scale`: shortens the waits and retries of state machines (0.02: a second takes 20 ms).
+    - `wait_scale`: shortens the waits and retries of state machines (with 0.02, a second takes 20 ms).
     - `python`: the interpreter that has ministack.
 
     Raises `DeployError` with the end of the server's log if it does not start, and `PortTakenError` if `port` is taken.
@@ -127,7 +127,7 @@ def local_aws(
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """How a server process is started, whichever port it gets. `lock` is the descriptor of the lock on `state`."""
+    """How a server process is started, apart from its port. `lock` is the descriptor of the lock on `state`."""
 
     python: Path
     directory: Path
@@ -176,7 +176,7 @@ def _start(server: _Server, port: int) -> LocalAws:
 
 
 def _server_environment(server: _Server, port: int, token: str) -> dict[str, str]:
-    """Start from an empty environment: the server reads dozens of variables and passes them to every function."""
+    """Keep few of our own variables: the server reads dozens of them and passes them to every Lambda function."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ}
     ours = {
         "BIND_HOST": HOST,
@@ -184,8 +184,8 @@ def _server_environment(server: _Server, port: int, token: str) -> dict[str, str
         "MINISTACK_HOST": HOST,
         "MINISTACK_REGION": REGION,
         "MINISTACK_EDITION": token,  # The health page shows it, which proves that our own server answers.
-        "IOT_MTLS_ENABLED": "0",  # It would listen on every interface.
-        "SFTP_ENABLED": "0",  # The same.
+        "IOT_MTLS_ENABLED": "0",  # Else the server would listen on every interface.
+        "SFTP_ENABLED": "0",  # Else it would do that too.
         "DOCKER_HOST": f"unix://{server.directory}/no-docker",  # Else it looks for containers to clean up.
         "TMPDIR": str(server.directory),
         "PYTHONUNBUFFERED": "1",
@@ -226,7 +226,7 @@ def _await_healthy(aws: LocalAws, token: str, timeout_s: float) -> None:
 
 @contextlib.contextmanager
 def _locked(state: Path, timeout_s: float) -> Iterator[int]:
-    """Lock `state` for this process; yields the lock's file descriptor. Raises `DeployError` if another run has it."""
+    """Lock `state`; yields the lock's file descriptor. Raises `DeployError` if another run holds the lock."""
     state.mkdir(parents=True, exist_ok=True)
     path = state / "lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -25,8 +25,8 @@ def start(
     """
     Start `python -m module`; its standard output and error go to `output`.
 
-    The process leads its own session, so that Ctrl-C in a terminal reaches only this process, which then stops its
-    children in order. `directory` is temporary: the child deletes it if this process is killed.
+    The child leads its own session. So Ctrl-C in a terminal reaches only its parent, which then stops its children in
+    order. `directory` is the parent's temporary directory: the child deletes it if the parent is killed.
     """
     return subprocess.Popen(  # noqa: S603 - our own file under one of our own interpreters
         [str(python), str(LIFELINE), str(directory), module, *arguments],

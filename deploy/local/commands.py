@@ -137,7 +137,7 @@ def _run_samples(
 
 
 def _console() -> Console:
-    """Return the terminal. A pipe or a CI log gets lines wide enough for the table."""
+    """Return the console. In a pipe or a CI log, its lines are wide enough for the table."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
@@ -153,13 +153,13 @@ def _show_endpoint(progress: Progress, server: LocalAws, *, published: bool) -> 
 @contextlib.contextmanager
 def _published(text: str, state: Path) -> Iterator[bool]:
     """
-    Let `make env` print `text` until the end of the block; yields whether it does.
+    Let `make env` print `text` until the end of the block. Yields False if another run has already published its text.
 
-    It does not if another run has already published its text, so that terminals that use that run keep pointing at it.
+    Then `make env` still prints the other run's text, so that terminals that use that run keep pointing at it.
     """
     path = state / "env"
     state.mkdir(parents=True, exist_ok=True)
-    # A lock file of its own, because `env` is deleted each time. The lock of a killed run ends with its process.
+    # The lock is on a separate file, because `env` is deleted each time. If a run is killed, its lock ends with it.
     with path.with_suffix(".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,5 +174,5 @@ def _published(text: str, state: Path) -> Iterator[bool]:
 
 
 def _relative(path: Path) -> Path:
-    """Return *path* relative to the working directory, if it is below it. With `make` it always is."""
+    """Return *path* relative to the working directory, if it is inside. With `make`, it always is."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

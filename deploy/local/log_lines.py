@@ -10,13 +10,13 @@ from rich.text import Text
 from workers.operations.log_lines import readable
 
 _STYLES = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
-# Too long for a terminal. The log file has them.
+# These values are too long for a terminal. The log file has them.
 _LEFT_OUT = frozenset({"execution_arn", "message_id"})
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of output. `fields` is empty if it is not a JSON object; honcho's own lines are not."""
+    """One line of output. `fields` is empty if the line is not a JSON object (honcho's own lines are not)."""
 
     text: str
     fields: Mapping[str, Any]
@@ -35,7 +35,7 @@ class LogLine:
 
 
 def rendered(line: LogLine) -> Text:
-    """Return a log line as people read it: time, level, worker, event, values. Any other line stays as it is."""
+    """Return a log line in readable form: time, level, worker, event, values. Any other line stays as it is."""
     fields = line.fields
     if not fields:
         return Text(line.text, style="dim")

@@ -51,7 +51,7 @@ EXPECTED: Mapping[str, Expected] = {
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A sample's execution. `earlier`: a previous run on the same state has started it."""
+    """A sample's execution. `earlier` means that a previous run on the same state started it."""
 
     order_id: str
     execution_arn: str
@@ -112,9 +112,9 @@ def follow(
     aws: Aws, order_table: str, started: Iterable[Started], workers: Workers, progress: Progress
 ) -> list[Outcome]:
     """
-    Wait until all samples have finished, `TIMEOUT_S` at most; returns their outcomes so far.
+    Wait until all samples have finished, at most `TIMEOUT_S`. Returns their outcomes, also the unfinished ones.
 
-    Raises `DeployError` with the workers' last lines if they end first.
+    Raises `DeployError` with the workers' last lines if the workers end first.
     """
     samples = list(started)
     outcomes = {sample.order_id: Outcome(sample.order_id) for sample in samples}
@@ -183,7 +183,7 @@ def _logged(sample: Started, lines: Iterable[LogLine]) -> str:
 
 
 def table(outcomes: Iterable[Outcome]) -> Table:
-    """Show the outcomes as a table that fits a terminal of 80 columns."""
+    """Return the outcomes as a table that fits a terminal of 80 columns."""
     shown = Table(title="Sample orders", title_justify="left", box=None, padding=(0, 1, 1, 0))
     for heading in ("order", "execution", "states entered", "item", "queue", "worker"):
         shown.add_column(heading, no_wrap=heading != "states entered", overflow="fold")

@@ -1,4 +1,4 @@
-"""Both workers, run by honcho from the Procfile beside a local AWS; their output is read line by line."""
+"""Runs both workers of the Procfile with honcho, for a local AWS, and reads their output line by line."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ class Workers:
     _incoming: "queue.Queue[LogLine | None]" = field(default_factory=queue.Queue)
 
     def add(self, line: LogLine | None) -> None:
-        """Add the next line, or `None` for the end."""
+        """Add the next line, or `None` when the output has ended."""
         self._incoming.put(line)
 
     def read(self, timeout_s: float | None = None) -> LogLine | None:
@@ -104,7 +104,7 @@ def _follow(written: BinaryIO, process: subprocess.Popen[bytes], workers: Worker
     """Pass on every line of the growing file until the process that writes it has ended."""
     begun = b""
     while True:
-        ended = process.poll() is not None  # Checked before reading, because the last line may come with the end.
+        ended = process.poll() is not None  # Check this before reading: the last lines may come just before the end.
         for raw in written:
             begun += raw
             if begun.endswith(b"\n"):

@@ -1,5 +1,5 @@
 """
-Uploads of the local files that a template names, as `aws cloudformation package` does it.
+Uploads the local files that a template names, as `aws cloudformation package` does.
 
 A Lambda function's `Code` and a state machine's `DefinitionS3Location` may be paths beside the template. Each becomes
 an object in a private bucket. Its key is the hash of its content, so an unchanged file is not sent or deployed again.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 MAX_INLINE_TEMPLATE_BYTES = 51_200
 
-# A fixed time, the earliest that a zip can hold: so the same content gives the same bytes.
+# A fixed time, so that the same content gives the same bytes. A zip file cannot hold an earlier time.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o100644 << 16
 
@@ -48,7 +48,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where one stack's artifacts are. All stacks of an account and region share a bucket, each under its own name."""
+    """A stack's part of the bucket that all stacks of an account and region share. Keys start with `stack_name`."""
 
     name: str
     owner: str
@@ -59,7 +59,7 @@ class Bucket:
 
 
 def bucket_for(aws: Aws, stack_name: str) -> Bucket:
-    """Return the bucket of this account and region. It need not exist."""
+    """Return the bucket of this account and region. The bucket may not exist yet."""
     account = aws.sts.get_caller_identity()["Account"]
     return Bucket(f"order-fulfillment-artifacts-{account}-{aws.region}", account, stack_name)
 
@@ -80,7 +80,7 @@ def ensure(aws: Aws, bucket: Bucket) -> None:
         if _status(error) != HTTPStatus.NOT_FOUND:
             raise
         _create(aws, bucket)
-    # Every time, because an interrupted first run may have done only a part of it. All calls are idempotent.
+    # Done every time, because an interrupted first run may have made only some of these calls. All are idempotent.
     owner = bucket.owner
     aws.s3.put_public_access_block(
         Bucket=bucket.name,
@@ -163,7 +163,7 @@ def as_argument(aws: Aws, bucket: Bucket, source: Mapping[str, Any]) -> Any:
 
 def remove(aws: Aws, bucket: Bucket) -> str | None:
     """
-    Delete the stack's artifacts, and the bucket if it is empty then.
+    Delete the stack's artifacts, and then the bucket if nothing is left in it.
 
     Returns why the bucket remains, or `None` if it is gone.
     """
@@ -195,7 +195,7 @@ def package(source: Mapping[str, Any], directory: Path, store: Callable[[Artifac
     """
     Return the template with every local path replaced by the bucket and key that `store` returned for it.
 
-    Paths are relative to `directory`, the template's. Raises `DeployError` if one does not exist.
+    Paths are relative to `directory`, which holds the template. Raises `DeployError` if a path does not exist.
     """
     packaged = copy.deepcopy(dict(source))
     for logical_id, resource in packaged["Resources"].items():

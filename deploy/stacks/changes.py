@@ -20,7 +20,7 @@ _ATTRIBUTES = "AttributeDefinitions"
 
 @dataclass(frozen=True, slots=True)
 class ResourceChange:
-    """How a change set changes one resource. `properties` are those that change."""
+    """How a change set changes one resource. `properties` names the properties that change."""
 
     action: str
     logical_id: str
@@ -34,7 +34,7 @@ class ResourceChange:
 
     @property
     def loses_data(self) -> bool:
-        """Whether a table or queue would be removed or replaced, or AWS cannot exclude it."""
+        """Whether this removes or replaces a table or queue, or may replace it according to AWS."""
         return self.touches_data and (self.action == "Remove" or self.replacement in {"replaced", "may be replaced"})
 
     @property
@@ -72,7 +72,7 @@ AGREED = Review(confirm=lambda: True)
 
 
 def read(aws: Aws, change_set_arn: str, new: Mapping[str, Any]) -> list[ResourceChange]:
-    """Return the changes of a change set, in its order; `new` is its template."""
+    """Return the changes of a change set, in AWS's order. `new` is the template of the change set."""
     pages = aws.cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set_arn)
     found, stack_id = [], ""
     for page in pages:
@@ -103,10 +103,10 @@ def _changes_attributes(change: ResourceChange) -> bool:
 
 def _clarified(change: ResourceChange, old: Mapping[str, Any], new: Mapping[str, Any]) -> ResourceChange:
     """
-    Decide whether changed attribute definitions replace a table: CloudFormation only says that they may.
+    Decide whether changed attribute definitions replace a table. CloudFormation says only that they may.
 
-    They do if an attribute's type changes, and do not if one is added. Otherwise a new index, which needs new
-    attributes, would look like the loss of its table.
+    They replace it if an attribute's type changes, but not if an attribute is added. Without this check, a new index
+    would look like the loss of its table, because it needs new attributes.
     """
     before, after = (
         {

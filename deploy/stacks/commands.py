@@ -30,7 +30,8 @@ def up(options: argparse.Namespace) -> int:
     )
     if not pipeline_only:
         workers_stack.check(aws, prefix, given)
-    # Without workers on ECS, they run elsewhere. At first, only those of the caller may send to the queues.
+    # With --pipeline-only, workers run elsewhere, not on ECS. At first, only the caller's own workers may send to the
+    # queues.
     at_first = {senders.PARAMETER: senders.caller(aws)} if pipeline_only else {}
     deployment = pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review)
     named = stack.parameters(stack.find(aws, deployment.stack_name)).get(senders.PARAMETER)

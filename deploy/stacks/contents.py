@@ -19,7 +19,7 @@ _DEPTHS: "tuple[QueueAttributeNameType, ...]" = (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table and its items. `more`: counting stopped after the first page (1 MB)."""
+    """A table and its items. `more` means that counting stopped after the first page (1 MB)."""
 
     name: str
     items: int

@@ -49,9 +49,9 @@ def check(given: Mapping[str, str], name_prefix: str, sources: Sequence[Mapping[
 
 def merge(source: Mapping[str, Any], given: Mapping[str, str], name_prefix: str, deployed: Iterable[str]) -> Parameters:
     """
-    Return the parameters for a template, when the stack already has those named in `deployed`.
+    Return the parameters for a template. `deployed` names the parameters that the stack already has.
 
-    Raises `DeployError` if one is missing.
+    Raises `DeployError` if a parameter is missing.
     """
     declared = source.get("Parameters", {})
     values = _of(declared, given, name_prefix)

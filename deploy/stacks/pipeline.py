@@ -1,4 +1,4 @@
-"""The pipeline's stack: deployed from its template, over the tables that an earlier stack left, if any."""
+"""The pipeline's stack, deployed from its template. It takes over the tables that an earlier stack left, if any."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -171,7 +171,7 @@ def _retained(aws: Aws, source: Mapping[str, Any], parameters: Mapping[str, str]
     """
     Return the template's tables that exist although the stack does not: logical id to name.
 
-    Raises `DeployError` if a table has another key, so that it cannot be the pipeline's.
+    Raises `DeployError` if a table has a different key: such a table is not the pipeline's.
     """
     retained = {}
     for logical_id, table_name in template.tables(source, parameters).items():

@@ -17,7 +17,7 @@ def tasks(aws: Aws, stack_name: str) -> list[str]:
     arns = stack.resources(aws, stack_name).get("AWS::ECS::Service", [])
     if not arns:
         return ["tasks  -  (no service)"]
-    cluster = arns[0].split("/")[-2]  # service/<cluster>/<name>. All are in one cluster.
+    cluster = arns[0].split("/")[-2]  # The ARN ends in service/<cluster>/<name>. All services are in one cluster.
     try:
         services = aws.ecs.describe_services(cluster=cluster, services=arns[:_MAX_SERVICES])["services"]
     except (BotoCoreError, ClientError) as error:
@@ -30,7 +30,7 @@ def tasks(aws: Aws, stack_name: str) -> list[str]:
 
 
 def alarms(aws: Aws, stack_names: Iterable[str]) -> list[str]:
-    """Return how many alarms of the stacks are active, then each of these with AWS's reason."""
+    """Return a line with the number of active alarms, then a line with AWS's reason for each active alarm."""
     resources = [stack.resources(aws, name) for name in stack_names]
     names = [name for found in resources for kind in _ALARM_TYPES for name in found.get(kind, [])]
     if not names:

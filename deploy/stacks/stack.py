@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 ChangeSetType = Literal["CREATE", "UPDATE", "IMPORT"]
 
-# These few resources take less, and AWS itself gives up sooner.
+# The few resources of a stack need less time, and AWS itself gives up sooner.
 TIMEOUT_S = 3600.0
 _FIRST_POLL_S = 0.1
 _LONGEST_POLL_S = 3.0
-# A change set that creates the stack was made but never executed: there is no stack yet.
+# There is a change set to create the stack, but it was never executed. So there is no stack yet.
 NEVER_EXECUTED = "REVIEW_IN_PROGRESS"
-# A creation failed. The stack cannot be updated and holds nothing (retained tables are outside it).
+# The creation failed. Such a stack cannot be updated and holds nothing (retained tables are outside it).
 _FAILED_CREATIONS = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"})
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
@@ -67,7 +67,7 @@ def find(aws: Aws, name: str) -> "StackTypeDef | None":
 
 
 def _is_missing(error: ClientError) -> bool:
-    # CloudFormation has no error code for it.
+    # CloudFormation has no error code for a missing stack.
     return "does not exist" in error.response["Error"].get("Message", "")
 
 
@@ -131,7 +131,7 @@ def parameters(stack: "StackTypeDef | None") -> dict[str, str]:
 
 def apply(aws: Aws, name: str, change: Change, progress: Progress, review: Review = AGREED) -> bool:
     """
-    Create a change set, have an update reviewed, execute it and wait. Returns whether anything changed.
+    Create a change set, execute it and wait. Updates are reviewed first. Returns whether anything changed.
 
     Raises `StackFailedError`. If `review` raises, the change set is deleted and nothing has changed.
     """
@@ -231,7 +231,7 @@ def _watch(aws: Aws, stack_arn: str, seen: set[str], progress: Progress) -> str:
 
 
 def _failure(aws: Aws, name: str, stack_arn: str, seen: set[str], status: str) -> str:
-    """Name the first resource that failed. The later ones were only cancelled."""
+    """Return a text that names the first resource that failed. Later ones were only cancelled."""
     failed = [
         event for event in reversed(_new_events(aws, stack_arn, seen)) if event["ResourceStatus"].endswith("_FAILED")
     ]

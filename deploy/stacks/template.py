@@ -58,7 +58,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def parse(text: str, name: str) -> dict[str, Any]:
-    """Parse a YAML or JSON template. Raises `DeployError` if it is malformed; the text calls it `name`."""
+    """Parse a YAML or JSON template. Raises `DeployError` if it is malformed; the error calls the template `name`."""
     try:
         template = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
@@ -75,7 +75,7 @@ def body(template: Mapping[str, Any]) -> str:
 
 def check_parameters(template: Mapping[str, Any], parameters: Mapping[str, str], kept: Collection[str] = ()) -> None:
     """
-    Check `parameters` against the template's own constraints. Those in `kept` have a value already.
+    Check `parameters` against the template's own constraints. Parameters in `kept` already have a value.
 
     Raises `DeployError` for the first problem.
     """
@@ -112,7 +112,7 @@ def _problem(rule: Mapping[str, Any], value: str) -> str | None:
 
 
 def definition_substitutions(path: Path, definition: Path) -> Mapping[str, Any] | None:
-    """Return what the template at `path` puts into this state machine definition, `None` if it does not use it."""
+    """Return the template's substitutions for this definition; `None` if the template does not use the definition."""
     for resource in load(path)["Resources"].values():
         properties = resource.get("Properties", {})
         location = properties.get("DefinitionS3Location")
@@ -123,7 +123,7 @@ def definition_substitutions(path: Path, definition: Path) -> Mapping[str, Any] 
 
 
 def with_texts(definition: str, substitutions: Mapping[str, Any]) -> str:
-    """Put texts into a definition as CloudFormation does. Names that only AWS knows (`!Ref`) stay `${...}`."""
+    """Put texts into a definition as CloudFormation does. Values that only AWS knows (`!Ref`) remain `${name}`."""
     for name, value in substitutions.items():
         if isinstance(value, str):
             definition = definition.replace(f"${{{name}}}", value)
@@ -140,7 +140,7 @@ def tables(template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[s
 
 
 def _resolve(value: Any, template: Mapping[str, Any], parameters: Mapping[str, str]) -> str:
-    """Resolve a name of text and parameters: `OrderTable`, `!Ref TableName`, `!Sub "${NamePrefix}OrderTable"`."""
+    """Resolve a name made of text and parameters: `OrderTable`, `!Ref TableName`, `!Sub "${NamePrefix}OrderTable"`."""
     known = {name: str(rule.get("Default", "")) for name, rule in template.get("Parameters", {}).items()} | {
         **parameters
     }

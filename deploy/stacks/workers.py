@@ -1,4 +1,4 @@
-"""The workers' stack beside the pipeline's: ECS services, their scaling, alarms and dashboard."""
+"""The workers' stack, separate from the pipeline's: ECS services, their scaling, alarms and dashboard."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from workers.errors import FatalError
 from workers.settings import Settings
 
 RELEASE = "WorkerRelease"
-_RELEASE_DIGITS = 12  # Of a SHA-256. Less than 13, which log lines would mask as a card number.
+_RELEASE_DIGITS = 12  # Of a SHA-256. Fewer than 13: log lines would mask 13 digits as a card number.
 
 
 def stack_name(name_prefix: str) -> str:
@@ -70,9 +70,9 @@ def _values(source: Mapping[str, Any], deployed: Mapping[str, str], merged: para
 
 def release(source: Mapping[str, Any], values: Mapping[str, str]) -> str:
     """
-    Return a name for what the tasks run: the same for the same task definitions and the same values in them.
+    Return a name for what the tasks run. Equal task definitions with equal values have the same name.
 
-    So it changes if ECS replaces the tasks for it, and only then.
+    So the name changes if and only if a change makes ECS replace the tasks.
     """
     tasks = [task for task in source["Resources"].values() if task["Type"] == "AWS::ECS::TaskDefinition"]
     text = json.dumps([tasks, source.get("Mappings")], sort_keys=True)
@@ -83,7 +83,7 @@ def release(source: Mapping[str, Any], values: Mapping[str, str]) -> str:
 
 
 def _environment(source: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables of the template's tasks that come from parameters, with their `values`."""
+    """Return the tasks' environment variables that are set from parameters. `values` has the parameters' values."""
     tasks = [task for task in source["Resources"].values() if task["Type"] == "AWS::ECS::TaskDefinition"]
     containers = [task["Properties"]["ContainerDefinitions"][0] for task in tasks]
     return {
@@ -104,9 +104,9 @@ def up(
     review: Review = AGREED,
 ) -> dict[str, str]:
     """
-    Create or update the stack from the template at `path`; returns its outputs. Names the release, unless it is given.
+    Create or update the stack from the template at `path`; returns its outputs.
 
-    Raises `DeployError`.
+    Sets the release's name unless it is in `given`. Raises `DeployError`.
     """
     source = template.load(path)
     name = stack_name(name_prefix)
