@@ -1,1 +1,1 @@
-"""Adapters of the ports for AWS. `errors` translates the SDK's errors, `sdk` makes the SDK fast and safe."""
+"""Implements the workers' ports with AWS. `errors` translates the SDK's errors; `sdk` makes the SDK fast and safe."""

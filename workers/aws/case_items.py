@@ -10,7 +10,7 @@ from workers.domain.reasons import Reason, Severity, Source
 
 
 def case_item(case: Case) -> dict[str, Any]:
-    """Return *case* as its table stores it. The newest execution is also an attribute: a key of `CasesByExecution`."""
+    """Return the item for *case*. `ExecutionArn` is the newest execution: the key of the index `CasesByExecution`."""
     return {
         **attributes(case),
         "FirstSeenAt": case.first_seen_at,
@@ -22,7 +22,7 @@ def case_item(case: Case) -> dict[str, Any]:
 
 
 def attributes(value: Case | SentNotification) -> dict[str, Any]:
-    """Return a dataclass's fields under their names in the table: `case_id` is `CaseId`."""
+    """Return the fields of a dataclass by their attribute names in the table: `case_id` becomes `CaseId`."""
     return {_camel(name): _camel_all(field) for name, field in asdict(value).items()}
 
 

@@ -1,4 +1,4 @@
-"""The table of escalation cases, written in one transaction with the order table."""
+"""The table of escalation cases. One transaction writes a case and its order."""
 
 import asyncio
 import itertools
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb.type_defs import TransactWriteItemTypeDef
 
 MAX_KEYS = 100  # DynamoDB: keys per BatchGetItem.
-THROTTLED = Backoff(base_s=0.1, cap_s=5.0)  # Between batch reads that DynamoDB answers without a single item.
-# Reasons why DynamoDB cancels a transaction because another one was faster.
+THROTTLED = Backoff(base_s=0.1, cap_s=5.0)  # The wait after a batch read that returns no items.
+# DynamoDB cancels a transaction for one of these reasons if another write was faster.
 _CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
 
 
 @dataclass(frozen=True, slots=True)
 class DynamoCases:
-    """Cases in DynamoDB. Their `Version` guards them: a write fails if the case has changed since it was read."""
+    """Cases in DynamoDB. A write fails if the case's `Version` has changed since the case was read."""
 
     dynamodb: "DynamoDBClient"
     table: str
@@ -60,9 +60,9 @@ class DynamoCases:
         return None if item is None else case_of(item)
 
     async def open_cases(self) -> tuple[list[Case], list[str]]:
-        """Return the open cases, in no order, and the ids of those that cannot be read because of edits by hand."""
+        """Return the open cases, unsorted, and the ids of cases that are unreadable because of edits by hand."""
         found = await asyncio.gather(*map(self._open_ids, open_keys(CaseState.OPEN)))
-        # Without duplicates, which a batch refuses: a case that changes meanwhile may be in two pages of the index.
+        # A batch refuses duplicates, and a case that changes during the query may be in two pages of the index.
         ids = list(dict.fromkeys(itertools.chain.from_iterable(found)))
         groups = [ids[at : at + MAX_KEYS] for at in range(0, len(ids), MAX_KEYS)]
         cases, unreadable = list[Case](), list[str]()
@@ -88,7 +88,7 @@ class DynamoCases:
         return found
 
     async def _get_all(self, case_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the items of up to `MAX_KEYS` cases. A response holds 16 MB, so this may need several requests."""
+        """Return the items of up to `MAX_KEYS` cases. A response has at most 16 MB, so it may take several."""
         found: list[dict[str, Any]] = []
         keys = [to_item({"CaseId": case_id}) for case_id in case_ids]
         wanted: Any = {self.table: {"Keys": keys, "ConsistentRead": True}}
@@ -202,7 +202,7 @@ class DynamoCases:
         )
 
     def _unchanged(self, order: Order) -> "TransactWriteItemTypeDef":
-        """Return the check that an order still belongs to the execution it was read with."""
+        """Return the check that *order* still has the execution that it had when it was read."""
         condition = "ExecutionArn = :execution" if order.execution_arn else "attribute_not_exists(ExecutionArn)"
         check: TransactWriteItemTypeDef = {
             "ConditionCheck": {
@@ -216,7 +216,7 @@ class DynamoCases:
         return check
 
     def _finish(self, order: Order, status: OrderStatus, case: Case) -> "TransactWriteItemTypeDef":
-        """Return the update that gives an escalated order its final *status*, after the newest resolution of *case*."""
+        """Return the update that sets an escalated order's final *status*. *case*'s newest resolution is the cause."""
         shipment_id = case.resolutions[-1].shipment_id
         shipped = ", ShipmentId = :shipment, FulfilledAt = :at" if status is OrderStatus.FULFILLED else ""
         return self._change(
@@ -229,7 +229,7 @@ class DynamoCases:
     def _change(
         self, order: Order, status: OrderStatus, update: str, values: dict[str, Any]
     ) -> "TransactWriteItemTypeDef":
-        """Return an update of *order*, provided it still has *status* and the execution it was read with."""
+        """Return an update of *order* that succeeds only if it still has *status* and the execution read with it."""
         bound = " AND ExecutionArn = :execution" if order.execution_arn is not None else ""
         return {
             "Update": {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
     from types_aiobotocore_sqs import SQSClient
 
-# A retry is unlikely to change these: the topic is missing or disabled, or it refuses the notification.
+# A retry is unlikely to help with these errors: the topic is missing or disabled, or it refuses the notification.
 _REFUSALS = SEND_FAULTS | {
     "EndpointDisabled",
     "InvalidParameter",
@@ -60,7 +60,7 @@ class SqsChannel:
         with _channel_errors():
             url = self.queue
             if "://" not in url:
-                # Looked up for each send: escalations are few, and the queue may be recreated under another URL.
+                # Look up the URL for each send: escalations are few, and the queue may be recreated under another URL.
                 url = (await self.sqs.get_queue_url(QueueName=self.queue))["QueueUrl"]
             await self.sqs.send_message(
                 QueueUrl=url,
@@ -85,7 +85,7 @@ def _ascii(text: str) -> str:
 @contextmanager
 def _channel_errors() -> Iterator[None]:
     """
-    Translate the SDK's errors into ours. Here, an error that would otherwise end the worker affects only this channel.
+    Translate the SDK's errors into ours. A fatal error affects only this channel, so it does not end the worker.
 
     Raises:
         ChannelError: AWS refused the request itself, for example because the topic or queue does not exist.

@@ -1,11 +1,11 @@
 """
-Translates the errors of calls to AWS into the workers' own, in one place, by the action they require.
+Translates the errors of AWS calls into the workers' own errors. There is one class for each action that is required.
 
 - The queue is gone: `FatalError`. AWS denies access: `AccessDeniedError`, fatal if it lasts.
-- AWS blames the request itself: the SDK's error is raised as it is. Each call names the codes with that meaning
-  (`ITEM_FAULTS`, `SEND_FAULTS`); most calls have none.
-- Anything else is an `OutageError`, whether its code is known or not, and whether the SDK raised it or some other
-  library. If nothing says that it concerns every message, it is a `SuspectedOutageError`.
+- AWS blames the request itself: the SDK's error is raised unchanged. Each call lists the error codes that mean this
+  (`ITEM_FAULTS`, `SEND_FAULTS`); most calls list none.
+- Anything else: `OutageError`, for known and unknown codes, and for errors of the SDK and of other libraries.
+  If nothing shows that the error concerns every message, it is a `SuspectedOutageError`.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
 TRANSACTION_CANCELLED = "TransactionCanceledException"
-# DynamoDB's codes for a fault of one request: its condition, its size, its keys, its text.
+# DynamoDB's codes for a problem with one request: with its condition, size, keys or text.
 ITEM_FAULTS = frozenset(
     {
         CONDITION_FAILED,
@@ -37,7 +37,7 @@ ITEM_FAULTS = frozenset(
         "ValidationException",
     }
 )
-# The same for SQS's SendMessage: contents, size or attributes of the one message.
+# SQS's codes for a problem with the message in a SendMessage: with its contents, size or attributes.
 SEND_FAULTS = frozenset(
     {
         "BatchRequestTooLong",
@@ -52,9 +52,9 @@ SEND_FAULTS = frozenset(
         "ValidationException",
     }
 )
-# The same for one statement of a batch, and for one item of a transaction. These codes lack the suffix `Exception`.
+# DynamoDB's codes for a problem with one statement of a batch or one item of a transaction. None ends in `Exception`.
 _STATEMENT_FAULTS = {"DuplicateItem", "ItemCollectionSizeLimitExceeded", "ValidationError"}
-# A transaction also reports conflicts with other writers this way, and `None` for an item that it accepts.
+# For an item, a transaction can also report a conflict with another writer, or `None` if it accepts the item.
 _CANCELLATION_FAULTS = _STATEMENT_FAULTS | {"ConditionalCheckFailed", "None", "TransactionConflict"}
 
 _QUEUE_GONE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
@@ -67,7 +67,7 @@ _DENIED = {
     "KmsAccessDenied",
     "UnauthorizedOperation",
 }
-# Credentials are renewed outside the process, and clocks are set, so these errors may pass while it runs.
+# These errors may pass while the process runs: credentials are renewed, and clocks corrected, outside of it.
 _CREDENTIALS = {
     "AuthFailure",
     "ExpiredToken",
@@ -89,9 +89,9 @@ _CREDENTIALS = {
     "UnrecognizedClient",
     "UnrecognizedClientException",
 }
-# The endpoint does not know the call: it belongs to another service, or is not AWS.
+# The endpoint does not know the call: the endpoint belongs to another service, or is not AWS.
 _WRONG_ENDPOINT = {"InvalidAction", "UnknownOperation", "UnknownOperationException", "UnsupportedOperation"}
-# Codes about AWS, the account or a key as a whole: they concern every message.
+# These codes concern AWS, the account or a KMS key as a whole, and so every message.
 _DOWN = {
     "InternalError",
     "InternalFailure",
@@ -121,15 +121,15 @@ _DOWN = {
 }
 _KMS = ("KMS", "Kms")  # SQS: `KMS.DisabledException`, `KmsDisabled`; SNS: `KMSDisabled`.
 SERVER_ERROR = 500
-MAX_TEXT_CHARS = 300  # For the SDK's text about a source of credentials, which quotes that source's response.
+MAX_TEXT_CHARS = 300  # The SDK's text about a source of credentials quotes the response of that source.
 
 
 class CredentialsError(OutageError):
-    """Missing or refused credentials, or a wrong setup of the SDK: fatal only at the start."""
+    """Credentials are missing or refused, or the SDK is misconfigured. Fatal only at the start."""
 
 
 class CredentialsSourceError(OutageError):
-    """Credentials cannot be fetched now, for example from the container's endpoint. At the start: fatal if it lasts."""
+    """Credentials cannot be fetched now, for example from the container's endpoint. Fatal at the start if it lasts."""
 
 
 class UnreachableError(OutageError):
@@ -148,11 +148,11 @@ async def ask(call: Callable[P, Awaitable[T]], faults: Collection[str], /, *args
     """
     Return the response of *call*, a method of a client.
 
-    The caller computes the arguments before this, so an error in them is not taken for an error of AWS.
+    The caller computes the arguments first. So an error while computing them is not mistaken for an error of AWS.
 
     Raises:
         FatalError: The queue was deleted.
-        OutageError: A problem that may pass by itself; its text has AWS's error code.
+        OutageError: A problem that may pass by itself; its text includes AWS's error code.
         ClientError: The code is one of *faults*: AWS blames this request.
     """
     with translated(faults):
@@ -161,7 +161,7 @@ async def ask(call: Callable[P, Awaitable[T]], faults: Collection[str], /, *args
 
 @contextmanager
 def translated(faults: Collection[str] = ()) -> Iterator[None]:
-    """Translate the errors of calls to AWS in the block into the workers' own. Raises the same as `ask`."""
+    """Translate the errors of AWS calls in the block into the workers' own errors. Raises the same errors as `ask`."""
     try:
         yield
     except WorkerError:
@@ -185,7 +185,7 @@ def translated(faults: Collection[str] = ()) -> Iterator[None]:
 
 @contextmanager
 def readable(operation: str) -> Iterator[None]:
-    """Raise a `SuspectedOutageError` if the block fails because of the shape of a response."""
+    """Raise a `SuspectedOutageError` if the block fails to read a response."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -216,7 +216,7 @@ def translate(error: sdk.ClientError, faults: Collection[str] = ()) -> FatalErro
 
 
 def _concerns_all(code: str, status: int) -> bool:
-    """Return whether an error is about AWS, the account or a key as a whole, and so about every message."""
+    """Return whether an error concerns AWS, the account or a KMS key as a whole, and so every message."""
     unreadable = code.isdigit() or code == "Unknown"  # The SDK's code for an unreadable error is its HTTP status.
     return code in _DOWN or code.startswith(_KMS) or unreadable or status >= SERVER_ERROR
 
@@ -277,7 +277,7 @@ def _without_answer(error: Exception) -> OutageError:
         case sdk.BotoCoreError():
             outage = CredentialsError(f"the AWS SDK cannot make calls: {kind}")
         case _:
-            # Not from the SDK, but from another library or a credentials plugin. Its text could quote anything.
+            # From another library or a credentials plugin. Its text could contain anything, so the outage omits it.
             log.debug("aws.call_failed", exc_info=error)
             outage = SuspectedOutageError(f"the call failed ({kind})")
     return outage

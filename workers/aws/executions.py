@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_stepfunctions import SFNClient
 
 ALREADY_EXISTS = "ExecutionAlreadyExists"
-# Codes for a fault of one order: its name or its input.
+# Codes for a problem with one execution: with its name or its input.
 START_FAULTS = frozenset({ALREADY_EXISTS, "InvalidExecutionInput", "InvalidName", "ValidationException"})
 
 

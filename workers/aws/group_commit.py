@@ -21,8 +21,8 @@ class GroupCommit(Generic[Entry, Result]):
     """
     Sends entries in groups of up to *max_group*, in at most *max_requests* concurrent requests.
 
-    While a request is free, entries are sent at once, so a single entry is not delayed. While none is free, entries
-    wait, so groups grow under load by themselves. No group has two entries with the same key.
+    While fewer requests are running, entries are sent at once, so a single entry is not delayed. Otherwise entries
+    wait, so groups grow by themselves under load. No group has two entries with the same key.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class GroupCommit(Generic[Entry, Result]):
         waiting = _Waiting(key, entry, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if not self._scheduled and len(self._requests) < self._max_requests:
-            # In the next turn of the loop: messages received together are all submitted in this one.
+            # Start in the next turn of the loop: messages received together are all submitted in the current turn.
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._start)
         result: Result = await waiting.result

@@ -8,7 +8,7 @@ def open_key(status: str, identifier: str) -> str:
     """
     Return the key of an open order (or case) in the index: `<status>#<0-f>`.
 
-    The hash digit spreads a status over sixteen partitions. A single one would throttle writes to the table itself.
+    The hash digit spreads a status over sixteen partitions. With one, writes to the table itself would be throttled.
     """
     return f"{status}#{hashlib.sha256(identifier.encode()).hexdigest()[0]}"
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb.type_defs import BatchStatementRequestTypeDef, BatchStatementResponseTypeDef
 
 MAX_STATEMENTS = 25  # DynamoDB: statements per BatchExecuteStatement.
-MAX_REQUESTS = 2  # One runs while the next one fills; more would only make the groups smaller.
+MAX_REQUESTS = 2  # One request runs while the next group fills. More requests would only make the groups smaller.
 
 
 async def check_table(dynamodb: "DynamoDBClient", name: str) -> None:
@@ -36,7 +36,7 @@ async def check_table(dynamodb: "DynamoDBClient", name: str) -> None:
     Check that the table called *name* exists.
 
     Raises:
-        MissingResourceError: It does not exist.
+        MissingResourceError: The table does not exist.
     """
     try:
         await ask(dynamodb.describe_table, (), TableName=name)
@@ -55,7 +55,7 @@ class _Fulfillment:
 
 
 class DynamoOrders:
-    """Orders in DynamoDB. Every transition is one conditional write, bound to the execution that a message names."""
+    """Orders in DynamoDB. Each change is one conditional write. It checks the execution that a message names."""
 
     def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
         self._dynamodb = dynamodb
@@ -63,7 +63,7 @@ class DynamoOrders:
         self._fulfillments: GroupCommit[_Fulfillment, Order | None] = GroupCommit(
             self._fulfill, max_group=MAX_STATEMENTS, max_requests=MAX_REQUESTS
         )
-        # Literal statuses save two parameters in each statement. The settings allow no quote in a table's name.
+        # Literal statuses save two parameters per statement. The name is safe here: the settings allow no quotes in it.
         update = (
             f'UPDATE "{table}" SET "Status"=\'{OrderStatus.FULFILLED}\''  # noqa: S608
             " SET ShipmentId=? SET FulfilledAt=? SET UpdatedAt=? REMOVE OpenKey"
@@ -133,9 +133,9 @@ class DynamoOrders:
 
     async def _count(self, counter: str, last: str, order: tuple[str, str | None], event: str) -> int | None:
         """
-        Count *event* on a `RECEIVED` order. It is stored beside the counter, so a repeated write counts nothing.
+        Count *event* on a `RECEIVED` order. The last event is stored too, so a repeated write does not count again.
 
-        UpdatedAt stays: it is the time of the last change of status.
+        The write does not change `UpdatedAt`, which is the time of the last change of status.
         """
         order_id, execution_arn = order
         bound = " AND ExecutionArn = :execution" if execution_arn is not None else ""
@@ -173,7 +173,7 @@ class DynamoOrders:
         except (ClientError, ParamValidationError) as error:
             if len(group) == 1:
                 return [error]
-            # DynamoDB refuses the whole request because of some statement: halve it until that one is alone.
+            # DynamoDB refuses the whole request because of one statement. Halve the group until that one is alone.
             half = len(group) // 2
             return [*await self._fulfill(group[:half]), *await self._fulfill(group[half:])]
         with readable("BatchExecuteStatement"):
@@ -194,7 +194,7 @@ class DynamoOrders:
 
 
 def _result_or_error(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> Order | Exception | None:
-    """Return the order after its statement, or why it cannot be read: the other orders are written."""
+    """Return the result of one statement, or the error if it is unreadable: the group's other orders are written."""
     try:
         return _result(order, response)
     except (OutageError, UnreadableOrderError) as error:

@@ -12,23 +12,23 @@ from workers.http_values import is_token
 
 log = structlog.get_logger(__name__)
 
-REREAD_EVERY_S = 30.0  # While the provider refuses the token: a rotation is noticed within this time, at little cost.
+REREAD_EVERY_S = 30.0  # While the provider refuses the token. A rotation is noticed within this time, at little cost.
 
 
 class UnreadableSecretError(OutageError):
-    """AWS refuses to read the secret. Permissions and keys spread slowly: at the start, fatal if it lasts."""
+    """AWS refuses to read the secret. Fatal at the start if it lasts: new permissions and keys take effect slowly."""
 
 
 class SecretToken:
     """
     A token stored as a secret: its text, or the value of `token` if the secret is a JSON object.
 
-    It is read at the start, and again when the provider refuses it: it may have been rotated. Reads after a refusal are
-    at least *reread_every_s* seconds apart.
+    It is read at the start. It is read again when the provider refuses it, because it may have been rotated. Reads
+    after a refusal are at least *reread_every_s* seconds apart.
     """
 
     def __init__(self, secretsmanager: Any, secret: str, *, reread_every_s: float = REREAD_EVERY_S) -> None:
-        # Any: the type stubs of this client are a package of their own, for one call.
+        # Any: the type stubs of this client are a separate package, too much for one call.
         self._secretsmanager = secretsmanager
         self._secret = secret
         self._reread_every_s = reread_every_s
@@ -42,15 +42,15 @@ class SecretToken:
 
         Raises:
             MissingResourceError: The secret does not exist, or holds no token.
-            AccessDeniedError: Access to it, or to its key, is denied.
-            UnreadableSecretError: AWS refuses to read it, for another reason.
-            OutageError: It cannot be read now.
+            AccessDeniedError: Access to the secret, or to its key, is denied.
+            UnreadableSecretError: AWS refuses to read the secret for another reason.
+            OutageError: The secret cannot be read now.
         """
         async with self._reading:
             return await self._read() if self._value is None else self._value
 
     async def instead_of(self, refused: str) -> str | None:
-        """Return a newer token than *refused*, None if there is none yet. Raises like `current`."""
+        """Return a newer token than *refused*, or None if there is none yet. Raises the same errors as `current`."""
         async with self._reading:
             due = asyncio.get_running_loop().time() - self._read_at_s >= self._reread_every_s
             newest = await self._read() if due and self._value == refused else self._value
@@ -66,7 +66,7 @@ class SecretToken:
             raise self._missing("the secret does not exist") from None
         except AccessDeniedError as error:
             raise AccessDeniedError(self._unusable(str(error))) from error
-        except SuspectedOutageError as error:  # For example: it is scheduled for deletion, or its key is off.
+        except SuspectedOutageError as error:  # For example, it is to be deleted, or its key is disabled.
             raise UnreadableSecretError(self._unusable(str(error))) from error
         with readable("GetSecretValue"):
             token = _token(answer.get("SecretString"))
@@ -85,7 +85,7 @@ class SecretToken:
 
 
 def _token(secret: str | None) -> str | None:
-    """Return the token in a secret's text, None if it holds none."""
+    """Return the token in a secret's text, or None if there is no token in it."""
     text: Any = (secret or "").strip()
     if text.startswith("{"):
         try:

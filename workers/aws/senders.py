@@ -50,11 +50,11 @@ class SqsReminders:
 @dataclass(frozen=True, slots=True)
 class SqsDeadLetters:
     """
-    A dead-letter queue. Unlike SQS's own redrive, a copy sent here says why it is there (`DeadLetterAttribute`).
+    A dead-letter queue. Unlike after SQS's own redrive, each copy says why it is there (`DeadLetterAttribute`).
 
-    - SQS takes ten attributes. `Reason` and `OriginMessageId` come first, then up to eight of the sender's own, then
-      our details.
-    - Attributes count toward a message's size. If SQS refuses the copy with ours, it is sent without them.
+    - SQS allows ten attributes. `Reason` and `OriginMessageId` come first, then up to eight attributes of the original
+      message, then our details.
+    - Attributes count toward a message's size. If SQS refuses the copy with our attributes, it is sent without them.
     """
 
     sqs: "SQSClient"
@@ -69,7 +69,7 @@ class SqsDeadLetters:
             await self._send(message.body, message.attributes)
 
     def _attributes(self, message: Message, reason: str, error: Exception | None) -> dict[str, Any]:
-        """Return the copy's attributes in order of importance: reason and origin, the sender's own, our details."""
+        """Return the copy's attributes, the most important first: reason and origin, the original ones, our details."""
         labels = {DeadLetterAttribute.REASON: reason, DeadLetterAttribute.ORIGIN_MESSAGE_ID: message.id}
         details = {
             DeadLetterAttribute.ORIGIN_QUEUE: self.source,

@@ -37,7 +37,7 @@ _BATCH_FAULTS = frozenset(
         "ValidationException",
     }
 )
-# Error codes, of entries or requests, that mean that a receipt handle will never work again.
+# Error codes of entries or requests. They mean that the receipt handle will never work again.
 _RECEIPT_LOST = {
     "AWS.SimpleQueueService.MessageNotInflight",
     "InvalidParameterValue",  # "The receipt handle has expired", or 12 hours have passed since the first receive.
@@ -100,10 +100,9 @@ class SqsQueue:
     """
     A `Queue` on SQS.
 
-    Each receive asks for `visibility_timeout_s`, so the queue's own timeout, and changes to it, make no difference.
-    Receives have their own client, and so their own connection pool, so that long polls do not keep other calls
-    waiting. Changes of visibility have a client that does not retry, because a retry might be sent after the receipt
-    has run out.
+    - Each receive sets `visibility_timeout_s`, so the queue's own timeout does not matter.
+    - `receiving` has its own connection pool, so that long polls do not keep other calls waiting.
+    - `visibility` does not retry, because a retry might be sent after the receipt has expired.
     """
 
     name: str
@@ -133,7 +132,7 @@ class SqsQueue:
             received: list[Any] = [*(answer.get("Messages") or [])]
         messages = [message for message in map(_message, received) if message is not None]
         if len(messages) < len(received):
-            # The unreadable ones become visible again by themselves. It is an outage only if there are no others.
+            # The unreadable messages become visible again by themselves. It is an outage only if all are unreadable.
             log.error("message.not_read", unreadable=len(received) - len(messages), received=len(received))
             if not messages:
                 raise OutageError("ReceiveMessage: an unreadable response")
@@ -172,10 +171,10 @@ async def _together_or_alone(
     send: Callable[[Sequence[Entry]], Awaitable[list[Refusal | None]]], entries: Sequence[Entry]
 ) -> list[Refusal | None]:
     """
-    Send *entries* in one request. If SQS blames the request, send each entry alone, so that a bad one delays no other.
+    Send *entries* in one request. If SQS blames the request, send each entry alone: a bad one must not delay the rest.
 
     Raises:
-        OutageError: The first entries are refused alone too, so the cause is not a single entry.
+        OutageError: The first entries are also refused when sent alone, so the cause is not a single entry.
     """
     try:
         return await send(entries)
@@ -184,7 +183,7 @@ async def _together_or_alone(
         if len(entries) == 1:
             raise OutageError(f"the request is refused: {refused.code}") from refusal
     results: list[Refusal | None] = [refused] * len(entries)
-    order = random.sample(range(len(entries)), len(entries))  # So that the same bad entries are not first each time.
+    order = random.sample(range(len(entries)), len(entries))  # Random: the same bad entries must not always be first.
     for tried, i in enumerate(order, start=1):
         try:
             (results[i],) = await send(entries[i : i + 1])
@@ -199,7 +198,7 @@ def _code(refusal: Exception) -> str:
 
 
 def _message(received: Any) -> Message | None:
-    """Return a received message; None if a part that it needs is missing. Counts and times may be unreadable."""
+    """Return a received message, or None without an id, receipt or body. Unreadable counts and times get defaults."""
     try:
         needed = [received[name] for name in ("MessageId", "ReceiptHandle", "Body")]
     except (LookupError, TypeError):
@@ -226,7 +225,7 @@ def _number(system: Any, name: str, otherwise: int) -> int:
 
 
 def _attributes(given: Any) -> dict[str, Any]:
-    """Return a message's attributes without empty parts, which SQS refuses if they are sent to it."""
+    """Return a message's attributes without their empty parts. SQS would refuse a copy that has them."""
     if not isinstance(given, dict):
         return {}
     return {
@@ -237,7 +236,7 @@ def _attributes(given: Any) -> dict[str, Any]:
 
 
 def _refusals(answer: Mapping[str, Any], count: int) -> list[Refusal | None]:
-    """Return the result of each of *count* entries. An entry without a readable result is refused for now."""
+    """Return the result of each of *count* entries. Without a readable result, an entry counts as refused."""
     refusals: list[Refusal | None] = [Refusal("NoAnswer", receipt_lost=False)] * count
     for name in ("Successful", "Failed"):
         entries = answer.get(name)

@@ -1,4 +1,4 @@
-"""The trials of messages, in the table of escalation cases."""
+"""Counts the trials of messages, in the table of escalation cases."""
 
 import time
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ KEPT_S = 14 * 24 * 3600  # Longer than SQS can keep a message in a queue of the 
 @dataclass(frozen=True, slots=True)
 class DynamoTrials:
     """
-    The trials of each message are one item. It is not a case: no index has it, and no case can have its `CaseId`.
+    Counts each message's trials in one item. The item is not a case: it is in no index, and no case can have its key.
 
-    The table deletes it some time after `ExpiresAt` (seconds since the epoch).
+    DynamoDB deletes the item some time after `ExpiresAt` (seconds since the epoch).
     """
 
     dynamodb: "DynamoDBClient"
@@ -67,5 +67,5 @@ class DynamoTrials:
 
 
 def _key(message_id: str) -> dict[str, dict[str, str]]:
-    """Return the key of a message's item. Neither an OrderId nor the name of an execution has a #."""
+    """Return the key of a message's item. No case has this key: OrderIds and names of executions contain no `#`."""
     return {"CaseId": {"S": f"#trials#{message_id}"}}

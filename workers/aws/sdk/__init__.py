@@ -1,1 +1,1 @@
-"""How the SDK is made fast and safe: configuration, direct calls, signing, parsing, TLS, metering."""
+"""Makes the SDK fast and safe: configuration, direct calls, signing, parsing, TLS, metering."""

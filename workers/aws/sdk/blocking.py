@@ -1,4 +1,4 @@
-"""The SDK's blocking clients for coroutines: each call runs in a thread."""
+"""Lets coroutines use the SDK's blocking clients: each call runs in a thread."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ from botocore.parsers import ResponseParserError
 from workers.errors import FatalError
 from workers.threads import in_thread
 
-MAX_CONNECTIONS = 100  # The most that one command may use at once.
+MAX_CONNECTIONS = 100  # The most connections that one command may use at once.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S, MAX_ATTEMPTS = 5, 20, 4
 
 _OK = 200
@@ -23,16 +23,16 @@ _JSON_SERVICES = ("dynamodb", "sqs", "sfn")
 
 class AsyncClient:
     """
-    A client of one service. It is made in the thread of its first call: that takes a tenth of a second.
+    A client of one service. The thread of the first call creates it, because that takes a tenth of a second.
 
-    A cancelled caller does not stop its request. A caller that must know the outcome shields the call and awaits it.
+    Cancelling a caller does not stop its request. A caller that must know the outcome shields the call and awaits it.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
 
     async def call(self, operation: str, **request: Any) -> Any:
-        """Call *operation*, named as boto3's method; return the answer. Raises the SDK's errors."""
+        """Call *operation*, the name of a method of boto3, and return the response. Raises the SDK's errors."""
         return await in_thread(lambda: getattr(self._make(), operation)(**request))
 
     async def pages(self, operation: str, **request: Any) -> AsyncIterator[Any]:
@@ -47,19 +47,19 @@ class BlockingSession:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._lock = threading.Lock()  # A session is not for several threads at once; its clients are.
+        self._lock = threading.Lock()  # Threads may share clients, but not the session.
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str, **config: Any) -> AsyncClient:
         """
         Return the client of *service*; *config* overrides the usual timeouts and retries.
 
-        Its calls raise `FatalError` if the SDK's configuration allows no calls, as with an endpoint that is not a URL.
+        Its calls raise `FatalError` if the SDK's configuration is unusable, for example if an endpoint is not a URL.
         """
         return AsyncClient(lambda: self._client(service, config))
 
     async def region(self) -> str:
-        """Return the region of the calls."""
+        """Return the AWS region that the clients use."""
 
         def region() -> str:
             with self._lock:
@@ -79,13 +79,13 @@ class BlockingSession:
                 session: Any = self._session
                 try:
                     self._clients[service] = session.client(service, config=Config(**settings | dict(config)))
-                except ValueError as error:  # AWS_ENDPOINT_URL, or the profile's, is not a URL.
+                except ValueError as error:  # AWS_ENDPOINT_URL, or the profile's endpoint, is not a URL.
                     raise FatalError(f"the AWS SDK cannot make calls: {error}") from error
             return self._clients[service]
 
     @cached_property
     def _session(self) -> boto3.session.Session:
-        # AWS_REGION comes first, as in every other SDK: Python's knows only AWS_DEFAULT_REGION.
+        # AWS_REGION comes first, as in every other SDK. Python's SDK reads only AWS_DEFAULT_REGION.
         session = boto3.session.Session(region_name=self._environ.get("AWS_REGION") or None)
         if not session.region_name:
             raise NoRegionError
@@ -96,7 +96,9 @@ class BlockingSession:
 
 def _check_json(response_dict: Mapping[str, Any], **_: object) -> None:
     """
-    Check a response before the SDK parses it: the SDK takes a body that is not JSON for an empty answer ("no order").
+    Check a response before the SDK parses it.
+
+    The SDK treats a body that is not JSON as an empty response, which may mean "this order does not exist".
 
     Raises:
         ResponseParserError: The body is not JSON.

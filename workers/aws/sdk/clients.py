@@ -1,4 +1,4 @@
-"""Configures the SDK's session and clients for workers: connections, timeouts, retries, and what to leave out."""
+"""Configures the SDK's session and clients for workers: connections, timeouts, retries, signing and headers."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
 MAX_POLLS = 4  # Concurrent long polls under backlog: four keep up with the fastest handler on one core.
-MAX_CONNECTIONS = 50  # For everything except receives; more gain nothing on one core.
+MAX_CONNECTIONS = 50  # For all calls except receives. More connections gain nothing on one core.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 10
 
 _COMMON: dict[str, Any] = {
@@ -46,7 +46,7 @@ def receiving_config(wait_s: int) -> AioConfig:
 
 
 def calling_config(attempts: int = 3) -> AioConfig:
-    """Return the configuration of a client for other calls. With its retries a call stays well below `CLAIM_S`."""
+    """Return the configuration of a client for other calls. Even with retries, it takes much less than `CLAIM_S`."""
     return AioConfig(
         **_COMMON,
         read_timeout=READ_TIMEOUT_S,
@@ -56,7 +56,7 @@ def calling_config(attempts: int = 3) -> AioConfig:
 
 
 def channel_config(timeout_s: float) -> AioConfig:
-    """Return the configuration of a channel's client. The router has its own retries, and limits each of them."""
+    """Return the configuration of a channel's client. The router itself retries, and limits the time of a send."""
     return AioConfig(**_COMMON, read_timeout=timeout_s, retries={"total_max_attempts": 1})
 
 
@@ -64,6 +64,7 @@ def prepare(client: "BaseClient", requests: "Counter") -> None:
     """Count the calls of *client* (SQS or DynamoDB), sign them the fast way, and leave out unused headers."""
     meter(client, requests)
     sign_json(client)
-    # The calling Lambda function and the number of the attempt, for AWS's own statistics: 4 % of a call's CPU time.
+    # These headers name the calling Lambda function and count the attempts, for AWS's own statistics. They take 4 % of
+    # a call's CPU time.
     client.meta.events.unregister("before-call", add_recursion_detection_header)
     client.meta.events.unregister("request-created", add_retry_headers)

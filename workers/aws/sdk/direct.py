@@ -1,4 +1,4 @@
-"""Sends the calls that every message needs directly, without most of the SDK; after a problem the SDK sends them."""
+"""Sends the calls that every message needs, bypassing most of the SDK. After a problem, the SDK sends the call."""
 
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
 
 ACTIONS = {"ReceiveMessage", "DeleteMessageBatch", "BatchExecuteStatement"}
-KEEPALIVE_S = 12  # As the SDK does: shorter than any service keeps an idle connection.
+KEEPALIVE_S = 12  # The SDK's value. Every service keeps an idle connection for longer than that.
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,11 @@ class DirectCalls:
     """
     A handler of the SDK's `before-call` event. If it returns a response, the SDK sends nothing.
 
-    - By then the SDK has resolved the endpoint and serialized the call. Left out are two more objects for the same
-      request, twenty hooks and three copies of its headers: a third of the CPU time of a message.
+    - Before this event, the SDK has resolved the endpoint and serialized the call. This handler skips the rest: two
+      more objects for the same request, twenty hooks and three copies of its headers. That is a third of a message's
+      CPU time.
     - After an error or a broken connection it returns None, and the SDK sends the call with its own retries and errors.
-    - Only a call that times out is not sent again.
+    - A call that times out is the exception: it is not sent again.
     """
 
     session: "AioSession"
@@ -87,7 +88,7 @@ class DirectCalls:
 
 @asynccontextmanager
 async def direct_calls(client: "BaseClient", session: "AioSession") -> AsyncIterator[None]:
-    """Send the busiest calls of *client* directly, on as many connections as it may have. Not if there is a proxy."""
+    """Send *client*'s calls in `ACTIONS` directly, with its connection limit. If there is a proxy, change nothing."""
     meta, config = client.meta, cast("Any", client.meta.config)  # Any: the stub lacks most of its attributes.
     if get_environ_proxies(meta.endpoint_url) or config.proxies:
         yield

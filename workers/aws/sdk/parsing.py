@@ -33,7 +33,7 @@ class PlainParser(AioJSONParser):
     """
     Returns a plain response as it was decoded, and leaves every other response to the SDK's parser.
 
-    The SDK walks through each response along its shape, member by member, with the very same result.
+    For a plain response, the SDK's parser would walk through the shape, member by member, and return the same result.
     """
 
     async def parse(self, response: Mapping[str, Any], shape: "Shape") -> Any:
@@ -50,7 +50,7 @@ class PlainParser(AioJSONParser):
 
 
 class ParserFactory(AioResponseParserFactory):
-    """The SDK's factory, except for JSON."""
+    """The SDK's factory, but with `PlainParser` for JSON."""
 
     def create_parser(self, protocol_name: str) -> ResponseParser:
         return plain_parser() if protocol_name == "json" else super().create_parser(protocol_name)
@@ -60,7 +60,8 @@ def plain_session() -> AioSession:
     """
     Return a session of the SDK whose clients parse with `PlainParser`, through the SDK's own hook.
 
-    Parsing a receive of ten messages and their delete takes 21 us instead of 100: 5 % of the CPU time of a message.
+    Parsing the responses to a receive of ten messages and to their delete takes 21 us instead of 100. The difference is
+    5 % of a message's CPU time.
     """
     session = get_session()
     session.register_component("response_parser_factory", ParserFactory())

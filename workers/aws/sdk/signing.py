@@ -1,4 +1,4 @@
-"""Signs the one kind of request that workers send with Signature Version 4, in a third of the SDK's time."""
+"""Signs requests (Signature Version 4) in a third of the SDK's time. Handles only the one kind that workers send."""
 
 import hmac
 import time
@@ -62,8 +62,9 @@ class JsonSigV4Auth(SigV4Auth):
     The SDK's interface to `sign`.
 
     For each request, the SDK's own signer not only computes hashes: it also copies the headers three times and derives
-    a key. Here the key is kept for the day on which it is valid. That saves about 45 of a call's 1,000 us. The SDK
-    finds this class by its name in `AUTH_TYPE_MAPS`, which the `choose-signer` event returns.
+    a key. Here the key is kept for the day on which it is valid. That saves about 45 of a call's 1,000 us.
+
+    A handler of the `choose-signer` event returns the name under which the SDK finds this class in `AUTH_TYPE_MAPS`.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class JsonSigV4Auth(SigV4Auth):
             raise NoCredentialsError
         headers = request.headers
         for name in _OURS:
-            del headers[name]  # From an earlier attempt, if there was one; deleting a missing header is not an error.
+            del headers[name]  # An earlier attempt may have set it. Deleting a missing header is not an error.
         signed = {name.lower(): value for name, value in headers.items()}
         # Not `request.body`: each access prepares the whole request, headers included.
         sign(
@@ -109,7 +110,7 @@ def _timestamp(at_s: int) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
 
 
-@lru_cache(maxsize=8)  # Two services, before and after midnight, before and after new credentials.
+@lru_cache(maxsize=8)  # Two services, each before and after midnight, each with old and new credentials.
 def _signer(secret_key: str, *scope: str) -> hmac.HMAC:
     key = f"AWS4{secret_key}".encode()
     for part in (*scope, "aws4_request"):

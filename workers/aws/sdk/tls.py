@@ -22,7 +22,7 @@ class VerifyingSession(AIOHTTPSession):
     The SDK's HTTP session with host-name checks, for `http_session_cls` in a client's configuration.
 
     The SDK creates its contexts for urllib3, which checks host names itself; aiohttp relies on the context. Without
-    this class, a valid certificate for any other host would be accepted as AWS's. The SDK has no option for it.
+    this class, a valid certificate for any other host would be accepted as AWS's. The SDK has no option for this.
     """
 
     def _get_ssl_context(self) -> ssl.SSLContext:
