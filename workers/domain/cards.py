@@ -6,7 +6,7 @@ from typing import Any
 MASK = "****"
 
 # A payment card number has 13 to 19 digits (ISO/IEC 7812, and what card schemes issue), often grouped with spaces or
-# dashes. Longer runs are masked too: they could contain one.
+# dashes. Longer runs are masked too, because they could contain a card number.
 _RUN = re.compile(r"[0-9](?:[ -]*[0-9]){12,}", re.ASCII)
 _DIGITS_AS_ZEROS, _BETWEEN, _ZEROS = bytes.maketrans(b"123456789", b"000000000"), b" -", b"0" * 13
 _UUID = r"(?<![0-9])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9])"
@@ -20,7 +20,7 @@ _MASKED_CARD_NUMBER = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.AS
 
 
 def mask(text: str) -> str:
-    """Replace every run of digits like a card number in *text*, except inside ARNs, UUIDs and timestamps."""
+    """Mask all runs of digits in *text* that look like a card number, except inside ARNs, UUIDs and timestamps."""
     if not _RUN.search(text):
         return text
     pieces = _EXEMPT.split(text)  # The exempt pieces have odd indexes.
@@ -48,10 +48,10 @@ def mask_all(value: Any) -> Any:
 
 def may_hold_card(text: bytes) -> bool:
     """
-    Return whether `mask` could change UTF-8 *text*. False is certain.
+    Return whether `mask` could change UTF-8 *text*. If this returns False, it certainly could not.
 
-    A cheap first test: 0.5 us for a log line. The regular expression takes ten times as long, a third of the time that
-    a line takes.
+    This is a cheap first test: it takes 0.5 us for a log line. The regular expression takes ten times as long, which is
+    a third of the total time for a line.
     """
     return _ZEROS in text.translate(_DIGITS_AS_ZEROS, _BETWEEN)
 
@@ -62,5 +62,5 @@ def masked_card_number(stored: str) -> str:
 
 
 def looks_like_card(identifier: str) -> bool:
-    """Return whether `mask` would change an id: it has a run of digits like a card number outside of UUIDs."""
+    """Return whether `mask` would change an id: outside of UUIDs, some run of digits looks like a card number."""
     return mask(identifier) != identifier

@@ -16,7 +16,7 @@ class CaseState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderCopy:
-    """A masked copy of the order from when it was escalated, for the person who resolves the case."""
+    """A masked copy of the order at the time of its escalation, for the person who resolves the case."""
 
     order_id: str
     status: OrderStatus
@@ -31,7 +31,7 @@ class OrderCopy:
 
     @classmethod
     def of(cls, order: Order) -> Self:
-        """Copy *order*. The workflow stores it masked, but others may have written to the table."""
+        """Copy and mask *order*. The workflow stores it masked, but something else may have written to the table."""
         return cls(
             order_id=order.order_id,
             status=order.status,
@@ -63,7 +63,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentNotification:
-    """A notification that was sent: to which channel, about which episode, when."""
+    """A sent notification: its channel, its episode and its time."""
 
     channel: str
     episode: int
@@ -98,7 +98,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """An earlier episode, as it was when the next one began. Its resolution is among those of the case."""
+    """An earlier episode, as it was when the next one began. Its resolution is in the case's `resolutions`."""
 
     number: int
     opened_at: str
@@ -127,7 +127,7 @@ class Case:
     reasons: tuple[Reason, ...] = ()
     sources: tuple[Source, ...] = ()
     execution_arns: tuple[str, ...] = ()
-    rejected_executions: tuple[str, ...] = ()  # Each execution that the provider definitely refused, once.
+    rejected_executions: tuple[str, ...] = ()  # The executions that the provider definitely refused.
     message_ids: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     order: OrderCopy | None = None
@@ -135,9 +135,9 @@ class Case:
     routed: tuple[SentNotification, ...] = ()
     resolutions: tuple[Resolution, ...] = ()
     episodes: tuple[Episode, ...] = ()
-    claim: Claim | None = None  # The newest one. The resolutions and the order show its result.
+    claim: Claim | None = None  # The newest claim. Its result is in the resolutions and the order.
     attempts: int | None = None
-    opened_by: str | None = None  # The id of the message that opened this episode; that message routes it.
+    opened_by: str | None = None  # The id of the message that opened this episode. Handling that message routes it.
     version: int = 0
 
     def is_routed(self, channel: str) -> bool:
@@ -163,11 +163,11 @@ class Case:
         return next((evidence for evidence in self.evidence if evidence.message_id == self.opened_by), None)
 
     def resolution_of(self, episode: int) -> Resolution | None:
-        """Return the newest resolution of *episode*, None if it has none."""
+        """Return the newest resolution of *episode*, or None if it has none."""
         return next((resolution for resolution in reversed(self.resolutions) if resolution.episode == episode), None)
 
     def has_resubmission(self, execution_arn: str | None) -> bool:
-        """Return whether the resubmission with that execution is among the resolutions."""
+        """Return whether `resolutions` has the resubmission that started *execution_arn*."""
         return any(resolution.execution_arn == execution_arn for resolution in self.resolutions)
 
 

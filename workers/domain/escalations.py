@@ -11,7 +11,7 @@ from workers.domain.ids import execution_name, fingerprint, message_case_id
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
-# A case gets few messages. In practice, an older id cannot come back within SQS's retention.
+# A case gets few messages. So SQS's retention has in practice ended for a message whose id the case has dropped.
 MAX_MESSAGE_IDS = 100
 # With these limits a case stays below DynamoDB's 400 KB per item, even if every character takes four bytes.
 MAX_EXECUTIONS = 100
@@ -39,12 +39,12 @@ class Escalation:
 
     @property
     def case_id(self) -> str:
-        """The order's id; without one the execution's name; without both the (origin) message's."""
+        """The order's id. Without an order: the execution's name. Without both: an id from the (original) message's."""
         if self.order_id is not None:
             return self.order_id
         if self.execution_arn is not None:
             name = execution_name(self.execution_arn)
-            # People choose the names of executions: one that contains a card number must not become a key.
+            # People choose the names of executions. A name that contains a card number must not become a key.
             return f"execution-{fingerprint(name, 16)}" if looks_like_card(name) else name
         return message_case_id(self.origin_message_id or self.message_id)
 
@@ -64,7 +64,7 @@ class EscalationOutcome(StrEnum):
     ADDED_TO_CASE = "added_to_case"
     ORDER_ALREADY_FINAL = "order_already_final"
     SUPERSEDED = "superseded"
-    # Of a reminder: the episode is now routed to all of its channels, or not yet.
+    # The results of a reminder: the episode is routed to all of its channels, or not yet.
     ROUTED = "routed"
     DEFERRED = "deferred"
 
@@ -77,7 +77,7 @@ class EscalationPlan:
     escalates_order: bool
     case: Case | None
     routes: bool
-    counts_rejection: bool = False  # Write only while the order still belongs to that execution.
+    counts_rejection: bool = False  # If True, write only if the order still has the rejected execution.
 
 
 def plan_escalation(
@@ -86,12 +86,12 @@ def plan_escalation(
     """
     Decide what *escalation* does to its *order* and *case* as they are now (None: missing).
 
-    An episode's channels come from the message that opened it, and only that message is routed. A later one can raise
-    the severity.
+    An episode's channels come from the message that opened it, and only that message is routed. A later message
+    can raise the severity.
     """
     current = order is not None and order.belongs_to(escalation.execution_arn)
     if case is not None and escalation.message_id in case.message_ids:
-        # We wrote this before a crash or a lost response. Only the routing may be missing.
+        # The escalation was written earlier, before a crash or a lost response. Only the routing may be missing.
         opener = case.opened_by == escalation.message_id and case.state is CaseState.OPEN
         outcome = EscalationOutcome.ESCALATED if opener else EscalationOutcome.ADDED_TO_CASE
         return EscalationPlan(outcome, False, None, routes=opener)
@@ -120,13 +120,14 @@ def _rejected_execution(escalation: Escalation, order: Order | None) -> str | No
 
     The number of refused executions is part of the next execution's idempotency key (`Order.idempotency_key`).
 
-    - The case keeps them, because a resubmission replaces the order's item.
-    - By execution, because an escalation may be sent twice.
-    - Only the current execution: a late refusal must not change the key of the next one, whose request may be under
-      way. It could ship twice. A refusal that is not counted at worst makes the provider repeat the same refusal.
+    - The case stores the refused executions, because a resubmission replaces the order's item.
+    - It stores their ARNs, not their number, because an escalation may be sent twice.
+    - It adds only the current execution. A late refusal of an earlier one would change the current one's key while its
+      request may be in flight, and the order could ship twice. At worst, a refusal that is not counted makes the
+      provider repeat the same refusal.
 
-    So an execution's key never changes: only its own refusal can be added while it is current, and that one counts for
-    the next execution.
+    So an execution's key never changes: while it is current, only its own refusal can be added, and that refusal counts
+    only for the next execution.
     """
     if order is None or Reason.FULFILLMENT_REJECTED not in escalation.reasons:
         return None
@@ -196,7 +197,7 @@ def _add(case: Case, escalation: Escalation, now: str, assessment: Assessment, r
 
 
 def _newest(evidence: tuple[Evidence, ...], opened_by: str | None) -> tuple[Evidence, ...]:
-    """Return the newest `MAX_EVIDENCE`, and always the one that opened the episode: the notifications quote it."""
+    """Return the newest `MAX_EVIDENCE`, always with the evidence that opened the episode: notifications quote it."""
     opening = [item for item in evidence if item.message_id == opened_by][:1]
     others = [item for item in evidence if item not in opening]
     return evidence if len(evidence) <= MAX_EVIDENCE else (*opening, *others[len(opening) - MAX_EVIDENCE :])

@@ -1,4 +1,4 @@
-"""Orders, and what a message on the fulfillment queue does to one."""
+"""Orders, and what a message on the fulfillment queue does to an order."""
 
 import re
 from dataclasses import dataclass
@@ -40,13 +40,13 @@ class Order:
     fulfilled_at: str | None = None
     attempts: int = 0
     rejections: int = (
-        0  # How many earlier executions the provider refused. The case has this number, the item does not.
+        0  # How many earlier executions the provider refused. This comes from the case, not from the order's item.
     )
 
     @property
     def idempotency_key(self) -> str:
         """
-        The key by which a provider recognizes a repeated request: the OrderId, `<OrderId>-r<n>` after n rejections.
+        The key by which a provider recognizes a repeated request: the OrderId, or `<OrderId>-r<n>` after n rejections.
 
         An OrderId that itself ends in `-r<n>` always gets the suffix, so that two orders never share a key.
         """
@@ -54,7 +54,7 @@ class Order:
         return f"{self.order_id}-r{self.rejections}" if numbered else self.order_id
 
     def belongs_to(self, execution_arn: str | None) -> bool:
-        """Return whether a message with *execution_arn* is about this order; one without an execution always is."""
+        """Return whether a message with *execution_arn* is about this order. Without an execution, it always is."""
         return execution_arn is None or execution_arn == self.execution_arn
 
 
@@ -83,15 +83,15 @@ def decide_fulfillment(order: Order | None, execution_arn: str | None) -> Fulfil
 
 
 def is_order_id(text: str) -> bool:
-    """Return whether *text* is an OrderId: 1 to 64 ASCII characters, not like a card number."""
+    """Return whether *text* is an OrderId: 1 to 64 ASCII characters that do not look like a card number."""
     return _ORDER_ID.fullmatch(text) is not None and not looks_like_card(text)
 
 
 def is_shipment_id(value: object) -> TypeGuard[str]:
-    """Return whether *value* is a shipment id: 1 to 128 visible ASCII characters, not like a card number."""
+    """Return whether *value* is a shipment id: 1 to 128 visible ASCII characters, not looking like a card number."""
     return isinstance(value, str) and _SHIPMENT_ID.fullmatch(value) is not None and not looks_like_card(value)
 
 
 def shipment_id(order_id: str) -> str:
-    """Return the shipment id derived from an OrderId, always the same one."""
+    """Return a shipment id that is derived from an OrderId. The same OrderId always gives the same id."""
     return f"SHIP-{fingerprint(order_id, 16)}"

@@ -1,4 +1,4 @@
-"""Why something was escalated, which part of the system did it, and how severe it is."""
+"""Why something was escalated, which part of the system escalated it, and how severe it is."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING

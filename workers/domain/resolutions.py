@@ -67,7 +67,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ResolutionPlan:
-    """What to write in one transaction: nothing if `case` is None, not the order if `order_status` is None."""
+    """What to write in one transaction. If `case` is None: nothing. If only `order_status` is None: the case."""
 
     case: Case | None
     order_status: OrderStatus | None
@@ -80,7 +80,7 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
     """
     Decide what *request* does to *case* and its *order* as they are now (None: missing).
 
-    `resubmit` comes here after its execution was started, so it only closes the case. If the same person has already
+    For `resubmit`, the execution was already started, so this only closes the case. If the same person has already
     resolved the case in the same way, nothing changes: a request can be repeated.
 
     Raises:
@@ -94,7 +94,7 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
         return ResolutionPlan(None, None)
     claim = _pending_claim(case)
     if claim is not None and order is None and request.action is not Action.RESUBMIT:
-        # Without an order there is no status that shows whether the claimed execution runs.
+        # Without an order, no status shows whether the claimed execution is running.
         _refuse_while_recent(claim, now)
     status = _order_status(order, request, record)
     resolved = replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=_with_resolution(case, record))
@@ -102,7 +102,7 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
 
 
 def add_resubmission(case: Case, request: Request, episode: int, now: str) -> Case:
-    """Return *case* with a resubmission from an earlier *episode* added; the case stays open for the newer one."""
+    """Return *case* with a resubmission from an earlier *episode* added. The case stays open for its newer episode."""
     return replace(case, updated_at=now, resolutions=_with_resolution(case, request.record(episode, now)))
 
 
@@ -128,7 +128,7 @@ def already_resolved(case: Case) -> ResolutionError:
 
 
 def _order_status(order: Order | None, request: Request, record: Resolution) -> OrderStatus | None:
-    """Return the order's new status, None if it keeps the one it has."""
+    """Return the order's new status, or None if its status does not change."""
     if request.action is Action.RESUBMIT:
         return None
     final = _FINAL[request.action]
@@ -155,15 +155,15 @@ def claim_resubmission(
     """
     Return the claim for *request*, and the case to write before its execution is started (None: already written).
 
-    The claim makes sure that the person who resolves the case is the person whose execution was started. *arn* returns
-    the ARN of an execution from its name.
+    Because of the claim, the person who resolves the case is the person whose execution was started. *arn* returns the
+    ARN of an execution from its name.
 
-    - The same person, with the same order, continues with their own claim.
-    - A crash leaves a claim behind. If it is older than `CLAIM_S` and its execution has not recorded its order, another
-      person may take over, with an execution of another name. So it always stays clear whose order runs.
+    - If the same person tries again with the same order, their own claim stays valid.
+    - A crash leaves a claim behind. If it is older than `CLAIM_S` and its execution has not recorded the order, another
+      person may take over. Their execution has another name, so that it is always clear whose order is running.
 
     Raises:
-        ResolutionError: Another person, or the same person with another order, has just begun.
+        ResolutionError: Another person, or the same person with another order, has just begun to resubmit.
     """
     record, last = request.record(case.episode, now), case.claim
     number = last.number + 1 if last is not None and last.episode == case.episode else 1
@@ -201,7 +201,7 @@ def _refuse_while_recent(claim: Claim, now: str) -> None:
 
 
 def is_claim_of(claim: Claim, request: Request, order_id: str) -> bool:
-    """Return whether the person of *request* made *claim*, for the same order."""
+    """Return whether *claim* was made by the person of *request*, and for the order *order_id*."""
     return (claim.actor, claim.order_id) == (request.record(0, "").actor, order_id)
 
 
@@ -209,12 +209,12 @@ def resubmission_name(case: Case, episode: int, number: int) -> str:
     """
     Return the name of the execution that resubmits *case* from *episode* for the *number*-th time, counted from 1.
 
-    - It is the same each time, so that a repeated resubmission does not start twice.
+    - The name is the same each time, so that a repeated resubmission does not start twice.
     - It is never derived from the card number.
-    - It is derived from the case, not the order. An order can be resubmitted from two cases, its own and that of an
-      execution without an order, and they must not mistake each other's execution for their own.
-    - *number* is above 1 if an earlier execution came back to the case in the same episode (it could not record the
-      order), or was never started.
+    - It is derived from the case, not the order. An order can be resubmitted from two cases: from its own, and from the
+      case of an execution without an order. Neither case must mistake the other's execution for its own.
+    - *number* is above 1 if, in the same episode, an earlier execution was escalated to the case (it could not record
+      the order) or was never started.
     """
     first = f"resubmission-{fingerprint(case.case_id, 26)}-{episode}"
     return first if number == 1 else f"{first}-{number}"

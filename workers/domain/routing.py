@@ -29,10 +29,10 @@ class Rule:
 @dataclass(frozen=True, slots=True)
 class Rules:
     """
-    Rules in order; the last one matches everything.
+    An ordered list of rules. The last one matches everything.
 
-    The first rule that matches applies, for each reason of an escalation. The escalation gets the highest severity of
-    these rules, and all of their channels.
+    For each reason of an escalation, the first matching rule applies. The escalation gets the highest severity of these
+    rules, and all of their channels.
     """
 
     rules: tuple[Rule, ...]

@@ -1,4 +1,4 @@
-"""The grammar of a submitted order, and the name of its execution."""
+"""The format of a submitted order, and the name of its execution."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?", re.ASCII)
 
 
 def malformed_fields(order: Any) -> list[str]:
-    """Return the fields of an order that the workflow would reject as malformed, in the usual order."""
+    """Return the fields of an order that the workflow would reject as malformed, always in the same sequence."""
     if not isinstance(order, Mapping):
         return ["OrderId", "Name", "ItemName", "Price", "CC"]
     min_chars = {"Name": 1, "ItemName": 1, "Price": 0, "CC": 0}
@@ -26,7 +26,7 @@ def malformed_fields(order: Any) -> list[str]:
 
 
 def improper_fields(order: Mapping[str, str]) -> list[str]:
-    """Return the fields of a well-formed order that its verification would escalate."""
+    """Return the fields for which the verification would escalate a well-formed order."""
     price_is_proper = _PRICE.fullmatch(order["Price"]) is not None and float(order["Price"]) > 0
     return [
         *([] if price_is_proper else ["Price"]),
@@ -38,7 +38,7 @@ def submission_name(order_id: str, number: int) -> str:
     """
     Return the name of the execution that submits an order for the *number*-th time.
 
-    - It is the same each time, so that a repeated submission does not start twice.
+    - The name is the same each time, so that a repeated submission does not start twice.
     - It is derived from the OrderId, never from the card number.
     - It differs from the names of resubmissions from a case.
     """
