@@ -1,8 +1,8 @@
 """
 Verify an order's card number and price.
 
-The event holds the card number, and everything this function prints, logs or raises ends up in its log group or in the
-execution's history. So it does none of these for any event, and returns only the order's id, the verdict and fixed
+The event contains the card number. Anything that this function printed, logged or raised would end up in its log group
+or in the execution's history. So it never does any of these. It returns only the order's id, the verdict and fixed
 reasons.
 """
 
@@ -22,7 +22,7 @@ class Verdict(TypedDict):
 
 
 def handler(event: Any, _context: object) -> Verdict:
-    """Return Status 1 if all is proper, else 0 and the reasons. Never raises: an error means that Lambda has failed."""
+    """Return Status 1 if both are valid, else 0 and reasons. Never raises: an error means that Lambda has failed."""
     order: Mapping[str, Any] = event if isinstance(event, Mapping) else {}
     order_id = order.get("OrderId")
     reasons = []
