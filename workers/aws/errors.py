@@ -1,5 +1,5 @@
 """
-Translates the errors of AWS calls into the workers' own errors. There is one class for each action that is required.
+Translates the errors of AWS calls into the workers' own errors, all in one place. The class says what to do.
 
 - The queue is gone: `FatalError`. AWS denies access: `AccessDeniedError`, fatal if it lasts.
 - AWS blames the request itself: the SDK's error is raised unchanged. Each call lists the error codes that mean this
