@@ -121,7 +121,7 @@ def _rejected_execution(escalation: Escalation, order: Order | None) -> str | No
     The number of refused executions is part of the next execution's idempotency key (`Order.idempotency_key`).
 
     - The case stores the refused executions, because a resubmission replaces the order's item.
-    - It stores their ARNs, not their number, because an escalation may be sent twice.
+    - It stores each execution, not their number, because an escalation may be sent twice.
     - It adds only the current execution. A late refusal of an earlier one would change the current one's key while its
       request may be in flight, and the order could ship twice. At worst, a refusal that is not counted makes the
       provider repeat the same refusal.
