@@ -8,8 +8,8 @@ The pipeline of one queue. It knows neither AWS nor orders, only the `Queue` and
       v  acknowledger.py  deletes or releases messages, ten per request
     queue
 
-Alongside, visibility.py extends visibility timeouts and cancels late handlers, gate.py holds messages during an outage,
-and trials.py handles messages that were delivered too often. message.py defines a received message, delivery.py its
-states while it is in flight, and in_flight.py holds all of them. failures.py logs outages, timings.py defines every
-wait, and elapsed.py is a clock that also runs while the machine is suspended.
+Alongside, visibility.py extends visibility timeouts and cancels handlers that take too long, gate.py holds messages
+during an outage, and trials.py handles messages that were delivered too often. message.py defines a received message,
+delivery.py its states while it is in flight, and in_flight.py holds all messages in flight. failures.py logs outages,
+timings.py defines every wait, and elapsed.py is a clock that also runs while the machine is suspended.
 """

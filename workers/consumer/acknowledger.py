@@ -53,9 +53,9 @@ class Acknowledger:
     Writes a message's last log line once SQS has accepted its delete or release. Tries refused entries again with the
     newest receipt handle, until they are accepted, their receipt is lost, or the flush time is over.
 
-    A message that another consumer may have is not released: SQS may accept the release, and deliver the message to a
-    third consumer. A handled message is always deleted: no consumer needs it any more, and SQS may still accept the
-    delete.
+    A message is not released if another consumer may have received it: SQS might accept the release, and deliver the
+    message to a third consumer. A handled message is always deleted: no consumer needs it any more, and SQS may still
+    accept the delete.
     """
 
     def __init__(
@@ -109,10 +109,10 @@ class Acknowledger:
         outage = None if self._outages is None else self._outages.stage(failures.stage)
 
         def start(batch: list[Delivery]) -> None:
-            assert self._batches is not None, "settle() before run()"  # noqa: S101 - a bug, not a condition.
+            assert self._batches is not None, "settle() before run()"  # noqa: S101 - only a bug fails it.
             if self._cancelled:
                 return  # Nothing is sent any more: the messages still in flight are abandoned.
-            # Not the context of the message that fills the batch: its ids would be on the log lines.
+            # Not the context of the message that fills the batch: the batch's log lines would have that message's ids.
             context = self._context.copy()  # A copy per batch, because the SDK keeps state in it.
             sending = self._send(batch, request, failures, outage)
             self._batches.create_task(sending, name=failures.stage, context=context)
@@ -122,7 +122,7 @@ class Acknowledger:
     async def _send(
         self, batch: list[Delivery], request: _Request, failures: FailureTracker, outage: StageOutage | None
     ) -> None:
-        """Send *batch*, then its refused entries until none is left. While that fails, it is a row of *outage*."""
+        """Send *batch*; send its refused entries again until none is left. Its failures are one row of *outage*."""
         key = object()
         try:
             for attempt in count(1):
@@ -146,7 +146,7 @@ class Acknowledger:
                 outage.ended(key)
 
     def _without_lost(self, batch: list[Delivery]) -> list[Delivery]:
-        """End the releases that come too late; return the other deliveries of *batch*."""
+        """End the deliveries that are too late to release; return the other deliveries of *batch*."""
         sendable = []
         for delivery in batch:
             if isinstance(delivery.settlement, Released) and self._in_flight.is_lost(delivery):
@@ -156,7 +156,7 @@ class Acknowledger:
         return sendable
 
     async def _send_once(self, batch: list[Delivery], request: _Request) -> tuple[list[Delivery], OutageError]:
-        """Send *batch*; return the deliveries to send again, and why."""
+        """Send *batch*; return the deliveries to send again, and the reason."""
         handles = [delivery.receipt_handle for delivery in batch]
         again, codes = list[Delivery](), set[str]()
         for delivery, handle, refusal in zip(batch, handles, await request(batch), strict=True):

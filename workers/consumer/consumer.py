@@ -33,9 +33,9 @@ class Limits:
     """
     The limits of one consumer. Durations in seconds.
 
-    `concurrency` handlers run at once. A message delivered more than `max_deliveries` times is given up. A handler may
-    run for `max_handle_s`; after a stop, for `drain_s`. `max_polls` receives run at once; one that runs for longer than
-    `stuck_poll_s` makes the consumer unhealthy.
+    At most `concurrency` handlers run at once. A message delivered more than `max_deliveries` times is given up. A
+    handler may run for `max_handle_s`; once the consumer stops, for `drain_s` at most. Up to `max_polls` receives run
+    at once. A receive that runs for longer than `stuck_poll_s` makes the consumer unhealthy.
     """
 
     concurrency: int
@@ -102,12 +102,12 @@ class Consumer:
         self._stopping = False
 
     def handling_s(self) -> list[float]:
-        """Return how many seconds each handler has been running; 0 for a message that is waiting or held."""
+        """Return for each message in flight how many seconds its handler has been running; 0 if it is not running."""
         now_s = asyncio.get_running_loop().time()
         return [delivery.running_for_s(now_s) for delivery in self._in_flight]
 
     def health_problem(self) -> str | None:
-        """Return a problem that only a restart fixes, or None. An outage of AWS is not one."""
+        """Return a problem that only a restart fixes, or None. An outage of AWS is not such a problem."""
         if self._poller.is_stuck():
             return "no poll has finished for too long"
         cap_s = self._limits.max_handle_s + self._timings.stuck_margin_s
@@ -158,7 +158,7 @@ class Consumer:
                 polling = self._work.create_task(self._poller.run(), name="poller")
                 try:
                     await stop.wait()
-                finally:  # Also after a failed stage: the messages of a running receive are released.
+                finally:  # Also after a failed stage, so that `_accept` releases the messages of a running receive.
                     self._stopping = True
                 log.info("consumer.stopping", in_flight=len(self._in_flight), drain_s=self._limits.drain_s)
                 drain.reschedule(asyncio.get_running_loop().time() + self._limits.drain_s)
@@ -174,7 +174,7 @@ class Consumer:
         for message in messages:
             delivery = self._in_flight.take(message, asked_at_s)
             if delivery is None:
-                self._slots.release(1)  # In flight already: no second slot for it.
+                self._slots.release(1)  # Already in flight, so it already has a slot.
             elif self._in_flight.was_handled(message.id):
                 self._acknowledger.settle(delivery, Acknowledged("duplicate"))
             elif self._stopping or self._work is None:
@@ -184,8 +184,8 @@ class Consumer:
 
     async def _process(self, delivery: Delivery) -> None:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - this runs in one.
-        delivery.assign(task)  # Only now: a task that is cancelled before its first step would not end the delivery.
+        assert task is not None  # noqa: S101 - this runs in a task.
+        delivery.assign(task)  # Not earlier: a task cancelled before its first step would not end the delivery.
         if delivery.cancellation is not None:
             self._cut_short(delivery, asyncio.CancelledError())
             return
@@ -217,7 +217,7 @@ class Consumer:
 
     def _cancellation(self, delivery: Delivery) -> Cancellation | None:
         if delivery.cancellation is None and (self._stopping or _is_cancelled()):
-            return Cancellation.STOPPING  # By the task group: the drain time is over, or a stage failed.
+            return Cancellation.STOPPING  # The task group cancelled it: the drain time is over, or a stage failed.
         return delivery.cancellation
 
     def _is_stopped(self, delivery: Delivery) -> bool:

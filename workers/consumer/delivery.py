@@ -57,13 +57,14 @@ class Delivery:
     Only these methods change a delivery. Their callers:
 
     - `InFlight` creates it and renews its receipt.
-    - `Consumer` assigns its task, starts it, marks the calls of its handler, and cancels it at a stop.
-    - `VisibilityExtender` extends it, and cancels it when it is late or its receipt is lost.
-    - `Acknowledger` settles it. It and `Consumer` end it through `InFlight.end`.
+    - `Consumer` assigns its task, starts it, marks when its handler begins and ends, and cancels it at a stop.
+    - `VisibilityExtender` extends it, and cancels it when its handler takes too long or its receipt is lost.
+    - `Acknowledger` settles it. Both `Acknowledger` and `Consumer` end deliveries through `InFlight.end`.
 
     `receipt_handle` is the newest one. `context` has the ids for the log lines of this message. `received_at_s` and
-    `handled_since_s` (None unless RUNNING) are times of the event loop. `visible_at_s`, when other consumers can
-    receive it, is a time of `elapsed_s`: SQS's visibility timeout also runs while the machine is suspended.
+    `handled_since_s` (None unless RUNNING) are times of the event loop. `visible_at_s` is when other consumers can
+    receive the message. It is a time of `elapsed_s`, as SQS's visibility timeout also runs while the machine is
+    suspended.
     """
 
     message: Message
@@ -93,16 +94,17 @@ class Delivery:
 
     def is_lost(self, now_s: float) -> bool:
         """
-        Return whether another consumer may have it by now: SQS said so, or its visibility timeout has run out.
+        Return whether another consumer may have received the message by now.
 
-        SQS usually accepts the old receipt even then, so an extension or release would take the message away from the
-        other consumer.
+        That is the case if SQS has said that the receipt is lost, or if the visibility timeout has run out. SQS usually
+        accepts the old receipt even then, so an extension or release would take the message away from the other
+        consumer.
         """
         return self._receipt_lost or self.visible_at_s <= now_s
 
     @property
     def needs_extension(self) -> bool:
-        """Whether it must stay invisible. A handled message must, until its delete is accepted."""
+        """Whether the message must stay invisible. That includes a handled message until its delete is accepted."""
         return not self._receipt_lost and not isinstance(self.settlement, Released)
 
     def running_for_s(self, now_s: float) -> float:
@@ -126,7 +128,7 @@ class Delivery:
         return 0.0 if began_s is None else now_s - began_s
 
     def renew_receipt(self, receipt_handle: str, visible_at_s: float) -> None:
-        """Replace the receipt with that of a second delivery: only the newest one counts."""
+        """Replace the receipt: the message was delivered again, and only the newest receipt counts."""
         self.receipt_handle = receipt_handle
         self.visible_at_s = visible_at_s
         self._receipt_lost = False

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 async def outages_only(call: Awaitable[T]) -> T:
     """
-    Await a call to the queue, and raise an outage for any unexpected error.
+    Await a call to the queue, and turn any unexpected error into an `OutageError`.
 
     The next call may succeed, so such an error must not end the consumer.
 
@@ -41,8 +41,8 @@ class FailureTracker:
     """
     Counts the consecutive failures of one stage.
 
-    Logs `<stage>.failed` at the first failure, then at most every `log_every_s` seconds, and `<stage>.recovered`. If
-    *outage* is given, the consecutive failures are a row of it.
+    Logs `<stage>.failed` at the first failure, and then at most every `log_every_s` seconds. Logs `<stage>.recovered`
+    once the stage works again. If *outage* is given, the consecutive failures are one of its rows.
     """
 
     def __init__(self, stage: str, timings: Timings = DEFAULT_TIMINGS, outage: StageOutage | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Holds messages while something that all of them need is down."""
+"""Holds messages while a service that all of them need is down."""
 
 import asyncio
 import contextlib
@@ -37,11 +37,11 @@ class Gate:
     - CLOSED: a caller may probe only if its own call has failed. The others wait until no such caller is left: their
       calls might succeed without the service that is down, and open the gate too early. If there is no caller at all,
       one message is received to probe with.
-    - SUSPECTED: the few callers whose call has failed may have failed for reasons of their own. So other callers probe
-      too, and every `suspected_receive_interval_s` one more message is received. The rest of the queue does not have to
-      wait. A caller that fails again and again while the gate is open waits a little longer each time.
+    - SUSPECTED: only a few calls have failed, and each may have had its own reason. So other callers probe too, and
+      every `suspected_receive_interval_s` one more message is received. The rest of the queue does not have to wait. A
+      caller that fails again and again while the gate is open waits a little longer each time.
 
-    As long as a caller is held, *outage* lasts, even if the gate opens for others in between.
+    *outage* lasts as long as any caller is held, even if the gate opens for others in between.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Gate:
         return self._state is GateState.OPEN
 
     async def wait_to_receive(self, at_most: int) -> int:
-        """Wait until it makes sense to receive, then return how many messages: *at_most*, or one to probe with."""
+        """Wait until it makes sense to receive; return how many messages to receive: *at_most*, or one to probe."""
         while not self._may_receive.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.suspected_receive_interval_s):
@@ -113,13 +113,13 @@ class Gate:
                         self._outage.failed(str(error), held)
 
     def cancel_waiters(self) -> None:
-        """Cancel every caller that waits here without a running call, now and later: the worker is stopping."""
+        """Cancel every caller that waits here without a running call, or will wait later: the worker is stopping."""
         self._cancelling = True
         for task in list(self._idle):
             task.cancel()
 
     async def _wait_for_affected(self) -> None:
-        """Wait until the gate is open, or no caller whose own call has failed is left to probe."""
+        """Wait until the gate is open, or until no held caller is left to probe. If SUSPECTED, do not wait."""
         if self._state is GateState.SUSPECTED:
             return
         self._unaffected += 1
@@ -133,7 +133,7 @@ class Gate:
             self._update()
 
     async def _probe(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Await *call* when the next probe is due; open the gate if the outage is over. The caller has the turn."""
+        """Await *call* when the next probe is due; open the gate if the outage is over. Call it inside `_turn`."""
         with self._waiting():
             await asyncio.sleep(self._until_probe_s())
         try:
@@ -165,7 +165,7 @@ class Gate:
     def _waiting(self) -> Iterator[None]:
         """Mark the caller as waiting, so that `cancel_waiters` cancels it."""
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - this runs in one.
+        assert task is not None  # noqa: S101 - this runs in a task.
         if self._cancelling:
             raise asyncio.CancelledError
         self._idle.add(task)
@@ -176,7 +176,7 @@ class Gate:
 
     @contextlib.contextmanager
     def _holding(self) -> Iterator[object]:
-        """Count the caller as held. Yields the key of its outage."""
+        """Count the caller as held. Yields the key of its row of the outage."""
         held = object()
         self._held += 1
         self._update()

@@ -16,7 +16,7 @@ from workers.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-MAX_REMEMBERED = 50_000  # Handled ids: at most about 10 MB, which takes 400 messages a second.
+MAX_REMEMBERED = 50_000  # Handled ids, at most about 10 MB. Reached only at 400 messages a second.
 
 
 class InFlight:
@@ -24,8 +24,8 @@ class InFlight:
     Knows every message in flight, and the ids of those handled recently, so that none is handled twice.
 
     Remembers handled ids for two visibility timeouts: a message whose delete was refused or lost comes back after one.
-    The event loop's clock measures that time, without suspends: a message that is handled just before a suspend comes
-    back after it.
+    The event loop's clock measures that time, and stops while the machine is suspended: a message that is handled just
+    before a suspend comes back after it, and must be remembered then.
 
     *now_s* is the clock of visibility timeouts.
     """
@@ -56,11 +56,12 @@ class InFlight:
 
     def take(self, message: Message, asked_at_s: float) -> Delivery | None:
         """
-        Add *message*, asked for at *asked_at_s*, and return its delivery.
+        Add *message* and return its delivery; return None if the message is already in flight.
 
-        Its visibility timeout began after that time; only SQS knows exactly when. Returns None if the message is
-        already in flight. Then only its receipt handle is kept, because the newest one counts, unless the response came
-        so late that its visibility timeout has run out.
+        *asked_at_s* is when the message was requested. Its visibility timeout began later; only SQS knows exactly when.
+
+        If the message is already in flight, only its new receipt handle is kept, because the newest one counts. If the
+        response came so late that the visibility timeout has run out, the new handle is ignored too.
         """
         visible_at_s = asked_at_s + self._visibility_timeout_s
         if (known := self._deliveries.get(message.id)) is not None:

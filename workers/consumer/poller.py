@@ -15,7 +15,7 @@ from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 from workers.metrics import StageOutage
 
-# How long after the last failed receive an outage still counts: longer than a failing receive and its backoff take.
+# An outage counts for this long after the last failed receive: longer than a failing receive and its backoff take.
 # While all slots are taken, no receive is tried, so nothing shows that the outage is over.
 FRESH_S = 120.0
 
@@ -23,10 +23,10 @@ FRESH_S = 120.0
 @dataclass(slots=True, kw_only=True)
 class Poller:
     """
-    Keeps the slots filled: passes all messages that it receives to `accept`, with the time it asked for them (`now_s`).
+    Keeps the slots filled. Passes the messages it receives to `accept`, with the time of the request (by `now_s`).
 
-    One poll always runs while slots are free and the gate is open. A full answer means a backlog: it starts another
-    poll, up to `max_polls`. An answer that is not full ends its poll, unless that is the first poll. Under load a
+    One poll always runs while slots are free and the gate is open. A full answer means a backlog, so another poll
+    starts, up to `max_polls`. A poll ends when its answer is not full, unless it is the first poll. Under load a
     receive waits a little until `min_batch` slots are free, because a receive of one message costs as much as one of
     ten.
 
@@ -93,7 +93,7 @@ class Poller:
         """Receive once and pass the messages on; return how many there were."""
         limit = await self.gate.wait_to_receive(MAX_BATCH)
         reserved = await self.slots.reserve(min(limit, self.min_batch), limit, self.prefetch.max_wait_s)
-        if limit > 1 and not self.gate.is_open:  # It closed while this waited for slots.
+        if limit > 1 and not self.gate.is_open:  # The gate closed while this poll waited for slots.
             self.slots.release(reserved)
             return 0
         asked_at_s = self.now_s()

@@ -32,13 +32,13 @@ class Queue(Protocol):
 
     @property
     def visibility_timeout_s(self) -> int:
-        """How many seconds a received message stays invisible to other consumers; each `receive` asks for it."""
+        """How many seconds a received message stays invisible to other consumers. Each `receive` requests that."""
 
     async def receive(self, limit: int) -> Sequence[Message]:
-        """Wait for messages and return up to *limit*, at most `MAX_BATCH`; often none."""
+        """Wait for messages and return up to *limit* of them, often none. *limit* is at most `MAX_BATCH`."""
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Refusal | None]:
-        """Delete up to `MAX_BATCH` messages. Returns one item per handle, in order: None if it was accepted."""
+        """Delete up to `MAX_BATCH` messages. Returns one item per handle, in order: None if the delete was accepted."""
 
     async def change_visibility(self, entries: Sequence[tuple[str, int]]) -> Sequence[Refusal | None]:
         """
@@ -57,7 +57,7 @@ class Handler(Protocol):
     - Raises `TransientError`, or any unexpected exception, to release the message with backoff.
     - Raises `FatalError` to end the consumer.
 
-    It is cancelled when it takes too long, when the receipt is lost, and when a stop runs out of time.
+    A call is cancelled when it takes too long, when the message's receipt is lost, or when a stop runs out of time.
     """
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered: ...
@@ -66,10 +66,10 @@ class Handler(Protocol):
         """
         Handle a message that was delivered more than `max_deliveries` times.
 
-        It may be crashing workers, or may only have been in flight when one crashed or stopped. Called for one message
-        at a time. The handler counts the call before anything else, so that a message that crashes workers is given up
-        in the end.
+        The message may be crashing workers, or may only have been in flight when a worker crashed or stopped. Called
+        for one message at a time. The handler counts the call before anything else, so that a message that crashes
+        workers is given up in the end.
         """
 
     async def take_back(self, message: Message) -> None:
-        """Take back the count of the last `give_up`, which a stop or an outage has ended. May raise any error."""
+        """Undo the count of the last `give_up` call, because a stop or an outage ended it. May raise any error."""

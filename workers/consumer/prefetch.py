@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from workers.consumer.timings import DEFAULT_TIMINGS
 
 MAX_PREFETCHED = 100  # Only fast handlers get this many.
-WAIT_SHARE = 0.05  # The share of a handler's time that a slot may stay free, so that one receive brings more messages.
+WAIT_SHARE = 0.05  # A slot may stay free for this share of a handler's time, so that a receive brings more messages.
 MIN_WAIT_S, MAX_WAIT_S = 0.02, 5.0  # Bounds of that time.
 SMOOTHING = 0.05  # The weight of the newest handling time in the mean.
 
@@ -16,11 +16,11 @@ class Prefetch:
     Tracks the mean time that handlers take, `handle_s`, in seconds.
 
     Fast handlers need messages in reserve while receives and deletes are running; otherwise they wait for the network.
-    Slow handlers need none: a message that waits here for minutes could be with another worker.
+    Slow handlers need none: another worker could handle a message that waits here for minutes.
     """
 
     concurrency: int
-    handle_s: float = 1.0  # Until it is known.
+    handle_s: float = 1.0  # Assumed until handlers have run.
     prefetch_s: float = DEFAULT_TIMINGS.prefetch_s
 
     def observe(self, handle_s: float) -> None:

@@ -16,7 +16,7 @@ class Slots:
         """
         Wait until *at_least* slots are free, then reserve up to *at_most*; return how many.
 
-        With *max_wait_s*, wait at most that many seconds after the first slot is free, then reserve fewer.
+        With *max_wait_s*, wait at most that many seconds after the first slot is free; then fewer may be reserved.
         """
         await self._await_free(1)
         while True:

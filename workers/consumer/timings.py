@@ -19,17 +19,17 @@ class Timings:
     suspected_receive_interval_s: float = 10.0
     # Visibility extender: waits between extensions that fail. Short visibility timeouts lower the cap.
     extension_retry: Backoff = field(default=Backoff(0.5, 5.0))
-    # Acknowledger: how long an entry waits for others. Under backlog, batches fill; otherwise, nothing waits
-    # for a delete.
+    # Acknowledger: how long an entry waits for others. Under backlog, batches are full sooner. Otherwise the wait does
+    # no harm, because nothing waits for a delete.
     max_batch_wait_s: float = 0.02
     # Acknowledger: waits between deletes or releases that fail.
     acknowledge_retry: Backoff = field(default=Backoff(0.1, 5.0))
     # Acknowledger: how long the last batches may take once the consumer stops.
     flush_s: float = 3.0
-    # Trials: how long taking one back may take at a stop. Drain, this and the flush fit into the 30 s that platforms
-    # allow.
+    # Trials: at a stop, how long the handler may take to undo a trial's count. The drain, this and the flush together
+    # fit into the 30 s that platforms allow.
     take_back_s: float = 1.0
-    # Consumer: how long a failed message is released: seconds at first, minutes in the end.
+    # Consumer: waits before a failed message can be received again: seconds at first, minutes in the end.
     release: Backoff = field(default=Backoff(2.0, 900.0))
     # Consumer: a cancelled handler may take this long to clean up before it counts as stuck.
     stuck_margin_s: float = 10.0
@@ -37,7 +37,8 @@ class Timings:
     log_every_s: float = 30.0
     # Failures: changes to IAM spread within seconds, so access that is refused for a minute is refused on purpose.
     access_denied_patience_s: float = 60.0
-    # Failures: two refusals further apart do not belong together. No stage waits as long between its attempts.
+    # Failures: if access is refused twice, further apart than this, the two do not belong together. No stage waits this
+    # long between its attempts.
     access_denied_fresh_s: float = 300.0
 
 

@@ -22,8 +22,8 @@ class Trials:
     Gives messages up, one at a time.
 
     The handler counts each call of `give_up` against the message. Neither a stop nor an outage says anything about the
-    message, so the handler takes the count back if one of them ends the call. It stays if the process dies, or if the
-    message fails, times out or loses its receipt while the handler works on it.
+    message, so the handler takes the count back if one of them ends the call. The count stays if the process dies, or
+    if the message fails, times out or loses its receipt while the handler works on it.
     """
 
     def __init__(self, handler: Handler, timings: Timings = DEFAULT_TIMINGS) -> None:
@@ -52,7 +52,7 @@ class Trials:
         async with self._alone:
             try:
                 return await handle(delivery, give_up)
-            except FatalError:  # The handler's own, which counts; or that of an outage which lasted too long.
+            except FatalError:  # From the handler: it counts. Or, if held, from an outage that lasted too long.
                 if held:
                     await self._take_back(delivery.message)
                 raise
@@ -65,8 +65,8 @@ class Trials:
         """
         Have the handler take the count back, for at most `take_back_s` seconds.
 
-        The message is released only afterward: its next delivery would be counted, and then this count could not be
-        taken back any more. Further cancellations, at the end of the drain time, do not interrupt this.
+        The message is released only afterward. Otherwise its next delivery would be counted first, and then this count
+        could not be taken back any more. Further cancellations, at the end of the drain time, do not interrupt this.
         """
         loop = asyncio.get_running_loop()
         task = asyncio.create_task(self._handler.take_back(message), name="take_back")

@@ -1,4 +1,4 @@
-"""Keeps messages in flight invisible to other consumers, and cancels late handlers."""
+"""Keeps messages in flight invisible to other consumers, and cancels handlers that take too long."""
 
 import asyncio
 from collections import Counter, deque
@@ -16,10 +16,11 @@ from workers.metrics import StageOutage
 MAX_CONCURRENT_REQUESTS = 5  # A thousand messages in flight take a hundred requests.
 MAX_ATTEMPTS = 3  # Immediate attempts for a refused entry. After that, it waits for the backoff.
 EXTEND_AT = 0.5  # Extend once this share of the visibility timeout is left: time for several tries.
-EXTEND_TOGETHER_AT = 0.65  # Then extend the messages with this share left as well, so that batches fill.
+EXTEND_TOGETHER_AT = 0.65  # With them, extend those with up to this share left, so that batches fill.
 # The longest wait between two looks at the clock. The event loop's timers stop while the machine is suspended.
 MAX_WAIT_S, MAX_WAIT_SHARE = 1.0, 0.05  # The share is that of the visibility timeout.
-# Messages that cannot be extended are soon lost, and the next ones are not due before half their visibility timeout.
+# An outage counts for this long after the last failed extension. Messages that cannot be extended are soon lost. The
+# next messages are not extended before half their visibility timeout is over.
 FRESH_S = 300.0
 RETRY_CAP_SHARE = 0.1  # Caps the wait at this share of the visibility timeout: five tries fit into the half left.
 
@@ -29,8 +30,8 @@ class VisibilityExtender:
     """
     Extends the visibility timeout of every message in flight, ten per request, until it is deleted or released.
 
-    Cancels handlers that have been running for `max_handle_s` seconds, and those whose receipt is lost: because SQS
-    says so, or because the visibility timeout has run out by our own clock.
+    Cancels handlers that have been running for `max_handle_s` seconds, and handlers whose message's receipt is lost:
+    because SQS says so, or because the visibility timeout has run out by our own clock.
     """
 
     queue: Queue
@@ -51,7 +52,7 @@ class VisibilityExtender:
             loops.create_task(self._keep_extending(), name="extend")
 
     async def _keep_cancelling(self) -> None:
-        """Cancel late handlers, also while a request of an extension hangs."""
+        """Cancel handlers that are late or whose receipt is lost, even while an extension request hangs."""
         while True:
             self._cancel_lost()
             self._cancel_late()
@@ -87,7 +88,7 @@ class VisibilityExtender:
         return [delivery for delivery in deliveries if delivery.visible_at_s - now_s <= EXTEND_TOGETHER_AT * timeout_s]
 
     def _until_next_extension_s(self) -> float:
-        """Return how long to wait. After a long poll, new messages have less than their whole timeout left."""
+        """Return how long to wait. After a long poll, part of the timeout of new messages is already over."""
         now_s, timeout_s = self.in_flight.now_s(), self.queue.visibility_timeout_s
         first_s = min((delivery.visible_at_s for delivery in self._extendable()), default=now_s + timeout_s)
         return max(0.0, min(first_s - EXTEND_AT * timeout_s - now_s, self._max_wait_s))
@@ -122,7 +123,7 @@ class VisibilityExtender:
             while waiting:
                 batch = [waiting.popleft() for _ in range(min(MAX_BATCH, len(waiting)))]
                 now_s = self.in_flight.now_s()
-                # They may have been released or lost meanwhile.
+                # Some may have been released or lost meanwhile.
                 batch = [delivery for delivery in batch if delivery.needs_extension and not delivery.is_lost(now_s)]
                 attempts.update(batch)
                 try:
@@ -139,7 +140,7 @@ class VisibilityExtender:
         async with asyncio.TaskGroup() as extending:
             for _ in range(MAX_CONCURRENT_REQUESTS):
                 extending.create_task(extend_in_turn(), name="extend")
-        if failures:  # Only after the last batch, so that a refused entry does not delay the others.
+        if failures:  # Raise only after the last batch, so that a refused entry does not delay the others.
             raise failures[0]
 
     async def _extend(self, batch: Sequence[Delivery]) -> list[tuple[Delivery, Refusal]]:
