@@ -71,7 +71,7 @@ class Gate:
         return self._state is GateState.OPEN
 
     async def wait_to_receive(self, at_most: int) -> int:
-        """Wait until it makes sense to receive; return how many messages to receive: *at_most*, or one to probe."""
+        """Wait until it makes sense to receive. Returns how many to ask for: *at_most*, or one to probe with."""
         while not self._may_receive.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.suspected_receive_interval_s):

@@ -52,7 +52,7 @@ class Trials:
         async with self._alone:
             try:
                 return await handle(delivery, give_up)
-            except FatalError:  # From the handler: it counts. Or, if held, from an outage that lasted too long.
+            except FatalError:  # From the handler: the count stays. Or, if held, from an outage that lasted too long.
                 if held:
                     await self._take_back(delivery.message)
                 raise

@@ -16,7 +16,7 @@ from workers.metrics import StageOutage
 MAX_CONCURRENT_REQUESTS = 5  # A thousand messages in flight take a hundred requests.
 MAX_ATTEMPTS = 3  # Immediate attempts for a refused entry. After that, it waits for the backoff.
 EXTEND_AT = 0.5  # Extend once this share of the visibility timeout is left: time for several tries.
-EXTEND_TOGETHER_AT = 0.65  # With them, extend those with up to this share left, so that batches fill.
+EXTEND_TOGETHER_AT = 0.65  # Then also extend messages with up to this share left, so that batches fill.
 # The longest wait between two looks at the clock. The event loop's timers stop while the machine is suspended.
 MAX_WAIT_S, MAX_WAIT_SHARE = 1.0, 0.05  # The share is that of the visibility timeout.
 # An outage counts for this long after the last failed extension. Messages that cannot be extended are soon lost. The
