@@ -1,8 +1,8 @@
 """
 Opens a worker's connections: the SDK's clients, HTTP sessions, and the channels of the escalation rules.
 
-`open_clients` yields them for the length of a block and closes them in reverse order. Nothing is sent yet: `wiring`
-makes the first call.
+`open_clients` yields them for the length of a `with` block and closes them in reverse order. Opening them sends
+nothing: `wiring` makes the first call on them.
 """
 
 import os
@@ -50,10 +50,11 @@ class Routes:
 @dataclass(frozen=True, slots=True)
 class Clients:
     """
-    A worker's open connections. Those it does not need are None.
+    A worker's open connections. A connection that the worker does not need is None.
 
     Receives have a client of their own, so that long polls do not keep other calls waiting. Changes of visibility have
-    one too, without retries: the SDK might send a receipt that has run out meanwhile. The consumer retries them.
+    one too, without retries: in a retry, the SDK might send a receipt that has run out meanwhile. The consumer retries
+    these changes itself.
     """
 
     receiving: "SQSClient"
@@ -67,24 +68,26 @@ class Clients:
 
 async def fetch_credentials(sdk: "AioSession") -> None:
     """
-    Fetch the SDK's credentials, which it keeps. Otherwise the first client would, and fail at the first error.
+    Fetch the SDK's credentials; the SDK keeps them.
+
+    Otherwise the first client would fetch them, and fail at the first error.
 
     Raises:
-        CredentialsError: A file that they need cannot be read or run.
+        CredentialsError: A file that the credentials need cannot be read or run.
         CredentialsSourceError: Their source fails: the container's endpoint, a command, a plugin.
         OutageError: AWS fails while the SDK assumes a role.
     """
     try:
         with translated():
-            open_session(sdk)  # Sets the region, which a role to assume needs.
+            open_session(sdk)  # Sets the region, which is needed to assume a role.
             await sdk.get_credentials()
     except CredentialsError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        return  # The SDK has none, or is not configured: opening the clients says what is wrong.
+        return  # No credentials, or the SDK is not configured: opening the clients raises an error that says so.
     except SuspectedOutageError as error:
         if isinstance(error.__cause__, ValueError):
-            return  # The same: for example, an address that the SDK does not allow.
+            return  # Not configured correctly either: for example, an address that the SDK does not allow.
         raise CredentialsSourceError(f"no AWS credentials: {error}") from error
 
 
@@ -97,7 +100,7 @@ async def open_clients(
     sdk: "AioSession | None" = None,
 ) -> AsyncIterator[Clients]:
     """
-    Yield what *worker* needs with these *settings*. *rules* are for the escalation worker. *sdk* has the credentials.
+    Yield the connections that *worker* needs. *rules* are for the escalation worker. *sdk* has the credentials.
 
     Raises:
         FatalError: The SDK is not configured: no region, an unknown profile, an invalid endpoint.

@@ -32,7 +32,7 @@ _ExecutionArn = Annotated[
 
 
 class FulfillmentRequest(BaseModel):
-    """A message of the fulfillment queue. Without an execution, it concerns the order's current one."""
+    """A message of the fulfillment queue. Without an `execution_arn`, it concerns the order's current execution."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -57,9 +57,9 @@ class _EscalationBody(BaseModel):
 
 class Reminder(BaseModel):
     """
-    A message that an escalation worker sends to its own queue: this episode is not routed to all of its channels yet.
+    A message that an escalation worker sends to its own queue if an episode is not routed to all of its channels yet.
 
-    `tries` counts how often it was routed before.
+    `tries` counts how often the episode was routed before.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -165,7 +165,7 @@ def decode_escalation(message: Message) -> Escalation:
 def _object(body: str) -> dict[str, Any] | None:
     try:
         document = from_json(body)
-    except (ValueError, TypeError):  # TypeError: the body is not encodable as UTF-8.
+    except (ValueError, TypeError):  # TypeError: the body cannot be encoded as UTF-8.
         return None
     return document if isinstance(document, dict) else None
 

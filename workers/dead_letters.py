@@ -1,4 +1,4 @@
-"""What workers write on a message that they move to a dead-letter queue."""
+"""The attributes that workers add to a message when they move it to a dead-letter queue."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ class DeadLetterAttribute(StrEnum):
     The message attributes that workers add to a dead letter, all of type String. SQS's own redrive adds none of them.
 
     A letter from a worker always has `REASON` and `ORIGIN_MESSAGE_ID`. The others are absent if the sender's own
-    attributes leave no room: SQS takes ten.
+    attributes leave no room: SQS allows ten.
     """
 
     REASON = "Reason"  # Why it was moved, in words that never quote the body.

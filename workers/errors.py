@@ -1,6 +1,6 @@
-"""Errors, classed by what the worker does about them."""
+"""Errors, grouped by what the worker does about them."""
 
-MAX_RETRY_AFTER_S = 600.0  # A longer Retry-After is cut: one call every ten minutes does no harm.
+MAX_RETRY_AFTER_S = 600.0  # A longer Retry-After is shortened to this: one call every ten minutes does no harm.
 
 
 class WorkerError(Exception):
@@ -11,7 +11,7 @@ class TransientError(WorkerError):
     """
     The attempt failed; another delivery may succeed. The message is released with backoff.
 
-    It stays invisible for at least `retry_after_s` seconds, if the failed service asked for that.
+    The message stays invisible for at least `retry_after_s` seconds, if the failed service asked for that.
     """
 
     def __init__(self, reason: str = "", *, retry_after_s: float = 0.0) -> None:

@@ -4,11 +4,11 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-_VISIBLE = re.compile(r"[\x21-\x7e]{1,4096}")  # Allowed in a header; nothing that ends one.
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,4096}")  # Allowed in a header; none of them ends it.
 
 
 def is_endpoint(text: str) -> bool:
-    """Return whether *text* is an https URL (http for localhost only) without user, password and fragment."""
+    """Return whether *text* is an https URL (http for localhost only) without user, password or fragment."""
     try:
         parts = urlsplit(text)
         port = parts.port

@@ -1,7 +1,7 @@
 """
 Structured logs: one JSON line per event for machines, or readable lines for a terminal; never a card number.
 
-Lines of other libraries become events, too: `library.logged`.
+A line that another library logs becomes an event too: `library.logged`.
 """
 
 import json
@@ -27,8 +27,8 @@ class MaskingRenderer:
     """
     Renders an event as a line and masks every run of digits that looks like a card number.
 
-    A look at the rendered line is enough to find out whether there may be one: digits, spaces and dashes are never
-    escaped. Few lines have one, so the slow walk through all values is the exception.
+    Checking the rendered line is enough to see whether it may have a card number: digits, spaces and dashes are never
+    escaped. Few lines may have one, so the slow walk through all values is rare.
     """
 
     def __init__(self, render: Render) -> None:
@@ -74,7 +74,7 @@ def configure(*, level: str, as_json: bool, release: str | None = None, stream: 
 
 
 def _add_timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    # As `clock.now` writes times, in less time: every line needs one.
+    # The same format as `clock.now`, but faster: every line needs a timestamp.
     now_s = time.time()
     event["timestamp"] = f"{_second(int(now_s))}.{int(now_s % 1 * 1_000_000):06d}Z"
     return event
@@ -94,7 +94,7 @@ def _second(now_s: int) -> str:
 
 
 def _arranged(event: EventDict) -> EventDict:
-    """Return *event* in reading order, time, level and event first, and without None values."""
+    """Return *event* without None values and in reading order: time, level and event come first."""
     arranged = {name: event.pop(name) for name in _FIRST if name in event}
     arranged.update(event)
     if None in arranged.values():
@@ -115,7 +115,7 @@ def _console(*, colors: bool) -> Render:
 
 
 def _name_event(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> EventDict:
-    """Give the event of a library's line a name; its text becomes `detail`."""
+    """Name the event of a line that a library logged. The text of the line becomes `detail`."""
     record = event.get("_record")
     event["logger"] = getattr(record, "name", None)
     event["detail"] = event.pop("event", None)

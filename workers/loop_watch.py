@@ -25,18 +25,18 @@ log = structlog.get_logger(__name__)
 MAX_CALLERS = 12
 LATE = "visibility extensions, polls and health checks"
 _STANDARD_LIBRARY = tuple(PurePath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
-_INSTALLED = {"site-packages", "dist-packages"}  # Folders, possibly inside the standard library's.
+_INSTALLED = {"site-packages", "dist-packages"}  # Folders that may be inside the standard library's.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchTimings:
-    """The times of the watch, in seconds. It notices every block that is longer than the first three together."""
+    """The times of the watch, in seconds. A block longer than the first three together is always noticed."""
 
     interval_s: float = 0.5  # Between two calls to the loop. Two short calls a second cost nothing.
     blocked_after_s: float = 1.0
-    # After a process was stopped or starved, its loop gets this long to answer before it counts as blocked.
+    # After the process was stopped or got no CPU time, its loop gets this long to answer before it counts as blocked.
     grace_s: float = 0.2
-    # If the loop is still blocked then, it is logged without waiting for the end, which may never come.
+    # If the loop is still blocked after this time, that is logged at once: the block may never end.
     report_after_s: float = 10.0
     log_every_s: float = 60.0
 
@@ -61,13 +61,13 @@ def loop_watch(
     count_blocked_s: Callable[[float], object], timings: WatchTimings = DEFAULT_WATCH_TIMINGS
 ) -> Iterator[None]:
     """
-    Watch the running event loop during the block.
+    Watch the running event loop during the `with` block.
 
-    Logs `event_loop.blocked`, at most once per `log_every_s`. After each block, calls *count_blocked_s* from another
-    thread with its length in seconds.
+    Logs `event_loop.blocked`, at most once per `log_every_s`. Each time the loop is free again, calls *count_blocked_s*
+    from another thread with the seconds for which the loop was blocked.
     """
     watch = _Watch(asyncio.get_running_loop(), threading.get_ident(), count_blocked_s, timings)
-    # In the caller's context, which names worker and queue.
+    # In the caller's context, so that the log lines name worker and queue.
     thread = threading.Thread(target=copy_context().run, args=(watch.run,), name="loop-watch", daemon=True)
     with suppress(RuntimeError):  # The system cannot start another thread: run without the watch.
         thread.start()
@@ -93,7 +93,7 @@ class _Watch:
         self._timings = timings
         self._stopped = threading.Event()
         self._logged_at_s: float | None = None
-        self._times = 0  # Since the last line.
+        self._times = 0  # How often the loop was blocked since the last log line.
 
     def stop(self) -> None:
         self._stopped.set()
@@ -103,7 +103,7 @@ class _Watch:
             while not self._stopped.wait(self._timings.interval_s):
                 self._check()
         except Exception:
-            if not self._stopped.is_set():  # Otherwise the loop is closed.
+            if not self._stopped.is_set():  # After a stop, the loop is closed: not a failure.
                 with suppress(Exception):
                     log.exception("event_loop.watch_failed")
 
@@ -149,8 +149,8 @@ def running_code(frame: FrameType | None) -> list[CodePlace]:
     """
     Return the stack of what the event loop is running, innermost first, without frames of the standard library.
 
-    If there are only such frames, they are returned. If the loop runs nothing, because it waits, the result is empty.
-    *frame* is the innermost frame of its thread.
+    If all frames are of the standard library, all are returned. If the loop runs nothing, because it waits, the result
+    is empty. *frame* is the innermost frame of the loop's thread.
     """
     everything, ours = list[CodePlace](), list[CodePlace]()
     while frame is not None:

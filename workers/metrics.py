@@ -1,4 +1,4 @@
-"""A worker's Prometheus metrics, and its outages: one that lasts is logged every minute and shown by a gauge."""
+"""A worker's Prometheus metrics, and its outages. A gauge shows them; a prolonged one is logged every minute."""
 
 import asyncio
 import math
@@ -31,8 +31,8 @@ class StageOutage:
     Failures with the same `key` form a row. A stage may have several rows at a time: one batch may keep failing while
     others of the same stage succeed. The outage has lasted as long as the longest row.
 
-    With `fresh_s`, there may be no further try after a failure, so nothing shows that the outage is over. Then a row
-    lasts only until its last failure, and does not count if that was more than `fresh_s` seconds ago.
+    `fresh_s` is for stages that may not try again after a failure, so that nothing shows that the outage is over. Then
+    a row lasts only until its last failure, and does not count if that was more than `fresh_s` seconds ago.
 
     Once a row is `prolonged_after_s` seconds old, `outage.prolonged` is logged every minute until the row ends.
     """

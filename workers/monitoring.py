@@ -21,7 +21,7 @@ async def monitoring(
     """
     Serve the endpoint on *port*, on every interface, for the length of the block; do nothing if *port* is None.
 
-    A check that returns a problem answers 503 with that problem; otherwise 200 with `ok`.
+    If a check returns a problem, the response is 503 with that problem; otherwise it is 200 with `ok`.
 
     Raises:
         FatalError: The port cannot be used.

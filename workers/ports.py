@@ -20,36 +20,36 @@ class Orders(Protocol):
         """
         Mark a `RECEIVED` order of that execution (None: the current one) `FULFILLED`, in one conditional write.
 
-        Returns the order as it is afterward, whether this call or another changed it; None if it is missing. After
-        this call's own write, at least the written fields are set.
+        Returns the order as it is afterward, whether this call or another changed it; None if it is missing. If this
+        call changed it, the returned order has at least the fields that were written.
         """
 
     async def count_attempt(self, order_id: str, execution_arn: str | None, attempt: str) -> int | None:
         """
         Count a failed attempt on a `RECEIVED` order of that execution; return the new number, None for other orders.
 
-        The same *attempt* twice in a row counts once.
+        If the same *attempt* is counted twice in a row, it counts once.
         """
 
     async def count_trial(self, order_id: str, execution_arn: str | None, trial: str) -> int | None:
-        """Count a trial in the same way, before it begins: one try of a message that may crash workers."""
+        """Count a trial in the same way, before it begins: one try at a message that may crash workers."""
 
     async def take_back_trial(self, order_id: str, execution_arn: str | None, trial: str) -> bool:
         """
         Take *trial* back, if it is the last one counted and the order is still `RECEIVED`; return whether it was.
 
-        Repeating it changes nothing.
+        Repeating the call changes nothing.
         """
 
 
 class MessageTrials(Protocol):
-    """The trials of messages that need not be about an order, counted by the message's id."""
+    """The trials of messages that may not belong to any order. They are counted by message id."""
 
     async def count_trial(self, message_id: str, trial: str) -> int:
         """Count *trial* and return the new number. The same *trial* twice in a row counts once."""
 
     async def take_back_trial(self, message_id: str, trial: str) -> bool:
-        """Take *trial* back, if it is the last one counted; return whether it was. Repeating it changes nothing."""
+        """Take *trial* back, if it is the last one counted; return whether it was. A repetition changes nothing."""
 
 
 class CaseReader(Protocol):
@@ -72,7 +72,7 @@ class SentNotifications(Protocol):
     """The case table, to record sent notifications."""
 
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
-        """Add *sent* to the case, unless the case was reopened since then."""
+        """Add *sent* to the case, unless the case was reopened after *case* was read."""
 
 
 class Rejections(Protocol):

@@ -48,7 +48,7 @@ def _check_token(token: SecretStr) -> SecretStr:
 
 
 def _check_release(release: str) -> str:
-    if looks_like_card(release):  # The log lines would hold `****` instead, and the alarms look for the release.
+    if looks_like_card(release):  # It would be masked in the log lines, where the alarms look for it.
         raise ValueError("looks like a card number")
     return release
 
@@ -67,14 +67,14 @@ class Settings(BaseModel):
     escalation_table: _Name = Field("EscalationTable", alias="ESCALATION_TABLE")
     order_fulfillment_queue: _Name = Field("OrderFulfillmentQueue", alias="ORDER_FULFILLMENT_QUEUE")
     escalation_queue: _Name = Field("EscalationQueue", alias="ESCALATION_QUEUE")
-    # Who ships orders. `record` sends nothing, the order only gets a shipment id; `http` sends it to FULFILLMENT_URL.
+    # Who ships orders. `record` sends nothing and only gives an order a shipment id; `http` sends to FULFILLMENT_URL.
     fulfillment_provider: str = Field(
         "record",
         alias="FULFILLMENT_PROVIDER",
         pattern=r"^(record|http|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$",
         description="record, http, or a class of your own as package.module:Class",
     )
-    # Where `http` sends orders. Its query may hold a key, so it is never shown.
+    # Where `http` sends orders. The URL's query may hold a key, so the query is never shown.
     fulfillment_url: Annotated[str, AfterValidator(_check_provider_url), PlainSerializer(_without_query)] | None = (
         Field(
             None,
@@ -84,7 +84,7 @@ class Settings(BaseModel):
             description="an https URL (http for localhost only) without user, password and fragment",
         )
     )
-    # How long a request to the provider may take. If it takes longer, ask again later with the same idempotency key.
+    # How long a request to the provider may take. After that it is sent again later, with the same idempotency key.
     fulfillment_timeout_s: float = Field(
         10, alias="FULFILLMENT_TIMEOUT_S", ge=0.1, le=300, description="0.1 to 300 seconds"
     )
@@ -102,9 +102,9 @@ class Settings(BaseModel):
     escalation_rules: Path | None = Field(
         None, alias="ESCALATION_RULES", description="the path of a TOML file with escalation rules"
     )
-    # Messages handled at a time. An order waits a few milliseconds for DynamoDB: a hundred keep one core busy.
+    # Messages handled at a time. Each waits a few milliseconds for DynamoDB: a hundred at a time keep one core busy.
     concurrency: int = Field(100, alias="WORKER_CONCURRENCY", ge=1, le=1000, description="1 to 1000 messages at a time")
-    # How long a receive waits for messages. 20 s is SQS's maximum: three requests a minute and queue when idle.
+    # How long a receive waits for messages. With 20 s, SQS's maximum, an idle queue takes three requests a minute.
     wait_s: int = Field(20, alias="WORKER_WAIT_S", ge=0, le=20, description="0 to 20 seconds")
     # How long running handlers may take to finish after a signal. Longer than a long poll, shorter than the 30 s that
     # container platforms grant between SIGTERM and SIGKILL.
@@ -117,15 +117,15 @@ class Settings(BaseModel):
     # After how many failed attempts an order is escalated. Backoff doubles from 2 s: five attempts take about half a
     # minute, and a sixth would rarely change the result.
     max_attempts: int = Field(5, alias="WORKER_MAX_ATTEMPTS", ge=1, le=1000, description="1 to 1000 failed attempts")
-    # After how many deliveries a message is handled alone, as it may be what crashes workers. Twice the attempts:
-    # deliveries also count deploys and crashes, which say nothing about the order.
+    # After how many deliveries a message is handled alone, because it may be the one that crashes workers. Twice
+    # WORKER_MAX_ATTEMPTS: deploys and crashes also cause deliveries, but say nothing about the order.
     max_deliveries: int = Field(10, alias="WORKER_MAX_DELIVERIES", ge=1, le=995, description="1 to 995 deliveries")
     # Where /healthz, /readyz and /metrics are served. Absent: nowhere.
     health_port: int | None = Field(None, alias="WORKER_HEALTH_PORT", ge=1, le=65535, description="1 to 65535")
     # Whether a task on ECS asks not to be stopped while a handler takes long. That also delays deployments. It is off
     # because a stop is harmless even without it.
     task_protection: bool = Field(False, alias="WORKER_TASK_PROTECTION", description="true or false")
-    # The release that runs, on every log line, to tell old and new tasks apart during a deployment.
+    # The running release. It is on every log line, to tell old and new tasks apart during a deployment.
     release: Annotated[str, AfterValidator(_check_release)] | None = Field(
         None,
         alias="WORKER_RELEASE",

@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 
 AGENT_URI = "ECS_AGENT_URI"
 PATH = "/task-protection/v1/state"
-CHECK_EVERY_S = 10.0  # A long handler, and its end, are noticed at most this late. At most one call in that time.
+CHECK_EVERY_S = 10.0  # The start and end of long handlers are noticed at most this late. At most one call per check.
 RETRY_AFTER_S = 60.0  # After a failed call: ECS throttles the calls of all tasks together.
-RENEW_BEFORE_S = 30.0  # How long before it expires the protection is renewed, if another handler takes long.
+RENEW_BEFORE_S = 30.0  # Renew the protection this long before it expires, if another handler takes long.
 TIMEOUT_S = 10.0  # For each call. The agent itself gives up on ECS sooner.
 MINUTE_S = 60.0  # ECS's unit and minimum. WORKER_MAX_HANDLE_S is below ECS's maximum, 48 hours.
 _OK, _SERVER_ERROR = 200, 500
@@ -102,9 +102,9 @@ class TaskProtection:
     Protects the task while a handler has been running for longer than `drain_s`, because a stop would cut it short.
 
     - The protection expires when the longest running handler must have ended, after `max_handle_s`, rounded up to a
-      minute. It is renewed if another handler takes long by then, and ended once none does.
-    - A failed call is logged. If the protection may have been set, it is asked for again, or ended. Without protection,
-      a stop is harmless: messages are released and handled again.
+      minute. It is renewed if another handler takes long by then, and ended once no handler takes long.
+    - A failed call is logged. If that call may have set the protection, the protection is requested again, or ended.
+      Without protection, a stop is harmless: messages are released and handled again.
 
     `handling_s` returns how long each running handler has been running.
     """
@@ -115,11 +115,11 @@ class TaskProtection:
     max_handle_s: float
     now_s: Callable[[], float] = time.monotonic
     _until_s: float | None = field(default=None, init=False)  # When it expires. None: not protected.
-    _uncertain: bool = field(default=False, init=False)  # A call that failed may have been done.
+    _uncertain: bool = field(default=False, init=False)  # A failed call may have taken effect.
     _not_before_s: float = field(default=-math.inf, init=False)
 
     async def run(self, stop: asyncio.Event, every_s: float = CHECK_EVERY_S) -> None:
-        """Check every *every_s* seconds until *stop* is set, because then ECS is already stopping the task."""
+        """Check every *every_s* seconds until *stop* is set. By then, ECS is already stopping the task."""
         await self._succeeds(self.agent.check())  # So that a missing permission shows at the start.
         while not stop.is_set():
             await self.update()
@@ -165,7 +165,7 @@ def agent_uri(settings: Settings, environ: Mapping[str, str]) -> str | None:
     Return the agent's address; None if protection is off.
 
     Raises:
-        FatalError: It is on, and there is no agent.
+        FatalError: Protection is on, but there is no agent.
     """
     if not settings.task_protection:
         return None
@@ -184,7 +184,7 @@ def agent_uri(settings: Settings, environ: Mapping[str, str]) -> str | None:
 async def protecting(
     uri: str | None, settings: Settings, handling_s: Callable[[], Iterable[float]], stop: asyncio.Event
 ) -> AsyncIterator[None]:
-    """Protect the task during the block, until *stop* is set, with the agent at *uri*. If that is None, do nothing."""
+    """Protect the task during the block, until *stop* is set, with the agent at *uri*; if None, do nothing."""
     if uri is None:
         yield
         return

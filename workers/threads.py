@@ -20,7 +20,7 @@ async def in_thread(function: Callable[..., Result], *arguments: Any, **named: A
     until its last request times out.
     """
     future: Future[Result] = Future()
-    future.set_running_or_notify_cancel()  # So that only the thread sets its outcome.
+    future.set_running_or_notify_cancel()  # It cannot be cancelled now: only the thread sets its outcome.
 
     def run() -> None:
         try:
@@ -42,8 +42,8 @@ class Threads:
     """
     Up to *limit* daemon threads, which are reused.
 
-    A call in a thread cannot be stopped. If its caller is cancelled, it runs on and keeps its thread until it ends, and
-    its result is dropped. The end of the process does not wait for it.
+    A call in a thread cannot be stopped. If its caller is cancelled, the call runs on and keeps its thread until it
+    ends, and its result is dropped. The process does not wait for such calls when it ends.
     """
 
     def __init__(self, limit: int, name: str) -> None:
@@ -74,7 +74,7 @@ class Threads:
             raised: BaseException | None = None
             try:
                 result = context.run(function, *arguments)
-            except StopIteration as error:  # A future does not accept it.
+            except StopIteration as error:  # A future does not accept a StopIteration.
                 raised = RuntimeError("the call raised StopIteration")
                 raised.__cause__ = error
             except BaseException as error:  # noqa: BLE001 - the caller gets it.

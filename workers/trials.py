@@ -30,8 +30,8 @@ class TrialCounter:
     """
     Counts trials, and takes them back.
 
-    If its caller is cancelled, a count may still be written. So it always runs to its end, and `take_back` waits for
-    that.
+    A count may still be written after its caller is cancelled. So the call that counts always runs to its end, and
+    `take_back` waits for that.
     """
 
     _counting: dict[str, asyncio.Task[int | None]] = field(default_factory=dict)
@@ -52,4 +52,4 @@ class TrialCounter:
     def _forget(self, trial: str) -> None:
         task = self._counting.pop(trial)
         if not task.cancelled():
-            task.exception()  # The caller got it, unless it was cancelled.
+            task.exception()  # Marks the error as read, in case the caller was cancelled and did not get it.

@@ -31,9 +31,11 @@ from workers.ports import DeadLetters
 from workers.settings import Settings, Worker
 from workers.start import PATIENCE_S, START_BACKOFF, Start
 
-SHIP_SHARE = 0.9  # Of WORKER_MAX_HANDLE_S: a provider that hangs is a failed attempt before its handler is cancelled.
-# The shortest visibility timeout that receives ask for. Longer than a long poll of 20 s, whose messages may have been
-# invisible since it began, with time for several attempts to extend it.
+# The share of WORKER_MAX_HANDLE_S that a call to the provider may take. If the provider hangs, that counts as a failed
+# attempt before the handler is cancelled.
+SHIP_SHARE = 0.9
+# The shortest visibility timeout that receives ask for. It is longer than a long poll of 20 s, because a message may
+# have been invisible since the poll began. The rest is enough for several attempts to extend it.
 MIN_VISIBILITY_TIMEOUT_S = 30
 QUEUE_MARGIN = 5  # Deliveries that SQS must allow beyond WORKER_MAX_DELIVERIES: its own redrive is only a backstop.
 
@@ -59,7 +61,7 @@ async def make_handler(
                 rejections=cases,
             )
         case Worker.ESCALATION:
-            assert clients.routes is not None, "no rules"  # noqa: S101 - a bug, not a condition.
+            assert clients.routes is not None, "no rules"  # noqa: S101 - only a bug fails it.
             return EscalationHandler(
                 queue_name=settings.escalation_queue,
                 orders=orders,
