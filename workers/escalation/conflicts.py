@@ -1,4 +1,4 @@
-"""Reads and writes a case again after another writer changed it, or its order, in between."""
+"""Repeats the read and write of a case if another writer changed the case or its order in between."""
 
 from typing import Protocol
 
@@ -23,7 +23,8 @@ def _wait_s(state: RetryCallState) -> float:
     return writer.conflict_backoff.wait_s(state.attempt_number)
 
 
-# Decorates an async method of a `Writer`: it runs again, up to five times in all, while it raises `ConflictError`.
+# Decorates an async method of a `Writer`. If the method raises `ConflictError`, it runs again, up to `MAX_TRIES`
+# times in all.
 retry_conflicts = retry(
     retry=retry_if_exception_type(ConflictError), stop=stop_after_attempt(MAX_TRIES), wait=_wait_s, reraise=True
 )

@@ -25,7 +25,7 @@ from workers.trials import MAX_TRIALS, TrialCounter, trial_id
 
 log = structlog.get_logger(__name__)
 
-# The cap is how late a channel's recovery is noticed. SQS delays a message by up to 900 s.
+# A channel's recovery is noticed at most the cap late. SQS can delay a message by up to 900 s.
 REMINDER_BACKOFF = Backoff(base_s=5.0, cap_s=300.0)
 
 
@@ -35,8 +35,10 @@ class EscalationHandler:
     Writes order and case in one transaction, then routes each episode of the case once.
 
     If a channel fails, the worker acknowledges the escalation and sends a reminder: a delayed message to its own queue.
-    Any worker may receive it. It routes the rest and, if a channel still fails, sends the next reminder. Reminders also
-    end when the case is resolved.
+    Any worker may receive the reminder. That worker sends the notifications that are still missing and, if a channel
+    still fails, the next reminder. Reminders also end when the case is resolved.
+
+    The alternatives are worse:
 
     - Releasing the escalation would use up its few deliveries: after an hour without a channel it would be in the
       dead-letter queue.
@@ -69,9 +71,10 @@ class EscalationHandler:
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         """
-        Try a message that was delivered too often a few more times, then send it to the dead-letter queue, unread.
+        Give a message that was delivered too often a few more tries, then send it to the dead-letter queue, undecoded.
 
-        Stops and crashes raise the receive counts of all messages in flight, so the receive count alone says nothing.
+        Stops and crashes raise the receive counts of all messages in flight. So a high receive count alone does not
+        mean that this message is the problem.
         """
         trial = trial_id(message)
         trials = await self._counter.count(trial, self.trials.count_trial(message.id, trial))
@@ -85,8 +88,8 @@ class EscalationHandler:
         await self._counter.take_back(trial, lambda: self.trials.take_back_trial(message.id, trial))
 
     async def _escalate(self, escalation: Escalation) -> EscalationOutcome:
-        # One message of a case at a time: conflicts come only from other workers, not from a hundred messages about one
-        # order in this one.
+        # Write one message of a case at a time. Then conflicts come only from other workers, even if this worker has a
+        # hundred messages about one order.
         async with self._locks.setdefault(escalation.case_id, asyncio.Lock()):
             plan, case = await self._write(escalation)
         if plan.routes and case is not None:
@@ -105,7 +108,7 @@ class EscalationHandler:
         return plan, plan.case or case
 
     async def _order(self, escalation: Escalation) -> Order | None:
-        """Return the order of an escalation. An unreadable one counts as missing: it is not changed."""
+        """Return the order of an escalation. An unreadable order counts as missing, so it is not changed."""
         if escalation.order_id is None:
             return None
         try:
@@ -115,7 +118,7 @@ class EscalationHandler:
             return None
 
     async def _case_id(self, escalation: Escalation) -> str:
-        """Return the id of the escalation's case. EventBridge names only an execution, which may have a case."""
+        """Return the id of the escalation's case. EventBridge names only an execution; it may have a case already."""
         if escalation.order_id is None and escalation.execution_arn is not None:
             return await self.cases.find_by_execution(escalation.execution_arn) or escalation.case_id
         return escalation.case_id

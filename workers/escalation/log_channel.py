@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LogChannel:
-    """Logs every escalation as one `escalation.routed`."""
+    """Logs every escalation as one `escalation.routed` event."""
 
     name: str = LOG_CHANNEL
 

@@ -8,7 +8,7 @@ from workers.domain.cases import Case
 from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import TransientError
 
-# Chat tools would read these as markup, or as a mention of everyone; a detail may quote text from outside.
+# Chat tools would read these characters as markup, or as a mention of everyone. A detail may quote text from outside.
 _INERT = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "@\u200b"})
 
 
@@ -50,7 +50,7 @@ class Notification:
 
     @property
     def id(self) -> str:
-        """The id by which a receiver recognizes a duplicate, which is rare."""
+        """The id by which a receiver recognizes a duplicate. Duplicates are rare."""
         return f"{self.case_id}#{self.episode}#{self.channel}"
 
     @property
@@ -83,7 +83,7 @@ class Notification:
 
 class ChannelError(TransientError):
     """
-    The channel did not accept a notification. The text is fixed except for codes: no response and no address is quoted.
+    The channel did not accept a notification. The text is fixed except for codes: it quotes no response and no address.
 
     `passing`: another try within seconds may succeed.
     """

@@ -28,7 +28,7 @@ from workers.ports import Executions, Orders, ResolvableCases
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
     """
-    Resolves cases. A request can be repeated: the result is the same as after the first time.
+    Resolves cases. A repeated request has the same result as the first one.
 
     Every method raises `ResolutionError` if the case or its order does not allow the request.
     """
@@ -43,7 +43,7 @@ class Resolver:
         """
         Fulfill the case's order by hand (no provider is called), or cancel it, and close the case.
 
-        An interrupted resubmission is finished first, because its execution runs.
+        If a resubmission was interrupted, it is finished first, because its execution has been started.
         """
         if request.action is Action.RESUBMIT:
             raise ResolutionError("a resubmission needs the corrected order")
@@ -56,8 +56,8 @@ class Resolver:
         """
         Start the corrected *order*, card number included, as a new execution, and close the case.
 
-        Returns the execution's ARN. If the same actor asks again, even with another *order*, that is the ARN of the
-        first request.
+        Returns the execution's ARN. If the same actor asks again, even with another *order*, the result is the ARN from
+        the first request.
 
         - The case is claimed first, so that if two people act at once, only one starts an execution.
         - The execution is started before the case is closed. After a crash in between, the case is still open.
@@ -72,7 +72,11 @@ class Resolver:
 
     @retry_conflicts
     async def _claim(self, case_id: str, order: Mapping[str, str], request: Request) -> tuple[str, int | None]:
-        """Return the ARN for *request*'s execution and the episode to start it for (None: it was started before)."""
+        """
+        Return the ARN of the execution for *request*, and the episode to start it for.
+
+        The episode is None if the execution was started before.
+        """
         case = await self.cases.get(case_id)
         if case is None:
             raise missing_case()
@@ -86,7 +90,7 @@ class Resolver:
         if (finished := await self._finish_resubmission(case)) is not None:
             if is_claim_of(finished, request, order_id):
                 return finished.execution_arn, None
-            raise ConflictError("the case has changed")  # Read it again: it is resolved, or in its next episode.
+            raise ConflictError("the case has changed")  # Read it again: now it is resolved or in its next episode.
         stored = await self.orders.get(order_id)
         if stored is not None and stored.status is not OrderStatus.ESCALATED:
             raise ResolutionError(f"the order is {stored.status}: only an escalated order can be resubmitted")
@@ -97,9 +101,9 @@ class Resolver:
 
     async def _finish_resubmission(self, case: Case) -> Claim | None:
         """
-        Close the case for an interrupted resubmission whose execution has recorded its order, in its actor's name.
+        Finish an interrupted resubmission if its execution has recorded the order: close the case in its actor's name.
 
-        Returns the claim of that resubmission, None if there is none.
+        Returns the claim of that resubmission; None if there was nothing to finish.
         """
         claim = case.claim
         if claim is None or case.has_resubmission(claim.execution_arn):
@@ -112,7 +116,7 @@ class Resolver:
         return claim
 
     def _earlier_execution(self, case: Case, request: Request) -> str:
-        """Return the ARN of the execution with which the same actor has resubmitted the resolved *case*."""
+        """Return the ARN of the execution that resubmitted the resolved *case*, if the same actor requested it."""
         last = case.resolution_of(case.episode)
         same = last is not None and last.action == Action.RESUBMIT and last.actor == request.record(0, "").actor
         if last is None or last.execution_arn is None or not same:
@@ -121,12 +125,12 @@ class Resolver:
 
     @retry_conflicts
     async def _close(self, case_id: str, request: Request, episode: int | None = None) -> None:
-        """Resolve the case, its order included; *episode* is the one that a resubmission was claimed for."""
+        """Resolve the case and its order. *episode* is only for a resubmission: the episode that it was claimed for."""
         case = await self.cases.get(case_id)
         order = await self._order(case)
         escalated = case is not None and request.execution_arn in case.execution_arns
         if case is not None and episode is not None and (escalated or case.episode != episode):
-            # The new execution was escalated already, so the case stays open to be resolved again.
+            # The new execution has already been escalated, so the case stays open for another resolution.
             if not case.has_resubmission(request.execution_arn):
                 await self.cases.put(add_resubmission(case, request, episode, self.now()))
             return

@@ -22,19 +22,22 @@ from workers.ports import SentNotifications
 log = structlog.get_logger(__name__)
 
 SEND_TIMEOUT_S = 5.0  # A notification is a few hundred bytes; a channel that takes longer only occupies a slot.
-MAX_TRIES = 3  # Against a reset or a short hiccup; reminders cover anything that lasts longer.
+MAX_TRIES = 3  # Retries cover a reset or a short hiccup; reminders cover anything that lasts longer.
 RETRY_BACKOFF = Backoff(base_s=0.2, cap_s=2.0)
-# How long a channel that failed is not tried, without jitter: it must not hold up every message.
+# How long a failed channel is not tried, so that it does not hold up every message. Without jitter, because a random
+# pause could be too short for that.
 PAUSE_BACKOFF = Backoff(base_s=1.0, cap_s=30.0)
-FRESH_S = 900.0  # Longer than the wait between two reminders. A case that is resolved meanwhile sends none.
+# How long a failure counts: longer than the wait between two reminders. A case that has been resolved sends no more
+# reminders, so nothing would show that the channel works again.
+FRESH_S = 900.0
 
 
 class ChannelSender:
     """
-    Sends notifications to one channel, and keeps away from it while it fails.
+    Sends notifications to one channel, and pauses the channel while it fails.
 
-    After a failure the channel is paused, a little longer each time. Then a single notification probes it; once that
-    one is sent, the channel is open to all again. Nothing waits for a paused channel: it is deferred.
+    After each failure in a row, the pause is longer. After the pause, a single notification probes the channel. If it
+    is sent, the channel is open to all again. A notification for a paused channel does not wait; it is deferred.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class ChannelSender:
         self._probing = False
 
     async def send(self, notification: Notification) -> str:
-        """Send *notification*; return `sent`, `failed`, or `deferred` if it was not tried: the metric's label."""
+        """Send *notification*. Return the label for the metric: `sent`, `failed`, or `deferred` (not tried)."""
         failing = self._failures.failures > 0
         if failing and (self._probing or asyncio.get_running_loop().time() < self._paused_until_s):
             return "deferred"
@@ -84,7 +87,8 @@ class ChannelSender:
             async with asyncio.timeout(self._send_timeout_s):
                 await self._channel.send(notification)
         except TimeoutError:
-            # Not retried at once: another try would occupy the slot, under backlog every slot, for as long again.
+            # Not retried at once: another try would occupy the slot for as long again. With a backlog, that would soon
+            # be every slot.
             raise ChannelError(f"no answer within {self._send_timeout_s:g} s", passing=False) from None
 
     def _pause(self, error: Exception) -> None:
@@ -141,7 +145,7 @@ class Router:
         unrouted = case.unrouted
         routed = {LOG_CHANNEL: await self._route(case, LOG_CHANNEL)} if LOG_CHANNEL in unrouted else {}
         others = [name for name in unrouted if name != LOG_CHANNEL]
-        # Finish all of them, even if the case cannot be written for one, so that every sent notification is recorded.
+        # If recording fails for one channel, let the others finish, so that their sent notifications are recorded.
         results = await asyncio.gather(*(self._route(case, name) for name in others), return_exceptions=True)
         for name, result in zip(others, results, strict=True):
             if isinstance(result, BaseException):
@@ -162,7 +166,8 @@ class Router:
         sender = self._senders.get(name)
         if sender is not None:
             return await sender.send(Notification.of(case, name))
-        # The worker that opened the case has other rules: while new rules are rolled out, others may know the channel.
+        # The worker that opened the case has other rules. While new rules are rolled out, only some workers know the
+        # channel.
         reason = "this worker's rules do not define the channel"
         with bound_contextvars(channel=name):
             self._undefined.failed(OutageError(reason))

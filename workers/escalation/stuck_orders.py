@@ -6,9 +6,9 @@ from workers.ports import CaseReader, OpenOrders
 
 async def find_stuck(orders: OpenOrders, cases: CaseReader, *, since_before: str) -> list[str]:
     """
-    Return the ids of orders that have been `RECEIVED` since before that time, RFC 3339, and have no open case.
+    Return the ids of orders that became `RECEIVED` before *since_before* (RFC 3339), still are, and have no open case.
 
-    Nothing works on such an order, or not fast enough: for example, its execution was aborted between two states, or
+    Such an order is not handled, or not fast enough: for example, its execution was aborted between two states, or
     its message was deleted by hand. Send the bare OrderId to the OrderFulfillmentQueue to fulfill it, or to the
     EscalationQueue to open a case.
     """

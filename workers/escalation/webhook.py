@@ -26,8 +26,8 @@ class WebhookChannel:
     """
     An address that accepts the notification as a JSON POST. Any 2xx means that it was accepted.
 
-    Address and authorization are secrets: chat tools put theirs into the path. `Idempotency-Key` is the notification's
-    id. The response body is never read, and redirects are not followed.
+    Address and authorization are secrets: chat tools put a secret into the path of the URL. `Idempotency-Key` is the
+    notification's id. The response body is never read, and redirects are not followed.
     """
 
     name: str

@@ -110,7 +110,7 @@ def _described(field: str) -> str:
 
 
 def _key(path: Sequence[str | int]) -> str:
-    """Return a key without the number of its rule, which the line shows."""
+    """Return a key without the number of its rule: the line number already shows which rule it is."""
     return mask(".".join(_plain(part) for part in path if isinstance(part, str)))
 
 

@@ -1,4 +1,4 @@
-"""Reads the rules file that decides how escalations are routed. It is read once and checked at the start."""
+"""Reads the rules file that decides how escalations are routed. The file is read and checked once, at the start."""
 
 import bisect
 import re
@@ -36,7 +36,7 @@ class EscalationRules:
         Read the file at *path* (None: the default file in this package). *environ* holds the secrets that it names.
 
         Raises:
-            FatalError: The file has mistakes. The text gives file, line, key and allowed values of the first 20.
+            FatalError: The file has mistakes. For the first 20, the text gives file, line, key and allowed values.
         """
         path = path or DEFAULT_RULES
         try:
@@ -84,8 +84,9 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         said, _, where = str(error).rpartition(" (at ")
+        # The error gives a line number, or says "end of document".
         number = re.match(r"line (\d+)", where)
-        line = int(number[1]) if number else text.rstrip("\n").count("\n") + 1  # Otherwise it says "end of document".
+        line = int(number[1]) if number else text.rstrip("\n").count("\n") + 1
         raise FatalError(f"{path}:{line}: {mask(said)}, must be TOML") from None
     except ValueError:  # Python does not read decimal numbers of more than 4300 digits.
         lines = text.split("\n")

@@ -9,7 +9,8 @@ from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import LOG_CHANNEL, Rule
 
 URL = "an https URL (http for localhost only) without user, password and fragment"
-# Only upper case, like nearly all variables. So a secret that was written here by mistake is refused and not shown.
+# Only upper case, as in nearly all names of variables. If a secret is written here by mistake, it is refused, and it is
+# not shown.
 _Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]{0,127}$")]
 
 
@@ -38,7 +39,7 @@ class SqsTarget(_Table):
 
 
 class Webhook(_Table):
-    """The file has the URL itself or names a variable for it; it can name a variable for the authorization."""
+    """The file has either the URL or the name of a variable with the URL, and may name one with the authorization."""
 
     type: Literal["webhook"]
     url: str | None = Field(None, repr=False, description=URL)

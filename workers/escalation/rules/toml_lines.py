@@ -22,15 +22,15 @@ def statement_ends(text: str) -> list[int]:
 
 def line_of(text: str, ends: Sequence[int], path: Sequence[str | int]) -> int:
     """
-    Return the line of the statement that sets *path*, or the longest part of it that exists.
+    Return the line of the statement that sets *path* or, if *path* does not exist, its longest part that does.
 
-    It is the first statement without which the document does not have the key. This finds a key in any notation (a
-    header, a dotted key, an inline table) and is not misled by text that only looks like it.
+    The document up to this statement has the key; the document before this statement does not. This finds a key in any
+    notation (a header, a dotted key, an inline table) and is not misled by text that only looks like a key.
     """
     while path and not _has(tomllib.loads(text), path):
         path = path[:-1]
     lines = text.split("\n")
-    # Once the first lines have a key, every longer part has it too.
+    # If the first lines of the document have a key, any larger number of first lines has it too.
     found = bisect.bisect_left(ends, True, key=lambda end: _has(tomllib.loads("\n".join(lines[:end])), path))
     return ends[found - 1] + 1 if found else 1
 
