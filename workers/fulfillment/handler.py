@@ -19,7 +19,8 @@ from workers.trials import MAX_TRIALS, TrialCounter, trial_id
 
 log = structlog.get_logger(__name__)
 
-MAX_UNCONFIRMED = 1_000  # Messages whose write got no response. Most are in flight, the others are soon received again.
+# Messages whose write got no response. Most of them are in flight; the others will soon be received again.
+MAX_UNCONFIRMED = 1_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,9 +66,10 @@ class FulfillmentHandler:
         """
         Give a few trials to a message that was delivered too often, then escalate its order.
 
-        A message that crashes its worker also raises the receive counts of all other messages in flight, and so does
-        every stop. So each of them gets `MAX_TRIALS` trials, in which it is handled alone. A trial is counted before it
-        begins. Only a message that crashes its worker, or fails, uses up its trials.
+        A message that crashes its worker also raises the receive counts of all other messages in flight. So does every
+        stop of a worker. Therefore each message that was delivered too often gets `MAX_TRIALS` trials, in which it is
+        handled alone. A trial is counted before it begins. Only a message that crashes its worker, or fails, uses up
+        its trials.
         """
         try:
             request = decode_fulfillment(message)
@@ -104,7 +106,7 @@ class FulfillmentHandler:
                 return replace(await self._conclude(message, request, order, at), used_downstream=False)
             if order.attempts >= self.max_attempts:
                 return replace(await self._escalate_exhausted(message, request, order.attempts), used_downstream=False)
-            request = request.model_copy(update={"execution_arn": order.execution_arn})  # A bare OrderId has none.
+            request = request.model_copy(update={"execution_arn": order.execution_arn})  # A bare OrderId names none.
             if self.rejections is not None:
                 order = replace(order, rejections=await self.rejections.count_rejections(order))
             try:
@@ -115,7 +117,7 @@ class FulfillmentHandler:
         return await self._conclude(message, request, await self._write(message, request, shipment, at), at)
 
     async def _ship(self, provider: Provider, order: Order) -> str:
-        """Call *provider*. Whatever it does, only results and errors of the provider contract leave this method."""
+        """Call *provider*. Whatever it does, this method returns or raises only what the provider contract allows."""
         try:
             async with asyncio.timeout(self.max_ship_s):
                 return usable_shipment_id(await provider.ship(order))
@@ -132,7 +134,7 @@ class FulfillmentHandler:
                     raise TransientError("the provider cancelled its own call") from error
                 case Exception():
                     raise
-                case _:  # It would end the worker, for example sys.exit() in a provider.
+                case _:  # It would end the worker: for example, a provider that calls sys.exit().
                     raise TransientError(f"the provider raised {type(error).__name__}") from error
 
     async def _write(self, message: Message, request: FulfillmentRequest, shipment: str, at: str) -> Order | None:
@@ -149,7 +151,7 @@ class FulfillmentHandler:
     async def _conclude(
         self, message: Message, request: FulfillmentRequest, order: Order | None, at: str
     ) -> Acknowledged:
-        """Settle a message by the state of its order. If it was fulfilled at exactly *at*, we fulfilled it."""
+        """Settle a message by the state of its order. If the order was fulfilled at exactly *at*, we fulfilled it."""
         self._unconfirmed.pop(message.id, None)
         if order is not None and order.fulfilled_at == at:
             log.info("order.fulfilled", shipment_id=order.shipment_id)
@@ -166,7 +168,7 @@ class FulfillmentHandler:
     async def _escalate_exhausted(
         self, message: Message, request: FulfillmentRequest, attempts: int, error: Exception | None = None
     ) -> Acknowledged:
-        # The text of a foreign error could be anything. The log has it, masked.
+        # The text of an error that is not ours could be anything. It is only in the log, masked.
         last = str(error) if isinstance(error, TransientError) else type(error).__name__
         detail = f"Failed {attempts} times." if error is None else f"Failed {attempts} times; last error: {last}."
         return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, detail, attempts)

@@ -34,9 +34,9 @@ from workers.fulfillment.tokens import Token
 
 log = structlog.get_logger(__name__)
 
-MAX_TRIES = 3  # Within one call and its timeout, because of resets and short failures. Only 1 in a suspected outage.
+MAX_TRIES = 3  # Tries per call, within its timeout: for resets and short failures. In a suspected outage only 1.
 RETRY_BACKOFF = Backoff(base_s=0.1, cap_s=1.0)
-CONNECT_TIMEOUT_S = 3.0  # For name, connection and TLS. If it takes longer, the server is down.
+CONNECT_TIMEOUT_S = 3.0  # For the name lookup, the connection and TLS. If they take longer, the server is down.
 SUSPICIOUS_ORDERS = 3  # If this many different orders fail in a row, the reason is probably not the orders.
 MAX_RESPONSE_BYTES = 64 * 1024
 MAX_EVIDENCE_CHARS = 500
@@ -45,8 +45,8 @@ _OK, _REDIRECT, _BAD_REQUEST, _SERVER_ERROR = 200, 300, 400, 500
 _UNAUTHORIZED = 401
 _REFUSES_US = {_UNAUTHORIZED, 403, 407}  # Because of the token or a proxy, never because of an order.
 _BUSY = {429, 503}  # Too Many Requests, Service Unavailable: about the provider as a whole.
-# Request Timeout, Too Early and Conflict. With Conflict a provider says that the first request with this key is still
-# running (draft-ietf-httpapi-idempotency-key-header). If it counted as a refusal, the key would change and the order
+# Request Timeout, Conflict and Too Early. Conflict means that the first request with this key is still running
+# (draft-ietf-httpapi-idempotency-key-header). If Conflict counted as a refusal, the key would change and the order
 # could ship twice.
 _TRY_AGAIN = {408, 409, 425}
 
@@ -178,7 +178,7 @@ class HttpProvider:
                 self._url, data=_body(order), headers=headers, allow_redirects=False, timeout=self._client_timeout
             ) as response:
                 return await _read(response)
-        # Only our own texts, and no cause: the HTTP client's own messages quote the whole URL.
+        # These errors have only our own texts and no cause, because the HTTP client's messages quote the whole URL.
         except ConnectionTimeoutError:
             raise OutageError(
                 f"the provider cannot be reached: no connection within {self._client_timeout.connect:g} s"
@@ -191,7 +191,7 @@ class HttpProvider:
 
 @contextmanager
 def _paused(deadline: asyncio.Timeout) -> Iterator[None]:
-    """Stop the time meanwhile: a token that cannot be read is an outage, not a failed attempt of this order."""
+    """Pause *deadline* in the block: a token that cannot be read is an outage, not a failed attempt of this order."""
     loop, ends_at_s = asyncio.get_running_loop(), deadline.when()
     paused_at_s = loop.time()
     deadline.reschedule(None)
@@ -224,12 +224,13 @@ async def _read(response: ClientResponse) -> _Response:
 
 
 def _shipment(response: _Response) -> str:
-    """Return the shipment id in *response*, or raise the error that it means."""
+    """Return the shipment id in *response*, or raise the error that the response means."""
     status, evidence, wait_s = response.status, response.evidence, response.retry_after_s
     if _OK <= status < _REDIRECT:
         shipment = _shipment_id(response)
         if shipment is None:
-            # It may have shipped the order, so try again with the same key. After the last attempt a person decides.
+            # The provider may have shipped the order, so try again with the same key. After the last attempt, a person
+            # decides.
             raise TransientError(f"the provider answered without a usable ShipmentId, {evidence}", retry_after_s=wait_s)
         return shipment
     if status < _BAD_REQUEST:
@@ -244,7 +245,7 @@ def _shipment(response: _Response) -> str:
 
 
 def _shipment_id(response: _Response) -> str | None:
-    """Return the response's `ShipmentId`, None if it has no usable one."""
+    """Return the response's `ShipmentId`; None if it has no usable one."""
     if not response.complete:
         return None
     try:

@@ -46,8 +46,8 @@ class ThreadedProvider:
     """
     Calls a `BlockingProvider` in threads of its own, one per order.
 
-    There are twice as many threads as orders handled at once, so that calls that run on without their caller leave room
-    for others. If all of them hang, the provider is down.
+    There are twice as many threads as orders handled at once. So if some calls run on after their caller has given up,
+    there are still threads for other calls. If all threads hang, the provider is down.
     """
 
     def __init__(self, provider: BlockingProvider, *, concurrency: int) -> None:
@@ -59,7 +59,7 @@ class ThreadedProvider:
             answer: str | Awaitable[str] = await self._threads.run(self.provider.ship, order)
         except NoFreeThreadError as error:
             raise OutageError(f"the provider's calls do not return: {error}") from error
-        # A plain function may wrap an async one.
+        # A plain function that wraps an async one returns an awaitable.
         return await answer if isinstance(answer, Awaitable) else answer
 
 
@@ -79,13 +79,13 @@ def usable_shipment_id(answer: object) -> str:
 
 def load_provider(name: str, *, concurrency: int) -> Provider | None:
     """
-    Return an instance of the class at *name*, `package.module:Class`; None for `record`.
+    Return an instance of the class called *name* (`package.module:Class`); None for `record`.
 
     With `record` no provider is called: the worker writes a shipment id derived from the OrderId. `http` needs
     settings, so the wiring builds it. A `ship` that is not async runs in threads, for *concurrency* orders at once.
 
     Raises:
-        FatalError: The class does not exist, cannot be created without arguments, or does not ship.
+        FatalError: The class does not exist, cannot be created without arguments, or has no suitable `ship`.
     """
     if name == "record":
         return None
@@ -106,7 +106,7 @@ def load_provider(name: str, *, concurrency: int) -> Provider | None:
 
 
 def _ships(ship: object) -> bool:
-    """Return whether *ship* can be called with an order alone, and does not yield."""
+    """Return whether *ship* can be called with an order as its only argument, and is not a generator."""
     if not callable(ship) or inspect.isgeneratorfunction(ship) or inspect.isasyncgenfunction(ship):
         return False
     try:
@@ -119,5 +119,5 @@ def _ships(ship: object) -> bool:
 
 
 def _is_async(ship: object) -> bool:
-    """Return whether *ship* is async: as a function, or as an object that can be called."""
+    """Return whether *ship* is an async function, or an object whose `__call__` is one."""
     return inspect.iscoroutinefunction(ship) or inspect.iscoroutinefunction(getattr(ship, "__call__", None))  # noqa: B004

@@ -11,7 +11,7 @@ class Token(Protocol):
         """Return the token to try first. Raises `OutageError` if it is unavailable."""
 
     async def instead_of(self, refused: str) -> str | None:
-        """Return another token after the provider has *refused* one, None if there is no other one (yet)."""
+        """Return another token, after the provider has refused *refused*; None if there is no other token (yet)."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
