@@ -16,13 +16,13 @@ from workers.operations.sdk_errors import SDK_ERRORS, explained
 if TYPE_CHECKING:
     from workers.operations.stack import Queue, Stack
 
-MAX_FAILURES = 5  # In a row. The next one would probably fail too.
+MAX_FAILURES = 5  # In a row. After these, the next letter would probably fail too.
 _COUNTS = ("", "NotVisible", "Delayed")
 
 
 @dataclass(frozen=True, slots=True)
 class HeldQueue:
-    """A queue whose dead letters are held while they are looked at. `approximate_count` is SQS's own."""
+    """A queue whose dead letters are held while they are looked at. `approximate_count` is SQS's own count."""
 
     stack: "Stack"
     queue: "Queue"
@@ -32,7 +32,7 @@ class HeldQueue:
 
 @dataclass(frozen=True, slots=True)
 class FoundLetters:
-    """The selected dead letters of a queue, the oldest first, and how many were looked at. They are still held."""
+    """The selected dead letters of a queue, oldest first. `seen` counts all that were looked at. All are still held."""
 
     source: HeldQueue
     letters: list[DeadLetter]
@@ -46,7 +46,7 @@ class FoundLetters:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What is done with a dead letter before it is deleted; `past` is the verb's past participle."""
+    """What to do with a dead letter: run `before_deletion`, if any, then delete it. `past` is the past participle."""
 
     verb: str
     past: str
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class ActionReport:
-    """What an action has done so far. `act` fills it in, so it is known after a cancellation too."""
+    """What an action has done so far. `act` updates it after each letter, so it is correct after a cancellation too."""
 
     action: Action | None = None  # None until `act` begins.
     total: int = 0
@@ -112,7 +112,7 @@ async def held_queue(stack: "Stack", name: str, *, warn: Warn = unreported) -> A
 
 
 async def find(source: HeldQueue, selection: Selection, limit: int, *, progress: Progress = unreported) -> FoundLetters:
-    """Look at dead letters until *limit* of them are selected. They stay held for as long as *source*."""
+    """Look at dead letters until *limit* of them are selected. The letters stay held as long as *source* does."""
     now, letters = source.stack.now(), list[DeadLetter]()
     async with contextlib.aclosing(source.hold.messages()) as messages:
         async for message in messages:

@@ -23,7 +23,7 @@ def parse_age(text: str) -> timedelta:
 
 
 def format_age(seconds: float | None) -> str | None:
-    """Return an age in the largest unit of which it has at least two."""
+    """Return an age in the largest unit that gives a number of at least 2; a smaller age is in seconds."""
     if seconds is None:
         return None
     whole = max(0, int(seconds))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Selects open cases. The default is all of them. The age is that of the current episode."""
+    """Selects open cases. The default is all of them. A case is as old as its current episode."""
 
     severity: str | None = None
     reason: str | None = None
@@ -104,7 +104,7 @@ async def sdk_client(stack: "Stack", service: str) -> AsyncIterator[Any]:
     Yield an aioboto3 client of *service*, as the workers' adapters use it.
 
     Raises:
-        OperationError: The SDK's configuration allows no calls, as with an endpoint that is not a URL.
+        OperationError: The SDK's configuration allows no calls: for example, its endpoint is not a URL.
     """
     async with AsyncExitStack() as opened:
         try:
@@ -116,7 +116,8 @@ async def sdk_client(stack: "Stack", service: str) -> AsyncIterator[Any]:
         yield client
 
 
-@functools.cache  # It keeps the SDK's data files for its next client.
+@functools.cache  # The session keeps the SDK's data files for the next client.
 def _session(region: str) -> Any:
-    # Its parser treats a response that is not JSON as an error. The SDK's treats it as an empty answer: no such order.
+    # This session's parser treats a response that is not JSON as an error. The SDK's own parser treats it as an empty
+    # response, which would mean that the order does not exist.
     return open_session(plain_session(), region)

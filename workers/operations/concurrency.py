@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_WINDOW = 2  # Items taken per slot: a slow item does not leave the other slots idle.
+_WINDOW = 2  # Items taken per slot. With only one per slot, a slow item would leave the other slots idle.
 
 
 async def in_parallel(
@@ -94,7 +94,7 @@ class _Tasks(Generic[Item, Result]):
 
     async def _run(self, item: Item) -> Result:
         async with self._slots:
-            if self._failed:  # `first` raises the error after the earlier results.
+            if self._failed:  # `first` will raise the error, after the earlier results.
                 raise asyncio.CancelledError
             self._started.add(asyncio.current_task())
             try:

@@ -24,7 +24,7 @@ class DeadLetter:
     """
     A message of a dead-letter queue.
 
-    `attributes` are the sender's, without those that workers add. Times are RFC 3339.
+    `attributes` has the sender's message attributes, without those that workers add. Times are RFC 3339.
     """
 
     queue: str
@@ -70,13 +70,13 @@ class DeadLetter:
 
     @property
     def case_id(self) -> str | None:
-        """The case that its worker opened: workers open one for each message they cannot decode."""
+        """The id of the case that a worker opened for it: workers open a case for each message they cannot decode."""
         if not self.undecodable or self.origin_message_id is None:
             return None
         return message_case_id(self.origin_message_id)
 
     def age_s(self, now: datetime) -> float | None:
-        """Return the seconds since it was first received or, if that is unknown, since it was sent."""
+        """Return the seconds since the message was first received or, if that is unknown, since it was sent."""
         ages = (seconds_since(at, now) for at in (self.first_received_at, self.sent_at))
         return next((age for age in ages if age is not None), None)
 
@@ -121,5 +121,5 @@ def _order_id(body: str) -> str | None:
 
 
 def _time(milliseconds: str | None) -> str | None:
-    """Return a time of SQS in the workers' format."""
+    """Return a time that SQS gave, in the workers' format."""
     return None if milliseconds is None else clock.at(int(milliseconds) / 1000)

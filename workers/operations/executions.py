@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 RUNNING = "RUNNING"
-_GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}  # The last two: it is not an ARN.
+_GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}  # The last two mean that it is not an ARN.
 _ENDS = {
     "ExecutionSucceeded": "SUCCEEDED",
     "ExecutionFailed": "FAILED",
@@ -49,7 +49,7 @@ class Execution:
 
 
 async def read_execution(stack: "Stack", arn: str) -> Execution | None:
-    """Return an execution; None if it does not exist or no longer does: AWS keeps them for 90 days."""
+    """Return an execution; None if it does not exist, or no longer. AWS keeps executions for 90 days."""
     pages = stack.stepfunctions.pages("get_execution_history", executionArn=arn, includeExecutionData=False)
     try:
         events = [event async for page in pages for event in page["events"]]
@@ -71,7 +71,7 @@ async def read_execution(stack: "Stack", arn: str) -> Execution | None:
 
 
 def _text(event: Mapping[str, Any], states: list[str]) -> str | None:
-    """Return an event for people. Only the name of an error: its cause may be the text of another service."""
+    """Return an event in words; None if it is not shown. Errors are only named: a cause may quote another service."""
     kind: str = event["type"]
     details = (value for value in event.values() if isinstance(value, dict))
     error = next((value["error"] for value in details if value.get("error")), None)

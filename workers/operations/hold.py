@@ -15,7 +15,8 @@ from workers.operations.sdk_errors import SDK_ERRORS
 if TYPE_CHECKING:
     from workers.aws.sdk.blocking import AsyncClient
 
-# Long enough to extend ten thousand messages in batches; short enough that those of a killed command are soon back.
+# Long enough to extend ten thousand messages in batches. Short enough that the messages of a killed command are soon
+# visible again.
 HOLD_S = 60
 MAX_HELD = 10_000
 MAX_REPEATED = 3  # Receives in a row with nothing but messages that SQS delivered before.
@@ -23,14 +24,14 @@ MAX_REPEATED = 3  # Receives in a row with nothing but messages that SQS deliver
 
 class Hold:
     """
-    Holds the messages it receives during an `async with`, and makes those that are left visible again at its end.
+    Holds the messages it receives during an `async with`. At the end, the messages that remain become visible again.
 
-    This happens on errors and cancellation too. If the process is killed, SQS does it after `HOLD_S` at most. *warn*
-    reports that the messages could not be made visible.
+    They also become visible after an error or a cancellation. If the process is killed, SQS makes them visible after
+    `HOLD_S` at most. *warn* is called if the messages could not be made visible.
 
-    Once a message's hold has run out by *now_s*, for example after a suspend, its receipt is not used any more: another
-    receiver may have the message. SQS usually accepts the old receipt, and would extend the message or make it visible
-    although the other receiver has it.
+    A message's hold may run out (measured with *now_s*), for example while the machine is suspended. Then its receipt
+    is not used any more, because another receiver may have the message. SQS usually accepts an old receipt: it would
+    extend the message or make it visible although the other receiver has it.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Hold:
             QueueUrl=self._url,
             MaxNumberOfMessages=MAX_BATCH,
             VisibilityTimeout=HOLD_S,
-            WaitTimeSeconds=1,  # Asks all of SQS's servers; a short poll misses messages.
+            WaitTimeSeconds=1,  # A long poll asks all of SQS's servers; a short poll misses messages.
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
         )
@@ -97,7 +98,7 @@ class Hold:
         return messages
 
     async def extend(self) -> None:
-        """Extend the messages that are due within half of `HOLD_S`."""
+        """Extend the hold of the messages whose hold ends within half of `HOLD_S`."""
         due = self._now_s() + HOLD_S / 2
         await self._change_visibility([held for held, until in self._held_until.items() if until < due], HOLD_S)
 
@@ -118,7 +119,7 @@ class Hold:
         return held
 
     async def _change_visibility(self, message_ids: Iterable[str], timeout_s: int) -> None:
-        """Change the messages of *message_ids* that are still held when their turn comes."""
+        """Change the visibility timeout of those messages that are still held when their batch is sent."""
         for waiting in _batches(message_ids):
             batch = [message_id for message_id in waiting if self.holds(message_id)]
             if not batch:
@@ -128,7 +129,7 @@ class Hold:
                 {"Id": str(n), "ReceiptHandle": self._receipts[message_id], "VisibilityTimeout": timeout_s}
                 for n, message_id in enumerate(batch)
             ]
-            # Wait for the response even when cancelled: an extension must not overtake the end of the hold.
+            # Wait for the response even when cancelled: an extension must not arrive after the end of the hold.
             answer = await finish(
                 self._sqs.call("change_message_visibility_batch", QueueUrl=self._url, Entries=entries)
             )

@@ -16,7 +16,7 @@ POLL_S = 0.25  # How often a followed file is checked for new lines.
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line without its line end. `omitted_bytes` counts what was cut off a line above `MAX_LINE_BYTES`."""
+    """A line without its line end. If it was longer than `MAX_LINE_BYTES`, `omitted_bytes` were cut off."""
 
     raw: bytes
     omitted_bytes: int = 0
@@ -69,8 +69,8 @@ async def follow_file(path: Path, warn: Callable[[str], None], *, poll_s: float 
     """
     Yield the lines of a file and then those that are added to it, without end, like `tail -F`.
 
-    A truncated file is read again from its start; a replaced file is read to its end, then the new one. *warn* reports
-    both. Close the generator when done, or it keeps the file open.
+    A truncated file is read again from its start. If the file is replaced, the old one is read to its end, then the
+    new one. *warn* is called in both cases. Close the generator when done, or it keeps the file open.
     """
     stream = path.open("rb")
     try:
@@ -79,7 +79,7 @@ async def follow_file(path: Path, warn: Callable[[str], None], *, poll_s: float 
             while chunk := _read_available(stream):
                 for line in splitter.add(chunk):
                     yield line
-                await asyncio.sleep(0)  # Reading never waits: without this, a huge file could not be cancelled.
+                await asyncio.sleep(0)  # Reads never wait: without this, reading a huge file could not be cancelled.
             if _was_truncated(stream):
                 warn(f"{path} was truncated: reading it again from its start")
                 stream.seek(0)
@@ -115,7 +115,7 @@ def _was_truncated(stream: BinaryIO) -> bool:
 
 
 def _was_replaced(stream: BinaryIO, path: Path) -> bool:
-    """Return whether *path* is another file by now; a missing one is about to be replaced."""
+    """Return whether *path* is another file by now. A missing file does not count: its replacement is still to come."""
     try:
         now = path.stat()
     except OSError:

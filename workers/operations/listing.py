@@ -1,4 +1,4 @@
-"""Lists the open orders, from the index that holds only these."""
+"""Lists the open orders, from the index that holds only open orders."""
 
 import heapq
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 OPEN = (OrderStatus.RECEIVED, OrderStatus.ESCALATED)
-_ALWAYS = "9999"  # After every time that is stored.
+_ALWAYS = "9999"  # Sorts after every stored time.
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,9 +38,9 @@ async def open_orders(
     progress: Progress = unreported,
 ) -> list[dict[str, Any]]:
     """
-    Return the oldest *limit* open orders as they are now, oldest first. An order's age is that of its status.
+    Return the oldest *limit* open orders as they are now, oldest first. Age counts from the last status change.
 
-    The index is eventually consistent: an order that changed just now may be missing.
+    The index is eventually consistent: an order that has just changed may be missing.
     """
     before = _ALWAYS if older_than is None else clock.written(stack.now() - older_than)
     found: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ async def _open_orders(
     stack: "Stack", statuses: Collection[OrderStatus], before: str, progress: Progress, *, limited: bool
 ) -> AsyncGenerator[dict[str, Any], None]:
     keys = _merged([_shard(stack, key, before) for status in statuses for key in open_keys(status)])
-    # With a limit only one request at a time: few more orders are read than needed.
+    # With a limit, make only one request at a time, so that few more orders are read than needed.
     pages = get_orders(stack, _distinct(keys), at_most=1 if limited else MAX_CONCURRENT_REQUESTS)
     async with aclosing(pages):
         async for page in pages:

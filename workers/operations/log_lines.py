@@ -1,4 +1,4 @@
-"""The workers' log lines: found among whatever else a file holds, selected, and made readable."""
+"""Finds the workers' log lines in files that may hold other lines too, selects them, and makes them readable."""
 
 import json
 import re
@@ -12,14 +12,14 @@ ESCALATION_EVENT = "escalation.routed"
 MAX_VALUE_CHARS = 2_000  # A value of ten megabytes is a mistake; its start is enough to recognize it.
 MAX_TRACEBACK_LINES = 200
 
-# `fulfillment.1 | {...}`, as honcho and foreman print it, perhaps with a time before and color codes around.
+# `fulfillment.1 | {...}`, as honcho and foreman print it, perhaps with a time before it and color codes around it.
 _PREFIX = re.compile(r"(?:\x1b\[[0-9;]*m)*(?:[0-9:]{8} )?[A-Za-z0-9_.-]{1,64} *\| (?:\x1b\[[0-9;]*m)*(?=\{)", re.ASCII)
 _COLOR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 _PLAIN = re.compile(r"[^\s\"=]+")
-# Not among the values: these have columns, or are the same on every line of a file.
+# Not shown among the values: these fields have columns of their own, or are the same on every line of a file.
 _COLUMNS = {"timestamp", "level", "event", "worker", "queue", "release", "exception"}
 _IDS = ("order_id", "case_id")
-_LONG_IDS = ("message_id", "execution_arn")  # Come last: they are for searching, not for reading.
+_LONG_IDS = ("message_id", "execution_arn")  # Shown last: they are for searching, not for reading.
 _NOT_AMONG_OTHERS = {*_COLUMNS, *_IDS, *_LONG_IDS}
 
 
@@ -51,8 +51,8 @@ class LogLine:
     """
     A log line for people, masked and safe for a terminal.
 
-    `values` are the ids and values as `name=value`, values that are not a plain word quoted. `traceback` is empty, or
-    its last `MAX_TRACEBACK_LINES`.
+    `values` has the ids and the other values as `name=value`; a value that is not a plain word is quoted. `traceback`
+    has the last `MAX_TRACEBACK_LINES` lines of the traceback, and is empty if there is none.
     """
 
     time: str
@@ -64,7 +64,7 @@ class LogLine:
 
 
 def parse(raw: bytes) -> Mapping[str, Any] | None:
-    """Return the fields of a log line as it has them; None if *raw* is not a log line of a worker."""
+    """Return the fields of a log line, unchanged; None if *raw* is not a log line of a worker."""
     text = raw.decode(errors="replace").strip()
     if not text.startswith("{"):
         match = _PREFIX.match(text)
@@ -102,7 +102,7 @@ def readable(fields: Mapping[str, Any]) -> LogLine:
 
 
 def readable_foreign(raw: bytes) -> str:
-    """Return a line that is not a worker's log line as it is, but masked and safe for a terminal."""
+    """Return a line that no worker logged, masked and safe for a terminal, but otherwise unchanged."""
     return _cut(clean(_COLOR_CODES.sub("", raw.decode(errors="replace").rstrip("\r\n"))))
 
 
@@ -111,7 +111,7 @@ def _traceback(exception: object) -> tuple[str, ...]:
         return ()
     lines = exception.splitlines()
     omitted = len(lines) - MAX_TRACEBACK_LINES
-    if omitted > 0:  # The end says what went wrong.
+    if omitted > 0:  # The last lines say what went wrong.
         lines = [f"({omitted} lines)", *lines[-MAX_TRACEBACK_LINES:]]
     return tuple(_cut(clean(line)) for line in lines)
 

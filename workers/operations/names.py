@@ -36,9 +36,9 @@ class Names:
             FatalError: The name of a table or queue is wrong.
             OperationError: The name of the state machine is wrong.
         """
-        from workers.settings import Settings  # noqa: PLC0415 - a quarter of a second, which not all commands need.
+        from workers.settings import Settings  # noqa: PLC0415 - takes 0.25 s, and not all commands need it.
 
-        # Only these: an operator's environment may have wrong values for a worker's other settings.
+        # Only these variables: an operator's environment may have wrong values for a worker's other settings.
         settings = Settings.read({name: environ[name] for name in _SETTINGS if name in environ})
         state_machine = environ.get("STATE_MACHINE", "").strip() or DEFAULT_STATE_MACHINE
         if not (_STATE_MACHINE.fullmatch(state_machine) or _STATE_MACHINE_ARN.fullmatch(state_machine)):

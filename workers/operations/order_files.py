@@ -40,7 +40,7 @@ def read_orders(name: str, data: bytes) -> Iterator[Record | BadRecord]:
     Yield the records of the file *name*, good and bad, in the order of the file.
 
     Raises:
-        OperationError: It is not text, or CSV without the header.
+        OperationError: The file is not text, or is CSV with a wrong header.
     """
     text = _decoded(name, data)
     suffix, first = PurePath(name).suffix.lower(), text.lstrip()[:1]
@@ -75,7 +75,7 @@ def _decoded(name: str, data: bytes) -> str:
 
 
 def _problem(record: RawRecord) -> str | None:
-    """Return why the workflow would refuse this order as malformed; None for one that it would take or escalate."""
+    """Return why the workflow would refuse this order as malformed; None if it would accept or escalate the order."""
     order = record.value
     if isinstance(order, DuplicateFields):
         return f"has {', '.join(order.names)} twice"
@@ -91,7 +91,7 @@ def _problem(record: RawRecord) -> str | None:
 
 
 def _known_id(order: Any) -> str | None:
-    """Return the OrderId to name a bad record by, if it is valid: anything else could be a card number."""
+    """Return the OrderId of a bad record, to show it, if it is valid. Anything else could be a card number."""
     order_id = order.get("OrderId") if isinstance(order, Mapping) else None
     return order_id if isinstance(order_id, str) and is_order_id(order_id) else None
 

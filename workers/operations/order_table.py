@@ -19,7 +19,7 @@ _UNPROCESSED = Backoff(base_s=0.1, cap_s=5.0)
 
 
 def is_key(text: str) -> bool:
-    """Return whether *text* can be an OrderId or a CaseId. Do not ask AWS for any other: it may be a card number."""
+    """Return whether *text* can be an OrderId or a CaseId. Never send other text to AWS: it may be a card number."""
     surrogates = any("\ud800" <= char <= "\udfff" for char in text)  # Bytes that are not UTF-8.
     return 0 < len(text) <= MAX_KEY_CHARS and not surrogates and not looks_like_card(text)
 
@@ -30,7 +30,7 @@ def get_orders(
     """
     Yield the current orders of these ids, up to a hundred at a time; missing orders are left out.
 
-    Close it as `in_parallel`, which this is. *at_most* is the number of concurrent requests.
+    Close the generator like that of `in_parallel`. *at_most* is the number of concurrent requests.
     """
     return in_parallel(lambda batch: _get(stack, batch), _batches(order_ids), at_most=at_most)
 
@@ -47,7 +47,7 @@ async def _batches(order_ids: Iterable[str] | AsyncIterable[str]) -> AsyncIterat
 
 
 async def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
-    """Return a batch in its order. Keys that DynamoDB has not processed are requested again, with backoff."""
+    """Return the orders, sorted like *order_ids*. Keys that were not processed are requested again, with backoff."""
     table, found = stack.names.order_table, dict[str, dict[str, Any]]()
     keys = [to_item({"OrderId": order_id}) for order_id in order_ids]
     attempt = 0
@@ -64,7 +64,7 @@ async def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
 
 
 def shown_order(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an item of the order table with its card number masked: others may have written to the table."""
+    """Return an item of the order table with its card number masked, because others may have written to the table."""
     order = from_item(item)
     if "CC" in order:
         order["CC"] = masked_card_number(str(order["CC"]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-Progress = Callable[[int], None]  # Called with how many more items are done.
+Progress = Callable[[int], None]  # Called with the number of items done since the last call.
 Warn = Callable[[str], None]  # Called with one line for the operator.
 
 

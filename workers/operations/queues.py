@@ -16,7 +16,7 @@ _WINDOW = timedelta(minutes=15)  # SQS reports once a minute, and a few minutes 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """A queue at a glance. The numbers of messages are SQS's approximate ones; an unknown age is None."""
+    """The state of a queue. The numbers of messages are SQS's approximate counts; an unknown age is None."""
 
     queue: str
     depth: int
@@ -30,7 +30,7 @@ class Depth:
 
 async def queue_depths(stack: "Stack") -> list[Depth]:
     """
-    Return both queues, without receiving a message.
+    Return the depths of both queues, without receiving a message.
 
     Raises:
         OperationError: A queue or its dead-letter queue does not exist.
@@ -59,7 +59,7 @@ def _number(attributes: Mapping[str, str], state: str) -> int:
 
 
 async def _oldest_s(stack: "Stack", queue: str) -> int | None:
-    """Return the age of the oldest message by CloudWatch's newest data point."""
+    """Return the age of the oldest message, from CloudWatch's newest data point; None if it is unknown."""
     now = stack.now()
     try:
         answer: Any = await stack.cloudwatch.call(

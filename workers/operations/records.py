@@ -1,4 +1,4 @@
-"""Takes the records out of a text: JSON objects in an array or one after the other, or rows of CSV."""
+"""Reads the records in a text: JSON objects in an array, JSON objects one after the other, or rows of CSV."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ _NOT_READ = "the rest of the file was not read"
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record that cannot be submitted, and why: bad fields by name, never their values."""
+    """A record that cannot be submitted. *reason* names bad fields, but never shows their values."""
 
     line: int
     reason: str
@@ -32,9 +32,9 @@ class BadRecord:
 @dataclass(frozen=True, slots=True)
 class RawRecord:
     """
-    A record of the file: its value, and its JSON, as it is in the file or made from a row.
+    A record of the file: its value, and its JSON as *text*, which is as it is in the file or made from a row of CSV.
 
-    *element* is its number in an array, which may be all on one line.
+    *element* is its number in an array: the line is not enough, because a whole array may be on one line.
     """
 
     line: int
@@ -48,7 +48,7 @@ class RawRecord:
 
 
 class DuplicateFields:
-    """A JSON object that has a field twice: it does not say which one counts."""
+    """A JSON object that has a field twice, so that it is unclear which value counts."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
@@ -56,7 +56,7 @@ class DuplicateFields:
 
 def from_csv(name: str, text: str) -> Iterator[RawRecord | BadRecord]:
     """
-    Yield the rows of CSV, which must not be empty.
+    Yield the rows of a CSV text, which must not be empty.
 
     Raises:
         OperationError: The header lacks a field or has it twice.
@@ -122,7 +122,7 @@ def _constant(_name: str) -> None:
     raise json.JSONDecodeError("not a number in JSON", "", 0)
 
 
-# The value of a number does not matter, only that it is one; reading a million digits takes minutes.
+# It only matters that a value is a number, not which number. Reading a number of a million digits takes minutes.
 _decoder = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=lambda _: 0, parse_float=lambda _: 0.0, parse_constant=_constant
 )
@@ -130,7 +130,7 @@ _decoder = json.JSONDecoder(
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads JSON values out of a text, one after the other. `line` is that of `position`."""
+    """Reads JSON values from a text, one after the other. `line` is the line number of `position`."""
 
     text: str
     position: int = 0
@@ -150,12 +150,12 @@ class _Reader:
         return self.text[self.position : self.position + 1]
 
     def take(self) -> RawRecord | BadRecord:
-        """Take the value that starts here. A bad one is not skipped."""
+        """Read the value at `position` and go to its end. A bad value is not skipped."""
         try:
             value, end = _decoder.raw_decode(self.text, self.position)
         except json.JSONDecodeError as error:
             where = f" in line {error.lineno}" if error.lineno > self.line else ""
-            problem = error.msg.removesuffix(" at").removesuffix(" starting")  # A column would follow.
+            problem = error.msg.removesuffix(" at").removesuffix(" starting")  # A column would follow these words.
             return BadRecord(self.line, f"is not JSON: {problem}{where}")
         except RecursionError:
             return BadRecord(self.line, "is nested too deep")
@@ -165,7 +165,7 @@ class _Reader:
 
 
 def from_array(text: str) -> Iterator[RawRecord | BadRecord]:
-    """Yield the elements of an array, up to the first error: the start of the next element is unknown."""
+    """Yield the elements of an array, up to the first error: after it, the start of the next element is unknown."""
     reader = _Reader(text)
     reader.skip_space()
     reader.step()
@@ -191,7 +191,7 @@ def from_array(text: str) -> Iterator[RawRecord | BadRecord]:
 
 
 def from_stream(text: str) -> Iterator[RawRecord | BadRecord]:
-    """Yield objects one after the other, each on one line or several. After an error it continues with the next one."""
+    """Yield the objects of a text, each on one line or several. After a bad object, continue with the next one."""
     reader = _Reader(text)
     while reader.skip_space():
         record = reader.take()

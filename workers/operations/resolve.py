@@ -1,4 +1,4 @@
-"""Resolves a case for a person: decides what is resubmitted, and does it."""
+"""Resolves a case for a person: prepares the order to resubmit, and resolves the case."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -49,9 +49,9 @@ def is_done(case: Case, request: Request) -> bool:
 
 def corrected_order(case: Case, order: Order | None, corrections: Mapping[str, str]) -> dict[str, str]:
     """
-    Return the order to resubmit, without its card number: as it is in the table, with the *corrections* by field.
+    Return the order to resubmit, without its card number: the order in the table with the *corrections* to its fields.
 
-    The card number is asked for last, when nothing else can be wrong: see `with_card_number`.
+    The card number is asked for last, when all other fields are known to be valid. `with_card_number` adds it.
 
     Raises:
         InvalidOrderError: A field is missing, malformed or improper.
@@ -73,7 +73,7 @@ def with_card_number(order: Mapping[str, str], text: str) -> dict[str, str]:
     Return *order* with the card number in *text*, which may group its digits with spaces and dashes.
 
     Raises:
-        InvalidOrderError: It is not a card number.
+        InvalidOrderError: *text* is not a card number.
     """
     complete = {**order, "CC": text.strip().replace(" ", "").replace("-", "")}
     _check(complete)
@@ -92,10 +92,10 @@ async def resolve_case(stack: "Stack", case_id: str, request: Request, order: Ma
     """
     Resolve a case. *order* is the corrected order with its card number, or None if the action is not a resubmission.
 
-    Interrupted at any moment, the same request ends as if it had been made once.
+    If this is interrupted at any moment, repeat the same request: the result is as if it had been made once.
 
     Raises:
-        OperationError: The case or its order does not allow it, or others are changing them.
+        OperationError: The case or its order does not allow the request, or others are changing the case or the order.
     """
     from workers.aws.executions import Executions  # noqa: PLC0415 - the SDK takes a while to import.
     from workers.escalation.resolver import Resolver  # noqa: PLC0415

@@ -12,7 +12,7 @@ from workers.operations.names import Names
 
 __all__ = ["SDK_ERRORS", "UNREACHABLE", "ClientError", "ResponseParserError", "explained", "is_missing"]
 
-# All that a call may raise.
+# All errors that a call to AWS may raise.
 SDK_ERRORS = (exceptions.BotoCoreError, ClientError, ResponseParserError)
 UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError)
 
@@ -28,7 +28,7 @@ _NO_STATE_MACHINE = "StateMachineDoesNotExist"
 
 
 class Explaining(Protocol):
-    """A `Stack`, of which an explanation needs only this."""
+    """The part of a `Stack` that an explanation needs."""
 
     @property
     def names(self) -> Names: ...

@@ -1,4 +1,4 @@
-"""The stack that an operator works on: the names of its resources, and clients for its AWS."""
+"""The stack that an operator works on: the names of its resources, and clients for AWS."""
 
 import json
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue of the stack, and its dead-letter queue, which its RedrivePolicy names."""
+    """A queue of the stack, and the dead-letter queue that its RedrivePolicy names."""
 
     name: str
     url: str
@@ -31,7 +31,7 @@ class Stack:
     """
     Reads names and makes clients when they are first used.
 
-    So `--help`, and commands that need no AWS, neither need an environment nor wait for the SDK's import.
+    So `--help` and commands that do not use AWS work without an environment, and without waiting for the SDK's import.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Stack:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         session: "BlockingSession | None" = None,
     ) -> None:
-        """Take the variables that name the resources, and the session that makes clients, by default for *environ*."""
+        """Use *environ* to name the resources, and *session* to make clients (by default, one made from *environ*)."""
         self._environ = environ
         self._given_session = session
         self._state_machine_arn: str | None = None
@@ -79,7 +79,7 @@ class Stack:
         return await self._session.region()
 
     async def state_machine_arn(self) -> str:
-        """Return the ARN of the order workflow. If only its name is known, it is in the account of the credentials."""
+        """Return the ARN of the order workflow. If only its name is known, use the account of the credentials."""
         if self._state_machine_arn is None:
             self._state_machine_arn = await self._find_state_machine(self.names.state_machine)
         return self._state_machine_arn
@@ -112,7 +112,7 @@ class Stack:
         return Queue(name, url, attributes, dead_letters, dead_letter_url)
 
     async def attributes(self, queue_url: str) -> dict[str, str]:
-        """Return all attributes of a queue, its approximate numbers of messages among them."""
+        """Return all attributes of a queue, including its approximate numbers of messages."""
         answer = await self.sqs.call("get_queue_attributes", QueueUrl=queue_url, AttributeNames=["All"])
         return dict(answer["Attributes"])
 
@@ -128,7 +128,7 @@ class Stack:
         return str(answer["QueueUrl"])
 
     async def missing_table(self) -> str:
-        """Say which table does not exist: DynamoDB's own error does not name it."""
+        """Return a line that says which table does not exist: DynamoDB's own error does not name it."""
         from workers.operations.sdk_errors import SDK_ERRORS, is_missing  # noqa: PLC0415 - see above.
 
         for name, variable in (

@@ -28,7 +28,7 @@ MAX_CONCURRENT_REQUESTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What is known: items of the tables, the executions by their start, and all that happened, by time."""
+    """All that is known: the items in the tables, the executions sorted by start, and all events sorted by time."""
 
     order: dict[str, Any] | None
     case: dict[str, Any] | None
@@ -38,12 +38,12 @@ class Story:
 
 async def gather(stack: "Stack", key: str, log_files: Iterable[BinaryIO] = ()) -> Story:
     """
-    Return the story of the order, or the case without an order, whose id is *key*.
+    Return the story of the order with the id *key*, or of the case with this id if it has no order.
 
-    *log_files* are the workers' JSON lines; they are read twice, so they must be seekable.
+    *log_files* contain the workers' JSON lines. They are read twice, so they must be seekable.
 
     Raises:
-        OperationError: Nothing is known about it.
+        OperationError: Nothing is known about this id.
     """
     order, case = await _stored(stack, key)
     found = [execution async for execution in _executions(stack, key, order, case)]
@@ -72,7 +72,7 @@ async def _stored(stack: "Stack", key: str) -> tuple[dict[str, Any] | None, dict
 async def _executions(
     stack: "Stack", order_id: str, order: Mapping[str, Any] | None, case: Mapping[str, Any] | None
 ) -> AsyncIterator[Execution]:
-    """Yield the executions that order and case name, then those of `orders submit`, recorded or not."""
+    """Yield the executions that the order and the case name, then any others that `orders submit` started."""
     named = [
         *(case or {}).get("ExecutionArns", []),
         *(resolution.get("ExecutionArn") for resolution in (case or {}).get("Resolutions", [])),
@@ -101,9 +101,9 @@ def _log_lines(
     files: Iterable[BinaryIO], order_id: str, case: Mapping[str, Any] | None, arns: Sequence[str]
 ) -> list[Mapping[str, Any]]:
     """
-    Return the workers' lines on the order.
+    Return the workers' log lines about the order.
 
-    Each file is read twice: the first lines of a message do not name its order yet.
+    Each file is read twice, because the first lines about a message do not name its order yet.
     """
     found: list[Mapping[str, Any]] = []
     for file in files:

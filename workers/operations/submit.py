@@ -22,14 +22,15 @@ from workers.operations.sdk_errors import SDK_ERRORS, UNREACHABLE, ClientError, 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
-# StartExecution's sustained rate in most regions, at 50 ms a call.
+# If a call takes 50 ms, the default makes as many calls a second as StartExecution sustains in most regions.
 DEFAULT_CONCURRENCY, MAX_CONCURRENCY = 10, 100
 MAX_SUBMISSION = 999_999
-MAX_UNREADABLE = 50  # Unreadable responses before the first readable one: more than are in flight at once.
+# Unreadable responses that are tolerated before the first readable one: more than are in flight at once.
+MAX_UNREADABLE = 50
 MAX_RETRY_S = 300.0
 SAFE = "repeating the command is safe: it submits nothing twice"
 
-# Errors of this one record. Any other error concerns all records.
+# Errors that concern only one record. Any other error concerns all records.
 _REFUSED = {"InvalidExecutionInput", "InvalidName", "ValidationException"}
 _RETRIED = {"ExecutionLimitExceeded"}
 _BACKOFF = Backoff(base_s=0.2, cap_s=20.0)
@@ -78,7 +79,7 @@ class Submission:
         self._unreadable = 0
 
     def so_far(self) -> str:
-        """Return the outcome so far, and that repeating is safe."""
+        """Return the outcome so far, with a note that repeating is safe."""
         return f"{self.summary} of {len(self._records) + len(self.summary.bad)}; {SAFE}"
 
     async def run(self, *, concurrency: int = DEFAULT_CONCURRENCY, progress: Progress = unreported) -> None:
@@ -144,8 +145,8 @@ class Submission:
         """
         Return whether AWS will take the same request later: it throttles us, or has an outage.
 
-        Before the first success, unreachable means that the environment is wrong, and unreadable responses soon mean
-        that the endpoint is not AWS.
+        Before the first success, an unreachable endpoint means that the environment is wrong, and more than
+        `MAX_UNREADABLE` unreadable responses mean that the endpoint is not AWS.
         """
         if isinstance(error, ClientError):
             return error_code(error) in _RETRIED or type(translate(error)) is OutageError

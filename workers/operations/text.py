@@ -1,18 +1,18 @@
-"""Text that others wrote, made safe to show."""
+"""Makes text that others wrote safe to show."""
 
 import unicodedata
 
 from workers.domain.cards import mask
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories; Cf can turn the direction of text.
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories; Cf can reverse text.
 
 
 def clean(text: object) -> str:
     """
     Return *text* on one line, with card-like digit runs masked and control characters replaced.
 
-    Orders and messages hold text of strangers: a name could retitle a terminal's window or hide what follows.
+    Orders and messages contain text from strangers. A name could change a terminal's title or hide the text after it.
     """
     shown = str(text)
     if not (shown.isascii() and shown.isprintable()):
@@ -20,4 +20,4 @@ def clean(text: object) -> str:
             " " if char in "\t\r\n" else REPLACEMENT if unicodedata.category(char) in _UNPRINTABLE else char
             for char in shown
         )
-    return mask(shown)  # Last: digit groups on separate lines are one card number now.
+    return mask(shown)  # Mask last: digit groups from separate lines may form one card number now.

@@ -12,7 +12,7 @@ from workers.operations.executions import Execution
 from workers.operations.log_lines import readable
 
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
-# Not in the text of a log line: they are elsewhere in the entry, or the same in every line of the order.
+# Fields that the text of a log line omits: they are elsewhere in the entry, or the same in every line of the order.
 _OMITTED = {"timestamp", "order_id", "case_id", "execution_arn", "exception"}
 
 
@@ -39,9 +39,9 @@ def timeline(
     log_lines: Iterable[Mapping[str, Any]],
 ) -> list[Entry]:
     """
-    Return all entries by time: first those without a time, then the oldest.
+    Return all entries, sorted by time. Entries without a time come first, then the oldest.
 
-    Of entries with the same time, those of executions come first, then the order's, the case's and log lines.
+    If entries have the same time, those of executions come first, then those of the order, the case and the log.
     """
     entries = [
         *_of_executions(executions),

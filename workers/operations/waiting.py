@@ -22,7 +22,7 @@ MAX_EXECUTIONS = 10  # Read per poll: AWS allows far fewer reads of executions t
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How an order ended; *outcome* is its status, or that of an execution that recorded no order."""
+    """How an order ended. *outcome* is its status or, if its execution recorded no order, the execution's status."""
 
     order_id: str
     outcome: str
@@ -38,7 +38,11 @@ async def wait_for_orders(
     poll_s: float = POLL_S,
     progress: Progress = unreported,
 ) -> None:
-    """Wait until orders of that *submission* have ended. They are added to *ended*, also before a cancellation."""
+    """
+    Wait until all orders have ended. *submission* is their submission's number.
+
+    Each order is added to *ended* once it has ended, so after a cancellation *ended* has those that ended before.
+    """
     waiting = {order_id: await stack.execution_arn(submission_name(order_id, submission)) for order_id in order_ids}
     while waiting:
         found = await _find_ended(stack, waiting)
@@ -56,14 +60,15 @@ async def _find_ended(stack: "Stack", waiting: Mapping[str, str]) -> list[Ended]
     for order_id, arn in waiting.items():
         item = items.get(order_id)
         if item is None or item.get("ExecutionArn") != arn:
-            # Not recorded yet, or never; or refused as a duplicate; or recorded by another execution.
+            # The order is not recorded yet, will never be, was refused as a duplicate, or was recorded by another
+            # execution.
             unsure.append(order_id)
         elif item.get("Status") != OrderStatus.RECEIVED:
             ended.append(_ended(item))
     sample = random.sample(unsure, min(len(unsure), MAX_EXECUTIONS))
     statuses = {order_id: await _execution_status(stack, waiting[order_id]) for order_id in sample}
     over = [order_id for order_id, status in statuses.items() if status != RUNNING]
-    # Read after the end of its execution, an order that is missing stays missing.
+    # These executions have ended. If their order is still missing now, it stays missing.
     items = await _items(stack, over)
     for order_id in over:
         item = items.get(order_id)
