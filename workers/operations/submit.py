@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # If a call takes 50 ms, the default makes as many calls a second as StartExecution sustains in most regions.
 DEFAULT_CONCURRENCY, MAX_CONCURRENCY = 10, 100
 MAX_SUBMISSION = 999_999
-# Unreadable responses that are tolerated before the first readable one: more than are in flight at once.
+# Unreadable responses that are tolerated before the first readable one: more than are in flight by default.
 MAX_UNREADABLE = 50
 MAX_RETRY_S = 300.0
 SAFE = "repeating the command is safe: it submits nothing twice"
