@@ -34,8 +34,8 @@ from workers.start import PATIENCE_S, START_BACKOFF, Start
 # The share of WORKER_MAX_HANDLE_S that a call to the provider may take. If the provider hangs, that counts as a failed
 # attempt before the handler is cancelled.
 SHIP_SHARE = 0.9
-# The shortest visibility timeout that receives ask for. It is longer than a long poll of 20 s, because a message may
-# have been invisible since the poll began. The rest is enough for several attempts to extend it.
+# The shortest visibility timeout that receives ask for. When a long poll returns, its messages may have been invisible
+# since it began, up to 20 s ago. The remaining 10 s are enough for several attempts to extend the timeout.
 MIN_VISIBILITY_TIMEOUT_S = 30
 QUEUE_MARGIN = 5  # Deliveries that SQS must allow beyond WORKER_MAX_DELIVERIES: its own redrive is only a backstop.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ChangeSetType = Literal["CREATE", "UPDATE", "IMPORT"]
 
-# The few resources of a stack need less time, and AWS itself gives up sooner.
+# How long to wait for CloudFormation. Our stacks have few resources and need less, and AWS itself gives up sooner.
 TIMEOUT_S = 3600.0
 _FIRST_POLL_S = 0.1
 _LONGEST_POLL_S = 3.0

@@ -38,7 +38,7 @@ def submission_name(order_id: str, number: int) -> str:
     """
     Return the name of the execution that submits an order for the *number*-th time.
 
-    - The name is the same each time, so that a repeated submission does not start twice.
+    - The same *order_id* and *number* always give the same name, so that a repeated command starts nothing twice.
     - It is derived from the OrderId, never from the card number.
     - It differs from the names of resubmissions from a case.
     """

@@ -24,11 +24,11 @@ log = structlog.get_logger(__name__)
 SEND_TIMEOUT_S = 5.0  # A notification is a few hundred bytes; a channel that takes longer only occupies a slot.
 MAX_TRIES = 3  # Retries cover a reset or a short hiccup; reminders cover anything that lasts longer.
 RETRY_BACKOFF = Backoff(base_s=0.2, cap_s=2.0)
-# How long a failed channel is not tried, so that it does not hold up every message. Without jitter, because a random
-# pause could be too short for that.
+# How long a failed channel is not tried, so that it does not hold up every message. The pause is not random, because a
+# random pause could be so short that the channel does hold them up.
 PAUSE_BACKOFF = Backoff(base_s=1.0, cap_s=30.0)
-# How long a failure counts: longer than the wait between two reminders. A case that has been resolved sends no more
-# reminders, so nothing would show that the channel works again.
+# How long a channel counts as down after its last failure: longer than the wait between two reminders. Without this
+# limit it could count as down forever: once its cases are resolved, no reminder is left to show that it works again.
 FRESH_S = 900.0
 
 

@@ -22,10 +22,10 @@ def statement_ends(text: str) -> list[int]:
 
 def line_of(text: str, ends: Sequence[int], path: Sequence[str | int]) -> int:
     """
-    Return the line of the statement that sets *path* or, if *path* does not exist, its longest part that does.
+    Return the line of the statement that sets *path*. If *path* does not exist, use its longest beginning that exists.
 
-    The document up to this statement has the key; the document before this statement does not. This finds a key in any
-    notation (a header, a dotted key, an inline table) and is not misled by text that only looks like a key.
+    It is the first statement that, together with everything before it, makes a document that has the key. So a key is
+    found in any notation (a header, a dotted key, an inline table), and text that only looks like a key is not.
     """
     while path and not _has(tomllib.loads(text), path):
         path = path[:-1]
