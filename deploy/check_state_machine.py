@@ -70,7 +70,7 @@ def check_file(path: Path, pipeline: Path = template.PIPELINE) -> list[Finding]:
 
 
 def check_definition(definition: object, file: str) -> list[Finding]:
-    """Check a state machine and those nested in it. Its texts must have been substituted already."""
+    """Check a state machine and those nested in it. Each `${name}` that stands for a text must be replaced already."""
     if not isinstance(definition, Mapping):
         return [Finding(file, WHOLE_FILE, "is not a JSON object")]
     findings = []
