@@ -125,7 +125,12 @@ class Scenario:
     # Before the workers start.
 
     def set_visibility_timeout(self, seconds: int) -> None:
-        """Set the visibility timeout of both queues, short enough for a test to see messages again."""
+        """
+        Set the visibility timeout of both queues, short enough for a test to see messages again.
+
+        It must be longer than a poll waits (1 s), as it always is outside of tests: a worker's own clock counts it from
+        the start of the poll, so messages that arrive at the end of a poll would be lost at once.
+        """
         for url in (self.stack.order_fulfillment_queue_url, self.stack.escalation_queue_url):
             self.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
 

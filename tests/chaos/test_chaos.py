@@ -302,7 +302,7 @@ def test_a_failing_order_gets_all_its_attempts(scenario: Scenario) -> None:
 @pytest.mark.chaos
 def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> None:
     """A message that crashes workers is handled alone, a few times at most, and then escalated."""
-    scenario.set_visibility_timeout(1)
+    scenario.set_visibility_timeout(3)
     scenario.start("escalation", awaited=False)
     poison = [sent.order_id for sent in scenario.send([Kind.VALID], prefix="poison") if sent.order_id]
     _drain_despite_crashes(scenario, WORKER_MAX_DELIVERIES="3")
@@ -317,7 +317,7 @@ def test_a_message_that_crashes_its_worker_is_escalated(scenario: Scenario) -> N
 @pytest.mark.chaos
 def test_a_message_that_crashes_its_worker_does_not_affect_others(scenario: Scenario) -> None:
     """Messages that are only in flight when another one crashes the worker are not escalated."""
-    scenario.set_visibility_timeout(1)
+    scenario.set_visibility_timeout(3)
     scenario.start("escalation", awaited=False)
     poison = [sent.order_id for sent in scenario.send([Kind.VALID], prefix="poison") if sent.order_id]
     scenario.send_mix()
