@@ -76,7 +76,7 @@ async def test_the_first_signal_only_sets_the_event() -> None:
     stop_on_signals(stop, exit_after_s=60)
     try:
         signal.raise_signal(signal.SIGTERM)
-        await asyncio.wait_for(stop.wait(), 5)
+        assert await asyncio.wait_for(stop.wait(), 5)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

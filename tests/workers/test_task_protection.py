@@ -296,8 +296,9 @@ async def test_a_worker_protects_its_task_while_it_runs(fake: FakeAgent) -> None
 
 
 async def test_without_an_agent_nothing_is_called() -> None:
-    async with protecting(None, ON, lambda: [30.0], asyncio.Event()):
-        pass
+    running = asyncio.all_tasks()
+    async with protecting(None, ON, lambda: pytest.fail("looked at the handlers"), asyncio.Event()):
+        assert asyncio.all_tasks() == running
 
 
 def test_protection_is_off_by_default() -> None:

@@ -101,7 +101,7 @@ class FakeQueue:
         self._refusals[receipt_handle] = deque(answers)
 
     def outdate(self, receipt_handle: str, *, accepted: bool) -> None:
-        """Let another consumer have the message of this receipt, which SQS mostly accepts from now on all the same."""
+        """Let another consumer have the message of this receipt, which SQS mostly still accepts."""
         if not accepted:
             self.refuse(receipt_handle, *[LOST] * 1000)
 
