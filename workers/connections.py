@@ -107,12 +107,13 @@ async def open_clients(
     """
     async with AsyncExitStack() as stack:
         try:
-            sdk, others = sdk or plain_session(), calling_config()
+            sdk, others = sdk or plain_session(), calling_config(settings.concurrency)
+            visibility = calling_config(settings.concurrency, attempts=1)
             session = open_session(sdk)
-            receiving = session.client("sqs", config=receiving_config(settings.wait_s))
+            receiving = session.client("sqs", config=receiving_config(settings.wait_s, settings.max_polls))
             clients = Clients(
                 receiving=await stack.enter_async_context(receiving),
-                visibility=await stack.enter_async_context(session.client("sqs", config=calling_config(attempts=1))),
+                visibility=await stack.enter_async_context(session.client("sqs", config=visibility)),
                 sqs=await stack.enter_async_context(session.client("sqs", config=others)),
                 dynamodb=await stack.enter_async_context(session.client("dynamodb", config=others)),
             )

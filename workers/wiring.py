@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from workers.aws.cases import DynamoCases
 from workers.aws.orders import DynamoOrders, check_table
-from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, MAX_POLLS, READ_TIMEOUT_S
+from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from workers.aws.secrets import SecretToken
 from workers.aws.senders import SqsDeadLetters, SqsEscalations, SqsReminders
 from workers.aws.sqs import SqsQueue, describe_queue, queue_url
@@ -131,7 +131,7 @@ async def _assemble(
         max_deliveries=settings.max_deliveries,
         max_handle_s=settings.max_handle_s,
         drain_s=settings.drain_s,
-        max_polls=MAX_POLLS,
+        max_polls=settings.max_polls,
         stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
     )
     handler = await make_handler(worker, settings, clients, dead_letters, metrics)

@@ -19,10 +19,12 @@ class _Waiting(Generic[Entry, Result]):
 
 class GroupCommit(Generic[Entry, Result]):
     """
-    Sends entries in groups of up to *max_group*, in at most *max_requests* concurrent requests.
+    Sends entries in groups of up to *max_group*.
 
-    While fewer requests are running, entries are sent at once, so a single entry is not delayed. Otherwise entries
-    wait, so groups grow by themselves under load. No group has two entries with the same key.
+    While fewer than *max_requests* requests are running, entries are sent at once, so a single entry is not delayed.
+    Otherwise entries wait until a request is done or *max_group* of them wait. So groups grow by themselves under load,
+    and as many full groups are sent at a time as the latency of the service needs. No group has two entries with the
+    same key.
     """
 
     def __init__(
@@ -43,17 +45,24 @@ class GroupCommit(Generic[Entry, Result]):
         """Send *entry* and return its result. If the caller is cancelled, *entry* may still have been applied."""
         waiting = _Waiting(key, entry, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        if not self._scheduled and len(self._requests) < self._max_requests:
+        if not self._scheduled and self._is_due:
             # Start in the next turn of the loop: messages received together are all submitted in the current turn.
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._start)
         result: Result = await waiting.result
         return result
 
+    @property
+    def _is_due(self) -> bool:
+        return len(self._requests) < self._max_requests or len(self._waiting) >= self._max_group
+
     def _start(self) -> None:
         self._scheduled = False
-        while self._waiting and len(self._requests) < self._max_requests:
+        while self._waiting and self._is_due:
             group = self._next_group()
+            if len(group) < self._max_group and len(self._requests) >= self._max_requests:
+                self._waiting.extendleft(reversed(group))  # The others have keys that this group has already.
+                return
             request = asyncio.ensure_future(self._request(group))
             self._requests.add(request)
             request.add_done_callback(self._finish)
@@ -77,8 +86,11 @@ class GroupCommit(Generic[Entry, Result]):
         return list(group.values())
 
     async def _request(self, group: Sequence[_Waiting[Entry, Result]]) -> None:
+        results: Sequence[Result | Exception]
         try:
-            results: Sequence[Result | Exception] = await self._send([waiting.entry for waiting in group])
+            results = await self._send([waiting.entry for waiting in group])
+            if len(results) != len(group):
+                raise ValueError(f"{len(results)} results for {len(group)} entries")  # noqa: TRY301 - for every caller.
         except Exception as error:  # noqa: BLE001 - raised for every caller that waits.
             results = [error] * len(group)
         for waiting, result in zip(group, results, strict=True):

@@ -113,14 +113,14 @@ class SqsQueue:
     visibility: "SQSClient"
     sqs: "SQSClient"
 
-    async def receive(self, limit: int) -> Sequence[Message]:
+    async def receive(self, limit: int, max_wait_s: int | None = None) -> Sequence[Message]:
         answer = await ask(
             self.receiving.receive_message,
             (),
             QueueUrl=self.url,
             MaxNumberOfMessages=limit,
             VisibilityTimeout=self.visibility_timeout_s,
-            WaitTimeSeconds=self.wait_s,
+            WaitTimeSeconds=self.wait_s if max_wait_s is None else min(self.wait_s, max_wait_s),
             MessageSystemAttributeNames=[
                 "ApproximateReceiveCount",
                 "SentTimestamp",

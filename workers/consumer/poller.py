@@ -1,9 +1,10 @@
-"""Receives messages: one long poll when the queue is idle, several under backlog, none without free slots."""
+"""Receives messages: one long poll when the queue is idle, several receives under backlog, none without free slots."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from workers.consumer.demand import Demand
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.failures import FailureTracker, outages_only
 from workers.consumer.gate import Gate
@@ -18,6 +19,18 @@ from workers.metrics import StageOutage
 # An outage counts for this long after the last failed receive: longer than a failing receive and its backoff take.
 # While all slots are taken, no receive is tried, so nothing shows that the outage is over.
 FRESH_S = 120.0
+# How long receives wait for messages while another one is running. So they end soon after a burst, and do not keep
+# slots reserved. With a wait of a second, SQS still looks for messages on all of its servers.
+EXTRA_WAIT_S = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Receive:
+    """A running receive: how many slots it has reserved, and when it began by the two clocks."""
+
+    reserved: int
+    asked_at_s: float
+    started_at_s: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,10 +38,9 @@ class Poller:
     """
     Keeps the slots filled. Passes the messages it receives to `accept`, with the time of the request (by `now_s`).
 
-    One poll always runs while slots are free and the gate is open. A full answer means a backlog, so another poll
-    starts, up to `max_polls`. A poll ends when its answer is not full, unless it is the first poll. Under load a
-    receive waits a little until `min_batch` slots are free, because a receive of one message costs as much as one of
-    ten.
+    While slots are free and the gate is open, as many receives run as `demand` says: one when the queue is idle. Under
+    load a receive waits a little until `min_batch` slots are free, because a receive of one message costs as much as
+    one of ten. During an outage only one receive at a time is tried.
 
     `is_stuck` is true if a receive takes longer than `stuck_after_s` seconds.
     """
@@ -44,27 +56,36 @@ class Poller:
     now_s: Callable[[], float] = elapsed_s
     timings: Timings = DEFAULT_TIMINGS
     outage: StageOutage | None = None
-    _polls: int = 0
-    _started_at_s: dict[asyncio.Future[Sequence[Message]], float] = field(default_factory=dict)
+    _demand: Demand = field(init=False)
+    _receives: dict[asyncio.Future[Sequence[Message]], _Receive] = field(default_factory=dict)
+    _answered: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: asyncio.Future[None] | None = None
     _failures: FailureTracker = field(init=False)
+    _failed_at_s: float = 0.0
+    _retry_at_s: float = 0.0
 
     def __post_init__(self) -> None:
+        self._demand = Demand(self.max_polls)
         self._failures = FailureTracker("poll", self.timings, self.outage)
 
     async def run(self) -> None:
         """
         Receive until cancelled.
 
-        A running receive finishes first and its messages go to `accept`: otherwise they would stay invisible for a
-        whole visibility timeout.
+        Running receives finish first and their messages go to `accept`: otherwise they would stay invisible for a whole
+        visibility timeout.
 
         Raises:
             ExceptionGroup: Of `FatalError`: the queue is gone, or AWS refuses access for good.
         """
+        self._ended = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.TaskGroup() as polls:
-                polls.create_task(self._poll(polls), name="poll")
+            async with asyncio.TaskGroup() as stage:
+                stage.create_task(self._keep_receiving(), name="receive")
+                await self._ended
         finally:
+            if self._receives:
+                await asyncio.wait(self._receives)
             if self.outage is not None:
                 self.outage.ended(self._failures)
 
@@ -74,52 +95,72 @@ class Poller:
     def is_stuck(self) -> bool:
         """Return whether a receive has been running for longer than any timeout allows."""
         now_s = asyncio.get_running_loop().time()
-        return any(now_s - started_at_s > self.stuck_after_s for started_at_s in self._started_at_s.values())
+        return any(now_s - receive.started_at_s > self.stuck_after_s for receive in self._receives.values())
 
-    async def _poll(self, polls: asyncio.TaskGroup) -> None:
-        self._polls += 1
-        first = self._polls == 1
-        try:
-            while True:
-                received = await self._receive()
-                if received == MAX_BATCH and self._polls < self.max_polls:
-                    polls.create_task(self._poll(polls), name="poll")
-                elif received < MAX_BATCH and not first:
-                    return
-        finally:
-            self._polls -= 1
+    async def _keep_receiving(self) -> None:
+        while True:
+            reserved = await self._reserve()
+            max_wait_s = EXTRA_WAIT_S if self._receives else None
+            receive = _Receive(reserved, self.now_s(), asyncio.get_running_loop().time())
+            request = asyncio.ensure_future(outages_only(self.queue.receive(reserved, max_wait_s)))
+            self._receives[request] = receive
+            request.add_done_callback(self._finish)
 
-    async def _receive(self) -> int:
-        """Receive once and pass the messages on; return how many there were."""
-        limit = await self.gate.wait_to_receive(MAX_BATCH)
-        reserved = await self.slots.reserve(min(limit, self.min_batch), limit, self.prefetch.max_wait_s)
-        if limit > 1 and not self.gate.is_open:  # The gate closed while this poll waited for slots.
+    async def _reserve(self) -> int:
+        """Wait until another receive is needed and slots are free for it; return how many are reserved."""
+        while True:
+            if len(self._receives) >= self._demand.polls:
+                await self._await_answer()
+                continue
+            if (wait_s := self._retry_at_s - asyncio.get_running_loop().time()) > 0:
+                await asyncio.sleep(wait_s)
+            limit = await self.gate.wait_to_receive(MAX_BATCH)
+            to_probe = limit < MAX_BATCH
+            if to_probe and self._receives:
+                await self._await_answer()
+                continue
+            reserved = await self.slots.reserve(min(limit, self.min_batch), limit, self.prefetch.max_wait_s)
+            # While this waited, the gate may have closed, or an answer may have shown that no other receive is needed.
+            if (to_probe or self.gate.is_open) and len(self._receives) < self._demand.polls:
+                return reserved
             self.slots.release(reserved)
-            return 0
-        asked_at_s = self.now_s()
-        request = asyncio.ensure_future(outages_only(self.queue.receive(reserved)))
-        self._started_at_s[request] = asyncio.get_running_loop().time()
-        request.add_done_callback(self._started_at_s.pop)
+
+    async def _await_answer(self) -> None:
+        self._answered.clear()
+        await self._answered.wait()
+
+    def _finish(self, request: asyncio.Future[Sequence[Message]]) -> None:
+        """Pass on the messages of an answered *request*. Any error that is not an outage ends the stage."""
+        receive = self._receives.pop(request)
+        self._answered.set()
         try:
-            messages = await asyncio.shield(request)
+            messages = self._messages(request, receive)
+            self.slots.release(receive.reserved - len(messages))
+            self.accept(messages, receive.asked_at_s)
+        except Exception as error:  # noqa: BLE001 - raised by `run`.
+            if self._ended is not None and not self._ended.done():
+                self._ended.set_exception(error)
+
+    def _messages(self, request: asyncio.Future[Sequence[Message]], receive: _Receive) -> Sequence[Message]:
+        """Return the messages of an answered request, none if it failed."""
+        try:
+            messages = request.result()
         except asyncio.CancelledError:
-            self._pass_on(reserved, await self._finish(request), asked_at_s)
-            raise
-        except OutageError as error:
-            self.slots.release(reserved)
-            self._failures.failed(error)
-            await asyncio.sleep(self.timings.poll_retry.wait_s(self._failures.failures))
-            return 0
-        self._failures.recovered()
-        self._pass_on(reserved, messages, asked_at_s)
-        return len(messages)
-
-    async def _finish(self, request: asyncio.Future[Sequence[Message]]) -> Sequence[Message]:
-        try:
-            return await request
-        except OutageError:
             return ()
+        except OutageError as error:
+            self._fail(error, receive)
+            return ()
+        self._failures.recovered()
+        took_s = asyncio.get_running_loop().time() - receive.started_at_s
+        self._demand.answered(len(messages), took_s, len(self._receives) + 1)
+        self.prefetch.receive_s = self._demand.receive_s
+        return messages
 
-    def _pass_on(self, reserved: int, messages: Sequence[Message], asked_at_s: float) -> None:
-        self.slots.release(reserved - len(messages))
-        self.accept(messages, asked_at_s)
+    def _fail(self, error: OutageError, receive: _Receive) -> None:
+        """Count a failed receive, and wait before the next one. Receives that fail together count once."""
+        self._demand.shrink()
+        if receive.started_at_s < self._failed_at_s:
+            return
+        self._failed_at_s = asyncio.get_running_loop().time()
+        self._retry_at_s = self._failed_at_s + self.timings.poll_retry.wait_s(self._failures.failures + 1)
+        self._failures.failed(error)

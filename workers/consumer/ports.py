@@ -34,8 +34,13 @@ class Queue(Protocol):
     def visibility_timeout_s(self) -> int:
         """How many seconds a received message stays invisible to other consumers. Each `receive` requests that."""
 
-    async def receive(self, limit: int) -> Sequence[Message]:
-        """Wait for messages and return up to *limit* of them, often none. *limit* is at most `MAX_BATCH`."""
+    async def receive(self, limit: int, max_wait_s: int | None = None) -> Sequence[Message]:
+        """
+        Wait for messages and return up to *limit* of them, often none.
+
+        *limit* is at most `MAX_BATCH`. The wait ends after *max_wait_s* seconds, or after the queue's own wait if that
+        is shorter.
+        """
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Refusal | None]:
         """Delete up to `MAX_BATCH` messages. Returns one item per handle, in order: None if the delete was accepted."""

@@ -11,8 +11,9 @@ class Timings:
 
     # Poller: waits between receives that fail. The cap bounds how late the end of an outage is noticed.
     poll_retry: Backoff = field(default=Backoff(0.5, 10.0))
-    # Prefetch: prefetched messages keep the handlers busy this long, which is more than a receive or a delete takes.
-    prefetch_s: float = 0.1
+    # Prefetch: prefetched messages keep the handlers busy this long, besides the time of the receives: as long as an
+    # entry may wait for its delete.
+    prefetch_s: float = 0.04
     # Gate: waits between probes. The cap bounds how late the end of an outage is noticed.
     probe: Backoff = field(default=Backoff(0.2, 10.0))
     # Gate: how often one more message is received while an outage is only suspected.

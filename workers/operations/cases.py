@@ -21,6 +21,8 @@ from workers.operations.order_table import is_key
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
+CALLS_AT_ONCE = 16  # The queries of an index of open orders or cases, one for each of its keys.
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
@@ -109,7 +111,7 @@ async def sdk_client(stack: "Stack", service: str) -> AsyncIterator[Any]:
     async with AsyncExitStack() as opened:
         try:
             client = await opened.enter_async_context(
-                _session(await stack.region()).client(service, config=calling_config())
+                _session(await stack.region()).client(service, config=calling_config(CALLS_AT_ONCE))
             )
         except ValueError as error:
             raise OperationError(f"the AWS SDK cannot make calls: {error}") from error

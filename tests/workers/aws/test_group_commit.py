@@ -53,13 +53,14 @@ async def test_entries_that_wait_for_a_request_are_sent_in_groups(
 ) -> None:
     tasks = submit(commit, 1)
     await turn()
-    tasks += submit(commit, 2, 3, 4, 5)
-    await turn()
+    for entries in ((2,), (3,)):
+        tasks += submit(commit, *entries)
+        await turn()
     assert requests.groups == [[1]]
-    for _ in range(3):
+    for _ in range(2):
         requests.released.release()
-    assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10]
-    assert requests.groups == [[1], [2, 3, 4], [5]]
+    assert await asyncio.gather(*tasks) == [2, 4, 6]
+    assert requests.groups == [[1], [2, 3]]
 
 
 async def test_entries_with_the_same_key_are_in_different_groups(
@@ -99,3 +100,45 @@ async def test_an_entry_cancelled_while_it_waits_is_not_sent(commit: GroupCommit
         requests.released.release()
     assert await asyncio.gather(*tasks, other) == [2, 6]
     assert requests.groups == [[1], [3]]
+
+
+async def test_a_full_group_does_not_wait_for_running_requests(
+    commit: GroupCommit[int, int], requests: Requests
+) -> None:
+    tasks = submit(commit, 1)
+    await turn()
+    tasks += submit(commit, 2, 3)
+    await turn()
+    assert requests.groups == [[1]]
+    tasks += submit(commit, 4, 5)
+    await turn()
+    assert requests.groups == [[1], [2, 3, 4]]
+    for _ in range(3):
+        requests.released.release()
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10]
+    assert requests.groups == [[1], [2, 3, 4], [5]]
+
+
+async def test_entries_with_the_same_key_make_no_full_group(commit: GroupCommit[int, int], requests: Requests) -> None:
+    tasks = submit(commit, 1, 2, 3, 4, 5, 6, key="a")
+    await turn()
+    assert requests.groups == [[1]]
+    tasks += submit(commit, 7, key="b")
+    await turn()
+    assert requests.groups == [[1]]
+    tasks += submit(commit, 8, key="c")
+    await turn()
+    assert requests.groups == [[1], [2, 7, 8]]
+    for _ in range(6):
+        requests.released.release()
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10, 12, 14, 16]
+    assert requests.groups == [[1], [2, 7, 8], [3], [4], [5], [6]]
+
+
+async def test_too_few_results_are_an_error_for_all_entries() -> None:
+    async def send(_: Sequence[int]) -> Sequence[int | Exception]:
+        return [1]
+
+    commit: GroupCommit[int, int] = GroupCommit(send, max_group=3, max_requests=1)
+    results = await asyncio.gather(*submit(commit, 1, 2), return_exceptions=True)
+    assert [str(result) for result in results] == ["1 results for 2 entries"] * 2

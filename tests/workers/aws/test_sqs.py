@@ -110,6 +110,7 @@ class BatchesOnly:
         self.bad = set(bad)
         self.code = code
         self.sizes: list[int] = []
+        self.waits_s: list[int] = []
 
     async def delete_message_batch(self, *, Entries: list[dict[str, str]], **_: Any) -> dict[str, Any]:  # noqa: N803 - the SDK's name.
         self.sizes.append(len(Entries))
@@ -117,7 +118,8 @@ class BatchesOnly:
             raise ClientError({"Error": {"Code": self.code}}, "DeleteMessageBatch")
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
-    async def receive_message(self, **_: Any) -> dict[str, Any]:
+    async def receive_message(self, *, WaitTimeSeconds: int, **_: Any) -> dict[str, Any]:  # noqa: N803 - the SDK's name.
+        self.waits_s.append(WaitTimeSeconds)
         good = {"MessageId": "1", "ReceiptHandle": "r", "Body": "x"}
         attributes: dict[str, Any] = {
             "ApproximateReceiveCount": "many",
@@ -126,10 +128,10 @@ class BatchesOnly:
         }
         return {"Messages": [good | {"Attributes": attributes}, {"MessageId": "2", "ReceiptHandle": "s"}]}
 
-    def queue(self) -> SqsQueue:
+    def queue(self, wait_s: int = 0) -> SqsQueue:
         client: Any = self
         return SqsQueue(
-            name="q", url="u", visibility_timeout_s=30, wait_s=0, receiving=client, sqs=client, visibility=client
+            name="q", url="u", visibility_timeout_s=30, wait_s=wait_s, receiving=client, sqs=client, visibility=client
         )
 
 
@@ -161,3 +163,11 @@ async def test_unreadable_parts_of_a_receive_lose_no_other_message() -> None:
         (message,) = await BatchesOnly().queue().receive(10)
     assert (message.id, message.receive_count, message.sent_at_s, message.first_received_at_s) == ("1", 1, 0, 0)
     assert logs == [{"event": "message.not_read", "log_level": "error", "unreadable": 1, "received": 2}]
+
+
+async def test_a_receive_waits_as_long_as_asked_but_no_longer_than_the_setting() -> None:
+    sqs = BatchesOnly()
+    for wait_s in (20, 0):
+        for max_wait_s in (None, 1):
+            await sqs.queue(wait_s).receive(10, max_wait_s)
+    assert sqs.waits_s == [20, 1, 0, 0]

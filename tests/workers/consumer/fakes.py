@@ -80,6 +80,7 @@ class FakeQueue:
         self.visibility_timeout_s = visibility_timeout_s
         self.wait_s = wait_s
         self.limits: list[int] = []
+        self.waits_s: list[int | None] = []
         self.receiving = 0
         self.waiting = 0
         self.most_receiving = 0
@@ -109,8 +110,9 @@ class FakeQueue:
         """End the running long polls, with an empty answer if nothing was sent."""
         self._arrived.set()
 
-    async def receive(self, limit: int) -> Sequence[Message]:
+    async def receive(self, limit: int, max_wait_s: int | None = None) -> Sequence[Message]:
         self.limits.append(limit)
+        self.waits_s.append(max_wait_s)
         self.receiving += 1
         self.most_receiving = max(self.most_receiving, self.receiving)
         try:
@@ -120,7 +122,9 @@ class FakeQueue:
                 self.waiting += 1
                 try:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._arrived.wait(), self.wait_s)
+                        await asyncio.wait_for(
+                            self._arrived.wait(), self.wait_s if max_wait_s is None else min(self.wait_s, max_wait_s)
+                        )
                 finally:
                     self.waiting -= 1
             if self.outage is not None:

@@ -137,6 +137,94 @@ async def test_several_polls_run_under_backlog_and_one_after_it() -> None:
         assert queue.most_receiving == 1
 
 
+async def test_short_answers_start_more_receives_under_backlog() -> None:
+    slots = Slots(1000)
+    queue, accept = FakeQueue(messages(300)), Accepted(slots)
+    queue.on_receive = lambda received: [*received[:2]]  # The others are lost, which does not matter here.
+    async with polling(poller(queue, slots, accept, max_polls=6)):
+        await until(lambda: queue.most_receiving == 6)
+
+
+async def test_an_empty_answer_ends_one_of_several_receives_at_a_time() -> None:
+    slots = Slots(1000)
+    queue, accept = FakeQueue(messages(400), wait_s=60), Accepted(slots)
+    watched = poller(queue, slots, accept)
+    async with polling(watched):
+        await until(lambda: len(accept.messages) == 400 and queue.waiting == 4)
+        running: list[int] = []
+
+        def record(received: Sequence[Message]) -> Sequence[Message]:
+            running.append(queue.receiving)
+            return received
+
+        queue.on_receive = record
+        queue.end_waits()
+        await until(lambda: queue.receiving == queue.waiting == 1)
+    assert running == [4, 3, 2, 1]
+
+
+async def test_only_one_receive_waits_for_long() -> None:
+    slots = Slots(1000)
+    queue, accept = FakeQueue(messages(300), wait_s=60), Accepted(slots)
+    async with polling(poller(queue, slots, accept)):
+        await until(lambda: len(accept.messages) == 300 and queue.waiting == 4)
+        assert sorted(queue.waits_s[-4:], key=str) in ([1, 1, 1, None], [1, 1, 1, 1])
+        assert queue.waits_s[0] is None
+
+
+async def test_one_receive_at_a_time_is_tried_during_an_outage() -> None:
+    backoff = RecordedBackoff(fixed_s=0.0)
+    slots = Slots(1000)
+    queue, accept = FakeQueue(messages(300), wait_s=0), Accepted(slots)
+    watched = poller(queue, slots, accept, timings=replace(DEFAULT_TIMINGS, poll_retry=backoff))
+    async with polling(watched):
+        await until(lambda: queue.most_receiving == 4)
+        queue.outage = OutageError("down")
+        await until(lambda: len(backoff.attempts) >= 2)
+        queue.most_receiving = 0
+        await until(lambda: len(backoff.attempts) >= 10)
+        assert queue.most_receiving == 1
+        # The receives that were running when the outage began have failed together, and count once.
+        assert backoff.attempts[:3] == [1, 2, 3]
+
+
+async def test_one_message_is_received_to_probe_with_however_many_receives_ran_before() -> None:
+    slots = Slots(1000)
+    queue, accept = FakeQueue(messages(200)), Accepted(slots)
+    watched = poller(queue, slots, accept)
+
+    async def fail() -> None:
+        raise OutageError("down")
+
+    async with polling(watched):
+        await until(lambda: queue.most_receiving == 4)
+        caller = asyncio.create_task(watched.gate.run(fail))
+        await until(lambda: not watched.gate.is_open)
+        await until(lambda: queue.receiving == 0)
+        asked = len(queue.limits)
+        queue.most_receiving = 0
+        caller.cancel()  # No caller is left to probe.
+        await until(lambda: len(queue.limits) >= asked + 3)
+        assert set(queue.limits[asked:]) == {1}
+        assert queue.most_receiving == 1
+
+
+async def test_an_error_while_passing_messages_on_ends_the_poller() -> None:
+    slots = Slots(10)
+    queue, accept = FakeQueue(messages(1)), Accepted(slots)
+
+    def fail(_: Sequence[Message], __: float) -> None:
+        raise LookupError("a bug")
+
+    watched = poller(queue, slots, accept)
+    watched.accept = fail
+    async with polling(watched) as task:
+        await asyncio.wait([task], timeout=TIMEOUT_S)
+        error = task.exception()
+    assert isinstance(error, ExceptionGroup)
+    assert error.subgroup(LookupError) is not None
+
+
 async def test_a_running_receive_passes_on_its_messages_after_a_stop() -> None:
     slots = Slots(10)
     queue, accept = FakeQueue(wait_s=60), Accepted(slots)

@@ -1,19 +1,32 @@
+import math
+
 import pytest
 
 from workers.consumer.prefetch import Prefetch
 
 
 @pytest.mark.parametrize(
-    ("handle_s", "count"),
-    [(600, 0), (11, 0), (10, 1), (1, 10), (0.1, 100), (0.05, 100), (0, 100)],
+    ("handle_s", "receive_s", "count"),
+    [
+        (600, 0.01, 0),
+        (13, 0.01, 0),
+        (10, 0.01, 1),
+        (1, 0.01, 12),
+        (0.05, 0.001, 95),
+        (0.05, 0.01, 240),
+        (0.05, math.inf, 80),
+        (0, 0.01, 500),
+    ],
 )
-def test_the_faster_the_handlers_the_more_is_prefetched(handle_s: float, count: int) -> None:
-    assert Prefetch(100, handle_s).count == count
+def test_the_faster_the_handlers_and_the_slower_the_receives_the_more_is_prefetched(
+    handle_s: float, receive_s: float, count: int
+) -> None:
+    assert Prefetch(100, handle_s, receive_s=receive_s).count == count
 
 
-def test_never_prefetches_more_than_the_concurrency() -> None:
-    assert Prefetch(3, 0.001).count == 3
-    assert Prefetch(1000, 0.001).count == 100
+def test_never_prefetches_more_than_five_times_the_concurrency() -> None:
+    assert Prefetch(3, 0.001).count == 15
+    assert Prefetch(1000, 0.001, receive_s=1).count == 5000
 
 
 @pytest.mark.parametrize(("handle_s", "max_wait_s"), [(0, 0.02), (0.05, 0.02), (1, 0.05), (60, 3), (600, 5)])
@@ -27,4 +40,4 @@ def test_it_follows_the_mean_time_of_a_handler() -> None:
         prefetch.observe(0.05)
     assert prefetch.handle_s == pytest.approx(0.05, rel=0.01)
     prefetch.observe(100)
-    assert prefetch.count < 100
+    assert prefetch.count < 80

@@ -5,7 +5,7 @@ from workers.consumer.timings import Timings
 def test_the_defaults() -> None:
     assert Timings() == Timings(
         poll_retry=Backoff(0.5, 10.0),
-        prefetch_s=0.1,
+        prefetch_s=0.04,
         probe=Backoff(0.2, 10.0),
         suspected_receive_interval_s=10.0,
         extension_retry=Backoff(0.5, 5.0),

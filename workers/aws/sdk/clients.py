@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
     from prometheus_client import Counter
 
-MAX_POLLS = 4  # Concurrent long polls under backlog: four keep up with the fastest handler on one core.
-MAX_CONNECTIONS = 50  # For all calls except receives. More connections gain nothing on one core.
+# Connections beyond one for each handler: deletes, releases and extensions are sent while handlers make calls.
+SPARE_CONNECTIONS = 20
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 10
 
 _COMMON: dict[str, Any] = {
@@ -35,22 +35,26 @@ def open_session(sdk: "AioSession", region: str | None = None) -> aioboto3.Sessi
     return aioboto3.Session(region_name=region or os.environ.get("AWS_REGION") or None, botocore_session=sdk)
 
 
-def receiving_config(wait_s: int) -> AioConfig:
-    """Return the configuration of a client for long polls of *wait_s* seconds."""
+def receiving_config(wait_s: int, max_polls: int) -> AioConfig:
+    """Return the configuration of a client for up to *max_polls* long polls at a time, of *wait_s* seconds."""
     return AioConfig(
         **_COMMON,
         read_timeout=wait_s + READ_TIMEOUT_S,  # Longer than the wait, or every idle poll would look like an outage.
-        max_pool_connections=MAX_POLLS,
+        max_pool_connections=max_polls,
         retries={"mode": "standard", "total_max_attempts": 1},  # The poller has its own backoff.
     )
 
 
-def calling_config(attempts: int = 3) -> AioConfig:
-    """Return the configuration of a client for other calls. Even with retries, it takes much less than `CLAIM_S`."""
+def calling_config(concurrency: int, attempts: int = 3) -> AioConfig:
+    """
+    Return the configuration of a client for the other calls of *concurrency* handlers.
+
+    Even with retries, a call takes much less than `CLAIM_S`. Connections are opened when they are needed.
+    """
     return AioConfig(
         **_COMMON,
         read_timeout=READ_TIMEOUT_S,
-        max_pool_connections=MAX_CONNECTIONS,
+        max_pool_connections=concurrency + SPARE_CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": attempts},
     )
 

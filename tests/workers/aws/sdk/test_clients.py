@@ -6,6 +6,13 @@ from workers.aws.sdk.clients import calling_config, channel_config, receiving_co
 from workers.aws.sdk.tls import VerifyingSession
 
 
-@pytest.mark.parametrize("config", [calling_config(), channel_config(1.0), receiving_config(20)])
+@pytest.mark.parametrize("config", [calling_config(100), channel_config(1.0), receiving_config(20, 24)])
 def test_every_client_checks_host_names(config: Any) -> None:
     assert config.http_session_cls is VerifyingSession
+
+
+def test_every_receive_and_every_handler_may_have_a_connection() -> None:
+    receiving: Any = receiving_config(20, max_polls=24)
+    calling: Any = calling_config(100)
+    assert receiving.max_pool_connections == 24
+    assert calling.max_pool_connections > 100

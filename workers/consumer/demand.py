@@ -1,0 +1,49 @@
+"""How many receives to run at once."""
+
+import math
+from dataclasses import dataclass
+
+# A receive took much longer than usual: it had to wait for its messages. The usual durations spread by a factor of two.
+WAITED_FACTOR = 4.0
+DRIFT = 1.01  # With each answer, the shortest duration counts 1 % longer, so that a slower network becomes usual.
+
+
+@dataclass(slots=True)
+class Demand:
+    """
+    Grows `polls` while the queue has a backlog, and shrinks it to one after it. At most `max_polls`.
+
+    How many messages an answer has says nothing about the queue: SQS often returns fewer than asked for. How long the
+    answer took does. If it came at once, there may be more messages. If it is empty, or came late because the receive
+    had to wait for its messages, there are no more.
+
+    `receive_s` is how long a receive takes that finds messages at once, in seconds: the shortest recent duration.
+    """
+
+    max_polls: int
+    polls: int = 1
+    receive_s: float = math.inf
+    _at_once: int = 0
+
+    def answered(self, received: int, took_s: float, running: int) -> None:
+        """
+        Learn from an answer with *received* messages that took *took_s* seconds.
+
+        *running* receives were running, including this one. If there are fewer than `polls`, there are too few free
+        slots for them, and so no need for another one. `polls` grows by one when each of them has had an answer.
+        """
+        waited = received == 0 or took_s > WAITED_FACTOR * self.receive_s
+        if received:
+            self.receive_s = min(took_s, self.receive_s * DRIFT)
+        if waited:
+            self.shrink(self.polls - 1)
+            return
+        self._at_once += 1
+        if self._at_once >= self.polls and running >= self.polls:
+            self.polls = min(self.polls + 1, self.max_polls)
+            self._at_once = 0
+
+    def shrink(self, polls: int = 1) -> None:
+        """Go down to *polls*, but not below one."""
+        self.polls = max(1, polls)
+        self._at_once = 0
