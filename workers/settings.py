@@ -102,8 +102,8 @@ class Settings(BaseModel):
     escalation_rules: Path | None = Field(
         None, alias="ESCALATION_RULES", description="the path of a TOML file with escalation rules"
     )
-    # Messages handled at a time. Each waits a few milliseconds for DynamoDB: a hundred at a time keep one core busy.
-    concurrency: int = Field(100, alias="WORKER_CONCURRENCY", ge=1, le=1000, description="1 to 1000 messages at a time")
+    # Messages handled at a time. Each waits for DynamoDB: 150 keep one core busy, even if a write takes 30 ms.
+    concurrency: int = Field(150, alias="WORKER_CONCURRENCY", ge=1, le=1000, description="1 to 1000 messages at a time")
     # How many receives run at once under backlog. SQS often returns only a few messages, so many receives are needed to
     # keep the handlers busy: about 15 if each takes 30 ms and brings 5, for 2,400 messages a second.
     max_polls: int = Field(24, alias="WORKER_MAX_POLLS", ge=1, le=100, description="1 to 100 receives at a time")

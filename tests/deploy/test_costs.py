@@ -96,7 +96,7 @@ def test_the_paid_tasks_are_those_that_run() -> None:
 def test_the_scaling_examples_follow_the_scaling_policy() -> None:
     parameters = WORKERS["Parameters"]
     ms, latency_s = parameters["FulfillmentMsPerMessage"]["Default"], parameters["AcceptableLatencyS"]["Default"]
-    rows = table("provider's response time / `WorkerConcurrency`: 200 ms / 100 = 2 ms.\n")
+    rows = table("provider's response time / `WorkerConcurrency`: 300 ms / 150 = 2 ms.\n")
     assert rows
     for waiting, running, seconds, wanted in rows:
         assert number(waiting) / number(running) * ms / 1000 == number(seconds)

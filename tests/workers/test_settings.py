@@ -29,7 +29,7 @@ def test_settings_without_variables_are_the_defaults() -> None:
         "fulfillment_token": None,
         "fulfillment_token_secret": None,
         "escalation_rules": None,
-        "concurrency": 100,
+        "concurrency": 150,
         "max_polls": 24,
         "wait_s": 20,
         "drain_s": 25.0,

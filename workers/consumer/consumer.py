@@ -9,6 +9,7 @@ import structlog
 
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.delivery import Cancellation, Delivery, DeliveryState, Ending
+from workers.consumer.demand import Demand
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
@@ -91,8 +92,8 @@ class Consumer:
             gate=self._gate,
             accept=self._accept,
             prefetch=self._prefetch,
+            demand=Demand(limits.max_polls),
             min_batch=min(limits.concurrency, MAX_BATCH),
-            max_polls=limits.max_polls,
             stuck_after_s=limits.stuck_poll_s,
             now_s=now_s,
             timings=timings,

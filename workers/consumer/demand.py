@@ -3,8 +3,7 @@
 import math
 from dataclasses import dataclass
 
-# A receive took much longer than usual: it had to wait for its messages. The usual durations spread by a factor of two.
-WAITED_FACTOR = 4.0
+WAITED_FACTOR = 4.0  # The durations of receives that find messages at once spread by a factor of two around the median.
 DRIFT = 1.01  # With each answer, the shortest duration counts 1 % longer, so that a slower network becomes usual.
 
 
@@ -17,10 +16,13 @@ class Demand:
     answer took does. If it came at once, there may be more messages. If it is empty, or came late because the receive
     had to wait for its messages, there are no more.
 
+    A receive had to wait if it took more than `waited_factor` times as long as usual.
+
     `receive_s` is how long a receive takes that finds messages at once, in seconds: the shortest recent duration.
     """
 
     max_polls: int
+    waited_factor: float = WAITED_FACTOR
     polls: int = 1
     receive_s: float = math.inf
     _at_once: int = 0
@@ -32,7 +34,7 @@ class Demand:
         *running* receives were running, including this one. If there are fewer than `polls`, there are too few free
         slots for them, and so no need for another one. `polls` grows by one when each of them has had an answer.
         """
-        waited = received == 0 or took_s > WAITED_FACTOR * self.receive_s
+        waited = received == 0 or took_s > self.waited_factor * self.receive_s
         if received:
             self.receive_s = min(took_s, self.receive_s * DRIFT)
         if waited:

@@ -50,13 +50,12 @@ class Poller:
     gate: Gate
     accept: Callable[[Sequence[Message], float], None]
     prefetch: Prefetch
+    demand: Demand
     min_batch: int
-    max_polls: int
     stuck_after_s: float
     now_s: Callable[[], float] = elapsed_s
     timings: Timings = DEFAULT_TIMINGS
     outage: StageOutage | None = None
-    _demand: Demand = field(init=False)
     _receives: dict[asyncio.Future[Sequence[Message]], _Receive] = field(default_factory=dict)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Future[None] | None = None
@@ -65,7 +64,6 @@ class Poller:
     _retry_at_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self._demand = Demand(self.max_polls)
         self._failures = FailureTracker("poll", self.timings, self.outage)
 
     async def run(self) -> None:
@@ -109,7 +107,7 @@ class Poller:
     async def _reserve(self) -> int:
         """Wait until another receive is needed and slots are free for it; return how many are reserved."""
         while True:
-            if len(self._receives) >= self._demand.polls:
+            if len(self._receives) >= self.demand.polls:
                 await self._await_answer()
                 continue
             if (wait_s := self._retry_at_s - asyncio.get_running_loop().time()) > 0:
@@ -121,7 +119,7 @@ class Poller:
                 continue
             reserved = await self.slots.reserve(min(limit, self.min_batch), limit, self.prefetch.max_wait_s)
             # While this waited, the gate may have closed, or an answer may have shown that no other receive is needed.
-            if (to_probe or self.gate.is_open) and len(self._receives) < self._demand.polls:
+            if (to_probe or self.gate.is_open) and len(self._receives) < self.demand.polls:
                 return reserved
             self.slots.release(reserved)
 
@@ -152,13 +150,13 @@ class Poller:
             return ()
         self._failures.recovered()
         took_s = asyncio.get_running_loop().time() - receive.started_at_s
-        self._demand.answered(len(messages), took_s, len(self._receives) + 1)
-        self.prefetch.receive_s = self._demand.receive_s
+        self.demand.answered(len(messages), took_s, len(self._receives) + 1)
+        self.prefetch.receive_s = self.demand.receive_s
         return messages
 
     def _fail(self, error: OutageError, receive: _Receive) -> None:
         """Count a failed receive, and wait before the next one. Receives that fail together count once."""
-        self._demand.shrink()
+        self.demand.shrink()
         if receive.started_at_s < self._failed_at_s:
             return
         self._failed_at_s = asyncio.get_running_loop().time()

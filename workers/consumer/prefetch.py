@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from workers.consumer.timings import DEFAULT_TIMINGS
 
-MAX_SHARE = 5  # The most messages to prefetch, per handler that may run. Only fast handlers need that many.
+MAX_SHARE = 4  # The most messages to prefetch, per handler that may run. Only fast handlers need that many.
 # While a message is handled, others are being received or deleted. Together these take about as long as this many
 # receives: one receive, one delete, and the slots that a receive reserves but often does not fill.
-RECEIVES = 8
+RECEIVES = 6
 WAIT_SHARE = 0.05  # A slot may stay free for this share of a handler's time, so that a receive brings more messages.
 MIN_WAIT_S, MAX_WAIT_S = 0.02, 5.0  # Bounds of that time.
 SMOOTHING = 0.05  # The weight of the newest handling time in the mean.

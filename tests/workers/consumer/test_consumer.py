@@ -73,14 +73,14 @@ async def test_nothing_is_prefetched_for_slow_handlers() -> None:
         await run.until_settled(100)
 
 
-async def test_at_most_six_times_as_many_messages_are_in_flight_as_may_run() -> None:
+async def test_at_most_five_times_as_many_messages_are_in_flight_as_may_run() -> None:
     queue, handler, slow = FakeQueue(messages(100)), FakeHandler(), asyncio.Event()
     for n in range(100):
         handler.when(f"m{n}", slow)
     async with running(queue, handler, limits(concurrency=3), PREFETCHING) as run:
         await until(lambda: len(handler.began) == 3)
         await asyncio.sleep(0.02)
-        assert sum(queue.limits) == 18
+        assert sum(queue.limits) == 15
         slow.set()
         await run.until_settled(100)
 

@@ -9,13 +9,13 @@ from workers.consumer.prefetch import Prefetch
     ("handle_s", "receive_s", "count"),
     [
         (600, 0.01, 0),
-        (13, 0.01, 0),
+        (11, 0.01, 0),
         (10, 0.01, 1),
-        (1, 0.01, 12),
-        (0.05, 0.001, 95),
-        (0.05, 0.01, 240),
+        (1, 0.01, 10),
+        (0.05, 0.001, 91),
+        (0.05, 0.01, 200),
         (0.05, math.inf, 80),
-        (0, 0.01, 500),
+        (0, 0.01, 400),
     ],
 )
 def test_the_faster_the_handlers_and_the_slower_the_receives_the_more_is_prefetched(
@@ -24,9 +24,9 @@ def test_the_faster_the_handlers_and_the_slower_the_receives_the_more_is_prefetc
     assert Prefetch(100, handle_s, receive_s=receive_s).count == count
 
 
-def test_never_prefetches_more_than_five_times_the_concurrency() -> None:
-    assert Prefetch(3, 0.001).count == 15
-    assert Prefetch(1000, 0.001, receive_s=1).count == 5000
+def test_never_prefetches_more_than_four_times_the_concurrency() -> None:
+    assert Prefetch(3, 0.001).count == 12
+    assert Prefetch(1000, 0.001, receive_s=1).count == 4000
 
 
 @pytest.mark.parametrize(("handle_s", "max_wait_s"), [(0, 0.02), (0.05, 0.02), (1, 0.05), (60, 3), (600, 5)])
