@@ -82,8 +82,6 @@ class Poller:
                 stage.create_task(self._keep_receiving(), name="receive")
                 await self._ended
         finally:
-            if self._receives:
-                await asyncio.wait(self._receives)
             if self.outage is not None:
                 self.outage.ended(self._failures)
 
@@ -96,13 +94,20 @@ class Poller:
         return any(now_s - receive.started_at_s > self.stuck_after_s for receive in self._receives.values())
 
     async def _keep_receiving(self) -> None:
-        while True:
-            reserved = await self._reserve()
-            max_wait_s = EXTRA_WAIT_S if self._receives else None
-            receive = _Receive(reserved, self.now_s(), asyncio.get_running_loop().time())
-            request = asyncio.ensure_future(outages_only(self.queue.receive(reserved, max_wait_s)))
-            self._receives[request] = receive
-            request.add_done_callback(self._finish)
+        try:
+            while True:
+                self._receive(await self._reserve())
+        finally:
+            # A task group cancels a task once. So this waits for the answers even if the drain time ends meanwhile.
+            if self._receives:
+                await asyncio.wait(self._receives)
+
+    def _receive(self, reserved: int) -> None:
+        max_wait_s = EXTRA_WAIT_S if self._receives else None
+        receive = _Receive(reserved, self.now_s(), asyncio.get_running_loop().time())
+        request = asyncio.ensure_future(outages_only(self.queue.receive(reserved, max_wait_s)))
+        self._receives[request] = receive
+        request.add_done_callback(self._finish)
 
     async def _reserve(self) -> int:
         """Wait until another receive is needed and slots are free for it; return how many are reserved."""

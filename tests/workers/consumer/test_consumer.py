@@ -267,6 +267,17 @@ async def test_a_stop_releases_unstarted_messages_at_once() -> None:
     assert sorted(handler.began) == ["m0", "m1"]
 
 
+async def test_a_running_receive_finishes_even_if_the_drain_time_is_over() -> None:
+    queue, handler = FakeQueue(wait_s=60), FakeHandler()
+    async with running(queue, handler, limits(drain_s=0.02)) as run:
+        await until(lambda: queue.waiting == 1)
+        run.signal.set()
+        await asyncio.sleep(0.1)  # Now the drain time is over.
+        queue.send(message("late"))
+        await run.ended()
+    assert run.endings() == [("late", "message.released", "stopping")]
+
+
 async def test_a_stop_releases_the_messages_of_a_running_receive() -> None:
     queue, handler = FakeQueue(wait_s=60), FakeHandler()
     async with running(queue, handler, limits()) as run:
