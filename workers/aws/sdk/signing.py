@@ -6,10 +6,11 @@ from collections.abc import Callable, MutableMapping
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from botocore.auth import AUTH_TYPE_MAPS, SIGNED_HEADERS_BLACKLIST, SigV4Auth
 from botocore.exceptions import NoCredentialsError
+from botocore.utils import normalize_url_path
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
@@ -31,7 +32,7 @@ def sign(
     at_s: float,
 ) -> None:
     """
-    Add to *headers*, whose names are in lower case, the signature of a POST of *body* to the root of *url*.
+    Add to *headers*, whose names are in lower case, the signature of a POST of *body* to *url*, which has no query.
 
     Every call of SQS and DynamoDB is such a POST. *credentials* have `access_key`, `secret_key`, and `token` or None.
     *at_s* is the time of signing, in seconds since the epoch.
@@ -41,12 +42,13 @@ def sign(
     if credentials.token:
         headers["x-amz-security-token"] = credentials.token
     signed = {name: " ".join(str(value).split()) for name, value in headers.items()}
-    signed.setdefault("host", _host(url))
+    host, path = _target(url)
+    signed.setdefault("host", host)
     names = sorted(name for name in signed if name not in SIGNED_HEADERS_BLACKLIST)
     signed_headers = ";".join(names)
     canonical_headers = "".join([f"{name}:{signed[name]}\n" for name in names])
     payload_hash = sha256(body if isinstance(body, bytes) else body.encode()).hexdigest()
-    canonical_request = f"POST\n/\n\n{canonical_headers}\n{signed_headers}\n{payload_hash}"
+    canonical_request = f"POST\n{path}\n\n{canonical_headers}\n{signed_headers}\n{payload_hash}"
     scope = f"{timestamp[:8]}/{region}/{service}/aws4_request"
     request_hash = sha256(canonical_request.encode()).hexdigest()
     signature = _signer(credentials.secret_key, timestamp[:8], region, service).copy()
@@ -76,6 +78,9 @@ class JsonSigV4Auth(SigV4Auth):
     def add_auth(self, request: "AWSRequest") -> None:
         if self.credentials is None:
             raise NoCredentialsError
+        if request.params or "?" in (request.url or ""):
+            super().add_auth(request)
+            return
         headers = request.headers
         for name in _OURS:
             del headers[name]  # An earlier attempt may have set it. Deleting a missing header is not an error.
@@ -119,8 +124,10 @@ def _signer(secret_key: str, *scope: str) -> hmac.HMAC:
 
 
 @lru_cache(maxsize=8)
-def _host(url: str) -> str:
+def _target(url: str) -> tuple[str, str]:
+    """Return the host and path of *url* as they are signed: the path's escapes are escaped once more."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     bracketed = f"[{host}]" if ":" in host else host
-    return bracketed if parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)} else f"{bracketed}:{parts.port}"
+    default = parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)}
+    return bracketed if default else f"{bracketed}:{parts.port}", quote(normalize_url_path(parts.path), safe="/~")

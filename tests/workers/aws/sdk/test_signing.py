@@ -40,6 +40,16 @@ def signed_by_both(url: str, credentials: Credentials, service: str, region: str
         "https://sqs.example:443/",
         "http://[::1]:80/",
         "http://[::1]:4566/",
+        "https://gateway.example",
+        "https://gateway.example/sqs",
+        "https://gateway.example/a/b/",
+        "https://gateway.example//a//b",
+        "https://gateway.example/a/./b/../c",
+        "https://gateway.example/a%20b/%2Fc~d",
+        "https://gateway.example/a b/(c)+d,e;f=g@h:i",
+        "https://gateway.example/\u5f20/\u00e9",
+        "https://gateway.example/sqs?stage=b&stage=a",
+        "https://user:password@gateway.example:8443/sqs",
     ],
 )
 def test_our_signature_equals_the_sdks(url: str, token: str | None) -> None:
