@@ -18,9 +18,9 @@ from botocore.exceptions import BotoCoreError
 
 from workers.aws.channels import SnsChannel, SqsChannel
 from workers.aws.errors import CredentialsError, CredentialsSourceError, translated
-from workers.aws.sdk.clients import calling_config, channel_config, open_session, prepare, receiving_config
-from workers.aws.sdk.direct import direct_calls
-from workers.aws.sdk.metering import meter
+from workers.aws.sdk.clients import calling_config, channel_config, open_session, receiving_config
+from workers.aws.sdk.direct import direct
+from workers.aws.sdk.metering import Meter
 from workers.aws.sdk.parsing import plain_session
 from workers.domain.routing import Rules
 from workers.errors import FatalError, SuspectedOutageError
@@ -110,27 +110,28 @@ async def open_clients(
             sdk, others = sdk or plain_session(), calling_config(settings.concurrency)
             visibility = calling_config(settings.concurrency, attempts=1)
             session = open_session(sdk)
-            receiving = session.client("sqs", config=receiving_config(settings.wait_s, settings.max_polls))
+
+            async def opened(service: str, config: AioConfig) -> Any:
+                client = await stack.enter_async_context(session.client(service, config=config))
+                return await stack.enter_async_context(direct(client, sdk, metrics.requests))
+
             clients = Clients(
-                receiving=await stack.enter_async_context(receiving),
-                visibility=await stack.enter_async_context(session.client("sqs", config=visibility)),
-                sqs=await stack.enter_async_context(session.client("sqs", config=others)),
-                dynamodb=await stack.enter_async_context(session.client("dynamodb", config=others)),
+                receiving=await opened("sqs", receiving_config(settings.wait_s, settings.max_polls)),
+                visibility=await opened("sqs", calling_config(settings.concurrency, attempts=1)),
+                sqs=await opened("sqs", others),
+                dynamodb=await opened("dynamodb", others),
             )
             if worker is Worker.FULFILLMENT and settings.fulfillment_provider == "http":
                 clients = replace(clients, http=await stack.enter_async_context(http_session(settings.concurrency)))
                 if settings.fulfillment_token_secret is not None:
                     secretsmanager = await stack.enter_async_context(session.client("secretsmanager", config=others))
-                    meter(secretsmanager, metrics.requests)
+                    Meter(secretsmanager, metrics.requests)
                     clients = replace(clients, secretsmanager=secretsmanager)
             if rules is not None:
                 channels = await _open_channels(rules.channels, session, channel_config(SEND_TIMEOUT_S), stack)
                 clients = replace(clients, routes=Routes(rules.rules, channels))
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
-        for client in (clients.receiving, clients.visibility, clients.sqs, clients.dynamodb):
-            prepare(client, metrics.requests)
-            await stack.enter_async_context(direct_calls(client, sdk))
         yield clients
 
 

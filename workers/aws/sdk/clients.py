@@ -5,16 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import aioboto3
 from aiobotocore.config import AioConfig
-from botocore.handlers import add_recursion_detection_header, add_retry_headers
 
-from workers.aws.sdk.metering import meter
-from workers.aws.sdk.signing import sign_json
 from workers.aws.sdk.tls import VerifyingSession
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
-    from botocore.client import BaseClient
-    from prometheus_client import Counter
 
 # Connections beyond one for each handler: deletes, releases and extensions are sent while handlers make calls.
 SPARE_CONNECTIONS = 20
@@ -62,13 +57,3 @@ def calling_config(concurrency: int, attempts: int = 3) -> AioConfig:
 def channel_config(timeout_s: float) -> AioConfig:
     """Return the configuration of a channel's client. The router itself retries, and limits the time of a send."""
     return AioConfig(**_COMMON, read_timeout=timeout_s, retries={"total_max_attempts": 1})
-
-
-def prepare(client: "BaseClient", requests: "Counter") -> None:
-    """Count the calls of *client* (SQS or DynamoDB), sign them the fast way, and leave out unused headers."""
-    meter(client, requests)
-    sign_json(client)
-    # These headers name the calling Lambda function and count the attempts, for AWS's own statistics. They take 4 % of
-    # a call's CPU time.
-    client.meta.events.unregister("before-call", add_recursion_detection_header)
-    client.meta.events.unregister("request-created", add_retry_headers)

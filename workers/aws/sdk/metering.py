@@ -8,18 +8,20 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
 
-def meter(client: "BaseClient", requests: "Counter") -> None:
-    """Count every call of *client* in *requests*. A call that the SDK retries counts once."""
+class Meter:
+    """Counts every call of *client* in *requests*. A call that the SDK retries counts once."""
 
-    @cache  # Bounded by the number of actions and error codes.
-    def counter(action: str, result: str) -> "Counter":
-        return requests.labels(action, result)
+    def __init__(self, client: "BaseClient", requests: "Counter") -> None:
+        self._counter = cache(requests.labels)  # Bounded by the number of actions and error codes.
+        client.meta.events.register("after-call", self._answered)
+        client.meta.events.register("after-call-error", self._failed)
 
-    def answered(parsed: dict[str, Any], model: Any, **_: Any) -> None:
-        counter(model.name, parsed["Error"].get("Code", "ok") if "Error" in parsed else "ok").inc()
+    def count(self, action: str, result: str) -> None:
+        """Count a call of which the SDK does not know."""
+        self._counter(action, result).inc()
 
-    def failed(exception: Exception, event_name: str, **_: Any) -> None:
-        counter(event_name.rpartition(".")[2], type(exception).__name__).inc()
+    def _answered(self, parsed: dict[str, Any], model: Any, **_: Any) -> None:
+        self.count(model.name, parsed["Error"].get("Code", "ok") if "Error" in parsed else "ok")
 
-    client.meta.events.register("after-call", answered)
-    client.meta.events.register("after-call-error", failed)
+    def _failed(self, exception: Exception, event_name: str, **_: Any) -> None:
+        self.count(event_name.rpartition(".")[2], type(exception).__name__)

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
 from aiobotocore.session import AioSession, get_session
-from botocore.parsers import ResponseParser, ResponseParserError, lowercase_dict
+from botocore.parsers import ResponseParser, ResponseParserError
 
 if TYPE_CHECKING:
     from botocore.model import Shape
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 # Shapes whose JSON already has the SDK's names and types. Others may hold a timestamp, which is a number in JSON.
 _PLAIN_SHAPES = {
     "BatchExecuteStatementOutput",
+    "BatchGetItemOutput",
     "ChangeMessageVisibilityBatchResult",
     "DeleteMessageBatchResult",
     "GetItemOutput",
+    "QueryOutput",
     "ReceiveMessageResult",
     "SendMessageResult",
     "TransactWriteItemsOutput",
     "UpdateItemOutput",
 }
 # Content that the SDK changes: it drops nulls, and decodes base64 in DynamoDB's values and in message attributes.
-_NOT_PLAIN = (b"null", b'"B"', b'"BS"', b'"BinaryValue"')
+_NOT_PLAIN = (b"null", b'"B"', b'"BS"', b'"BinaryValue"', b'"BinaryListValues"')
 OK = 200
 
 
@@ -37,23 +39,16 @@ class PlainParser(AioJSONParser):
     """
 
     async def parse(self, response: Mapping[str, Any], shape: "Shape") -> Any:
-        body = response["body"]
-        parsed = _read(body) if response["status_code"] == OK and body else None
-        if not (isinstance(parsed, dict) and _is_plain(shape, body)):
+        if response["status_code"] != OK:
             return await super().parse(response, shape)
-        headers = lowercase_dict(response["headers"])
-        metadata = {"HTTPStatusCode": OK, "HTTPHeaders": headers}
-        if "x-amzn-requestid" in headers:
-            metadata["RequestId"] = headers["x-amzn-requestid"]
-        parsed["ResponseMetadata"] = metadata
-        return parsed
+        return await parse(response["headers"], response["body"], shape)
 
 
 class ParserFactory(AioResponseParserFactory):
     """The SDK's factory, but with `PlainParser` for JSON."""
 
     def create_parser(self, protocol_name: str) -> ResponseParser:
-        return plain_parser() if protocol_name == "json" else super().create_parser(protocol_name)
+        return PlainParser() if protocol_name == "json" else super().create_parser(protocol_name)
 
 
 def plain_session() -> AioSession:
@@ -68,13 +63,32 @@ def plain_session() -> AioSession:
     return session
 
 
+async def parse(headers: Mapping[str, str], body: bytes, shape: "Shape | None") -> Any:
+    """
+    Return a response with status 200 as the SDK's parser returns it. *shape* is None if the call returns nothing.
+
+    Raises:
+        ResponseParserError: *body* is not JSON.
+        AttributeError, TypeError, ValueError: It does not have the shape.
+    """
+    parsed = _read(body) if body else None
+    lowered = {name.lower(): value for name, value in headers.items()}
+    if not (isinstance(parsed, dict) and _is_plain(shape, body)):
+        response = {"status_code": OK, "headers": lowered, "body": body}
+        return await _sdk_parser().parse(response, cast("Any", shape))
+    metadata = {"HTTPStatusCode": OK, "HTTPHeaders": lowered}
+    if "x-amzn-requestid" in lowered:
+        metadata["RequestId"] = lowered["x-amzn-requestid"]
+    parsed["ResponseMetadata"] = metadata
+    return parsed
+
+
 @cache
-def plain_parser() -> PlainParser:
-    """Return the parser. It has no state, so all responses share one."""
-    return PlainParser()
+def _sdk_parser() -> AioJSONParser:
+    return AioJSONParser()  # It has no state, so all responses share one.
 
 
-def _is_plain(shape: "Shape | None", body: bytes) -> bool:  # The shape is None if a call returns nothing.
+def _is_plain(shape: "Shape | None", body: bytes) -> bool:
     if shape is None or shape.name not in _PLAIN_SHAPES:
         return False
     for content in _NOT_PLAIN:  # noqa: SIM110 - a generator takes three times as long.

@@ -1,152 +1,98 @@
-"""The busiest calls are sent directly; after a problem, the SDK sends them."""
+"""The calls that carry the load are sent directly, and are the same as the SDK's."""
 
-import json
-import os
-import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-import aioboto3
 import pytest
+from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.config import AioConfig
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from botocore.exceptions import ClientError, ReadTimeoutError, SSLError
+from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.exceptions import ReadTimeoutError
 
-from tests.workers.fulfillment.provider_server import Answer, ProviderServer, hang, provider_server, reply, reset
-from workers.aws.sdk.clients import open_session, prepare
-from workers.aws.sdk.direct import direct_calls
+from tests.workers.aws.sdk.calls import (
+    DELETED,
+    HANDLES,
+    QUEUE,
+    Calls,
+    calling,
+    connected,
+    fast,
+    sent_directly,
+)
+from tests.workers.fulfillment.provider_server import ProviderServer, Request, hang, provider_server, reply
+from workers.aws.sdk.clients import open_session
+from workers.aws.sdk.direct import DirectClient
+from workers.aws.sdk.handover import Received
+from workers.aws.sdk.metering import Meter
 from workers.aws.sdk.parsing import plain_session
-from workers.aws.sdk.tls import VerifyingSession
 from workers.metrics import Metrics
 
-HANDLES = [{"Id": "0", "ReceiptHandle": "r"}]
-DELETED = {"Successful": [{"Id": "0"}], "Failed": []}
-QUEUE = "http://queue/q"
+pytestmark = pytest.mark.usefixtures("environment")
 
 
-def error(status: int, code: str) -> Answer:
-    return reply(status, {"__type": code, "message": "no"})
-
-
-@dataclass
-class Calls:
-    """A client of SQS, and the scripted server that it calls."""
-
-    server: ProviderServer
-    sqs: Any
-    metrics: Metrics
-
-    async def delete(self) -> Any:
-        return await self.sqs.delete_message_batch(QueueUrl=QUEUE, Entries=HANDLES)
-
-    def count_by_result(self) -> dict[tuple[str, str], float]:
-        samples = [sample for family in self.metrics.requests.collect() for sample in family.samples]
-        return {
-            (sample.labels["action"], sample.labels["result"]): sample.value
-            for sample in samples
-            if sample.name.endswith("_total")
-        }
-
-    @property
-    def requests(self) -> Any:
-        return self.server.requests
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    for name, value in {"ACCESS_KEY_ID": "AKID", "SECRET_ACCESS_KEY": "secret", "SESSION_TOKEN": "token"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_REGION", "eu-central-1")
-
-
-async def connected(server: ProviderServer, stack: AsyncExitStack) -> Calls:
-    metrics, sdk = Metrics(), plain_session()
-    retries = {"mode": "standard", "total_max_attempts": 2}
-    config = AioConfig(http_session_cls=VerifyingSession, read_timeout=0.5, connect_timeout=1, retries=retries)
-    url = server.url.removesuffix("/orders")
-    sqs = await stack.enter_async_context(open_session(sdk).client("sqs", endpoint_url=url, config=config))
-    prepare(sqs, metrics.requests)
-    await stack.enter_async_context(direct_calls(sqs, sdk))
-    return Calls(server, sqs, metrics)
-
-
-@pytest.fixture
-async def calls() -> AsyncIterator[Calls]:
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(provider_server())
-        server.otherwise = reply(200, DELETED)
-        yield await connected(server, stack)
-
-
-async def test_a_successful_call_is_sent_once_and_directly(calls: Calls) -> None:
-    answer = await calls.delete()
-    assert (answer["Successful"], answer["Failed"]) == ([{"Id": "0"}], [])
-    assert len(calls.requests) == 1
-    assert json.loads(calls.requests[0].body) == {"QueueUrl": QUEUE, "Entries": HANDLES}
-    assert calls.count_by_result() == {("DeleteMessageBatch", "ok"): 1}
+async def test_the_first_call_of_an_action_is_the_sdks_and_the_others_are_direct() -> None:
+    async with calling() as calls:
+        answers = [await calls.delete() for _ in range(3)]
+        assert [sent_directly(request) for request in calls.requests] == [False, True, True]
+        assert calls.count_by_result() == {("DeleteMessageBatch", "ok"): 3}
+    for answer in answers:
+        assert (answer["Successful"], answer["Failed"]) == ([{"Id": "0"}], [])
 
 
 async def test_calls_share_a_connection(calls: Calls) -> None:
+    before = calls.server.connections
     for _ in range(3):
         await calls.delete()
-    assert calls.server.connections == 1
+    assert calls.server.connections - before == 1
 
 
 async def test_a_direct_request_equals_the_sdks(calls: Calls) -> None:
     await calls.delete()
-    async with aioboto3.Session(region_name="eu-central-1").client(
-        "sqs", endpoint_url=calls.server.url.removesuffix("/orders")
-    ) as sdk:
-        await sdk.delete_message_batch(QueueUrl=QUEUE, Entries=HANDLES)
+    await calls.sdk.delete_message_batch(QueueUrl=QUEUE, Entries=HANDLES)
     ours, theirs = calls.requests
-    assert (ours.line, ours.body) == (theirs.line, theirs.body)
-    apart = {"user-agent", "x-amz-date", "authorization", "amz-sdk-invocation-id", "amz-sdk-request", "accept"}
-    assert {n: v for n, v in ours.headers.items() if n not in apart} == {
-        n: v for n, v in theirs.headers.items() if n not in apart
+    assert ours.line == theirs.line
+    assert ours.document == theirs.document == {"QueueUrl": QUEUE, "Entries": HANDLES}
+    apart = {"user-agent", "content-length", "x-amz-date", "authorization", "amz-sdk-invocation-id", "amz-sdk-request"}
+    assert {name: value for name, value in ours.headers.items() if name not in apart} == {
+        name: value for name, value in theirs.headers.items() if name not in apart
     }
 
 
-async def test_a_direct_request_is_signed_with_its_host_and_headers(calls: Calls) -> None:
-    await calls.delete()
-    (sent,) = calls.requests
-    scope, names = sent.headers["authorization"].split(", ")[:2]
-    assert scope.startswith("AWS4-HMAC-SHA256 Credential=AKID/")
-    assert scope.endswith("/eu-central-1/sqs/aws4_request")
-    signed = {name: sent.headers[name] for name in names.removeprefix("SignedHeaders=").split(";")}
-    assert {"host", "x-amz-date", "x-amz-target", "content-type", "x-amz-security-token"} <= set(signed)
-    again = AWSRequest("POST", calls.server.url.removesuffix("/orders") + "/", headers=signed, data=sent.body)
+def signature_of_sdk(url: str, sent: Request) -> str:
+    """Return the SDK's signature of a request with the headers that *sent* has signed."""
+    names = sent.headers["authorization"].split(", ")[1].removeprefix("SignedHeaders=").split(";")
+    assert {"host", "x-amz-date", "x-amz-target", "content-type", "x-amz-security-token"} <= set(names)
+    again = AWSRequest("POST", url, headers={name: sent.headers[name] for name in names}, data=sent.body)
     again.context["timestamp"] = sent.headers["x-amz-date"]
     auth = SigV4Auth(Credentials("AKID", "secret"), "sqs", "eu-central-1")
-    canonical = auth.canonical_request(again)
-    signature = auth.signature(auth.string_to_sign(again, canonical), again)
-    assert sent.headers["authorization"].endswith(f"Signature={signature}")
+    signature: str = auth.signature(auth.string_to_sign(again, auth.canonical_request(again)), again)
+    return signature
 
 
-@pytest.mark.parametrize(
-    "problem", [error(500, "InternalError"), error(400, "ThrottlingException"), reset, reply(200, "{")]
-)
-async def test_after_an_error_the_sdk_sends_the_call(calls: Calls, problem: Answer) -> None:
-    calls.server.answers(problem)
-    assert (await calls.delete())["Successful"] == [{"Id": "0"}]
-    assert len(calls.requests) == 2
-    assert calls.count_by_result() == {("DeleteMessageBatch", "ok"): 1}
-
-
-async def test_a_lasting_error_is_raised_by_the_sdk(calls: Calls) -> None:
-    calls.server.otherwise = error(400, "com.amazonaws.sqs#QueueDoesNotExist")
-    with pytest.raises(ClientError) as raised:
+@pytest.mark.parametrize("path", ["", "/", "/sqs", "/a/b/", "/a%20b/%2F", "/a//b/./c"])
+async def test_a_direct_request_to_an_endpoint_with_a_path_is_signed_like_the_sdks(path: str) -> None:
+    async with calling(path=path) as calls:
         await calls.delete()
-    assert raised.value.response["Error"]["Code"] == "QueueDoesNotExist"
-    assert len(calls.requests) == 2
-    assert calls.count_by_result() == {("DeleteMessageBatch", "QueueDoesNotExist"): 1}
+        await calls.delete()
+        first, sent = calls.requests
+    assert sent_directly(sent)
+    assert sent.line == first.line == f"POST {path or '/'} HTTP/1.1"
+    assert sent.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
+    assert "/eu-central-1/sqs/aws4_request, " in sent.headers["authorization"]
+    for request in (first, sent):
+        signature = signature_of_sdk(f"http://{request.headers['host']}{path or '/'}", request)
+        assert request.headers["authorization"].endswith(f"Signature={signature}")
+
+
+async def test_an_endpoint_with_a_query_is_left_to_the_sdk() -> None:
+    async with calling(path="/sqs?stage=a") as calls:
+        for _ in range(2):
+            assert (await calls.delete())["Successful"] == [{"Id": "0"}]
+        assert [sent_directly(request) for request in calls.requests] == [False, False]
 
 
 async def test_a_call_that_times_out_is_counted_and_not_repeated(calls: Calls) -> None:
@@ -157,18 +103,30 @@ async def test_a_call_that_times_out_is_counted_and_not_repeated(calls: Calls) -
     assert calls.count_by_result() == {("DeleteMessageBatch", "ReadTimeoutError"): 1}
 
 
-async def test_binary_attributes_are_decoded_as_by_the_sdk(calls: Calls) -> None:
-    binary = {"DataType": "Binary", "BinaryValue": "AP8="}
-    calls.server.otherwise = reply(200, {"Messages": [{"MessageId": "m", "MessageAttributes": {"A": binary}}]})
-    answer = await calls.sqs.receive_message(QueueUrl=QUEUE)
-    assert answer["Messages"][0]["MessageAttributes"]["A"]["BinaryValue"] == b"\x00\xff"
-    assert len(calls.requests) == 1
+async def test_a_body_of_megabytes_is_sent_directly(calls: Calls) -> None:
+    await calls.direct.delete_message_batch(QueueUrl=QUEUE, Entries=[{"Id": "0", "ReceiptHandle": "r" * 3_000_000}])
+    (sent,) = calls.requests
+    assert len(sent.document["Entries"][0]["ReceiptHandle"]) == 3_000_000
+    assert sent_directly(sent)
 
 
 async def test_other_calls_are_sent_by_the_sdk(calls: Calls) -> None:
     calls.server.otherwise = reply(200, {"QueueUrl": QUEUE})
-    assert (await calls.sqs.get_queue_url(QueueName="q"))["QueueUrl"] == QUEUE
+    assert (await calls.direct.get_queue_url(QueueName="q"))["QueueUrl"] == QUEUE
     assert len(calls.requests) == 1
+    assert calls.direct.meta.region_name == "eu-central-1"
+    assert calls.count_by_result() == {("GetQueueUrl", "ok"): 1}
+
+
+async def test_without_credentials_the_sdks_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    async with calling() as calls:
+        for _ in range(2):
+            with pytest.raises(Exception, match="Unable to locate credentials"):
+                await calls.delete()
+        assert calls.count_by_result() == {("DeleteMessageBatch", "NoCredentialsError"): 2}
 
 
 async def test_behind_a_proxy_the_sdk_sends_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,40 +134,106 @@ async def test_behind_a_proxy_the_sdk_sends_every_call(monkeypatch: pytest.Monke
         proxy = await stack.enter_async_context(provider_server())
         proxy.otherwise = reply(200, DELETED)
         monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/orders"))
-        elsewhere = ProviderServer(url="http://sqs.example.invalid/orders")
-        calls = await connected(elsewhere, stack)
-        assert (await calls.delete())["Successful"] == [{"Id": "0"}]
-        assert [request.line for request in proxy.requests] == ["POST http://sqs.example.invalid/ HTTP/1.1"]
+        calls = await connected(ProviderServer(url="http://sqs.example.invalid/orders"), stack)
+        for _ in range(2):
+            assert (await calls.delete())["Successful"] == [{"Id": "0"}]
+        assert {request.line for request in proxy.requests} == {"POST http://sqs.example.invalid/ HTTP/1.1"}
+        assert calls.count_by_result() == {("DeleteMessageBatch", "ok"): 2}
 
 
-async def test_a_certificate_in_the_ca_bundle_is_accepted(
-    certificate: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@dataclass
+class Network:
+    """Replaces the network for the SDK and for direct calls, so that requests go to AWS's real addresses."""
+
+    account_id: str | None = None
+    urls: list[str] = field(default_factory=list)
+    direct: list[str] = field(default_factory=list)
+
+    def answer_sdk(self, request: Any, **_: Any) -> AioAWSResponse:
+        self.urls.append(request.url)
+        return Received(200, {}, b"{}").response(request.url)
+
+    @asynccontextmanager
+    async def post(self, url: Any, **_: Any) -> AsyncIterator[Any]:
+        self.urls.append(str(url))
+        self.direct.append(str(url))
+        yield HttpAnswer()
+
+    async def get_credentials(self) -> "Network":
+        return self
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        return ReadOnlyCredentials("AKID", "secret", None, self.account_id)
+
+
+class HttpAnswer:
+    status, headers = 200, dict[str, str]()
+
+    async def read(self) -> bytes:
+        return b"{}"
+
+
+@pytest.mark.parametrize(
+    ("service", "config", "url"),
+    [
+        ("sqs", {}, "https://sqs.eu-central-1.amazonaws.com/"),
+        ("sqs", {"use_dualstack_endpoint": True}, "https://sqs.eu-central-1.api.aws/"),
+        ("dynamodb", {}, "https://123456789012.ddb.eu-central-1.amazonaws.com/"),
+        ("dynamodb", {"use_fips_endpoint": True}, "https://dynamodb-fips.eu-central-1.amazonaws.com/"),
+        ("dynamodb", {"account_id_endpoint_mode": "disabled"}, "https://dynamodb.eu-central-1.amazonaws.com/"),
+    ],
+)
+async def test_a_direct_call_goes_where_the_sdk_sends_it(
+    monkeypatch: pytest.MonkeyPatch, service: str, config: Any, url: str
 ) -> None:
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "cert.pem"))
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(provider_server(certificate))
-        server.otherwise = reply(200, DELETED)
-        assert (await (await connected(server, stack)).delete())["Successful"] == [{"Id": "0"}]
-        assert len(server.requests) == 1
+    monkeypatch.setenv("AWS_ACCOUNT_ID", "123456789012")
+    network, session = Network("123456789012"), fast(plain_session())
+    async with open_session(session).client(service, config=unchecked(**config)) as client:
+        network_client = connect(network, client)
+        for _ in range(2):
+            await (network_client.query() if service == "dynamodb" else network_client.receive_message())
+    assert network.urls == [url, url]
+    assert network.direct == [url]
 
 
-async def test_an_unknown_certificate_gets_no_request(certificate: ssl.SSLContext) -> None:
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(provider_server(certificate))
-        with pytest.raises(SSLError):
-            await (await connected(server, stack)).delete()
-        assert server.requests == []
+async def test_another_account_learns_its_own_endpoint() -> None:
+    network, session = Network("111111111111"), fast(plain_session())
+    await session.get_credentials()
+    session.set_credentials("AKID", "secret", account_id="111111111111")
+    async with open_session(session).client("dynamodb", config=unchecked()) as client:
+        calling = connect(network, client)
+        await calling.query()
+        await calling.query()
+        network.account_id = "222222222222"
+        credentials: Any = await session.get_credentials()
+        credentials.account_id = "222222222222"
+        await calling.query()
+        await calling.query()
+    first, second = (f"https://{account}.ddb.eu-central-1.amazonaws.com/" for account in ("1" * 12, "2" * 12))
+    assert network.urls == [first, first, second, second]
+    assert network.direct == [first, second]
 
 
-@pytest.mark.parametrize("certificate", ["DNS:other.example"], indirect=True)
-@pytest.mark.parametrize("action", ["direct", "the SDK's"])
-async def test_a_certificate_for_another_host_is_not_accepted(
-    certificate: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
-) -> None:
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "cert.pem"))
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(provider_server(certificate))
-        calls = await connected(server, stack)
-        with pytest.raises(SSLError):
-            await (calls.delete() if action == "direct" else calls.sqs.get_queue_url(QueueName="q"))
-        assert server.requests == []
+async def test_a_table_named_by_its_arn_is_left_to_the_sdk() -> None:
+    network, session = Network(), fast(plain_session())
+    arn = "arn:aws:dynamodb:eu-central-1:333333333333:table/Orders"
+    async with open_session(session).client("dynamodb", config=unchecked()) as client:
+        calling = connect(network, client)
+        for name in ("Orders", "Orders", arn):
+            await calling.query(TableName=name)
+            await calling.batch_get_item(RequestItems={name: {"Keys": []}})
+            await calling.transact_write_items(TransactItems=[{"Put": {"TableName": name, "Item": {}}}])
+    assert len(network.urls) == 9
+    assert len(network.direct) == 3
+
+
+def unchecked(**config: Any) -> AioConfig:
+    return AioConfig(parameter_validation=False, **config)
+
+
+def connect(network: Network, client: Any) -> Any:
+    client.meta.events.register("before-send", network.answer_sdk)
+    metrics = Metrics()
+    session: Any = network
+    http: Any = network
+    return DirectClient(client, session, http, Meter(client, metrics.requests))
