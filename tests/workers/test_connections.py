@@ -109,6 +109,8 @@ async def test_the_escalation_worker_has_the_channels_of_its_rules(tmp_path: Pat
         ("AWS_REGION", "", "You must specify a region."),
         ("AWS_PROFILE", "unknown", "The config profile (unknown) could not be found"),
         ("AWS_ENDPOINT_URL", "nowhere", "Invalid endpoint: nowhere"),
+        ("AWS_CA_BUNDLE", "/nowhere.pem", "cannot read the CA bundle /nowhere.pem: No such file or directory"),
+        ("AWS_CA_BUNDLE", "/", "cannot read the CA bundle /: Is a directory"),
     ],
 )
 async def test_a_wrong_configuration_of_the_sdk_is_reported(

@@ -16,7 +16,7 @@ from aiohttp import (
 )
 from botocore import exceptions as sdk
 
-from workers.aws.sdk.tls import trusting_context
+from workers.aws.sdk.tls import ca_bundle, trusting_context
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -28,7 +28,7 @@ def http_session(session: "AioSession", config: Any) -> ClientSession:
     """Return a session with the timeouts and the connection limit of a client's *config*."""
     return ClientSession(
         connector=TCPConnector(
-            limit=config.max_pool_connections, keepalive_timeout=KEEPALIVE_S, ssl=trusting_context(session)
+            limit=config.max_pool_connections, keepalive_timeout=KEEPALIVE_S, ssl=trusting_context(ca_bundle(session))
         ),
         timeout=ClientTimeout(sock_connect=config.connect_timeout, sock_read=config.read_timeout),
         cookie_jar=DummyCookieJar(),

@@ -1,22 +1,41 @@
-"""Both the SDK's requests and direct ones check the certificates of AWS."""
+"""Both the SDK's requests and direct ones check the certificates of AWS, as the SDK does and its host names too."""
 
+import asyncio
+import os
+import shutil
 import ssl
-from contextlib import AsyncExitStack
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiobotocore.session import get_session
 from botocore.exceptions import SSLError
+from botocore.httpsession import create_urllib3_context
 
 from tests.workers.aws.sdk.calls import DELETED, connected, sent_directly
-from tests.workers.fulfillment.provider_server import provider_server, reply
+from tests.workers.fulfillment.provider_server import ProviderServer, provider_server, reply
+from workers.aws.sdk.tls import VerifyingSession, ca_bundle, trusting_context
 
 pytestmark = pytest.mark.usefixtures("environment")
 
 
+@pytest.fixture(autouse=True)
+def _fresh_contexts() -> None:
+    trusting_context.cache_clear()
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
 async def test_a_certificate_in_the_ca_bundle_is_accepted(
-    certificate: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    certificate: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "cert.pem"))
+    monkeypatch.setenv(variable, str(tmp_path / "cert.pem"))
+    await accepted(certificate)
+
+
+async def accepted(certificate: ssl.SSLContext) -> None:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(provider_server(certificate))
         server.otherwise = reply(200, DELETED)
@@ -26,7 +45,12 @@ async def test_a_certificate_in_the_ca_bundle_is_accepted(
         assert [sent_directly(request) for request in server.requests] == [False, True]
 
 
-async def test_an_unknown_certificate_gets_no_request(certificate: ssl.SSLContext) -> None:
+@pytest.mark.parametrize("bundle", [None, ""])
+async def test_an_unknown_certificate_gets_no_request(
+    certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, bundle: str | None
+) -> None:
+    if bundle is not None:
+        monkeypatch.setenv("AWS_CA_BUNDLE", bundle)
     await refused(certificate)
 
 
@@ -47,3 +71,106 @@ async def refused(certificate: ssl.SSLContext) -> None:
                 await calls.delete()
         assert server.requests == []
         assert calls.count_by_result() == {("DeleteMessageBatch", "SSLError"): 2}
+
+
+def test_contexts_equal_the_sdks_but_check_host_names() -> None:
+    ours, theirs = trusting_context(ca_bundle(get_session())), create_urllib3_context()
+    for name in ("verify_flags", "verify_mode", "options", "minimum_version", "maximum_version", "post_handshake_auth"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert [cipher["name"] for cipher in ours.get_ciphers()] == [cipher["name"] for cipher in theirs.get_ciphers()]
+    assert (ours.check_hostname, theirs.check_hostname) == (True, False)
+
+
+@pytest.fixture
+def private_ca(tmp_path: Path) -> ssl.SSLContext:
+    """The context of a server whose certificate is signed by a CA that Python 3.13's own contexts refuse; `ca.pem`."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the openssl command is not installed, nothing else here makes certificates")
+    config = "[req]\ndistinguished_name=dn\nx509_extensions=ca\n[dn]\n[ca]\nbasicConstraints=CA:TRUE\n"
+    (tmp_path / "ca.cnf").write_text(config)
+    (tmp_path / "leaf.ext").write_text("subjectAltName=IP:127.0.0.1\n")
+    for options in (
+        "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=ca -config ca.cnf -keyout ca.key -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=test -keyout key.pem -out leaf.csr",
+        "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 1 -extfile leaf.ext -out cert.pem",
+    ):
+        subprocess.run([openssl, *options.split()], cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    return context
+
+
+async def test_a_private_ca_that_the_sdk_accepts_is_accepted_by_direct_calls(
+    private_ca: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = ssl.create_default_context
+
+    def create_strictly(*args: Any, **options: Any) -> ssl.SSLContext:  # As Python does from 3.13 on.
+        context = create(*args, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", create_strictly)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    await accepted(private_ca)
+
+
+@pytest.mark.parametrize("certificate", ["DNS:sqs.example.invalid", "DNS:other.example"], indirect=True)
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_behind_a_proxy_certificates_are_checked_too(
+    certificate: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trusted: bool
+) -> None:
+    if trusted:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "cert.pem"))
+    names = ssl.create_default_context(cafile=tmp_path / "cert.pem").get_ca_certs()[0]["subjectAltName"]
+    async with AsyncExitStack() as stack:
+        monkeypatch.setenv("HTTPS_PROXY", await stack.enter_async_context(tunnels()))
+        server = await stack.enter_async_context(provider_server(certificate))
+        server.otherwise = reply(200, DELETED)
+        named = ProviderServer(url=server.url.replace("127.0.0.1", "sqs.example.invalid"))
+        calls = await connected(named, stack, attempts=1)
+        if trusted and ("DNS", "sqs.example.invalid") in names:
+            assert (await calls.delete())["Successful"] == [{"Id": "0"}]
+            return
+        with pytest.raises(SSLError):
+            await calls.delete()
+        assert server.requests == []
+
+
+@asynccontextmanager
+async def tunnels() -> AsyncIterator[str]:
+    """Yield the URL of a proxy that connects every host to this machine."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while content := await reader.read(2**16):
+                writer.write(content)
+        finally:
+            writer.transport.abort()
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+        there, to_there = await asyncio.open_connection("127.0.0.1", int(target.rpartition(":")[2]))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(copy(reader, to_there), copy(there, writer), return_exceptions=True)
+
+    running: set[asyncio.Task[None]] = set()
+    server = await asyncio.start_server(
+        lambda reader, writer: running.add(asyncio.ensure_future(tunnel(reader, writer))), "127.0.0.1", 0
+    )
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+
+
+def test_sessions_share_a_context_unless_they_add_certificates_of_their_own() -> None:
+    bundle = ca_bundle(get_session())
+    assert VerifyingSession()._get_ssl_context() is trusting_context(bundle)
+    assert VerifyingSession(proxies_config={"proxy_ca_bundle": os.devnull})._get_ssl_context() is not trusting_context(
+        bundle
+    )
