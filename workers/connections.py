@@ -103,12 +103,11 @@ async def open_clients(
     Yield the connections that *worker* needs. *rules* are for the escalation worker. *sdk* has the credentials.
 
     Raises:
-        FatalError: The SDK is not configured: no region, an unknown profile, an invalid endpoint.
+        FatalError: The SDK is not configured: no region, an unknown profile, an invalid endpoint or CA bundle.
     """
     async with AsyncExitStack() as stack:
         try:
             sdk, others = sdk or plain_session(), calling_config(settings.concurrency)
-            visibility = calling_config(settings.concurrency, attempts=1)
             session = open_session(sdk)
 
             async def opened(service: str, config: AioConfig) -> Any:
