@@ -10,6 +10,8 @@ from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
 from aiobotocore.session import AioSession, get_session
 from botocore.parsers import ResponseParser, ResponseParserError
 
+from workers.aws.sdk.models import trimming_loader
+
 if TYPE_CHECKING:
     from botocore.model import Shape
 
@@ -53,13 +55,14 @@ class ParserFactory(AioResponseParserFactory):
 
 def plain_session() -> AioSession:
     """
-    Return a session of the SDK whose clients parse with `PlainParser`, through the SDK's own hook.
+    Return a session of the SDK whose clients parse with `PlainParser` and load trimmed models, through its own hooks.
 
     Parsing the responses to a receive of ten messages and to their delete takes 21 us instead of 100. The difference is
     5 % of a message's CPU time.
     """
     session = get_session()
     session.register_component("response_parser_factory", ParserFactory())
+    session.lazy_register_component("data_loader", lambda: trimming_loader(session))
     return session
 
 
