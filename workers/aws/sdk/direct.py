@@ -19,7 +19,7 @@ from workers.aws.sdk.handover import Handover, Received
 from workers.aws.sdk.http import http_session, sdk_error
 from workers.aws.sdk.metering import Meter
 from workers.aws.sdk.parsing import OK, parse
-from workers.aws.sdk.serializing import plain_body
+from workers.aws.sdk.serializing import serializer
 from workers.aws.sdk.signing import RequestSigner
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class _Route:
 
     model: "OperationModel"
     tokens: tuple[str, ...]  # Members that the SDK fills with a random token if the caller does not.
+    serialize: Callable[[Mapping[str, Any]], bytes | None]
     url: URL
     signer: RequestSigner
 
@@ -94,7 +95,7 @@ class DirectClient:
         for name in route.tokens:
             if name not in request:
                 request[name] = str(uuid.uuid4())  # The same for every attempt, so that the request is applied once.
-        body = plain_body(request)
+        body = route.serialize(request)
         if body is None:
             return await operation(**request)
         url = str(route.url)
@@ -145,6 +146,7 @@ class DirectClient:
         self._routes[model.name, credentials.account_id] = _Route(
             model,
             tuple(model.idempotent_members),
+            serializer(meta.service_model.service_name, model.name),
             URL(params["url"], encoded=True),
             RequestSigner(
                 params["url"],

@@ -1,7 +1,6 @@
 """A request that is serialized directly has the JSON of the SDK's; every other is left to the SDK."""
 
 import json
-import math
 import random
 from decimal import Decimal
 from enum import StrEnum
@@ -16,8 +15,9 @@ from tests.workers.aws.sdk.calls import fast
 from tests.workers.aws.sdk.shapes import TEXTS, Maker
 from workers.aws.items import to_item
 from workers.aws.sdk.direct import ACTIONS
-from workers.aws.sdk.serializing import plain_body
+from workers.aws.sdk.serializing import serializer
 
+ARN = "arn:aws:dynamodb:eu-central-1:1:table/t"
 SQS = {"ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "SendMessage"}
 
 
@@ -32,6 +32,10 @@ class Name(str):
 async def model_of(action: str) -> OperationModel:
     models = await fast(get_session()).get_service_model("sqs" if action in SQS else "dynamodb")
     return models.operation_model(action)
+
+
+def plain_body(action: str, request: Any) -> bytes | None:
+    return serializer("sqs" if action in SQS else "dynamodb", action)(request)
 
 
 def body_of_sdk(model: OperationModel, request: Any) -> Any:
@@ -89,7 +93,7 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("action", "request_"), REQUESTS)
 async def test_the_workers_requests_are_serialized_directly_and_as_by_the_sdk(action: str, request_: Any) -> None:
-    body = plain_body(request_)
+    body = plain_body(action, request_)
     assert body is not None
     assert json.loads(body) == body_of_sdk(await model_of(action), request_)
 
@@ -104,27 +108,39 @@ def test_every_direct_action_has_a_request_above() -> None:
         {"B": b"\x00\xff"},
         {"B": "text that the SDK encodes"},
         {"BS": ["text"]},
-        {"S": None},
-        {"L": [None]},
-        {"L": [{"S": "x"}, None]},
         {"S": "\ud800"},
         {"N": 2**64},
-        {"N": math.nan},
-        {"N": math.inf},
         {"N": Decimal(1)},
         {"L": iter([{"S": "x"}])},
         {"M": {1: {"S": "x"}}},
     ],
 )
 def test_what_the_sdk_serializes_differently_is_left_to_it(value: Any) -> None:
-    assert plain_body({"TableName": "t", "Item": {"A": value}}) is None
+    assert plain_body("UpdateItem", {"TableName": "t", "Key": {"A": value}}) is None
+
+
+@pytest.mark.parametrize("kind", ["BinaryValue", "BinaryListValues"])
+def test_binary_attributes_of_a_message_are_left_to_the_sdk(kind: str) -> None:
+    assert plain_body("SendMessage", {"MessageAttributes": {"A": {"DataType": "Binary", kind: "text"}}}) is None
+
+
+def test_a_parameter_that_is_none_is_left_to_the_sdk() -> None:
+    assert plain_body("ReceiveMessage", {"QueueUrl": "q", "MessageAttributeNames": None}) is None
 
 
 @pytest.mark.parametrize(
-    "names", [{"arn:aws:dynamodb:eu:1:table/t": {}}, {"t": {}, "arn:aws:dynamodb:eu:1:table/t": {}}]
+    ("action", "request_"),
+    [
+        ("GetItem", {"TableName": ARN}),
+        ("UpdateItem", {"TableName": ARN}),
+        ("Query", {"TableName": ARN}),
+        ("BatchGetItem", {"RequestItems": {ARN: {}}}),
+        ("BatchGetItem", {"RequestItems": {"t": {}, ARN: {}}}),
+        ("TransactWriteItems", {"TransactItems": [{"Put": {"TableName": "t"}}, {"Update": {"TableName": ARN}}]}),
+    ],
 )
-def test_a_table_named_by_its_arn_is_left_to_the_sdk(names: Any) -> None:
-    assert plain_body({"RequestItems": names}) is None
+def test_a_table_named_by_its_arn_is_left_to_the_sdk(action: str, request_: Any) -> None:
+    assert plain_body(action, request_) is None
 
 
 USUAL: dict[str, list[Any]] = {
@@ -136,7 +152,6 @@ USUAL: dict[str, list[Any]] = {
 UNUSUAL: dict[str, list[Any]] = {
     "blob": ["text", bytearray(b"x")],
     "integer": [2**64, 1.5, None],
-    "double": [math.inf, math.nan, Decimal(1)],
 }
 
 
@@ -153,8 +168,8 @@ async def test_every_request_is_serialized_as_by_the_sdk_or_left_to_it(action: s
     model, maker, plain = await model_of(action), Maker(14, leaf, gap=lambda: None), 0
     for _ in range(100):
         request = maker.value(model.input_shape)
-        body, expected = plain_body(request), body_of_sdk(model, request)
-        if body is not None:
+        body, expected = plain_body(action, request), body_of_sdk(model, request)
+        if body is not None and not isinstance(expected, Exception):  # The SDK refuses an error, AWS the request.
             plain += 1
             assert json.loads(body) == expected, request
     assert 0 < plain < 100
