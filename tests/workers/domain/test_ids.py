@@ -1,3 +1,6 @@
+import base64
+import hashlib
+
 from workers.domain.cards import looks_like_card
 from workers.domain.ids import execution_arn, execution_name, fingerprint, message_case_id
 
@@ -9,7 +12,11 @@ def test_a_fingerprint_is_stable_and_never_looks_like_a_card_number() -> None:
     assert prints == [fingerprint(str(number), 52) for number in range(1_000)]
     assert len(set(prints)) == 1_000
     assert not any(map(looks_like_card, prints))
-    assert fingerprint("001", 16) == fingerprint("001", 52)[:16]
+
+
+def test_a_fingerprint_is_the_start_of_the_whole_hash_in_base32() -> None:
+    whole = base64.b32encode(hashlib.sha256(b"001").digest()).decode()
+    assert [fingerprint("001", length) for length in range(53)] == [whole[:length] for length in range(53)]
 
 
 def test_an_execution_has_its_state_machines_arn_and_a_name() -> None:
