@@ -7,7 +7,9 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from workers.tallies import Distribution, Tally
 
 log = structlog.get_logger(__name__)
 
@@ -155,28 +157,27 @@ class Metrics:
     ) -> None:
         self.registry = CollectorRegistry()
         self.outages = Outages(self.registry, prolonged_after_s, prolonged_every_s)
-        self.received = Counter("workers_messages_received", "Messages received.", registry=self.registry)
-        self.settled = Counter(
+        self.received = Tally("workers_messages_received", "Messages received.", self.registry)
+        self.settled = Tally(
             "workers_messages_settled",
             "Messages that ended, by last log line and outcome.",
-            ["ending", "outcome"],
-            registry=self.registry,
+            self.registry,
+            labels=["ending", "outcome"],
         )
-        self._settled: dict[tuple[str, str], Counter] = {}
         self.in_flight = Gauge(
             "workers_messages_in_flight", "Messages received that have not ended.", registry=self.registry
         )
-        self.handle_s = Histogram(
+        self.handle_s = Distribution(
             "workers_handle_seconds",
             "Duration of each call of the handler.",
-            buckets=_HANDLE_BUCKETS_S,
-            registry=self.registry,
+            self.registry,
+            bounds=_HANDLE_BUCKETS_S,
         )
-        self.age_s = Histogram(
+        self.age_s = Distribution(
             "workers_message_age_seconds",
             "Age of each message when it was received.",
-            buckets=_AGE_BUCKETS_S,
-            registry=self.registry,
+            self.registry,
+            bounds=_AGE_BUCKETS_S,
         )
         self.requests = Counter(
             "workers_aws_requests",
@@ -195,10 +196,3 @@ class Metrics:
             "Seconds for which code blocked the event loop, in blocks of more than a second.",
             registry=self.registry,
         )
-
-    def count_settled(self, ending: str, outcome: str) -> None:
-        """Count one ended message. Caches the labeled counters, because looking one up for each message is slow."""
-        counter = self._settled.get((ending, outcome))
-        if counter is None:
-            counter = self._settled[(ending, outcome)] = self.settled.labels(ending, outcome)
-        counter.inc()

@@ -103,7 +103,7 @@ class InFlight:
         if self._deliveries.pop(delivery.message.id, None) is None:
             return
         self._slots.release(1)
-        self._metrics.count_settled(ending.event, outcome)
+        self._metrics.settled.inc(ending.event, outcome)
         duration_s = asyncio.get_running_loop().time() - delivery.received_at_s
         # In a copy: the caller may be running in this context, and a context cannot be entered twice.
         delivery.context.copy().run(
