@@ -52,7 +52,7 @@ def check(scenario: Scenario, allowed: Allowed = NOTHING) -> None:
     check_orders(scenario, allowed)
     check_fulfilled_lines(scenario, lines, allowed)
     check_accounts(scenario, lines, allowed)
-    check_endings(scenario, lines, allowed)
+    check_endings(scenario, allowed)
     check_dead_letters(scenario)
     check_cases(scenario, lines, allowed)
 
@@ -128,26 +128,28 @@ def check_accounts(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) 
     assert not lost, scenario.explain(f"{len(lost)} messages were never settled: {_shown(lost)}")
 
 
-def check_endings(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
-    """Every delivery has at most one ending, and every message has one after its last delivery."""
-    endings: dict[str, list[Line]] = defaultdict(list)
-    for line in lines:
-        if line["event"] in ENDINGS:
-            endings[line["message_id"]].append(line)
-    deliveries = Counter((delivery.message_id, delivery.receive_count) for delivery in scenario.proxy.deliveries)
-    ended = Counter((line["message_id"], line["receive_count"]) for found in endings.values() for line in found)
-    surplus = [key for key, count in ended.items() if count > deliveries[key]]
-    assert not surplus, scenario.explain(f"more ending lines than deliveries: {_shown(surplus)}")
-    if allowed.cut_short:
-        return
-    last = {delivery.message_id: delivery.at_s for delivery in scenario.proxy.deliveries}
-    # Another delivery of a message in flight is merged into the first, so there may be fewer endings than deliveries.
-    endless = [
-        message_id
-        for message_id, at_s in last.items()
-        if not any(_time_s(line) >= at_s for line in endings[message_id])
-    ]
-    assert not endless, scenario.explain(f"received, but without an ending in the logs: {_shown(endless)}")
+def check_endings(scenario: Scenario, allowed: Allowed) -> None:
+    """In each log, every delivery has at most one ending, and every message has one after its last delivery."""
+    for sender, worker in scenario.senders.items():
+        endings: dict[str, list[Line]] = defaultdict(list)
+        for line in worker.lines():
+            if line["event"] in ENDINGS:
+                endings[line["message_id"]].append(line)
+        received = [delivery for delivery in scenario.proxy.deliveries if delivery.sender == sender]
+        deliveries = Counter((delivery.message_id, delivery.receive_count) for delivery in received)
+        ended = Counter((line["message_id"], line["receive_count"]) for found in endings.values() for line in found)
+        surplus = [key for key, count in ended.items() if count > deliveries[key]]
+        assert not surplus, scenario.explain(f"{sender}: more ending lines than deliveries: {_shown(surplus)}")
+        if allowed.cut_short or worker.pid in scenario.killed:
+            continue
+        last = {delivery.message_id: delivery.at_s for delivery in received}
+        # Another delivery of a message in flight is merged into the first: there may be fewer endings than deliveries.
+        endless = [
+            message_id
+            for message_id, at_s in last.items()
+            if not any(_time_s(line) >= at_s for line in endings[message_id])
+        ]
+        assert not endless, scenario.explain(f"{sender}: received, but without an ending: {_shown(endless)}")
 
 
 def check_dead_letters(scenario: Scenario) -> None:

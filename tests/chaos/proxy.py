@@ -7,8 +7,8 @@ An HTTP proxy between workers and the local AWS that injects faults, by action a
         proxy.clear()
         assert proxy.requests_per_second("ReceiveMessage", since_s, until_s) < 5
 
-It runs in a thread with its own event loop, so that tests stay synchronous. Rules may change at any time. It records
-every request, and every message that reached a worker.
+It runs in a thread with its own event loop, so that tests stay synchronous. Rules and conditions may change at any
+time. It records every request, and every message that reached a worker.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import socket
 import struct
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -27,12 +27,15 @@ from typing import Any, Self, TypeVar, cast
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
+from tests.chaos.conditions import LOOPBACK, Conditions, OldDelete, draw_old_delete
+
 HOST = "127.0.0.1"
 UPSTREAM_TIMEOUT_S = 60.0  # Much longer than any long poll.
 UPSTREAM_KEEPALIVE_S = 1.0  # Shorter than the local AWS's: a connection that it closes would be an extra fault.
 RECEIVE = "ReceiveMessage"
 DELETE = "DeleteMessageBatch"
 EXTEND = "ChangeMessageVisibilityBatch"
+_TARGET = "X-Amz-Target"  # The header with the service and the action.
 # Headers of one hop, and those that are computed for the body that is sent.
 _NOT_FORWARDED = {"connection", "content-length", "keep-alive", "transfer-encoding", "date", "server"}
 
@@ -81,11 +84,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One incoming request. `at_s` is in seconds since the epoch."""
+    """One incoming request. `at_s` is in seconds since the epoch; `sender` is its access key id."""
 
     at_s: float
     action: str
     fault: Fault | None
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Delivery:
     message_id: str
     receive_count: int
     body: str
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,8 @@ class FaultProxy:
 
     With `accepts_old_receipts` a change of visibility with an older receipt has its effect, as on AWS; the local AWS
     refuses it. `changed_with_old_receipts` has the ids of those messages.
+
+    `conditions` hold for every request, beside the faults; those are for some requests, and one for each at most.
     """
 
     upstream: str
@@ -129,11 +136,14 @@ class FaultProxy:
     port: int = 0
     accepts_old_receipts: bool = False
     changed_with_old_receipts: list[str] = field(default_factory=list)
+    conditions: Conditions = LOOPBACK
     _rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
-        self._deleted: set[str] = set()
+        self._deleted: set[str] = set()  # Messages.
+        self._repeats: Counter[str] = Counter()  # By message.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._message_of: dict[str, str] = {}  # By receipt handle.
         self._newest_receipt: dict[str, str] = {}  # By message.
         self._echoes: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)  # By queue.
@@ -232,14 +242,16 @@ class FaultProxy:
     # One request.
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        action = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        action = _action(request)
         body = await request.read()
         fault, delay_s = self._draw(action)
-        self.requests.append(Request(time.time(), action, fault))
+        self.requests.append(Request(time.time(), action, fault, _sender(request)))
         try:
             answer = await self._answer(request, body, fault, delay_s)
         except (ClientError, TimeoutError):  # The local AWS itself has ended.
             answer = None
+        if (latency := self.conditions.latency) is not None:
+            await asyncio.sleep(latency.draw_s(action, self._rng, sqs=_is_sqs(request)))
         transport = request.transport
         if answer is None or fault is Fault.LOST_ANSWER:
             return _cut(transport)
@@ -248,7 +260,8 @@ class FaultProxy:
         if fault is Fault.GARBLED:
             return web.Response(status=answer.status, headers=answer.headers, body=answer.body[: len(answer.body) // 2])
         if action == RECEIVE and transport is not None and not transport.is_closing():
-            self._record_deliveries(answer)
+            self._record_deliveries(request, answer)
+            self._repeat_some(request, json.loads(body)["QueueUrl"], answer)
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     def _draw(self, action: str) -> tuple[Fault | None, float]:
@@ -261,7 +274,7 @@ class FaultProxy:
         self, request: web.BaseRequest, body: bytes, fault: Fault | None, delay_s: float
     ) -> _Answer | None:
         """Return the answer to a request; None if its connection must be reset instead."""
-        sqs = request.headers.get("X-Amz-Target", "").startswith("AmazonSQS")
+        sqs = _is_sqs(request)
         answer: _Answer | None = None
         match fault:
             case Fault.RESET:
@@ -290,19 +303,35 @@ class FaultProxy:
         return answer
 
     async def _forward(self, request: web.BaseRequest, body: bytes) -> _Answer:
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED}
-        url = self.upstream + request.path_qs
-        if self.accepts_old_receipts and request.headers.get("X-Amz-Target", "").endswith(f".{EXTEND}"):
+        """Pass the request on, under the conditions, and return the answer of the local AWS."""
+        action = _action(request)
+        if action == DELETE:
+            return await self._delete(request, json.loads(body))
+        if action == EXTEND and self.accepts_old_receipts:
             body = self._with_newest_receipts(json.loads(body))
+        if action == RECEIVE and self.conditions.short_receives:
+            asked = json.loads(body)
+            limit = self._rng.randint(1, int(asked.get("MaxNumberOfMessages", 1)))
+            body = json.dumps(asked | {"MaxNumberOfMessages": limit}).encode()
+        answer = await self._pass_on(request, body)
+        if action == RECEIVE:
+            for message in _received(answer):
+                self._message_of[message["ReceiptHandle"]] = message["MessageId"]
+                self._newest_receipt[message["MessageId"]] = message["ReceiptHandle"]
+        return answer
+
+    async def _pass_on(self, request: web.BaseRequest, body: bytes, action: str | None = None) -> _Answer:
+        """Send this body to the local AWS; another *action* of the same service if one is given."""
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED}
+        if action is not None:
+            headers[_TARGET] = f"{request.headers[_TARGET].rpartition('.')[0]}.{action}"
+        url = self.upstream + request.path_qs
         async with self._client.request(request.method, url, headers=headers, data=body) as upstream:
-            answer = _Answer(
+            return _Answer(
                 upstream.status,
                 {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_FORWARDED},
                 await upstream.read(),
             )
-        if request.headers.get("X-Amz-Target", "").endswith(f".{DELETE}"):
-            return self._with_repeated_deletes(json.loads(body), answer)
-        return answer
 
     def _with_newest_receipts(self, asked: dict[str, Any]) -> bytes:
         for entry in asked["Entries"]:
@@ -313,17 +342,35 @@ class FaultProxy:
                 entry["ReceiptHandle"] = newest
         return json.dumps(asked).encode()
 
-    def _with_repeated_deletes(self, asked: dict[str, Any], answer: _Answer) -> _Answer:
-        """Let a second delete succeed, as SQS does. The local AWS reports an invalid receipt instead."""
+    async def _delete(self, request: web.BaseRequest, asked: dict[str, Any]) -> _Answer:
+        """
+        Delete; let a second delete of a message succeed, as SQS does. The local AWS reports an invalid receipt instead.
+
+        Older receipts: see `Conditions.old_deletes`.
+        """
+        messages = {
+            entry["Id"]: self._message_of.get(handle := entry["ReceiptHandle"], handle) for entry in asked["Entries"]
+        }
+        entries, accepted = list[dict[str, Any]](), list[dict[str, Any]]()
+        for entry in asked["Entries"]:
+            newest = self._newest_receipt.get(messages[entry["Id"]], entry["ReceiptHandle"])
+            old = self.conditions.old_deletes and entry["ReceiptHandle"] != newest
+            fate = draw_old_delete(self._rng) if old else OldDelete.REFUSED
+            if fate is OldDelete.IGNORED:
+                accepted.append({"Id": entry["Id"]})
+            else:
+                entries.append(entry | {"ReceiptHandle": newest} if fate is OldDelete.WORKS else entry)
+        if not entries:
+            return _document(accepted, [])
+        answer = await self._pass_on(request, json.dumps(asked | {"Entries": entries}).encode())
         if answer.status != web.HTTPOk.status_code:
             return answer
         document = json.loads(answer.body)
-        handles = {entry["Id"]: entry["ReceiptHandle"] for entry in asked["Entries"]}
         failed = document.get("Failed", [])
-        again = [entry for entry in failed if handles[entry["Id"]] in self._deleted]
+        again = [entry for entry in failed if messages[entry["Id"]] in self._deleted]
         successful = document.get("Successful", []) + [{"Id": entry["Id"]} for entry in again]
-        self._deleted.update(handles[entry["Id"]] for entry in successful)
-        return _document(successful, [entry for entry in failed if entry not in again])
+        self._deleted.update(messages[entry["Id"]] for entry in successful)
+        return _document(successful + accepted, [entry for entry in failed if entry not in again])
 
     async def _forward_some(self, request: web.BaseRequest, asked: dict[str, Any], fault: Fault) -> _Answer:
         """Refuse at least one entry of a batch, and forward the others."""
@@ -358,14 +405,50 @@ class FaultProxy:
         echoes.append(messages[-1])
         return _messages(messages + copies[: limit - len(messages)])
 
-    def _record_deliveries(self, answer: _Answer) -> None:
-        if answer.status != web.HTTPOk.status_code:
-            return
-        for message in json.loads(answer.body).get("Messages", []):
+    def _record_deliveries(self, request: web.BaseRequest, answer: _Answer) -> None:
+        for message in _received(answer):
             count = int(message["Attributes"]["ApproximateReceiveCount"])
-            self._message_of[message["ReceiptHandle"]] = message["MessageId"]
-            self._newest_receipt[message["MessageId"]] = message["ReceiptHandle"]
-            self.deliveries.append(Delivery(time.time(), message["MessageId"], count, message["Body"]))
+            sender = _sender(request)
+            self.deliveries.append(Delivery(time.time(), message["MessageId"], count, message["Body"], sender))
+
+    def _repeat_some(self, request: web.BaseRequest, queue_url: str, answer: _Answer) -> None:
+        """Make some of the received messages visible again soon: see `Conditions.repeated`."""
+        for message in _received(answer):
+            message_id = message["MessageId"]
+            if (
+                self._repeats[message_id] < self.conditions.max_repeats
+                and self._rng.random() < self.conditions.repeated
+            ):
+                self._repeats[message_id] += 1
+                asked = {"QueueUrl": queue_url, "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
+                task = self._loop.create_task(self._make_visible(request, asked))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _make_visible(self, request: web.BaseRequest, asked: dict[str, Any]) -> None:
+        await asyncio.sleep(self._rng.uniform(0, self.conditions.repeated_within_s))
+        with contextlib.suppress(ClientError, TimeoutError):
+            await self._pass_on(request, json.dumps(asked).encode(), "ChangeMessageVisibility")
+
+
+def _action(request: web.BaseRequest) -> str:
+    return request.headers.get(_TARGET, "").rpartition(".")[2]
+
+
+def _is_sqs(request: web.BaseRequest) -> bool:
+    return request.headers.get(_TARGET, "").startswith("AmazonSQS")
+
+
+def _sender(request: web.BaseRequest) -> str:
+    """Return the access key id, which differs between the workers of a scenario."""
+    return request.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
+
+
+def _received(answer: _Answer) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    if answer.status == web.HTTPOk.status_code:
+        messages = json.loads(answer.body).get("Messages", [])
+    return messages
 
 
 _REFUSALS = {

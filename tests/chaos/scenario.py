@@ -103,7 +103,9 @@ class Scenario:
     sent: list[Sent] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     killed: set[int] = field(default_factory=set)
+    senders: dict[str, Worker] = field(default_factory=dict)  # By the access key id of their requests.
     fulfilled_at: dict[str, set[str]] = field(default_factory=dict)
+    escalated_at: dict[str, set[str]] = field(default_factory=dict)
     rng: random.Random = field(init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _watched_s: float = 0.0
@@ -145,22 +147,23 @@ class Scenario:
     def send(self, kinds: Iterable[Kind], *, prefix: str = "order") -> list[Sent]:
         """Write an order for each of these kinds, then send the messages."""
         drafts = [draft for kind in kinds for draft in self._draft(kind, f"{prefix}-{next(self._numbers):05d}")]
-        self._write([draft.item for draft in drafts if draft.item is not None])
-        sent = self._send(drafts)
+        self.write_orders([draft.item for draft in drafts if draft.item is not None])
+        ids = self.send_bodies(self.queue_url, [draft.body for draft in drafts])
+        sent = [replace(draft, message_id=message_id) for draft, message_id in zip(drafts, ids, strict=True)]
         self.sent += sent
         return sent
 
     def _draft(self, kind: Kind, order_id: str) -> list[Sent]:
-        arn = _execution_arn(self.rng)
+        arn = execution_arn(self.rng)
         body = json.dumps({"OrderId": order_id, "ExecutionArn": arn})
-        item: Item | None = _order(order_id, arn, OrderStatus.RECEIVED)
+        item: Item | None = order_item(order_id, arn, OrderStatus.RECEIVED)
         match kind:
             case Kind.BARE:
                 body = order_id
             case Kind.STALE:
-                item = _order(order_id, _execution_arn(self.rng), OrderStatus.RECEIVED)
+                item = order_item(order_id, execution_arn(self.rng), OrderStatus.RECEIVED)
             case Kind.ESCALATED:
-                item = _order(order_id, arn, OrderStatus.ESCALATED)
+                item = order_item(order_id, arn, OrderStatus.ESCALATED)
             case Kind.MISSING:
                 item = None
             case Kind.UNDECODABLE:
@@ -171,7 +174,7 @@ class Scenario:
         first = Sent("", kind, order_id, body, item)
         return [first, replace(first, item=None)] if kind is Kind.TWICE else [first]
 
-    def _write(self, items: list[Item]) -> None:
+    def write_orders(self, items: list[Item]) -> None:
         serialize = TypeSerializer().serialize
         puts = [{"PutRequest": {"Item": {name: serialize(value) for name, value in item.items()}}} for item in items]
         dynamodb = self.client("dynamodb")
@@ -179,27 +182,30 @@ class Scenario:
             answer = dynamodb.batch_write_item(RequestItems={self.stack.order_table: batch})
             assert not answer.get("UnprocessedItems")
 
-    def _send(self, drafts: list[Sent]) -> list[Sent]:
-        sqs = self.client("sqs")
-        sent = []
-        for batch in _batches(drafts, MAX_SEND):
-            entries = [{"Id": str(i), "MessageBody": draft.body} for i, draft in enumerate(batch)]
-            answer = sqs.send_message_batch(QueueUrl=self.queue_url, Entries=entries)
-            ids = {int(entry["Id"]): entry["MessageId"] for entry in answer["Successful"]}
-            sent += [Sent(ids[i], draft.kind, draft.order_id, draft.body, draft.item) for i, draft in enumerate(batch)]
-        return sent
+    def send_bodies(self, url: str, bodies: list[str]) -> list[str]:
+        """Send a message with each of these bodies, and return their ids."""
+        sqs, ids = self.client("sqs"), list[str]()
+        for batch in _batches(bodies, MAX_SEND):
+            entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(batch)]
+            answer = sqs.send_message_batch(QueueUrl=url, Entries=entries)
+            found = {int(entry["Id"]): entry["MessageId"] for entry in answer["Successful"]}
+            ids += [found[i] for i in range(len(batch))]
+        return ids
 
     # Workers.
 
     def start(self, name: str = "fulfillment", *, awaited: bool = True, **env: str) -> Worker:
         """Start a worker behind the proxy. If *awaited*, return once it consumes."""
+        sender = f"{name}-{len(self.senders) + 1}"
         environment = WORKER_DEFAULTS | {
             "AWS_ENDPOINT_URL": self.proxy.url,
+            "AWS_ACCESS_KEY_ID": sender,
             "CHAOS_DIRECTORY": str(self.directory),
             **env,
         }
         worker = self.start_worker(name, stack=self.stack, env=environment)
         self.workers.append(worker)
+        self.senders[sender] = worker
         if awaited:
             worker.wait_for("worker.started", timeout_s=60)
         return worker
@@ -265,7 +271,7 @@ class Scenario:
         return sum(int(answer["Attributes"].get(name, 0)) for name in names)
 
     def watch(self) -> None:
-        """Record every `WATCH_EVERY_S` when and how orders were fulfilled: that must never change."""
+        """Record every `WATCH_EVERY_S` when and how orders were fulfilled or escalated: that must never change."""
         if time.monotonic() - self._watched_s > WATCH_EVERY_S:
             self.orders()
             self._watched_s = time.monotonic()
@@ -276,6 +282,8 @@ class Scenario:
         for order_id, item in items.items():
             if "FulfilledAt" in item:
                 self.fulfilled_at.setdefault(order_id, set()).add(f"{item['FulfilledAt']} {item['ShipmentId']}")
+            if "EscalatedAt" in item:
+                self.escalated_at.setdefault(order_id, set()).add(item["EscalatedAt"])
         return items
 
     def cases(self) -> dict[str, Item]:
@@ -318,12 +326,12 @@ def resident_mb(worker: Worker) -> float:
     return int(line.split()[1]) / 1024
 
 
-def _execution_arn(rng: random.Random) -> str:
+def execution_arn(rng: random.Random) -> str:
     name = uuid.UUID(int=rng.getrandbits(128), version=4)
     return f"arn:aws:states:us-east-1:000000000000:execution:OrderFulfillmentStateMachine:{name}"
 
 
-def _order(order_id: str, execution_arn: str, status: OrderStatus) -> Item:
+def order_item(order_id: str, execution_arn: str, status: OrderStatus) -> Item:
     now = clock.now()
     escalated: Mapping[str, Any] = {"Reasons": ["INVALID_PRICE"], "EscalatedAt": now}
     return {

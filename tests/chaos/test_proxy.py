@@ -1,6 +1,9 @@
 """The fault proxy injects the faults that it claims to inject."""
 
 import json
+import math
+import random
+import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 from botocore.session import Session
 
+from tests.chaos.conditions import Conditions, Latency
 from tests.chaos.proxy import DELETE, EXTEND, RECEIVE, Fault, FaultProxy, Rule, every_kind
 from tests.support import DeployedStack, DeployStack
 
@@ -53,15 +57,21 @@ def _client(service: str, proxy: FaultProxy) -> Any:
 
 
 def _visible(stack: DeployedStack, url: str) -> int:
-    answer = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
-    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+    return _count(stack, url)[0]
 
 
-def _receive(sqs: Any, url: str, limit: int = 10) -> list[dict[str, Any]]:
+def _count(stack: DeployedStack, url: str) -> list[int]:
+    """Return the numbers of visible and invisible messages."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answer = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
+    return [int(answer["Attributes"][name]) for name in names]
+
+
+def _receive(sqs: Any, url: str, limit: int = 10, *, wait_s: int = 0) -> list[dict[str, Any]]:
     answer = sqs.receive_message(
         QueueUrl=url,
         MaxNumberOfMessages=limit,
-        WaitTimeSeconds=0,
+        WaitTimeSeconds=wait_s,
         MessageSystemAttributeNames=["ApproximateReceiveCount"],
     )
     messages: list[dict[str, Any]] = answer.get("Messages", [])
@@ -175,6 +185,67 @@ def test_a_duplicate_is_in_the_same_receive_and_in_a_later_one(proxy: FaultProxy
     assert [message["MessageId"] for message in _receive(sqs, url)] == [sent, sent]
     assert [message["MessageId"] for message in _receive(sqs, url, limit=1)] == [sent]
     assert _receive(sqs, url, limit=1) == []
+
+
+def test_short_receives_bring_between_one_message_and_as_many_as_asked_for(
+    proxy: FaultProxy, sqs: Any, url: str
+) -> None:
+    for number in range(60):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    proxy.conditions = Conditions(short_receives=True)
+    sizes = [len(_receive(sqs, url, limit=5)) for _ in range(12)]
+    assert min(sizes) >= 1
+    assert max(sizes) <= 5
+    assert len(set(sizes)) > 2
+
+
+def test_latencies_are_log_normal_around_their_medians(proxy: FaultProxy, sqs: Any, url: str) -> None:
+    latency, rng = Latency(), random.Random(5)
+
+    for action, of_sqs, median_s in [
+        (RECEIVE, True, 0.015),
+        (DELETE, True, 0.012),
+        ("GetItem", False, 0.005),
+        ("TransactWriteItems", False, 0.015),
+    ]:
+        drawn = [latency.draw_s(action, rng, sqs=of_sqs) for _ in range(2000)]
+        assert statistics.median(drawn) == pytest.approx(median_s, rel=0.1)
+        assert statistics.stdev(map(math.log, drawn)) == pytest.approx(0.35, rel=0.1)
+    proxy.conditions = Conditions(latency=Latency(sqs_s=0.3, sigma=0))
+    started_s = time.monotonic()
+    sqs.get_queue_attributes(QueueUrl=url)
+    assert time.monotonic() - started_s > 0.3
+
+
+def test_a_repeated_message_comes_again_while_its_visibility_timeout_runs(
+    proxy: FaultProxy, sqs: Any, url: str
+) -> None:
+    sent = sqs.send_message(QueueUrl=url, MessageBody="001")["MessageId"]
+    proxy.conditions = Conditions(repeated=1.0, max_repeats=2)
+    received = [message["MessageId"] for _ in range(3) for message in _receive(sqs, url, wait_s=2)]
+    assert received == [sent] * 3
+    assert _receive(sqs, url) == []
+    assert [delivery.sender for delivery in proxy.deliveries] == ["local"] * 3
+
+
+def test_a_delete_with_an_old_receipt_works_is_ignored_or_is_refused(
+    own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str
+) -> None:
+    for number in range(30):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    proxy.conditions = Conditions(repeated=1.0, max_repeats=1, old_deletes=True)
+    old, newest = dict[str, Any](), dict[str, Any]()
+    while len(newest) < 30:
+        for message in _receive(sqs, url, wait_s=2):
+            (newest if message["MessageId"] in old else old)[message["MessageId"]] = message
+    accepted = 0
+    for message in old.values():
+        accepted += len(sqs.delete_message_batch(QueueUrl=url, Entries=_entries([message])).get("Successful", []))
+    left = sum(_count(own_stack, url))
+    assert 0 < 30 - left < accepted < 30
+    for message in newest.values():
+        assert not sqs.delete_message_batch(QueueUrl=url, Entries=_entries([message])).get("Failed")
+    assert sum(_count(own_stack, url)) == 0
 
 
 def test_after_an_outage_the_port_is_the_same(proxy: FaultProxy, sqs: Any, url: str) -> None:
