@@ -4,12 +4,13 @@ Checks what must be true after every scenario, in tables, queues and logs.
 A failure message names the orders or messages concerned, and the seed that repeats the run.
 """
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.proxy import Fault
+from tests.chaos.proxy import RECEIVE, Fault
 from tests.chaos.scenario import FULFILLED_KINDS, UNTOUCHED_KINDS, Kind, Scenario
 from workers import clock
 from workers.domain.orders import OrderStatus, shipment_id
@@ -19,6 +20,9 @@ RELEASED, ABANDONED = "message.released", "message.abandoned"
 ENDINGS = {ACKNOWLEDGED, DEAD_LETTERED, RELEASED, ABANDONED}
 RECORD_SENT = "UpdateItem"  # The escalation worker makes this call only to record sent notifications.
 FINAL = {ACKNOWLEDGED, DEAD_LETTERED}
+STARTUP_REQUESTS = 30  # Of one worker: look-ups of queues and tables, and the last, unfilled batches.
+LAST_POLLS = 40  # Of one worker: polls that find the queue empty at the end of a backlog.
+POLLS_PER_S = 3.0  # Of one worker, if the queue is empty and a poll waits for a second.
 SHOWN = 8  # How many offenders a failure message names.
 
 Line = dict[str, Any]
@@ -44,6 +48,12 @@ class Allowed:
 NOTHING = Allowed()
 
 
+def shown(values: Iterable[object]) -> str:
+    listed = [str(value) for value in values]
+    more = f" ... and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return "\n  ".join(["", *listed[:SHOWN]]) + more
+
+
 def check(scenario: Scenario, allowed: Allowed = NOTHING) -> None:
     """Stop the running workers, then check everything."""
     scenario.stop_all()
@@ -61,14 +71,14 @@ def check_logs(scenario: Scenario, allowed: Allowed) -> None:
     """Logs have only JSON lines, no failed worker and no unexpected exception."""
     for worker in scenario.workers:
         strange = [text for text in worker.output().splitlines() if not text.startswith("{")]
-        assert not strange, scenario.explain(f"{worker.log_path.name} has lines that are not JSON:\n{_shown(strange)}")
+        assert not strange, scenario.explain(f"{worker.log_path.name} has lines that are not JSON:\n{shown(strange)}")
         wrong = [
             line
             for line in worker.lines()
             if line["event"] in {"worker.failed", "library.logged"}
             or ("exception" in line and line["event"] not in allowed.exceptions)
         ]
-        assert not wrong, scenario.explain(f"{worker.log_path.name}: {_shown(wrong)}")
+        assert not wrong, scenario.explain(f"{worker.log_path.name}: {shown(wrong)}")
 
 
 def check_orders(scenario: Scenario, allowed: Allowed) -> None:
@@ -79,7 +89,7 @@ def check_orders(scenario: Scenario, allowed: Allowed) -> None:
     kinds = {sent.order_id: sent.kind for sent in scenario.sent}
 
     assert set(orders) == set(written), scenario.explain(
-        f"orders that appeared or disappeared: {_shown(set(orders) ^ set(written))}"
+        f"orders that appeared or disappeared: {shown(set(orders) ^ set(written))}"
     )
 
     def wrong(order_id: str) -> bool:
@@ -98,34 +108,55 @@ def check_orders(scenario: Scenario, allowed: Allowed) -> None:
         return kinds[order_id] in UNTOUCHED_KINDS and not untouched
 
     offenders = [orders[order_id] for order_id in orders if wrong(order_id)]
-    assert not offenders, scenario.explain(f"{len(offenders)} orders with a wrong result: {_shown(offenders)}")
+    assert not offenders, scenario.explain(f"{len(offenders)} orders with a wrong result: {shown(offenders)}")
     unstable = {order_id: times for order_id, times in scenario.fulfilled_at.items() if len(times) > 1}
-    assert not unstable, scenario.explain(f"orders fulfilled more than once: {_shown(unstable.items())}")
+    assert not unstable, scenario.explain(f"orders fulfilled more than once: {shown(unstable.items())}")
 
 
 def check_fulfilled_lines(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
     """Every fulfilled order has one `order.fulfilled` in all logs; none only if the scenario was cut short."""
     logged = Counter(line["order_id"] for line in lines if line["event"] == "order.fulfilled")
     twice = [order_id for order_id, count in logged.items() if count > 1]
-    assert not twice, scenario.explain(f"order.fulfilled was logged more than once for {_shown(twice)}")
+    assert not twice, scenario.explain(f"order.fulfilled was logged more than once for {shown(twice)}")
     fulfilled = {sent.order_id for sent in scenario.sent if sent.kind in FULFILLED_KINDS} - set(allowed.exhausted)
     strangers = set(logged) - fulfilled
-    assert not strangers, scenario.explain(f"order.fulfilled was logged for {_shown(strangers)}")
+    assert not strangers, scenario.explain(f"order.fulfilled was logged for {shown(strangers)}")
     silent = fulfilled - set(logged)
-    assert allowed.cut_short or not silent, scenario.explain(f"order.fulfilled was never logged for {_shown(silent)}")
+    assert allowed.cut_short or not silent, scenario.explain(f"order.fulfilled was never logged for {shown(silent)}")
 
 
 def check_accounts(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
     """Every sent message is settled, and both queues are empty."""
-    for url in (scenario.stack.order_fulfillment_queue_url, scenario.stack.escalation_queue_url):
-        depth = scenario.depth(url)
-        assert depth == 0, scenario.explain(f"{depth} messages are left in {url}")
+    check_empty(scenario)
     settled = {line["message_id"] for line in lines if line["event"] in FINAL}
     lost = [sent for sent in scenario.sent if sent.message_id not in settled]
     if allowed.cut_short:  # A killed process may have deleted a message without a line; the order is checked above.
         delivered = {delivery.message_id for delivery in scenario.proxy.deliveries}
         lost = [sent for sent in lost if sent.message_id not in delivered]
-    assert not lost, scenario.explain(f"{len(lost)} messages were never settled: {_shown(lost)}")
+    assert not lost, scenario.explain(f"{len(lost)} messages were never settled: {shown(lost)}")
+
+
+def check_empty(scenario: Scenario) -> None:
+    for url in (scenario.stack.order_fulfillment_queue_url, scenario.stack.escalation_queue_url):
+        depth = scenario.depth(url)
+        assert depth == 0, scenario.explain(f"{depth} messages are left in {url}")
+
+
+def check_requests(scenario: Scenario, *, per_delivery: float, began_s: float) -> None:
+    """
+    There are at most *per_delivery* requests for each delivered message, and few empty receives, since *began_s*.
+
+    Each receive that brings something counts against its messages. The others waited for a second each, one at a time
+    when the queue is empty, more at the end of a backlog.
+    """
+    ended_s = time.time()
+    requests = Counter(request.action == RECEIVE for request in scenario.proxy.requests if request.at_s >= began_s)
+    deliveries = len(scenario.proxy.deliveries)
+    workers = len(scenario.senders)
+    limit = STARTUP_REQUESTS * workers + per_delivery * deliveries
+    assert requests[False] <= limit, scenario.explain(f"{requests[False]} requests for {deliveries} deliveries")
+    limit = deliveries + workers * (LAST_POLLS + POLLS_PER_S * (ended_s - began_s))
+    assert requests[True] <= limit, scenario.explain(f"{requests[True]} receives for {deliveries} deliveries")
 
 
 def check_endings(scenario: Scenario, allowed: Allowed) -> None:
@@ -139,7 +170,7 @@ def check_endings(scenario: Scenario, allowed: Allowed) -> None:
         deliveries = Counter((delivery.message_id, delivery.receive_count) for delivery in received)
         ended = Counter((line["message_id"], line["receive_count"]) for found in endings.values() for line in found)
         surplus = [key for key, count in ended.items() if count > deliveries[key]]
-        assert not surplus, scenario.explain(f"{sender}: more ending lines than deliveries: {_shown(surplus)}")
+        assert not surplus, scenario.explain(f"{sender}: more ending lines than deliveries: {shown(surplus)}")
         if allowed.cut_short or worker.pid in scenario.killed:
             continue
         last = {delivery.message_id: delivery.at_s for delivery in received}
@@ -149,7 +180,7 @@ def check_endings(scenario: Scenario, allowed: Allowed) -> None:
             for message_id, at_s in last.items()
             if not any(_time_s(line) >= at_s for line in endings[message_id])
         ]
-        assert not endless, scenario.explain(f"{sender}: received, but without an ending: {_shown(endless)}")
+        assert not endless, scenario.explain(f"{sender}: received, but without an ending: {shown(endless)}")
 
 
 def check_dead_letters(scenario: Scenario) -> None:
@@ -157,13 +188,13 @@ def check_dead_letters(scenario: Scenario) -> None:
     undecodable = {sent.message_id: sent.body for sent in scenario.sent if sent.kind is Kind.UNDECODABLE}
     found = scenario.take_all(scenario.stack.order_fulfillment_dlq_url)
     unexplained = [letter for letter in found if "OriginMessageId" not in letter.get("MessageAttributes", {})]
-    assert not unexplained, scenario.explain(f"dead-lettered by SQS itself: {_shown(unexplained)}")
+    assert not unexplained, scenario.explain(f"dead-lettered by SQS itself: {shown(unexplained)}")
     origins = {letter["MessageAttributes"]["OriginMessageId"]["StringValue"]: letter["Body"] for letter in found}
     assert origins == undecodable, scenario.explain(
-        f"missing or unexpected dead letters: {_shown(origins.items() ^ undecodable.items())}"
+        f"missing or unexpected dead letters: {shown(origins.items() ^ undecodable.items())}"
     )
     escalations = scenario.take_all(scenario.stack.escalation_dlq_url)
-    assert not escalations, scenario.explain(f"escalations in their dead-letter queue: {_shown(escalations)}")
+    assert not escalations, scenario.explain(f"escalations in their dead-letter queue: {shown(escalations)}")
 
 
 def check_cases(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> None:
@@ -178,19 +209,19 @@ def check_cases(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> 
     cases = scenario.cases()
     found = {case_id: list(case["Reasons"]) for case_id, case in cases.items()}
     wrong = {case_id for case_id in found.keys() | expected.keys() if found.get(str(case_id)) != expected.get(case_id)}
-    assert not wrong, scenario.explain(f"missing or unexpected cases, or wrong reasons: {_shown(wrong)}")
+    assert not wrong, scenario.explain(f"missing or unexpected cases, or wrong reasons: {shown(wrong)}")
     again = [case_id for case_id, case in cases.items() if case["Episode"] != 1]
-    assert not again, scenario.explain(f"cases opened more than once: {_shown(again)}")
+    assert not again, scenario.explain(f"cases opened more than once: {shown(again)}")
     routed = Counter(line["case_id"] for line in lines if line["event"] == "escalation.routed")
     unrouted = [case_id for case_id, case in cases.items() if not routed[case_id] or not case["Routed"]]
-    assert not unrouted, scenario.explain(f"cases that were never routed: {_shown(unrouted)}")
+    assert not unrouted, scenario.explain(f"cases that were never routed: {shown(unrouted)}")
     # Routing is at least once. A second time needs a fault between the notification and its record.
     disturbed = allowed.cut_short or any(
         request.action == RECORD_SENT and request.fault not in {None, Fault.LATENCY}
         for request in scenario.proxy.requests
     )
     again = [case_id for case_id, count in routed.items() if count > 1]
-    assert disturbed or not again, scenario.explain(f"cases routed more than once: {_shown(again)}")
+    assert disturbed or not again, scenario.explain(f"cases routed more than once: {shown(again)}")
 
 
 def check_shipped_once(scenario: Scenario, *, what: str = "shipped") -> None:
@@ -202,14 +233,14 @@ def check_shipped_once(scenario: Scenario, *, what: str = "shipped") -> None:
     # The two messages of a TWICE order may be handled at the same time: the provider is idempotent by OrderId.
     twins = {sent.order_id for sent in scenario.sent if sent.kind is Kind.TWICE}
     wrong = {order_id: count for order_id, count in wrong.items() if not (order_id in twins and count == 2)}
-    assert not wrong, scenario.explain(f"not exactly one call of the provider for: {_shown(wrong.items())}")
+    assert not wrong, scenario.explain(f"not exactly one call of the provider for: {shown(wrong.items())}")
 
 
 def check_delivered_once(scenario: Scenario, *, where: Callable[[Any], bool] = lambda _: True) -> None:
     """No message was delivered twice: visibility was extended while it was in flight."""
     counts = Counter(delivery.message_id for delivery in scenario.proxy.deliveries if where(delivery))
     again = [message_id for message_id, count in counts.items() if count > 1]
-    assert not again, scenario.explain(f"delivered more than once: {_shown(again)}")
+    assert not again, scenario.explain(f"delivered more than once: {shown(again)}")
 
 
 def check_delivered_again_only_if_released(scenario: Scenario) -> None:
@@ -219,7 +250,7 @@ def check_delivered_again_only_if_released(scenario: Scenario) -> None:
         line["message_id"] for worker in scenario.workers for line in worker.lines() if line["event"] == RELEASED
     )
     wrong = [message_id for message_id, count in delivered.items() if count > 1 + released[message_id]]
-    assert not wrong, scenario.explain(f"delivered again without having been released: {_shown(wrong)}")
+    assert not wrong, scenario.explain(f"delivered again without having been released: {shown(wrong)}")
 
 
 def outcomes(scenario: Scenario, event: str) -> Counter[str]:
@@ -229,9 +260,3 @@ def outcomes(scenario: Scenario, event: str) -> Counter[str]:
 
 def _time_s(line: Line) -> float:
     return clock.parse(line["timestamp"]).timestamp()
-
-
-def _shown(values: Iterable[object]) -> str:
-    listed = [str(value) for value in values]
-    more = f" ... and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return "\n  ".join(["", *listed[:SHOWN]]) + more

@@ -71,9 +71,10 @@ def scenario(
         yield scenario
         for worker in scenario.workers:
             worker.kill()
+    delivered = len({delivery.message_id for delivery in proxy.deliveries})
     _say(
         request,
-        f"{name}: {len(scenario.sent)} messages, {len(proxy.requests)} requests in {time.monotonic() - began_s:.1f} s, "
+        f"{name}: {delivered} messages, {len(proxy.requests)} requests in {time.monotonic() - began_s:.1f} s, "
         f"faults {proxy.faults() or 'none'}",
     )
 

@@ -146,12 +146,15 @@ class Scenario:
 
     def send(self, kinds: Iterable[Kind], *, prefix: str = "order") -> list[Sent]:
         """Write an order for each of these kinds, then send the messages."""
-        drafts = [draft for kind in kinds for draft in self._draft(kind, f"{prefix}-{next(self._numbers):05d}")]
+        drafts = [draft for kind in kinds for draft in self._draft(kind, self.next_id(prefix))]
         self.write_orders([draft.item for draft in drafts if draft.item is not None])
         ids = self.send_bodies(self.queue_url, [draft.body for draft in drafts])
         sent = [replace(draft, message_id=message_id) for draft, message_id in zip(drafts, ids, strict=True)]
         self.sent += sent
         return sent
+
+    def next_id(self, prefix: str) -> str:
+        return f"{prefix}-{next(self._numbers):05d}"
 
     def _draft(self, kind: Kind, order_id: str) -> list[Sent]:
         arn = execution_arn(self.rng)

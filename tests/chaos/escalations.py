@@ -1,0 +1,185 @@
+"""A backlog of escalations, and what must be true once it is processed."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tests.chaos.checks import (
+    FINAL,
+    Allowed,
+    Line,
+    check_dead_letters,
+    check_empty,
+    check_endings,
+    check_logs,
+    shown,
+)
+from tests.chaos.scenario import Item, Scenario, execution_arn, order_item
+from workers.domain.orders import OrderStatus
+
+REASON = "INVALID_PRICE"
+ROUTED = "escalation.routed"
+LOG = "log"
+
+
+class Target(StrEnum):
+    """What an escalation is about, and what must happen."""
+
+    NEW = "new"  # An order of its own -> ESCALATED, and a case
+    SAME = "same"  # The one order that several escalations are about -> ESCALATED once, one case with all of them
+    OTHER = "other"  # An order that has another execution by now -> a case; the order is unchanged
+    MISSING = "missing"  # No order -> a case
+    FINAL = "final"  # A fulfilled order -> no case; the order is unchanged
+
+
+ESCALATED = {Target.NEW, Target.SAME}
+_SHARE = 0.05  # Of each of the last three targets.
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """One sent escalation. `item` is its order as the test wrote it, None if it wrote none."""
+
+    message_id: str
+    target: Target
+    order_id: str
+    item: Item | None
+
+
+def send_escalations(scenario: Scenario, new: int = 60, same: int = 6) -> list[Escalation]:
+    """Write orders, then send escalations, shuffled: *new* and *same* of these targets, and a few of the others."""
+    others = [target for target in Target if target not in ESCALATED for _ in range(max(1, round(_SHARE * new)))]
+    one = scenario.next_id(Target.SAME)
+    drafts = [(target, scenario.next_id(target)) for target in [Target.NEW] * new + others] + [
+        (Target.SAME, one)
+    ] * same
+    scenario.rng.shuffle(drafts)
+    arns = {order_id: execution_arn(scenario.rng) for _, order_id in drafts}
+    items = {order_id: _item(scenario, target, order_id, arns[order_id]) for target, order_id in drafts}
+    scenario.write_orders([item for item in items.values() if item is not None])
+    bodies = [_body(order_id, arns[order_id]) for _, order_id in drafts]
+    ids = scenario.send_bodies(scenario.stack.escalation_queue_url, bodies)
+    return [
+        Escalation(message_id, target, order_id, items[order_id])
+        for message_id, (target, order_id) in zip(ids, drafts, strict=True)
+    ]
+
+
+def _item(scenario: Scenario, target: Target, order_id: str, arn: str) -> Item | None:
+    match target:
+        case Target.NEW | Target.SAME:
+            return order_item(order_id, arn, OrderStatus.RECEIVED)
+        case Target.OTHER:
+            return order_item(order_id, execution_arn(scenario.rng), OrderStatus.RECEIVED)
+        case Target.MISSING:
+            return None
+        case Target.FINAL:
+            return order_item(order_id, arn, OrderStatus.FULFILLED)
+
+
+def _body(order_id: str, arn: str) -> str:
+    body = {"OrderId": order_id, "Reasons": [REASON], "Source": "workflow", "Detail": "Injected.", "ExecutionArn": arn}
+    return json.dumps(body)
+
+
+def check_escalations(scenario: Scenario, sent: Collection[Escalation], allowed: Allowed) -> None:
+    """Stop the running workers, then check everything. With `allowed.cut_short` a worker may repeat a notification."""
+    scenario.stop_all()
+    check_logs(scenario, allowed)
+    check_empty(scenario)
+    check_dead_letters(scenario)
+    check_endings(scenario, allowed)
+    _check_settled(scenario, sent)
+    _check_orders(scenario, sent)
+    _check_cases(scenario, sent)
+    _check_lines(scenario, allowed)
+
+
+def _check_settled(scenario: Scenario, sent: Iterable[Escalation]) -> None:
+    """Every message is settled in some log, unless a killed worker had it: its last line may be missing."""
+    settled = {line["message_id"] for line in _lines(scenario) if line["event"] in FINAL}
+    killed = {sender for sender, worker in scenario.senders.items() if worker.pid in scenario.killed}
+    excused = {delivery.message_id for delivery in scenario.proxy.deliveries if delivery.sender in killed}
+    lost = [escalation for escalation in sent if escalation.message_id not in settled | excused]
+    assert not lost, scenario.explain(f"{len(lost)} escalations were never settled: {shown(lost)}")
+
+
+def _check_orders(scenario: Scenario, sent: Iterable[Escalation]) -> None:
+    """Every order was escalated once, in the transaction that opened its case, or is as it was."""
+    orders, cases = scenario.orders(), scenario.cases()
+    targets = {escalation.order_id: escalation for escalation in sent if escalation.item is not None}
+    assert orders.keys() == targets.keys(), scenario.explain(
+        f"orders that appeared or disappeared: {shown(orders.keys() ^ targets.keys())}"
+    )
+
+    def wrong(order_id: str) -> bool:
+        order, case = orders[order_id], cases.get(order_id)
+        if targets[order_id].target not in ESCALATED:
+            unchanged: bool = order == targets[order_id].item
+            return not unchanged
+        return not (
+            order["Status"] == OrderStatus.ESCALATED
+            and list(order["Reasons"]) == [REASON]
+            and case is not None
+            and order["EscalatedAt"] == case["OpenedAt"]
+        )
+
+    offenders = [orders[order_id] for order_id in orders if wrong(order_id)]
+    assert not offenders, scenario.explain(f"{len(offenders)} orders with a wrong result: {shown(offenders)}")
+    unstable = {order_id: times for order_id, times in scenario.escalated_at.items() if len(times) > 1}
+    assert not unstable, scenario.explain(f"orders escalated more than once: {shown(unstable.items())}")
+
+
+def _check_cases(scenario: Scenario, sent: Iterable[Escalation]) -> None:
+    """Every case has one episode, which has each of its messages once and was routed to all of its channels."""
+    expected: dict[str, set[str]] = defaultdict(set)
+    for escalation in sent:
+        if escalation.target is not Target.FINAL:
+            expected[escalation.order_id].add(escalation.message_id)
+    cases = scenario.cases()
+    assert cases.keys() == expected.keys(), scenario.explain(
+        f"missing or unexpected cases: {shown(cases.keys() ^ expected.keys())}"
+    )
+
+    def wrong(case: Item) -> bool:
+        messages = expected[case["CaseId"]]
+        evidence = sorted(found["MessageId"] for found in case["Evidence"])
+        return not (
+            case["State"] == "OPEN"
+            and case["Episode"] == 1
+            and list(case["Reasons"]) == [REASON]
+            and sorted(case["MessageIds"]) == evidence == sorted(messages)
+            and case["OpenedBy"] in messages
+            and {routed["Channel"] for routed in case["Routed"]} == set(case["Channels"])
+        )
+
+    offenders = [case for case in cases.values() if wrong(case)]
+    assert not offenders, scenario.explain(f"{len(offenders)} wrong cases: {shown(offenders)}")
+
+
+def _check_lines(scenario: Scenario, allowed: Allowed) -> None:
+    """
+    Every case is in the log at least once, and once at most for each worker that received the message that opened it.
+
+    So a case whose message was delivered to one worker is there exactly once.
+    """
+    counts = {
+        sender: Counter(line["case_id"] for line in worker.lines() if line["event"] == ROUTED)
+        for sender, worker in scenario.senders.items()
+    }
+    receivers: dict[str, set[str]] = defaultdict(set)
+    for delivery in scenario.proxy.deliveries:
+        receivers[delivery.message_id].add(delivery.sender)
+    wrong = dict[str, dict[str, int]]()
+    for case_id, case in scenario.cases().items():
+        found = {sender: count[case_id] for sender, count in counts.items() if count[case_id]}
+        strangers = found.keys() - receivers[case["OpenedBy"]]
+        if not found or strangers or (max(found.values()) > 1 and not allowed.cut_short):
+            wrong[case_id] = found
+    assert not wrong, scenario.explain(f"lines of {ROUTED} by case and worker: {shown(wrong.items())}")
+
+
+def _lines(scenario: Scenario) -> list[Line]:
+    return [line for worker in scenario.workers for line in worker.lines()]
