@@ -2,18 +2,20 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from tests.chaos.checks import (
     FINAL,
+    NOTHING,
     Allowed,
     Line,
     check_dead_letters,
     check_empty,
     check_endings,
     check_logs,
+    held_by_killed,
     shown,
 )
 from tests.chaos.scenario import Item, Scenario, execution_arn, order_item
@@ -21,7 +23,6 @@ from workers.domain.orders import OrderStatus
 
 REASON = "INVALID_PRICE"
 ROUTED = "escalation.routed"
-LOG = "log"
 
 
 class Target(StrEnum):
@@ -84,7 +85,7 @@ def _body(order_id: str, arn: str) -> str:
     return json.dumps(body)
 
 
-def check_escalations(scenario: Scenario, sent: Collection[Escalation], allowed: Allowed) -> None:
+def check_escalations(scenario: Scenario, sent: Collection[Escalation], allowed: Allowed = NOTHING) -> None:
     """Stop the running workers, then check everything. With `allowed.cut_short` a worker may repeat a notification."""
     scenario.stop_all()
     check_logs(scenario, allowed)
@@ -100,9 +101,7 @@ def check_escalations(scenario: Scenario, sent: Collection[Escalation], allowed:
 def _check_settled(scenario: Scenario, sent: Iterable[Escalation]) -> None:
     """Every message is settled in some log, unless a killed worker had it: its last line may be missing."""
     settled = {line["message_id"] for line in _lines(scenario) if line["event"] in FINAL}
-    killed = {sender for sender, worker in scenario.senders.items() if worker.pid in scenario.killed}
-    excused = {delivery.message_id for delivery in scenario.proxy.deliveries if delivery.sender in killed}
-    lost = [escalation for escalation in sent if escalation.message_id not in settled | excused]
+    lost = [escalation for escalation in sent if escalation.message_id not in settled | held_by_killed(scenario)]
     assert not lost, scenario.explain(f"{len(lost)} escalations were never settled: {shown(lost)}")
 
 
@@ -160,15 +159,26 @@ def _check_cases(scenario: Scenario, sent: Iterable[Escalation]) -> None:
 
 
 def _check_lines(scenario: Scenario, allowed: Allowed) -> None:
-    """
-    Every case is in the log at least once, and once at most for each worker that received the message that opened it.
-
-    So a case whose message was delivered to one worker is there exactly once.
-    """
-    counts = {
+    lines = {
         sender: Counter(line["case_id"] for line in worker.lines() if line["event"] == ROUTED)
         for sender, worker in scenario.senders.items()
     }
+    _check_once_for_each_receiver(scenario, f"lines of {ROUTED}", lines, allowed)
+    notified: dict[str, Counter[str]] = defaultdict(Counter)
+    for notification in scenario.proxy.notifications:
+        notified[notification.sender][notification.case_id] += 1
+    if notified:
+        _check_once_for_each_receiver(scenario, "notifications", notified, allowed)
+
+
+def _check_once_for_each_receiver(
+    scenario: Scenario, what: str, counts: Mapping[str, Counter[str]], allowed: Allowed
+) -> None:
+    """
+    Every case is there at least once, and once at most for each worker that received the message that opened it.
+
+    So a case whose message was delivered to one worker is there exactly once.
+    """
     receivers: dict[str, set[str]] = defaultdict(set)
     for delivery in scenario.proxy.deliveries:
         receivers[delivery.message_id].add(delivery.sender)
@@ -178,7 +188,7 @@ def _check_lines(scenario: Scenario, allowed: Allowed) -> None:
         strangers = found.keys() - receivers[case["OpenedBy"]]
         if not found or strangers or (max(found.values()) > 1 and not allowed.cut_short):
             wrong[case_id] = found
-    assert not wrong, scenario.explain(f"lines of {ROUTED} by case and worker: {shown(wrong.items())}")
+    assert not wrong, scenario.explain(f"{what} by case and worker: {shown(wrong.items())}")
 
 
 def _lines(scenario: Scenario) -> list[Line]:

@@ -28,6 +28,7 @@ from typing import Any, Self, TypeVar, cast
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from tests.chaos.conditions import LOOPBACK, Conditions, OldDelete, draw_old_delete
+from tests.chaos.traps import Exchange, Notification, Step, Trap, notification
 
 HOST = "127.0.0.1"
 UPSTREAM_TIMEOUT_S = 60.0  # Much longer than any long poll.
@@ -35,6 +36,10 @@ UPSTREAM_KEEPALIVE_S = 1.0  # Shorter than the local AWS's: a connection that it
 RECEIVE = "ReceiveMessage"
 DELETE = "DeleteMessageBatch"
 EXTEND = "ChangeMessageVisibilityBatch"
+TRANSACTION = "TransactWriteItems"
+BATCH_READ = "BatchGetItem"
+NOTIFY = "Notify"  # A POST to the proxy's own webhook; see `FaultProxy.webhook_url`.
+_WEBHOOK_PATH = "/webhook/"
 _TARGET = "X-Amz-Target"  # The header with the service and the action.
 # Headers of one hop, and those that are computed for the body that is sent.
 _NOT_FORWARDED = {"connection", "content-length", "keep-alive", "transfer-encoding", "date", "server"}
@@ -59,6 +64,8 @@ class Fault(StrEnum):
     FAILED_ENTRIES = "failed_entries"  # SQS batches: some entries are not applied and are returned as `Failed`.
     LOST_RECEIPTS = "lost_receipts"  # The same, with the code for an invalid receipt handle.
     DUPLICATED = "duplicated"  # Receives: a message is in the answer twice, and once more in a later one.
+    CONFLICT = "conflict"  # Transactions: cancelled, as if others were writing some of the items at that moment.
+    UNPROCESSED = "unprocessed"  # Batch reads: some keys are not read, and are returned as `UnprocessedKeys`.
 
 
 # The actions that these faults can happen to; the others can happen to every action.
@@ -66,6 +73,8 @@ _ONLY = {
     Fault.FAILED_ENTRIES: {DELETE, EXTEND},
     Fault.LOST_RECEIPTS: {EXTEND},
     Fault.DUPLICATED: {RECEIVE},
+    Fault.CONFLICT: {TRANSACTION},
+    Fault.UNPROCESSED: {BATCH_READ},
 }
 
 
@@ -137,12 +146,18 @@ class FaultProxy:
     accepts_old_receipts: bool = False
     changed_with_old_receipts: list[str] = field(default_factory=list)
     conditions: Conditions = LOOPBACK
+    notifications: list[Notification] = field(default_factory=list)  # Those that the webhook has accepted.
     _rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
         self._deleted: set[str] = set()  # Messages.
         self._repeats: Counter[str] = Counter()  # By message.
+        self._polls: dict[str, web.BaseRequest] = {}  # A receive of each sender.
+        # By sender: the receipts of its messages that are not deleted, each with the request that gives it up.
+        self._held: defaultdict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+        self._ended: set[str] = set()
+        self._traps: list[Trap] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._message_of: dict[str, str] = {}  # By receipt handle.
         self._newest_receipt: dict[str, str] = {}  # By message.
@@ -181,6 +196,22 @@ class FaultProxy:
     def clear(self) -> None:
         """Inject no more faults."""
         self.inject()
+
+    def webhook_url(self, sender: str) -> str:
+        """Return the URL of a webhook that accepts every notification. Rules, conditions and traps apply to it too."""
+        return f"{self.url}{_WEBHOOK_PATH}{sender}"
+
+    def set_trap(self, trap: Trap) -> Trap:
+        self._traps = [*self._traps, trap]
+        return trap
+
+    def open_trap(self, trap: Trap) -> None:
+        """Let the requests that *trap* holds go on."""
+        self._loop.call_soon_threadsafe(trap.open)
+
+    def end_visibility(self, sender: str) -> None:
+        """Make all messages of a killed worker visible, as when their visibility timeouts have run out."""
+        self._call(self._end_visibility(sender))
 
     def go_down(self) -> None:
         """Refuse connections, and reset the open ones."""
@@ -242,16 +273,22 @@ class FaultProxy:
     # One request.
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        action = _action(request)
-        body = await request.read()
-        fault, delay_s = self._draw(action)
-        self.requests.append(Request(time.time(), action, fault, _sender(request)))
+        exchange = Exchange(_action(request), _sender(request), await request.read())
+        fault, delay_s = self._draw(exchange.action)
+        self.requests.append(Request(time.time(), exchange.action, fault, exchange.sender))
+        traps = self._traps if fault in {None, Fault.LATENCY} else []
+        if not await _pass(traps, Step.ARRIVED, exchange):
+            return _cut(request.transport)
         try:
-            answer = await self._answer(request, body, fault, delay_s)
+            answer = await self._answer(request, exchange.body, fault, delay_s)
         except (ClientError, TimeoutError):  # The local AWS itself has ended.
             answer = None
+        exchange.status = None if answer is None else answer.status
+        exchange.answered.set()
+        if not await _pass(traps, Step.APPLIED, exchange):
+            answer = None
         if (latency := self.conditions.latency) is not None:
-            await asyncio.sleep(latency.draw_s(action, self._rng, sqs=_is_sqs(request)))
+            await asyncio.sleep(latency.draw_s(exchange.action, self._rng, sqs=_is_sqs(request)))
         transport = request.transport
         if answer is None or fault is Fault.LOST_ANSWER:
             return _cut(transport)
@@ -259,10 +296,15 @@ class FaultProxy:
             return await _half(request, answer)
         if fault is Fault.GARBLED:
             return web.Response(status=answer.status, headers=answer.headers, body=answer.body[: len(answer.body) // 2])
-        if action == RECEIVE and transport is not None and not transport.is_closing():
-            self._record_deliveries(request, answer)
-            self._repeat_some(request, json.loads(body)["QueueUrl"], answer)
-        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        if exchange.action == RECEIVE:
+            await self._hand_out(request, json.loads(exchange.body)["QueueUrl"], answer)
+        response = web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        if traps:
+            with contextlib.suppress(ConnectionError):
+                await response.prepare(request)
+                await response.write_eof()
+            await _pass(traps, Step.ANSWERED, exchange)
+        return response
 
     def _draw(self, action: str) -> tuple[Fault | None, float]:
         for rule in self._rules:
@@ -274,23 +316,16 @@ class FaultProxy:
         self, request: web.BaseRequest, body: bytes, fault: Fault | None, delay_s: float
     ) -> _Answer | None:
         """Return the answer to a request; None if its connection must be reset instead."""
-        sqs = _is_sqs(request)
         answer: _Answer | None = None
         match fault:
             case Fault.RESET:
                 pass
-            case Fault.ERROR:
-                answer = _error(*self._rng.choice(_SERVER_ERRORS))
-            case Fault.THROTTLED:
-                answer = _error(400, self._rng.choice(_SQS_THROTTLED if sqs else _DYNAMODB_THROTTLED))
-            case Fault.EXPIRED:
-                answer = _error(403 if sqs else 400, "ExpiredTokenException")
-            case Fault.SIGNATURE | Fault.DENIED | Fault.TOMORROW:
-                answer = _error(400, _REFUSALS[fault])
             case Fault.DUPLICATED:
                 answer = await self._receive_with_copies(request, json.loads(body))
             case Fault.FAILED_ENTRIES | Fault.LOST_RECEIPTS:
                 answer = await self._forward_some(request, json.loads(body), fault)
+            case Fault.UNPROCESSED:
+                answer = await self._read_some(request, json.loads(body))
             case Fault.LATENCY:
                 self.late += 1
                 try:
@@ -298,13 +333,32 @@ class FaultProxy:
                     answer = await self._forward(request, body)
                 finally:
                     self.late -= 1
-            case _:
+            case None | Fault.LOST_ANSWER | Fault.HALF_ANSWER | Fault.GARBLED:
                 answer = await self._forward(request, body)
+            case _:
+                answer = self._refuse(fault, body, sqs=_is_sqs(request))
         return answer
+
+    def _refuse(self, fault: Fault, body: bytes, *, sqs: bool) -> _Answer:
+        """Return an error response; nothing is applied."""
+        match fault:
+            case Fault.ERROR:
+                return _error(*self._rng.choice(_SERVER_ERRORS))
+            case Fault.THROTTLED:
+                return _error(400, self._rng.choice(_SQS_THROTTLED if sqs else _DYNAMODB_THROTTLED))
+            case Fault.EXPIRED:
+                return _error(403 if sqs else 400, "ExpiredTokenException")
+            case Fault.CONFLICT:
+                return self._conflict(json.loads(body)["TransactItems"])
+            case _:
+                return _error(400, _REFUSALS[fault])
 
     async def _forward(self, request: web.BaseRequest, body: bytes) -> _Answer:
         """Pass the request on, under the conditions, and return the answer of the local AWS."""
         action = _action(request)
+        if action == NOTIFY:
+            self.notifications.append(notification(Exchange(action, _sender(request), body)))
+            return _Answer(200, {}, b"")
         if action == DELETE:
             return await self._delete(request, json.loads(body))
         if action == EXTEND and self.accepts_old_receipts:
@@ -370,6 +424,9 @@ class FaultProxy:
         again = [entry for entry in failed if messages[entry["Id"]] in self._deleted]
         successful = document.get("Successful", []) + [{"Id": entry["Id"]} for entry in again]
         self._deleted.update(messages[entry["Id"]] for entry in successful)
+        for entry in asked["Entries"]:
+            if messages[entry["Id"]] in self._deleted:
+                self._held[_sender(request)].pop(entry["ReceiptHandle"], None)
         return _document(successful + accepted, [entry for entry in failed if entry not in again])
 
     async def _forward_some(self, request: web.BaseRequest, asked: dict[str, Any], fault: Fault) -> _Answer:
@@ -389,6 +446,36 @@ class FaultProxy:
         document = json.loads(answer.body)
         return _document(document.get("Successful", []), document.get("Failed", []) + failed)
 
+    def _conflict(self, items: list[Any]) -> _Answer:
+        """Cancel a transaction because of at least one of its items."""
+        unlucky = self._rng.randrange(len(items))
+        codes = [
+            "TransactionConflict" if at == unlucky or self._rng.random() < 0.1 else "None" for at in range(len(items))
+        ]
+        return _error(400, "TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+
+    async def _read_some(self, request: web.BaseRequest, asked: dict[str, Any]) -> _Answer:
+        """Read at least one key of a batch, and leave at least one other unprocessed. A single key is throttled."""
+        tables: dict[str, dict[str, Any]] = asked["RequestItems"]
+        keys = [(name, key) for name, table in tables.items() for key in table["Keys"]]
+        if len(keys) == 1:
+            return _error(400, self._rng.choice(_DYNAMODB_THROTTLED))
+        self._rng.shuffle(keys)
+        unread = keys[: self._rng.randint(1, len(keys) - 1)]
+
+        def some(wanted: Callable[[Any], bool]) -> dict[str, Any]:
+            kept = {name: [key for key in table["Keys"] if wanted((name, key))] for name, table in tables.items()}
+            return {name: tables[name] | {"Keys": found} for name, found in kept.items() if found}
+
+        wanted = asked | {"RequestItems": some(lambda key: key not in unread)}
+        answer = await self._forward(request, json.dumps(wanted).encode())
+        if answer.status != web.HTTPOk.status_code:
+            return answer
+        document = json.loads(answer.body)
+        document["Responses"] = {name: [] for name in tables} | document["Responses"]
+        document["UnprocessedKeys"] = some(lambda key: key in unread)
+        return _Answer(200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(document).encode())
+
     async def _receive_with_copies(self, request: web.BaseRequest, asked: dict[str, Any]) -> _Answer:
         """Receive one message less than asked for, and add a copy of one of them or of an earlier one."""
         limit = int(asked.get("MaxNumberOfMessages", 1))
@@ -405,11 +492,20 @@ class FaultProxy:
         echoes.append(messages[-1])
         return _messages(messages + copies[: limit - len(messages)])
 
-    def _record_deliveries(self, request: web.BaseRequest, answer: _Answer) -> None:
-        for message in _received(answer):
-            count = int(message["Attributes"]["ApproximateReceiveCount"])
-            sender = _sender(request)
-            self.deliveries.append(Delivery(time.time(), message["MessageId"], count, message["Body"], sender))
+    async def _hand_out(self, request: web.BaseRequest, queue_url: str, answer: _Answer) -> None:
+        """Record received messages, unless the worker has ended; make some of them visible again."""
+        sender = _sender(request)
+        self._polls[sender] = request
+        self._held[sender] |= {
+            message["ReceiptHandle"]: _visible_again(queue_url, message) for message in _received(answer)
+        }
+        if sender in self._ended:
+            await self._end_visibility(sender)
+        elif request.transport is not None and not request.transport.is_closing():
+            for message in _received(answer):
+                count = int(message["Attributes"]["ApproximateReceiveCount"])
+                self.deliveries.append(Delivery(time.time(), message["MessageId"], count, message["Body"], sender))
+            self._repeat_some(request, queue_url, answer)
 
     def _repeat_some(self, request: web.BaseRequest, queue_url: str, answer: _Answer) -> None:
         """Make some of the received messages visible again soon: see `Conditions.repeated`."""
@@ -420,18 +516,37 @@ class FaultProxy:
                 and self._rng.random() < self.conditions.repeated
             ):
                 self._repeats[message_id] += 1
-                asked = {"QueueUrl": queue_url, "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
-                task = self._loop.create_task(self._make_visible(request, asked))
+                task = self._loop.create_task(self._repeat(request, _visible_again(queue_url, message)))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    async def _make_visible(self, request: web.BaseRequest, asked: dict[str, Any]) -> None:
+    async def _repeat(self, request: web.BaseRequest, asked: dict[str, Any]) -> None:
         await asyncio.sleep(self._rng.uniform(0, self.conditions.repeated_within_s))
+        await self._make_visible(request, asked)
+
+    async def _end_visibility(self, sender: str) -> None:
+        self._ended.add(sender)
+        for asked in self._held.pop(sender, {}).values():
+            await self._make_visible(self._polls[sender], asked)
+
+    async def _make_visible(self, request: web.BaseRequest, asked: dict[str, Any]) -> None:
+        """Make a message visible, unless it was deleted or received again: then its receipt is refused."""
         with contextlib.suppress(ClientError, TimeoutError):
             await self._pass_on(request, json.dumps(asked).encode(), "ChangeMessageVisibility")
 
 
+async def _pass(traps: Iterable[Trap], step: Step, exchange: Exchange) -> bool:
+    """Return whether *exchange* may go on after all traps."""
+    return all([await trap.spring(step, exchange) for trap in traps])
+
+
+def _visible_again(queue_url: str, message: dict[str, Any]) -> dict[str, Any]:
+    return {"QueueUrl": queue_url, "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
+
+
 def _action(request: web.BaseRequest) -> str:
+    if request.path.startswith(_WEBHOOK_PATH):
+        return NOTIFY
     return request.headers.get(_TARGET, "").rpartition(".")[2]
 
 
@@ -440,7 +555,9 @@ def _is_sqs(request: web.BaseRequest) -> bool:
 
 
 def _sender(request: web.BaseRequest) -> str:
-    """Return the access key id, which differs between the workers of a scenario."""
+    """Return the access key id, which differs between the workers of a scenario. A webhook's URL ends in it."""
+    if request.path.startswith(_WEBHOOK_PATH):
+        return request.path.removeprefix(_WEBHOOK_PATH)
     return request.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
 
 
@@ -461,10 +578,10 @@ _SQS_THROTTLED = ("RequestThrottled", "ThrottlingException")
 _DYNAMODB_THROTTLED = ("ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded")
 
 
-def _error(status: int, code: str) -> _Answer:
+def _error(status: int, code: str, **fields: Any) -> _Answer:
     fault = "Sender" if status < web.HTTPInternalServerError.status_code else "Receiver"
     headers = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-query-error": f"{code};{fault}"}
-    body = {"__type": f"com.amazonaws.injected#{code}", "message": "Injected."}
+    body = {"__type": f"com.amazonaws.injected#{code}", "message": "Injected.", **fields}
     return _Answer(status, headers, json.dumps(body).encode())
 
 

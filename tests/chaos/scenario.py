@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from tests.chaos.moments import Moment
 from tests.chaos.providers import DOWN, SHIPMENTS
 from tests.chaos.proxy import FaultProxy
+from tests.chaos.traps import Exchange, Fate, Trap
 from tests.support import SHORT_VISIBILITY, DeployedStack, StartWorker, Worker
 from workers import clock
 from workers.aws.open_index import open_key
@@ -28,6 +30,16 @@ WATCH_EVERY_S = 2.0
 FLUSH_S = 3.0  # How long a worker may take beyond its drain time, for its last deletes.
 EXIT_MARGIN_S = 3.0  # For the interpreter to exit on a busy machine.
 WORKER_DEFAULTS = SHORT_VISIBILITY | {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "WORKER_CONCURRENCY": "20"}
+
+WEBHOOK_RULES = """
+[[rules]]
+severity = "warning"
+channels = ["webhook"]
+
+[channels.webhook]
+type = "webhook"
+url_env = "CHAOS_WEBHOOK_URL"
+"""
 
 T = TypeVar("T")
 Item = dict[str, Any]
@@ -41,16 +53,26 @@ class Size:
     outage_s: float
     provider_down_s: float
     kills: int
+    crashes: int  # Kills of a worker at a certain moment, each with a backlog of its own.
+    backlog: int
     patience_s: float
 
     @classmethod
     def short(cls) -> "Size":
-        return cls(orders=40, outage_s=3, provider_down_s=3, kills=3, patience_s=60)
+        return cls(orders=40, outage_s=3, provider_down_s=3, kills=3, crashes=1, backlog=60, patience_s=60)
 
     @classmethod
     def long(cls) -> "Size":
         orders = int(os.environ.get("CHAOS_ORDERS", "1000"))
-        return cls(orders=orders, outage_s=30, provider_down_s=60, kills=12, patience_s=60 + orders * 0.2)
+        return cls(
+            orders=orders,
+            outage_s=30,
+            provider_down_s=60,
+            kills=12,
+            crashes=4,
+            backlog=120,
+            patience_s=60 + orders * 0.2,
+        )
 
 
 class Kind(StrEnum):
@@ -204,6 +226,7 @@ class Scenario:
             "AWS_ENDPOINT_URL": self.proxy.url,
             "AWS_ACCESS_KEY_ID": sender,
             "CHAOS_DIRECTORY": str(self.directory),
+            "CHAOS_WEBHOOK_URL": self.proxy.webhook_url(sender),
             **env,
         }
         worker = self.start_worker(name, stack=self.stack, env=environment)
@@ -217,6 +240,31 @@ class Scenario:
         """`kill -9`."""
         self.killed.add(worker.pid)
         worker.kill()
+
+    def kill_at(self, moment: Moment, *, skip: int = 0) -> Trap:
+        """`kill -9` the worker whose request reaches this moment next, after *skip* others. See `bury`."""
+
+        def kill(exchange: Exchange) -> Fate:
+            victim = self.senders[exchange.sender]
+            self.killed.add(victim.pid)
+            victim.process.send_signal(signal.SIGKILL)
+            return Fate.HELD if moment.late else Fate.CUT
+
+        return self.proxy.set_trap(Trap(moment.step, moment.actions, kill, skip=skip))
+
+    def bury(self, trap: Trap) -> Worker:
+        """Wait until the worker of `kill_at` is killed, make its messages visible again, and return it."""
+        sender = trap.wait(self.size.patience_s).sender
+        victim = self.senders[sender]
+        assert victim.wait() == -signal.SIGKILL
+        self.proxy.end_visibility(sender)
+        return victim
+
+    def route_to_webhook(self) -> dict[str, str]:
+        """Return the settings of an escalation worker that also notifies the proxy's webhook."""
+        rules = self.directory / "rules.toml"
+        rules.write_text(WEBHOOK_RULES)
+        return {"ESCALATION_RULES": str(rules)}
 
     def stop(self, *workers: Worker, drain_s: float = 5.0) -> None:
         """Send SIGTERM. Each worker must end with exit code 0 within its drain time and the last flush."""

@@ -46,7 +46,7 @@ def test_two_escalation_workers_on_an_ordinary_day(ordinary: Scenario) -> None:
     ordinary.until_drained()
     check_requests(ordinary, per_delivery=6, began_s=began_s)
     _check_shared(ordinary)
-    check_escalations(ordinary, sent, Allowed())
+    check_escalations(ordinary, sent)
 
 
 def test_two_workers_of_each_kind_with_resets_and_lost_answers(ordinary: Scenario) -> None:

@@ -1,10 +1,13 @@
 """The fault proxy injects the faults that it claims to inject."""
 
+import contextlib
 import json
 import math
 import random
 import statistics
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +17,8 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 from botocore.session import Session
 
 from tests.chaos.conditions import Conditions, Latency
-from tests.chaos.proxy import DELETE, EXTEND, RECEIVE, Fault, FaultProxy, Rule, every_kind
+from tests.chaos.proxy import DELETE, EXTEND, NOTIFY, RECEIVE, Fault, FaultProxy, Rule, every_kind
+from tests.chaos.traps import Exchange, Fate, Notification, Step, Trap, wait_for_answer
 from tests.support import DeployedStack, DeployStack
 
 CONNECTION_LOST = (ConnectionClosedError, EndpointConnectionError)
@@ -246,6 +250,114 @@ def test_a_delete_with_an_old_receipt_works_is_ignored_or_is_refused(
     for message in newest.values():
         assert not sqs.delete_message_batch(QueueUrl=url, Entries=_entries([message])).get("Failed")
     assert sum(_count(own_stack, url)) == 0
+
+
+def test_a_conflict_cancels_a_transaction_because_of_some_of_its_items(
+    own_stack: DeployedStack, proxy: FaultProxy
+) -> None:
+    dynamodb = _client("dynamodb", proxy)
+    puts = [_put(own_stack, f"conflict-{number}") for number in range(10)]
+    proxy.inject(Rule(Fault.CONFLICT))
+    with pytest.raises(ClientError) as raised:
+        dynamodb.transact_write_items(TransactItems=puts)
+    codes = [reason["Code"] for reason in raised.value.response["CancellationReasons"]]
+    assert raised.value.response["Error"]["Code"] == "TransactionCanceledException"
+    assert len(codes) == 10
+    assert set(codes) == {"TransactionConflict", "None"}
+    proxy.clear()
+    assert "Item" not in dynamodb.get_item(TableName=own_stack.order_table, Key={"OrderId": {"S": "conflict-0"}})
+
+
+def test_unprocessed_keys_are_not_in_the_response(own_stack: DeployedStack, proxy: FaultProxy) -> None:
+    dynamodb = _client("dynamodb", proxy)
+    dynamodb.transact_write_items(TransactItems=[_put(own_stack, f"read-{number}") for number in range(10)])
+    keys = [{"OrderId": {"S": f"read-{number}"}} for number in range(10)]
+    asked = {own_stack.order_table: {"Keys": keys}, own_stack.escalation_table: {"Keys": [{"CaseId": {"S": "none"}}]}}
+    proxy.inject(Rule(Fault.UNPROCESSED))
+    answer = dynamodb.batch_get_item(RequestItems=asked)
+    assert answer["Responses"].keys() == asked.keys()
+    unread = [key for table in answer["UnprocessedKeys"].values() for key in table["Keys"]]
+    read = [{"OrderId": item["OrderId"]} for item in answer["Responses"][own_stack.order_table]]
+    assert 1 <= len(unread) <= 10
+    assert not [key for key in read if key in unread]
+    assert [key for key in keys if key in [*read, *unread]] == keys
+    with pytest.raises(ClientError):
+        dynamodb.batch_get_item(RequestItems={own_stack.order_table: {"Keys": keys[:1]}})
+
+
+def _put(stack: DeployedStack, order_id: str) -> dict[str, Any]:
+    return {"Put": {"TableName": stack.order_table, "Item": {"OrderId": {"S": order_id}}}}
+
+
+@pytest.mark.parametrize(
+    ("step", "fate", "applied", "answered"),
+    [
+        (Step.ARRIVED, Fate.CUT, False, False),
+        (Step.APPLIED, Fate.CUT, True, False),
+        (Step.ANSWERED, Fate.GOES_ON, True, True),
+    ],
+)
+def test_a_trap_catches_a_request_at_its_step(
+    own_stack: DeployedStack,
+    proxy: FaultProxy,
+    sqs: Any,
+    url: str,
+    *,
+    step: Step,
+    fate: Fate,
+    applied: bool,
+    answered: bool,
+) -> None:
+    caught = list[str]()
+
+    def catch(exchange: Exchange) -> Fate:
+        caught.append(f"{exchange.sender} {exchange.action}")
+        return fate
+
+    proxy.set_trap(Trap(step, {"SendMessage"}, catch, skip=1))
+    sqs.send_message(QueueUrl=url, MessageBody="not caught")
+    assert caught == []
+    with contextlib.nullcontext() if answered else pytest.raises(CONNECTION_LOST):
+        sqs.send_message(QueueUrl=url, MessageBody="caught")
+    assert caught == ["local SendMessage"]
+    assert _visible(own_stack, url) == (2 if applied else 1)
+    sqs.send_message(QueueUrl=url, MessageBody="not caught")
+
+
+def test_a_held_request_is_applied_when_its_trap_is_opened(
+    own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str
+) -> None:
+    trap = proxy.set_trap(Trap(Step.ARRIVED, {"SendMessage"}, lambda _: Fate.HELD))
+    sender = threading.Thread(target=sqs.send_message, kwargs={"QueueUrl": url, "MessageBody": "001"})
+    sender.start()
+    trap.wait()
+    assert _visible(own_stack, url) == 0
+    proxy.open_trap(trap)
+    assert wait_for_answer(trap.caught[0]) == 200
+    sender.join()
+    assert _visible(own_stack, url) == 1
+
+
+def test_the_messages_of_a_killed_worker_become_visible_again(
+    own_stack: DeployedStack, proxy: FaultProxy, sqs: Any, url: str
+) -> None:
+    for number in range(4):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    sqs.delete_message_batch(QueueUrl=url, Entries=_entries(_receive(sqs, url, limit=2)))
+    _receive(sqs, url)
+    assert _count(own_stack, url) == [0, 2]
+    proxy.end_visibility("local")
+    assert _count(own_stack, url) == [2, 0]
+
+
+def test_the_webhook_accepts_notifications(proxy: FaultProxy) -> None:
+    body = json.dumps({"NotificationId": "001#1#webhook", "CaseId": "001"}).encode()
+    for _ in range(2):
+        with urllib.request.urlopen(proxy.webhook_url("escalation-1"), body) as answer:
+            assert answer.status == 200
+        proxy.inject(Rule(Fault.LATENCY, actions={NOTIFY}, delay_s=0))
+    assert proxy.notifications == [Notification("001#1#webhook", "001", "escalation-1")] * 2
+    assert proxy.faults() == {"latency": 1}
 
 
 def test_after_an_outage_the_port_is_the_same(proxy: FaultProxy, sqs: Any, url: str) -> None:
