@@ -69,8 +69,8 @@ class Size:
             outage_s=30,
             provider_down_s=60,
             kills=12,
-            crashes=4,
-            backlog=120,
+            crashes=3,
+            backlog=90,
             patience_s=60 + orders * 0.2,
         )
 
