@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tests.chaos.checks import (
@@ -46,26 +46,34 @@ class Escalation:
     message_id: str
     target: Target
     order_id: str
+    body: str
     item: Item | None
 
 
-def send_escalations(scenario: Scenario, new: int = 60, same: int = 6) -> list[Escalation]:
-    """Write orders, then send escalations, shuffled: *new* and *same* of these targets, and a few of the others."""
+def send_escalations(
+    scenario: Scenario, new: int = 60, same: int = 6, *, again: Iterable[Escalation] = ()
+) -> list[Escalation]:
+    """
+    Write orders, then send escalations, shuffled: *new* and *same* of these targets, and a few of the others.
+
+    Before them, send further messages with the bodies of *again*.
+    """
     others = [target for target in Target if target not in ESCALATED for _ in range(max(1, round(_SHARE * new)))]
     one = scenario.next_id(Target.SAME)
-    drafts = [(target, scenario.next_id(target)) for target in [Target.NEW] * new + others] + [
-        (Target.SAME, one)
-    ] * same
-    scenario.rng.shuffle(drafts)
-    arns = {order_id: execution_arn(scenario.rng) for _, order_id in drafts}
-    items = {order_id: _item(scenario, target, order_id, arns[order_id]) for target, order_id in drafts}
-    scenario.write_orders([item for item in items.values() if item is not None])
-    bodies = [_body(order_id, arns[order_id]) for _, order_id in drafts]
-    ids = scenario.send_bodies(scenario.stack.escalation_queue_url, bodies)
-    return [
-        Escalation(message_id, target, order_id, items[order_id])
-        for message_id, (target, order_id) in zip(ids, drafts, strict=True)
-    ]
+    targets = [(target, scenario.next_id(target)) for target in [Target.NEW] * new + others]
+    targets += [(Target.SAME, one)] * same
+    scenario.rng.shuffle(targets)
+    drafts = {order_id: _draft(scenario, target, order_id) for target, order_id in targets}
+    scenario.write_orders([draft.item for draft in drafts.values() if draft.item is not None])
+    unsent = [*again, *(drafts[order_id] for _, order_id in targets)]
+    ids = scenario.send_bodies(scenario.stack.escalation_queue_url, [escalation.body for escalation in unsent])
+    return [replace(escalation, message_id=message_id) for escalation, message_id in zip(unsent, ids, strict=True)]
+
+
+def _draft(scenario: Scenario, target: Target, order_id: str) -> Escalation:
+    arn = execution_arn(scenario.rng)
+    body = {"OrderId": order_id, "Reasons": [REASON], "Source": "workflow", "Detail": "Injected.", "ExecutionArn": arn}
+    return Escalation("", target, order_id, json.dumps(body), _item(scenario, target, order_id, arn))
 
 
 def _item(scenario: Scenario, target: Target, order_id: str, arn: str) -> Item | None:
@@ -80,21 +88,22 @@ def _item(scenario: Scenario, target: Target, order_id: str, arn: str) -> Item |
             return order_item(order_id, arn, OrderStatus.FULFILLED)
 
 
-def _body(order_id: str, arn: str) -> str:
-    body = {"OrderId": order_id, "Reasons": [REASON], "Source": "workflow", "Detail": "Injected.", "ExecutionArn": arn}
-    return json.dumps(body)
+def check_escalations(
+    scenario: Scenario, sent: Collection[Escalation], allowed: Allowed = NOTHING, *, cancelled: Collection[str] = ()
+) -> None:
+    """
+    Stop the running workers, then check everything.
 
-
-def check_escalations(scenario: Scenario, sent: Collection[Escalation], allowed: Allowed = NOTHING) -> None:
-    """Stop the running workers, then check everything. With `allowed.cut_short` a worker may repeat a notification."""
+    With `allowed.cut_short` a worker may repeat a notification. An operator has cancelled the orders in *cancelled*.
+    """
     scenario.stop_all()
     check_logs(scenario, allowed)
     check_empty(scenario)
     check_dead_letters(scenario)
     check_endings(scenario, allowed)
     _check_settled(scenario, sent)
-    _check_orders(scenario, sent)
-    _check_cases(scenario, sent)
+    _check_orders(scenario, sent, cancelled)
+    _check_cases(scenario, sent, cancelled)
     _check_lines(scenario, allowed)
 
 
@@ -105,7 +114,7 @@ def _check_settled(scenario: Scenario, sent: Iterable[Escalation]) -> None:
     assert not lost, scenario.explain(f"{len(lost)} escalations were never settled: {shown(lost)}")
 
 
-def _check_orders(scenario: Scenario, sent: Iterable[Escalation]) -> None:
+def _check_orders(scenario: Scenario, sent: Iterable[Escalation], cancelled: Collection[str]) -> None:
     """Every order was escalated once, in the transaction that opened its case, or is as it was."""
     orders, cases = scenario.orders(), scenario.cases()
     targets = {escalation.order_id: escalation for escalation in sent if escalation.item is not None}
@@ -119,7 +128,7 @@ def _check_orders(scenario: Scenario, sent: Iterable[Escalation]) -> None:
             unchanged: bool = order == targets[order_id].item
             return not unchanged
         return not (
-            order["Status"] == OrderStatus.ESCALATED
+            order["Status"] == (OrderStatus.CANCELLED if order_id in cancelled else OrderStatus.ESCALATED)
             and list(order["Reasons"]) == [REASON]
             and case is not None
             and order["EscalatedAt"] == case["OpenedAt"]
@@ -131,7 +140,7 @@ def _check_orders(scenario: Scenario, sent: Iterable[Escalation]) -> None:
     assert not unstable, scenario.explain(f"orders escalated more than once: {shown(unstable.items())}")
 
 
-def _check_cases(scenario: Scenario, sent: Iterable[Escalation]) -> None:
+def _check_cases(scenario: Scenario, sent: Iterable[Escalation], cancelled: Collection[str]) -> None:
     """Every case has one episode, which has each of its messages once and was routed to all of its channels."""
     expected: dict[str, set[str]] = defaultdict(set)
     for escalation in sent:
@@ -146,7 +155,7 @@ def _check_cases(scenario: Scenario, sent: Iterable[Escalation]) -> None:
         messages = expected[case["CaseId"]]
         evidence = sorted(found["MessageId"] for found in case["Evidence"])
         return not (
-            case["State"] == "OPEN"
+            case["State"] == ("RESOLVED" if case["CaseId"] in cancelled else "OPEN")
             and case["Episode"] == 1
             and list(case["Reasons"]) == [REASON]
             and sorted(case["MessageIds"]) == evidence == sorted(messages)
