@@ -4,6 +4,8 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+# A host name or an IP address, with a port or without. The URL parser also accepts hosts that no client can connect to.
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,4096}")  # Allowed in a header; none of them ends it.
 
 
@@ -16,7 +18,7 @@ def is_endpoint(text: str) -> bool:
         return False
     secure = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
     whole = text.isascii() and text.isprintable() and " " not in text and "#" not in text
-    return secure and whole and bool(parts.hostname) and port != 0 and parts.username is None
+    return secure and whole and port != 0 and _ADDRESS.fullmatch(parts.netloc) is not None
 
 
 def _is_loopback(host: str) -> bool:
