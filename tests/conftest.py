@@ -11,10 +11,12 @@ All of them ignore the caller's `AWS_*` variables and profiles.
 
 import contextlib
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 import deploy.local.aws
 from deploy.aws import Aws
@@ -29,6 +31,18 @@ WAIT_SCALE = 0.02
 SESSION_PREFIX = "test-"
 # Short, so that tests are fast. Tests of these settings use their own values.
 WORKER_DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
+
+# Property-based tests try the same few examples in every run. HYPOTHESIS_PROFILE=explore tries many new ones, for as
+# long as that takes. None fails because the machine is slow.
+_UNTIMED = settings(
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("suite", _UNTIMED, derandomize=True, max_examples=60)
+settings.register_profile("explore", _UNTIMED, max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "suite")
 
 
 @pytest.fixture(scope="session")

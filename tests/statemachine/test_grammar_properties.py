@@ -1,0 +1,58 @@
+"""The grammar of an order in JSONata and the one in Python agree for any order."""
+
+from typing import Any
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from jsonata import Jsonata
+
+from tests.statemachine.test_definition import PROPER, load, recorded
+from tests.strategies import any_text, card_numbers, digit_text, digits, json_values, order_ids, text, uuids
+from workers.domain.cards import mask
+from workers.domain.orders import is_order_id
+from workers.domain.submissions import malformed_fields
+
+STATE = load()["States"]["Check the order"]
+NOT_AN_OBJECT, WELL_FORMED = (Jsonata(choice["Condition"][2:-2].strip()) for choice in STATE["Choices"])
+MALFORMED = Jsonata(STATE["Assign"]["malformed"][2:-2].strip())
+
+NEAR_IDS = (
+    order_ids
+    | st.lists(digits(1, 14) | uuids | st.sampled_from("aZ._- \n\u00e9"), min_size=1, max_size=5).map("".join)
+    | any_text
+)
+TEXTS = st.sampled_from(["x" * 256, "x" * 257, "", "\U0001f6b2" * 256, "\U0001f6b2" * 257]) | text
+ORDERS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"Name": TEXTS},
+    optional={"OrderId": NEAR_IDS | json_values, **dict.fromkeys(("ItemName", "Price", "CC"), TEXTS | json_values)},
+)
+
+
+@given(ORDERS)
+def test_both_grammars_name_the_same_fields(order: dict[str, Any]) -> None:
+    fields = malformed_fields(order)
+    bindings = {"states": {"input": order}}
+    assert not NOT_AN_OBJECT.evaluate(None, bindings)
+    assert bool(WELL_FORMED.evaluate(None, bindings)) is (not fields)
+    assert MALFORMED.evaluate(None, bindings)["Detail"] == f"Malformed fields: {', '.join(fields)}."
+
+
+@given(NEAR_IDS)
+def test_both_grammars_accept_the_same_ids(order_id: str) -> None:
+    accepted = WELL_FORMED.evaluate(None, {"states": {"input": PROPER | {"OrderId": order_id}}})
+    assert bool(accepted) is is_order_id(order_id)
+
+
+@given(json_values)
+def test_an_input_that_is_not_an_object_is_malformed(order: object) -> None:
+    assume(not isinstance(order, dict))
+    assert NOT_AN_OBJECT.evaluate(None, {"states": {"input": order}})
+    assert malformed_fields(order) == list(PROPER)
+
+
+@given(st.sampled_from(["Name", "ItemName", "Price"]), digit_text | card_numbers)
+def test_a_recorded_field_has_no_card_number(field: str, value: str) -> None:
+    """The definition masks the digits in UUIDs and timestamps, too: an order's texts have none worth keeping."""
+    assert mask(recorded(field, value)) == recorded(field, value)
+    if mask(value) == value and ":" not in value and value.count("-") < 4:
+        assert recorded(field, value) == value

@@ -1,0 +1,125 @@
+"""Message bodies of any content are decoded or refused, and what workers send is what they decode."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import any_text, card_numbers, execution_arns, json_texts, json_values, order_ids, text
+from tests.workers.fakes import MESSAGE_ID, message
+from workers.contracts import (
+    MAX_ATTEMPTS,
+    MAX_NAME_CHARS,
+    OutgoingEscalation,
+    Reminder,
+    decode_escalation,
+    decode_fulfillment,
+    decode_reminder,
+)
+from workers.domain.cards import looks_like_card, mask
+from workers.domain.escalations import MAX_DETAIL_CHARS, Escalation
+from workers.domain.orders import is_order_id
+from workers.domain.reasons import Reason, Source
+from workers.errors import UndecodableError
+
+NAMES = {
+    "OrderId": order_ids | text,
+    "ExecutionArn": execution_arns,
+    "Resubmitted": st.booleans(),
+    "Reasons": st.lists(st.sampled_from(Reason)),
+    "Source": st.sampled_from(Source),
+    "Detail": text,
+    "Attempts": st.integers(-1, MAX_ATTEMPTS + 1),
+    "Queue": text,
+    "OriginMessageId": text,
+    "CaseId": text,
+    "Episode": st.integers(-1, 3),
+    "Tries": st.integers(-1, 3),
+}
+DOCUMENTS: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {}, optional={name: values | json_values for name, values in NAMES.items()}
+)
+BODIES = json_texts(DOCUMENTS) | order_ids | st.builds("{}{}".format, order_ids, text)
+
+
+def decoded(decode: Callable[..., Any], body: str) -> Any:
+    """Return what *decode* makes of *body*; None if it is refused in words that name fields only."""
+    try:
+        return decode(message(body))
+    except UndecodableError as error:
+        refused = str(error)
+    if refused != "neither a JSON object nor an OrderId":
+        start, fields = refused[:18], refused[18:].split(", ")
+        assert start == "wrong or missing: "
+        assert set(fields) <= NAMES.keys()
+    return None
+
+
+@given(BODIES)
+def test_any_body_is_decoded_or_refused_without_its_values(body: str) -> None:
+    request = decoded(decode_fulfillment, body)
+    if request is not None:
+        assert is_order_id(request.order_id)
+        assert request.order_id == (body if is_order_id(body) else json.loads(body)["OrderId"])
+    decoded(decode_reminder, body)
+    escalation = decoded(decode_escalation, body)
+    if escalation is not None:
+        assert escalation.message_id == MESSAGE_ID
+        assert escalation.order_id is None or is_order_id(escalation.order_id)
+        assert escalation.reasons
+        assert len(escalation.detail or "") <= MAX_DETAIL_CHARS
+        shown = (escalation.detail, escalation.queue, escalation.origin_message_id)
+        assert not any(looks_like_card(text) for text in shown if text is not None)
+
+
+@given(order_ids)
+def test_a_bare_order_id_is_a_message_of_both_queues(order_id: str) -> None:
+    assert decode_fulfillment(message(order_id)).order_id == order_id
+    assert decode_escalation(message(order_id)) == Escalation(
+        message_id=MESSAGE_ID, order_id=order_id, reasons=(Reason.UNSPECIFIED,)
+    )
+
+
+OPTIONAL = st.none()
+SHORT = st.text(st.characters(exclude_categories=["Cs"]), max_size=MAX_NAME_CHARS)
+ESCALATIONS = st.builds(
+    OutgoingEscalation,
+    order_id=OPTIONAL | order_ids,
+    reasons=st.lists(st.sampled_from(Reason), min_size=1, max_size=len(Reason), unique=True).map(tuple),
+    source=st.sampled_from(Source),
+    detail=text | st.builds("{}{}".format, st.sampled_from(["x" * 998, "\U0001f600" * 990]), card_numbers),
+    execution_arn=OPTIONAL | execution_arns,
+    attempts=OPTIONAL | st.integers(0, MAX_ATTEMPTS),
+    queue=OPTIONAL | SHORT,
+    origin_message_id=OPTIONAL | SHORT | card_numbers,
+)
+
+
+@given(ESCALATIONS)
+def test_an_escalation_that_a_worker_sends_is_the_one_that_is_decoded(sent: OutgoingEscalation) -> None:
+    assert decode_reminder(message(sent.body())) is None
+    assert decode_escalation(message(sent.body())) == Escalation(
+        message_id=MESSAGE_ID,
+        order_id=sent.order_id,
+        reasons=sent.reasons,
+        source=sent.source,
+        detail=mask(sent.detail)[:MAX_DETAIL_CHARS],
+        execution_arn=sent.execution_arn,
+        attempts=sent.attempts,
+        queue=None if sent.queue is None else mask(sent.queue),
+        origin_message_id=None if sent.origin_message_id is None else mask(sent.origin_message_id),
+    )
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(1), st.integers(1))
+def test_a_reminder_that_a_worker_sends_is_the_one_that_is_decoded(case_id: str, episode: int, tries: int) -> None:
+    sent = Reminder(CaseId=case_id, Episode=episode, Tries=tries)
+    assert decode_reminder(message(sent.body())) == sent
+
+
+@given(any_text, st.sampled_from(["OrderId", "ExecutionArn", "Reasons", "Source", "Queue", "Attempts"]))
+def test_text_in_the_wrong_place_is_refused(value: str, field: str) -> None:
+    document = {"OrderId": "001", "Reasons": ["UNSPECIFIED"], field: [value]}
+    assert decoded(decode_escalation, json.dumps(document)) is None
