@@ -33,11 +33,13 @@ PREFIXES = st.sampled_from(
 )
 
 
-@given(FIELDS, PREFIXES, st.booleans(), st.sampled_from([b"", b"\n", b"\r\n"]))
+@given(FIELDS, PREFIXES, st.booleans(), st.sampled_from([b"", b"\n", b"\r\n", b"\x1b[0m\n"]))
 def test_a_log_line_is_found_behind_any_prefix(
     fields: dict[str, Any], prefix: bytes, ascii_only: bool, end: bytes
 ) -> None:
     line = json.dumps(fields, ensure_ascii=ascii_only).encode(errors="replace")
+    if b"\x1b" in end and not prefix.strip():
+        end = b""  # Only a process manager adds color codes, and it also adds a prefix.
     assert parse(prefix + line + end) == json.loads(line)
 
 

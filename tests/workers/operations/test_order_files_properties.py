@@ -17,9 +17,15 @@ from workers.operations.records import FIELDS, BadRecord
 
 NAMES = st.sampled_from(["orders.csv", "orders.tsv", "orders.json", "orders.jsonl", "-"])
 VALUES = st.sampled_from(["Ada", "Zo\u00eb", 'a "b"', "a,b", "a;b", "a\nb", " x ", "1e3", "\u5f20"]) | card_numbers
+HALF = st.just("half a pair, \ud800")
 PLAIN_ORDERS = st.fixed_dictionaries({"OrderId": order_ids} | dict.fromkeys(FIELDS[1:], VALUES))
 ORDERS: st.SearchStrategy[Any] = st.fixed_dictionaries(
-    {}, optional={"OrderId": order_ids | text, **dict.fromkeys(FIELDS[1:], VALUES | json_values), "More": json_values}
+    {},
+    optional={
+        "OrderId": st.sampled_from(["001", "002"]) | order_ids | text,
+        **dict.fromkeys(FIELDS[1:], VALUES | HALF | json_values),
+        "More": json_values,
+    },
 )
 
 
@@ -140,12 +146,26 @@ def test_any_file_is_read_or_refused_in_one_line(name: str, data: bytes) -> None
             assert "\n" not in record.reason
 
 
-@given(SOME_ORDERS.filter(len), st.integers(0, 3), st.sampled_from(["{", '{"OrderId": "1"', "nonsense", "\udcff"]))
-def test_a_bad_line_costs_no_other_record(orders: list[Mapping[str, str]], place: int, bad: str) -> None:
+BAD_JSON = ["{", '{"OrderId": "1"', "nonsense", "\udcff", '{"OrderId": "1",\n "Name": x,\n "Price": "1"\n}']
+BAD_ROWS = ['"never closed', '1,2,"x"y,3,4', "1,2", "\udcff,a,b,1,2"]
+
+
+@given(SOME_ORDERS.filter(len), st.integers(0, 3), st.sampled_from(BAD_JSON))
+def test_a_bad_object_costs_no_other_record(orders: list[Mapping[str, str]], place: int, bad: str) -> None:
     texts = [json.dumps(order) for order in orders]
     lines = [*texts[:place], bad, *texts[place:]]
     found = read("orders.jsonl", "\n".join(lines).encode("utf-8", "surrogateescape"))
     assert [record.text for record in found if isinstance(record, Record)] == texts
+    (report,) = (record for record in found if isinstance(record, BadRecord))
+    assert report.line == lines.index(bad) + 1
+
+
+@given(st.lists(order_ids, max_size=4, unique=True), st.integers(0, 4), st.sampled_from(BAD_ROWS))
+def test_a_bad_row_costs_no_other_record(order_ids: list[str], place: int, bad: str) -> None:
+    rows = [f"{order_id},Ada,Bicycle,1,2" for order_id in order_ids]
+    lines = [",".join(FIELDS), *rows[:place], bad, *rows[place:]]
+    found = read("orders.csv", "\n".join(lines).encode("utf-8", "surrogateescape"))
+    assert [record.order_id for record in found if isinstance(record, Record)] == order_ids
     (report,) = (record for record in found if isinstance(record, BadRecord))
     assert report.line == lines.index(bad) + 1
 
