@@ -1,7 +1,7 @@
 """
 The benchmark: our worker with all features on, against consumers as people write them, on a stub of AWS.
 
-    python -m tests.bench [--rounds 5] [--only GROUP] [--quick] [--profile]
+    python -m tests.bench [--rounds 3] [--only GROUP] [--quick] [--profile]
 
 One interleaved run prints one table and writes build/bench.json. It does not judge the figures: the exit code is 0
 unless something could not be measured.
@@ -9,7 +9,7 @@ unless something could not be measured.
 
 import argparse
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +18,16 @@ from rich.console import Console
 
 from deploy.local.aws import ROOT
 from tests.bench import profiling, report
-from tests.bench.harness import FULL, QUICK, BenchError, Plan, Reading, Stub, Subject, measure
-from tests.bench.rows import BARE_IDLE, GROUPS, OURS_IDLE, ROWS, Result
+from tests.bench.harness import FULL, QUICK, Plan, Reading, Stub, Subject, measure
+from tests.bench.loads import Load
+from tests.bench.processes import BenchError
+from tests.bench.results import Result
+from tests.bench.rows import GROUPS, ROWS, subjects
 
 OUTPUT = ROOT / "build" / "bench.json"
 
 
-def run(plan: Plan, groups: Collection[str], console: Console, output: Path) -> list[Result]:
+def run(plan: Plan, groups: Sequence[str], console: Console, output: Path) -> list[Result]:
     """
     Measure the rows of *groups*, print their table, and write *output*.
 
@@ -33,16 +36,18 @@ def run(plan: Plan, groups: Collection[str], console: Console, output: Path) -> 
     """
     facts = report.machine()
     report.print_machine(console, facts)
-    readings: dict[str, list[Reading]] = {}
+    wanted = list(subjects(groups))
+    report.print_networks(console, plan, {subject.mode for subject in wanted})
+    readings: dict[Subject, list[Reading]] = {}
     with Stub.running() as stub:
         for number in range(plan.rounds):
-            for subject in _in_order(groups, number):
-                console.print(f"round {number + 1} of {plan.rounds}: {subject.name}", style="dim", highlight=False)
-                readings.setdefault(subject.name, []).append(_measure(stub, subject, plan))
-    if "idle" in groups:
+            for subject in _in_order(wanted, number):
+                console.print(f"round {number + 1} of {plan.rounds}: {subject.full_name}", style="dim", highlight=False)
+                readings.setdefault(subject, []).append(measure(stub, subject, plan))
+    if idle := [subject for subject in wanted if subject.load is Load.IDLE]:
         console.print(f"idle for {plan.idle_window_s:g} s", style="dim", highlight=False)
-        for name, reading in _measure_idle(plan).items():
-            readings[name] = [reading]
+        for subject, reading in _measure_idle(idle, plan).items():
+            readings[subject] = [reading]
     results = [Result.of(row, readings) for row in ROWS if row.group in groups]
     report.print_table(console, results, plan.rounds)
     report.print_stub(console, readings)
@@ -50,29 +55,20 @@ def run(plan: Plan, groups: Collection[str], console: Console, output: Path) -> 
     return results
 
 
-def _in_order(groups: Collection[str], number: int) -> list[Subject]:
-    """Return the subjects of a round, each once. Every second round is reversed, so that drift evens out."""
-    subjects = dict.fromkeys(
-        subject for name in GROUPS if name in groups and name != "idle" for subject in GROUPS[name]
-    )
-    return list(subjects)[:: -1 if number % 2 else 1]
+def _in_order(wanted: Sequence[Subject], number: int) -> Sequence[Subject]:
+    """Return the subjects of a round. Every second round is reversed, so that drift evens out."""
+    return [subject for subject in wanted if subject.load is not Load.IDLE][:: -1 if number % 2 else 1]
 
 
-def _measure(stub: Stub, subject: Subject, plan: Plan) -> Reading:
-    seconds = plan.latency_window_s if subject.load == "trickle" else plan.window_s
-    return measure(stub, subject, settle_s=plan.settle_s, seconds=seconds, per_second=plan.per_second)
-
-
-def _measure_idle(plan: Plan) -> Mapping[str, Reading]:
+def _measure_idle(idle: Sequence[Subject], plan: Plan) -> Mapping[Subject, Reading]:
     """Measure the idle subjects at the same time, on separate stubs: they do not disturb each other."""
-    subjects = (OURS_IDLE, BARE_IDLE)
 
     def measured(subject: Subject) -> Reading:
         with Stub.running() as stub:
-            return measure(stub, subject, settle_s=0, seconds=plan.idle_window_s, wait_s=plan.idle_wait_s)
+            return measure(stub, subject, plan)
 
     with ThreadPoolExecutor() as threads:
-        return dict(zip((subject.name for subject in subjects), threads.map(measured, subjects), strict=True))
+        return dict(zip(idle, threads.map(measured, idle), strict=True))
 
 
 def main() -> int:
@@ -80,8 +76,10 @@ def main() -> int:
         prog="python -m tests.bench", description="Measure the workers. This takes minutes."
     )
     parser.add_argument("--rounds", type=int, help=f"how many times to measure everything (default: {FULL.rounds})")
-    parser.add_argument("--only", choices=list(GROUPS), action="append", help="measure only these rows")
-    parser.add_argument("--quick", action="store_true", help="short windows and two rounds: rough figures in a minute")
+    parser.add_argument("--only", choices=GROUPS, action="append", help="measure only these rows")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round with short windows: rough figures in two minutes"
+    )
     parser.add_argument("--profile", action="store_true", help="show instead how our own time is spent")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 190)
@@ -91,7 +89,7 @@ def main() -> int:
             profiling.run(plan, console)
         else:
             plan = replace(plan, rounds=arguments.rounds or plan.rounds)
-            run(plan, arguments.only or list(GROUPS), console, OUTPUT)
+            run(plan, arguments.only or GROUPS, console, OUTPUT)
     except BenchError as error:
         console.print(f"[red]The benchmark failed:[/] {error}", highlight=False)
         return 1

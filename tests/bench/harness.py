@@ -1,64 +1,62 @@
-"""Starts the stub and the consumers, and measures one of them at a time."""
+"""Measures one consumer at a time on the stub."""
 
 import http.client
 import json
-import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from deploy.local import children, sdk
-from deploy.local.aws import ROOT
+from deploy.local import sdk
+from tests.bench.loads import Load
+from tests.bench.network import Mode, Network, networks
+from tests.bench.processes import STOP_TIMEOUT_S, BenchError, Command, environment, peak_memory_mb, tail
+from tests.bench.window import Event
 
 if TYPE_CHECKING:
-    from subprocess import Popen
+    from tests.bench.processes import Process
 
-    Process = Popen[bytes]
-
-QUEUE = "OrderFulfillmentQueue"
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
+TIMEOUT_S = 180.0  # For one measurement. All of them take much less, unless something is wrong.
 POLL_S = 0.1
-IN_FLIGHT = 200  # Orders that may be fulfilled but not acknowledged yet: all slots, and some more.
-
-
-class BenchError(Exception):
-    """A useless measurement: the consumer ended, or did not do its work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how many times to measure."""
+    """How long and how many times to measure, and how far away AWS is in each mode."""
 
     rounds: int
     settle_s: float
     window_s: float
     latency_window_s: float
-    per_second: float
     idle_window_s: float
+    per_second: float = 20  # Messages of the load `TRICKLE`.
     idle_wait_s: int = 20
+    networks: Mapping[Mode, Network] = field(default_factory=networks)
 
 
-FULL = Plan(rounds=5, settle_s=0.7, window_s=3.0, latency_window_s=7.0, per_second=20, idle_window_s=40)
-QUICK = Plan(rounds=2, settle_s=0.4, window_s=1.2, latency_window_s=3.0, per_second=20, idle_window_s=20)
+FULL = Plan(rounds=3, settle_s=1.0, window_s=2.5, latency_window_s=5.0, idle_window_s=40)
+QUICK = Plan(rounds=1, settle_s=0.5, window_s=1.2, latency_window_s=3.0, idle_window_s=20)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A consumer to measure: a number of processes `python -m module arguments`, which consume `load`."""
+    """A consumer to measure: processes `python -m <command>`, which consume *load* as near to AWS as *mode* says."""
 
     name: str
-    module: str
-    arguments: tuple[str, ...] = ()
+    command: tuple[str, ...]
+    load: Load
+    mode: Mode = Mode.LOOPBACK
     processes: int = 1
-    load: str = "messages"
+
+    @property
+    def full_name(self) -> str:
+        return self.name if self.mode is Mode.LOOPBACK else f"{self.name} {self.mode}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,11 @@ class Reading:
 
     seconds: float
     deleted: int
-    fulfilled: int
     requests: Mapping[str, int]
     client_cpu_s: float
     stub_cpu_s: float
     peak_memory_mb: float
+    acknowledged_p99_ms: float = 0.0  # From the answer of a receive to the delete.
     latencies_ms: Sequence[float] = ()
 
     @property
@@ -111,7 +109,7 @@ class Stub:
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             directory = Path(name)
             output = directory / "stub.log"
-            with _Command("tests.bench.stub", (), _environment(), output).running() as process:
+            with Command("tests.bench.stub", (), environment(), output).running() as process:
                 deadline = time.monotonic() + START_TIMEOUT_S
                 while not (line := output.read_text(encoding="utf-8")).endswith("\n"):
                     if process.poll() is not None or time.monotonic() > deadline:
@@ -134,114 +132,74 @@ class Stub:
         return body
 
 
-def measure(
-    stub: Stub,
-    subject: Subject,
-    *,
-    settle_s: float,
-    seconds: float,
-    wait_s: int = 20,
-    per_second: float = 0,
-    stop_s: float = 0,
-) -> Reading:
+def measure(stub: Stub, subject: Subject, plan: Plan, *, stop_s: float = 0) -> Reading:
     """
-    Measure *subject* on *stub* for *seconds*, from *settle_s* after its first delete (idle: after its first receive).
+    Measure *subject* on *stub*. It has *stop_s* to stop; 0, the fastest, kills it.
 
     Raises:
-        BenchError: The subject ended, did nothing, or acknowledged orders that it had not fulfilled.
+        BenchError: The subject ended, did nothing, or acknowledged orders that it had not settled.
     """
-    stub.command("reset")
+    stub.command("reset", network=asdict(plan.networks[subject.mode]))
+    log = stub.directory / f"{subject.full_name}.log"
     latencies = stub.directory / "latencies.json"
-    arguments = (*subject.arguments, "--latencies", str(latencies)) if subject.load == "trickle" else subject.arguments
-    environment = _environment() | sdk.exports(stub.endpoint) | {"WORKER_WAIT_S": str(wait_s)}
-    log = stub.directory / f"{subject.name}.log"
     for left in (log, latencies):
         left.unlink(missing_ok=True)
-    if subject.load == "trickle":
-        stop_s = STOP_TIMEOUT_S  # It writes its latencies. The others are killed, which is faster.
-    command = _Command(subject.module, arguments, environment, log, stop_s)
+    module, *arguments = subject.command
+    wait_s = str(plan.idle_wait_s if subject.load is Load.IDLE else 20)
+    variables = environment() | sdk.exports(stub.endpoint) | {"WORKER_WAIT_S": wait_s}
+    if subject.load is Load.TRICKLE:
+        arguments += ["--latencies", str(latencies)]
+        stop_s = STOP_TIMEOUT_S  # It writes its latencies when it stops.
+    command = Command(module, arguments, variables, log, stop_s)
     with ExitStack() as running:
         processes = [running.enter_context(command.running()) for _ in range(subject.processes)]
         pids = [process.pid for process in processes]
-        idle = subject.load == "idle"
-        stub.command("measure", seconds=seconds, settle_s=settle_s, opens_on_receive=idle, pids=pids)
-        if subject.load == "trickle":
-            stub.command("trickle", queue=QUEUE, per_second=per_second)
-        elif not idle:
-            stub.command("backlog", queue=QUEUE, of=subject.load)
-        window = _await_window(stub, subject, processes, log, START_TIMEOUT_S + settle_s + seconds)
-        peak_mb = max(_peak_memory_mb(pid) for pid in pids)
-    if subject.load == "orders" and window["fulfilled"] < window["deleted"] - IN_FLIGHT:
-        raise BenchError(f"{subject.name} acknowledged {window['deleted']} but fulfilled {window['fulfilled']}")
-    if not idle and not window["deleted"]:
-        raise BenchError(f"{subject.name} did nothing:\n{_tail(log)}")
+        _begin(stub, subject, plan, pids)
+        window = _await_window(stub, subject, processes, log)
+        peak_mb = max(peak_memory_mb(pid) for pid in pids)
+    if window["unsettled"]:
+        raise BenchError(
+            f"{subject.full_name} acknowledged {window['unsettled']} of {window['deleted']} orders before it had "
+            "settled them"
+        )
+    if subject.load is not Load.IDLE and not window["deleted"]:
+        raise BenchError(f"{subject.full_name} did nothing:\n{tail(log)}")
     return Reading(
         seconds=window["seconds"],
         deleted=window["deleted"],
-        fulfilled=window["fulfilled"],
         requests=window["requests"],
         client_cpu_s=window["client_cpu_s"],
         stub_cpu_s=window["stub_cpu_s"],
         peak_memory_mb=peak_mb,
-        latencies_ms=_latencies_ms(latencies, window) if subject.load == "trickle" else (),
+        acknowledged_p99_ms=window["acknowledged_p99_ms"],
+        latencies_ms=_latencies_ms(latencies, window) if subject.load is Load.TRICKLE else (),
     )
 
 
-def _environment() -> dict[str, str]:
-    """Return the caller's environment without settings of AWS and of ours: the benchmark measures the defaults."""
-    settings = ("AWS_", "WORKER_", "LOG_", "ORDER_", "ESCALATION_", "FULFILLMENT_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
-    return kept | {"PYTHONPATH": str(ROOT), "NO_PROXY": sdk.HOST, "no_proxy": sdk.HOST}
+def _begin(stub: Stub, subject: Subject, plan: Plan, pids: Sequence[int]) -> None:
+    """Prepare the window, then the load."""
+    match subject.load:
+        case Load.IDLE:
+            stub.command("measure", opens_on=Event.RECEIVE, pids=pids, seconds=plan.idle_window_s)
+        case Load.TRICKLE:
+            seconds = plan.latency_window_s
+            stub.command("measure", opens_on=Event.DELETE, pids=pids, seconds=seconds, settle_s=plan.settle_s)
+            stub.command("trickle", per_second=plan.per_second)
+        case _:
+            stub.command("measure", opens_on=Event.DELETE, pids=pids, seconds=plan.window_s, settle_s=plan.settle_s)
+            stub.command("backlog", load=subject.load)
 
 
-def _await_window(
-    stub: Stub, subject: Subject, processes: Sequence["Process"], log: Path, timeout_s: float
-) -> dict[str, Any]:
-    deadline = time.monotonic() + timeout_s
+def _await_window(stub: Stub, subject: Subject, processes: Sequence["Process"], log: Path) -> dict[str, Any]:
+    started_s = time.monotonic()
     while (window := stub.command("window")) is None:
         if any(process.poll() is not None for process in processes):
-            raise BenchError(f"{subject.name} ended:\n{_tail(log)}")
-        if time.monotonic() > deadline:
-            raise BenchError(f"{subject.name} does not start to work:\n{_tail(log)}")
+            raise BenchError(f"{subject.full_name} ended:\n{tail(log)}")
+        if time.monotonic() - started_s > TIMEOUT_S:
+            raise BenchError(f"{subject.full_name} does not start, or does not finish:\n{tail(log)}")
         time.sleep(POLL_S)
     assert isinstance(window, dict)
     return window
-
-
-@dataclass(frozen=True, slots=True)
-class _Command:
-    """A process to start, and how long it may take to stop before it is killed."""
-
-    module: str
-    arguments: Sequence[str]
-    environment: Mapping[str, str]
-    log: Path
-    stop_s: float = STOP_TIMEOUT_S
-
-    @contextmanager
-    def running(self) -> Iterator["Process"]:
-        with self.log.open("ab") as output:
-            process = children.start(
-                Path(sys.executable),
-                self.module,
-                self.arguments,
-                environment=self.environment,
-                output=output,
-                directory=self.log.parent,
-                working_directory=ROOT,
-            )
-        try:
-            yield process
-        finally:
-            children.stop(process, self.stop_s)
-
-
-def _peak_memory_mb(pid: int) -> float:
-    """Return the largest resident memory of a process so far, in MB (10^6 bytes)."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise BenchError(f"process {pid} ended")
 
 
 def _latencies_ms(path: Path, window: Mapping[str, Any]) -> list[float]:
@@ -250,7 +208,3 @@ def _latencies_ms(path: Path, window: Mapping[str, Any]) -> list[float]:
     closed_ns = opened_ns + int(window["seconds"] * 1e9)
     pairs = json.loads(path.read_text(encoding="ascii"))
     return [(handled - sent) / 1e6 for sent, handled in pairs if opened_ns <= sent <= closed_ns]
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(encoding="utf-8", errors="replace")[-2000:]

@@ -12,6 +12,7 @@ import site
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,9 @@ from rich.table import Table
 from deploy.local.aws import ROOT
 from tests.bench import ours
 from tests.bench.handling import Handling
-from tests.bench.harness import STOP_TIMEOUT_S, Plan, Stub, Subject, measure
+from tests.bench.harness import Plan, Stub, Subject, measure
+from tests.bench.loads import Load
+from tests.bench.processes import STOP_TIMEOUT_S
 from workers.command import run_command
 
 TOP = 25
@@ -52,10 +55,10 @@ _Figures = tuple[int, int, float, float, dict[_Function, tuple[int, int, float, 
 def run(plan: Plan, console: Console) -> None:
     """Profile our worker with orders and with messages it does nothing about, and print the tables."""
     with Stub.running() as stub:
-        for load in ("orders", "messages"):
+        for load in (Load.ORDERS, Load.MESSAGES):
             path = stub.directory / f"{load}.profile"
-            subject = Subject(f"profile-{load}", "tests.bench.profiling", (str(path), load), load=load)
-            reading = measure(stub, subject, settle_s=plan.settle_s, seconds=WINDOW_S, stop_s=STOP_TIMEOUT_S)
+            subject = Subject(f"profile-{load}", ("tests.bench.profiling", str(path), load), load)
+            reading = measure(stub, subject, replace(plan, window_s=WINDOW_S), stop_s=STOP_TIMEOUT_S)
             console.print(f"\n[bold]{load}[/]: {reading.per_second:,.0f}/s under the profiler", highlight=False)
             figures = _read(path)
             _print_functions(console, figures)

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.harness import Plan
-from tests.bench.rows import NAMES, Readings, Result, Row, Spread
+from tests.bench.harness import Plan, Reading
+from tests.bench.network import Mode
+from tests.bench.results import Readings, Result, Row, Spread
 
 LIBRARIES = ("aioboto3", "aiobotocore", "botocore", "boto3", "aiohttp", "structlog")
 
@@ -31,7 +32,8 @@ def machine() -> dict[str, Any]:
 
 
 def print_table(console: Console, results: Sequence[Result], rounds: int) -> None:
-    table = Table(title=f"One interleaved run, {rounds} rounds: median (lowest to highest)", title_justify="left")
+    counted = "1 round" if rounds == 1 else f"{rounds} rounds: median (lowest to highest)"
+    table = Table(title=f"One interleaved run, {counted}", title_justify="left")
     table.add_column("")
     for heading in ("ours", "other", "ratio", "must", "goal"):
         table.add_column(heading, justify="right")
@@ -47,16 +49,22 @@ def print_table(console: Console, results: Sequence[Result], rounds: int) -> Non
             _bound(row, row.must),
             _bound(row, row.goal),
             _reached(result),
-            NAMES[row.other],
+            row.against,
         )
     console.print(table)
 
 
 def print_stub(console: Console, readings: Readings) -> None:
     """Show that the stub was never the bottleneck."""
-    busiest = {name: max(reading.stub_busy for reading in measured) for name, measured in readings.items()}
-    shown = ", ".join(f"{name} {busy:.0%}" for name, busy in busiest.items())
+    busiest = {subject: max(reading.stub_busy for reading in measured) for subject, measured in readings.items()}
+    shown = ", ".join(f"{subject.full_name} {busy:.0%}" for subject, busy in busiest.items())
     console.print(f"CPU time per second of the stub, highest: {shown}", highlight=False)
+
+
+def print_networks(console: Console, plan: Plan, modes: Collection[Mode]) -> None:
+    for mode, network in plan.networks.items():
+        if mode in modes:
+            console.print(f"{mode}: {network}", highlight=False)
 
 
 def print_machine(console: Console, facts: Mapping[str, Any]) -> None:
@@ -74,23 +82,17 @@ def save(path: Path, plan: Plan, facts: Mapping[str, Any], results: Sequence[Res
         "plan": asdict(plan),
         "rows": [result.document() for result in results],
         "readings": {
-            name: [
-                {
-                    "seconds": reading.seconds,
-                    "deleted": reading.deleted,
-                    "fulfilled": reading.fulfilled,
-                    "requests": reading.requests,
-                    "client_cpu_s": reading.client_cpu_s,
-                    "stub_cpu_s": reading.stub_cpu_s,
-                    "peak_memory_mb": reading.peak_memory_mb,
-                }
-                for reading in measured
-            ]
-            for name, measured in readings.items()
+            subject.full_name: [_reading(reading) for reading in measured] for subject, measured in readings.items()
         },
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    document = asdict(reading)
+    del document["latencies_ms"]
+    return document
 
 
 def _processor() -> str:
@@ -100,8 +102,13 @@ def _processor() -> str:
     return platform.machine()
 
 
-def _spread(spread: Spread, digits: int) -> str:
-    return f"{spread.median:,.{digits}f} ({spread.lowest:,.{digits}f} to {spread.highest:,.{digits}f})"
+def _spread(spread: Spread | None, digits: int) -> str:
+    if spread is None:
+        return ""
+    median = f"{spread.median:,.{digits}f}"
+    if spread.lowest == spread.highest:
+        return median
+    return f"{median} ({spread.lowest:,.{digits}f} to {spread.highest:,.{digits}f})"
 
 
 def _bound(row: Row, bound: float | None) -> str:

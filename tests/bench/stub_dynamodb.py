@@ -6,20 +6,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from tests.bench.stub_errors import AwsError
+
 Item = dict[str, Any]
 
 MAX_STATEMENTS = 25  # DynamoDB: statements per BatchExecuteStatement.
 _CONDITION_FAILED = "The conditional request failed"
-
-
-class AwsError(Exception):
-    """An error response with HTTP status 400. `extra` are further members of its body."""
-
-    def __init__(self, code: str, message: str, extra: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.extra = dict(extra or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +49,10 @@ class Table:
 
 
 class DynamoDb:
-    """
-    Tables by name. Every action takes the request's parameters and returns the answer's, or raises `AwsError`.
+    """Tables by name. Every action takes the request's parameters and returns the answer's, or raises `AwsError`."""
 
-    `on_updated` is called with the item before and after every update.
-    """
-
-    def __init__(self, keys: Mapping[str, str], on_updated: Callable[[Item, Item], None]) -> None:
+    def __init__(self, keys: Mapping[str, str]) -> None:
         self.tables = {name: Table(key) for name, key in keys.items()}
-        self._on_updated = on_updated
 
     def act(self, action: str, request: Mapping[str, Any]) -> dict[str, Any]:
         actions: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
@@ -110,7 +97,6 @@ class DynamoDb:
         change, names = _parse_update(request["UpdateExpression"]), _Names(request)
         new = _changed(old or request["Key"], change, names)
         table.items[key] = new
-        self._on_updated(old or {}, new)
         match request.get("ReturnValues", "NONE"):
             case "ALL_NEW":
                 return {"Attributes": new}
@@ -159,7 +145,6 @@ class DynamoDb:
         if old is None or not _holds(statement.tests, old, values):
             raise _condition_failed(old, request)
         new = table.items[key] = _changed(old, statement.change, values)
-        self._on_updated(old, new)
         return new
 
     def _key(self, statement: _Statement, request: Mapping[str, Any]) -> str:

@@ -11,7 +11,9 @@ import pytest
 from aiobotocore.config import AioConfig
 from botocore.exceptions import ClientError
 
-from tests.bench.harness import QUEUE, Stub
+from tests.bench.harness import Stub
+from tests.bench.loads import FULFILLMENT_QUEUE as QUEUE
+from tests.bench.loads import Load
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:OrderFulfillmentStateMachine:"
 FULFILL = (
@@ -104,7 +106,7 @@ async def test_batches_delete_and_release_with_errors_per_entry(sqs: Any, url: s
 
 
 async def test_a_backlog_of_orders_never_runs_out(stub: Stub, sqs: Any, url: str) -> None:
-    stub.command("backlog", queue=QUEUE, of="orders")
+    stub.command("backlog", load=Load.ORDERS)
     received = [
         message
         for _ in range(3)

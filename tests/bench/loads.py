@@ -1,0 +1,115 @@
+"""What the stub's queues hold: endless backlogs, counted ones, and messages that arrive one by one."""
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import count
+from typing import Any
+
+from tests.bench.stub_dynamodb import Item
+from tests.bench.stub_sqs import Body, Sqs
+
+FULFILLMENT_QUEUE = "OrderFulfillmentQueue"
+ESCALATION_QUEUE = "EscalationQueue"
+_STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:execution:OrderFulfillmentStateMachine"
+_AT = "2026-01-01T12:00:00.000Z"
+
+
+class Load(StrEnum):
+    """What a consumer is measured with."""
+
+    MESSAGES = "messages"  # An endless backlog of messages that no order belongs to.
+    ORDERS = "orders"  # An endless backlog of orders to fulfill.
+    ESCALATIONS = "escalations"  # An endless backlog of orders to escalate.
+    TRICKLE = "trickle"  # Messages at a fixed rate.
+    IDLE = "idle"  # Nothing.
+
+
+@dataclass(slots=True)
+class Loads:
+    """Fills queues. It plays the workflow: it stores an order before it sends the message about it."""
+
+    sqs: Sqs
+    orders: dict[str, Item]
+    _numbers: Iterator[int] = field(default_factory=count)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def clear(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def backlog(self, load: Load) -> None:
+        """Let a queue never run empty."""
+        match load:
+            case Load.ORDERS:
+                self.sqs.queue(FULFILLMENT_QUEUE).backlog = self._endless(self._order)
+            case Load.ESCALATIONS:
+                self.sqs.queue(ESCALATION_QUEUE).backlog = self._endless(self._escalation)
+            case _:
+                self.sqs.queue(FULFILLMENT_QUEUE).backlog = self._endless(self._message)
+
+    def trickle(self, per_second: float) -> None:
+        """Send messages at this rate until `clear`; their bodies have the time of sending, in `time.monotonic_ns`."""
+        self._start(self._trickle(1 / per_second))
+
+    def _start(self, arriving: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(arriving)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _trickle(self, period_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        pace = random.Random(0)  # The same arrivals for every consumer, in step with no timer.
+        due_s = loop.time()
+        while True:
+            due_s += period_s * pace.uniform(0.5, 1.5)
+            await asyncio.sleep(due_s - loop.time())
+            self.sqs.queue(FULFILLMENT_QUEUE).send(self._message())
+
+    def _endless(self, make: Callable[[], Body]) -> Iterator[Body]:
+        while True:
+            yield make()
+
+    def _message(self) -> Body:
+        return Body(json.dumps({"Number": next(self._numbers), "SentAtNs": time.monotonic_ns()}))
+
+    def _order(self) -> Body:
+        order_id, arn = self._store("80000")
+        return Body(json.dumps({"OrderId": order_id, "ExecutionArn": arn}), order_id)
+
+    def _escalation(self) -> Body:
+        order_id, arn = self._store("-123")
+        body = {
+            "OrderId": order_id,
+            "Reasons": ["INVALID_PRICE"],
+            "Source": "workflow",
+            "Detail": "The order's details are not proper.",
+            "ExecutionArn": arn,
+        }
+        return Body(json.dumps(body), order_id)
+
+    def _store(self, price: str) -> tuple[str, str]:
+        """Store a new order as the workflow does; return its id and its execution's ARN."""
+        order_id = f"order-{next(self._numbers):07}"
+        arn = f"{_STATE_MACHINE}:{uuid.uuid4()}"
+        values = {
+            "OrderId": order_id,
+            "Name": "Jane Doe",
+            "ItemName": "A lamp, brass, with a green shade",
+            "Price": price,
+            "CC": "************5678",
+            "Status": "RECEIVED",
+            "OpenKey": f"RECEIVED#{hashlib.sha256(order_id.encode()).hexdigest()[0]}",
+            "ExecutionArn": arn,
+            "StartedAt": _AT,
+            "CreatedAt": _AT,
+            "UpdatedAt": _AT,
+        }
+        self.orders[order_id] = {name: {"S": value} for name, value in values.items()}
+        return order_id, arn

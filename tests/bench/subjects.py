@@ -1,0 +1,37 @@
+"""The consumers that are measured: ours, and those that people write."""
+
+from dataclasses import replace
+
+from tests.bench.harness import Subject
+from tests.bench.loads import Load
+from tests.bench.network import Mode
+
+PEERS = "tests.bench.peers"
+OURS = "tests.bench.ours"
+
+OURS_ORDERS = Subject("ours-orders", ("workers", "fulfillment"), Load.ORDERS)
+OURS_ORDERS_TWICE = replace(OURS_ORDERS, name="ours-orders-twice", processes=2)
+PLAIN_ORDERS = Subject("plain-orders", (PEERS, "orders"), Load.ORDERS)
+OURS_NOOP = Subject("ours-noop", (OURS,), Load.MESSAGES)
+BARE_NOOP = Subject("bare-noop", (PEERS, "bare"), Load.MESSAGES)
+OURS_SLOW = Subject("ours-slow", (OURS, "--sleep", "0.05"), Load.MESSAGES)
+BARE_SLOW = Subject("bare-slow", (PEERS, "bare", "--sleep", "0.05"), Load.MESSAGES)
+OURS_LATENCY = Subject("ours-latency", (OURS,), Load.TRICKLE)
+BOTO3_LATENCY = Subject("boto3-latency", (PEERS, "boto3"), Load.TRICKLE)
+OURS_IDLE = Subject("ours-idle", ("workers", "fulfillment"), Load.IDLE)
+BARE_IDLE = Subject("bare-idle", (PEERS, "bare"), Load.IDLE)
+
+# What the table calls the consumers that ours is compared with.
+NAMES = {
+    OURS_ORDERS.name: "ours, 1 process",
+    PLAIN_ORDERS.name: "aioboto3 order worker",
+    BARE_NOOP.name: "bare aioboto3",
+    BARE_SLOW.name: "bare aioboto3",
+    BARE_IDLE.name: "bare aioboto3",
+    BOTO3_LATENCY.name: "plain boto3",
+}
+
+
+def in_mode(mode: Mode, subject: Subject) -> Subject:
+    """Return *subject* as it is measured in *mode*."""
+    return replace(subject, mode=mode)
