@@ -2,24 +2,24 @@
 The benchmark: our worker with all features on, against consumers as people write them, on a stub of AWS.
 
     python -m tests.bench [--rounds 3] [--only GROUP] [--quick] [--profile]
+    python -m tests.bench --receive-ms 18 --dynamodb-ms 4 ...    # With the figures of a real account; see --help.
 
 One interleaved run prints one table and writes build/bench.json. It does not judge the figures: the exit code is 0
 unless something could not be measured.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from deploy.local.aws import ROOT
 from tests.bench import profiling, report
-from tests.bench.harness import FULL, QUICK, Plan, Reading, Stub, Subject, measure
+from tests.bench.harness import Plan, Reading, Stub, Subject, measure
 from tests.bench.loads import Load
+from tests.bench.options import parser, plan_of
 from tests.bench.processes import BenchError
 from tests.bench.results import Result
 from tests.bench.rows import GROUPS, ROWS, subjects
@@ -72,23 +72,13 @@ def _measure_idle(idle: Sequence[Subject], plan: Plan) -> Mapping[Subject, Readi
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="Measure the workers. This takes minutes."
-    )
-    parser.add_argument("--rounds", type=int, help=f"how many times to measure everything (default: {FULL.rounds})")
-    parser.add_argument("--only", choices=GROUPS, action="append", help="measure only these rows")
-    parser.add_argument(
-        "--quick", action="store_true", help="one round with short windows: rough figures in two minutes"
-    )
-    parser.add_argument("--profile", action="store_true", help="show instead how our own time is spent")
-    arguments = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 190)
-    plan = QUICK if arguments.quick else FULL
+    arguments = parser().parse_args()
+    plan = plan_of(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 200)
     try:
         if arguments.profile:
             profiling.run(plan, console)
         else:
-            plan = replace(plan, rounds=arguments.rounds or plan.rounds)
             run(plan, arguments.only or GROUPS, console, OUTPUT)
     except BenchError as error:
         console.print(f"[red]The benchmark failed:[/] {error}", highlight=False)
