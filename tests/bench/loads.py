@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import count
 from typing import Any
 
-from tests.bench.stub_dynamodb import Item
+from tests.bench.stub_expressions import Item
 from tests.bench.stub_sqs import Body, Sqs
 
 FULFILLMENT_QUEUE = "OrderFulfillmentQueue"

@@ -174,6 +174,24 @@ async def test_a_batch_with_the_same_order_twice_is_refused(dynamodb: Any) -> No
     assert stored == _item("001")
 
 
+async def test_the_sdk_reads_why_a_transaction_was_cancelled(dynamodb: Any) -> None:
+    await dynamodb.put_item(TableName="OrderTable", Item=_item("001"))
+    writes = [
+        {
+            "Put": {
+                "TableName": "OrderTable",
+                "Item": _item(order_id),
+                "ConditionExpression": "attribute_not_exists(OrderId)",
+            }
+        }
+        for order_id in ("002", "001")
+    ]
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException) as cancelled:
+        await dynamodb.transact_write_items(TransactItems=writes)
+    reasons = cancelled.value.response["CancellationReasons"]
+    assert [reason["Code"] for reason in reasons] == ["None", "ConditionalCheckFailed"]
+
+
 async def test_missing_queues_and_tables_are_refused_as_by_aws(sqs: Any, dynamodb: Any) -> None:
     with pytest.raises(sqs.exceptions.QueueDoesNotExist):
         await sqs.get_queue_url(QueueName="Nowhere")
