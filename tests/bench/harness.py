@@ -16,6 +16,7 @@ from deploy.local import sdk
 from tests.bench.loads import Load
 from tests.bench.network import Mode, Network, networks
 from tests.bench.processes import STOP_TIMEOUT_S, BenchError, Command, environment, peak_memory_mb, tail
+from tests.bench.stub import PROVIDER
 from tests.bench.window import Event
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ def measure(stub: Stub, subject: Subject, plan: Plan, *, stop_s: float = 0) -> R
     module, *arguments = subject.command
     wait_s = str(plan.idle_wait_s if subject.load is Load.IDLE else 20)
     variables = environment() | sdk.exports(stub.endpoint) | {"WORKER_WAIT_S": wait_s}
+    if subject.load is Load.SHIPMENTS:
+        variables |= {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": f"{stub.endpoint}{PROVIDER}"}
     if subject.load is Load.TRICKLE:
         arguments += ["--latencies", str(latencies)]
         stop_s = STOP_TIMEOUT_S  # It writes its latencies when it stops.

@@ -26,6 +26,7 @@ class Load(StrEnum):
 
     MESSAGES = "messages"  # An endless backlog of messages that no order belongs to.
     ORDERS = "orders"  # An endless backlog of orders to fulfill.
+    SHIPMENTS = "shipments"  # The same, with a provider that takes `PROVIDER_S`.
     ESCALATIONS = "escalations"  # An endless backlog of orders to escalate.
     TRICKLE = "trickle"  # Messages at a fixed rate.
     IDLE = "idle"  # Nothing.
@@ -47,7 +48,7 @@ class Loads:
     def backlog(self, load: Load) -> None:
         """Let a queue never run empty."""
         match load:
-            case Load.ORDERS:
+            case Load.ORDERS | Load.SHIPMENTS:
                 self.sqs.queue(FULFILLMENT_QUEUE).backlog = self._endless(self._order)
             case Load.ESCALATIONS:
                 self.sqs.queue(ESCALATION_QUEUE).backlog = self._endless(self._escalation)

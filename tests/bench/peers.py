@@ -1,34 +1,33 @@
 """
 The consumers that ours is compared with, as people write them: fast, but without the guarantees.
 
-    python -m tests.bench.peers bare | boto3 | orders
+    python -m tests.bench.peers bare | boto3 | orders | provider | escalations
 """
 
 import argparse
 import asyncio
-import json
-import logging
 import os
 import signal
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import aioboto3
 import boto3
-from aiobotocore.config import AioConfig
 
 from tests.bench.handling import Handling
+from tests.bench.order_peers import (
+    CONFIG,
+    MAX_BATCH,
+    POLLERS,
+    SLOTS,
+    WAIT_S,
+    escalate_orders,
+    fulfill_orders,
+    receive,
+    ship_orders,
+)
+from tests.bench.order_peers import ORDER_QUEUE as QUEUE
 
-QUEUE = "OrderFulfillmentQueue"
-TABLE = "OrderTable"
-WAIT_S = 20
-POLLERS = 4
-SLOTS = 100
-MAX_BATCH = 10
 MAX_BATCH_WAIT_S = 0.02
-# More than the SDK's default of 10, which would limit a hundred tasks.
-CONFIG = AioConfig(max_pool_connections=SLOTS)
 
 
 async def bare(handling: Handling) -> None:
@@ -52,7 +51,7 @@ async def bare(handling: Handling) -> None:
 
         async def poll() -> None:
             while True:
-                for message in await _receive(sqs, url):
+                for message in await receive(sqs, url):
                     await slots.acquire()
                     tasks.create_task(process(message))
 
@@ -62,64 +61,6 @@ async def bare(handling: Handling) -> None:
             await asyncio.sleep(MAX_BATCH_WAIT_S)
             if handled:
                 await delete_handled()
-
-
-async def _receive(sqs: Any, url: str) -> Sequence[Any]:
-    answer = await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=MAX_BATCH, WaitTimeSeconds=WAIT_S)
-    messages: Sequence[Any] = answer.get("Messages", [])
-    return messages
-
-
-async def orders() -> None:
-    """Run the aioboto3 order worker: a read, a conditional write and a delete per message, a hundred at a time."""
-    session = aioboto3.Session()
-    async with (
-        session.client("sqs", config=CONFIG) as sqs,
-        session.client("dynamodb", config=CONFIG) as dynamodb,
-        asyncio.TaskGroup() as tasks,
-    ):
-        url = (await sqs.get_queue_url(QueueName=QUEUE))["QueueUrl"]
-        slots = asyncio.Semaphore(SLOTS)
-
-        async def fulfill(message: Any) -> None:
-            body = json.loads(message["Body"])
-            key = {"OrderId": {"S": body["OrderId"]}}
-            item = (await dynamodb.get_item(TableName=TABLE, Key=key, ConsistentRead=True)).get("Item")
-            if item is None:
-                raise LookupError(body["OrderId"])
-            if item["Status"]["S"] == "RECEIVED" and item["ExecutionArn"]["S"] == body["ExecutionArn"]:
-                await dynamodb.update_item(
-                    TableName=TABLE,
-                    Key=key,
-                    UpdateExpression="SET #Status = :fulfilled, ShipmentId = :shipment, FulfilledAt = :at, "
-                    "UpdatedAt = :at REMOVE OpenKey",
-                    ConditionExpression="#Status = :received",
-                    ExpressionAttributeNames={"#Status": "Status"},
-                    ExpressionAttributeValues={
-                        ":received": {"S": "RECEIVED"},
-                        ":fulfilled": {"S": "FULFILLED"},
-                        ":shipment": {"S": f"SHIP-{body['OrderId']}"},
-                        ":at": {"S": datetime.now(UTC).isoformat()},
-                    },
-                )
-            await sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-
-        async def process(message: Any) -> None:
-            try:
-                await fulfill(message)
-            except Exception:
-                logging.exception("not fulfilled")  # noqa: LOG015 - as people write it.
-            finally:
-                slots.release()
-
-        async def poll() -> None:
-            while True:
-                for message in await _receive(sqs, url):
-                    await slots.acquire()
-                    tasks.create_task(process(message))
-
-        for _ in range(POLLERS):
-            tasks.create_task(poll())
 
 
 def plain_boto3(handling: Handling) -> None:
@@ -135,7 +76,7 @@ def plain_boto3(handling: Handling) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.peers")
-    parser.add_argument("peer", choices=["bare", "boto3", "orders"])
+    parser.add_argument("peer", choices=["bare", "boto3", "orders", "provider", "escalations"])
     Handling.add_arguments(parser)
     arguments = parser.parse_args()
     handling = Handling.of_arguments(arguments)
@@ -148,10 +89,14 @@ def main() -> None:
     match arguments.peer:
         case "bare":
             asyncio.run(bare(handling))
-        case "orders":
-            asyncio.run(orders())
-        case _:
+        case "boto3":
             plain_boto3(handling)
+        case "orders":
+            asyncio.run(fulfill_orders())
+        case "provider":
+            asyncio.run(ship_orders())
+        case _:
+            asyncio.run(escalate_orders())
 
 
 if __name__ == "__main__":

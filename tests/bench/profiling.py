@@ -1,7 +1,7 @@
 """
 Shows where our workers spend their time, by function and by package.
 
-    python -m tests.bench.profiling FILE orders | messages    # A worker under cProfile; `--profile` starts it.
+    python -m tests.bench.profiling FILE orders | escalations | messages    # `--profile` starts it.
 """
 
 import cProfile
@@ -53,9 +53,9 @@ _Figures = tuple[int, int, float, float, dict[_Function, tuple[int, int, float, 
 
 
 def run(plan: Plan, console: Console) -> None:
-    """Profile our worker with orders and with messages it does nothing about, and print the tables."""
+    """Profile our workers with orders, escalations, and messages they do nothing about, and print the tables."""
     with Stub.running() as stub:
-        for load in (Load.ORDERS, Load.MESSAGES):
+        for load in (Load.ORDERS, Load.ESCALATIONS, Load.MESSAGES):
             path = stub.directory / f"{load}.profile"
             subject = Subject(f"profile-{load}", ("tests.bench.profiling", str(path), load), load)
             reading = measure(stub, subject, replace(plan, window_s=WINDOW_S), stop_s=STOP_TIMEOUT_S)
@@ -126,10 +126,13 @@ def main() -> None:
     signal.signal(signal.SIGALRM, lambda *_: profile.enable())
     signal.setitimer(signal.ITIMER_REAL, START_S)
     try:
-        if load == "orders":
-            run_command(["fulfillment"])
-        else:
-            ours.run(Handling())
+        match Load(load):
+            case Load.ORDERS:
+                run_command(["fulfillment"])
+            case Load.ESCALATIONS:
+                run_command(["escalation"])
+            case _:
+                ours.run(Handling())
     finally:
         profile.disable()
         profile.dump_stats(path)

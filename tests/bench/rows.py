@@ -11,13 +11,17 @@ from tests.bench.subjects import (
     BARE_NOOP,
     BARE_SLOW,
     BOTO3_LATENCY,
+    OURS_ESCALATIONS,
     OURS_IDLE,
     OURS_LATENCY,
     OURS_NOOP,
     OURS_ORDERS,
     OURS_ORDERS_TWICE,
+    OURS_SHIPMENTS,
     OURS_SLOW,
+    PLAIN_ESCALATIONS,
     PLAIN_ORDERS,
+    PLAIN_SHIPMENTS,
     in_mode,
 )
 
@@ -49,6 +53,24 @@ def _own_loopback(group: str) -> Row:
     )
 
 
+def _escalations(group: str, mode: Mode, rate: Bounds, requests: Bounds) -> Sequence[Row]:
+    ours, plain = in_mode(mode, OURS_ESCALATIONS), in_mode(mode, PLAIN_ESCALATIONS)
+    return (
+        Row("escalations/s", group, ours, plain, PER_SECOND, 0, *rate, by_ratio=True, more_is_better=True),
+        Row("CPU s per 1,000 escalations", group, ours, plain, CPU, 3),
+        Row("requests per escalation, under backlog", group, ours, plain, REQUESTS, 2, *requests),
+    )
+
+
+def _shipments(group: str, mode: Mode, rate: Bounds) -> Sequence[Row]:
+    ours, plain = in_mode(mode, OURS_SHIPMENTS), in_mode(mode, PLAIN_SHIPMENTS)
+    what = "orders/s through a provider that takes 20 ms"
+    return (
+        Row(what, group, ours, plain, PER_SECOND, 0, *rate, by_ratio=True, more_is_better=True),
+        Row("CPU s per 1,000 orders with a provider", group, ours, plain, CPU, 3),
+    )
+
+
 def _noop(group: str, mode: Mode, rate: Bounds, cpu: Bounds = NO_BOUNDS, requests: Bounds = NO_BOUNDS) -> Sequence[Row]:
     ours, bare = in_mode(mode, OURS_NOOP), in_mode(mode, BARE_NOOP)
     return (
@@ -75,6 +97,10 @@ ROWS: Sequence[Row] = (
     *_orders("aws-full", Mode.FULL_RECEIVES, rate=(8, 10)),
     *_noop("aws-noop", Mode.AWS, rate=(3, 5)),
     *_orders("aws-30ms", Mode.FAR, rate=(6, 8)),
+    *_escalations("escalations", Mode.LOOPBACK, rate=(3, 6), requests=(1.5, 0.5)),
+    *_escalations("aws-escalations", Mode.AWS, rate=NO_BOUNDS, requests=NO_BOUNDS),
+    *_shipments("provider", Mode.LOOPBACK, rate=(3, 5)),
+    *_shipments("aws-provider", Mode.AWS, rate=(3, 5)),
     *_orders("orders", Mode.LOOPBACK, rate=(10, 15), cpu=(0.24, 0.15), requests=(0.26, 0.26)),
     *_noop("noop", Mode.LOOPBACK, rate=(1.5, 2), cpu=(0.65, 0.5), requests=(0.20, 0.20)),
     _slow("slow", Mode.LOOPBACK, rate=(1900, 1900)),
@@ -92,6 +118,16 @@ ROWS: Sequence[Row] = (
         goal=3,
     ),
     Row("peak resident memory, MB, orders", "orders", OURS_ORDERS, PLAIN_ORDERS, MEMORY, 0, must=90, goal=75),
+    Row(
+        "peak resident memory, MB, escalations",
+        "escalations",
+        OURS_ESCALATIONS,
+        PLAIN_ESCALATIONS,
+        MEMORY,
+        0,
+        must=90,
+        goal=75,
+    ),
     Row("orders fulfilled/s, 2 processes", "growth", OURS_ORDERS_TWICE, OURS_ORDERS, PER_SECOND, 0),
 )
 

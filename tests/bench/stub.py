@@ -6,6 +6,7 @@ The benchmark's endpoint: a minimal SQS and DynamoDB in memory, fast enough not 
 - It speaks the JSON protocols of both services over HTTP/1.1 with keep-alive, and does not check signatures.
 - It knows the calls that consumers of orders make, and refuses others with an error that names them.
 - It is as near as `reset` says: it answers at once, or with the latencies and receives of a `Network`.
+- It is also a provider that ships orders, at `PROVIDER`.
 - It is the neutral observer: it counts requests by action, and opens and closes the window in which a consumer is
   measured, whose CPU time it reads at both ends. Of every message that is deleted, it checks that its order is settled.
 - `POST /_stub/<command>` with a JSON object controls it; `StubServer.control` has the commands.
@@ -34,6 +35,8 @@ HOST = "127.0.0.1"
 QUEUES = ("OrderFulfillmentQueue", "OrderFulfillmentDLQ", "EscalationQueue", "EscalationDLQ")
 TABLES = {"OrderTable": "OrderId", "EscalationTable": "CaseId"}
 COMMANDS = "/_stub/"
+PROVIDER = "/provider/orders"
+PROVIDER_S = 0.02  # How long the provider takes to ship an order.
 
 
 class StubServer:
@@ -48,6 +51,7 @@ class StubServer:
         self._loads = Loads(self.sqs, self._orders)
         self.sampler = Sampler(LOOPBACK)
         self._window: Window | None = None
+        self._shipments: dict[str, str] | None = None  # By OrderId, if orders need the provider.
 
     def begin(self, target: str) -> float:
         action = target.partition(".")[2]
@@ -66,6 +70,8 @@ class StubServer:
         return self.sqs.of(request)
 
     def command(self, path: str, body: bytes) -> tuple[Any, float]:
+        if path == PROVIDER:
+            return self._ship(orjson.loads(body)), PROVIDER_S
         if not path.startswith(COMMANDS):
             raise AwsError("UnknownOperationException", "neither a request of the SDK nor a command")
         return self.control(path.removeprefix(COMMANDS), orjson.loads(body or b"{}")), 0
@@ -85,7 +91,9 @@ class StubServer:
             case "reset":
                 self._reset(Network.of_document(request["network"]) if "network" in request else LOOPBACK)
             case "backlog":
-                self._loads.backlog(Load(request["load"]))
+                load = Load(request["load"])
+                self._shipments = {} if load is Load.SHIPMENTS else None
+                self._loads.backlog(load)
             case "trickle":
                 self._loads.trickle(request["per_second"])
             case "measure":
@@ -109,6 +117,13 @@ class StubServer:
         self.requests.clear()
         gc.collect()
 
+    def _ship(self, order: Mapping[str, Any]) -> dict[str, str]:
+        """Ship an order, the second time with the same shipment, as docs/providers.md asks for."""
+        shipment = f"SHIPMENT-{order['OrderId']}"
+        if self._shipments is not None:
+            self._shipments[order["OrderId"]] = shipment
+        return {"ShipmentId": shipment}
+
     def _deleted(self, queue: Queue, message: Message) -> None:
         if self._window is None:
             return
@@ -124,7 +139,8 @@ class StubServer:
             return True
         status = self._orders[message.order_id]["Status"]["S"]
         if queue.name == FULFILLMENT_QUEUE:
-            return bool(status == "FULFILLED")
+            shipped = self._shipments is None or message.order_id in self._shipments
+            return shipped and bool(status == "FULFILLED")
         return bool(status == "ESCALATED") and message.order_id in self._cases
 
 

@@ -12,6 +12,10 @@ OURS = "tests.bench.ours"
 OURS_ORDERS = Subject("ours-orders", ("workers", "fulfillment"), Load.ORDERS)
 OURS_ORDERS_TWICE = replace(OURS_ORDERS, name="ours-orders-twice", processes=2)
 PLAIN_ORDERS = Subject("plain-orders", (PEERS, "orders"), Load.ORDERS)
+OURS_SHIPMENTS = Subject("ours-shipments", ("workers", "fulfillment"), Load.SHIPMENTS)
+PLAIN_SHIPMENTS = Subject("plain-shipments", (PEERS, "provider"), Load.SHIPMENTS)
+OURS_ESCALATIONS = Subject("ours-escalations", ("workers", "escalation"), Load.ESCALATIONS)
+PLAIN_ESCALATIONS = Subject("plain-escalations", (PEERS, "escalations"), Load.ESCALATIONS)
 OURS_NOOP = Subject("ours-noop", (OURS,), Load.MESSAGES)
 BARE_NOOP = Subject("bare-noop", (PEERS, "bare"), Load.MESSAGES)
 OURS_SLOW = Subject("ours-slow", (OURS, "--sleep", "0.05"), Load.MESSAGES)
@@ -25,6 +29,8 @@ BARE_IDLE = Subject("bare-idle", (PEERS, "bare"), Load.IDLE)
 NAMES = {
     OURS_ORDERS.name: "ours, 1 process",
     PLAIN_ORDERS.name: "aioboto3 order worker",
+    PLAIN_SHIPMENTS.name: "aioboto3 order worker with a provider",
+    PLAIN_ESCALATIONS.name: "aioboto3 escalation worker",
     BARE_NOOP.name: "bare aioboto3",
     BARE_SLOW.name: "bare aioboto3",
     BARE_IDLE.name: "bare aioboto3",

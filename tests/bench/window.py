@@ -92,7 +92,10 @@ class Window:
             "client_cpu_s": _cpu_s(self.pids) - self._client_cpu_s,
             "stub_cpu_s": time.process_time() - self._own_cpu_s,
         }
-        asyncio.get_running_loop().call_later(self.quiet_s, self._end)
+        if self.quiet_s:
+            asyncio.get_running_loop().call_later(self.quiet_s, self._end)
+        else:
+            self._end()
 
     def _end(self) -> None:
         assert self._closed is not None
