@@ -9,9 +9,11 @@ unless something could not be measured.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
 from rich.console import Console
 
@@ -23,6 +25,8 @@ from tests.bench.options import parser, plan_of
 from tests.bench.processes import BenchError
 from tests.bench.results import Result
 from tests.bench.rows import GROUPS, ROWS, subjects
+
+_Measured = tuple[Subject, Reading]
 
 OUTPUT = ROOT / "build" / "bench.json"
 
@@ -39,11 +43,11 @@ def run(plan: Plan, groups: Sequence[str], console: Console, output: Path) -> li
     wanted = list(subjects(groups))
     report.print_networks(console, plan, {subject.mode for subject in wanted})
     readings: dict[Subject, list[Reading]] = {}
-    with Stub.running() as stub:
+    with _measuring(plan, console) as measured:
         for number in range(plan.rounds):
-            for subject in _in_order(wanted, number):
-                console.print(f"round {number + 1} of {plan.rounds}: {subject.full_name}", style="dim", highlight=False)
-                readings.setdefault(subject, []).append(measure(stub, subject, plan))
+            console.print(f"round {number + 1} of {plan.rounds}", style="dim", highlight=False)
+            for subject, reading in measured(_in_order(wanted, number)):
+                readings.setdefault(subject, []).append(reading)
     if idle := [subject for subject in wanted if subject.load is Load.IDLE]:
         console.print(f"idle for {plan.idle_window_s:g} s", style="dim", highlight=False)
         for subject, reading in _measure_idle(idle, plan).items():
@@ -53,6 +57,29 @@ def run(plan: Plan, groups: Sequence[str], console: Console, output: Path) -> li
     report.print_stub(console, readings)
     report.save(output, plan, facts, results, readings)
     return results
+
+
+@contextmanager
+def _measuring(plan: Plan, console: Console) -> Iterator[Callable[[Sequence[Subject]], Iterable[_Measured]]]:
+    """Yield a function that measures subjects one after the other, or as many at once as *plan* says."""
+    stubs: SimpleQueue[Stub] = SimpleQueue()
+
+    def measured(subject: Subject) -> _Measured:
+        console.print(f"  {subject.full_name}", style="dim", highlight=False)
+        stub = stubs.get()
+        try:
+            return subject, measure(stub, subject, plan)
+        finally:
+            stubs.put(stub)
+
+    with ExitStack() as running:
+        for _ in range(plan.at_once):
+            stubs.put(running.enter_context(Stub.running()))
+        if plan.at_once == 1:
+            yield lambda subjects: map(measured, subjects)
+        else:
+            threads = running.enter_context(ThreadPoolExecutor(plan.at_once))
+            yield lambda subjects: threads.map(measured, subjects)
 
 
 def _in_order(wanted: Sequence[Subject], number: int) -> Sequence[Subject]:

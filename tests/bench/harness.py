@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from deploy.local import sdk
-from tests.bench.loads import Load
+from tests.bench.loads import ARRIVALS_PER_S, Load
 from tests.bench.network import Mode, Network, networks
 from tests.bench.processes import STOP_TIMEOUT_S, BenchError, Command, environment, peak_memory_mb, tail
 from tests.bench.stub import PROVIDER
@@ -38,11 +38,15 @@ class Plan:
     idle_window_s: float
     per_second: float = 20  # Messages of the load `TRICKLE`.
     idle_wait_s: int = 20
+    drained: int = 10_000  # Orders of the load `DRAIN`.
+    quiet_s: float = 10.0  # How long requests are counted after it.
+    arrivals_s: float = 20.0  # How long orders of the load `ARRIVALS` arrive.
+    at_once: int = 1  # Measurements at a time. More than one makes the figures meaningless.
     networks: Mapping[Mode, Network] = field(default_factory=networks)
 
 
 FULL = Plan(rounds=3, settle_s=1.0, window_s=2.5, latency_window_s=5.0, idle_window_s=40)
-QUICK = Plan(rounds=1, settle_s=0.5, window_s=1.2, latency_window_s=3.0, idle_window_s=20)
+QUICK = Plan(rounds=1, settle_s=0.5, window_s=1.2, latency_window_s=3.0, idle_window_s=20, drained=3000, arrivals_s=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,9 @@ class Subject:
     """A consumer to measure: processes `python -m <command>`, which consume *load* as near to AWS as *mode* says."""
 
     name: str
-    command: tuple[str, ...]
+    commands: tuple[tuple[str, ...], ...]
     load: Load
     mode: Mode = Mode.LOOPBACK
-    processes: int = 1
 
     @property
     def full_name(self) -> str:
@@ -70,7 +73,9 @@ class Reading:
     client_cpu_s: float
     stub_cpu_s: float
     peak_memory_mb: float
-    acknowledged_p99_ms: float = 0.0  # From the answer of a receive to the delete.
+    acknowledged_p99_ms: float  # From the answer of a receive to the delete.
+    quiet_requests: int
+    arrivals_s: float
     latencies_ms: Sequence[float] = ()
 
     @property
@@ -88,6 +93,11 @@ class Reading:
     @property
     def requests_per_minute(self) -> float:
         return 60 * sum(self.requests.values()) / self.seconds
+
+    @property
+    def arrivals_ratio(self) -> float:
+        """The time in which arriving orders were settled, as a multiple of the time in which they arrived."""
+        return self.seconds / self.arrivals_s
 
     @property
     def stub_busy(self) -> float:
@@ -145,17 +155,19 @@ def measure(stub: Stub, subject: Subject, plan: Plan, *, stop_s: float = 0) -> R
     latencies = stub.directory / "latencies.json"
     for left in (log, latencies):
         left.unlink(missing_ok=True)
-    module, *arguments = subject.command
     wait_s = str(plan.idle_wait_s if subject.load is Load.IDLE else 20)
     variables = environment() | sdk.exports(stub.endpoint) | {"WORKER_WAIT_S": wait_s}
     if subject.load is Load.SHIPMENTS:
         variables |= {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": f"{stub.endpoint}{PROVIDER}"}
+    more: tuple[str, ...] = ()
     if subject.load is Load.TRICKLE:
-        arguments += ["--latencies", str(latencies)]
+        more = ("--latencies", str(latencies))
         stop_s = STOP_TIMEOUT_S  # It writes its latencies when it stops.
-    command = Command(module, arguments, variables, log, stop_s)
     with ExitStack() as running:
-        processes = [running.enter_context(command.running()) for _ in range(subject.processes)]
+        processes = [
+            running.enter_context(Command(module, (*arguments, *more), variables, log, stop_s).running())
+            for module, *arguments in subject.commands
+        ]
         pids = [process.pid for process in processes]
         _begin(stub, subject, plan, pids)
         window = _await_window(stub, subject, processes, log)
@@ -175,6 +187,8 @@ def measure(stub: Stub, subject: Subject, plan: Plan, *, stop_s: float = 0) -> R
         stub_cpu_s=window["stub_cpu_s"],
         peak_memory_mb=peak_mb,
         acknowledged_p99_ms=window["acknowledged_p99_ms"],
+        quiet_requests=sum(window["quiet_requests"].values()),
+        arrivals_s=plan.arrivals_s,
         latencies_ms=_latencies_ms(latencies, window) if subject.load is Load.TRICKLE else (),
     )
 
@@ -188,6 +202,14 @@ def _begin(stub: Stub, subject: Subject, plan: Plan, pids: Sequence[int]) -> Non
             seconds = plan.latency_window_s
             stub.command("measure", opens_on=Event.DELETE, pids=pids, seconds=seconds, settle_s=plan.settle_s)
             stub.command("trickle", per_second=plan.per_second)
+        case Load.DRAIN:
+            quiet_s = plan.quiet_s
+            stub.command("measure", opens_on=Event.DELETE, pids=pids, expected=plan.drained, quiet_s=quiet_s)
+            stub.command("fill", number=plan.drained)
+        case Load.ARRIVALS:
+            number = round(plan.arrivals_s * ARRIVALS_PER_S)
+            stub.command("measure", opens_on=Event.SEND, pids=pids, expected=number)
+            stub.command("arrive", number=number)
         case _:
             stub.command("measure", opens_on=Event.DELETE, pids=pids, seconds=plan.window_s, settle_s=plan.settle_s)
             stub.command("backlog", load=subject.load)

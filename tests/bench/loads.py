@@ -17,6 +17,8 @@ from tests.bench.stub_sqs import Body, Sqs
 
 FULFILLMENT_QUEUE = "OrderFulfillmentQueue"
 ESCALATION_QUEUE = "EscalationQueue"
+ARRIVALS_PER_S = 500
+ESCALATED_EVERY = 20  # 5 % of the arriving orders are to be escalated.
 _STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:execution:OrderFulfillmentStateMachine"
 _AT = "2026-01-01T12:00:00.000Z"
 
@@ -30,6 +32,8 @@ class Load(StrEnum):
     ESCALATIONS = "escalations"  # An endless backlog of orders to escalate.
     TRICKLE = "trickle"  # Messages at a fixed rate.
     IDLE = "idle"  # Nothing.
+    DRAIN = "drain"  # A number of orders, then nothing.
+    ARRIVALS = "arrivals"  # Orders at a fixed rate for a while; some of them are to be escalated.
 
 
 @dataclass(slots=True)
@@ -38,6 +42,7 @@ class Loads:
 
     sqs: Sqs
     orders: dict[str, Item]
+    on_sent: Callable[[], None]
     _numbers: Iterator[int] = field(default_factory=count)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -55,6 +60,15 @@ class Loads:
             case _:
                 self.sqs.queue(FULFILLMENT_QUEUE).backlog = self._endless(self._message)
 
+    def fill(self, number: int) -> None:
+        """Send a number of orders to fulfill."""
+        for _ in range(number):
+            self._send(FULFILLMENT_QUEUE, self._order())
+
+    def arrive(self, number: int) -> None:
+        """Send a number of orders at `ARRIVALS_PER_S`, once consumers poll both queues."""
+        self._start(self._arrive(number))
+
     def trickle(self, per_second: float) -> None:
         """Send messages at this rate until `clear`; their bodies have the time of sending, in `time.monotonic_ns`."""
         self._start(self._trickle(1 / per_second))
@@ -71,7 +85,26 @@ class Loads:
         while True:
             due_s += period_s * pace.uniform(0.5, 1.5)
             await asyncio.sleep(due_s - loop.time())
-            self.sqs.queue(FULFILLMENT_QUEUE).send(self._message())
+            self._send(FULFILLMENT_QUEUE, self._message())
+
+    async def _arrive(self, number: int) -> None:
+        for name in (FULFILLMENT_QUEUE, ESCALATION_QUEUE):
+            await self.sqs.queue(name).polled.wait()
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        pace = random.Random(0)
+        for position in range(number):
+            due_s = started_s + (position + pace.random()) / ARRIVALS_PER_S
+            if (wait_s := due_s - loop.time()) > 0:
+                await asyncio.sleep(wait_s)
+            if position % ESCALATED_EVERY == ESCALATED_EVERY - 1:
+                self._send(ESCALATION_QUEUE, self._escalation())
+            else:
+                self._send(FULFILLMENT_QUEUE, self._order())
+
+    def _send(self, queue: str, body: Body) -> None:
+        self.on_sent()
+        self.sqs.queue(queue).send(body)
 
     def _endless(self, make: Callable[[], Body]) -> Iterator[Body]:
         while True:

@@ -57,7 +57,7 @@ def run(plan: Plan, console: Console) -> None:
     with Stub.running() as stub:
         for load in (Load.ORDERS, Load.ESCALATIONS, Load.MESSAGES):
             path = stub.directory / f"{load}.profile"
-            subject = Subject(f"profile-{load}", ("tests.bench.profiling", str(path), load), load)
+            subject = Subject(f"profile-{load}", (("tests.bench.profiling", str(path), load),), load)
             reading = measure(stub, subject, replace(plan, window_s=WINDOW_S), stop_s=STOP_TIMEOUT_S)
             console.print(f"\n[bold]{load}[/]: {reading.per_second:,.0f}/s under the profiler", highlight=False)
             figures = _read(path)

@@ -48,7 +48,7 @@ class StubServer:
         self.requests: Counter[str] = Counter()
         self._orders = self.dynamodb.tables["OrderTable"].items
         self._cases = self.dynamodb.tables["EscalationTable"].items
-        self._loads = Loads(self.sqs, self._orders)
+        self._loads = Loads(self.sqs, self._orders, self._sent)
         self.sampler = Sampler(LOOPBACK)
         self._window: Window | None = None
         self._shipments: dict[str, str] | None = None  # By OrderId, if orders need the provider.
@@ -82,6 +82,8 @@ class StubServer:
 
         - `reset`: empty queues and tables, set the counters to zero, and be as far away as `network`.
         - `backlog`: fill a queue that never runs empty.
+        - `fill`: send a number of orders.
+        - `arrive`: send a number of orders at a fixed rate, some of them to be escalated.
         - `trickle`: send messages at a fixed rate.
         - `measure`: prepare the window.
         - `window`: return its result, null until it is closed.
@@ -94,6 +96,10 @@ class StubServer:
                 load = Load(request["load"])
                 self._shipments = {} if load is Load.SHIPMENTS else None
                 self._loads.backlog(load)
+            case "fill":
+                self._loads.fill(request["number"])
+            case "arrive":
+                self._loads.arrive(request["number"])
             case "trickle":
                 self._loads.trickle(request["per_second"])
             case "measure":
@@ -123,6 +129,10 @@ class StubServer:
         if self._shipments is not None:
             self._shipments[order["OrderId"]] = shipment
         return {"ShipmentId": shipment}
+
+    def _sent(self) -> None:
+        if self._window is not None:
+            self._window.note(Event.SEND)
 
     def _deleted(self, queue: Queue, message: Message) -> None:
         if self._window is None:

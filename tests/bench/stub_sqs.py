@@ -72,6 +72,7 @@ class Queue:
     messages: dict[str, Message] = field(default_factory=dict)
     visible: deque[Message] = field(default_factory=deque)  # With deleted messages, which are skipped.
     polls: deque[Poll] = field(default_factory=deque)
+    polled: asyncio.Event = field(default_factory=asyncio.Event)  # Set by the first receive.
 
     def send(self, body: Body, delay_s: float = 0) -> Message:
         message = self._new(body)
@@ -80,6 +81,7 @@ class Queue:
 
     def receive(self, request: Mapping[str, Any], answer: Answer) -> Poll | None:
         """Answer at once if there are messages or the request does not wait; otherwise return the waiting poll."""
+        self.polled.set()
         taken = self._take(request)
         wait_s = float(request.get("WaitTimeSeconds", 0))
         if taken or not wait_s:
@@ -121,6 +123,7 @@ class Queue:
         self.messages.clear()
         self.visible.clear()
         self.backlog = None
+        self.polled.clear()
         self.sampler = sampler
 
     def _new(self, body: Body) -> Message:

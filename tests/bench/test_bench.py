@@ -15,9 +15,13 @@ TINY = Plan(
     settle_s=0.0,
     window_s=0.2,
     latency_window_s=0.3,
-    per_second=50,
+    per_second=200,
     idle_window_s=1.0,
     idle_wait_s=1,
+    drained=100,
+    quiet_s=0.2,
+    arrivals_s=0.2,
+    at_once=4,
 )
 
 
