@@ -70,7 +70,11 @@ class Loads:
         self._start(self._arrive(number))
 
     def trickle(self, per_second: float) -> None:
-        """Send messages at this rate until `clear`; their bodies have the time of sending, in `time.monotonic_ns`."""
+        """
+        Send messages at this rate until `clear`, once a consumer polls.
+
+        Their bodies have the time of sending, in `time.monotonic_ns`.
+        """
         self._start(self._trickle(1 / per_second))
 
     def _start(self, arriving: Coroutine[Any, Any, None]) -> None:
@@ -79,6 +83,7 @@ class Loads:
         task.add_done_callback(self._tasks.discard)
 
     async def _trickle(self, period_s: float) -> None:
+        await self.sqs.queue(FULFILLMENT_QUEUE).polled.wait()
         loop = asyncio.get_running_loop()
         pace = random.Random(0)  # The same arrivals for every consumer, in step with no timer.
         due_s = loop.time()

@@ -10,12 +10,14 @@ from tests.bench import __main__ as bench
 from tests.bench.harness import Plan
 from tests.bench.rows import GROUPS, ROWS
 
+# Nothing is the best result, and in so short a time the likely one.
+QUIET = "as AWS: requests in the 10 s after a drained backlog"
 TINY = Plan(
     rounds=1,
     settle_s=0.0,
     window_s=0.2,
     latency_window_s=0.3,
-    per_second=200,
+    per_second=100,
     idle_window_s=1.0,
     idle_wait_s=1,
     drained=100,
@@ -35,4 +37,4 @@ def test_every_row_is_measured_printed_and_saved(tmp_path: Path) -> None:
     assert all(title in printed.getvalue() for title in titles)
     document = json.loads(output.read_text(encoding="utf-8"))
     assert [row["row"] for row in document["rows"]] == titles
-    assert all(row["ours"]["median"] > 0 for row in document["rows"])
+    assert [row["row"] for row in document["rows"] if not row["ours"]["median"] > 0] in ([], [QUIET])
