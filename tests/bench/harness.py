@@ -36,6 +36,8 @@ class Plan:
     window_s: float
     latency_window_s: float
     idle_window_s: float
+    # Deletes before a consumer of an endless backlog settles: twice the hundred messages that most handle at a time.
+    warm_up: int = 200
     per_second: float = 20  # Messages of the load `TRICKLE`.
     idle_wait_s: int = 20
     drained: int = 10_000  # Orders of the load `DRAIN`.
@@ -45,7 +47,7 @@ class Plan:
     networks: Mapping[Mode, Network] = field(default_factory=networks)
 
 
-FULL = Plan(rounds=3, settle_s=1.0, window_s=2.5, latency_window_s=5.0, idle_window_s=40)
+FULL = Plan(rounds=3, settle_s=0.8, window_s=2.5, latency_window_s=5.0, idle_window_s=40)
 QUICK = Plan(rounds=1, settle_s=0.5, window_s=1.2, latency_window_s=3.0, idle_window_s=20, drained=3000, arrivals_s=6)
 
 
@@ -211,7 +213,14 @@ def _begin(stub: Stub, subject: Subject, plan: Plan, pids: Sequence[int]) -> Non
             stub.command("measure", opens_on=Event.SEND, pids=pids, expected=number)
             stub.command("arrive", number=number)
         case _:
-            stub.command("measure", opens_on=Event.DELETE, pids=pids, seconds=plan.window_s, settle_s=plan.settle_s)
+            stub.command(
+                "measure",
+                opens_on=Event.DELETE,
+                opens_after=plan.warm_up,
+                pids=pids,
+                seconds=plan.window_s,
+                settle_s=plan.settle_s,
+            )
             stub.command("backlog", load=subject.load)
 
 

@@ -28,21 +28,22 @@ Handle = Callable[[dict[str, Any]], Awaitable[None]]
 
 async def fulfill_orders() -> None:
     """Run the order worker: a read, a conditional write and a delete per message."""
-    async with aioboto3.Session().client("dynamodb", config=CONFIG) as dynamodb:
+    session = aioboto3.Session()
+    async with session.client("dynamodb", config=CONFIG) as dynamodb:
 
         async def fulfill(body: dict[str, Any]) -> None:
             order = await _received_order(dynamodb, body)
             if order is not None:
                 await _mark_fulfilled(dynamodb, body["OrderId"], f"SHIP-{body['OrderId']}")
 
-        await _consume(ORDER_QUEUE, fulfill)
+        await _consume(session, ORDER_QUEUE, fulfill)
 
 
 async def ship_orders() -> None:
     """Run the order worker with a provider: a read, a POST, a conditional write and a delete per message."""
-    url = os.environ["FULFILLMENT_URL"]
+    url, session = os.environ["FULFILLMENT_URL"], aioboto3.Session()
     async with (
-        aioboto3.Session().client("dynamodb", config=CONFIG) as dynamodb,
+        session.client("dynamodb", config=CONFIG) as dynamodb,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http,
     ):
 
@@ -56,13 +57,14 @@ async def ship_orders() -> None:
                 shipment = (await response.json(content_type=None))["ShipmentId"]
             await _mark_fulfilled(dynamodb, body["OrderId"], shipment)
 
-        await _consume(ORDER_QUEUE, ship)
+        await _consume(session, ORDER_QUEUE, ship)
 
 
 async def escalate_orders() -> None:
     """Run the escalation worker: a read, a transaction of case and order, a log line and a delete per message."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    async with aioboto3.Session().client("dynamodb", config=CONFIG) as dynamodb:
+    session = aioboto3.Session()
+    async with session.client("dynamodb", config=CONFIG) as dynamodb:
 
         async def escalate(body: dict[str, Any]) -> None:
             order = await _received_order(dynamodb, body)
@@ -71,7 +73,7 @@ async def escalate_orders() -> None:
                 line = {"event": "escalation", "order_id": body["OrderId"], "reasons": body["Reasons"]}
                 log.warning(json.dumps(line))
 
-        await _consume(ESCALATION_QUEUE, escalate)
+        await _consume(session, ESCALATION_QUEUE, escalate)
 
 
 async def _received_order(dynamodb: Any, body: dict[str, Any]) -> dict[str, Any] | None:
@@ -137,9 +139,9 @@ async def _write_case(dynamodb: Any, body: dict[str, Any], order: dict[str, Any]
     )
 
 
-async def _consume(queue: str, handle: Handle) -> None:
+async def _consume(session: aioboto3.Session, queue: str, handle: Handle) -> None:
     """Receive, handle and delete messages. A message that is not handled comes again by itself."""
-    async with aioboto3.Session().client("sqs", config=CONFIG) as sqs, asyncio.TaskGroup() as tasks:
+    async with session.client("sqs", config=CONFIG) as sqs, asyncio.TaskGroup() as tasks:
         url = (await sqs.get_queue_url(QueueName=queue))["QueueUrl"]
         slots = asyncio.Semaphore(SLOTS)
 

@@ -20,6 +20,7 @@ TINY = Plan(
     per_second=100,
     idle_window_s=1.0,
     idle_wait_s=1,
+    warm_up=1,
     drained=100,
     quiet_s=0.2,
     arrivals_s=0.2,

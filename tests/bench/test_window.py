@@ -88,6 +88,17 @@ def test_the_provider_takes_20_ms() -> None:
     assert transport.answers == [{"ShipmentId": "SHIPMENT-001"}]
 
 
+async def test_the_window_opens_once_the_consumer_has_warmed_up() -> None:
+    window = Window(opens_on=Event.DELETE, pids=(), expected=1, opens_after=3)
+    for _ in range(3):
+        assert window.result is None
+        window.note(Event.RECEIVE)
+        window.note(Event.DELETE)
+        window.count_delete(0.1, settled=True)
+    assert window.result is not None
+    assert window.result["deleted"] == 1
+
+
 async def test_requests_after_the_last_expected_delete_are_counted_separately() -> None:
     window = Window(opens_on=Event.DELETE, pids=(), expected=2, quiet_s=60)
     for _ in range(2):

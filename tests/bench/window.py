@@ -27,14 +27,15 @@ class Window:
     """
     The measured period.
 
-    It opens `settle_s` after the first event of the kind `opens_on`. It closes `seconds` later, or with the last of
-    `expected` deletes. After that, the requests of the next `quiet_s` are counted separately.
+    It opens `settle_s` after `opens_after` events of the kind `opens_on`. It closes `seconds` later, or with the last
+    of `expected` deletes. After that, the requests of the next `quiet_s` are counted separately.
     """
 
     opens_on: Event
     pids: tuple[int, ...]
     seconds: float | None = None
     expected: int | None = None
+    opens_after: int = 1
     settle_s: float = 0.0
     quiet_s: float = 0.0
     result: dict[str, Any] | None = None
@@ -43,16 +44,18 @@ class Window:
     _deleted: int = 0
     _unsettled: int = 0
     _acknowledged_after_s: list[float] = field(default_factory=list)
-    _settling: bool = False
+    _events: int = 0
     _opened_at_ns: int | None = None
     _closed: dict[str, Any] | None = None
     _client_cpu_s: float = 0.0
     _own_cpu_s: float = 0.0
 
     def note(self, event: Event) -> None:
-        """Begin, if this is the first event that the window opens on: the consumer has begun to work."""
-        if event is self.opens_on and not self._settling:
-            self._settling = True
+        """Begin, if enough events show that the consumer has begun to work."""
+        if event is not self.opens_on:
+            return
+        self._events += 1
+        if self._events == self.opens_after:
             if self.settle_s:
                 asyncio.get_running_loop().call_later(self.settle_s, self._open)
             else:
