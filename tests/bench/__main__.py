@@ -4,8 +4,8 @@ The benchmark: our worker with all features on, against consumers as people writ
     python -m tests.bench [--rounds 3] [--only GROUP] [--quick] [--profile]
     python -m tests.bench --receive-ms 18 --dynamodb-ms 4 ...    # With the figures of a real account; see --help.
 
-One interleaved run prints one table and writes build/bench.json. It does not judge the figures: the exit code is 0
-unless something could not be measured.
+One interleaved run prints one table and writes build/bench.json, and build/bench.md for docs/benchmark.md. It does not
+judge the figures: the exit code is 0 unless something could not be measured.
 """
 
 import sys
@@ -56,6 +56,7 @@ def run(plan: Plan, groups: Sequence[str], console: Console, output: Path) -> li
     report.print_table(console, results, plan.rounds)
     report.print_stub(console, readings)
     report.save(output, plan, facts, results, readings)
+    report.save_markdown(output.with_suffix(".md"), results)
     return results
 
 
@@ -104,7 +105,7 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 200)
     try:
         if arguments.profile:
-            profiling.run(plan, console)
+            profiling.run(plan, arguments.only or profiling.GROUPS, console)
         else:
             run(plan, arguments.only or GROUPS, console, OUTPUT)
     except BenchError as error:

@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="one round with short windows: rough figures in two minutes"
     )
-    parser.add_argument("--profile", action="store_true", help="show instead how our own time is spent")
+    parser.add_argument(
+        "--profile", action="store_true", help="show instead how our workers spend their time, in the rows of --only"
+    )
     account = parser.add_argument_group(
         "the figures of a real account",
         "for the modes 'as AWS' and 'as AWS, full receives'; latencies are medians in milliseconds",

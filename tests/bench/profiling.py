@@ -1,7 +1,9 @@
 """
 Shows where our workers spend their time, by function and by package.
 
-    python -m tests.bench.profiling FILE orders | escalations | messages    # `--profile` starts it.
+    python -m tests.bench --profile                          # Orders, escalations and messages, on loopback.
+    python -m tests.bench --profile --only aws-orders        # Our worker in the rows of this group.
+    python -m tests.bench.profiling FILE orders | escalations | messages    # The first two start it.
 """
 
 import cProfile
@@ -11,7 +13,7 @@ import signal
 import site
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +24,18 @@ from rich.table import Table
 from deploy.local.aws import ROOT
 from tests.bench import ours
 from tests.bench.handling import Handling
-from tests.bench.harness import Plan, Stub, Subject, measure
+from tests.bench.harness import Plan, Stub, measure
 from tests.bench.loads import Load
-from tests.bench.processes import STOP_TIMEOUT_S
+from tests.bench.processes import STOP_TIMEOUT_S, BenchError
+from tests.bench.rows import subjects
+from tests.bench.subjects import OURS_ESCALATIONS, OURS_NOOP, OURS_ORDERS, OURS_SHIPMENTS
 from workers.command import run_command
 
 TOP = 25
 START_S = 2.0  # From the start of the process to that of the profile, which leaves out the start.
 WINDOW_S = 6.0
+GROUPS = ("orders", "escalations", "noop")  # By default.
+PROFILED = {subject.name for subject in (OURS_ORDERS, OURS_SHIPMENTS, OURS_ESCALATIONS, OURS_NOOP)}
 
 # The stages of a call and of a message, each with the end of its file and the function that a profile shows.
 STAGES = (
@@ -45,21 +51,31 @@ STAGES = (
     ("log lines", "structlog/_base.py", "_proxy_to_logger"),
     ("handling and settling a message", "workers/consumer/consumer.py", "_process"),
     ("- metrics and log line of its end", "workers/consumer/in_flight.py", "end"),
-    ("- decoding", "workers/contracts.py", "decode_fulfillment"),
+    ("- decoding an order's message", "workers/contracts.py", "decode_fulfillment"),
+    ("- decoding an escalation's", "workers/contracts.py", "decode_escalation"),
 )
 
 _Function = tuple[str, int, str]
 _Figures = tuple[int, int, float, float, dict[_Function, tuple[int, int, float, float]]]
 
 
-def run(plan: Plan, console: Console) -> None:
-    """Profile our workers with orders, escalations, and messages they do nothing about, and print the tables."""
+def run(plan: Plan, groups: Sequence[str], console: Console) -> None:
+    """
+    Profile our workers in the rows of *groups*, and print the tables.
+
+    Raises:
+        BenchError: The groups have no endless backlog, or something could not be measured.
+    """
+    wanted = [subject for subject in subjects(groups) if subject.name in PROFILED]
+    if not wanted:
+        raise BenchError("only the groups with a backlog of orders, escalations or no-op messages can be profiled")
     with Stub.running() as stub:
-        for load in (Load.ORDERS, Load.ESCALATIONS, Load.MESSAGES):
-            path = stub.directory / f"{load}.profile"
-            subject = Subject(f"profile-{load}", (("tests.bench.profiling", str(path), load),), load)
-            reading = measure(stub, subject, replace(plan, window_s=WINDOW_S), stop_s=STOP_TIMEOUT_S)
-            console.print(f"\n[bold]{load}[/]: {reading.per_second:,.0f}/s under the profiler", highlight=False)
+        for subject in wanted:
+            path = stub.directory / f"{subject.full_name}.profile"
+            profiled = replace(subject, commands=(("tests.bench.profiling", str(path), subject.load),))
+            reading = measure(stub, profiled, replace(plan, window_s=WINDOW_S), stop_s=STOP_TIMEOUT_S)
+            shown = f"[bold]{subject.load} {subject.mode}[/]: {reading.per_second:,.0f}/s under the profiler"
+            console.print(f"\n{shown}", highlight=False)
             figures = _read(path)
             _print_functions(console, figures)
             _print_stages(console, figures)
@@ -127,7 +143,7 @@ def main() -> None:
     signal.setitimer(signal.ITIMER_REAL, START_S)
     try:
         match Load(load):
-            case Load.ORDERS:
+            case Load.ORDERS | Load.SHIPMENTS:
                 run_command(["fulfillment"])
             case Load.ESCALATIONS:
                 run_command(["escalation"])

@@ -89,6 +89,17 @@ def save(path: Path, plan: Plan, facts: Mapping[str, Any], results: Sequence[Res
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
+def save_markdown(path: Path, results: Sequence[Result]) -> None:
+    """Save the table of docs/benchmark.md: the medians of each row."""
+    lines = ["| | ours | other | ratio | other is |", "| --- | ---: | ---: | ---: | --- |"]
+    for result in results:
+        digits = result.row.digits
+        spreads = ((result.ours, digits), (result.other, digits), (result.ratio, 2))
+        ours, other, ratio = ("" if spread is None else _median(spread, digits) for spread, digits in spreads)
+        lines.append(f"| {result.row.title} | {ours} | {other} | {ratio} | {result.row.against} |")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def _reading(reading: Reading) -> dict[str, Any]:
     document = asdict(reading)
     del document["latencies_ms"]
@@ -105,10 +116,14 @@ def _processor() -> str:
 def _spread(spread: Spread | None, digits: int) -> str:
     if spread is None:
         return ""
-    median = f"{spread.median:,.{digits}f}"
+    median = _median(spread, digits)
     if spread.lowest == spread.highest:
         return median
     return f"{median} ({spread.lowest:,.{digits}f} to {spread.highest:,.{digits}f})"
+
+
+def _median(spread: Spread, digits: int) -> str:
+    return f"{spread.median:,.{digits}f}"
 
 
 def _bound(row: Row, bound: float | None) -> str:
@@ -118,12 +133,9 @@ def _bound(row: Row, bound: float | None) -> str:
 
 
 def _reached(result: Result) -> str:
-    if result.reaches(result.row.goal):
+    goal, must = result.reaches(result.row.goal), result.reaches(result.row.must)
+    if goal:
         return "[green]goal[/]"
-    match result.reaches(result.row.must):
-        case True:
-            return "must"
-        case False:
-            return "[red]no[/]"
-        case None:
-            return ""
+    if must:
+        return "must"
+    return "" if goal is None and must is None else "[red]no[/]"

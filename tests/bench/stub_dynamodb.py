@@ -109,7 +109,11 @@ class DynamoDb:
                 return {}
 
     def _transact_write_items(self, request: Request) -> dict[str, Any]:
-        """Check every condition, then apply every write. Nothing else happens in between. Tokens are not compared."""
+        """
+        Check every condition, then apply every write.
+
+        Nothing else happens in between, so there is no `TransactionConflict`. The token for repetitions is ignored.
+        """
         entries: Sequence[Mapping[str, Request]] = request["TransactItems"]
         if not 1 <= len(entries) <= MAX_WRITES:
             raise AwsError("ValidationException", f"1 to {MAX_WRITES} items, not {len(entries)}")

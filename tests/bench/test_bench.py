@@ -36,6 +36,8 @@ def test_every_row_is_measured_printed_and_saved(tmp_path: Path) -> None:
     titles = [row.title for row in ROWS]
     assert [result.row.title for result in results] == titles
     assert all(title in printed.getvalue() for title in titles)
+    table = output.with_suffix(".md").read_text(encoding="utf-8")
+    assert all(f"\n| {row.title} | " in table for row in ROWS)
     document = json.loads(output.read_text(encoding="utf-8"))
     assert [row["row"] for row in document["rows"]] == titles
     assert [row["row"] for row in document["rows"] if not row["ours"]["median"] > 0] in ([], [QUIET])
