@@ -47,7 +47,7 @@ class Plan:
     networks: Mapping[Mode, Network] = field(default_factory=networks)
 
 
-FULL = Plan(rounds=3, settle_s=0.8, window_s=2.0, latency_window_s=4.0, idle_window_s=40)
+FULL = Plan(rounds=3, settle_s=0.8, window_s=2.0, latency_window_s=15.0, idle_window_s=40)
 QUICK = Plan(rounds=1, settle_s=0.5, window_s=1.2, latency_window_s=3.0, idle_window_s=20, drained=3000, arrivals_s=6)
 
 

@@ -7,6 +7,7 @@ The rows with orders start `python -m workers fulfillment` itself.
 """
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 
@@ -47,4 +48,8 @@ def run(handling: Handling) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.ours")
     Handling.add_arguments(parser)
-    sys.exit(run(Handling.of_arguments(parser.parse_args())))
+    parser.add_argument("--concurrency", metavar="COUNT", help="messages handled at a time (default: the worker's)")
+    arguments = parser.parse_args()
+    if arguments.concurrency is not None:
+        os.environ["WORKER_CONCURRENCY"] = arguments.concurrency
+    sys.exit(run(Handling.of_arguments(arguments)))
