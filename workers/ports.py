@@ -9,6 +9,7 @@ from workers.domain.cases import Case, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionPlan
+from workers.errors import UnreadableOrderError
 
 
 class Orders(Protocol):
@@ -42,6 +43,17 @@ class Orders(Protocol):
         """
 
 
+class OrdersToShip(Protocol):
+    """The order table and the case table, to read what a provider needs."""
+
+    async def get_to_ship(self, order_id: str, execution_arn: str | None) -> Order | None:
+        """
+        Return the order with its `rejections`, None if it is missing. *execution_arn* is the one that a message names.
+
+        As long as an execution is the order's current one, its `rejections` are the same.
+        """
+
+
 class MessageTrials(Protocol):
     """The trials of messages that may not belong to any order. They are counted by message id."""
 
@@ -58,8 +70,11 @@ class CaseReader(Protocol):
     async def get(self, case_id: str) -> Case | None: ...
 
 
-class Cases(CaseReader, Protocol):
-    """The case table, written together with the order table."""
+class Cases(Protocol):
+    """The case table, read and written together with the order table."""
+
+    async def read(self, case_id: str, order_id: str | None) -> tuple[Case | None, Order | UnreadableOrderError | None]:
+        """Return a case and an order, None for one that is missing. An unreadable order is returned as its error."""
 
     async def find_by_execution(self, execution_arn: str) -> str | None:
         """Return the id of the case whose newest execution is *execution_arn*, None if there is no such case."""
@@ -73,13 +88,6 @@ class SentNotifications(Protocol):
 
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
         """Add *sent* to the case, unless the case was reopened after *case* was read."""
-
-
-class Rejections(Protocol):
-    """The case table, to count a provider's earlier refusals."""
-
-    async def count_rejections(self, order: Order) -> int:
-        """Return how many earlier executions of *order* the provider definitely refused."""
 
 
 class ResolvableCases(CaseReader, Protocol):

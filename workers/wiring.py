@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from workers.aws.cases import DynamoCases
 from workers.aws.orders import DynamoOrders, check_table
+from workers.aws.orders_to_ship import DynamoOrdersToShip
 from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from workers.aws.secrets import SecretToken
 from workers.aws.senders import SqsDeadLetters, SqsEscalations, SqsReminders
@@ -46,25 +47,23 @@ async def make_handler(
     worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters, metrics: Metrics
 ) -> Handler:
     """Return the handler of *worker*'s messages."""
-    orders = DynamoOrders(clients.dynamodb, settings.order_table)
-    cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table)
     match worker:
         case Worker.FULFILLMENT:
             return FulfillmentHandler(
                 queue_name=settings.order_fulfillment_queue,
-                orders=orders,
+                orders=DynamoOrders(clients.dynamodb, settings.order_table),
+                orders_to_ship=DynamoOrdersToShip(clients.dynamodb, settings.order_table, settings.escalation_table),
                 escalations=SqsEscalations(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
                 dead_letters=dead_letters,
                 provider=await _provider(settings, clients),
                 max_attempts=settings.max_attempts,
                 max_ship_s=SHIP_SHARE * settings.max_handle_s,
-                rejections=cases,
             )
         case Worker.ESCALATION:
             assert clients.routes is not None, "no rules"  # noqa: S101 - only a bug fails it.
+            cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table)
             return EscalationHandler(
                 queue_name=settings.escalation_queue,
-                orders=orders,
                 cases=cases,
                 dead_letters=dead_letters,
                 reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),

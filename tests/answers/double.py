@@ -133,11 +133,14 @@ class Double:
     async def describe_table(self, **_: Any) -> dict[str, Any]:
         return await self._answered("DescribeTable") or {}
 
-    async def get_item(self, *, TableName: str, Key: dict[str, Any], **_: Any) -> dict[str, Any]:  # noqa: N803
-        if (instead := await self._answered("GetItem")) is not None:
+    async def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
+        if (instead := await self._answered("BatchGetItem")) is not None:
             return instead
-        item = self.items.get((TableName, next(iter(from_item(Key).values()))))
-        return {} if item is None else {"Item": to_item(item)}
+        found: dict[str, list[Any]] = {}
+        for table, asked in RequestItems.items():
+            items = [self.items.get((table, next(iter(from_item(key).values())))) for key in asked["Keys"]]
+            found[table] = [to_item(item) for item in items if item is not None]
+        return {"Responses": found, "UnprocessedKeys": {}}
 
     async def query(self, **_: Any) -> dict[str, Any]:
         return await self._answered("Query") or {"Items": []}

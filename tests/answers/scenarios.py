@@ -9,6 +9,7 @@ from tests.answers.double import CASE, EXECUTION, Double
 from workers.aws.cases import DynamoCases
 from workers.aws.channels import SnsChannel
 from workers.aws.orders import DynamoOrders
+from workers.aws.orders_to_ship import DynamoOrdersToShip
 from workers.aws.secrets import SecretToken
 from workers.aws.senders import SqsEscalations, SqsReminders
 from workers.aws.trials import DynamoTrials
@@ -138,12 +139,12 @@ SCENARIOS = {
     "extend": Scenario(operation="ChangeMessageVisibilityBatch", behave=takes_until_extended, visibility_timeout_s=4),
     "release": Scenario(operation="ChangeMessageVisibilityBatch", behave=fails_once, attempts=1),
     "batch write": Scenario(operation="BatchExecuteStatement"),
-    "read an order": Scenario(operation="GetItem", behave=ships),
+    "read an order": Scenario(operation="BatchGetItem", behave=ships),
     "count an attempt": Scenario(operation="UpdateItem", behave=fails_until_that_is_counted, attempts=1),
     "send an escalation": Scenario(operation="SendMessage", behave=refuses, outcome="escalated"),
     "send a dead letter": Scenario(operation="SendMessage", body=UNDECODABLE, outcome="undecodable"),
     "read the secret": Scenario(operation="GetSecretValue", behave=reads_its_token),
-    "read a case": Scenario(operation="GetItem", worker=Worker.ESCALATION, body=ESCALATE, outcome="routed"),
+    "read a case": Scenario(operation="BatchGetItem", worker=Worker.ESCALATION, body=ESCALATE, outcome="routed"),
     "find a case": Scenario(operation="Query", worker=Worker.ESCALATION, body=NOTICE, outcome="routed"),
     "transaction": Scenario(operation="TransactWriteItems", worker=Worker.ESCALATION, body=ESCALATE, outcome="routed"),
     "record a notification": Scenario(
@@ -166,21 +167,21 @@ async def consumer_of(scenario: Scenario, double: Double, metrics: Metrics, timi
     async def handler(
         worker: Worker, settings: Settings, _clients: Clients, dead_letters: DeadLetters, metrics: Metrics
     ) -> Any:
-        orders = DynamoOrders(sdk, settings.order_table)
-        cases = DynamoCases(sdk, settings.escalation_table, settings.order_table)
         if worker is Worker.FULFILLMENT:
             provider = None if scenario.behave is None else FakeProvider(scenario.behave)
             if provider is not None:
                 provider.double, provider.token = double, SecretToken(double, "token")
             return FulfillmentHandler(
                 queue_name="OrderFulfillmentQueue",
-                orders=orders,
+                orders=DynamoOrders(sdk, settings.order_table),
+                orders_to_ship=DynamoOrdersToShip(sdk, settings.order_table, settings.escalation_table),
                 escalations=SqsEscalations(sdk, "https://sqs/EscalationQueue"),
                 dead_letters=dead_letters,
                 provider=provider,
                 max_attempts=settings.max_attempts,
                 max_ship_s=settings.max_handle_s,
             )
+        cases = DynamoCases(sdk, settings.escalation_table, settings.order_table)
         channels: dict[str, Channel] = {
             "down": DownChannel(),
             "sns": SnsChannel("pager", sdk, "arn:aws:sns:us-east-1:1:pager"),
@@ -189,7 +190,6 @@ async def consumer_of(scenario: Scenario, double: Double, metrics: Metrics, timi
         rule = Rule(severity=Severity.WARNING, channels=tuple(channel.name for channel in used))
         return EscalationHandler(
             queue_name="EscalationQueue",
-            orders=orders,
             cases=cases,
             dead_letters=dead_letters,
             reminders=SqsReminders(sdk, "https://sqs/EscalationQueue"),

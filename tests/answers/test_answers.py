@@ -37,7 +37,7 @@ _DYNAMODB_BLAMES = {
 BLAMES = {
     "SendMessage": _SQS_BLAMES,
     **dict.fromkeys(
-        ("BatchExecuteStatement", "GetItem", "UpdateItem", "TransactWriteItems", "Query"), _DYNAMODB_BLAMES
+        ("BatchExecuteStatement", "BatchGetItem", "UpdateItem", "TransactWriteItems", "Query"), _DYNAMODB_BLAMES
     ),
 }
 # Answers with status 200 that make no sense.
@@ -69,7 +69,19 @@ MALFORMED: dict[str, list[dict[str, object]]] = {
         {"Responses": [{"Error": {"Code": TOMORROW}}]},
         {"Responses": [{"Error": {"Code": "ConditionalCheckFailed", "Item": 5}}]},
     ],
-    "GetItem": [{"Item": 5}, {"Item": {"OrderId": 5}}, {"Item": {"OrderId": {"Q": "x"}}}],
+    "BatchGetItem": [
+        {},
+        {"Responses": None},
+        {"Responses": {}},
+        {"Responses": {"OrderTable": 5, "EscalationTable": None}},
+        {"Responses": {"OrderTable": [5], "EscalationTable": [{}]}},
+        {"Responses": {"OrderTable": [{"OrderId": 5}], "EscalationTable": [{"CaseId": {"N": "5"}}]}},
+        {"Responses": {"OrderTable": [{"OrderId": {"S": "answer-1"}, "Status": {"Q": "x"}}], "EscalationTable": []}},
+        {"Responses": {"OrderTable": [], "EscalationTable": [], "NoSuchTable": []}},
+        {"Responses": {"OrderTable": [], "EscalationTable": []}, "UnprocessedKeys": 5},
+        {"Responses": {}, "UnprocessedKeys": {"OrderTable": {"Keys": [{}]}}},
+        {"Responses": {}, "UnprocessedKeys": {"OrderTable": {}, "EscalationTable": {}}},
+    ],
     "Query": [{"Items": 5}, {"Items": [{}]}, {"Count": 0}],
     "UpdateItem": [{}, {"Attributes": {}}, {"Attributes": {"Attempts": {"S": "x"}}}],
     "GetSecretValue": [{"SecretString": 5}, {"SecretString": "two words"}, {"ARN": "x"}],

@@ -9,7 +9,7 @@ from workers.contracts import OutgoingEscalation, Reminder
 from workers.domain.cases import Case, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
-from workers.errors import ConflictError, OutageError
+from workers.errors import ConflictError, OutageError, UnreadableOrderError
 from workers.escalation.notifications import Notification
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
@@ -65,6 +65,9 @@ class FakeOrders:
     async def get(self, order_id: str) -> Order | None:
         self.journal.write("orders.get", order_id)
         return self.orders.get(order_id)
+
+    async def get_to_ship(self, order_id: str, execution_arn: str | None) -> Order | None:  # noqa: ARG002
+        return await self.get(order_id)
 
     async def fulfill(self, order_id: str, execution_arn: str | None, shipment_id: str, at: str) -> Order | None:
         lost = self.journal.write("orders.fulfill", order_id, execution_arn, shipment_id, at)
@@ -137,6 +140,13 @@ class FakeCases:
     async def get(self, case_id: str) -> Case | None:
         self.journal.write("cases.get", case_id)
         return self.cases.get(case_id)
+
+    async def read(self, case_id: str, order_id: str | None) -> tuple[Case | None, Order | UnreadableOrderError | None]:
+        case = await self.get(case_id)
+        try:
+            return case, None if order_id is None else await self.orders.get(order_id)
+        except UnreadableOrderError as error:
+            return case, error
 
     async def find_by_execution(self, execution_arn: str) -> str | None:
         found = [case.case_id for case in self.cases.values() if case.execution_arns[-1:] == (execution_arn,)]

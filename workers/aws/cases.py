@@ -3,11 +3,11 @@
 import asyncio
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from workers.aws.batch_reads import BatchReads, ReadTable
 from workers.aws.case_items import attributes, case_item, case_of
 from workers.aws.errors import (
     CONDITION_FAILED,
@@ -21,12 +21,13 @@ from workers.aws.errors import (
 )
 from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_key, open_keys
+from workers.aws.orders import order_of
 from workers.backoff import Backoff
 from workers.domain.cases import Case, CaseState, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import ResolutionPlan
-from workers.errors import ConflictError
+from workers.errors import ConflictError, UnreadableOrderError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -38,26 +39,42 @@ THROTTLED = Backoff(base_s=0.1, cap_s=5.0)  # The wait after a batch read that r
 _CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
 
 
-@dataclass(frozen=True, slots=True)
 class DynamoCases:
     """Cases in DynamoDB. A write fails if the case's `Version` has changed since the case was read."""
 
-    dynamodb: "DynamoDBClient"
-    table: str
-    order_table: str
-    throttled: Backoff = THROTTLED
+    def __init__(
+        self, dynamodb: "DynamoDBClient", table: str, order_table: str, *, throttled: Backoff = THROTTLED
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self._order_table = order_table
+        self._throttled = throttled
+        self._reads = BatchReads(dynamodb, ReadTable(table, "CaseId"), ReadTable(order_table, "OrderId"))
 
     async def get(self, case_id: str) -> Case | None:
         answer = await ask(
-            self.dynamodb.get_item,
+            self._dynamodb.get_item,
             ITEM_FAULTS,
-            TableName=self.table,
+            TableName=self._table,
             Key=to_item({"CaseId": case_id}),
             ConsistentRead=True,
         )
         with readable("GetItem"):
             item = from_item(answer["Item"]) if "Item" in answer else None
         return None if item is None else case_of(item)
+
+    async def read(self, case_id: str, order_id: str | None) -> tuple[Case | None, Order | UnreadableOrderError | None]:
+        """Return a case and an order. The reads of concurrent handlers share their requests."""
+        case_key, stored_order = (self._table, case_id), None
+        if order_id is None:
+            (stored_case,) = await self._reads.read(case_key)
+        else:
+            stored_case, stored_order = await self._reads.read(case_key, (self._order_table, order_id))
+        with readable("BatchGetItem"):
+            case_item = None if stored_case is None else from_item(stored_case)
+            order_item = None if stored_order is None else from_item(stored_order)
+        case = None if case_item is None else case_of(case_item)
+        return case, None if order_item is None else _order_or_error(order_item)
 
     async def open_cases(self) -> tuple[list[Case], list[str]]:
         """Return the open cases, unsorted, and the ids of cases that are unreadable because of edits by hand."""
@@ -77,8 +94,8 @@ class DynamoCases:
     async def _open_ids(self, key: str) -> list[str]:
         found: list[str] = []
         with translated():
-            pages = self.dynamodb.get_paginator("query").paginate(
-                TableName=self.table,
+            pages = self._dynamodb.get_paginator("query").paginate(
+                TableName=self._table,
                 IndexName="OpenCases",
                 KeyConditionExpression="OpenKey = :key",
                 ExpressionAttributeValues=to_item({":key": key}),
@@ -91,37 +108,23 @@ class DynamoCases:
         """Return the items of up to `MAX_KEYS` cases. A response has at most 16 MB, so it may take several."""
         found: list[dict[str, Any]] = []
         keys = [to_item({"CaseId": case_id}) for case_id in case_ids]
-        wanted: Any = {self.table: {"Keys": keys, "ConsistentRead": True}}
+        wanted: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
         for attempt in itertools.count(1):
-            answer = await ask(self.dynamodb.batch_get_item, ITEM_FAULTS, RequestItems=wanted)
-            items = answer["Responses"].get(self.table, [])
+            answer = await ask(self._dynamodb.batch_get_item, ITEM_FAULTS, RequestItems=wanted)
+            items = answer["Responses"].get(self._table, [])
             found.extend(from_item(item) for item in items)
             wanted = answer.get("UnprocessedKeys")
             if not wanted:
                 break
             if not items:
-                await asyncio.sleep(self.throttled.wait_s(attempt))
+                await asyncio.sleep(self._throttled.wait_s(attempt))
         return found
-
-    async def count_rejections(self, order: Order) -> int:
-        answer = await ask(
-            self.dynamodb.get_item,
-            ITEM_FAULTS,
-            TableName=self.table,
-            Key=to_item({"CaseId": order.order_id}),
-            ProjectionExpression="RejectedExecutions",
-            ConsistentRead=True,
-        )
-        with readable("GetItem"):
-            item = from_item(answer.get("Item", {}))
-        rejected = item.get("RejectedExecutions", [])
-        return len(set(rejected) - {order.execution_arn})
 
     async def find_by_execution(self, execution_arn: str) -> str | None:
         answer = await ask(
-            self.dynamodb.query,
+            self._dynamodb.query,
             ITEM_FAULTS,
-            TableName=self.table,
+            TableName=self._table,
             IndexName="CasesByExecution",
             KeyConditionExpression="ExecutionArn = :execution",
             ExpressionAttributeValues=to_item({":execution": execution_arn}),
@@ -154,7 +157,7 @@ class DynamoCases:
 
     async def _write(self, writes: "list[TransactWriteItemTypeDef]") -> None:
         try:
-            await ask(self.dynamodb.transact_write_items, ITEM_FAULTS, TransactItems=writes)
+            await ask(self._dynamodb.transact_write_items, ITEM_FAULTS, TransactItems=writes)
         except ClientError as error:
             if error_code(error) == TRANSACTION_CANCELLED and _CONFLICTS & set(cancellation_codes(error)):
                 raise ConflictError("order or case has changed") from error
@@ -163,9 +166,9 @@ class DynamoCases:
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
         try:
             await ask(
-                self.dynamodb.update_item,
+                self._dynamodb.update_item,
                 ITEM_FAULTS,
-                TableName=self.table,
+                TableName=self._table,
                 Key=to_item({"CaseId": case.case_id}),
                 UpdateExpression="SET Routed = list_append(Routed, :sent) ADD Version :one",
                 ConditionExpression="Episode = :episode",
@@ -179,7 +182,7 @@ class DynamoCases:
         first = case.version == 0
         put: TransactWriteItemTypeDef = {
             "Put": {
-                "TableName": self.table,
+                "TableName": self._table,
                 "Item": to_item(case_item(case)),
                 "ConditionExpression": "attribute_not_exists(CaseId)" if first else "Version = :version",
             }
@@ -206,7 +209,7 @@ class DynamoCases:
         condition = "ExecutionArn = :execution" if order.execution_arn else "attribute_not_exists(ExecutionArn)"
         check: TransactWriteItemTypeDef = {
             "ConditionCheck": {
-                "TableName": self.order_table,
+                "TableName": self._order_table,
                 "Key": to_item({"OrderId": order.order_id}),
                 "ConditionExpression": condition,
             }
@@ -233,7 +236,7 @@ class DynamoCases:
         bound = " AND ExecutionArn = :execution" if order.execution_arn is not None else ""
         return {
             "Update": {
-                "TableName": self.order_table,
+                "TableName": self._order_table,
                 "Key": to_item({"OrderId": order.order_id}),
                 "UpdateExpression": update,
                 "ConditionExpression": f"#Status = :before{bound}",
@@ -241,3 +244,10 @@ class DynamoCases:
                 "ExpressionAttributeValues": to_item(values | {":before": status, ":execution": order.execution_arn}),
             }
         }
+
+
+def _order_or_error(item: dict[str, Any]) -> Order | UnreadableOrderError:
+    try:
+        return order_of(item)
+    except UnreadableOrderError as error:
+        return error

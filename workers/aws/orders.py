@@ -81,7 +81,7 @@ class DynamoOrders:
         )
         with readable("GetItem"):
             item = from_item(answer["Item"]) if "Item" in answer else None
-        return None if item is None else _order(item)
+        return None if item is None else order_of(item)
 
     async def received_before(self, at: str) -> list[str]:
         """Return the ids of the orders that have been `RECEIVED` since before *at* (RFC 3339), from the index."""
@@ -215,11 +215,17 @@ def _result(order: _Fulfillment, response: "BatchStatementResponseTypeDef") -> O
             fulfilled_at=order.at,
         )
     if code == "ConditionalCheckFailed":
-        return None if item is None else _order(item)
+        return None if item is None else order_of(item)
     return statement_error(code)
 
 
-def _order(item: dict[str, Any]) -> Order:
+def order_of(item: dict[str, Any]) -> Order:
+    """
+    Return the order in *item*.
+
+    Raises:
+        UnreadableOrderError: The item is not an order: someone has edited it by hand.
+    """
     if item.get("Status") not in set(OrderStatus):
         raise UnreadableOrderError("the order's Status in the table is not a valid status")
     attempts = item.get("Attempts", 0)

@@ -20,7 +20,7 @@ from workers.domain.routing import Rules
 from workers.errors import UndecodableError, UnreadableOrderError
 from workers.escalation.conflicts import CONFLICT_BACKOFF, retry_conflicts
 from workers.escalation.router import Router
-from workers.ports import Cases, DeadLetters, MessageTrials, Orders, Reminders
+from workers.ports import Cases, DeadLetters, MessageTrials, Reminders
 from workers.trials import MAX_TRIALS, TrialCounter, trial_id
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,6 @@ class EscalationHandler:
     """
 
     queue_name: str
-    orders: Orders
     cases: Cases
     dead_letters: DeadLetters
     reminders: Reminders
@@ -99,23 +98,20 @@ class EscalationHandler:
     @retry_conflicts
     async def _write(self, escalation: Escalation) -> tuple[EscalationPlan, Case | None]:
         """Write the plan for *escalation*; return the plan and the case as it is afterward."""
-        case = await self.cases.get(await self._case_id(escalation))
-        order = await self._order(escalation)
+        case, order = await self._read(escalation)
         assessment = self.rules.assess(escalation.reasons, escalation.source)
         plan = plan_escalation(escalation, order, case, self.now(), assessment)
         if plan.case is not None:
             await self.cases.apply(plan, order)
         return plan, plan.case or case
 
-    async def _order(self, escalation: Escalation) -> Order | None:
-        """Return the order of an escalation. An unreadable order counts as missing, so it is not changed."""
-        if escalation.order_id is None:
-            return None
-        try:
-            return await self.orders.get(escalation.order_id)
-        except UnreadableOrderError as error:
-            log.warning("order.unreadable", reason=str(error))
-            return None
+    async def _read(self, escalation: Escalation) -> tuple[Case | None, Order | None]:
+        """Return the case and the order of an escalation. An unreadable order counts as missing: it is not changed."""
+        case, order = await self.cases.read(await self._case_id(escalation), escalation.order_id)
+        if isinstance(order, UnreadableOrderError):
+            log.warning("order.unreadable", reason=str(order))
+            return case, None
+        return case, order
 
     async def _case_id(self, escalation: Escalation) -> str:
         """Return the id of the escalation's case. EventBridge names only an execution; it may have a case already."""
@@ -135,7 +131,7 @@ class EscalationHandler:
         return EscalationOutcome.DEFERRED
 
     async def _handle_reminder(self, reminder: Reminder) -> EscalationOutcome:
-        case = await self.cases.get(reminder.case_id)
+        case, _ = await self.cases.read(reminder.case_id, None)
         if case is None or case.state is not CaseState.OPEN or case.episode != reminder.episode:
             return EscalationOutcome.SUPERSEDED
         bind_contextvars(order_id=case.order_id, execution_arn=case.opening and case.opening.execution_arn)

@@ -14,7 +14,7 @@ from workers.domain.orders import FulfillmentDecision, Order, decide_fulfillment
 from workers.domain.reasons import Reason, Source
 from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
 from workers.fulfillment.providers import Provider, RejectedError, usable_shipment_id
-from workers.ports import DeadLetters, Escalations, Orders, Rejections
+from workers.ports import DeadLetters, Escalations, Orders, OrdersToShip
 from workers.trials import MAX_TRIALS, TrialCounter, trial_id
 
 log = structlog.get_logger(__name__)
@@ -33,12 +33,12 @@ class FulfillmentHandler:
 
     queue_name: str
     orders: Orders
+    orders_to_ship: OrdersToShip  # Used only with a provider.
     escalations: Escalations
     dead_letters: DeadLetters
     provider: Provider | None
     max_attempts: int
     max_ship_s: float
-    rejections: Rejections | None = None  # For the provider's idempotency key. None: no rejections are known.
     now: Callable[[], str] = clock.now
     _counter: TrialCounter = field(default_factory=TrialCounter)
     _unconfirmed: dict[str, str] = field(default_factory=dict)
@@ -101,14 +101,12 @@ class FulfillmentHandler:
         if self.provider is None:
             shipment = shipment_id(request.order_id)
         else:
-            order = await self.orders.get(request.order_id)
+            order = await self.orders_to_ship.get_to_ship(request.order_id, request.execution_arn)
             if order is None or decide_fulfillment(order, request.execution_arn) is not FulfillmentDecision.FULFILL:
                 return replace(await self._conclude(message, request, order, at), used_downstream=False)
             if order.attempts >= self.max_attempts:
                 return replace(await self._escalate_exhausted(message, request, order.attempts), used_downstream=False)
             request = request.model_copy(update={"execution_arn": order.execution_arn})  # A bare OrderId names none.
-            if self.rejections is not None:
-                order = replace(order, rejections=await self.rejections.count_rejections(order))
             try:
                 shipment = await self._ship(self.provider, order)
             except RejectedError as error:

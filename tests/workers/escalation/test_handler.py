@@ -52,7 +52,6 @@ class Bench:
         self.channels = {name: FakeChannel(name, self.journal) for name in channels}
         self.handler = EscalationHandler(
             queue_name="EscalationQueue",
-            orders=self.orders,
             cases=self.cases,
             dead_letters=self.dead_letters,
             reminders=self.reminders,

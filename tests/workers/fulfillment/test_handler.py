@@ -46,6 +46,7 @@ class Bench:
         self.handler = FulfillmentHandler(
             queue_name="OrderFulfillmentQueue",
             orders=self.orders,
+            orders_to_ship=self.orders,
             escalations=self.escalations,
             dead_letters=self.dead_letters,
             provider=FakeProvider(self.journal) if provider else None,
@@ -152,22 +153,13 @@ async def test_a_failed_attempt_is_counted_on_the_order_and_raised() -> None:
     assert bench.escalations.sent == []
 
 
-class Refusals:
-    """A case table with two earlier refusals."""
-
-    async def count_rejections(self, order: Order) -> int:
-        assert order.execution_arn == EXECUTION
-        return 2
-
-
 class KeyAsShipment:
     async def ship(self, order: Order) -> str:
         return order.idempotency_key
 
 
 async def test_the_idempotency_key_counts_earlier_refusals() -> None:
-    bench = Bench(order("RECEIVED"), provider=True)
-    bench.handler.rejections = Refusals()
+    bench = Bench(order("RECEIVED", rejections=2), provider=True)
     bench.handler.provider = KeyAsShipment()
     assert await bench.handle() == Acknowledged("fulfilled")
     assert bench.orders.orders["001"].shipment_id == "001-r2"

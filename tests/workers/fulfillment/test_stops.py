@@ -59,6 +59,7 @@ class World:
         return FulfillmentHandler(
             queue_name="OrderFulfillmentQueue",
             orders=self.orders,
+            orders_to_ship=self.orders,
             escalations=self.escalations,
             dead_letters=FakeDeadLetters(self.journal),
             provider=self.provider,
