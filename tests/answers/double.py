@@ -175,7 +175,7 @@ class Double:
                 responses.append({})
         return {"Responses": responses}
 
-    async def transact_write_items(self, *, TransactItems: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+    async def transact_write_items(self, *, TransactItems: list[dict[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
         if (instead := await self._answered("TransactWriteItems")) is not None:
             return instead
         for write in TransactItems:

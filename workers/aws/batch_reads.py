@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from workers.aws.errors import ITEM_FAULTS, ask, readable
 from workers.aws.group_commit import GroupCommit
+from workers.aws.halves import send_halves
 from workers.backoff import Backoff
 from workers.errors import OutageError, SuspectedOutageError
 
@@ -82,9 +83,7 @@ class BatchReads:
         except (ClientError, ParamValidationError) as error:
             if len(group) == 1:
                 return [error]
-            # DynamoDB refuses the whole request because of one key. Halve the group until that one is alone.
-            half = len(group) // 2
-            return [*await self._send(group[:half]), *await self._send(group[half:])]
+            return await send_halves(self._send, group)  # DynamoDB refuses the whole request because of one key.
         with readable("BatchGetItem"):
             found, unknown = self._found(keys, answer)
         return [

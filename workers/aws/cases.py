@@ -8,35 +8,25 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from workers.aws.batch_reads import BatchReads, ReadTable
-from workers.aws.case_items import attributes, case_item, case_of
-from workers.aws.errors import (
-    CONDITION_FAILED,
-    ITEM_FAULTS,
-    TRANSACTION_CANCELLED,
-    ask,
-    cancellation_codes,
-    error_code,
-    readable,
-    translated,
-)
+from workers.aws.case_items import attributes, case_of
+from workers.aws.case_writes import CaseWrites
+from workers.aws.errors import CONDITION_FAILED, ITEM_FAULTS, ask, error_code, readable, translated
 from workers.aws.items import from_item, to_item
-from workers.aws.open_index import open_key, open_keys
+from workers.aws.open_index import open_keys
 from workers.aws.orders import order_of
+from workers.aws.transactions import Transactions
 from workers.backoff import Backoff
 from workers.domain.cases import Case, CaseState, SentNotification
 from workers.domain.escalations import EscalationPlan
-from workers.domain.orders import Order, OrderStatus
+from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionPlan
-from workers.errors import ConflictError, UnreadableOrderError
+from workers.errors import UnreadableOrderError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
-    from types_aiobotocore_dynamodb.type_defs import TransactWriteItemTypeDef
 
 MAX_KEYS = 100  # DynamoDB: keys per BatchGetItem.
 THROTTLED = Backoff(base_s=0.1, cap_s=5.0)  # The wait after a batch read that returns no items.
-# DynamoDB cancels a transaction for one of these reasons if another write was faster.
-_CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
 
 
 class DynamoCases:
@@ -49,6 +39,8 @@ class DynamoCases:
         self._table = table
         self._order_table = order_table
         self._throttled = throttled
+        self._writes = CaseWrites(table, order_table)
+        self._transactions = Transactions(dynamodb)
         self._reads = BatchReads(dynamodb, ReadTable(table, "CaseId"), ReadTable(order_table, "OrderId"))
 
     async def get(self, case_id: str) -> Case | None:
@@ -135,33 +127,17 @@ class DynamoCases:
         return found[0] if found else None
 
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
-        if plan.case is None:
-            return
-        writes = [self._put(plan.case)]
-        if plan.escalates_order and order is not None:
-            writes.append(self._escalate(order, plan.case))
-        elif plan.counts_rejection and order is not None:
-            writes.append(self._unchanged(order))
-        await self._write(writes)
+        """Write the plan in one transaction. The plans of concurrent handlers share their requests."""
+        if plan.case is not None:
+            writes = self._writes.of_escalation(plan, plan.case, order)
+            await self._transactions.write_together(plan.case.case_id, writes)
 
     async def put(self, case: Case) -> None:
-        await self._write([self._put(case)])
+        await self._transactions.write([self._writes.put(case)])
 
     async def resolve(self, plan: ResolutionPlan, order: Order | None) -> None:
-        if plan.case is None:
-            return
-        writes = [self._put(plan.case)]
-        if plan.order_status is not None and order is not None:
-            writes.append(self._finish(order, plan.order_status, plan.case))
-        await self._write(writes)
-
-    async def _write(self, writes: "list[TransactWriteItemTypeDef]") -> None:
-        try:
-            await ask(self._dynamodb.transact_write_items, ITEM_FAULTS, TransactItems=writes)
-        except ClientError as error:
-            if error_code(error) == TRANSACTION_CANCELLED and _CONFLICTS & set(cancellation_codes(error)):
-                raise ConflictError("order or case has changed") from error
-            raise
+        if plan.case is not None:
+            await self._transactions.write(self._writes.of_resolution(plan, plan.case, order))
 
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
         try:
@@ -177,73 +153,6 @@ class DynamoCases:
         except ClientError as error:
             if error_code(error) != CONDITION_FAILED:
                 raise
-
-    def _put(self, case: Case) -> "TransactWriteItemTypeDef":
-        first = case.version == 0
-        put: TransactWriteItemTypeDef = {
-            "Put": {
-                "TableName": self._table,
-                "Item": to_item(case_item(case)),
-                "ConditionExpression": "attribute_not_exists(CaseId)" if first else "Version = :version",
-            }
-        }
-        if not first:
-            put["Put"]["ExpressionAttributeValues"] = to_item({":version": case.version})
-        return put
-
-    def _escalate(self, order: Order, case: Case) -> "TransactWriteItemTypeDef":
-        return self._change(
-            order,
-            OrderStatus.RECEIVED,
-            "SET #Status = :status, Reasons = :reasons, EscalatedAt = :at, UpdatedAt = :at, OpenKey = :open",
-            {
-                ":status": OrderStatus.ESCALATED,
-                ":reasons": case.reasons,
-                ":at": case.updated_at,
-                ":open": open_key(OrderStatus.ESCALATED, order.order_id),
-            },
-        )
-
-    def _unchanged(self, order: Order) -> "TransactWriteItemTypeDef":
-        """Return the check that *order* still has the execution that it had when it was read."""
-        condition = "ExecutionArn = :execution" if order.execution_arn else "attribute_not_exists(ExecutionArn)"
-        check: TransactWriteItemTypeDef = {
-            "ConditionCheck": {
-                "TableName": self._order_table,
-                "Key": to_item({"OrderId": order.order_id}),
-                "ConditionExpression": condition,
-            }
-        }
-        if order.execution_arn:
-            check["ConditionCheck"]["ExpressionAttributeValues"] = to_item({":execution": order.execution_arn})
-        return check
-
-    def _finish(self, order: Order, status: OrderStatus, case: Case) -> "TransactWriteItemTypeDef":
-        """Return the update that sets an escalated order's final *status*. *case*'s newest resolution is the cause."""
-        shipment_id = case.resolutions[-1].shipment_id
-        shipped = ", ShipmentId = :shipment, FulfilledAt = :at" if status is OrderStatus.FULFILLED else ""
-        return self._change(
-            order,
-            OrderStatus.ESCALATED,
-            f"SET #Status = :status, UpdatedAt = :at{shipped} REMOVE OpenKey",
-            {":status": status, ":at": case.updated_at, ":shipment": shipment_id if shipped else None},
-        )
-
-    def _change(
-        self, order: Order, status: OrderStatus, update: str, values: dict[str, Any]
-    ) -> "TransactWriteItemTypeDef":
-        """Return an update of *order* that succeeds only if it still has *status* and the execution read with it."""
-        bound = " AND ExecutionArn = :execution" if order.execution_arn is not None else ""
-        return {
-            "Update": {
-                "TableName": self._order_table,
-                "Key": to_item({"OrderId": order.order_id}),
-                "UpdateExpression": update,
-                "ConditionExpression": f"#Status = :before{bound}",
-                "ExpressionAttributeNames": {"#Status": "Status"},
-                "ExpressionAttributeValues": to_item(values | {":before": status, ":execution": order.execution_arn}),
-            }
-        }
 
 
 def _order_or_error(item: dict[str, Any]) -> Order | UnreadableOrderError:

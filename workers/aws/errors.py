@@ -221,6 +221,13 @@ def _concerns_all(code: str, status: int) -> bool:
     return code in _DOWN or code.startswith(_KMS) or unreadable or status >= SERVER_ERROR
 
 
+def cancelled_transaction(error: Exception) -> sdk.ClientError | None:
+    """Return the SDK's error if *error*, or the cause of this outage, is that DynamoDB cancelled a transaction."""
+    cause = error if isinstance(error, sdk.ClientError) else error.__cause__
+    cancelled = isinstance(cause, sdk.ClientError) and error_code(cause) == TRANSACTION_CANCELLED
+    return cause if cancelled and isinstance(cause, sdk.ClientError) else None
+
+
 def cancellation_codes(error: sdk.ClientError) -> list[str]:
     """Return why a transaction was cancelled: one code for each item, `None` for an item that was accepted."""
     reasons: Any = error.response.get("CancellationReasons") or []

@@ -18,6 +18,7 @@ from workers.aws.errors import (
     translated,
 )
 from workers.aws.group_commit import GroupCommit
+from workers.aws.halves import send_halves
 from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_keys
 from workers.domain.orders import Order, OrderStatus
@@ -173,9 +174,7 @@ class DynamoOrders:
         except (ClientError, ParamValidationError) as error:
             if len(group) == 1:
                 return [error]
-            # DynamoDB refuses the whole request because of one statement. Halve the group until that one is alone.
-            half = len(group) // 2
-            return [*await self._fulfill(group[:half]), *await self._fulfill(group[half:])]
+            return await send_halves(self._fulfill, group)  # DynamoDB refuses the whole request because of one order.
         with readable("BatchExecuteStatement"):
             responses = [*answer.get("Responses", [])]
         if len(responses) != len(group):
