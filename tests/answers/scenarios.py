@@ -148,7 +148,7 @@ SCENARIOS = {
     "find a case": Scenario(operation="Query", worker=Worker.ESCALATION, body=NOTICE, outcome="routed"),
     "transaction": Scenario(operation="TransactWriteItems", worker=Worker.ESCALATION, body=ESCALATE, outcome="routed"),
     "record a notification": Scenario(
-        operation="UpdateItem", worker=Worker.ESCALATION, body=ESCALATE, outcome="routed"
+        operation="UpdateItem", worker=Worker.ESCALATION, body=ESCALATE, channel="sns", outcome="routed"
     ),
     "send a reminder": Scenario(
         operation="SendMessage", worker=Worker.ESCALATION, body=ESCALATE, channel="down", outcome="deferred"

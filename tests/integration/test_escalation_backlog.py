@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.chaos.proxy import FaultProxy
+from tests.chaos.proxy import Fault, FaultProxy, Rule
 from tests.integration.pipeline import Pipeline, endings, wait_until
 from tests.support import DeployStack, StartWorker, Worker
 
@@ -79,6 +79,23 @@ def test_a_backlog_of_new_orders_takes_few_requests(
     assert proxy.count("GetItem") == 0
     assert proxy.count("BatchGetItem") <= ORDERS / 4
     assert proxy.count("TransactWriteItems") <= ORDERS / 4
+
+
+def test_lost_responses_to_transactions_repeat_nothing(
+    pipeline: Pipeline, proxy: FaultProxy, start_worker: StartWorker
+) -> None:
+    order_ids = [f"lost-{n}" for n in range(ORDERS)]
+    for order_id in order_ids:
+        pipeline.put_order(order_id)
+    proxy.inject(Rule(Fault.LOST_ANSWER, actions={"TransactWriteItems"}))
+    send(pipeline, order_ids)
+    worker = start_worker("escalation", stack=pipeline.stack, env={"AWS_ENDPOINT_URL": proxy.url})
+    worker.wait_for("downstream.failed")
+    proxy.clear()
+    wait_until(lambda: outcomes(worker)["escalated"] == ORDERS)
+    assert worker.stop() == 0
+    check(pipeline, order_ids, messages_each=1)
+    assert routed(worker) == Counter(order_ids)
 
 
 def test_a_hundred_messages_about_one_order_make_one_case(pipeline: Pipeline, start_worker: StartWorker) -> None:

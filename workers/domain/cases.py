@@ -8,6 +8,8 @@ from workers.domain.cards import mask, masked_card_number
 from workers.domain.orders import MAX_TEXT_CHARS, Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
+LOG_CHANNEL = "log"  # Always the first channel: an escalation is in the log even if every other channel fails.
+
 
 class CaseState(StrEnum):
     OPEN = "OPEN"

@@ -6,7 +6,16 @@ from enum import StrEnum
 from typing import TypeVar
 
 from workers.domain.cards import looks_like_card
-from workers.domain.cases import Case, CaseState, Episode, Evidence, OrderCopy, stored_text
+from workers.domain.cases import (
+    LOG_CHANNEL,
+    Case,
+    CaseState,
+    Episode,
+    Evidence,
+    OrderCopy,
+    SentNotification,
+    stored_text,
+)
 from workers.domain.ids import execution_name, fingerprint, message_case_id
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
@@ -145,6 +154,7 @@ def _open(escalation: Escalation, order: Order | None, now: str, assessment: Ass
         order_id=escalation.order_id,
         order=None if order is None else OrderCopy.of(order),
         channels=assessment.channels,
+        routed=_logged(assessment, 1, now),
     )
 
 
@@ -172,10 +182,25 @@ def _reopen(case: Case, escalation: Escalation, order: Order | None, now: str, a
         attempts=None,
         order=None if order is None else OrderCopy.of(order),
         channels=assessment.channels,
-        routed=tuple(sent for sent in case.routed if sent.episode > case.episode - MAX_EPISODES),
+        routed=(
+            *(sent for sent in case.routed if sent.episode > case.episode - MAX_EPISODES),
+            *_logged(assessment, case.episode + 1, now),
+        ),
         # The first episode stays: it shows when the trouble began.
         episodes=episodes if len(episodes) <= MAX_EPISODES else (episodes[0], *episodes[1 - MAX_EPISODES :]),
     )
+
+
+def _logged(assessment: Assessment, episode: int, now: str) -> tuple[SentNotification, ...]:
+    """
+    Return the record that the log has got *episode*. It is written together with the case, which saves a request.
+
+    The line is written after the case. If the worker crashes in between, the message that opened the episode is
+    delivered again, and that delivery writes the line.
+    """
+    if LOG_CHANNEL not in assessment.channels:
+        return ()
+    return (SentNotification(channel=LOG_CHANNEL, episode=episode, at=now),)
 
 
 def _add(case: Case, escalation: Escalation, now: str, assessment: Assessment, rejected: str | None = None) -> Case:

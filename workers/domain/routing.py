@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workers.domain.cases import LOG_CHANNEL
 from workers.domain.escalations import Assessment
 from workers.domain.reasons import Reason, Severity, Source
-
-LOG_CHANNEL = "log"  # Always the first channel: an escalation is in the log even if every other channel fails.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

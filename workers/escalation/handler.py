@@ -12,7 +12,7 @@ from workers import clock
 from workers.backoff import Backoff
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.contracts import Reminder, decode_escalation, decode_reminder
-from workers.domain.cases import Case, CaseState
+from workers.domain.cases import LOG_CHANNEL, Case, CaseState
 from workers.domain.escalations import Escalation, EscalationOutcome, EscalationPlan, plan_escalation
 from workers.domain.orders import Order
 from workers.domain.reasons import Reason
@@ -27,12 +27,14 @@ log = structlog.get_logger(__name__)
 
 # A channel's recovery is noticed at most the cap late. SQS can delay a message by up to 900 s.
 REMINDER_BACKOFF = Backoff(base_s=5.0, cap_s=300.0)
+# Deliveries whose log line was written. Only those in flight matter.
+MAX_LOGGED = 1_000
 
 
 @dataclass(slots=True, kw_only=True)
 class EscalationHandler:
     """
-    Writes order and case in one transaction, then routes each episode of the case once.
+    Writes order and case in one transaction, then logs each episode of the case and routes it once.
 
     If a channel fails, the worker acknowledges the escalation and sends a reminder: a delayed message to its own queue.
     Any worker may receive the reminder. That worker sends the notifications that are still missing and, if a channel
@@ -56,6 +58,7 @@ class EscalationHandler:
     conflict_backoff: Backoff = CONFLICT_BACKOFF
     reminder_backoff: Backoff = REMINDER_BACKOFF
     _counter: TrialCounter = field(default_factory=TrialCounter)
+    _logged: dict[str, None] = field(default_factory=dict)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
@@ -66,7 +69,7 @@ class EscalationHandler:
         except UndecodableError as error:
             return await self._dead_letter(message, error)
         bind_contextvars(order_id=escalation.order_id, execution_arn=escalation.execution_arn)
-        return Acknowledged(await self._escalate(escalation))
+        return Acknowledged(await self._escalate(escalation, message.receive_count))
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         """
@@ -86,14 +89,28 @@ class EscalationHandler:
         trial = trial_id(message)
         await self._counter.take_back(trial, lambda: self.trials.take_back_trial(message.id, trial))
 
-    async def _escalate(self, escalation: Escalation) -> EscalationOutcome:
+    async def _escalate(self, escalation: Escalation, receive_count: int) -> EscalationOutcome:
         # Write one message of a case at a time. Then conflicts come only from other workers, even if this worker has a
         # hundred messages about one order.
         async with self._locks.setdefault(escalation.case_id, asyncio.Lock()):
             plan, case = await self._write(escalation)
         if plan.routes and case is not None:
+            self._log(case, f"{escalation.message_id}/{receive_count}")
             await self._route(case, tries=0)
         return plan.outcome
+
+    def _log(self, case: Case, delivery: str) -> None:
+        """
+        Write the log line of an episode, after the case. *delivery* is one of the message that opened the episode.
+
+        The case already records the line, so only these deliveries make up for a crash in between: each writes it. If
+        an outage has the handler called again for the same delivery, the line is not repeated.
+        """
+        if delivery not in self._logged and case.is_routed(LOG_CHANNEL):
+            self.router.log(case)
+            self._logged[delivery] = None
+            if len(self._logged) > MAX_LOGGED:
+                del self._logged[next(iter(self._logged))]
 
     @retry_conflicts
     async def _write(self, escalation: Escalation) -> tuple[EscalationPlan, Case | None]:
@@ -148,6 +165,7 @@ class EscalationHandler:
                 detail=f"Undecodable: {error}. It is in the dead-letter queue.",
                 queue=self.queue_name,
                 origin_message_id=message.id,
-            )
+            ),
+            message.receive_count,
         )
         return DeadLettered("undecodable")

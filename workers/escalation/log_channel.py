@@ -1,32 +1,26 @@
-"""The log as a channel: one line for every escalation."""
+"""The log as a channel: one line for every episode of a case."""
 
 import logging
-from dataclasses import dataclass
 
 import structlog
 
+from workers.domain.cases import Case
 from workers.domain.reasons import Severity
-from workers.domain.routing import LOG_CHANNEL
-from workers.escalation.notifications import Notification
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class LogChannel:
-    """Logs every escalation as one `escalation.routed` event."""
-
-    name: str = LOG_CHANNEL
-
-    async def send(self, notification: Notification) -> None:
-        log.log(
-            logging.ERROR if notification.severity is Severity.CRITICAL else logging.WARNING,
-            "escalation.routed",
-            case_id=notification.case_id,
-            episode=notification.episode,
-            reasons=list(notification.reasons),
-            severity=notification.severity,
-            channels=list(notification.channels),
-            source=notification.source,
-            detail=notification.detail,
-        )
+def log_escalation(case: Case) -> None:
+    """Log the current episode of *case* as an `escalation.routed` event."""
+    opening = case.opening
+    log.log(
+        logging.ERROR if case.severity is Severity.CRITICAL else logging.WARNING,
+        "escalation.routed",
+        case_id=case.case_id,
+        episode=case.episode,
+        reasons=list(case.reasons),
+        severity=case.severity,
+        channels=list(case.channels),
+        source=opening.source if opening else None,
+        detail=opening.detail if opening else None,
+    )

@@ -1,4 +1,4 @@
-"""Routes an episode of a case to its channels, once to each. A channel that fails does not affect the others."""
+"""Sends an episode of a case to its channels, once to each. A channel that fails does not affect the others."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,10 +11,9 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 from workers import clock
 from workers.backoff import Backoff
 from workers.consumer.failures import FailureTracker
-from workers.domain.cases import Case, SentNotification
-from workers.domain.routing import LOG_CHANNEL
+from workers.domain.cases import LOG_CHANNEL, Case, SentNotification
 from workers.errors import OutageError, TransientError, WorkerError
-from workers.escalation.log_channel import LogChannel
+from workers.escalation.log_channel import log_escalation
 from workers.escalation.notifications import Channel, ChannelError, Notification
 from workers.metrics import Outages, StageOutage
 from workers.ports import SentNotifications
@@ -106,7 +105,7 @@ def _outage(outages: Outages | None, channel: str) -> StageOutage | None:
 
 
 class Router:
-    """Sends an episode of a case to the channels that have not got it yet. The log comes first and never fails."""
+    """Sends an episode of a case to the channels that have not got it yet. The log is separate: it never fails."""
 
     def __init__(
         self,
@@ -128,7 +127,7 @@ class Router:
                 pause_backoff=pause_backoff,
                 outages=outages,
             )
-            for channel in (LogChannel(), *channels)
+            for channel in channels
         }
         self._cases = cases
         self._notifications = notifications
@@ -142,25 +141,39 @@ class Router:
 
         Returns the channels that still have not got it.
         """
-        unrouted = case.unrouted
-        routed = {LOG_CHANNEL: await self._route(case, LOG_CHANNEL)} if LOG_CHANNEL in unrouted else {}
-        others = [name for name in unrouted if name != LOG_CHANNEL]
+        others = [name for name in case.unrouted if name != LOG_CHANNEL]
+        if LOG_CHANNEL in case.unrouted:  # Version 1 wrote the case: it recorded the log after the line.
+            self.log(case)
+            await self._record(case, LOG_CHANNEL)
         # If recording fails for one channel, let the others finish, so that their sent notifications are recorded.
         results = await asyncio.gather(*(self._route(case, name) for name in others), return_exceptions=True)
+        unrouted = []
         for name, result in zip(others, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
-            routed[name] = result
-        return tuple(name for name in unrouted if not routed[name])
+            if not result:
+                unrouted.append(name)
+        return tuple(unrouted)
+
+    def log(self, case: Case) -> None:
+        """Write the log line of the current episode of *case*."""
+        log_escalation(case)
+        self._count(LOG_CHANNEL, "sent")
 
     async def _route(self, case: Case, name: str) -> bool:
         result = await self._send(case, name)
-        if self._notifications is not None:
-            self._notifications.labels(name, result).inc()
+        self._count(name, result)
         if result != "sent":
             return False
-        await self._cases.record_sent(case, SentNotification(channel=name, episode=case.episode, at=self._now()))
+        await self._record(case, name)
         return True
+
+    async def _record(self, case: Case, name: str) -> None:
+        await self._cases.record_sent(case, SentNotification(channel=name, episode=case.episode, at=self._now()))
+
+    def _count(self, name: str, result: str) -> None:
+        if self._notifications is not None:
+            self._notifications.labels(name, result).inc()
 
     async def _send(self, case: Case, name: str) -> str:
         sender = self._senders.get(name)

@@ -29,6 +29,10 @@ def escalation(message_id: str = "m2", **changes: Any) -> Escalation:
     )
 
 
+def logged(episode: int, at: str = NOW) -> SentNotification:
+    return SentNotification(channel="log", episode=episode, at=at)
+
+
 def opened(**changes: Any) -> Case:
     """Return the case that `escalation()` opens."""
     return replace(
@@ -39,7 +43,7 @@ def opened(**changes: Any) -> Case:
             reasons=(Reason.INVALID_PRICE,),
             message_ids=("m2",),
             evidence=(evidence("m2", NOW),),
-            routed=(),
+            routed=(logged(1),),
             version=0,
         ),
         **changes,
@@ -69,6 +73,7 @@ def reopened(**changes: Any) -> Case:
             state=CaseState.OPEN,
             reasons=(Reason.INVALID_PRICE,),
             order=order_copy("RECEIVED"),
+            routed=(logged(1, THEN), logged(2)),
             episodes=(
                 Episode(
                     number=1,
@@ -160,9 +165,6 @@ def test_a_new_execution_reopens_a_resolved_case_which_keeps_its_history() -> No
         ),
         routes=True,
     )
-    assert plan.case is not None
-    assert plan.case.routed == (SentNotification(channel="log", episode=1, at=THEN),)
-    assert not plan.case.is_routed("log")
 
 
 def test_a_late_message_of_a_resolved_execution_does_not_reopen_the_case() -> None:
@@ -243,9 +245,22 @@ def test_a_new_episode_starts_with_the_severity_and_channels_of_its_own_message(
     plan = plan_escalation(escalation(execution_arn=ANOTHER), None, resolved, NOW, assessment)
     assert plan.case is not None
     assert (plan.case.severity, plan.case.attempts) == (Severity.INFO, None)
-    assert plan.case.unrouted == ("log", "pager")
+    assert plan.case.unrouted == ("pager",)
     (ended,) = plan.case.episodes
     assert (ended.severity, ended.attempts) == (Severity.CRITICAL, 5)
+
+
+def test_the_log_is_recorded_with_a_new_episode_and_other_channels_later() -> None:
+    assessment = Assessment(Severity.WARNING, ("log", "pager"))
+    new = plan_escalation(escalation(), None, None, NOW, assessment).case
+    again = plan_escalation(escalation(execution_arn=ANOTHER), None, case(state=CaseState.RESOLVED), NOW, assessment)
+    assert new is not None
+    assert again.case is not None
+    assert (new.routed, new.unrouted) == ((logged(1),), ("pager",))
+    assert (again.case.routed, again.case.unrouted) == ((logged(1, THEN), logged(2)), ("pager",))
+    without_log = plan_escalation(escalation(), None, None, NOW, Assessment(Severity.WARNING, ("pager",))).case
+    assert without_log is not None
+    assert without_log.routed == ()
 
 
 def test_the_largest_possible_case_fits_into_a_dynamodb_item() -> None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from tests.workers.fakes import EXECUTION, NOW
-from workers.domain.cases import Case, CaseState, Evidence
+from workers.domain.cases import Case, CaseState, Evidence, SentNotification
 from workers.domain.reasons import Reason, Severity, Source
 
 
 def case(*channels: str, **changes: Any) -> Case:
-    """Return an open case for the log and *channels* that was not routed yet."""
+    """Return an open case for the log and *channels*, as it is written when it is opened."""
     opened = Case(
         case_id="001",
         state=CaseState.OPEN,
@@ -19,6 +19,7 @@ def case(*channels: str, **changes: Any) -> Case:
         order_id="001",
         reasons=(Reason.INVALID_PRICE,),
         channels=("log", *channels),
+        routed=(SentNotification(channel="log", episode=1, at=NOW),),
         opened_by="m1",
         version=1,
         evidence=(

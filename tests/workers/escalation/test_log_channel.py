@@ -3,17 +3,16 @@ import structlog
 
 from tests.workers.escalation.examples import case
 from workers.domain.reasons import Reason, Severity, Source
-from workers.escalation.log_channel import LogChannel
-from workers.escalation.notifications import Notification
+from workers.escalation.log_channel import log_escalation
 
 
 @pytest.mark.parametrize(
     ("severity", "level"),
     [(Severity.INFO, "warning"), (Severity.WARNING, "warning"), (Severity.CRITICAL, "error")],
 )
-async def test_an_escalation_is_one_line_and_critical_ones_are_errors(severity: Severity, level: str) -> None:
+def test_an_escalation_is_one_line_and_critical_ones_are_errors(severity: Severity, level: str) -> None:
     with structlog.testing.capture_logs() as logs:
-        await LogChannel().send(Notification.of(case("chat", severity=severity), "log"))
+        log_escalation(case("chat", severity=severity))
     assert logs == [
         {
             "event": "escalation.routed",
@@ -27,7 +26,3 @@ async def test_an_escalation_is_one_line_and_critical_ones_are_errors(severity: 
             "detail": "Not proper.",
         }
     ]
-
-
-def test_the_log_is_a_channel_called_log() -> None:
-    assert LogChannel().name == "log"

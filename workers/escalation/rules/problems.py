@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from workers.domain.cards import mask
-from workers.domain.routing import LOG_CHANNEL
+from workers.domain.cases import LOG_CHANNEL
 from workers.escalation.rules.tables import CHANNEL_TYPES, URL, RulesFile, RuleTable, Webhook
 from workers.escalation.rules.toml_lines import KeyPath
 from workers.http_values import is_endpoint

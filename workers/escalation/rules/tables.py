@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from workers.domain.cases import LOG_CHANNEL
 from workers.domain.reasons import Reason, Severity, Source
-from workers.domain.routing import LOG_CHANNEL, Rule
+from workers.domain.routing import Rule
 
 URL = "an https URL (http for localhost only) without user, password and fragment"
 # Only upper case, as in nearly all names of variables. If a secret is written here by mistake, it is refused, and it is
