@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.strategies import digit_text, json_values, text, unicode_text
 from workers.domain.cards import looks_like_card
+from workers.domain.cases import LOG_CHANNEL
 from workers.domain.escalations import Assessment
 from workers.domain.reasons import Reason, Severity, Source
-from workers.domain.routing import LOG_CHANNEL
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
 
