@@ -10,7 +10,7 @@ from deploy import __main__ as deploy_command
 from deploy.local import commands as local_commands
 from deploy.local.aws import ROOT
 from deploy.stacks import commands as stack_commands
-from tests.bench.rows import GROUPS
+from tests.bench import options as bench_options
 from tests.docs.pages import PAGES, blocks, code, page
 from workers.cli.app import orders
 from workers.settings import Worker
@@ -60,7 +60,7 @@ def test_a_command_on_a_page_exists(name: str, line: str, monkeypatch: pytest.Mo
             # Exits with 2 if an argument is wrong.
             assert deploy_command.main([each for each in arguments if each != "..."]) == 0
         case [python, "-m", "tests.bench", *arguments] if python in PYTHON:
-            assert set(arguments) <= {"--profile", "--quick", "--only", *GROUPS}
+            assert bench_options.parser().parse_args(arguments)  # Exits if an argument is wrong.
         case [python, "-m", module, *_] if python in PYTHON and module.startswith("tests."):
             assert (ROOT / f"{module.replace('.', '/')}.py").exists()
         case [python, "-m", "pytest", *paths] if python in PYTHON:
