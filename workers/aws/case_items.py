@@ -1,8 +1,8 @@
 """Converts escalation cases to items of their table, and back."""
 
-from dataclasses import asdict
 from typing import Any
 
+from workers.aws.items import attributes, to_item
 from workers.aws.open_index import open_key
 from workers.domain.cases import Case, CaseState, Claim, Episode, Evidence, OrderCopy, Resolution, SentNotification
 from workers.domain.orders import OrderStatus
@@ -10,34 +10,19 @@ from workers.domain.reasons import Reason, Severity, Source
 
 
 def case_item(case: Case) -> dict[str, Any]:
-    """Return the item for *case*. `ExecutionArn` is the newest execution: the key of the index `CasesByExecution`."""
-    return {
-        **attributes(case),
+    """
+    Return the item for *case*, in DynamoDB's JSON.
+
+    `ExecutionArn` is the newest execution: the key of the index `CasesByExecution`.
+    """
+    derived = {
         "FirstSeenAt": case.first_seen_at,
         "LastSeenAt": case.last_seen_at,
-        "Version": case.version + 1,
         "OpenKey": open_key(case.state, case.case_id) if case.state is CaseState.OPEN else None,
         "ExecutionArn": case.execution_arns[-1] if case.execution_arns else None,
+        "Version": case.version + 1,
     }
-
-
-def attributes(value: Case | SentNotification) -> dict[str, Any]:
-    """Return the fields of a dataclass by their attribute names in the table: `case_id` becomes `CaseId`."""
-    return {_camel(name): _camel_all(field) for name, field in asdict(value).items()}
-
-
-def _camel(name: str) -> str:
-    return "CC" if name == "cc" else "".join(word.title() for word in name.split("_"))
-
-
-def _camel_all(value: Any) -> Any:
-    match value:
-        case dict():
-            return {_camel(name): _camel_all(member) for name, member in value.items()}
-        case list() | tuple():
-            return [_camel_all(element) for element in value]
-        case _:
-            return value
+    return attributes(case) | to_item(derived)
 
 
 def case_of(item: dict[str, Any]) -> Case:

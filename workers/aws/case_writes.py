@@ -48,7 +48,7 @@ class CaseWrites:
         put: TransactWriteItemTypeDef = {
             "Put": {
                 "TableName": self.table,
-                "Item": to_item(case_item(case)),
+                "Item": case_item(case),
                 "ConditionExpression": "attribute_not_exists(CaseId)" if first else "Version = :version",
             }
         }

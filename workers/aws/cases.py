@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from workers.aws.batch_reads import BatchReads, ReadTable
-from workers.aws.case_items import attributes, case_of
+from workers.aws.case_items import case_of
 from workers.aws.case_writes import CaseWrites
 from workers.aws.errors import CONDITION_FAILED, ITEM_FAULTS, ask, error_code, readable, translated
 from workers.aws.items import from_item, to_item
@@ -148,7 +148,7 @@ class DynamoCases:
                 Key=to_item({"CaseId": case.case_id}),
                 UpdateExpression="SET Routed = list_append(Routed, :sent) ADD Version :one",
                 ConditionExpression="Episode = :episode",
-                ExpressionAttributeValues=to_item({":sent": [attributes(sent)], ":one": 1, ":episode": case.episode}),
+                ExpressionAttributeValues=to_item({":sent": [sent], ":one": 1, ":episode": case.episode}),
             )
         except ClientError as error:
             if error_code(error) != CONDITION_FAILED:

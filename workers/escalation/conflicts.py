@@ -1,8 +1,9 @@
 """Repeats the read and write of a case if another writer changed the case or its order in between."""
 
-from typing import Protocol
-
-from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_attempt
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from workers.backoff import Backoff
 from workers.errors import ConflictError
@@ -18,13 +19,25 @@ class Writer(Protocol):
     def conflict_backoff(self) -> Backoff: ...
 
 
-def _wait_s(state: RetryCallState) -> float:
-    writer: Writer = state.args[0]
-    return writer.conflict_backoff.wait_s(state.attempt_number)
+W = TypeVar("W", bound=Writer)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-# Decorates an async method of a `Writer`. If the method raises `ConflictError`, it runs again, up to `MAX_TRIES`
-# times in all.
-retry_conflicts = retry(
-    retry=retry_if_exception_type(ConflictError), stop=stop_after_attempt(MAX_TRIES), wait=_wait_s, reraise=True
-)
+def retry_conflicts(method: Callable[Concatenate[W, P], Awaitable[T]]) -> Callable[Concatenate[W, P], Awaitable[T]]:
+    """
+    Decorate an async *method*: if it raises `ConflictError`, it runs again, up to `MAX_TRIES` times in all.
+
+    A loop, because tenacity takes 26 us for each call, even if nothing is retried.
+    """
+
+    @functools.wraps(method)
+    async def retrying(writer: W, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for tries in range(1, MAX_TRIES):
+            try:
+                return await method(writer, *args, **kwargs)
+            except ConflictError:
+                await asyncio.sleep(writer.conflict_backoff.wait_s(tries))
+        return await method(writer, *args, **kwargs)
+
+    return retrying

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.aws.case_items import case_item, case_of
-from workers.aws.items import from_item, to_item
+from workers.aws.items import from_item
 from workers.domain.cases import Case, CaseState, Claim, Episode, Evidence, OrderCopy, Resolution, SentNotification
 
 WORDS = st.sampled_from(["", "m1", "2026-11-22T10:00:00.000000Z", "CC"]) | st.text()
@@ -54,7 +54,7 @@ CASES = st.builds(  # `...`: any value of the field's type. What is not named he
 
 @given(CASES)
 def test_a_case_is_the_same_there_and_back(case: Case) -> None:
-    stored = to_item(case_item(case))
+    stored = case_item(case)
     assert case_of(from_item(stored)) == replace(case, version=case.version + 1)
     assert ("OpenKey" in stored) is (case.state is CaseState.OPEN)
     assert stored.get("ExecutionArn") == ({"S": case.execution_arns[-1]} if case.execution_arns else None)
