@@ -44,7 +44,8 @@ class DynamoOrdersToShip:
         with readable("BatchGetItem"):
             item, rejected = from_item(stored), _rejected_executions(case)
         order = order_of(item)
-        return replace(order, rejections=len(rejected - {order.execution_arn}))
+        rejections = len(rejected - {order.execution_arn})
+        return replace(order, rejections=rejections) if rejections else order
 
 
 def _rejected_executions(case: Item | None) -> set[str]:

@@ -106,7 +106,8 @@ class FulfillmentHandler:
                 return replace(await self._conclude(message, request, order, at), used_downstream=False)
             if order.attempts >= self.max_attempts:
                 return replace(await self._escalate_exhausted(message, request, order.attempts), used_downstream=False)
-            request = request.model_copy(update={"execution_arn": order.execution_arn})  # A bare OrderId names none.
+            if request.execution_arn is None:  # A bare OrderId.
+                request = request.model_copy(update={"execution_arn": order.execution_arn})
             try:
                 shipment = await self._ship(self.provider, order)
             except RejectedError as error:
