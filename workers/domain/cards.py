@@ -21,7 +21,9 @@ _MASKED_CARD_NUMBER = re.compile(rf"{re.escape(MASK)}|\*{{12}}[0-9]{{4}}", re.AS
 
 def mask(text: str) -> str:
     """Mask all runs of digits in *text* that look like a card number, except inside ARNs, UUIDs and timestamps."""
-    if not _RUN.search(text):
+    # The regular expression takes 5 us for an ARN. One log line in 25 has a UUID with 13 digits in a row, and then all
+    # of its values come here.
+    if len(text) < len(_ZEROS) or not may_hold_card(text.encode(errors="replace")):
         return text
     pieces = _EXEMPT.split(text)  # The exempt pieces have odd indexes.
     pieces[::2] = [_RUN.sub(MASK, piece) for piece in pieces[::2]]
