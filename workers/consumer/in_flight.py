@@ -86,17 +86,19 @@ class InFlight:
 
     def remember(self, delivery: Delivery) -> None:
         """Remember *delivery* as handled, even if its delete fails later."""
-        self._handled[delivery.message.id] = asyncio.get_running_loop().time()
+        now_s = asyncio.get_running_loop().time()
+        self._handled[delivery.message.id] = now_s
         self._handled.move_to_end(delivery.message.id)  # Keeps the oldest first when an id is handled again.
-        while len(self._handled) > self._max_remembered:
+        oldest_s = now_s - 2 * self._visibility_timeout_s
+        while len(self._handled) > self._max_remembered or next(iter(self._handled.values())) < oldest_s:
             self._handled.popitem(last=False)
 
     def was_handled(self, message_id: str) -> bool:
         """Return whether this process has handled the message within the last two visibility timeouts."""
-        oldest_s = asyncio.get_running_loop().time() - 2 * self._visibility_timeout_s
-        while self._handled and next(iter(self._handled.values())) < oldest_s:
-            self._handled.popitem(last=False)
-        return message_id in self._handled
+        handled_at_s = self._handled.get(message_id)
+        if handled_at_s is None:
+            return False
+        return asyncio.get_running_loop().time() - handled_at_s <= 2 * self._visibility_timeout_s
 
     def end(self, delivery: Delivery, ending: Ending, outcome: str) -> None:
         """Write the last log line of *delivery* and free its slot. Only the first call counts."""
