@@ -69,7 +69,7 @@ class Size:
             outage_s=30,
             provider_down_s=60,
             kills=12,
-            crashes=3,
+            crashes=2,
             backlog=90,
             patience_s=60 + orders * 0.2,
         )

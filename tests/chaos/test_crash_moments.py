@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chaos.checks import check
+from tests.chaos.checks import NOTHING, Allowed, check
 from tests.chaos.conditions import Conditions
 from tests.chaos.escalations import check_escalations, send_escalations
 from tests.chaos.moments import (
@@ -23,6 +23,7 @@ from tests.chaos.moments import (
     WRITE_PASSED,
     Moment,
 )
+from tests.chaos.proxy import Fault, Rule
 from tests.chaos.scenario import Kind, Scenario
 from tests.chaos.traps import Trap, wait_for_answer
 
@@ -63,7 +64,20 @@ def test_a_worker_killed_while_it_notifies_loses_no_notification(
     _kill_escalation_workers(scenario, moment, workers, scenario.route_to_webhook())
 
 
-def _kill_escalation_workers(scenario: Scenario, moment: Moment, workers: int, env: dict[str, str]) -> None:
+@pytest.mark.chaos
+@workers
+@_moments([WRITE_LOST, WRITE_LATE, WRITE_PASSED], [])
+def test_a_worker_killed_after_a_cancelled_transaction_loses_and_repeats_nothing(
+    scenario: Scenario, moment: Moment, workers: int
+) -> None:
+    """The same while half of the transactions are cancelled, so that the next ones repeat parts of them."""
+    scenario.proxy.inject(Rule(Fault.CONFLICT, 0.5))
+    _kill_escalation_workers(scenario, moment, workers, {}, Allowed(exceptions={"message.failed"}))
+
+
+def _kill_escalation_workers(
+    scenario: Scenario, moment: Moment, workers: int, env: dict[str, str], allowed: Allowed = NOTHING
+) -> None:
     _prepare(scenario, workers)
     running = [scenario.start("escalation", awaited=False, **env) for _ in range(workers)]
     sent, late = [], list[Trap]()
@@ -77,7 +91,8 @@ def _kill_escalation_workers(scenario: Scenario, moment: Moment, workers: int, e
         late += [trap] if moment.late else []
         scenario.until_drained()
     _apply(scenario, late)
-    check_escalations(scenario, sent)
+    scenario.proxy.clear()
+    check_escalations(scenario, sent, allowed)
 
 
 @workers

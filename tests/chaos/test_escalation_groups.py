@@ -14,7 +14,7 @@ from tests.chaos.escalations import Escalation, Target, check_escalations, send_
 from tests.chaos.moments import ESCALATE
 from tests.chaos.proxy import Fault, Rule, every_kind
 from tests.chaos.scenario import Scenario
-from tests.chaos.traps import Exchange, Fate, Step, Trap
+from tests.chaos.traps import Exchange, Fate, Step, Trap, wait_for_answer
 
 pytestmark = pytest.mark.usefixtures("size")  # Every scenario has a short and a long version.
 
@@ -103,6 +103,25 @@ def _check_others_go_together(scenario: Scenario, held: Exchange, case_id: str, 
     assert len(again) <= 2, scenario.explain(f"the others of the group were written in {again}")
 
 
+def test_a_worker_stopped_while_it_writes_a_group_leaves_all_of_it_to_the_next(scenario: Scenario) -> None:
+    """A transaction that gets no answer within the drain time is given up; applied late, it changes nothing."""
+    scenario.set_visibility_timeout(VISIBILITY_S)
+    sent = list[Escalation]()
+    for _ in range(scenario.size.crashes):
+        trap = scenario.proxy.set_trap(Trap(Step.ARRIVED, ESCALATE, _hold))
+        worker = scenario.start("escalation", WORKER_DRAIN_S="1")
+        sent += send_escalations(scenario, scenario.size.backlog)
+        trap.wait()
+        scenario.stop(worker, drain_s=1)
+        following = scenario.start("escalation", awaited=False)
+        scenario.until_drained()
+        scenario.watch()
+        scenario.proxy.open_trap(trap)
+        assert wait_for_answer(trap.caught[0]) == 400, scenario.explain("a late transaction was accepted")
+        scenario.stop(following)
+    check_escalations(scenario, sent)
+
+
 def test_conflicts_and_unprocessed_keys_lose_and_repeat_nothing(scenario: Scenario) -> None:
     """DynamoDB cancels transactions because of others at that moment, and leaves keys of batches unread."""
     scenario.set_visibility_timeout(VISIBILITY_S)
@@ -116,6 +135,7 @@ def test_conflicts_and_unprocessed_keys_lose_and_repeat_nothing(scenario: Scenar
     check_escalations(scenario, sent, Allowed(exceptions={"message.failed"}))
 
 
+@pytest.mark.chaos
 def test_faults_of_every_kind_lose_and_repeat_no_escalation(scenario: Scenario) -> None:
     """Ten percent each of all faults, for two workers that also get duplicates."""
     scenario.proxy.conditions = Conditions(repeated=0.3, short_receives=True)
