@@ -7,24 +7,30 @@ Types of the fixtures in conftest.py: a deployed stack and worker processes.
         worker.wait_for("message.acknowledged")
 """
 
+import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from deploy.local.aws import ROOT, LocalAws
+from tests import forked
 
 POLL_S = 0.05
+# For `free_port`. Another run at the same time begins elsewhere.
+FIRST_PORT, PORTS_PER_PROCESS = 12_000, 500
 STOP_TIMEOUT_S = 60.0
 # For a worker's environment: it keeps its queue's visibility timeout even below 30 s. See `tests.short_visibility`.
 SHORT_VISIBILITY = {"SHORT_VISIBILITY": "yes"}
+_ports = itertools.count(random.SystemRandom().randrange(PORTS_PER_PROCESS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ class Worker:
         """Return the output of the process so far, standard error included."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
-    def wait_for(self, event: str, *, timeout_s: float = 20.0, **fields: Any) -> dict[str, Any]:
+    def wait_for(self, event: str, *, timeout_s: float = 60.0, **fields: Any) -> dict[str, Any]:
         """
         Wait for the first log line with this *event* and these *fields*, and return it.
 
@@ -156,15 +162,23 @@ def run_worker(name: str, environment: Mapping[str, str], log_path: Path) -> Wor
     """Start a worker process with exactly this environment. The caller must end it."""
     module = "tests.short_visibility" if SHORT_VISIBILITY.items() <= environment.items() else "workers"
     with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, name],
+        process = forked.Popen(
+            ["-m", module, name],
             cwd=ROOT,
-            env=dict(environment),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
     return Worker(process, log_path)
+
+
+def eventually(holds: Callable[[], bool], timeout_s: float = STOP_TIMEOUT_S) -> None:
+    """Wait until *holds* returns true. Raises `AssertionError` after *timeout_s*."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not true within {timeout_s} s"
+        time.sleep(POLL_S)
 
 
 def is_running(pid: int) -> bool:
@@ -180,8 +194,19 @@ def is_running(pid: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """
+    Return a loopback port that is free now, and will be when a test listens on it.
+
+    It is below the ports that the system gives to connections, and no other process of the same test run gets it.
+    """
+    while True:
+        port = FIRST_PORT + PORTS_PER_PROCESS * _process_number() + next(_ports) % PORTS_PER_PROCESS
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _process_number() -> int:
+    """Return which of the processes of `pytest -n` this is."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -11,19 +11,12 @@ from pathlib import Path
 import pytest
 
 from deploy.local.aws import ROOT, LocalAws
+from tests import forked
 from tests.support import DeployStack
 
 
 def run(environment: Mapping[str, str], *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "deploy", *arguments],
-        cwd=ROOT,
-        env=dict(environment),
-        input=answer,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return forked.run(["-m", "deploy", *arguments], cwd=ROOT, env=environment, text=answer)
 
 
 @pytest.fixture

@@ -5,24 +5,17 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.aws import ROOT
+from tests import forked
 from tests.support import DeployedStack
 
 CARD = "4929123412345678"
 SHORT_CARD = "492912341234"  # Too short to be recognized as a card number, and still it must not be written.
 TIMEOUT_S = 120.0
-# Ctrl-C is ignored if the tests run in the background.
-_SCRIPT = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from workers.cli.__main__ import main
-sys.exit(main())
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +46,8 @@ class CommandLine:
         """Start it with these variables changed (None: unset). The end of the block kills it if it still runs."""
         named = {"STATE_MACHINE": self.stack.state_machine_arn}
         environment: dict[str, str | None] = {**self.stack.worker_environment(), **named, **env}
-        process = subprocess.Popen(
-            [sys.executable, "-c", _SCRIPT, *map(str, arguments)],
+        process = forked.Popen(
+            ["-m", "workers.cli", *map(str, arguments)],
             cwd=ROOT,
             env={name: value for name, value in environment.items() if value is not None},
             stdin=subprocess.PIPE,

@@ -5,8 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 import deploy.local.aws
 from deploy.errors import DeployError
 from deploy.local.aws import ROOT, LocalAws, PortTakenError, Timeouts
-from tests.support import is_running
+from tests.support import eventually, is_running
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the sockets of /proc")
@@ -141,10 +139,3 @@ def test_it_saves_its_state_and_ends_after_its_starter_is_killed(number: signal.
     assert not Path(directory).exists()
     with deploy.local.aws.local_aws(state=tmp_path) as server:
         assert len(server.client("sqs").list_queues()["QueueUrls"]) == 1
-
-
-def eventually(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -14,16 +14,15 @@ import pytest
 
 from deploy.local import samples
 from deploy.local.aws import ROOT
+from tests import forked
 from tests.support import is_running
 
 HOSTILE = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_SQS": "https://sqs.us-east-1.amazonaws.com"}
 # With a state directory of its own, so that the developer's own is not used.
 SCRIPT = """
-import signal
 import sys
 from pathlib import Path
 from deploy.__main__ import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
 sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
 """
 PROC = Path("/proc")  # Leftover processes are only looked for on Linux.
@@ -38,8 +37,8 @@ class Command:
         self.temporary = directory / f"tmp-{number}"
         self.temporary.mkdir()
         with self.output_path.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", SCRIPT, str(directory / "state"), *arguments],
+            self.process = forked.Popen(
+                ["-c", SCRIPT, str(directory / "state"), *arguments],
                 cwd=ROOT,
                 env=os.environ | HOSTILE | {"TMPDIR": str(self.temporary)},
                 stdin=subprocess.DEVNULL,
