@@ -1,5 +1,6 @@
 # `make` prints the list of targets. It needs Python 3.11 or newer with venv and pip, and installs everything else.
 PYTHON ?= python3
+PROCESSES ?= auto
 VENV := .venv
 LOCAL_AWS_VENV := .venv-local-aws
 CHECKOV_VENV := .venv-checkov
@@ -50,8 +51,10 @@ env: ## Print what points a shell and `orders` at the local AWS of `run` or `loc
 	@cat .local-aws/env
 	@echo 'export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"'
 
-test: setup ## Run all tests, on throwaway state
-	@$(PY) -m pytest
+# With bytecode, even if the environment forbids it: the tests start hundreds of processes.
+test: export PYTHONDONTWRITEBYTECODE :=
+test: setup ## Run all tests, on throwaway state, in several processes (PROCESSES sets how many)
+	@$(PY) -m pytest -n $(PROCESSES)
 
 check: setup $(CHECKOV_VENV)/.installed ## Check format, lint, strict types, templates and state machine
 	@$(VENV)/bin/ruff format --check .

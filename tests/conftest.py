@@ -7,16 +7,22 @@ Fixtures for tests of the whole pipeline. Their types, with documentation, are i
 - `start_worker(name)`: a worker process, killed after the test.
 
 All of them ignore the caller's `AWS_*` variables and profiles.
+
+With `pytest -n`, each process has a session of its own: its own local AWS, its own stack. The hooks below distribute
+the tests over the processes.
 """
 
 import contextlib
 import itertools
 import os
+import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from xdist.scheduler import LoadScopeScheduling
 
 import deploy.local.aws
 from deploy.aws import Aws
@@ -43,6 +49,92 @@ _UNTIMED = settings(
 settings.register_profile("suite", _UNTIMED, derandomize=True, max_examples=60)
 settings.register_profile("explore", _UNTIMED, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "suite")
+
+# What takes longest starts first, so that at the end no process still has a lot to do. The rest keeps pytest's order.
+LONGEST_FIRST = (
+    "tests/bench/test_bench.py",
+    "tests/chaos/test_chaos.py",
+    "tests/integration/test_processes.py",
+    "tests/integration/test_http_provider.py",
+    "tests/statemachine/test_workflow.py",
+    "tests/docs/test_consoles.py",
+    "tests/docs/test_pictures.py",
+    "tests/deploy/local/test_commands.py",
+    "tests/integration/test_routing.py",
+    "tests/upgrade/test_version_1.py",
+    "tests/integration/test_orders_escalations.py",
+    "tests/deploy/test_operator_permissions.py",
+    "tests/deploy/test_main.py",
+    "tests/integration/test_start.py",
+    "tests/answers/test_answers.py",
+)
+# The tests of a file run in one process, which sets up their fixtures once. These share none that take long.
+ONE_BY_ONE = (
+    "tests/answers/test_answers.py",
+    "tests/chaos/test_chaos.py",
+    "tests/chaos/test_stop.py",
+    "tests/deploy/test_main.py",
+    "tests/integration/test_http_provider.py",
+    "tests/integration/test_processes.py",
+    "tests/integration/test_routing.py",
+    "tests/deploy/local/test_commands.py",
+    "tests/docs/test_consoles.py",
+    "tests/docs/test_pictures.py",
+)
+MAX_PROCESSES = 8  # Each, with its local AWS and its workers, needs up to 0.6 GB.
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed of the chaos tests here, so that all processes have the same one and it is shown."""
+    os.environ.setdefault("CHAOS_SEED", str(random.SystemRandom().randrange(1_000_000)))
+    if config.getoption("numprocesses", None):
+        config.pluginmanager.register(FailureNames(config))
+
+
+def pytest_report_header() -> str:
+    return f"chaos: CHAOS_SEED={os.environ['CHAOS_SEED']}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes `-n auto` starts: more than there are cores, because most tests mostly wait."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_PROCESSES, 2 * cores + 1)
+
+
+class FilesInOrder(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each process that is free the next file, or the next test of the files in `ONE_BY_ONE`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if file in ONE_BY_ONE else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    config.option.loadscopereorder = False  # It would start with the files that have the most tests.
+    return FilesInOrder(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start with `LONGEST_FIRST` if the tests are distributed."""
+    if hasattr(config, "workerinput"):
+        ranks = {file: rank for rank, file in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
+
+
+class FailureNames:
+    """Names each failed test at once. pytest shows why at the end of the run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if report.failed and reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"FAILED {report.nodeid}")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.support import free_port
+
 HOST = "127.0.0.1"
 SILENCE_S = 30.0  # Longer than the timeout of any worker in these tests.
 
@@ -63,7 +65,7 @@ class FaultyProvider:
         self.shipments: dict[str, str] = {}  # By key.
         self.shipped: dict[str, list[str]] = {}  # By OrderId: every shipment that was made.
         self.refused: set[str] = set()  # Keys.
-        self.port = 0
+        self.port = free_port()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="faulty-provider")
         self._runner: web.AppRunner | None = None
@@ -102,7 +104,6 @@ class FaultyProvider:
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self.port, reuse_address=True)
         await site.start()
-        self.port = self._runner.addresses[0][1]
 
     async def _close(self) -> None:
         if self._runner is not None:

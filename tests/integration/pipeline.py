@@ -15,7 +15,7 @@ from workers.domain.ids import execution_arn
 
 ENVIRONMENT = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "10", "LOG_FORMAT": "json"}
 SCRIPTED = "tests.integration.providers:ScriptedProvider"
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 POLL_S = 0.05
 ENDINGS = {"message.acknowledged", "message.released", "message.dead_lettered", "message.abandoned"}
 

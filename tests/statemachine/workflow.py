@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from tests.support import DeployedStack
 from workers.domain.ids import execution_arn
 
-TIMEOUT_S = 40.0
+TIMEOUT_S = 60.0
 POLL_S = 0.05
 
 Found = TypeVar("Found")
