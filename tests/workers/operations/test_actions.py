@@ -1,11 +1,13 @@
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.workers.operations.queue_fakes import FakeQueue
+from workers.operations import actions
 from workers.operations.actions import (
     DISCARD,
     MAX_FAILURES,
@@ -25,18 +27,19 @@ if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 RATE = 1e6
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+NOW_MS = int(NOW.timestamp() * 1000)
 
 
 def stack_of(queue: FakeQueue) -> "Stack":
     async def find_queue(name: str) -> Queue:
         return Queue(name, "url", {}, "DLQ", "dlq-url")
 
-    async def attributes(_url: str) -> dict[str, str]:
-        answer: dict[str, dict[str, str]] = await queue.call("get_queue_attributes")
+    async def attributes(url: str) -> dict[str, str]:
+        answer: dict[str, dict[str, str]] = await queue.call("get_queue_attributes", QueueUrl=url)
         return answer["Attributes"]
 
-    now = datetime(2026, 11, 22, tzinfo=UTC)
-    stack = SimpleNamespace(sqs=queue.client, queue=find_queue, attributes=attributes, now=lambda: now)
+    stack = SimpleNamespace(sqs=queue.client, queue=find_queue, attributes=attributes, now=lambda: NOW)
     return cast("Stack", stack)
 
 
@@ -52,6 +55,63 @@ async def test_selected_letters_are_found_up_to_the_limit() -> None:
         assert (sum(looked_at), found.seen, found.approximate_count) == (3, 4, 4)
         assert [outcome.result for outcome in dry_run(found, DISCARD)] == ["would be discarded"] * 2
     assert sorted(queue.visible) == ["001", "002", "003", "004"]
+
+
+async def test_found_letters_are_sorted_oldest_first() -> None:
+    queue = FakeQueue("young", "old", "unknown")
+    queue.parts = {
+        "young": {"Attributes": {"SentTimestamp": str(NOW_MS - 1_000)}},
+        "old": {"Attributes": {"SentTimestamp": str(NOW_MS - 2_000)}},
+    }
+    async with held_queue(stack_of(queue), "Q") as source:
+        found = await find(source, Selection(), 10)
+    assert [letter.id for letter in found.letters] == ["old", "young", "unknown"]
+    assert {letter.queue for letter in found.letters} == {"DLQ"}
+
+
+async def test_the_age_of_letters_counts_from_now() -> None:
+    queue = FakeQueue("001")
+    queue.parts["001"] = {"Attributes": {"SentTimestamp": str(NOW_MS - 60_000)}}
+    async with held_queue(stack_of(queue), "Q") as source:
+        for age_s, count in ((59, 1), (60, 0)):
+            queue.come_back(*queue.hidden)
+            source.hold._seen.clear()
+            found = await find(source, Selection(older_than=timedelta(seconds=age_s)), 10)
+            assert len(found.letters) == count
+
+
+async def test_the_number_of_letters_counts_hidden_and_delayed_ones() -> None:
+    queue = FakeQueue("001")
+    queue.hidden, queue.delayed = ["002", "003"], 4
+    async with held_queue(stack_of(queue), "Q") as source:
+        assert (await find(source, Selection(), 10)).approximate_count == 7
+    assert queue.requests_of("get_queue_attributes") == [{"QueueUrl": "dlq-url"}]
+
+
+async def test_the_number_of_letters_is_at_least_the_number_seen() -> None:
+    queue = FakeQueue("001")
+    async with held_queue(stack_of(queue), "Q") as source:
+        queue.visible += ["002", "003"]
+        assert (await find(source, Selection(), 10)).approximate_count == 3
+
+
+async def test_letters_are_held_in_the_dead_letter_queue_and_replayed_as_they_were_sent() -> None:
+    queue, trace = FakeQueue("001"), {"DataType": "String", "StringValue": "t-1"}
+    queue.parts["001"] = {"Body": '{"OrderId": "001"}', "MessageAttributes": {"trace": trace}}
+    async with held_queue(stack_of(queue), "Q") as source:
+        await act(await find(source, Selection(), 10), replay_to(source), ActionReport(), rate=RATE)
+    assert queue.requests_of("send_message") == [
+        {"QueueUrl": "url", "MessageBody": '{"OrderId": "001"}', "MessageAttributes": {"trace": trace}}
+    ]
+    assert {request["QueueUrl"] for name, request in queue.requests if name != "send_message"} == {"dlq-url"}
+
+
+async def test_letters_that_could_not_be_made_visible_are_reported() -> None:
+    queue, warnings = FakeQueue("001"), list[str]()
+    queue.refused = {"change_message_visibility_batch"}
+    async with held_queue(stack_of(queue), "Q", warn=warnings.append) as source:
+        await find(source, Selection(), 10)
+    assert len(warnings) == 1
 
 
 async def test_a_replayed_letter_is_deleted_after_its_queue_took_it() -> None:
@@ -128,6 +188,54 @@ async def test_after_many_failures_in_a_row_the_rest_is_not_tried() -> None:
         await act(await find(source, Selection(), 10), DISCARD, report, rate=RATE)
     assert [result for _, result in results(report)] == ["failed"] * MAX_FAILURES + ["not tried"] * 3
     assert queue.calls.count("delete_message") == MAX_FAILURES
+
+
+async def test_only_failures_in_a_row_end_the_action() -> None:
+    queue, report = FakeQueue(*(f"{n:03}" for n in range(12))), ActionReport()
+
+    def refuse_all_but_each_fifth() -> None:
+        if queue.calls.count("delete_message") % 5:
+            raise ClientError({"Error": {"Code": "InternalError"}}, "delete_message")
+
+    queue.during["delete_message"] = refuse_all_but_each_fifth
+    async with held_queue(stack_of(queue), "Q") as source:
+        await act(await find(source, Selection(), 20), DISCARD, report, rate=RATE)
+    assert [result for _, result in results(report)] == ([*["failed"] * 4, "discarded"] * 3)[:12]
+
+
+async def test_an_internal_error_ends_the_action() -> None:
+    queue = FakeQueue("001")
+    for queue.refused in ({"send_message"}, {"delete_message"}):
+        queue.error, report = KeyError("bug"), ActionReport()
+        with pytest.raises(KeyError, match="bug"):
+            async with held_queue(stack_of(queue), "Q") as source:
+                await act(await find(source, Selection(), 10), replay_to(source), report, rate=RATE)
+        assert report.outcomes == []
+
+
+async def test_a_letters_hold_is_extended_before_it_is_acted_on() -> None:
+    queue, report, now = FakeQueue("001"), ActionReport(), 0.0
+    async with held_queue(stack_of(queue), "Q") as source:
+        source.hold._now_s = lambda: now
+        found = await find(source, Selection(), 10)
+        now = HOLD_S - 1
+        await act(found, DISCARD, report, rate=RATE)
+    assert queue.changed == [("001", HOLD_S)]
+
+
+async def test_letters_are_acted_on_at_the_given_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, now, begun = FakeQueue("001", "002", "003"), 0.0, list[float]()
+
+    async def sleep(delay_s: float) -> None:
+        nonlocal now
+        now += delay_s
+
+    queue.during["delete_message"] = lambda: begun.append(now)
+    monkeypatch.setattr(actions, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(actions, "time", SimpleNamespace(monotonic=lambda: now))
+    async with held_queue(stack_of(queue), "Q") as source:
+        await act(await find(source, Selection(), 10), DISCARD, ActionReport(), rate=4)
+    assert begun == [0, 0.25, 0.5]
 
 
 async def test_a_cancelled_action_finishes_its_letter_and_starts_no_other() -> None:

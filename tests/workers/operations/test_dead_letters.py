@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,6 +74,43 @@ def test_the_order_id_is_read_from_the_body(body: str, order_id: str | None) -> 
     assert letter(body).order_id == order_id
 
 
+@pytest.mark.parametrize("name", ["Reason", "OriginMessageId"])
+def test_one_of_the_two_labels_alone_is_the_senders(name: str) -> None:
+    found = letter(**{name: "x"})
+    assert (found.reason, found.origin_message_id, list(found.attributes)) == (UNKNOWN, None, [name])
+
+
+def test_the_two_labels_are_enough_to_recognize_a_workers_dead_letter() -> None:
+    found = letter(Reason="WORKER_CRASHED: twice", OriginMessageId="m-0")
+    assert (found.reason, found.origin_message_id, found.attributes) == ("WORKER_CRASHED: twice", "m-0", {})
+
+
+def test_empty_parts_of_an_attribute_are_not_sent_back() -> None:
+    trace: dict[str, Any] = {"DataType": "Binary", "BinaryValue": b"\0", "StringValue": None, "BinaryListValues": []}
+    found = DeadLetter.of("DLQ", {"MessageId": "m-1", "Body": "001", "MessageAttributes": {"trace": trace}})
+    assert found.attributes == {"trace": {"DataType": "Binary", "BinaryValue": b"\0"}}
+
+
+@pytest.mark.parametrize(
+    ("reason", "origin", "case_id"),
+    [
+        ("UNDECODABLE_MESSAGE: why", "m-0", "message-m-0"),
+        ("UNDECODABLE_MESSAGE: why", None, None),
+        ("WORKER_CRASHED: twice", "m-0", None),
+    ],
+)
+def test_only_an_undecodable_letter_of_a_known_message_has_a_case(
+    reason: str, origin: str | None, case_id: str | None
+) -> None:
+    assert replace(letter(), reason=reason, origin_message_id=origin).case_id == case_id
+
+
+def test_a_letter_without_any_time_has_no_age_and_is_older_than_nothing() -> None:
+    found = DeadLetter.of("DLQ", {"MessageId": "m-1", "Body": "001"})
+    assert (found.sent_at, found.first_received_at, found.age_s(NOW)) == (None, None, None)
+    assert not Selection(older_than=timedelta(0)).includes(found, NOW)
+
+
 def test_the_age_counts_from_the_first_receive_or_else_from_sending() -> None:
     assert letter(**LABELS).age_s(NOW) == 3600
     assert letter().age_s(NOW) == 600
@@ -88,6 +126,13 @@ def test_an_excerpt_is_short_masked_and_without_control_characters() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "excerpt"), [("x" * 200, "x" * 200), ("x" * 201, f"{'x' * 200}... (201 characters)"), ("", "")]
+)
+def test_a_body_of_up_to_200_characters_is_shown_whole(body: str, excerpt: str) -> None:
+    assert letter(body).excerpt == excerpt
+
+
+@pytest.mark.parametrize(
     ("selection", "included"),
     [
         (Selection(), True),
@@ -99,6 +144,7 @@ def test_an_excerpt_is_short_masked_and_without_control_characters() -> None:
         (Selection(ids=("x", "m-0")), True),
         (Selection(ids=("x",)), False),
         (Selection(older_than=timedelta(minutes=59)), True),
+        (Selection(older_than=timedelta(minutes=60)), False),
         (Selection(older_than=timedelta(minutes=61)), False),
         (Selection(reason="UNDECODABLE", order_id="002"), False),
     ],

@@ -1,7 +1,9 @@
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -10,6 +12,7 @@ from botocore.parsers import ResponseParserError
 from tests.workers.operations.fakes import STATE_MACHINE, FakeClient, fake_stack, refused
 from workers.backoff import Backoff
 from workers.domain.submissions import submission_name
+from workers.operations import submit
 from workers.operations.errors import OperationError
 from workers.operations.order_files import Record
 from workers.operations.records import BadRecord
@@ -76,9 +79,10 @@ async def test_an_order_that_was_submitted_before_is_counted_as_such() -> None:
     assert await submitting.run() == Summary(submitted=1, already_submitted=1)
 
 
-async def test_a_record_that_step_functions_refuses_is_reported_and_the_rest_submitted() -> None:
-    submitting = Submitting(3, failing(1, refused("InvalidExecutionInput")))
-    failed = BadRecord(1, "Step Functions refused it (InvalidExecutionInput)", "o-1")
+@pytest.mark.parametrize("code", ["InvalidExecutionInput", "InvalidName", "ValidationException"])
+async def test_a_record_that_step_functions_refuses_is_reported_and_the_rest_submitted(code: str) -> None:
+    submitting = Submitting(3, failing(1, refused(code)))
+    failed = BadRecord(1, f"Step Functions refused it ({code})", "o-1")
     assert await submitting.run() == Summary(submitted=2, failed=[failed])
     assert submitting.failed == [failed]
 
@@ -107,6 +111,70 @@ async def test_any_other_error_ends_it_with_the_outcome_so_far() -> None:
     )
 
 
+async def test_an_internal_error_is_not_taken_for_an_answer_of_aws() -> None:
+    with pytest.raises(KeyError, match="bug"):
+        await Submitting(1, failing(1, KeyError("bug"))).run()
+
+
+async def test_the_outcome_counts_bad_records_too() -> None:
+    bad = [BadRecord(1, "is not JSON"), BadRecord(2, "is not JSON")]
+    submission = Submission(fake_stack(), [Record(3, "o-3", "{}")], Summary(bad=bad), number=1)
+    assert submission.so_far() == f"0 submitted, 0 already submitted, 2 bad, 0 failed of 3; {SAFE}"
+
+
+async def test_the_state_machine_is_looked_up_once_before_the_submissions() -> None:
+    async def get_caller_identity() -> dict[str, str]:
+        await asyncio.sleep(0)
+        return {"Arn": "arn:aws:sts::000000000000:assumed-role/ops/ada"}
+
+    sts, stepfunctions = FakeClient(get_caller_identity=get_caller_identity), FakeClient(start_execution=lambda **_: {})
+    records = [Record(n, f"o-{n}", "{}") for n in range(20)]
+    submission = Submission(fake_stack("Orders", sts=sts, stepfunctions=stepfunctions), records, Summary(), number=1)
+    await submission.run()
+    assert (len(sts.requests), len(stepfunctions.requests)) == (1, 20)
+
+
+class Waits(Backoff):
+    """Records after which attempts there was a wait."""
+
+    attempts: ClassVar[list[int]] = []
+
+    def wait_s(self, attempt: int) -> float:
+        self.attempts.append(attempt)
+        return 0
+
+
+async def test_waits_grow_with_each_attempt_at_a_record() -> None:
+    Waits.attempts.clear()
+    await Submitting(2, failing(3, refused("ThrottlingException")), backoff=Waits(0, 0)).run(concurrency=1)
+    assert Waits.attempts == [1, 2, 3]
+
+
+async def test_a_throttled_record_is_given_up_after_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def start(**_: Any) -> None:
+        nonlocal now
+        now += 100
+        raise refused("ThrottlingException")
+
+    monkeypatch.setattr(submit, "time", SimpleNamespace(monotonic=lambda: now))
+    submitting = Submitting(1, start)
+    with pytest.raises(OperationError, match="StartExecution"):
+        await submitting.run()
+    assert submitting.attempts() == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [(refused("ThrottlingException"), "ThrottlingException"), (ResponseParserError(), "ResponseParserError")],
+)
+async def test_the_warning_names_what_slows_the_submission_down(error: Exception, named: str) -> None:
+    submitting = Submitting(1, failing(1, error))
+    await submitting.run()
+    assert submitting.warnings == [f"StartExecution: {named}; continuing more slowly"]
+
+
 UNREACHABLE = EndpointConnectionError(endpoint_url="http://nowhere")
 
 
@@ -131,6 +199,27 @@ async def test_unreadable_responses_are_retried_but_not_without_end() -> None:
     with pytest.raises(OperationError, match="an AWS response cannot be read"):
         await submitting.run()
     assert submitting.attempts() <= MAX_UNREADABLE + 2
+
+
+@pytest.mark.parametrize(("unreadable", "attempts"), [(50, 51), (51, 51)])
+async def test_fifty_unreadable_responses_are_tolerated_before_a_first_success(unreadable: int, attempts: int) -> None:
+    submitting = Submitting(1, failing(unreadable, ResponseParserError()))
+    with contextlib.suppress(OperationError):
+        await submitting.run(concurrency=1)
+    assert (submitting.attempts(), submitting.done) == (attempts, attempts - unreadable)
+
+
+@pytest.mark.parametrize("first", [None, refused("ExecutionAlreadyExists")])
+async def test_after_a_first_answer_unreadable_responses_are_retried_without_end(first: Exception | None) -> None:
+    outcomes = iter([first, *[ResponseParserError()] * 200])
+
+    def start(**_: Any) -> None:
+        if (error := next(outcomes, None)) is not None:
+            raise error
+
+    submitting = Submitting(2, start)
+    await submitting.run(concurrency=1)
+    assert (submitting.done, submitting.attempts()) == (2, 202)
 
 
 async def test_cancelled_it_counts_the_requests_in_flight_and_starts_no_other() -> None:
