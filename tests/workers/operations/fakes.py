@@ -1,12 +1,14 @@
 """A stack on an AWS that tests script, call by call."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
 from workers.aws.sdk.blocking import AsyncClient, BlockingSession
+from workers.backoff import Backoff
 from workers.operations.stack import Stack
 
 REGION = "us-east-1"
@@ -37,12 +39,27 @@ class FakeSession(BlockingSession):
     def __init__(self, clients: dict[str, FakeClient]) -> None:
         super().__init__({})
         self._fakes = clients
+        self.config: dict[str, dict[str, Any]] = {}  # The configuration that was asked for, by service.
 
-    def client(self, service: str, **_: Any) -> AsyncClient:
+    def client(self, service: str, **config: Any) -> AsyncClient:
+        self.config[service] = config
         return cast("AsyncClient", self._fakes[service])
 
     async def region(self) -> str:
         return REGION
+
+
+@dataclass(frozen=True)
+class Waits(Backoff):
+    """A backoff without waits, which records after which attempts there would be one."""
+
+    base_s: float = 0
+    cap_s: float = 0
+    attempts: list[int] = field(default_factory=list)
+
+    def wait_s(self, attempt: int) -> float:
+        self.attempts.append(attempt)
+        return 0
 
 
 def fake_stack(state_machine: str = STATE_MACHINE, **clients: FakeClient) -> Stack:

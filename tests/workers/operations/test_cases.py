@@ -1,15 +1,20 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from workers.domain.cases import Case, CaseState
+from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
+from workers.errors import OutageError
 from workers.operations.cases import Selection, read_case, read_open_cases, select
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ORDER = Order("001", OrderStatus.ESCALATED, None)
 
 
 def case(case_id: str, severity: str = "warning", hour: int = 10, reason: str = "INVALID_PRICE") -> Case:
@@ -45,6 +50,8 @@ def test_cases_are_sorted_by_severity_then_age() -> None:
         (Selection(severity="warning"), ["old", "young"]),
         (Selection(reason="WORKFLOW_FAILED"), ["critical"]),
         (Selection(older_than=timedelta(hours=2)), ["old", "info"]),
+        (Selection(older_than=timedelta(hours=3)), ["info"]),
+        (Selection(severity="warning", reason="WORKFLOW_FAILED"), []),
         (Selection(severity="warning", older_than=timedelta(hours=2)), ["old"]),
     ],
 )
@@ -72,3 +79,72 @@ async def test_an_endpoint_that_is_not_a_url_is_explained(monkeypatch: pytest.Mo
     for reading in (read_case(Stack(environment), "002"), read_open_cases(Stack(environment), Selection())):
         with pytest.raises(OperationError, match="the AWS SDK cannot make calls: Invalid endpoint: nowhere"):
             await reading
+
+
+class FakeTable:
+    """Items by id. An item that is an error cannot be read."""
+
+    def __init__(self, items: dict[str, Any]) -> None:
+        self.items = items
+
+    async def get(self, item_id: str) -> Any:
+        item = self.items.get(item_id)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    async def open_cases(self) -> tuple[list[Case], list[str]]:
+        return list(self.items.values()), ["edited"]
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeTable, FakeTable]:
+    """The tables of orders and of cases."""
+    both = FakeTable({"001": ORDER}), FakeTable({"001": replace(case("001"), order_id="001")})
+    monkeypatch.setattr("workers.operations.cases.tables", lambda _stack: nullcontext(both))
+    return both
+
+
+async def test_a_case_is_read_with_its_order(tables: tuple[FakeTable, FakeTable]) -> None:
+    orders, cases = tables
+    assert await read_case(Stack({}), "001") == (cases.items["001"], ORDER)
+    orders.items.clear()
+    assert await read_case(Stack({}), "001") == (cases.items["001"], None)
+
+
+async def test_a_case_without_an_order_id_has_no_order(tables: tuple[FakeTable, FakeTable]) -> None:
+    orders, cases = tables
+    orders.items[None] = ORDER  # type: ignore[index]
+    cases.items["message-1"] = case("message-1")
+    assert await read_case(Stack({}), "message-1") == (case("message-1"), None)
+
+
+async def test_a_case_that_does_not_exist_is_named(tables: tuple[FakeTable, FakeTable]) -> None:
+    assert tables
+    with pytest.raises(OperationError) as raised:
+        await read_case(Stack({}), "2")
+    assert str(raised.value) == "there is no case '2'; `orders escalations list` shows the open ones"
+
+
+@pytest.mark.parametrize("error", [KeyError("State"), TypeError(), ValueError()], ids=repr)
+@pytest.mark.parametrize("edited", [0, 1])
+async def test_an_edited_case_or_order_cannot_be_read(
+    tables: tuple[FakeTable, FakeTable], edited: int, error: Exception
+) -> None:
+    tables[edited].items["001"] = error
+    with pytest.raises(OperationError) as raised:
+        await read_case(Stack({}), "001")
+    assert str(raised.value) == "case 001 cannot be read: it was edited in the table"
+
+
+async def test_an_outage_is_not_taken_for_an_edited_case(tables: tuple[FakeTable, FakeTable]) -> None:
+    tables[1].items["001"] = OutageError("down")
+    with pytest.raises(OutageError):
+        await read_case(Stack({}), "001")
+
+
+async def test_open_cases_are_selected_counted_and_sorted(tables: tuple[FakeTable, FakeTable]) -> None:
+    tables[1].items = {case.case_id: case for case in CASES}
+    found = await read_open_cases(Stack({}, now=lambda: NOW), Selection(older_than=timedelta(hours=2)))
+    assert [case.case_id for case in found.selected] == ["old", "info"]
+    assert (found.total, found.unreadable) == (4, ["edited"])

@@ -159,3 +159,64 @@ async def test_an_error_of_finished_work_is_raised() -> None:
 
     with pytest.raises(ValueError, match="oops"):
         await finish(fail())
+
+
+async def test_a_slow_item_leaves_the_other_slot_busy_for_a_while() -> None:
+    started, release = list[int](), asyncio.Event()
+
+    async def work(n: int) -> None:
+        started.append(n)
+        if n == 0:
+            await release.wait()
+
+    async def consume() -> None:
+        async for _ in in_parallel(work, range(100), at_most=2):
+            pass
+
+    consuming = asyncio.create_task(consume())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert started == [0, 1, 2, 3]
+    release.set()
+    await consuming
+    assert started == list(range(100))
+
+
+async def test_results_before_an_error_are_yielded_first() -> None:
+    failed = asyncio.Event()
+
+    async def work(n: int) -> int:
+        if n == 1:
+            failed.set()
+            raise ValueError("one")
+        await failed.wait()
+        return n
+
+    results = in_parallel(work, range(10), at_most=2)
+    assert await anext(results) == 0
+    with pytest.raises(ValueError, match="one"):
+        await anext(results)
+
+
+async def test_without_a_stop_event_running_work_is_finished_too() -> None:
+    begun, ended = list[int](), list[int]()
+
+    async def work(n: int) -> None:
+        begun.append(n)
+        await asyncio.sleep(0)
+        ended.append(n)
+
+    async with aclosing(in_parallel(work, range(10), at_most=2)) as results:
+        async for _ in results:
+            break
+    assert begun == ended
+
+
+async def test_a_stop_is_not_requested_if_all_work_has_ended() -> None:
+    stop = asyncio.Event()
+
+    async def work(n: int) -> int:
+        return n
+
+    assert [n async for n in in_parallel(work, range(5), at_most=2, stop=stop)] == [0, 1, 2, 3, 4]
+    assert not stop.is_set()

@@ -59,7 +59,7 @@ async def test_an_execution_without_an_end_is_running() -> None:
     assert (execution.status, execution.name) == ("RUNNING", "one")
 
 
-@pytest.mark.parametrize("code", ["ExecutionDoesNotExist", "InvalidArn"])
+@pytest.mark.parametrize("code", ["ExecutionDoesNotExist", "InvalidArn", "ValidationException"])
 async def test_an_execution_that_aws_no_longer_keeps_is_none(code: str) -> None:
     assert await read_execution(stack([], code), ARN) is None
 
@@ -74,3 +74,38 @@ async def test_missing_permission_is_the_problem_of_the_execution() -> None:
 async def test_any_other_error_is_raised() -> None:
     with pytest.raises(ClientError):
         await read_execution(stack([], "InternalError"), ARN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "status", "text"),
+    [
+        ("ExecutionSucceeded", None, "SUCCEEDED", "SUCCEEDED"),
+        ("ExecutionFailed", "DuplicateOrder", "FAILED", "FAILED: DuplicateOrder (the stored order is unchanged)"),
+        ("ExecutionAborted", None, "ABORTED", "ABORTED"),
+        ("ExecutionTimedOut", "States.Timeout", "TIMED_OUT", "TIMED_OUT: States.Timeout"),
+        ("TaskFailed", "Lambda.\x1bDown", "RUNNING", "an attempt at a state failed: Lambda.\ufffdDown"),
+        ("LambdaFunctionTimedOut", None, "RUNNING", "an attempt at a state failed"),
+    ],
+)
+async def test_an_event_is_a_status_and_a_step(kind: str, error: str | None, status: str, text: str) -> None:
+    event = {"type": kind, "previousEventId": 1, "details": {} if error is None else {"error": error}}
+    execution = await read_execution(stack([event]), ARN)
+    assert execution == Execution(ARN, status, (), (Step("2026-11-22T10:00:00.000Z", text),))
+
+
+async def test_times_have_milliseconds() -> None:
+    at = datetime(2026, 11, 22, 10, 0, 1, 123456, tzinfo=UTC)
+    pages = [{"events": [{"type": "ExecutionStarted", "timestamp": at}]}]
+    fake = fake_stack(stepfunctions=FakeClient(get_execution_history=lambda **_: pages))
+    execution = await read_execution(fake, ARN)
+    assert execution is not None
+    assert execution.steps == (Step("2026-11-22T10:00:01.123Z", "started"),)
+
+
+async def test_the_states_of_an_execution_are_in_their_order() -> None:
+    names = ["A", "B", "A"]
+    history = [{"type": "PassStateEntered", "stateEnteredEventDetails": {"name": name}} for name in names]
+    execution = await read_execution(stack(history), ARN)
+    assert execution is not None
+    assert execution.states == ("A", "B", "A")
+    assert [step.text for step in execution.steps] == ["entered A", "entered B", "entered A"]

@@ -1,6 +1,9 @@
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from tests.workers.operations.fakes import FakeClient, fake_stack
 from workers.aws.items import from_item, to_item
@@ -17,9 +20,12 @@ class OrderTable:
         self.index: list[dict[str, Any]] = []
         self.client = FakeClient(query=self._query, batch_get_item=self._batch_get_item)
 
-    def put(self, order_id: str, minute: int, status: str = "RECEIVED", was: str | None = None) -> None:
-        at = f"2026-11-22T10:{minute:02}:00.000000Z"
-        self.items[order_id] = {"OrderId": order_id, "Status": status, "UpdatedAt": at}
+    def put(
+        self, order_id: str, minute: int, status: str = "RECEIVED", was: str | None = None, since: int | None = None
+    ) -> None:
+        """Put an order that had the status *was* since *minute*, and that was perhaps updated *since*."""
+        now, at = (f"2026-11-22T10:{at:02}:00.000000Z" for at in (since or minute, minute))
+        self.items[order_id] = {"OrderId": order_id, "Status": status, "UpdatedAt": now}
         self.index.append({"OpenKey": open_key(was or status, order_id), "OrderId": order_id, "UpdatedAt": at})
 
     def reads(self) -> list[int]:
@@ -30,6 +36,8 @@ class OrderTable:
         ]
 
     def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
+        assert (request["TableName"], request["IndexName"]) == ("OrderTable", "OpenOrders")
+        assert request["KeyConditionExpression"] == "OpenKey = :key AND UpdatedAt < :before"
         values = from_item(request["ExpressionAttributeValues"])
         entries = [
             to_item({name: entry[name] for name in ("OrderId", "UpdatedAt")})
@@ -86,3 +94,56 @@ async def test_younger_orders_are_not_asked_for() -> None:
     table.put("old", 29)
     table.put("young", 31)
     assert await listed(table, older_than=timedelta(hours=1, minutes=30)) == ["old"]
+
+
+async def test_without_an_age_the_youngest_orders_are_asked_for_too() -> None:
+    table = OrderTable()
+    table.put("young", 59)
+    table.index[0]["UpdatedAt"] = table.items["young"]["UpdatedAt"] = "2999-01-01T00:00:00.000000Z"
+    assert await listed(table) == ["young"]
+
+
+@pytest.mark.parametrize(("since", "order_ids"), [(29, ["changed"]), (30, []), (31, [])])
+async def test_an_order_that_changed_lately_is_left_out_although_the_index_lags(
+    since: int, order_ids: list[str]
+) -> None:
+    table = OrderTable()
+    table.put("changed", 10, since=since)
+    assert await listed(table, older_than=timedelta(hours=1, minutes=30)) == order_ids
+
+
+async def test_orders_of_the_same_time_are_all_listed() -> None:
+    table = OrderTable()
+    for n in range(40):
+        table.put(f"o-{n:02}", 1)
+    assert await listed(table) == [f"o-{n:02}" for n in range(40)]
+
+
+async def test_orders_are_reported_as_they_are_read() -> None:
+    table, read = OrderTable(), list[int]()
+    for n in range(150):
+        table.put(f"o-{n:03}", n // 20)
+    await listed(table, progress=read.append)
+    assert read == [100, 50]
+
+
+async def test_without_a_limit_several_requests_run_at_once() -> None:
+    table, running, most = OrderTable(), 0, 0
+    for n in range(400):
+        table.put(f"o-{n:03}", n // 20)
+
+    async def batch_get_item(**request: Any) -> dict[str, Any]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(2000):  # Until the keys of all batches have been queried.
+            await asyncio.sleep(0)
+        running -= 1
+        return table._batch_get_item(**request)
+
+    table.client.operations["batch_get_item"] = batch_get_item
+    await listed(table)
+    assert most == 4
+    most = 0
+    await listed(table, limit=150)
+    assert most == 1

@@ -1,10 +1,12 @@
+import asyncio
 from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from tests.workers.operations.fakes import FakeClient, fake_stack
+from tests.workers.operations.fakes import FakeClient, Waits, fake_stack
 from workers.aws.items import to_item
+from workers.operations import order_table
 from workers.operations.order_table import get_orders, is_key, shown_order
 
 CARD = "4929123412345678"
@@ -54,7 +56,57 @@ def test_a_card_number_in_the_table_is_masked() -> None:
 
 @pytest.mark.parametrize(
     ("text", "key"),
-    [("001", True), ("x" * 255, True), ("x" * 256, False), ("", False), (CARD, False), ("bytes-\udcff", False)],
+    [
+        ("001", True),
+        ("x" * 255, True),
+        ("x" * 256, False),
+        ("", False),
+        (CARD, False),
+    ],
 )
 def test_only_possible_keys_are_keys(text: str, key: bool) -> None:
     assert is_key(text) is key
+
+
+def test_no_surrogate_is_part_of_a_key() -> None:
+    assert [is_key(chr(code)) for code in (0xD7FF, 0xD800, 0xDFFF, 0xE000)] == [True, False, False, True]
+
+
+async def test_a_hundred_orders_are_one_request() -> None:
+    table, wanted = Table(set()), [f"{n:03}" for n in range(100)]
+    assert await ids_from(table, wanted) == []
+    assert table.sizes == [100]
+
+
+async def test_an_answer_without_the_table_has_none_of_its_orders() -> None:
+    stack = fake_stack(dynamodb=FakeClient(batch_get_item=lambda **_: {"Responses": {}, "UnprocessedKeys": {}}))
+    async with aclosing(get_orders(stack, ["1"])) as pages:
+        assert [page async for page in pages] == [[]]
+
+
+async def test_waits_for_unprocessed_keys_grow_and_the_first_request_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits = Waits()
+    monkeypatch.setattr(order_table, "_UNPROCESSED", waits)
+    table = Table({"1", "2", "3"}, limit=1)
+    assert await ids_from(table, ["1", "2", "3"]) == ["1", "2", "3"]
+    assert (table.sizes, waits.attempts) == ([3, 2, 1], [1, 2])
+
+
+async def test_eight_requests_run_at_once() -> None:
+    running, most = 0, 0
+
+    async def batch_get_item(**_request: Any) -> dict[str, Any]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(3000):  # Until the ids of all batches have been taken.
+            await asyncio.sleep(0)
+        running -= 1
+        return {"Responses": {}}
+
+    stack = fake_stack(dynamodb=FakeClient(batch_get_item=batch_get_item))
+    async with aclosing(get_orders(stack, map(str, range(2000)))) as pages:
+        assert len([page async for page in pages]) == 20
+    assert most == 8

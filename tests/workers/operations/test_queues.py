@@ -1,6 +1,8 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
 
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
 from workers.operations.queues import Depth, queue_depths
@@ -25,9 +27,17 @@ SQS = FakeClient(
 
 async def test_a_queue_is_counted_with_its_dead_letters_and_ages() -> None:
     def statistics(**request: Any) -> dict[str, Any]:
-        assert (request["EndTime"], (request["EndTime"] - request["StartTime"]).total_seconds()) == (NOW, 900)
-        queue = request["Dimensions"][0]["Value"]
-        ages = {"OrderFulfillmentQueue": [(58, 7.0), (59, 70.4)], "OrderFulfillmentQueue-dead": [(57, 3600.0)]}
+        ((dimension, queue),) = (each.values() for each in request.pop("Dimensions"))
+        assert dimension == "QueueName"
+        assert request == {
+            "Namespace": "AWS/SQS",
+            "MetricName": "ApproximateAgeOfOldestMessage",
+            "StartTime": NOW - timedelta(minutes=15),
+            "EndTime": NOW,
+            "Period": 60,
+            "Statistics": ["Maximum"],
+        }
+        ages = {"OrderFulfillmentQueue": [(59, 70.4), (58, 700.0)], "OrderFulfillmentQueue-dead": [(57, 3600.0)]}
         return {
             "Datapoints": [
                 {"Timestamp": datetime(2026, 11, 22, 11, minute, tzinfo=UTC), "Maximum": age}
@@ -48,3 +58,22 @@ async def test_without_cloudwatch_ages_are_unknown() -> None:
 
     stack = fake_stack(sqs=SQS, cloudwatch=FakeClient(get_metric_statistics=statistics))
     assert [(queue.oldest_s, queue.oldest_dead_letter_s) for queue in await queue_depths(stack)] == [(None, None)] * 2
+
+
+async def test_an_internal_error_is_not_taken_for_an_unknown_age() -> None:
+    def statistics(**_: Any) -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError, match="bug"):
+        await queue_depths(fake_stack(sqs=SQS, cloudwatch=FakeClient(get_metric_statistics=statistics)))
+
+
+async def test_counts_that_sqs_leaves_out_are_zero() -> None:
+    policy = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:0:dead"})
+    sqs = FakeClient(
+        get_queue_url=SQS.operations["get_queue_url"],
+        get_queue_attributes=lambda **_: {"Attributes": {"RedrivePolicy": policy}},
+    )
+    stack = fake_stack(sqs=sqs, cloudwatch=FakeClient(get_metric_statistics=lambda **_: {"Datapoints": []}))
+    depths = await queue_depths(stack)
+    assert depths[0] == Depth("OrderFulfillmentQueue", 0, 0, 0, None, "dead", 0, None)

@@ -1,10 +1,13 @@
 import json
+from datetime import UTC
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from tests.workers.operations.fakes import EXECUTION, STATE_MACHINE, FakeClient, fake_stack, refused
+from tests.workers.operations.fakes import EXECUTION, STATE_MACHINE, FakeClient, FakeSession, fake_stack, refused
 from workers.operations.errors import OperationError
+from workers.operations.stack import Stack
 
 POLICY = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:DLQ", "maxReceiveCount": 11})
 
@@ -36,6 +39,38 @@ async def test_a_queue_is_found_with_its_dead_letter_queue() -> None:
     queue = await fake_stack(sqs=sqs("Orders", "DLQ", RedrivePolicy=POLICY)).queue("Orders")
     assert (queue.name, queue.url) == ("Orders", "http://sqs/Orders")
     assert (queue.dead_letter_queue, queue.dead_letter_url) == ("DLQ", "http://sqs/DLQ")
+    assert queue.attributes == {"RedrivePolicy": POLICY}
+
+
+async def test_all_attributes_of_a_queue_are_read() -> None:
+    client = sqs(DelaySeconds="0")
+    assert await fake_stack(sqs=client).attributes("http://sqs/Orders") == {"DelaySeconds": "0"}
+    request = {"QueueUrl": "http://sqs/Orders", "AttributeNames": ["All"]}
+    assert client.requests == [("get_queue_attributes", request)]
+
+
+async def test_a_queue_that_may_not_be_looked_up_is_not_taken_for_a_missing_one() -> None:
+    def get_queue_url(**_: Any) -> None:
+        raise refused("AccessDenied", "GetQueueUrl")
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        await fake_stack(sqs=FakeClient(get_queue_url=get_queue_url)).queue("Orders")
+
+
+def test_ages_are_asked_for_once_and_with_short_timeouts() -> None:
+    session = FakeSession({"cloudwatch": FakeClient()})
+    assert Stack({}, session=session).cloudwatch
+    assert session.config["cloudwatch"] == {
+        "connect_timeout": 2,
+        "read_timeout": 5,
+        "retries": {"mode": "standard", "total_max_attempts": 1},
+    }
+
+
+async def test_without_a_session_clients_come_from_the_environment() -> None:
+    stack = Stack({"AWS_REGION": "eu-central-1", "ORDER_TABLE": "mine"})
+    assert (await stack.region(), stack.names.order_table) == ("eu-central-1", "mine")
+    assert stack.now().tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -74,8 +109,17 @@ async def test_a_missing_table_is_named(missing: str | None, line: str) -> None:
 
 
 async def test_without_permission_to_look_both_tables_may_be_missing() -> None:
-    def describe_table(**_: Any) -> None:
-        raise refused("AccessDeniedException", "DescribeTable")
+    def describe_table(**request: Any) -> None:
+        missing = request["TableName"] == "EscalationTable"
+        raise refused("ResourceNotFoundException" if missing else "AccessDeniedException", "DescribeTable")
 
     stack = fake_stack(dynamodb=FakeClient(describe_table=describe_table))
     assert await stack.missing_table() == "there is no table OrderTable or no table EscalationTable"
+
+
+async def test_an_internal_error_is_not_taken_for_a_missing_table() -> None:
+    def describe_table(**_: Any) -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError, match="bug"):
+        await fake_stack(dynamodb=FakeClient(describe_table=describe_table)).missing_table()

@@ -32,6 +32,7 @@ def stack(*items: dict[str, Any]) -> Stack:
     def get_item(**request: Any) -> dict[str, Any]:
         assert request["ConsistentRead"]
         key = from_item(request["Key"])
+        assert list(key) == [{"OrderTable": "OrderId", "EscalationTable": "CaseId"}[request["TableName"]]]
         found = [item for item in items if key.items() <= item.items()]
         return {"Item": to_item(found[0])} if found else {}
 
@@ -81,3 +82,58 @@ async def test_log_lines_are_found_by_order_case_execution_and_message() -> None
     story = await gather(stack(ORDER, CASE), "1", [log])
     events = [entry.text.split()[0] for entry in story.timeline if entry.source == "log"]
     assert events == ["received", "named", "routed", "started"]
+
+
+async def test_an_order_without_a_case_or_execution_has_a_story() -> None:
+    story = await gather(stack({"OrderId": "1", "Status": "RECEIVED"}), "1")
+    assert (story.order, story.case) == ({"OrderId": "1", "Status": "RECEIVED"}, None)
+    assert [execution.arn for execution in story.executions] == [SUBMITTED]
+
+
+async def test_a_case_without_an_order_has_a_story() -> None:
+    story = await gather(stack({"CaseId": "message-1"}), "message-1")
+    assert (story.order, story.case, story.executions) == (None, {"CaseId": "message-1"}, [])
+
+
+async def test_an_execution_alone_has_a_story() -> None:
+    story = await gather(stack({"OrderId": "another"}), "1")
+    assert (story.order, [execution.arn for execution in story.executions]) == (None, [SUBMITTED])
+
+
+async def test_resolutions_without_an_execution_name_none() -> None:
+    case = {"CaseId": "1", "Resolutions": [{"Action": "cancel", "ExecutionArn": None}, {"Action": "cancel"}]}
+    assert [execution.arn for execution in (await gather(stack(case), "1")).executions] == [SUBMITTED]
+
+
+async def test_further_submissions_are_looked_for_until_one_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (2, 4):
+        monkeypatch.setitem(STARTED, f"{EXECUTION}:{submission_name('1', number)}", 10 + number)
+    order = ORDER | {"ExecutionArn": f"{EXECUTION}:{submission_name('1', 1)}"}
+    story = await gather(stack(order), "1")
+    assert [execution.name for execution in story.executions] == [submission_name("1", number) for number in (1, 2)]
+
+
+async def test_executions_that_may_not_be_read_are_asked_for_once() -> None:
+    asked = list[str]()
+
+    def history(**request: Any) -> Iterator[dict[str, Any]]:
+        asked.append(request["executionArn"])
+        raise refused("AccessDeniedException", "GetExecutionHistory")
+        yield {}
+
+    dynamodb = FakeClient(get_item=lambda **_: {"Item": to_item({"OrderId": "1", "CaseId": "1"})})
+    stepfunctions = FakeClient(get_execution_history=history)
+    story = await gather(fake_stack(dynamodb=dynamodb, stepfunctions=stepfunctions), "1")
+    assert (story.executions, asked) == ([], [SUBMITTED])
+
+
+async def test_each_log_file_is_searched_for_all_ids() -> None:
+    first, second = (
+        io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+        for lines in (
+            [{"event": "one", "order_id": "1", "message_id": "m-2"}],
+            [{"event": "two", "case_id": "1"}, {"event": "three", "message_id": "m-9"}],
+        )
+    )
+    story = await gather(stack(ORDER, CASE), "1", [first, second])
+    assert [entry.text for entry in story.timeline if entry.source == "log"] == ["one message_id=m-2", "two"]

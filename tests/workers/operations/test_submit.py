@@ -3,13 +3,13 @@ import contextlib
 import json
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
-from tests.workers.operations.fakes import STATE_MACHINE, FakeClient, fake_stack, refused
+from tests.workers.operations.fakes import STATE_MACHINE, FakeClient, Waits, fake_stack, refused
 from workers.backoff import Backoff
 from workers.domain.submissions import submission_name
 from workers.operations import submit
@@ -134,20 +134,10 @@ async def test_the_state_machine_is_looked_up_once_before_the_submissions() -> N
     assert (len(sts.requests), len(stepfunctions.requests)) == (1, 20)
 
 
-class Waits(Backoff):
-    """Records after which attempts there was a wait."""
-
-    attempts: ClassVar[list[int]] = []
-
-    def wait_s(self, attempt: int) -> float:
-        self.attempts.append(attempt)
-        return 0
-
-
 async def test_waits_grow_with_each_attempt_at_a_record() -> None:
-    Waits.attempts.clear()
-    await Submitting(2, failing(3, refused("ThrottlingException")), backoff=Waits(0, 0)).run(concurrency=1)
-    assert Waits.attempts == [1, 2, 3]
+    waits = Waits()
+    await Submitting(2, failing(3, refused("ThrottlingException")), backoff=waits).run(concurrency=1)
+    assert waits.attempts == [1, 2, 3]
 
 
 async def test_a_throttled_record_is_given_up_after_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:

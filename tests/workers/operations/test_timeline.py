@@ -1,3 +1,5 @@
+import pytest
+
 from workers.operations.executions import Execution, Step
 from workers.operations.timeline import Entry, timeline
 
@@ -81,3 +83,35 @@ def test_entries_without_a_time_come_first() -> None:
         Entry("yesterday", "order", "recorded as RECEIVED"),
         Entry("2026-11-22T10:00:01", "order", "CANCELLED"),
     ]
+
+
+def test_what_a_case_lacks_is_left_out() -> None:
+    case = {
+        "Evidence": [{"Source": None, "Reasons": "INVALID_PRICE", "Attempts": None}],
+        "Routed": [{}],
+        "Resolutions": [{"Actor": "ada", "Action": "cancel", "Note": "", "ShipmentId": None}],
+    }
+    assert [entry.text for entry in timeline(None, case, [], [])] == [
+        "unknown source escalates",
+        "routed to None",
+        "resolved by ada, cancel",
+    ]
+
+
+@pytest.mark.parametrize("order", [{"Status": "CANCELLED"}, {"Status": "RECEIVED", "UpdatedAt": "2026-11-22T10:00:01"}])
+def test_only_a_cancelled_order_with_a_time_is_an_entry(order: dict[str, str]) -> None:
+    assert timeline(order, None, [], []) == []
+
+
+def test_entries_of_one_time_come_from_execution_order_case_and_log() -> None:
+    at = "2026-11-22T10:00:00.000000Z"
+    executions = [Execution(ARN, steps=(Step(at, "started"),)), Execution(ARN, steps=(Step(at, "entered A"),))]
+    order, case, line = {"CreatedAt": at}, {"Routed": [{"At": at, "Channel": "log"}]}, {"timestamp": at, "event": "x"}
+    sources = [entry.source for entry in timeline(order, case, executions, [line])]
+    assert sources == ["execution 1", "execution 2", "order", "case", "log"]
+
+
+def test_a_log_line_is_shown_without_what_the_story_says_anyway() -> None:
+    ids = {"order_id": "1", "case_id": "1", "execution_arn": ARN}
+    line = ids | {"level": "error", "worker": "escalation", "event": "x", "exception": "Traceback", "message_id": "m-1"}
+    assert timeline(None, None, [], [line]) == [Entry("", "log", "error escalation x message_id=m-1")]

@@ -1,11 +1,13 @@
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from tests.workers.operations.fakes import EXECUTION, FakeClient, fake_stack
 from workers.aws.items import to_item
 from workers.domain.submissions import submission_name
+from workers.operations import waiting
 from workers.operations.stack import Stack
 from workers.operations.waiting import Ended, wait_for_orders
 
@@ -64,7 +66,7 @@ async def test_an_order_recorded_by_another_execution_ends_with_its_status() -> 
 async def test_a_cancelled_wait_has_reported_the_ended_orders() -> None:
     ended: list[Ended] = []
     one_ended = asyncio.Event()
-    waiting = asyncio.create_task(
+    task = asyncio.create_task(
         wait_for_orders(
             stack([{"1": recorded("1", "FULFILLED"), "2": recorded("2", "RECEIVED")}]),
             ["1", "2"],
@@ -75,7 +77,61 @@ async def test_a_cancelled_wait_has_reported_the_ended_orders() -> None:
         )
     )
     await one_ended.wait()
-    waiting.cancel()
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await waiting
+        await task
     assert ended == [Ended("1", "FULFILLED")]
+
+
+async def test_an_order_recorded_while_its_execution_is_looked_at_ends_with_its_status() -> None:
+    polls = [{}, {"1": recorded("1", "FULFILLED")}]
+    assert await wait(stack(polls, {arn("1"): "SUCCEEDED"}), "1") == [Ended("1", "FULFILLED")]
+
+
+async def test_an_order_whose_execution_has_ended_is_waited_for_until_it_has_ended_too() -> None:
+    polls = [{}, {"1": recorded("1", "RECEIVED")}, {"1": recorded("1", "FULFILLED")}]
+    assert await wait(stack(polls, {arn("1"): "SUCCEEDED"}), "1") == [Ended("1", "FULFILLED")]
+
+
+async def test_an_order_without_a_record_is_waited_for_while_its_execution_runs() -> None:
+    polls = [{}, {}, {}, {"1": recorded("1", "CANCELLED")}]
+    assert await wait(stack(polls), "1") == [Ended("1", "CANCELLED")]
+
+
+async def test_an_order_of_another_execution_is_waited_for_while_its_own_runs() -> None:
+    other = {"ExecutionArn": f"{EXECUTION}:other", "Status": "FULFILLED"}
+    polls = [{"1": other}, {"1": other}, {"1": recorded("1", "ESCALATED")}]
+    assert await wait(stack(polls), "1") == [Ended("1", "ESCALATED")]
+
+
+async def test_only_an_escalated_order_ends_with_reasons() -> None:
+    polls = [{"1": recorded("1", "FULFILLED", Reasons=["INVALID_PRICE"])}]
+    assert await wait(stack(polls), "1") == [Ended("1", "FULFILLED")]
+
+
+async def test_at_most_ten_executions_are_read_per_poll_and_never_their_data() -> None:
+    order_ids = [str(n) for n in range(25)]
+    failed = stack([], {arn(order_id): "FAILED" for order_id in order_ids})
+    reads, client = list[int](), cast("Any", failed.stepfunctions)
+    ended: list[Ended] = []
+    await wait_for_orders(
+        failed, order_ids, ended, submission=1, poll_s=0, progress=lambda _: reads.append(len(client.requests))
+    )
+    assert reads == [10, 20, 25]
+    assert sorted(each.order_id for each in ended) == sorted(order_ids)
+    assert {request["includedData"] for _, request in client.requests} == {"METADATA_ONLY"}
+
+
+@pytest.mark.parametrize(("given", "waits_s"), [({}, [1, 1]), ({"poll_s": 7}, [7, 7])])
+async def test_it_waits_between_polls_and_not_after_the_last(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], waits_s: list[float]
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(delay_s: float) -> None:
+        slept.append(delay_s)
+
+    monkeypatch.setattr(waiting, "asyncio", SimpleNamespace(sleep=sleep))
+    polls = [{"1": recorded("1", "RECEIVED")}] * 2 + [{"1": recorded("1", "FULFILLED")}]
+    await wait_for_orders(stack(polls), ["1"], [], submission=1, **given)
+    assert slept == waits_s
