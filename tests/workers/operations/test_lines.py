@@ -1,9 +1,10 @@
 import asyncio
 import contextlib
 import io
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -117,3 +118,52 @@ async def test_following_a_huge_file_can_be_cancelled_before_its_end(log: Path) 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert 0 < read_lines < 500_000
+
+
+def test_an_overlong_line_in_several_pieces_is_cut_once() -> None:
+    assert list(read(Drip(b"x" * 25 + b"\n" + b"y" * 10 + b"\n" + b"z" * 11), max_line_bytes=10)) == [
+        Line(b"x" * 10, 15),
+        Line(b"y" * 10),
+        Line(b"z" * 10, 1),
+    ]
+
+
+def test_a_pipe_is_read_as_its_lines_arrive() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as pipe:
+        lines = read(stream)
+        pipe.write(b"one\ntw")
+        assert next(lines) == Line(b"one")
+        pipe.write(b"o\n")
+        assert next(lines) == Line(b"two")
+
+
+def test_a_file_is_read_in_chunks_of_bounded_size() -> None:
+    sizes = list[int]()
+
+    class Recording(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            sizes.append(size or 0)
+            return super().read(size)
+
+    assert list(read(Recording(b"one\n"))) == [Line(b"one")]
+    assert sizes == [256 * 1024] * 2
+
+
+async def test_a_file_that_is_followed_no_longer_is_closed(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = list[BinaryIO]()
+    real_open = Path.open
+
+    def recording_open(path: Path, mode: str = "r") -> BinaryIO:
+        opened.append(cast("BinaryIO", real_open(path, mode)))
+        return opened[-1]
+
+    monkeypatch.setattr(Path, "open", recording_open)
+    follower = Follower(log)
+    await follower.next()
+    remove(log)
+    monkeypatch.setattr(Path, "open", recording_open)
+    await follower.next(after=lambda: log.write_bytes(b"new\n"))
+    await follower.next()
+    await follower.aclose()
+    assert [stream.closed for stream in opened if stream.mode == "rb"] == [True, True]

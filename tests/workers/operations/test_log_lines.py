@@ -128,3 +128,57 @@ def test_lines_are_selected_by_order_case_and_event() -> None:
     assert not Selection(escalations=True).matches(FIELDS | {"event": "order.fulfilled"})
     everything = [Selection().everything, Selection("1").everything, Selection(escalations=True).everything]
     assert everything == [True, False, False]
+
+
+@pytest.mark.parametrize(("length", "shown"), [(2000, "x" * 2000), (2001, f'"{"x" * 2000}... (2001 characters)"')])
+def test_a_value_of_up_to_2000_characters_is_shown_whole(length: int, shown: str) -> None:
+    assert readable({"outcome": "x" * length}).values == f"outcome={shown}"
+
+
+@pytest.mark.parametrize(("lines", "first"), [(200, "0"), (201, "(1 lines)")])
+def test_a_traceback_of_up_to_200_lines_is_shown_whole(lines: int, first: str) -> None:
+    shown = readable({"exception": "\n".join(map(str, range(lines)))}).traceback
+    assert (shown[0], shown[-200:]) == (first, tuple(map(str, range(lines - 200, lines))))
+
+
+@pytest.mark.parametrize("exception", [None, 7, ["x"]])
+def test_an_exception_that_is_not_text_has_no_traceback(exception: object) -> None:
+    assert readable({"exception": exception}).traceback == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(["a", 1], r'"[\"a\", 1]"'), ([], '""'), (["Zo\u00eb"], "Zo\u00eb"), ([1, "\u00eb"], '"[1, \\"\u00eb\\"]"')],
+)
+def test_a_list_of_words_is_shown_without_brackets(value: object, shown: str) -> None:
+    assert readable({"outcome": value}).values == f"outcome={shown}"
+
+
+@pytest.mark.parametrize("column", ["timestamp", "level", "event", "worker", "queue", "release", "exception"])
+def test_a_column_is_not_repeated_among_the_values(column: str) -> None:
+    assert readable({column: "x", "n": 1}).values == "n=1"
+
+
+def test_a_foreign_line_keeps_its_spaces_and_loses_its_colors_and_line_end() -> None:
+    assert readable_foreign(b"  \x1b[31mred\x1b[0m  text \r\n") == "  red  text "
+    assert readable_foreign(b"x" * 2001) == f"{'x' * 2000}... (2001 characters)"
+
+
+@pytest.mark.parametrize(
+    ("selection", "raw", "may_match"),
+    [
+        (Selection("004"), b'{"order_id": "004"}', True),
+        (Selection("\udcff"), b'{"order_id": "004"}', False),
+        (Selection(escalations=True), b'{"event": "order.fulfilled"}', False),
+        (Selection("5", escalations=True), b'{"event": "escalation.routed", "order_id": "004"}', False),
+        (Selection("004", escalations=True), b'{"event": "order.fulfilled", "order_id": "004"}', False),
+    ],
+)
+def test_a_raw_line_that_lacks_a_criterion_cannot_match(selection: Selection, raw: bytes, may_match: bool) -> None:
+    assert selection.may_match(raw) is may_match
+
+
+def test_a_line_must_match_every_criterion() -> None:
+    both = Selection("004", escalations=True)
+    assert not both.matches({"order_id": "004", "event": "order.fulfilled"})
+    assert not both.matches({"order_id": "005", "event": "escalation.routed"})

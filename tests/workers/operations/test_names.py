@@ -19,7 +19,19 @@ def test_other_settings_of_a_worker_may_be_wrong() -> None:
     assert Names.read({"WORKER_CONCURRENCY": "many"}).order_table == "OrderTable"
 
 
-@pytest.mark.parametrize("name", ["a b", "arn:aws:states:us-east-1:1:stateMachine:x", "x" * 81])
+@pytest.mark.parametrize(
+    "variable", ["ORDER_TABLE", "ESCALATION_TABLE", "ORDER_FULFILLMENT_QUEUE", "ESCALATION_QUEUE", "STATE_MACHINE"]
+)
+def test_each_name_is_read_from_its_variable(variable: str) -> None:
+    assert getattr(Names.read({variable: "mine"}), variable.lower()) == "mine"
+
+
+@pytest.mark.parametrize("name", ["x" * 80, "arn:aws-cn:states:cn-north-1:123456789012:stateMachine:Orders-1_x"])
+def test_a_state_machine_is_a_name_or_an_arn(name: str) -> None:
+    assert Names.read({"STATE_MACHINE": f" {name} "}).state_machine == name
+
+
+@pytest.mark.parametrize("name", ["a b", "arn:aws:states:us-east-1:1:stateMachine:x", "x" * 81, "\u00e9"])
 def test_a_wrong_state_machine_is_one_line(name: str) -> None:
     with pytest.raises(OperationError) as raised:
         Names.read({"STATE_MACHINE": name})

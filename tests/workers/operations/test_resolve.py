@@ -1,12 +1,16 @@
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from tests.workers.operations.fakes import STATE_MACHINE, fake_stack
+from workers.aws.executions import Executions
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Severity
-from workers.domain.resolutions import Action, Request
+from workers.domain.resolutions import Action, Request, ResolutionError
+from workers.errors import ConflictError, OutageError
 from workers.operations.errors import OperationError
 from workers.operations.resolve import (
     IncompleteOrderError,
@@ -14,6 +18,7 @@ from workers.operations.resolve import (
     corrected_order,
     is_done,
     last_resolution,
+    resolve_case,
     with_card_number,
 )
 
@@ -110,3 +115,88 @@ def test_the_last_resolution_of_the_same_person_and_action_is_reported() -> None
     assert last is not None
     assert (last.actor, last.shipment_id) == ("ada", "S-2")
     assert last_resolution(OPEN, request("fulfill")) is None
+
+
+def test_a_resolved_case_without_a_resolution_of_this_episode_is_an_error() -> None:
+    case = replace(OPEN, state=CaseState.RESOLVED, episode=2, resolutions=(request("cancel").record(1, AT),))
+    with pytest.raises(OperationError):
+        is_done(case, request("cancel"))
+
+
+def test_a_field_that_the_stored_order_lacks_is_missing() -> None:
+    with pytest.raises(IncompleteOrderError) as raised:
+        corrected_order(OPEN, replace(ORDER, name=None), {"Price": "1"})
+    assert raised.value.correct == ["Name"]
+    assert corrected_order(OPEN, replace(ORDER, name=None), {"Price": "1", "Name": "Eve"})["Name"] == "Eve"
+
+
+def test_an_order_that_is_not_stored_can_be_given_whole() -> None:
+    order = corrected_order(OPEN, None, {"Name": "Ada", "ItemName": "Bicycle", "Price": "1"})
+    assert order == {"OrderId": "001", "Name": "Ada", "ItemName": "Bicycle", "Price": "1"}
+
+
+class FakeResolver:
+    """Records its call, or fails with `error`."""
+
+    error: Exception | None = None
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+        RESOLVERS.append(self)
+
+    async def resolve(self, *arguments: object) -> None:
+        self.called = ("resolve", *arguments)
+        if self.error is not None:
+            raise self.error
+
+    async def resubmit(self, *arguments: object) -> None:
+        self.called = ("resubmit", *arguments)
+
+
+RESOLVERS: list[FakeResolver] = []
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> type[FakeResolver]:
+    RESOLVERS.clear()
+    monkeypatch.setattr("workers.escalation.resolver.Resolver", FakeResolver)
+    monkeypatch.setattr("workers.operations.cases.tables", lambda _stack: nullcontext(("orders", "cases")))
+    monkeypatch.setattr("workers.operations.cases.sdk_client", lambda _stack, service: nullcontext(service))
+    monkeypatch.setattr(FakeResolver, "error", None)
+    return FakeResolver
+
+
+@pytest.mark.usefixtures("resolver")
+@pytest.mark.parametrize(
+    ("order", "called"),
+    [
+        (None, ("resolve", "001", request("cancel"))),
+        ({"OrderId": "001"}, ("resubmit", "001", {"OrderId": "001"}, request("cancel"))),
+    ],
+)
+async def test_a_case_is_resolved_or_its_order_resubmitted(order: dict[str, str] | None, called: object) -> None:
+    await resolve_case(fake_stack(), "001", request("cancel"), order)
+    (made,) = RESOLVERS
+    assert made.called == called
+    executions = Executions(cast("Any", "stepfunctions"), STATE_MACHINE)
+    assert made.given == {"orders": "orders", "cases": "cases", "executions": executions}
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ResolutionError("not allowed"), "not allowed"),
+        (ConflictError("changed"), "others are changing this case or its order now; try again"),
+    ],
+)
+async def test_a_refused_resolution_is_one_line(resolver: type[FakeResolver], error: Exception, text: str) -> None:
+    resolver.error = error
+    with pytest.raises(OperationError) as raised:
+        await resolve_case(fake_stack(), "001", request("cancel"), None)
+    assert str(raised.value) == text
+
+
+async def test_an_outage_during_a_resolution_is_raised_as_it_is(resolver: type[FakeResolver]) -> None:
+    resolver.error = OutageError("down")
+    with pytest.raises(OutageError):
+        await resolve_case(fake_stack(), "001", request("cancel"), None)
