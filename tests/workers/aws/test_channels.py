@@ -1,11 +1,12 @@
 import json
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 
+from tests.workers.aws.sdk_fakes import FakeSdk, refusal
 from tests.workers.escalation.examples import case
 from workers.aws.channels import SnsChannel, SqsChannel
 from workers.errors import OutageError
@@ -141,3 +142,82 @@ async def test_an_unreachable_endpoint_is_an_outage(session: aioboto3.Session) -
         for channel in (SnsChannel("pager", sns, MISSING_TOPIC), SqsChannel("pager", sqs, "http://127.0.0.1:9/1/q")):
             with pytest.raises(OutageError):
                 await channel.send(NOTIFICATION)
+
+
+ATTRIBUTES = {
+    "NotificationId": {"DataType": "String", "StringValue": "001#1#pager"},
+    "Severity": {"DataType": "String", "StringValue": "warning"},
+    "Reasons": {"DataType": "String.Array", "StringValue": '["INVALID_PRICE"]'},
+}
+BODY = json.dumps(NOTIFICATION.fields(), ensure_ascii=False)
+
+
+async def test_a_topic_gets_a_subject_a_body_and_attributes_to_filter_by() -> None:
+    sns: Any = FakeSdk(publish=[{}])
+    await SnsChannel("pager", sns, MISSING_TOPIC).send(NOTIFICATION)
+    assert sns.requests_of("publish") == [
+        {
+            "TopicArn": MISSING_TOPIC,
+            "Subject": "[warning] Order 001 escalated: INVALID_PRICE",
+            "Message": BODY,
+            "MessageAttributes": ATTRIBUTES,
+        }
+    ]
+
+
+async def test_a_subject_is_plain_text_of_99_characters_without_card_numbers() -> None:
+    sns: Any = FakeSdk(publish=[{}, {}])
+    for case_id in (CARD, "Zo\u00eb\n" + "x" * 100):
+        await SnsChannel("pager", sns, MISSING_TOPIC).send(
+            Notification.of(case("pager", case_id=case_id, order_id=None), "pager")
+        )
+    first, second = (request["Subject"] for request in sns.requests_of("publish"))
+    assert CARD not in first
+    assert second == ("[warning] Case Zo??" + "x" * 100)[:99]
+
+
+@pytest.mark.parametrize(
+    ("queue", "operations"),
+    [("alarms", ["get_queue_url", "send_message"]), ("https://sqs/1/alarms", ["send_message"])],
+)
+async def test_a_queues_url_is_looked_up_only_if_it_is_given_by_name(queue: str, operations: list[str]) -> None:
+    sqs: Any = FakeSdk(get_queue_url=[{"QueueUrl": "https://sqs/1/alarms"}], send_message=[{}])
+    await SqsChannel("pager", sqs, queue).send(NOTIFICATION)
+    assert [operation for operation, _ in sqs.requests] == operations
+    assert sqs.requests[-1][1] == {
+        "QueueUrl": "https://sqs/1/alarms",
+        "MessageBody": BODY,
+        "MessageAttributes": ATTRIBUTES,
+    }
+    assert sqs.requests_of("get_queue_url") in ([{"QueueName": "alarms"}], [])
+
+
+REFUSALS = [
+    *("EndpointDisabled", "InvalidParameter", "NotFound", "NotFoundException", "ParameterValueInvalid"),
+    *("PlatformApplicationDisabled", "ResourceNotFound", "InvalidMessageContents"),
+]
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+async def test_a_refused_notification_will_not_pass_by_itself(code: str) -> None:
+    sns: Any = FakeSdk(publish=[refusal(code, "Publish")])
+    with pytest.raises(ChannelError) as raised:
+        await SnsChannel("pager", sns, MISSING_TOPIC).send(NOTIFICATION)
+    assert (str(raised.value), raised.value.passing) == (f"Publish: {code}", False)
+
+
+async def test_a_missing_queue_ends_no_worker() -> None:
+    sqs: Any = FakeSdk(get_queue_url=[refusal("QueueDoesNotExist", "GetQueueUrl")])
+    with pytest.raises(ChannelError) as raised:
+        await SqsChannel("pager", sqs, "alarms").send(NOTIFICATION)
+    assert (str(raised.value), raised.value.passing) == ("GetQueueUrl: the queue does not exist", False)
+
+
+@pytest.mark.parametrize("error", [refusal("ThrottlingException"), KeyError("x"), TimeoutError()])
+async def test_any_other_error_of_a_channel_is_an_outage(error: Exception) -> None:
+    for channel in (
+        SnsChannel("pager", cast("Any", FakeSdk(publish=[error])), MISSING_TOPIC),
+        SqsChannel("pager", cast("Any", FakeSdk(send_message=[error])), "https://sqs/1/alarms"),
+    ):
+        with pytest.raises(OutageError):
+            await channel.send(NOTIFICATION)

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
+import structlog
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
@@ -16,6 +17,7 @@ from workers.aws.errors import (
     UnreachableError,
     WrongEndpointError,
     ask,
+    cancellation_codes,
     readable,
     statement_error,
     translated,
@@ -245,3 +247,150 @@ def test_an_error_of_a_statement_is_classed_by_its_action(code: str, expected: t
 def test_an_unreadable_error_is_an_outage(code: str) -> None:
     error = raised_for(client_error(code))
     assert (type(error), str(error)) == (OutageError, f"UpdateItem: {code}")
+
+
+CODES: dict[type[Exception], str] = {
+    FatalError: "AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist",
+    AccessDeniedError: "AccessDenied AccessDeniedException AuthorizationError KMS.AccessDeniedException KMSAccessDenied"
+    " KmsAccessDenied UnauthorizedOperation",
+    CredentialsError: "AuthFailure ExpiredToken ExpiredTokenException IncompleteSignature IncompleteSignatureException"
+    " InvalidAccessKeyId InvalidClientTokenId InvalidSecurity InvalidSignature InvalidSignatureException"
+    " MissingAuthenticationToken MissingAuthenticationTokenException RequestExpired RequestInTheFuture"
+    " RequestTimeTooSkewed SignatureDoesNotMatch TokenRefreshRequired UnrecognizedClient UnrecognizedClientException",
+    WrongEndpointError: "InvalidAction UnknownOperation UnknownOperationException UnsupportedOperation",
+    OutageError: "InternalError InternalFailure InternalServerError InternalServiceError KMS.ThrottlingException"
+    " KmsThrottled LimitExceededException NotAuthorized OptInRequired OverLimit ProvisionedThroughputExceeded"
+    " ProvisionedThroughputExceededException RequestLimitExceeded RequestThrottled RequestTimeout"
+    " RequestTimeoutException ServiceUnavailable SlowDown Throttled Throttling ThrottlingError ThrottlingException"
+    " TooManyRequestsException TransactionConflictException TransactionInProgressException KMSDisabled KmsDisabled",
+    SuspectedOutageError: "ValidationException InvalidParameterValue DuplicateItemException Surprise kms 1a unknown",
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [(code, expected) for expected, codes in CODES.items() for code in codes.split()]
+)
+def test_every_known_code_has_its_class(code: str, expected: type[Exception]) -> None:
+    assert type(raised_for(client_error(code, status=499))) is expected
+
+
+ITEM_CODES = (
+    "ConditionalCheckFailedException TransactionCanceledException DuplicateItemException"
+    " ItemCollectionSizeLimitExceededException SerializationException ValidationException"
+)
+SEND_CODES = (
+    "BatchRequestTooLong InvalidAttributeValue InvalidMessageContents InvalidParameterCombination InvalidParameterValue"
+    " MessageTooLong MissingParameter SerializationException ValidationError ValidationException"
+)
+
+
+def test_the_faults_of_items_and_messages_are_these() -> None:
+    assert {*ITEM_CODES.split()} == ITEM_FAULTS
+    assert {*SEND_CODES.split()} == SEND_FAULTS
+
+
+def test_an_error_without_a_code_or_status_is_an_outage() -> None:
+    error = sdk.ClientError({}, "UpdateItem")
+    assert (type(raised_for(error)), str(raised_for(error))) == (OutageError, "UpdateItem: Unknown")
+
+
+@pytest.mark.parametrize(
+    ("codes", "named", "expected"),
+    [
+        (["Surprise", "ThrottlingError"], "ThrottlingError", OutageError),
+        (["ConditionalCheckFailed", "InternalServerError"], "InternalServerError", OutageError),
+        (["Surprise", "Other"], "Surprise", SuspectedOutageError),
+        ([], "TransactionCanceledException", SuspectedOutageError),
+    ],
+)
+def test_a_cancelled_transaction_names_the_outage(codes: list[str], named: str, expected: type[Exception]) -> None:
+    reasons = [{"Code": code} for code in codes]
+    error = raised_for(client_error("TransactionCanceledException", CancellationReasons=reasons), ITEM_FAULTS)
+    assert (type(error), str(error)) == (expected, f"UpdateItem: {named}")
+
+
+@pytest.mark.parametrize("code", ["DuplicateItem", "ItemCollectionSizeLimitExceeded"])
+def test_items_at_fault_cancel_their_own_transaction(code: str) -> None:
+    error = client_error("TransactionCanceledException", CancellationReasons=[{"Code": code}])
+    assert raised_for(error, ITEM_FAULTS) is error
+    assert type(statement_error(code)) is WorkerError
+
+
+def test_cancellation_codes_are_one_for_each_item() -> None:
+    error = client_error("x", CancellationReasons=[{"Code": "None"}, {}, "odd", {"Code": "ValidationError"}])
+    assert cancellation_codes(error) == ["None", "None", "Unknown", "ValidationError"]
+    assert cancellation_codes(client_error("x")) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("AccessDenied", "BatchExecuteStatement: access denied (AccessDenied)"),
+        ("ResourceNotFound", "BatchExecuteStatement: the table does not exist"),
+        ("ValidationError", "BatchExecuteStatement: ValidationError"),
+        ("Unheard", "BatchExecuteStatement: Unheard"),
+    ],
+)
+def test_an_error_of_a_statement_names_its_code(code: str, text: str) -> None:
+    assert str(statement_error(code)) == text
+
+
+def test_the_text_of_a_source_of_credentials_is_cut() -> None:
+    error = raised_for(sdk.CredentialRetrievalError(provider="x", error_msg="y" * 1000))
+    assert len(str(error)) == len("no AWS credentials: ") + 300
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sdk.PartialCredentialsError(provider="env", cred_var="key"),
+        sdk.NoRegionError(),
+        OSError("disk"),
+        sdk.HTTPClientError(error="x"),
+        sdk.ProxyConnectionError(proxy_url="http://x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_sdks_own_errors_are_no_suspicion(error: Exception) -> None:
+    unreachable = isinstance(error, OSError | sdk.HTTPClientError)
+    assert type(raised_for(error)) is (UnreachableError if unreachable else CredentialsError)
+
+
+def test_an_error_of_another_library_is_logged_for_debugging() -> None:
+    error = RuntimeError("Session is closed")
+    with structlog.testing.capture_logs() as logs:
+        raised_for(error)
+    assert logs == [{"event": "aws.call_failed", "log_level": "debug", "exc_info": error}]
+
+
+def test_our_own_errors_pass_unchanged() -> None:
+    error = WorkerError("ours")
+    assert raised_for(error) is error
+
+
+async def test_a_call_that_is_cancelled_by_something_else_is_named() -> None:
+    error = raised_for(asyncio.CancelledError())
+    assert str(error) == "the call was cancelled by something else"
+    assert type(error.__cause__) is asyncio.CancelledError
+
+
+def test_only_errors_of_reading_are_unreadable_responses() -> None:
+    for error in (ArithmeticError(), AttributeError(), KeyError()):
+        with pytest.raises(SuspectedOutageError), readable("GetItem"):
+            raise error
+    with pytest.raises(RuntimeError), readable("GetItem"):
+        raise RuntimeError
+
+
+async def test_an_answer_is_returned_and_its_faults_are_raised() -> None:
+    async def call(number: int, *, more: int) -> int:
+        return number + more
+
+    async def fail() -> None:
+        raise client_error("ValidationException")
+
+    assert await ask(call, (), 1, more=2) == 3
+    with pytest.raises(sdk.ClientError):
+        await ask(fail, ITEM_FAULTS)
+    with pytest.raises(SuspectedOutageError):
+        await ask(fail, ())

@@ -6,6 +6,7 @@ import pytest
 import structlog
 from botocore.exceptions import ClientError
 
+from tests.workers.aws.sdk_fakes import FakeSdk, refusal
 from workers.aws.senders import SqsDeadLetters, SqsEscalations, SqsReminders
 from workers.aws.sqs import SqsQueue
 from workers.consumer.message import Message
@@ -111,3 +112,77 @@ async def test_a_reminder_is_received_after_its_delay(sqs: "SQSClient", queue: S
     assert await queue.receive(10) == []
     await asyncio.sleep(1.2)
     assert [message.body for message in await queue.receive(10)] == [reminder.body()]
+
+
+async def test_escalations_and_reminders_are_sent_to_their_queue() -> None:
+    sqs: Any = FakeSdk(send_message=[{}, {}])
+    escalation = OutgoingEscalation(
+        order_id="001", reasons=(Reason.ORDER_NOT_FOUND,), source=Source.FULFILLMENT, detail="No."
+    )
+    reminder = Reminder(CaseId="001", Episode=1, Tries=2)
+    await SqsEscalations(sqs, "url").send(escalation)
+    await SqsReminders(sqs, "url").send(reminder, delay_s=900)
+    assert sqs.requests_of("send_message") == [
+        {"QueueUrl": "url", "MessageBody": escalation.body()},
+        {"QueueUrl": "url", "MessageBody": reminder.body(), "DelaySeconds": 900},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sender", "message"),
+    [
+        (SqsEscalations, OutgoingEscalation(order_id="001", reasons=(), source=Source.FULFILLMENT, detail="No.")),
+        (SqsReminders, Reminder(CaseId="001", Episode=1, Tries=2)),
+    ],
+)
+async def test_a_message_that_sqs_refuses_is_at_fault_itself(sender: Any, message: Any) -> None:
+    sqs = FakeSdk(send_message=[refusal("InvalidMessageContents"), refusal("RequestThrottled")])
+    more = {"delay_s": 1} if sender is SqsReminders else {}
+    for expected in (ClientError, OutageError):
+        with pytest.raises(expected):
+            await sender(sqs, "url").send(message, **more)
+
+
+@pytest.mark.parametrize(
+    ("original", "details"),
+    [
+        (8, []),
+        (7, ["OriginQueue"]),
+        (6, ["OriginQueue", "FirstReceivedAt"]),
+        (5, ["OriginQueue", "FirstReceivedAt", "ErrorClass"]),
+    ],
+)
+async def test_our_details_take_the_room_that_original_attributes_leave(original: int, details: list[str]) -> None:
+    sqs: Any = FakeSdk(send_message=[{}])
+    message = Message(id="m0", receipt_handle="r", body="x", attributes=attributes(original))
+    await SqsDeadLetters(sqs, "url", source="queue").send(message, reason="why", error=UndecodableError("why"))
+    (request,) = sqs.requests_of("send_message")
+    assert list(request["MessageAttributes"]) == ["Reason", "OriginMessageId", *attributes(original), *details]
+
+
+async def test_a_dead_letter_without_an_error_names_no_class() -> None:
+    sqs: Any = FakeSdk(send_message=[{}])
+    message = Message(id="m0", receipt_handle="r", body="x", first_received_at_s=1_800_000_000.25)
+    await SqsDeadLetters(sqs, "url", source="queue").send(message, reason="why")
+    assert sqs.requests_of("send_message") == [
+        {
+            "QueueUrl": "url",
+            "MessageBody": "x",
+            "MessageAttributes": {
+                "Reason": {"DataType": "String", "StringValue": "why"},
+                "OriginMessageId": {"DataType": "String", "StringValue": "m0"},
+                "OriginQueue": {"DataType": "String", "StringValue": "queue"},
+                "FirstReceivedAt": {"DataType": "String", "StringValue": "2027-01-15T08:00:00.250000Z"},
+            },
+        }
+    ]
+
+
+async def test_our_reason_replaces_an_original_attribute_of_that_name() -> None:
+    sqs: Any = FakeSdk(send_message=[{}])
+    own = {"Reason": {"DataType": "String", "StringValue": "theirs"}, "OriginQueue": {"DataType": "Number"}}
+    message = Message(id="m0", receipt_handle="r", body="x", attributes=own)
+    await SqsDeadLetters(sqs, "url", source="queue").send(message, reason="ours")
+    (request,) = sqs.requests_of("send_message")
+    assert request["MessageAttributes"]["Reason"]["StringValue"] == "ours"
+    assert request["MessageAttributes"]["OriginQueue"] == {"DataType": "Number"}

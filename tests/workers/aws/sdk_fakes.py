@@ -1,0 +1,33 @@
+"""A client of aioboto3 that tests script, for answers that the emulator never gives."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+
+class FakeSdk:
+    """Answers each operation with the next of its answers; raises those that are errors. Records all requests."""
+
+    def __init__(self, **answers: list[Any]) -> None:
+        self._answers = answers
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, operation: str) -> Callable[..., Awaitable[Any]]:
+        async def call(**request: Any) -> Any:
+            self.requests.append((operation, request))
+            answer = self._answers[operation].pop(0)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        return call
+
+    def requests_of(self, operation: str) -> list[dict[str, Any]]:
+        return [request for name, request in self.requests if name == operation]
+
+
+def refusal(code: str, operation: str = "Operation", status: int = 400, **more: Any) -> ClientError:
+    """Return the SDK's error for a response with this *code*; *more* are further parts of the response."""
+    response: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response | more, operation)
