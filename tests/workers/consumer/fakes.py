@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from workers.consumer.elapsed import elapsed_s
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.consumer.ports import Handler, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
+from workers.metrics import StageOutage
 
 LOST = Refusal("ReceiptHandleIsInvalid", receipt_lost=True)
 REFUSED = Refusal("InternalError", receipt_lost=False)
@@ -54,6 +56,20 @@ class FakeClock:
 
     def __call__(self) -> float:
         return self.now_s
+
+
+class RecordedOutage(StageOutage):
+    """Records what it is told: `failed` or `ended`, the key of the row and the reason."""
+
+    def __init__(self) -> None:
+        super().__init__("stage", prolonged_after_s=60, logged_every_s=60, fresh_s=math.inf)
+        self.rows: list[tuple[str, Hashable, str]] = []
+
+    def failed(self, reason: str, key: Hashable = None) -> None:
+        self.rows.append(("failed", key, reason))
+
+    def ended(self, key: Hashable = None) -> None:
+        self.rows.append(("ended", key, ""))
 
 
 def message(message_id: str, receipt: str = "", *, receive_count: int = 1, body: str = "{}", **fields: Any) -> Message:

@@ -2,9 +2,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 from structlog.typing import EventDict
 
 from tests.workers.consumer.fakes import (
@@ -15,19 +17,21 @@ from tests.workers.consumer.fakes import (
     FakeClock,
     FakeQueue,
     RecordedBackoff,
+    RecordedOutage,
     message,
     turns,
     until,
 )
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.delivery import Cancellation
+from workers.consumer.elapsed import elapsed_s
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
 from workers.consumer.ports import Refusal
 from workers.consumer.slots import Slots
 from workers.consumer.timings import Timings
 from workers.errors import FatalError, OutageError
-from workers.metrics import Metrics
+from workers.metrics import Metrics, Outages
 
 HANDLED = Acknowledged("handled")
 
@@ -206,6 +210,7 @@ async def test_the_flush_is_bounded(queue: FakeQueue) -> None:
         await stage.close()
         assert stage.endings() == []
         assert [line["event"] for line in stage.logs] == ["delete.failed", "acknowledger.flush_expired"]
+        assert stage.logs[-1]["flush_s"] == 0.05
 
 
 async def test_ends_when_the_queue_is_gone(queue: FakeQueue) -> None:
@@ -287,3 +292,121 @@ async def test_a_handled_message_is_deleted_although_its_time_has_run_out(
         event = "message.acknowledged" if settlement is HANDLED else "message.dead_lettered"
         assert stage.endings() == [ending or ("m", event, settlement.outcome)]
     assert queue.deleted == ["r-m"]
+
+
+async def test_refused_entries_are_counted_with_their_codes(queue: FakeQueue) -> None:
+    queue.refuse("r-a", REFUSED)
+    queue.refuse("r-b", Refusal("Throttled", receipt_lost=False))
+    queue.refuse("r-c", REFUSED)
+    async with acknowledging(queue) as stage:
+        for message_id in "abcd":
+            stage.settle(message_id)
+        await until(lambda: len(stage.endings()) == 4)
+        (line,) = [line for line in stage.logs if line["event"] == "delete.failed"]
+    assert line["reason"] == "entries refused: 3 (InternalError, Throttled)"
+
+
+async def test_a_message_received_again_during_its_delete_is_no_refusal(queue: FakeQueue) -> None:
+    async with acknowledging(queue) as stage:
+        queue.answering.clear()
+        stage.settle("m", receipt="r1")
+        await until(lambda: bool(queue.deletes))
+        stage.in_flight.take(message("m", "r2"), stage.clock.now_s)
+        queue.answering.set()
+        await until(lambda: len(stage.endings()) == 1)
+        (line,) = [line for line in stage.logs if line["event"] == "delete.failed"]
+    assert line["reason"] == "entries refused: 1"
+
+
+async def test_log_lines_of_a_batch_do_not_have_the_ids_of_one_message(queue: FakeQueue) -> None:
+    queue.refuse("r-m0", OutageError("down"))
+    async with acknowledging(queue) as stage:
+        with structlog.contextvars.bound_contextvars(message_id="m9"):
+            for n in range(10):
+                stage.settle(f"m{n}")
+        await until(lambda: len(stage.endings()) == 10)
+    assert ["message_id" in line for line in stage.logs if line["event"] == "delete.failed"] == [False]
+
+
+async def test_a_cancelled_acknowledger_sends_nothing_more(queue: FakeQueue) -> None:
+    async with acknowledging(queue, replace(QUICK, max_batch_wait_s=60.0)) as stage:
+        stage.task.cancel()
+        await asyncio.wait([stage.task])
+        for n in range(10):
+            stage.settle(f"m{n}")
+        await turns()
+        assert stage.endings() == []
+    assert queue.deletes == []
+
+
+async def test_the_timer_of_a_full_batch_does_not_cut_the_next_one_short(queue: FakeQueue) -> None:
+    async with acknowledging(queue, replace(QUICK, max_batch_wait_s=0.05)) as stage:
+        for n in range(10):
+            stage.settle(f"m{n}")
+        assert stage.acknowledger._deletes._timer is None
+        stage.settle("m10")
+        timer = stage.acknowledger._deletes._timer
+        stage.settle("m11")
+        assert stage.acknowledger._deletes._timer is timer, "the wait counts from the first entry"
+        await until(lambda: len(stage.endings()) == 12)
+    assert [len(batch) for batch in queue.deletes] == [10, 2]
+
+
+class RecordedOutages(Outages):
+    """Outages whose stages record what they are told."""
+
+    def stage(self, name: str, **_: Any) -> RecordedOutage:
+        RECORDED[name] = RecordedOutage()
+        return RECORDED[name]
+
+
+RECORDED: dict[str, RecordedOutage] = {}
+
+
+async def test_each_batch_that_fails_is_one_row_of_its_stages_outage(queue: FakeQueue) -> None:
+    RECORDED.clear()
+    queue.refuse("r-m", OutageError("down"), REFUSED)
+    queue.refuse("r-n", OutageError("down"))
+    in_flight = InFlight(Slots(0), 60, Metrics())
+    acknowledger = Acknowledger(queue, in_flight, QUICK, RecordedOutages(CollectorRegistry()))
+    task = asyncio.create_task(acknowledger.run())
+    await turns()
+    for message_id, settlement in (("m", HANDLED), ("n", Released("transient"))):
+        delivery = in_flight.take(message(message_id), elapsed_s())
+        assert delivery is not None
+        acknowledger.settle(delivery, settlement)
+    acknowledger.close()
+    await asyncio.wait([task], timeout=TIMEOUT_S)
+    assert RECORDED.keys() == {"delete", "release"}
+    rows = {name: [(event, reason) for event, _, reason in outage.rows] for name, outage in RECORDED.items()}
+    assert rows == {
+        "delete": [("failed", "down"), ("failed", "entries refused: 1 (InternalError)"), ("ended", "")],
+        "release": [("failed", "down"), ("ended", "")],
+    }
+    assert {len({key for _, key, _ in outage.rows}) for outage in RECORDED.values()} == {1}
+
+
+async def test_failures_of_deletes_and_releases_are_counted_apart(queue: FakeQueue) -> None:
+    queue.refuse("r-m", OutageError("down"))
+    queue.refuse("r-n", OutageError("down"), OutageError("down"))
+    async with acknowledging(queue) as stage:
+        stage.settle("m")
+        stage.settle("n", Released("transient"))
+        await until(lambda: len(stage.endings()) == 2)
+        lines = {line["event"]: line["failures"] for line in stage.logs if line["event"].endswith("recovered")}
+    assert lines == {"delete.recovered": 1, "release.recovered": 2}
+
+
+async def test_the_flush_waits_for_requests_that_are_under_way(queue: FakeQueue) -> None:
+    queue.answering.clear()
+    async with acknowledging(queue) as stage:
+        stage.settle("m")
+        await until(lambda: bool(queue.deletes))
+        stage.acknowledger.close()
+        await turns()
+        assert not stage.task.done()
+        queue.answering.set()
+        async with asyncio.timeout(TIMEOUT_S):
+            await stage.task
+        assert len(stage.endings()) == 1
+        assert "acknowledger.flush_expired" not in [line["event"] for line in stage.logs]

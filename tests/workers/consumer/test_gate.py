@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.workers.consumer.fakes import QUICK, TIMEOUT_S, RecordedBackoff, turns, until
+from tests.workers.consumer.fakes import QUICK, TIMEOUT_S, RecordedBackoff, RecordedOutage, turns, until
 from workers.backoff import Backoff
 from workers.consumer.gate import Gate
 from workers.consumer.timings import Timings
@@ -315,3 +315,129 @@ async def test_a_caller_that_always_fails_holds_up_no_other_and_becomes_loud() -
     alone.error = None
     assert await finished([caller]) == ["never"]
     assert metrics.outages.problem() is None
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_cancelled_callers_leave_room_for_the_next_message(order: tuple[int, int]) -> None:
+    gate, downstream = quick_gate(), Downstream()
+    both = await held(gate, downstream, 1)
+    both.append(asyncio.create_task(gate.run(Downstream().call("unaffected"))))
+    await turns()
+    for which in order:
+        receiving = asyncio.create_task(gate.wait_to_receive(10))
+        await turns()
+        assert not receiving.done()
+        both[which].cancel()
+        await asyncio.wait([both[which]])
+        receiving.cancel()
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await gate.wait_to_receive(10) == 1
+
+
+async def test_all_callers_that_wait_are_cancelled_at_a_stop() -> None:
+    gate, downstream = quick_gate(timings=replace(QUICK, probe=RecordedBackoff(fixed_s=60))), Downstream()
+    downstream.error = OutageError("down")
+    callers = [asyncio.create_task(gate.run(downstream.call(str(n)))) for n in range(3)]
+    await until(lambda: downstream.calls == 3 and downstream.at_once == 0)
+    callers.append(asyncio.create_task(gate.run(Downstream().call("unaffected"))))
+    await turns()
+    gate.cancel_waiters()
+    await asyncio.wait(callers, timeout=TIMEOUT_S)
+    assert [caller.cancelled() for caller in callers] == [True] * 4
+
+
+async def test_a_caller_that_would_wait_after_the_stop_is_cancelled_too() -> None:
+    gate, downstream = quick_gate(), Downstream()
+    callers = await held(gate, downstream, 1)
+    gate.cancel_waiters()
+    late = asyncio.create_task(gate.run(Downstream().call("late")))
+    await asyncio.wait([late, *callers], timeout=TIMEOUT_S)
+    assert late.cancelled()
+
+
+async def test_a_running_call_goes_on_during_a_stop() -> None:
+    gate, release = quick_gate(), asyncio.Event()
+
+    async def work() -> str:
+        await release.wait()
+        return "done"
+
+    running = asyncio.create_task(gate.run(work))
+    await turns()
+    gate.cancel_waiters()
+    release.set()
+    assert await running == "done"
+    assert await gate.run(work) == "done", "an open gate lets calls run during a stop"
+
+
+async def test_a_running_probe_goes_on_during_a_stop() -> None:
+    gate, release, calls = quick_gate(), asyncio.Event(), 0
+
+    async def work() -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OutageError("down")
+        await release.wait()
+        return "done"
+
+    running = asyncio.create_task(gate.run(work))
+    await until(lambda: calls == 2)
+    gate.cancel_waiters()
+    release.set()
+    assert await running == "done"
+
+
+async def test_probes_respect_the_retry_after_of_a_probe() -> None:
+    gate, downstream = quick_gate(), Downstream()
+    (caller,) = await held(gate, downstream, 1)
+    downstream.error = OutageError("down", retry_after_s=0.2)
+    probed = downstream.calls
+    await until(lambda: downstream.calls > probed and downstream.at_once == 0)
+    began_s = asyncio.get_running_loop().time()
+    downstream.error = None
+    assert await finished([caller]) == ["0"]
+    assert asyncio.get_running_loop().time() - began_s >= 0.15
+
+
+async def test_waits_before_probes_grow_until_the_gate_opens() -> None:
+    backoff = RecordedBackoff()
+    gate, downstream = quick_gate(timings=replace(QUICK, probe=backoff)), Downstream()
+    for _ in range(2):  # The second outage begins with a short wait again.
+        (caller,) = await held(gate, downstream, 1)
+        await until(lambda: downstream.calls >= 4 and downstream.at_once == 0)
+        downstream.error = None
+        assert await finished([caller]) == ["0"]
+        assert backoff.attempts[:3] == [1, 2, 3]
+        backoff.attempts.clear()
+        downstream.calls = 0
+
+
+async def test_each_held_caller_is_one_row_of_the_outage() -> None:
+    outage = RecordedOutage()
+    gate, downstream = Gate(timings=QUICK, outage=outage), Downstream()
+    callers = await held(gate, downstream, 2)
+    await until(lambda: sum(row[0] == "failed" for row in outage.rows) >= 4)
+    downstream.error = None
+    await finished(callers)
+    keys = {key for _, key, _ in outage.rows}
+    assert len(keys) == 2
+    for held_key in keys:
+        row = [(event, reason) for event, key, reason in outage.rows if key is held_key]
+        assert (row[0], row[-1], len(row) >= 2) == (("failed", "down"), ("ended", ""), True)
+    assert [event for event, _, _ in outage.rows].count("ended") == 2
+
+
+async def test_an_open_gate_makes_no_outage() -> None:
+    outage = RecordedOutage()
+    gate = Gate(timings=QUICK, outage=outage)
+    assert await gate.run(Downstream().call("ok")) == "ok"
+    assert outage.rows == []
+
+
+async def test_by_default_every_result_shows_that_the_outage_is_over() -> None:
+    gate, downstream = Gate(timings=QUICK), Downstream()
+    (caller,) = await held(gate, downstream, 1)
+    downstream.error = None
+    await finished([caller])
+    assert gate.is_open
