@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,7 @@ from tests.workers.domain.examples import CARD, THEN, UUID
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
 from workers.domain.cards import looks_like_card
 from workers.domain.cases import Case, CaseState, Claim, Resolution
-from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, OrderStatus
+from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus
 from workers.domain.reasons import Severity
 from workers.domain.resolutions import (
     MAX_ACTOR_CHARS,
@@ -18,6 +19,7 @@ from workers.domain.resolutions import (
     ResolutionPlan,
     add_resubmission,
     claim_resubmission,
+    is_claim_of,
     plan_resolution,
     resubmission_name,
 )
@@ -275,3 +277,52 @@ def test_claims_of_an_earlier_episode_do_not_count() -> None:
     claim, _ = claimed(case())
     later, written = claimed(case(claim=claim, episode=3), actor="grace")
     assert (later.episode, later.number, written is not None) == (3, 1, True)
+
+
+AFTER_CLAIM = [("2026-11-22T11:01:59.999999Z", False), ("2026-11-22T11:02:00.000000Z", True)]
+
+
+@pytest.mark.parametrize(("at", "allowed"), AFTER_CLAIM)
+def test_without_an_order_a_recent_claim_keeps_the_case_open(at: str, allowed: bool) -> None:
+    claim, _ = claimed(case(), at="2026-11-22T11:00:00.000000Z")
+    with nullcontext() if allowed else pytest.raises(ResolutionError, match="began to resubmit order 001"):
+        plan_resolution(case(claim=claim), None, request("cancel"), at)
+
+
+@pytest.mark.parametrize(
+    ("action", "stored"), [("resubmit", None), ("cancel", order("ESCALATED")), ("fulfill", order("ESCALATED"))]
+)
+def test_a_recent_claim_keeps_out_nobody_whose_request_the_order_decides(action: str, stored: Order | None) -> None:
+    claim, _ = claimed(case())
+    resolved = plan_resolution(case(claim=claim), stored, request(action), NOW).case
+    assert resolved is not None
+    assert resolved.state is CaseState.RESOLVED
+
+
+def test_a_claim_whose_execution_was_escalated_does_not_keep_the_case_open() -> None:
+    claim, _ = claimed(case())
+    returned = case(claim=claim, execution_arns=(claim.execution_arn,))
+    assert plan_resolution(returned, None, request("cancel"), NOW).case is not None
+
+
+def test_the_newest_twenty_resolutions_are_kept() -> None:
+    kept = case(*(request("cancel", note=str(n)).record(1, THEN) for n in range(20)), state=CaseState.OPEN)
+    for resolved in (
+        plan_resolution(kept, None, request("cancel", note="new"), NOW).case,
+        add_resubmission(kept, request("resubmit", note="new"), 1, NOW),
+    ):
+        assert resolved is not None
+        assert [resolution.note for resolution in resolved.resolutions] == [*map(str, range(1, 20)), "new"]
+
+
+def test_the_shipment_in_an_error_is_masked() -> None:
+    with pytest.raises(ResolutionError, match=r"by shipment \*{4}$"):
+        plan_resolution(case(), order("FULFILLED", shipment_id=CARD), request("fulfill"), NOW)
+
+
+@pytest.mark.parametrize(
+    ("actor", "order_id", "same"), [(" ada ", "001", True), ("ada", "002", False), ("grace", "001", False)]
+)
+def test_a_claim_belongs_to_its_person_and_order(actor: str, order_id: str, same: bool) -> None:
+    claim, _ = claimed(case())
+    assert is_claim_of(claim, request("resubmit", actor=actor), order_id) is same

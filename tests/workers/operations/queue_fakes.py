@@ -21,6 +21,7 @@ class FakeQueue:
         self._batch = batch
         self.parts: dict[str, dict[str, Any]] = {}  # Of a message that has more than an id and a body.
         self.delayed = 0
+        self.counts: dict[str, str] | None = None  # What SQS counts; by default the right numbers.
         self.visible = list(ids)
         self.hidden: list[str] = []
         self.sent: list[str] = []
@@ -102,7 +103,8 @@ class FakeQueue:
 
     def _get_queue_attributes(self, _request: Mapping[str, Any]) -> Any:
         counts = {"": len(self.visible), "NotVisible": len(self.hidden), "Delayed": self.delayed}
-        return {"Attributes": {f"ApproximateNumberOfMessages{state}": str(count) for state, count in counts.items()}}
+        right = {f"ApproximateNumberOfMessages{state}": str(count) for state, count in counts.items()}
+        return {"Attributes": right if self.counts is None else self.counts}
 
 
 def _message_id(receipt: str) -> str:

@@ -60,7 +60,7 @@ async def test_selected_letters_are_found_up_to_the_limit() -> None:
 async def test_found_letters_are_sorted_oldest_first() -> None:
     queue = FakeQueue("young", "old", "unknown")
     queue.parts = {
-        "young": {"Attributes": {"SentTimestamp": str(NOW_MS - 1_000)}},
+        "young": {"Attributes": {"SentTimestamp": str(NOW_MS - 500)}},
         "old": {"Attributes": {"SentTimestamp": str(NOW_MS - 2_000)}},
     }
     async with held_queue(stack_of(queue), "Q") as source:
@@ -86,6 +86,18 @@ async def test_the_number_of_letters_counts_hidden_and_delayed_ones() -> None:
     async with held_queue(stack_of(queue), "Q") as source:
         assert (await find(source, Selection(), 10)).approximate_count == 7
     assert queue.requests_of("get_queue_attributes") == [{"QueueUrl": "dlq-url"}]
+
+
+async def test_counts_that_sqs_leaves_out_are_zero() -> None:
+    queue = FakeQueue()
+    queue.counts = {}
+    async with held_queue(stack_of(queue), "Q") as source:
+        assert source.approximate_count == 0
+
+
+def test_a_report_is_empty_before_the_action_begins() -> None:
+    report = ActionReport()
+    assert (report.action, report.total, report.done, report.problems) == (None, 0, 0, 0)
 
 
 async def test_the_number_of_letters_is_at_least_the_number_seen() -> None:

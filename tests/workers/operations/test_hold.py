@@ -312,3 +312,12 @@ async def test_a_deletion_says_whether_the_message_was_held_until_then(passed_s:
         now = passed_s
         assert await hold.delete("m-1") is held
     assert (queue.hidden, queue.changed) == ([], [])
+
+
+async def test_looking_again_is_ended_by_three_repeated_deliveries_too() -> None:
+    queue = FakeQueue(*["m-1"] * 10, batch=1)
+    async with Hold(queue.client, "url") as hold:
+        await received(hold)
+        queue.requests.clear()
+        assert await received(hold) == []
+        assert queue.calls.count("receive_message") == 3

@@ -62,6 +62,7 @@ def test_fields_without_a_correction_are_taken_from_the_table() -> None:
     ("case", "corrections", "text", "missing"),
     [
         (OPEN, {"Price": "1"}, "order 001 is not in the table", ["Name", "ItemName"]),
+        (OPEN, {"Name": "Ada", "ItemName": "B"}, "order 001 is not in the table", ["Price"]),
         (
             replace(OPEN, order_id=None),
             {"Name": "Ada", "ItemName": "B", "Price": "1"},

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
 from tests.workers.operations.fakes import STATE_MACHINE, FakeClient, Waits, fake_stack, refused
@@ -242,3 +242,35 @@ async def test_cancelled_it_does_not_wait_for_a_retry() -> None:
     await asyncio.wait([running])
     assert running.cancelled()
     assert submitting.attempts() == 1
+
+
+async def test_an_error_of_the_sdk_itself_is_not_retried_after_a_first_success() -> None:
+    outcomes = iter([None, NoCredentialsError()])
+
+    def start(**_: Any) -> None:
+        if (error := next(outcomes, None)) is not None:
+            raise error
+
+    submitting = Submitting(3, start)
+    with pytest.raises(OperationError, match="no AWS credentials"):
+        await submitting.run(concurrency=1)
+    assert submitting.attempts() == 2
+
+
+def test_the_limits_of_a_submission() -> None:
+    assert (submit.DEFAULT_CONCURRENCY, submit.MAX_CONCURRENCY, submit.MAX_SUBMISSION) == (10, 100, 999_999)
+    assert Submission(fake_stack(), [], Summary(), number=1)._backoff == Backoff(base_s=0.2, cap_s=20.0)
+
+
+async def test_ten_requests_run_at_once_by_default() -> None:
+    running, most = 0, 0
+
+    async def start(**_request: Any) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    await Submitting(50, start).submission.run()
+    assert most == 10
