@@ -30,10 +30,10 @@ NAMES = {
     "Resubmitted": st.booleans(),
     "Reasons": st.lists(st.sampled_from(Reason)),
     "Source": st.sampled_from(Source),
-    "Detail": text,
+    "Detail": text | card_numbers,
     "Attempts": st.integers(-1, MAX_ATTEMPTS + 1),
-    "Queue": text,
-    "OriginMessageId": text,
+    "Queue": text | card_numbers,
+    "OriginMessageId": text | card_numbers,
     "CaseId": text,
     "Episode": st.integers(-1, 3),
     "Tries": st.integers(-1, 3),
@@ -41,7 +41,12 @@ NAMES = {
 DOCUMENTS: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {}, optional={name: values | json_values for name, values in NAMES.items()}
 )
-BODIES = json_texts(DOCUMENTS) | order_ids | st.builds("{}{}".format, order_ids, text)
+ESCALATING = st.fixed_dictionaries(
+    {"OrderId": order_ids, "Reasons": st.just(["UNSPECIFIED"])},
+    optional={name: NAMES[name] for name in ("Detail", "Queue", "OriginMessageId", "CaseId", "Episode")},
+)
+HALF_PAIRS = st.text('{}" \ud800', min_size=1)
+BODIES = json_texts(DOCUMENTS, ESCALATING) | HALF_PAIRS | order_ids | st.builds("{}{}".format, order_ids, text)
 
 
 def decoded(decode: Callable[..., Any], body: str) -> Any:
@@ -72,6 +77,12 @@ def test_any_body_is_decoded_or_refused_without_its_values(body: str) -> None:
         assert len(escalation.detail or "") <= MAX_DETAIL_CHARS
         shown = (escalation.detail, escalation.queue, escalation.origin_message_id)
         assert not any(looks_like_card(text) for text in shown if text is not None)
+
+
+@given(ESCALATING)
+def test_a_body_with_reasons_is_an_escalation(document: dict[str, Any]) -> None:
+    assert decode_reminder(message(json.dumps(document))) is None
+    assert decode_escalation(message(json.dumps(document))).order_id == document["OrderId"]
 
 
 @given(order_ids)
