@@ -43,14 +43,17 @@ def _channel_problem(error: ErrorDetails, channels: Mapping[str, Any]) -> tuple[
             given = channels[str(name)].get("type")
             what = "is missing" if given is None else f"is {_shown(given)}"
             return path, f"{_key(path)} {what}, must be sns, sqs or webhook"
-        return ("channels", name), f"{_key(('channels', name))} is {_shown(error['input'])}, must be a table"
+        # It may be the URL of a webhook, which may hold a key.
+        given = "not shown" if isinstance(error["input"], str) else _shown(error["input"])
+        return ("channels", name), f"{_key(('channels', name))} is {given}, must be a table"
     of_type, field = str(rest[0]), str(rest[1])
     path = ("channels", name, field)
     fields = CHANNEL_TYPES[of_type].model_fields
     if error["type"] == "extra_forbidden":
         return path, f"{_key(path)} is not a key of type {of_type}, must be one of {', '.join(fields)}"
-    if field.endswith("_env"):
-        return path, f"{_key(path)} is not shown, must be {fields[field].description}, in upper case"
+    if of_type == "webhook":  # Its values may be secret, or be a secret by mistake.
+        form = ", in upper case" if field.endswith("_env") else ""
+        return path, f"{_key(path)} is not shown, must be {fields[field].description}{form}"
     return path, _wrong(error, _key(path), fields[field].description)
 
 

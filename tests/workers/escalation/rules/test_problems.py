@@ -85,6 +85,11 @@ NAME = "1 to 32 lower-case letters, digits and dashes, and not log"
             f"F:1: rules.reasons is 'X', must be a list of any of {REASONS}",
         ),
         (f"channels.pager = 5\n{LAST}", "F:1: channels.pager is 5, must be a table"),
+        (f'channels.chat = "https://x/key"\n{LAST}', "F:1: channels.chat is not shown, must be a table"),
+        (
+            f'{LAST}[channels.chat]\ntype = "webhook"\nurl = ["https://x/key"]\n',
+            f"F:5: channels.chat.url is not shown, must be {URL}",
+        ),
         (
             f'{LAST}[channels.pager]\nqueue = "q"\n',
             "F:3: channels.pager.type is missing, must be sns, sqs or webhook",

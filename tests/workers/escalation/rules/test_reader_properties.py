@@ -166,6 +166,20 @@ def test_a_mistake_is_reported_with_its_line_and_key(file: Path, line: str, choi
     assert ", must be " in found
 
 
+WEBHOOKS = st.fixed_dictionaries(
+    {"type": st.just("webhook")},
+    optional=dict.fromkeys(
+        ("url", "url_env", "authorization_env"),
+        st.sampled_from([SECRET, f"https://{SECRET}@x", f"https://x/#{SECRET}", [SECRET], "BAD_URL", "BAD_KEY", "URL"]),
+    ),
+)
+
+
+@given(WEBHOOKS | st.just(f"https://x/{SECRET}"))
+def test_the_secrets_of_a_webhook_are_never_shown(file: Path, webhook: dict[str, Any] | str) -> None:
+    assert_read_or_refused(file, lines_of({"rules": [{"severity": "info"}], "channels": {"chat": webhook}}, True))
+
+
 NAMES_OF_CHANNELS = st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True).filter(lambda name: name != LOG_CHANNEL)
 
 
