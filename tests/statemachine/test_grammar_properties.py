@@ -18,6 +18,9 @@ MALFORMED = Jsonata(STATE["Assign"]["malformed"][2:-2].strip())
 
 NEAR_IDS = (
     order_ids
+    | digits(12, 14).map(lambda run: run.replace(" ", "-"))
+    | st.integers(63, 65).map("x".__mul__)
+    | st.builds("a{}{}".format, uuids, st.sampled_from(["", "1", "_"]))
     | st.lists(digits(1, 14) | uuids | st.sampled_from("aZ._- \n\u00e9"), min_size=1, max_size=5).map("".join)
     | any_text
 )
