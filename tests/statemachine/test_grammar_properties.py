@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from jsonata import Jsonata
 
-from tests.statemachine.test_definition import PROPER, load, recorded
+from tests.statemachine.test_definition import PROPER, UUID, load, recorded
 from tests.strategies import any_text, card_numbers, digit_text, digits, json_values, order_ids, text, uuids
 from workers.domain.cards import mask
 from workers.domain.orders import is_order_id
@@ -41,6 +41,9 @@ def test_both_grammars_name_the_same_fields(order: dict[str, Any]) -> None:
 
 
 @given(NEAR_IDS)
+@example(f"a{UUID}1")
+@example(f"1{UUID}")
+@example(f"{UUID}-{UUID}"[:64])
 def test_both_grammars_accept_the_same_ids(order_id: str) -> None:
     accepted = WELL_FORMED.evaluate(None, {"states": {"input": PROPER | {"OrderId": order_id}}})
     assert bool(accepted) is is_order_id(order_id)

@@ -1,6 +1,7 @@
 """Message bodies of any content are decoded or refused, and what workers send is what they decode."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +83,10 @@ def test_any_body_is_decoded_or_refused_without_its_values(body: str) -> None:
 @given(ESCALATING)
 def test_a_body_with_reasons_is_an_escalation(document: dict[str, Any]) -> None:
     assert decode_reminder(message(json.dumps(document))) is None
-    assert decode_escalation(message(json.dumps(document))).order_id == document["OrderId"]
+    escalation = decode_escalation(message(json.dumps(document)))
+    for field in ("Detail", "Queue", "OriginMessageId"):
+        masked = mask(document[field])[:MAX_DETAIL_CHARS] if field in document else None
+        assert getattr(escalation, re.sub("(?<!^)([A-Z])", r"_\1", field).lower()) == masked
 
 
 @given(order_ids)

@@ -11,6 +11,7 @@ HOSTS = st.sampled_from(["a.example", "10.0.0.1", "[2001:db8::1]", "x"])
 LOOPBACK = st.sampled_from(["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "api.localhost"])
 PORTS = st.just("") | st.integers(1, 65535).map(":{}".format)
 PATHS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#")).map("/{}".format)
+LONG = st.sampled_from([4095, 4096, 4097]).map("x".__mul__)
 ENDPOINTS = st.builds("https://{}{}{}".format, HOSTS | LOOPBACK, PORTS, PATHS) | st.builds(
     "http://{}{}{}".format, LOOPBACK, PORTS, PATHS
 )
@@ -42,11 +43,18 @@ def test_an_endpoint_with_a_fragment_or_another_character_is_refused(url: str, m
     assert not is_endpoint(url + more)
 
 
+@given(
+    st.builds("https://{}:{}{}".format, HOSTS | LOOPBACK, st.sampled_from(["0", "65536", "-1", "x", "\u0661"]), PATHS)
+)
+def test_an_endpoint_with_an_impossible_port_is_refused(url: str) -> None:
+    assert not is_endpoint(url)
+
+
 @given(st.builds("http://{}{}{}".format, HOSTS, PORTS, PATHS))
 def test_plain_http_is_refused_beyond_this_machine(url: str) -> None:
     assert not is_endpoint(url)
 
 
-@given(any_text | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1))
+@given(any_text | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1) | LONG)
 def test_a_token_is_visible_ascii(text: str) -> None:
     assert is_token(text) is (0 < len(text) <= 4096 and all("!" <= char <= "~" for char in text))

@@ -6,6 +6,7 @@ import json
 from functools import cache
 from typing import Any
 
+import pytest
 from aiobotocore.parsers import AioResponseParserFactory
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 from botocore.session import get_session
@@ -38,6 +39,9 @@ def operation_model(service: str, operation: str) -> OperationModel:
 def values_of(shape: Shape, depth: int = 0) -> st.SearchStrategy[Any]:
     """Return JSON for *shape* as AWS may send it: members may be missing or null."""
     match shape:
+        case StructureShape(name="AttributeValue"):  # One of its members says of what type the value is.
+            kinds = [(name, member) for name, member in shape.members.items() if depth < MAX_DEPTH or name not in "LM"]
+            return st.one_of(st.fixed_dictionaries({name: values_of(member, depth + 1)}) for name, member in kinds)
         case StructureShape():
             members = shape.members if depth < MAX_DEPTH else {}
             optional = {name: values_of(member, depth + 1) for name, member in members.items()}
@@ -57,9 +61,10 @@ def parsed(factory: Any, model: OperationModel, body: bytes) -> Any:
     return asyncio.run(factory.create_parser("json").parse(response, model.output_shape))
 
 
-@given(st.sampled_from([(service, name) for service, names in OPERATIONS.items() for name in names]), st.data())
-def test_a_response_is_parsed_as_by_the_sdk(operation: tuple[str, str], data: st.DataObject) -> None:
-    model = operation_model(*operation)
+@pytest.mark.parametrize("service", OPERATIONS)
+@given(st.data())
+def test_a_response_is_parsed_as_by_the_sdk(service: str, data: st.DataObject) -> None:
+    model = operation_model(service, data.draw(st.sampled_from(OPERATIONS[service])))
     assert model.output_shape is not None
     body = json.dumps(data.draw(values_of(model.output_shape)) or {}).encode()
     assert parsed(ParserFactory(), model, body) == parsed(AioResponseParserFactory(), model, body)
