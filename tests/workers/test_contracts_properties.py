@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import any_text, card_numbers, execution_arns, json_texts, json_values, order_ids, text
@@ -64,6 +64,7 @@ def decoded(decode: Callable[..., Any], body: str) -> Any:
 
 
 @given(BODIES)
+@example("\ud800")
 def test_any_body_is_decoded_or_refused_without_its_values(body: str) -> None:
     request = decoded(decode_fulfillment, body)
     if request is not None:
