@@ -4,11 +4,12 @@ PROCESSES ?= auto
 VENV := .venv
 LOCAL_AWS_VENV := .venv-local-aws
 CHECKOV_VENV := .venv-checkov
+MUTATION_VENV := .venv-mutation
 PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local env test check chaos bench format lock clean
+.PHONY: help setup run demo local env test mutation check chaos bench format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,13 @@ $(CHECKOV_VENV)/.installed: requirements-checkov.txt
 	@$(CHECKOV_VENV)/bin/python $(PIP_INSTALL) requirements-checkov.txt
 	@touch $@
 
+# Cosmic Ray needs a database, a web server and more. Only `make mutation` needs it.
+$(MUTATION_VENV)/.installed: requirements-mutation.txt
+	@echo "Installing $(MUTATION_VENV) ..."
+	@$(PYTHON) -m venv --clear $(MUTATION_VENV)
+	@$(MUTATION_VENV)/bin/python $(PIP_INSTALL) requirements-mutation.txt
+	@touch $@
+
 run: setup ## Run a local AWS, the stack, both workers and the four samples; logs until Ctrl-C; keeps its state
 	@$(PY) -m deploy run
 
@@ -55,6 +63,9 @@ env: ## Print what points a shell and `orders` at the local AWS of `run` or `loc
 test: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## Run all tests, on throwaway state, in several processes (PROCESSES sets how many)
 	@$(PY) -m pytest -n $(PROCESSES)
+
+mutation: setup $(MUTATION_VENV)/.installed ## Change single lines of the core and report what no test sees; SINCE=main: only changed lines
+	@$(PY) -m tests.mutation $(if $(SINCE),--since $(SINCE))
 
 check: setup $(CHECKOV_VENV)/.installed ## Check format, lint, strict types, templates and state machine
 	@$(VENV)/bin/ruff format --check .
@@ -79,6 +90,7 @@ lock: setup ## Recompile the pinned and hashed requirements
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev pyproject.toml -o requirements-dev.txt
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-local-aws.in -o requirements-local-aws.txt
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-checkov.in -o requirements-checkov.txt
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-mutation.in -o requirements-mutation.txt
 
 clean: ## Remove the environments, build output and the state of `make run`
-	rm -rf $(VENV) $(LOCAL_AWS_VENV) $(CHECKOV_VENV) build .local-aws .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCAL_AWS_VENV) $(CHECKOV_VENV) $(MUTATION_VENV) build .local-aws .mypy_cache .ruff_cache .pytest_cache .hypothesis

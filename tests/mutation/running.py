@@ -1,0 +1,158 @@
+"""Runs the tests of mutants, in copies of the work tree: the tree itself is never changed."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from tests.mutation.changes import tracked_files
+from tests.mutation.mutants import Mutant
+
+_T = TypeVar("_T")
+
+_PASSED = 0
+_HOUR_NS = 3_600 * 10**9
+_FAILED = {1, 2}  # A test failed, or the tests could not be imported.
+
+
+class Verdict(StrEnum):
+    SEEN = "seen"
+    HUNG = "hung"  # The tests took too long, as they would for a person. That counts as seen.
+    NOT_SEEN = "not seen"
+
+
+class BrokenTestsError(Exception):
+    """The tests fail without any mutation, or do not run at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of some tests. `exit_code` is pytest's; None if the run was ended because it took too long."""
+
+    exit_code: int | None
+    took_s: float
+    output: str
+
+
+class WorkTree:
+    """A copy of the work tree, with everything in it that is in git or could be."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @classmethod
+    @contextlib.contextmanager
+    def copied_from(cls, root: Path) -> Iterator["WorkTree"]:
+        with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+            copy = Path(folder)
+            for name in tracked_files(root):
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / name, copy / name, follow_symlinks=False)
+            for environment in root.glob(".venv*"):
+                (copy / environment.name).symlink_to(environment.resolve())
+            yield cls(copy)
+
+    @contextlib.contextmanager
+    def mutated(self, file: str, text: str) -> Iterator[None]:
+        path = self._root / file
+        source, times = path.read_bytes(), path.stat()
+        path.write_text(text, encoding="utf-8")
+        # Python compares the time in seconds, so a file that was changed twice in a second could stay compiled.
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + _HOUR_NS))
+        try:
+            yield
+        finally:
+            path.write_bytes(source)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    async def test(self, tests: Sequence[str], timeout_s: float | None = None) -> Run:
+        """Run test files, up to the first failure."""
+        environment = os.environ | {"PYTHONPATH": str(self._root), "HYPOTHESIS_PROFILE": "mutation"}
+        started_s = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests),
+            cwd=self._root,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        exit_code, output = None, b""
+        try:
+            async with asyncio.timeout(timeout_s):
+                output, _ = await process.communicate()
+                exit_code = process.returncode
+        except TimeoutError:
+            pass
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        return Run(exit_code, time.monotonic() - started_s, output.decode(errors="replace"))
+
+
+async def side_by_side(
+    trees: Sequence[WorkTree], tasks: Iterable[_T], work: Callable[[WorkTree, _T], Awaitable[None]]
+) -> None:
+    """Do all tasks, as many at once as there are *trees*. The first failure ends them, and is raised."""
+    waiting = iter(tasks)
+
+    async def work_in(tree: WorkTree) -> None:
+        for task in waiting:
+            await work(tree, task)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for tree in trees:
+                group.create_task(work_in(tree))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+async def baseline(trees: Sequence[WorkTree], suites: Iterable[tuple[str, ...]]) -> Mapping[tuple[str, ...], float]:
+    """
+    Run each of the *suites* without a mutation, and return how many seconds each takes.
+
+    Raises:
+        BrokenTestsError: One of them fails.
+    """
+    took_s: dict[tuple[str, ...], float] = {}
+
+    async def measure(tree: WorkTree, tests: tuple[str, ...]) -> None:
+        run = await tree.test(tests)
+        if run.exit_code != _PASSED:
+            raise BrokenTestsError(f"these tests fail without any mutation: {' '.join(tests)}\n{run.output}")
+        took_s[tests] = run.took_s
+
+    await side_by_side(trees, suites, measure)
+    return took_s
+
+
+async def judge(tree: WorkTree, mutant: Mutant, text: str, tests: tuple[str, ...], timeout_s: float) -> Verdict:
+    """
+    Run the tests of a mutant, whose file then has this *text*.
+
+    Raises:
+        BrokenTestsError: pytest itself failed.
+    """
+    if not tests:
+        return Verdict.NOT_SEEN
+    with tree.mutated(mutant.file, text):
+        run = await tree.test(tests, timeout_s)
+    if run.exit_code is None:
+        return Verdict.HUNG
+    if run.exit_code == _PASSED:
+        return Verdict.NOT_SEEN
+    if run.exit_code in _FAILED or run.exit_code < 0:  # Below 0: a signal ended the process.
+        return Verdict.SEEN
+    raise BrokenTestsError(f"pytest failed on {mutant.file}:{mutant.line}\n{run.output}")

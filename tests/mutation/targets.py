@@ -1,0 +1,47 @@
+"""What is mutated, and the tests that must see it."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+# The core: the sample is taken from these folders.
+CORE = (
+    "workers/aws",
+    "workers/consumer",
+    "workers/domain",
+    "workers/escalation",
+    "workers/fulfillment",
+    "workers/operations",
+)
+# `make mutation SINCE=main` takes changed lines of these.
+ALL = ("workers", "lambda")
+# The tests of `workers/a/b.py` are `tests/workers/a/test_b.py` and `test_b_properties.py`. Some modules have others.
+MORE_TESTS: Mapping[str, tuple[str, ...]] = {
+    "workers/aws/case_items.py": ("tests/workers/aws/test_cases.py",),
+    "workers/fulfillment/handler.py": ("tests/workers/fulfillment/test_stops.py",),
+    "workers/operations/records.py": (
+        "tests/workers/operations/test_order_files.py",
+        "tests/workers/operations/test_order_files_properties.py",
+    ),
+    "workers/operations/lines.py": ("tests/workers/operations/test_log_lines_properties.py",),
+}
+
+
+def core_of(files: Iterable[str]) -> list[str]:
+    return _below(CORE, files)
+
+
+def mutable(files: Iterable[str]) -> list[str]:
+    return _below(ALL, files)
+
+
+def suite_of(root: Path, file: str) -> tuple[str, ...]:
+    """Return the test files of a module that exist in *root*."""
+    path = PurePosixPath(file)
+    folder = PurePosixPath("tests", *("lambda_" if part == "lambda" else part for part in path.parent.parts))
+    mirrored = (f"{folder}/test_{path.stem}.py", f"{folder}/test_{path.stem}_properties.py")
+    return tuple(test for test in (*mirrored, *MORE_TESTS.get(file, ())) if (root / test).is_file())
+
+
+def _below(folders: Iterable[str], files: Iterable[str]) -> list[str]:
+    starts = tuple(f"{folder}/" for folder in folders)
+    return [file for file in files if file.startswith(starts) and file.endswith(".py")]
