@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, ReadOnlyCredentials
 
 from workers.aws.sdk.signing import RequestSigner
 
@@ -70,18 +70,18 @@ def test_each_body_has_its_own_signature(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("credentials", "at_s"),
     [
-        (Credentials("AKID", "another secret"), NOON_S),
-        (Credentials("another id", "secret"), NOON_S),
-        (Credentials("AKID", "secret", "a token"), NOON_S),
-        (Credentials("AKID", "secret"), NOON_S + 1),
-        (Credentials("AKID", "secret"), NOON_S + 86400),
+        (ReadOnlyCredentials("AKID", "another secret", None), NOON_S),
+        (ReadOnlyCredentials("another id", "secret", None), NOON_S),
+        (ReadOnlyCredentials("AKID", "secret", "a token"), NOON_S),
+        (ReadOnlyCredentials("AKID", "secret", None), NOON_S + 1),
+        (ReadOnlyCredentials("AKID", "secret", None), NOON_S + 86400),
     ],
 )
 def test_what_is_kept_for_a_second_is_used_only_then_and_for_the_same_credentials(
-    credentials: Credentials, at_s: float
+    credentials: ReadOnlyCredentials, at_s: float
 ) -> None:
     ours = signer()
-    ours.signed(BODY, Credentials("AKID", "secret"), NOON_S)
+    ours.signed(BODY, ReadOnlyCredentials("AKID", "secret", None), NOON_S)
     assert ours.signed(BODY, credentials, at_s) == signer().signed(BODY, credentials, at_s)
 
 
