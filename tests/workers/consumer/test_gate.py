@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -441,3 +441,54 @@ async def test_by_default_every_result_shows_that_the_outage_is_over() -> None:
     downstream.error = None
     await finished([caller])
     assert gate.is_open
+
+
+async def test_only_probes_wait_when_the_outage_ends() -> None:
+    backoff = RecordedBackoff()
+    gate, downstream = quick_gate(timings=replace(QUICK, probe=backoff)), Downstream()
+    callers = await held(gate, downstream, 10)
+    downstream.error = None
+    await finished(callers)
+    first_calls = resumed_calls = 10
+    assert len(backoff.attempts) == downstream.calls - first_calls - (resumed_calls - 1)
+
+
+@dataclass(frozen=True)
+class WaitsWhileOpen(Backoff):
+    """Probes wait shortly; callers that failed although the gate was open wait `base_s`. Records the latter waits."""
+
+    gates: list[Gate] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+
+    def wait_s(self, attempt: int) -> float:
+        if not self.gates[0].is_open:
+            return 0.001
+        self.attempts.append(attempt)
+        return self.base_s
+
+
+async def failing_alone(backoff: WaitsWhileOpen, until_waits: int) -> tuple[Gate, asyncio.Task[str]]:
+    """Return a gate whose only held caller fails alone, after it has waited that often."""
+    gate, alone = quick_gate(timings=replace(QUICK, probe=backoff)), Downstream()
+    backoff.gates.append(gate)
+    alone.error = SuspectedOutageError("mine alone")
+    caller = asyncio.create_task(gate.run(alone.call("never")))
+    async with asyncio.timeout(TIMEOUT_S):
+        while len(backoff.attempts) < until_waits:
+            assert await gate.run(Downstream().call("ok")) == "ok"
+    return gate, caller
+
+
+async def test_a_caller_that_fails_alone_waits_longer_each_time() -> None:
+    backoff = WaitsWhileOpen(0.001, 0.001)
+    _, caller = await failing_alone(backoff, 3)
+    assert backoff.attempts[:3] == [1, 2, 3]
+    caller.cancel()
+    await asyncio.wait([caller])
+
+
+async def test_a_caller_that_waits_because_it_failed_alone_is_cancelled_at_a_stop() -> None:
+    gate, caller = await failing_alone(WaitsWhileOpen(60, 60), 1)
+    gate.cancel_waiters()
+    await asyncio.wait([caller], timeout=1)
+    assert caller.cancelled()

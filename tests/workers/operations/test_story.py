@@ -137,3 +137,59 @@ async def test_each_log_file_is_searched_for_all_ids() -> None:
     )
     story = await gather(stack(ORDER, CASE), "1", [first, second])
     assert [entry.text for entry in story.timeline if entry.source == "log"] == ["one message_id=m-2", "two"]
+
+
+OWN = f"{EXECUTION}:own"
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"OrderId": "2", "ExecutionArn": OWN},
+        {"CaseId": "2", "ExecutionArns": [OWN]},
+        {"CaseId": "2", "Resolutions": [{"ExecutionArn": OWN}]},
+    ],
+    ids=["the order", "the case", "a resolution"],
+)
+async def test_an_execution_is_found_that_only_one_item_names(item: dict[str, Any]) -> None:
+    assert [execution.arn for execution in (await gather(stack(item), "2")).executions] == [OWN]
+
+
+@pytest.mark.parametrize("item", [{"OrderId": "2"}, {"CaseId": "2"}])
+async def test_an_order_or_case_without_any_execution_has_a_story(item: dict[str, Any]) -> None:
+    story = await gather(stack(item), "2")
+    assert (story.order or story.case, story.executions, story.timeline) == (item, [], [])
+
+
+@pytest.mark.parametrize("key", [CARD, "", "x" * 256])
+async def test_nothing_is_asked_for_an_impossible_id(key: str) -> None:
+    dynamodb, stepfunctions = FakeClient(), FakeClient()
+    with pytest.raises(OperationError):
+        await gather(fake_stack(dynamodb=dynamodb, stepfunctions=stepfunctions), key)
+    assert dynamodb.requests + stepfunctions.requests == []
+
+
+async def test_submissions_are_looked_for_only_under_an_order_id() -> None:
+    dynamodb = FakeClient(get_item=lambda **_: {"Item": to_item({"CaseId": "no/order"})})
+    stepfunctions = FakeClient()
+    assert (await gather(fake_stack(dynamodb=dynamodb, stepfunctions=stepfunctions), "no/order")).executions == []
+    assert stepfunctions.requests == []
+
+
+async def test_log_lines_of_an_order_without_a_case_are_found() -> None:
+    log = io.BytesIO(b'{"event": "named", "order_id": "2"}\n')
+    assert [entry.text for entry in (await gather(stack({"OrderId": "2"}), "2", [log])).timeline] == ["named"]
+
+
+async def test_executions_that_started_together_stay_in_the_order_of_the_case() -> None:
+    at = [datetime(2026, 11, 22, 10, minute, tzinfo=UTC) for minute in range(3)]
+    times = {f"{EXECUTION}:b": [at[0], at[2]], f"{EXECUTION}:a": [at[0], at[1]]}
+
+    def history(**request: Any) -> Iterator[dict[str, Any]]:
+        if request["executionArn"] not in times:
+            raise refused("ExecutionDoesNotExist", "GetExecutionHistory")
+        yield {"events": [{"type": "ExecutionStarted", "timestamp": at} for at in times[request["executionArn"]]]}
+
+    dynamodb = FakeClient(get_item=lambda **_: {"Item": to_item({"CaseId": "1", "ExecutionArns": list(times)})})
+    story = await gather(fake_stack(dynamodb=dynamodb, stepfunctions=FakeClient(get_execution_history=history)), "1")
+    assert [execution.name for execution in story.executions] == ["b", "a"]
