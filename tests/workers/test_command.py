@@ -1,6 +1,10 @@
 import pytest
+import structlog
 
+from workers import command, logs
 from workers.command import run_command
+from workers.errors import FatalError
+from workers.settings import Settings, Worker
 
 
 def test_help_names_the_workers_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,3 +32,90 @@ def test_a_wrong_setting_is_exit_code_1_and_one_line(
     monkeypatch.setenv("WORKER_WAIT_S", "21")
     assert run_command(["fulfillment"]) == 1
     assert capsys.readouterr() == ("", "python -m workers: WORKER_WAIT_S is '21', must be 0 to 20 seconds\n")
+
+
+class Run:
+    """Replaces the worker's run: records what it gets, and raises `error`, if any."""
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self.given: tuple[object, ...] = ()
+
+    async def __call__(self, worker: Worker, settings: Settings, *, make_handler: object) -> None:
+        self.given = (worker, settings, make_handler)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    run = Run()
+    monkeypatch.setattr(command, "run", run)
+    return run
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """The configurations of the log; none takes effect."""
+    calls: list[dict[str, object]] = []
+    monkeypatch.setattr(logs, "configure", lambda **given: calls.append(given))
+    return calls
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize("worker", Worker)
+def test_a_worker_that_stops_is_exit_code_0(run: Run, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_WAIT_S", "7")
+    handler = object()
+    assert run_command([worker.value], make_handler=handler) == 0  # type: ignore[arg-type]
+    assert run.given == (worker, Settings.read({"WORKER_WAIT_S": "7"}), handler)
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_fatal_error_is_exit_code_1_and_one_log_line(run: Run) -> None:
+    run.error = FatalError("the queue does not exist")
+    with structlog.testing.capture_logs() as lines:
+        assert run_command(["escalation"]) == 1
+    assert lines == [
+        {
+            "event": "worker.failed",
+            "log_level": "critical",
+            "worker": "escalation",
+            "reason": "the queue does not exist",
+        }
+    ]
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_bug_is_exit_code_1_and_one_log_line_with_its_traceback(run: Run) -> None:
+    run.error = ZeroDivisionError("bug")
+    with structlog.testing.capture_logs() as lines:
+        assert run_command(["escalation"]) == 1
+    assert lines == [{"event": "worker.failed", "log_level": "error", "worker": "escalation", "exc_info": True}]
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize(
+    ("log_format", "terminal", "as_json"),
+    [
+        ("json", True, True),
+        ("json", False, True),
+        ("console", True, False),
+        ("console", False, False),
+        ("", True, False),
+        ("", False, True),
+    ],
+)
+def test_lines_are_json_unless_a_person_reads_them(
+    configured: list[dict[str, object]],
+    monkeypatch: pytest.MonkeyPatch,
+    log_format: str,
+    terminal: bool,
+    as_json: bool,
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", log_format)
+    monkeypatch.setenv("LOG_LEVEL", "ERROR")
+    monkeypatch.setenv("WORKER_RELEASE", "v1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    run_command(["fulfillment"])
+    assert configured == [{"level": "ERROR", "as_json": as_json, "release": "v1"}]

@@ -3,6 +3,7 @@ import socket
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tests.support import free_port
 from workers.errors import FatalError
@@ -57,3 +58,22 @@ async def test_a_port_in_use_is_reported() -> None:
         with pytest.raises(FatalError, match=f"WORKER_HEALTH_PORT is {port}, which cannot be used"):
             async with monitoring(port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
                 pass
+
+
+async def test_metrics_are_served_as_prometheus_reads_them() -> None:
+    port, checks = free_port(), Checks()
+    async with (
+        monitoring(port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()),
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/metrics") as answer,
+    ):
+        assert answer.headers["Content-Type"] == CONTENT_TYPE_LATEST
+
+
+async def test_an_error_during_the_block_closes_the_endpoint_too() -> None:
+    port, checks = free_port(), Checks()
+    with pytest.raises(ZeroDivisionError):
+        async with monitoring(port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
+            raise ZeroDivisionError
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await get(port, "/healthz")

@@ -2,17 +2,30 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 import pytest
+import structlog
 
+from workers import runner
+from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from workers.errors import FatalError
-from workers.runner import Status, first_error, stop_on_signals, unless_stopped
+from workers.escalation.rules.reader import EscalationRules
+from workers.runner import (
+    Status,
+    first_error,
+    longest_stop_s,
+    stop_on_signals,
+    tune_garbage_collector,
+    unless_stopped,
+)
+from workers.settings import Settings, Worker
 
 # Runs on until it is killed or exits by itself; it ignores its cancellation, as a handler may.
 STUBBORN = """
@@ -126,3 +139,164 @@ def test_the_first_error_of_nested_groups_is_found() -> None:
 def test_before_there_is_a_consumer_it_is_healthy_and_not_ready() -> None:
     status = Status()
     assert (status.health(), status.readiness()) == (None, "waiting for AWS")
+
+
+@pytest.mark.parametrize(
+    ("drain_s", "wait_s", "longest_s"),
+    [("100", "20", 110.0), ("0", "20", 20 + CONNECT_TIMEOUT_S + READ_TIMEOUT_S + 10)],
+)
+def test_a_stop_takes_the_drain_time_or_the_last_poll_and_a_margin(drain_s: str, wait_s: str, longest_s: float) -> None:
+    settings = Settings.read({"WORKER_DRAIN_S": drain_s, "WORKER_WAIT_S": wait_s})
+    assert longest_stop_s(settings) == longest_s
+
+
+def test_objects_of_the_start_are_never_collected_and_others_less_often() -> None:
+    before = gc.get_threshold()
+    try:
+        tune_garbage_collector()
+        assert gc.get_threshold() == (10_000, *before[1:])
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
+class FakeConsumer:
+    """Consumes until the stop, or fails with `error`."""
+
+    handling_s = staticmethod(tuple)
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.ended = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        if self.error is not None:
+            raise self.error
+        stop.set()
+        await stop.wait()
+        self.ended = True
+
+    def health_problem(self) -> str | None:
+        return "sick"
+
+    def readiness_problem(self) -> str | None:
+        return "busy"
+
+
+class World:
+    """What `run` opens, in order. `at` is called with each name."""
+
+    def __init__(self, consumer: FakeConsumer) -> None:
+        self.consumer = consumer
+        self.opened: list[str] = []
+        self.stop_at: str | None = None
+        self.stop: asyncio.Event | None = None
+
+    def open(self, name: str) -> None:
+        self.opened.append(name)
+        if name == self.stop_at:
+            assert self.stop is not None
+            self.stop.set()
+
+    async def fetch_credentials(self, _sdk: object) -> None:
+        self.open("credentials")
+        await asyncio.sleep(0)
+
+    @contextlib.asynccontextmanager
+    async def open_clients(self, *_given: object) -> AsyncIterator[str]:
+        self.open("clients")
+        try:
+            yield "clients"
+        finally:
+            self.opened.append("clients closed")
+
+    async def assemble(self, *_given: object, **_more: object) -> FakeConsumer:
+        self.open("consumer")
+        if self.stop_at == "consumer":
+            await asyncio.sleep(60)
+        return self.consumer
+
+    def stop_on_signals(self, stop: asyncio.Event, *, exit_after_s: float) -> None:
+        assert exit_after_s == longest_stop_s(Settings.read({}))
+        self.stop = stop
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World(FakeConsumer())
+    for name in ("fetch_credentials", "open_clients", "assemble", "stop_on_signals"):
+        monkeypatch.setattr(runner, name, getattr(world, name))
+    monkeypatch.setattr(runner, "tune_garbage_collector", lambda: world.open("collector"))
+    return world
+
+
+async def run_worker(worker: Worker = Worker.FULFILLMENT) -> list[str]:
+    with structlog.testing.capture_logs() as logs, structlog.contextvars.bound_contextvars():
+        await runner.run(worker, Settings.read({}))
+    return [line["event"] for line in logs]
+
+
+async def test_a_worker_starts_runs_until_the_stop_and_closes(world: World) -> None:
+    assert await run_worker() == ["worker.starting", "worker.started", "worker.stopped"]
+    assert world.opened == ["credentials", "clients", "consumer", "collector", "clients closed"]
+    assert world.consumer.ended
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "opened"),
+    [("credentials", ["credentials"]), ("consumer", ["credentials", "clients", "consumer", "clients closed"])],
+)
+async def test_a_worker_that_is_stopped_during_its_start_does_not_run(
+    world: World, stop_at: str, opened: list[str]
+) -> None:
+    world.stop_at = stop_at
+    assert await run_worker() == ["worker.starting", "worker.stopped"]
+    assert world.opened == opened
+    assert not world.consumer.ended
+
+
+async def test_the_first_fatal_error_of_a_consumer_ends_the_worker(world: World) -> None:
+    fatal = FatalError("the queue does not exist")
+    world.consumer.error = ExceptionGroup("stages", [ValueError("bug"), ExceptionGroup("poller", [fatal])])
+    with pytest.raises(FatalError, match=r"^the queue does not exist$"):
+        await run_worker()
+    assert world.opened[-1] == "clients closed"
+
+
+async def test_other_errors_of_a_consumer_are_raised_as_they_are(world: World) -> None:
+    world.consumer.error = ExceptionGroup("stages", [ValueError("bug")])
+    with pytest.raises(ExceptionGroup, match="stages"):
+        await run_worker()
+
+
+async def test_only_the_escalation_worker_reads_the_rules(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    monkeypatch.setattr(EscalationRules, "read", lambda path, _environ: read.append(path))
+    await run_worker(Worker.FULFILLMENT)
+    assert read == []
+    world.consumer = FakeConsumer()
+    await run_worker(Worker.ESCALATION)
+    assert read == [None]
+
+
+async def test_log_lines_of_a_worker_name_it_and_its_queue(world: World) -> None:
+    assert world.opened == []
+    await runner.run(Worker.ESCALATION, Settings.read({"ESCALATION_QUEUE": "mine"}))
+    bound = structlog.contextvars.get_contextvars()
+    structlog.contextvars.clear_contextvars()
+    assert (bound["worker"], bound["queue"]) == ("escalation", "mine")
+
+
+def test_a_consumer_says_how_it_is() -> None:
+    status = Status(cast("Any", FakeConsumer()))
+    assert (status.health(), status.readiness()) == ("sick", "busy")
+
+
+async def test_a_stop_is_not_waited_for_any_longer_once_the_work_has_ended() -> None:
+    async def work() -> str:
+        return "done"
+
+    await unless_stopped(asyncio.Event(), work())
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from workers.errors import FatalError
-from workers.settings import Settings
+from workers.settings import Settings, Worker
 
 URL = "https://ship.example.com/orders"
 SECRET_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/provider-AbCdEf"
@@ -116,7 +116,7 @@ def test_values_at_the_edges_of_their_range_are_accepted(
             "my.shop",
             "FULFILLMENT_PROVIDER is 'my.shop', must be record, http, or a class of your own as package.module:Class",
         ),
-        ("FULFILLMENT_TIMEOUT_S", "0", "FULFILLMENT_TIMEOUT_S is '0', must be 0.1 to 300 seconds"),
+        ("FULFILLMENT_TIMEOUT_S", "0.09", "FULFILLMENT_TIMEOUT_S is '0.09', must be 0.1 to 300 seconds"),
         ("FULFILLMENT_TIMEOUT_S", "301", "FULFILLMENT_TIMEOUT_S is '301', must be 0.1 to 300 seconds"),
         *(
             ("FULFILLMENT_TOKEN", token, "FULFILLMENT_TOKEN is not shown, must be 1 to 4096 visible ASCII characters")
@@ -142,6 +142,8 @@ def test_values_at_the_edges_of_their_range_are_accepted(
         ("WORKER_MAX_HANDLE_S", "0.9", "WORKER_MAX_HANDLE_S is '0.9', must be 1 to 39600 seconds (11 hours)"),
         ("WORKER_MAX_HANDLE_S", "39601", "WORKER_MAX_HANDLE_S is '39601', must be 1 to 39600 seconds (11 hours)"),
         ("WORKER_MAX_ATTEMPTS", "0", "WORKER_MAX_ATTEMPTS is '0', must be 1 to 1000 failed attempts"),
+        ("WORKER_MAX_ATTEMPTS", "1001", "WORKER_MAX_ATTEMPTS is '1001', must be 1 to 1000 failed attempts"),
+        ("WORKER_MAX_DELIVERIES", "0", "WORKER_MAX_DELIVERIES is '0', must be 1 to 995 deliveries"),
         ("WORKER_MAX_DELIVERIES", "996", "WORKER_MAX_DELIVERIES is '996', must be 1 to 995 deliveries"),
         ("WORKER_HEALTH_PORT", "0", "WORKER_HEALTH_PORT is '0', must be 1 to 65535"),
         ("WORKER_HEALTH_PORT", "65536", "WORKER_HEALTH_PORT is '65536', must be 1 to 65535"),
@@ -296,3 +298,25 @@ def test_the_token_and_the_query_of_the_url_are_never_shown() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings.read({}).concurrency = 5
+
+
+def test_each_worker_has_its_queue() -> None:
+    settings = Settings.read({"ORDER_FULFILLMENT_QUEUE": "orders", "ESCALATION_QUEUE": "escalations"})
+    assert [settings.queue_of(worker) for worker in Worker] == ["orders", "escalations"]
+
+
+def test_all_contradictions_are_reported() -> None:
+    with pytest.raises(FatalError) as raised:
+        Settings.read({"FULFILLMENT_URL": URL, "FULFILLMENT_TOKEN": "x", "FULFILLMENT_TOKEN_SECRET": "y"})
+    assert str(raised.value).count("; ") == 1
+
+
+def test_a_request_may_take_as_long_as_a_message() -> None:
+    http = {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": URL}
+    assert Settings.read(http | {"FULFILLMENT_TIMEOUT_S": "10", "WORKER_MAX_HANDLE_S": "10"}).max_handle_s == 10
+    assert Settings.read({"FULFILLMENT_TIMEOUT_S": "11", "WORKER_MAX_HANDLE_S": "10"}).fulfillment_timeout_s == 11
+
+
+def test_the_query_of_a_url_is_cut_to_its_end() -> None:
+    settings = Settings.read({"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": f"{URL}?a=1?b=2"})
+    assert settings.model_dump()["fulfillment_url"] == f"{URL}?..."

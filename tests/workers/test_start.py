@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import structlog
 
+from workers import start as start_module
 from workers.aws.errors import (
     CredentialsError,
     CredentialsSourceError,
@@ -90,3 +94,71 @@ async def test_a_start_that_waits_for_long_is_loud() -> None:
     first = next(line for line in logs if line["event"] == "outage.prolonged")
     assert (first["log_level"], first["stage"], first["reason"]) == ("error", "start", "down")
     assert metrics.outages.duration_s("start") == 0
+
+
+class Waits(Backoff):
+    """A backoff without waits, which records the attempts."""
+
+    attempts: ClassVar[list[int]] = []
+
+    def wait_s(self, attempt: int) -> float:
+        self.attempts.append(attempt)
+        return 0.0
+
+
+async def test_waits_grow_with_each_attempt() -> None:
+    Waits.attempts.clear()
+    await Start(Metrics().outages, Waits(0, 0)).until_done(failing(*[OutageError("down")] * 3))
+    assert Waits.attempts == [1, 2, 3]
+
+
+def test_the_defaults_of_a_start() -> None:
+    start = Start(Metrics().outages)
+    assert (start.backoff, start.patience_s) == (Backoff(0.5, 10.0), 60.0)
+
+
+@pytest.fixture
+async def loop_time(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of the running loop: the next value with each look at it, and then the last one."""
+    times: list[float] = []
+    loop = SimpleNamespace(time=lambda: times.pop(0) if len(times) > 1 else times[0])
+
+    async def sleep(_delay_s: float) -> None:
+        pass
+
+    monkeypatch.setattr(start_module, "asyncio", SimpleNamespace(get_running_loop=lambda: loop, sleep=sleep))
+    return times
+
+
+@pytest.mark.parametrize(("passed_s", "ends"), [(60.0, False), (60.1, True)])
+async def test_denied_access_may_last_a_minute(loop_time: list[float], passed_s: float, ends: bool) -> None:
+    loop_time += [100.0, 100.0 + passed_s]
+    with pytest.raises(FatalError) if ends else nullcontext():
+        await starting().until_done(failing(*[AccessDeniedError("denied")] * 2))
+
+
+async def test_an_outage_in_between_starts_the_minute_anew(loop_time: list[float]) -> None:
+    loop_time += [100.0, 150.0, 200.0]
+    errors = [
+        AccessDeniedError("denied"),
+        OutageError("down"),
+        AccessDeniedError("denied"),
+        AccessDeniedError("denied"),
+    ]
+    assert await starting().until_done(failing(*errors)) == "done"
+
+
+async def test_the_wait_is_logged() -> None:
+    with structlog.testing.capture_logs() as logs:
+        await Start(Metrics().outages, Fixed(0, 0)).until_done(failing(OutageError("down")))
+    assert [line["delay_ms"] for line in logs] == [12]
+
+
+class Fixed(Backoff):
+    def wait_s(self, attempt: int) -> float:  # noqa: ARG002 - always the same.
+        return 0.0123
+
+
+async def test_any_other_error_of_a_start_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await starting().until_done(failing(ZeroDivisionError()))

@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import subprocess
 import sys
 import threading
@@ -117,3 +118,65 @@ print("ended")
 def test_a_process_ends_without_waiting_for_a_call_that_hangs() -> None:
     ended = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=20, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
+
+
+async def test_a_thread_is_started_only_if_all_others_are_busy() -> None:
+    threads, release = Threads(2, "calls"), threading.Event()
+
+    def call() -> str:
+        release.wait(10)
+        return threading.current_thread().name
+
+    first, second = (asyncio.create_task(threads.run(call)) for _ in range(2))
+    await asyncio.sleep(0)
+    with pytest.raises(NoFreeThreadError, match="all 2 threads are busy"):
+        await threads.run(call)
+    release.set()
+    assert sorted(await asyncio.gather(first, second)) == ["calls-1", "calls-2"]
+    assert threads._started == 2
+
+
+async def test_a_thread_that_the_system_cannot_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(1, "calls")
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        for _ in range(2):
+            with pytest.raises(NoFreeThreadError, match="can't start new thread"):
+                await threads.run(int, "3")
+    assert await threads.run(int, "3") == 3
+
+
+async def test_a_call_has_all_its_arguments() -> None:
+    assert await Threads(1, "calls").run(divmod, 7, 2) == (3, 1)
+
+
+async def test_a_single_call_has_a_thread_named_after_its_function() -> None:
+    def name() -> str:
+        return threading.current_thread().name
+
+    assert await in_thread(name) == "name"
+    assert await in_thread(functools.partial(name)) == "call"
+
+
+def test_a_call_that_ends_after_the_loop_was_closed_is_dropped() -> None:
+    release, begun, ended = threading.Event(), threading.Event(), threading.Event()
+    threads = Threads(1, "calls")
+
+    def call() -> None:
+        begun.set()
+        release.wait(10)
+
+    async def give_up() -> None:
+        caller = asyncio.create_task(threads.run(call))
+        await asyncio.sleep(0)
+        caller.cancel()
+
+    asyncio.run(give_up())
+    begun.wait(10)
+    threads._calls.put(ended.set)
+    release.set()
+    assert ended.wait(10), "its thread goes on"

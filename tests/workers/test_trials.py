@@ -1,9 +1,12 @@
 import asyncio
+import gc
 
 import pytest
+import structlog
 
+from workers.consumer.message import Message
 from workers.errors import OutageError
-from workers.trials import TrialCounter
+from workers.trials import MAX_TRIALS, TrialCounter, trial_id
 
 
 class Table:
@@ -59,3 +62,47 @@ async def test_a_count_that_fails_is_raised_and_may_be_repeated() -> None:
     with pytest.raises(OutageError):
         await counter.count("m/11", fail())
     assert await counter.count("m/11", table.count("m/11")) == 1
+
+
+def test_a_trial_is_named_by_the_message_and_its_receive_count() -> None:
+    assert trial_id(Message(id="m", receipt_handle="r", body="", receive_count=11)) == "m/11"
+    assert MAX_TRIALS == 3
+
+
+@pytest.mark.parametrize(("taken_back", "events"), [(True, ["trial.taken_back"]), (False, [])])
+async def test_only_a_trial_that_was_taken_back_is_logged(taken_back: bool, events: list[str]) -> None:
+    async def take_back() -> bool:
+        return taken_back
+
+    with structlog.testing.capture_logs() as logs:
+        await TrialCounter().take_back("m/11", take_back)
+    assert [line["event"] for line in logs] == events
+
+
+async def test_a_counter_forgets_trials_whose_count_has_ended() -> None:
+    counter, table = TrialCounter(), Table()
+    table.answering.set()
+    await counter.count("m/11", table.count("m/11"))
+    await asyncio.sleep(0)
+    assert counter._counting == {}
+
+
+async def test_a_count_that_fails_after_its_caller_was_cancelled_is_not_reported() -> None:
+    counter, fails, reported = TrialCounter(), asyncio.Event(), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+
+    async def fail() -> int:
+        await fails.wait()
+        raise OutageError("down")
+
+    counting = asyncio.create_task(counter.count("m/11", fail()))
+    await asyncio.sleep(0)
+    counting.cancel()
+    await asyncio.wait([counting])
+    (task,) = counter._counting.values()
+    fails.set()
+    await asyncio.wait([task])
+    del task
+    await asyncio.sleep(0)
+    gc.collect()
+    assert reported == []
