@@ -1,5 +1,6 @@
 """URLs and tokens: what is allowed can be used in a request."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
@@ -11,6 +12,7 @@ HOSTS = st.sampled_from(["a.example", "10.0.0.1", "[2001:db8::1]", "x"])
 LOOPBACK = st.sampled_from(["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "api.localhost"])
 PORTS = st.just("") | st.integers(1, 65535).map(":{}".format)
 PATHS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#")).map("/{}".format)
+LONG = st.sampled_from([4095, 4096, 4097]).map("x".__mul__)
 LONG = st.sampled_from([4095, 4096, 4097]).map("x".__mul__)
 ENDPOINTS = st.builds("https://{}{}{}".format, HOSTS | LOOPBACK, PORTS, PATHS) | st.builds(
     "http://{}{}{}".format, LOOPBACK, PORTS, PATHS
@@ -48,6 +50,12 @@ def test_an_endpoint_with_a_fragment_or_another_character_is_refused(url: str, m
 )
 def test_an_endpoint_with_an_impossible_port_is_refused(url: str) -> None:
     assert not is_endpoint(url)
+
+
+@pytest.mark.parametrize("host", ["0[2001:db8::1]", "[x]", "a\\b", "a,b", "a%20b", "a&b", ""])
+def test_a_host_that_no_client_can_connect_to_is_refused(host: str) -> None:
+    assert not is_endpoint(f"https://{host}/")
+    assert not is_endpoint(f"https://{host}:443/")
 
 
 @given(st.builds("http://{}{}{}".format, HOSTS, PORTS, PATHS))
