@@ -79,6 +79,20 @@ def test_bound_values_are_on_every_line(configured: Configure) -> None:
     ]
 
 
+def test_a_value_of_the_line_itself_replaces_a_bound_one(configured: Configure) -> None:
+    stream = configured()
+    with bound_contextvars(order_id="001", channel="ops"):
+        structlog.get_logger().info("one.done", order_id="002")
+        structlog.get_logger().info("two.done", order_id=None)
+    clear_contextvars()
+    structlog.get_logger().info("three.done")
+    assert [(line.get("order_id"), line.get("channel")) for line in lines(stream)] == [
+        ("002", "ops"),
+        (None, "ops"),
+        (None, None),
+    ]
+
+
 @pytest.mark.parametrize("release", ["3f9a", None])
 def test_every_line_carries_the_release_if_there_is_one(configured: Configure, release: str | None) -> None:
     stream = configured(release=release)
