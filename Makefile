@@ -67,9 +67,6 @@ test: setup ## Run all tests, on throwaway state, in several processes (PROCESSE
 mutation: setup $(MUTATION_VENV)/.installed ## Change single lines of the core and report what no test sees; SINCE=main: only changed lines
 	@$(PY) -m tests.mutation $(if $(SINCE),--since $(SINCE))
 
-mutation: setup $(MUTATION_VENV)/.installed ## Change single lines of the core and report what no test sees; SINCE=main: only changed lines
-	@$(PY) -m tests.mutation $(if $(SINCE),--since $(SINCE))
-
 check: setup $(CHECKOV_VENV)/.installed ## Check format, lint, strict types, templates and state machine
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
