@@ -44,7 +44,7 @@ STAGES = (
     ("- endpoint rules", "aiobotocore/client.py", "_resolve_endpoint_ruleset"),
     ("- its event hooks", "aiobotocore/hooks.py", "_emit"),
     ("a direct call, in total", "aws/sdk/direct.py", "_call"),
-    ("- serialization", "aws/sdk/serializing.py", "plain_body"),
+    ("- serialization", "aws/sdk/serializing.py", "serialize"),
     ("- signing", "aws/sdk/signing.py", "signed"),
     ("- HTTP", "aws/sdk/direct.py", "_post"),
     ("- parsing", "aws/sdk/direct.py", "_answer"),

@@ -40,4 +40,5 @@ def test_every_row_is_measured_printed_and_saved(tmp_path: Path) -> None:
     assert all(f"\n| {row.title} | " in table for row in ROWS)
     document = json.loads(output.read_text(encoding="utf-8"))
     assert [row["row"] for row in document["rows"]] == titles
-    assert [row["row"] for row in document["rows"] if not row["ours"]["median"] > 0] in ([], [QUIET])
+    zero = {row["row"] for row in document["rows"] if not row["ours"]["median"] > 0}
+    assert {title for title in zero if "CPU s" not in title} <= {QUIET}  # CPU time is counted in steps of 10 ms.

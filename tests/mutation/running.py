@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -20,7 +21,6 @@ from tests.mutation.mutants import Mutant
 _T = TypeVar("_T")
 
 _PASSED = 0
-_HOUR_NS = 3_600 * 10**9
 _FAILED = {1, 2}  # A test failed, or the tests could not be imported.
 
 
@@ -64,15 +64,17 @@ class WorkTree:
     @contextlib.contextmanager
     def mutated(self, file: str, text: str) -> Iterator[None]:
         path = self._root / file
-        source, times = path.read_bytes(), path.stat()
+        source = path.read_bytes()
+        # Python compares a file's size, and its time in seconds. So without this, a file of the same size that was
+        # changed twice in a second could stay compiled.
+        compiled = Path(importlib.util.cache_from_source(str(path)))
+        compiled.unlink(missing_ok=True)
         path.write_text(text, encoding="utf-8")
-        # Python compares the time in seconds, so a file that was changed twice in a second could stay compiled.
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + _HOUR_NS))
         try:
             yield
         finally:
             path.write_bytes(source)
-            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+            compiled.unlink(missing_ok=True)
 
     async def test(self, tests: Sequence[str], timeout_s: float | None = None) -> Run:
         """Run test files, up to the first failure."""

@@ -46,11 +46,11 @@ async def test_an_outage_that_lasts_is_logged_again_and_again_until_it_ends() ->
 
 
 async def test_a_short_outage_is_not_logged() -> None:
-    outage = Metrics(**QUICK).outages.stage("poll")
+    outage = Metrics(prolonged_after_s=0.4, prolonged_every_s=0.01).outages.stage("poll")
     with structlog.testing.capture_logs() as logs:
         for _ in range(5):
             outage.failed("down")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
             outage.ended()
     assert logs == []
 

@@ -121,9 +121,10 @@ def test_a_process_ends_without_waiting_for_a_call_that_hangs() -> None:
 
 
 async def test_a_thread_is_started_only_if_all_others_are_busy() -> None:
-    threads, release = Threads(2, "calls"), threading.Event()
+    threads, both, release = Threads(2, "calls"), threading.Barrier(2, timeout=10), threading.Event()
 
     def call() -> str:
+        both.wait()
         release.wait(10)
         return threading.current_thread().name
 

@@ -112,7 +112,7 @@ def test_run_keeps_its_state_and_works_a_second_time(start: Start, tmp_path: Pat
 
     first.process.send_signal(signal.SIGINT)
     assert first.process.wait(60) == 0, first.output
-    assert not any(is_running(pid) for pid in children)
+    first.eventually(lambda: not any(is_running(pid) for pid in children))
     assert first.output.count("(rc=0)") == 2, "both workers stopped cleanly"
 
     second = start("run")
@@ -154,7 +154,7 @@ def test_local_prints_the_exports_and_stops_cleanly(start: Start, number: signal
     assert exported["ORDER_TABLE"] == "OrderTable"
     assert exported["STATE_MACHINE"].endswith(":stateMachine:OrderFulfillmentStateMachine")
     assert f"{exported['AWS_ENDPOINT_URL']}/000000000000/EscalationQueue" in seen.stdout
-    assert not any(is_running(pid) for pid in children)
+    local.eventually(lambda: not any(is_running(pid) for pid in children))
     assert not (tmp_path / "state" / "env").exists()
 
 
