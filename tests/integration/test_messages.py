@@ -104,7 +104,7 @@ def test_duplicates_fulfill_an_order_once(running: Running) -> None:
         running.fulfillment.wait_for("message.acknowledged", message_id=message_id)["outcome"] for message_id in ids
     ]
     assert sorted(outcomes) == ["already_fulfilled"] * 4 + ["fulfilled"]
-    assert fulfilled(running.fulfillment)["twice-1"] == 1
+    wait_until(lambda: fulfilled(running.fulfillment)["twice-1"] == 1)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_submit_wait_reports_how_each_order_ended(orders: CommandLine, running: 
     assert (answer["submitted"], answer["already_submitted"], len(answer["bad"])) == (0, 4, 5)
     assert answer["bad"][1] == {"line": 7, "order_id": "file-5", "reason": "Name is empty"}
     assert Counter(order["outcome"] for order in answer["ended"]) == {"ESCALATED": 3, "FULFILLED": 1}
-    assert fulfilled(running.fulfillment)["file-1"] == 1
+    wait_until(lambda: fulfilled(running.fulfillment)["file-1"] == 1)
 
 
 def test_submit_reads_standard_input(orders: CommandLine) -> None:
