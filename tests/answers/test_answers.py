@@ -134,6 +134,7 @@ async def survives(scenario: Scenario, case: Case, timings: Timings, last_s: flo
         double.clear()
         await until(lambda: scenario.done(double), "end of the message")
         stop.set()
+        double.wake()
         async with asyncio.timeout(TIMEOUT_S):
             await running
     finally:
