@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -21,6 +22,7 @@ from tests.mutation.mutants import Mutant
 _T = TypeVar("_T")
 
 _PASSED = 0
+_MOST_BYTES = 8 * 1024**3
 _FAILED = {1, 2}  # A test failed, or the tests could not be imported.
 
 
@@ -89,6 +91,9 @@ class WorkTree:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
+        # A mutant may also need memory without end. Then its tests fail, not the machine.
+        if sys.platform == "linux":
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
         exit_code, output = None, b""
         try:
             async with asyncio.timeout(timeout_s):
