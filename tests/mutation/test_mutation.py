@@ -16,7 +16,7 @@ from tests.mutation.__main__ import PYTHON, mutate
 from tests.mutation.changes import tracked_files
 from tests.mutation.equivalents import EQUIVALENTS, Equivalent, read
 from tests.mutation.mutants import Mutant, mutants_of, mutated_texts
-from tests.mutation.running import BrokenTestsError, WorkTree
+from tests.mutation.running import BrokenTestsError, Verdict, WorkTree, judge
 from tests.mutation.targets import MORE_TESTS, core_of, suite_of
 from tests.mutation.test_changes import git
 
@@ -44,6 +44,7 @@ def test_small():
     assert unseen(1)
 """
 FILE = "workers/domain/small.py"
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of another process")
 # The mutants as Cosmic Ray would list and make them.
 LISTED = [("ReplaceBinaryOperator_Add_Sub", 0, 2, 13), ("NumberReplacer", 5, 7, 13), ("NumberReplacer", 6, 12, 15)]
 MUTATED = [
@@ -197,6 +198,30 @@ def test_the_tests_see_the_mutated_file_and_then_the_old_one_again(project: Path
             return [*codes, (await tree.test(tests)).exit_code]
 
     assert asyncio.run(exit_codes()) == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("dies", "verdict"),
+    [
+        ("raise SystemExit", Verdict.SEEN),
+        ("os.kill(os.getpid(), 9)", Verdict.SEEN),
+        ("os._exit(3)", Verdict.SEEN),
+        pytest.param("bytearray(6 * 1024**3)", Verdict.SEEN, marks=ON_LINUX),
+        ("None", Verdict.NOT_SEEN),
+        ("os._exit(4)", BrokenTestsError),
+    ],
+)
+def test_a_mutant_that_kills_its_tests_is_seen(project: Path, dies: str, verdict: Verdict | type[Exception]) -> None:
+    async def judged() -> Verdict:
+        with WorkTree.copied_from(project) as tree:
+            suite = suite_of(project, FILE)
+            return await judge(tree, MUTANTS[0], f"import os\n{SOURCE}\n{dies}\n", suite, timeout_s=60)
+
+    if isinstance(verdict, Verdict):
+        assert asyncio.run(judged()) is verdict
+    else:
+        with pytest.raises(verdict):
+            asyncio.run(judged())
 
 
 # The configuration.
