@@ -5,13 +5,16 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.stacks import artifacts, template
 from deploy.stacks.artifacts import Artifact
+from tests.deploy.stacks.fakes import FakeClient, MissingError, failing, fake_aws, refusal
 
 
 def test_the_zip_of_a_file_does_not_depend_on_its_time_and_mode(tmp_path: Path) -> None:
@@ -98,3 +101,183 @@ def test_removing_one_stacks_artifacts_leaves_those_of_others(aws: Aws) -> None:
     assert artifacts.remove(aws, bucket) == "it holds artifacts of other stacks"
     assert "Versions" not in aws.s3.list_object_versions(Bucket=bucket.name, Prefix="removed/")
     assert aws.s3.list_object_versions(Bucket=bucket.name, Prefix="remaining/")["Versions"]
+
+
+BUCKET = artifacts.Bucket("bucket", "111122223333", "mine")
+OWNED = {"Bucket": "bucket", "ExpectedBucketOwner": "111122223333"}
+
+
+def s3(**operations: Any) -> FakeClient:
+    """Return an S3 whose other operations succeed."""
+    names = ("head_bucket", "create_bucket", "head_object", "put_object", "delete_object", "delete_bucket")
+    settings = ("public_access_block", "bucket_ownership_controls", "bucket_encryption", "bucket_versioning")
+    succeeding: dict[str, Any] = dict.fromkeys(
+        (*names, *(f"put_{name}" for name in (*settings, "bucket_policy"))), lambda **_: {}
+    )
+    return FakeClient(**(succeeding | operations))
+
+
+def test_the_bucket_is_named_by_account_and_region() -> None:
+    assert artifacts.bucket_for(fake_aws(), "mine") == artifacts.Bucket(
+        "order-fulfillment-artifacts-111122223333-eu-central-1", "111122223333", "mine"
+    )
+    assert BUCKET.key(Artifact(b"content", ".zip")) == (
+        "mine/ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73.zip"
+    )
+
+
+def test_an_existing_bucket_is_made_private_again() -> None:
+    client = s3()
+    artifacts.ensure(fake_aws(s3=client), BUCKET)
+    assert "create_bucket" not in client.calls
+    assert all(request.items() >= OWNED.items() for _, request in client.requests)
+    settings = {name: {k: v for k, v in request.items() if k not in OWNED} for name, request in client.requests}
+    policy = json.loads(settings.pop("put_bucket_policy")["Policy"])
+    assert settings == {
+        "head_bucket": {},
+        "put_public_access_block": {
+            "PublicAccessBlockConfiguration": dict.fromkeys(
+                ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+            )
+        },
+        "put_bucket_ownership_controls": {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}},
+        "put_bucket_encryption": {
+            "ServerSideEncryptionConfiguration": {
+                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+            }
+        },
+        "put_bucket_versioning": {"VersioningConfiguration": {"Status": "Enabled"}},
+    }
+    assert policy == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "TlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": ["arn:aws-cn:s3:::bucket", "arn:aws-cn:s3:::bucket/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("region", "request_"),
+    [
+        ("us-east-1", {"Bucket": "bucket"}),
+        (
+            "eu-central-1",
+            {"Bucket": "bucket", "CreateBucketConfiguration": {"LocationConstraint": "eu-central-1"}},
+        ),
+    ],
+)
+def test_a_missing_bucket_is_created_in_its_region(region: str, request_: dict[str, Any]) -> None:
+    client = s3(head_bucket=failing(refusal("404", 404)))
+    artifacts.ensure(fake_aws(region, s3=client), BUCKET)
+    assert client.requests[1:3] == [("create_bucket", request_), ("bucket_exists", OWNED)]
+
+
+def test_a_bucket_that_another_deployment_has_just_created_is_used() -> None:
+    client = s3(head_bucket=failing(refusal("404", 404)), create_bucket=failing(MissingError()))
+    artifacts.ensure(fake_aws(s3=client), BUCKET)
+    assert client.calls[-1] == "put_bucket_policy"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text"),
+    [(403, DeployError, "The bucket bucket belongs to another account"), (500, ClientError, "InternalError")],
+)
+def test_a_bucket_that_may_not_be_used_is_not_changed(status: int, error: type[Exception], text: str) -> None:
+    client = s3(head_bucket=failing(refusal("InternalError", status)))
+    with pytest.raises(error, match=text):
+        artifacts.ensure(fake_aws(s3=client), BUCKET)
+    assert client.calls == ["head_bucket"]
+
+
+@pytest.mark.parametrize(("present", "calls"), [(True, ["head_object"]), (False, ["head_object", "put_object"])])
+def test_an_artifact_that_is_there_is_not_uploaded_again(present: bool, calls: list[str]) -> None:
+    client = s3() if present else s3(head_object=failing(refusal("404", 404)))
+    artifact = Artifact(b"content", ".zip")
+    assert artifacts.upload(fake_aws(s3=client), BUCKET, artifact) == BUCKET.key(artifact)
+    assert client.calls == calls
+    expected = OWNED | {"Key": BUCKET.key(artifact)}
+    assert client.requests[0][1] == expected
+    assert present or client.requests[1][1] == expected | {"Body": b"content"}
+
+
+def test_an_artifact_that_may_not_be_looked_at_is_an_error() -> None:
+    client = s3(head_object=failing(refusal("AccessDenied", 403)))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        artifacts.upload(fake_aws(s3=client), BUCKET, Artifact(b"content", ".zip"))
+
+
+@pytest.mark.parametrize(("size", "inline"), [(51_200, True), (51_201, False)])
+def test_a_template_of_up_to_51200_bytes_is_sent_inline(size: int, inline: bool) -> None:
+    client = s3(generate_presigned_url=None)
+    client.generate_presigned_url = (  # type: ignore[attr-defined]
+        lambda operation, Params: f"https://{operation}/{Params['Bucket']}/{Params['Key']}?X-Amz=1?2"  # noqa: N803
+    )
+    source = {"x": "\u00e9" * 10}
+    source["y"] = "y" * (size - len(template.body(source | {"y": ""}).encode()))
+    argument = artifacts.as_argument(fake_aws(s3=client), BUCKET, source)
+    body = template.body(source)
+    key = BUCKET.key(Artifact(body.encode(), ".template"))
+    assert argument == ({"TemplateBody": body} if inline else {"TemplateURL": f"https://get_object/bucket/{key}"})
+
+
+def test_all_versions_and_delete_markers_are_deleted_then_the_bucket() -> None:
+    pages = [
+        {"Versions": [{"Key": "mine/a", "VersionId": "1"}], "DeleteMarkers": [{"Key": "mine/a", "VersionId": "2"}]},
+        {"DeleteMarkers": [{"Key": "mine/b", "VersionId": "3"}]},
+        {},
+    ]
+    client = s3(list_object_versions=lambda **_: pages)
+    assert artifacts.remove(fake_aws(s3=client), BUCKET) is None
+    assert client.requests == [
+        ("list_object_versions", OWNED | {"Prefix": "mine/"}),
+        ("delete_object", OWNED | {"Key": "mine/a", "VersionId": "1"}),
+        ("delete_object", OWNED | {"Key": "mine/a", "VersionId": "2"}),
+        ("delete_object", OWNED | {"Key": "mine/b", "VersionId": "3"}),
+        ("delete_bucket", OWNED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"), [("NoSuchBucket", None), ("BucketNotEmpty", "it holds artifacts of other stacks")]
+)
+def test_a_bucket_that_remains_says_why(code: str, why: str | None) -> None:
+    client = s3(list_object_versions=lambda **_: [{}], delete_bucket=failing(refusal(code)))
+    assert artifacts.remove(fake_aws(s3=client), BUCKET) == why
+
+
+def test_a_bucket_that_may_not_be_deleted_is_an_error() -> None:
+    client = s3(list_object_versions=failing(refusal("AccessDenied")))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        artifacts.remove(fake_aws(s3=client), BUCKET)
+
+
+def test_only_local_paths_of_functions_and_state_machines_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "machine.json").write_bytes(b"{}")
+    resources: dict[str, Any] = {
+        "Machine": {
+            "Type": "AWS::StepFunctions::StateMachine",
+            "Properties": {"DefinitionS3Location": "machine.json"},
+        },
+        "Uploaded": {"Type": "AWS::Lambda::Function", "Properties": {"Code": {"S3Bucket": "b"}}},
+        "Inline": {"Type": "AWS::StepFunctions::StateMachine", "Properties": {"DefinitionString": "{}"}},
+        "Other": {"Type": "Custom::Thing", "Properties": {"Code": "nowhere.py"}},
+        "Bare": {"Type": "AWS::SNS::Topic"},
+    }
+    packaged = artifacts.package({"Resources": resources}, tmp_path, lambda artifact: ("b", artifact.suffix))
+    changed = {"Type": "AWS::StepFunctions::StateMachine"} | {
+        "Properties": {"DefinitionS3Location": {"Bucket": "b", "Key": ".json"}}
+    }
+    assert packaged["Resources"] == resources | {"Machine": changed}
+
+
+def test_a_zip_is_uncompressed_and_its_files_are_readable() -> None:
+    (entry,) = zipfile.ZipFile(io.BytesIO(artifacts.zipped(Path(__file__)))).infolist()
+    assert (entry.compress_type, entry.date_time) == (zipfile.ZIP_STORED, (1980, 1, 1, 0, 0, 0))
+    assert entry.external_attr == 0o100644 << 16

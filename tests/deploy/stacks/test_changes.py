@@ -1,6 +1,7 @@
 """`up` shows a change set before it is executed, asks about it, and refuses it if data would be lost."""
 
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.stacks import pipeline, stack
+from deploy.stacks import changes, pipeline, stack
 from deploy.stacks.changes import ResourceChange, Review
+from tests.deploy.stacks.fakes import FakeClient, fake_aws
 from tests.deploy.stacks.support import Resources, edited
 
 QUIET = Progress(quiet=True)
@@ -209,3 +211,177 @@ def test_a_kms_key_is_added_and_removed_in_place_and_other_parameters_stay(aws: 
     }
     assert aws.dynamodb.scan(TableName="keyed-OrderTable")["Count"] == 1
     assert pipeline.down(aws, prefix, delete_data=True, confirm=lambda: True, progress=QUIET)
+
+
+def resource(kind: str, action: str = "Modify", replacement: str = "False", **targets: str) -> Any:
+    details = [{"Target": {"Attribute": attribute, "Name": name}} for name, attribute in targets.items()]
+    change = {"LogicalResourceId": "X", "ResourceType": kind, "Action": action, "Details": details}
+    return {"ResourceChange": change | ({"Replacement": replacement} if replacement else {})}
+
+
+def attributes(**kinds: str) -> dict[str, Any]:
+    """Return a template with a table `X` that defines these attributes."""
+    definitions = [{"AttributeName": name, "AttributeType": kind} for name, kind in kinds.items()]
+    return {"Resources": {"X": {"Properties": {"AttributeDefinitions": definitions}}}}
+
+
+def changes_of(*pages: list[Any], deployed: Any = None, new: Any = None) -> list[ResourceChange]:
+    client = FakeClient(
+        describe_change_set=lambda **_: [{"StackId": "stack", "Changes": page} for page in pages],
+        get_template=lambda **_: {"TemplateBody": deployed},
+    )
+    return changes.read(fake_aws(cloudformation=client), "change-set", new or {})
+
+
+TABLE, QUEUE, TOPIC = "AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SNS::Topic"
+
+
+def test_changes_of_all_pages_are_read_in_their_order() -> None:
+    found = changes_of(
+        [resource(QUEUE, VisibilityTimeout="Properties"), {"Type": "Hook"}], [resource(TOPIC, "Add", "")]
+    )
+    assert found == [
+        ResourceChange("Modify", "X", QUEUE, "in place", ("VisibilityTimeout",)),
+        ResourceChange("Add", "X", TOPIC, "", ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("replacement", "shown"),
+    [("True", "replaced"), ("Conditional", "may be replaced"), ("False", "in place"), ("", "")],
+)
+def test_a_replacement_is_said_in_words(replacement: str, shown: str) -> None:
+    (found,) = changes_of([resource(QUEUE, replacement=replacement)])
+    assert found.replacement == shown
+
+
+def test_each_changed_property_is_named_once_and_tags_by_their_attribute() -> None:
+    details = [
+        {"Target": {"Attribute": "Properties", "Name": "B"}},
+        {"Target": {"Attribute": "Tags"}},
+        {"Target": {"Attribute": "Properties", "Name": "B"}},
+        {},
+    ]
+    change = resource(QUEUE)
+    change["ResourceChange"]["Details"] = details
+    assert changes_of([change])[0].properties == ("B", "Tags", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "replacement", "properties", "decided"),
+    [
+        ({"Id": "S"}, {"Id": "S", "Name": "S"}, "Conditional", {}, "in place"),
+        ({"Id": "S", "Name": "S"}, {"Id": "S"}, "Conditional", {}, "in place"),
+        ({"Id": "S"}, {"Id": "N"}, "Conditional", {}, "replaced"),
+        ({"Id": "S", "Name": "S"}, {"Id": "S", "Name": "N"}, "False", {}, "replaced"),
+        ({"Id": "S"}, {"Id": "S", "Name": "S"}, "Conditional", {"KeySchema": "Properties"}, "may be replaced"),
+        ({"Id": "S"}, {"Id": "S", "Name": "S"}, "True", {}, "replaced"),
+    ],
+)
+def test_only_another_type_of_an_attribute_replaces_a_table(
+    old: dict[str, str], new: dict[str, str], replacement: str, properties: dict[str, str], decided: str
+) -> None:
+    change = resource(TABLE, replacement=replacement, AttributeDefinitions="Properties", **properties)
+    body = attributes(**old)
+    for deployed in (body, json.dumps(body)):
+        (found,) = changes_of([change], deployed=deployed, new=attributes(**new))
+        assert found.replacement == decided
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        resource(TABLE, replacement="Conditional", Tags="Tags"),
+        resource(QUEUE, replacement="Conditional", AttributeDefinitions="Properties"),
+        resource(TABLE, "Add", "Conditional", AttributeDefinitions="Properties"),
+    ],
+)
+def test_other_changes_are_left_as_aws_says(change: Any) -> None:
+    assert changes_of([change])[0].replacement == "may be replaced"
+
+
+def test_only_the_table_whose_attributes_change_is_decided_anew() -> None:
+    found = changes_of(
+        [resource(TABLE, replacement="Conditional", AttributeDefinitions="Properties"), resource(QUEUE, "Remove", "")],
+        deployed=attributes(Id="S"),
+        new=attributes(Id="S", Name="S"),
+    )
+    assert [change.replacement for change in found] == ["in place", ""]
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "touches", "loses", "fate"),
+    [
+        ("Remove", TABLE, True, True, "removed"),
+        ("Remove", TOPIC, False, False, "removed"),
+        ("Modify", TABLE, True, False, "in place"),
+        ("Add", QUEUE, False, False, "in place"),
+        ("Import", TABLE, False, False, "in place"),
+    ],
+)
+def test_removing_or_changing_a_table_or_queue_touches_data(
+    action: str, kind: str, touches: bool, loses: bool, fate: str
+) -> None:
+    change = ResourceChange(action, "X", kind, "in place")
+    assert (change.touches_data, change.loses_data, change.fate) == (touches, loses, fate)
+
+
+CHANGES = [
+    ResourceChange("Modify", "Queue", QUEUE, "replaced", ("QueueName", "Tags")),
+    ResourceChange("Remove", "OrderTable", TABLE),
+    ResourceChange("Modify", "Other", TABLE, "may be replaced"),
+    ResourceChange("Add", "Topic", TOPIC),
+]
+
+
+def test_changes_are_shown_in_columns() -> None:
+    said = io.StringIO()
+    Review(lambda: True, allow_replacement=True)("mine", CHANGES, Progress(said))
+    assert said.getvalue().splitlines() == [
+        "Changes to mine:",
+        "  Modify  Queue       AWS::SQS::Queue       replaced         QueueName, Tags",
+        "  Remove  OrderTable  AWS::DynamoDB::Table  removed",
+        "  Modify  Other       AWS::DynamoDB::Table  may be replaced",
+        "  Add     Topic       AWS::SNS::Topic",
+    ]
+
+
+def test_a_refusal_names_all_that_would_be_lost() -> None:
+    with pytest.raises(DeployError) as raised:
+        Review(never)("mine", CHANGES, QUIET)
+    assert str(raised.value) == (
+        "Nothing was changed: Queue would be replaced, OrderTable would be removed, Other may be replaced,"
+        " with everything in it. To do it anyway: --allow-replacement"
+    )
+
+
+@pytest.mark.parametrize("answer", [True, False])
+@pytest.mark.parametrize(
+    ("found", "asks"),
+    [
+        (CHANGES, True),
+        ([ResourceChange("Modify", "X", QUEUE, "in place"), CHANGES[-1]], True),
+        ([CHANGES[-1], ResourceChange("Remove", "X", TOPIC)], False),
+        ([], False),
+    ],
+)
+def test_a_question_is_asked_only_about_data(found: list[ResourceChange], asks: bool, answer: bool) -> None:
+    asked: list[bool] = []
+
+    def confirm() -> bool:
+        asked.append(answer)
+        return answer
+
+    review = Review(confirm, allow_replacement=True)
+    if asks and not answer:
+        with pytest.raises(DeployError, match=r"^Nothing was changed$"):
+            review("mine", found, QUIET)
+    else:
+        review("mine", found, QUIET)
+    assert len(asked) == asks
+
+
+def test_a_review_that_agrees_allows_no_replacement() -> None:
+    with pytest.raises(DeployError, match="would be removed"):
+        changes.AGREED("mine", CHANGES[1:2], QUIET)
+    changes.AGREED("mine", [ResourceChange("Modify", "X", QUEUE, "in place")], QUIET)

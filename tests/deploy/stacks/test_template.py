@@ -118,3 +118,102 @@ def test_texts_are_put_into_a_definition_and_references_are_not() -> None:
     substitutions = {"Table": {"Ref": "Table"}, "Two": "2"}
 
     assert template.with_texts("${Two} ${Table} ${Two} ${Other}", substitutions) == "2 ${Table} 2 ${Other}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [
+        ({"MaxLength": 2}, "ab"),
+        ({"MinLength": 2}, "ab"),
+        ({"AllowedValues": ["a", 1]}, "a"),
+        ({"AllowedPattern": "a+"}, "aa"),
+        ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "1"),
+        ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "3.0"),
+        ({"Type": "Number"}, "-1e9"),
+        ({"Type": "String"}, ""),
+    ],
+)
+def test_values_at_the_edges_of_a_rule_are_accepted(rule: dict[str, Any], value: str) -> None:
+    template.check_parameters({"Parameters": {"P": rule}}, {"P": value})
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "problem"),
+    [
+        ({"AllowedPattern": "a+", "ConstraintDescription": "Some a."}, "ab", "Some a."),
+        ({"AllowedPattern": "a+"}, "b", "must match a+"),
+        ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "0.9", "must be a number from 1 to 3"),
+        ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "3.1", "must be a number from 1 to 3"),
+        ({"Type": "Number", "MinValue": 1}, "x", "must be a number from 1 to inf"),
+        ({"Type": "Number", "MaxValue": 1}, "2", "must be a number from -inf to 1"),
+        ({"AllowedPattern": "a*", "MaxLength": 2}, "aaa", "must have at most 2 characters"),
+        ({"MinLength": 1, "AllowedValues": [""]}, "", "must have at least 1 characters"),
+    ],
+)
+def test_a_wrong_value_is_reported_with_its_rule(rule: dict[str, Any], value: str, problem: str) -> None:
+    with pytest.raises(DeployError) as raised:
+        template.check_parameters({"Parameters": {"P": rule}}, {"P": value})
+    assert str(raised.value) == f"P {value!r}: {problem}"
+
+
+def test_a_parameter_with_a_default_or_a_kept_value_is_not_missing() -> None:
+    declared = {"Parameters": {"A": {"Default": ""}, "B": {}, "C": {}, "D": {}}}
+    template.check_parameters(declared, {"B": "x", "D": "y"}, kept={"C"})
+    with pytest.raises(DeployError, match=r"^The template needs a value for B, C: --parameter B=\.\.\.$"):
+        template.check_parameters(declared, {"D": "y"})
+
+
+def test_a_template_without_parameters_has_none() -> None:
+    template.check_parameters({}, {})
+
+
+def test_equal_templates_have_equal_compact_bodies() -> None:
+    assert template.body({"a": [1, {"b": 2}]}) == '{"a":[1,{"b":2}]}'
+
+
+@pytest.mark.parametrize("text", ["Resources: []", "[]", "Resources:"])
+def test_resources_must_be_an_object(text: str) -> None:
+    with pytest.raises(DeployError, match=r"^The template x has no Resources$"):
+        template.parse(text, "x")
+
+
+def table(name: Any, **more: Any) -> dict[str, Any]:
+    return {"Type": "AWS::DynamoDB::Table", "DeletionPolicy": "Retain", "Properties": {"TableName": name}} | more
+
+
+@pytest.mark.parametrize(
+    ("name", "resolved"),
+    [
+        ("Plain", "Plain"),
+        ({"Ref": "Given"}, "given"),
+        ({"Ref": "Defaulted"}, "7"),
+        ({"Fn::Sub": "${Given}-${Defaulted}-T"}, "given-7-T"),
+        ({"Fn::Sub": "T"}, "T"),
+        ({"Ref": "Bare"}, ""),
+    ],
+)
+def test_a_tables_name_is_made_of_text_and_parameters(name: Any, resolved: str) -> None:
+    source = {"Parameters": {"Given": {"Default": "x"}, "Defaulted": {"Default": 7}, "Bare": {}}}
+    assert template.tables(source | {"Resources": {"T": table(name)}}, {"Given": "given"}) == {"T": resolved}
+
+
+@pytest.mark.parametrize("name", [{"Ref": "AWS::Region"}, {"Fn::Sub": "${Given}-${AWS::Region}"}, {"Fn::Join": []}])
+def test_any_other_name_of_a_table_is_refused(name: Any) -> None:
+    with pytest.raises(DeployError, match="text and parameters only"):
+        template.tables({"Resources": {"T": table(name)}}, {"Given": "x"})
+
+
+def test_only_tables_that_are_retained_are_found() -> None:
+    resources = {
+        "Kept": table("a"),
+        "Snapshot": table("b", DeletionPolicy="Snapshot"),
+        "Deleted": table("c", DeletionPolicy="Delete"),
+        "Default": {"Type": "AWS::DynamoDB::Table", "Properties": {"TableName": "d"}},
+        "Queue": table("e", Type="AWS::SQS::Queue"),
+    }
+    assert template.tables({"Resources": resources}, {}) == {"Kept": "a", "Snapshot": "b"}
+
+
+def test_a_definition_without_substitutions_has_none(tmp_path: Path) -> None:
+    loaded(tmp_path, "Resources: {M: {Properties: {DefinitionS3Location: one.json}}}")
+    assert template.definition_substitutions(tmp_path / "template.yaml", tmp_path / "one.json") == {}

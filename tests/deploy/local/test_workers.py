@@ -1,0 +1,88 @@
+"""The workers' output, line by line, while it is still written."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from deploy.local import workers as workers_module
+from deploy.local.log_lines import LogLine
+from deploy.local.workers import Workers, _follow
+
+
+def lines_of(workers: Workers) -> list[str]:
+    found = []
+    while (line := workers.read(1)) is not None:
+        found.append(line.text)
+    return found
+
+
+def test_lines_are_read_kept_and_passed_on() -> None:
+    seen: list[str] = []
+    workers = Workers(lambda line: seen.append(line.text))
+    for text in ("a", "b"):
+        workers.add(LogLine.parse(text))
+    workers.add(None)
+    assert lines_of(workers) == seen == [line.text for line in workers.lines] == ["a", "b"]
+    assert workers.read(0) is None, "the end is read again and again"
+
+
+def test_a_line_that_does_not_come_is_a_timeout() -> None:
+    with pytest.raises(TimeoutError):
+        Workers(lambda _: None).read(0)
+
+
+def test_the_last_ten_thousand_lines_are_kept() -> None:
+    workers = Workers(lambda _: None)
+    for n in range(10_001):
+        workers.add(LogLine(str(n), {}))
+        workers.read(0)
+    assert (len(workers.lines), workers.lines[0].text) == (10_000, "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ("fulfillment.1 stopped (rc=0)", False),
+        ("fulfillment.1 stopped (rc=1)", True),
+        ("fulfillment.1 stopped (rc=-9)", True),
+        ("fulfillment.1 started (pid=1)", False),
+    ],
+)
+def test_processes_that_ended_badly_are_failures(text: str, failed: bool) -> None:
+    workers = Workers(lambda _: None)
+    workers.add(LogLine(text, {}))
+    workers.read(0)
+    assert workers.failures() == ([text] if failed else [])
+
+
+class Process:
+    """A process that writes the next of `writes` at each look, and has ended after the last."""
+
+    def __init__(self, path: Path, *writes: bytes) -> None:
+        self.path = path
+        self.writes = list(writes)
+
+    def poll(self) -> int | None:
+        if not self.writes:
+            return 0
+        with self.path.open("ab") as output:
+            output.write(self.writes.pop(0))
+        return None
+
+
+def test_a_growing_file_is_followed_in_whole_lines_until_its_writer_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers_module, "_FOLLOW_S", 0)
+    path = tmp_path / "log"
+    path.touch()
+    process = Process(path, b"one\ntw", b"", b"o\n\xff\n", b"cut off")
+    workers = Workers(lambda _: None)
+    with path.open("rb") as written:
+        _follow(written, cast("Any", process), workers)
+    assert lines_of(workers) == ["one", "two", "\ufffd"]
+
+
+def test_the_workers_stop_sooner_than_honcho_kills_them() -> None:
+    assert workers_module.TIMINGS == {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2"}
