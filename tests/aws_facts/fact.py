@@ -19,6 +19,9 @@ from tests.aws_facts.lab import Lab
 
 Check = Callable[[Lab], object]
 
+# Tests that their authors also run on AWS; beside each file is a snapshot of what AWS answered.
+RECORDED = "https://github.com/localstack/localstack/blob/8b9a79f05846835cf4dff63ab7eefdde9df83783/tests/aws/services/"
+
 
 class AnyOf(tuple[Any, ...]):
     """Several expected values. AWS documents more than one, or none; the code works with each."""

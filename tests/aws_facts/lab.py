@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -21,6 +22,8 @@ Clients = Callable[[str], Any]
 T = TypeVar("T")
 
 POLL_S = 0.2
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
+NEW_QUEUE_S = 1.0
 # The longest name that is made of it is that of a bucket: 63 characters.
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{0,28}-")
 
@@ -156,7 +159,15 @@ class Lab:
         name = self.name()
         self.removes(lambda: self._remove_queue(name), *QUEUE_GONE)
         values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in attributes.items()}
-        return str(self.sqs.create_queue(QueueName=name, Attributes=values)["QueueUrl"])
+        url = str(self.sqs.create_queue(QueueName=name, Attributes=values)["QueueUrl"])
+        if self.is_patient:
+            self.sleep(NEW_QUEUE_S)
+        return url
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether this is AWS, where changes take a while to be seen everywhere. An emulator shows them at once."""
+        return urlsplit(str(self.sqs.meta.endpoint_url)).hostname not in {"127.0.0.1", "localhost"}
 
     def _remove_queue(self, name: str) -> None:
         self.sqs.delete_queue(QueueUrl=self.sqs.get_queue_url(QueueName=name)["QueueUrl"])

@@ -18,12 +18,12 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from tests.aws_facts.fact import Fact, Result, registered
 from tests.aws_facts.lab import Clients, Lab, Stopped
 from tests.aws_facts.leftovers import remove
-from tests.aws_facts.services import sqs_receipts
+from tests.aws_facts.services import sqs_messages, sqs_queues, sqs_receipts
 
 __all__ = ["ALL_FACTS", "CONCURRENCY", "MODULES", "remove", "run_facts"]
 
 # Importing these modules registers their facts.
-MODULES = (sqs_receipts,)
+MODULES = (sqs_receipts, sqs_messages, sqs_queues)
 ALL_FACTS: tuple[Fact, ...] = registered()
 
 CONCURRENCY = 12
