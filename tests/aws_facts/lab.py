@@ -48,6 +48,7 @@ class Lab:
         self._shared: dict[str, Any] = {}
         self._shared_locks: dict[str, threading.Lock] = {}
         self._stopped = threading.Event()
+        self._removing = False
         self._removals: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -57,6 +58,7 @@ class Lab:
         self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         self.stop()
+        self._removing = True
         problems = []
         while self._removals:
             removal = self._removals.pop()
@@ -113,7 +115,9 @@ class Lab:
 
     def sleep(self, seconds: float) -> None:
         """Wait; raise `Stopped` if the run is interrupted."""
-        if self._stopped.wait(seconds):
+        if self._removing:
+            time.sleep(seconds)
+        elif self._stopped.wait(seconds):
             raise Stopped
 
     def eventually(self, look: Callable[[], T], wanted: object) -> T:

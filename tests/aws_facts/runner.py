@@ -18,12 +18,34 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from tests.aws_facts.fact import Fact, Result, registered
 from tests.aws_facts.lab import Clients, Lab, Stopped
 from tests.aws_facts.leftovers import remove
-from tests.aws_facts.services import sqs_messages, sqs_queues, sqs_receipts
+from tests.aws_facts.services import (
+    cloudformation,
+    dynamodb_items,
+    dynamodb_writes,
+    others,
+    sqs_messages,
+    sqs_queues,
+    sqs_receipts,
+    workflow_calls,
+    workflow_expressions,
+    workflow_states,
+)
 
 __all__ = ["ALL_FACTS", "CONCURRENCY", "MODULES", "remove", "run_facts"]
 
 # Importing these modules registers their facts.
-MODULES = (sqs_receipts, sqs_messages, sqs_queues)
+MODULES = (
+    sqs_receipts,
+    sqs_messages,
+    sqs_queues,
+    dynamodb_items,
+    dynamodb_writes,
+    workflow_calls,
+    workflow_states,
+    workflow_expressions,
+    cloudformation,
+    others,
+)
 ALL_FACTS: tuple[Fact, ...] = registered()
 
 CONCURRENCY = 12
@@ -51,12 +73,13 @@ def run_facts(
     with Lab(client, prefix, patience_s=patience_s) as lab, ThreadPoolExecutor(CONCURRENCY, "facts") as pool:
         running = [pool.submit(_result, fact, lab, report) for fact in facts]
         try:
-            wait(running, return_when=FIRST_EXCEPTION)
-            return [done.result() for done in running]
+            for done in wait(running, return_when=FIRST_EXCEPTION).done:
+                done.result()  # Raises what has ended the run.
         except BaseException:
             lab.stop()
             _cancel(running)
             raise
+        return [done.result() for done in running]
 
 
 def _cancel(running: Sequence[Future[Result]]) -> None:

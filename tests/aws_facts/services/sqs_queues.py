@@ -33,7 +33,7 @@ def a_missing_queue_has_one_code(lab: Lab) -> object:
 @fact(
     "The SDK raises `exceptions.QueueDoesNotExist` for a missing queue.",
     source=SQS_API + "API_GetQueueUrl.html",
-    relied_on_by=("deploy/stacks/contents.py::QueueDoesNotExist", "deploy/stacks/senders.py::sqs"),
+    relied_on_by=("deploy/stacks/contents.py::QueueDoesNotExist",),
     expected="QueueDoesNotExist",
 )
 def a_missing_queue_has_an_exception_of_its_own(lab: Lab) -> object:
