@@ -1,18 +1,21 @@
 """The facts about AWS on the local AWS, and the list of them."""
 
 import re
-from collections.abc import Mapping
 
 import pytest
 
-from tests.aws_facts.fact import Fact, Result
+from tests.aws_facts.conftest import Run
+from tests.aws_facts.fact import Fact
 from tests.aws_facts.known import LOCAL_AWS, ROOT, problem
 from tests.aws_facts.runner import ALL_FACTS
 
+# The first of these tests waits for the run of all facts.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.mark.parametrize("fact", ALL_FACTS, ids=lambda fact: fact.id)
-def test_the_local_aws_does_what_aws_does_or_deviates_as_known(fact: Fact, results: Mapping[str, Result]) -> None:
-    if text := problem(results[fact.id], LOCAL_AWS):
+def test_the_local_aws_does_what_aws_does_or_deviates_as_known(fact: Fact, facts_run: Run) -> None:
+    if text := problem(facts_run.results[fact.id], LOCAL_AWS):
         pytest.fail(text, pytrace=False)
 
 

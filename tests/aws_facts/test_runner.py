@@ -1,16 +1,16 @@
 """The runner: what it reports, that it touches nothing but its own resources, and that it removes them."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from deploy.local import sdk
 from deploy.local.aws import LocalAws
+from tests.aws_facts.conftest import PATIENCE_S, PREFIX, Run
 from tests.aws_facts.fact import Fact
 from tests.aws_facts.known import LOCAL_AWS, problems
-from tests.aws_facts.lab import Lab, error_of
+from tests.aws_facts.lab import Clients, Lab, error_of
 from tests.aws_facts.leftovers import remove
 from tests.aws_facts.queues import is_visible, send
 from tests.aws_facts.runner import ALL_FACTS, run_facts
@@ -18,13 +18,6 @@ from tests.aws_facts.stacks import propose, template
 from tests.aws_facts.tables import table_of
 from tests.aws_facts.workflows import PASS, state_machine
 from tests.chaos.proxy import Fault, FaultProxy, Rule
-
-PATIENCE_S = 3.0
-# Parameters of calls that name a resource.
-_NAMES = {
-    *("Bucket", "ChangeSetName", "Name", "QueueName", "QueueUrl", "ResourceArn", "RoleName", "Rule", "SecretId"),
-    *("StackName", "TableName", "TopicArn", "executionArn", "name", "roleArn", "stateMachineArn"),
-}
 
 
 def _facts(*names: str) -> list[Fact]:
@@ -63,12 +56,11 @@ class TestFaults:
         assert "workers/aws/sqs.py::delete_message_batch" in text
         assert "AWS:      ['ok', False]" in text
 
-    def test_a_missing_part_of_an_error_names_the_fact(self, local_aws: LocalAws) -> None:
+    def test_a_missing_part_of_an_error_names_the_fact(self, local_aws: LocalAws, clients: Clients) -> None:
         client = local_aws.client("dynamodb")
         client.meta.events.register("after-call.dynamodb.UpdateItem", lambda parsed, **_: parsed.pop("Item", None))
-        clients = {"dynamodb": client}
         results = run_facts(
-            lambda service: clients.get(service) or local_aws.client(service),
+            lambda service: client if service == "dynamodb" else clients(service),
             "facts-fault-",
             facts=_facts("a_failed_condition_returns_the_item", "a_counter_starts_at_0"),
             patience_s=PATIENCE_S,
@@ -118,43 +110,17 @@ def test_a_prefix_that_is_not_one_is_refused(prefix: str) -> None:
         run_facts(_no_client, prefix, facts=[])
 
 
-class _Recorder:
-    """Makes clients, and notes the names in the parameters of their calls."""
-
-    def __init__(self, local_aws: LocalAws) -> None:
-        self._local_aws = local_aws
-        self._lock = threading.Lock()
-        self.named: set[tuple[str, str]] = set()
-
-    def client(self, service: str) -> Any:
-        client = self._local_aws.client(service)
-        client.meta.events.register("provide-client-params.*.*", self._note)
-        return client
-
-    def _note(self, params: dict[str, Any], model: Any, **_: object) -> None:
-        with self._lock:
-            self.named |= {(model.name, value) for key, value in params.items() if key in _NAMES}
+def test_a_run_names_only_resources_with_its_prefix(facts_run: Run) -> None:
+    assert {(call, name) for call, name in facts_run.named if PREFIX not in name} == set()
+    assert len(facts_run.named) > len(ALL_FACTS)
 
 
-@pytest.fixture
-def leftovers(local_aws: LocalAws) -> Iterator[Callable[[str], list[str]]]:
-    """Return what there is with a prefix, removing it."""
-    yield lambda prefix: remove(local_aws.client, prefix)
-    remove(local_aws.client, "facts-left-")
+def test_a_run_leaves_nothing(facts_run: Run, clients: Clients) -> None:
+    assert len(facts_run.results) == len(ALL_FACTS)
+    assert remove(clients, PREFIX) == []
 
 
-def test_only_resources_with_the_prefix_are_named_and_none_is_left(
-    local_aws: LocalAws, leftovers: Callable[[str], list[str]]
-) -> None:
-    recorder = _Recorder(local_aws)
-    run_facts(recorder.client, "facts-left-", patience_s=PATIENCE_S)
-    others = {(call, name) for call, name in recorder.named if "facts-left-" not in name}
-    assert others == set()
-    assert len(recorder.named) > len(ALL_FACTS)
-    assert leftovers("facts-left-") == []
-
-
-def test_an_interrupted_run_removes_what_it_made(local_aws: LocalAws, leftovers: Callable[[str], list[str]]) -> None:
+def test_an_interrupted_run_removes_what_it_made(clients: Clients) -> None:
     def check(lab: Lab) -> object:
         url = lab.queue()
         table_of(lab)
@@ -171,22 +137,20 @@ def test_an_interrupted_run_removes_what_it_made(local_aws: LocalAws, leftovers:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_facts(local_aws.client, "facts-left-", interrupt, facts=[_made_up(waits), _made_up(check)])
-    assert leftovers("facts-left-") == []
+        run_facts(clients, "facts-left-", interrupt, facts=[_made_up(waits), _made_up(check)])
+    assert remove(clients, "facts-left-") == []
 
 
-def test_what_a_killed_run_has_left_is_removed_by_its_prefix(
-    local_aws: LocalAws, leftovers: Callable[[str], list[str]]
-) -> None:
-    lab = Lab(local_aws.client, "facts-left-", patience_s=PATIENCE_S)  # Never closed.
+def test_what_a_killed_run_has_left_is_removed_by_its_prefix(clients: Clients) -> None:
+    lab = Lab(clients, "facts-left-", patience_s=PATIENCE_S)  # Never closed.
     url, table, machine = lab.queue(), table_of(lab), state_machine(lab, PASS)
     change_set = propose(lab, lab.name(), template(), "CREATE")
     kept = lab.sqs.create_queue(QueueName="facts-kept")["QueueUrl"]
-    removed = leftovers("facts-left-")
+    removed = remove(clients, "facts-left-")
     assert f"queue {url.rpartition('/')[2]}" in removed
     assert f"table {table}" in removed
     assert f"state machine {machine.rpartition(':')[2]}" in removed
     assert f"stack {change_set['StackName']}" in removed
     assert error_of(lab.sqs.get_queue_attributes, QueueUrl=kept) == "ok"
-    assert leftovers("facts-left-") == []
+    assert remove(clients, "facts-left-") == []
     lab.sqs.delete_queue(QueueUrl=kept)

@@ -109,7 +109,7 @@ def a_receive_has_its_own_timeouts(lab: Lab) -> object:
     source=_RECEIVE,
     relied_on_by=(
         "workers/aws/sqs.py::_message",
-        "workers/operations/dead_letters.py::ApproximateFirstReceiveTimestamp",
+        "workers/operations/dead_letters.py::SentTimestamp",
     ),
     expected=[["1", "2"], [13, 13], True],
 )
@@ -151,7 +151,7 @@ def attributes_come_as_sent(lab: Lab) -> object:
 @fact(
     "A body with characters of four bytes and line separators comes as it was sent.",
     source=_SEND,
-    relied_on_by=("workers/aws/sdk/parsing.py::Body", "workers/contracts.py::body"),
+    relied_on_by=("workers/aws/sdk/parsing.py::json", "workers/contracts.py::body"),
     expected=True,
 )
 def a_body_comes_as_sent(lab: Lab) -> object:
