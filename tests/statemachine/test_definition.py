@@ -61,6 +61,14 @@ def test_the_grammar_of_an_order_is_stored_once() -> None:
     assert assigned.count("${MalformedFields}") == 1
 
 
+@pytest.mark.parametrize("order", [None, True, 1, "x", [], [PROPER]])
+def test_it_does_not_matter_if_a_choices_own_variables_are_assigned_after_a_match(order: object) -> None:
+    state = load()["States"]["Check the order"]
+    assert evaluate(state["Choices"][0]["Condition"], order)
+    assert malformed(order) == state["Choices"][0]["Assign"]["malformed"]
+    assert malformed(PROPER)["OrderId"] == PROPER["OrderId"]  # After the other match; it is not used then.
+
+
 def test_the_rule_ignores_exactly_the_errors_that_need_no_escalation() -> None:
     failed = {state["Error"] for state in load()["States"].values() if state["Type"] == "Fail"}
     pattern = resources()["FailedExecutionsRule"]["Properties"]["EventPattern"]["detail"]["$or"]

@@ -351,6 +351,7 @@ def test_an_invalid_answer_is_escalated(troubled: Workflow) -> None:
         "string": {"OrderId": "string", "Status": "1", "Reasons": []},
         "two": {"OrderId": "two", "Status": 2, "Reasons": []},
         "null": {"OrderId": "null", "Status": None, "Reasons": None},
+        "null-reasons": {"OrderId": "null-reasons", "Status": 1, "Reasons": None},  # On AWS, null counts as one.
         "both": {"OrderId": "both", "Status": 1, "Reasons": ["INVALID_PRICE"]},
         "no-reason": {"OrderId": "no-reason", "Status": 0, "Reasons": []},
         "no-reasons": {"OrderId": "no-reasons", "Status": 0},
