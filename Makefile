@@ -5,11 +5,12 @@ VENV := .venv
 LOCAL_AWS_VENV := .venv-local-aws
 CHECKOV_VENV := .venv-checkov
 MUTATION_VENV := .venv-mutation
+SECOND_VENV := .venv-second
 PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local env test mutation check chaos bench format lock clean
+.PHONY: help setup run demo local env test second mutation check chaos bench format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +45,13 @@ $(MUTATION_VENV)/.installed: requirements-mutation.txt
 	@$(MUTATION_VENV)/bin/python $(PIP_INSTALL) requirements-mutation.txt
 	@touch $@
 
+# An independent SQS, with 60 packages. Only `make second` needs it.
+$(SECOND_VENV)/.installed: requirements-second.txt
+	@echo "Installing $(SECOND_VENV) ..."
+	@$(PYTHON) -m venv --clear $(SECOND_VENV)
+	@$(SECOND_VENV)/bin/python $(PIP_INSTALL) requirements-second.txt
+	@touch $@
+
 run: setup ## Run a local AWS, the stack, both workers and the four samples; logs until Ctrl-C; keeps its state
 	@$(PY) -m deploy run
 
@@ -66,6 +74,11 @@ test: setup ## Run all tests, on throwaway state, in several processes (PROCESSE
 
 mutation: setup $(MUTATION_VENV)/.installed ## Change single lines of the core and report what no test sees; SINCE=main: only changed lines
 	@$(PY) -m tests.mutation $(if $(SINCE),--since $(SINCE))
+
+# Without the sample orders: executions send to the local AWS's own queues.
+second: setup $(SECOND_VENV)/.installed ## Run the tests about queues with another SQS beside the local AWS, in about a minute
+	@$(PY) -m pytest -p tests.aws_facts.second -k "not sample_order" tests/aws_facts/on_second.py \
+		tests/workers/aws/test_sqs.py tests/workers/aws/test_senders.py tests/integration/test_messages.py
 
 check: setup $(CHECKOV_VENV)/.installed ## Check format, lint, strict types, templates and state machine
 	@$(VENV)/bin/ruff format --check .
@@ -91,6 +104,7 @@ lock: setup ## Recompile the pinned and hashed requirements
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-local-aws.in -o requirements-local-aws.txt
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-checkov.in -o requirements-checkov.txt
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-mutation.in -o requirements-mutation.txt
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-second.in -o requirements-second.txt
 
 clean: ## Remove the environments, build output and the state of `make run`
-	rm -rf $(VENV) $(LOCAL_AWS_VENV) $(CHECKOV_VENV) $(MUTATION_VENV) build .local-aws .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCAL_AWS_VENV) $(CHECKOV_VENV) $(MUTATION_VENV) $(SECOND_VENV) build .local-aws .mypy_cache .ruff_cache .pytest_cache .hypothesis

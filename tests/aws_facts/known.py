@@ -37,6 +37,18 @@ LOCAL_AWS: Mapping[str, object] = {
     "stepfunctions.null_counts_as_one": {"null": 0, "nothing": 0},
 }
 
+# moto 5.2.5.
+SECOND_SQS: Mapping[str, object] = {
+    "sqs.a_batch_has_at_most_ten_entries": "ok",
+    "sqs.a_control_character_is_refused": "ok",
+    "sqs.a_deleted_message_cannot_be_hidden": "ReceiptHandleIsInvalid",
+    "sqs.a_message_has_at_most_ten_attributes": "ok",
+    "sqs.a_redrive_allow_policy_is_enforced": "ok",
+    "sqs.a_redriven_message_names_its_queue": False,
+    "sqs.an_empty_attribute_is_refused": "ok",
+    "sqs.attributes_count_toward_the_size": ["InvalidParameterValue", "ok"],
+}
+
 
 def problem(result: Result, known: Mapping[str, object]) -> str | None:
     """Return what is unexpected about a result, with the files that rely on the fact; None if nothing is."""

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from tests.aws_facts.lab import Lab
 
 SQS_API = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/"
@@ -46,9 +48,13 @@ def delete(lab: Lab, url: str, *handles: str) -> list[str]:
 
 
 def hide(lab: Lab, url: str, handle: str, timeout_s: int) -> str:
-    """Set the visibility timeout with a batch of one; return "ok" or the code."""
+    """Set the visibility timeout with a batch of one; return "ok", the entry's code, or "request: " and its code."""
     entries = [{"Id": "0", "ReceiptHandle": handle, "VisibilityTimeout": timeout_s}]
-    return results(lab.sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries), 1)[0]
+    try:
+        answer = lab.sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
+    except ClientError as error:
+        return f"request: {error.response['Error']['Code']}"
+    return results(answer, 1)[0]
 
 
 def results(answer: Mapping[str, Sequence[Mapping[str, Any]]], count: int) -> list[str]:
