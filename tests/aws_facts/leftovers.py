@@ -6,6 +6,7 @@ from typing import Any
 from tests.aws_facts.lab import Clients, Lab
 from tests.aws_facts.stacks import remove_stack
 from tests.aws_facts.tables import remove_table
+from tests.aws_facts.workflows import remove_state_machine
 
 _PATIENCE_S = 60.0
 _STACKS = [
@@ -30,7 +31,7 @@ def remove(client: Clients, prefix: str, progress: Callable[[str], None] | None 
     with Lab(client, prefix, patience_s=_PATIENCE_S) as lab:
         for kind, names, removal in (
             ("stack", _stacks, remove_stack),
-            ("state machine", _state_machines, _remove_state_machine),
+            ("state machine", _state_machines, remove_state_machine),
             ("rule", _rules, _remove_rule),
             ("queue", _queues, _remove_queue),
             ("table", _tables, remove_table),
@@ -62,11 +63,6 @@ def _stacks(lab: Lab) -> Iterator[str]:
 def _state_machines(lab: Lab) -> Iterator[str]:
     found = _listed(lab, "stepfunctions", "list_state_machines", "stateMachines")
     return _ours(lab, (machine["name"] for machine in found))
-
-
-def _remove_state_machine(lab: Lab, name: str) -> None:
-    arn = f"arn:{lab.partition}:states:{lab.region}:{lab.account}:stateMachine:{name}"
-    lab.workflows.delete_state_machine(stateMachineArn=arn)
 
 
 def _rules(lab: Lab) -> Iterator[str]:

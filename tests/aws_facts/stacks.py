@@ -40,10 +40,11 @@ def template(**properties: str) -> str:
 
 
 def stack_of(lab: Lab) -> Stack:
-    return lab.shared("stack", lambda: _create(lab))
+    """Return the run's stack. Checks create change sets for it, but execute none: that would delete the others."""
+    return lab.shared("stack", lambda: create_stack(lab))
 
 
-def _create(lab: Lab) -> Stack:
+def create_stack(lab: Lab) -> Stack:
     cloudformation, name = lab.client("cloudformation"), lab.name()
     lab.removes(lambda: remove_stack(lab, name))
     change_set = propose(

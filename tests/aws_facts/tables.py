@@ -57,6 +57,7 @@ def remove_table(lab: Lab, name: str) -> None:
     wait_until_active(lab, name)  # A table that is being created cannot be deleted.
     if lab.dynamodb.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
         lab.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+        wait_until_active(lab, name)
     lab.dynamodb.delete_table(TableName=name)
 
 

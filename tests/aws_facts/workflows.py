@@ -26,14 +26,18 @@ def state_machine(lab: Lab, states: States, **top: object) -> str:
     return lab.shared(definition, lambda: _create(lab, definition))
 
 
+def _with_partition(lab: Lab, definition: str) -> str:
+    return definition.replace("arn:aws:states:::", f"arn:{lab.partition}:states:::")
+
+
 def _create(lab: Lab, definition: str) -> str:
     name, role = lab.name(), role_of(lab)
-    lab.removes(lambda: _remove(lab, name))
-    answer = lab.workflows.create_state_machine(name=name, roleArn=role, definition=definition)
+    lab.removes(lambda: remove_state_machine(lab, name))
+    answer = lab.workflows.create_state_machine(name=name, roleArn=role, definition=_with_partition(lab, definition))
     return str(answer["stateMachineArn"])
 
 
-def _remove(lab: Lab, name: str) -> None:
+def remove_state_machine(lab: Lab, name: str) -> None:
     arn = f"arn:{lab.partition}:states:{lab.region}:{lab.account}:stateMachine:{name}"
     lab.workflows.delete_state_machine(stateMachineArn=arn)  # Also succeeds if there is none.
 
@@ -71,9 +75,10 @@ def _policy(*statements: Mapping[str, object]) -> str:
 def _wait_for_role(lab: Lab, role: str) -> None:
     """Wait until a state machine with the role can read the run's table. On AWS, a new role takes some seconds."""
     name = lab.name()
-    lab.removes(lambda: _remove(lab, name))
+    lab.removes(lambda: remove_state_machine(lab, name))
     arguments = {"TableName": table_of(lab), "Key": {"OrderId": {"S": "x"}}}
     probe = json.dumps({"QueryLanguage": "JSONata", "StartAt": "Read", "States": {"Read": read_task(arguments)}})
+    probe = _with_partition(lab, probe)
 
     def works() -> bool:
         try:

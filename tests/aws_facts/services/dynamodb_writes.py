@@ -198,7 +198,7 @@ def a_transaction_spans_tables(lab: Lab) -> object:
 
 @fact(
     "A transaction about a missing table is ResourceNotFoundException.",
-    source=RECORDED + "dynamodb/test_dynamodb.py (test_batch_write_not_existing_table), " + _TRANSACTIONS,
+    source=_TRANSACTIONS,
     relied_on_by=("workers/aws/errors.py::ResourceNotFoundException",),
     expected="ResourceNotFoundException",
 )

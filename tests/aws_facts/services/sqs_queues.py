@@ -2,7 +2,7 @@
 
 import json
 
-from tests.aws_facts.fact import RECORDED, facts_of
+from tests.aws_facts.fact import facts_of
 from tests.aws_facts.lab import Lab, error_of
 from tests.aws_facts.queues import SQS_API, SQS_GUIDE, arn_of, receive_one, redrive, send, text
 
@@ -101,7 +101,7 @@ def a_redriven_message_names_its_queue(lab: Lab) -> object:
 
 @fact(
     "A queue that a RedriveAllowPolicy does not name cannot use that dead-letter queue.",
-    source=RECORDED + "sqs/test_sqs.py (RedriveAllowPolicy), " + SQS_API + "API_SetQueueAttributes.html",
+    source=SQS_API + "API_SetQueueAttributes.html",
     relied_on_by=("deploy/pipeline.yaml::RedriveAllowPolicy",),
     expected="refused",
 )

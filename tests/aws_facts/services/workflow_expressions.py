@@ -4,7 +4,15 @@ import json
 
 from tests.aws_facts.fact import facts_of
 from tests.aws_facts.lab import Lab, error_of
-from tests.aws_facts.workflows import WORKFLOW_GUIDE, output_of, role_of, run, state_machine, values_of
+from tests.aws_facts.workflows import (
+    WORKFLOW_GUIDE,
+    output_of,
+    remove_state_machine,
+    role_of,
+    run,
+    state_machine,
+    values_of,
+)
 
 fact = facts_of("stepfunctions")
 
@@ -36,13 +44,8 @@ def an_expression_is_parsed_early(lab: Lab) -> object:
     name, role = lab.name(), role_of(lab)
     code = error_of(lab.workflows.create_state_machine, name=name, roleArn=role, definition=definition)
     if code == "ok":
-        lab.removes(lambda: _remove(lab, name))
+        lab.removes(lambda: remove_state_machine(lab, name))
     return code
-
-
-def _remove(lab: Lab, name: str) -> None:
-    arn = f"arn:{lab.partition}:states:{lab.region}:{lab.account}:stateMachine:{name}"
-    lab.workflows.delete_state_machine(stateMachineArn=arn)
 
 
 @fact(
@@ -81,7 +84,7 @@ def brackets_make_an_array(lab: Lab) -> object:
 
 @fact(
     "`$type` tells an array with one object from the object, also of the whole input.",
-    source=_MANUAL + "array-functions",
+    source=_MANUAL + "object-functions#type",
     relied_on_by=(f"{_DEFINITION}::$type($states.input)",),
     expected=["array", "object"],
 )
