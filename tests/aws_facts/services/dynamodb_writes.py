@@ -22,6 +22,8 @@ fact = facts_of("dynamodb")
 
 _BATCHES = DYNAMODB_API + "API_BatchExecuteStatement.html"
 _ERRORS = DYNAMODB_API + "API_BatchStatementError.html"
+# Another emulator's record of what AWS answered.
+_MEASURED = "https://docs.rs/crate/dynoxide-rs/3.2.0/source/tests/batch_statement_member_fields.rs"
 _PARTIQL = DYNAMODB_GUIDE + "ql-reference.update.html"
 _TRANSACTIONS = DYNAMODB_API + "API_TransactWriteItems.html"
 
@@ -66,7 +68,7 @@ def a_statement_updates_an_item(lab: Lab) -> object:
 @fact(
     "Of several statements, each has its own result, in order. A condition that does not hold is "
     "ConditionalCheckFailed, without `Exception`; it has the item, if there is one.",
-    source=_ERRORS,
+    source=f"{_ERRORS}, {_MEASURED}",
     relied_on_by=("workers/aws/orders.py::ConditionalCheckFailed", "workers/aws/errors.py::statement_error"),
     expected=[
         ["ok", "ConditionalCheckFailed", "ConditionalCheckFailed", "ok"],
