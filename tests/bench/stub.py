@@ -120,6 +120,7 @@ class StubServer:
         for table in self.dynamodb.tables.values():
             table.items.clear()
         self._window = None
+        self._shipments = None
         self.requests.clear()
         gc.collect()
 
