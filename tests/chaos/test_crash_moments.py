@@ -26,6 +26,7 @@ from tests.chaos.moments import (
 from tests.chaos.proxy import Fault, Rule
 from tests.chaos.scenario import Kind, Scenario
 from tests.chaos.traps import Trap, wait_for_answer
+from tests.support import Worker
 
 pytestmark = pytest.mark.usefixtures("size")  # Every scenario has a short and a long version.
 
@@ -82,14 +83,14 @@ def _kill_escalation_workers(
     running = [scenario.start("escalation", awaited=False, **env) for _ in range(workers)]
     sent, late = [], list[Trap]()
     for _ in range(scenario.size.crashes):
-        for worker in running:
-            worker.wait_for("worker.started", timeout_s=60)
+        _wait_until_started(running)
         trap = scenario.kill_at(moment, skip=scenario.rng.randint(0, 1))
         sent += send_escalations(scenario, scenario.size.backlog)
         victim = scenario.bury(trap)
         running[running.index(victim)] = scenario.start("escalation", awaited=False, **env)
         late += [trap] if moment.late else []
         scenario.until_drained()
+    _wait_until_started(running)
     _apply(scenario, late)
     scenario.proxy.clear()
     check_escalations(scenario, sent, allowed)
@@ -120,14 +121,14 @@ def _kill_fulfillment_workers(scenario: Scenario, moment: Moment, workers: int, 
     scenario.start("escalation", awaited=False)
     late = list[Trap]()
     for _ in range(scenario.size.crashes):
-        for worker in running:
-            worker.wait_for("worker.started", timeout_s=60)
+        _wait_until_started(running)
         trap = scenario.kill_at(moment, skip=scenario.rng.randint(0, 1))
         scenario.send([Kind.VALID] * scenario.size.backlog + [Kind.BARE, Kind.TWICE, Kind.STALE, Kind.MISSING] * 2)
         victim = scenario.bury(trap)
         running[running.index(victim)] = scenario.start(awaited=False, **env)
         late += [trap] if moment.late else []
         scenario.until_drained()
+    _wait_until_started(running)
     _apply(scenario, late)
     check(scenario)
 
@@ -144,3 +145,8 @@ def _apply(scenario: Scenario, traps: list[Trap]) -> None:
     for trap in traps:
         scenario.proxy.open_trap(trap)
         wait_for_answer(trap.caught[0])
+
+
+def _wait_until_started(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.wait_for("worker.started", timeout_s=60)
