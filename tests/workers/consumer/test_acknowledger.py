@@ -341,9 +341,12 @@ async def test_a_cancelled_acknowledger_sends_nothing_more(queue: FakeQueue) -> 
 
 async def test_the_timer_of_a_full_batch_does_not_cut_the_next_one_short(queue: FakeQueue) -> None:
     async with acknowledging(queue, replace(QUICK, max_batch_wait_s=0.05)) as stage:
-        for n in range(10):
+        stage.settle("m0")
+        first = stage.acknowledger._deletes._timer
+        assert first is not None
+        for n in range(1, 10):
             stage.settle(f"m{n}")
-        assert stage.acknowledger._deletes._timer is None
+        assert first.cancelled()
         stage.settle("m10")
         timer = stage.acknowledger._deletes._timer
         stage.settle("m11")

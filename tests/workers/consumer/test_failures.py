@@ -192,3 +192,21 @@ async def test_a_cancelled_caller_is_cancelled() -> None:
     calling.cancel()
     await asyncio.wait([calling])
     assert calling.cancelled()
+
+
+async def test_an_outage_soon_after_another_is_logged_too(loop_clock: FakeClock) -> None:
+    failures = tracker()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            failures.failed(OutageError("down"))
+            loop_clock.now_s += 1
+            failures.recovered()
+    assert [line["event"] for line in logs] == ["poll.failed", "poll.recovered"] * 2
+
+
+async def test_an_outage_before_denied_access_does_not_count_as_denied(loop_clock: FakeClock) -> None:
+    failures = tracker()
+    failures.failed(OutageError("down"))
+    loop_clock.now_s += 61
+    failures.failed(AccessDeniedError("denied"))
+    assert failures.failures == 2

@@ -324,13 +324,9 @@ async def test_cancelled_callers_leave_room_for_the_next_message(order: tuple[in
     both.append(asyncio.create_task(gate.run(Downstream().call("unaffected"))))
     await turns()
     for which in order:
-        receiving = asyncio.create_task(gate.wait_to_receive(10))
-        await turns()
-        assert not receiving.done()
         both[which].cancel()
-        await asyncio.wait([both[which]])
-        receiving.cancel()
-    async with asyncio.timeout(TIMEOUT_S):
+    await asyncio.wait(both)
+    async with asyncio.timeout(1):
         assert await gate.wait_to_receive(10) == 1
 
 
@@ -492,3 +488,62 @@ async def test_a_caller_that_waits_because_it_failed_alone_is_cancelled_at_a_sto
     gate.cancel_waiters()
     await asyncio.wait([caller], timeout=1)
     assert caller.cancelled()
+
+
+async def test_callers_that_wait_are_cancelled_at_a_stop_although_a_probe_runs_on() -> None:
+    gate, release, calls = quick_gate(), asyncio.Event(), 0
+
+    async def probe() -> str:
+        nonlocal calls
+        calls += 1
+        if calls <= 2:
+            await asyncio.sleep(0)
+            raise OutageError("down")
+        await release.wait()
+        return "done"
+
+    held_callers = [asyncio.create_task(gate.run(probe)) for _ in range(2)]
+    await until(lambda: calls == 3)
+    unaffected = asyncio.create_task(gate.run(Downstream().call("unaffected")))
+    await turns()
+    gate.cancel_waiters()
+    await asyncio.wait([*held_callers, unaffected], timeout=0.1)
+    assert [caller.cancelled() for caller in (*held_callers, unaffected)] == [False, True, True]
+    release.set()
+    assert await held_callers[0] == "done"
+
+
+async def test_messages_are_received_again_although_a_resumed_call_takes_long() -> None:
+    gate, downstream, release = quick_gate(), Downstream(), asyncio.Event()
+
+    async def slow() -> str:
+        if downstream.error is not None:
+            raise downstream.error
+        if gate.is_open:  # Resumed, not a probe.
+            await release.wait()
+        return "slow"
+
+    downstream.error = OutageError("down")
+    callers = [asyncio.create_task(gate.run(slow)) for _ in range(2)]
+    await until(lambda: not gate.is_open)
+    receiving = asyncio.create_task(gate.wait_to_receive(10))
+    unaffected = asyncio.create_task(gate.run(Downstream().call("unaffected")))
+    await turns()
+    downstream.error = None
+    done, _ = await asyncio.wait([receiving, unaffected], timeout=1)
+    assert done == {receiving, unaffected}
+    assert not all(caller.done() for caller in callers)
+    release.set()
+    assert await finished(callers) == ["slow", "slow"]
+
+
+async def test_a_held_caller_is_a_row_of_the_outage_before_it_probes() -> None:
+    outage, downstream = RecordedOutage(), Downstream()
+    gate = Gate(timings=replace(QUICK, probe=RecordedBackoff(fixed_s=60)), outage=outage)
+    downstream.error = OutageError("down")
+    caller = asyncio.create_task(gate.run(downstream.call("0")))
+    await until(lambda: not gate.is_open)
+    assert [(event, reason) for event, _, reason in outage.rows] == [("failed", "down")]
+    caller.cancel()
+    await asyncio.wait([caller])
+    assert [event for event, _, _ in outage.rows] == ["failed", "ended"]

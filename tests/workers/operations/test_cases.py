@@ -1,15 +1,17 @@
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from workers.aws.sdk.clients import calling_config
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
 from workers.errors import OutageError
 from workers.operations.cases import Selection, read_case, read_open_cases, select
+from workers.operations.cases import tables as stack_tables
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
 
@@ -148,3 +150,41 @@ async def test_open_cases_are_selected_counted_and_sorted(tables: tuple[FakeTabl
     found = await read_open_cases(Stack({}, now=lambda: NOW), Selection(older_than=timedelta(hours=2)))
     assert [case.case_id for case in found.selected] == ["old", "info"]
     assert (found.total, found.unreadable) == (4, ["edited"])
+
+
+class Session:
+    """A session that records the clients it is asked for, or fails with `error`."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.asked: list[tuple[str, Any]] = []
+
+    def client(self, service: str, *, config: Any) -> Any:
+        self.asked.append((service, config))
+        if self.error is not None:
+            raise self.error
+        return nullcontext(f"client of {service}")
+
+
+async def test_the_tables_of_the_stack_are_read_by_sixteen_calls_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, regions = Session(), list[str]()
+
+    def open_session(region: str) -> Session:
+        regions.append(region)
+        return session
+
+    monkeypatch.setattr("workers.operations.cases._session", open_session)
+    for adapter in ("DynamoOrders", "DynamoCases"):
+        monkeypatch.setattr(f"workers.operations.cases.{adapter}", lambda *given: given)
+    stack = Stack({"ORDER_TABLE": "orders", "ESCALATION_TABLE": "cases", "AWS_REGION": "eu-west-1"})
+    async with stack_tables(stack) as both:
+        assert cast("Any", both) == (("client of dynamodb", "orders"), ("client of dynamodb", "cases", "orders"))
+    ((service, config),) = session.asked
+    connections = calling_config(16).max_pool_connections  # type: ignore[attr-defined]
+    assert (service, config.max_pool_connections, regions) == ("dynamodb", connections, ["eu-west-1"])
+
+
+async def test_an_internal_error_while_a_client_is_made_is_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.operations.cases._session", lambda _region: Session(KeyError("bug")))
+    with pytest.raises(KeyError, match="bug"):
+        await read_case(Stack({"AWS_REGION": "eu-west-1"}), "002")

@@ -220,3 +220,20 @@ async def test_a_stop_is_not_requested_if_all_work_has_ended() -> None:
 
     assert [n async for n in in_parallel(work, range(5), at_most=2, stop=stop)] == [0, 1, 2, 3, 4]
     assert not stop.is_set()
+
+
+async def test_a_cancellation_is_raised_although_the_work_fails() -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await may_end.wait()
+        raise ValueError("oops")
+
+    task = asyncio.create_task(finish(work()))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task

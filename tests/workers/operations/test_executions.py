@@ -109,3 +109,11 @@ async def test_the_states_of_an_execution_are_in_their_order() -> None:
     assert execution is not None
     assert execution.states == ("A", "B", "A")
     assert [step.text for step in execution.steps] == ["entered A", "entered B", "entered A"]
+
+
+async def test_an_internal_error_is_raised_as_it_is() -> None:
+    def history(**_: Any) -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError, match="bug"):
+        await read_execution(fake_stack(stepfunctions=FakeClient(get_execution_history=history)), ARN)

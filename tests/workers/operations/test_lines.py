@@ -8,7 +8,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from workers.operations.lines import Line, follow_file, read
+from workers.operations.lines import MAX_LINE_BYTES, POLL_S, Line, follow_file, read
 
 
 class Drip(io.BytesIO):
@@ -167,3 +167,7 @@ async def test_a_file_that_is_followed_no_longer_is_closed(log: Path, monkeypatc
     await follower.next()
     await follower.aclose()
     assert [stream.closed for stream in opened if stream.mode == "rb"] == [True, True]
+
+
+def test_lines_of_up_to_32_mebibytes_are_whole_and_files_are_checked_four_times_a_second() -> None:
+    assert (MAX_LINE_BYTES, POLL_S) == (33_554_432, 0.25)

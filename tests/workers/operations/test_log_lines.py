@@ -161,6 +161,7 @@ def test_a_column_is_not_repeated_among_the_values(column: str) -> None:
 
 def test_a_foreign_line_keeps_its_spaces_and_loses_its_colors_and_line_end() -> None:
     assert readable_foreign(b"  \x1b[31mred\x1b[0m  text \r\n") == "  red  text "
+    assert readable_foreign(b"\xff") == "\ufffd"
     assert readable_foreign(b"x" * 2001) == f"{'x' * 2000}... (2001 characters)"
 
 
@@ -176,6 +177,12 @@ def test_a_foreign_line_keeps_its_spaces_and_loses_its_colors_and_line_end() -> 
 )
 def test_a_raw_line_that_lacks_a_criterion_cannot_match(selection: Selection, raw: bytes, may_match: bool) -> None:
     assert selection.may_match(raw) is may_match
+
+
+def test_a_line_is_selected_by_its_order_alone_or_its_case_alone() -> None:
+    assert Selection("004").matches({"order_id": "004", "event": "order.fulfilled"})
+    assert Selection("004").matches({"case_id": "004"})
+    assert Selection().matches({"event": "order.fulfilled"})
 
 
 def test_a_line_must_match_every_criterion() -> None:

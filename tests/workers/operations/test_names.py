@@ -26,12 +26,15 @@ def test_each_name_is_read_from_its_variable(variable: str) -> None:
     assert getattr(Names.read({variable: "mine"}), variable.lower()) == "mine"
 
 
-@pytest.mark.parametrize("name", ["x" * 80, "arn:aws-cn:states:cn-north-1:123456789012:stateMachine:Orders-1_x"])
+ARN = "arn:aws-cn:states:cn-north-1:123456789012:stateMachine:Orders-1_x"
+
+
+@pytest.mark.parametrize("name", ["x" * 80, ARN])
 def test_a_state_machine_is_a_name_or_an_arn(name: str) -> None:
     assert Names.read({"STATE_MACHINE": f" {name} "}).state_machine == name
 
 
-@pytest.mark.parametrize("name", ["a b", "arn:aws:states:us-east-1:1:stateMachine:x", "x" * 81, "\u00e9"])
+@pytest.mark.parametrize("name", ["a b", "arn:aws:states:us-east-1:1:stateMachine:x", "x" * 81, "\u00e9", f"{ARN}:1"])
 def test_a_wrong_state_machine_is_one_line(name: str) -> None:
     with pytest.raises(OperationError) as raised:
         Names.read({"STATE_MACHINE": name})

@@ -6,6 +6,7 @@ import pytest
 
 from tests.workers.operations.fakes import FakeClient, Waits, fake_stack
 from workers.aws.items import to_item
+from workers.backoff import Backoff
 from workers.operations import order_table
 from workers.operations.order_table import get_orders, is_key, shown_order
 
@@ -70,6 +71,7 @@ def test_only_possible_keys_are_keys(text: str, key: bool) -> None:
 
 def test_no_surrogate_is_part_of_a_key() -> None:
     assert [is_key(chr(code)) for code in (0xD7FF, 0xD800, 0xDFFF, 0xE000)] == [True, False, False, True]
+    assert not is_key(f"bytes-{chr(0xDCFF)}")
 
 
 async def test_a_hundred_orders_are_one_request() -> None:
@@ -87,6 +89,7 @@ async def test_an_answer_without_the_table_has_none_of_its_orders() -> None:
 async def test_waits_for_unprocessed_keys_grow_and_the_first_request_does_not_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert Backoff(base_s=0.1, cap_s=5.0) == order_table._UNPROCESSED
     waits = Waits()
     monkeypatch.setattr(order_table, "_UNPROCESSED", waits)
     table = Table({"1", "2", "3"}, limit=1)

@@ -9,7 +9,7 @@ from botocore.parsers import ResponseParserError
 from tests.workers.operations.fakes import refused
 from workers.errors import OutageError
 from workers.operations.names import Names
-from workers.operations.sdk_errors import Explaining, explained, is_missing
+from workers.operations.sdk_errors import SDK_ERRORS, Explaining, explained, is_missing
 from workers.operations.stack import Stack
 
 
@@ -17,6 +17,7 @@ from workers.operations.stack import Stack
     ("operation", "line"),
     [
         ("SendMessage", "SendMessage (AccessDenied); the stack's parameter SenderArns names who may"),
+        ("SendMessageBatch", "SendMessageBatch (AccessDenied); the stack's parameter SenderArns names who may"),
         ("GetItem", "GetItem (AccessDenied)"),
     ],
 )
@@ -85,6 +86,10 @@ async def test_a_refusal_is_explained(code: str, line: str) -> None:
             'AWS cannot be reached: Connect timeout on endpoint URL: "http://x"',
         ),
         (
+            exceptions.HTTPClientError(error="x"),
+            "AWS cannot be reached: An HTTP Client raised an unhandled exception: x",
+        ),
+        (
             exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2),
             "AWS cannot be reached: 1 read, but total bytes expected is 2.",
         ),
@@ -134,3 +139,12 @@ async def test_any_other_error_is_not_explained() -> None:
 )
 def test_a_queue_or_table_that_aws_does_not_know_is_missing(error: Exception, missing: bool) -> None:
     assert is_missing(error) is missing
+
+
+@pytest.mark.parametrize(
+    ("error", "caught"),
+    [(refused("X"), True), (exceptions.NoRegionError(), True), (ResponseParserError(), True), (KeyError(), False)],
+    ids=lambda value: type(value).__name__,
+)
+def test_these_are_the_errors_of_a_call_to_aws(error: Exception, caught: bool) -> None:
+    assert isinstance(error, SDK_ERRORS) is caught
