@@ -1,5 +1,6 @@
 """What a row of the table is, and its result."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,9 @@ class Result:
     def ratio(self) -> Spread | None:
         if not self.rounds_other:
             return None
-        return Spread.of([ours / other for ours, other in zip(self.rounds_ours, self.rounds_other, strict=True)])
+        # A window can be too short to see any CPU time.
+        rounds = zip(self.rounds_ours, self.rounds_other, strict=True)
+        return Spread.of([ours / other if other else math.inf for ours, other in rounds])
 
     def reaches(self, bound: float | None) -> bool | None:
         """Return whether the median is within *bound*; None without a bound."""

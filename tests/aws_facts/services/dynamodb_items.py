@@ -177,7 +177,7 @@ def the_workflows_condition_protects_orders(lab: Lab) -> object:
 @fact(
     "A read of what is not there has no `Item`. With a projection of a missing attribute, an item is there but empty.",
     source=DYNAMODB_API + "API_GetItem.html",
-    relied_on_by=("workers/aws/orders.py::get", "workers/aws/cases.py::count_rejections"),
+    relied_on_by=("workers/aws/orders.py::get", "workers/aws/batch_reads.py::_found"),
     expected=["absent", {}, "absent"],
 )
 def a_missing_item_is_absent(lab: Lab) -> object:
@@ -191,11 +191,15 @@ def a_missing_item_is_absent(lab: Lab) -> object:
 
 
 @fact(
-    "A batch read takes 100 keys, leaves out missing items, and has no UnprocessedKeys if all were read. It refuses a "
-    "key that is twice in it, and 101 keys.",
+    "A batch read takes 100 keys, leaves out missing items, and has no UnprocessedKeys if all were read. A table in "
+    "which nothing was found has an empty list. It refuses a key that is twice in it, and 101 keys.",
     source=DYNAMODB_API + "API_BatchGetItem.html",
-    relied_on_by=("workers/aws/cases.py::MAX_KEYS", "workers/operations/order_table.py::batch_get_item"),
-    expected=[1, {}, "ValidationException", "ValidationException"],
+    relied_on_by=(
+        "workers/aws/batch_reads.py::readable_tables",
+        "workers/aws/cases.py::MAX_KEYS",
+        "workers/operations/order_table.py::batch_get_item",
+    ),
+    expected=[1, {}, [], "ValidationException", "ValidationException"],
 )
 def a_batch_read_has_100_different_keys(lab: Lab) -> object:
     def read(*order_ids: str) -> dict[str, Any]:
@@ -207,6 +211,7 @@ def a_batch_read_has_100_different_keys(lab: Lab) -> object:
     return [
         len(found["Responses"][table_of(lab)]),
         found.get("UnprocessedKeys"),
+        read(lab.name())["Responses"].get(table_of(lab)),
         code_of(read("twice", "twice")),
         code_of(read(*(lab.name() for _ in range(101)))),
     ]
@@ -247,7 +252,7 @@ _BARE = (
     source=DYNAMODB_GUIDE + "ReservedWords.html",
     relied_on_by=(
         "workers/aws/orders.py::#Status",
-        "workers/aws/cases.py::#Status",
+        "workers/aws/case_writes.py::#Status",
         "workers/aws/trials.py::LastTrial",
     ),
     expected=["Status"],

@@ -127,7 +127,7 @@ def a_table_name_needs_quotes(lab: Lab) -> object:
     "A cancelled transaction is TransactionCanceledException with status 400 and a reason for each item, in order; "
     "nothing of it is written.",
     source=RECORDED + "dynamodb/test_dynamodb.py (test_transaction_write_canceled)",
-    relied_on_by=("workers/aws/errors.py::cancellation_codes", "workers/aws/cases.py::_write"),
+    relied_on_by=("workers/aws/errors.py::cancellation_codes", "workers/aws/transactions.py::_sort_out"),
     expected=["TransactionCanceledException", 400, ["None", "ConditionalCheckFailed"], None],
 )
 def a_cancelled_transaction_has_a_reason_for_each_item(lab: Lab) -> object:
