@@ -71,6 +71,8 @@ class GroupCommit(Generic[Entry, Result]):
         self._scheduled = False
         while self._waiting and self._is_due:
             group = self._next_group()
+            if not group:
+                return  # All callers that waited were cancelled.
             if len(group) < self._worth_a_request and len(self._requests) >= self._max_requests:
                 self._waiting.extendleft(reversed(group))  # The others have keys that this group has already.
                 return

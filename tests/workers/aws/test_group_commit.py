@@ -102,6 +102,24 @@ async def test_an_entry_cancelled_while_it_waits_is_not_sent(commit: GroupCommit
     assert requests.groups == [[1], [3]]
 
 
+async def test_nothing_is_sent_if_all_entries_that_wait_are_cancelled(
+    commit: GroupCommit[int, int], requests: Requests
+) -> None:
+    first = submit(commit, 1)
+    await turn()
+    cancelled = submit(commit, 2, 3)
+    await turn()
+    for task in cancelled:
+        task.cancel()
+    requests.released.release()
+    assert await asyncio.gather(*first) == [2]
+    await turn()
+    assert requests.groups == [[1]]
+    last = submit(commit, 4)
+    requests.released.release()
+    assert await asyncio.gather(*last) == [8]
+
+
 async def test_the_more_requests_are_running_the_more_entries_another_one_needs(requests: Requests) -> None:
     commit: GroupCommit[int, int] = GroupCommit(requests.send, max_group=8, max_requests=2)
     tasks = []
