@@ -237,11 +237,16 @@ def cancellation_codes(error: sdk.ClientError) -> list[str]:
 def _cancelled(error: sdk.ClientError) -> OutageError | None:
     """Return the outage that cancelled a transaction; None if its own items or other writers are the cause."""
     codes = cancellation_codes(error)
+    return cancellation_outage(codes or [error_code(error)], error.operation_name)
+
+
+def cancellation_outage(codes: Collection[str], operation: str = "TransactWriteItems") -> OutageError | None:
+    """Return the outage that is among the *codes* of a cancelled transaction's items; None if there is none."""
     others = [code for code in codes if code not in _CANCELLATION_FAULTS]
-    if codes and not others:
+    if not others:
         return None
-    code = next((code for code in others if code in _DOWN), others[0] if others else error_code(error))
-    return (OutageError if code in _DOWN else SuspectedOutageError)(f"{error.operation_name}: {code}")
+    code = next((code for code in others if code in _DOWN), others[0])
+    return (OutageError if code in _DOWN else SuspectedOutageError)(f"{operation}: {code}")
 
 
 def statement_error(code: str) -> Exception:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from botocore.exceptions import ClientError, ParamValidationError
 
-from workers.aws.errors import ITEM_FAULTS, ask, cancellation_codes, cancelled_transaction
+from workers.aws.errors import ITEM_FAULTS, ask, cancellation_codes, cancellation_outage, cancelled_transaction
 from workers.aws.group_commit import GroupCommit
 from workers.aws.halves import send_halves
 from workers.errors import ConflictError, OutageError, SuspectedOutageError
@@ -55,8 +55,8 @@ class Transactions:
     Writes transactions, alone or together with those of concurrent callers.
 
     A group is one transaction for DynamoDB: all of it is written, or nothing. If DynamoDB cancels a group, it names the
-    writes that it does not accept. Their transactions are then written alone, and so get their own errors; the others
-    are sent in another group.
+    writes that it does not accept. Their transactions are then written alone, and so get their own errors, except for
+    those that it throttled; the others are sent in another group.
 
     If the response to a group is lost, every caller gets the outage, whether its transaction was written or not.
     """
@@ -139,14 +139,23 @@ class Transactions:
 
 
 def _sort_out(group: Sequence[_Transaction], codes: Sequence[str]) -> list[_Outcome | Exception]:
-    """Return which transactions of a cancelled group to write alone. *codes* has one for each write of the group."""
+    """
+    Return what becomes of the transactions of a cancelled group. *codes* has one for each write of the group.
+
+    A transaction that was throttled fails: written alone, it would reach DynamoDB again at once.
+    """
     remaining = iter(codes)
-    named = [
-        any(code != _ACCEPTED for code in list(itertools.islice(remaining, len(transaction.writes))))
-        for transaction in group
-    ]
-    readable = len(codes) == sum(len(transaction.writes) for transaction in group) and any(named)
-    return [_Outcome.AGAIN if readable and not each else _Outcome.ALONE for each in named]
+    each = [list(itertools.islice(remaining, len(transaction.writes))) for transaction in group]
+    named = [any(code != _ACCEPTED for code in own) for own in each]
+    if len(codes) != sum(len(transaction.writes) for transaction in group) or not any(named):
+        return [_Outcome.ALONE] * len(group)
+    return [_fate(own) if is_named else _Outcome.AGAIN for own, is_named in zip(each, named, strict=True)]
+
+
+def _fate(codes: Sequence[str]) -> _Outcome | Exception:
+    """Return what becomes of a transaction because of which its group was cancelled. *codes*: of its own writes."""
+    outage = cancellation_outage(codes)
+    return _Outcome.ALONE if outage is None or isinstance(outage, SuspectedOutageError) else outage
 
 
 def _size_bytes(writes: Any) -> int:

@@ -140,6 +140,19 @@ async def test_a_transaction_ends_in_a_group_as_it_ends_alone(seed: int) -> None
         assert together.written == alone.written
 
 
+async def test_a_throttled_transaction_is_not_sent_again_at_once() -> None:
+    dynamodb: Any = FakeDynamo(c3="ThrottlingError", **{"c5-order": "ProvisionedThroughputExceeded"})
+    results = await write_all(Transactions(dynamodb), names(10), "order")
+    assert [str(result) for result in results if result is not None] == [
+        "TransactWriteItems: ThrottlingError",
+        "TransactWriteItems: ProvisionedThroughputExceeded",
+    ]
+    assert dynamodb.sizes == [20, 16]
+    everything: Any = FakeDynamo(**dict.fromkeys(names(MAX_GROUP), "ThrottlingError"))
+    assert kinds(await write_all(Transactions(everything), names(MAX_GROUP))) == ["OutageError"] * MAX_GROUP
+    assert len(everything.requests) == 1
+
+
 async def test_a_conflict_that_is_over_when_a_transaction_goes_alone_is_none() -> None:
     dynamodb: Any = FakeDynamo()
     dynamodb.group_errors = [cancelled([{"Code": "None"}, {"Code": "TransactionConflict"}, {"Code": "None"}])]
