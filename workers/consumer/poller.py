@@ -115,7 +115,7 @@ class Poller:
             if len(self._receives) >= self.demand.polls:
                 await self._await_answer()
                 continue
-            if (wait_s := self._retry_at_s - asyncio.get_running_loop().time()) > 0:
+            if (wait_s := self._until_retry_s()) > 0:
                 await asyncio.sleep(wait_s)
             limit = await self.gate.wait_to_receive(MAX_BATCH)
             to_probe = limit < MAX_BATCH
@@ -123,10 +123,15 @@ class Poller:
                 await self._await_answer()
                 continue
             reserved = await self.slots.reserve(min(limit, self.min_batch), limit, self.prefetch.max_wait_s)
-            # While this waited, the gate may have closed, or an answer may have shown that no other receive is needed.
-            if (to_probe or self.gate.is_open) and len(self._receives) < self.demand.polls:
+            # While this waited, the gate may have closed, an answer may have shown that no other receive is needed, or
+            # a receive may have failed, whose slots are these.
+            needed = len(self._receives) < self.demand.polls and self._until_retry_s() <= 0
+            if needed and (to_probe or self.gate.is_open):
                 return reserved
             self.slots.release(reserved)
+
+    def _until_retry_s(self) -> float:
+        return self._retry_at_s - asyncio.get_running_loop().time()
 
     async def _await_answer(self) -> None:
         self._answered.clear()

@@ -283,6 +283,23 @@ async def test_failed_receives_back_off() -> None:
         await until(lambda: len(accept.messages) == 1)
 
 
+async def test_a_receive_that_waits_for_slots_backs_off_after_another_one_has_failed() -> None:
+    backoff = RecordedBackoff(fixed_s=60.0)
+    slots = Slots(15)
+    queue = FakeQueue(wait_s=60)
+    timings = replace(DEFAULT_TIMINGS, poll_retry=backoff)
+    watched = poller(queue, slots, Accepted(slots), min_batch=10, timings=timings)
+    watched.demand.polls = 2
+    watched.prefetch.handle_s = 600.0  # It waits for more slots until the other receive gives its own back.
+    async with polling(watched):
+        await until(lambda: queue.waiting == 1)
+        queue.outage = OutageError("throttled")
+        queue.end_waits()
+        await until(lambda: backoff.attempts == [1])
+        await turns()
+        assert queue.limits == [10]
+
+
 async def test_the_backoff_grows_with_each_failure_and_starts_over_after_a_success() -> None:
     backoff = RecordedBackoff(fixed_s=0.0)
     waits = backoff.attempts
