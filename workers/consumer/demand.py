@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 WAITED_FACTOR = 4.0  # The durations of receives that find messages at once spread by a factor of two around the median.
 DRIFT = 1.01  # With each answer, the shortest duration counts 1 % longer, so that a slower network becomes usual.
+# No receive takes longer without having to wait. Without this bound, the drift would make waits usual in the end, if
+# every message for an hour has to be waited for.
+MAX_RECEIVE_S = 0.5
 
 
 @dataclass(slots=True)
@@ -19,6 +22,7 @@ class Demand:
     A receive had to wait if it took more than `waited_factor` times as long as usual.
 
     `receive_s` is how long a receive takes that finds messages at once, in seconds: the shortest recent duration.
+    It is at most `MAX_RECEIVE_S`.
     """
 
     max_polls: int
@@ -36,7 +40,7 @@ class Demand:
         """
         waited = received == 0 or took_s > self.waited_factor * self.receive_s
         if received:
-            self.receive_s = min(took_s, self.receive_s * DRIFT)
+            self.receive_s = min(took_s, self.receive_s * DRIFT, MAX_RECEIVE_S)
         if waited:
             self.shrink(self.polls - 1)
             return

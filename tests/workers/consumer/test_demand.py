@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from workers.consumer.demand import Demand
+from workers.consumer.demand import MAX_RECEIVE_S, Demand
 
 
 def answer(demand: Demand, received: int = 5, took_s: float = 0.015, times: int = 1) -> None:
@@ -72,6 +72,15 @@ def test_a_slower_network_becomes_usual() -> None:
     assert demand.polls == 1
     answer(demand, took_s=0.1, times=400)
     assert demand.polls == 20
+
+
+def test_waits_never_become_usual() -> None:
+    demand, pace = Demand(max_polls=20), random.Random(0)
+    answer(demand, took_s=0.015)
+    for _ in range(2000):
+        answer(demand, 1, pace.uniform(3.0, 6.0))
+        assert demand.polls == 1
+    assert demand.receive_s == MAX_RECEIVE_S
 
 
 def test_a_long_wait_at_first_is_not_taken_for_the_usual_duration() -> None:
