@@ -162,5 +162,5 @@ def _size_bytes(writes: Any) -> int:
     """Return the size of *writes* as JSON: more than the size of their items, which has no quotes and braces."""
     try:
         return len(orjson.dumps(writes))
-    except TypeError:  # Half of a surrogate pair. Let DynamoDB judge it.
-        return len(json.dumps(writes))
+    except TypeError:  # Bytes, or half of a surrogate pair. Let DynamoDB judge it.
+        return len(json.dumps(writes, default=repr))

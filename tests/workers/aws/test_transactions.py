@@ -242,6 +242,14 @@ async def test_text_that_is_not_unicode_is_left_to_dynamodb() -> None:
     assert dynamodb.requests == [["a"]]
 
 
+async def test_bytes_that_were_put_into_a_case_by_hand_are_written_back() -> None:
+    dynamodb: Any = FakeDynamo()
+    write = put("a")
+    write["Put"]["Item"]["Note"] = {"B": b"\xff"}
+    await Transactions(dynamodb).write_together("a", [write])
+    assert dynamodb.requests == [["a"]]
+
+
 async def test_a_lost_response_to_a_group_is_an_outage_for_all_its_callers() -> None:
     dynamodb: Any = FakeDynamo()
     dynamodb.errors, dynamodb.lost = [ReadTimeoutError(endpoint_url="http://x")], True
