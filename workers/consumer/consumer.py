@@ -198,6 +198,9 @@ class Consumer:
         except asyncio.CancelledError as error:
             self._cut_short(delivery, error)
             raise
+        except FatalError:
+            self._stopping = True  # From now on the group starts no tasks, and receives may be answered at any moment.
+            raise
         self._acknowledger.settle(delivery, settlement)
 
     def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:

@@ -436,6 +436,28 @@ async def test_a_failed_stage_releases_the_messages_of_a_running_receive() -> No
     assert ("late", "message.released", "stopping") in run.endings()
 
 
+@pytest.mark.parametrize("later", range(10))
+async def test_a_receive_that_is_answered_just_when_a_handler_fails_loses_no_message(later: int) -> None:
+    queue, handler = FakeQueue([message("denied")], wait_s=60), FakeHandler()
+    failing = asyncio.Event()
+
+    async def deny(message: Message) -> Acknowledged | DeadLettered:  # noqa: ARG001 - a handler's signature.
+        await failing.wait()
+        raise FatalError("gone")
+
+    handler.handle = deny  # type: ignore[method-assign]
+    async with running(queue, handler, limits()) as run:
+        await until(lambda: queue.waiting == 1 and len(queue.limits) == 2)
+        queue.send(*messages(5))
+        soon(later, failing.set)
+        with pytest.raises(ExceptionGroup) as raised:
+            await run.ended()
+    assert not raised.group_contains(RuntimeError)
+    assert sorted(run.endings()) == [
+        (message_id, "message.released", "stopping") for message_id in ["denied", "m0", "m1", "m2", "m3", "m4"]
+    ]
+
+
 async def test_it_reports_how_long_handlers_run_and_not_how_long_messages_are_held() -> None:
     queue, handler = FakeQueue([message("held"), message("slow")]), FakeHandler()
     running, finish = asyncio.Event(), asyncio.Event()
