@@ -236,6 +236,8 @@ def test_a_missing_or_unreadable_response_is_an_outage(error: Exception, expecte
         ("ProvisionedThroughputExceeded", OutageError),
         ("TransactionConflict", OutageError),
         ("InternalServerError", OutageError),
+        ("KMS.ThrottlingException", OutageError),
+        ("KmsThrottled", OutageError),
         ("Unheard", SuspectedOutageError),
     ],
 )

@@ -1,6 +1,6 @@
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -332,6 +332,7 @@ async def test_a_cancelled_acknowledger_sends_nothing_more(queue: FakeQueue) -> 
     async with acknowledging(queue, replace(QUICK, max_batch_wait_s=60.0)) as stage:
         stage.task.cancel()
         await asyncio.wait([stage.task])
+        assert stage.task.cancelled()
         for n in range(10):
             stage.settle(f"m{n}")
         await turns()
@@ -413,3 +414,20 @@ async def test_the_flush_waits_for_requests_that_are_under_way(queue: FakeQueue)
             await stage.task
         assert len(stage.endings()) == 1
         assert "acknowledger.flush_expired" not in [line["event"] for line in stage.logs]
+
+
+async def test_an_answer_about_fewer_entries_than_were_sent_is_an_error(queue: FakeQueue) -> None:
+    async with acknowledging(queue) as stage:
+        stage.acknowledger._queue = ShortAnswers()
+        stage.settle("a")
+        stage.settle("b")
+        await asyncio.wait([stage.task], timeout=TIMEOUT_S)
+        assert stage.endings() in ([], [("a", "message.acknowledged", "handled")])
+        with pytest.raises(ExceptionGroup) as raised:
+            stage.task.result()
+    assert raised.group_contains(ValueError)
+
+
+class ShortAnswers(FakeQueue):
+    async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Refusal | None]:
+        return (await super().delete(receipt_handles))[1:]

@@ -8,6 +8,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from workers.operations import lines
 from workers.operations.lines import MAX_LINE_BYTES, POLL_S, Line, follow_file, read
 
 
@@ -26,8 +27,8 @@ def test_lines_are_whole_however_the_bytes_arrive(stream: type[BinaryIO]) -> Non
 
 
 def test_an_overlong_line_is_cut_and_the_cut_bytes_counted() -> None:
-    lines = read(io.BytesIO(b"x" * 25 + b"\nnext\n"), max_line_bytes=10)
-    assert list(lines) == [Line(b"x" * 10, 15), Line(b"next")]
+    found = read(io.BytesIO(b"x" * 25 + b"\nnext\n"), max_line_bytes=10)
+    assert list(found) == [Line(b"x" * 10, 15), Line(b"next")]
 
 
 class Follower:
@@ -131,11 +132,11 @@ def test_an_overlong_line_in_several_pieces_is_cut_once() -> None:
 def test_a_pipe_is_read_as_its_lines_arrive() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as pipe:
-        lines = read(stream)
+        found = read(stream)
         pipe.write(b"one\ntw")
-        assert next(lines) == Line(b"one")
+        assert next(found) == Line(b"one")
         pipe.write(b"o\n")
-        assert next(lines) == Line(b"two")
+        assert next(found) == Line(b"two")
 
 
 def test_a_file_is_read_in_chunks_of_bounded_size() -> None:
@@ -171,3 +172,40 @@ async def test_a_file_that_is_followed_no_longer_is_closed(log: Path, monkeypatc
 
 def test_lines_of_up_to_32_mebibytes_are_whole_and_files_are_checked_four_times_a_second() -> None:
     assert (MAX_LINE_BYTES, POLL_S) == (33_554_432, 0.25)
+
+
+async def test_what_is_written_between_the_last_read_and_the_replacement_is_read(
+    log: Path, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_replaced, rotations = lines._was_replaced, [b"o\n", b"th", b"ree\n"]
+
+    def rotate_then_look(stream: BinaryIO, path: Path) -> bool:
+        if rotations:
+            append(log.with_suffix(".1") if log.with_suffix(".1").exists() else log, rotations.pop(0))
+            if not log.with_suffix(".1").exists():
+                log.rename(log.with_suffix(".1"))
+                log.write_bytes(b"new\n")
+        return was_replaced(stream, path)
+
+    monkeypatch.setattr(lines, "_was_replaced", rotate_then_look)
+    assert [await follower.next() for _ in range(4)] == [b"one", b"two", b"three", b"new"]
+
+
+async def test_a_replacement_that_is_gone_again_is_waited_for(
+    log: Path, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_replaced, looks = lines._was_replaced, 0
+
+    def vanish_then_look(stream: BinaryIO, path: Path) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            remove(log)
+            return True
+        if looks == 3:
+            log.write_bytes(b"new\n")
+        return was_replaced(stream, path)
+
+    monkeypatch.setattr(lines, "_was_replaced", vanish_then_look)
+    assert [await follower.next() for _ in range(3)] == [b"one", b"tw", b"new"]
+    assert follower.warnings == [f"{log} was replaced: continuing with the new file"]

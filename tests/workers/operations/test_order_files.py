@@ -199,7 +199,8 @@ def test_invalid_utf_8_costs_one_record() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (HEADER.encode("utf-16"), "x is UTF-16: save it as UTF-8"),
+        (b"\xff\xfe" + HEADER.encode("utf-16-le"), "x is UTF-16: save it as UTF-8"),
+        (b"\xfe\xff" + HEADER.encode("utf-16-be"), "x is UTF-16: save it as UTF-8"),
         (b"\x89PNG\r\n\0\0", "x is not text: it has zero bytes"),
         (
             f"001,Ada,Bicycle,1,{CARD}\n".encode(),
@@ -223,3 +224,38 @@ def test_a_hundred_thousand_lines_are_read() -> None:
     rows.writeheader()
     rows.writerows(order(f"{n:06}") for n in range(100_000))
     assert len(good(read("orders.csv", text.getvalue()))) == 100_000
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.TSV"])
+@pytest.mark.parametrize("first", ["{", "["])
+def test_a_file_named_like_a_table_is_read_as_one(name: str, first: str) -> None:
+    with pytest.raises(OperationError, match="the header must have each of"):
+        read(name, f"{first}OrderId\n")
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.JSONL", "x.ndjson"])
+def test_a_file_named_like_json_is_read_as_json(name: str) -> None:
+    assert bad(read(name, HEADER)) == [(1, "is not JSON: Expecting value")]
+
+
+def test_a_table_may_be_separated_by_tabs() -> None:
+    assert good(read("x.tsv", f"{HEADER}001,Ada,B,1,{CARD}\n".replace(",", "\t"))) == [(2, "001")]
+
+
+def test_invalid_utf_8_in_any_part_of_a_record_is_reported() -> None:
+    text = json.dumps(order(More="?")).encode().replace(b"?", b"\xff")
+    assert bad(read("-", text)) == [(1, "is not valid UTF-8")]
+
+
+@pytest.mark.parametrize(
+    ("order_id", "shown"), [("001", "001"), (CARD, None), ("a b", None), (7, None), (None, None), (["001"], None)]
+)
+def test_a_bad_record_shows_its_id_only_if_it_is_one(order_id: object, shown: str | None) -> None:
+    ((record),) = read("-", json.dumps(ORDER | {"OrderId": order_id, "Name": ""}))
+    assert isinstance(record, BadRecord)
+    assert record.order_id == shown
+
+
+def test_a_duplicate_shows_its_id_and_where_the_first_one_is() -> None:
+    lines = "\n\n".join(map(json.dumps, [ORDER, ORDER]))
+    assert read("-", lines)[1] == BadRecord(3, "OrderId is already in line 1", "001")
