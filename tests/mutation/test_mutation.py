@@ -153,6 +153,15 @@ def test_tests_that_fail_without_a_mutation_end_the_run(project: Path, cosmic_ra
         mutate(project, cosmic_ray, MUTANTS, [], 2)
 
 
+def test_tests_that_fail_once_without_a_mutation_run_again(project: Path, cosmic_ray: Path, tmp_path: Path) -> None:
+    failed = tmp_path / "failed"
+    flaky = f"import pathlib\n\n\ndef test_flaky():\n    p = pathlib.Path({str(failed)!r})\n"
+    flaky += "    before = p.exists()\n    p.touch()\n    assert before\n"
+    with (project / "tests/workers/domain/test_small.py").open("a", encoding="utf-8") as file:
+        file.write(flaky)
+    assert mutate(project, cosmic_ray, MUTANTS[:1], [], 1) == 0
+
+
 def test_no_mutants_are_all_seen(project: Path, cosmic_ray: Path) -> None:
     assert mutate(project, cosmic_ray, [], [], 2) == 0
 
