@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_whole, help=f"how many times to measure everything (default: {FULL.rounds})")
     parser.add_argument("--only", choices=GROUPS, action="append", help="measure only these rows; may be repeated")
     parser.add_argument(
-        "--quick", action="store_true", help="one round with short windows: rough figures in two minutes"
+        "--quick", action="store_true", help="one round with short windows: rough figures in three minutes"
     )
     parser.add_argument(
         "--profile", action="store_true", help="show instead how our workers spend their time, in the rows of --only"
