@@ -28,6 +28,9 @@ _PLAIN_SHAPES = {
     "TransactWriteItemsOutput",
     "UpdateItemOutput",
 }
+# AWS always answers these calls with an object. To the SDK, an empty body means "written", "sent" or "no such item".
+# For a receive it means "no messages", which does no harm.
+_NEVER_EMPTY = _PLAIN_SHAPES - {"ReceiveMessageResult"}
 # Content that the SDK changes: it drops nulls, and decodes base64 in DynamoDB's values.
 _NOT_PLAIN = (b"null", b'"B"', b'"BS"')
 OK = 200
@@ -71,9 +74,11 @@ async def parse(headers: Mapping[str, str], body: bytes, shape: "Shape | None") 
     Return a response with status 200 as the SDK's parser returns it. *shape* is None if the call returns nothing.
 
     Raises:
-        ResponseParserError: *body* is not JSON.
+        ResponseParserError: *body* is not JSON, or is empty although AWS always answers with an object.
         AttributeError, TypeError, ValueError: It does not have the shape.
     """
+    if not body and shape is not None and shape.name in _NEVER_EMPTY:
+        raise ResponseParserError("a response that is not JSON")
     parsed = _read(body) if body else None
     lowered = {name.lower(): value for name, value in headers.items()}
     if not (isinstance(parsed, dict) and _is_plain(shape, body, parsed)):

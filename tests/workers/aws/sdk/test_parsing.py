@@ -74,6 +74,8 @@ async def test_a_response_of_sqs_is_parsed_as_by_the_sdk(operation: str, body: b
         ("ReceiveMessage", b"\xff"),
         ("ReceiveMessage", dumps({"Messages": [RECEIVED]})[:-9]),
         ("DeleteMessageBatch", b'{"Successful": ['),
+        ("DeleteMessageBatch", b""),
+        ("SendMessage", b""),
         ("GetQueueAttributes", b"{"),
     ],
 )
@@ -85,6 +87,14 @@ async def test_a_response_that_is_not_json_is_an_error_and_not_empty(operation: 
     for status in (302, 400, 500):
         expected = await parsed_by(AioResponseParserFactory(), "sqs", operation, body, status)
         assert await parsed_by(ParserFactory(), "sqs", operation, body, status) == expected
+
+
+@pytest.mark.parametrize("operation", ["BatchGetItem", "GetItem", "TransactWriteItems", "UpdateItem"])
+async def test_an_empty_response_of_dynamodb_is_an_error_and_not_a_missing_item(operation: str) -> None:
+    assert await parsed_by(ParserFactory(), "dynamodb", operation, b"") == (
+        ResponseParserError,
+        "a response that is not JSON",
+    )
 
 
 @pytest.mark.parametrize(
