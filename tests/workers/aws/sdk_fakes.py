@@ -1,5 +1,6 @@
 """A client of aioboto3 that tests script, for answers that the emulator never gives."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ class FakeSdk:
     def __getattr__(self, operation: str) -> Callable[..., Awaitable[Any]]:
         async def call(**request: Any) -> Any:
             self.requests.append((operation, request))
+            await asyncio.sleep(0)  # Other callers run meanwhile, as during a real call.
             answer = self._answers[operation].pop(0)
             if isinstance(answer, BaseException):
                 raise answer

@@ -221,3 +221,12 @@ async def test_any_other_error_of_a_channel_is_an_outage(error: Exception) -> No
     ):
         with pytest.raises(OutageError):
             await channel.send(NOTIFICATION)
+
+
+async def test_text_in_any_script_is_sent_as_it_is() -> None:
+    sns, sqs = FakeSdk(publish=[{}]), FakeSdk(send_message=[{}])
+    notification = Notification.of(case("pager", case_id="Zo\u00eb", order_id=None), "pager")
+    await SnsChannel("pager", cast("Any", sns), MISSING_TOPIC).send(notification)
+    await SqsChannel("pager", cast("Any", sqs), "https://sqs/1/alarms").send(notification)
+    assert '"CaseId": "Zo\u00eb"' in sns.requests[0][1]["Message"]
+    assert '"CaseId": "Zo\u00eb"' in sqs.requests[0][1]["MessageBody"]

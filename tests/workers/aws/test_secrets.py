@@ -190,8 +190,9 @@ async def test_a_secret_that_cannot_be_read_is_named(error: Exception, expected:
 
 async def test_throttled_reads_are_an_outage_and_the_next_one_is_tried() -> None:
     token, _ = scripted(refusal("ThrottlingException"), "s3cret")
-    with pytest.raises(OutageError, match="ThrottlingException"):
+    with pytest.raises(OutageError, match="ThrottlingException") as raised:
         await token.current()
+    assert type(raised.value) is OutageError
     assert await token.current() == "s3cret"
 
 
@@ -253,3 +254,10 @@ async def test_simultaneous_callers_share_one_read() -> None:
     token, client = scripted("s3cret")
     assert await asyncio.gather(*(token.current() for _ in range(5))) == ["s3cret"] * 5
     assert len(client.requests) == 1
+
+
+async def test_simultaneous_refusals_share_one_read() -> None:
+    token, client = scripted("old", "new", reread_every_s=0)
+    await token.current()
+    assert await asyncio.gather(*(token.instead_of("old") for _ in range(5))) == ["new"] * 5
+    assert len(client.requests) == 2

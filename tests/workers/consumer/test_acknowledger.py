@@ -24,7 +24,6 @@ from tests.workers.consumer.fakes import (
 )
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.delivery import Cancellation
-from workers.consumer.elapsed import elapsed_s
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Released, Settlement
 from workers.consumer.ports import Refusal
@@ -39,12 +38,12 @@ HANDLED = Acknowledged("handled")
 class Stage:
     """A running acknowledger."""
 
-    def __init__(self, queue: FakeQueue, timings: Timings, logs: list[EventDict]) -> None:
+    def __init__(self, queue: FakeQueue, timings: Timings, logs: list[EventDict], outages: Outages | None) -> None:
         self.queue = queue
         self.logs = logs
         self.clock = FakeClock()
         self.in_flight = InFlight(Slots(0), 60, Metrics(), now_s=self.clock)
-        self.acknowledger = Acknowledger(queue, self.in_flight, timings)
+        self.acknowledger = Acknowledger(queue, self.in_flight, timings, outages)
         self.task = asyncio.create_task(self.acknowledger.run())
 
     def settle(self, message_id: str, settlement: Settlement = HANDLED, receipt: str = "") -> None:
@@ -62,9 +61,11 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def acknowledging(queue: FakeQueue, timings: Timings = QUICK) -> AsyncIterator[Stage]:
+async def acknowledging(
+    queue: FakeQueue, timings: Timings = QUICK, outages: Outages | None = None
+) -> AsyncIterator[Stage]:
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        stage = Stage(queue, timings, logs)
+        stage = Stage(queue, timings, logs, outages)
         await turns()
         try:
             yield stage
@@ -371,16 +372,10 @@ async def test_each_batch_that_fails_is_one_row_of_its_stages_outage(queue: Fake
     RECORDED.clear()
     queue.refuse("r-m", OutageError("down"), REFUSED)
     queue.refuse("r-n", OutageError("down"))
-    in_flight = InFlight(Slots(0), 60, Metrics())
-    acknowledger = Acknowledger(queue, in_flight, QUICK, RecordedOutages(CollectorRegistry()))
-    task = asyncio.create_task(acknowledger.run())
-    await turns()
-    for message_id, settlement in (("m", HANDLED), ("n", Released("transient"))):
-        delivery = in_flight.take(message(message_id), elapsed_s())
-        assert delivery is not None
-        acknowledger.settle(delivery, settlement)
-    acknowledger.close()
-    await asyncio.wait([task], timeout=TIMEOUT_S)
+    async with acknowledging(queue, QUICK, RecordedOutages(CollectorRegistry())) as stage:
+        stage.settle("m")
+        stage.settle("n", Released("transient"))
+        await stage.close()
     assert RECORDED.keys() == {"delete", "release"}
     rows = {name: [(event, reason) for event, _, reason in outage.rows] for name, outage in RECORDED.items()}
     assert rows == {

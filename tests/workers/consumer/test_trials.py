@@ -1,10 +1,13 @@
 """Messages delivered too often: which ends of a trial are taken back, and which count."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+import structlog
 
 from tests.workers.consumer.fakes import (
     LOST,
@@ -18,7 +21,9 @@ from tests.workers.consumer.fakes import (
     until,
 )
 from workers.backoff import Backoff
-from workers.consumer.message import Acknowledged, Message
+from workers.consumer.delivery import Delivery
+from workers.consumer.message import Acknowledged, Message, Settlement
+from workers.consumer.trials import Handle, Trials
 from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError
 
 NEVER_PROBES = replace(QUICK, probe=Backoff(100, 100))
@@ -192,3 +197,122 @@ async def test_a_take_back_that_does_not_work_delays_no_release(error: Exception
     (line,) = [line for line in run.logs if line["event"] == "trial.not_taken_back"]
     assert line["reason"] == ("no answer in time" if error is None else "down")
     assert line["message_id"] == "worn"
+
+
+def delivery_of(received: Message) -> Delivery:
+    return cast("Delivery", SimpleNamespace(message=received))  # All that a trial reads of it.
+
+
+async def trial(
+    handler: TrialHandler, handle: Callable[[Delivery, Handle], Awaitable[Settlement]], *, stopped: bool = True
+) -> Settlement:
+    return await Trials(handler, replace(QUICK, take_back_s=0.05)).run(delivery_of(worn()), handle, lambda _: stopped)
+
+
+@pytest.mark.parametrize(
+    ("begun", "stopped", "taken_back"),
+    [(True, True, ["worn"]), (True, False, []), (False, True, []), (False, False, [])],
+)
+async def test_a_cancelled_trial_is_taken_back_only_if_it_had_begun_and_a_stop_cancelled_it(
+    begun: bool, stopped: bool, taken_back: list[str]
+) -> None:
+    handler, waiting = TrialHandler(asyncio.Event()), asyncio.Event()
+
+    async def handle(delivery: Delivery, give_up: Handle) -> Settlement:
+        waiting.set()
+        await (give_up(delivery.message) if begun else asyncio.sleep(60))
+        raise AssertionError
+
+    running_trial = asyncio.create_task(trial(handler, handle, stopped=stopped))
+    await waiting.wait()
+    await turns()
+    running_trial.cancel()
+    await asyncio.wait([running_trial])
+    assert running_trial.cancelled()
+    assert handler.taken_back == taken_back
+
+
+async def test_a_failure_after_an_outage_counts() -> None:
+    handler = TrialHandler(OutageError("down"))
+
+    async def handle(delivery: Delivery, give_up: Handle) -> Settlement:
+        with pytest.raises(OutageError):
+            await give_up(delivery.message)
+        raise TransientError("busy")
+
+    with pytest.raises(TransientError):
+        await trial(handler, handle)
+    assert handler.taken_back == []
+
+
+async def test_further_cancellations_do_not_end_a_take_back() -> None:
+    handler = TrialHandler(asyncio.Event())
+    handler.ready.clear()
+
+    async def handle(delivery: Delivery, give_up: Handle) -> Settlement:
+        return await give_up(delivery.message)
+
+    running_trial = asyncio.create_task(trial(handler, handle))
+    await turns()
+    for _ in range(3):
+        running_trial.cancel()
+        await turns()
+    assert not running_trial.done()
+    handler.ready.set()
+    await asyncio.wait([running_trial])
+    assert running_trial.cancelled()
+    assert handler.taken_back == ["worn"]
+
+
+async def test_a_take_back_that_gets_no_answer_is_cancelled_in_the_end() -> None:
+    handler, cancelled = TrialHandler(asyncio.Event()), asyncio.Event()
+
+    async def take_back(message: Message) -> None:  # noqa: ARG001 - a handler's signature.
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async def handle(delivery: Delivery, give_up: Handle) -> Settlement:
+        return await give_up(delivery.message)
+
+    handler.take_back = take_back  # type: ignore[method-assign]
+    running_trial = asyncio.create_task(trial(handler, handle))
+    await turns()
+    running_trial.cancel()
+    await asyncio.wait([running_trial])
+    async with asyncio.timeout(1):
+        await cancelled.wait()
+
+
+@pytest.mark.parametrize(("error", "reason"), [(OutageError("down"), "down"), (KeyError(), "KeyError")])
+async def test_a_take_back_that_fails_is_logged_with_its_reason(error: Exception, reason: str) -> None:
+    handler = TrialHandler(asyncio.Event())
+    handler.error = error
+
+    async def handle(delivery: Delivery, give_up: Handle) -> Settlement:
+        return await give_up(delivery.message)
+
+    with structlog.testing.capture_logs() as logs:
+        running_trial = asyncio.create_task(trial(handler, handle))
+        await turns()
+        running_trial.cancel()
+        await asyncio.wait([running_trial])
+    assert [(line["event"], line["reason"]) for line in logs] == [("trial.not_taken_back", reason)]
+
+
+async def test_one_trial_runs_at_a_time() -> None:
+    handler, running_now, most = TrialHandler(), 0, 0
+    trials = Trials(handler)
+
+    async def handle(_delivery: Delivery, _give_up: Handle) -> Settlement:
+        nonlocal running_now, most
+        running_now += 1
+        most = max(most, running_now)
+        await turns()
+        running_now -= 1
+        return Acknowledged("handled")
+
+    await asyncio.gather(*(trials.run(delivery_of(worn(f"m{n}")), handle, lambda _: False) for n in range(3)))
+    assert most == 1
