@@ -95,6 +95,8 @@ def configure(*, level: str, as_json: bool, release: str | None = None, stream: 
             ],
         )
     )
+    # Otherwise a library's line with a wrong format would go to standard error with its arguments, unmasked.
+    logging.raiseExceptions = False
     logging.basicConfig(level=max(logging.WARNING, getattr(logging, level)), handlers=[handler], force=True)
 
 

@@ -32,7 +32,7 @@ Configure = Callable[..., Captured]
 def configured() -> Iterator[Configure]:
     """Yield a function that configures logging and returns its stream. The former configuration is restored."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
 
     def configure(level: str = "INFO", *, json: bool = True, release: str | None = None) -> Captured:
         stream = Captured()
@@ -41,7 +41,7 @@ def configured() -> Iterator[Configure]:
         return stream
 
     yield configure
-    root.handlers, root.level = handlers, level
+    root.handlers, root.level, logging.raiseExceptions = handlers, level, raises
     structlog.reset_defaults()
     clear_contextvars()
 
@@ -157,6 +157,14 @@ def test_a_card_number_in_a_librarys_line_is_masked(configured: Configure, as_js
         library.exception("Failed with %s", CARD)
     assert "1234" not in stream.getvalue()
     assert "****" in stream.getvalue()
+
+
+def test_a_librarys_line_that_cannot_be_formatted_is_shown_nowhere(
+    configured: Configure, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stream = configured()
+    logging.getLogger("some.library").warning("%d orders", "4111 1111 1111 1111")
+    assert (lines(stream), capfd.readouterr()) == ([], ("", ""))
 
 
 def test_a_librarys_line_is_one_line_of_json(configured: Configure) -> None:
