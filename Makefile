@@ -10,10 +10,10 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local env test second mutation check chaos bench format lock clean
+.PHONY: help setup run demo local env test test-unit second mutation check chaos bench format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed $(LOCAL_AWS_VENV)/.installed ## Install both environments (the other targets do it themselves)
 
@@ -68,9 +68,12 @@ env: ## Print what points a shell and `orders` at the local AWS of `run` or `loc
 	@echo 'export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"'
 
 # With bytecode, even if the environment forbids it: the tests start hundreds of processes.
-test: export PYTHONDONTWRITEBYTECODE :=
+test test-unit: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## Run all tests, on throwaway state, in several processes (PROCESSES sets how many)
 	@$(PY) -m pytest -n $(PROCESSES)
+
+test-unit: setup ## Run the tests that need no local AWS and no other process: most of them, in half a minute
+	@$(PY) -m pytest -n $(PROCESSES) -m unit
 
 mutation: setup $(MUTATION_VENV)/.installed ## Change single lines of the core and report what no test sees; SINCE=main: only changed lines
 	@$(PY) -m tests.mutation $(if $(SINCE),--since $(SINCE))

@@ -16,7 +16,8 @@ import contextlib
 import itertools
 import os
 import random
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,13 @@ ONE_BY_ONE = (
     "tests/docs/test_consoles.py",
     "tests/docs/test_pictures.py",
 )
+# Fixtures that start processes. Tests that do so without them have the mark `process`; all others are unit tests.
+STARTING = {"local_aws", "start_worker", "certificate"}
+STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "pty.spawn"}
 MAX_PROCESSES = 8  # Each, with its local AWS and its workers, needs up to 0.6 GB.
+
+# Whether the test that runs is a unit test; empty between tests.
+unit_test: list[bool] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,10 +104,10 @@ def pytest_report_header() -> str:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes `-n auto` starts: more than there are cores, because most tests mostly wait."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes `-n auto` starts: more than there are cores, because tests of processes mostly wait."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_PROCESSES, 2 * cores + 1)
+    return min(MAX_PROCESSES, cores + 1 if config.getoption("markexpr") == "unit" else 2 * cores + 1)
 
 
 class FilesInOrder(LoadScopeScheduling):  # type: ignore[misc]
@@ -117,11 +124,40 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return FilesInOrder(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)  # Before `-m` looks at the marks.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Start with `LONGEST_FIRST` if the tests are distributed."""
+    """Mark the unit tests. If the tests are distributed, start with `LONGEST_FIRST`."""
+    for item in items:
+        marked = any(item.get_closest_marker(name) for name in ("process", "chaos"))
+        if not marked and STARTING.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("unit")
     if hasattr(config, "workerinput"):
         ranks = {file: rank for rank, file in enumerate(LONGEST_FIRST)}
         items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let unit tests start no process, so that `-m unit` is what it says."""
+    unit_test.append(item.get_closest_marker("unit") is not None)
+    try:
+        return (yield)
+    finally:
+        unit_test.pop()
+
+
+def refuse_processes(event: str, _: object) -> None:
+    """
+    Raise an error if a unit test starts a process.
+
+    Raises:
+        RuntimeError: It does.
+    """
+    if event in STARTS and unit_test and unit_test[-1]:
+        raise RuntimeError("a unit test started a process: give it the mark `process`")
+
+
+sys.addaudithook(refuse_processes)
 
 
 class FailureNames:

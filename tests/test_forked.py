@@ -15,6 +15,8 @@ from deploy.local.aws import ROOT
 from tests import forked
 from tests.support import eventually, is_running
 
+pytestmark = pytest.mark.process
+
 SEEN = """
 import asyncio, json, locale, os, signal, sys, threading
 print(json.dumps({

@@ -4,6 +4,7 @@ import json
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from tests.bench import __main__ as bench
@@ -12,6 +13,9 @@ from tests.bench.rows import GROUPS, ROWS
 
 # Nothing is the best result, and in so short a time the likely one.
 QUIET = "as AWS: requests in the 10 s after a drained backlog"
+
+pytestmark = pytest.mark.process
+
 TINY = Plan(
     rounds=1,
     settle_s=0.0,

@@ -15,6 +15,8 @@ from tests.bench.harness import Stub
 from tests.bench.loads import FULFILLMENT_QUEUE as QUEUE
 from tests.bench.loads import Load
 
+pytestmark = pytest.mark.process
+
 ARN = "arn:aws:states:us-east-1:123456789012:execution:OrderFulfillmentStateMachine:"
 FULFILL = (
     'UPDATE "OrderTable" SET "Status"=? SET ShipmentId=? REMOVE OpenKey '

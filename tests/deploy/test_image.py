@@ -139,6 +139,7 @@ def test_docker_and_ecs_use_the_same_health_check() -> None:
         assert f"WORKER_HEALTH_PORT={port}" in last_stage()["ENV"].split()
 
 
+@pytest.mark.process
 def test_the_files_of_a_private_clone_become_readable_for_all(tmp_path: Path) -> None:
     source = tmp_path / "app" / "workers" / "module.py"
     source.parent.mkdir(parents=True)
@@ -203,6 +204,7 @@ def running(built: Path, name: str, environment: Mapping[str, str], log_path: Pa
         worker.kill()
 
 
+@pytest.mark.process
 def test_every_module_can_be_imported_with_locked_packages_only(built: Path) -> None:
     environment = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
     printed = subprocess.run(
@@ -237,6 +239,7 @@ def test_a_worker_runs_from_the_read_only_tree_without_privileges(
 
 
 @pytest.mark.parametrize("name", WORKERS)
+@pytest.mark.process
 def test_a_worker_without_aws_waits_for_it_and_stops_on_sigterm(name: str, built: Path, tmp_path: Path) -> None:
     no_aws = sdk.environment(f"http://127.0.0.1:{free_port()}", base={})
     environment = image_environment(no_aws, WORKER_HEALTH_PORT=str(free_port()))

@@ -14,6 +14,8 @@ from deploy.local.aws import ROOT, LocalAws
 from tests import forked
 from tests.support import DeployStack
 
+pytestmark = pytest.mark.process
+
 
 def run(environment: Mapping[str, str], *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
     return forked.run(["-m", "deploy", *arguments], cwd=ROOT, env=environment, text=answer)

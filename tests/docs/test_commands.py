@@ -15,7 +15,7 @@ from tests.docs.pages import PAGES, blocks, code, page
 from workers.cli.app import orders
 from workers.settings import Worker
 
-TARGETS = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 PYTHON = {"python", ".venv/bin/python"}
 DEPLOY_COMMANDS = [
     *((stack_commands, name) for name in ("up", "down", "status")),

@@ -23,6 +23,7 @@ def text_of(svg: str) -> str:
 
 
 @pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.process
 def test_a_picture_shows_what_its_command_prints_today(name: str) -> None:
     command, make = PICTURES[name]
     today = picture(name, command, make())

@@ -298,6 +298,7 @@ def test_the_state_machine_can_be_named_without_its_arn(orders: CommandLine, qui
     assert shown["order"]["OrderId"] == "by-name"
 
 
+@pytest.mark.process
 def test_the_console_script_and_the_module_are_the_same() -> None:
     script = Path(sys.executable).with_name("orders")
     shown = subprocess.run([script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)

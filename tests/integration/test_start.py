@@ -113,6 +113,7 @@ def test_a_wrong_setting_prints_one_line(stack: DeployedStack, tmp_path: Path) -
     )
 
 
+@pytest.mark.process
 def test_a_worker_waits_for_aws_and_then_starts(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
     with deploy.local.aws.local_aws(state=state, port=port) as aws:

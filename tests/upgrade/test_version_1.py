@@ -36,6 +36,8 @@ from tests.integration.conftest import Running
 from tests.integration.pipeline import Pipeline, wait_until
 from tests.support import DeployedStack
 
+pytestmark = pytest.mark.process
+
 STATE = Path(__file__).with_name("version_1.tar.gz")
 WAIT_SCALE = 0.02
 RULES = """

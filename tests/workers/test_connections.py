@@ -124,6 +124,7 @@ async def test_a_wrong_configuration_of_the_sdk_is_reported(
 
 
 @pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.process
 async def test_a_command_for_credentials_that_cannot_be_run_ends_the_start_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, exists: bool
 ) -> None:

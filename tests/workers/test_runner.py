@@ -63,6 +63,7 @@ def read_line(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.process
 def test_a_process_that_does_not_stop_exits_with_code_1(number: signal.Signals) -> None:
     with stubborn_process(exit_after_s=0.1) as process:
         process.send_signal(number)
@@ -75,6 +76,7 @@ def test_a_process_that_does_not_stop_exits_with_code_1(number: signal.Signals) 
     )
 
 
+@pytest.mark.process
 def test_a_second_signal_ends_the_process_at_once() -> None:
     with stubborn_process(exit_after_s=60) as process:
         process.send_signal(signal.SIGINT)

@@ -115,6 +115,7 @@ print("ended")
 """
 
 
+@pytest.mark.process
 def test_a_process_ends_without_waiting_for_a_call_that_hangs() -> None:
     ended = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=20, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")

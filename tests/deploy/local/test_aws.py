@@ -14,6 +14,8 @@ from deploy.errors import DeployError
 from deploy.local.aws import ROOT, LocalAws, PortTakenError, Timeouts
 from tests.support import eventually, is_running
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the sockets of /proc")
 def test_it_listens_on_loopback_only(local_aws: LocalAws) -> None:

@@ -17,6 +17,8 @@ from deploy.local.aws import ROOT
 from tests import forked
 from tests.support import is_running
 
+pytestmark = pytest.mark.process
+
 HOSTILE = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_SQS": "https://sqs.us-east-1.amazonaws.com"}
 # With a state directory of its own, so that the developer's own is not used.
 SCRIPT = """

@@ -64,6 +64,7 @@ def test_card_numbers_and_control_characters_are_rendered_nowhere(color: bool) -
     assert {character for character in shown if not character.isprintable()} - {"\n"} == escapes
 
 
+@pytest.mark.process
 def test_a_file_or_a_pipe_is_shown_line_by_line(log: Path) -> None:
     expected = (
         "2026-11-22 09:33:24.325 info                order.fulfilled order_id=001\n"
@@ -76,6 +77,7 @@ def test_a_file_or_a_pipe_is_shown_line_by_line(log: Path) -> None:
             assert process.returncode == 0
 
 
+@pytest.mark.process
 def test_only_matching_lines_are_shown(log: Path) -> None:
     with start(log, "--order", "002", "--escalations", "--json") as process:
         out, _ = process.communicate()
@@ -83,6 +85,7 @@ def test_only_matching_lines_are_shown(log: Path) -> None:
 
 
 @pytest.mark.parametrize("from_stdin", [True, False])
+@pytest.mark.process
 def test_following_ends_with_ctrl_c_and_exit_code_0(log: Path, from_stdin: bool) -> None:
     with start("-" if from_stdin else log, "--follow", "--escalations") as process:
         assert process.stdin is not None
@@ -104,6 +107,7 @@ def test_following_ends_with_ctrl_c_and_exit_code_0(log: Path, from_stdin: bool)
         assert (process.stdout.read(), process.stderr.read() if process.stderr else "") == ("", "")
 
 
+@pytest.mark.process
 def test_ctrl_c_while_reading_a_silent_pipe_ends_the_command(log: Path) -> None:
     with start("-") as process:
         assert process.stdin is not None
@@ -117,6 +121,7 @@ def test_ctrl_c_while_reading_a_silent_pipe_ends_the_command(log: Path) -> None:
         assert process.stderr.read().strip() == "orders: interrupted; the command can be repeated"
 
 
+@pytest.mark.process
 def test_a_reader_that_closes_its_end_early_is_not_an_error(log: Path) -> None:
     log.write_text(log.read_text(encoding="utf-8") * 10_000, encoding="utf-8")
     with start(log) as process:
@@ -128,6 +133,7 @@ def test_a_reader_that_closes_its_end_early_is_not_an_error(log: Path) -> None:
         assert process.stderr.read() == ""
 
 
+@pytest.mark.process
 def test_reading_a_log_imports_nothing_of_the_sdk(log: Path) -> None:
     main = "from workers.cli.__main__ import main; sys.argv = sys.argv[1:]; main()"
     code = f"import sys; {main}; print('botocore' in sys.modules)"
@@ -137,6 +143,7 @@ def test_reading_a_log_imports_nothing_of_the_sdk(log: Path) -> None:
     assert ran.stdout.splitlines()[-1] == "False"
 
 
+@pytest.mark.process
 def test_no_matching_lines_are_reported_on_standard_error(log: Path) -> None:
     with start(log, "--order", "003", "--json") as process:
         assert process.communicate() == ("", "no matching lines\n")

@@ -44,6 +44,7 @@ def test_a_table_on_a_narrow_terminal_is_folded_and_complete(monkeypatch: pytest
     assert "\x1b" not in shown
 
 
+@pytest.mark.process
 def test_help_does_not_wait_for_the_import_of_the_sdk() -> None:
     script = (
         "import sys; from workers.cli.__main__ import main; sys.argv[1:] = ['--help']; "
