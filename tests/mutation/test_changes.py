@@ -5,6 +5,8 @@ import pytest
 
 from tests.mutation.changes import Change, changed_lines, tracked_files
 
+pytestmark = pytest.mark.process
+
 
 def git(root: Path, *arguments: str) -> None:
     identity = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")

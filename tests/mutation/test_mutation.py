@@ -20,6 +20,8 @@ from tests.mutation.running import BrokenTestsError, Verdict, WorkTree, judge
 from tests.mutation.targets import MORE_TESTS, core_of, suite_of
 from tests.mutation.test_changes import git
 
+pytestmark = pytest.mark.process
+
 SOURCE = """\
 def seen(x):
     return x + 1

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import sys
 from workers.__main__ import main
@@ -14,6 +16,7 @@ finally:
 """
 
 
+@pytest.mark.process
 def test_a_worker_does_not_import_rich_but_a_provider_can() -> None:
     worker = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert worker.returncode == 0, worker.stderr

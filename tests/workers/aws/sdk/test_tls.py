@@ -101,6 +101,7 @@ def private_ca(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.process
 async def test_a_private_ca_that_the_sdk_accepts_is_accepted_by_direct_calls(
     private_ca: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
