@@ -17,7 +17,11 @@ ALL = ("workers", "lambda")
 # The tests of `workers/a/b.py` are `tests/workers/a/test_b.py` and `test_b_properties.py`. Some modules have others.
 MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/aws/case_items.py": ("tests/workers/aws/test_cases.py",),
+    "workers/aws/sdk/metering.py": ("tests/workers/test_connections.py",),
+    "workers/aws/sdk/tls.py": ("tests/workers/aws/sdk/test_clients.py", "tests/workers/aws/sdk/test_direct.py"),
+    "workers/consumer/message.py": ("tests/workers/consumer/test_consumer.py", "tests/workers/aws/test_sqs.py"),
     "workers/fulfillment/handler.py": ("tests/workers/fulfillment/test_stops.py",),
+    "workers/fulfillment/tokens.py": ("tests/workers/fulfillment/test_http_provider.py",),
     "workers/operations/records.py": (
         "tests/workers/operations/test_order_files.py",
         "tests/workers/operations/test_order_files_properties.py",
