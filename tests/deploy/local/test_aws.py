@@ -141,3 +141,90 @@ def test_it_saves_its_state_and_ends_after_its_starter_is_killed(number: signal.
     assert not Path(directory).exists()
     with deploy.local.aws.local_aws(state=tmp_path) as server:
         assert len(server.client("sqs").list_queues()["QueueUrls"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "tail"),
+    [(0, "  (its log is empty)"), (2, "  line 0\n  line 1"), (20, "\n".join(f"  line {n}" for n in range(5, 20)))],
+)
+def test_the_end_of_a_log_is_fifteen_lines(tmp_path: Path, lines: int, tail: str) -> None:
+    path = tmp_path / "log"
+    assert deploy.local.aws._tail(path) == "  (its log is empty)"
+    path.write_text("".join(f"line {n}\n" for n in range(lines)), encoding="utf-8")
+    assert deploy.local.aws._tail(path) == tail
+
+
+def server(directory: Path, state: Path | None = None, wait_scale: float | None = None) -> deploy.local.aws._Server:
+    return deploy.local.aws._Server(Path("python"), directory, state, None, wait_scale, Timeouts(), lambda _: True)
+
+
+def test_a_server_gets_few_of_our_own_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_PROFILE", "PERSIST_STATE", "SFN_WAIT_SCALE", "LAMBDA_EXECUTOR"):
+        monkeypatch.setenv(name, "ours")
+    monkeypatch.setenv("LANG", "C")
+    monkeypatch.delenv("LC_ALL", raising=False)
+    made = deploy.local.aws._server_environment(server(tmp_path), 4566, "token")
+    assert {name: value for name, value in made.items() if name not in ("PATH", "HOME")} == {
+        "LANG": "C",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": "4566",
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_REGION": "us-east-1",
+        "MINISTACK_EDITION": "token",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "DOCKER_HOST": f"unix://{tmp_path}/no-docker",
+        "TMPDIR": str(tmp_path),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def test_a_server_keeps_its_state_and_shortens_waits_if_asked_to(tmp_path: Path) -> None:
+    plain = deploy.local.aws._server_environment(server(tmp_path), 1, "t")
+    made = deploy.local.aws._server_environment(server(tmp_path, tmp_path / "state", 0.0), 1, "t")
+    assert dict(made.items() - plain.items()) == {
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(tmp_path / "state" / "services"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(tmp_path / "state" / "s3"),
+        "SFN_WAIT_SCALE": "0.0",
+    }
+
+
+def test_a_locked_state_names_its_holder_and_is_free_again_afterward(tmp_path: Path) -> None:
+    state = tmp_path / "deep" / "state"
+    with deploy.local.aws._locked(state, 0):
+        assert (state / "lock").read_text(encoding="ascii") == f"{os.getpid()}\n"
+        with (
+            pytest.raises(DeployError, match=rf"Another run \(process {os.getpid()}\) is using the state in {state}"),
+            deploy.local.aws._locked(state, 0.01),
+        ):
+            pass
+    with deploy.local.aws._locked(state, 0):
+        pass
+
+
+def test_a_port_is_free_until_somebody_listens_on_it() -> None:
+    port = deploy.local.aws._free_port()
+    assert deploy.local.aws.port_is_free(port)
+    with socket.create_server(("127.0.0.1", port)):
+        assert not deploy.local.aws.port_is_free(port)
+
+
+def test_five_ports_are_tried_the_preferred_one_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def taken(_server: object, port: int) -> LocalAws:
+        tried.append(port)
+        raise PortTakenError("taken")
+
+    monkeypatch.setattr(deploy.local.aws, "_start", taken)
+    with pytest.raises(DeployError, match="No free port for the local AWS"):
+        deploy.local.aws._start_on_free_port(server(tmp_path), 4566)
+    assert (len(tried), tried[0], 4566 in tried[1:]) == (5, 4566, False)
+
+
+def test_the_timeouts_of_a_local_aws() -> None:
+    assert Timeouts() == Timeouts(start_s=60.0, stop_s=15.0, lock_s=3.0)

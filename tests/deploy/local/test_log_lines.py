@@ -35,3 +35,20 @@ def test_output_that_is_not_a_log_line_is_shown_as_it_is(output: str) -> None:
 
     assert (line.event, line.fields) == ("", {})
     assert rendered(line).plain == output
+
+
+@pytest.mark.parametrize(
+    ("level", "style"),
+    [("debug", "dim"), ("info", ""), ("warning", "yellow"), ("error", "red"), ("critical", "bold red")],
+)
+def test_a_line_has_the_color_of_its_level(level: str, style: str) -> None:
+    assert rendered(LogLine.parse(json.dumps({"level": level, "event": "x"}))).style == style
+
+
+def test_a_line_without_values_ends_after_its_event() -> None:
+    line = LogLine.parse(json.dumps({"timestamp": "2026-03-01T12:34:56.789Z", "level": "info", "event": "x"}))
+    assert rendered(line).plain == "12:34:56 info                x"
+
+
+def test_output_that_is_not_a_log_line_is_dim() -> None:
+    assert rendered(LogLine.parse("text")).style == "dim"

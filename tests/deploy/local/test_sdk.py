@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from deploy.local import sdk
 from deploy.local.aws import LocalAws
 from deploy.local.sdk import environment
 
@@ -44,3 +45,46 @@ def test_clients_ignore_the_callers_environment(local_aws: LocalAws, monkeypatch
     assert sqs.meta.endpoint_url == local_aws.endpoint
     assert sqs.create_queue(QueueName="isolated")["QueueUrl"].startswith(local_aws.endpoint)
     assert {name: os.environ[name] for name in HOSTILE} == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("given", "no_proxy"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"no_proxy": "intranet"}, "intranet,127.0.0.1,localhost"),
+        ({"NO_PROXY": "a", "no_proxy": "b"}, "a,127.0.0.1,localhost"),
+    ],
+)
+def test_the_local_aws_is_called_without_a_proxy(given: dict[str, str], no_proxy: str) -> None:
+    made = environment("http://127.0.0.1:4566", given)
+    assert (made["NO_PROXY"], made["no_proxy"]) == (no_proxy, no_proxy)
+
+
+def test_a_client_gets_dummy_credentials_and_short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+
+    sqs = sdk.client("sqs", "http://127.0.0.1:1")
+
+    assert (sqs.meta.endpoint_url, sqs.meta.region_name) == ("http://127.0.0.1:1", "us-east-1")
+    credentials = sqs._request_signer._credentials.get_frozen_credentials()
+    assert (credentials.access_key, credentials.secret_key, credentials.token) == ("local", "local", None)
+    config = sqs.meta.config
+    assert (config.connect_timeout, config.read_timeout) == (5, 60)
+    assert config.retries == {"mode": "standard", "total_max_attempts": 3}
+    assert dict(os.environ) == before
+
+
+def test_the_environment_comes_back_after_an_error() -> None:
+    before, during = dict(os.environ), dict[str, str]()
+
+    def fail() -> None:
+        with sdk._only_environment({"AWS_REGION": "x", "OTHER": "y"}):
+            during.update(os.environ)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (during["AWS_REGION"], during["OTHER"]) == ("x", "y")
+    assert dict(os.environ) == before
