@@ -284,7 +284,7 @@ def test_a_channel_outage_delays_nothing_else_and_is_made_up_for(
     wait_until(lambda: len(hooks.notifications("pager")) == len(ids))
     worker.wait_for("channel.failed", channel="chat", reason="HTTP 500", level="warning")
     wait_until(lambda: len(lines("routing.deferred", worker)) >= len(ids))
-    assert all(routed(pipeline, order_id) == ["pager"] for order_id in ids)
+    wait_until(lambda: all(routed(pipeline, order_id) == ["pager"] for order_id in ids))
     case = pipeline.case(ids[0])
     assert case is not None
     assert case["Channels"] == ["log", "chat", "pager"]

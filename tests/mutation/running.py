@@ -90,10 +90,9 @@ class WorkTree:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
+            # A mutant may also need memory without end. Then its tests fail, not the machine.
+            preexec_fn=_limit_memory if sys.platform == "linux" else None,
         )
-        # A mutant may also need memory without end. Then its tests fail, not the machine.
-        if sys.platform == "linux":
-            resource.prlimit(process.pid, resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
         exit_code, output = None, b""
         try:
             async with asyncio.timeout(timeout_s):
@@ -106,6 +105,10 @@ class WorkTree:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         return Run(exit_code, time.monotonic() - started_s, output.decode(errors="replace"))
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
 
 
 async def side_by_side(
