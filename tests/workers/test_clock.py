@@ -14,6 +14,7 @@ def test_now_is_the_current_time() -> None:
 
 def test_times_are_written_in_utc_with_microseconds() -> None:
     assert clock.at(1_800_000_000.25) == "2027-01-15T08:00:00.250000Z"
+    assert clock.written(NOON.replace(microsecond=0)) == "2026-11-22T12:00:00.000000Z"
     assert clock.written(NOON) == "2026-11-22T12:00:00.250000Z"
     assert clock.written(NOON.astimezone(timezone(timedelta(hours=1)))) == "2026-11-22T12:00:00.250000Z"
 

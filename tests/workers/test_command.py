@@ -119,3 +119,12 @@ def test_lines_are_json_unless_a_person_reads_them(
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
     run_command(["fulfillment"])
     assert configured == [{"level": "ERROR", "as_json": as_json, "release": "v1"}]
+
+
+def test_a_bug_while_settings_are_read_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_environ: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Settings, "read", fail)
+    with pytest.raises(ZeroDivisionError):
+        run_command(["escalation"])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -14,7 +15,8 @@ import structlog
 from structlog.typing import EventDict
 
 from tests.workers.consumer.fakes import until
-from workers.loop_watch import WatchTimings, is_standard_library, loop_watch, running_code
+from workers import loop_watch as loop_watch_module
+from workers.loop_watch import CodePlace, WatchTimings, is_standard_library, loop_watch, running_code
 
 QUICK = WatchTimings(interval_s=0.01, blocked_after_s=0.1, grace_s=0.05, report_after_s=5, log_every_s=0)
 
@@ -164,3 +166,102 @@ async def test_a_line_holds_no_values(logs: list[EventDict]) -> None:
 )
 def test_the_standard_library_is_told_from_other_code(file: str, expected: bool) -> None:
     assert is_standard_library(file) is expected
+
+
+def test_the_times_of_the_watch() -> None:
+    assert WatchTimings() == WatchTimings(
+        interval_s=0.5, blocked_after_s=1.0, grace_s=0.2, report_after_s=10.0, log_every_s=60.0
+    )
+
+
+class Answers:
+    """The loop's answers to the waits of the watch, and a clock that each wait moves on by its time."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+        self.waited_s: list[float] = []
+        self.now_s = 100.0
+
+    def wait(self, timeout_s: float) -> bool:
+        self.waited_s.append(timeout_s)
+        self.now_s += timeout_s
+        return self.answers.pop(0)
+
+    def set(self) -> None:
+        pass
+
+
+CODE = [CodePlace(f"f{n}", "file.py", n) for n in range(20)]
+
+
+class Checked:
+    """One check of the loop: what was counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: Answers, code: list[CodePlace]) -> None:
+        self.counted: list[float] = []
+        self.watch = loop_watch_module._Watch(
+            asyncio.get_running_loop(), threading.get_ident(), self.counted.append, WatchTimings()
+        )
+        monkeypatch.setattr(loop_watch_module, "threading", SimpleNamespace(Event=lambda: answers))
+        monkeypatch.setattr(loop_watch_module, "time", SimpleNamespace(monotonic=lambda: answers.now_s))
+        monkeypatch.setattr(loop_watch_module, "running_code", lambda _frame: code)
+
+
+@pytest.mark.parametrize("answers", [[True], [False, True]], ids=["at once", "in the grace"])
+async def test_a_loop_that_answers_in_time_is_not_blocked(
+    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch, answers: list[bool]
+) -> None:
+    loop = Answers(*answers)
+    checked = Checked(monkeypatch, loop, CODE)
+    checked.watch._check()
+    assert (loop.waited_s, checked.counted, logs) == ([1.0, 0.2][: len(answers)], [], [])
+
+
+async def test_a_block_is_logged_when_it_ends_and_counted(
+    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = Checked(monkeypatch, Answers(False, False, True), CODE)
+    checked.watch._check()
+    (line,) = lines(logs)
+    assert (line["duration_ms"], line["still_blocked"], line["function"], line["line"]) == (11_200, False, "f0", 0)
+    assert line["callers"] == [f"f{n} (file.py:{n})" for n in range(1, 13)]
+    assert checked.counted == [pytest.approx(11.2)]
+
+
+async def test_a_long_block_is_logged_before_its_end_and_counted_whole(
+    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Answers(False, False, False, False, False, True)
+    checked = Checked(monkeypatch, loop, CODE)
+    checked.watch._check()
+    (line,) = lines(logs)
+    assert (line["duration_ms"], line["still_blocked"]) == (11_200, True)
+    assert checked.counted == [pytest.approx(12.7)]
+    assert loop.waited_s == [1.0, 0.2, 10.0, 0.5, 0.5, 0.5]
+
+
+async def test_a_loop_that_waits_is_not_reported(logs: list[EventDict], monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = Checked(monkeypatch, Answers(False, False), [])
+    checked.watch._check()
+    assert (checked.counted, logs) == ([], [])
+
+
+async def test_a_loop_that_has_stopped_is_not_reported(logs: list[EventDict], monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = Checked(monkeypatch, Answers(False, False), CODE)
+    checked.watch.stop()
+    checked.watch._check()
+    assert (checked.counted, logs) == ([], [])
+
+
+async def test_blocks_that_were_not_logged_are_counted_in_the_next_line(
+    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Answers()
+    watch = Checked(monkeypatch, clock, CODE).watch
+    for passed_s in (0, 59.9, 0.1, 1):
+        clock.now_s += passed_s
+        watch._report(CODE[:1], None, 1.2345, free=True)
+    assert [(line["times"], line["duration_ms"], line["callers"]) for line in lines(logs)] == [
+        (1, 1234, []),
+        (2, 1234, []),
+    ]

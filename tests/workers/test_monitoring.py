@@ -1,7 +1,9 @@
 import socket
+from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -45,8 +47,9 @@ async def test_health_readiness_and_metrics_are_served() -> None:
         await get(port, "/healthz")
 
 
-async def test_without_a_port_nothing_is_served() -> None:
+async def test_without_a_port_nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = Checks()
+    monkeypatch.setattr(web, "AppRunner", lambda *_, **__: pytest.fail("served"))
     async with monitoring(None, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()) as none:
         assert none is None
 
@@ -77,3 +80,29 @@ async def test_an_error_during_the_block_closes_the_endpoint_too() -> None:
             raise ZeroDivisionError
     with pytest.raises(aiohttp.ClientConnectionError):
         await get(port, "/healthz")
+
+
+async def test_the_endpoint_handles_no_signals_logs_no_requests_and_closes_within_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[dict[str, object]] = []
+    checks, app_runner = Checks(), web.AppRunner
+
+    def recorded(application: web.Application, **options: Any) -> web.AppRunner:
+        made.append(options)
+        return app_runner(application, **options)
+
+    monkeypatch.setattr(web, "AppRunner", recorded)
+    async with monitoring(0, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
+        assert made == [{"access_log": None, "handle_signals": False, "shutdown_timeout": 1.0}]
+
+
+async def test_a_bug_while_the_endpoint_opens_is_not_taken_for_a_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_site: web.TCPSite) -> None:
+        raise ZeroDivisionError
+
+    checks = Checks()
+    monkeypatch.setattr(web.TCPSite, "start", fail)
+    with pytest.raises(ZeroDivisionError):
+        async with monitoring(0, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
+            pass

@@ -26,6 +26,7 @@ from workers.runner import (
     unless_stopped,
 )
 from workers.settings import Settings, Worker
+from workers.wiring import make_handler
 
 # Runs on until it is killed or exits by itself; it ignores its cancellation, as a handler may.
 STUBBORN = """
@@ -88,13 +89,17 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
 async def test_the_first_signal_only_sets_the_event() -> None:
     stop = asyncio.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    stop_on_signals(stop, exit_after_s=60)
     try:
-        signal.raise_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(stop.wait(), 5)
+        with structlog.testing.capture_logs() as logs:
+            stop_on_signals(stop, exit_after_s=60)
+            signal.raise_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(stop.wait(), 5)
+        after = [signal.getsignal(number) for number in before]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    assert after == [signal.SIG_DFL, signal.SIG_DFL], "a second signal ends the process at once"
+    assert logs == [{"event": "signal.received", "log_level": "info", "signal": "SIGTERM"}]
 
 
 async def test_work_that_ends_before_the_stop_returns_its_result() -> None:
@@ -213,8 +218,20 @@ class World:
         finally:
             self.opened.append("clients closed")
 
-    async def assemble(self, *_given: object, **_more: object) -> FakeConsumer:
+    @contextlib.asynccontextmanager
+    async def protecting(self, uri: object, _settings: object, handling_s: object, stop: object) -> AsyncIterator[None]:
+        assert (uri, handling_s, stop) == (None, self.consumer.handling_s, self.stop)
+        self.open("protection")
+        yield
+
+    @contextlib.contextmanager
+    def loop_watch(self, _count: object) -> Iterator[None]:
+        self.open("watch")
+        yield
+
+    async def assemble(self, *_given: object, make_handler: object) -> FakeConsumer:
         self.open("consumer")
+        self.handler_maker = make_handler
         if self.stop_at == "consumer":
             await asyncio.sleep(60)
         return self.consumer
@@ -227,7 +244,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(FakeConsumer())
-    for name in ("fetch_credentials", "open_clients", "assemble", "stop_on_signals"):
+    for name in ("fetch_credentials", "open_clients", "assemble", "stop_on_signals", "protecting", "loop_watch"):
         monkeypatch.setattr(runner, name, getattr(world, name))
     monkeypatch.setattr(runner, "tune_garbage_collector", lambda: world.open("collector"))
     return world
@@ -241,8 +258,12 @@ async def run_worker(worker: Worker = Worker.FULFILLMENT) -> list[str]:
 
 async def test_a_worker_starts_runs_until_the_stop_and_closes(world: World) -> None:
     assert await run_worker() == ["worker.starting", "worker.started", "worker.stopped"]
-    assert world.opened == ["credentials", "clients", "consumer", "collector", "clients closed"]
+    assert world.opened == [
+        *("credentials", "clients", "consumer"),
+        *("collector", "protection", "watch", "clients closed"),
+    ]
     assert world.consumer.ended
+    assert world.handler_maker is make_handler
 
 
 @pytest.mark.parametrize(

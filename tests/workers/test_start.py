@@ -148,15 +148,16 @@ async def test_an_outage_in_between_starts_the_minute_anew(loop_time: list[float
     assert await starting().until_done(failing(*errors)) == "done"
 
 
-async def test_the_wait_is_logged() -> None:
+async def test_the_wait_is_logged(loop_time: list[float]) -> None:
+    loop_time.append(100.0)
     with structlog.testing.capture_logs() as logs:
         await Start(Metrics().outages, Fixed(0, 0)).until_done(failing(OutageError("down")))
-    assert [line["delay_ms"] for line in logs] == [12]
+    assert [line["delay_ms"] for line in logs] == [2_500]
 
 
 class Fixed(Backoff):
     def wait_s(self, attempt: int) -> float:  # noqa: ARG002 - always the same.
-        return 0.0123
+        return 2.5
 
 
 async def test_any_other_error_of_a_start_is_raised() -> None:

@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
-from aiohttp import ClientSession, ClientTimeout
+from aiohttp import ClientPayloadError, ClientSession, ClientTimeout
 
 from tests.workers.ecs_agent import TASK, FakeAgent, running_agent
+from workers import task_protection
 from workers.errors import FatalError
 from workers.settings import Settings
 from workers.task_protection import (
     CHECK_EVERY_S,
     RENEW_BEFORE_S,
+    RETRY_AFTER_S,
+    TIMEOUT_S,
     Agent,
     ProtectionError,
     TaskProtection,
@@ -325,3 +328,71 @@ def test_protection_without_an_agent_is_one_clear_line(environ: dict[str, str], 
     assert str(raised.value) == (
         f"WORKER_TASK_PROTECTION is true, but ECS_AGENT_URI {problem}: only ECS tasks can be protected"
     )
+
+
+def test_the_times_of_the_protection() -> None:
+    assert (CHECK_EVERY_S, RETRY_AFTER_S, RENEW_BEFORE_S, TIMEOUT_S) == (10, 60, 30, 10)
+
+
+async def test_each_call_takes_ten_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[ClientTimeout] = []
+
+    def session(*, timeout: ClientTimeout) -> ClientSession:
+        timeouts.append(timeout)
+        return ClientSession(timeout=timeout)
+
+    monkeypatch.setattr(task_protection, "ClientSession", session)
+    async with protecting("http://127.0.0.1:1/api/x", ON, list, asyncio.Event()):
+        pass
+    assert timeouts == [ClientTimeout(total=10)]
+
+
+@pytest.mark.parametrize("error", [ClientPayloadError(), TimeoutError(), ValueError(), OSError()], ids=repr)
+@pytest.mark.parametrize("call", ["check", "release"])
+async def test_only_a_change_that_got_no_answer_may_have_taken_effect(error: Exception, call: str) -> None:
+    class Session:
+        def request(self, *_: object, **__: object) -> object:
+            raise error
+
+    with pytest.raises(ProtectionError) as raised:
+        await getattr(Agent(cast("Any", Session()), "http://agent/"), call)()
+    assert (str(raised.value), raised.value.uncertain) == (type(error).__name__, call == "release")
+    assert not ProtectionError("x").uncertain
+
+
+async def test_the_end_of_a_protection_is_logged(
+    fake: FakeAgent, worker: Worker, protect: Protect, logged: list[Any]
+) -> None:
+    protection = protect()
+    worker.handling_s = [30.0]
+    await protection.update()
+    worker.handling_s = []
+    await protection.update()
+    assert fake.puts == [on(15), OFF]
+    assert [line["event"] for line in logged] == ["task_protection.set", "task_protection.released"]
+
+
+async def test_checks_go_on_until_the_stop(fake: FakeAgent, worker: Worker, protect: Protect) -> None:
+    protection, stop = protect(), asyncio.Event()
+    running = asyncio.create_task(protection.run(stop, every_s=0.001))
+    await fake.called(1)
+    worker.handling_s = [30.0]
+    await fake.called(2)
+    worker.handling_s = []
+    await fake.called(3)
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert fake.puts == [on(15), OFF]
+
+
+@pytest.mark.parametrize(("passed_s", "ended"), [(59.9, [OFF]), (60.0, [])])
+async def test_a_protection_that_has_just_expired_is_not_ended(
+    fake: FakeAgent, worker: Worker, protect: Protect, passed_s: float, ended: list[Any]
+) -> None:
+    protection = protect()
+    worker.handling_s = [899.0]
+    await protection.update()
+    worker.wait(passed_s)
+    worker.handling_s = []
+    await protection.update()
+    assert fake.puts == [on(1), *ended]

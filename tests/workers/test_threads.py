@@ -51,6 +51,7 @@ async def test_threads_are_reused_daemons_and_have_the_callers_context() -> None
         return threading.current_thread().name, threading.current_thread().daemon, ORDER.get()
 
     assert [await threads.run(call) for _ in range(3)] == [("calls-1", True, "001")] * 3
+    assert (threads._started, threads._busy) == (1, 0)
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
@@ -66,13 +67,15 @@ async def test_any_error_of_a_call_is_raised_in_its_caller(error: BaseException)
 
 
 async def test_a_call_that_raises_stop_iteration_does_not_hang() -> None:
-    with pytest.raises(RuntimeError, match="raised StopIteration"):
+    with pytest.raises(RuntimeError, match="raised StopIteration") as raised:
         await Threads(1, "calls").run(next, iter(()))
+    assert isinstance(raised.value.__cause__, StopIteration)
 
 
 async def test_a_cancelled_call_keeps_its_thread_until_it_ends() -> None:
     threads, release, started = Threads(1, "calls"), threading.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, reported = asyncio.get_running_loop(), list[object]()
+    loop.set_exception_handler(lambda _loop, context: reported.append(context))
 
     def call() -> None:
         loop.call_soon_threadsafe(started.set)
@@ -94,6 +97,7 @@ async def test_a_cancelled_call_keeps_its_thread_until_it_ends() -> None:
                 await asyncio.sleep(0.001)
             else:
                 break
+    assert reported == []
 
 
 HANGING = """

@@ -49,6 +49,8 @@ async def test_a_cancelled_count_is_taken_back_once_it_is_applied() -> None:
     await asyncio.sleep(0)
     table.answering.set()
     await taking_back
+    for _ in range(5):  # The count has been applied by then.
+        await asyncio.sleep(0)
     assert table.trials == set()
 
 
@@ -106,3 +108,16 @@ async def test_a_count_that_fails_after_its_caller_was_cancelled_is_not_reported
     await asyncio.sleep(0)
     gc.collect()
     assert reported == []
+
+
+async def test_a_count_that_is_cancelled_itself_is_forgotten_quietly() -> None:
+    counter, reported = TrialCounter(), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+
+    async def cancelled() -> int:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await counter.count("m/11", cancelled())
+    await asyncio.sleep(0)
+    assert (counter._counting, reported) == ({}, [])

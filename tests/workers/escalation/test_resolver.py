@@ -529,3 +529,11 @@ async def test_lasting_conflicts_are_raised() -> None:
     with pytest.raises(ConflictError):
         await bench.resolve(request("cancel"))
     assert (bench.case.state, bench.order.status) == (CaseState.OPEN, OrderStatus.ESCALATED)
+
+
+async def test_a_resubmission_without_its_execution_cannot_be_repeated() -> None:
+    """For example, a person has edited the case in the table."""
+    edited = replace(resubmission("arn"), execution_arn=None)
+    bench = Bench(state=CaseState.RESOLVED, resolutions=(edited,))
+    with pytest.raises(ResolutionError, match="already resolved by ada"):
+        await bench.resubmit()
