@@ -5,7 +5,7 @@ import pytest
 
 from tests.workers.domain.examples import THEN, case, evidence
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW
-from workers.domain.cases import Episode, OrderCopy, Resolution, SentNotification
+from workers.domain.cases import Case, CaseState, Episode, OrderCopy, Resolution, SentNotification
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Severity
 
@@ -51,6 +51,9 @@ def test_a_case_knows_its_resubmissions_by_their_execution() -> None:
     resubmitted = Resolution(action="resubmit", episode=1, actor="ann", note="-", at=NOW, execution_arn=ANOTHER)
     assert case(resolutions=(resubmitted,)).has_resubmission(ANOTHER)
     assert not case(resolutions=(resubmitted,)).has_resubmission(EXECUTION)
+    other = replace(resubmitted, execution_arn=EXECUTION)
+    assert case(resolutions=(resubmitted, other)).has_resubmission(ANOTHER)
+    assert not case(resolutions=()).has_resubmission(ANOTHER)
 
 
 def test_the_copy_of_an_order_is_masked_and_cut() -> None:
@@ -87,3 +90,10 @@ def test_the_copy_of_an_order_is_masked_and_cut() -> None:
 )
 def test_the_copy_of_an_order_keeps_only_a_masked_card_number(stored: str | None, copied: str | None) -> None:
     assert OrderCopy.of(Order("001", OrderStatus.RECEIVED, None, cc=stored)).cc == copied
+
+
+def test_a_new_case_has_one_episode_and_nothing_else() -> None:
+    new = Case(case_id="1", state=CaseState.OPEN, severity=Severity.INFO, opened_at=THEN, updated_at=THEN)
+    assert (new.episode, new.version, new.attempts, new.claim, new.unrouted) == (1, 0, None, None, ())
+    assert (new.opening, new.resolution_of(1), new.first_seen_at) == (None, None, THEN)
+    assert OrderCopy(order_id="1", status=OrderStatus.RECEIVED).attempts == 0

@@ -76,7 +76,7 @@ def test_is_not_an_order_id(text: str) -> None:
 def test_the_derived_shipment_id_is_always_the_same() -> None:
     assert shipment_id("001") == shipment_id("001")
     assert shipment_id("001") != shipment_id("002")
-    assert shipment_id("001").startswith("SHIP-")
+    assert shipment_id("001") == "SHIP-PI7GWFWLOX2I7OEX"
     assert is_shipment_id(shipment_id("001"))
 
 
@@ -133,6 +133,8 @@ def test_an_order_without_an_execution_belongs_to_no_named_execution() -> None:
         ("001-r1", 0, "001-r1-r0"),
         ("001-r1", 2, "001-r1-r2"),
         ("a-r", 0, "a-r"),
+        ("a-r1x", 0, "a-r1x"),
+        ("-r1", 0, "-r1-r0"),
     ],
 )
 def test_the_idempotency_key_is_the_order_id_and_the_number_of_rejections(
@@ -145,3 +147,8 @@ def test_two_orders_never_share_an_idempotency_key() -> None:
     ids = ["a", "a-r", "a-r0", "a-r1", "a-r1-r0", "a-r1-r1", "a-r01", "a-r10"]
     keys = [order(order_id=order_id, rejections=n).idempotency_key for order_id in ids for n in range(12)]
     assert len(set(keys)) == len(keys)
+
+
+def test_a_new_order_has_no_attempts_and_its_id_as_key() -> None:
+    new = Order("001", OrderStatus.RECEIVED, None)
+    assert (new.attempts, new.rejections, new.idempotency_key) == (0, 0, "001")

@@ -51,3 +51,19 @@ def test_the_first_matching_rule_applies_to_each_reason(
 def test_every_escalation_goes_to_the_log_once() -> None:
     rules = Rules((Rule(severity=Severity.INFO, channels=("chat", "log")),))
     assert rules.assess([PRICE], None).channels == ("log", "chat")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "sources", "everything"),
+    [
+        (frozenset(), frozenset(), True),
+        (frozenset({PRICE}), frozenset(), False),
+        (frozenset(), frozenset({Source.WORKFLOW}), False),
+        (frozenset({PRICE}), frozenset({Source.WORKFLOW}), False),
+    ],
+)
+def test_a_rule_without_reasons_and_sources_matches_everything(
+    reasons: frozenset[Reason], sources: frozenset[Source], everything: bool
+) -> None:
+    rule = Rule(severity=Severity.INFO, reasons=reasons, sources=sources)
+    assert rule.matches_everything is everything

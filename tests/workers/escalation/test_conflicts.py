@@ -5,7 +5,7 @@ import pytest
 from tests.workers.fakes import NO_WAIT
 from workers.backoff import Backoff
 from workers.errors import ConflictError, OutageError
-from workers.escalation.conflicts import MAX_TRIES, retry_conflicts
+from workers.escalation.conflicts import CONFLICT_BACKOFF, MAX_TRIES, retry_conflicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +50,8 @@ async def test_no_other_error_is_retried() -> None:
     with pytest.raises(OutageError):
         await writer.write()
     assert await writer.write() == "written"
+
+
+def test_waits_after_conflicts_are_short() -> None:
+    assert Backoff(base_s=0.02, cap_s=0.5) == CONFLICT_BACKOFF
+    assert MAX_TRIES == 5

@@ -6,7 +6,7 @@ import pytest
 from tests.workers.escalation.examples import case
 from tests.workers.fakes import EXECUTION, NOW
 from workers.domain.reasons import Reason, Severity
-from workers.escalation.notifications import Notification
+from workers.escalation.notifications import ChannelError, Notification
 
 CARD = "4929123412345678"
 
@@ -68,3 +68,9 @@ def test_the_text_is_one_line_without_markup_or_mentions() -> None:
         "[warning] Order 001 escalated: INVALID_PRICE. Refused: \u2039!channel\u203a @\u200bhere see "
         "\u2039https://evil.example|this\u203a. Case 001, episode 1."
     )
+
+
+def test_a_channel_may_accept_a_notification_later_unless_it_says_otherwise() -> None:
+    passing, lasting = ChannelError("busy"), ChannelError("gone", passing=False, retry_after_s=7.0)
+    assert (str(passing), passing.passing, passing.retry_after_s) == ("busy", True, 0.0)
+    assert (str(lasting), lasting.passing, lasting.retry_after_s) == ("gone", False, 7.0)

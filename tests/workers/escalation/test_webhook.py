@@ -1,8 +1,9 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientError, DummyCookieJar, web
 from aiohttp.test_utils import TestServer
 
 from tests.workers.escalation.examples import case
@@ -57,6 +58,7 @@ async def test_the_notification_is_posted_as_json_with_its_id_and_authorization(
     assert request.content_type == "application/json"
     assert request.headers["Idempotency-Key"] == "001#1#chat"
     assert request.headers["Authorization"] == "Bearer abc"
+    assert request.headers["User-Agent"] == "order-fulfillment-workers"
 
 
 async def test_without_an_authorization_the_header_is_absent(receiver: Receiver) -> None:
@@ -74,7 +76,7 @@ async def test_any_2xx_means_accepted(receiver: Receiver, status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "passing"),
     [
-        *((status, False) for status in (301, 302, 307, 308, 400, 401, 403, 404, 410, 413, 422, 429)),
+        *((status, False) for status in (300, 301, 302, 307, 308, 400, 401, 403, 404, 410, 413, 422, 429)),
         *((status, True) for status in (408, 425, 500, 502, 503, 504)),
     ],
 )
@@ -99,6 +101,7 @@ async def test_retry_after_in_seconds_is_read(receiver: Receiver, header: str, r
 async def test_cookies_are_not_kept(receiver: Receiver) -> None:
     receiver.answers = [web.Response(headers={"Set-Cookie": "a=b"})]
     async with webhook_session() as session:
+        assert isinstance(session.cookie_jar, DummyCookieJar)
         channel = WebhookChannel("chat", session, receiver.url)
         await channel.send(NOTIFICATION)
         await channel.send(NOTIFICATION)
@@ -150,3 +153,24 @@ def test_address_and_authorization_are_not_printed() -> None:
     printed = repr(WebhookChannel("chat", None, f"https://chat.example/{SECRET}", "Bearer abc"))  # type: ignore[arg-type]
     assert "secret" not in printed
     assert "abc" not in printed
+
+
+class BrokenSession:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def post(self, *_: object, **__: object) -> object:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ClientError(SECRET), OSError(SECRET), ValueError(SECRET)], ids=repr)
+async def test_a_failed_call_is_reported_without_its_text(error: Exception) -> None:
+    with pytest.raises(ChannelError) as raised:
+        await WebhookChannel("chat", cast("Any", BrokenSession(error)), "https://chat.example/").send(NOTIFICATION)
+    assert str(raised.value) == f"the call failed ({type(error).__name__})"
+    assert (raised.value.passing, raised.value.__cause__) == (True, None)
+
+
+async def test_a_bug_is_not_taken_for_a_failed_call() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await WebhookChannel("chat", cast("Any", BrokenSession(ZeroDivisionError())), "x").send(NOTIFICATION)

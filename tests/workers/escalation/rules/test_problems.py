@@ -4,6 +4,8 @@ import pytest
 
 from tests.workers.escalation.rules.rules_files import CARD, LAST, error_of
 from workers.domain.reasons import Reason
+from workers.escalation.rules.problems import contradictions
+from workers.escalation.rules.tables import RulesFile
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:pager"
 REASONS = ", ".join(Reason)
@@ -175,3 +177,19 @@ NAME = "1 to 32 lower-case letters, digits and dashes, and not log"
 )
 def test_a_mistake_is_described_with_file_line_key_and_allowed_values(tmp_path: Path, text: str, line: str) -> None:
     assert error_of(tmp_path, text) == line
+
+
+def test_a_valid_file_has_no_contradictions() -> None:
+    chat = {"type": "webhook", "url_env": "CHAT_URL", "authorization_env": "CHAT_AUTH"}
+    file = RulesFile.model_validate(
+        {
+            "rules": [{"severity": "info", "sources": ["workflow"], "channels": ["log", "chat"]}, {"severity": "info"}],
+            "channels": {"chat": chat, "local": {"type": "webhook", "url": "http://localhost/"}},
+        }
+    )
+    environ = {"CHAT_URL": "https://chat.example/", "CHAT_AUTH": "Bearer abc"}
+    assert list(contradictions(file, environ)) == []
+    assert [where for where, _ in contradictions(file, {})] == [
+        ("channels", "chat", "url_env"),
+        ("channels", "chat", "authorization_env"),
+    ]

@@ -113,6 +113,11 @@ def test_the_example_on_the_page_is_right(file: Path, tmp_path: Path) -> None:
     [
         ("[[rules]]\nseverity = warning\n", "F:2: Invalid value, must be TOML"),
         ('[[rules]]\nseverity = "info"\nreasons = [\n', "F:3: Invalid value, must be TOML"),
+        ("[[rules]]\nseverity = warning\n\n\n# more\n", "F:2: Invalid value, must be TOML"),
+        (
+            f'[[rules]]\nreasons = [\n"INVALID_PRICE",\n]\ncolour = {"1" * 5000}\n[[rules]]\nseverity = "info"\n',
+            "F:5: a number has too many digits, must be TOML",
+        ),
         (f"{LAST}severity = 'info'\n", "F:3: Cannot overwrite a value, must be TOML"),
         (b"[[rules]]\n# \xff\n", "F:2: byte 0xff, must be UTF-8"),
         (f"{LAST}colour = {'1' * 5000}\n# end\n", "F:3: a number has too many digits, must be TOML"),
@@ -150,3 +155,16 @@ def test_an_unreadable_file_is_named_with_its_variable(tmp_path: Path) -> None:
         with pytest.raises(FatalError) as raised:
             EscalationRules.read(path, {})
         assert str(raised.value) == f"ESCALATION_RULES is {str(path)!r}, which cannot be read: {why}"
+
+
+@pytest.mark.parametrize(("mistakes", "more"), [(20, ""), (21, "; and 1 more")])
+def test_twenty_mistakes_are_reported_whole(tmp_path: Path, mistakes: int, more: str) -> None:
+    line = error_of(tmp_path, '[[rules]]\nseverity = "x"\n' * mistakes)
+    assert line.count("F:") == 20
+    assert line.endswith(f"must be info, warning or critical{more}")
+
+
+def test_the_largest_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(LAST + "#" * (65_536 - len(LAST)), encoding="utf-8")
+    assert EscalationRules.read(path, {}).channels == {}

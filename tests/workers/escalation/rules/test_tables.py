@@ -1,5 +1,5 @@
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule
@@ -49,3 +49,34 @@ def test_a_channel_name_is_short_and_not_log(name: str) -> None:
     }
     with pytest.raises(ValidationError):
         RulesFile.model_validate({"rules": rules, "channels": {name: queue}})
+
+
+def test_tables_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        SnsTopic(type="sns", topic_arn=TOPIC).topic_arn = "other"
+
+
+@pytest.mark.parametrize(
+    ("model", "table"),
+    [
+        (SnsTopic, {"type": "sns", "topic_arn": f"{TOPIC}.fifo"}),
+        (SnsTopic, {"type": "sns", "topic_arn": TOPIC, "more": 1}),
+        (SqsTarget, {"type": "sqs", "queue": "a b"}),
+        (SqsTarget, {"type": "sqs", "queue": "x" * 81}),
+        (Webhook, {"type": "webhook", "url_env": "lower"}),
+        (Webhook, {"type": "webhook", "authorization_env": "1X"}),
+        (RuleTable, {"severity": "info", "reasons": []}),
+        (RuleTable, {"severity": "info", "sources": []}),
+        (RuleTable, {}),
+        (RulesFile, {"rules": []}),
+        (RulesFile, {"rules": [{"severity": "info"}], "channels": {"x": {"type": "email"}}}),
+    ],
+)
+def test_a_wrong_table_is_refused(model: type[BaseModel], table: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        model.model_validate(table)
+
+
+@pytest.mark.parametrize("queue", ["x" * 80, "https://sqs.example/1/Queue_1-x", "http://127.0.0.1:4566/000/q"])
+def test_a_queue_is_given_by_name_or_url(queue: str) -> None:
+    assert SqsTarget.model_validate({"type": "sqs", "queue": queue}).queue == queue

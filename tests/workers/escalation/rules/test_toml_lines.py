@@ -32,6 +32,13 @@ chat = { type = "x" }
         (("channels", "chat", "type"), 11),
         (("rules", 0, "missing"), 3),
         (("missing", "too"), 1),
+        (("channels", "chat", "missing"), 11),
+        (("channels", "chat", "type", "too", "deep"), 11),
+        (("channels", 0), 10),
+        (("rules", 2), 3),
+        (("rules", "severity"), 3),
+        (("title", "x"), 1),
+        ((), 1),
     ],
 )
 def test_a_key_is_found_in_any_notation(path: KeyPath, line: int) -> None:
@@ -54,3 +61,9 @@ severity = "urgent"
 "severity" = "urgent"
 '''
     assert error_of(tmp_path, text) == "F:6: rules.severity is 'urgent', must be info, warning or critical"
+
+
+def test_the_last_line_needs_no_line_end() -> None:
+    text = "a = 1\nb = 2"
+    assert statement_ends(text) == [1, 2]
+    assert [line_of(text, [1, 2], (key,)) for key in "ab"] == [1, 2]
