@@ -230,7 +230,11 @@ def changes_of(*pages: list[Any], deployed: Any = None, new: Any = None) -> list
         describe_change_set=lambda **_: [{"StackId": "stack", "Changes": page} for page in pages],
         get_template=lambda **_: {"TemplateBody": deployed},
     )
-    return changes.read(fake_aws(cloudformation=client), "change-set", new or {})
+    found = changes.read(fake_aws(cloudformation=client), "change-set", new or {})
+    described, *got = client.requests
+    assert described == ("describe_change_set", {"ChangeSetName": "change-set"})
+    assert got in ([], [("get_template", {"StackName": "stack"})])
+    return found
 
 
 TABLE, QUEUE, TOPIC = "AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SNS::Topic"

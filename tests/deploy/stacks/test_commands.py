@@ -1,12 +1,22 @@
 """What the commands ask and print."""
 
+import argparse
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploy.aws import Aws
 from deploy.errors import DeployError
-from deploy.stacks import commands
+from deploy.progress import Progress
+from deploy.stacks import commands, pipeline, running, stack
+from deploy.stacks import workers as workers_stack
+from deploy.stacks.contents import Contents, Table
+from tests.deploy.stacks.fakes import ACCOUNT, fake_aws
+
+if TYPE_CHECKING:
+    from deploy.stacks.changes import Review
 
 
 class Terminal(io.StringIO):
@@ -45,3 +55,128 @@ def test_a_wrong_prefix_is_refused_before_aws_is_asked(check: Callable[..., int]
 
     with pytest.raises(DeployError, match="NamePrefix"):
         check(Options())
+
+
+class World:
+    """What the commands use, with its calls in order. `senders` is what the deployed stack has."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.senders = "arn:aws:iam::111122223333:user/ann"
+        self.workers: dict[str, str] | None = {"StackStatus": "UPDATE_COMPLETE"}
+        self.status: pipeline.Status | None = pipeline.Status(
+            "CREATE_COMPLETE", {"Url": "u"}, Contents((Table("Orders", 1, more=False),), (), 0)
+        )
+        self.deleted = True
+
+    def find(self, _aws: Aws, name: str) -> Any:
+        if name.endswith("-workers"):
+            return self.workers
+        return {"Parameters": [{"ParameterKey": "SenderArns", "ParameterValue": self.senders}]}
+
+    def check(self, _aws: Aws, prefix: str, given: Mapping[str, str]) -> None:
+        self.calls.append(("check workers", (prefix, given)))
+
+    def up(self, _aws: Aws, prefix: str, _progress: Progress, **options: Any) -> pipeline.Deployment:
+        self.calls.append(("up", (prefix, options["given"], options["at_first"])))
+        self.review: Review = options["review"]
+        return pipeline.Deployment(f"{prefix}order-fulfillment", {"Url": "u"}, changed=True)
+
+    def workers_up(self, _aws: Aws, prefix: str, _progress: Progress, **options: Any) -> dict[str, str]:
+        self.calls.append(("up workers", (prefix, options["given"])))
+        assert options["review"] is self.review
+        return {"Cluster": "c"}
+
+    def down(self, _aws: Aws, prefix: str, **options: Any) -> bool:
+        self.calls.append(("down", (prefix, options["delete_data"], options["confirm"]())))
+        return self.deleted
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(Aws, "from_environment", fake_aws)
+    monkeypatch.setattr(pipeline, "up", world.up)
+    monkeypatch.setattr(pipeline, "down", world.down)
+    monkeypatch.setattr(pipeline, "status", lambda _aws, _prefix: world.status)
+    monkeypatch.setattr(workers_stack, "check", world.check)
+    monkeypatch.setattr(workers_stack, "up", world.workers_up)
+    monkeypatch.setattr(stack, "find", world.find)
+    monkeypatch.setattr(running, "tasks", lambda _aws, name: [f"tasks of {name}"])
+    monkeypatch.setattr(running, "alarms", lambda _aws, names: [f"alarms of {', '.join(names)}"])
+    return world
+
+
+def options(*parameter: str, **more: Any) -> argparse.Namespace:
+    given = {"name_prefix": "p-", "pipeline_only": False, "yes": True, "allow_replacement": False}
+    return argparse.Namespace(**(given | {"delete_data": False, "parameter": list(parameter)} | more))
+
+
+def test_up_checks_the_workers_then_deploys_both(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.up(options("Image=i")) == 0
+    given = {"Image": "i"}
+    assert world.calls == [("check workers", ("p-", given)), ("up", ("p-", given, {})), ("up workers", ("p-", given))]
+    shown = capsys.readouterr()
+    assert shown.out == "Cluster  c\nUrl      u\n"
+    assert f"own roles): {world.senders}\n" in shown.err
+    assert world.review.confirm()
+    assert not world.review.allow_replacement
+
+
+def test_up_of_the_pipeline_alone_lets_its_caller_send(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.senders = ""
+    assert commands.up(options(pipeline_only=True, allow_replacement=True)) == 0
+    assert world.calls == [("up", ("p-", {}, {"SenderArns": f"arn:aws:iam::{ACCOUNT}:user/ann"}))]
+    shown = capsys.readouterr()
+    assert shown.out == "Url  u\n"
+    assert shown.err.startswith("SenderArns is empty: operators and workers elsewhere cannot send to the queues\n")
+    assert world.review.allow_replacement
+
+
+@pytest.mark.parametrize("parameter", ["Image=x", "Picture=x"])
+def test_a_parameter_of_no_deployed_template_is_refused_first(world: World, parameter: str) -> None:
+    with pytest.raises(DeployError, match="Unknown parameter"):
+        commands.up(options(parameter, pipeline_only=True))
+    assert world.calls == []
+
+
+@pytest.mark.parametrize(("deleted", "code"), [(True, 0), (False, 1)])
+def test_down_says_whether_all_is_deleted(world: World, deleted: bool, code: int) -> None:
+    world.deleted = deleted
+    assert commands.down(options(delete_data=True)) == code
+    assert world.calls == [("down", ("p-", True, True))]
+
+
+def test_status_shows_stacks_contents_tasks_and_alarms(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert world.workers
+    assert commands.status(options()) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "p-order-fulfillment  CREATE_COMPLETE  eu-central-1",
+        "Url  u",
+        "",
+        "Orders  1 item",
+        "0 running executions",
+        "",
+        "p-order-fulfillment-workers  UPDATE_COMPLETE",
+        "tasks of p-order-fulfillment-workers",
+        "alarms of p-order-fulfillment, p-order-fulfillment-workers",
+    ]
+
+
+def test_status_without_workers_shows_no_tasks(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.workers = None
+    assert commands.status(options()) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "p-order-fulfillment-workers  -  (not deployed)",
+        "alarms of p-order-fulfillment, p-order-fulfillment-workers",
+    ]
+
+
+@pytest.mark.parametrize(("prefix", "hint"), [("p-", " --name-prefix p-"), ("", "")])
+def test_status_without_a_stack_says_how_to_create_it(world: World, prefix: str, hint: str) -> None:
+    world.status = None
+    with pytest.raises(DeployError) as raised:
+        commands.status(options(name_prefix=prefix))
+    assert str(raised.value) == (
+        f"There is no stack {prefix}order-fulfillment in eu-central-1. To create it: python -m deploy up{hint}"
+    )

@@ -72,6 +72,10 @@ def test_the_contents_of_a_stack_are_counted() -> None:
         (Table("Orders", 5, more=False), Table("Cases", 7, more=True)), (Queue("Queue", 1, 2, 3),), 3
     )
     assert dynamodb.requests[0] == ("scan", {"TableName": "Orders", "Select": "COUNT", "ConsistentRead": True})
+    names = [f"ApproximateNumberOfMessages{state}" for state in counts]
+    assert [(request["QueueUrl"], list(request["AttributeNames"])) for _, request in sqs.requests] == [
+        ("https://sqs/1/Queue", names)
+    ]
     assert stepfunctions.requests == [
         ("list_executions", {"stateMachineArn": "arn:machine", "statusFilter": "RUNNING"})
     ]
@@ -86,3 +90,10 @@ def test_what_is_gone_already_holds_nothing() -> None:
         stepfunctions=FakeClient(list_executions=gone),
     )
     assert contents.look(aws, "mine", {"A": "Orders"}) == Contents((), (), 0)
+
+
+def test_a_queue_that_may_not_be_looked_at_is_an_error() -> None:
+    denied = FakeClient(get_queue_attributes=failing(ZeroDivisionError()))
+    aws = fake_aws(cloudformation=stack(queue="https://sqs/1/Queue"), sqs=denied)
+    with pytest.raises(ZeroDivisionError):
+        contents.look(aws, "mine", {})

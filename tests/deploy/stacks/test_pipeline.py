@@ -1,6 +1,8 @@
 """`up` and `down` of the pipeline on the local AWS."""
 
+import io
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -9,7 +11,10 @@ import pytest
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.stacks import pipeline, stack
+from deploy.stacks import artifacts, contents, pipeline, stack
+from deploy.stacks import workers as workers_stack
+from deploy.stacks.contents import Contents, Table
+from tests.deploy.stacks.fakes import FakeClient, MissingError, fake_aws
 from tests.deploy.stacks.support import Resources, edited, with_cloudformation
 from tests.support import DeployStack
 
@@ -224,3 +229,235 @@ def test_down_refuses_while_executions_run(aws: Aws, tmp_path: Path) -> None:
 
     with pytest.raises(DeployError, match="1 execution is running"):
         down(aws, "busy-")
+
+
+class Scripted:
+    """Both stacks and what they hold, in memory. `steps` has what is done, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+        self.steps: list[str] = []
+        self.stacks: dict[str, str] = {}
+        self.holds = Contents((), (), 0)
+        self.bucket_remains: str | None = None
+        self.changes: list[stack.Change] = []
+        self.tables: dict[str, Any] = {}
+        self.said = io.StringIO()
+        for name in ("find", "make_ready", "delete", "deploy", "apply"):
+            monkeypatch.setattr(stack, name, getattr(self, name))
+        monkeypatch.setattr(contents, "look", lambda *_: self.holds)
+        monkeypatch.setattr(artifacts, "ensure", lambda _aws, bucket: self.steps.append(f"bucket {bucket.stack_name}"))
+        monkeypatch.setattr(artifacts, "upload", lambda _aws, bucket, artifact: f"{bucket.stack_name}{artifact.suffix}")
+        monkeypatch.setattr(artifacts, "as_argument", lambda _aws, _bucket, source: {"TemplateBody": len(source)})
+        monkeypatch.setattr(artifacts, "remove", self.remove)
+        monkeypatch.setattr(
+            workers_stack, "down", lambda _aws, prefix, _progress: self.steps.append(f"workers {prefix}")
+        )
+        self.dynamodb = FakeClient(
+            describe_table=self.describe_table,
+            update_table=self.describe_table,
+            delete_table=lambda **_: {},
+        )
+        self.aws = fake_aws(dynamodb=self.dynamodb)
+
+    def find(self, _aws: Aws, name: str) -> Any:
+        status = self.stacks.get(name)
+        return {"StackName": name, "StackStatus": status, "Outputs": []} if status else None
+
+    def make_ready(self, aws: Aws, name: str, _progress: Progress) -> Any:
+        return self.find(aws, name)
+
+    def delete(self, _aws: Aws, name: str, _progress: Progress) -> None:
+        self.steps.append(f"delete {name}")
+
+    def deploy(self, _aws: Aws, name: str, change: stack.Change, *_: Any) -> Any:
+        self.steps.append(f"{change.kind} {name}")
+        self.changes.append(change)
+        return True, {"Outputs": [{"OutputKey": "Url", "OutputValue": "u"}]}
+
+    def apply(self, _aws: Aws, name: str, change: stack.Change, *_: Any) -> bool:
+        self.deploy(_aws, name, change)
+        return True
+
+    def remove(self, _aws: Aws, bucket: artifacts.Bucket) -> str | None:
+        self.steps.append(f"remove artifacts of {bucket.stack_name}")
+        return self.bucket_remains
+
+    def describe_table(self, **request: Any) -> Any:
+        if request["TableName"] not in self.tables:
+            raise MissingError
+        return {"Table": self.tables[request["TableName"]]}
+
+    def down(self, *, delete_data: bool = False, answer: bool = True) -> bool:
+        return pipeline.down(
+            self.aws, "p-", delete_data=delete_data, confirm=lambda: answer, progress=Progress(self.said)
+        )
+
+    def up(self, **options: Any) -> pipeline.Deployment:
+        return pipeline.up(self.aws, "p-", Progress(self.said), **options)
+
+    def lines(self) -> list[str]:
+        return self.said.getvalue().splitlines()
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    return Scripted(monkeypatch)
+
+
+ANN = "arn:aws:iam::111122223333:user/ann"
+NAME, WORKERS = "p-order-fulfillment", "p-order-fulfillment-workers"
+FULL = Contents((Table("p-Orders", 2, more=False), Table("p-Cases", 0, more=False)), (), 1)
+EMPTY = Contents((Table("p-Orders", 0, more=False), Table("p-Cases", 0, more=False)), (), 0)
+
+
+def test_nothing_to_delete_is_said_and_old_artifacts_are_removed(scripted: Scripted) -> None:
+    assert scripted.down(answer=False)
+    assert scripted.steps == [f"remove artifacts of {NAME}"]
+    assert scripted.lines() == [
+        f"There is no stack {NAME} in eu-central-1, account 111122223333, and none of its tables"
+    ]
+
+
+@pytest.mark.parametrize("busy", [NAME, WORKERS])
+def test_a_busy_stack_is_not_deleted(scripted: Scripted, busy: str) -> None:
+    scripted.stacks = {busy: "UPDATE_IN_PROGRESS"}
+    with pytest.raises(DeployError, match="is busy"):
+        scripted.down()
+    assert scripted.steps == []
+
+
+def test_data_is_deleted_only_if_asked_for(scripted: Scripted) -> None:
+    scripted.stacks, scripted.holds = {NAME: "CREATE_COMPLETE"}, FULL
+    with pytest.raises(DeployError) as raised:
+        scripted.down()
+    assert str(raised.value) == (
+        "Nothing was deleted: p-Orders holds 2 items; 1 execution is running. To delete it too: --delete-data"
+    )
+    assert not scripted.down(delete_data=True, answer=False)
+    assert scripted.steps == []
+    assert scripted.lines()[-1] == "Nothing was deleted"
+
+
+@pytest.mark.parametrize(
+    ("stacks", "target", "workers"),
+    [
+        ({NAME: "CREATE_COMPLETE", WORKERS: "CREATE_COMPLETE"}, "the stack", True),
+        ({NAME: "CREATE_COMPLETE"}, "the stack", False),
+        ({WORKERS: "CREATE_COMPLETE"}, "the rest of the stack", True),
+        ({}, "the rest of the stack", False),
+    ],
+)
+def test_workers_stack_tables_and_artifacts_are_deleted_in_this_order(
+    scripted: Scripted, stacks: dict[str, str], target: str, workers: bool
+) -> None:
+    scripted.stacks, scripted.holds, scripted.tables = stacks, EMPTY, {"p-Orders": {}}
+    scripted.bucket_remains = "it holds artifacts of other stacks"
+    assert scripted.down()
+    assert scripted.steps == ["workers p-", f"delete {NAME}", f"remove artifacts of {NAME}"]
+    assert scripted.dynamodb.calls == [
+        "update_table",
+        "table_exists",
+        "delete_table",
+        "table_not_exists",
+        "update_table",
+    ]
+    assert scripted.lines() == [
+        f"This deletes {target} {NAME} in eu-central-1, account 111122223333:",
+        *([f"  {WORKERS} first, so that no worker keeps running"] if workers else []),
+        *("  p-Orders  0 items", "  p-Cases   0 items", "  0 running executions"),
+        "The table p-Orders is deleted (AWS keeps a backup for 35 days if recovery was on)",
+        "The bucket order-fulfillment-artifacts-111122223333-eu-central-1 remains: it holds artifacts of other stacks",
+        f"The stack {NAME} and its tables are deleted",
+    ]
+
+
+def test_the_protection_of_a_table_is_ended_before_it_is_deleted(scripted: Scripted) -> None:
+    scripted.holds, scripted.tables = EMPTY, {"p-Orders": {}}
+    scripted.down()
+    assert scripted.dynamodb.requests[0] == (
+        "update_table",
+        {"TableName": "p-Orders", "DeletionProtectionEnabled": False},
+    )
+    waits = {name: request["WaiterConfig"] for name, request in scripted.dynamodb.requests if "WaiterConfig" in request}
+    assert waits == {
+        "table_exists": {"Delay": 1, "MaxAttempts": 120},
+        "table_not_exists": {"Delay": 1, "MaxAttempts": 300},
+    }
+
+
+def test_a_new_stack_is_created_from_the_packaged_template(scripted: Scripted) -> None:
+    deployment = scripted.up(at_first={"SenderArns": ANN}, given={"KmsKeyArn": ""})
+    assert deployment == pipeline.Deployment(NAME, {"Url": "u"}, changed=True)
+    assert scripted.steps == [f"bucket {NAME}", f"CREATE {NAME}"]
+    (change,) = scripted.changes
+    assert change.parameters == {"SenderArns": ANN, "KmsKeyArn": "", "NamePrefix": "p-"}
+    code = change.source["Resources"]["VerifyCCAndPrice"]["Properties"]["Code"]
+    assert code == {
+        "S3Bucket": "order-fulfillment-artifacts-111122223333-eu-central-1",
+        "S3Key": "p-order-fulfillment.zip",
+    }
+
+
+def test_a_deployed_stack_keeps_its_senders(scripted: Scripted) -> None:
+    scripted.stacks = {NAME: "CREATE_COMPLETE"}
+    senders = [{"ParameterKey": "SenderArns", "ParameterValue": ANN}]
+    scripted.monkeypatch.setattr(stack, "make_ready", lambda *_: {"Parameters": senders})
+    scripted.up(at_first={"SenderArns": "eve"})
+    (change,) = scripted.changes
+    assert (change.kind, change.parameters, set(change.kept)) == ("UPDATE", {"NamePrefix": "p-"}, {"SenderArns"})
+
+
+def retained(**keys: str) -> dict[str, Any]:
+    names = {"Order": "OrderId", "Escalation": "CaseId"} | keys
+    return {
+        f"p-{table}Table": {"KeySchema": [{"AttributeName": key, "KeyType": "HASH"}]} for table, key in names.items()
+    }
+
+
+def test_tables_of_an_earlier_stack_are_imported_first(scripted: Scripted) -> None:
+    scripted.tables = retained()
+    scripted.up()
+    assert scripted.steps == [f"bucket {NAME}", f"IMPORT {NAME}", f"UPDATE {NAME}"]
+    imported, updated = scripted.changes
+    assert scripted.lines() == ["Importing p-OrderTable, p-EscalationTable with all items, from an earlier stack"]
+    assert list(imported.source["Resources"]) == ["OrderTable", "EscalationTable"]
+    assert "Outputs" not in imported.source
+    assert imported.source["Parameters"] == updated.source["Parameters"]
+    assert imported.parameters == {"NamePrefix": "p-"}
+    assert imported.imports == [
+        {
+            "ResourceType": "AWS::DynamoDB::Table",
+            "LogicalResourceId": table,
+            "ResourceIdentifier": {"TableName": f"p-{table}"},
+        }
+        for table in ("OrderTable", "EscalationTable")
+    ]
+
+
+def test_only_the_tables_that_exist_are_imported(scripted: Scripted) -> None:
+    scripted.tables = {"p-EscalationTable": retained()["p-EscalationTable"]}
+    scripted.up()
+    assert list(scripted.changes[0].source["Resources"]) == ["EscalationTable"]
+
+
+def test_a_table_with_another_key_is_not_imported(scripted: Scripted) -> None:
+    scripted.tables = retained(Order="Id")
+    with pytest.raises(DeployError, match="The table p-OrderTable exists already and is not this pipeline's"):
+        scripted.up()
+    assert scripted.changes == []
+
+
+@pytest.mark.parametrize(("status", "refused"), [("REVIEW_IN_PROGRESS", False), ("CREATE_IN_PROGRESS", True)])
+def test_tables_of_a_running_deployment_are_not_imported(scripted: Scripted, status: str, refused: bool) -> None:
+    scripted.tables, scripted.stacks = retained(), {NAME: status}
+    scripted.monkeypatch.setattr(stack, "make_ready", lambda *_: None)
+    with pytest.raises(DeployError, match="Another deployment") if refused else nullcontext():
+        scripted.up()
+    assert len(scripted.changes) == (0 if refused else 2)
+
+
+def test_a_missing_stack_has_no_status(scripted: Scripted) -> None:
+    assert pipeline.status(scripted.aws, "p-") is None
+    scripted.stacks, scripted.holds = {NAME: "CREATE_COMPLETE"}, FULL
+    assert pipeline.status(scripted.aws, "p-") == pipeline.Status("CREATE_COMPLETE", {}, FULL)

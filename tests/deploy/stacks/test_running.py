@@ -93,3 +93,8 @@ def test_alarms_of_all_stacks_are_asked_for_a_hundred_at_a_time() -> None:
     aws = fake_aws(cloudformation=holding(alarms=[f"a{n}" for n in range(125)]), cloudwatch=cloudwatch)
     assert running.alarms(aws, ["one", "two"]) == ["0 of 250 alarms in ALARM"]
     assert [len(request["AlarmNames"]) for _, request in cloudwatch.requests] == [100, 100, 50]
+
+
+def test_without_services_or_alarms_aws_is_not_asked() -> None:
+    assert tasks(FakeClient(), 0) == ["tasks  -  (no service)"]
+    assert running.alarms(fake_aws(cloudformation=holding()), ["mine"]) == ["alarms  -  (no alarm)"]

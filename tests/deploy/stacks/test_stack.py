@@ -114,6 +114,7 @@ def test_resources_are_found_by_type_on_all_pages() -> None:
         [resource("Q", "q2"), resource("T", "t1", "DELETE_FAILED")],
     )
     assert stack.resources(fake_aws(cloudformation=client), NAME) == {"Q": ["q1", "q2"], "T": ["t1"]}
+    assert client.requests == [("list_stack_resources", {"StackName": NAME})]
 
 
 def test_a_missing_stack_has_no_resources_and_other_errors_are_raised() -> None:
@@ -184,6 +185,8 @@ def test_a_change_set_is_created_executed_and_waited_for(status: str) -> None:
         "TemplateBody": "{}",
     }
     assert dict(client.requests)["execute_change_set"] == {"ChangeSetName": "change-set"}
+    names = [request["StackName"] for operation, request in client.requests if operation == "describe_stack_events"]
+    assert (names[0], set(names[1:])) == (NAME, {ARN})
 
 
 def test_imported_resources_are_named() -> None:
@@ -305,6 +308,18 @@ def test_without_a_cause_what_is_known_is_named(events: list[dict[str, Any]], te
 def test_a_failure_of_an_earlier_deployment_is_not_named() -> None:
     client = CloudFormation("ROLLBACK_COMPLETE")
     client.events = [event(0, "CREATE_FAILED", "long ago")]
+    with pytest.raises(StackFailedError, match=r"^The stack mine failed \(ROLLBACK_COMPLETE\)$"):
+        applied(client)
+
+
+def test_what_happened_before_the_change_set_was_executed_is_not_named() -> None:
+    client = CloudFormation("ROLLBACK_COMPLETE")
+
+    def create_change_set(**_: Any) -> Any:
+        client.events.append(event(9, "CREATE_FAILED", "earlier"))
+        return {"Id": "change-set", "StackId": ARN}
+
+    client.operations["create_change_set"] = create_change_set
     with pytest.raises(StackFailedError, match=r"^The stack mine failed \(ROLLBACK_COMPLETE\)$"):
         applied(client)
 

@@ -217,3 +217,9 @@ def test_only_tables_that_are_retained_are_found() -> None:
 def test_a_definition_without_substitutions_has_none(tmp_path: Path) -> None:
     loaded(tmp_path, "Resources: {M: {Properties: {DefinitionS3Location: one.json}}}")
     assert template.definition_substitutions(tmp_path / "template.yaml", tmp_path / "one.json") == {}
+
+
+def test_both_templates_are_beside_the_deployer() -> None:
+    assert (template.PIPELINE.name, template.WORKERS.name) == ("pipeline.yaml", "workers.yaml")
+    assert template.PIPELINE.is_file()
+    assert template.WORKERS.is_file()

@@ -2,16 +2,20 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from deploy.aws import Aws
+from deploy.errors import DeployError
 from deploy.local.aws import LocalAws
 from deploy.progress import Progress
-from deploy.stacks import pipeline, stack, template
+from deploy.stacks import artifacts, parameters, pipeline, stack, template
 from deploy.stacks import workers as workers_stack
+from tests.deploy.stacks.fakes import FakeClient, failing, fake_aws, refusal
 from tests.deploy.stacks.support import with_cloudformation
 from tests.deploy.test_main import one_line, run
 from tests.support import DeployStack
@@ -186,3 +190,107 @@ def test_wrong_parameters_are_one_line_before_anything_is_changed(
     assert problem in said
     assert stack.find(aws, "wrong-order-fulfillment") is None
     assert stack.find(aws, "wrong-order-fulfillment-workers") is None
+
+
+def test_the_tasks_environment_is_read_from_the_parameters() -> None:
+    environment = workers_stack._environment(TASKS, VALUES)
+    assert environment["WORKER_DRAIN_S"] == VALUES["WorkerDrainS"]
+    assert {name for name in environment if name.startswith("WORKER_")} >= {"WORKER_DRAIN_S", "WORKER_WAIT_S"}
+    assert workers_stack._environment(TASKS, {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"MinTasks": "3", "MaxTasks": "2"}, "MinTasks '3': must not exceed MaxTasks, which is 2"),
+        ({"WorkerDrainS": "-1"}, "The workers would not start: WORKER_DRAIN_S is '-1', must be 0 to 600 seconds"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(values: dict[str, str], problem: str) -> None:
+    workers_stack._check_together(TASKS, VALUES | {"MinTasks": "2", "MaxTasks": "2"})
+    with pytest.raises(DeployError) as raised:
+        workers_stack._check_together(TASKS, VALUES | values)
+    assert str(raised.value) == problem
+
+
+def test_what_is_deployed_is_given_kept_or_a_default() -> None:
+    source = {"Parameters": {"A": {"Default": 1}, "B": {"Default": 1}, "C": {"Default": 1}, "D": {}}}
+    merged = parameters.Parameters({"C": "3", "D": "4"}, frozenset({"B"}))
+    assert workers_stack._values(source, {"A": "9", "B": "2"}, merged) == {"A": "1", "B": "2", "C": "3", "D": "4"}
+
+
+class Deployed:
+    """A stack that exists or not; records the change that is made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, existing: Any) -> None:
+        self.change: stack.Change | None = None
+        self.deleted: list[str] = []
+        monkeypatch.setattr(stack, "make_ready", lambda _aws, _name, _progress: existing)
+        monkeypatch.setattr(stack, "find", lambda _aws, _name: existing)
+        monkeypatch.setattr(stack, "deploy", self.deploy)
+        monkeypatch.setattr(stack, "delete", lambda _aws, name, _progress: self.deleted.append(name))
+        monkeypatch.setattr(artifacts, "ensure", lambda _aws, _bucket: None)
+        monkeypatch.setattr(artifacts, "as_argument", lambda _aws, bucket, _source: {"TemplateURL": bucket.stack_name})
+        monkeypatch.setattr(artifacts, "remove", lambda _aws, bucket: self.deleted.append(bucket.stack_name))
+
+    def deploy(self, _aws: Aws, _name: str, change: stack.Change, *_: Any) -> Any:
+        self.change = change
+        return True, {"Outputs": [{"OutputKey": "Cluster", "OutputValue": "c"}]}
+
+
+EXISTING = {
+    "StackName": "mine",
+    "Parameters": [
+        {"ParameterKey": name, "ParameterValue": value}
+        for name, value in (("Image", "old"), ("TaskCpu", "512"), ("WorkerRelease", "old"))
+    ],
+}
+
+
+@pytest.mark.parametrize(("existing", "kind", "kept"), [(None, "CREATE", {}), (EXISTING, "UPDATE", {"TaskCpu": "512"})])
+def test_the_release_is_named_in_the_change(
+    monkeypatch: pytest.MonkeyPatch, existing: Any, kind: str, kept: dict[str, str]
+) -> None:
+    deployed = Deployed(monkeypatch, existing)
+    assert workers_stack.up(fake_aws(), "p-", QUIET, given=GIVEN) == {"Cluster": "c"}
+    change = deployed.change
+    assert change is not None
+    assert (change.kind, set(change.kept), change.template) == (
+        *(kind, set(kept)),
+        {"TemplateURL": "p-order-fulfillment-workers"},
+    )
+    release = workers_stack.release(TASKS, VALUES | {"NamePrefix": "p-"} | kept)
+    assert change.parameters == {**GIVEN, "NamePrefix": "p-", "WorkerRelease": release}
+    workers_stack.up(fake_aws(), "p-", QUIET, given=GIVEN | {"WorkerRelease": "mine"})
+    assert deployed.change is not None
+    assert deployed.change.parameters["WorkerRelease"] == "mine"
+
+
+def test_down_deletes_the_workers_and_their_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed = Deployed(monkeypatch, None)
+    workers_stack.down(fake_aws(), "p-", QUIET)
+    assert deployed.deleted == ["p-order-fulfillment-workers"] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "text"),
+    [
+        (None, None, ""),
+        (refusal("X", message="Unrecognized resource types: [AWS::X]"), DeployError, "cannot be deployed here: Unrec"),
+        (refusal("AccessDenied"), ClientError, "AccessDenied"),
+    ],
+)
+def test_the_template_is_validated_before_anything_changes(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, expected: type[Exception] | None, text: str
+) -> None:
+    Deployed(monkeypatch, None)
+    client = FakeClient(validate_template=failing(error) if error else lambda **_: {})
+    with pytest.raises(expected, match=text) if expected else nullcontext():
+        workers_stack.check(fake_aws(cloudformation=client), "p-", GIVEN)
+    assert client.requests == [("validate_template", {"TemplateURL": "p-order-fulfillment-workers"})]
+
+
+def test_a_missing_parameter_comes_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    Deployed(monkeypatch, None)
+    with pytest.raises(DeployError, match=r"needs a value for Image, .*\. Without workers: --pipeline-only$"):
+        workers_stack.check(fake_aws(), "p-", {})

@@ -13,7 +13,13 @@ from tests.docs.pages import blocks, page
 from tests.workers.fakes import order
 from workers.domain.orders import Order
 from workers.errors import FatalError, OutageError, TransientError
-from workers.fulfillment.providers import Provider, RejectedError, ThreadedProvider, load_provider
+from workers.fulfillment.providers import (
+    Provider,
+    RejectedError,
+    ThreadedProvider,
+    load_provider,
+    usable_shipment_id,
+)
 
 
 def test_record_means_no_provider() -> None:
@@ -218,3 +224,42 @@ async def test_the_example_on_the_page_raises_the_documented_errors(
     with pytest.raises(error) as raised:
         await own_provider.ship(order(item_name=item))
     assert getattr(raised.value, "retry_after_s", None) == retry_after_s
+
+
+@pytest.mark.parametrize(
+    ("provider", "threaded"), [(Async, False), (AsyncObject, False), (Plain, True), (Static, True), (Decorated, True)]
+)
+def test_only_a_plain_ship_runs_in_threads(provider: type, threaded: bool) -> None:
+    loaded = load_provider(f"{__name__}:{provider.__name__}", concurrency=1)
+    assert isinstance(loaded, ThreadedProvider) is threaded
+    assert isinstance(loaded.provider if isinstance(loaded, ThreadedProvider) else loaded, provider)
+
+
+class Unsigned:
+    """Its `ship` is not written in Python, and has no signature."""
+
+    ship = staticmethod(min)
+
+
+def test_a_ship_without_a_signature_is_accepted() -> None:
+    assert isinstance(load_provider(f"{__name__}:Unsigned", concurrency=1), ThreadedProvider)
+
+
+class Failing:
+    def ship(self, order: Order) -> str:
+        raise ValueError(order.order_id)
+
+
+async def test_an_error_of_a_plain_call_is_raised_as_it_is() -> None:
+    with pytest.raises(ValueError, match=r"^001$"):
+        await ThreadedProvider(Failing(), concurrency=1).ship(order())
+
+
+def test_a_providers_answer_is_a_shipment_id() -> None:
+    assert usable_shipment_id("S-1") == "S-1"
+
+
+@pytest.mark.parametrize("answer", ["", None, 7, "two words", "x" * 129, "4929123412345678"])
+def test_any_other_answer_is_a_failed_attempt(answer: object) -> None:
+    with pytest.raises(TransientError, match=r"^the provider answered without a usable ShipmentId$"):
+        usable_shipment_id(answer)
