@@ -5,17 +5,18 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import digit_text, json_texts, text
+from tests.strategies import card_numbers, digit_text, json_texts, json_values, text
 from tests.workers.fakes import NO_WAIT, order
 from tests.workers.fulfillment.provider_server import provider_server, reply
 from workers.domain.cards import looks_like_card
 from workers.domain.orders import is_shipment_id
 from workers.errors import MAX_RETRY_AFTER_S, OutageError, TransientError
-from workers.fulfillment.http_provider import MAX_EVIDENCE_CHARS, HttpProvider, http_session
-from workers.fulfillment.providers import RejectedError
+from workers.fulfillment.http_provider import MAX_EVIDENCE_CHARS, MAX_RESPONSE_BYTES, HttpProvider, http_session
+from workers.fulfillment.providers import RejectedError, usable_shipment_id
 
 
 def shipped(status: int, body: bytes, retry_after: str | None = None) -> str | Exception:
@@ -62,6 +63,27 @@ def test_any_answer_ships_the_order_or_says_why_not(status: int, body: bytes) ->
     kinds = {RejectedError: {400, 404, 422}, OutageError: {300, 302, 401, 403, 407, 429, 503}}
     (expected,) = [kind for kind, statuses in kinds.items() if status in statuses] or [TransientError]
     assert isinstance(result, expected)
+
+
+@given(st.integers(MAX_EVIDENCE_CHARS - 2, MAX_EVIDENCE_CHARS + 2))
+def test_a_long_answer_is_cut_and_a_shorter_one_is_not(size: int) -> None:
+    reason = str(shipped(400, b"x" * size))
+    assert reason == f"HTTP 400: {'x' * min(size, MAX_EVIDENCE_CHARS)}{'...' if size > MAX_EVIDENCE_CHARS else ''}"
+
+
+@given(st.integers(-2, 2))
+def test_an_answer_that_is_too_large_ships_nothing(difference: int) -> None:
+    body = b'{"ShipmentId": "S-1"}'.ljust(MAX_RESPONSE_BYTES + difference)
+    assert (shipped(200, body) == "S-1") is (difference <= 0)
+
+
+@given(st.text("!~a ", max_size=3) | st.integers(126, 130).map("x".__mul__) | card_numbers | json_values)
+def test_a_providers_answer_is_a_shipment_id_or_an_error(answer: object) -> None:
+    if is_shipment_id(answer):
+        assert usable_shipment_id(answer) == answer
+    else:
+        with pytest.raises(TransientError):
+            usable_shipment_id(answer)
 
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)

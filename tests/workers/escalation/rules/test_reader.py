@@ -121,6 +121,7 @@ def test_the_example_on_the_page_is_right(file: Path, tmp_path: Path) -> None:
         (f"{LAST}severity = 'info'\n", "F:3: Cannot overwrite a value, must be TOML"),
         (b"[[rules]]\n# \xff\n", "F:2: byte 0xff, must be UTF-8"),
         (f"{LAST}colour = {'1' * 5000}\n# end\n", "F:3: a number has too many digits, must be TOML"),
+        (f"x = [\n1,\n]\ny = [\n{'1' * 5000},\n]\n", "F:5: a number has too many digits, must be TOML"),
         (
             f"{LAST}colour = {'[' * 5000}{']' * 5000}\n",
             "F: nested too deeply, must be tables of [[rules]] and [channels.NAME]",
