@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 OPERATORS = Path(__file__).with_name("operators.py")
+_CACHES = re.compile(r"(functools\.)?(lru_)?cache\b")
 # Another seed takes another sample. Commit it together with the tests for what that sample shows.
 SEED = "1"
 # One in ten, so that a run takes less than 25 minutes on two cores.
@@ -96,23 +98,35 @@ def located(root: Path, file: str, places: Iterable[Place]) -> Iterator[Mutant]:
 
 
 def _ignored(tree: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Yield the ranges of annotations, of what only type checkers read, and of the arguments of decorators."""
-    nodes: list[ast.AST | None] = []
+    """
+    Yield the ranges of annotations, of what only type checkers read, and of the arguments of decorators.
+
+    A decorator that caches is left out, too: without it, the program is only slower.
+    """
     for node in ast.walk(tree):
-        match node:
-            case ast.arg() | ast.AnnAssign():
-                nodes.append(node.annotation)
-            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-                nodes.append(node)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            nodes.append(node.returns)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            for decorator in node.decorator_list:
-                if isinstance(decorator, ast.Call):
-                    nodes += [*decorator.args, *(keyword.value for keyword in decorator.keywords)]
-    for ignored in nodes:
-        if isinstance(ignored, ast.expr | ast.stmt) and ignored.end_lineno and ignored.end_col_offset:
-            yield (ignored.lineno, ignored.col_offset), (ignored.end_lineno, ignored.end_col_offset)
+        for ignored in (*_for_types(node), *_in_decorators(node)):
+            if isinstance(ignored, ast.expr | ast.stmt) and ignored.end_lineno and ignored.end_col_offset:
+                start = 0 if _CACHES.match(ast.unparse(ignored)) else ignored.col_offset  # With the @ before it.
+                yield (ignored.lineno, start), (ignored.end_lineno, ignored.end_col_offset)
+
+
+def _for_types(node: ast.AST) -> Iterator[ast.AST | None]:
+    match node:
+        case ast.arg() | ast.AnnAssign():
+            yield node.annotation
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            yield node.returns
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            yield node
+
+
+def _in_decorators(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        for decorator in node.decorator_list:
+            if _CACHES.match(ast.unparse(decorator)):
+                yield decorator
+            elif isinstance(decorator, ast.Call):
+                yield from (*decorator.args, *(keyword.value for keyword in decorator.keywords))
 
 
 def _run(root: Path, python: Path, *arguments: str, asked: str = "") -> str:

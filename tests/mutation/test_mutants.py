@@ -70,6 +70,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     \u5f20 = 1
 
+@functools.lru_cache(1)
 @dataclass(frozen=1)
 class A:
     a: Literal[1] = 1
@@ -78,6 +79,12 @@ class A:
 def f(a: Literal[1] = 1, *b: Literal[1]) -> Literal[1]:
     return 1
 """
+
+
+def test_a_cache_is_not_removed_but_any_other_decorator(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(f"{IGNORED}\n\n@cache\n@other\ndef g(): ...\n", encoding="utf-8")
+    places = [Place("RemoveDecorator", 0, line, 0, line + 1) for line in (6, 7, 16, 17)]
+    assert [mutant.line for mutant in located(tmp_path, "a.py", places)] == [7, 17]
 
 
 def test_what_only_type_checkers_and_decorators_read_is_not_mutated(tmp_path: Path) -> None:
@@ -90,7 +97,7 @@ def test_what_only_type_checkers_and_decorators_read_is_not_mutated(tmp_path: Pa
     ]
     found = [(place.line, place.text) for place in located(tmp_path, "a.py", places)]
     assert found == [
-        (8, "a: Literal[1] = 1"),
-        (11, "def f(a: Literal[1] = 1, *b: Literal[1]) -> Literal[1]:"),
-        (12, "return 1"),
+        (9, "a: Literal[1] = 1"),
+        (12, "def f(a: Literal[1] = 1, *b: Literal[1]) -> Literal[1]:"),
+        (13, "return 1"),
     ]
