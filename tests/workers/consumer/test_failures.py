@@ -102,7 +102,7 @@ async def test_an_outage_is_logged_every_thirty_seconds(loop_clock: FakeClock) -
 async def test_the_recovery_says_how_long_the_outage_lasted(loop_clock: FakeClock) -> None:
     failures = tracker()
     with structlog.testing.capture_logs() as logs:
-        for passed_s in (1.5, 2.25):  # The second outage begins anew.
+        for passed_s in (1.5, 2.25):  # The second outage begins again.
             failures.failed(OutageError("down"))
             loop_clock.now_s += passed_s / 3
             failures.failed(OutageError("down"))
