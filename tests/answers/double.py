@@ -2,8 +2,7 @@
 An AWS in memory for one worker, whose next answers may be any error.
 
 It stands for the SDK's clients, so that it can also raise what is not an answer of AWS. Released messages come back at
-once, whatever their delay. The others come back after their visibility timeout, so that a machine that is too slow to
-extend them in time only makes a test slower.
+once, whatever their delay.
 """
 
 import asyncio
@@ -19,7 +18,6 @@ from botocore.exceptions import ClientError
 from workers.aws.items import from_item, to_item
 
 ORDER, CASE = "OrderTable", "EscalationTable"
-POLL_S = 1.0  # How long a receive waits for a message, or until `wake`.
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Orders:one"
 
 Answer = BaseException | Callable[[str], BaseException] | dict[str, Any] | None
@@ -40,7 +38,6 @@ class Double:
     visibility_timeout_s: int = 60
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     visible: deque[dict[str, Any]] = field(default_factory=deque)
-    visible_again_s: dict[str, float] = field(default_factory=dict)  # When, by the id of a message in flight.
     received: dict[str, dict[str, Any]] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
@@ -58,34 +55,17 @@ class Double:
 
     def send(self, message_id: str, body: str) -> None:
         message = {"MessageId": message_id, "Body": body, "count": 0}
-        self._show(message)
-
-    def wake(self) -> None:
-        """End the running receives."""
+        self.visible.append(message)
         self.arrived.set()
 
     async def until(self, condition: Callable[["Double"], bool]) -> None:
         while not condition(self):  # noqa: ASYNC110 - any condition, so there is no event to wait for.
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.005)
 
     def order(self, order_id: str) -> dict[str, Any]:
         return self.items[ORDER, order_id]
 
     # SQS.
-
-    def _show(self, message: dict[str, Any]) -> None:
-        self.visible_again_s.pop(message["MessageId"], None)
-        self.visible.append(message)
-        self.arrived.set()
-
-    def _hide(self, message: dict[str, Any], timeout_s: int) -> None:
-        self.visible_again_s[message["MessageId"]] = asyncio.get_running_loop().time() + timeout_s
-
-    def _show_again(self) -> None:
-        """Show the messages whose visibility timeout has run out."""
-        now_s = asyncio.get_running_loop().time()
-        for message_id in [name for name, at_s in self.visible_again_s.items() if at_s <= now_s]:
-            self._show(self.received[message_id])
 
     async def get_queue_url(self, *, QueueName: str) -> dict[str, Any]:  # noqa: N803 - the SDK's names, here and below.
         return await self._answered("GetQueueUrl") or {"QueueUrl": f"https://sqs/{QueueName}"}
@@ -95,25 +75,17 @@ class Double:
         attributes = {"VisibilityTimeout": str(self.visibility_timeout_s), "RedrivePolicy": redrive}
         return await self._answered("GetQueueAttributes") or {"Attributes": attributes}
 
-    async def receive_message(
-        self,
-        *,
-        MaxNumberOfMessages: int,  # noqa: N803
-        VisibilityTimeout: int | None = None,  # noqa: N803
-        **_: Any,
-    ) -> dict[str, Any]:
+    async def receive_message(self, *, MaxNumberOfMessages: int, **_: Any) -> dict[str, Any]:  # noqa: N803
         if (instead := await self._answered("ReceiveMessage")) is not None:
             return instead
         self.arrived.clear()
-        self._show_again()
         if not self.visible:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.arrived.wait(), POLL_S)
+                await asyncio.wait_for(self.arrived.wait(), 0.05)
         messages = [self.visible.popleft() for _ in range(min(MaxNumberOfMessages, len(self.visible)))]
         for message in messages:
             message["count"] += 1
             self.received[message["MessageId"]] = message
-            self._hide(message, VisibilityTimeout or self.visibility_timeout_s)
         return {
             "Messages": [
                 {
@@ -129,9 +101,7 @@ class Double:
     async def delete_message_batch(self, *, Entries: list[dict[str, str]], **_: Any) -> dict[str, Any]:  # noqa: N803
         if (instead := await self._answered("DeleteMessageBatch")) is not None:
             return instead
-        for entry in Entries:
-            self.deleted.append(entry["ReceiptHandle"])
-            self.visible_again_s.pop(entry["ReceiptHandle"], None)
+        self.deleted += [entry["ReceiptHandle"] for entry in Entries]
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
     async def change_message_visibility_batch(
@@ -146,10 +116,10 @@ class Double:
             handle = entry["ReceiptHandle"]
             if entry["VisibilityTimeout"] == self.visibility_timeout_s:
                 self.extended.append(handle)
-                self._hide(self.received[handle], self.visibility_timeout_s)
             else:
                 self.released.append(handle)
-                self._show(self.received[handle])
+                self.visible.append(self.received[handle])
+                self.arrived.set()
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
     async def send_message(self, *, QueueUrl: str, MessageBody: str, **_: Any) -> dict[str, Any]:  # noqa: N803

@@ -21,7 +21,7 @@ from workers.errors import FatalError
 from workers.metrics import Metrics
 
 AT_ONCE = 100  # Consumers in this process.
-TIMEOUT_S = 120.0
+TIMEOUT_S = 30.0
 
 # A deleted queue ends a worker.
 GONE = {"QueueDoesNotExist"}
@@ -123,7 +123,7 @@ async def survives(scenario: Scenario, case: Case, timings: Timings, last_s: flo
         while not condition():
             assert not running.done(), f"{case.name}: the worker ended before: {what}; {running}"
             assert asyncio.get_running_loop().time() - began_s < TIMEOUT_S, f"{case.name}: no {what}"
-            await asyncio.sleep(0.01 if last_s == 0 else 0.05)
+            await asyncio.sleep(0.001 if last_s == 0 else 0.05)
 
     try:
         # A channel that fails is left alone for a while, and a fault of the request may end the message.
@@ -134,7 +134,6 @@ async def survives(scenario: Scenario, case: Case, timings: Timings, last_s: flo
         double.clear()
         await until(lambda: scenario.done(double), "end of the message")
         stop.set()
-        double.wake()
         async with asyncio.timeout(TIMEOUT_S):
             await running
     finally:

@@ -1,0 +1,5 @@
+"""The consumer waits for timers only, so its tests run in virtual time."""
+
+from tests.virtual_time import pytest_asyncio_loop_factories, virtual_elapsed_s
+
+__all__ = ["pytest_asyncio_loop_factories", "virtual_elapsed_s"]
