@@ -1,11 +1,24 @@
-"""A server's certificate, for what speaks TLS."""
+"""A server's certificate, for what speaks TLS; and virtual time for tests that only wait for timers."""
 
+import asyncio
 import shutil
 import ssl
 import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.virtual_time import VirtualTimeLoop
+
+# Their code waits for timers, not for sockets or threads.
+IN_VIRTUAL_TIME = {"test_metrics.py", "test_router.py"}
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.path.name in IN_VIRTUAL_TIME:
+        return {"virtual time": VirtualTimeLoop}
+    return {"real time": asyncio.new_event_loop}
 
 
 @pytest.fixture(params=["IP:127.0.0.1"])
