@@ -31,6 +31,7 @@ from deploy.local.aws import LocalAws
 from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline
+from tests.sdk_models import share_sdk_models
 from tests.support import DeployedStack, DeployStack, StartWorker, Worker, run_worker
 
 # A wait or backoff of one second in a state machine takes 20 ms.
@@ -90,6 +91,9 @@ MAX_PROCESSES = 8  # Each, with its local AWS and its workers, needs up to 0.6 G
 
 # Whether the test that runs is a unit test; empty between tests.
 unit_test: list[bool] = []
+
+
+share_sdk_models()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,8 +4,8 @@ Starts Python programs fast: as forks of a process that has already imported our
     process = forked.Popen(["-m", "workers", "fulfillment"], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
 
 It is a process of its own, as if `python -m workers fulfillment` had been started with this environment: pid, signals,
-streams and exit code are real. Only the imports, most of the CPU time of a start, were done before. With the variable
-`PLAIN_PROCESSES`, every program gets a new interpreter instead.
+streams and exit code are real. Only the imports and the models of the SDK, most of the CPU time of a start, were read
+before. With the variable `PLAIN_PROCESSES`, every program gets a new interpreter instead.
 
 The process that forks (`python -m tests.forked`) ends with the test process, however that ends, and kills the programs
 that still run.
@@ -35,9 +35,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deploy.local import sdk
+from tests.sdk_models import share_sdk_models
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("workers", "deploy")
 # What the packages import only when they need it.
+SERVICES = ("cloudformation", "dynamodb", "secretsmanager", "sns", "sqs", "stepfunctions", "sts")
 MODULES = ("boto3", "aioboto3", "aiohttp.web", "botocore.httpsession", "rich.table")
 RUN_TIMEOUT_S = 120.0
 MAX_REQUEST = 1_000_000
@@ -211,6 +215,9 @@ def _import_everything() -> None:
                 importlib.import_module(found.name)
     for module in MODULES:
         importlib.import_module(module)
+    share_sdk_models()
+    for service in SERVICES:  # Reads their models.
+        sdk.client(service, "http://127.0.0.1:1")
     gc.collect()
     gc.freeze()  # Else the first collection in each fork would copy all of it.
 

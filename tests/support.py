@@ -30,6 +30,9 @@ FIRST_PORT, PORTS_PER_PROCESS = 12_000, 500
 STOP_TIMEOUT_S = 60.0
 # For a worker's environment: it keeps its queue's visibility timeout even below 30 s. See `tests.short_visibility`.
 SHORT_VISIBILITY = {"SHORT_VISIBILITY": "yes"}
+# A bundle of one certificate. The local AWS uses no TLS, but each client of the SDK reads its bundle, and reading the
+# SDK's own six times, with 150 certificates, is half of the CPU time of a worker's start.
+CA_BUNDLE = {"AWS_CA_BUNDLE": str(ROOT / "tests" / "no_ca.pem")}
 _ports = itertools.count(random.SystemRandom().randrange(PORTS_PER_PROCESS))
 
 
@@ -75,12 +78,16 @@ class DeployedStack:
 
     def worker_environment(self) -> dict[str, str]:
         """Return the variables that a worker needs for this stack: access to the local AWS, and resource names."""
-        return self.local_aws.environment | {
-            "ORDER_TABLE": self.outputs["OrderTableName"],
-            "ESCALATION_TABLE": self.outputs["EscalationTableName"],
-            "ORDER_FULFILLMENT_QUEUE": self.outputs["OrderFulfillmentQueueName"],
-            "ESCALATION_QUEUE": self.outputs["EscalationQueueName"],
-        }
+        return (
+            self.local_aws.environment
+            | CA_BUNDLE
+            | {
+                "ORDER_TABLE": self.outputs["OrderTableName"],
+                "ESCALATION_TABLE": self.outputs["EscalationTableName"],
+                "ORDER_FULFILLMENT_QUEUE": self.outputs["OrderFulfillmentQueueName"],
+                "ESCALATION_QUEUE": self.outputs["EscalationQueueName"],
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)

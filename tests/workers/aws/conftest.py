@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import aioboto3
 import pytest
 
-from tests.support import DeployedStack
+from tests.support import CA_BUNDLE, DeployedStack
 from workers.aws.sqs import SqsQueue
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def session(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> aioboto3.Session:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in stack.local_aws.environment.items():
+    for name, value in (stack.local_aws.environment | CA_BUNDLE).items():
         monkeypatch.setenv(name, value)
     return aioboto3.Session()
 
