@@ -184,6 +184,9 @@ def test_show_merges_order_case_executions_and_logs_by_time(busy: CommandLine, r
 def test_show_as_json_has_order_case_executions_and_timeline(busy: CommandLine, running: Running) -> None:
     given = {"OrderId": "story-3", "Name": "Ada", "ItemName": "Bicycle", "Price": "-1", "CC": SHORT_CARD}
     busy("submit", "-", "--wait", stdin=json.dumps(given))
+    wait_until(
+        lambda: "SUCCEEDED" in busy("show", "story-3").out
+    )  # The order was escalated before its execution ended.
     with running.escalation.log_path.open("rb") as log:
         shown = busy("show", "story-3", "--logs", "-", "--json", stdin=log.read())
     story = json.loads(shown.out)
@@ -233,9 +236,10 @@ def test_wait_and_show_follow_the_order_of_an_execution_that_ended_as_a_duplicat
     given = json.dumps({"OrderId": "story-6", "Name": "Ada", "ItemName": "B", "Price": "1", "CC": CARD})
     submitted = busy("submit", "-", "--wait", stdin=given)
     assert (submitted.code, submitted.lines[2].split()) == (0, ["FULFILLED", "-", "1"])
+    ended = f"Execution 1: {name}: FAILED, the current one"
+    wait_until(lambda: ended in busy("show", "story-6").lines)  # The order was final before its execution ended.
     shown = busy("show", "story-6")
     assert shown.lines[0].startswith("Order story-6: FULFILLED for ")
-    assert f"Execution 1: {name}: FAILED, the current one" in shown.lines
     assert "FAILED: DuplicateOrder (the stored order is unchanged)" in shown.out
 
 
