@@ -25,7 +25,7 @@ from tests.support import STOP_TIMEOUT_S, DeployedStack, Worker, free_port
 
 FORMS = {"RUN", "CMD", "ENTRYPOINT"}
 # Without its capabilities, root cannot write to read-only files either.
-WITHOUT_PRIVILEGES = ["setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+WITHOUT_PRIVILEGES = ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
 WORKERS = ("fulfillment", "escalation")
 # Imports every module of workers/. Prints their files, and the distributions of all other packages they imported.
 IMPORT_EVERYTHING = """
@@ -186,7 +186,10 @@ def running(built: Path, name: str, environment: Mapping[str, str], log_path: Pa
     """Start a worker by the entry point, as an unprivileged user, and kill it at the end."""
     python, *arguments = exec_form(last_stage()["ENTRYPOINT"])
     assert python == health_check()[0] == "python"
-    prefix = WITHOUT_PRIVILEGES if os.geteuid() == 0 else []
+    # The kernel ends the worker with this process, even if that is killed.
+    prefix = ["setpriv", "--pdeathsig=KILL"] if shutil.which("setpriv") else []
+    if os.geteuid() == 0:
+        prefix += WITHOUT_PRIVILEGES
     assert subprocess.run([*prefix, "touch", built / "new"], check=False, capture_output=True).returncode == 1
     with log_path.open("wb") as log:
         process = subprocess.Popen(
