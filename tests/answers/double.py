@@ -60,7 +60,7 @@ class Double:
 
     async def until(self, condition: Callable[["Double"], bool]) -> None:
         while not condition(self):  # noqa: ASYNC110 - any condition, so there is no event to wait for.
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.1)
 
     def order(self, order_id: str) -> dict[str, Any]:
         return self.items[ORDER, order_id]

@@ -119,11 +119,12 @@ async def survives(scenario: Scenario, case: Case, timings: Timings, last_s: flo
     running = asyncio.create_task(consumer.run(stop))
 
     async def until(condition: Callable[[], bool], what: str) -> None:
-        began_s = asyncio.get_running_loop().time()
+        began_s, look_s = asyncio.get_running_loop().time(), 0.001
         while not condition():
             assert not running.done(), f"{case.name}: the worker ended before: {what}; {running}"
             assert asyncio.get_running_loop().time() - began_s < TIMEOUT_S, f"{case.name}: no {what}"
-            await asyncio.sleep(0.001 if last_s == 0 else 0.05)
+            await asyncio.sleep(look_s)
+            look_s = min(2 * look_s, 0.1)  # Most answers come at once, an extension after seconds.
 
     try:
         # A channel that fails is left alone for a while, and a fault of the request may end the message.
