@@ -69,6 +69,7 @@ LONGEST_FIRST = (
     "tests/deploy/test_operator_permissions.py",
     "tests/deploy/test_main.py",
     "tests/integration/test_start.py",
+    "tests/statemachine/test_grammar.py",
     "tests/answers/test_answers.py",
 )
 # The tests of a file run in one process, which sets up their fixtures once. These share none that take long.

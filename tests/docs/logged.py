@@ -42,9 +42,9 @@ def _room(path: Path) -> str:
 def _nodes() -> Sequence[tuple[str, ast.AST]]:
     """Return all of the workers' code, with the room it is in."""
     return [
-        (_room(path), node)
+        (room, node)
         for path in sorted(_WORKERS.rglob("*.py"))
-        if _room(path) not in _OPERATOR
+        if (room := _room(path)) not in _OPERATOR
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     ]
 
