@@ -64,7 +64,10 @@ def from_csv(name: str, text: str) -> Iterator[RawRecord | BadRecord]:
     # Not `splitlines`, which also splits at characters that are not line ends in CSV.
     lines = list(io.StringIO(text, newline=""))
     rows = (row for row in _rows(lines, _delimiter(next(filter(str.strip, lines)))) if not _is_blank(row[1]))
-    header_line, header = next(rows)
+    first = next(rows, None)
+    if first is None:  # All rows are blank: their columns are quoted, or have only spaces.
+        return
+    header_line, header = first
     names = header if isinstance(header, list) else []
     wrong = [field for field in FIELDS if names.count(field) != 1]
     if wrong:

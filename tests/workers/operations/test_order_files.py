@@ -62,6 +62,7 @@ FORMS: dict[str, tuple[str, str | bytes, list[tuple[int, str]]]] = {
     "nothing": ("-", "", []),
     "a header only": ("orders.csv", HEADER, []),
     "spaces and empty lines": ("orders.csv", "\n \n", []),
+    "quoted empty lines": ("orders.csv", '""\n\n" "\n', []),
 }
 
 

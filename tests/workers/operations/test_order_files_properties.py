@@ -127,6 +127,7 @@ CSV_TEXTS = st.builds(
 
 @given(NAMES, (json_texts(st.lists(ORDERS)) | CSV_TEXTS).map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example("-", b"\0")
+@example("orders.csv", b'""')
 @example("orders.csv", b"\xff\xfea")
 @example("orders.json", b"[" * 100_000)
 @example("orders.jsonl", b'{"a":' * 100_000)
