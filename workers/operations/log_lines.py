@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workers.domain.cards import mask
 from workers.operations.text import clean
 
 ESCALATION_EVENT = "escalation.routed"
@@ -92,11 +93,11 @@ def readable(fields: Mapping[str, Any]) -> LogLine:
         if fields.get(name) is not None
     )
     return LogLine(
-        time=_word(fields.get("timestamp")).replace("T", " ")[:23],
+        time=mask(_word(fields.get("timestamp")).replace("T", " ")[:23]),
         level=_word(fields.get("level")),
         worker=_word(fields.get("worker")),
         event=_word(fields.get("event")),
-        values=" ".join(values),
+        values=mask(" ".join(values)),  # Once more: a name with digits may continue the value before it.
         traceback=_traceback(fields.get("exception")),
     )
 
@@ -133,4 +134,5 @@ def _value(name: str, value: object) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}... ({len(text)} characters)"
+    # What is cut may have been a UUID, which was not masked.
+    return text if len(text) <= MAX_VALUE_CHARS else f"{mask(text[:MAX_VALUE_CHARS])}... ({len(text)} characters)"

@@ -83,6 +83,14 @@ def test_card_numbers_are_masked_in_every_field(form: str) -> None:
     assert CARD not in readable({"n": int(CARD)}).values
 
 
+def test_no_card_number_appears_where_texts_are_cut_or_joined() -> None:
+    uuid = "12345678-1234-1234-1234-123456789012"
+    line = readable({"timestamp": uuid, "order_id": "4929", "123412345678": "", "event": "x" * 1980 + uuid})
+    assert (line.time, line.values) == ("****", 'order_id=****=""')
+    assert line.event == f"{'x' * 1980}****... (2016 characters)"
+    assert readable(FIELDS).values.endswith("message_id=b8c7d9de-df7a-4217-af78-91c0994606e0 execution_arn=sample-004")
+
+
 @pytest.mark.parametrize("evil", ["\x1b[2J", "\x1b]0;title\x07", "\x9b2J", "\r", "\u202e", "\u2028"])
 def test_control_characters_are_replaced_everywhere(evil: str) -> None:
     fields = {"event": evil, "detail": f"a{evil}b", evil: evil, "list": [evil], "exception": f"a\nb{evil}"}
