@@ -63,7 +63,7 @@ def assert_read_or_refused(file: Path, content: str | bytes) -> None:
     if isinstance(found, EscalationRules):
         assert found.rules.assess([Reason.UNSPECIFIED], None).severity in Severity
         return
-    place = re.match(r"F(?::([0-9]+))?: (.+), must be ", found)
+    place = re.match(r"F(?::([0-9]+))?: (.+),? must be ", found)
     assert place is not None, found
     assert "\n" not in found
     assert SECRET not in found
