@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deploy import check_state_machine
+from deploy.errors import DeployError
 from tests.statemachine.test_definition import PROPER, load
 
 SMALL = {
@@ -136,7 +137,10 @@ def drop_retry(field: str) -> Break:
             put("Are details Proper", Output="The id is {% $x %}"),
             "Are details Proper: Output is not one whole {% expression %}",
         ),
-        (put("Are details Proper", ResultPath="$"), "Are details Proper: ResultPath belongs to JSONPath"),
+        *(
+            (put("Are details Proper", **{field: "$"}), f"Are details Proper: {field} belongs to JSONPath")
+            for field in ("InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "Variable")
+        ),
         (
             put("Are details Proper", Resource="arn:aws:states:::lambda:invoke"),
             "Are details Proper: Resource holds an ARN: use a substitution for it or for its partition",
@@ -240,3 +244,40 @@ def test_a_sample_that_is_not_an_order_is_found(sample: str, finding: str, tmp_p
     path.write_text(sample, encoding="utf-8")
     (found,) = check_state_machine.check_sample(path)
     assert str(found).startswith(f"{path}: -: {finding}")
+
+
+@pytest.mark.parametrize("holder", [{"Branches": ["nested"]}, {"ItemProcessor": "nested"}], ids=str)
+def test_a_text_of_a_nested_state_machine_is_reported_once(holder: dict[str, Any]) -> None:
+    nested = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Output": "x {% y %}", "End": True}}}
+    state = {key: [nested] if isinstance(value, list) else nested for key, value in holder.items()}
+    definition = SMALL | {"States": {"A": {"Type": "Parallel", "End": True} | state}}
+    assert findings(definition) == ["x.asl.json: A: Output is not one whole {% expression %}"]
+
+
+def test_a_template_that_cannot_be_read_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: Path) -> None:
+        raise DeployError("Cannot read the template x")
+
+    monkeypatch.setattr(check_state_machine, "check_file", fail)
+    assert check_state_machine.main(["one"]) == 1
+    assert capsys.readouterr() == ("", "Cannot read the template x\n")
+
+
+def test_a_folder_without_definitions_is_an_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(check_state_machine, "DEFINITIONS", tmp_path)
+    assert check_state_machine.main([]) == 1
+    assert capsys.readouterr().err == f"No definitions in {tmp_path}\n"
+
+
+def test_every_finding_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "x.asl.json"
+    path.write_text("[]", encoding="utf-8")
+    assert check_state_machine.main([str(path)]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"{path}: -: no state machine in the template uses this definition",
+        f"{path}: -: is not a JSON object",
+    ]

@@ -105,6 +105,7 @@ def test_a_running_sample_is_not_looked_at_any_further() -> None:
     aws = local_aws("RUNNING", Status="FULFILLED")
     assert look(aws, line()) == Outcome("001")
     assert aws.dynamodb.requests == []
+    assert aws.stepfunctions.requests == [("describe_execution", {"executionArn": "arn"})]
 
 
 def test_a_sample_has_its_states_its_status_and_what_a_worker_logged() -> None:
@@ -149,6 +150,18 @@ def test_samples_are_followed_until_all_have_finished(monkeypatch: pytest.Monkey
     assert (outcome.finished, outcome.worker) == (True, "order.fulfilled")
 
 
+def test_a_finished_sample_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "_POLL_S", 0.001)
+    monkeypatch.setattr(samples, "TIMEOUT_S", 0.02)
+    aws, said = local_aws(Status="FULFILLED"), io.StringIO()
+    started = [Started("001", "arn-1", earlier=False), Started("002", "arn-2", earlier=False)]
+    first, second = samples.follow(aws, "Orders", started, workers(line()), Progress(said))
+    assert (first.finished, second.finished) == (True, False)
+    looks = [request["executionArn"] for name, request in aws.stepfunctions.requests if name == "describe_execution"]
+    assert looks.count("arn-1") == 1
+    assert said.getvalue() == "  order 001: FULFILLED\n"
+
+
 def test_samples_that_do_not_finish_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "_POLL_S", 0.001)
     monkeypatch.setattr(samples, "TIMEOUT_S", 0.01)
@@ -171,5 +184,7 @@ def test_outcomes_are_shown_as_a_table() -> None:
         True
     ] * 4
     assert "OrderFulfillmentQueue" not in shown
+    heading = next(row for row in shown.splitlines() if row.startswith("order"))
+    assert heading.split() == ["order", "execution", "states", "entered", "item", "queue", "worker"]
     (unfinished,) = (row.split() for row in shown.splitlines() if row.startswith("002"))
     assert unfinished == ["002", "RUNNING", "-", "-", "-", "-"]

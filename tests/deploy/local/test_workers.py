@@ -1,13 +1,17 @@
 """The workers' output, line by line, while it is still written."""
 
+import sys
+import threading
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import pytest
 
+from deploy.local import children
 from deploy.local import workers as workers_module
+from deploy.local.aws import ROOT
 from deploy.local.log_lines import LogLine
-from deploy.local.workers import Workers, _follow
+from deploy.local.workers import Workers, _follow, local_workers
 
 
 def lines_of(workers: Workers) -> list[str]:
@@ -86,3 +90,78 @@ def test_a_growing_file_is_followed_in_whole_lines_until_its_writer_ends(
 
 def test_the_workers_stop_sooner_than_honcho_kills_them() -> None:
     assert workers_module.TIMINGS == {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2"}
+
+
+class Honcho:
+    """Stands for the process: writes `output` when it starts, and `last` when it is stopped."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, output: bytes, last: bytes) -> None:
+        self.output = output
+        self.last = last
+        self.ended = threading.Event()
+        self.stopped: list[float] = []
+        monkeypatch.setattr(children, "start", self.start)
+        monkeypatch.setattr(children, "stop", self.stop)
+
+    def start(self, python: Path, module: str, arguments: list[str], *, output: BinaryIO, **given: Any) -> "Honcho":
+        self.command = (python, module, arguments)
+        self.given = given
+        self.file = output
+        self.write(self.output)
+        return self
+
+    def write(self, text: bytes) -> None:
+        self.file.write(text)
+        self.file.flush()
+
+    def poll(self) -> int | None:
+        return 0 if self.ended.is_set() else None
+
+    def stop(self, process: object, timeout_s: float) -> None:
+        assert process is self
+        self.stopped.append(timeout_s)
+        self.write(self.last)
+        self.ended.set()
+
+
+def test_both_workers_run_during_the_block_and_their_output_is_read_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, seen = tmp_path / "workers.log", list[str]()
+    log.write_bytes(b"of an earlier run\n")
+    honcho = Honcho(monkeypatch, b"first\n", b"last\n")
+    with local_workers({"AWS_REGION": "r", "PATH": "/bin"}, log, lambda line: seen.append(line.text)) as workers:
+        line = workers.read(10)
+        assert line is not None
+        assert line.text == "first"
+        directory = honcho.given.pop("directory")
+        assert directory.is_dir()
+    assert seen == ["first", "last"]
+    assert not directory.exists()
+    assert log.read_bytes() == b"of an earlier run\nfirst\nlast\n"
+    assert honcho.stopped == [10.0]
+    options = ["--procfile", str(ROOT / "Procfile"), "--env", "/dev/null", "--no-prefix", "--no-colour"]
+    assert honcho.command == (Path(sys.executable), "honcho", ["start", *options])
+    assert honcho.given == {
+        "environment": {
+            "AWS_REGION": "r",
+            "PATH": f"{Path(sys.executable).parent}:/bin",
+            "WORKER_WAIT_S": "1",
+            "WORKER_DRAIN_S": "2",
+            "LOG_FORMAT": "json",
+            "PYTHONUNBUFFERED": "1",
+        },
+        "working_directory": ROOT,
+    }
+
+
+def test_the_workers_are_stopped_after_an_error_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honcho = Honcho(monkeypatch, b"", b"")
+
+    def fail() -> None:
+        with local_workers({}, tmp_path / "workers.log"):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert honcho.stopped == [10.0]
