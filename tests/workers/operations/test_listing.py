@@ -147,3 +147,24 @@ async def test_without_a_limit_several_requests_run_at_once() -> None:
     most = 0
     await listed(table, limit=150)
     assert most == 1
+
+
+async def test_at_a_limit_the_request_in_flight_is_waited_for() -> None:
+    table, release, reads = OrderTable(), asyncio.Event(), 0
+    for n in range(300):
+        table.put(f"o-{n:03}", n // 20)
+
+    async def batch_get_item(**request: Any) -> dict[str, Any]:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            await release.wait()
+        return table._batch_get_item(**request)
+
+    table.client.operations["batch_get_item"] = batch_get_item
+    listing = asyncio.create_task(listed(table, limit=1))
+    for _ in range(5_000):
+        await asyncio.sleep(0)
+    assert (reads, listing.done()) == (2, False)
+    release.set()
+    assert await listing == ["o-000"]

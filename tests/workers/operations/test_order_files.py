@@ -260,3 +260,8 @@ def test_a_bad_record_shows_its_id_only_if_it_is_one(order_id: object, shown: st
 def test_a_duplicate_shows_its_id_and_where_the_first_one_is() -> None:
     lines = "\n\n".join(map(json.dumps, [ORDER, ORDER]))
     assert read("-", lines)[1] == BadRecord(3, "OrderId is already in line 1", "001")
+
+
+def test_a_header_that_is_not_csv_is_refused() -> None:
+    with pytest.raises(OperationError, match="x:1: the header must have each of"):
+        read("x", '"OrderId')

@@ -274,3 +274,24 @@ async def test_ten_requests_run_at_once_by_default() -> None:
 
     await Submitting(50, start).submission.run()
     assert most == 10
+
+
+async def test_after_a_bug_in_the_report_the_requests_in_flight_are_waited_for() -> None:
+    release = asyncio.Event()
+
+    async def start(**_: Any) -> None:
+        if submitting.attempts() > 1:
+            await release.wait()
+
+    def fail(_done: int) -> None:
+        raise ZeroDivisionError
+
+    submitting = Submitting(9, start)
+    running = asyncio.create_task(submitting.submission.run(concurrency=2, progress=fail))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not running.done()
+    release.set()
+    with pytest.raises(ZeroDivisionError):
+        await running
+    assert asyncio.all_tasks() == {asyncio.current_task()}
