@@ -138,6 +138,18 @@ async def test_order_and_case_are_written_before_the_case_is_routed(logs: list[E
     ]
 
 
+async def test_every_log_line_of_a_message_names_its_order_and_execution() -> None:
+    structlog.contextvars.clear_contextvars()
+    await Bench(order("RECEIVED")).handle(notice())
+    assert structlog.contextvars.get_contextvars() == {"order_id": "001", "execution_arn": EXECUTION}
+
+
+async def test_every_log_line_of_an_undecodable_message_says_why() -> None:
+    structlog.contextvars.clear_contextvars()
+    await Bench().handle("{")
+    assert list(structlog.contextvars.get_contextvars()) == ["reason"]
+
+
 async def test_a_redelivered_message_changes_nothing_but_its_episode_is_logged_again(logs: list[EventDict]) -> None:
     """The worker may have crashed after the write and before the line."""
     bench = Bench(order("RECEIVED"))

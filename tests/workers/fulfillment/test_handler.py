@@ -91,6 +91,19 @@ async def test_a_received_order_is_fulfilled_in_one_write(logs: list[EventDict],
     assert [(line["event"], line["shipment_id"]) for line in logs] == [("order.fulfilled", shipment_id("001"))]
 
 
+@pytest.mark.parametrize("step", ["handle", "give_up"])
+async def test_every_log_line_of_a_message_names_its_order_and_execution(step: str) -> None:
+    structlog.contextvars.clear_contextvars()
+    await getattr(Bench(order("RECEIVED")).handler, step)(message(BODY))
+    assert structlog.contextvars.get_contextvars() == {"order_id": "001", "execution_arn": EXECUTION}
+
+
+async def test_every_log_line_of_an_undecodable_message_says_why() -> None:
+    structlog.contextvars.clear_contextvars()
+    await Bench().handle("{")
+    assert list(structlog.contextvars.get_contextvars()) == ["reason"]
+
+
 @pytest.mark.parametrize("provider", [True, False])
 @pytest.mark.parametrize(
     ("stored", "outcome"),
