@@ -144,6 +144,15 @@ async def test_one_bad_entry_of_a_batch_holds_up_no_other() -> None:
     assert sqs.sizes == [10, *[1] * 10]
 
 
+async def test_answers_about_entries_that_were_not_sent_are_ignored() -> None:
+    class Confused(BatchesOnly):
+        async def delete_message_batch(self, *, Entries: list[dict[str, str]], **_: Any) -> dict[str, Any]:  # noqa: N803 - the SDK's name.
+            ids = [str(len(Entries)), "-1", "\N{SUPERSCRIPT TWO}", "", "0"]
+            return {"Successful": [{"Id": one} for one in ids]}
+
+    assert await Confused().queue().delete(["a", "b"]) == [None, Refusal("NoAnswer", receipt_lost=False)]
+
+
 async def test_a_batch_that_is_refused_together_and_alone_is_an_outage() -> None:
     sqs = BatchesOnly(*"abcdefghij")
     with pytest.raises(OutageError, match=r"ValidationException$"):

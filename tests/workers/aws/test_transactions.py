@@ -283,3 +283,9 @@ async def test_a_conflict_is_raised_as_one() -> None:
     dynamodb: Any = FakeDynamo(a="TransactionConflict")
     with pytest.raises(ConflictError, match="order or case has changed"):
         await Transactions(dynamodb).write([put("a")])
+
+
+async def test_a_transaction_that_is_cancelled_for_another_reason_is_no_conflict() -> None:
+    dynamodb: Any = FakeDynamo(a="ItemCollectionSizeLimitExceeded")
+    with pytest.raises(ClientError):
+        await Transactions(dynamodb).write([put("a")])

@@ -170,11 +170,14 @@ async def test_a_second_delivery_in_flight_only_renews_the_receipt() -> None:
 
 async def test_the_same_message_twice_in_one_receive_is_handled_once() -> None:
     queue, handler = FakeQueue([message("m", "r1"), message("m", "r2"), message("n")]), FakeHandler()
-    async with running(queue, handler, limits()) as run:
+    async with running(queue, handler, limits(concurrency=3)) as run:
         await run.until_settled(2)
-    assert sorted(handler.began) == ["m", "n"]
-    assert sorted(queue.deleted) == ["r-n", "r2"]
-    assert sorted(message_id for message_id, *_ in run.endings()) == ["m", "n"]
+        queue.send(*messages(3))
+        await run.until_settled(5)
+    assert sorted(handler.began)[:2] == ["m", "m0"]
+    assert handler.most_running == 3, "the second delivery keeps no slot"
+    assert sorted(queue.deleted)[:2] == ["r-m0", "r-m1"]
+    assert sorted(message_id for message_id, *_ in run.endings()) == ["m", "m0", "m1", "m2", "n"]
 
 
 async def test_a_handled_message_that_comes_back_is_deleted_and_not_handled_again() -> None:

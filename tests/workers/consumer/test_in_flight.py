@@ -69,7 +69,8 @@ async def test_a_message_handled_again_is_remembered_from_then_on() -> None:
 async def test_ends_once_with_one_line_and_frees_the_slot() -> None:
     slots = Slots(1)
     await slots.reserve(1, 1)
-    in_flight = InFlight(slots, 60, Metrics())
+    metrics = Metrics()
+    in_flight = InFlight(slots, 60, metrics)
     delivery = in_flight.take(message("m", receive_count=2), 0.0)
     assert delivery is not None
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
@@ -77,6 +78,8 @@ async def test_ends_once_with_one_line_and_frees_the_slot() -> None:
         in_flight.end(delivery, Ending.ABANDONED, "unconfirmed")
     assert len(in_flight) == 0
     assert await slots.reserve(1, 10) == 1
+    settled = {"ending": "message.released", "outcome": "transient"}
+    assert metrics.registry.get_sample_value("workers_messages_settled_total", settled) == 1
     (line,) = logs
     assert line.pop("duration_ms") >= 0
     assert line == {

@@ -123,3 +123,10 @@ async def test_an_internal_error_is_not_taken_for_a_missing_table() -> None:
 
     with pytest.raises(KeyError, match="bug"):
         await fake_stack(dynamodb=FakeClient(describe_table=describe_table)).missing_table()
+
+
+def test_each_service_has_its_client() -> None:
+    names = ("dynamodb", "sqs", "stepfunctions", "cloudwatch")
+    clients = {name: FakeClient() for name in names}
+    stack = fake_stack(STATE_MACHINE, **clients)
+    assert [getattr(stack, name) for name in names] == [clients[name] for name in names]

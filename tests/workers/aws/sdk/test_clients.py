@@ -16,3 +16,9 @@ def test_every_receive_and_every_handler_may_have_a_connection() -> None:
     calling: Any = calling_config(100)
     assert receiving.max_pool_connections == 24
     assert calling.max_pool_connections > 100
+
+
+def test_a_channels_client_leaves_retries_to_the_router() -> None:
+    config: Any = channel_config(2.0)
+    assert config.retries == {"total_max_attempts": 1}
+    assert config.read_timeout == 2.0
