@@ -239,12 +239,12 @@ def test_a_message_that_cannot_be_replayed_is_reported_and_stays(pipeline: Pipel
 
 def test_bad_usage_and_a_missing_queue_are_one_line(orders: CommandLine) -> None:
     for arguments, code, problem in (
-        (["replay"], 2, "Error: Missing argument '{fulfillment|escalation}'. Choose from:"),
+        (["replay"], 2, "orders dead-letters replay: Missing argument '{fulfillment|escalation}'. Choose from:"),
         (["list", "--older-than", "old"], 2, "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
         (["replay", "fulfillment", "--rate", "0"], 2, "0.0 is not in the range 0.1<=x<=1000"),
     ):
         refused = orders("dead-letters", *arguments)
-        assert (refused.code, refused.out) == (code, "")
+        assert (refused.code, refused.out, refused.err.count("\n")) == (code, "", 1)
         assert problem in refused.err
     missing = orders("dead-letters", "list", ORDER_FULFILLMENT_QUEUE="nobody")
     assert (missing.code, missing.err) == (

@@ -165,10 +165,8 @@ def test_a_case_without_an_order_needs_all_fields_to_be_resubmitted(desk: Runnin
     )
     desk.escalation.wait_for("escalation.routed", execution_arn=started["executionArn"])
     missing = resubmit(orders, "malformed-1")
-    assert (missing.code, missing.err.splitlines()[-1]) == (
-        2,
-        "Error: the case has no order: to resubmit it, give --order-id, --name, --item-name, --price",
-    )
+    problem = "the case has no order: to resubmit it, give --order-id, --name, --item-name, --price"
+    assert (missing.code, missing.err) == (2, f"orders escalations resolve: {problem}\n")
     whole = ("--order-id", "whole-1", "--name", "Ada", "--item-name", "Bicycle", "--price", "1")
     assert resubmit(orders, "malformed-1", *whole).code == 0
     wait_until(lambda: desk.pipeline.status("whole-1") == "FULFILLED")
@@ -198,7 +196,7 @@ def test_invalid_corrections_are_refused_and_change_nothing(
     refused = orders(
         "escalations", "resolve", "refused-1", arguments[0], *WHO, "--yes", *from_stdin, *arguments[1:], stdin=stdin
     )
-    assert (refused.code, refused.out, refused.err.splitlines()[-1]) == (2, "", f"Error: {problem}")
+    assert (refused.code, refused.out, refused.err) == (2, "", f"orders escalations resolve: {problem}\n")
     assert case_of(desk, "refused-1") == before
 
 
@@ -214,7 +212,7 @@ def test_without_a_terminal_or_a_case_nothing_is_done(orders: CommandLine) -> No
         refused = orders("escalations", "resolve", "x", *arguments, *WHO, stdin=CARD)
         assert (refused.code, refused.err.splitlines()[-1]) == (
             2,
-            "Error: there is no terminal to ask for confirmation: use --yes",
+            "orders escalations resolve: there is no terminal to ask for confirmation: use --yes",
         )
     missing = resolve(orders, "no-such-case", "cancel")
     assert (missing.code, missing.err) == (

@@ -216,8 +216,9 @@ def test_a_wrong_set_up_is_one_line_and_starts_nothing(orders: CommandLine, tmp_
     binary = tmp_path / "orders.csv"
     binary.write_bytes(b"\x89PNG\0")
     assert orders("submit", binary).err == f"orders: {binary} is not text: it has zero bytes\n"
-    (usage,) = [orders("submit", tmp_path / "none.csv")]
-    assert (usage.code, lines_of(usage)[-1].endswith("No such file or directory")) == (2, True)
+    usage = orders("submit", tmp_path / "none.csv")
+    problem = f"Invalid value for 'FILE|-': '{tmp_path / 'none.csv'}': No such file or directory"
+    assert (usage.code, usage.err) == (2, f"orders submit: {problem} (see `orders submit --help`)\n")
     assert [orders("submit", "-", option, "0").code for option in ("--submission", "--concurrency")] == [2, 2]
     for shown in (nowhere, missing):
         assert len(lines_of(shown)) == 1

@@ -1,6 +1,5 @@
 """Entry point of `orders ...` and `python -m workers.cli ...`."""
 
-import io
 import os
 import sys
 import traceback
@@ -24,10 +23,7 @@ def main() -> int:
         code = orders.main(prog_name="orders", standalone_mode=False, obj=Stack())
         sys.stdout.flush()
     except click.ClickException as error:
-        shown = io.StringIO()
-        error.show(shown)
-        # The error quotes arguments, and an argument may be a card number.
-        click.echo(mask(shown.getvalue()), nl=False, err=True)
+        _show_usage(error)
         return error.exit_code
     except CliError as error:
         if error.exit_code == INTERRUPTED and sys.stderr.isatty():
@@ -54,6 +50,18 @@ def _open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         # Escape characters that the terminal or pipe cannot encode.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """Print one line about wrong usage. Click itself would print a block about the command's arguments first."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command, text = context.command_path if context else "orders", " ".join(error.format_message().split())
+    # Our own checks say what to do; click's only name the argument.
+    hint = "" if type(error) is click.UsageError else f" (see `{command} --help`)"
+    note(f"{command}: {text.rstrip('.')}{hint}")
 
 
 def _line(error: Exception) -> str:
