@@ -17,6 +17,7 @@ from workers.operations.records import (
     from_array,
     from_csv,
     from_stream,
+    value_of,
 )
 
 # Step Functions: the longest input of an execution, in UTF-8.
@@ -33,6 +34,11 @@ class Record:
     line: int
     order_id: str
     text: str
+
+    def fields(self) -> Mapping[str, str]:
+        """Return the order's fields. Those of a record that can be submitted are strings."""
+        order: Mapping[str, str] = value_of(self.text)
+        return order
 
 
 def read_orders(name: str, data: bytes) -> Iterator[Record | BadRecord]:

@@ -69,11 +69,8 @@ def from_csv(name: str, text: str) -> Iterator[RawRecord | BadRecord]:
         return
     header_line, header = first
     names = header if isinstance(header, list) else []
-    wrong = [field for field in FIELDS if names.count(field) != 1]
-    if wrong:
-        raise OperationError(
-            f"{name}:{header_line}: the header must have each of {', '.join(FIELDS)} once; wrong: {', '.join(wrong)}"
-        )
+    if wrong := _wrong_columns(names):
+        raise OperationError(f"{name}:{header_line}: the header must have each of {', '.join(FIELDS)} once; {wrong}")
     for line, row in rows:
         if isinstance(row, csv.Error):
             yield BadRecord(line, f"is not CSV: {_CSV_ERRORS.get(str(row), row)}")
@@ -82,6 +79,13 @@ def from_csv(name: str, text: str) -> Iterator[RawRecord | BadRecord]:
         else:
             order = {field: row[names.index(field)] for field in FIELDS}
             yield RawRecord(line, order, json.dumps(order, ensure_ascii=False))
+
+
+def _wrong_columns(names: Sequence[str]) -> str:
+    """Return which columns are missing or repeated. It names no other column: without a header, these are values."""
+    missing = ", ".join(field for field in FIELDS if field not in names)
+    repeated = ", ".join(field for field in FIELDS if names.count(field) > 1)
+    return "; ".join([*([f"missing: {missing}"] if missing else []), *([f"repeated: {repeated}"] if repeated else [])])
 
 
 def _is_blank(row: list[str] | csv.Error) -> bool:
@@ -129,6 +133,11 @@ def _constant(_name: str) -> None:
 _decoder = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=lambda _: 0, parse_float=lambda _: 0.0, parse_constant=_constant
 )
+
+
+def value_of(text: str) -> Any:
+    """Return the value of a JSON text that was read before."""
+    return _decoder.decode(text)
 
 
 @dataclass(slots=True)

@@ -81,6 +81,12 @@ def test_json_is_submitted_as_it_is_in_the_file() -> None:
     assert record == Record(1, "007", text)
 
 
+def test_a_record_has_the_fields_of_its_order() -> None:
+    (record,) = read("-", json.dumps(ORDER)[:-1] + f', "More": {"9" * 5000}}}')
+    assert isinstance(record, Record)
+    assert {field: record.fields()[field] for field in FIELDS} == ORDER
+
+
 def test_all_fields_of_csv_are_strings() -> None:
     (record,) = read("-", f'{HEADER}0070,"Ada ""the""\nCountess",Bicycle,1e3,0012')
     assert isinstance(record, Record)
@@ -205,11 +211,15 @@ def test_invalid_utf_8_costs_one_record() -> None:
         (b"\x89PNG\r\n\0\0", "x is not text: it has zero bytes"),
         (
             f"001,Ada,Bicycle,1,{CARD}\n".encode(),
-            f"x:1: the header must have each of {', '.join(FIELDS)} once; wrong: {', '.join(FIELDS)}",
+            f"x:1: the header must have each of {', '.join(FIELDS)} once; missing: {', '.join(FIELDS)}",
         ),
         (
             b"\nOrderId,Name,ItemName,Price,cc,Price\n",
-            f"x:2: the header must have each of {', '.join(FIELDS)} once; wrong: Price, CC",
+            f"x:2: the header must have each of {', '.join(FIELDS)} once; missing: CC; repeated: Price",
+        ),
+        (
+            b"CC,OrderId,Name,ItemName,Price,Price\n",
+            f"x:1: the header must have each of {', '.join(FIELDS)} once; repeated: Price",
         ),
     ],
 )
