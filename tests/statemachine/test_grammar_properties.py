@@ -10,7 +10,7 @@ from tests.statemachine.test_definition import PROPER, UUID, load, recorded
 from tests.strategies import any_text, card_numbers, digit_text, digits, json_values, order_ids, text, uuids
 from workers.domain.cards import mask
 from workers.domain.orders import is_order_id
-from workers.domain.submissions import malformed_fields
+from workers.domain.submissions import malformed_fields, recorded_fields
 
 STATE = load()["States"]["Check the order"]
 NOT_AN_OBJECT, WELL_FORMED = (Jsonata(choice["Condition"][2:-2].strip()) for choice in STATE["Choices"])
@@ -62,3 +62,18 @@ def test_a_recorded_field_has_no_card_number(field: str, value: str) -> None:
     assert mask(recorded(field, value)) == recorded(field, value)
     if mask(value) == value and ":" not in value and value.count("-") < 4:
         assert recorded(field, value) == value
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            **dict.fromkeys(("Name", "ItemName", "Price"), digit_text | card_numbers | uuids | text),
+            "CC": card_numbers | digits(15, 17) | digit_text | text,
+        }
+    )
+)
+@example({"Name": "1" * 13, "ItemName": UUID, "Price": "1-2 3" * 9, "CC": "1" * 16})
+@example({"Name": "\u0661" * 13, "ItemName": "1" * 12, "Price": "1\n" * 13, "CC": "\u0661" * 16})
+@example({"Name": "x", "ItemName": "$1" + "1" * 13, "Price": "", "CC": "1" * 16 + "\n"})
+def test_python_knows_how_a_field_is_recorded(order: dict[str, str]) -> None:
+    assert recorded_fields(order) == {field: recorded(field, value) for field, value in order.items()}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from workers.domain.cards import recorded_card_number, recorded_text
 from workers.domain.ids import fingerprint
 from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
 
@@ -34,6 +35,14 @@ def improper_fields(order: Mapping[str, str]) -> list[str]:
     ]
 
 
+def recorded_fields(order: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields of a well-formed order, except its OrderId, as the workflow records them: masked."""
+    return {
+        **{field: recorded_text(order[field]) for field in ("Name", "ItemName", "Price")},
+        "CC": recorded_card_number(order["CC"]),
+    }
+
+
 def submission_name(order_id: str, number: int) -> str:
     """
     Return the name of the execution that submits an order for the *number*-th time.
@@ -43,3 +52,11 @@ def submission_name(order_id: str, number: int) -> str:
     - It differs from the names of resubmissions from a case.
     """
     return f"submission-{fingerprint(order_id, 26)}-{number}"
+
+
+def submission_number(order_id: str, name: str) -> int | None:
+    """Return the number of the order's submission whose execution has this name; None if it has another name."""
+    _, _, number = name.rpartition("-")
+    if not number.isdecimal() or name != submission_name(order_id, int(number)):
+        return None
+    return int(number)

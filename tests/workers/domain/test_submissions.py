@@ -4,7 +4,13 @@ from tests.lambda_.test_verify_cc_and_price import verify
 from tests.statemachine import test_definition as workflow
 from tests.workers.domain.examples import CARD, UUID
 from workers.domain.cards import looks_like_card
-from workers.domain.submissions import improper_fields, malformed_fields, submission_name
+from workers.domain.submissions import (
+    improper_fields,
+    malformed_fields,
+    recorded_fields,
+    submission_name,
+    submission_number,
+)
 
 FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
 PROPER: dict[str, object] = {"OrderId": "001", "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
@@ -84,3 +90,30 @@ def test_a_submission_name_is_valid_and_not_like_a_card_number(order_id: str) ->
         assert name.startswith("submission-")
         assert name.replace("-", "").isalnum()
         assert not looks_like_card(name)
+
+
+def test_the_number_of_a_submission_is_in_its_name() -> None:
+    for number in (1, 2, 10, 999_999):
+        assert submission_number("001", submission_name("001", number)) == number
+    other, first = submission_name("002", 1), submission_name("001", 1)
+    for name in (
+        "",
+        "other",
+        "resubmission-2",
+        other,
+        f"{first[:-1]}01",
+        f"{first[:-1]}\u0661",
+        first[:-1],
+        f"x{first}",
+    ):
+        assert submission_number("001", name) is None
+
+
+def test_fields_are_masked_as_they_are_recorded() -> None:
+    order = {"OrderId": "001", "Name": f"Ada {CARD}", "ItemName": UUID, "Price": "1", "CC": CARD, "More": "x"}
+    assert recorded_fields(order) == {
+        "Name": "Ada ****",
+        "ItemName": workflow.recorded("ItemName", UUID),
+        "Price": "1",
+        "CC": f"************{CARD[-4:]}",
+    }
