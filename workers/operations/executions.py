@@ -14,15 +14,16 @@ from workers.operations.text import clean
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
-RUNNING = "RUNNING"
+RUNNING, SUCCEEDED, FAILED = "RUNNING", "SUCCEEDED", "FAILED"
 _GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}  # The last two mean that it is not an ARN.
 _ENDS = {
-    "ExecutionSucceeded": "SUCCEEDED",
-    "ExecutionFailed": "FAILED",
+    "ExecutionSucceeded": SUCCEEDED,
+    "ExecutionFailed": FAILED,
     "ExecutionAborted": "ABORTED",
     "ExecutionTimedOut": "TIMED_OUT",
 }
-_MEANINGS = {"DuplicateOrder": " (the stored order is unchanged)"}
+DUPLICATE_ORDER = "DuplicateOrder"
+_MEANINGS = {DUPLICATE_ORDER: " (the stored order is unchanged)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """The known part of an execution; *problem* says why the rest is not known."""
+    """The known part of an execution; *problem* says why the rest is not known, *error* why it failed."""
 
     arn: str
     status: str | None = None
     states: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     problem: str | None = None
+    error: str | None = None
 
     @property
     def name(self) -> str:
@@ -60,22 +62,22 @@ async def read_execution(stack: "Stack", arn: str) -> Execution | None:
         if isinstance(translate(error), AccessDeniedError):
             return Execution(arn, problem=f"these credentials do not allow GetExecutionHistory ({code})")
         raise
-    status, states, steps = RUNNING, list[str](), list[Step]()
+    status, failure, states, steps = RUNNING, None, list[str](), list[Step]()
     for event in events:
-        status = _ENDS.get(event["type"], status)
+        if event["type"] in _ENDS:
+            status, failure = _ENDS[event["type"]], _error(event)
         if entered := event.get("stateEnteredEventDetails"):
             states.append(clean(entered["name"]))
         if text := _text(event, states):
             steps.append(Step(_time(event["timestamp"]), text))
-    return Execution(arn, status, tuple(states), tuple(steps))
+    return Execution(arn, status, tuple(states), tuple(steps), error=failure)
 
 
 def _text(event: Mapping[str, Any], states: list[str]) -> str | None:
     """Return an event in words; None if it is not shown. Errors are only named: a cause may quote another service."""
     kind: str = event["type"]
-    details = (value for value in event.values() if isinstance(value, dict))
-    error = next((value["error"] for value in details if value.get("error")), None)
-    named = f": {clean(error)}" if error else ""
+    error = _error(event)
+    named = f": {error}" if error else ""
     if kind == "ExecutionStarted":
         return "started"
     if kind in _ENDS:
@@ -85,6 +87,11 @@ def _text(event: Mapping[str, Any], states: list[str]) -> str | None:
     if kind.endswith(("Failed", "TimedOut")):
         return f"an attempt at {states[-1] if states else 'a state'} failed{named}"
     return None
+
+
+def _error(event: Mapping[str, Any]) -> str | None:
+    details = (value for value in event.values() if isinstance(value, dict))
+    return next((clean(value["error"]) for value in details if value.get("error")), None)
 
 
 def _time(at: datetime) -> str:

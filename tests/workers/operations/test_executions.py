@@ -49,6 +49,7 @@ async def test_an_execution_has_its_states_failed_attempts_and_end() -> None:
             Step(at, f"an attempt at {state} failed: Lambda.Down"),
             Step(at, "FAILED: WorkflowFailed"),
         ),
+        error="WorkflowFailed",
     )
     assert AT.astimezone(UTC).hour == 10
 
@@ -90,7 +91,8 @@ async def test_any_other_error_is_raised() -> None:
 async def test_an_event_is_a_status_and_a_step(kind: str, error: str | None, status: str, text: str) -> None:
     event = {"type": kind, "previousEventId": 1, "details": {} if error is None else {"error": error}}
     execution = await read_execution(stack([event]), ARN)
-    assert execution == Execution(ARN, status, (), (Step("2026-11-22T10:00:00.000Z", text),))
+    ended_with = error if status in {"FAILED", "TIMED_OUT"} else None
+    assert execution == Execution(ARN, status, (), (Step("2026-11-22T10:00:00.000Z", text),), error=ended_with)
 
 
 async def test_times_have_milliseconds() -> None:
