@@ -14,6 +14,7 @@ from tests.integration.pipeline import fulfilled, wait_until
 from workers.domain.submissions import submission_name
 
 START = "StartExecution"
+OTHER_CARD = "4929123412341111"
 HEADER = "OrderId,Name,ItemName,Price,CC\n"
 
 
@@ -68,11 +69,11 @@ def test_submit_wait_reports_how_each_order_ended(orders: CommandLine, running: 
     ]
     assert first.lines[0] == "4 submitted, 0 already submitted, 5 bad, 0 failed"
     assert first.lines[1].split() == ["OUTCOME", "REASONS", "ORDERS"]
-    assert sorted(" ".join(line.split()) for line in first.lines[2:]) == [
-        "ESCALATED FULFILLMENT_REJECTED 1",
-        "ESCALATED INVALID_CARD_NUMBER 1",
-        "ESCALATED INVALID_PRICE 1",
+    assert [" ".join(line.split()) for line in first.lines[2:]] == [
         "FULFILLED - 1",
+        "ESCALATED INVALID_PRICE 1",
+        "ESCALATED INVALID_CARD_NUMBER 1",
+        "ESCALATED FULFILLMENT_REJECTED 1",
     ]
     assert first.code == 1
     stored = running.pipeline.order("file-1")
@@ -106,7 +107,12 @@ def test_a_corrected_file_starts_an_order_again_only_as_a_new_submission(orders:
     submit = ("submit", "-", "--wait")
     orders(*submit, stdin=json.dumps(order("again-1", Price="-1")))
     corrected = json.dumps(order("again-1"))
-    assert orders(*submit, stdin=corrected).lines[0] == "0 submitted, 1 already submitted, 0 bad, 0 failed"
+    refused = orders(*submit, stdin=corrected)
+    assert (refused.code, refused.lines[0]) == (1, "0 submitted, 0 already submitted, 0 bad, 0 failed, 1 different")
+    assert refused.err == (
+        "stdin:1: order again-1: skipped: the stored order is ESCALATED and differs in Price; "
+        "to start this one in its place, use --submission 2\n"
+    )
     before = running.pipeline.order("again-1")
     second = orders(*submit, "--submission", "2", stdin=corrected)
     assert (second.code, second.lines[2].split()) == (0, ["FULFILLED", "-", "1"])
@@ -121,11 +127,26 @@ def test_a_corrected_file_starts_an_order_again_only_as_a_new_submission(orders:
     assert after["StartedAt"] > before["StartedAt"]
     assert after.keys().isdisjoint({"Reasons", "EscalatedAt"})
 
+    third = orders(*submit, "--submission", "3", stdin=json.dumps(order("again-1", CC=OTHER_CARD)))
+    assert (third.code, third.lines[2].split()) == (1, ["REFUSED", "DuplicateOrder", "1"])
+    assert third.err == (
+        "stdin:1: order again-1: the workflow refused it as a duplicate: the stored order, recorded by execution "
+        f"{submission_name('again-1', 2)}, is FULFILLED and differs in CC; a new order needs an OrderId of its own\n"
+    )
+    first = orders(*submit, stdin=corrected)  # The execution of the first submission is not the order's any more.
+    assert (first.code, first.lines[2].split()) == (0, ["FULFILLED", "resubmitted", "1"])
 
-def test_wait_ends_for_an_order_that_another_execution_recorded(orders: CommandLine, running: Running) -> None:
+
+def test_an_order_that_another_system_recorded_is_not_reported_as_submitted(
+    orders: CommandLine, running: Running
+) -> None:
     running.pipeline.put_order("taken-1", "CANCELLED")
     shown = orders("submit", "-", "--wait", stdin=json.dumps(order("taken-1")))
-    assert (shown.code, shown.lines[2].split()) == (0, ["CANCELLED", "-", "1"])
+    assert (shown.code, shown.lines[2].split()) == (1, ["REFUSED", "DuplicateOrder", "1"])
+    assert shown.err == (
+        "stdin:1: order taken-1: the workflow refused it as a duplicate: the stored order is CANCELLED; "
+        "a new order needs an OrderId of its own\n"
+    )
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -168,8 +189,10 @@ def test_interrupted_or_killed_and_repeated_submit_starts_each_order_once(
 def test_an_interrupted_wait_says_that_the_orders_continue(
     orders: CommandLine, running: Running, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    # Recorded by an execution with another name, whose message never arrives.
-    running.pipeline.put_order("waited-1")
+    # Recorded by this execution, so that it may not record it again, and its message never arrives.
+    running.pipeline.put_order(
+        "waited-1", ExecutionArn=running.pipeline.arn(submission_name("waited-1", 1)), Trials="1"
+    )
     path = tmp_path / "orders.json"
     path.write_text(json.dumps(order("waited-1")), encoding="utf-8")
     with orders.start("submit", path, "--wait", AWS_ENDPOINT_URL=proxy.url) as process:

@@ -11,6 +11,7 @@ from workers.cli.output import note, print_json, print_line, print_table, progre
 from workers.cli.running import run
 from workers.operations.order_files import Record, read_orders
 from workers.operations.records import BadRecord
+from workers.operations.retries import Retries
 from workers.operations.submit import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, MAX_SUBMISSION, Submission, Summary
 from workers.operations.text import clean
 from workers.operations.waiting import Ended, wait_for_orders
@@ -35,7 +36,7 @@ Examples:
     default=1,
     show_default=True,
     metavar="N",
-    help="The N-th submission of these orders. An order starts once per number, even if the file has changed.",
+    help="The N-th submission of these orders, to start ESCALATED ones over. An order starts once per number.",
 )
 @click.option(
     "--concurrency",
@@ -59,8 +60,12 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
     rest is submitted. An order with a wrong card number or price is submitted: the workflow escalates it.
 
     An execution is named after its OrderId and the number of the submission, so the command can be repeated: an order
-    that was submitted before is not submitted again, even if the file has changed. To correct an escalated order,
-    resolve its case instead: `orders escalations resolve`.
+    that was submitted before is not submitted again. If such an order differs from the stored one, its line is named
+    and the exit code is 1: a new order needs an OrderId of its own, and a corrected order the next --submission, which
+    starts only orders that are ESCALATED. The table holds only the last four digits of a card number to compare.
+
+    "Submitted" means that the execution was started. --wait shows whether the workflow recorded the order: it refuses
+    one whose OrderId is used, unless that order is ESCALATED.
     """
     name = "stdin" if file.name in {"-", "<stdin>"} else clean(file.name)
     records, summary = _read(name, file)
@@ -76,16 +81,17 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
             )
     if not as_json:
         print_line(str(summary))
-    answer = asdict(summary)
+    answer, ended = asdict(summary), list[Ended]()
     if wait:
-        failed = {record.order_id for record in summary.failed}
-        ended = _wait(stack, [record.order_id for record in records if record.order_id not in failed], submission)
+        # A bad record may repeat the OrderId of a good one.
+        not_submitted = {record.order_id for record in [*summary.failed, *summary.different]}
+        ended = _wait(stack, name, [record for record in records if record.order_id not in not_submitted], submission)
         answer["ended"] = [asdict(order) for order in ended]
         if not as_json:
             _print_ended(ended)
     if as_json:
         print_json(answer)
-    return 1 if summary.bad or summary.failed else 0
+    return 1 if not summary.complete or any(order.problem for order in ended) else 0
 
 
 def _read(name: str, file: BinaryIO) -> tuple[list[Record], Summary]:
@@ -109,22 +115,30 @@ def _report_bad(file: str, bad: BadRecord) -> None:
     note(f"{file}:{bad.line}: {f'order {bad.order_id}: ' if bad.order_id else ''}{bad.reason}")
 
 
-def _wait(stack: "Stack", order_ids: Sequence[str], submission: int) -> list[Ended]:
+def _wait(stack: "Stack", file: str, records: Sequence[Record], submission: int) -> list[Ended]:
+    """Wait for the orders. Report those that this submission has not recorded, and return all in the file's order."""
     ended: list[Ended] = []
 
     def interrupted() -> str:
-        return (
-            f"interrupted: {len(ended)} of {len(order_ids)} orders have ended, the rest continue without this command"
-        )
+        return f"interrupted: {len(ended)} of {len(records)} orders have ended, the rest continue without this command"
 
-    with progress("ended", len(order_ids)) as advance:
-        work = wait_for_orders(stack, order_ids, ended, submission=submission, progress=advance)
+    with progress("ended", len(records)) as advance:
+        work = wait_for_orders(
+            stack, records, ended, submission=submission, retries=Retries(warn=note), progress=advance
+        )
         run(stack, work, interrupted=interrupted)
+    places = {record.order_id: place for place, record in enumerate(records)}
+    ended.sort(key=lambda order: places[order.order_id])
+    for order in ended:
+        if order.problem is not None:
+            _report_bad(file, BadRecord(records[places[order.order_id]].line, order.problem, order.order_id))
     return ended
 
 
 def _print_ended(ended: Sequence[Ended]) -> None:
-    """Print how many orders ended with each outcome and its reasons."""
-    counts = Counter((order.outcome, ", ".join(order.reasons) or None) for order in ended)
-    rows = [(outcome, reasons, count) for (outcome, reasons), count in counts.most_common()]
+    """Print how many orders ended with each outcome and its reasons, in the order of the file."""
+    counts = Counter(
+        (order.outcome, ", ".join([*order.reasons, *(["resubmitted"] if order.resubmitted else [])])) for order in ended
+    )
+    rows = [(outcome, reasons or None, count) for (outcome, reasons), count in counts.items()]
     print_table(("outcome", "reasons", "orders"), rows, right=("orders",))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from workers.aws.items import from_item, to_item
@@ -10,6 +11,7 @@ from workers.domain.cards import looks_like_card, masked_card_number
 from workers.operations.concurrency import as_async, in_parallel
 
 if TYPE_CHECKING:
+    from workers.operations.retries import Retries
     from workers.operations.stack import Stack
 
 MAX_BATCH = 100  # DynamoDB: items per BatchGetItem.
@@ -25,14 +27,24 @@ def is_key(text: str) -> bool:
 
 
 def get_orders(
-    stack: "Stack", order_ids: Iterable[str] | AsyncIterable[str], *, at_most: int = MAX_CONCURRENT_REQUESTS
+    stack: "Stack",
+    order_ids: Iterable[str] | AsyncIterable[str],
+    *,
+    at_most: int = MAX_CONCURRENT_REQUESTS,
+    retries: "Retries | None" = None,
 ) -> AsyncGenerator[list[dict[str, Any]], None]:
     """
     Yield the current orders of these ids, up to a hundred at a time; missing orders are left out.
 
-    Close the generator like that of `in_parallel`. *at_most* is the number of concurrent requests.
+    Close the generator like that of `in_parallel`. *at_most* is the number of concurrent requests. *retries* repeats
+    requests that fail; without it, they are left to the SDK's own retries.
     """
-    return in_parallel(lambda batch: _get(stack, batch), _batches(order_ids), at_most=at_most)
+    return in_parallel(
+        lambda batch: _get(stack, batch, retries),
+        _batches(order_ids),
+        at_most=at_most,
+        stop=None if retries is None else retries.stop,
+    )
 
 
 async def _batches(order_ids: Iterable[str] | AsyncIterable[str]) -> AsyncIterator[list[str]]:
@@ -46,7 +58,7 @@ async def _batches(order_ids: Iterable[str] | AsyncIterable[str]) -> AsyncIterat
         yield batch
 
 
-async def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
+async def _get(stack: "Stack", order_ids: list[str], retries: "Retries | None") -> list[dict[str, Any]]:
     """Return the orders, sorted like *order_ids*. Keys that were not processed are requested again, with backoff."""
     table, found = stack.names.order_table, dict[str, dict[str, Any]]()
     keys = [to_item({"OrderId": order_id}) for order_id in order_ids]
@@ -56,7 +68,8 @@ async def _get(stack: "Stack", order_ids: list[str]) -> list[dict[str, Any]]:
             await asyncio.sleep(_UNPROCESSED.wait_s(attempt))
         attempt += 1
         request = {table: {"Keys": keys, "ConsistentRead": True}}
-        answer = await stack.dynamodb.call("batch_get_item", RequestItems=request)
+        read = partial(stack.dynamodb.call, "batch_get_item", RequestItems=request)
+        answer = await (read() if retries is None else retries.run("BatchGetItem", read))
         for item in map(shown_order, answer["Responses"].get(table, [])):
             found[item["OrderId"]] = item
         keys = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])

@@ -1,23 +1,25 @@
 """Submits orders: starts exactly one execution of the workflow for each."""
 
-import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from workers.aws.errors import error_code, translate
-from workers.backoff import Backoff
+from workers import clock
+from workers.aws.errors import error_code
+from workers.consumer.elapsed import elapsed_s
 from workers.domain.submissions import submission_name
-from workers.errors import OutageError
 from workers.operations.concurrency import in_parallel
 from workers.operations.errors import OperationError
 from workers.operations.order_files import Record
 from workers.operations.progress import Progress, Warn, unreported
 from workers.operations.records import BadRecord
-from workers.operations.sdk_errors import SDK_ERRORS, UNREACHABLE, ClientError, ResponseParserError, explained
+from workers.operations.retries import Retries
+from workers.operations.sdk_errors import SDK_ERRORS, ClientError, explained
+from workers.operations.stored_orders import LOOK_S, described, differing_fields, submitted_before
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -25,15 +27,12 @@ if TYPE_CHECKING:
 # If a call takes 50 ms, the default makes as many calls a second as StartExecution sustains in most regions.
 DEFAULT_CONCURRENCY, MAX_CONCURRENCY = 10, 100
 MAX_SUBMISSION = 999_999
-# Unreadable responses that are tolerated before the first readable one: more than are in flight by default.
-MAX_UNREADABLE = 50
-MAX_RETRY_S = 300.0
 SAFE = "repeating the command is safe: it submits nothing twice"
 
 # Errors that concern only one record. Any other error concerns all records.
 _REFUSED = {"InvalidExecutionInput", "InvalidName", "ValidationException"}
-_RETRIED = {"ExecutionLimitExceeded"}
-_BACKOFF = Backoff(base_s=0.2, cap_s=20.0)
+# AWS's servers may differ by this much in their clocks.
+CLOCK_TOLERANCE = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -44,11 +43,18 @@ class Summary:
     already_submitted: int = 0
     bad: list[BadRecord] = field(default_factory=list)
     failed: list[BadRecord] = field(default_factory=list)
+    different: list[BadRecord] = field(default_factory=list)  # Another order was submitted under the same OrderId.
+
+    @property
+    def complete(self) -> bool:
+        """Whether all records so far were submitted, now or before."""
+        return not (self.bad or self.failed or self.different)
 
     def __str__(self) -> str:
+        different = f", {len(self.different)} different" if self.different else ""
         return (
             f"{self.submitted} submitted, {self.already_submitted} already submitted, "
-            f"{len(self.bad)} bad, {len(self.failed)} failed"
+            f"{len(self.bad)} bad, {len(self.failed)} failed{different}"
         )
 
 
@@ -62,96 +68,122 @@ class Submission:
         summary: Summary,
         *,
         number: int,
-        backoff: Backoff = _BACKOFF,
+        retries: Retries | None = None,
         warn: Warn = unreported,
         failed: Callable[[BadRecord], None] = unreported,
     ) -> None:
-        """Prepare the *number*-th submission of *records*. *failed* is called with each record that AWS refuses."""
+        """
+        Prepare the *number*-th submission of *records*.
+
+        *failed* is called with each record that AWS refuses, and with each that differs from the stored order.
+        """
         self.summary = summary
         self._stack = stack
         self._records = records
         self._number = number
-        self._backoff = backoff
+        self._retries = retries or Retries(warn=warn)
         self._warn = warn
         self._failed = failed
-        self._stop = asyncio.Event()
-        self._throttled = False
-        self._unreadable = 0
+        # The OrderIds whose execution exists already. If this command repeated its request, with the time of the first
+        # one: an execution that was started later is its own, and only the response was lost.
+        self._repeated: dict[str, datetime | None] = {}
 
     def so_far(self) -> str:
         """Return the outcome so far, with a note that repeating is safe."""
         return f"{self.summary} of {len(self._records) + len(self.summary.bad)}; {SAFE}"
 
-    async def run(self, *, concurrency: int = DEFAULT_CONCURRENCY, progress: Progress = unreported) -> None:
+    async def run(
+        self, *, concurrency: int = DEFAULT_CONCURRENCY, look_s: float = LOOK_S, progress: Progress = unreported
+    ) -> None:
         """
-        Submit the records. A cancellation waits for the requests in flight.
+        Submit the records, then compare those that were submitted before with the stored orders.
+
+        A cancellation waits for the requests in flight. *look_s* is the time between two looks at the table.
 
         Raises:
             OperationError: An error that concerns all records; the text has the outcome so far.
         """
         try:
             await self._stack.state_machine_arn()  # Looked up once, before the calls start.
-            started = in_parallel(self._submit, self._records, at_most=concurrency, stop=self._stop)
+            started = in_parallel(self._submit, self._records, at_most=concurrency, stop=self._retries.stop)
             async with contextlib.aclosing(started):
                 async for _ in started:
                     progress(1)
+            await self._compare(look_s)
         except SDK_ERRORS as error:
             raise OperationError(f"{await explained(error, self._stack)} ({self.so_far()})") from error
 
     async def _submit(self, record: Record) -> None:
+        failures: list[Exception] = []
+        began_s = elapsed_s()
+        start = partial(
+            self._stack.stepfunctions.call,
+            "start_execution",
+            stateMachineArn=await self._stack.state_machine_arn(),
+            name=submission_name(record.order_id, self._number),
+            input=record.text,
+        )
         try:
-            await self._start(record)
+            answer = await self._retries.run("StartExecution", start, failed=failures.append)
         except ClientError as error:
             code = error_code(error)
             if code == "ExecutionAlreadyExists":
+                metadata = error.response.get("ResponseMetadata", {})
+                repeated = bool(failures) or metadata.get("RetryAttempts", 0) > 0
+                self._repeated[record.order_id] = self._first_asked(metadata, began_s) if repeated else None
                 self.summary.already_submitted += 1
             elif code in _REFUSED:
-                failed = BadRecord(record.line, f"Step Functions refused it ({code})", record.order_id)
-                self.summary.failed.append(failed)
-                self._failed(failed)
+                self._not_submitted(self.summary.failed, record, f"Step Functions refused it ({code})")
             else:
                 raise
         else:
-            self.summary.submitted += 1
-
-    async def _start(self, record: Record) -> None:
-        give_up_at = time.monotonic() + MAX_RETRY_S
-        for attempt in count(1):
-            try:
-                await self._stack.stepfunctions.call(
-                    "start_execution",
-                    stateMachineArn=await self._stack.state_machine_arn(),
-                    name=submission_name(record.order_id, self._number),
-                    input=record.text,
-                )
-            except SDK_ERRORS as error:
-                if not self._is_transient(error) or time.monotonic() >= give_up_at:
-                    raise
-                self._report_throttling(error)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), self._backoff.wait_s(attempt))
-                if self._stop.is_set():
-                    raise
+            # AWS also answers like this if an execution of this name and input is still running.
+            if answer["startDate"] < self._first_asked(answer["ResponseMetadata"], began_s):
+                self.summary.already_submitted += 1
             else:
-                return
+                self.summary.submitted += 1
 
-    def _report_throttling(self, error: Exception) -> None:
-        if not self._throttled:
-            self._throttled = True
-            code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
-            self._warn(f"StartExecution: {code}; continuing more slowly")
-
-    def _is_transient(self, error: Exception) -> bool:
+    def _first_asked(self, metadata: Mapping[str, Any], began_s: float) -> datetime:
         """
-        Return whether AWS will take the same request later: it throttles us, or has an outage.
+        Return when a request began, by AWS's clock: this machine's clock may be wrong.
 
-        Before the first success, an unreachable endpoint means that the environment is wrong, and more than
-        `MAX_UNREADABLE` unreadable responses mean that the endpoint is not AWS.
+        *metadata* is that of its response, *began_s* its start on `elapsed_s`. The result is early by up to a second,
+        as an HTTP date has no fractions, and by `CLOCK_TOLERANCE`.
         """
-        if isinstance(error, ClientError):
-            return error_code(error) in _RETRIED or type(translate(error)) is OutageError
-        succeeded = self.summary.submitted + self.summary.already_submitted > 0
-        if isinstance(error, ResponseParserError):
-            self._unreadable += 1
-            return succeeded or self._unreadable <= MAX_UNREADABLE
-        return succeeded and isinstance(error, UNREACHABLE)
+        try:
+            answered = parsedate_to_datetime(metadata["HTTPHeaders"]["date"]).replace(tzinfo=UTC)  # HTTP dates are GMT.
+        except (KeyError, ValueError):
+            answered = self._stack.now()
+        return answered - timedelta(seconds=elapsed_s() - began_s) - CLOCK_TOLERANCE
+
+    async def _compare(self, look_s: float) -> None:
+        """Compare the records that were submitted before with the stored orders, in the order of the file."""
+        records = [record for record in self._records if record.order_id in self._repeated]
+        stored = await submitted_before(self._stack, records, self._number, self._retries, look_s=look_s)
+        for record in records:
+            item, since = stored.get(record.order_id), self._repeated[record.order_id]
+            if item is None:
+                continue
+            if differing_fields(record, item):
+                self.summary.already_submitted -= 1
+                reason = f"skipped: {described(record, item, self._number)}"
+                self._not_submitted(self.summary.different, record, reason)
+            elif since is not None and await self._is_ours(record, item, since):
+                self.summary.already_submitted -= 1
+                self.summary.submitted += 1
+        if missing := [record for record in records if record.order_id not in stored]:
+            orders = "an order" if len(missing) == 1 else f"{len(missing)} orders"
+            self._warn(
+                f"not compared: {orders} submitted before but not in the table, the first in line {missing[0].line}; "
+                f"`orders show {missing[0].order_id}` shows what became of it"
+            )
+
+    async def _is_ours(self, record: Record, item: Mapping[str, Any], since: datetime) -> bool:
+        """Return whether a stored order was recorded by an execution that this command started."""
+        arn = await self._stack.execution_arn(submission_name(record.order_id, self._number))
+        return item.get("ExecutionArn") == arn and "StartedAt" in item and clock.parse(item["StartedAt"]) >= since
+
+    def _not_submitted(self, where: list[BadRecord], record: Record, reason: str) -> None:
+        failed = BadRecord(record.line, reason, record.order_id)
+        where.append(failed)
+        self._failed(failed)

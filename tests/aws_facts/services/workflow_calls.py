@@ -1,6 +1,7 @@
 """Calls about executions: starting the same one again, names and inputs, descriptions, histories."""
 
 import json
+from email.utils import parsedate_to_datetime
 
 from tests.aws_facts.fact import AnyOf, facts_of
 from tests.aws_facts.lab import Lab, error_of
@@ -54,6 +55,19 @@ def an_ended_execution_is_not_started_again(lab: Lab) -> object:
     finally:
         lab.workflows.stop_execution(executionArn=running)
     return [again, other]
+
+
+@fact(
+    "StartExecution answers with the time at which the execution started, and with the server's time in a Date header.",
+    source=_START,
+    relied_on_by=("workers/operations/submit.py::startDate", "workers/operations/submit.py::HTTPHeaders"),
+    expected="within 5 seconds",
+)
+def a_start_is_answered_with_both_times(lab: Lab) -> object:
+    answer = lab.workflows.start_execution(stateMachineArn=state_machine(lab, PASS), name=lab.name(), input="{}")
+    server_time = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    apart_s = abs((answer["startDate"] - server_time).total_seconds())
+    return "within 5 seconds" if apart_s <= 5 else f"{apart_s:.0f} seconds apart"
 
 
 @fact(
@@ -150,6 +164,19 @@ def a_history_has_states_but_no_data(lab: Lab) -> object:
     paged = events_of(lab, execution, PaginationConfig={"PageSize": 2})
     entered = [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
     return [[event["type"] for event in events], *entered, len(paged), "4929" in json.dumps(events, default=str)]
+
+
+@fact(
+    "The history of a failed execution names its error, also without execution data.",
+    source=_HISTORY,
+    relied_on_by=("workers/operations/executions.py::_error",),
+    expected=["ExecutionFailed", "DuplicateOrder"],
+)
+def a_history_without_data_names_the_error(lab: Lab) -> object:
+    fail = {"Fail": {"Type": "Fail", "Error": "DuplicateOrder", "Cause": "unchanged"}}
+    execution = run(lab, state_machine(lab, fail))["executionArn"]
+    last = events_of(lab, execution, includeExecutionData=False)[-1]
+    return [last["type"], last["executionFailedEventDetails"].get("error")]
 
 
 @fact(

@@ -1,7 +1,9 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,46 +11,76 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
-from tests.workers.operations.fakes import STATE_MACHINE, FakeClient, Waits, fake_stack, refused
+from tests.workers.operations.fakes import EXECUTION, NOW, STATE_MACHINE, FakeClient, Waits, fake_stack, refused
+from workers import clock
+from workers.aws.items import to_item
 from workers.backoff import Backoff
 from workers.domain.submissions import submission_name
-from workers.operations import submit
+from workers.operations import retries, submit
 from workers.operations.errors import OperationError
 from workers.operations.order_files import Record
 from workers.operations.records import BadRecord
-from workers.operations.submit import MAX_UNREADABLE, SAFE, Submission, Summary
+from workers.operations.retries import MAX_UNREADABLE, Retries
+from workers.operations.submit import SAFE, Submission, Summary
 
 AT_ONCE, LONG = Backoff(base_s=0, cap_s=0), Backoff(base_s=1e6, cap_s=1e6)
+STARTED = {"startDate": NOW, "ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(NOW, usegmt=True)}}}
 
 
 class Submitting:
-    """A submission of *count* records against scripted responses to StartExecution."""
+    """
+    A submission of *count* orders against scripted responses to StartExecution.
+
+    `stored` is what the order table holds, by OrderId: at first the same orders, recorded by these submissions.
+    """
 
     def __init__(self, count: int, start: Callable[..., Any], backoff: Backoff = AT_ONCE, number: int = 1) -> None:
-        self.client = FakeClient(start_execution=start)
+        async def answer(**request: Any) -> Any:
+            answer = start(**request)
+            return (await answer if hasattr(answer, "__await__") else answer) or STARTED
+
+        self.client = FakeClient(start_execution=answer)
+        self.table = FakeClient(batch_get_item=self._stored)
         self.warnings: list[str] = []
         self.failed: list[BadRecord] = []
         self.done = 0
-        records = [Record(n, f"o-{n}", json.dumps({"n": n})) for n in range(1, count + 1)]
+        orders = [order(f"o-{n}") for n in range(1, count + 1)]
+        self.stored = {one["OrderId"]: stored(one, number) for one in orders}
         self.submission = Submission(
-            fake_stack(stepfunctions=self.client),
-            records,
+            fake_stack(stepfunctions=self.client, dynamodb=self.table),
+            [Record(n, one["OrderId"], json.dumps(one)) for n, one in enumerate(orders, 1)],
             Summary(),
             number=number,
-            backoff=backoff,
+            retries=Retries(backoff=backoff, warn=self.warnings.append),
             warn=self.warnings.append,
             failed=self.failed.append,
         )
 
     async def run(self, concurrency: int = 2) -> Summary:
-        await self.submission.run(concurrency=concurrency, progress=self._advance)
+        await self.submission.run(concurrency=concurrency, look_s=0, progress=self._advance)
         return self.submission.summary
 
     def _advance(self, done: int) -> None:
         self.done += done
 
+    def _stored(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3's name.
+        ((table, request),) = RequestItems.items()
+        ids = [key["OrderId"]["S"] for key in request["Keys"]]
+        return {"Responses": {table: [to_item(self.stored[key]) for key in ids if key in self.stored]}}
+
     def attempts(self) -> int:
         return len(self.client.requests)
+
+
+def order(order_id: str) -> dict[str, str]:
+    return {"OrderId": order_id, "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": "4929123412345678"}
+
+
+def stored(given: dict[str, str], number: int = 1, **changes: Any) -> dict[str, Any]:
+    """Return the item that submission *number* of an order has recorded."""
+    arn = f"{EXECUTION}:{submission_name(given['OrderId'], number)}"
+    recorded = {"CC": "************5678", "Status": "FULFILLED", "ExecutionArn": arn, "StartedAt": clock.written(NOW)}
+    return given | recorded | changes
 
 
 def failing(times: int, error: Exception) -> Callable[..., dict[str, str]]:
@@ -68,15 +100,17 @@ async def test_each_order_is_an_execution_named_by_its_id_and_the_submission() -
     submitting = Submitting(2, lambda **_: {}, number=3)
     assert await submitting.run() == Summary(submitted=2)
     assert [request for _, request in submitting.client.requests] == [
-        {"stateMachineArn": STATE_MACHINE, "name": submission_name(f"o-{n}", 3), "input": json.dumps({"n": n})}
+        {"stateMachineArn": STATE_MACHINE, "name": submission_name(f"o-{n}", 3), "input": json.dumps(order(f"o-{n}"))}
         for n in (1, 2)
     ]
     assert submitting.done == 2
+    assert submitting.table.requests == []
 
 
 async def test_an_order_that_was_submitted_before_is_counted_as_such() -> None:
     submitting = Submitting(2, failing(1, refused("ExecutionAlreadyExists")))
     assert await submitting.run() == Summary(submitted=1, already_submitted=1)
+    assert (submitting.warnings, submitting.failed) == ([], [])
 
 
 @pytest.mark.parametrize("code", ["InvalidExecutionInput", "InvalidName", "ValidationException"])
@@ -127,7 +161,10 @@ async def test_the_state_machine_is_looked_up_once_before_the_submissions() -> N
         await asyncio.sleep(0)
         return {"Arn": "arn:aws:sts::000000000000:assumed-role/ops/ada"}
 
-    sts, stepfunctions = FakeClient(get_caller_identity=get_caller_identity), FakeClient(start_execution=lambda **_: {})
+    sts, stepfunctions = (
+        FakeClient(get_caller_identity=get_caller_identity),
+        FakeClient(start_execution=lambda **_: STARTED),
+    )
     records = [Record(n, f"o-{n}", "{}") for n in range(20)]
     submission = Submission(fake_stack("Orders", sts=sts, stepfunctions=stepfunctions), records, Summary(), number=1)
     await submission.run()
@@ -148,7 +185,7 @@ async def test_a_throttled_record_is_given_up_after_five_minutes(monkeypatch: py
         now += 100
         raise refused("ThrottlingException")
 
-    monkeypatch.setattr(submit, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(retries, "time", SimpleNamespace(monotonic=lambda: now))
     submitting = Submitting(1, start)
     with pytest.raises(OperationError, match="StartExecution"):
         await submitting.run()
@@ -235,7 +272,7 @@ async def test_cancelled_it_counts_the_requests_in_flight_and_starts_no_other() 
 async def test_cancelled_it_does_not_wait_for_a_retry() -> None:
     submitting = Submitting(9, failing(1, refused("ThrottlingException")), backoff=LONG)
     throttled = asyncio.Event()
-    submitting.submission._warn = lambda _: throttled.set()
+    submitting.submission._retries._warn = lambda _: throttled.set()
     running = asyncio.create_task(submitting.run(concurrency=1))
     await throttled.wait()
     running.cancel()
@@ -259,7 +296,7 @@ async def test_an_error_of_the_sdk_itself_is_not_retried_after_a_first_success()
 
 def test_the_limits_of_a_submission() -> None:
     assert (submit.DEFAULT_CONCURRENCY, submit.MAX_CONCURRENCY, submit.MAX_SUBMISSION) == (10, 100, 999_999)
-    assert Submission(fake_stack(), [], Summary(), number=1)._backoff == Backoff(base_s=0.2, cap_s=20.0)
+    assert Submission(fake_stack(), [], Summary(), number=1)._retries._backoff == Backoff(base_s=0.2, cap_s=20.0)
 
 
 async def test_ten_requests_run_at_once_by_default() -> None:
@@ -295,3 +332,175 @@ async def test_after_a_bug_in_the_report_the_requests_in_flight_are_waited_for()
     with pytest.raises(ZeroDivisionError):
         await running
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def answered(at: datetime, *, started: datetime) -> dict[str, Any]:
+    return {"startDate": started, "ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(at, usegmt=True)}}}
+
+
+@pytest.mark.parametrize(
+    ("started_s", "summary"),
+    [
+        (0.9, Summary(submitted=1)),  # An HTTP date has no fractions of a second.
+        (-0.9, Summary(submitted=1)),  # Another server's clock is a little behind.
+        (-60.0, Summary(already_submitted=1)),
+    ],
+)
+async def test_an_order_whose_execution_still_runs_is_already_submitted(started_s: float, summary: Summary) -> None:
+    submitting = Submitting(1, lambda **_: answered(NOW, started=NOW + timedelta(seconds=started_s)))
+    assert await submitting.run() == summary
+    assert submitting.table.requests == []  # AWS has compared the input.
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+async def test_a_wrong_clock_of_this_machine_does_not_matter(hours: int) -> None:
+    aws_time = NOW + timedelta(hours=hours)  # `NOW` is what this machine's clock shows.
+    answers = iter([aws_time, aws_time - timedelta(minutes=1)])
+    submitting = Submitting(2, lambda **_: answered(aws_time, started=next(answers)))
+    assert await submitting.run(concurrency=1) == Summary(submitted=1, already_submitted=1)
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "today"}, {"date": ""}])
+async def test_without_a_usable_date_in_the_response_this_machines_clock_counts(headers: dict[str, str]) -> None:
+    metadata = {"HTTPHeaders": headers}
+    starts = iter([NOW, NOW - timedelta(minutes=1)])
+    submitting = Submitting(2, lambda **_: {"startDate": next(starts), "ResponseMetadata": metadata})
+    assert await submitting.run(concurrency=1) == Summary(submitted=1, already_submitted=1)
+
+
+async def test_a_request_that_took_long_is_compared_with_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = iter([0.0, 90.0])
+    monkeypatch.setattr(submit, "elapsed_s", lambda: next(now_s))
+    submitting = Submitting(1, lambda **_: answered(NOW, started=NOW - timedelta(seconds=89)))
+    assert await submitting.run() == Summary(submitted=1)
+
+
+def lost_and_then_there(retried_by_the_sdk: int) -> Iterator[Exception]:
+    if not retried_by_the_sdk:
+        yield ResponseParserError()
+    error = refused("ExecutionAlreadyExists")
+    error.response["ResponseMetadata"]["RetryAttempts"] = retried_by_the_sdk
+    error.response["ResponseMetadata"]["HTTPHeaders"] = {"date": format_datetime(NOW, usegmt=True)}
+    yield error
+
+
+@pytest.mark.parametrize("retried_by_the_sdk", [0, 1])
+@pytest.mark.parametrize(
+    ("item", "summary"),
+    [
+        ({}, Summary(submitted=1)),
+        ({"StartedAt": clock.written(NOW - timedelta(minutes=1))}, Summary(already_submitted=1)),
+        ({"ExecutionArn": f"{EXECUTION}:other"}, Summary(already_submitted=1)),
+    ],
+)
+async def test_an_order_whose_first_response_was_lost_is_submitted_by_this_command(
+    item: dict[str, Any], summary: Summary, retried_by_the_sdk: int
+) -> None:
+    errors = lost_and_then_there(retried_by_the_sdk)
+
+    def start(**_: Any) -> None:
+        raise next(errors)
+
+    submitting = Submitting(1, start)
+    submitting.stored["o-1"] |= item
+    assert await submitting.run() == summary
+
+
+async def test_without_a_retry_an_existing_execution_is_never_this_commands() -> None:
+    submitting = Submitting(1, failing(1, refused("ExecutionAlreadyExists")))
+    assert await submitting.run() == Summary(already_submitted=1)
+
+
+ALWAYS_THERE = failing(10**9, refused("ExecutionAlreadyExists"))
+
+
+async def test_a_different_order_under_a_used_id_is_reported_with_its_fields() -> None:
+    submitting = Submitting(5, ALWAYS_THERE)
+    submitting.stored["o-2"] |= {"Price": "9", "CC": "************1111"}
+    submitting.stored["o-4"] |= {"Name": "Grace", "Status": "ESCALATED"}
+    different = [
+        BadRecord(
+            2,
+            "skipped: the stored order is FULFILLED and differs in Price, CC; "
+            "a new order needs an OrderId of its own",
+            "o-2",
+        ),
+        BadRecord(
+            4,
+            "skipped: the stored order is ESCALATED and differs in Name; "
+            "to start this one in its place, use --submission 2",
+            "o-4",
+        ),
+    ]
+    assert await submitting.run() == Summary(already_submitted=3, different=different)
+    assert submitting.failed == different
+    assert str(submitting.submission.summary) == "0 submitted, 3 already submitted, 0 bad, 0 failed, 2 different"
+
+
+async def test_thousands_of_orders_are_compared_in_batches_of_a_hundred() -> None:
+    submitting = Submitting(2345, ALWAYS_THERE)
+    assert await submitting.run(concurrency=100) == Summary(already_submitted=2345)
+    assert len(submitting.table.requests) == 24
+
+
+async def test_only_orders_that_were_submitted_before_are_compared() -> None:
+    submitting = Submitting(9, failing(1, refused("ExecutionAlreadyExists")))
+    await submitting.run(concurrency=1)
+    ((_, request),) = submitting.table.requests
+    assert request["RequestItems"]["OrderTable"]["Keys"] == [{"OrderId": {"S": "o-1"}}]
+
+
+async def test_orders_that_are_in_no_table_are_counted_and_not_compared() -> None:
+    submitting = Submitting(4, ALWAYS_THERE)
+    del submitting.stored["o-2"], submitting.stored["o-3"]
+    submitting.stored["o-4"]["Name"] = "Grace"
+    summary = await submitting.run()
+    assert (summary.already_submitted, [record.order_id for record in summary.different]) == (3, ["o-4"])
+    (warning,) = submitting.warnings
+    assert warning == (
+        "not compared: 2 orders submitted before but not in the table, the first in line 2; "
+        "`orders show o-2` shows what became of it"
+    )
+
+
+async def test_a_throttled_comparison_is_retried() -> None:
+    submitting = Submitting(1, ALWAYS_THERE)
+    throttled = iter([refused("ThrottlingException", "BatchGetItem")] * 3)
+
+    def batch_get_item(**request: Any) -> dict[str, Any]:
+        if (error := next(throttled, None)) is not None:
+            raise error
+        return submitting._stored(**request)
+
+    submitting.table.operations["batch_get_item"] = batch_get_item
+    assert await submitting.run() == Summary(already_submitted=1)
+    assert submitting.warnings == ["BatchGetItem: ThrottlingException; continuing more slowly"]
+
+
+async def test_cancelled_it_does_not_wait_for_the_retry_of_a_comparison() -> None:
+    def batch_get_item(**_: Any) -> None:
+        raise refused("ThrottlingException", "BatchGetItem")
+
+    submitting, throttled = Submitting(1, ALWAYS_THERE, backoff=LONG), asyncio.Event()
+    submitting.table.operations["batch_get_item"] = batch_get_item
+    submitting.submission._retries._warn = lambda _: throttled.set()
+    running = asyncio.create_task(submitting.run())
+    await throttled.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+
+
+async def test_a_comparison_that_is_not_allowed_ends_with_the_outcome_so_far() -> None:
+    submitting = Submitting(1, ALWAYS_THERE)
+
+    def batch_get_item(**_: Any) -> None:
+        raise refused("AccessDeniedException", "BatchGetItem")
+
+    submitting.table.operations["batch_get_item"] = batch_get_item
+    with pytest.raises(OperationError) as raised:
+        await submitting.run()
+    assert str(raised.value) == (
+        "these credentials do not allow BatchGetItem (AccessDeniedException)"
+        f" (0 submitted, 1 already submitted, 0 bad, 0 failed of 1; {SAFE})"
+    )

@@ -1,13 +1,20 @@
 import asyncio
+import json
+from collections.abc import Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
-from tests.workers.operations.fakes import EXECUTION, FakeClient, fake_stack
+from tests.workers.operations.fakes import EXECUTION, NOW, FakeClient, Waits, fake_stack, refused
+from workers import clock
 from workers.aws.items import to_item
 from workers.domain.submissions import submission_name
 from workers.operations import waiting
+from workers.operations.order_files import Record
+from workers.operations.retries import Retries
 from workers.operations.stack import Stack
 from workers.operations.waiting import Ended, wait_for_orders
 
@@ -16,8 +23,19 @@ def arn(order_id: str) -> str:
     return f"{EXECUTION}:{submission_name(order_id, 1)}"
 
 
-def stack(polls: list[dict[str, Any]], executions: dict[str, str] | None = None) -> Stack:
-    """Return a stack whose order table has the next of these contents with every read: attributes by OrderId."""
+def record(order_id: str) -> Record:
+    order = {"OrderId": order_id, "Name": "Ada", "ItemName": "Bicycle", "Price": "1", "CC": "4929123412345678"}
+    return Record(1, order_id, json.dumps(order))
+
+
+def stack(
+    polls: list[dict[str, Any]], executions: dict[str, str] | None = None, errors: dict[str, str] | None = None
+) -> Stack:
+    """
+    Return a stack whose order table has the next of these contents with every read: attributes by OrderId.
+
+    *executions* are the states of executions, by ARN, *errors* those with which they failed; others run.
+    """
     states = iter(polls)
     current: dict[str, Any] = {}
 
@@ -28,10 +46,18 @@ def stack(polls: list[dict[str, Any]], executions: dict[str, str] | None = None)
         ids = [key["OrderId"]["S"] for key in request["Keys"]]
         return {"Responses": {name: [to_item({"OrderId": key, **current[key]}) for key in ids if key in current]}}
 
+    def history(executionArn: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
+        details = {"error": error} if (error := (errors or {}).get(executionArn)) else {}
+        yield {"events": [{"type": "ExecutionFailed", "timestamp": NOW, "executionFailedEventDetails": details}]}
+
     return fake_stack(
         dynamodb=FakeClient(batch_get_item=batch_get_item),
         stepfunctions=FakeClient(
-            describe_execution=lambda executionArn, **_: {"status": (executions or {}).get(executionArn, "RUNNING")}  # noqa: N803
+            describe_execution=lambda executionArn, **_: {  # noqa: N803
+                "status": (executions or {}).get(executionArn, "RUNNING"),
+                "startDate": NOW,
+            },
+            get_execution_history=history,
         ),
     )
 
@@ -40,9 +66,9 @@ def recorded(order_id: str, status: str, **more: Any) -> dict[str, Any]:
     return {"ExecutionArn": arn(order_id), "Status": status, **more}
 
 
-async def wait(stack: Stack, *order_ids: str) -> list[Ended]:
+async def wait(stack: Stack, *order_ids: str, **options: Any) -> list[Ended]:
     ended: list[Ended] = []
-    await wait_for_orders(stack, order_ids, ended, submission=1, poll_s=0)
+    await wait_for_orders(stack, map(record, order_ids), ended, submission=1, poll_s=0, **options)
     return ended
 
 
@@ -55,12 +81,119 @@ async def test_orders_are_polled_until_each_has_ended() -> None:
 
 
 async def test_an_order_that_its_execution_never_recorded_ends_with_the_execution() -> None:
-    assert await wait(stack([], {arn("1"): "FAILED"}), "1") == [Ended("1", "execution FAILED")]
+    problem = "its execution ended as {} and recorded no order"
+    assert await wait(stack([], {arn("1"): "ABORTED"}), "1") == [
+        Ended("1", "execution ABORTED", problem=problem.format("ABORTED"))
+    ]
+    failed = stack([], {arn("1"): "FAILED"}, {arn("1"): "WorkflowFailed"})
+    assert await wait(failed, "1") == [
+        Ended("1", "execution FAILED", ("WorkflowFailed",), problem=problem.format("FAILED (WorkflowFailed)"))
+    ]
 
 
-async def test_an_order_recorded_by_another_execution_ends_with_its_status() -> None:
-    other = {"ExecutionArn": f"{EXECUTION}:other", "Status": "CANCELLED"}
-    assert await wait(stack([{"1": other}], {arn("1"): "FAILED"}), "1") == [Ended("1", "CANCELLED")]
+OTHER = {
+    "ExecutionArn": f"{EXECUTION}:other",
+    "Name": "Ada",
+    "ItemName": "Bicycle",
+    "Price": "1",
+    "CC": "************5678",
+    "Status": "FULFILLED",
+    "StartedAt": clock.written(NOW - timedelta(hours=1)),
+}
+LATER = clock.written(NOW + timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("started_at", [OTHER["StartedAt"], LATER])
+async def test_an_order_that_the_workflow_refuses_as_a_duplicate_is_not_taken_for_fulfilled(started_at: str) -> None:
+    refused_one = stack(
+        [{"1": OTHER | {"StartedAt": started_at, "Price": "2"}}], {arn("1"): "FAILED"}, {arn("1"): "DuplicateOrder"}
+    )
+    problem = (
+        "the workflow refused it as a duplicate: the stored order, recorded by execution other, is FULFILLED and "
+        "differs in Price; a new order needs an OrderId of its own"
+    )
+    assert await wait(refused_one, "1") == [Ended("1", "REFUSED", ("DuplicateOrder",), problem=problem)]
+
+
+async def test_a_refused_submission_has_ended_although_the_stored_order_has_not() -> None:
+    in_progress = stack([{"1": OTHER | {"Status": "RECEIVED"}}], {arn("1"): "FAILED"}, {arn("1"): "DuplicateOrder"})
+    problem = "the workflow refused it as a duplicate: the stored order is RECEIVED, in progress"
+    assert await wait(in_progress, "1") == [Ended("1", "REFUSED", ("DuplicateOrder",), problem=problem)]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "started_at"),
+    [("SUCCEEDED", None, LATER), ("SUCCEEDED", None, OTHER["StartedAt"]), ("FAILED", "EscalationNotSent", LATER)],
+)
+async def test_an_order_that_a_later_execution_has_started_over_ends_as_resubmitted(
+    status: str, error: str | None, started_at: str
+) -> None:
+    errors = {arn("1"): error} if error else {}
+    other = OTHER | {"StartedAt": started_at}
+    polls = [{"1": other | {"Status": "RECEIVED"}}] * 3 + [{"1": other}]
+    assert await wait(stack(polls, {arn("1"): status}, errors), "1") == [Ended("1", "FULFILLED", resubmitted=True)]
+
+
+@pytest.mark.parametrize("item", [OTHER, {name: value for name, value in OTHER.items() if name != "StartedAt"}])
+async def test_a_failed_execution_is_not_taken_for_the_order_of_an_earlier_one(item: dict[str, Any]) -> None:
+    for error, named in ((None, ""), ("WorkflowFailed", " (WorkflowFailed)")):
+        failed = stack([{"1": item}], {arn("1"): "FAILED"}, {arn("1"): error} if error else {})
+        problem = f"its execution ended as FAILED{named} and recorded no order"
+        assert await wait(failed, "1") == [Ended("1", "execution FAILED", (error,) if error else (), problem=problem)]
+
+
+async def test_an_execution_that_is_not_known_yet_counts_as_running() -> None:
+    answers = iter([refused("ExecutionDoesNotExist", "DescribeExecution")] * 3)
+
+    def describe_execution(**_: Any) -> dict[str, Any]:
+        if (error := next(answers, None)) is not None:
+            raise error
+        return {"status": "FAILED", "startDate": NOW}
+
+    fake = stack([], {}, {arn("1"): "WorkflowFailed"})
+    cast("Any", fake.stepfunctions).operations["describe_execution"] = describe_execution
+    assert [order.outcome for order in await wait(fake, "1")] == ["execution FAILED"]
+
+
+async def test_an_execution_that_stays_unknown_ends_its_order_and_no_other() -> None:
+    def describe_execution(**_: Any) -> None:
+        raise refused("ExecutionDoesNotExist", "DescribeExecution")
+
+    fake = stack([{"2": recorded("2", "FULFILLED")}])
+    cast("Any", fake.stepfunctions).operations["describe_execution"] = describe_execution
+    assert await wait(fake, "1", "2", missing_s=0) == [
+        Ended("2", "FULFILLED"),
+        Ended("1", "execution not found", problem="its execution was not found"),
+    ]
+    assert waiting.MISSING_S == 60
+
+
+async def test_any_other_refusal_to_describe_an_execution_is_an_error() -> None:
+    def describe_execution(**_: Any) -> None:
+        raise refused("AccessDeniedException", "DescribeExecution")
+
+    fake = stack([])
+    cast("Any", fake.stepfunctions).operations["describe_execution"] = describe_execution
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        await wait(fake, "1")
+
+
+@pytest.mark.parametrize("operation", ["describe_execution", "get_execution_history"])
+async def test_throttled_reads_are_retried(operation: str) -> None:
+    fake = stack([], {arn("1"): "FAILED"}, {arn("1"): "WorkflowFailed"})
+    operations = cast("Any", fake.stepfunctions).operations
+    throttled, real = iter([refused("ThrottlingException", operation)] * 5), operations[operation]
+
+    def throttling(**request: Any) -> Any:
+        if (error := next(throttled, None)) is not None:
+            raise error
+        return real(**request)
+
+    operations[operation] = throttling
+    warnings: list[str] = []
+    (order,) = await wait(fake, "1", retries=Retries(backoff=Waits(), warn=warnings.append))
+    assert order.reasons == ("WorkflowFailed",)
+    assert len(warnings) == 1
 
 
 async def test_a_cancelled_wait_has_reported_the_ended_orders() -> None:
@@ -69,7 +202,7 @@ async def test_a_cancelled_wait_has_reported_the_ended_orders() -> None:
     task = asyncio.create_task(
         wait_for_orders(
             stack([{"1": recorded("1", "FULFILLED"), "2": recorded("2", "RECEIVED")}]),
-            ["1", "2"],
+            map(record, ["1", "2"]),
             ended,
             submission=1,
             poll_s=1000,
@@ -113,13 +246,20 @@ async def test_at_most_ten_executions_are_read_per_poll_and_never_their_data() -
     order_ids = [str(n) for n in range(25)]
     failed = stack([], {arn(order_id): "FAILED" for order_id in order_ids})
     reads, client = list[int](), cast("Any", failed.stepfunctions)
+
+    def described() -> int:
+        return [operation for operation, _ in client.requests].count("describe_execution")
+
     ended: list[Ended] = []
     await wait_for_orders(
-        failed, order_ids, ended, submission=1, poll_s=0, progress=lambda _: reads.append(len(client.requests))
+        failed, map(record, order_ids), ended, submission=1, poll_s=0, progress=lambda _: reads.append(described())
     )
     assert reads == [10, 20, 25]
     assert sorted(each.order_id for each in ended) == sorted(order_ids)
-    assert {request["includedData"] for _, request in client.requests} == {"METADATA_ONLY"}
+    for operation, request in client.requests:
+        without_data = {"describe_execution": ("includedData", "METADATA_ONLY")}
+        name, value = without_data.get(operation, ("includeExecutionData", False))
+        assert request[name] == value
 
 
 @pytest.mark.parametrize(("given", "waits_s"), [({}, [1, 1]), ({"poll_s": 7}, [7, 7])])
@@ -133,5 +273,5 @@ async def test_it_waits_between_polls_and_not_after_the_last(
 
     monkeypatch.setattr(waiting, "asyncio", SimpleNamespace(sleep=sleep))
     polls = [{"1": recorded("1", "RECEIVED")}] * 2 + [{"1": recorded("1", "FULFILLED")}]
-    await wait_for_orders(stack(polls), ["1"], [], submission=1, **given)
+    await wait_for_orders(stack(polls), [record("1")], [], submission=1, **given)
     assert slept == waits_s

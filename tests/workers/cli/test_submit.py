@@ -1,0 +1,150 @@
+"""What `orders submit` prints, and its exit codes, against a scripted AWS."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.workers.operations.fakes import EXECUTION, NOW, FakeClient, fake_stack, refused
+from workers.aws.items import to_item
+from workers.cli.submit import command
+from workers.domain.submissions import submission_name
+
+CARD = "4929123412345678"
+
+
+def stored(order_id: str, number: int, **changes: Any) -> dict[str, Any]:
+    """Return an order as submission *number* of the file's order has recorded it."""
+    order = {"OrderId": order_id, "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": "************5678"}
+    arn = f"{EXECUTION}:{submission_name(order_id, number)}"
+    return order | {"Status": "FULFILLED", "ExecutionArn": arn} | changes
+
+
+class Aws:
+    """Holds these orders. Executions that are in *existing* cannot be started again, those in *errors* have failed."""
+
+    def __init__(self, *items: dict[str, Any], existing: bool = False, errors: Mapping[str, str] = {}) -> None:
+        self.items = {item["OrderId"]: item for item in items}
+        self.existing = existing
+        self.errors = errors
+
+    def start_execution(self, **_: Any) -> dict[str, Any]:
+        if self.existing:
+            raise refused("ExecutionAlreadyExists")
+        return {"startDate": NOW, "ResponseMetadata": {}}
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3's name.
+        ((table, request),) = RequestItems.items()
+        ids = [key["OrderId"]["S"] for key in request["Keys"]]
+        return {"Responses": {table: [to_item(self.items[key]) for key in ids if key in self.items]}}
+
+    def describe_execution(self, executionArn: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        return {"status": "FAILED" if executionArn in self.errors else "SUCCEEDED", "startDate": NOW}
+
+    def get_execution_history(self, executionArn: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
+        details = {"error": self.errors[executionArn]}
+        yield {"events": [{"type": "ExecutionFailed", "timestamp": NOW, "executionFailedEventDetails": details}]}
+
+    def submit(self, tmp_path: Path, *arguments: str, count: int = 3, rows: Sequence[str] = ()) -> Result:
+        path = tmp_path / "orders.csv"
+        rows = rows or [f"o-{n},Ada,Bicycle,12.50,{CARD}" for n in range(1, count + 1)]
+        path.write_text("\n".join(["OrderId,Name,ItemName,Price,CC", *rows]), encoding="utf-8")
+        stack = fake_stack(
+            stepfunctions=FakeClient(
+                start_execution=self.start_execution,
+                describe_execution=self.describe_execution,
+                get_execution_history=self.get_execution_history,
+            ),
+            dynamodb=FakeClient(batch_get_item=self.batch_get_item),
+        )
+        ran = CliRunner().invoke(command, [str(path), *arguments], obj=stack, standalone_mode=False)
+        assert ran.exception is None
+        assert CARD not in ran.output
+        return ran
+
+
+def rows(ran: Result) -> list[str]:
+    return [" ".join(line.split()) for line in ran.stdout.splitlines()]
+
+
+@pytest.fixture(name="orders_csv")
+def _orders_csv(tmp_path: Path) -> str:
+    return str(tmp_path / "orders.csv")
+
+
+def test_outcomes_are_listed_in_the_order_of_the_file(tmp_path: Path) -> None:
+    escalated = {"Status": "ESCALATED", "Reasons": ["INVALID_PRICE"]}
+    aws = Aws(stored("o-1", 1, **escalated), stored("o-2", 1), stored("o-3", 1), stored("o-4", 1, Status="CANCELLED"))
+    ran = aws.submit(tmp_path, "--wait", count=4)
+    assert (ran.return_value, ran.stderr) == (0, "")
+    assert rows(ran) == [
+        "4 submitted, 0 already submitted, 0 bad, 0 failed",
+        "OUTCOME REASONS ORDERS",
+        "ESCALATED INVALID_PRICE 1",
+        "FULFILLED - 2",
+        "CANCELLED - 1",
+    ]
+    answer = json.loads(aws.submit(tmp_path, "--wait", "--json", count=4).stdout)
+    assert [order["order_id"] for order in answer["ended"]] == ["o-1", "o-2", "o-3", "o-4"]
+
+
+def test_a_refused_submission_is_named_and_exits_with_1(tmp_path: Path, orders_csv: str) -> None:
+    errors = {f"{EXECUTION}:{submission_name(f'o-{n}', 3)}": "DuplicateOrder" for n in (1, 2, 3)}
+    aws = Aws(*(stored(f"o-{n}", 2) for n in (1, 2, 3)), errors=errors)
+    ran = aws.submit(tmp_path, "--submission", "3", "--wait")
+    assert rows(ran) == [
+        "3 submitted, 0 already submitted, 0 bad, 0 failed",
+        "OUTCOME REASONS ORDERS",
+        "REFUSED DuplicateOrder 3",
+    ]
+    problem = (
+        "the workflow refused it as a duplicate: the stored order is FULFILLED; a new order needs an OrderId of its own"
+    )
+    assert ran.stderr.splitlines() == [f"{orders_csv}:{n + 1}: order o-{n}: {problem}" for n in (1, 2, 3)]
+    assert ran.return_value == 1
+    answer = json.loads(aws.submit(tmp_path, "--submission", "3", "--wait", "--json").stdout)
+    assert answer["ended"][0] == {
+        "order_id": "o-1",
+        "outcome": "REFUSED",
+        "reasons": ["DuplicateOrder"],
+        "resubmitted": False,
+        "problem": problem,
+    }
+
+
+def test_a_different_order_is_named_not_waited_for_and_exits_with_1(tmp_path: Path, orders_csv: str) -> None:
+    aws = Aws(stored("o-1", 1), stored("o-2", 1, Price="9", Status="RECEIVED"), stored("o-3", 1), existing=True)
+    ran = aws.submit(tmp_path, "--wait")
+    problem = "skipped: the stored order is RECEIVED and differs in Price, in progress"
+    assert ran.stderr == f"{orders_csv}:3: order o-2: {problem}\n"
+    assert rows(ran) == [
+        "0 submitted, 2 already submitted, 0 bad, 0 failed, 1 different",
+        "OUTCOME REASONS ORDERS",
+        "FULFILLED - 2",
+    ]
+    assert ran.return_value == 1
+    answer = json.loads(aws.submit(tmp_path, "--json").stdout)
+    assert answer == {
+        "submitted": 0,
+        "already_submitted": 2,
+        "bad": [],
+        "failed": [],
+        "different": [{"line": 3, "reason": problem, "order_id": "o-2"}],
+    }
+
+
+def test_an_order_that_was_started_over_since_is_marked(tmp_path: Path) -> None:
+    resubmitted = stored("o-2", 1, ExecutionArn=f"{EXECUTION}:resubmission")
+    ran = Aws(stored("o-1", 1), resubmitted, existing=True).submit(tmp_path, "--wait", count=2)
+    assert rows(ran)[2:] == ["FULFILLED - 1", "FULFILLED resubmitted 1"]
+    assert ran.return_value == 0
+
+
+def test_an_order_whose_id_a_bad_row_repeats_is_waited_for(tmp_path: Path, orders_csv: str) -> None:
+    row = f"o-1,Ada,Bicycle,12.50,{CARD}"
+    ran = Aws(stored("o-1", 1)).submit(tmp_path, "--wait", rows=[row, row])
+    assert (ran.return_value, ran.stderr) == (1, f"{orders_csv}:3: order o-1: OrderId is already in line 2\n")
+    assert rows(ran)[2:] == ["FULFILLED - 1"]

@@ -1,0 +1,147 @@
+import json
+from typing import Any
+
+import pytest
+
+from tests.workers.operations.fakes import EXECUTION, FakeClient, Waits, fake_stack
+from workers.aws.items import to_item
+from workers.domain.submissions import submission_name
+from workers.operations.order_files import Record
+from workers.operations.retries import Retries
+from workers.operations.stored_orders import MAX_LOOKS, described, differing_fields, submitted_before
+
+CARD = "4929123412345678"
+ORDER = {"OrderId": "001", "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
+STORED = ORDER | {"CC": "************5678", "Status": "FULFILLED", "ExecutionArn": f"{EXECUTION}:other"}
+
+FOURTH = submission_name("001", 4)
+START_FIFTH = "; to start this one in its place, use --submission 5"
+
+
+def arn(number: int) -> str:
+    return f"{EXECUTION}:{submission_name('001', number)}"
+
+
+def record(**changes: str) -> Record:
+    return Record(7, "001", json.dumps(ORDER | changes))
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "fields"),
+    [
+        ({}, {}, []),
+        ({"Name": "Grace"}, {}, ["Name"]),
+        (
+            {"Name": "Grace", "ItemName": "B", "Price": "12.5", "CC": CARD[::-1]},
+            {},
+            ["Name", "ItemName", "Price", "CC"],
+        ),
+        ({"Name": f"Ada {CARD}"}, {"Name": "Ada ****"}, []),
+        ({"Price": CARD}, {"Price": "****"}, []),
+        ({"CC": f"0000{CARD[4:]}"}, {}, []),  # The table holds only the last four digits.
+        ({"CC": CARD[1:]}, {}, ["CC"]),
+        ({"CC": "12"}, {"CC": "****"}, []),
+        ({}, {"CC": "****"}, ["CC"]),
+        ({"More": "x"}, {}, []),
+    ],
+)
+def test_an_order_differs_from_the_stored_one_in(
+    given: dict[str, str], stored: dict[str, str], fields: list[str]
+) -> None:
+    assert differing_fields(record(**given), STORED | stored) == fields
+
+
+def test_an_item_of_another_system_differs_in_the_fields_that_it_lacks() -> None:
+    assert differing_fields(record(), {"OrderId": "001", "Status": "CANCELLED", "Price": 12}) == [
+        "Name",
+        "ItemName",
+        "Price",
+        "CC",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "given", "stored", "text"),
+    [
+        (1, {}, {}, "the stored order is FULFILLED; a new order needs an OrderId of its own"),
+        (1, {}, {"Status": "RECEIVED"}, "the stored order is RECEIVED, in progress"),
+        (
+            2,
+            {},
+            {"Status": "ESCALATED", "ExecutionArn": arn(1)},
+            "the stored order is ESCALATED; to start this one in its place, use --submission 3",
+        ),
+        (
+            1,
+            {"Price": "1"},
+            {"Status": "ESCALATED", "ExecutionArn": arn(1)},
+            "the stored order is ESCALATED and differs in Price; to start this one in its place, use --submission 2",
+        ),
+        (
+            1,
+            {"Price": "1", "CC": "1"},
+            {"Status": "ESCALATED", "ExecutionArn": f"{EXECUTION}:{FOURTH}"},
+            f"the stored order, recorded by execution {FOURTH}, is ESCALATED and differs in Price, CC{START_FIFTH}",
+        ),
+        (
+            1,
+            {"Name": "Grace"},
+            {"Status": "RECEIVED"},
+            "the stored order, recorded by execution other, is RECEIVED and differs in Name, in progress",
+        ),
+    ],
+)
+def test_a_stored_order_is_described_with_what_to_do(
+    number: int, given: dict[str, str], stored: dict[str, str], text: str
+) -> None:
+    assert described(record(**given), STORED | stored, number) == text
+
+
+class Table:
+    """The order 001 as each read finds it; None: it is missing."""
+
+    def __init__(self, *reads: dict[str, Any] | None) -> None:
+        self.reads = list(reads)
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3's name.
+        item = self.reads.pop(0)
+        return {"Responses": {next(iter(RequestItems)): [] if item is None else [to_item(STORED | item)]}}
+
+
+async def look(table: Table, number: int = 1) -> dict[str, Any]:
+    stack = fake_stack(dynamodb=FakeClient(batch_get_item=table.batch_get_item))
+    found = await submitted_before(stack, [record()], number, Retries(backoff=Waits()), look_s=0)
+    return found.get("001", {})
+
+
+async def test_an_order_that_its_execution_is_about_to_record_is_looked_at_again() -> None:
+    table = Table(None, None, {"ExecutionArn": arn(1), "Price": "9"})
+    assert (await look(table))["Price"] == "9"
+    assert table.reads == []
+
+
+async def test_an_escalated_order_that_the_execution_may_start_over_is_looked_at_again() -> None:
+    escalated = {"Status": "ESCALATED", "ExecutionArn": arn(1), "Price": "9"}
+    table = Table(escalated, escalated, {"Status": "RECEIVED", "ExecutionArn": arn(2)})
+    assert (await look(table, number=2))["Price"] == "12.50"
+    assert table.reads == []
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"Price": "9"},
+        {"Price": "9", "Status": "RECEIVED"},
+        {"Price": "9", "Status": "ESCALATED", "ExecutionArn": arn(1)},
+        {"Status": "ESCALATED"},
+    ],
+)
+async def test_an_order_that_will_not_change_is_looked_at_once(item: dict[str, Any]) -> None:
+    assert await look(Table(item)) == STORED | item
+
+
+@pytest.mark.parametrize("item", [None, {"Status": "ESCALATED", "Price": "9"}])
+async def test_it_looks_only_for_a_few_seconds(item: dict[str, Any] | None) -> None:
+    table = Table(*[item] * 9)
+    await look(table)
+    assert len(table.reads) == 9 - MAX_LOOKS
