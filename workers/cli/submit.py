@@ -1,8 +1,9 @@
 """`orders submit`: starts exactly one execution of the workflow for each order of a file."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -69,10 +70,10 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
     """
     name = "stdin" if file.name in {"-", "<stdin>"} else clean(file.name)
     records, summary = _read(name, file)
+    task = Submission(
+        stack, records, summary, number=submission, warn=note, failed=lambda failed: _report_bad(name, failed)
+    )
     if records:
-        task = Submission(
-            stack, records, summary, number=submission, warn=note, failed=lambda failed: _report_bad(name, failed)
-        )
         with progress("submitting", len(records)) as advance:
             run(
                 stack,
@@ -85,7 +86,8 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
     if wait:
         # A bad record may repeat the OrderId of a good one.
         not_submitted = {record.order_id for record in [*summary.failed, *summary.different]}
-        ended = _wait(stack, name, [record for record in records if record.order_id not in not_submitted], submission)
+        submitted = [record for record in records if record.order_id not in not_submitted]
+        ended = _wait(stack, name, submitted, submission, task.started)
         answer["ended"] = [asdict(order) for order in ended]
         if not as_json:
             _print_ended(ended)
@@ -115,7 +117,9 @@ def _report_bad(file: str, bad: BadRecord) -> None:
     note(f"{file}:{bad.line}: {f'order {bad.order_id}: ' if bad.order_id else ''}{bad.reason}")
 
 
-def _wait(stack: "Stack", file: str, records: Sequence[Record], submission: int) -> list[Ended]:
+def _wait(
+    stack: "Stack", file: str, records: Sequence[Record], submission: int, started: Mapping[str, datetime]
+) -> list[Ended]:
     """Wait for the orders. Report those that this submission has not recorded, and return all in the file's order."""
     ended: list[Ended] = []
 
@@ -124,7 +128,13 @@ def _wait(stack: "Stack", file: str, records: Sequence[Record], submission: int)
 
     with progress("ended", len(records)) as advance:
         work = wait_for_orders(
-            stack, records, ended, submission=submission, retries=Retries(warn=note), progress=advance
+            stack,
+            records,
+            ended,
+            submission=submission,
+            started=started,
+            retries=Retries(warn=note),
+            progress=advance,
         )
         run(stack, work, interrupted=interrupted)
     places = {record.order_id: place for place, record in enumerate(records)}

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from workers import clock
 from workers.domain.ids import execution_name
 from workers.domain.orders import OrderStatus
 from workers.domain.submissions import recorded_fields, submission_name, submission_number
@@ -58,6 +60,14 @@ async def _may_change(stack: "Stack", record: Record, item: Mapping[str, Any], n
         and item.get("ExecutionArn") != arn
         and bool(differing_fields(record, item))
     )
+
+
+def started_at(item: Mapping[str, Any]) -> datetime | None:
+    """Return the start of the execution that recorded a stored order, if it is known."""
+    try:
+        return clock.parse(str(item.get("StartedAt")))
+    except ValueError:
+        return None
 
 
 def differing_fields(record: Record, item: Mapping[str, Any]) -> list[str]:

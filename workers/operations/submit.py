@@ -8,7 +8,6 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from workers import clock
 from workers.aws.errors import error_code
 from workers.consumer.elapsed import elapsed_s
 from workers.domain.submissions import submission_name
@@ -19,7 +18,7 @@ from workers.operations.progress import Progress, Warn, unreported
 from workers.operations.records import BadRecord
 from workers.operations.retries import Retries
 from workers.operations.sdk_errors import SDK_ERRORS, ClientError, explained
-from workers.operations.stored_orders import LOOK_S, described, differing_fields, submitted_before
+from workers.operations.stored_orders import LOOK_S, described, differing_fields, started_at, submitted_before
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -78,6 +77,7 @@ class Submission:
         *failed* is called with each record that AWS refuses, and with each that differs from the stored order.
         """
         self.summary = summary
+        self.started: dict[str, datetime] = {}  # When executions have started, by OrderId, as far as AWS has said so.
         self._stack = stack
         self._records = records
         self._number = number
@@ -137,6 +137,7 @@ class Submission:
             else:
                 raise
         else:
+            self.started[record.order_id] = answer["startDate"]
             # AWS also answers like this if an execution of this name and input is still running.
             if answer["startDate"] < self._first_asked(answer["ResponseMetadata"], began_s):
                 self.summary.already_submitted += 1
@@ -181,7 +182,8 @@ class Submission:
     async def _is_ours(self, record: Record, item: Mapping[str, Any], since: datetime) -> bool:
         """Return whether a stored order was recorded by an execution that this command started."""
         arn = await self._stack.execution_arn(submission_name(record.order_id, self._number))
-        return item.get("ExecutionArn") == arn and "StartedAt" in item and clock.parse(item["StartedAt"]) >= since
+        recorded_at = started_at(item)
+        return item.get("ExecutionArn") == arn and recorded_at is not None and recorded_at >= since
 
     def _not_submitted(self, where: list[BadRecord], record: Record, reason: str) -> None:
         failed = BadRecord(record.line, reason, record.order_id)

@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from workers import clock
 from workers.aws.errors import error_code
 from workers.domain.orders import OrderStatus
 from workers.domain.submissions import submission_name
@@ -18,7 +17,7 @@ from workers.operations.order_files import Record
 from workers.operations.progress import Progress, unreported
 from workers.operations.retries import Retries
 from workers.operations.sdk_errors import ClientError
-from workers.operations.stored_orders import described, read_orders_by_id
+from workers.operations.stored_orders import described, read_orders_by_id, started_at
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -54,6 +53,7 @@ async def wait_for_orders(
     ended: list[Ended],
     *,
     submission: int,
+    started: Mapping[str, datetime] | None = None,
     poll_s: float = POLL_S,
     missing_s: float = MISSING_S,
     retries: Retries | None = None,
@@ -62,13 +62,14 @@ async def wait_for_orders(
     """
     Wait until the orders of submission number *submission* have ended.
 
+    *started* is when their executions have started, by OrderId, as far as that is known.
     Each order is added to *ended* once it has ended, so after a cancellation *ended* has those that ended before.
     """
     wait = _Wait(stack, submission, retries or Retries(), time.monotonic() + missing_s)
-    waiting = {
-        record.order_id: _Submitted(record, await stack.execution_arn(submission_name(record.order_id, submission)))
-        for record in records
-    }
+    waiting = dict[str, _Submitted]()
+    for record in records:
+        arn = await stack.execution_arn(submission_name(record.order_id, submission))
+        waiting[record.order_id] = _Submitted(record, arn, (started or {}).get(record.order_id))
     while waiting:
         found = await wait.find_ended(waiting)
         for order in found:
@@ -83,10 +84,21 @@ async def wait_for_orders(
 class _Submitted:
     record: Record
     arn: str
+    started_at: datetime | None
 
-    def recorded(self, item: Mapping[str, Any] | None) -> bool:
+    def recorded(self, item: Mapping[str, Any]) -> bool:
         """Return whether the stored order is that of this submission."""
-        return item is not None and item.get("ExecutionArn") == self.arn
+        return item.get("ExecutionArn") == self.arn
+
+    def is_too_late(self, item: Mapping[str, Any]) -> bool:
+        """
+        Return whether the workflow refuses this submission for certain: an earlier execution's order is final.
+
+        This spares reading the execution, of which AWS allows only a few a second.
+        """
+        recorded_at = started_at(item)
+        final = item.get("Status") in {OrderStatus.FULFILLED, OrderStatus.CANCELLED}
+        return final and recorded_at is not None and self.started_at is not None and recorded_at < self.started_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +108,8 @@ class _Execution:
 
     def is_older_than(self, item: Mapping[str, Any]) -> bool:
         """Return whether a later execution recorded this stored order."""
-        return self.started_at is not None and "StartedAt" in item and clock.parse(item["StartedAt"]) > self.started_at
+        recorded_at = started_at(item)
+        return recorded_at is not None and self.started_at is not None and recorded_at > self.started_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +123,24 @@ class _Wait:
 
     async def find_ended(self, waiting: Mapping[str, _Submitted]) -> list[Ended]:
         items = await read_orders_by_id(self.stack, waiting, self.retries)
-        ended = [
-            order
-            for order_id, submitted in waiting.items()
-            if submitted.recorded(item := items.get(order_id)) and item and (order := _ended(item))
-        ]
-        # The other orders are not recorded yet, will never be, were refused as duplicates, or were recorded by another
-        # execution.
-        unsure = [order_id for order_id, submitted in waiting.items() if not submitted.recorded(items.get(order_id))]
+        found, unsure = list[Ended | None](), list[str]()
+        for order_id, submitted in waiting.items():
+            item = items.get(order_id)
+            if item is not None and submitted.recorded(item):
+                found.append(_ended(item))
+            elif item is not None and submitted.is_too_late(item):
+                found.append(self._refused(submitted, item))
+            else:
+                # Not recorded yet, or never; refused as a duplicate; or recorded by another execution.
+                unsure.append(order_id)
         sample = random.sample(unsure, min(len(unsure), MAX_EXECUTIONS))
         executions = {order_id: await self._execution(waiting[order_id].arn) for order_id in sample}
         over = {order_id: execution for order_id, execution in executions.items() if execution.status != RUNNING}
         # These executions have ended. If their order is still missing now, it stays missing.
         items = await read_orders_by_id(self.stack, over, self.retries)
         for order_id, execution in over.items():
-            if (order := await self._outcome(waiting[order_id], execution, items.get(order_id))) is not None:
-                ended.append(order)
-        return ended
+            found.append(await self._outcome(waiting[order_id], execution, items.get(order_id)))
+        return [order for order in found if order is not None]
 
     async def _execution(self, arn: str) -> _Execution:
         describe = partial(
@@ -149,8 +163,7 @@ class _Wait:
             return _ended(item)
         error = await self._error(submitted.arn) if status == FAILED else None
         if item is not None and error == DUPLICATE_ORDER:
-            problem = f"the workflow refused it as a duplicate: {described(record, item, self.number)}"
-            return Ended(record.order_id, REFUSED, (DUPLICATE_ORDER,), problem=problem)
+            return self._refused(submitted, item)
         if item is not None and (status == SUCCEEDED or execution.is_older_than(item)):
             order = _ended(item)
             return order and replace(order, resubmitted=True)
@@ -158,6 +171,10 @@ class _Wait:
         if status == NOT_FOUND:
             problem = "its execution was not found"
         return Ended(record.order_id, f"execution {status}", (error,) if error else (), problem=problem)
+
+    def _refused(self, submitted: _Submitted, item: Mapping[str, Any]) -> Ended:
+        problem = f"the workflow refused it as a duplicate: {described(submitted.record, item, self.number)}"
+        return Ended(submitted.record.order_id, REFUSED, (DUPLICATE_ORDER,), problem=problem)
 
     async def _error(self, arn: str) -> str | None:
         execution = await self.retries.run("GetExecutionHistory", lambda: read_execution(self.stack, arn))

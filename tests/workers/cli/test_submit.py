@@ -115,6 +115,12 @@ def test_a_refused_submission_is_named_and_exits_with_1(tmp_path: Path, orders_c
     }
 
 
+def test_a_submission_that_comes_after_a_final_order_is_refused_at_once(tmp_path: Path) -> None:
+    aws = Aws(*(stored(f"o-{n}", 1, StartedAt="2020-01-01T00:00:00.000Z") for n in (1, 2, 3)))
+    ran = aws.submit(tmp_path, "--submission", "2", "--wait")  # Its executions do not say that they were refused.
+    assert (ran.return_value, rows(ran)[2:]) == (1, ["REFUSED DuplicateOrder 3"])
+
+
 def test_a_different_order_is_named_not_waited_for_and_exits_with_1(tmp_path: Path, orders_csv: str) -> None:
     aws = Aws(stored("o-1", 1), stored("o-2", 1, Price="9", Status="RECEIVED"), stored("o-3", 1), existing=True)
     ran = aws.submit(tmp_path, "--wait")

@@ -350,6 +350,7 @@ async def test_an_order_whose_execution_still_runs_is_already_submitted(started_
     submitting = Submitting(1, lambda **_: answered(NOW, started=NOW + timedelta(seconds=started_s)))
     assert await submitting.run() == summary
     assert submitting.table.requests == []  # AWS has compared the input.
+    assert submitting.submission.started == {"o-1": NOW + timedelta(seconds=started_s)}
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
@@ -421,8 +422,7 @@ async def test_a_different_order_under_a_used_id_is_reported_with_its_fields() -
     different = [
         BadRecord(
             2,
-            "skipped: the stored order is FULFILLED and differs in Price, CC; "
-            "a new order needs an OrderId of its own",
+            "skipped: the stored order is FULFILLED and differs in Price, CC; a new order needs an OrderId of its own",
             "o-2",
         ),
         BadRecord(

@@ -115,6 +115,32 @@ async def test_an_order_that_the_workflow_refuses_as_a_duplicate_is_not_taken_fo
     assert await wait(refused_one, "1") == [Ended("1", "REFUSED", ("DuplicateOrder",), problem=problem)]
 
 
+@pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
+async def test_a_thousand_refused_submissions_need_no_execution_read_if_the_orders_are_final(status: str) -> None:
+    order_ids = [str(n) for n in range(1000)]
+    final = stack([dict.fromkeys(order_ids, OTHER | {"Status": status})])
+    ended = await wait(final, *order_ids, started=dict.fromkeys(order_ids, NOW))
+    assert {order.outcome for order in ended} == {"REFUSED"}
+    assert len(ended) == 1000
+    assert cast("Any", final.stepfunctions).requests == []
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"StartedAt": clock.written(NOW)},  # Perhaps this execution was first, and the other has started it over.
+        {"StartedAt": "unknown"},
+        {"Status": "ESCALATED"},
+        {"Status": "RECEIVED"},
+    ],
+)
+async def test_otherwise_its_execution_says_whether_a_submission_was_refused(item: dict[str, Any]) -> None:
+    refused_one = stack([{"1": OTHER | item}], {arn("1"): "FAILED"}, {arn("1"): "DuplicateOrder"})
+    (order,) = await wait(refused_one, "1", started={"1": NOW})
+    assert order.outcome == "REFUSED"
+    assert len(cast("Any", refused_one.stepfunctions).requests) == 2
+
+
 async def test_a_refused_submission_has_ended_although_the_stored_order_has_not() -> None:
     in_progress = stack([{"1": OTHER | {"Status": "RECEIVED"}}], {arn("1"): "FAILED"}, {arn("1"): "DuplicateOrder"})
     problem = "the workflow refused it as a duplicate: the stored order is RECEIVED, in progress"
