@@ -158,3 +158,4 @@ def test_the_bounds_of_a_case_are_those_of_the_page() -> None:
         "Resolutions": escalations.MAX_RESOLUTIONS,
     }.items():
         assert str(bound) in listed[name], name
+    assert f"The newest {escalations.MAX_EPISODE_ORDERS}" in listed["Episodes"]

@@ -100,6 +100,7 @@ def _episode(item: dict[str, Any]) -> Episode:
         reasons=_reasons(item["Reasons"]),
         sources=tuple(map(Source, item["Sources"])),
         attempts=item.get("Attempts"),
+        order=_order_copy(item["Order"]) if "Order" in item else None,
     )
 
 

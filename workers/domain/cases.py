@@ -100,7 +100,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """An earlier episode, as it was when the next one began. Its resolution is in the case's `resolutions`."""
+    """
+    An earlier episode, as it was when the next one began. Its resolution is in the case's `resolutions`.
+
+    `order` is its copy of the order: a resubmission replaces the order's item, and the next episode the case's copy.
+    """
 
     number: int
     opened_at: str
@@ -109,6 +113,7 @@ class Episode:
     reasons: tuple[Reason, ...]
     sources: tuple[Source, ...]
     attempts: int | None = None
+    order: OrderCopy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

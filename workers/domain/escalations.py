@@ -26,6 +26,7 @@ MAX_MESSAGE_IDS = 100
 MAX_EXECUTIONS = 100
 MAX_EVIDENCE = 30
 MAX_EPISODES = 20
+MAX_EPISODE_ORDERS = 5  # Of the newest earlier episodes, the copies of the order.
 MAX_RESOLUTIONS = 20
 MAX_DETAIL_CHARS = 1_000
 
@@ -168,8 +169,9 @@ def _reopen(case: Case, escalation: Escalation, order: Order | None, now: str, a
         reasons=case.reasons,
         sources=case.sources,
         attempts=case.attempts,
+        order=case.order,
     )
-    episodes = (*case.episodes, ended)
+    episodes = (*_without_old_copies(case.episodes), ended)
     return replace(
         case,
         state=CaseState.OPEN,
@@ -189,6 +191,12 @@ def _reopen(case: Case, escalation: Escalation, order: Order | None, now: str, a
         # The first episode stays: it shows when the trouble began.
         episodes=episodes if len(episodes) <= MAX_EPISODES else (episodes[0], *episodes[1 - MAX_EPISODES :]),
     )
+
+
+def _without_old_copies(episodes: tuple[Episode, ...]) -> tuple[Episode, ...]:
+    """Return *episodes* with the copies of the order that are still kept when another episode is added."""
+    kept = len(episodes) - MAX_EPISODE_ORDERS + 1
+    return tuple(replace(episode, order=None) if n < kept else episode for n, episode in enumerate(episodes))
 
 
 def _logged(assessment: Assessment, episode: int, now: str) -> tuple[SentNotification, ...]:

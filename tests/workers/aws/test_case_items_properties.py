@@ -19,6 +19,17 @@ def some(values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.lists(values, max_size=2).map(tuple)
 
 
+ORDERS = st.none() | st.builds(
+    OrderCopy,
+    execution_arn=...,
+    name=...,
+    item_name=...,
+    price=...,
+    cc=...,
+    created_at=...,
+    attempts=NUMBERS,
+    shipment_id=...,
+)
 CASES = st.builds(  # `...`: any value of the field's type. What is not named here is required, and any value, too.
     Case,
     order_id=...,
@@ -29,22 +40,11 @@ CASES = st.builds(  # `...`: any value of the field's type. What is not named he
     rejected_executions=some(WORDS),
     message_ids=some(WORDS),
     evidence=some(st.builds(Evidence, attempts=MAYBE_NUMBERS)),
-    order=st.none()
-    | st.builds(
-        OrderCopy,
-        execution_arn=...,
-        name=...,
-        item_name=...,
-        price=...,
-        cc=...,
-        created_at=...,
-        attempts=NUMBERS,
-        shipment_id=...,
-    ),
+    order=ORDERS,
     channels=some(WORDS),
     routed=some(st.builds(SentNotification, episode=NUMBERS)),
     resolutions=some(st.builds(Resolution, episode=NUMBERS, shipment_id=..., execution_arn=...)),
-    episodes=some(st.builds(Episode, number=NUMBERS, attempts=MAYBE_NUMBERS)),
+    episodes=some(st.builds(Episode, number=NUMBERS, attempts=MAYBE_NUMBERS, order=ORDERS)),
     claim=st.none() | st.builds(Claim, episode=NUMBERS, number=NUMBERS),
     attempts=MAYBE_NUMBERS,
     opened_by=MAYBE_WORDS,

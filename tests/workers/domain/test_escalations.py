@@ -167,6 +167,15 @@ def test_a_new_execution_reopens_a_resolved_case_which_keeps_its_history() -> No
     )
 
 
+def test_a_resubmission_that_is_escalated_too_keeps_what_the_earlier_execution_recorded() -> None:
+    first = case(state=CaseState.RESOLVED, order=replace(order_copy("RECEIVED"), price="-5"))
+    resubmitted = order("RECEIVED", execution_arn=ANOTHER)
+    plan = plan_escalation(escalation(execution_arn=ANOTHER), resubmitted, first, NOW, WARNING)
+    assert plan.case is not None
+    assert plan.case.order == order_copy("RECEIVED", ANOTHER)
+    assert [episode.order for episode in plan.case.episodes] == [first.order]
+
+
 def test_a_late_message_of_a_resolved_execution_does_not_reopen_the_case() -> None:
     plan = plan_escalation(
         escalation(), order("RECEIVED", execution_arn=ANOTHER), case(state=CaseState.RESOLVED), NOW, WARNING
@@ -290,6 +299,7 @@ def test_the_largest_possible_case_fits_into_a_dynamodb_item() -> None:
         resubmitted = add_resubmission(full, request, full.episode, NOW)
         full = replace(resubmitted, rejected_executions=full.rejected_executions[:100])
     assert (len(full.evidence), len(full.episodes), len(full.resolutions)) == (30, 20, 20)
+    assert [episode.order is not None for episode in full.episodes] == [False] * 15 + [True] * 5
     size_bytes = len(json.dumps(asdict(full), ensure_ascii=False).encode())
     assert size_bytes < 400 * 1024
 
