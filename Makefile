@@ -65,7 +65,7 @@ env: ## Print what points a shell and `orders` at the local AWS of `run` or `loc
 	@test -f .local-aws/env || { echo "No local AWS is running here: start one with make run or make local" >&2; exit 1; }
 	@env | sed -n 's/^\(AWS_[A-Z0-9_]*\)=.*/unset \1/p'
 	@cat .local-aws/env
-	@echo 'export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"'
+	@echo 'export PATH="$(CURDIR)/deploy/local/bin:$(CURDIR)/$(VENV)/bin:$$PATH"'
 
 # With bytecode, even if the environment forbids it: the tests start hundreds of processes.
 test test-unit: export PYTHONDONTWRITEBYTECODE :=

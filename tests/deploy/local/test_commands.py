@@ -182,6 +182,34 @@ def test_make_env_keeps_pointing_at_the_first_local_aws(start: Start, tmp_path: 
     assert not environment.exists()
 
 
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}, "--endpoint-url\nhttp://127.0.0.1:4566\nsqs\nx  y\n"),
+        ({}, "sqs\nx  y\n"),
+    ],
+)
+def test_the_aws_cli_of_make_env_goes_to_the_endpoint_whatever_its_version(
+    tmp_path: Path, environment: dict[str, str], expected: str
+) -> None:
+    """Version 1 ignores the variable for SQS: it would send the body of a message to AWS."""
+    installed = tmp_path / "a directory"
+    installed.mkdir()
+    (installed / "aws").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n", encoding="utf-8")
+    (installed / "aws").chmod(0o755)
+    ours = ROOT / "deploy" / "local" / "bin"
+
+    def aws(*path: Path) -> subprocess.CompletedProcess[str]:
+        env = environment | {"PATH": os.pathsep.join(map(str, path))}
+        return subprocess.run(["/bin/sh", "-c", 'aws sqs "x  y"'], env=env, capture_output=True, text=True, check=False)
+
+    found = aws(ours, ours, installed)
+    assert (found.returncode, found.stdout, found.stderr) == (0, expected, "")
+    missing = aws(ours)
+    assert (missing.returncode, missing.stdout) == (127, "")
+    assert missing.stderr.startswith("aws: the AWS CLI is not installed")
+
+
 def test_make_env_points_a_shell_at_the_local_aws_and_nowhere_else(tmp_path: Path) -> None:
     script = f'eval "$(make -f {ROOT}/Makefile env)"; echo "$AWS_ENDPOINT_URL|$AWS_PROFILE|$AWS_ENDPOINT_URL_SQS|$PATH"'
 
@@ -201,5 +229,5 @@ def test_make_env_points_a_shell_at_the_local_aws_and_nowhere_else(tmp_path: Pat
     (tmp_path / ".local-aws").mkdir()
     (tmp_path / ".local-aws" / "env").write_text("export AWS_ENDPOINT_URL=http://127.0.0.1:1\n", encoding="utf-8")
     running = shell()
-    assert running.stdout.startswith(f"http://127.0.0.1:1|||{tmp_path}/.venv/bin:")
+    assert running.stdout.startswith(f"http://127.0.0.1:1|||{tmp_path}/deploy/local/bin:{tmp_path}/.venv/bin:")
     assert running.stderr == ""
