@@ -100,7 +100,8 @@ def show() -> str:
         orders("submit", ORDERS, "--wait", environment=environment)
         orders("escalations", "resolve", "bike-2", *RESUBMIT, environment=environment, stdin=DUMMY_CARD)
         deadline = time.monotonic() + TIMEOUT_S
-        while "bike-2: FULFILLED" not in orders("show", "bike-2", environment=environment):
+        ended = re.compile("bike-2: FULFILLED.*SUCCEEDED, the current one", re.DOTALL)
+        while not ended.search(orders("show", "bike-2", environment=environment)):
             if time.monotonic() > deadline:
                 raise TimeoutError("bike-2 is not fulfilled")
         return on_terminal([sys.executable, "-m", "workers.cli", "show", "bike-2"], environment)

@@ -112,7 +112,7 @@ def test_show_prints_everything_about_a_case(desk: Running, orders: CommandLine)
         f"<time> fulfillment FULFILLMENT_REJECTED The provider refused: we do not ship to Ada **** {execution}".split(),
         ["1", "log", "<time>"],
         ["2", "log", "<time>"],
-        ["1", "<time>", "<time>", "warning", "INVALID_PRICE"],
+        ["1", "<time>", "<time>", "warning", "INVALID_PRICE", "Ada", "****;", "Rocket", "\ufffd[<age>;", "-1"],
         ["<time>", "1", "ada", "resubmit", "as", "agreed", execution],
         ["Execution", desk.pipeline.arn("of-show-1")],
         ["Execution", desk.pipeline.arn(execution)],

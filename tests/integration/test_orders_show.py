@@ -18,7 +18,8 @@ from workers.aws.open_index import open_key
 from workers.domain.submissions import submission_name
 
 HOSTILE = "Ada\x1b]0;owned\x07"
-TIME = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+SECOND = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d"
+TIME = rf"{SECOND}\.\d{{3}}"
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +147,12 @@ def test_show_merges_order_case_executions_and_logs_by_time(busy: CommandLine, r
     shown = busy("show", "story-1", *logs)
     assert (shown.code, shown.err) == (0, "")
     assert "\x1b" not in shown.out
-    head, _, story = shown.out.partition("\n\n")
-    assert re.sub(r"for \d+s", "for a moment", head).splitlines() == [
+    head, story, todo = shown.out.split("\n\n")
+    assert todo == (
+        "Next: resolve its case: `orders escalations resolve story-1 resubmit --actor NAME --note TEXT`,"
+        " or `... fulfill --shipment-id ID`, or `... cancel`\n"
+    )
+    assert re.sub(r"for \d+s", "for a moment", re.sub(SECOND, "<time>", head)).splitlines() == [
         "Order story-1: ESCALATED for a moment",
         "  Name        Ada\ufffd]0;owned\ufffd",
         "  ItemName    reject",
@@ -156,6 +161,8 @@ def test_show_merges_order_case_executions_and_logs_by_time(busy: CommandLine, r
         "  Reasons     FULFILLMENT_REJECTED",
         "Case story-1: OPEN, warning, episode 1: FULFILLMENT_REJECTED",
         f"Execution 1: {submission_name('story-1', 1)}: SUCCEEDED, the current one",
+        "  Started     <time>, ended <time>",
+        "  Outcome     ESCALATED: FULFILLMENT_REJECTED",
     ]
     lines = story.splitlines()
     assert lines[0].split() == ["TIME", "FROM", "WHAT"]
@@ -197,6 +204,72 @@ def test_show_as_json_has_order_case_executions_and_timeline(busy: CommandLine, 
     assert {entry["source"] for entry in story["timeline"]} == {"execution 1", "order", "case", "log"}
 
 
+def test_show_keeps_what_the_earlier_execution_of_a_resubmitted_order_recorded(busy: CommandLine) -> None:
+    first = {"OrderId": "story-7", "Name": f"Ada {CARD}", "ItemName": "Bell", "Price": "-5", "CC": CARD}
+    busy("submit", "-", "--wait", stdin=json.dumps(first))
+    corrected = json.dumps(first | {"Name": "Eva", "Price": "5"})
+    assert busy("submit", "-", "--wait", "--submission", "2", stdin=corrected).lines[-1].split()[0] == "FULFILLED"
+    current = f"Execution 2: {submission_name('story-7', 2)}: SUCCEEDED, the current one"
+    wait_until(lambda: current in busy("show", "story-7").lines)  # The order was fulfilled before its execution ended.
+    shown = busy("show", "story-7")
+    head, story, _ = re.sub(SECOND, "<time>", shown.out).split("\n\n")
+    assert head.splitlines()[-7:] == [
+        f"Execution 1: {submission_name('story-7', 1)}: SUCCEEDED",
+        "  Started     <time>, ended <time>",
+        "  Outcome     ESCALATED: INVALID_PRICE",
+        "  Recorded    <time>: Name Ada ****; ItemName Bell; Price -5; CC ************5678",
+        current,
+        "  Started     <time>, ended <time>",
+        "  Outcome     FULFILLED",
+    ]
+    assert story.count("order        recorded as RECEIVED\n") == 2
+    executions = json.loads(busy("show", "story-7", "--json").out)["executions"]
+    assert [execution["Recorded"]["Price"] for execution in executions] == ["-5", "5"]
+
+
+def test_show_finds_the_dead_letters_of_an_order_and_says_what_to_do(orders: CommandLine, quiet: Pipeline) -> None:
+    stack, sqs = quiet.stack, quiet.client("sqs")
+    quiet.put_order("buried", "RECEIVED", UpdatedAt="2020-01-01T08:00:00.000Z")
+    for order_id in ("buried", "another"):
+        body = json.dumps({"OrderId": order_id, "ExecutionArn": quiet.arn(f"of-{order_id}")})
+        sqs.send_message(QueueUrl=stack.order_fulfillment_dlq_url, MessageBody=body)
+    shown = orders("show", "buried")
+    assert (shown.code, shown.err) == (0, "")
+    assert re.search(r"^Dead letter \S+ in orders-OrderFulfillmentDLQ: not given, \d+s old$", shown.out, re.MULTILINE)
+    todo = "replay its dead letter: `orders dead-letters replay fulfillment --order buried --execute`"
+    assert shown.lines[-1] == f"Next: {todo}"
+    story = json.loads(orders("show", "buried", "--json").out)
+    assert story["next"] == todo
+    assert [letter["order_id"] for letter in story["dead_letters"]] == ["buried"]
+    assert story["dead_letter_queues"][0] == {
+        "queue": "orders-OrderFulfillmentQueue",
+        "dead_letter_queue": "orders-OrderFulfillmentDLQ",
+        "looked_at": 2,
+        "approximate_count": 2,
+        "problem": None,
+    }
+    assert orders("dead-letters", "replay", "fulfillment", "--order", "buried", "--execute").code == 0
+    assert (
+        orders("show", "buried").lines[-1].startswith("Next: check with `orders queues` that the fulfillment workers")
+    )
+    # Of an order that is not in the table, the dead letter is known all the same.
+    unknown = orders("show", "another")
+    assert unknown.lines[0] == "Order another: not recorded"
+    assert unknown.lines[-1].startswith("Next: submit it, it was never recorded: `orders submit FILE`, then discard")
+    assert orders("dead-letters", "discard", "fulfillment", "--order", "another", "--execute").code == 0
+
+
+def test_show_says_which_dead_letters_it_could_not_look_at(orders: CommandLine, quiet: Pipeline) -> None:
+    quiet.put_order("unseen", "FULFILLED")
+    shown = orders("show", "unseen", ESCALATION_QUEUE="Nowhere")
+    assert shown.code == 0
+    assert (
+        "Dead letters of Nowhere: there is no queue Nowhere: deploy the stack, or correct the variable that names it"
+        in shown.lines
+    )
+    assert shown.lines[-1] == "Next: nothing: the order is FULFILLED"
+
+
 def test_show_works_for_an_order_that_was_never_recorded(busy: CommandLine, running: Running) -> None:
     malformed = {"OrderId": "story-4", "Name": "", "ItemName": "Bicycle", "Price": "1", "CC": CARD}
     running.pipeline.client("stepfunctions").start_execution(
@@ -205,10 +278,12 @@ def test_show_works_for_an_order_that_was_never_recorded(busy: CommandLine, runn
     running.escalation.wait_for("escalation.routed", case_id="story-4")
     shown = busy("show", "story-4")
     assert shown.code == 0
-    assert shown.lines[:3] == [
+    assert [line for line in shown.lines[:6] if "Started" not in line] == [
         "Order story-4: not recorded",
         "Case story-4: OPEN, warning, episode 1: MALFORMED_ORDER",
         "Execution 1: by-hand: FAILED",
+        "  Outcome     ESCALATED: MALFORMED_ORDER",
+        "  Recorded    nothing",
     ]
     assert "FAILED: MalformedOrder" in shown.out
     assert "Malformed fields: Name." in shown.out
@@ -223,7 +298,7 @@ def test_show_includes_refused_submissions(busy: CommandLine, running: Running) 
     assert "Execution 1: of-story-5: does not exist, or no longer, the current one" in shown.lines
     for n in (1, 2):
         assert f"Execution {n + 1}: {submission_name('story-5', n)}: FAILED" in shown.lines
-    assert shown.out.count("FAILED: DuplicateOrder (the stored order is unchanged)") == 2
+    assert shown.out.count("Outcome     FAILED: DuplicateOrder (the stored order is unchanged)") == 2
 
 
 def test_wait_and_show_follow_the_order_of_an_execution_that_ended_as_a_duplicate(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from workers.cli.output import print_line, print_table
-from workers.domain.cases import Case, CaseState
+from workers.domain.cases import Case, CaseState, OrderCopy
 from workers.domain.ids import execution_name
 from workers.domain.orders import Order
 from workers.operations.ages import format_age, seconds_since
@@ -98,7 +98,7 @@ def _print_history(case: Case) -> None:
         print_line()
         print_line("Earlier episodes")
         print_table(
-            ("episode", "opened", "last message", "severity", "reasons"),
+            ("episode", "opened", "last message", "severity", "reasons", "order at that time"),
             [
                 (
                     episode.number,
@@ -106,6 +106,7 @@ def _print_history(case: Case) -> None:
                     _time(episode.last_seen_at),
                     episode.severity,
                     ", ".join(episode.reasons),
+                    _copied(episode.order),
                 )
                 for episode in case.episodes
             ],
@@ -129,6 +130,10 @@ def _print_history(case: Case) -> None:
             ],
             right=("episode",),
         )
+
+
+def _copied(order: OrderCopy | None) -> str | None:
+    return None if order is None else "; ".join(filter(None, (order.name, order.item_name, order.price)))
 
 
 def _print_fields(fields: Sequence[tuple[str, object]]) -> None:

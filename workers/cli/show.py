@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from workers.cli.dead_letter_view import letter_document
 from workers.cli.output import print_json, print_line, print_table
 from workers.cli.running import run
 from workers.operations.ages import format_age, seconds_since
-from workers.operations.executions import Execution
+from workers.operations.history import Run
+from workers.operations.next_step import next_step
+from workers.operations.order_letters import Search
 from workers.operations.story import Story, gather
 
 if TYPE_CHECKING:
@@ -46,30 +49,32 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
     Show the whole story of the order ORDER_ID, in chronological order.
 
     \b
-    The order   as it is stored, its card number masked
-    Executions  with the states they entered
-    The case    what was reported, where it was routed, and how it was resolved
+    The order     as it is stored, its card number masked
+    Executions    when they ran, the states they entered, what came of them; what earlier ones recorded
+    The case      what was reported, where it was routed, and how it was resolved
+    Dead letters  messages about the order that no worker could handle
+    Next          what to do next
 
     ORDER_ID can also be the id of a case without an order. Executions are found by the order, by its case and by the
-    names that `orders submit` gives; AWS keeps their history for 90 days. Times are UTC.
+    names that `orders submit` gives; AWS keeps their history for 90 days. What an earlier execution recorded is on the
+    case. Dead letters are found by looking at up to 500 of each queue, for 5 seconds; others do not see those
+    meanwhile. Times are UTC.
     """  # noqa: D301 - the backslash-b tells click not to wrap the lines below it.
     with contextlib.ExitStack() as copies:
         story = run(stack, gather(stack, order_id, [_seekable(file, copies) for file in log_files]))
+    now = stack.now()
+    todo = next_step(story, now, stack.sqs_endpoint)
     if as_json:
-        print_json(
-            {
-                "order": story.order,
-                "case": story.case,
-                "executions": [_document(execution) for execution in story.executions],
-                "timeline": [asdict(entry) for entry in story.timeline],
-            }
-        )
+        print_json(_document(story, now) | {"next": todo})
         return
-    for line in _heading(order_id, story, stack.now()):
+    for line in _heading(order_id, story, now):
         print_line(line)
     print_line()
-    rows = [(entry.at.replace("T", " ").rstrip("Z")[:23], entry.source, entry.text) for entry in story.timeline]
-    print_table(("time", "from", "what"), rows)
+    if story.timeline:
+        rows = [(_time(entry.at, 23), entry.source, entry.text) for entry in story.timeline]
+        print_table(("time", "from", "what"), rows)
+        print_line()
+    print_line(f"Next: {todo}")
 
 
 def _seekable(file: BinaryIO, copies: contextlib.ExitStack) -> BinaryIO:
@@ -82,17 +87,44 @@ def _seekable(file: BinaryIO, copies: contextlib.ExitStack) -> BinaryIO:
     return copy
 
 
-def _document(execution: Execution) -> dict[str, Any]:
+def _document(story: Story, now: datetime) -> dict[str, Any]:
+    return {
+        "order": story.order,
+        "case": story.case,
+        "executions": [_run_document(run) for run in story.runs],
+        "dead_letters": [letter_document(letter, now) for search in story.searches for letter in search.letters],
+        "dead_letter_queues": [
+            {
+                "queue": search.queue,
+                "dead_letter_queue": search.dead_letter_queue,
+                "looked_at": search.looked_at,
+                "approximate_count": search.approximate_count,
+                "problem": search.problem,
+            }
+            for search in story.searches
+        ],
+        "timeline": [asdict(entry) for entry in story.timeline],
+    }
+
+
+def _run_document(run: Run) -> dict[str, Any]:
+    execution, record = run.execution, run.record
     return {
         "ExecutionArn": execution.arn,
         "Status": execution.status,
         "States": execution.states,
         "Problem": execution.problem,
+        "Current": run.is_current,
+        "StartedAt": execution.started_at,
+        "EndedAt": execution.ended_at,
+        "Outcome": run.outcome,
+        "HasRecorded": run.has_recorded,
+        "Recorded": record and {"At": record.at, **record.fields},
     }
 
 
 def _heading(order_id: str, story: Story, now: datetime) -> Iterator[str]:
-    """Yield the lines above the timeline: the current state."""
+    """Yield the lines above the timeline: the current state, and what came before it."""
     order: Mapping[str, Any] = story.order or {}
     case: Mapping[str, Any] = story.case or {}
     age = format_age(seconds_since(order.get("UpdatedAt"), now))
@@ -102,9 +134,42 @@ def _heading(order_id: str, story: Story, now: datetime) -> Iterator[str]:
     if case:
         state = f"{case.get('State')}, {case.get('Severity')}, episode {case.get('Episode')}"
         yield f"Case {case['CaseId']}: {state}: {_listed(case.get('Reasons', []))}"
-    for number, execution in enumerate(story.executions, 1):
-        current = ", the current one" if execution.arn == order.get("ExecutionArn") else ""
-        yield f"Execution {number}: {execution.name}: {execution.problem or execution.status}{current}"
+    for number, shown in enumerate(story.runs, 1):
+        yield from _run_lines(number, shown)
+    for search in story.searches:
+        yield from _search_lines(search, now)
+
+
+def _run_lines(number: int, run: Run) -> Iterator[str]:
+    """Yield when an execution ran, what came of it and, if it is not the current one, what it recorded."""
+    execution = run.execution
+    current = ", the current one" if run.is_current else ""
+    yield f"Execution {number}: {execution.name}: {execution.problem or execution.status}{current}"
+    if execution.started_at is not None:
+        ended = f", ended {_time(execution.ended_at)}" if execution.ended_at else ""
+        yield f"  {'Started':<10}  {_time(execution.started_at)}{ended}"
+    yield f"  {'Outcome':<10}  {run.outcome}"
+    if run.is_current:  # What it recorded is the order above.
+        return
+    if run.record is not None:
+        at = f"{_time(run.record.at)}: " if run.record.at else ""
+        fields = "; ".join(f"{name} {value}" for name, value in run.record.fields.items())
+        yield f"  {'Recorded':<10}  {at}{fields}"
+    elif execution.status is not None:
+        yield f"  {'Recorded':<10}  {'not known any more' if run.has_recorded else 'nothing'}"
+
+
+def _search_lines(search: Search, now: datetime) -> Iterator[str]:
+    for letter in search.letters:
+        age = format_age(letter.age_s(now))
+        yield f"Dead letter {letter.id} in {letter.queue}: {letter.reason}{f', {age} old' if age else ''}"
+    if search.gap is not None:
+        yield f"Dead letters of {search.queue}: {search.gap}"
+
+
+def _time(at: str | None, chars: int = 19) -> str:
+    """Return a time in readable form, to the second or with more *chars*."""
+    return str(at).replace("T", " ").rstrip("Z")[:chars]
 
 
 def _listed(value: object) -> str:

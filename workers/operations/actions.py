@@ -11,13 +11,13 @@ from workers.operations.concurrency import finish
 from workers.operations.dead_letters import DeadLetter, Selection
 from workers.operations.hold import Hold
 from workers.operations.progress import Progress, Warn, unreported
+from workers.operations.queues import total_messages
 from workers.operations.sdk_errors import SDK_ERRORS, explained
 
 if TYPE_CHECKING:
     from workers.operations.stack import Queue, Stack
 
 MAX_FAILURES = 5  # In a row. After these, the next letter would probably fail too.
-_COUNTS = ("", "NotVisible", "Delayed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,7 @@ async def held_queue(stack: "Stack", name: str, *, warn: Warn = unreported) -> A
         OperationError: The queue does not exist.
     """
     queue = await stack.queue(name)
-    attributes = await stack.attributes(queue.dead_letter_url)
-    count = sum(int(attributes.get(f"ApproximateNumberOfMessages{which}", 0)) for which in _COUNTS)
+    count = total_messages(await stack.attributes(queue.dead_letter_url))
     async with Hold(stack.sqs, queue.dead_letter_url, warn=warn) as hold:
         yield HeldQueue(stack, queue, hold, count)
 

@@ -34,6 +34,7 @@ class DeadLetter:
     reason: str
     error_class: str | None
     order_id: str | None
+    execution_arn: str | None
     origin_message_id: str | None
     first_received_at: str | None
     sent_at: str | None
@@ -46,6 +47,7 @@ class DeadLetter:
         labeled = {DeadLetterAttribute.REASON, DeadLetterAttribute.ORIGIN_MESSAGE_ID} <= attributes.keys()
         ours = set(DeadLetterAttribute) if labeled else set[DeadLetterAttribute]()
         labels = {name: _text(attributes, name) for name in ours}
+        order_id, execution_arn = _subject(received["Body"])
         return cls(
             queue=queue,
             id=received["MessageId"],
@@ -58,7 +60,8 @@ class DeadLetter:
             reason=labels.get(DeadLetterAttribute.REASON)
             or (REDRIVEN if "DeadLetterQueueSourceArn" in system else UNKNOWN),
             error_class=labels.get(DeadLetterAttribute.ERROR_CLASS),
-            order_id=_order_id(received["Body"]),
+            order_id=order_id,
+            execution_arn=execution_arn,
             origin_message_id=labels.get(DeadLetterAttribute.ORIGIN_MESSAGE_ID),
             first_received_at=labels.get(DeadLetterAttribute.FIRST_RECEIVED_AT),
             sent_at=_time(system.get("SentTimestamp")),
@@ -110,14 +113,19 @@ def _text(attributes: Mapping[str, Any], name: str) -> str | None:
     return text
 
 
-def _order_id(body: str) -> str | None:
-    """Return the OrderId of a message: the field of a JSON object, or the whole body."""
+def _subject(body: str) -> tuple[str | None, str | None]:
+    """Return the OrderId and the ExecutionArn that a message names: fields of a JSON object, or a bare OrderId."""
+    text = body.strip().removeprefix("\ufeff").strip()
     try:
-        document = json.loads(body)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         document = None
-    order_id = document.get("OrderId") if isinstance(document, dict) else body
-    return order_id if isinstance(order_id, str) and is_order_id(order_id) else None
+    fields = document if isinstance(document, dict) else {"OrderId": text}
+    order_id, arn = fields.get("OrderId"), fields.get("ExecutionArn")
+    return (
+        order_id if isinstance(order_id, str) and is_order_id(order_id) else None,
+        arn if isinstance(arn, str) else None,
+    )
 
 
 def _time(milliseconds: str | None) -> str | None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 RUNNING, SUCCEEDED, FAILED = "RUNNING", "SUCCEEDED", "FAILED"
+# States of the order workflow.
+VERIFY = "Are details Proper"
+TO_FULFILLMENT, TO_ESCALATION = "Put message in OrderFulfillment Queue", "Put message in Escalation Queue"
 _GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}  # The last two mean that it is not an ARN.
 _ENDS = {
     "ExecutionSucceeded": SUCCEEDED,
@@ -23,6 +26,7 @@ _ENDS = {
     "ExecutionTimedOut": "TIMED_OUT",
 }
 DUPLICATE_ORDER = "DuplicateOrder"
+_REDRIVEN = "ExecutionRedriven"
 _MEANINGS = {DUPLICATE_ORDER: " (the stored order is unchanged)"}
 
 
@@ -49,6 +53,31 @@ class Execution:
     def name(self) -> str:
         return execution_name(self.arn)
 
+    @property
+    def started_at(self) -> str | None:
+        return self.steps[0].at if self.steps else None
+
+    @property
+    def ended_at(self) -> str | None:
+        return self.steps[-1].at if self.steps and self.status != RUNNING else None
+
+    @property
+    def end(self) -> str | None:
+        """How it ended, in words, or that it is running; None if that is not known."""
+        return self.steps[-1].text if self.steps and self.status != RUNNING else self.status
+
+    @property
+    def may_have_sent_to_fulfillment(self) -> bool:
+        """Return whether it sent its order to the fulfillment queue, as far as is known."""
+        if self.status is None or self.status == RUNNING:
+            return True
+        return self.status == "SUCCEEDED" and self.states[-1:] == (TO_FULFILLMENT,)
+
+    @property
+    def has_recorded(self) -> bool:
+        """Return whether it recorded the order: it went on after it."""
+        return VERIFY in self.states
+
 
 async def read_execution(stack: "Stack", arn: str) -> Execution | None:
     """Return an execution; None if it does not exist, or no longer. AWS keeps executions for 90 days."""
@@ -66,6 +95,8 @@ async def read_execution(stack: "Stack", arn: str) -> Execution | None:
     for event in events:
         if event["type"] in _ENDS:
             status, failure = _ENDS[event["type"]], _error(event)
+        elif event["type"] == _REDRIVEN:
+            status, failure = RUNNING, None
         if entered := event.get("stateEnteredEventDetails"):
             states.append(clean(entered["name"]))
         if text := _text(event, states):
@@ -78,8 +109,8 @@ def _text(event: Mapping[str, Any], states: list[str]) -> str | None:
     kind: str = event["type"]
     error = _error(event)
     named = f": {error}" if error else ""
-    if kind == "ExecutionStarted":
-        return "started"
+    if kind in {"ExecutionStarted", _REDRIVEN}:
+        return kind.removeprefix("Execution").lower()
     if kind in _ENDS:
         return f"{_ENDS[kind]}{named}{_MEANINGS.get(error or '', '')}"
     if "stateEnteredEventDetails" in event:

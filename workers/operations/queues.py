@@ -49,9 +49,14 @@ async def _depth(stack: "Stack", name: str) -> Depth:
         delayed=_number(queue.attributes, "Delayed"),
         oldest_s=await _oldest_s(stack, name),
         dead_letter_queue=queue.dead_letter_queue,
-        dead_letters=sum(_number(dead_letters, state) for state in ("", "NotVisible", "Delayed")),
+        dead_letters=total_messages(dead_letters),
         oldest_dead_letter_s=await _oldest_s(stack, queue.dead_letter_queue),
     )
+
+
+def total_messages(attributes: Mapping[str, str]) -> int:
+    """Return how many messages a queue has, approximately: visible, in flight and delayed."""
+    return sum(_number(attributes, state) for state in ("", "NotVisible", "Delayed"))
 
 
 def _number(attributes: Mapping[str, str], state: str) -> int:

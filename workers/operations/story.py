@@ -1,5 +1,6 @@
 """Gathers all that is known about one order: the order, its case, its executions and the workers' log lines."""
 
+import asyncio
 import itertools
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -8,13 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from workers.aws.items import from_item, to_item
+from workers.domain.ids import execution_name
 from workers.domain.orders import is_order_id
-from workers.domain.submissions import submission_name
+from workers.domain.submissions import submission_name, submission_number
 from workers.operations.concurrency import in_parallel
 from workers.operations.errors import OperationError
 from workers.operations.executions import Execution, read_execution
+from workers.operations.history import Run, episodes, runs_of
 from workers.operations.lines import read
 from workers.operations.log_lines import parse
+from workers.operations.order_letters import Search, Subject, search
 from workers.operations.order_table import is_key, shown_order
 from workers.operations.text import clean
 from workers.operations.timeline import Entry, timeline
@@ -24,16 +28,28 @@ if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 MAX_CONCURRENT_REQUESTS = 8
+MAX_EARLIER_SUBMISSIONS = 20  # How many numbers before the last known submission are looked at.
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All that is known: the items in the tables, the executions sorted by start, and all events sorted by time."""
+    """
+    All that is known about *key*.
 
+    *runs* are the executions, sorted by start, *searches* found the dead letters of the queues for fulfillment and for
+    escalations, and *timeline* has all events, sorted by time.
+    """
+
+    key: str
     order: dict[str, Any] | None
     case: dict[str, Any] | None
-    executions: list[Execution]
+    runs: list[Run]
+    searches: Sequence[Search]
     timeline: list[Entry]
+
+    @property
+    def executions(self) -> list[Execution]:
+        return [run.execution for run in self.runs]
 
 
 async def gather(stack: "Stack", key: str, log_files: Iterable[BinaryIO] = ()) -> Story:
@@ -46,13 +62,20 @@ async def gather(stack: "Stack", key: str, log_files: Iterable[BinaryIO] = ()) -
         OperationError: Nothing is known about this id.
     """
     order, case = await _stored(stack, key)
-    found = [execution async for execution in _executions(stack, key, order, case)]
-    executions = sorted(found, key=lambda execution: [step.at for step in execution.steps[:1]])
-    if order is None and case is None and not executions:
-        raise OperationError(f"there is no order or case {clean(key)}")
+    named = _named_executions(order or {}, case or {})
+    found, searches = await asyncio.gather(_executions(stack, key, named), _searches(stack, key, named, case or {}))
+    executions = sorted(found, key=lambda execution: execution.started_at or "")
+    if order is None and case is None and not executions and not any(search.letters for search in searches):
+        raise OperationError(f"there is no order or case {clean(key)}{_hint(key, searches)}")
     arns = [execution.arn for execution in executions]
     lines = await in_thread(_log_lines, log_files, key, case, arns)
-    return Story(order, case, executions, timeline(order, case, executions, lines))
+    return Story(key, order, case, runs_of(order, case, executions), searches, timeline(order, case, executions, lines))
+
+
+def _hint(key: str, searches: Iterable[Search]) -> str:
+    """Say what to do about an unknown id, and which dead letters were not looked at."""
+    gaps = "".join(f" (dead letters of {search.queue}: {search.gap})" for search in searches if search.gap)
+    return f"{'; to submit it: `orders submit FILE`' if is_order_id(key) else ', and this cannot be an OrderId'}{gaps}"
 
 
 async def _stored(stack: "Stack", key: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -69,32 +92,56 @@ async def _stored(stack: "Stack", key: str) -> tuple[dict[str, Any] | None, dict
     return order, case
 
 
-async def _executions(
-    stack: "Stack", order_id: str, order: Mapping[str, Any] | None, case: Mapping[str, Any] | None
-) -> AsyncIterator[Execution]:
-    """Yield the executions that the order and the case name, then any others that `orders submit` started."""
+def _named_executions(order: Mapping[str, Any], case: Mapping[str, Any]) -> list[str]:
+    """Return the executions that the order and the case name, each once."""
     named = [
-        *(case or {}).get("ExecutionArns", []),
-        *(resolution.get("ExecutionArn") for resolution in (case or {}).get("Resolutions", [])),
-        (order or {}).get("ExecutionArn"),
+        *(copy.get("ExecutionArn") for _, copy in episodes(case)),
+        *case.get("ExecutionArns", []),
+        *(resolution.get("ExecutionArn") for resolution in case.get("Resolutions", [])),
+        (case.get("Claim") or {}).get("ExecutionArn"),
+        order.get("ExecutionArn"),
     ]
-    arns = [arn for arn in dict.fromkeys(named) if isinstance(arn, str)]
-    reads = in_parallel(lambda arn: read_execution(stack, arn), arns, at_most=MAX_CONCURRENT_REQUESTS)
+    return [arn for arn in dict.fromkeys(named) if isinstance(arn, str)]
+
+
+async def _searches(stack: "Stack", key: str, named: Sequence[str], case: Mapping[str, Any]) -> Sequence[Search]:
+    if not is_key(key):
+        return []
+    origins = (evidence.get("OriginMessageId") for evidence in case.get("Evidence", []))
+    return await search(stack, Subject(key, set(named), {*case.get("MessageIds", []), *filter(None, origins)}))
+
+
+async def _executions(stack: "Stack", order_id: str, named: Sequence[str]) -> list[Execution]:
+    """Return the *named* executions, and any others that `orders submit` started."""
+    reads = in_parallel(lambda arn: read_execution(stack, arn), named, at_most=MAX_CONCURRENT_REQUESTS)
     async with aclosing(reads):
-        remaining = iter(arns)
-        async for execution in reads:
-            arn = next(remaining)
-            yield execution or Execution(arn, problem="does not exist, or no longer")
-    if not is_order_id(order_id):
-        return
-    for number in itertools.count(1):
+        found = [execution async for execution in reads]
+    executions = [
+        execution or Execution(arn, problem="does not exist, or no longer")
+        for arn, execution in zip(named, found, strict=True)
+    ]
+    if is_order_id(order_id):
+        executions += [execution async for execution in _submissions(stack, order_id, named)]
+    return executions
+
+
+async def _submissions(stack: "Stack", order_id: str, named: Sequence[str]) -> AsyncIterator[Execution]:
+    """
+    Yield the submissions of the order that are not among the *named* executions.
+
+    After the last one that is named, it stops at the first that does not exist.
+    """
+    numbers = (submission_number(order_id, execution_name(arn)) for arn in named)
+    last = max((number for number in numbers if number is not None), default=0)
+    for number in itertools.count(max(1, last - MAX_EARLIER_SUBMISSIONS)):
         arn = await stack.execution_arn(submission_name(order_id, number))
-        if arn in arns:
+        if arn in named:
             continue
         submitted = await read_execution(stack, arn)
-        if submitted is None or submitted.problem:
+        if submitted is not None and submitted.problem is None:
+            yield submitted
+        elif submitted is not None or number > last:
             return
-        yield submitted
 
 
 def _log_lines(

@@ -9,6 +9,7 @@ from workers import clock
 from workers.domain.ids import execution_name
 from workers.domain.orders import OrderStatus
 from workers.operations.executions import Execution
+from workers.operations.history import episodes
 from workers.operations.log_lines import readable
 
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
@@ -45,6 +46,7 @@ def timeline(
     """
     entries = [
         *_of_executions(executions),
+        *_of_earlier_records(order or {}, case or {}),
         *_of_order(order or {}),
         *_of_case(case or {}),
         *_of_log(log_lines),
@@ -60,13 +62,24 @@ def _of_executions(executions: Iterable[Execution]) -> Iterator[Entry]:
 
 def _of_order(order: Mapping[str, Any]) -> Iterator[Entry]:
     if "CreatedAt" in order:
-        yield _entry(order["CreatedAt"], "order", f"recorded as {OrderStatus.RECEIVED}")
+        yield _recorded(order)
     if "EscalatedAt" in order:
         yield _entry(order["EscalatedAt"], "order", OrderStatus.ESCALATED, _listed(order.get("Reasons")))
     if "FulfilledAt" in order:
         yield _entry(order["FulfilledAt"], "order", OrderStatus.FULFILLED, _labeled("shipment", order, "ShipmentId"))
     if order.get("Status") == OrderStatus.CANCELLED and "UpdatedAt" in order:
         yield _entry(order["UpdatedAt"], "order", OrderStatus.CANCELLED)
+
+
+def _of_earlier_records(order: Mapping[str, Any], case: Mapping[str, Any]) -> Iterator[Entry]:
+    """Yield when earlier executions recorded the order, by the case's copies: the order's item has only the newest."""
+    for _, copy in episodes(case):
+        if "CreatedAt" in copy and copy.get("ExecutionArn") != order.get("ExecutionArn"):
+            yield _recorded(copy)
+
+
+def _recorded(item: Mapping[str, Any]) -> Entry:
+    return _entry(item["CreatedAt"], "order", f"recorded as {OrderStatus.RECEIVED}")
 
 
 def _of_case(case: Mapping[str, Any]) -> Iterator[Entry]:

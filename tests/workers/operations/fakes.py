@@ -62,6 +62,16 @@ class Waits(Backoff):
         return 0
 
 
+def empty_queues() -> FakeClient:
+    """Return an SQS whose queues all exist and are empty."""
+    empty = {f"ApproximateNumberOfMessages{state}": "0" for state in ("", "NotVisible", "Delayed")}
+    redrive = {"RedrivePolicy": '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:DLQ"}'}
+    return FakeClient(
+        get_queue_url=lambda QueueName: {"QueueUrl": f"http://sqs/{QueueName}"},  # noqa: N803 - the SDK's name.
+        get_queue_attributes=lambda **_: {"Attributes": empty | redrive},
+    )
+
+
 def fake_stack(state_machine: str = STATE_MACHINE, **clients: FakeClient) -> Stack:
     """Return a stack with the default names, whose clients, by service, are fakes."""
     return Stack({"STATE_MACHINE": state_machine}, now=lambda: NOW, session=FakeSession(clients))

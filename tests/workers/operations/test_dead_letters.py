@@ -74,6 +74,25 @@ def test_the_order_id_is_read_from_the_body(body: str, order_id: str | None) -> 
     assert letter(body).order_id == order_id
 
 
+@pytest.mark.parametrize(
+    ("body", "arn"),
+    [
+        ('{"OrderId": null, "ExecutionArn": "arn:one"}', "arn:one"),
+        ('\ufeff {"ExecutionArn": "arn:one"}\n', "arn:one"),
+        ('{"ExecutionArn": 1}', None),
+        ('["ExecutionArn"]', None),
+        ("001", None),
+    ],
+)
+def test_the_execution_is_read_from_the_body(body: str, arn: str | None) -> None:
+    assert letter(body).execution_arn == arn
+
+
+@pytest.mark.parametrize("body", ["\ufeff001", " 001\n", "\r\n001\t"])
+def test_space_around_an_order_id_does_not_hide_it(body: str) -> None:
+    assert letter(body).order_id == "001"
+
+
 @pytest.mark.parametrize("name", ["Reason", "OriginMessageId"])
 def test_one_of_the_two_labels_alone_is_the_senders(name: str) -> None:
     found = letter(**{name: "x"})

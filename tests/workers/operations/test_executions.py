@@ -119,3 +119,41 @@ async def test_an_internal_error_is_raised_as_it_is() -> None:
 
     with pytest.raises(KeyError, match="bug"):
         await read_execution(fake_stack(stepfunctions=FakeClient(get_execution_history=history)), ARN)
+
+
+async def test_an_execution_that_was_redriven_is_running_again() -> None:
+    history = [{"type": kind} for kind in ("ExecutionStarted", "ExecutionFailed", "ExecutionRedriven")]
+    execution = await read_execution(stack(history), ARN)
+    assert execution is not None
+    assert (execution.status, [step.text for step in execution.steps]) == ("RUNNING", ["started", "FAILED", "redriven"])
+    assert (execution.ended_at, execution.end) == (None, "RUNNING")
+
+
+async def test_an_execution_has_a_start_and_an_end() -> None:
+    execution = await read_execution(stack([{"type": "ExecutionStarted"}, {"type": "ExecutionAborted"}]), ARN)
+    assert execution is not None
+    at = "2026-11-22T10:00:00.000Z"
+    assert (execution.started_at, execution.ended_at, execution.end) == (at, at, "ABORTED")
+
+
+def test_an_execution_that_is_not_known_has_neither() -> None:
+    unknown = Execution(ARN, problem="does not exist, or no longer")
+    assert (unknown.started_at, unknown.ended_at, unknown.end) == (None, None, None)
+
+
+TO_FULFILLMENT = ("Are details Proper", "Put message in OrderFulfillment Queue")
+
+
+@pytest.mark.parametrize(
+    ("execution", "sent"),
+    [
+        (Execution(ARN, "SUCCEEDED", TO_FULFILLMENT), True),
+        (Execution(ARN, "FAILED", TO_FULFILLMENT), False),
+        (Execution(ARN, "FAILED", (*TO_FULFILLMENT, "Put failed order in Escalation Queue")), False),
+        (Execution(ARN, "SUCCEEDED", ("Put message in Escalation Queue",)), False),
+        (Execution(ARN, "RUNNING", ("Are details Proper",)), True),
+        (Execution(ARN, problem="unknown"), True),
+    ],
+)
+def test_an_execution_has_sent_its_order_only_if_that_was_its_end(execution: Execution, *, sent: bool) -> None:
+    assert execution.may_have_sent_to_fulfillment is sent

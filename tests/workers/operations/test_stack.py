@@ -130,3 +130,16 @@ def test_each_service_has_its_client() -> None:
     clients = {name: FakeClient() for name in names}
     stack = fake_stack(STATE_MACHINE, **clients)
     assert [getattr(stack, name) for name in names] == [clients[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint"),
+    [
+        ({}, None),
+        ({"AWS_ENDPOINT_URL": ""}, None),
+        ({"AWS_ENDPOINT_URL": "http://all"}, "http://all"),
+        ({"AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_SQS": "http://sqs"}, "http://sqs"),
+    ],
+)
+def test_the_endpoint_of_sqs_comes_from_the_environment(environ: dict[str, str], endpoint: str | None) -> None:
+    assert Stack(environ).sqs_endpoint == endpoint

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.operations.fakes import EXECUTION, FakeClient, fake_stack, refused
+from tests.workers.operations.fakes import EXECUTION, FakeClient, empty_queues, fake_stack, refused
 from workers.aws.items import from_item, to_item
 from workers.domain.submissions import submission_name
 from workers.operations.errors import OperationError
@@ -42,7 +42,11 @@ def stack(*items: dict[str, Any]) -> Stack:
             raise refused("ExecutionDoesNotExist", "GetExecutionHistory")
         yield {"events": [{"type": "ExecutionStarted", "timestamp": datetime(2026, 11, 22, hour, tzinfo=UTC)}]}
 
-    return fake_stack(dynamodb=FakeClient(get_item=get_item), stepfunctions=FakeClient(get_execution_history=history))
+    return fake_stack(
+        sqs=empty_queues(),
+        dynamodb=FakeClient(get_item=get_item),
+        stepfunctions=FakeClient(get_execution_history=history),
+    )
 
 
 async def test_executions_are_found_by_order_case_and_submission_each_once() -> None:
@@ -113,6 +117,94 @@ async def test_further_submissions_are_looked_for_until_one_does_not_exist(monke
     assert [execution.name for execution in story.executions] == [submission_name("1", number) for number in (1, 2)]
 
 
+async def test_submissions_before_and_after_the_last_known_one_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (3, 5, 6, 8):
+        monkeypatch.setitem(STARTED, f"{EXECUTION}:{submission_name('1', number)}", 10 + number)
+    monkeypatch.delitem(STARTED, SUBMITTED)
+    story = await gather(stack(ORDER | {"ExecutionArn": f"{EXECUTION}:{submission_name('1', 5)}"}), "1")
+    assert [execution.name for execution in story.executions] == [submission_name("1", number) for number in (3, 5, 6)]
+
+
+async def test_only_twenty_numbers_before_the_last_known_submission_are_looked_at() -> None:
+    asked = list[str]()
+
+    def history(**request: Any) -> Iterator[dict[str, Any]]:
+        asked.append(request["executionArn"].rpartition("-")[2])
+        raise refused("ExecutionDoesNotExist", "GetExecutionHistory")
+        yield {}
+
+    order = {"OrderId": "1", "ExecutionArn": f"{EXECUTION}:{submission_name('1', 900_000)}"}
+    dynamodb = FakeClient(get_item=lambda **_: {"Item": to_item(order)})
+    stepfunctions = FakeClient(get_execution_history=history)
+    await gather(fake_stack(sqs=empty_queues(), dynamodb=dynamodb, stepfunctions=stepfunctions), "1")
+    assert asked == ["900000", *map(str, range(899_980, 900_000)), "900001"]
+
+
+async def test_the_execution_of_a_claim_and_of_a_copied_order_is_found() -> None:
+    case = {
+        "CaseId": "2",
+        "Claim": {"ExecutionArn": f"{EXECUTION}:claimed"},
+        "Order": {"ExecutionArn": f"{EXECUTION}:newest"},
+        "Episodes": [{"Order": {"ExecutionArn": f"{EXECUTION}:oldest"}}, {"Number": 2}],
+    }
+    story = await gather(stack(case), "2")
+    assert [execution.name for execution in story.executions] == ["oldest", "newest", "claimed"]
+
+
+async def test_a_dead_letter_alone_has_a_story() -> None:
+    queue = queue_of_letter("1")
+    story = await gather(fake_stack(sqs=queue, dynamodb=nothing(), stepfunctions=unknown_executions()), "1")
+    assert (story.order, story.case, story.executions) == (None, None, [])
+    assert [letter.id for search in story.searches for letter in search.letters] == ["m-1", "m-1"]
+
+
+async def test_an_id_that_can_be_an_order_is_to_be_submitted() -> None:
+    with pytest.raises(OperationError, match=r"^there is no order or case 1; to submit it: `orders submit FILE`$"):
+        await gather(stack(), "1")
+    with pytest.raises(OperationError, match=r"^there is no order or case a b, and this cannot be an OrderId$"):
+        await gather(stack(), "a b")
+
+
+async def test_an_unknown_id_may_have_dead_letters_that_were_not_looked_at() -> None:
+    queue = queue_of_letter("2")
+    queue.operations["receive_message"] = lambda **_: {}
+    problem = r"\(dead letters of EscalationQueue: looked at 0 of about 1; there may be others of this order\)$"
+    with pytest.raises(OperationError, match=problem):
+        await gather(fake_stack(sqs=queue, dynamodb=nothing(), stepfunctions=unknown_executions()), "1")
+
+
+def nothing() -> FakeClient:
+    return FakeClient(get_item=lambda **_: {})
+
+
+def unknown_executions() -> FakeClient:
+    def history(**_: Any) -> Iterator[dict[str, Any]]:
+        raise refused("ExecutionDoesNotExist", "GetExecutionHistory")
+        yield {}
+
+    return FakeClient(get_execution_history=history)
+
+
+def queue_of_letter(body: str) -> FakeClient:
+    """Return an SQS whose dead-letter queues have one message each, which stays hidden once it was received."""
+    queue, received = empty_queues(), list[str]()
+    queue.operations["get_queue_attributes"] = lambda **_: {
+        "Attributes": {
+            "ApproximateNumberOfMessages": "1",
+            "RedrivePolicy": '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:DLQ"}',
+        }
+    }
+
+    def receive(**_: Any) -> dict[str, Any]:
+        received.append(body)
+        message = {"MessageId": "m-1", "ReceiptHandle": "r", "Body": body}
+        return {"Messages": [message]} if len(received) <= 2 else {}
+
+    queue.operations["receive_message"] = receive
+    queue.operations["change_message_visibility_batch"] = lambda **_: {}
+    return queue
+
+
 async def test_executions_that_may_not_be_read_are_asked_for_once() -> None:
     asked = list[str]()
 
@@ -123,7 +215,7 @@ async def test_executions_that_may_not_be_read_are_asked_for_once() -> None:
 
     dynamodb = FakeClient(get_item=lambda **_: {"Item": to_item({"OrderId": "1", "CaseId": "1"})})
     stepfunctions = FakeClient(get_execution_history=history)
-    story = await gather(fake_stack(dynamodb=dynamodb, stepfunctions=stepfunctions), "1")
+    story = await gather(fake_stack(sqs=empty_queues(), dynamodb=dynamodb, stepfunctions=stepfunctions), "1")
     assert (story.executions, asked) == ([], [SUBMITTED])
 
 
@@ -163,16 +255,18 @@ async def test_an_order_or_case_without_any_execution_has_a_story(item: dict[str
 
 @pytest.mark.parametrize("key", [CARD, "", "x" * 256])
 async def test_nothing_is_asked_for_an_impossible_id(key: str) -> None:
-    dynamodb, stepfunctions = FakeClient(), FakeClient()
+    dynamodb, stepfunctions, sqs = FakeClient(), FakeClient(), FakeClient()
     with pytest.raises(OperationError):
-        await gather(fake_stack(dynamodb=dynamodb, stepfunctions=stepfunctions), key)
-    assert dynamodb.requests + stepfunctions.requests == []
+        await gather(fake_stack(sqs=sqs, dynamodb=dynamodb, stepfunctions=stepfunctions), key)
+    assert dynamodb.requests + stepfunctions.requests + sqs.requests == []
 
 
 async def test_submissions_are_looked_for_only_under_an_order_id() -> None:
     dynamodb = FakeClient(get_item=lambda **_: {"Item": to_item({"CaseId": "no/order"})})
     stepfunctions = FakeClient()
-    assert (await gather(fake_stack(dynamodb=dynamodb, stepfunctions=stepfunctions), "no/order")).executions == []
+    assert (
+        await gather(fake_stack(sqs=empty_queues(), dynamodb=dynamodb, stepfunctions=stepfunctions), "no/order")
+    ).executions == []
     assert stepfunctions.requests == []
 
 
@@ -191,5 +285,7 @@ async def test_executions_that_started_together_stay_in_the_order_of_the_case() 
         yield {"events": [{"type": "ExecutionStarted", "timestamp": at} for at in times[request["executionArn"]]]}
 
     dynamodb = FakeClient(get_item=lambda **_: {"Item": to_item({"CaseId": "1", "ExecutionArns": list(times)})})
-    story = await gather(fake_stack(dynamodb=dynamodb, stepfunctions=FakeClient(get_execution_history=history)), "1")
+    story = await gather(
+        fake_stack(sqs=empty_queues(), dynamodb=dynamodb, stepfunctions=FakeClient(get_execution_history=history)), "1"
+    )
     assert [execution.name for execution in story.executions] == ["b", "a"]

@@ -115,3 +115,22 @@ def test_a_log_line_is_shown_without_what_the_story_says_anyway() -> None:
     ids = {"order_id": "1", "case_id": "1", "execution_arn": ARN}
     line = ids | {"level": "error", "worker": "escalation", "event": "x", "exception": "Traceback", "message_id": "m-1"}
     assert timeline(None, None, [], [line]) == [Entry("", "log", "error escalation x message_id=m-1")]
+
+
+def test_earlier_executions_recorded_the_order_at_their_time() -> None:
+    order = {"ExecutionArn": "three", "CreatedAt": "2026-11-22T12:00:00.000Z"}
+    case = {
+        "Order": {"ExecutionArn": "two", "CreatedAt": "2026-11-22T11:00:00.000Z"},
+        "Episodes": [{"Order": {"ExecutionArn": "one", "CreatedAt": "2026-11-22T10:00:00.000Z"}}],
+    }
+    entries = [(entry.at[11:13], entry.text) for entry in timeline(order, case, [], []) if entry.source == "order"]
+    assert entries == [
+        ("10", "recorded as RECEIVED"),
+        ("11", "recorded as RECEIVED"),
+        ("12", "recorded as RECEIVED"),
+    ]
+
+
+def test_the_copy_of_what_the_order_table_still_has_is_not_repeated() -> None:
+    item = {"ExecutionArn": "one", "CreatedAt": "2026-11-22T10:00:00.000Z"}
+    assert [entry.text for entry in timeline(item, {"Order": item}, [], [])] == ["recorded as RECEIVED"]

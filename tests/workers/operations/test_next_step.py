@@ -1,0 +1,328 @@
+"""What to do next, for each state of an order, its case, its executions and its dead letters."""
+
+import re
+import shlex
+from datetime import timedelta
+from typing import Any
+
+import click
+import pytest
+
+from tests.workers.operations.fakes import EXECUTION, NOW
+from workers.cli.app import orders as app
+from workers.clock import at
+from workers.domain.cases import CaseState
+from workers.domain.orders import OrderStatus
+from workers.domain.resolutions import Action
+from workers.domain.submissions import submission_name
+from workers.operations.dead_letters import DeadLetter
+from workers.operations.executions import Execution, Step
+from workers.operations.history import runs_of
+from workers.operations.next_step import next_step
+from workers.operations.order_letters import Search
+from workers.operations.story import Story
+
+ONE, TWO = f"{EXECUTION}:{submission_name('001', 1)}", f"{EXECUTION}:two"
+TO_FULFILLMENT, TO_ESCALATION = "Put message in OrderFulfillment Queue", "Put message in Escalation Queue"
+SEND = "`aws sqs send-message --queue-url http://sqs/{0} --message-body 001`"
+RESOLVE = "resolve its case: `orders escalations resolve 001 resubmit {0}--actor NAME --note TEXT`, or `... {1}`"
+EITHER = "fulfill --shipment-id ID`, or `... cancel"
+
+
+def ago(seconds: float) -> str:
+    return at((NOW - timedelta(seconds=seconds)).timestamp())
+
+
+def execution(
+    arn: str = ONE, status: str | None = "SUCCEEDED", *states: str, age_s: float = 60, problem: str | None = None
+) -> Execution:
+    steps = (Step(ago(age_s), "started"), Step(ago(age_s), str(status))) if status else ()
+    return Execution(arn, status, states or (TO_FULFILLMENT,), steps, problem)
+
+
+def order(status: str, age_s: float = 60, **fields: Any) -> dict[str, Any]:
+    return {"OrderId": "001", "Status": status, "ExecutionArn": ONE, "UpdatedAt": ago(age_s)} | fields
+
+
+def case(state: str = "OPEN", *reasons: str, **fields: Any) -> dict[str, Any]:
+    return {"CaseId": "001", "OrderId": "001", "State": state, "Reasons": list(reasons)} | fields
+
+
+def letter(
+    arn: str | None = ONE, reason: str = "moved by SQS's own redrive", order_id: str | None = "001", name: str = "m-1"
+) -> DeadLetter:
+    return DeadLetter(
+        queue="DLQ",
+        id=name,
+        body="",
+        attributes={},
+        reason=reason,
+        error_class=None,
+        order_id=order_id,
+        execution_arn=arn,
+        origin_message_id=None,
+        first_received_at=None,
+        sent_at=None,
+    )
+
+
+def searches(
+    fulfillment: tuple[DeadLetter, ...] = (),
+    escalation: tuple[DeadLetter, ...] = (),
+    waiting: tuple[int | None, int | None] = (0, 0),
+) -> tuple[Search, Search]:
+    names = ("OrderFulfillmentQueue", "EscalationQueue")
+    first, second = (
+        Search(
+            choice=choice,
+            queue=name,
+            queue_url=None if count is None else f"http://sqs/{name}",
+            waiting=count,
+            letters=letters,
+        )
+        for choice, name, letters, count in zip(
+            ("fulfillment", "escalation"), names, (fulfillment, escalation), waiting, strict=True
+        )
+    )
+    return first, second
+
+
+def advice(
+    stored: dict[str, Any] | None = None,
+    opened: dict[str, Any] | None = None,
+    *executions: Execution,
+    key: str = "001",
+    endpoint: str | None = None,
+    found: tuple[Search, Search] | None = None,
+) -> str:
+    runs = runs_of(stored, opened, executions)
+    line = next_step(Story(key, stored, opened, runs, found or searches(), []), NOW, endpoint)
+    assert line == " ".join(line.split()), "one line"
+    check_commands(line)
+    return line
+
+
+def check_commands(line: str) -> None:
+    """Check that the command line accepts each command of `orders` in *line*."""
+    for command in re.findall(r"`orders ([^`]*)`", line):
+        if " close " in command and "close" not in set(Action):  # Not on this branch yet.
+            continue
+        arguments = shlex.split(command.replace("FILE", "-"))
+        context: click.Context = click.Context(app, info_name="orders")
+        group: click.Command = app
+        while isinstance(group, click.Group):
+            _, chosen, arguments = group.resolve_command(context, arguments)
+            assert chosen is not None
+            group = chosen
+        group.make_context(group.name, [*arguments], parent=context)
+
+
+def test_a_received_order_waits_for_its_worker() -> None:
+    waiting = searches(waiting=(12, 0))
+    assert advice(order("RECEIVED"), None, execution(), found=waiting) == (
+        "wait: its message is in OrderFulfillmentQueue (about 12 messages), or a worker has it"
+    )
+    assert advice(order("RECEIVED"), None, execution()) == (
+        "wait: its message is in OrderFulfillmentQueue, or a worker has it"
+    )
+
+
+def test_an_order_whose_execution_runs_waits_for_it() -> None:
+    running = execution(ONE, "RUNNING")
+    expected = f"wait: its execution {submission_name('001', 1)} is running"
+    assert advice(order("RECEIVED"), None, running) == expected
+    assert advice(None, None, running) == expected
+    assert advice(order("ESCALATED", ExecutionArn=TWO), case(), execution(TWO), running) == expected
+
+
+def test_an_execution_that_ran_out_long_ago_is_not_waited_for() -> None:
+    stale = execution(ONE, "RUNNING", age_s=7200)
+    assert advice(order("RECEIVED", 7200), None, stale).startswith("its message is lost")
+
+
+def test_a_received_order_whose_queue_is_empty_has_lost_its_message() -> None:
+    assert advice(order("RECEIVED", 301), None, execution()) == (
+        "its message is lost; send it again: " + SEND.format("OrderFulfillmentQueue")
+    )
+
+
+def test_the_aws_cli_is_sent_to_the_endpoint_of_the_environment() -> None:
+    line = advice(order("RECEIVED", 301), None, execution(), endpoint="http://127.0.0.1:4566")
+    assert "`aws sqs send-message --endpoint-url http://127.0.0.1:4566 --queue-url" in line
+
+
+def test_an_order_that_was_received_long_ago_may_lack_a_worker() -> None:
+    assert advice(order("RECEIVED", 3600), None, execution(), found=searches(waiting=(5, 0))) == (
+        "check with `orders queues` that the fulfillment workers run: its message should be in OrderFulfillmentQueue"
+        " (about 5 messages); if it is lost, send it again: " + SEND.format("OrderFulfillmentQueue")
+    )
+
+
+def test_a_queue_that_could_not_be_read_is_not_called_empty() -> None:
+    unread = searches(waiting=(None, None))
+    assert advice(order("RECEIVED", 400), None, execution(), found=unread).startswith("wait: ")
+    assert advice(order("RECEIVED", 4000), None, execution(), found=unread).endswith(
+        "if it is lost, send it again: send 001 to OrderFulfillmentQueue"
+    )
+
+
+@pytest.mark.parametrize(
+    "ended", [("FAILED", TO_FULFILLMENT), ("ABORTED", "Are details Proper"), ("SUCCEEDED", TO_ESCALATION)]
+)
+def test_a_received_order_without_a_message_to_fulfill_it_waits_for_its_escalation(ended: tuple[str, str]) -> None:
+    known = execution(ONE, *ended)
+    assert advice(order("RECEIVED"), None, known) == "wait: its escalation is on the way"
+    assert advice(order("RECEIVED", 400), None, known, found=searches(waiting=(0, 1))).startswith("wait: ")
+    assert advice(order("RECEIVED", 400), None, known) == (
+        "its execution ended without a message to a worker; open a case: " + SEND.format("EscalationQueue")
+    )
+
+
+def test_an_order_whose_history_cannot_be_read_is_as_any_other() -> None:
+    unknown = Execution(ONE, problem="these credentials do not allow GetExecutionHistory")
+    assert advice(order("RECEIVED"), None, unknown).startswith("wait: its message is in OrderFulfillmentQueue")
+
+
+@pytest.mark.parametrize("arn", [ONE, None])
+def test_the_dead_letter_of_a_received_order_is_replayed(arn: str | None) -> None:
+    replay = "replay its dead letter: `orders dead-letters replay {0} --order 001 --execute`"
+    assert advice(order("RECEIVED"), None, execution(), found=searches((letter(arn),))) == replay.format("fulfillment")
+    assert advice(order("RECEIVED"), None, execution(), found=searches((), (letter(arn),))) == replay.format(
+        "escalation"
+    )
+
+
+def test_a_dead_letter_is_selected_by_its_id_if_the_order_has_others_that_have_no_effect() -> None:
+    found = searches((letter(TWO, name="old"), letter(name="current")))
+    assert advice(order("RECEIVED"), None, execution(), found=found) == (
+        "replay its dead letter: `orders dead-letters replay fulfillment --id current --execute`"
+    )
+
+
+def test_a_dead_letter_that_cannot_be_decoded_is_not_replayed() -> None:
+    found = searches((letter(reason="UNDECODABLE_MESSAGE: OrderId is no string"),))
+    assert advice(order("RECEIVED", 301), None, execution(), found=found).startswith(
+        "its message is lost; send it again"
+    )
+
+
+def test_a_notice_without_an_order_id_is_selected_by_its_id() -> None:
+    found = searches((), (letter(order_id=None, name="-m"),))
+    assert advice(order("RECEIVED"), None, execution(), found=found) == (
+        "replay its dead letter: `orders dead-letters replay escalation --id -m --execute`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reasons", "corrections"),
+    [(["INVALID_PRICE"], "--price PRICE "), (["INVALID_CARD_NUMBER"], ""), (["FULFILLMENT_EXHAUSTED"], "")],
+)
+def test_an_escalated_order_has_its_case_resolved(reasons: list[str], corrections: str) -> None:
+    assert advice(order("ESCALATED"), case("OPEN", *reasons), execution()) == RESOLVE.format(corrections, EITHER)
+
+
+def test_the_case_of_an_order_that_was_never_recorded_needs_the_whole_order() -> None:
+    whole = "--name TEXT --item-name TEXT --price PRICE "
+    assert advice(None, case("OPEN", "MALFORMED_ORDER"), execution()) == RESOLVE.format(whole, "cancel")
+    notice = {"CaseId": "two", "State": "OPEN", "Reasons": ["WORKFLOW_FAILED"]}
+    assert advice(None, notice, execution(TWO), key="two") == RESOLVE.replace("001", "two").format(
+        f"--order-id ID {whole}", "cancel"
+    )
+
+
+def test_a_key_that_the_shell_would_split_is_quoted() -> None:
+    notice = {"CaseId": "a b", "State": "OPEN", "Reasons": ["WORKFLOW_FAILED"]}
+    assert "`orders escalations resolve 'a b' resubmit " in advice(None, notice, key="a b")
+
+
+def test_the_case_of_an_undecodable_message_is_closed_once_the_message_was_read() -> None:
+    key = "message-m-0"
+    undecodable = {"CaseId": key, "State": "OPEN", "Reasons": ["UNDECODABLE_MESSAGE"]}
+    close = "lose its case: `orders escalations resolve message-m-0 close --actor NAME --note TEXT`"
+    assert advice(None, undecodable, key=key) == f"c{close}"
+    found = searches((letter(None, "UNDECODABLE_MESSAGE: neither", None),))
+    assert advice(None, undecodable, key=key, found=found) == (
+        f"read the message: `orders dead-letters list fulfillment --id m-1 --bodies`; then c{close}"
+    )
+
+
+def test_an_escalated_order_without_an_open_case_gets_one() -> None:
+    assert advice(order("ESCALATED"), None, execution()) == "it has no case; open one: " + SEND.format(
+        "EscalationQueue"
+    )
+
+
+def test_an_escalated_order_whose_resubmission_recorded_nothing_is_submitted_again() -> None:
+    assert advice(order("ESCALATED"), case("RESOLVED"), execution()) == (
+        "look again in a minute: its resubmission has not recorded it yet;"
+        " if that stays so, submit it again: `orders submit FILE --submission 2`"
+    )
+
+
+@pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
+def test_a_final_order_needs_nothing(status: str) -> None:
+    for known in (None, case("RESOLVED")):
+        assert advice(order(status), known, execution()) == f"nothing: the order is {status}"
+    assert advice(order(status), None, execution(TWO, "RUNNING"), execution()) == f"nothing: the order is {status}"
+
+
+@pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
+def test_the_case_that_a_final_order_has_left_open_is_closed(status: str) -> None:
+    close = ": `orders escalations resolve 001 close --actor NAME --note TEXT`"
+    assert advice(order(status, 60), case(), execution()) == f"close its case{close}"
+    assert advice(order(status, 59), case(), execution()) == f"close its case, if it is still open in a minute{close}"
+
+
+@pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
+def test_the_dead_letter_of_a_final_order_has_no_effect(status: str) -> None:
+    assert advice(order(status), None, execution(), found=searches((letter(),))) == (
+        f"the order is {status}; discard its dead letter, which has no effect:"
+        " `orders dead-letters discard fulfillment --order 001 --execute`"
+    )
+
+
+def test_an_order_that_was_never_recorded_is_submitted() -> None:
+    failed = execution(ONE, "FAILED", "Check the order")
+    assert advice(None, None, failed) == "submit it, it was never recorded: `orders submit FILE --submission 2`"
+    assert advice(None, None, failed, found=searches(waiting=(0, 2))) == "wait: its escalation is on the way"
+    assert advice(found=searches((letter(),))) == (
+        "submit it, it was never recorded: `orders submit FILE`, then discard its dead letter:"
+        " `orders dead-letters discard fulfillment --order 001 --execute`"
+    )
+    assert advice(found=searches((), (letter(),))).startswith("replay its dead letter: ")
+
+
+def test_an_order_that_the_table_does_not_have_any_more_needs_nothing() -> None:
+    assert advice(None, None, execution(ONE, "SUCCEEDED", "Are details Proper", TO_FULFILLMENT)) == (
+        "nothing: the order table does not have it any more"
+    )
+    assert advice(None, case("RESOLVED")) == "nothing: its case is resolved"
+
+
+def test_a_case_that_was_merged_leads_to_the_order() -> None:
+    merged = {"CaseId": "two", "State": "RESOLVED", "MergedInto": "001"}
+    assert advice(None, merged, execution(TWO), key="two").endswith("merged into: `orders show 001`")
+
+
+def test_an_unknown_status_is_to_be_corrected() -> None:
+    assert advice(order("HELD"), case(), execution()) == (
+        "correct its Status in the order table: it must be one of RECEIVED, FULFILLED, ESCALATED, CANCELLED"
+    )
+
+
+@pytest.mark.parametrize("status", [*OrderStatus, None])
+@pytest.mark.parametrize("state", [*CaseState, None])
+@pytest.mark.parametrize("ended", [None, "SUCCEEDED", "FAILED", "RUNNING"])
+@pytest.mark.parametrize("letters", [(), (letter(),), (letter(TWO, "UNDECODABLE_MESSAGE"),)])
+@pytest.mark.parametrize("age_s", [1, 10**6])
+def test_every_combination_has_a_next_step(
+    status: str | None, state: str | None, ended: str | None, letters: tuple[DeadLetter, ...], age_s: int
+) -> None:
+    for found in (searches(letters), searches((), letters), searches(letters, waiting=(None, None))):
+        line = advice(
+            order(status, age_s) if status else None,
+            case(state, "INVALID_PRICE") if state else None,
+            *([execution(ONE, ended, age_s=age_s)] if ended else []),
+            found=found,
+        )
+        assert line

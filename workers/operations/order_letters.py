@@ -1,0 +1,140 @@
+"""Looks for the dead letters of one order, in both dead-letter queues and for a limited time."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workers.domain.ids import execution_name
+from workers.domain.submissions import submission_number
+from workers.errors import FatalError
+from workers.operations.actions import HeldQueue, held_queue
+from workers.operations.dead_letters import DeadLetter
+from workers.operations.errors import OperationError
+from workers.operations.queues import total_messages
+from workers.operations.sdk_errors import SDK_ERRORS, explained
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+MAX_LOOKED_AT = 500
+MAX_LOOK_S = 5.0
+MAX_ANSWER_S = 10.0  # For all requests about a queue: an SQS that does not answer costs minutes.
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An order or case. Its dead letters name its id, one of its executions, or one of its messages."""
+
+    key: str
+    execution_arns: Collection[str] = ()
+    message_ids: Collection[str] = ()
+
+    def is_of(self, letter: DeadLetter) -> bool:
+        arn = letter.execution_arn
+        return (
+            self.key in {letter.order_id, letter.case_id}
+            or letter.id in self.message_ids
+            or letter.origin_message_id in self.message_ids
+            or (
+                arn is not None
+                and (arn in self.execution_arns or submission_number(self.key, execution_name(arn)) is not None)
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """
+    The dead letters of an order in one dead-letter queue, and how many of the queue's letters were looked at.
+
+    *choice* is the queue's name on the command line, *waiting* how many messages the queue itself has, approximately.
+    If *problem* is not None, it says why the queue could not be read.
+    """
+
+    choice: str
+    queue: str
+    queue_url: str | None = None
+    waiting: int | None = None
+    dead_letter_queue: str | None = None
+    letters: tuple[DeadLetter, ...] = ()
+    looked_at: int = 0
+    approximate_count: int = 0
+    problem: str | None = None
+
+    @property
+    def gap(self) -> str | None:
+        """Why other dead letters of the order may be in the queue; None if all were looked at."""
+        if self.problem is not None:
+            return self.problem
+        if self.looked_at >= self.approximate_count:
+            return None
+        looked_at = f"looked at {self.looked_at:,} of about {self.approximate_count:,}"
+        return f"{looked_at}; there may be others of this order"
+
+
+async def search(
+    stack: "Stack",
+    subject: Subject,
+    *,
+    now_s: Callable[[], float] = time.monotonic,
+    max_answer_s: float = MAX_ANSWER_S,
+) -> tuple[Search, Search]:
+    """
+    Look for the dead letters of *subject* in the queues for fulfillment and for escalations, in this order.
+
+    It looks at `MAX_LOOKED_AT` letters of each queue, for `MAX_LOOK_S`. A queue that SQS counts no letter in costs four
+    requests and no wait.
+    """
+    names = stack.names
+
+    async def limited(choice: str, name: str) -> Search:
+        try:
+            async with asyncio.timeout(max_answer_s):
+                return await _search(stack, choice, name, subject, now_s)
+        except TimeoutError:
+            return Search(choice=choice, queue=name, problem=f"SQS has not answered within {max_answer_s:g} seconds")
+
+    fulfillment, escalation = await asyncio.gather(
+        limited("fulfillment", names.order_fulfillment_queue), limited("escalation", names.escalation_queue)
+    )
+    return fulfillment, escalation
+
+
+async def _search(stack: "Stack", choice: str, name: str, subject: Subject, now_s: Callable[[], float]) -> Search:
+    warnings = list[str]()
+    try:
+        async with held_queue(stack, name, warn=warnings.append) as source:
+            letters = await _letters(source, subject, now_s) if source.approximate_count else []
+            looked_at = len(source.hold)
+    except (OperationError, FatalError) as error:  # The queue does not exist, or the SDK's settings are wrong.
+        return Search(choice=choice, queue=name, problem=str(error))
+    except SDK_ERRORS as error:
+        return Search(choice=choice, queue=name, problem=await explained(error, stack) or type(error).__name__)
+    return Search(
+        choice=choice,
+        queue=name,
+        queue_url=source.queue.url,
+        waiting=total_messages(source.queue.attributes),
+        dead_letter_queue=source.queue.dead_letter_queue,
+        letters=tuple(letters),
+        looked_at=looked_at,
+        approximate_count=max(source.approximate_count, looked_at),
+        problem=warnings[0] if warnings else None,
+    )
+
+
+async def _letters(source: HeldQueue, subject: Subject, now_s: Callable[[], float]) -> list[DeadLetter]:
+    """Return the letters of *subject*, oldest first. They are visible again when *source* ends."""
+    end_at, found = now_s() + MAX_LOOK_S, list[DeadLetter]()
+    async with contextlib.aclosing(source.hold.messages()) as messages:
+        async for message in messages:
+            letter = DeadLetter.of(source.queue.dead_letter_queue, message)
+            if subject.is_of(letter):
+                found.append(letter)
+            if len(source.hold) >= MAX_LOOKED_AT or now_s() >= end_at:
+                break
+    now = source.stack.now()
+    return sorted(found, key=lambda letter: -(letter.age_s(now) or 0.0))
