@@ -83,8 +83,8 @@ def resolve_command(
     card number: resubmit asks for it at a hidden prompt, or reads it from standard input. Never give it as an argument:
     the shell's history and the list of processes would show it.
 
-    If the command is interrupted, repeat it: the same command by the same actor ends as if it had run once. If two
-    people act at once, the second is told who was first.
+    If the command is interrupted, repeat it: the same command by the same actor ends as if it had run once, and says if
+    it has changed nothing. If two people act at once, the second is told who was first.
     """  # noqa: D301 - the backslash-b tells click not to wrap the lines below it.
     options = {"OrderId": order_id, "Name": name, "ItemName": item_name, "Price": price}
     corrections = {field: value for field, value in options.items() if value is not None}
@@ -96,7 +96,8 @@ def resolve_command(
     from workers.operations.cases import read_case  # noqa: PLC0415 - the SDK takes a while to import.
 
     case, order = run(stack, read_case(stack, case_id))
-    if not is_done(case, request):
+    repeated = is_done(case, request)
+    if not repeated:
         corrected = None
         if request.action is Action.RESUBMIT:
             corrected = _corrected(case, order, corrections, from_stdin=card_number_stdin)
@@ -108,7 +109,7 @@ def resolve_command(
             return (await read_case(stack, case_id))[0]
 
         case = run(stack, resolve_and_read())
-    _report(case, request, as_json=as_json)
+    _report(case, request, repeated=repeated, as_json=as_json)
 
 
 def _request(action: Action, actor: str, text: str, shipment_id: str | None) -> Request:
@@ -170,13 +171,14 @@ def _confirm(case: Case, order: Order | None, request: Request, corrected: Mappi
         raise CliError("nothing was done")
 
 
-def _report(case: Case, request: Request, *, as_json: bool) -> None:
-    """Print what was done."""
+def _report(case: Case, request: Request, *, repeated: bool, as_json: bool) -> None:
+    """Print what was done, now or, if the command is *repeated*, before."""
     last = last_resolution(case, request)
     if as_json:
         print_json(
             {
                 "case_id": case.case_id,
+                "changed": not repeated,
                 "order_id": case.order_id,
                 "state": case.state,
                 "episode": case.episode,
@@ -192,5 +194,7 @@ def _report(case: Case, request: Request, *, as_json: bool) -> None:
     if last is not None and last.execution_arn is not None:
         how += f", as execution {execution_name(last.execution_arn)}"
     print_line(f"Case {case.case_id}: {request.action}{how}")
+    if repeated:
+        print_line(f"Nothing was changed: that was done before. `orders show {case.case_id}` says what came of it")
     if case.state is CaseState.OPEN:
         print_line(f"It is open: {', '.join(case.reasons)} (episode {case.episode})")
