@@ -99,6 +99,7 @@ def local_aws(
     python: Path = PYTHON,
     timeouts: Timeouts = Timeouts(),
     is_free: Callable[[int], bool] = port_is_free,
+    starting: Callable[[], None] = lambda: None,
 ) -> Iterator[LocalAws]:
     """
     Run a local AWS for the length of the block.
@@ -107,6 +108,7 @@ def local_aws(
     - `port`: the port to listen on. Without it, `preferred_port` if that is free, else any free port.
     - `wait_scale`: shortens the waits and retries of state machines (with 0.02, a second takes 20 ms).
     - `python`: the interpreter that has ministack.
+    - `starting`: called before the server is started, once the state is locked and `port` was found free.
 
     Raises `DeployError` with the end of the server's log if it does not start, and `PortTakenError` if `port` is taken.
     """
@@ -118,6 +120,9 @@ def local_aws(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="local-aws-", ignore_cleanup_errors=True))
         )
         server = _Server(python, directory, state, lock, wait_scale, timeouts, is_free)
+        if port:
+            _check_free(server, port)
+        starting()
         aws = _start(server, port) if port else _start_on_free_port(server, preferred_port)
         try:
             yield aws
@@ -149,10 +154,7 @@ def _start_on_free_port(server: _Server, preferred_port: int | None) -> LocalAws
 
 
 def _start(server: _Server, port: int) -> LocalAws:
-    if not server.is_free(port):
-        raise PortTakenError(
-            f"Port {port} on {HOST} is taken. Stop the process that listens there, or choose another port with --port"
-        )
+    _check_free(server, port)
     directory = server.directory
     token = secrets.token_hex(8)
     with (directory / "local-aws.log").open("wb") as log:
@@ -173,6 +175,13 @@ def _start(server: _Server, port: int) -> LocalAws:
         children.stop(process, server.timeouts.stop_s)
         raise
     return aws
+
+
+def _check_free(server: _Server, port: int) -> None:
+    if not server.is_free(port):
+        raise PortTakenError(
+            f"Port {port} on {HOST} is taken. Stop the process that listens there, or choose another port with --port"
+        )
 
 
 def _server_environment(server: _Server, port: int, token: str) -> dict[str, str]:
@@ -240,7 +249,8 @@ def _locked(state: Path, timeout_s: float) -> Iterator[int]:
                 if time.monotonic() > deadline:
                     holder = path.read_text(encoding="ascii").strip() or "unknown"
                     raise DeployError(
-                        f"Another run (process {holder}) is using the state in {state}. Stop it first (Ctrl-C there)."
+                        f"Another run (process {holder}) is using the state in {state}. Stop it first (Ctrl-C there),"
+                        ' or use it: eval "$(make env)"'
                     ) from error
                 time.sleep(POLL_S)
         os.ftruncate(descriptor, 0)

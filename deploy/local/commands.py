@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import shlex
 import shutil
 import sys
@@ -18,7 +19,7 @@ from deploy.local import samples, sdk
 from deploy.local.aws import DEFAULT_PORT, ROOT, LocalAws
 from deploy.local.log_lines import rendered
 from deploy.local.sdk import REGION
-from deploy.local.workers import Workers, local_workers
+from deploy.local.workers import Workers, check_settings, local_workers
 from deploy.progress import Progress
 from deploy.stacks import pipeline
 from deploy.stacks.changes import AGREED, Review
@@ -42,6 +43,7 @@ def local(port: int | None, state: Path = STATE) -> int:
 
 def run(port: int | None, state: Path = STATE) -> int:
     """Run the whole system and the four samples, then show the workers' logs until Ctrl-C. The state is kept."""
+    check_settings(os.environ)
     progress = Progress()
     console = _console()
     log_path = state / "workers.log"
@@ -58,7 +60,7 @@ def run(port: int | None, state: Path = STATE) -> int:
             with contextlib.suppress(KeyboardInterrupt):
                 while workers.read():
                     pass
-                raise DeployError("The workers have ended unexpectedly. Their last lines say why")
+                raise DeployError(f"The workers have ended:\n{workers.reason()}")
     return 0
 
 
@@ -68,6 +70,7 @@ def demo() -> int:
 
     The exit code is 0 only if all four samples ended as expected.
     """
+    check_settings(os.environ)
     progress = Progress()
     logs = Path(tempfile.mkdtemp(prefix="order-fulfillment-demo-"))
     try:
@@ -121,9 +124,12 @@ def variables(outputs: Mapping[str, str]) -> dict[str, str]:
 def _stack(
     progress: Progress, *, port: int | None = None, preferred_port: int | None = None, state: Path | None = None
 ) -> Iterator[tuple[LocalAws, pipeline.Deployment]]:
-    progress.note("Starting a local AWS")
     review = Review(lambda: True, remedy=f"To start over without it: rm -r {_relative(state)}") if state else AGREED
-    with local_aws.local_aws(state=state, port=port, preferred_port=preferred_port) as server:
+
+    def starting() -> None:
+        progress.note("Starting a local AWS")
+
+    with local_aws.local_aws(state=state, port=port, preferred_port=preferred_port, starting=starting) as server:
         yield server, pipeline.up(Aws.of(server.client, REGION), "", progress, review=review)
 
 

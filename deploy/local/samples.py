@@ -121,9 +121,7 @@ def follow(
     deadline = time.monotonic() + TIMEOUT_S
     while not all(outcome.finished for outcome in outcomes.values()) and time.monotonic() < deadline:
         if not _read_for(workers, _POLL_S):
-            raise DeployError(
-                "\n".join(["The workers have ended:", *(line.text for line in list(workers.lines)[-10:])])
-            )
+            raise DeployError(f"The workers have ended:\n{workers.reason()}")
         for sample in samples:
             if outcomes[sample.order_id].finished:
                 continue

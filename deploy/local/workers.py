@@ -14,14 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from deploy.errors import DeployError
 from deploy.local import children
 from deploy.local.aws import ROOT
 from deploy.local.log_lines import LogLine
+from workers.errors import FatalError
+from workers.escalation.rules.reader import EscalationRules
+from workers.settings import Settings
+from workers.task_protection import agent_uri
 
 HONCHO_STOP_S = 10.0
 # honcho kills a process that has not stopped within 5 s. So the workers must stop sooner.
 TIMINGS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2"}
 KEPT_LINES = 10_000
+LAST_LINES = 10
 _FOLLOW_S = 0.05
 
 
@@ -54,9 +60,39 @@ class Workers:
             self.on_line(line)
         return line
 
+    def reason(self) -> str:
+        """Return why the workers ended, in their own words; without any, their last lines."""
+        reasons = [
+            f"{line.fields.get('worker')}: {line.fields.get('reason') or line.fields.get('exception')}"
+            for line in self.lines
+            if line.event == "worker.failed"
+        ]
+        return "\n".join(dict.fromkeys(reasons) or [line.text for line in list(self.lines)[-LAST_LINES:]])
+
     def failures(self) -> list[str]:
         """Return honcho's lines about processes that ended with an exit code other than 0."""
         return [line.text for line in self.lines if " stopped (rc=" in line.text and not line.text.endswith("(rc=0)")]
+
+
+def check_settings(environment: Mapping[str, str]) -> None:
+    """
+    Check the workers' settings, before anything is started.
+
+    Raises:
+        DeployError: A setting is wrong; the workers would end for the same reason.
+    """
+    ours = {"ORDER_TABLE", "ESCALATION_TABLE", "ORDER_FULFILLMENT_QUEUE", "ESCALATION_QUEUE"}
+    given = {name: value for name, value in _given(environment).items() if name not in ours}
+    try:
+        settings = Settings.read(given)
+        EscalationRules.read(settings.escalation_rules, given)
+        agent_uri(settings, given)
+    except FatalError as error:
+        raise DeployError(str(error)) from error
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    return {**environment, **TIMINGS, "LOG_FORMAT": "json"}
 
 
 @contextlib.contextmanager
@@ -83,7 +119,7 @@ def local_workers(
             "honcho",
             # Without a .env file: it could bring the caller's own AWS settings back.
             ["start", "--procfile", str(ROOT / "Procfile"), "--env", os.devnull, "--no-prefix", "--no-colour"],
-            environment={**environment, **TIMINGS, "LOG_FORMAT": "json", "PATH": path, "PYTHONUNBUFFERED": "1"},
+            environment={**_given(environment), "PATH": path, "PYTHONUNBUFFERED": "1"},
             # A file, not a pipe: if this process is killed, honcho would fail on the pipe before it stops the workers.
             output=output,
             directory=Path(directory),

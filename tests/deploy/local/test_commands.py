@@ -110,7 +110,7 @@ def test_run_keeps_its_state_and_works_a_second_time(start: Start, tmp_path: Pat
 
     refused = start("run")
     assert refused.process.wait(60) == 1
-    assert f"Another run (process {first.process.pid}) is using the state" in refused.output
+    assert refused.output.startswith(f"Another run (process {first.process.pid}) is using the state")
 
     first.process.send_signal(signal.SIGINT)
     assert first.process.wait(60) == 0, first.output
@@ -125,6 +125,23 @@ def test_run_keeps_its_state_and_works_a_second_time(start: Start, tmp_path: Pat
     assert second.output.count("earlier") == 4, "each sample shows when the first run handled it"
     assert not CARDS.search(first.output + second.output)
     assert not CARDS.search((tmp_path / "state" / "workers.log").read_text(encoding="utf-8"))
+
+
+def test_a_wrong_setting_is_refused_before_anything_starts(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_CONCURRENCY", "many")
+    for command in ("run", "demo"):
+        refused = start(command)
+        assert refused.process.wait(60) == 1
+        assert re.fullmatch(r"WORKER_CONCURRENCY is 'many', must be .*\n", refused.output)
+
+
+def test_a_run_whose_workers_end_says_why_at_the_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FULFILLMENT_PROVIDER", "nowhere:Provider")
+    ended = start("run")
+    assert ended.process.wait(60) == 1
+    *_, title, reason = ended.output.splitlines()
+    assert title == "The workers have ended:"
+    assert reason.startswith("fulfillment: FULFILLMENT_PROVIDER is 'nowhere:Provider', which cannot be loaded")
 
 
 def test_no_process_outlives_a_killed_run(start: Start) -> None:

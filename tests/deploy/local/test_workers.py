@@ -7,11 +7,12 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
+from deploy.errors import DeployError
 from deploy.local import children
 from deploy.local import workers as workers_module
 from deploy.local.aws import ROOT
 from deploy.local.log_lines import LogLine
-from deploy.local.workers import Workers, _follow, local_workers
+from deploy.local.workers import Workers, _follow, check_settings, local_workers
 
 
 def lines_of(workers: Workers) -> list[str]:
@@ -165,3 +166,36 @@ def test_the_workers_are_stopped_after_an_error_too(tmp_path: Path, monkeypatch:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert honcho.stopped == [10.0]
+
+
+def workers_that_said(*texts: str) -> Workers:
+    workers = Workers(lambda _: None)
+    for text in texts:
+        workers.add(LogLine.parse(text))
+        workers.read(0)
+    return workers
+
+
+def test_the_reason_why_workers_ended_is_their_own() -> None:
+    failed = '{"event": "worker.failed", "worker": "fulfillment", "reason": "there is no queue"}'
+    crashed = '{"event": "worker.failed", "worker": "escalation", "exception": "Traceback: no"}'
+    stopped = '{"event": "worker.stopped", "worker": "escalation"}'
+    workers = workers_that_said(failed, crashed, failed, stopped, "fulfillment.1 stopped (rc=1)")
+    assert workers.reason() == "fulfillment: there is no queue\nescalation: Traceback: no"
+
+
+def test_workers_that_gave_no_reason_have_their_last_lines() -> None:
+    assert workers_that_said(*map(str, range(12))).reason() == "\n".join(map(str, range(2, 12)))
+
+
+def test_a_wrong_setting_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    check_settings({"WORKER_WAIT_S": "set by run", "LOG_FORMAT": "too", "ORDER_TABLE": "of the stack, too"})
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[[rules]]\nchannels = 1\n", encoding="utf-8")
+    for environment, problem in (
+        ({"WORKER_CONCURRENCY": "many"}, "^WORKER_CONCURRENCY is 'many', must be"),
+        ({"ESCALATION_RULES": str(rules)}, "rules.toml"),
+        ({"WORKER_TASK_PROTECTION": "true"}, "WORKER_TASK_PROTECTION"),
+    ):
+        with pytest.raises(DeployError, match=problem):
+            check_settings(environment)
