@@ -71,7 +71,7 @@ class Execution:
         """Return whether it sent its order to the fulfillment queue, as far as is known."""
         if self.status is None or self.status == RUNNING:
             return True
-        return self.status == "SUCCEEDED" and self.states[-1:] == (TO_FULFILLMENT,)
+        return self.status == SUCCEEDED and self.states[-1:] == (TO_FULFILLMENT,)
 
     @property
     def has_recorded(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from workers.domain.cards import masked_card_number
 from workers.domain.orders import OrderStatus
-from workers.operations.executions import TO_ESCALATION, TO_FULFILLMENT, Execution
+from workers.operations.executions import SUCCEEDED, TO_ESCALATION, TO_FULFILLMENT, Execution
 
 _SENT = {TO_FULFILLMENT: "sent to the OrderFulfillmentQueue", TO_ESCALATION: "sent to the EscalationQueue"}
 RECORDED_FIELDS = ("Name", "ItemName", "Price", "CC")
@@ -84,7 +84,7 @@ def _outcome(execution: Execution, order: Mapping[str, Any] | None, case: Mappin
         return f"{status}: {_listed(order.get('Reasons', reasons))}" if status == OrderStatus.ESCALATED else status
     if reasons:
         return f"{OrderStatus.ESCALATED}: {_listed(reasons)}"
-    if execution.status == "SUCCEEDED" and execution.states:
+    if execution.status == SUCCEEDED and execution.states:
         return _SENT.get(execution.states[-1], execution.status)
     return execution.end or "not known"
 
