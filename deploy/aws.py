@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
@@ -45,6 +47,8 @@ class Aws:
     cloudwatch: "CloudWatchClient"
     dynamodb: "DynamoDBClient"
     ecs: "ECSClient"
+    iam: "IAMClient"
+    lambda_: "LambdaClient"
     s3: "S3Client"
     sqs: "SQSClient"
     stepfunctions: "SFNClient"
@@ -59,6 +63,8 @@ class Aws:
             cloudwatch=client("cloudwatch"),
             dynamodb=client("dynamodb"),
             ecs=client("ecs"),
+            iam=client("iam"),
+            lambda_=client("lambda"),
             s3=client("s3"),
             sqs=client("sqs"),
             stepfunctions=client("stepfunctions"),
@@ -77,7 +83,12 @@ class Aws:
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
         if not session.region_name:
             raise exceptions.NoRegionError
-        config = Config(connect_timeout=10, retries={"mode": "standard", "total_max_attempts": 5})
+        config = Config(
+            connect_timeout=10,
+            retries={"mode": "standard", "total_max_attempts": 5},
+            # Every other region has only this kind of host. The bucket's region must be in the URL of a template.
+            s3={"us_east_1_regional_endpoint": "regional"},
+        )
 
         def client(service: str) -> Any:
             return session.client(service, config=config)  # type: ignore[call-overload]

@@ -75,7 +75,8 @@ def ensure(aws: Aws, bucket: Bucket) -> None:
     except ClientError as error:
         if _status(error) == HTTPStatus.FORBIDDEN:
             raise DeployError(
-                f"The bucket {bucket.name} belongs to another account, or access to it is denied"
+                f"The bucket {bucket.name} belongs to another account, or you may not list it (s3:ListBucket). "
+                "deploy/README.md has the permissions that a deployment needs"
             ) from error
         if _status(error) != HTTPStatus.NOT_FOUND:
             raise
@@ -145,7 +146,9 @@ def upload(aws: Aws, bucket: Bucket, artifact: Artifact) -> str:
     try:
         aws.s3.head_object(Bucket=bucket.name, Key=key, ExpectedBucketOwner=bucket.owner)
     except ClientError as error:
-        if _status(error) != HTTPStatus.NOT_FOUND:
+        # Without s3:ListBucket, a missing object is FORBIDDEN. If more than that is denied, so is the upload.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        if _status(error) not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
             raise
         aws.s3.put_object(Bucket=bucket.name, Key=key, Body=artifact.content, ExpectedBucketOwner=bucket.owner)
     return key
@@ -157,8 +160,8 @@ def as_argument(aws: Aws, bucket: Bucket, source: Mapping[str, Any]) -> Any:
     if len(body.encode()) <= MAX_INLINE_TEMPLATE_BYTES:
         return {"TemplateBody": body}
     key = upload(aws, bucket, Artifact(body.encode(), ".template"))
-    url = aws.s3.generate_presigned_url("get_object", Params={"Bucket": bucket.name, "Key": key})
-    return {"TemplateURL": url.split("?", 1)[0]}
+    # Like `aws cloudformation package`. A presigned URL would name S3's global host, which newer regions refuse.
+    return {"TemplateURL": f"{aws.s3.meta.endpoint_url}/{bucket.name}/{key}"}
 
 
 def remove(aws: Aws, bucket: Bucket) -> str | None:

@@ -96,3 +96,4 @@ def test_each_service_has_its_client() -> None:
         *("dynamodb", "ecs"),
     )
     assert (aws.s3, aws.sqs, aws.stepfunctions, aws.sts) == ("s3", "sqs", "stepfunctions", "sts")  # type: ignore[comparison-overlap]
+    assert (aws.iam, aws.lambda_) == ("iam", "lambda")  # type: ignore[comparison-overlap]

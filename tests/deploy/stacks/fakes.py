@@ -24,8 +24,11 @@ class FakeClient:
         StateMachineDoesNotExist=MissingError,
         BucketAlreadyOwnedByYou=MissingError,
         ExecutionAlreadyExists=MissingError,
+        NoSuchEntityException=MissingError,
+        InvalidInputException=MissingError,
+        DashboardNotFoundError=MissingError,
     )
-    meta = SimpleNamespace(partition="aws-cn")
+    meta = SimpleNamespace(partition="aws-cn", endpoint_url="https://s3.cn-north-1.amazonaws.com.cn")
 
     def __init__(self, **operations: Callable[..., Any]) -> None:
         self.operations = operations

@@ -196,35 +196,63 @@ def test_a_bucket_that_may_not_be_used_is_not_changed(status: int, error: type[E
     assert client.calls == ["head_bucket"]
 
 
-@pytest.mark.parametrize(("present", "calls"), [(True, ["head_object"]), (False, ["head_object", "put_object"])])
-def test_an_artifact_that_is_there_is_not_uploaded_again(present: bool, calls: list[str]) -> None:
-    client = s3() if present else s3(head_object=failing(refusal("404", 404)))
+@pytest.mark.parametrize("status", [None, 403, 404])
+def test_an_artifact_is_uploaded_unless_it_is_known_to_be_there(status: int | None) -> None:
+    """S3 answers 403 for a missing object if the caller may not list the bucket."""
+    client = s3(head_object=failing(refusal(str(status), status))) if status else s3()
     artifact = Artifact(b"content", ".zip")
     assert artifacts.upload(fake_aws(s3=client), BUCKET, artifact) == BUCKET.key(artifact)
-    assert client.calls == calls
+    assert client.calls == (["head_object", "put_object"] if status else ["head_object"])
     expected = OWNED | {"Key": BUCKET.key(artifact)}
     assert client.requests[0][1] == expected
-    assert present or client.requests[1][1] == expected | {"Body": b"content"}
+    assert not status or client.requests[1][1] == expected | {"Body": b"content"}
 
 
-def test_an_artifact_that_may_not_be_looked_at_is_an_error() -> None:
-    client = s3(head_object=failing(refusal("AccessDenied", 403)))
+@pytest.mark.parametrize(("look", "put"), [(500, None), (403, 403)])
+def test_an_artifact_that_cannot_be_looked_at_or_uploaded_is_an_error(look: int, put: int | None) -> None:
+    client = s3(head_object=failing(refusal("AccessDenied", look)))
+    if put:
+        client.operations["put_object"] = failing(refusal("AccessDenied", put))
     with pytest.raises(ClientError, match="AccessDenied"):
         artifacts.upload(fake_aws(s3=client), BUCKET, Artifact(b"content", ".zip"))
+    assert ("put_object" in client.calls) is bool(put)
 
 
 @pytest.mark.parametrize(("size", "inline"), [(51_200, True), (51_201, False)])
 def test_a_template_of_up_to_51200_bytes_is_sent_inline(size: int, inline: bool) -> None:
-    client = s3(generate_presigned_url=None)
-    client.generate_presigned_url = (  # type: ignore[attr-defined]
-        lambda operation, Params: f"https://{operation}/{Params['Bucket']}/{Params['Key']}?X-Amz=1?2"  # noqa: N803
-    )
+    client = s3()
     source = {"x": "\u00e9" * 10}
     source["y"] = "y" * (size - len(template.body(source | {"y": ""}).encode()))
     argument = artifacts.as_argument(fake_aws(s3=client), BUCKET, source)
     body = template.body(source)
     key = BUCKET.key(Artifact(body.encode(), ".template"))
-    assert argument == ({"TemplateBody": body} if inline else {"TemplateURL": f"https://get_object/bucket/{key}"})
+    url = f"https://s3.cn-north-1.amazonaws.com.cn/bucket/{key}"
+    assert argument == ({"TemplateBody": body} if inline else {"TemplateURL": url})
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-east-1", "s3.us-east-1.amazonaws.com"),
+        ("eu-central-1", "s3.eu-central-1.amazonaws.com"),
+        ("ap-southeast-7", "s3.ap-southeast-7.amazonaws.com"),  # Newer regions do not answer at the global host.
+        ("cn-north-1", "s3.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", "s3.us-gov-west-1.amazonaws.com"),
+        ("xx-future-9", "s3.xx-future-9.amazonaws.com"),
+    ],
+)
+def test_templates_are_at_the_host_of_their_region(region: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_REGION", region)
+    monkeypatch.setattr(artifacts, "upload", lambda _aws, bucket, artifact: bucket.key(artifact))
+    source = {"Padding": "x" * artifacts.MAX_INLINE_TEMPLATE_BYTES}
+    key = BUCKET.key(Artifact(template.body(source).encode(), ".template"))
+
+    argument = artifacts.as_argument(Aws.from_environment(), BUCKET, source)
+
+    assert argument == {"TemplateURL": f"https://{host}/bucket/{key}"}
 
 
 def test_all_versions_and_delete_markers_are_deleted_then_the_bucket() -> None:
