@@ -5,13 +5,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy.aws import Aws
+from deploy.aws import Aws, explained
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.stacks import changes
+from deploy.stacks import changes, events
 from deploy.stacks.changes import AGREED, Review
+from deploy.stacks.events import Events
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import (
@@ -32,6 +33,8 @@ NEVER_EXECUTED = "REVIEW_IN_PROGRESS"
 # The creation failed. Such a stack cannot be updated and holds nothing (retained tables are outside it).
 _FAILED_CREATIONS = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"})
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html
+_VALIDATION = "AWS::EarlyValidation::"
 _SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 
 
@@ -61,18 +64,13 @@ def find(aws: Aws, name: str) -> "StackTypeDef | None":
     try:
         return aws.cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
-        if _is_missing(error):
+        if events.is_missing(error):
             return None
         raise
 
 
-def _is_missing(error: ClientError) -> bool:
-    # CloudFormation has no error code for a missing stack.
-    return "does not exist" in error.response["Error"].get("Message", "")
-
-
 def outputs(stack: "StackTypeDef") -> dict[str, str]:
-    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    return {output["OutputKey"]: output.get("OutputValue", "") for output in stack.get("Outputs", [])}
 
 
 def resources(aws: Aws, name: str) -> dict[str, list[str]]:
@@ -84,7 +82,7 @@ def resources(aws: Aws, name: str) -> dict[str, list[str]]:
                 if resource["ResourceStatus"] != "DELETE_COMPLETE" and resource.get("PhysicalResourceId"):
                     found.setdefault(resource["ResourceType"], []).append(resource["PhysicalResourceId"])
     except ClientError as error:
-        if not _is_missing(error):
+        if not events.is_missing(error):
             raise
     return found
 
@@ -135,7 +133,6 @@ def apply(aws: Aws, name: str, change: Change, progress: Progress, review: Revie
 
     Raises `StackFailedError`. If `review` raises, the change set is deleted and nothing has changed.
     """
-    seen = {event["EventId"] for event in _events(aws, name)}
     change_set = aws.cloudformation.create_change_set(
         StackName=name,
         ChangeSetName=f"deploy-{time.time_ns()}",
@@ -154,13 +151,14 @@ def apply(aws: Aws, name: str, change: Change, progress: Progress, review: Revie
         except BaseException:
             aws.cloudformation.delete_change_set(ChangeSetName=arn)
             raise
-    seen |= {event["EventId"] for event in _events(aws, stack_arn)}
+    since = Events(aws, stack_arn)
+    since.skip()
     aws.cloudformation.execute_change_set(ChangeSetName=arn)
-    status = _watch(aws, stack_arn, seen, progress)
+    status, cause = _watch(aws, since, progress)
     if status == "DELETE_COMPLETE":
         raise StackFailedError(f"The stack {name} was deleted while it was being deployed")
     if status not in _SUCCEEDED:
-        raise StackFailedError(_failure(aws, name, stack_arn, seen, status))
+        raise StackFailedError(_failure(name, status, cause))
     return True
 
 
@@ -179,10 +177,23 @@ def deploy(
     progress.note(f"{'Updating' if change.kind == 'UPDATE' else 'Creating'} the stack {name} in {aws.region}")
     changed = apply(aws, name, change, progress, review)
     progress.note(f"The stack {name} is {'deployed' if changed else 'unchanged'}")
-    deployed = find(aws, name)
+    try:
+        deployed = find(aws, name)
+    except (BotoCoreError, ClientError) as error:
+        raise DeployError(f"{_unread(name)} cannot be read. {explained(error)}") from error
     if deployed is None:
         raise DeployError(f"The stack {name} was deleted while it was being deployed")
+    if missing := sorted(_unconditional(change.source.get("Outputs", {})) - outputs(deployed).keys()):
+        raise DeployError(f"{_unread(name)} cannot be read: AWS does not return {', '.join(missing)}")
     return changed, deployed
+
+
+def _unread(name: str) -> str:
+    return f"The stack {name} is ready (to look at it: python -m deploy status), but its outputs"
+
+
+def _unconditional(outputs: Mapping[str, Any]) -> set[str]:
+    return {name for name, output in outputs.items() if "Condition" not in output}
 
 
 def _await_change_set(aws: Aws, stack_arn: str, arn: str, kind: ChangeSetType) -> bool:
@@ -193,6 +204,11 @@ def _await_change_set(aws: Aws, stack_arn: str, arn: str, kind: ChangeSetType) -
         if described["Status"] == "FAILED":
             break
     reason = described.get("StatusReason", "no reason given")
+    if _VALIDATION in reason:  # It names the check only. The change set has the details, so keep it.
+        command = f"aws cloudformation describe-events --change-set-name {arn}"
+        raise StackFailedError(
+            f"Nothing was changed. CloudFormation does not accept the template: {reason} ({command})"
+        )
     aws.cloudformation.delete_change_set(ChangeSetName=arn)
     if any(text in reason for text in _NO_CHANGES):
         return False
@@ -209,57 +225,31 @@ def delete(aws: Aws, name: str, progress: Progress) -> None:
     if stack is None:
         return
     arn = stack["StackId"]
-    seen = {event["EventId"] for event in _events(aws, arn)}
+    since = Events(aws, arn)
+    since.skip()
     aws.cloudformation.delete_stack(StackName=arn)
-    status = _watch(aws, arn, seen, progress)
+    status, cause = _watch(aws, since, progress)
     if status != "DELETE_COMPLETE":
-        raise StackFailedError(_failure(aws, name, arn, seen, status))
+        raise StackFailedError(_failure(name, status, cause))
 
 
-def _watch(aws: Aws, stack_arn: str, seen: set[str], progress: Progress) -> str:
-    """Show the stack's events until it is idle; returns its last status."""
-    shown = set(seen)
+def _watch(aws: Aws, since: Events, progress: Progress) -> tuple[str, str]:
+    """Show the stack's new events until it is idle; returns its last status, and what failed first, if anything."""
+    happened: list[StackEventTypeDef] = []
     for _ in _polls("The stack"):
-        stack = find(aws, stack_arn)
-        for event in reversed(_new_events(aws, stack_arn, shown)):
-            shown.add(event["EventId"])
-            progress.detail(_described(event))
+        stack = find(aws, since.stack_arn)  # Before its events, so that those of its last status are among them.
+        new = since.new()
+        happened += new
+        for event in new:
+            progress.detail(events.described(event))
         status = "DELETE_COMPLETE" if stack is None else str(stack["StackStatus"])
         if not status.endswith("_IN_PROGRESS"):
             break
-    return status
+    return status, events.cause(happened)
 
 
-def _failure(aws: Aws, name: str, stack_arn: str, seen: set[str], status: str) -> str:
-    """Return a text that names the first resource that failed. Later ones were only cancelled."""
-    failed = [
-        event for event in reversed(_new_events(aws, stack_arn, seen)) if event["ResourceStatus"].endswith("_FAILED")
-    ]
-    causes = [event for event in failed if "cancelled" not in event.get("ResourceStatusReason", "")]
-    for event in causes or failed:
-        return f"The stack {name} failed ({status}): {_described(event)}"
-    return f"The stack {name} failed ({status})"
-
-
-def _described(event: "StackEventTypeDef") -> str:
-    reason = event.get("ResourceStatusReason", "")
-    text = f"{event['LogicalResourceId']} ({event['ResourceType']}) {event['ResourceStatus']}"
-    return f"{text}: {reason}" if reason else text
-
-
-def _new_events(aws: Aws, stack_arn: str, seen: set[str]) -> "list[StackEventTypeDef]":
-    """Return the events not in `seen`, newest first."""
-    return [event for event in _events(aws, stack_arn) if event["EventId"] not in seen]
-
-
-def _events(aws: Aws, name: str) -> "list[StackEventTypeDef]":
-    try:
-        pages = aws.cloudformation.get_paginator("describe_stack_events").paginate(StackName=name)
-        return [event for page in pages for event in page["StackEvents"]]
-    except ClientError as error:
-        if _is_missing(error):
-            return []
-        raise
+def _failure(name: str, status: str, cause: str) -> str:
+    return f"The stack {name} failed ({status})" + (f": {cause}" if cause else "")
 
 
 def _polls(what: str) -> Iterator[Any]:

@@ -1,11 +1,13 @@
 """A stack through all that CloudFormation may answer, most of which the local AWS never does."""
 
 import io
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from deploy.errors import DeployError
 from deploy.progress import Progress
@@ -44,7 +46,7 @@ class CloudFormation(FakeClient):
     def __init__(self, *statuses: str | None, change_set: tuple[str, str] = ("CREATE_COMPLETE", "")) -> None:
         super().__init__(
             describe_stacks=self._describe_stacks,
-            describe_stack_events=lambda **_: [{"StackEvents": self.events[::-1]}],
+            describe_stack_events=self._pages_of_events,
             create_change_set=lambda **_: {"Id": "change-set", "StackId": ARN},
             describe_change_set=self._describe_change_set,
             execute_change_set=self._happen,
@@ -56,6 +58,14 @@ class CloudFormation(FakeClient):
         self.pending_looks = 0
         self.events = [event(0, "CREATE_COMPLETE", "before")]
         self.new_events: list[dict[str, Any]] = []
+        self.pages_read = 0
+
+    def _pages_of_events(self, **_: Any) -> Iterator[Any]:
+        """Yield the events, newest first, two to a page."""
+        newest_first = self.events[::-1]
+        for start in range(0, max(1, len(newest_first)), 2):
+            self.pages_read += 1
+            yield {"StackEvents": newest_first[start : start + 2]}
 
     def _describe_stacks(self, **_: Any) -> Any:
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
@@ -186,7 +196,7 @@ def test_a_change_set_is_created_executed_and_waited_for(status: str) -> None:
     }
     assert dict(client.requests)["execute_change_set"] == {"ChangeSetName": "change-set"}
     names = [request["StackName"] for operation, request in client.requests if operation == "describe_stack_events"]
-    assert (names[0], set(names[1:])) == (NAME, {ARN})
+    assert set(names) == {ARN}
 
 
 def test_imported_resources_are_named() -> None:
@@ -410,15 +420,75 @@ def test_events_that_cannot_be_read_are_an_error() -> None:
         applied(client)
 
 
-def test_events_of_all_pages_count() -> None:
+def test_events_are_read_from_where_the_last_look_ended() -> None:
+    """No event is missed, repeated or read again, however many there are, and whenever they come."""
+    client, said = CloudFormation(*["CREATE_IN_PROGRESS"] * 3, "CREATE_COMPLETE"), Terminal()
+    client.events = [event(number, "CREATE_COMPLETE", "old") for number in range(100)]
+    coming = [[], [event(100 + n, "CREATE_IN_PROGRESS") for n in range(5)], [event(105, "CREATE_COMPLETE")], []]
+    describe = client.operations["describe_stacks"]
+
+    def look(**_: Any) -> Any:
+        client.events += coming.pop(0)
+        return describe()
+
+    client.operations["describe_stacks"] = look
+    stack.apply(fake_aws(cloudformation=client), NAME, change(), Progress(said))
+
+    lines = ["  Queue (AWS::SQS::Queue) CREATE_IN_PROGRESS"] * 5 + ["  Queue (AWS::SQS::Queue) CREATE_COMPLETE"]
+    assert said.getvalue().splitlines() == lines
+    assert client.pages_read == 1 + 1 + 3 + 1 + 1, "only pages with new events, and the one where they end"
+
+
+def test_a_cause_on_a_later_page_of_events_is_named() -> None:
     client = CloudFormation("ROLLBACK_COMPLETE")
-    old, new = event(0, "CREATE_FAILED", "long ago"), event(1, "CREATE_FAILED", "now")
-
-    def events(**_: Any) -> Iterator[Any]:
-        executed = "execute_change_set" in client.calls
-        yield {"StackEvents": [new] if executed else []}
-        yield {"StackEvents": [old]}
-
-    client.operations["describe_stack_events"] = events
+    client.events = [event(0, "CREATE_FAILED", "long ago")]
+    client.new_events = [event(1, "CREATE_FAILED", "now"), *(event(n, "DELETE_COMPLETE") for n in range(2, 9))]
     with pytest.raises(StackFailedError, match=r"now$"):
         applied(client)
+
+
+def test_a_template_that_fails_validation_keeps_its_change_set_and_says_where_the_details_are() -> None:
+    reason = "The following hook(s)/validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]."
+    client = CloudFormation("REVIEW_IN_PROGRESS", change_set=("FAILED", reason))
+    with pytest.raises(StackFailedError) as raised:
+        applied(client)
+    assert str(raised.value) == (
+        f"Nothing was changed. CloudFormation does not accept the template: {reason} "
+        "(aws cloudformation describe-events --change-set-name change-set)"
+    )
+    assert not {"delete_change_set", "delete_stack", "execute_change_set"} & set(client.calls)
+
+
+DECLARED = {"Outputs": {"Url": {"Value": "x"}, "Key": {"Value": "x"}, "Sometimes": {"Condition": "C", "Value": "x"}}}
+READY = "The stack mine is ready (to look at it: python -m deploy status), but its outputs cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ({"Outputs": [{"OutputKey": "Url", "OutputValue": "u"}, {"OutputKey": "Key", "OutputValue": "k"}]}, None),
+        ({"Outputs": [{"OutputKey": "Url", "OutputValue": "u"}]}, f"{READY}: AWS does not return Key"),
+        ({}, f"{READY}: AWS does not return Key, Url"),
+        (refusal("AccessDenied", operation="X"), f"{READY}. AWS refused X (AccessDenied): no"),
+        (EndpointConnectionError(endpoint_url="u"), f'{READY}. AWS cannot be reached: Could not connect to .* "u"'),
+    ],
+)
+def test_outputs_that_cannot_be_read_are_an_error(answer: Any, problem: str | None) -> None:
+    client, said = CloudFormation("CREATE_COMPLETE"), io.StringIO()
+    deployed = Change("CREATE", DECLARED, {"TemplateBody": "{}"}, {})
+
+    def describe_stacks(**request: Any) -> Any:
+        if request["StackName"] == ARN:
+            return {"Stacks": [{"StackStatus": "CREATE_COMPLETE"}]}
+        if isinstance(answer, Exception):
+            raise answer
+        return {"Stacks": [{"StackStatus": "CREATE_COMPLETE"} | answer]}
+
+    client.operations["describe_stacks"] = describe_stacks
+    if problem is None:
+        stack.deploy(fake_aws(cloudformation=client), NAME, deployed, Progress(said))
+    else:
+        with pytest.raises(DeployError) as raised:
+            stack.deploy(fake_aws(cloudformation=client), NAME, deployed, Progress(said))
+        assert re.fullmatch(re.escape(problem).replace(r"\.\*", ".*"), str(raised.value))
+    assert said.getvalue().endswith("The stack mine is deployed\n")
