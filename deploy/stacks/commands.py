@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.stacks import parameters, pipeline, running, senders, stack, template
+from deploy.stacks import parameters, pipeline, preflight, running, senders, stack, template
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.changes import Review
 
@@ -21,15 +21,19 @@ def up(options: argparse.Namespace) -> int:
     """
     prefix, given, progress = options.name_prefix, parameters.parsed(options.parameter), Progress()
     pipeline_only = options.pipeline_only
-    sources = [template.load(template.PIPELINE)] + ([] if pipeline_only else [template.load(template.WORKERS)])
-    parameters.check(given, prefix, sources)
+    sources = {pipeline.stack_name(prefix): template.load(template.PIPELINE)}
+    if not pipeline_only:
+        sources[workers_stack.stack_name(prefix)] = template.load(template.WORKERS)
+    parameters.check(given, prefix, list(sources.values()))
     aws = Aws.from_environment()
     review = Review(
         lambda: _confirmed("Make these changes?", "changed", yes=options.yes),
         allow_replacement=options.allow_replacement,
     )
+    preflight.check(aws, sources, prefix)
     if not pipeline_only:
         workers_stack.check(aws, prefix, given)
+    preflight.prepare(aws, sources, prefix, progress)
     # With --pipeline-only, workers run elsewhere, not on ECS. At first, only the caller's own workers may send to the
     # queues.
     at_first = {senders.PARAMETER: senders.caller(aws)} if pipeline_only else {}
@@ -104,3 +108,5 @@ def _print_outputs(outputs: Mapping[str, str]) -> None:
     width = max((len(name) for name in outputs), default=0)
     for name, value in sorted(outputs.items()):
         print(f"{name:<{width}}  {value}")
+    if not outputs:
+        print("-  (no outputs)")

@@ -18,6 +18,8 @@ PIPELINE = Path(__file__).parents[1] / "pipeline.yaml"
 WORKERS = Path(__file__).parents[1] / "workers.yaml"
 TABLE_TYPE = "AWS::DynamoDB::Table"
 QUEUE_TYPE = "AWS::SQS::Queue"
+ROLE_TYPE = "AWS::IAM::Role"
+DASHBOARD_TYPE = "AWS::CloudWatch::Dashboard"
 STATE_MACHINE_TYPE = "AWS::StepFunctions::StateMachine"
 _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -133,9 +135,18 @@ def with_texts(definition: str, substitutions: Mapping[str, Any]) -> str:
 def tables(template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:
     """Return the tables that remain when the stack is deleted: logical id to table name."""
     return {
-        logical_id: _resolve(resource["Properties"]["TableName"], template, parameters)
+        logical_id: name
+        for logical_id, name in names(template, parameters, TABLE_TYPE, "TableName").items()
+        if template["Resources"][logical_id].get("DeletionPolicy", "Delete") != "Delete"
+    }
+
+
+def names(template: Mapping[str, Any], parameters: Mapping[str, str], kind: str, name_property: str) -> dict[str, str]:
+    """Return the names of the resources of one type: logical id to name. Left out: those that AWS names itself."""
+    return {
+        logical_id: _resolve(resource["Properties"][name_property], template, parameters)
         for logical_id, resource in template["Resources"].items()
-        if resource["Type"] == TABLE_TYPE and resource.get("DeletionPolicy", "Delete") != "Delete"
+        if resource["Type"] == kind and name_property in resource.get("Properties", {})
     }
 
 
@@ -152,4 +163,4 @@ def _resolve(value: Any, template: Mapping[str, Any], parameters: Mapping[str, s
         case {"Fn::Sub": str(text)} if all(name in known for name in re.findall(r"\$\{([^}]+)\}", text)):
             return re.sub(r"\$\{([^}]+)\}", lambda found: known[found[1]], text)
         case _:
-            raise DeployError(f"A table's name must consist of text and parameters only: {json.dumps(value)}")
+            raise DeployError(f"A name must consist of text and parameters only: {json.dumps(value)}")

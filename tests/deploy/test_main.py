@@ -66,6 +66,28 @@ def test_up_status_and_down_from_a_shell(local_aws: LocalAws) -> None:
     )
 
 
+def test_a_second_region_of_the_account_needs_a_prefix_of_its_own(
+    local_aws: LocalAws, deploy_stack: DeployStack
+) -> None:
+    """Names of roles are the same in all regions. That is found before anything is created."""
+    deploy_stack("home-")
+    second = local_aws.environment | {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}
+
+    refused = one_line(run(second, "up", "--pipeline-only", "--name-prefix", "home-"))
+    assert "the role home-RoleForLambda, the role home-Role4OrderFulfillmentStepFunctions exist already" in refused
+    assert "A stack in us-east-1 uses them" in refused
+    assert "There is no stack home-order-fulfillment in eu-west-1" in one_line(
+        run(second, "status", "--name-prefix", "home-")
+    )
+
+    suggested = re.search(r"--name-prefix (\S+)\. ", refused)
+    assert suggested
+    up = run(second, "up", "--pipeline-only", "--name-prefix", suggested[1])
+    assert up.returncode == 0, up.stderr
+    assert re.search(r"^OrderTableName +home-eu-west-1-OrderTable$", up.stdout, re.MULTILINE)
+    assert run(second, "down", "--yes", "--name-prefix", suggested[1]).returncode == 0
+
+
 def test_up_asks_before_it_changes_a_table_or_queue(local_aws: LocalAws, deploy_stack: DeployStack) -> None:
     """Without a terminal it says how to go on."""
     deploy_stack("asked-")

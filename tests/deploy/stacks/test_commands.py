@@ -10,7 +10,7 @@ import pytest
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.stacks import commands, pipeline, running, stack
+from deploy.stacks import commands, pipeline, preflight, running, stack
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.contents import Contents, Table
 from tests.deploy.stacks.fakes import ACCOUNT, fake_aws
@@ -45,7 +45,7 @@ def test_without_a_terminal_only_the_option_confirms(monkeypatch: pytest.MonkeyP
 def test_outputs_are_sorted_columns(capsys: pytest.CaptureFixture[str]) -> None:
     commands._print_outputs({"Url": "u", "Name": "n"})
     commands._print_outputs({})
-    assert capsys.readouterr().out == "Name  n\nUrl   u\n"
+    assert capsys.readouterr().out == "Name  n\nUrl   u\n-  (no outputs)\n"
 
 
 @pytest.mark.parametrize("check", [commands.status, commands.down])
@@ -74,6 +74,9 @@ class World:
             return self.workers
         return {"Parameters": [{"ParameterKey": "SenderArns", "ParameterValue": self.senders}]}
 
+    def preflight(self, step: str) -> Callable[..., None]:
+        return lambda _aws, sources, prefix, *_: self.calls.append((step, (list(sources), prefix)))
+
     def check(self, _aws: Aws, prefix: str, given: Mapping[str, str]) -> None:
         self.calls.append(("check workers", (prefix, given)))
 
@@ -96,6 +99,8 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(Aws, "from_environment", fake_aws)
+    monkeypatch.setattr(preflight, "check", world.preflight("check"))
+    monkeypatch.setattr(preflight, "prepare", world.preflight("prepare"))
     monkeypatch.setattr(pipeline, "up", world.up)
     monkeypatch.setattr(pipeline, "down", world.down)
     monkeypatch.setattr(pipeline, "status", lambda _aws, _prefix: world.status)
@@ -115,7 +120,14 @@ def options(*parameter: str, **more: Any) -> argparse.Namespace:
 def test_up_checks_the_workers_then_deploys_both(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.up(options("Image=i")) == 0
     given = {"Image": "i"}
-    assert world.calls == [("check workers", ("p-", given)), ("up", ("p-", given, {})), ("up workers", ("p-", given))]
+    stacks = (["p-order-fulfillment", "p-order-fulfillment-workers"], "p-")
+    assert world.calls == [
+        ("check", stacks),
+        ("check workers", ("p-", given)),
+        ("prepare", stacks),
+        ("up", ("p-", given, {})),
+        ("up workers", ("p-", given)),
+    ]
     shown = capsys.readouterr()
     assert shown.out == "Cluster  c\nUrl      u\n"
     assert f"own roles): {world.senders}\n" in shown.err
@@ -126,7 +138,11 @@ def test_up_checks_the_workers_then_deploys_both(world: World, capsys: pytest.Ca
 def test_up_of_the_pipeline_alone_lets_its_caller_send(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.senders = ""
     assert commands.up(options(pipeline_only=True, allow_replacement=True)) == 0
-    assert world.calls == [("up", ("p-", {}, {"SenderArns": f"arn:aws:iam::{ACCOUNT}:user/ann"}))]
+    assert world.calls == [
+        ("check", (["p-order-fulfillment"], "p-")),
+        ("prepare", (["p-order-fulfillment"], "p-")),
+        ("up", ("p-", {}, {"SenderArns": f"arn:aws:iam::{ACCOUNT}:user/ann"})),
+    ]
     shown = capsys.readouterr()
     assert shown.out == "Url  u\n"
     assert shown.err.startswith("SenderArns is empty: operators and workers elsewhere cannot send to the queues\n")
