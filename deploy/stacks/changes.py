@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from deploy.aws import Aws
 from deploy.errors import DeployError
@@ -71,9 +71,16 @@ class Review:
 AGREED = Review(confirm=lambda: True)
 
 
-def read(aws: Aws, change_set_arn: str, new: Mapping[str, Any]) -> list[ResourceChange]:
+class ChangeSet(TypedDict):
+    """The arguments that name a change set in a request: the names of its stack and its own."""
+
+    StackName: str
+    ChangeSetName: str
+
+
+def read(aws: Aws, change_set: ChangeSet, new: Mapping[str, Any]) -> list[ResourceChange]:
     """Return the changes of a change set, in AWS's order. `new` is the template of the change set."""
-    pages = aws.cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set_arn)
+    pages = aws.cloudformation.get_paginator("describe_change_set").paginate(**change_set)
     found, stack_id = [], ""
     for page in pages:
         stack_id = page["StackId"]

@@ -11,7 +11,7 @@ from deploy.aws import Aws, explained
 from deploy.errors import DeployError
 from deploy.progress import Progress
 from deploy.stacks import changes, events
-from deploy.stacks.changes import AGREED, Review
+from deploy.stacks.changes import AGREED, ChangeSet, Review
 from deploy.stacks.events import Events
 
 if TYPE_CHECKING:
@@ -133,27 +133,27 @@ def apply(aws: Aws, name: str, change: Change, progress: Progress, review: Revie
 
     Raises `StackFailedError`. If `review` raises, the change set is deleted and nothing has changed.
     """
-    change_set = aws.cloudformation.create_change_set(
-        StackName=name,
-        ChangeSetName=f"deploy-{time.time_ns()}",
+    # Every request names the stack, so that permissions on the stack suffice: the ARN of a change set does not name it.
+    change_set = ChangeSet(StackName=name, ChangeSetName=f"deploy-{time.time_ns()}")
+    stack_arn = aws.cloudformation.create_change_set(
+        **change_set,
         ChangeSetType=change.kind,
         Parameters=_parameters(change),
         Capabilities=["CAPABILITY_NAMED_IAM"],
         **change.template,  # type: ignore[arg-type]
         **({"ResourcesToImport": change.imports} if change.imports else {}),  # type: ignore[arg-type]
-    )
-    arn, stack_arn = change_set["Id"], change_set["StackId"]
-    if not _await_change_set(aws, stack_arn, arn, change.kind):
+    )["StackId"]
+    if not _await_change_set(aws, change_set, stack_arn, change.kind):
         return False
     if change.kind == "UPDATE":
         try:
-            review(name, changes.read(aws, arn, change.source), progress)
+            review(name, changes.read(aws, change_set, change.source), progress)
         except BaseException:
-            aws.cloudformation.delete_change_set(ChangeSetName=arn)
+            aws.cloudformation.delete_change_set(**change_set)
             raise
     since = Events(aws, stack_arn)
     since.skip()
-    aws.cloudformation.execute_change_set(ChangeSetName=arn)
+    aws.cloudformation.execute_change_set(**change_set)
     status, cause = _watch(aws, since, progress)
     if status == "DELETE_COMPLETE":
         raise StackFailedError(f"The stack {name} was deleted while it was being deployed")
@@ -196,20 +196,20 @@ def _unconditional(outputs: Mapping[str, Any]) -> set[str]:
     return {name for name, output in outputs.items() if "Condition" not in output}
 
 
-def _await_change_set(aws: Aws, stack_arn: str, arn: str, kind: ChangeSetType) -> bool:
-    for _ in _polls(f"The change set {arn}"):
-        described = aws.cloudformation.describe_change_set(ChangeSetName=arn)
+def _await_change_set(aws: Aws, change_set: ChangeSet, stack_arn: str, kind: ChangeSetType) -> bool:
+    for _ in _polls(f"The change set {change_set['ChangeSetName']}"):
+        described = aws.cloudformation.describe_change_set(**change_set)
         if described["Status"] == "CREATE_COMPLETE":
             return True
         if described["Status"] == "FAILED":
             break
     reason = described.get("StatusReason", "no reason given")
     if _VALIDATION in reason:  # It names the check only. The change set has the details, so keep it.
-        command = f"aws cloudformation describe-events --change-set-name {arn}"
+        command = f"aws cloudformation describe-events --change-set-name {described['ChangeSetId']}"
         raise StackFailedError(
             f"Nothing was changed. CloudFormation does not accept the template: {reason} ({command})"
         )
-    aws.cloudformation.delete_change_set(ChangeSetName=arn)
+    aws.cloudformation.delete_change_set(**change_set)
     if any(text in reason for text in _NO_CHANGES):
         return False
     if kind != "UPDATE":

@@ -20,6 +20,7 @@ from tests.deploy.stacks.support import Resources, edited
 QUIET = Progress(quiet=True)
 PREFIX = "reviews-"
 NAME = "reviews-order-fulfillment"
+CHANGE_SET = changes.ChangeSet(StackName="stack", ChangeSetName="change-set")
 KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
 
 
@@ -230,9 +231,9 @@ def changes_of(*pages: list[Any], deployed: Any = None, new: Any = None) -> list
         describe_change_set=lambda **_: [{"StackId": "stack", "Changes": page} for page in pages],
         get_template=lambda **_: {"TemplateBody": deployed},
     )
-    found = changes.read(fake_aws(cloudformation=client), "change-set", new or {})
+    found = changes.read(fake_aws(cloudformation=client), CHANGE_SET, new or {})
     described, *got = client.requests
-    assert described == ("describe_change_set", {"ChangeSetName": "change-set"})
+    assert described == ("describe_change_set", CHANGE_SET)
     assert got in ([], [("get_template", {"StackName": "stack"})])
     return found
 

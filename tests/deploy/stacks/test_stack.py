@@ -47,7 +47,7 @@ class CloudFormation(FakeClient):
         super().__init__(
             describe_stacks=self._describe_stacks,
             describe_stack_events=self._pages_of_events,
-            create_change_set=lambda **_: {"Id": "change-set", "StackId": ARN},
+            create_change_set=lambda **_: {"StackId": ARN},
             describe_change_set=self._describe_change_set,
             execute_change_set=self._happen,
             delete_change_set=lambda **_: {},
@@ -78,7 +78,7 @@ class CloudFormation(FakeClient):
             self.pending_looks -= 1
             return {"Status": "CREATE_PENDING"}
         status, reason = self.change_set
-        return {"Status": status} | ({"StatusReason": reason} if reason else {})
+        return {"Status": status, "ChangeSetId": "change-set"} | ({"StatusReason": reason} if reason else {})
 
     def _happen(self, **_: Any) -> Any:
         self.events += self.new_events
@@ -194,9 +194,9 @@ def test_a_change_set_is_created_executed_and_waited_for(status: str) -> None:
         "Capabilities": ["CAPABILITY_NAMED_IAM"],
         "TemplateBody": "{}",
     }
-    assert dict(client.requests)["execute_change_set"] == {"ChangeSetName": "change-set"}
-    names = [request["StackName"] for operation, request in client.requests if operation == "describe_stack_events"]
-    assert set(names) == {ARN}
+    assert dict(client.requests)["execute_change_set"] == {"StackName": NAME, "ChangeSetName": "deploy-7"}
+    named = {request["StackName"] for operation, request in client.requests if "change_set" not in operation}
+    assert named == {ARN}, "by its ARN, so that the events of an earlier stack of the same name do not count"
 
 
 def test_imported_resources_are_named() -> None:
@@ -327,7 +327,7 @@ def test_what_happened_before_the_change_set_was_executed_is_not_named() -> None
 
     def create_change_set(**_: Any) -> Any:
         client.events.append(event(9, "CREATE_FAILED", "earlier"))
-        return {"Id": "change-set", "StackId": ARN}
+        return {"StackId": ARN}
 
     client.operations["create_change_set"] = create_change_set
     with pytest.raises(StackFailedError, match=r"^The stack mine failed \(ROLLBACK_COMPLETE\)$"):
