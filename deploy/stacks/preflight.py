@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -102,7 +103,9 @@ def _role(aws: Aws, name: str) -> Any:
 def _is_dashboard(aws: Aws, name: str) -> bool:
     try:
         aws.cloudwatch.get_dashboard(DashboardName=name)
-    except aws.cloudwatch.exceptions.DashboardNotFoundError:
+    except ClientError as error:  # Its code depends on the SDK's protocol.
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.NOT_FOUND:
+            raise
         return False
     return True
 
@@ -181,7 +184,7 @@ def ensure_service_linked_roles(aws: Aws, progress: Progress, sleep: Callable[[f
         progress.note(f"Creating the role {SERVICE_LINKED_ROLES[service]}, which AWS's service uses in this account")
         try:
             aws.iam.create_service_linked_role(AWSServiceName=service)
-        except aws.iam.exceptions.InvalidInputException:
-            continue  # It has been created in the meantime. AWS has no other error code for that.
+        except (aws.iam.exceptions.InvalidInputException, aws.iam.exceptions.EntityAlreadyExistsException):
+            continue  # It has been created in the meantime. AWS says the former, the local AWS the latter.
     if missing:
         sleep(_ROLE_USABLE_AFTER_S)  # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from deploy.local.sdk import REGION
+from deploy.stacks.preflight import SERVICE_LINKED_ROLES
 from tests.chaos.proxy import FaultProxy
 
 ACCOUNT = "000000000000"
@@ -38,8 +39,13 @@ class Call:
         service = signed[1]
         if target := request.headers.get("X-Amz-Target"):
             return cls(service, target.rpartition(".")[2], json.loads(body))
-        if "/operation/" in request.path:  # CloudWatch's newest protocol. No permission depends on the body.
-            return cls(service, request.path.rpartition("/")[2], {})
+        if service in {"lambda", "s3"}:  # REST: the operation is the method, and for S3 also a name in the query.
+            named = _S3_IN_QUERY.intersection(request.query)
+            return cls(service, " ".join([request.method, *named]), {"Path": request.path})
+        if "/operation/" in request.path:  # CloudWatch's newest protocol, in CBOR. One permission depends on the body.
+            dashboard = re.search(rb"DashboardName(?:[\x60-\x77]|\x78.)([A-Za-z0-9-]+)", body, re.DOTALL)
+            asked = {"DashboardName": dashboard[1].decode()} if dashboard else {}
+            return cls(service, request.path.rpartition("/")[2], asked)
         form = dict(parse_qsl(body.decode()))
         return cls(service, form.pop("Action"), form)
 
@@ -143,9 +149,60 @@ def _states(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
 
 
 def _cloudformation(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
-    if operation not in {"DescribeStacks", "ListStackResources"}:
+    if operation in {"ListStacks", "ValidateTemplate"}:
+        return {(f"cloudformation:{operation}", ANY)}
+    if operation not in _CLOUDFORMATION:
         raise KeyError(operation)
-    return {(f"cloudformation:{operation}", arn("cloudformation", f"stack/{asked['StackName']}/{ANY}"))}
+    named = asked["StackName"].split("/")  # A name, or an ARN that ends in stack/<name>/<id>.
+    return {
+        (f"cloudformation:{operation}", arn("cloudformation", f"stack/{named[1] if named[1:] else named[0]}/{ANY}"))
+    }
+
+
+_CLOUDFORMATION = {
+    *("CreateChangeSet", "DeleteChangeSet", "DeleteStack", "DescribeChangeSet", "DescribeStackEvents"),
+    *("DescribeStacks", "ExecuteChangeSet", "GetTemplate", "ListStackResources"),
+}
+
+
+def _s3(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    bucket, _, key = str(asked["Path"]).strip("/").partition("/")
+    return {(f"s3:{(_S3_OBJECT if key else _S3_BUCKET)[operation]}", f"arn:aws:s3:::{bucket}{key and '/'}{key}")}
+
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_S3_BUCKET = {
+    "DELETE": "DeleteBucket",
+    "GET versions": "ListBucketVersions",
+    "HEAD": "ListBucket",
+    "PUT": "CreateBucket",
+    "PUT encryption": "PutEncryptionConfiguration",
+    "PUT ownershipControls": "PutBucketOwnershipControls",
+    "PUT policy": "PutBucketPolicy",
+    "PUT publicAccessBlock": "PutBucketPublicAccessBlock",
+    "PUT versioning": "PutBucketVersioning",
+}
+_S3_IN_QUERY = {"encryption", "ownershipControls", "policy", "publicAccessBlock", "versionId", "versioning", "versions"}
+_S3_OBJECT = {"DELETE versionId": "DeleteObjectVersion", "HEAD": "GetObject", "PUT": "PutObject"}
+
+
+def _iam(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    match operation:
+        case "GetRole":
+            services = {name: f"aws-service-role/{service}/" for service, name in SERVICE_LINKED_ROLES.items()}
+            role = f"{services.get(asked['RoleName'], '')}{asked['RoleName']}"
+        case "CreateServiceLinkedRole":
+            service = asked["AWSServiceName"]
+            role = f"aws-service-role/{service}/{SERVICE_LINKED_ROLES[service]}"
+        case _:
+            raise KeyError(operation)
+    return {(f"iam:{operation}", f"arn:aws:iam::{ACCOUNT}:role/{role}")}
+
+
+def _lambda(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    if (operation, asked["Path"].strip("/")) != ("GET", "2016-08-19/account-settings"):
+        raise KeyError(operation)
+    return {("lambda:GetAccountSettings", ANY)}
 
 
 def _ecs(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
@@ -154,16 +211,22 @@ def _ecs(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
     return {("ecs:DescribeServices", arn("ecs", f"service/{asked['cluster']}/{ANY}"))}
 
 
+def _monitoring(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    if operation == "GetDashboard":
+        return {("cloudwatch:GetDashboard", f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{asked['DashboardName']}")}
+    if operation not in {"DescribeAlarms", "GetMetricStatistics"}:
+        raise KeyError(operation)
+    return {(f"cloudwatch:{operation}", ANY)}
+
+
 _SERVICES: dict[str, Callable[[str, Mapping[str, Any]], set[Permission]]] = {
     "cloudformation": _cloudformation,
     "dynamodb": _dynamodb,
     "ecs": _ecs,
-    "monitoring": _simple(
-        {
-            "DescribeAlarms": ("cloudwatch:DescribeAlarms", ANY),
-            "GetMetricStatistics": ("cloudwatch:GetMetricStatistics", ANY),
-        }
-    ),
+    "iam": _iam,
+    "lambda": _lambda,
+    "monitoring": _monitoring,
+    "s3": _s3,
     "secretsmanager": _simple({"GetSecretValue": ("secretsmanager:GetSecretValue", "SecretId")}),
     "sns": _simple({"Publish": ("sns:Publish", "TopicArn")}),
     "sqs": _sqs,

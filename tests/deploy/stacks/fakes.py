@@ -26,7 +26,7 @@ class FakeClient:
         ExecutionAlreadyExists=MissingError,
         NoSuchEntityException=MissingError,
         InvalidInputException=MissingError,
-        DashboardNotFoundError=MissingError,
+        EntityAlreadyExistsException=MissingError,
     )
     meta = SimpleNamespace(partition="aws-cn", endpoint_url="https://s3.cn-north-1.amazonaws.com.cn")
 

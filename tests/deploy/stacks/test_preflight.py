@@ -48,7 +48,7 @@ def cloudformation(**resources: list[str]) -> FakeClient:
 def cloudwatch(*dashboards: str) -> FakeClient:
     def get_dashboard(DashboardName: str) -> Any:  # noqa: N803
         if DashboardName not in dashboards:
-            raise MissingError
+            raise refusal("ResourceNotFound", 404)
         return {}
 
     return FakeClient(get_dashboard=get_dashboard)
@@ -115,10 +115,11 @@ def test_the_suggested_prefix_is_valid(name_prefix: str, suggested: str) -> None
 
 
 def test_a_look_that_is_denied_is_an_error() -> None:
-    iam = Iam({})
-    iam.operations["get_role"] = failing(refusal("AccessDenied"))
+    denied = failing(refusal("AccessDenied", 403))
     with pytest.raises(ClientError, match="AccessDenied"):
-        checked(PIPELINE, iam=iam)
+        checked(PIPELINE, iam=FakeClient(get_role=denied))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        checked(WORKERS, cloudwatch=FakeClient(get_dashboard=denied))
 
 
 def test_a_busy_stack_is_reported_before_its_names() -> None:
