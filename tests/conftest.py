@@ -67,6 +67,7 @@ LONGEST_FIRST = (
     "tests/upgrade/test_version_1.py",
     "tests/integration/test_orders_escalations.py",
     "tests/deploy/test_operator_permissions.py",
+    "tests/deploy/test_deployer_permissions.py",
     "tests/deploy/test_main.py",
     "tests/integration/test_start.py",
     "tests/statemachine/test_grammar.py",

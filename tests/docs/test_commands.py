@@ -22,7 +22,7 @@ DEPLOY_COMMANDS = [
     *((local_commands, name) for name in ("local", "run", "demo")),
 ]
 # Not ours, or plain shell.
-FOREIGN = {".", "aws", "docker", "eval", "export", "grep", "kubectl", "vault"}
+FOREIGN = {".", "aws", "docker", "eval", "export", "grep", "kubectl", "sed", "vault"}
 
 
 def lines(text: str) -> list[str]:
