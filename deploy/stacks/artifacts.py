@@ -124,6 +124,12 @@ def _create(aws: Aws, bucket: Bucket) -> None:
             aws.s3.create_bucket(Bucket=bucket.name, CreateBucketConfiguration={"LocationConstraint": region})
     except aws.s3.exceptions.BucketAlreadyOwnedByYou:
         pass  # Another deployment has created it in the meantime.
+    except ClientError as error:
+        if error.response["Error"].get("Code") != "OperationAborted":
+            raise
+        raise DeployError(
+            f"The bucket {bucket.name} was deleted a moment ago. S3 needs some minutes until it can be made again"
+        ) from error
     aws.s3.get_waiter("bucket_exists").wait(Bucket=bucket.name, ExpectedBucketOwner=bucket.owner)
 
 

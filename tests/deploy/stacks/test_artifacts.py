@@ -186,6 +186,20 @@ def test_a_bucket_that_another_deployment_has_just_created_is_used() -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "error", "text"),
+    [
+        ("OperationAborted", DeployError, "The bucket bucket was deleted a moment ago. S3 needs some minutes"),
+        ("AccessDenied", ClientError, "AccessDenied"),
+    ],
+)
+def test_a_bucket_that_cannot_be_created_stops_the_deployment(code: str, error: type[Exception], text: str) -> None:
+    client = s3(head_bucket=failing(refusal("404", 404)), create_bucket=failing(refusal(code, 409)))
+    with pytest.raises(error, match=text):
+        artifacts.ensure(fake_aws(s3=client), BUCKET)
+    assert client.calls == ["head_bucket", "create_bucket"]
+
+
+@pytest.mark.parametrize(
     ("status", "error", "text"),
     [(403, DeployError, "The bucket bucket belongs to another account"), (500, ClientError, "InternalError")],
 )
