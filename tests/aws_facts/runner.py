@@ -20,6 +20,7 @@ from tests.aws_facts.lab import Clients, Lab, Stopped
 from tests.aws_facts.leftovers import remove
 from tests.aws_facts.services import (
     cloudformation,
+    deployments,
     dynamodb_items,
     dynamodb_writes,
     others,
@@ -44,6 +45,7 @@ MODULES = (
     workflow_states,
     workflow_expressions,
     cloudformation,
+    deployments,
     others,
 )
 ALL_FACTS: tuple[Fact, ...] = registered()

@@ -17,7 +17,7 @@ _RESOURCE_CHANGE = STACK_API + "API_ResourceChange.html"
 @fact(
     "A missing stack is a ValidationError whose message says `does not exist`.",
     source=STACK_API + "API_DescribeStacks.html",
-    relied_on_by=("deploy/stacks/stack.py::_is_missing",),
+    relied_on_by=("deploy/stacks/events.py::is_missing",),
     expected=[["ValidationError", True]] * 3,
 )
 def a_missing_stack_does_not_exist(lab: Lab) -> object:
