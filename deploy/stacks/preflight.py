@@ -38,6 +38,8 @@ SERVICE_LINKED_ROLES = {
 }
 _ROLE_USABLE_AFTER_S = 15.0
 
+_FUNCTION_TYPE = "AWS::Lambda::Function"
+_SERVICE_TYPE = "AWS::ECS::Service"
 _MAX_PREFIX = 30  # See NamePrefix in the templates.
 
 
@@ -52,12 +54,12 @@ def check(aws: Aws, sources: Mapping[str, Mapping[str, Any]], name_prefix: str) 
 
 def prepare(aws: Aws, sources: Mapping[str, Mapping[str, Any]], name_prefix: str, progress: Progress) -> None:
     """Report, create or wait for what these stacks (name to template) need in the account."""
-    types = {resource["Type"] for source in sources.values() for resource in source["Resources"].values()}
-    if "AWS::Lambda::Function" in types:
-        report_few_executions(aws, progress)
-    if "AWS::ECS::Service" in types:
-        ensure_service_linked_roles(aws, progress)
     for name, source in sources.items():
+        types = {resource["Type"] for resource in source["Resources"].values()}
+        if _FUNCTION_TYPE in types:
+            report_few_executions(aws, progress)
+        if _SERVICE_TYPE in types and _SERVICE_TYPE not in stack.resources(aws, name):
+            ensure_service_linked_roles(aws, progress)
         await_queue_names(aws, name, source, name_prefix, progress)
 
 

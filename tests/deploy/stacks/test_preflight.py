@@ -37,6 +37,7 @@ class Iam(FakeClient):
 def cloudformation(**resources: list[str]) -> FakeClient:
     """Return a CloudFormation whose stack has these resources: `Role=["a"]`."""
     types = {"Role": template.ROLE_TYPE, "Dashboard": template.DASHBOARD_TYPE, "Queue": template.QUEUE_TYPE}
+    types["Service"] = "AWS::ECS::Service"
     found = [
         {"ResourceType": types[kind], "PhysicalResourceId": name, "ResourceStatus": "CREATE_COMPLETE"}
         for kind, names in resources.items()
@@ -268,15 +269,20 @@ def test_a_service_linked_role_that_was_created_meanwhile_is_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sources", "looked"),
-    [({"a": PIPELINE}, {"quota"}), ({"a": PIPELINE, "b": WORKERS}, {"quota", "roles"})],
+    ("sources", "services", "looked"),
+    [
+        ({"a": PIPELINE}, [], {"quota"}),
+        ({"a": PIPELINE, "b": WORKERS}, [], {"quota", "roles"}),
+        ({"a": PIPELINE, "b": WORKERS}, ["fulfillment"], {"quota"}),
+    ],
 )
 def test_each_stack_gets_what_it_needs(
-    sources: Mapping[str, Mapping[str, Any]], looked: set[str], monkeypatch: pytest.MonkeyPatch
+    sources: Mapping[str, Mapping[str, Any]], services: list[str], looked: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A service that runs proves that its roles are there."""
     done: list[str] = []
     monkeypatch.setattr(preflight, "report_few_executions", lambda *_: done.append("quota"))
     monkeypatch.setattr(preflight, "ensure_service_linked_roles", lambda *_: done.append("roles"))
     monkeypatch.setattr(preflight, "await_queue_names", lambda _aws, name, *_: done.append(name))
-    preflight.prepare(fake_aws(), sources, "", QUIET)
+    preflight.prepare(fake_aws(cloudformation=cloudformation(Service=services)), sources, "", QUIET)
     assert set(done) == {*looked, *sources}
