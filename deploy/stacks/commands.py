@@ -38,7 +38,7 @@ def up(options: argparse.Namespace) -> int:
     # queues.
     at_first = {senders.PARAMETER: senders.caller(aws)} if pipeline_only else {}
     deployment = pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review)
-    named = stack.parameters(stack.find(aws, deployment.stack_name)).get(senders.PARAMETER)
+    named = deployment.parameters.get(senders.PARAMETER)
     if named:
         progress.note(f"{senders.PARAMETER} (who may send to the queues, besides the system's own roles): {named}")
     else:

@@ -21,6 +21,7 @@ class Deployment:
 
     stack_name: str
     outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
     changed: bool
 
 
@@ -69,7 +70,7 @@ def up(
     argument = artifacts.as_argument(aws, bucket, packaged)
     change = stack.Change(kind, packaged, argument, merged.values, merged.kept)
     changed, now = stack.deploy(aws, name, change, progress, review)
-    return Deployment(name, stack.outputs(now), changed)
+    return Deployment(name, stack.outputs(now), stack.parameters(now), changed)
 
 
 def down(aws: Aws, name_prefix: str, *, delete_data: bool, confirm: Callable[[], bool], progress: Progress) -> bool:

@@ -70,9 +70,8 @@ class World:
         self.deleted = True
 
     def find(self, _aws: Aws, name: str) -> Any:
-        if name.endswith("-workers"):
-            return self.workers
-        return {"Parameters": [{"ParameterKey": "SenderArns", "ParameterValue": self.senders}]}
+        assert name.endswith("-workers"), "a deployment returns what the pipeline's stack is"
+        return self.workers
 
     def preflight(self, step: str) -> Callable[..., None]:
         return lambda _aws, sources, prefix, *_: self.calls.append((step, (list(sources), prefix)))
@@ -83,7 +82,9 @@ class World:
     def up(self, _aws: Aws, prefix: str, _progress: Progress, **options: Any) -> pipeline.Deployment:
         self.calls.append(("up", (prefix, options["given"], options["at_first"])))
         self.review: Review = options["review"]
-        return pipeline.Deployment(f"{prefix}order-fulfillment", {"Url": "u"}, changed=True)
+        return pipeline.Deployment(
+            f"{prefix}order-fulfillment", {"Url": "u"}, {"SenderArns": self.senders}, changed=True
+        )
 
     def workers_up(self, _aws: Aws, prefix: str, _progress: Progress, **options: Any) -> dict[str, str]:
         self.calls.append(("up workers", (prefix, options["given"])))

@@ -273,7 +273,10 @@ class Scripted:
     def deploy(self, _aws: Aws, name: str, change: stack.Change, *_: Any) -> Any:
         self.steps.append(f"{change.kind} {name}")
         self.changes.append(change)
-        return True, {"Outputs": [{"OutputKey": "Url", "OutputValue": "u"}]}
+        return True, {
+            "Outputs": [{"OutputKey": "Url", "OutputValue": "u"}],
+            "Parameters": [{"ParameterKey": "SenderArns", "ParameterValue": "them"}],
+        }
 
     def apply(self, _aws: Aws, name: str, change: stack.Change, *_: Any) -> bool:
         self.deploy(_aws, name, change)
@@ -388,7 +391,7 @@ def test_the_protection_of_a_table_is_ended_before_it_is_deleted(scripted: Scrip
 
 def test_a_new_stack_is_created_from_the_packaged_template(scripted: Scripted) -> None:
     deployment = scripted.up(at_first={"SenderArns": ANN}, given={"KmsKeyArn": ""})
-    assert deployment == pipeline.Deployment(NAME, {"Url": "u"}, changed=True)
+    assert deployment == pipeline.Deployment(NAME, {"Url": "u"}, {"SenderArns": "them"}, changed=True)
     assert scripted.steps == [f"bucket {NAME}", f"CREATE {NAME}"]
     (change,) = scripted.changes
     assert change.parameters == {"SenderArns": ANN, "KmsKeyArn": "", "NamePrefix": "p-"}
