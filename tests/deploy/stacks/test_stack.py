@@ -200,7 +200,8 @@ def test_a_change_set_is_created_executed_and_waited_for(status: str) -> None:
 
 
 def test_imported_resources_are_named() -> None:
-    client, imports = CloudFormation("IMPORT_COMPLETE"), ({"ResourceType": "T"},)
+    client = CloudFormation("IMPORT_COMPLETE")
+    imports = ({"ResourceType": "T", "LogicalResourceId": "Table", "ResourceIdentifier": {"TableName": "t"}},)
     assert applied(client, "IMPORT", imports=imports)
     assert dict(client.requests)["create_change_set"]["ResourcesToImport"] == imports
 
