@@ -14,6 +14,7 @@ from deploy.progress import Progress
 from deploy.stacks import pipeline, template
 from tests.deploy.aws_commands import Command, commands
 from tests.docs.pages import blocks, page
+from tests.integration.command_line import CommandLine
 from tests.integration.pipeline import Pipeline, wait_until
 from tests.support import DeployStack
 
@@ -104,6 +105,8 @@ def test_a_restored_table_is_brought_into_use(
     good = table.items(TABLE)
     before = table.dynamodb.describe_table(TableName=TABLE)["Table"]
     table.run(2)
+    looked = CommandLine(system.stack)("list", ORDER_TABLE=f"{TABLE}-restored")
+    assert "002" in looked.out, looked.err
     system.put_order("003", UpdatedAt="2026-01-31T13:00:00.000Z")
     new = table.items(TABLE)["003"]
     system.put_order("001", Name="", UpdatedAt="2026-01-31T13:30:00.000Z")
