@@ -146,7 +146,8 @@ async def _open_channels(
                 sns = await stack.enter_async_context(session.client("sns", region_name=table.region, config=config))
                 channels.append(SnsChannel(name, sns, table.topic_arn))
             case SqsTarget():
-                sqs = await stack.enter_async_context(session.client("sqs", config=config))
+                region = table.address.region
+                sqs = await stack.enter_async_context(session.client("sqs", region_name=region, config=config))
                 channels.append(SqsChannel(name, sqs, table.queue))
             case Webhook():
                 url, authorization = table.address(os.environ), table.authorization(os.environ)

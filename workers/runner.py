@@ -47,7 +47,7 @@ async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler =
     Raises:
         FatalError: The worker cannot start or cannot continue; the text is for the operator.
     """
-    bind_contextvars(worker=worker.value, queue=settings.queue_of(worker))
+    bind_contextvars(worker=worker.value, queue=settings.queue_of(worker).name)
     stop = asyncio.Event()
     stop_on_signals(stop, exit_after_s=longest_stop_s(settings))
     log.info("worker.starting", **settings.model_dump(exclude_none=True))

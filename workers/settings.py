@@ -24,8 +24,12 @@ from pydantic import (
 from workers.domain.cards import looks_like_card, mask
 from workers.errors import FatalError
 from workers.http_values import is_endpoint, is_token
+from workers.queue_address import QUEUE, QueueAddress, check_queue
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="a name, not a URL or an ARN")]
+
+
+_Queue = Annotated[str, AfterValidator(check_queue)]
 
 
 class Worker(StrEnum):
@@ -62,11 +66,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    # The names of the stack's tables and queues.
+    # The stack's tables and queues.
     order_table: _Name = Field("OrderTable", alias="ORDER_TABLE")
     escalation_table: _Name = Field("EscalationTable", alias="ESCALATION_TABLE")
-    order_fulfillment_queue: _Name = Field("OrderFulfillmentQueue", alias="ORDER_FULFILLMENT_QUEUE")
-    escalation_queue: _Name = Field("EscalationQueue", alias="ESCALATION_QUEUE")
+    order_fulfillment_queue: _Queue = Field("OrderFulfillmentQueue", alias="ORDER_FULFILLMENT_QUEUE", description=QUEUE)
+    escalation_queue: _Queue = Field("EscalationQueue", alias="ESCALATION_QUEUE", description=QUEUE)
     # Who ships orders. `record` sends nothing and only gives an order a shipment id; `http` sends to FULFILLMENT_URL.
     fulfillment_provider: str = Field(
         "record",
@@ -165,13 +169,13 @@ class Settings(BaseModel):
             raise FatalError("; ".join(problems))
         return settings
 
-    def queue_of(self, worker: Worker) -> str:
-        """Return the name of the queue that *worker* consumes."""
+    def queue_of(self, worker: Worker) -> QueueAddress:
+        """Return the queue that *worker* consumes."""
         match worker:
             case Worker.FULFILLMENT:
-                return self.order_fulfillment_queue
+                return QueueAddress.parse(self.order_fulfillment_queue)
             case Worker.ESCALATION:
-                return self.escalation_queue
+                return QueueAddress.parse(self.escalation_queue)
 
     def contradictions(self) -> list[str]:
         """Return how settings contradict each other, although each is valid by itself."""
@@ -198,7 +202,7 @@ def _shown(name: str, value: str) -> str:
     match name:
         case "FULFILLMENT_TOKEN":
             return "not shown"
-        case "FULFILLMENT_URL":
+        case "FULFILLMENT_URL" | "ORDER_FULFILLMENT_QUEUE" | "ESCALATION_QUEUE":
             # In a malformed URL with a password, it is unclear where the password ends.
             return mask(repr(_without_query(value))) if "@" not in value else "not shown (it has a user or password)"
         case _:

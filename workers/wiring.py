@@ -47,13 +47,14 @@ async def make_handler(
     worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters, metrics: Metrics
 ) -> Handler:
     """Return the handler of *worker*'s messages."""
+    escalations = settings.queue_of(Worker.ESCALATION)
     match worker:
         case Worker.FULFILLMENT:
             return FulfillmentHandler(
-                queue_name=settings.order_fulfillment_queue,
+                queue_name=settings.queue_of(worker).name,
                 orders=DynamoOrders(clients.dynamodb, settings.order_table),
                 orders_to_ship=DynamoOrdersToShip(clients.dynamodb, settings.order_table, settings.escalation_table),
-                escalations=SqsEscalations(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
+                escalations=SqsEscalations(clients.sqs, await queue_url(clients.sqs, escalations)),
                 dead_letters=dead_letters,
                 provider=await _provider(settings, clients),
                 max_attempts=settings.max_attempts,
@@ -63,10 +64,10 @@ async def make_handler(
             assert clients.routes is not None, "no rules"  # noqa: S101 - only a bug fails it.
             cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table)
             return EscalationHandler(
-                queue_name=settings.escalation_queue,
+                queue_name=settings.queue_of(worker).name,
                 cases=cases,
                 dead_letters=dead_letters,
-                reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, settings.escalation_queue)),
+                reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, escalations)),
                 trials=DynamoTrials(clients.dynamodb, settings.escalation_table),
                 rules=clients.routes.rules,
                 router=Router(clients.routes.channels, cases, metrics.notifications, outages=metrics.outages),
@@ -106,8 +107,8 @@ async def _assemble(
     make_handler: MakeHandler,
     timings: Timings,
 ) -> Consumer:
-    name = settings.queue_of(worker)
-    attributes = await describe_queue(clients.sqs, name)
+    address = settings.queue_of(worker)
+    attributes, name = await describe_queue(clients.sqs, address), address.name
     if settings.max_deliveries > attributes.max_receive_count - QUEUE_MARGIN:
         raise FatalError(
             f"WORKER_MAX_DELIVERIES is {settings.max_deliveries}, must be at most "

@@ -95,7 +95,9 @@ def check_parameters(template: Mapping[str, Any], parameters: Mapping[str, str],
 
 def _problem(rule: Mapping[str, Any], value: str) -> str | None:
     problem = None
-    if "AllowedPattern" in rule and not re.fullmatch(rule["AllowedPattern"], value):
+    listed = rule.get("Type") == "CommaDelimitedList"  # Its pattern is for each element, without spaces around it.
+    elements = [element.strip() for element in value.split(",")] if listed else [value]
+    if "AllowedPattern" in rule and not all(re.fullmatch(rule["AllowedPattern"], element) for element in elements):
         problem = rule.get("ConstraintDescription") or f"must match {rule['AllowedPattern']}"
     elif len(value) > int(rule.get("MaxLength", len(value))):
         problem = f"must have at most {rule['MaxLength']} characters"

@@ -104,11 +104,13 @@ def test_a_failed_start_is_explained_in_one_line(trials: dict[str, Worker], name
 
 
 def test_a_wrong_setting_prints_one_line(stack: DeployedStack, tmp_path: Path) -> None:
-    environment = stack.worker_environment() | {"WORKER_WAIT_S": "21", "LOG_LEVEL": CARD}
+    wrong = {"ESCALATION_QUEUE": "Escalations.fifo", "WORKER_WAIT_S": "21", "LOG_LEVEL": CARD}
+    environment = stack.worker_environment() | wrong
     worker = run_worker("fulfillment", environment, tmp_path / "worker.log")
     assert worker.wait() == 1
     assert worker.output() == (
-        "python -m workers: WORKER_WAIT_S is '21', must be 0 to 20 seconds; "
+        "python -m workers: ESCALATION_QUEUE is 'Escalations.fifo', must be the name, the URL or the ARN of a standard "
+        "SQS queue, not of a FIFO queue; WORKER_WAIT_S is '21', must be 0 to 20 seconds; "
         "LOG_LEVEL is '****', must be DEBUG, INFO, WARNING or ERROR\n"
     )
 

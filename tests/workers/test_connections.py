@@ -21,7 +21,7 @@ HTTP = {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": "https://ship.example
 RULES = """
 [[rules]]
 severity = "warning"
-channels = ["pager", "settlement", "chat"]
+channels = ["pager", "settlement", "theirs", "chat"]
 
 [channels.pager]
 type = "sns"
@@ -30,6 +30,10 @@ topic_arn = "arn:aws:sns:eu-west-1:123456789012:pager"
 [channels.settlement]
 type = "sqs"
 queue = "settlement"
+
+[channels.theirs]
+type = "sqs"
+queue = "arn:aws:sqs:us-west-2:123456789012:settlement"
 
 [channels.chat]
 type = "webhook"
@@ -96,11 +100,15 @@ async def test_the_escalation_worker_has_the_channels_of_its_rules(tmp_path: Pat
         assert {name: type(channel) for name, channel in channels.items()} == {
             "pager": SnsChannel,
             "settlement": SqsChannel,
+            "theirs": SqsChannel,
             "chat": WebhookChannel,
         }
-        pager = channels["pager"]
+        pager, settlement, theirs = (channels[name] for name in ("pager", "settlement", "theirs"))
         assert isinstance(pager, SnsChannel)
+        assert isinstance(settlement, SqsChannel)
+        assert isinstance(theirs, SqsChannel)
         assert pager.sns.meta.region_name == "eu-west-1"
+        assert [channel.sqs.meta.region_name for channel in (settlement, theirs)] == ["eu-central-1", "us-west-2"]
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,20 @@ import pytest
 from pydantic import SecretStr
 
 from workers.errors import FatalError
+from workers.queue_address import QUEUE
 from workers.settings import Settings, Worker
 
 URL = "https://ship.example.com/orders"
 SECRET_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/provider-AbCdEf"
 RELEASES = "1 to 64 letters, digits, dots and underscores, not 13 digits in a row"
-NAMES = {
-    "ORDER_TABLE": "order_table",
-    "ESCALATION_TABLE": "escalation_table",
-    "ORDER_FULFILLMENT_QUEUE": "order_fulfillment_queue",
-    "ESCALATION_QUEUE": "escalation_queue",
-}
+TABLES = {"ORDER_TABLE": "order_table", "ESCALATION_TABLE": "escalation_table"}
+QUEUES = {"ORDER_FULFILLMENT_QUEUE": "order_fulfillment_queue", "ESCALATION_QUEUE": "escalation_queue"}
+QUEUE_ADDRESSES = (
+    "test-Name_1",
+    "a" * 80,
+    "arn:aws:sqs:eu-west-1:111122223333:Orders",
+    "https://sqs.eu-west-1.amazonaws.com/111122223333/Orders",
+)
 
 
 def test_settings_without_variables_are_the_defaults() -> None:
@@ -46,7 +49,9 @@ def test_settings_without_variables_are_the_defaults() -> None:
 
 @pytest.mark.parametrize("empty", ["", " ", "\t\n"])
 def test_an_empty_variable_counts_as_absent(empty: str) -> None:
-    environ = dict.fromkeys([*NAMES, "WORKER_CONCURRENCY", "WORKER_HEALTH_PORT", "LOG_LEVEL", "LOG_FORMAT"], empty)
+    environ = dict.fromkeys(
+        [*TABLES, *QUEUES, "WORKER_CONCURRENCY", "WORKER_HEALTH_PORT", "LOG_LEVEL", "LOG_FORMAT"], empty
+    )
     assert Settings.read(environ) == Settings.read({})
 
 
@@ -57,8 +62,9 @@ def test_other_variables_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "setting", "expected"),
     [
-        *((variable, "test-Name_1.x", setting, "test-Name_1.x") for variable, setting in NAMES.items()),
-        *((variable, "a" * 255, setting, "a" * 255) for variable, setting in NAMES.items()),
+        *((variable, "test-Name_1.x", setting, "test-Name_1.x") for variable, setting in TABLES.items()),
+        *((variable, "a" * 255, setting, "a" * 255) for variable, setting in TABLES.items()),
+        *((variable, queue, setting, queue) for variable, setting in QUEUES.items() for queue in QUEUE_ADDRESSES),
         ("FULFILLMENT_PROVIDER", "record", "fulfillment_provider", "record"),
         ("FULFILLMENT_PROVIDER", "my.shop:Provider", "fulfillment_provider", "my.shop:Provider"),
         ("FULFILLMENT_TIMEOUT_S", "0.1", "fulfillment_timeout_s", 0.1),
@@ -108,7 +114,20 @@ def test_values_at_the_edges_of_their_range_are_accepted(
                 "https://sqs/1/Queue",
                 f"{variable} is 'https://sqs/1/Queue', must be a name, not a URL or an ARN",
             )
-            for variable in NAMES
+            for variable in TABLES
+        ),
+        *(
+            (variable, queue, f"{variable} is '{queue}', must be {QUEUE}")
+            for variable in QUEUES
+            for queue in ("a" * 81, "a.b", *(f"{address}.fifo" for address in QUEUE_ADDRESSES))
+        ),
+        *(
+            (
+                variable,
+                "https://me:s3cret@sqs.example/1/Orders",
+                f"{variable} is not shown (it has a user or password), must be {QUEUE}",
+            )
+            for variable in QUEUES
         ),
         ("ORDER_TABLE", "a" * 256, f"ORDER_TABLE is '{'a' * 256}', must be a name, not a URL or an ARN"),
         (
@@ -302,7 +321,7 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_each_worker_has_its_queue() -> None:
     settings = Settings.read({"ORDER_FULFILLMENT_QUEUE": "orders", "ESCALATION_QUEUE": "escalations"})
-    assert [settings.queue_of(worker) for worker in Worker] == ["orders", "escalations"]
+    assert [settings.queue_of(worker).name for worker in Worker] == ["orders", "escalations"]
 
 
 def test_all_contradictions_are_reported() -> None:

@@ -36,8 +36,13 @@ class FakeAws:
         self.max_receive_count = 100
         self.visibility_timeout_s = 60
 
-    async def get_queue_url(self, *, QueueName: str) -> dict[str, str]:  # noqa: N803 - the SDK's name.
-        self._fail_or_note(QueueName)
+    async def get_queue_url(
+        self,
+        *,
+        QueueName: str,  # noqa: N803 - the SDK's name.
+        QueueOwnerAWSAccountId: str = "",  # noqa: N803
+    ) -> dict[str, str]:
+        self._fail_or_note(QueueOwnerAWSAccountId + QueueName)
         return {"QueueUrl": f"https://sqs/{QueueName}"}
 
     async def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
@@ -69,6 +74,24 @@ async def test_every_resource_is_looked_up_at_the_start(worker: Worker, queue: s
     aws = FakeAws()
     await assembled(aws, worker)
     assert aws.asked == [queue, "OrderTable", "EscalationTable", "DLQ", "EscalationQueue"]
+
+
+@pytest.mark.parametrize("worker", Worker)
+async def test_queues_in_another_account_are_looked_up_there_and_known_by_their_names(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws, account, names = FakeAws(), "111122223333", list[str]()
+    monkeypatch.setattr(
+        "workers.wiring.Consumer", lambda queue, handler, *_: names.extend([queue.name, handler.queue_name])
+    )
+    await assembled(
+        aws,
+        worker,
+        ORDER_FULFILLMENT_QUEUE=f"http://localhost:4566/{account}/Q",
+        ESCALATION_QUEUE=f"http://localhost:4566/{account}/Q",
+    )
+    assert aws.asked == [f"{account}Q", "OrderTable", "EscalationTable", f"{account}DLQ", f"{account}Q"]
+    assert names == ["Q", "Q"]
 
 
 async def test_an_outage_at_the_start_is_logged_and_tried_again() -> None:

@@ -12,6 +12,7 @@ from workers.aws.errors import SEND_FAULTS, error_code, translated
 from workers.domain.cards import mask
 from workers.errors import FatalError
 from workers.escalation.notifications import ChannelError, Notification
+from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
@@ -50,7 +51,7 @@ class SnsChannel:
 
 @dataclass(frozen=True, slots=True)
 class SqsChannel:
-    """An SQS queue, given by its name or its URL."""
+    """An SQS queue, given by its name, its URL or its ARN."""
 
     name: str
     sqs: "SQSClient"
@@ -61,7 +62,7 @@ class SqsChannel:
             url = self.queue
             if "://" not in url:
                 # Look up the URL for each send: escalations are few, and the queue may be recreated under another URL.
-                url = (await self.sqs.get_queue_url(QueueName=self.queue))["QueueUrl"]
+                url = (await self.sqs.get_queue_url(**QueueAddress.parse(self.queue).lookup()))["QueueUrl"]
             await self.sqs.send_message(
                 QueueUrl=url,
                 MessageBody=json.dumps(notification.fields(), ensure_ascii=False),

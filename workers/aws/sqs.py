@@ -13,6 +13,7 @@ from workers.aws.errors import ask, error_code, readable
 from workers.consumer.message import Message
 from workers.consumer.ports import Refusal
 from workers.errors import FatalError, OutageError
+from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -52,33 +53,35 @@ class QueueAttributes:
 
     url: str
     visibility_timeout_s: int
-    dead_letter_queue: str
+    dead_letter_queue: QueueAddress
     max_receive_count: int
 
 
-async def queue_url(sqs: "SQSClient", name: str) -> str:
+async def queue_url(sqs: "SQSClient", queue: QueueAddress) -> str:
     """
-    Return the URL of the queue called *name*.
+    Return the URL of *queue*.
 
     Raises:
-        FatalError: It does not exist.
+        FatalError: It does not exist, or not in the client's region.
     """
+    if queue.region is not None and (problem := queue.wrong_region(sqs.meta.region_name)):
+        raise FatalError(problem)
     try:
-        answer = await ask(sqs.get_queue_url, (), QueueName=name)
+        answer = await ask(sqs.get_queue_url, (), **queue.lookup())
     except FatalError:
-        raise FatalError(f"there is no queue {name}: deploy the stack, or correct the variable that names it") from None
+        raise FatalError(f"{queue.missing()}: deploy the stack, or correct the variable that names it") from None
     with readable("GetQueueUrl"):
         return answer["QueueUrl"]
 
 
-async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
+async def describe_queue(sqs: "SQSClient", queue: QueueAddress) -> QueueAttributes:
     """
-    Look up a queue by its name.
+    Look up *queue*.
 
     Raises:
         FatalError: It does not exist, or has no dead-letter queue.
     """
-    url = await queue_url(sqs, name)
+    url, name = await queue_url(sqs, queue), queue.name
     answer = await ask(
         sqs.get_queue_attributes, (), QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
     )
@@ -87,10 +90,13 @@ async def describe_queue(sqs: "SQSClient", name: str) -> QueueAttributes:
         raise FatalError(f"queue {name} has no dead-letter queue (RedrivePolicy)")
     with readable("GetQueueAttributes"):
         redrive: dict[str, Any] = json.loads(attributes["RedrivePolicy"])
+        dead_letters = str(redrive["deadLetterTargetArn"])
+        if dead_letters.endswith(".fifo"):
+            raise FatalError(f"queue {name} has the dead-letter queue {dead_letters}, must be a standard queue")
         return QueueAttributes(
             url=url,
             visibility_timeout_s=int(attributes["VisibilityTimeout"]),
-            dead_letter_queue=str(redrive["deadLetterTargetArn"]).rpartition(":")[2],
+            dead_letter_queue=queue.dead_letter_queue(dead_letters),
             max_receive_count=int(redrive["maxReceiveCount"]),
         )
 

@@ -21,8 +21,8 @@ Examples:
   orders show 001
 
 AWS access comes from the SDK's own variables and profiles (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, ...). The
-variables ORDER_TABLE, ESCALATION_TABLE, ORDER_FULFILLMENT_QUEUE, ESCALATION_QUEUE and STATE_MACHINE (a name or an ARN)
-name the stack's resources; the defaults are the names of a deployment without a prefix.
+variables ORDER_TABLE, ESCALATION_TABLE, ORDER_FULFILLMENT_QUEUE, ESCALATION_QUEUE (a name, a URL or an ARN) and
+STATE_MACHINE (a name or an ARN) name the stack's resources; the defaults are those of a deployment without a prefix.
 
 Exit codes: 0 done, 1 failed or only partly done, 2 bad usage, 130 interrupted."""
 

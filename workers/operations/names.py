@@ -19,7 +19,7 @@ _STATE_MACHINE_ARN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of tables and queues, from the workers' variables. `state_machine` may be an ARN."""
+    """The names of tables and queues, from the workers' variables. A queue may be a URL or an ARN, a machine an ARN."""
 
     order_table: str
     escalation_table: str

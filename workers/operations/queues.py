@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workers.operations.sdk_errors import SDK_ERRORS
 
 if TYPE_CHECKING:
-    from workers.operations.stack import Stack
+    from workers.operations.stack import Queue, Stack
 
 _WINDOW = timedelta(minutes=15)  # SQS reports once a minute, and a few minutes late.
 
@@ -39,18 +39,18 @@ async def queue_depths(stack: "Stack") -> list[Depth]:
     return await asyncio.gather(*(_depth(stack, name) for name in names))
 
 
-async def _depth(stack: "Stack", name: str) -> Depth:
-    queue = await stack.queue(name)
+async def _depth(stack: "Stack", given: str) -> Depth:
+    queue = await stack.queue(given)
     dead_letters = await stack.attributes(queue.dead_letter_url)
     return Depth(
-        queue=name,
+        queue=queue.name,
         depth=_number(queue.attributes, ""),
         in_flight=_number(queue.attributes, "NotVisible"),
         delayed=_number(queue.attributes, "Delayed"),
-        oldest_s=await _oldest_s(stack, name),
+        oldest_s=await _oldest_s(stack, queue, queue.name),
         dead_letter_queue=queue.dead_letter_queue,
         dead_letters=total_messages(dead_letters),
-        oldest_dead_letter_s=await _oldest_s(stack, queue.dead_letter_queue),
+        oldest_dead_letter_s=await _oldest_s(stack, queue, queue.dead_letter_queue),
     )
 
 
@@ -63,15 +63,21 @@ def _number(attributes: Mapping[str, str], state: str) -> int:
     return int(attributes.get(f"ApproximateNumberOfMessages{state}", 0))
 
 
-async def _oldest_s(stack: "Stack", queue: str) -> int | None:
-    """Return the age of the oldest message, from CloudWatch's newest data point; None if it is unknown."""
+async def _oldest_s(stack: "Stack", queue: "Queue", name: str) -> int | None:
+    """
+    Return the age of the oldest message, from CloudWatch's newest data point; None if it is unknown.
+
+    *name* is that of *queue* or of its dead-letter queue, which is in the same account.
+    """
     now = stack.now()
     try:
+        if not await stack.owns(queue):  # Or the answer could be about another queue of this name.
+            return None
         answer: Any = await stack.cloudwatch.call(
             "get_metric_statistics",
             Namespace="AWS/SQS",
             MetricName="ApproximateAgeOfOldestMessage",
-            Dimensions=[{"Name": "QueueName", "Value": queue}],
+            Dimensions=[{"Name": "QueueName", "Value": name}],
             StartTime=now - _WINDOW,
             EndTime=now,
             Period=60,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from workers.domain.ids import execution_arn
 from workers.operations.errors import OperationError
 from workers.operations.names import Names
+from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
     from workers.aws.sdk.blocking import AsyncClient, BlockingSession
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue of the stack, and the dead-letter queue that its RedrivePolicy names."""
+    """
+    A queue of the stack, and the dead-letter queue that its RedrivePolicy names.
+
+    `account` is the one that its address names, None for the caller's.
+    """
 
     name: str
     url: str
     attributes: Mapping[str, str]
     dead_letter_queue: str
     dead_letter_url: str
+    account: str | None = None
 
 
 class Stack:
@@ -92,43 +98,57 @@ class Stack:
     async def _find_state_machine(self, name: str) -> str:
         if name.startswith("arn:"):
             return name
+        partition, account = await self._identity()
+        return f"arn:{partition}:states:{await self.region()}:{account}:stateMachine:{name}"
+
+    async def _identity(self) -> tuple[str, str]:
+        """Return the partition and the account of the credentials."""
         identity: str = (await self._session.client("sts").call("get_caller_identity"))["Arn"]
         _, partition, _, _, account, *_ = identity.split(":")
-        return f"arn:{partition}:states:{await self.region()}:{account}:stateMachine:{name}"
+        return partition, account
+
+    async def owns(self, queue: Queue) -> bool:
+        """Return whether *queue* is in the account of the credentials. CloudWatch has the metrics of no other."""
+        return queue.account is None or queue.account == (await self._identity())[1]
 
     async def execution_arn(self, name: str) -> str:
         """Return the ARN that the workflow's execution *name* has or would have."""
         return execution_arn(await self.state_machine_arn(), name)
 
-    async def queue(self, name: str) -> Queue:
+    async def queue(self, given: str) -> Queue:
         """
-        Look up a queue and its dead-letter queue.
+        Look up a queue, by its name, URL or ARN, and its dead-letter queue.
 
         Raises:
-            OperationError: One of them does not exist.
+            OperationError: One of them does not exist, or cannot be used.
         """
-        url = await self._queue_url(name, "deploy the stack, or correct the variable that names it")
+        queue = QueueAddress.parse(given)
+        if queue.region is not None and (problem := queue.wrong_region(await self.region())):
+            raise OperationError(problem)
+        url = await self._queue_url(queue, "deploy the stack, or correct the variable that names it")
         attributes = await self.attributes(url)
         if "RedrivePolicy" not in attributes:
-            raise OperationError(f"queue {name} has no dead-letter queue (RedrivePolicy)")
+            raise OperationError(f"queue {queue} has no dead-letter queue (RedrivePolicy)")
         arn: str = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
-        dead_letters = arn.rpartition(":")[2]
-        dead_letter_url = await self._queue_url(dead_letters, f"the RedrivePolicy of {name} names it")
-        return Queue(name, url, attributes, dead_letters, dead_letter_url)
+        if arn.endswith(".fifo"):
+            raise OperationError(f"queue {queue} has the dead-letter queue {arn}, must be a standard queue")
+        dead_letters = queue.dead_letter_queue(arn)
+        dead_letter_url = await self._queue_url(dead_letters, f"the RedrivePolicy of {queue} names it")
+        return Queue(queue.name, url, attributes, dead_letters.name, dead_letter_url, queue.account)
 
     async def attributes(self, queue_url: str) -> dict[str, str]:
         """Return all attributes of a queue, including its approximate numbers of messages."""
         answer = await self.sqs.call("get_queue_attributes", QueueUrl=queue_url, AttributeNames=["All"])
         return dict(answer["Attributes"])
 
-    async def _queue_url(self, name: str, hint: str) -> str:
+    async def _queue_url(self, queue: QueueAddress, hint: str) -> str:
         from workers.operations.sdk_errors import ClientError, is_missing  # noqa: PLC0415 - see above.
 
         try:
-            answer = await self.sqs.call("get_queue_url", QueueName=name)
+            answer = await self.sqs.call("get_queue_url", **queue.lookup())
         except ClientError as error:
             if is_missing(error):
-                raise OperationError(f"there is no queue {name}: {hint}") from None
+                raise OperationError(f"{queue.missing()}: {hint}") from None
             raise
         return str(answer["QueueUrl"])
 

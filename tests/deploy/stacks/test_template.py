@@ -127,6 +127,7 @@ def test_texts_are_put_into_a_definition_and_references_are_not() -> None:
         ({"MinLength": 2}, "ab"),
         ({"AllowedValues": ["a", 1]}, "a"),
         ({"AllowedPattern": "a+"}, "aa"),
+        ({"Type": "CommaDelimitedList", "AllowedPattern": "a+"}, "a, aa"),
         ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "1"),
         ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "3.0"),
         ({"Type": "Number"}, "-1e9"),
@@ -142,6 +143,7 @@ def test_values_at_the_edges_of_a_rule_are_accepted(rule: dict[str, Any], value:
     [
         ({"AllowedPattern": "a+", "ConstraintDescription": "Some a."}, "ab", "Some a."),
         ({"AllowedPattern": "a+"}, "b", "must match a+"),
+        ({"Type": "CommaDelimitedList", "AllowedPattern": "a+"}, "a,b", "must match a+"),
         ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "0.9", "must be a number from 1 to 3"),
         ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "3.1", "must be a number from 1 to 3"),
         ({"Type": "Number", "MinValue": 1}, "x", "must be a number from 1 to inf"),

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from annotated_types import Ge, Le
 
+from deploy.errors import DeployError
+from deploy.stacks.template import check_parameters
 from tests.deploy.cloudwatch import PIPELINE, WORKERS, of_type, text
 from tests.support import StartWorker, free_port
 from workers.consumer.timings import DEFAULT_TIMINGS
@@ -226,3 +228,21 @@ def test_the_health_check_follows_a_running_worker(start_worker: StartWorker) ->
     assert check() == 0
     assert worker.stop() == 0
     assert check() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "what"),
+    [
+        ("ChannelTopicArns", "sns", "Empty, or the ARNs of standard SNS topics, separated by commas."),
+        ("ChannelQueueArns", "sqs", "Empty, or the ARNs of standard SQS queues, not FIFO, separated by commas."),
+    ],
+)
+def test_fifo_channels_are_refused_by_the_workers_template(name: str, service: str, what: str) -> None:
+    standard, other = (f"arn:aws:{service}:eu-west-1:{account}:Pager" for account in ("111122223333", "444455556666"))
+    declared = {"Parameters": {name: PARAMETERS[name]}}
+    for accepted in ("", standard, f"{standard},{other}", f"{standard}-*"):
+        check_parameters(declared, {name: accepted})
+    for refused in (f"{standard}.fifo", f"{standard},{other}.fifo", "Pager"):
+        with pytest.raises(DeployError) as raised:
+            check_parameters(declared, {name: refused})
+        assert str(raised.value) == f"{name} {refused!r}: {what}"

@@ -177,19 +177,26 @@ async def test_a_subject_is_plain_text_of_99_characters_without_card_numbers() -
 
 
 @pytest.mark.parametrize(
-    ("queue", "operations"),
-    [("alarms", ["get_queue_url", "send_message"]), ("https://sqs/1/alarms", ["send_message"])],
+    ("queue", "lookups"),
+    [
+        ("alarms", [{"QueueName": "alarms"}]),
+        (
+            "arn:aws:sqs:eu-west-1:111122223333:alarms",
+            [{"QueueName": "alarms", "QueueOwnerAWSAccountId": "111122223333"}],
+        ),
+        ("https://sqs/1/alarms", []),
+    ],
 )
-async def test_a_queues_url_is_looked_up_only_if_it_is_given_by_name(queue: str, operations: list[str]) -> None:
+async def test_a_queues_url_is_looked_up_unless_it_is_given(queue: str, lookups: list[dict[str, str]]) -> None:
     sqs: Any = FakeSdk(get_queue_url=[{"QueueUrl": "https://sqs/1/alarms"}], send_message=[{}])
     await SqsChannel("pager", sqs, queue).send(NOTIFICATION)
-    assert [operation for operation, _ in sqs.requests] == operations
+    assert [operation for operation, _ in sqs.requests] == ["get_queue_url"] * len(lookups) + ["send_message"]
     assert sqs.requests[-1][1] == {
         "QueueUrl": "https://sqs/1/alarms",
         "MessageBody": BODY,
         "MessageAttributes": ATTRIBUTES,
     }
-    assert sqs.requests_of("get_queue_url") in ([{"QueueName": "alarms"}], [])
+    assert sqs.requests_of("get_queue_url") == lookups
 
 
 REFUSALS = [

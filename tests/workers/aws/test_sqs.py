@@ -1,42 +1,121 @@
+import asyncio
 import json
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 import structlog
 from botocore.exceptions import ClientError
 
+from deploy.local.sdk import REGION
 from tests.support import DeployedStack
+from tests.workers.aws.sdk_fakes import FakeSdk
 from workers.aws.sqs import QueueAttributes, SqsQueue, describe_queue, queue_url
 from workers.consumer.ports import Refusal
 from workers.errors import FatalError, OutageError
+from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
+OTHER_ACCOUNT = "111122223333"
+
+
+def other_account(stack: DeployedStack) -> Any:
+    """Return a client in another account of the local AWS, which takes the key's id for the account."""
+    return boto3.client(
+        "sqs",
+        endpoint_url=stack.local_aws.endpoint,
+        region_name=REGION,
+        aws_access_key_id=OTHER_ACCOUNT,
+        aws_secret_access_key="x",
+    )
+
+
+async def arn(sqs: "SQSClient", url: str) -> str:
+    return (await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"]))["Attributes"]["QueueArn"]
+
 
 async def test_a_queue_is_looked_up_by_its_name(stack: DeployedStack, sqs: "SQSClient") -> None:
     name = stack.outputs["OrderFulfillmentQueueName"]
-    assert await describe_queue(sqs, name) == QueueAttributes(
+    assert await describe_queue(sqs, QueueAddress.parse(name)) == QueueAttributes(
         url=stack.order_fulfillment_queue_url,
         visibility_timeout_s=60,
-        dead_letter_queue=stack.outputs["OrderFulfillmentDLQName"],
+        dead_letter_queue=QueueAddress(await arn(sqs, stack.order_fulfillment_dlq_url), "test-OrderFulfillmentDLQ"),
         max_receive_count=100,
     )
 
 
+async def test_a_queue_is_looked_up_by_its_url_or_arn(stack: DeployedStack, sqs: "SQSClient") -> None:
+    """The host of a URL does not matter: the SDK sends every call to its own endpoint."""
+    url, by_name = stack.order_fulfillment_queue_url, await described(sqs, stack.outputs["OrderFulfillmentQueueName"])
+    account, name = url.split("/")[-2:]
+    for given in (url, f"http://localhost:1/{account}/{name}", f"http://x/{name}", await arn(sqs, url)):
+        assert await described(sqs, given) == by_name
+
+
+async def described(sqs: "SQSClient", given: str) -> tuple[str, str, str]:
+    attributes = await describe_queue(sqs, QueueAddress.parse(given))
+    dead_letters = attributes.dead_letter_queue
+    return attributes.url, dead_letters.name, await queue_url(sqs, dead_letters)
+
+
+async def test_a_queue_in_another_account_is_looked_up_there_with_its_dead_letter_queue(
+    stack: DeployedStack, sqs: "SQSClient"
+) -> None:
+    other = other_account(stack)
+    dead_letters = await asyncio.to_thread(other.create_queue, QueueName="theirs-DLQ")
+    redrive = {"deadLetterTargetArn": f"arn:aws:sqs:{REGION}:{OTHER_ACCOUNT}:theirs-DLQ", "maxReceiveCount": 20}
+    created = await asyncio.to_thread(
+        other.create_queue, QueueName="theirs", Attributes={"RedrivePolicy": json.dumps(redrive)}
+    )
+    for given in (f"arn:aws:sqs:{REGION}:{OTHER_ACCOUNT}:theirs", created["QueueUrl"]):
+        assert await described(sqs, given) == (created["QueueUrl"], "theirs-DLQ", dead_letters["QueueUrl"])
+    with pytest.raises(FatalError, match=r"^there is no queue theirs: "):
+        await describe_queue(sqs, QueueAddress.parse("theirs"))
+    missing = f"there is no queue No in account {OTHER_ACCOUNT}, or its policy denies access: deploy the stack, or "
+    with pytest.raises(FatalError, match=f"^{missing}"):
+        await queue_url(sqs, QueueAddress.parse(f"arn:aws:sqs:{REGION}:{OTHER_ACCOUNT}:No"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["arn:aws:sqs:eu-west-1:111122223333:Orders", "https://sqs.eu-west-1.amazonaws.com/111122223333/Orders"],
+)
+async def test_a_queue_in_another_region_is_not_looked_up(sqs: "SQSClient", given: str) -> None:
+    with pytest.raises(FatalError) as raised:
+        await describe_queue(sqs, QueueAddress.parse(given))
+    assert str(raised.value) == (
+        f"the queue {given} is in eu-west-1, must be in the region of the calls, us-east-1: "
+        "correct AWS_REGION or the variable that names the queue"
+    )
+
+
+async def test_a_fifo_queue_for_dead_letters_is_refused() -> None:
+    dead_letters = "arn:aws:sqs:us-east-1:111122223333:Dead.fifo"
+    redrive = json.dumps({"deadLetterTargetArn": dead_letters, "maxReceiveCount": 20})
+    sqs: Any = FakeSdk(
+        get_queue_url=[{"QueueUrl": "https://sqs/Orders"}],
+        get_queue_attributes=[{"Attributes": {"VisibilityTimeout": "60", "RedrivePolicy": redrive}}],
+    )
+    with pytest.raises(FatalError) as raised:
+        await describe_queue(sqs, QueueAddress.parse("Orders"))
+    assert str(raised.value) == f"queue Orders has the dead-letter queue {dead_letters}, must be a standard queue"
+
+
 async def test_a_missing_queue_is_reported_by_name(sqs: "SQSClient") -> None:
     with pytest.raises(FatalError, match=r"^there is no queue NoSuchQueue: deploy the stack, or "):
-        await queue_url(sqs, "NoSuchQueue")
+        await queue_url(sqs, QueueAddress.parse("NoSuchQueue"))
     with pytest.raises(FatalError, match=r"^there is no queue NoSuchQueue: "):
-        await describe_queue(sqs, "NoSuchQueue")
+        await describe_queue(sqs, QueueAddress.parse("NoSuchQueue"))
 
 
 async def test_a_queue_needs_a_dead_letter_queue(sqs: "SQSClient", url: str) -> None:
     name = url.rpartition("/")[2]
     with pytest.raises(FatalError, match=rf"^queue {name} has no dead-letter queue \(RedrivePolicy\)$"):
-        await describe_queue(sqs, name)
+        await describe_queue(sqs, QueueAddress.parse(name))
 
 
 async def test_a_message_is_received_with_all_its_attributes(sqs: "SQSClient", queue: SqsQueue) -> None:
@@ -76,7 +155,7 @@ async def test_a_queue_without_a_visibility_timeout_can_be_consumed(stack: Deplo
     redrive = {"deadLetterTargetArn": dead_letters["Attributes"]["QueueArn"], "maxReceiveCount": 20}
     name = f"sqs-{uuid.uuid4().hex}"
     await sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "0", "RedrivePolicy": json.dumps(redrive)})
-    assert (await describe_queue(sqs, name)).visibility_timeout_s == 0
+    assert (await describe_queue(sqs, QueueAddress.parse(name))).visibility_timeout_s == 0
 
 
 async def test_a_receive_returns_at_most_its_limit(sqs: "SQSClient", queue: SqsQueue) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
+from tests.workers.operations.fakes import NOW, FakeClient, FakeSession, fake_stack, refused
 from workers.operations.queues import Depth, queue_depths
+from workers.operations.stack import Stack
 
 
 def attributes(**request: Any) -> dict[str, Any]:
@@ -58,6 +59,25 @@ async def test_without_cloudwatch_ages_are_unknown() -> None:
 
     stack = fake_stack(sqs=SQS, cloudwatch=FakeClient(get_metric_statistics=statistics))
     assert [(queue.oldest_s, queue.oldest_dead_letter_s) for queue in await queue_depths(stack)] == [(None, None)] * 2
+
+
+@pytest.mark.parametrize(("account", "ages"), [("111122223333", [7, 7]), ("444455556666", [None, None])])
+async def test_ages_are_those_of_a_queue_in_the_callers_account(account: str, ages: list[int | None]) -> None:
+    """CloudWatch would answer with the age of another queue that has the same name."""
+    own = {"Timestamp": NOW, "Maximum": 7.0}
+    clients = {
+        "sqs": FakeClient(
+            get_queue_url=lambda **request: {"QueueUrl": f"http://sqs/{request['QueueName']}"},
+            get_queue_attributes=attributes,
+        ),
+        "sts": FakeClient(get_caller_identity=lambda: {"Arn": f"arn:aws:sts::{account}:assumed-role/ops/ada"}),
+        "cloudwatch": FakeClient(get_metric_statistics=lambda **_: {"Datapoints": [own]}),
+    }
+    address = "arn:aws:sqs:us-east-1:111122223333:EscalationQueue"
+    stack = Stack({"ESCALATION_QUEUE": address}, now=lambda: NOW, session=FakeSession(clients))
+    _, queue = await queue_depths(stack)
+    assert (queue.queue, queue.dead_letter_queue) == ("EscalationQueue", "EscalationQueue-dead")
+    assert [queue.oldest_s, queue.oldest_dead_letter_s] == ages
 
 
 async def test_an_internal_error_is_not_taken_for_an_unknown_age() -> None:

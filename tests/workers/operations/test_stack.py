@@ -42,6 +42,45 @@ async def test_a_queue_is_found_with_its_dead_letter_queue() -> None:
     assert queue.attributes == {"RedrivePolicy": POLICY}
 
 
+@pytest.mark.parametrize(
+    "given", ["arn:aws:sqs:us-east-1:111122223333:Orders", "http://localhost:1/111122223333/Orders"]
+)
+async def test_a_queue_in_another_account_is_found_there_with_its_dead_letter_queue(given: str) -> None:
+    client = sqs("Orders", "DLQ", RedrivePolicy=POLICY)
+    queue = await fake_stack(sqs=client).queue(given)
+    assert (queue.name, queue.account, queue.dead_letter_queue) == ("Orders", "111122223333", "DLQ")
+    assert [request for operation, request in client.requests if operation == "get_queue_url"] == [
+        {"QueueName": name, "QueueOwnerAWSAccountId": "111122223333"} for name in ("Orders", "DLQ")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (
+            "arn:aws:sqs:eu-west-1:111122223333:Orders",
+            (
+                "the queue arn:aws:sqs:eu-west-1:111122223333:Orders is in eu-west-1, must be in the region of "
+                "the calls, us-east-1: correct AWS_REGION or the variable that names the queue"
+            ),
+        ),
+        (
+            "arn:aws:sqs:us-east-1:111122223333:Mine",
+            (
+                "there is no queue Mine in account 111122223333, or its policy denies access: deploy the stack, "
+                "or correct the variable that names it"
+            ),
+        ),
+        ("Orders", "queue Orders has the dead-letter queue arn:aws:sqs:us-east-1:1:D.fifo, must be a standard queue"),
+    ],
+)
+async def test_a_queue_that_cannot_be_used_is_explained(given: str, problem: str) -> None:
+    policy = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:D.fifo"})
+    with pytest.raises(OperationError) as raised:
+        await fake_stack(sqs=sqs("Orders", RedrivePolicy=policy)).queue(given)
+    assert str(raised.value) == problem
+
+
 async def test_all_attributes_of_a_queue_are_read() -> None:
     client = sqs(DelaySeconds="0")
     assert await fake_stack(sqs=client).attributes("http://sqs/Orders") == {"DelaySeconds": "0"}

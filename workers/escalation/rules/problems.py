@@ -122,6 +122,8 @@ def _plain(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, str) and "://" in value and "@" in value:
+        return "not shown (it has a user or password)"
     try:
         shown = mask(repr(value.isoformat() if hasattr(value, "isoformat") else value))
     except ValueError:  # Python does not print more than 4300 digits, but it can read them in hexadecimal.

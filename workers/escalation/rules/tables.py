@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from workers.domain.cases import LOG_CHANNEL
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule
+from workers.queue_address import QUEUE, QueueAddress, check_queue
 
 URL = "an https URL (http for localhost only) without user, password and fragment"
 # Only upper case, as in nearly all names of variables. If a secret is written here by mistake, it is refused, and it is
@@ -33,10 +34,11 @@ class SnsTopic(_Table):
 
 class SqsTarget(_Table):
     type: Literal["sqs"]
-    queue: str = Field(
-        pattern=r"^([A-Za-z0-9_-]{1,80}|https?://[^\s/?#@]+(/[A-Za-z0-9_-]+)*/[A-Za-z0-9_-]{1,80})$",
-        description="the name or the URL of a standard SQS queue",
-    )
+    queue: Annotated[str, AfterValidator(check_queue)] = Field(description=QUEUE)
+
+    @property
+    def address(self) -> QueueAddress:
+        return QueueAddress.parse(self.queue)
 
 
 class Webhook(_Table):

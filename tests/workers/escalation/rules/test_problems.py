@@ -6,6 +6,7 @@ from tests.workers.escalation.rules.rules_files import CARD, LAST, error_of
 from workers.domain.reasons import Reason
 from workers.escalation.rules.problems import contradictions
 from workers.escalation.rules.tables import RulesFile
+from workers.queue_address import QUEUE
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:pager"
 REASONS = ", ".join(Reason)
@@ -122,7 +123,15 @@ NAME = "1 to 32 lower-case letters, digits and dashes, and not log"
         ),
         (
             f'{LAST}[channels.pager]\ntype = "sqs"\nqueue = "a b"\n',
-            "F:5: channels.pager.queue is 'a b', must be the name or the URL of a standard SQS queue",
+            f"F:5: channels.pager.queue is 'a b', must be {QUEUE}",
+        ),
+        (
+            f'{LAST}[channels.pager]\ntype = "sqs"\nqueue = "Pager.fifo"\n',
+            f"F:5: channels.pager.queue is 'Pager.fifo', must be {QUEUE}",
+        ),
+        (
+            f'{LAST}[channels.pager]\ntype = "sqs"\nqueue = "https://me:secret@sqs.example/1/Pager"\n',
+            f"F:5: channels.pager.queue is not shown (it has a user or password), must be {QUEUE}",
         ),
         (
             f'{LAST}channels.pager.type = "sqs"\nchannels.pager.queue = "a.fifo"\n',

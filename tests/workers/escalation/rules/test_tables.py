@@ -63,6 +63,9 @@ def test_tables_cannot_be_changed() -> None:
         (SnsTopic, {"type": "sns", "topic_arn": TOPIC, "more": 1}),
         (SqsTarget, {"type": "sqs", "queue": "a b"}),
         (SqsTarget, {"type": "sqs", "queue": "x" * 81}),
+        (SqsTarget, {"type": "sqs", "queue": "Settlement.fifo"}),
+        (SqsTarget, {"type": "sqs", "queue": "https://sqs.example/1/Settlement.fifo"}),
+        (SqsTarget, {"type": "sqs", "queue": "arn:aws:sqs:eu-west-1:111122223333:Settlement.fifo"}),
         (Webhook, {"type": "webhook", "url_env": "lower"}),
         (Webhook, {"type": "webhook", "authorization_env": "1X"}),
         (RuleTable, {"severity": "info", "reasons": []}),
@@ -77,6 +80,15 @@ def test_a_wrong_table_is_refused(model: type[BaseModel], table: dict[str, objec
         model.model_validate(table)
 
 
-@pytest.mark.parametrize("queue", ["x" * 80, "https://sqs.example/1/Queue_1-x", "http://127.0.0.1:4566/000/q"])
-def test_a_queue_is_given_by_name_or_url(queue: str) -> None:
-    assert SqsTarget.model_validate({"type": "sqs", "queue": queue}).queue == queue
+@pytest.mark.parametrize(
+    ("queue", "region"),
+    [
+        ("x" * 80, None),
+        ("https://sqs.example/1/Queue_1-x", None),
+        ("http://127.0.0.1:4566/000/q", None),
+        ("arn:aws:sqs:eu-west-1:111122223333:Settlement", "eu-west-1"),
+    ],
+)
+def test_a_queue_is_given_by_name_url_or_arn(queue: str, region: str | None) -> None:
+    table = SqsTarget.model_validate({"type": "sqs", "queue": queue})
+    assert (table.queue, table.address.region) == (queue, region)
