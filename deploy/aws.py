@@ -10,6 +10,7 @@ from botocore import exceptions
 from botocore.config import Config
 
 from deploy.errors import DeployError
+from workers.proxies import keep_metadata_direct
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -80,6 +81,7 @@ class Aws:
         Raises botocore's errors if region or profile are missing, and `DeployError` if region and endpoint give no
         valid URL.
         """
+        keep_metadata_direct()
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
         if not session.region_name:
             raise exceptions.NoRegionError

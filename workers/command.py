@@ -10,6 +10,7 @@ import structlog
 
 from workers import logs
 from workers.errors import FatalError
+from workers.proxies import keep_metadata_direct
 from workers.runner import run
 from workers.settings import Settings, Worker
 from workers.wiring import MakeHandler, make_handler
@@ -36,6 +37,7 @@ def run_command(arguments: Sequence[str] | None = None, *, make_handler: MakeHan
     )
     parser.add_argument("worker", choices=[worker.value for worker in Worker], help="the worker to run")
     worker = Worker(parser.parse_args(arguments).worker)
+    keep_metadata_direct()
     try:
         settings = Settings.read(os.environ)
     except FatalError as error:

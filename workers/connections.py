@@ -31,6 +31,7 @@ from workers.escalation.rules.tables import ChannelTable, SnsTopic, SqsTarget, W
 from workers.escalation.webhook import WebhookChannel, webhook_session
 from workers.fulfillment.http_provider import http_session
 from workers.metrics import Metrics
+from workers.proxies import proxy_for
 from workers.settings import Settings, Worker
 
 if TYPE_CHECKING:
@@ -151,5 +152,5 @@ async def _open_channels(
                 channels.append(SqsChannel(name, sqs, table.queue))
             case Webhook():
                 url, authorization = table.address(os.environ), table.authorization(os.environ)
-                channels.append(WebhookChannel(name, webhooks, url, authorization))
+                channels.append(WebhookChannel(name, webhooks, url, authorization, proxy_for(url)))
     return tuple(channels)

@@ -29,6 +29,7 @@ from workers.fulfillment.providers import Provider, load_provider
 from workers.fulfillment.tokens import FixedToken, Token
 from workers.metrics import Metrics
 from workers.ports import DeadLetters
+from workers.proxies import proxy_for
 from workers.settings import Settings, Worker
 from workers.start import PATIENCE_S, START_BACKOFF, Start
 
@@ -147,4 +148,10 @@ async def _provider(settings: Settings, clients: Clients) -> Provider | None:
     elif settings.fulfillment_token_secret is not None:
         token = SecretToken(clients.secretsmanager, settings.fulfillment_token_secret)
         await token.current()  # Read it now, so that a wrong name ends the start and not the first order.
-    return HttpProvider(clients.http, settings.fulfillment_url, timeout_s=settings.fulfillment_timeout_s, token=token)
+    return HttpProvider(
+        clients.http,
+        settings.fulfillment_url,
+        timeout_s=settings.fulfillment_timeout_s,
+        token=token,
+        proxy=proxy_for(settings.fulfillment_url),
+    )

@@ -15,9 +15,9 @@ AT_THE_EDGE = ("workers.aws", "workers.connections", "workers.operations.sdk_err
 # The order of rooms: a module imports only from its own room and from rooms in earlier rows.
 ROOMS = [
     {"tallies"},
-    {"workers", "errors", "backoff", "clock", "http_values", "loop_watch", "metrics", "threads"},
+    {"workers", "errors", "backoff", "clock", "http_values", "loop_watch", "metrics", "queue_address", "threads"},
     {"domain", "consumer", "monitoring"},
-    {"contracts", "dead_letters", "logs", "settings"},
+    {"contracts", "dead_letters", "logs", "proxies", "settings"},
     {"ports", "trials"},
     {"fulfillment", "escalation"},
     {"aws"},

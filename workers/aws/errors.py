@@ -17,6 +17,7 @@ import structlog
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
+from workers.aws.unreachable import unreachable
 from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, WorkerError
 
 log = structlog.get_logger(__name__)
@@ -283,7 +284,7 @@ def _without_answer(error: Exception) -> OutageError:
         case FileNotFoundError() | PermissionError():  # Most likely the file of a web identity token.
             outage = CredentialsError(f"no AWS credentials: {error.filename}: {error.strerror}")
         case sdk.HTTPClientError() | sdk.ConnectionError() | sdk.IncompleteReadError() | TimeoutError() | OSError():
-            outage = UnreachableError(_unreachable(error))
+            outage = UnreachableError(unreachable(error))
         case ResponseParserError() | sdk.ChecksumError():
             outage = OutageError("an unreadable response")
         case sdk.BotoCoreError():
@@ -293,9 +294,3 @@ def _without_answer(error: Exception) -> OutageError:
             log.debug("aws.call_failed", exc_info=error)
             outage = SuspectedOutageError(f"the call failed ({kind})")
     return outage
-
-
-def _unreachable(error: BaseException) -> str:
-    """Return the error's class and endpoint. The SDK's own text quotes whole URLs."""
-    endpoint = getattr(error, "kwargs", {}).get("endpoint_url")
-    return f"{type(error).__name__} at {endpoint}" if endpoint else type(error).__name__

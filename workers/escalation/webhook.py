@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from aiohttp import ClientError, ClientSession, DummyCookieJar
+from aiohttp import ClientError, ClientHttpProxyError, ClientSession, DummyCookieJar
 
 from workers.escalation.notifications import ChannelError, Notification
+from workers.proxies import Proxy, through
 
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 
@@ -34,6 +35,7 @@ class WebhookChannel:
     session: ClientSession
     url: str = field(repr=False)
     authorization: str | None = field(default=None, repr=False)
+    proxy: Proxy | None = None
 
     async def send(self, notification: Notification) -> None:
         fields = notification.fields()
@@ -41,12 +43,17 @@ class WebhookChannel:
         if self.authorization is not None:
             headers["Authorization"] = self.authorization
         try:
-            async with self.session.post(self.url, json=fields, headers=headers, allow_redirects=False) as response:
+            proxy = None if self.proxy is None else self.proxy.url
+            async with self.session.post(
+                self.url, json=fields, headers=headers, allow_redirects=False, proxy=proxy
+            ) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
         except (ClientError, OSError, ValueError) as error:
-            raise ChannelError(
-                f"the call failed ({type(error).__name__})"
-            ) from None  # The error's text quotes the address.
+            # The error's text quotes the address.
+            kind = (
+                f"{type(error).__name__}{f', HTTP {error.status}' if isinstance(error, ClientHttpProxyError) else ''}"
+            )
+            raise ChannelError(f"the call failed{through(self.proxy)} ({kind})") from None
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             raise ChannelError(
                 f"HTTP {status}",

@@ -15,6 +15,7 @@ from aiohttp import (
     ClientConnectorCertificateError,
     ClientConnectorError,
     ClientError,
+    ClientHttpProxyError,
     ClientResponse,
     ClientSession,
     ClientTimeout,
@@ -30,6 +31,7 @@ from workers.domain.orders import Order, is_shipment_id
 from workers.errors import OutageError, SuspectedOutageError, TransientError
 from workers.fulfillment.providers import RejectedError
 from workers.fulfillment.tokens import Token
+from workers.proxies import Proxy, through
 
 log = structlog.get_logger(__name__)
 
@@ -96,8 +98,8 @@ class HttpProvider:
     - The order is shipped: 2xx with a shipment id.
     - This order is refused (`RejectedError`): 4xx, except the ones below.
     - The provider is down for every order (`OutageError`; no attempt is counted): nothing could be sent (no connection,
-      no TLS), it says so (429, 503), it does not accept us (401, 403, 407), or it redirects (`FULFILLMENT_URL` is
-      wrong).
+      no TLS, a proxy that refuses), it says so (429, 503), it does not accept us (401, 403, 407), or it redirects
+      (`FULFILLMENT_URL` is wrong).
     - This attempt failed (`TransientError`): anything else, such as a timeout, 500, or a response without shipment id.
       The order may or may not be shipped. If several different orders fail like this with no success in between, it is
       probably an outage (`SuspectedOutageError`).
@@ -110,6 +112,7 @@ class HttpProvider:
         *,
         timeout_s: float,
         token: Token | None = None,
+        proxy: Proxy | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         retry_backoff: Backoff = RETRY_BACKOFF,
     ) -> None:
@@ -117,6 +120,7 @@ class HttpProvider:
         self._url = url
         self._timeout_s = timeout_s
         self._token = token
+        self._proxy = proxy
         self._retry_backoff = retry_backoff
         # `_call` limits the time of the whole call.
         self._client_timeout = ClientTimeout(total=None, connect=min(connect_timeout_s, timeout_s / 2))
@@ -180,18 +184,33 @@ class HttpProvider:
             headers["Authorization"] = f"Bearer {token}"
         try:
             async with self._session.post(
-                self._url, data=_body(order), headers=headers, allow_redirects=False, timeout=self._client_timeout
+                self._url,
+                data=_body(order),
+                headers=headers,
+                allow_redirects=False,
+                timeout=self._client_timeout,
+                proxy=None if self._proxy is None else self._proxy.url,
             ) as response:
                 return await _read(response)
         # These errors have only our own texts and no cause, because the HTTP client's messages quote the whole URL.
-        except ConnectionTimeoutError:
-            raise OutageError(
-                f"the provider cannot be reached: no connection within {self._client_timeout.connect:g} s"
-            ) from None
-        except ClientConnectorError as error:
-            raise OutageError(f"the provider cannot be reached: {_unreachable(error)}") from None
+        except (ConnectionTimeoutError, ClientHttpProxyError, ClientConnectorError) as error:
+            reason = self._unreachable(error)
+            raise OutageError(f"the provider cannot be reached{through(self._proxy)}: {reason}") from None
         except (ClientError, ConnectionError) as error:
             raise TransientError(f"the call failed ({type(error).__name__})") from None
+
+    def _unreachable(self, error: ClientError | ConnectionTimeoutError) -> str:
+        """Return why nothing could be sent."""
+        match error:
+            case ClientHttpProxyError():
+                return f"it answers HTTP {error.status}"
+            case ClientConnectorCertificateError():
+                why = getattr(error.certificate_error, "verify_message", "unverified")
+                return f"its certificate is not accepted, {why}"
+            case ClientConnectorError():
+                return error.os_error.strerror or type(error.os_error).__name__
+            case _:
+                return f"no connection within {self._client_timeout.connect:g} s"
 
 
 @contextmanager
@@ -272,9 +291,3 @@ def _retry_after_s(header: str | None) -> float:
     except (ValueError, OverflowError):
         return 0.0
     return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _unreachable(error: ClientConnectorError) -> str:
-    if isinstance(error, ClientConnectorCertificateError):
-        return f"its certificate is not accepted, {getattr(error.certificate_error, 'verify_message', 'unverified')}"
-    return error.os_error.strerror or type(error.os_error).__name__

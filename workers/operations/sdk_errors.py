@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from workers.aws.errors import CredentialsError, MissingResourceError, error_code, translate
+from workers.aws.unreachable import unreachable
 from workers.errors import AccessDeniedError, FatalError, WorkerError
 from workers.operations.names import Names
 
@@ -67,7 +68,8 @@ def _failed(error: Exception) -> str:
     if isinstance(error, _NO_CREDENTIALS):
         return f"no AWS credentials: {text.rstrip('.')}; {_CREDENTIALS_HINT}"
     if isinstance(error, UNREACHABLE):
-        return f"AWS cannot be reached: {text}"
+        proxied = isinstance(error, exceptions.ProxyConnectionError)
+        return f"AWS cannot be reached: {unreachable(error) if proxied else text}"
     if isinstance(error, ResponseParserError):
         return "an AWS response cannot be read; the command can be repeated"
     secret = isinstance(error, exceptions.ParamValidationError)  # Its text quotes the request.

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 from collections.abc import Collection
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -176,6 +177,16 @@ def test_a_transaction_cancelled_for_unknown_reasons_is_an_outage(reasons: Any) 
             "ReadTimeoutError at http://127.0.0.1:1/",
         ),
         (sdk.ConnectionClosedError(endpoint_url="http://x/"), UnreachableError, "ConnectionClosedError at http://x/"),
+        (
+            sdk.ProxyConnectionError(proxy_url="http://***:***@proxy.example:3128/"),
+            UnreachableError,
+            "ProxyConnectionError at the proxy proxy.example:3128",
+        ),
+        (
+            sdk.ProxyConnectionError(proxy_url="h***tp://***:t@proxy.example", error=SimpleNamespace(status=407)),
+            UnreachableError,
+            "ProxyConnectionError at the proxy proxy.example, HTTP 407",
+        ),
         (sdk.UnauthorizedSSOTokenError(), CredentialsError, "no AWS credentials: UnauthorizedSSOTokenError"),
         (sdk.SSOTokenLoadError(error_msg="prose"), CredentialsError, "no AWS credentials: SSOTokenLoadError"),
         (

@@ -7,11 +7,13 @@ from aiohttp import ClientError, DummyCookieJar, web
 from aiohttp.test_utils import TestServer
 
 from tests.workers.escalation.examples import case
+from tests.workers.forward_proxy import forward_proxy
 from workers.escalation.notifications import ChannelError, Notification
 from workers.escalation.webhook import WebhookChannel, webhook_session
+from workers.proxies import Proxy
 
 NOTIFICATION = Notification.of(case("chat"), "chat")
-SECRET = "T0/B0/secret"
+SECRET = "T0-B0-secret"
 
 
 class Receiver:
@@ -174,3 +176,42 @@ async def test_a_failed_call_is_reported_without_its_text(error: Exception) -> N
 async def test_a_bug_is_not_taken_for_a_failed_call() -> None:
     with pytest.raises(ZeroDivisionError):
         await WebhookChannel("chat", cast("Any", BrokenSession(ZeroDivisionError())), "x").send(NOTIFICATION)
+
+
+async def test_the_notification_goes_through_the_proxy(receiver: Receiver) -> None:
+    async with forward_proxy() as proxy, webhook_session() as session:
+        through = Proxy.parse(proxy.url_with("ops:s3cret"))
+        await WebhookChannel("chat", session, receiver.url, proxy=through).send(NOTIFICATION)
+        assert proxy.asked == [("POST", receiver.url)]
+        assert proxy.authorizations == ["Basic b3BzOnMzY3JldA=="]
+        assert receiver.bodies == [NOTIFICATION.fields()]
+        assert "Proxy-Authorization" not in receiver.requests[0].headers
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+async def test_a_proxy_that_refuses_is_named_and_may_pass(status: int) -> None:
+    async with forward_proxy() as proxy, webhook_session() as session:
+        proxy.refuses = status
+        channel = WebhookChannel(
+            "chat", session, f"https://chat.example/{SECRET}", proxy=Proxy.parse(proxy.url_with(f"ops:{SECRET}"))
+        )
+        assert SECRET not in repr(channel)
+        with pytest.raises(ChannelError) as raised:
+            await channel.send(NOTIFICATION)
+        assert str(raised.value) == (
+            f"the call failed through the proxy {proxy.address} (ClientHttpProxyError, HTTP {status})"
+        )
+        assert raised.value.passing
+
+
+async def test_a_proxy_that_is_down_is_named_without_its_password() -> None:
+    async with forward_proxy() as proxy:
+        pass
+    async with webhook_session() as session:
+        channel = WebhookChannel(
+            "chat", session, "https://chat.example/", proxy=Proxy.parse(proxy.url_with("ops:s3cret"))
+        )
+        with pytest.raises(ChannelError) as raised:
+            await channel.send(NOTIFICATION)
+    assert str(raised.value) == f"the call failed through the proxy {proxy.address} (ClientProxyConnectionError)"
+    assert raised.value.passing

@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import gzip
 import json
 import logging
@@ -8,13 +9,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
-from aiohttp import ClientSession
+from aiohttp import ClientSession, TCPConnector
 
 from tests.workers.fakes import EXECUTION, NO_WAIT, order
+from tests.workers.forward_proxy import ForwardProxy, forward_proxy
 from tests.workers.fulfillment.provider_server import (
     HOST,
     Answer,
@@ -33,6 +36,7 @@ from workers.errors import OutageError, SuspectedOutageError, TransientError
 from workers.fulfillment.http_provider import MAX_EVIDENCE_CHARS, MAX_RESPONSE_BYTES, HttpProvider, http_session
 from workers.fulfillment.providers import RejectedError
 from workers.fulfillment.tokens import FixedToken
+from workers.proxies import Proxy
 
 CARD = "4929123412345678"
 ORDER = order(name="Jane Doe", item_name="Lamp", price="80000", cc="************5678")
@@ -515,6 +519,86 @@ async def test_logs_and_errors_never_quote_the_url(
         assert isinstance(error, OutageError)
         assert error.__suppress_context__
     assert "s3cret" not in str(logs) + caplog.text
+
+
+# Proxies.
+
+
+@pytest.fixture
+async def proxy() -> AsyncIterator[ForwardProxy]:
+    async with forward_proxy() as serving:
+        yield serving
+
+
+def proxied(session: ClientSession, url: str, proxy: ForwardProxy) -> HttpProvider:
+    return http_provider(session, url, proxy=Proxy.parse(proxy.url_with("ops:s3cret")))
+
+
+async def test_an_order_is_posted_through_the_proxy(
+    server: ProviderServer, session: ClientSession, proxy: ForwardProxy
+) -> None:
+    assert await proxied(session, server.url, proxy).ship(ORDER) == "S-1"
+    assert proxy.asked == [("POST", server.url)]
+    assert proxy.authorizations == ["Basic " + base64.b64encode(b"ops:s3cret").decode()]
+    (request,) = server.requests
+    assert "proxy-authorization" not in request.headers
+    assert request.document["OrderId"] == "001"
+
+
+async def test_https_is_tunnelled_through_the_proxy_and_certificates_are_checked(
+    session: ClientSession, proxy: ForwardProxy, certificate: ssl.SSLContext, tmp_path: Path
+) -> None:
+    trusting = TCPConnector(ssl=ssl.create_default_context(cafile=tmp_path / "cert.pem"))
+    async with provider_server(certificate) as server, ClientSession(connector=trusting) as theirs:
+        address = server.url.removeprefix("https://").removesuffix("/orders")
+        for _ in range(2):
+            assert await proxied(theirs, server.url, proxy).ship(ORDER) == "S-1"
+        assert proxy.asked == [("CONNECT", address)], "one tunnel, kept open"
+        assert proxy.authorizations == ["Basic " + base64.b64encode(b"ops:s3cret").decode()]
+        assert all("proxy-authorization" not in request.headers for request in server.requests)
+        error = await outcome(proxied(session, server.url, proxy))
+        assert isinstance(error, OutageError)
+        assert str(error).startswith(
+            f"the provider cannot be reached through the proxy {proxy.address}: its certificate is not accepted, self"
+        )
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 407, 429, 500, 502, 503, 504])
+async def test_a_proxy_that_refuses_to_connect_is_an_outage(
+    session: ClientSession, proxy: ForwardProxy, status: int
+) -> None:
+    proxy.refuses = status
+    error = await outcome(proxied(session, "https://ship.example.com/orders?key=s3cret", proxy))
+    assert isinstance(error, OutageError)
+    assert str(error) == (f"the provider cannot be reached through the proxy {proxy.address}: it answers HTTP {status}")
+    assert proxy.asked == [("CONNECT", "ship.example.com:443")]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_is_down_is_an_outage(session: ClientSession, scheme: str) -> None:
+    down = ForwardProxy(f"{HOST}:{closed_port()}")
+    error = await outcome(proxied(session, f"{scheme}://ship.example.com/orders?key=s3cret", down))
+    assert isinstance(error, OutageError)
+    reason = f"the provider cannot be reached through the proxy {down.address}: "
+    assert str(error).startswith(reason)
+    assert "s3cret" not in str(error)
+    assert error.__suppress_context__
+
+
+async def test_a_proxy_whose_name_does_not_resolve_is_an_outage(session: ClientSession) -> None:
+    error = await outcome(proxied(session, "https://ship.example.com/", ForwardProxy("no-such-host.invalid:3128")))
+    assert isinstance(error, OutageError)
+    assert str(error).startswith("the provider cannot be reached through the proxy no-such-host.invalid:3128: ")
+
+
+async def test_proxies_of_the_environment_are_used_only_if_they_are_given(
+    provider: HttpProvider, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy.url)
+    monkeypatch.setenv("no_proxy", "")
+    assert await provider.ship(ORDER) == "S-1"
+    assert proxy.asked == []
 
 
 # TLS.

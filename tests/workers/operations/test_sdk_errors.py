@@ -82,6 +82,10 @@ async def test_a_refusal_is_explained(code: str, line: str) -> None:
             'AWS cannot be reached: Could not connect to the endpoint URL: "http://x"',
         ),
         (
+            exceptions.ProxyConnectionError(proxy_url="http://***:***@proxy.example:3128"),
+            "AWS cannot be reached: ProxyConnectionError at the proxy proxy.example:3128",
+        ),
+        (
             exceptions.ConnectTimeoutError(endpoint_url="http://x"),
             'AWS cannot be reached: Connect timeout on endpoint URL: "http://x"',
         ),

@@ -12,6 +12,7 @@ from botocore.exceptions import NoRegionError
 from botocore.parsers import ResponseParserError
 
 from workers.errors import FatalError
+from workers.proxies import keep_metadata_direct, proxy_for
 from workers.threads import in_thread
 
 MAX_CONNECTIONS = 100  # The most connections that one command may use at once.
@@ -54,7 +55,7 @@ class BlockingSession:
         """
         Return the client of *service*; *config* overrides the usual timeouts and retries.
 
-        Its calls raise `FatalError` if the SDK's configuration is unusable, for example if an endpoint is not a URL.
+        Its calls raise `FatalError` if the configuration is unusable: for example, an endpoint or a proxy is not a URL.
         """
         return AsyncClient(lambda: self._client(service, config))
 
@@ -78,13 +79,16 @@ class BlockingSession:
             if service not in self._clients:
                 session: Any = self._session
                 try:
-                    self._clients[service] = session.client(service, config=Config(**settings | dict(config)))
+                    client = session.client(service, config=Config(**settings | dict(config)))
                 except ValueError as error:  # AWS_ENDPOINT_URL, or the profile's endpoint, is not a URL.
                     raise FatalError(f"the AWS SDK cannot make calls: {error}") from error
+                proxy_for(client.meta.endpoint_url)  # Checks the variable that names it.
+                self._clients[service] = client
             return self._clients[service]
 
     @cached_property
     def _session(self) -> boto3.session.Session:
+        keep_metadata_direct()
         # AWS_REGION comes first, as in every other SDK. Python's SDK reads only AWS_DEFAULT_REGION.
         session = boto3.session.Session(region_name=self._environ.get("AWS_REGION") or None)
         if not session.region_name:

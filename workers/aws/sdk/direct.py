@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiohttp import ClientSession, ConnectionTimeoutError
 from botocore.handlers import add_recursion_detection_header, add_retry_headers
-from botocore.utils import get_environ_proxies
 from yarl import URL
 
 from workers.aws.sdk.handover import Handover, Received
@@ -21,6 +20,7 @@ from workers.aws.sdk.metering import Meter
 from workers.aws.sdk.parsing import OK, parse
 from workers.aws.sdk.serializing import serializer
 from workers.aws.sdk.signing import RequestSigner
+from workers.proxies import proxy_for
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -181,13 +181,16 @@ async def direct(client: Client, session: "AioSession", requests: "Counter") -> 
     Yield *client* (SQS or DynamoDB) with direct calls, which share its connection limit and timeouts.
 
     All its calls are counted in *requests*. If there is a proxy, the SDK sends every call.
+
+    Raises:
+        FatalError: The variable for the proxy holds no URL of a proxy.
     """
     meter = Meter(client, requests)
     # These headers name the calling Lambda function and count the attempts, for AWS's own statistics.
     client.meta.events.unregister("before-call", add_recursion_detection_header)
     client.meta.events.unregister("request-created", add_retry_headers)
     config = cast("Any", client.meta.config)  # Any: the stub lacks most of its attributes.
-    if get_environ_proxies(client.meta.endpoint_url) or config.proxies:
+    if proxy_for(client.meta.endpoint_url) or config.proxies:
         yield client
         return
     async with http_session(session, config) as http:

@@ -6,7 +6,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from aiobotocore.httpsession import AIOHTTPSession
-from botocore.httpsession import create_urllib3_context, get_cert_path
+from botocore.exceptions import ConnectTimeoutError, ProxyConnectionError
+from botocore.httpsession import create_urllib3_context, get_cert_path, mask_proxy_url
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -44,6 +45,7 @@ class VerifyingSession(AIOHTTPSession):
     - The SDK creates its contexts for urllib3, which checks host names itself; aiohttp relies on the context. Without
       this class, a valid certificate for any other host would be accepted as AWS's.
     - Behind a proxy, or if `AWS_CA_BUNDLE` is empty, the SDK checks no certificate.
+    - If a proxy does not answer, the SDK blames the endpoint.
 
     The SDK has no option for this.
     """
@@ -52,6 +54,15 @@ class VerifyingSession(AIOHTTPSession):
         super().__init__(verify=verify or True, client_cert=client_cert, proxies_config=proxies_config, **more)
         self._path = _path(verify)
         self._shares = not (client_cert or proxies_config)  # The SDK adds their certificates to the context.
+
+    async def send(self, request: Any) -> Any:
+        try:
+            return await super().send(request)
+        except ConnectTimeoutError as error:  # Only the connection to the proxy has this time limit.
+            proxy = self._proxy_config.proxy_url_for(request.url)  # type: ignore[attr-defined]
+            if proxy is None:
+                raise
+            raise ProxyConnectionError(proxy_url=mask_proxy_url(proxy), error=error) from error
 
     def _get_ssl_context(self) -> ssl.SSLContext:
         return trusting_context(self._path) if self._shares else _new_context()

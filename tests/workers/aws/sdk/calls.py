@@ -81,13 +81,19 @@ def fast(session: AioSession) -> AioSession:
 
 
 async def connected(
-    server: ProviderServer, stack: AsyncExitStack, service: str = "sqs", *, attempts: int = 2, path: str = ""
+    server: ProviderServer,
+    stack: AsyncExitStack,
+    service: str = "sqs",
+    *,
+    attempts: int = 2,
+    path: str = "",
+    connect_timeout_s: float = 1,
 ) -> Calls:
     sdk, theirs = fast(plain_session()), fast(get_session())
     config: dict[str, Any] = {
         "http_session_cls": VerifyingSession,
         "read_timeout": 0.5,
-        "connect_timeout": 1,
+        "connect_timeout": connect_timeout_s,
         "retries": {"mode": "standard", "total_max_attempts": attempts},
         "parameter_validation": False,
     }

@@ -29,6 +29,7 @@ from workers.aws.sdk.direct import DirectClient
 from workers.aws.sdk.handover import Received
 from workers.aws.sdk.metering import Meter
 from workers.aws.sdk.parsing import plain_session
+from workers.errors import FatalError
 from workers.metrics import Metrics
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -139,6 +140,31 @@ async def test_behind_a_proxy_the_sdk_sends_every_call(monkeypatch: pytest.Monke
             assert (await calls.delete())["Successful"] == [{"Id": "0"}]
         assert {request.line for request in proxy.requests} == {"POST http://sqs.example.invalid/ HTTP/1.1"}
         assert calls.count_by_result() == {("DeleteMessageBatch", "ok"): 2}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"NO_PROXY": "169.254.169.254"},
+        {"HTTPS_PROXY": "http://proxy.invalid:1"},
+        {"ALL_PROXY": "http://proxy.invalid:1"},
+        {"HTTP_PROXY": "http://proxy.invalid:1", "NO_PROXY": "127.0.0.1"},
+    ],
+)
+async def test_calls_that_need_no_proxy_are_direct(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    async with calling() as calls:
+        for _ in range(2):
+            await calls.delete()
+        assert [sent_directly(request) for request in calls.requests] == [False, True]
+
+
+async def test_a_variable_that_holds_no_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "socks5://user:s3cret@proxy.invalid")
+    with pytest.raises(FatalError, match=r"^HTTP_PROXY is not shown \(it has a user or password\), must be "):
+        async with calling():
+            pass
 
 
 @dataclass

@@ -1,12 +1,11 @@
 """Both the SDK's requests and direct ones check the certificates of AWS, as the SDK does and its host names too."""
 
-import asyncio
 import os
 import shutil
+import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,11 @@ from botocore.exceptions import SSLError
 from botocore.httpsession import create_urllib3_context
 
 from tests.workers.aws.sdk.calls import DELETED, connected, sent_directly
+from tests.workers.forward_proxy import ForwardProxy, forward_proxy
 from tests.workers.fulfillment.provider_server import ProviderServer, provider_server, reply
+from workers.aws.errors import translated
 from workers.aws.sdk.tls import VerifyingSession, ca_bundle, trusting_context
+from workers.errors import OutageError
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -126,7 +128,8 @@ async def test_behind_a_proxy_certificates_are_checked_too(
         monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "cert.pem"))
     names = ssl.create_default_context(cafile=tmp_path / "cert.pem").get_ca_certs()[0]["subjectAltName"]
     async with AsyncExitStack() as stack:
-        monkeypatch.setenv("HTTPS_PROXY", await stack.enter_async_context(tunnels()))
+        proxy = await stack.enter_async_context(forward_proxy())
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         server = await stack.enter_async_context(provider_server(certificate))
         server.otherwise = reply(200, DELETED)
         named = ProviderServer(url=server.url.replace("127.0.0.1", "sqs.example.invalid"))
@@ -139,34 +142,38 @@ async def test_behind_a_proxy_certificates_are_checked_too(
         assert server.requests == []
 
 
-@asynccontextmanager
-async def tunnels() -> AsyncIterator[str]:
-    """Yield the URL of a proxy that connects every host to this machine."""
+async def test_a_proxy_that_is_down_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        down = ForwardProxy(f"127.0.0.1:{closed.getsockname()[1]}")
+        await unreachable_through(down, monkeypatch, "ProxyConnectionError at the proxy {}")
 
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while content := await reader.read(2**16):
-                writer.write(content)
-        finally:
-            writer.transport.abort()
 
-    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
-        there, to_there = await asyncio.open_connection("127.0.0.1", int(target.rpartition(":")[2]))
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        await asyncio.gather(copy(reader, to_there), copy(there, writer), return_exceptions=True)
+async def test_a_proxy_that_does_not_answer_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:  # A listener with a full backlog completes no more connections.
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        address = silent.getsockname()
+        with socket.create_connection(address):
+            down = ForwardProxy(f"{address[0]}:{address[1]}")
+            await unreachable_through(down, monkeypatch, "ProxyConnectionError at the proxy {}")
 
-    running: set[asyncio.Task[None]] = set()
-    server = await asyncio.start_server(
-        lambda reader, writer: running.add(asyncio.ensure_future(tunnel(reader, writer))), "127.0.0.1", 0
-    )
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running)
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+async def test_a_proxy_that_refuses_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    async with forward_proxy() as proxy:
+        proxy.refuses = status
+        await unreachable_through(proxy, monkeypatch, f"ProxyConnectionError at the proxy {{}}, HTTP {status}")
+
+
+async def unreachable_through(proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url_with("t:t"))  # The SDK's own text would show this password.
+    async with AsyncExitStack() as stack:
+        named = ProviderServer(url="https://sqs.example.invalid/orders")
+        calls = await connected(named, stack, attempts=1, connect_timeout_s=0.1)
+        with pytest.raises(OutageError) as raised, translated():
+            await calls.delete()
+    assert str(raised.value) == text.format(proxy.address)
 
 
 def test_sessions_share_a_context_unless_they_add_certificates_of_their_own() -> None:
