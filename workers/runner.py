@@ -27,7 +27,7 @@ from workers.escalation.rules.reader import EscalationRules
 from workers.loop_watch import loop_watch
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
-from workers.settings import Settings, Worker
+from workers.settings import Settings, Worker, ignored_variables
 from workers.start import Start
 from workers.task_protection import agent_uri, protecting
 from workers.wiring import MakeHandler, assemble, make_handler
@@ -51,6 +51,8 @@ async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler =
     stop = asyncio.Event()
     stop_on_signals(stop, exit_after_s=longest_stop_s(settings))
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
+    for variable, meant in ignored_variables(os.environ).items():
+        log.warning("setting.ignored", variable=variable, **({} if meant is None else {"meant": meant}))
     rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
     agent = agent_uri(settings, os.environ)
     metrics = Metrics()

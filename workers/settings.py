@@ -5,6 +5,7 @@ A field's `description` is the range that an error names: "WORKER_WAIT_S is '21'
 on the fields say what the settings are for, and why they have these defaults.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -30,6 +31,10 @@ _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="a 
 
 
 _Queue = Annotated[str, AfterValidator(check_queue)]
+
+
+_PREFIX = "WORKER_"
+_SIMILAR, _NEARLY_EQUAL = 0.6, 0.85  # Of two names, by `difflib`; 1 is equal.
 
 
 class Worker(StrEnum):
@@ -195,6 +200,27 @@ class Settings(BaseModel):
                 f"{self.max_handle_s:g}"
             )
         return problems
+
+
+def ignored_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """
+    Return the variables that are no setting although they are named like one, each with the setting that is meant.
+
+    These are all others that begin with `WORKER_`, with None if no setting is similar, and those with nearly the name
+    of a setting, such as `LOGLEVEL`. An empty variable counts as absent.
+    """
+    settings = [field.alias for field in Settings.model_fields.values() if field.alias]
+    # Compared without the prefix, which would make all of these names similar.
+    prefixed = [setting.removeprefix(_PREFIX) for setting in settings if setting.startswith(_PREFIX)]
+    ignored: dict[str, str | None] = {}
+    for name in sorted(name for name, value in environ.items() if value.strip() and name not in settings):
+        upper = name.upper()
+        if upper.startswith(_PREFIX):
+            similar = difflib.get_close_matches(upper.removeprefix(_PREFIX), prefixed, n=1, cutoff=_SIMILAR)
+            ignored[name] = _PREFIX + similar[0] if similar else None
+        elif similar := difflib.get_close_matches(upper, settings, n=1, cutoff=_NEARLY_EQUAL):
+            ignored[name] = similar[0]
+    return ignored
 
 
 def _shown(name: str, value: str) -> str:

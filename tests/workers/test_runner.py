@@ -266,6 +266,23 @@ async def test_a_worker_starts_runs_until_the_stop_and_closes(world: World) -> N
     assert world.handler_maker is make_handler
 
 
+@pytest.mark.usefixtures("world")
+async def test_misspelled_settings_are_named_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_CONCURENCY", "5")
+    monkeypatch.setenv("WORKER_SPEED", "fast")
+    with structlog.testing.capture_logs() as logs, structlog.contextvars.bound_contextvars():
+        await runner.run(Worker.FULFILLMENT, Settings.read({}))
+    assert [line for line in logs if line["event"] == "setting.ignored"] == [
+        {
+            "event": "setting.ignored",
+            "log_level": "warning",
+            "variable": "WORKER_CONCURENCY",
+            "meant": "WORKER_CONCURRENCY",
+        },
+        {"event": "setting.ignored", "log_level": "warning", "variable": "WORKER_SPEED"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("stop_at", "opened"),
     [("credentials", ["credentials"]), ("consumer", ["credentials", "clients", "consumer", "clients closed"])],

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from workers.errors import FatalError
 from workers.queue_address import QUEUE
-from workers.settings import Settings, Worker
+from workers.settings import Settings, Worker, ignored_variables
 
 URL = "https://ship.example.com/orders"
 SECRET_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/provider-AbCdEf"
@@ -339,3 +339,31 @@ def test_a_request_may_take_as_long_as_a_message() -> None:
 def test_the_query_of_a_url_is_cut_to_its_end() -> None:
     settings = Settings.read({"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": f"{URL}?a=1?b=2"})
     assert settings.model_dump()["fulfillment_url"] == f"{URL}?..."
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("WORKER_CONCURENCY", "WORKER_CONCURRENCY"),
+        ("WORKER_WAIT", "WORKER_WAIT_S"),
+        ("WORKER_HEALTHPORT", "WORKER_HEALTH_PORT"),
+        ("WORKER_MAX_POLL", "WORKER_MAX_POLLS"),
+        ("worker_drain_s", "WORKER_DRAIN_S"),
+        ("WORKER_SPEED", None),
+        ("WORKER_", None),
+        ("LOGLEVEL", "LOG_LEVEL"),
+        ("FULFILMENT_URL", "FULFILLMENT_URL"),
+        ("ESCALATION_RULE", "ESCALATION_RULES"),
+        ("WORKERS_WAIT_S", "WORKER_WAIT_S"),
+    ],
+)
+def test_a_variable_that_is_named_like_a_setting_is_reported_with_that_setting(
+    variable: str, meant: str | None
+) -> None:
+    assert ignored_variables({variable: "1", "PATH": "/bin"}) == {variable: meant}
+
+
+def test_settings_other_programs_variables_and_empty_ones_are_not_reported() -> None:
+    settings = [field.alias for field in Settings.model_fields.values() if field.alias]
+    others = ["PATH", "HOME", "AWS_REGION", "HTTPS_PROXY", "ECS_AGENT_URI", "LOGNAME", "RELEASE", "CHAT_WEBHOOK_URL"]
+    assert ignored_variables(dict.fromkeys([*settings, *others], "1") | {"WORKER_SPEED": " "}) == {}
