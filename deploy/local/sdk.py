@@ -24,7 +24,7 @@ _environment_lock = threading.Lock()
 def environment(endpoint: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return `base` without its `AWS_*` variables, plus the loopback endpoint, region and dummy credentials."""
     kept = {name: value for name, value in base.items() if not name.startswith("AWS_")}
-    no_proxy = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), HOST, "localhost"]))
+    no_proxy = ",".join(filter(None, [kept.get("no_proxy") or kept.get("NO_PROXY"), HOST, "localhost"]))
     return kept | exports(endpoint) | {"NO_PROXY": no_proxy, "no_proxy": no_proxy}
 
 

@@ -112,6 +112,23 @@ async def test_the_escalation_worker_has_the_channels_of_its_rules(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("excepted", "address"), [("", "proxy.example:3128"), ("chat.example.com,amazonaws.com", None)]
+)
+async def test_webhooks_go_through_the_proxy_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excepted: str, address: str | None
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://ops:s3cret@proxy.example:3128")
+    monkeypatch.setenv("no_proxy", excepted)
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES, encoding="utf-8")
+    rules = EscalationRules.read(path, {})
+    async with open_clients(Worker.ESCALATION, Settings.read({}), rules, Metrics()) as clients:
+        assert clients.routes is not None
+        (chat,) = [channel for channel in clients.routes.channels if isinstance(channel, WebhookChannel)]
+        assert (chat.proxy and chat.proxy.address) == address
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [
         ("AWS_REGION", "", "You must specify a region."),

@@ -1,7 +1,9 @@
 """One set of rules for the proxies of AWS, providers and webhooks: the SDK's."""
 
+import asyncio
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +13,10 @@ from botocore.utils import IMDSFetcher, get_environ_proxies
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from deploy.aws import Aws
 from tests.strategies import any_text
+from workers.aws.sdk.blocking import BlockingSession
+from workers.command import run_command
 from workers.errors import FatalError
 from workers.proxies import Proxy, keep_metadata_direct, proxy_for, through
 
@@ -203,3 +208,24 @@ def test_an_environment_that_calls_them_directly_is_left_alone(
     before = dict(os.environ)
     keep_metadata_direct()
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda: run_command(["fulfillment"]),
+        lambda: asyncio.run(BlockingSession({"AWS_REGION": "eu-west-1"}).region()),
+        Aws.from_environment,
+    ],
+    ids=["worker", "orders", "deploy"],
+)
+def test_every_process_fetches_credentials_of_the_machine_directly(
+    environment: pytest.MonkeyPatch, start: Callable[[], object]
+) -> None:
+    environment.setenv("no_proxy", "")  # So that it is restored.
+    environment.delenv("no_proxy")
+    environment.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    environment.setenv("AWS_REGION", "eu-west-1")
+    environment.setenv("WORKER_WAIT_S", "wrong")  # So that the worker ends at once.
+    start()
+    assert [proxy_for(url) for url in METADATA] == [None] * len(METADATA)

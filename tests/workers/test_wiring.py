@@ -1,6 +1,7 @@
 """A worker is assembled from what AWS says about its resources."""
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import structlog
@@ -18,6 +19,9 @@ from workers.fulfillment.handler import FulfillmentHandler
 from workers.metrics import Metrics
 from workers.settings import Settings, Worker
 from workers.wiring import assemble, make_handler
+
+if TYPE_CHECKING:
+    from workers.proxies import Proxy
 
 AT_ONCE = Backoff(base_s=0.0, cap_s=0.0)
 ENDPOINT = "http://127.0.0.1:1/"
@@ -180,3 +184,17 @@ async def test_a_handler_can_be_injected() -> None:
         *(Worker.FULFILLMENT, "https://sqs/DLQ"),
         "OrderFulfillmentQueue",
     )
+
+
+@pytest.mark.parametrize(("excepted", "address"), [("", "proxy.example:3128"), ("example.com", None)])
+async def test_the_provider_is_called_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, excepted: str, address: str | None
+) -> None:
+    proxies: list[Proxy | None] = []
+    monkeypatch.setenv("https_proxy", "http://ops:s3cret@proxy.example:3128")
+    monkeypatch.setenv("no_proxy", excepted)
+    monkeypatch.setattr("workers.wiring.HttpProvider", lambda *_, proxy, **__: proxies.append(proxy))
+    settings = Settings.read({"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": "https://ship.example.com/orders"})
+    given = replace(clients(FakeAws()), http=cast("Any", object()))
+    await assemble(Worker.FULFILLMENT, settings, given, Metrics(), backoff=AT_ONCE)
+    assert [proxy and proxy.address for proxy in proxies] == [address]

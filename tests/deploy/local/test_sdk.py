@@ -52,7 +52,7 @@ def test_clients_ignore_the_callers_environment(local_aws: LocalAws, monkeypatch
     [
         ({}, "127.0.0.1,localhost"),
         ({"no_proxy": "intranet"}, "intranet,127.0.0.1,localhost"),
-        ({"NO_PROXY": "a", "no_proxy": "b"}, "a,127.0.0.1,localhost"),
+        ({"NO_PROXY": "a", "no_proxy": "b"}, "b,127.0.0.1,localhost"),
     ],
 )
 def test_the_local_aws_is_called_without_a_proxy(given: dict[str, str], no_proxy: str) -> None:
