@@ -10,7 +10,9 @@ from botocore import exceptions
 from botocore.config import Config
 
 from deploy.errors import DeployError
-from workers.proxies import keep_metadata_direct
+from workers.aws.unreachable import unreachable
+from workers.errors import FatalError
+from workers.proxies import keep_metadata_direct, proxy_for
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -79,7 +81,7 @@ class Aws:
 
         `AWS_REGION` comes first, as in the SDKs for other languages; boto3 itself reads only `AWS_DEFAULT_REGION`.
         Raises botocore's errors if region or profile are missing, and `DeployError` if region and endpoint give no
-        valid URL.
+        valid URL, or the variable for the proxy holds none.
         """
         keep_metadata_direct()
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
@@ -93,13 +95,17 @@ class Aws:
         )
 
         def client(service: str) -> Any:
-            return session.client(service, config=config)  # type: ignore[call-overload]
+            made = session.client(service, config=config)  # type: ignore[call-overload]
+            proxy_for(made.meta.endpoint_url)  # Checks the variable that names it.
+            return made
 
         try:
             return cls.of(client, session.region_name)
         except ValueError as error:  # The SDK has no error class of its own for this.
             text = str(error).rstrip(".")
             raise DeployError(f"{text}: region and AWS_ENDPOINT_URL must give a valid URL") from error
+        except FatalError as error:
+            raise DeployError(str(error)) from error
 
 
 def explained(error: exceptions.BotoCoreError | exceptions.ClientError) -> DeployError:
@@ -109,7 +115,9 @@ def explained(error: exceptions.BotoCoreError | exceptions.ClientError) -> Deplo
         if code in _CREDENTIAL_CODES:
             return DeployError(f"AWS does not accept the credentials ({code}): {text} {_CREDENTIALS_HINT}")
         return DeployError(f"AWS refused {error.operation_name} ({code}): {text}")
-    text = " ".join(str(error).split())
+    # The SDK's own text about a proxy may show a password.
+    proxied = isinstance(error, exceptions.ProxyConnectionError)
+    text = unreachable(error) if proxied else " ".join(str(error).split())
     match error:
         case exceptions.NoRegionError():
             return DeployError("No region: set AWS_REGION, or a region in your AWS profile.")

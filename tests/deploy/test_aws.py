@@ -35,6 +35,10 @@ def test_refused_credentials_come_with_a_hint(code: str) -> None:
             'AWS cannot be reached: Could not connect to the endpoint URL: "https://x"',
         ),
         (
+            exceptions.ProxyConnectionError(proxy_url="http://***:***@proxy.example:3128"),
+            "AWS cannot be reached: ProxyConnectionError at the proxy proxy.example:3128",
+        ),
+        (
             exceptions.ConnectTimeoutError(endpoint_url="https://x"),
             'AWS cannot be reached: Connect timeout on endpoint URL: "https://x"',
         ),
@@ -97,3 +101,13 @@ def test_each_service_has_its_client() -> None:
     )
     assert (aws.s3, aws.sqs, aws.stepfunctions, aws.sts) == ("s3", "sqs", "stepfunctions", "sts")  # type: ignore[comparison-overlap]
     assert (aws.iam, aws.lambda_) == ("iam", "lambda")  # type: ignore[comparison-overlap]
+
+
+def test_a_variable_that_holds_no_proxy_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("https_proxy", "socks5://ops:s3cret@proxy.example")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(
+        DeployError, match=r"^https_proxy is not shown \(it has a user or password\), must be the http "
+    ):
+        Aws.from_environment()

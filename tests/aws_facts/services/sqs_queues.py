@@ -31,6 +31,20 @@ def a_missing_queue_has_one_code(lab: Lab) -> object:
 
 
 @fact(
+    "A queue is found by its name and the id of its account; the code for a missing one is the same.",
+    source=SQS_API + "API_GetQueueUrl.html",
+    relied_on_by=("workers/queue_address.py::QueueOwnerAWSAccountId",),
+    expected=["found", _GONE],
+)
+def a_queue_is_found_in_its_account(lab: Lab) -> object:
+    url, sqs = lab.queue(), lab.sqs
+    *_, account, name = arn_of(lab, url).split(":")
+    found = sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
+    missing = error_of(sqs.get_queue_url, QueueName=lab.name(), QueueOwnerAWSAccountId=account, status=True)
+    return ["found" if found == url else "another", missing]
+
+
+@fact(
     "The SDK raises `exceptions.QueueDoesNotExist` for a missing queue.",
     source=SQS_API + "API_GetQueueUrl.html",
     relied_on_by=("deploy/stacks/contents.py::QueueDoesNotExist",),
