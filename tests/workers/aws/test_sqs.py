@@ -1,17 +1,15 @@
-import asyncio
 import json
 import time
 import uuid
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 import structlog
 from botocore.exceptions import ClientError
 
-from deploy.local.sdk import REGION
 from tests.support import DeployedStack
-from tests.workers.aws.sdk_fakes import FakeSdk
+from tests.workers.aws.sdk_fakes import FakeSdk, refusal
 from workers.aws.sqs import QueueAttributes, SqsQueue, describe_queue, queue_url
 from workers.consumer.ports import Refusal
 from workers.errors import FatalError, OutageError
@@ -19,19 +17,6 @@ from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
-
-OTHER_ACCOUNT = "111122223333"
-
-
-def other_account(stack: DeployedStack) -> Any:
-    """Return a client in another account of the local AWS, which takes the key's id for the account."""
-    return boto3.client(
-        "sqs",
-        endpoint_url=stack.local_aws.endpoint,
-        region_name=REGION,
-        aws_access_key_id=OTHER_ACCOUNT,
-        aws_secret_access_key="x",
-    )
 
 
 async def arn(sqs: "SQSClient", url: str) -> str:
@@ -62,22 +47,15 @@ async def described(sqs: "SQSClient", given: str) -> tuple[str, str, str]:
     return attributes.url, dead_letters.name, await queue_url(sqs, dead_letters)
 
 
-async def test_a_queue_in_another_account_is_looked_up_there_with_its_dead_letter_queue(
-    stack: DeployedStack, sqs: "SQSClient"
-) -> None:
-    other = other_account(stack)
-    dead_letters = await asyncio.to_thread(other.create_queue, QueueName="theirs-DLQ")
-    redrive = {"deadLetterTargetArn": f"arn:aws:sqs:{REGION}:{OTHER_ACCOUNT}:theirs-DLQ", "maxReceiveCount": 20}
-    created = await asyncio.to_thread(
-        other.create_queue, QueueName="theirs", Attributes={"RedrivePolicy": json.dumps(redrive)}
-    )
-    for given in (f"arn:aws:sqs:{REGION}:{OTHER_ACCOUNT}:theirs", created["QueueUrl"]):
-        assert await described(sqs, given) == (created["QueueUrl"], "theirs-DLQ", dead_letters["QueueUrl"])
-    with pytest.raises(FatalError, match=r"^there is no queue theirs: "):
-        await describe_queue(sqs, QueueAddress.parse("theirs"))
-    missing = f"there is no queue No in account {OTHER_ACCOUNT}, or its policy denies access: deploy the stack, or "
+async def test_a_queue_in_another_account_is_looked_up_there() -> None:
+    sqs: Any = FakeSdk(get_queue_url=[{"QueueUrl": "https://sqs/Q"}, refusal("QueueDoesNotExist", "GetQueueUrl")])
+    sqs.meta = SimpleNamespace(region_name="us-east-1")
+    queue = QueueAddress.parse("arn:aws:sqs:us-east-1:111122223333:Q")
+    assert await queue_url(sqs, queue) == "https://sqs/Q"
+    assert sqs.requests_of("get_queue_url") == [{"QueueName": "Q", "QueueOwnerAWSAccountId": "111122223333"}]
+    missing = "there is no queue Q in account 111122223333, or its policy denies access: deploy the stack, or correct "
     with pytest.raises(FatalError, match=f"^{missing}"):
-        await queue_url(sqs, QueueAddress.parse(f"arn:aws:sqs:{REGION}:{OTHER_ACCOUNT}:No"))
+        await queue_url(sqs, queue)
 
 
 @pytest.mark.parametrize(
