@@ -35,8 +35,8 @@ def run(
 async def _explaining(stack: "Stack", work: Coroutine[Any, Any, Result]) -> Result:
     try:
         return await work
-    except (OperationError, OSError):
-        raise
+    except (OperationError, BrokenPipeError):
+        raise  # Any other `OSError` may be the SDK's: its timeouts and its errors of TLS and of proxies are.
     except Exception as error:
         from workers.operations.sdk_errors import explained  # noqa: PLC0415 - the SDK takes a while to import.
 

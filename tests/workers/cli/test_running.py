@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore import exceptions
 from botocore.exceptions import NoRegionError
 
 from workers.cli.output import InterruptedCommandError
@@ -59,6 +60,22 @@ def test_without_such_a_report_the_command_can_be_repeated() -> None:
     ("error", "line"),
     [
         (NoRegionError, "no region: set AWS_REGION, or a region in your AWS profile"),
+        (
+            lambda: exceptions.ProxyConnectionError(proxy_url="http://***:***@proxy.example:3128"),
+            "AWS cannot be reached: ProxyConnectionError at the proxy proxy.example:3128",
+        ),
+        (
+            lambda: exceptions.ReadTimeoutError(endpoint_url="https://x"),
+            'AWS cannot be reached: Read timeout on endpoint URL: "https://x"',
+        ),
+        (
+            lambda: exceptions.ConnectTimeoutError(endpoint_url="https://x"),
+            'AWS cannot be reached: Connect timeout on endpoint URL: "https://x"',
+        ),
+        (
+            lambda: exceptions.SSLError(endpoint_url="https://x", error=ValueError("expired")),
+            "AWS cannot be reached: SSL validation failed for https://x expired",
+        ),
         (lambda: FatalError("ORDER_TABLE is wrong"), "ORDER_TABLE is wrong"),
         (lambda: OperationError("as it is"), "as it is"),
     ],
