@@ -103,10 +103,18 @@ def _demonstrate(logs: Path, progress: Progress) -> list[str]:
     ]
 
 
+# Behind a proxy, a shell's own `NO_PROXY` must name the local AWS too. In lower case it wins.
+_WITHOUT_PROXY = f"""\
+no_proxy="${{no_proxy:-${{NO_PROXY:-}}}}"
+case ",$no_proxy," in *,{sdk.HOST},*) ;; *) no_proxy="${{no_proxy:+$no_proxy,}}{sdk.HOST}" ;; esac
+export no_proxy NO_PROXY="$no_proxy"
+"""
+
+
 def _exports(server: LocalAws, deployment: pipeline.Deployment) -> str:
     """Return the lines that point a shell at the local AWS and the stack on it."""
     named = sdk.exports(server.endpoint) | variables(deployment.outputs)
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items())
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items()) + _WITHOUT_PROXY
 
 
 def variables(outputs: Mapping[str, str]) -> dict[str, str]:

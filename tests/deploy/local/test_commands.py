@@ -163,8 +163,9 @@ def test_local_prints_the_exports_and_stops_cleanly(start: Start, number: signal
     children = local.descendants()
 
     queues = "import boto3; print(boto3.client('sqs').list_queues()['QueueUrls'])"
-    script = f'. {tmp_path}/state/env && "{sys.executable}" -c "{queues}"'
-    clean = {"PATH": os.environ["PATH"]}
+    sourced = f". {tmp_path}/state/env"  # The second time, it changes nothing.
+    script = f'set -u; {sourced} && {sourced} && echo "$NO_PROXY $no_proxy" && "{sys.executable}" -c "{queues}"'
+    clean = {"PATH": os.environ["PATH"], "HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": "intranet"}
     seen = subprocess.run(["/bin/sh", "-c", script], env=clean, capture_output=True, text=True, check=True)
     local.process.send_signal(number)
 
@@ -173,6 +174,7 @@ def test_local_prints_the_exports_and_stops_cleanly(start: Start, number: signal
     assert exported["ORDER_TABLE"] == "OrderTable"
     assert exported["STATE_MACHINE"].endswith(":stateMachine:OrderFulfillmentStateMachine")
     assert f"{exported['AWS_ENDPOINT_URL']}/000000000000/EscalationQueue" in seen.stdout
+    assert seen.stdout.startswith("intranet,127.0.0.1 intranet,127.0.0.1\n")
     local.eventually(lambda: not any(is_running(pid) for pid in children))
     assert not (tmp_path / "state" / "env").exists()
 
