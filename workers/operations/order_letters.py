@@ -15,6 +15,7 @@ from workers.operations.dead_letters import DeadLetter
 from workers.operations.errors import OperationError
 from workers.operations.queues import total_messages
 from workers.operations.sdk_errors import SDK_ERRORS, explained
+from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -95,7 +96,8 @@ async def search(
             async with asyncio.timeout(max_answer_s):
                 return await _search(stack, choice, name, subject, now_s)
         except TimeoutError:
-            return Search(choice=choice, queue=name, problem=f"SQS has not answered within {max_answer_s:g} seconds")
+            shown = QueueAddress.parse(name).name
+            return Search(choice=choice, queue=shown, problem=f"SQS has not answered within {max_answer_s:g} seconds")
 
     fulfillment, escalation = await asyncio.gather(
         limited("fulfillment", names.order_fulfillment_queue), limited("escalation", names.escalation_queue)
@@ -104,18 +106,18 @@ async def search(
 
 
 async def _search(stack: "Stack", choice: str, name: str, subject: Subject, now_s: Callable[[], float]) -> Search:
-    warnings = list[str]()
+    warnings, shown = list[str](), QueueAddress.parse(name).name
     try:
         async with held_queue(stack, name, warn=warnings.append) as source:
             letters = await _letters(source, subject, now_s) if source.approximate_count else []
             looked_at = len(source.hold)
     except (OperationError, FatalError) as error:  # The queue does not exist, or the SDK's settings are wrong.
-        return Search(choice=choice, queue=name, problem=str(error))
+        return Search(choice=choice, queue=shown, problem=str(error))
     except SDK_ERRORS as error:
-        return Search(choice=choice, queue=name, problem=await explained(error, stack) or type(error).__name__)
+        return Search(choice=choice, queue=shown, problem=await explained(error, stack) or type(error).__name__)
     return Search(
         choice=choice,
-        queue=name,
+        queue=shown,
         queue_url=source.queue.url,
         waiting=total_messages(source.queue.attributes),
         dead_letter_queue=source.queue.dead_letter_queue,

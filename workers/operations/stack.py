@@ -115,14 +115,14 @@ class Stack:
         """Return the ARN that the workflow's execution *name* has or would have."""
         return execution_arn(await self.state_machine_arn(), name)
 
-    async def queue(self, given: str) -> Queue:
+    async def queue(self, name: str) -> Queue:
         """
-        Look up a queue, by its name, URL or ARN, and its dead-letter queue.
+        Look up a queue and its dead-letter queue. *name* may also be its URL or its ARN.
 
         Raises:
             OperationError: One of them does not exist, or cannot be used.
         """
-        queue = QueueAddress.parse(given)
+        queue = QueueAddress.parse(name)
         if queue.region is not None and (problem := queue.wrong_region(await self.region())):
             raise OperationError(problem)
         url = await self._queue_url(queue, "deploy the stack, or correct the variable that names it")

@@ -108,6 +108,20 @@ async def test_only_so_many_letters_are_looked_at() -> None:
     assert not queue.hidden
 
 
+@pytest.mark.parametrize("error", [None, OperationError("no"), refused("AccessDenied", "ReceiveMessage", 403)])
+async def test_a_queue_is_shown_by_its_name_however_it_is_named(error: Exception | None) -> None:
+    stack, known = stack_of(EMPTY), stack_of(EMPTY).queue
+    stack.names = Names("Orders", "Cases", "http://x/111122223333/Fulfillment", "Escalation", "Machine")
+
+    async def queue(name: str) -> Queue:
+        if error is not None:
+            raise error
+        return await known(name.rpartition("/")[2])
+
+    stack.queue = queue  # type: ignore[method-assign]
+    assert [searched.queue for searched in await search(stack, Subject("001"))] == ["Fulfillment", "Escalation"]
+
+
 async def test_letters_are_looked_at_for_a_limited_time() -> None:
     seconds = itertools.count()
     queue = FakeQueue(*(f"{n:03}" for n in range(100)), batch=1)
