@@ -32,12 +32,17 @@ _ExecutionArn = Annotated[
 
 
 class FulfillmentRequest(BaseModel):
-    """A message of the fulfillment queue. Without an `execution_arn`, it concerns the order's current execution."""
+    """
+    A message of the fulfillment queue. Without an `execution_arn`, it concerns the order's current execution.
+
+    `resubmitted`: an order with this id was in the table before, so it may have an open case.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     order_id: _OrderId = Field(alias="OrderId")
     execution_arn: _ExecutionArn | None = Field(None, alias="ExecutionArn")
+    resubmitted: bool | None = Field(None, alias="Resubmitted")
 
 
 class _EscalationBody(BaseModel):
@@ -70,6 +75,22 @@ class Reminder(BaseModel):
 
     def body(self) -> str:
         return self.model_dump_json(by_alias=True)
+
+
+class OrderFinished(BaseModel):
+    """
+    A message that a fulfillment worker sends to the escalation queue: a resubmitted order has ended, so close its case.
+
+    Without an `execution_arn`, it concerns the order's current execution.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    order_id: _OrderId = Field(alias="OrderFinished")
+    execution_arn: _ExecutionArn | None = Field(None, alias="ExecutionArn")
+
+    def body(self) -> str:
+        return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +151,26 @@ def decode_reminder(message: Message) -> Reminder | None:
         return None
     try:
         return Reminder.model_validate(document)
+    except ValidationError as error:
+        raise UndecodableError(_wrong_fields(error)) from None
+
+
+def decode_order_finished(message: Message) -> OrderFinished | None:
+    """
+    Decode a message of the escalation queue if it reports the end of an order: `OrderFinished` without `Reasons`.
+
+    Returns None for other messages.
+
+    Raises:
+        UndecodableError: It is such a report with wrong fields.
+    """
+    if '"OrderFinished"' not in message.body:  # Most messages are escalations: do not parse those once more.
+        return None
+    document = _object(message.body)
+    if document is None or "OrderFinished" not in document or "Reasons" in document:
+        return None
+    try:
+        return OrderFinished.model_validate(document)
     except ValidationError as error:
         raise UndecodableError(_wrong_fields(error)) from None
 
