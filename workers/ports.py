@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from workers.consumer.message import Message
-from workers.contracts import OutgoingEscalation, Reminder
+from workers.contracts import OrderFinished, OutgoingEscalation, Reminder
 from workers.domain.cases import Case, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order
@@ -82,6 +82,9 @@ class Cases(Protocol):
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
         """Write the plan in one transaction. Raises `ConflictError` if order or case changed after they were read."""
 
+    async def put(self, case: Case) -> None:
+        """Write *case*. Raises `ConflictError` if it changed after it was read."""
+
 
 class SentNotifications(Protocol):
     """The case table, to record sent notifications."""
@@ -120,7 +123,7 @@ class Executions(Protocol):
 class Escalations(Protocol):
     """The escalation queue, to send to."""
 
-    async def send(self, escalation: OutgoingEscalation) -> None: ...
+    async def send(self, message: OutgoingEscalation | OrderFinished) -> None: ...
 
 
 class Reminders(Protocol):

@@ -188,7 +188,11 @@ def test_lines_are_counted_before_a_new_task_writes_any(name: str) -> None:
     assert {of_type("AWS::Logs::MetricFilter")[each]["MetricTransformations"][0]["MetricName"] for each in filters} == {
         metric for metric, _ in metrics
     }
-    assert set(RESOURCES[name]["DependsOn"]) == filters
+    assert set(RESOURCES[name]["DependsOn"]) - set(of_type("AWS::ECS::Service")) == filters
+
+
+def test_escalation_workers_are_updated_before_those_that_send_to_them() -> None:
+    assert "EscalationService" in RESOURCES["FulfillmentService"]["DependsOn"]
 
 
 @pytest.mark.parametrize("name", JUDGING)

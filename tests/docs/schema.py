@@ -11,6 +11,8 @@ def _is(kind: str, value: object) -> bool:
     match kind:
         case "null":
             return value is None
+        case "boolean":
+            return isinstance(value, bool)
         case "integer":
             return isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
         case _:

@@ -10,7 +10,7 @@ import pytest
 from tests.docs import schema
 from tests.docs.pages import blocks, first_code, page, rows, section
 from tests.workers.fakes import message
-from workers.contracts import decode_escalation, decode_fulfillment, decode_reminder
+from workers.contracts import decode_escalation, decode_fulfillment, decode_order_finished, decode_reminder
 from workers.domain import escalations
 from workers.domain.reasons import Reason, Source
 from workers.domain.submissions import improper_fields, malformed_fields
@@ -24,10 +24,11 @@ DECODERS: dict[str, Callable[..., object]] = {
     "OrderFulfillmentQueue": decode_fulfillment,
     "Escalation": decode_escalation,
     "Reminder": decode_reminder,
+    "OrderFinished": decode_order_finished,
 }
 ARN = "arn:aws:states:us-east-1:111122223333:execution:Orders:one"
 WHOLE: dict[str, dict[str, Any]] = {
-    "OrderFulfillmentQueue": {"OrderId": "001", "ExecutionArn": ARN},
+    "OrderFulfillmentQueue": {"OrderId": "001", "ExecutionArn": ARN, "Resubmitted": True},
     "Escalation": {
         "OrderId": "001",
         "Reasons": ["INVALID_PRICE", "INVALID_CARD_NUMBER"],
@@ -39,6 +40,7 @@ WHOLE: dict[str, dict[str, Any]] = {
         "OriginMessageId": "m-1",
     },
     "Reminder": {"CaseId": "001", "Episode": 1, "Tries": 1},
+    "OrderFinished": {"OrderFinished": "001", "ExecutionArn": ARN},
 }
 # Some are right for one field or another, most for none.
 VALUES: list[Any] = [

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,10 +80,10 @@ def test_open_cases_are_listed_by_severity_then_age(desk: Running, orders: Comma
     escalate(desk, "list-3", Name=f"Ada {CARD}\x1b[2J")
     listed = orders("escalations", "list")
     assert words(without_times(listed.out)) == [
-        ["CASE", "SEVERITY", "REASONS", "AGE", "EPISODE", "ORDER", "SOURCE", "ATTEMPTS"],
-        ["list-2", "critical", "WORKFLOW_FAILED", "<age>", "1", "list-2", "workflow", "-"],
-        ["list-1", "warning", "INVALID_PRICE", "<age>", "1", "list-1", "workflow", "-"],
-        ["list-3", "warning", "INVALID_PRICE", "<age>", "1", "list-3", "workflow", "-"],
+        ["CASE", "SEVERITY", "REASONS", "AGE", "EPISODE", "ORDER", "STATUS", "SOURCE", "ATTEMPTS"],
+        ["list-2", "critical", "WORKFLOW_FAILED", "<age>", "1", "list-2", "ESCALATED", "workflow", "-"],
+        ["list-1", "warning", "INVALID_PRICE", "<age>", "1", "list-1", "ESCALATED", "workflow", "-"],
+        ["list-3", "warning", "INVALID_PRICE", "<age>", "1", "list-3", "ESCALATED", "workflow", "-"],
     ]
     assert (listed.code, listed.err) == (0, "3 shown; 3 cases are open\n")
     selected = orders("escalations", "list", "--json", "--reason", "invalid_price", "--limit", "1")
@@ -341,3 +342,45 @@ def test_the_second_of_two_operators_is_told_who_was_first(desk: Running, orders
     assert order is not None
     assert order["Name"] == winner
     assert [resolution["Actor"] for resolution in case_of(desk, "two-1")["Resolutions"]] == [winner]
+
+
+def test_a_resubmission_by_file_or_by_another_system_closes_its_case(
+    desk: Running, orders: CommandLine, tmp_path: Path
+) -> None:
+    good = {"Name": "Ada", "ItemName": "Bicycle", "Price": "5", "CC": CARD}
+    ids = ("file-1", "system-1")
+    bad, fixed = tmp_path / "bad.jsonl", tmp_path / "fixed.jsonl"
+    bad.write_text("".join(json.dumps(good | {"OrderId": each, "Price": "-5"}) + "\n" for each in ids))
+    fixed.write_text(json.dumps(good | {"OrderId": "file-1"}))
+    assert orders("submit", str(bad)).code == 0
+    for order_id in ids:
+        wait_until(lambda order_id=order_id: desk.pipeline.status(order_id) == "ESCALATED")  # type: ignore[misc]
+    assert orders("submit", str(fixed), "--submission", "2", "--wait").code == 0
+    desk.pipeline.client("stepfunctions").start_execution(
+        stateMachineArn=desk.pipeline.stack.state_machine_arn, input=json.dumps(good | {"OrderId": "system-1"})
+    )
+    for order_id in ids:
+        desk.escalation.wait_for("case.closed", case_id=order_id)
+        case = case_of(desk, order_id)
+        (resolution,) = case["Resolutions"]
+        assert (case["State"], resolution["Action"], resolution["Actor"]) == ("RESOLVED", "resubmitted", "workflow")
+        assert resolution["ExecutionArn"] == (desk.pipeline.order(order_id) or {})["ExecutionArn"]
+
+
+def test_a_case_whose_order_is_final_says_the_way_out(desk: Running, orders: CommandLine) -> None:
+    escalate(desk, "final-1")
+    desk.pipeline.put_order("final-1", "FULFILLED", ShipmentId="S-1")
+    (listed,) = (each for each in words(orders("escalations", "list").out) if each[0] == "final-1")
+    assert "FULFILLED" in listed
+    refused = [
+        resolve(orders, "final-1", "cancel"),
+        resolve(orders, "final-1", "fulfill", "--shipment-id", "S-2"),
+        resubmit(orders, "final-1", "--price", "5"),
+    ]
+    for ran in refused:
+        assert (ran.code, ran.err.endswith("; close closes its case\n")) == (1, True), ran.err
+    shown = orders("escalations", "show", "final-1").out
+    assert "orders escalations resolve final-1 close" in shown
+    assert resolve(orders, "final-1", "close").code == 0
+    assert case_of(desk, "final-1")["State"] == "RESOLVED"
+    assert desk.pipeline.status("final-1") == "FULFILLED"

@@ -214,6 +214,30 @@ def test_a_resubmission_that_version_1_claimed_is_finished(upgraded: Upgraded) -
     assert (case["State"], case["Resolutions"][-1]["Actor"]) == ("RESOLVED", "v1")
 
 
+def test_a_resubmission_closes_a_case_of_version_1(upgraded: Upgraded) -> None:
+    pipeline = upgraded.running.pipeline
+    wait_until(lambda: pipeline.status("open-escalated") == "ESCALATED")
+    corrected = {"OrderId": "open-escalated", "Name": "Ada", "ItemName": "Bell", "Price": "1", "CC": "1234123412341234"}
+    pipeline.client("stepfunctions").start_execution(
+        stateMachineArn=pipeline.stack.state_machine_arn, input=json.dumps(corrected)
+    )
+    upgraded.running.escalation.wait_for("case.closed", case_id="open-escalated")
+    case = pipeline.case("open-escalated")
+    assert case is not None
+    assert (case["State"], case["Resolutions"][-1]["Action"]) == ("RESOLVED", "resubmitted")
+
+
+def test_a_case_that_version_1_left_open_on_a_fulfilled_order_is_closed_by_hand(upgraded: Upgraded) -> None:
+    # Version 1 resubmitted the order without a word to its case, whose message says nothing of that either.
+    wait_until(lambda: upgraded.running.pipeline.status("case-price") == "FULFILLED")
+    listed = json.loads(upgraded.orders("escalations", "list", "--json").out)
+    (case,) = (each for each in listed if each["case_id"] == "case-price")
+    assert case["order_now"]["status"] == "FULFILLED"
+    closed = upgraded.orders("escalations", "resolve", "case-price", "close", "--actor", "a", "--note", "b", "--yes")
+    assert (closed.code, closed.err) == (0, "")
+    assert (upgraded.running.pipeline.case("case-price") or {})["State"] == "RESOLVED"
+
+
 def test_dead_letters_of_version_1_are_listed_with_their_reasons(upgraded: Upgraded) -> None:
     listed = upgraded.orders("dead-letters", "list", "--json")
     assert listed.code == 0, listed.err

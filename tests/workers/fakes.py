@@ -5,7 +5,7 @@ from typing import Any
 
 from workers.backoff import Backoff
 from workers.consumer.message import Message
-from workers.contracts import OutgoingEscalation, Reminder
+from workers.contracts import OrderFinished, OutgoingEscalation, Reminder
 from workers.domain.cases import Case, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
@@ -165,6 +165,15 @@ class FakeCases:
         if lost is not None:
             raise lost
 
+    async def put(self, case: Case) -> None:
+        lost = self.journal.write("cases.put", case.case_id)
+        stored = self.cases.get(case.case_id)
+        if case.version != (0 if stored is None else stored.version):
+            raise ConflictError("changed")
+        self.cases[case.case_id] = replace(case, version=case.version + 1)
+        if lost is not None:
+            raise lost
+
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
         self.journal.write("cases.record_sent", case.case_id, sent)
         stored = self.cases[case.case_id]
@@ -175,10 +184,17 @@ class FakeEscalations:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.sent: list[OutgoingEscalation] = []
+        self.finished: list[OrderFinished] = []
 
-    async def send(self, escalation: OutgoingEscalation) -> None:
-        self.journal.write("escalations.send", *escalation.reasons)
-        self.sent.append(escalation)
+    async def send(self, message: OutgoingEscalation | OrderFinished) -> None:
+        if isinstance(message, OrderFinished):
+            lost = self.journal.write("escalations.send_finished", message.order_id)
+            self.finished.append(message)
+        else:
+            lost = self.journal.write("escalations.send", *message.reasons)
+            self.sent.append(message)
+        if lost is not None:
+            raise lost
 
 
 class FakeReminders:

@@ -5,10 +5,12 @@ import pytest
 
 from tests.workers.fakes import EXECUTION, MESSAGE_ID, message
 from workers.contracts import (
+    OrderFinished,
     OutgoingEscalation,
     Reminder,
     decode_escalation,
     decode_fulfillment,
+    decode_order_finished,
     decode_reminder,
 )
 from workers.domain.escalations import Escalation
@@ -24,6 +26,7 @@ ESCALATION = {"OrderId": "002", "Reasons": ["INVALID_PRICE"]}
     [
         (json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION}), "001", EXECUTION),
         (json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION, "Resubmitted": True}), "001", EXECUTION),
+        (json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION, "Resubmitted": None}), "001", EXECUTION),
         ('{"OrderId": "001"}', "001", None),
         ('{"OrderId": "001", "ExecutionArn": null}', "001", None),
         (' \n{"OrderId": "001", "Color": {"deep": [1, 2.5, null]}}\n ', "001", None),
@@ -257,3 +260,34 @@ def test_other_messages_are_not_reminders(body: str) -> None:
 def test_a_reminder_with_a_wrong_field_is_undecodable(change: dict[str, Any], field: str) -> None:
     with pytest.raises(UndecodableError, match=f"^wrong or missing: {field}$"):
         decode_reminder(message(json.dumps({"CaseId": "001", "Episode": 1, "Tries": 1} | change)))
+
+
+def test_the_report_of_an_orders_end_is_decoded_as_it_was_encoded() -> None:
+    finished = OrderFinished(OrderFinished="001", ExecutionArn=EXECUTION)
+    assert json.loads(finished.body()) == {"OrderFinished": "001", "ExecutionArn": EXECUTION}
+    assert decode_order_finished(message(finished.body())) == finished
+    bare = OrderFinished(OrderFinished="001", ExecutionArn=None)
+    assert json.loads(bare.body()) == {"OrderFinished": "001"}
+    assert decode_order_finished(message(bare.body())) == bare
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "001",
+        '{"OrderId": "001", "Reasons": ["UNSPECIFIED"]}',
+        '{"OrderFinished": "001", "Reasons": []}',
+        '"OrderFinished"',
+    ],
+)
+def test_other_messages_report_no_end(body: str) -> None:
+    assert decode_order_finished(message(body)) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [('{"OrderFinished": 1}', "OrderFinished"), ('{"OrderFinished": "001", "ExecutionArn": "x"}', "ExecutionArn")],
+)
+def test_a_report_with_a_wrong_field_is_undecodable(body: str, field: str) -> None:
+    with pytest.raises(UndecodableError, match=field):
+        decode_order_finished(message(body))

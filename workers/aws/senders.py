@@ -15,7 +15,7 @@ from workers.dead_letters import DeadLetterAttribute
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-    from workers.contracts import OutgoingEscalation, Reminder
+    from workers.contracts import OrderFinished, OutgoingEscalation, Reminder
 
 
 log = structlog.get_logger(__name__)
@@ -25,13 +25,13 @@ MAX_ATTRIBUTES = 10  # SQS: message attributes per message.
 
 @dataclass(frozen=True, slots=True)
 class SqsEscalations:
-    """Sends escalations to the escalation queue."""
+    """Sends escalations, and reports of the end of an order, to the escalation queue."""
 
     sqs: "SQSClient"
     url: str
 
-    async def send(self, escalation: "OutgoingEscalation") -> None:
-        await ask(self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=escalation.body())
+    async def send(self, message: "OutgoingEscalation | OrderFinished") -> None:
+        await ask(self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=message.body())
 
 
 @dataclass(frozen=True, slots=True)

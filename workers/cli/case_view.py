@@ -6,7 +6,7 @@ from datetime import datetime
 from workers.cli.output import print_line, print_table
 from workers.domain.cases import Case, CaseState, OrderCopy
 from workers.domain.ids import execution_name
-from workers.domain.orders import Order
+from workers.domain.orders import Order, OrderStatus
 from workers.operations.ages import format_age, seconds_since
 
 
@@ -56,7 +56,24 @@ def _head(case: Case, order: Order | None, now: datetime) -> list[tuple[str, obj
         ("Last message", _time_and_age(case.last_seen_at, now)),
         ("Attempts", case.attempts),
         ("Begun", _begun_resubmission(case)),
+        ("Next", _next(case, order)),
     ]
+
+
+def _next(case: Case, order: Order | None) -> str | None:
+    """Return what a person can do about an open case."""
+    if case.state is not CaseState.OPEN:
+        return None
+    command = f"orders escalations resolve {case.case_id}"
+    if order is None:
+        return f"{command} resubmit, cancel or close"
+    match order.status:
+        case OrderStatus.ESCALATED:
+            return f"{command} resubmit, fulfill or cancel"
+        case OrderStatus.RECEIVED:
+            return "wait: the order is in progress"
+        case _:
+            return f"{command} close: the order is {order.status}, only the case is left"
 
 
 def _begun_resubmission(case: Case) -> str | None:

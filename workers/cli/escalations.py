@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from workers.cli.output import note, print_json, print_table
 from workers.cli.resolve import resolve_command
 from workers.cli.running import run
 from workers.domain.cases import Case
+from workers.domain.orders import Order
 from workers.domain.reasons import Reason, Severity
 from workers.operations.ages import format_age, seconds_since
 
@@ -35,7 +36,8 @@ def command() -> None:
     """
     List, show and resolve escalation cases.
 
-    A case is open until a person resolves it. If its order is known, the case has the order's id.
+    A case is open until a person resolves it, or its resubmitted order is fulfilled. If its order is known, the case
+    has the order's id.
     """
 
 
@@ -78,19 +80,25 @@ def list_command(
     """
     List the open cases: the most severe first, and the oldest first within a severity.
 
+    The status is that of the order now. If it is FULFILLED or CANCELLED, only the case is left: resolve it with close.
+
     The age is that of the current episode: when a resolved case is opened again, a new episode begins.
     """
-    from workers.operations.cases import Selection, read_open_cases  # noqa: PLC0415 - the SDK takes a while to import.
+    # The SDK takes a while to import.
+    from workers.operations.cases import OpenCases, Selection, read_open_cases, read_orders  # noqa: PLC0415
 
-    selection = Selection(severity=severity, reason=reason, older_than=older_than)
-    found = run(stack, read_open_cases(stack, selection))
-    shown = found.selected[:limit]
+    async def read() -> tuple[OpenCases, dict[str, Order]]:
+        found = await read_open_cases(stack, Selection(severity=severity, reason=reason, older_than=older_than))
+        return found, await read_orders(stack, found.selected[:limit])
+
+    found, orders = run(stack, read())
+    shown = [(case, orders.get(case.order_id or "")) for case in found.selected[:limit]]
     if as_json:
-        print_json([asdict(case) for case in shown])
+        print_json([_document(case, order) for case, order in shown])
     elif shown:
         print_table(
-            ("case", "severity", "reasons", "age", "episode", "order", "source", "attempts"),
-            [_row(case, stack.now()) for case in shown],
+            ("case", "severity", "reasons", "age", "episode", "order", "status", "source", "attempts"),
+            [_row(case, order, stack.now()) for case, order in shown],
             right=("age", "episode", "attempts"),
         )
     note(_summary(len(shown), len(found.selected), found.total))
@@ -116,12 +124,16 @@ def show_command(stack: "Stack", /, *, case_id: str, as_json: bool) -> None:
 
     case, order = run(stack, read_case(stack, case_id))
     if as_json:
-        print_json(asdict(case) | {"order_now": None if order is None else asdict(order)})
+        print_json(_document(case, order))
     else:
         print_case(case, order, stack.now())
 
 
-def _row(case: Case, now: datetime) -> tuple[object, ...]:
+def _document(case: Case, order: Order | None) -> dict[str, Any]:
+    return asdict(case) | {"order_now": None if order is None else asdict(order)}
+
+
+def _row(case: Case, order: Order | None, now: datetime) -> tuple[object, ...]:
     return (
         case.case_id,
         case.severity,
@@ -129,6 +141,7 @@ def _row(case: Case, now: datetime) -> tuple[object, ...]:
         format_age(seconds_since(case.opened_at, now)),
         case.episode,
         case.order_id,
+        None if order is None else order.status,
         ", ".join(case.sources) or None,
         case.attempts,
     )

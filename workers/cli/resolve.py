@@ -33,12 +33,13 @@ _OPTIONS = {"OrderId": "--order-id", "Name": "--name", "ItemName": "--item-name"
 
 @click.command(
     "resolve",
-    short_help="Resolve a case: resubmit, fulfill or cancel its order.",
+    short_help="Resolve a case: resubmit, fulfill or cancel its order, or close it.",
     epilog="""\b
 Examples:
   orders escalations resolve 002 resubmit --price 80000 --actor ada --note "price was a typo"
   orders escalations resolve 005 fulfill --shipment-id S-4711 --actor ada --note "sent by courier"
   orders escalations resolve 003 cancel --actor ada --note "customer has left" --yes
+  orders escalations resolve 006 close --actor ada --note "fulfilled from the corrected file" --yes
   vault read ... | orders escalations resolve 003 resubmit --card-number-stdin --yes --actor ada --note "new card\"""",
 )
 @click.argument("case_id", metavar="CASE_ID")
@@ -72,12 +73,13 @@ def resolve_command(
     as_json: bool,
 ) -> None:
     """
-    Resolve a case in one of three ways.
+    Resolve a case in one of four ways.
 
     \b
     resubmit  the corrected order starts again, in a new execution of the workflow
     fulfill   the order becomes FULFILLED, with the given shipment id; no provider is called
     cancel    the order becomes CANCELLED; a case without an order is only closed
+    close     the order stays as it is: for a case whose order is final, in progress, or unknown
 
     resubmit needs the whole order. Fields that no option corrects are taken from the table. The table does not have the
     card number: resubmit asks for it at a hidden prompt, or reads it from standard input. Never give it as an argument:

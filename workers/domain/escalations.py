@@ -77,6 +77,8 @@ class EscalationOutcome(StrEnum):
     # The results of a reminder: the episode is routed to all of its channels, or not yet.
     ROUTED = "routed"
     DEFERRED = "deferred"
+    # The result of the report that a resubmitted order has ended.
+    CASE_CLOSED = "case_closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def plan_escalation(
         opener = case.opened_by == escalation.message_id and case.state is CaseState.OPEN
         outcome = EscalationOutcome.ESCALATED if opener else EscalationOutcome.ADDED_TO_CASE
         return EscalationPlan(outcome, False, None, routes=opener)
-    if current and order is not None and order.status in {OrderStatus.FULFILLED, OrderStatus.CANCELLED}:
+    if current and order is not None and order.is_final:
         added = None if case is None else _add(case, escalation, now, assessment)
         return EscalationPlan(EscalationOutcome.ORDER_ALREADY_FINAL, False, added, routes=False)
     escalates = current and order is not None and order.status is OrderStatus.RECEIVED

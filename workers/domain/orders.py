@@ -53,6 +53,11 @@ class Order:
         numbered = self.rejections > 0 or _NUMBERED.fullmatch(self.order_id) is not None
         return f"{self.order_id}-r{self.rejections}" if numbered else self.order_id
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing changes this order any more."""
+        return self.status in {OrderStatus.FULFILLED, OrderStatus.CANCELLED}
+
     def belongs_to(self, execution_arn: str | None) -> bool:
         """Return whether a message with *execution_arn* is about this order. Without an execution, it always is."""
         return execution_arn is None or execution_arn == self.execution_arn

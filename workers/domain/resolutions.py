@@ -13,6 +13,8 @@ from workers.domain.ids import fingerprint
 from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus, is_shipment_id
 
 MAX_ACTOR_CHARS, MAX_NOTE_CHARS = 128, 1_000
+CLOSES = "close closes its case"  # What a refusal points to if the order is final.
+WORKFLOW = "workflow"  # The actor of a resolution that no person made.
 CLAIM_S = 120  # Longer than an execution takes to start and to record its order, retries included.
 
 
@@ -20,6 +22,7 @@ class Action(StrEnum):
     RESUBMIT = "resubmit"
     FULFILL = "fulfill"
     CANCEL = "cancel"
+    CLOSE = "close"
 
 
 class ResolutionError(Exception):
@@ -106,6 +109,37 @@ def add_resubmission(case: Case, request: Request, episode: int, now: str) -> Ca
     return replace(case, updated_at=now, resolutions=_with_resolution(case, request.record(episode, now)))
 
 
+def close_finished(case: Case | None, order: Order | None, execution_arn: str | None, now: str) -> Case | None:
+    """
+    Return *case* closed, because a later execution has finished its *order*; None if nothing changes.
+
+    *execution_arn* is the execution that the report names, None for the order's current one. A final order keeps its
+    execution, so a late or repeated report finds the same one, and its resolution.
+
+    - A person's own resubmission is closed in that person's name, as they would have closed it themselves.
+    - An episode that the same execution opened is not about an earlier one: it is left to a person.
+    """
+    if case is None or order is None or not order.is_final or not order.belongs_to(execution_arn):
+        return None
+    execution_arn = order.execution_arn
+    opened_by_it = case.opening is not None and case.opening.execution_arn == execution_arn
+    reported_before = execution_arn is not None and case.has_resubmission(execution_arn)
+    if case.state is CaseState.RESOLVED or opened_by_it or reported_before:
+        return None
+    record = Resolution(
+        action="resubmitted" if order.status is OrderStatus.FULFILLED else "cancelled",
+        episode=case.episode,
+        actor=WORKFLOW,
+        note=f"The order was resubmitted, and is {order.status}.",
+        at=now,
+        execution_arn=execution_arn,
+    )
+    claim = case.claim
+    if claim is not None and claim.execution_arn == execution_arn:
+        record = replace(record, action=Action.RESUBMIT.value, actor=claim.actor, note=claim.note)
+    return replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=_with_resolution(case, record))
+
+
 def _with_resolution(case: Case, record: Resolution) -> tuple[Resolution, ...]:
     return (*case.resolutions, record)[-MAX_RESOLUTIONS:]
 
@@ -131,6 +165,12 @@ def _order_status(order: Order | None, request: Request, record: Resolution) -> 
     """Return the order's new status, or None if its status does not change."""
     if request.action is Action.RESUBMIT:
         return None
+    if request.action is Action.CLOSE:
+        if order is not None and order.status is OrderStatus.ESCALATED:
+            raise ResolutionError(
+                "the order is ESCALATED: resubmit, fulfill or cancel it; close would leave it waiting"
+            )
+        return None
     final = _FINAL[request.action]
     if order is None:
         if request.action is Action.FULFILL:
@@ -142,11 +182,12 @@ def _order_status(order: Order | None, request: Request, record: Resolution) -> 
         case OrderStatus.RECEIVED:
             raise ResolutionError("the order is RECEIVED: it is in progress, not escalated")
         case OrderStatus.FULFILLED if final is OrderStatus.FULFILLED and order.shipment_id != record.shipment_id:
-            raise ResolutionError(f"the order is already FULFILLED, by shipment {mask(order.shipment_id or 'unknown')}")
+            shipment = mask(order.shipment_id or "unknown")
+            raise ResolutionError(f"the order is already FULFILLED, by shipment {shipment}; {CLOSES}")
         case _ if order.status is final:
             return None  # The order has that status already; only the case is still open.
         case _:
-            raise ResolutionError(f"the order is already {order.status}")
+            raise ResolutionError(f"the order is already {order.status}; {CLOSES}")
 
 
 def claim_resubmission(

@@ -11,11 +11,12 @@ from structlog.contextvars import bind_contextvars
 from workers import clock
 from workers.backoff import Backoff
 from workers.consumer.message import Acknowledged, DeadLettered, Message
-from workers.contracts import Reminder, decode_escalation, decode_reminder
+from workers.contracts import OrderFinished, Reminder, decode_escalation, decode_order_finished, decode_reminder
 from workers.domain.cases import LOG_CHANNEL, Case, CaseState
 from workers.domain.escalations import Escalation, EscalationOutcome, EscalationPlan, plan_escalation
 from workers.domain.orders import Order
 from workers.domain.reasons import Reason
+from workers.domain.resolutions import close_finished
 from workers.domain.routing import Rules
 from workers.errors import UndecodableError, UnreadableOrderError
 from workers.escalation.conflicts import CONFLICT_BACKOFF, retry_conflicts
@@ -65,6 +66,8 @@ class EscalationHandler:
         try:
             if reminder := decode_reminder(message):
                 return Acknowledged(await self._handle_reminder(reminder))
+            if finished := decode_order_finished(message):
+                return Acknowledged(await self._close_case(finished))
             escalation = decode_escalation(message)
         except UndecodableError as error:
             return await self._dead_letter(message, error)
@@ -153,6 +156,21 @@ class EscalationHandler:
             return EscalationOutcome.SUPERSEDED
         bind_contextvars(order_id=case.order_id, execution_arn=case.opening and case.opening.execution_arn)
         return await self._route(case, reminder.tries)
+
+    @retry_conflicts
+    async def _close_case(self, finished: OrderFinished) -> EscalationOutcome:
+        """Close the case of an order that a later execution has finished. A repeated report changes nothing."""
+        bind_contextvars(order_id=finished.order_id, execution_arn=finished.execution_arn)
+        case, order = await self.cases.read(finished.order_id, finished.order_id)
+        if isinstance(order, UnreadableOrderError):
+            order = None
+        closed = close_finished(case, order, finished.execution_arn, self.now())
+        if closed is None:
+            return EscalationOutcome.SUPERSEDED
+        await self.cases.put(closed)
+        resolution = closed.resolutions[-1]
+        log.info("case.closed", case_id=closed.case_id, episode=closed.episode, action=resolution.action)
+        return EscalationOutcome.CASE_CLOSED
 
     async def _dead_letter(self, message: Message, error: UndecodableError) -> DeadLettered:
         bind_contextvars(reason=str(error))

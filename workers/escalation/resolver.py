@@ -1,4 +1,4 @@
-"""Resolves cases for a person: resubmit, fulfill, cancel."""
+"""Resolves cases for a person: resubmit, fulfill, cancel, close."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ from workers.domain.cases import Case, CaseState, Claim
 from workers.domain.ids import execution_name
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import (
+    CLOSES,
     Action,
     Request,
     ResolutionError,
@@ -41,7 +42,7 @@ class Resolver:
 
     async def resolve(self, case_id: str, request: Request) -> None:
         """
-        Fulfill the case's order by hand (no provider is called), or cancel it, and close the case.
+        Fulfill the case's order by hand (no provider is called), or cancel it, and close the case; or only close it.
 
         If a resubmission was interrupted, it is finished first, because its execution has been started.
         """
@@ -93,7 +94,8 @@ class Resolver:
             raise ConflictError("the case has changed")  # Read it again: now it is resolved or in its next episode.
         stored = await self.orders.get(order_id)
         if stored is not None and stored.status is not OrderStatus.ESCALATED:
-            raise ResolutionError(f"the order is {stored.status}: only an escalated order can be resubmitted")
+            way_out = f"; {CLOSES}" if stored.is_final else ""
+            raise ResolutionError(f"the order is {stored.status}: only an escalated order can be resubmitted{way_out}")
         claim, claimed = claim_resubmission(case, request, order_id, self.now(), self.executions.arn)
         if claimed is not None:
             await self.cases.put(claimed)

@@ -9,7 +9,7 @@ from structlog.contextvars import bind_contextvars
 
 from workers import clock
 from workers.consumer.message import Acknowledged, DeadLettered, Message
-from workers.contracts import FulfillmentRequest, OutgoingEscalation, decode_fulfillment
+from workers.contracts import FulfillmentRequest, OrderFinished, OutgoingEscalation, decode_fulfillment
 from workers.domain.orders import FulfillmentDecision, Order, decide_fulfillment, shipment_id
 from workers.domain.reasons import Reason, Source
 from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
@@ -107,7 +107,7 @@ class FulfillmentHandler:
             if order.attempts >= self.max_attempts:
                 return replace(await self._escalate_exhausted(message, request, order.attempts), used_downstream=False)
             if request.execution_arn is None:  # A bare OrderId.
-                request = request.model_copy(update={"execution_arn": order.execution_arn})
+                request = request.model_copy(update={"execution_arn": order.execution_arn, "resubmitted": True})
             try:
                 shipment = await self._ship(self.provider, order)
             except RejectedError as error:
@@ -154,15 +154,28 @@ class FulfillmentHandler:
         self._unconfirmed.pop(message.id, None)
         if order is not None and order.fulfilled_at == at:
             log.info("order.fulfilled", shipment_id=order.shipment_id)
-            return Acknowledged(FulfillmentDecision.FULFILL)
-        decision = decide_fulfillment(order, request.execution_arn)
-        match decision:
-            case FulfillmentDecision.NOT_FOUND:
+            decision = FulfillmentDecision.FULFILL
+        else:
+            decision = decide_fulfillment(order, request.execution_arn)
+            if decision is FulfillmentDecision.NOT_FOUND:
                 return await self._escalate(message, request, Reason.ORDER_NOT_FOUND, "No order with this OrderId.")
-            case FulfillmentDecision.FULFILL:
+            if decision is FulfillmentDecision.FULFILL:
                 raise TransientError("the order changed while it was being fulfilled")
-            case FulfillmentDecision.ALREADY_FULFILLED | FulfillmentDecision.SUPERSEDED:
-                return Acknowledged(decision)
+        if order is not None:
+            await self._report_end(request, order)
+        return Acknowledged(decision)
+
+    async def _report_end(self, request: FulfillmentRequest, order: Order) -> None:
+        """
+        Report that a final order has ended, if it may have an open case: it was resubmitted, or its message is bare.
+
+        The escalation worker closes the case. The report is sent before the message is acknowledged, so that a crash in
+        between repeats it. A new order needs none.
+        """
+        may_have_case = request.resubmitted or request.execution_arn is None
+        if may_have_case and order.is_final and order.belongs_to(request.execution_arn):
+            finished = OrderFinished(OrderFinished=order.order_id, ExecutionArn=order.execution_arn)
+            await self.escalations.send(finished)
 
     async def _escalate_exhausted(
         self, message: Message, request: FulfillmentRequest, attempts: int, error: Exception | None = None

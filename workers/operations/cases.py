@@ -1,22 +1,23 @@
 """Reads escalation cases."""
 
 import functools
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from workers.aws.cases import DynamoCases
-from workers.aws.orders import DynamoOrders
+from workers.aws.orders import DynamoOrders, order_of
 from workers.aws.sdk.clients import calling_config, open_session
 from workers.aws.sdk.parsing import plain_session
 from workers.domain.cases import Case
 from workers.domain.orders import Order
 from workers.domain.reasons import Severity
+from workers.errors import UnreadableOrderError
 from workers.operations.ages import seconds_since
 from workers.operations.errors import OperationError
-from workers.operations.order_table import is_key
+from workers.operations.order_table import get_orders, is_key
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -59,6 +60,18 @@ async def read_open_cases(stack: "Stack", selection: Selection) -> OpenCases:
     async with tables(stack) as (_, cases):
         found, unreadable = await cases.open_cases()
     return OpenCases(select(found, selection, stack.now()), len(found), unreadable)
+
+
+async def read_orders(stack: "Stack", cases: Iterable[Case]) -> dict[str, Order]:
+    """Return the orders of *cases* as they are now, by id. Left out: orders that are missing or cannot be read."""
+    found = dict[str, Order]()
+    order_ids = [case.order_id for case in cases if case.order_id is not None and is_key(case.order_id)]
+    async with aclosing(get_orders(stack, dict.fromkeys(order_ids))) as batches:
+        async for batch in batches:
+            for item in batch:
+                with suppress(UnreadableOrderError):
+                    found[item["OrderId"]] = order_of(item)
+    return found
 
 
 def select(cases: list[Case], selection: Selection, now: datetime) -> list[Case]:

@@ -26,7 +26,10 @@ CARD = "4929123412345678"
         (["cancel"], "there is no terminal to ask for confirmation: use --yes"),
         (
             ["ship"],
-            "Invalid value for '{resubmit|fulfill|cancel}': 'ship' is not one of 'resubmit', 'fulfill', 'cancel'.",
+            (
+                "Invalid value for '{resubmit|fulfill|cancel|close}': 'ship' is not one of "
+                "'resubmit', 'fulfill', 'cancel', 'close'."
+            ),
         ),
     ],
 )

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.workers.domain import examples
 from tests.workers.domain.examples import CARD, THEN, UUID
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
 from workers.domain.cards import looks_like_card
@@ -19,6 +20,7 @@ from workers.domain.resolutions import (
     ResolutionPlan,
     add_resubmission,
     claim_resubmission,
+    close_finished,
     is_claim_of,
     plan_resolution,
     resubmission_name,
@@ -33,6 +35,7 @@ def request(action: str, **changes: Any) -> Request:
         "fulfill": {"shipment_id": "S-1"},
         "resubmit": {"execution_arn": ANOTHER},
         "cancel": {},
+        "close": {},
     }[action]
     return Request(**({"action": Action(action), "actor": "ada", "note": "as agreed"} | more | changes))
 
@@ -57,8 +60,9 @@ def case(*resolutions: Resolution, **changes: Any) -> Case:
 REFUSED = {
     "missing": "the order does not exist and cannot be fulfilled; cancel closes the case",
     "RECEIVED": "the order is RECEIVED: it is in progress, not escalated",
-    "FULFILLED": "the order is already FULFILLED",
-    "CANCELLED": "the order is already CANCELLED",
+    "FULFILLED": "the order is already FULFILLED; close closes its case",
+    "CANCELLED": "the order is already CANCELLED; close closes its case",
+    "ESCALATED": "the order is ESCALATED: resubmit, fulfill or cancel it; close would leave it waiting",
 }
 
 
@@ -80,6 +84,11 @@ REFUSED = {
         ("cancel", "ESCALATED", OrderStatus.CANCELLED),
         ("cancel", "FULFILLED", REFUSED["FULFILLED"]),
         ("cancel", "CANCELLED", None),
+        ("close", None, None),
+        ("close", "RECEIVED", None),
+        ("close", "ESCALATED", REFUSED["ESCALATED"]),
+        ("close", "FULFILLED", None),
+        ("close", "CANCELLED", None),
     ],
 )
 def test_an_open_case_is_resolved_as_its_order_allows(
@@ -146,7 +155,10 @@ def test_only_resolutions_of_the_current_episode_count() -> None:
 def test_an_order_with_another_shipment_is_not_fulfilled_again(shipped: str | None) -> None:
     with pytest.raises(ResolutionError) as raised:
         plan_resolution(case(), order("FULFILLED", shipment_id=shipped), request("fulfill"), NOW)
-    assert str(raised.value) == f"the order is already FULFILLED, by shipment {shipped or 'unknown'}"
+    assert (
+        str(raised.value)
+        == f"the order is already FULFILLED, by shipment {shipped or 'unknown'}; close closes its case"
+    )
 
 
 def test_a_resubmission_from_an_earlier_episode_is_added_and_the_case_stays_open() -> None:
@@ -316,7 +328,7 @@ def test_the_newest_twenty_resolutions_are_kept() -> None:
 
 
 def test_the_shipment_in_an_error_is_masked() -> None:
-    with pytest.raises(ResolutionError, match=r"by shipment \*{4}$"):
+    with pytest.raises(ResolutionError, match=r"by shipment \*{4}; close closes its case$"):
         plan_resolution(case(), order("FULFILLED", shipment_id=CARD), request("fulfill"), NOW)
 
 
@@ -326,3 +338,66 @@ def test_the_shipment_in_an_error_is_masked() -> None:
 def test_a_claim_belongs_to_its_person_and_order(actor: str, order_id: str, same: bool) -> None:
     claim, _ = claimed(case())
     assert is_claim_of(claim, request("resubmit", actor=actor), order_id) is same
+
+
+def finished(status: str, **changes: Any) -> Case | None:
+    """Return what the end of an order, taken over by `ANOTHER`, does to a case that `EXECUTION` opened."""
+    return close_finished(examples.case(**changes), order(status, execution_arn=ANOTHER), ANOTHER, NOW)
+
+
+@pytest.mark.parametrize(("status", "action"), [("FULFILLED", "resubmitted"), ("CANCELLED", "cancelled")])
+def test_the_end_of_a_later_execution_closes_the_case(status: str, action: str) -> None:
+    before = examples.case()
+    record = Resolution(
+        action=action,
+        episode=1,
+        actor="workflow",
+        note=f"The order was resubmitted, and is {status}.",
+        at=NOW,
+        execution_arn=ANOTHER,
+    )
+    assert finished(status) == replace(before, state=CaseState.RESOLVED, updated_at=NOW, resolutions=(record,))
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "ESCALATED"])
+def test_an_order_that_has_not_ended_closes_no_case(status: str) -> None:
+    assert finished(status) is None
+
+
+def test_an_end_that_does_not_fit_closes_no_case() -> None:
+    ended = order("FULFILLED", execution_arn=ANOTHER)
+    assert close_finished(None, ended, ANOTHER, NOW) is None
+    assert close_finished(examples.case(), None, ANOTHER, NOW) is None
+    assert close_finished(examples.case(), ended, EXECUTION, NOW) is None
+    assert finished("FULFILLED", state=CaseState.RESOLVED) is None
+
+
+def test_an_episode_that_the_same_execution_opened_is_left_to_a_person() -> None:
+    opening = examples.evidence("m1", THEN, execution_arn=ANOTHER)
+    assert finished("FULFILLED", evidence=(opening,), execution_arns=(ANOTHER,)) is None
+    note = examples.evidence("m2", NOW, execution_arn=ANOTHER)
+    noted = examples.case(evidence=(examples.evidence("m1", THEN), note), execution_arns=(EXECUTION, ANOTHER))
+    assert close_finished(noted, order("FULFILLED", execution_arn=ANOTHER), ANOTHER, NOW) is not None
+
+
+def test_a_late_report_does_not_close_an_episode_that_began_after_it_was_applied() -> None:
+    closed = finished("FULFILLED")
+    assert closed is not None
+    reopened = {"state": CaseState.OPEN, "episode": 2, "opened_by": "m9", "resolutions": closed.resolutions}
+    assert finished("FULFILLED", **reopened) is None
+
+
+def test_a_persons_own_resubmission_is_closed_in_that_persons_name() -> None:
+    asked = request("resubmit")
+    claim = Claim(actor="ada", note=asked.note, at=THEN, episode=1, number=1, order_id="001", execution_arn=ANOTHER)
+    closed = finished("FULFILLED", claim=claim)
+    assert closed is not None
+    assert closed.resolutions == (asked.record(1, NOW),)
+    assert plan_resolution(closed, order("FULFILLED", execution_arn=ANOTHER), asked, NOW) == NOTHING
+
+
+def test_an_order_without_an_execution_closes_its_case() -> None:
+    by_hand = examples.case(resolutions=(request("cancel").record(1, THEN),), episode=2)
+    closed = close_finished(by_hand, order("FULFILLED", execution_arn=None), None, NOW)
+    assert closed is not None
+    assert closed.state is CaseState.RESOLVED

@@ -491,3 +491,62 @@ async def test_an_unreadable_order_gets_a_case_and_is_not_changed() -> None:
     )
     assert bench.orders.orders["001"].status is OrderStatus.RECEIVED
     assert bench.cases.cases["001"].state is CaseState.OPEN
+
+
+FINISHED = json.dumps({"OrderFinished": "001", "ExecutionArn": ANOTHER})
+
+
+async def escalated_and_resubmitted(status: str = "FULFILLED") -> Bench:
+    """Return a handler whose order was escalated, then taken over by another execution."""
+    bench = Bench(order("RECEIVED"))
+    await bench.handle(notice())
+    bench.orders.orders["001"] = order(status, execution_arn=ANOTHER)
+    return bench
+
+
+@pytest.mark.parametrize("body", [FINISHED, json.dumps({"OrderFinished": "001"})])
+async def test_the_end_of_a_resubmitted_order_closes_its_case(logs: list[EventDict], body: str) -> None:
+    bench = await escalated_and_resubmitted()
+    assert await bench.handle(body, "m2") == Acknowledged("case_closed")
+    assert bench.case.state is CaseState.RESOLVED
+    (resolution,) = bench.case.resolutions
+    assert (resolution.action, resolution.actor, resolution.episode) == ("resubmitted", "workflow", 1)
+    assert resolution.execution_arn == ANOTHER
+    assert [line for line in logs if line["event"] == "case.closed"] == [
+        {"log_level": "info", "event": "case.closed", "case_id": "001", "episode": 1, "action": "resubmitted"}
+    ]
+
+
+async def test_a_repeated_report_of_the_end_changes_nothing() -> None:
+    bench = await escalated_and_resubmitted()
+    await bench.handle(FINISHED, "m2")
+    closed = bench.case
+    assert await bench.handle(FINISHED, "m3") == Acknowledged("superseded")
+    assert bench.case == closed
+
+
+async def test_a_report_whose_write_was_lost_or_was_in_conflict_is_applied_once() -> None:
+    bench = await escalated_and_resubmitted()
+    bench.journal.fail("cases.put", ConflictError("changed"))
+    bench.journal.fail("cases.put", DOWN, lost=True)
+    with pytest.raises(OutageError):
+        await bench.handle(FINISHED, "m2")
+    assert await bench.handle(FINISHED, "m2", 2) == Acknowledged("superseded")
+    assert len(bench.case.resolutions) == 1
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "ESCALATED"])
+async def test_a_report_about_an_order_that_has_not_ended_is_not_believed(status: str) -> None:
+    bench = await escalated_and_resubmitted(status)
+    assert await bench.handle(FINISHED, "m2") == Acknowledged("superseded")
+    assert bench.case.state is CaseState.OPEN
+
+
+async def test_a_report_about_an_order_without_a_case_or_without_an_order_is_acknowledged() -> None:
+    assert await Bench(order("FULFILLED", execution_arn=ANOTHER)).handle(FINISHED) == Acknowledged("superseded")
+    assert await Bench().handle(FINISHED) == Acknowledged("superseded")
+
+
+@pytest.mark.parametrize("body", ['{"OrderFinished": "4929123412345678"}', '{"OrderFinished": null}'])
+async def test_a_report_with_wrong_fields_is_dead_lettered(body: str) -> None:
+    assert await Bench().handle(body) == DeadLettered("undecodable")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.fakes import DOWN, EXECUTION, NO_WAIT, NOW, FakeCases, FakeOrders, Journal, order
+from tests.workers.fakes import ANOTHER, DOWN, EXECUTION, NO_WAIT, NOW, FakeCases, FakeOrders, Journal, order
 from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
@@ -371,7 +371,9 @@ async def test_a_wrong_order_is_refused_and_not_quoted(changes: dict[str, Any], 
 @pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
 async def test_an_order_that_is_not_escalated_is_not_resubmitted(status: str) -> None:
     bench = Bench(order(status))
-    with pytest.raises(ResolutionError, match=f"^the order is {status}: only an escalated order can be resubmitted$"):
+    way_out = "" if status == "RECEIVED" else "; close closes its case"
+    why = f"^the order is {status}: only an escalated order can be resubmitted{way_out}$"
+    with pytest.raises(ResolutionError, match=why):
         await bench.resubmit()
     assert (bench.writes, bench.case.state) == ([], CaseState.OPEN)
 
@@ -537,3 +539,20 @@ async def test_a_resubmission_without_its_execution_cannot_be_repeated() -> None
     bench = Bench(state=CaseState.RESOLVED, resolutions=(edited,))
     with pytest.raises(ResolutionError, match="already resolved by ada"):
         await bench.resubmit()
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
+async def test_close_changes_only_the_case_and_can_be_repeated(status: str) -> None:
+    bench = Bench(order(status, execution_arn=ANOTHER))
+    for _ in range(2):
+        await bench.resolve(request("close"))
+    assert bench.order == order(status, execution_arn=ANOTHER)
+    assert bench.case.state is CaseState.RESOLVED
+    assert bench.case.resolutions == (request("close").record(1, NOW),)
+
+
+async def test_an_escalated_order_is_not_left_without_an_open_case() -> None:
+    bench = Bench(order("ESCALATED"))
+    with pytest.raises(ResolutionError, match=r"^the order is ESCALATED: resubmit, fulfill or cancel it"):
+        await bench.resolve(request("close"))
+    assert bench.case.state is CaseState.OPEN

@@ -23,7 +23,7 @@ from tests.workers.fakes import (
     order,
 )
 from workers.consumer.message import Acknowledged, DeadLettered
-from workers.contracts import OutgoingEscalation
+from workers.contracts import OrderFinished, OutgoingEscalation
 from workers.domain.orders import Order, OrderStatus, shipment_id
 from workers.domain.reasons import Reason, Source
 from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError, UnreadableOrderError
@@ -31,6 +31,8 @@ from workers.fulfillment.handler import FulfillmentHandler
 from workers.fulfillment.providers import RejectedError
 
 BODY = json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION})
+RESUBMITTED = json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION, "Resubmitted": True})
+FINISHED = OrderFinished(OrderFinished="001", ExecutionArn=EXECUTION)
 CARD = "4929123412345678"
 
 
@@ -86,7 +88,8 @@ def escalation(reason: str, detail: str, attempts: int | None = None) -> Outgoin
 async def test_a_received_order_is_fulfilled_in_one_write(logs: list[EventDict], body: str, named: str | None) -> None:
     bench = Bench(order("RECEIVED"))
     assert await bench.handle(body) == Acknowledged("fulfilled")
-    assert bench.journal.steps == [("orders.fulfill", "001", named, shipment_id("001"), NOW)]
+    assert bench.journal.steps[0] == ("orders.fulfill", "001", named, shipment_id("001"), NOW)
+    assert bench.journal.names()[1:] == ([] if named else ["escalations.send_finished"])
     assert bench.status is OrderStatus.FULFILLED
     assert [(line["event"], line["shipment_id"]) for line in logs] == [("order.fulfilled", shipment_id("001"))]
 
@@ -404,3 +407,50 @@ async def test_an_unreadable_order_is_escalated_once_its_message_was_delivered_t
         await bench.handle()
     assert await bench.handler.give_up(message(BODY, receive_count=11)) == Acknowledged("escalated")
     assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", "Failed: the order's Status is odd.")]
+
+
+@pytest.mark.parametrize("provider", [True, False])
+@pytest.mark.parametrize("stored", [order("RECEIVED"), order("FULFILLED"), order("CANCELLED")])
+@pytest.mark.parametrize("body", [RESUBMITTED, "001"])
+async def test_the_end_of_a_resubmitted_order_is_reported_before_its_message_is_acknowledged(
+    body: str, stored: Order, provider: bool
+) -> None:
+    bench = Bench(stored, provider=provider)
+    outcomes = {"RECEIVED": "fulfilled", "FULFILLED": "already_fulfilled", "CANCELLED": "superseded"}
+    assert (await bench.handle(body)).outcome == outcomes[stored.status]
+    assert bench.escalations.finished == [FINISHED]
+    assert bench.journal.names()[-1] == "escalations.send_finished"
+
+
+@pytest.mark.parametrize("provider", [True, False])
+@pytest.mark.parametrize(
+    ("body", "stored"),
+    [
+        (BODY, order("RECEIVED")),
+        (BODY, order("FULFILLED")),
+        (json.dumps({"OrderId": "001", "ExecutionArn": EXECUTION, "Resubmitted": False}), order("RECEIVED")),
+        (RESUBMITTED, order("ESCALATED")),
+        (RESUBMITTED, order("FULFILLED", execution_arn=ANOTHER)),
+        ("001", order("ESCALATED")),
+    ],
+)
+async def test_nothing_is_reported_of_a_new_order_or_of_one_that_has_not_ended(
+    body: str, stored: Order, provider: bool
+) -> None:
+    bench = Bench(stored, provider=provider)
+    await bench.handle(body)
+    assert bench.escalations.finished == []
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("provider", [True, False])
+async def test_a_report_that_fails_is_sent_by_the_next_delivery(
+    logs: list[EventDict], provider: bool, lost: bool
+) -> None:
+    bench = Bench(order("RECEIVED"), provider=provider)
+    bench.journal.fail("escalations.send_finished", DOWN, lost=lost)
+    with pytest.raises(OutageError):
+        await bench.handle(RESUBMITTED)
+    assert await bench.handle(RESUBMITTED) == Acknowledged("already_fulfilled", used_downstream=not provider)
+    assert bench.escalations.finished == [FINISHED] * (2 if lost else 1)
+    assert [line["event"] for line in logs] == ["order.fulfilled"]

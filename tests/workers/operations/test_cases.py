@@ -5,17 +5,20 @@ from typing import Any, cast
 
 import pytest
 
+from tests.workers.operations.fakes import FakeClient, fake_stack
+from workers.aws.items import to_item
 from workers.aws.sdk.clients import calling_config
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
 from workers.errors import OutageError
-from workers.operations.cases import Selection, read_case, read_open_cases, select
+from workers.operations.cases import Selection, read_case, read_open_cases, read_orders, select
 from workers.operations.cases import tables as stack_tables
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+CARD = "4929123412345678"
 ORDER = Order("001", OrderStatus.ESCALATED, None)
 
 
@@ -150,6 +153,27 @@ async def test_open_cases_are_selected_counted_and_sorted(tables: tuple[FakeTabl
     found = await read_open_cases(Stack({}, now=lambda: NOW), Selection(older_than=timedelta(hours=2)))
     assert [case.case_id for case in found.selected] == ["old", "info"]
     assert (found.total, found.unreadable) == (4, ["edited"])
+
+
+async def test_the_orders_of_a_page_of_cases_are_read_in_one_request() -> None:
+    items = [
+        {"OrderId": "1", "Status": "FULFILLED"},
+        {"OrderId": "2", "Status": "edited"},
+        {"OrderId": "3", "Status": "ESCALATED", "CC": CARD},
+    ]
+    dynamodb = FakeClient(batch_get_item=lambda **_: {"Responses": {"OrderTable": [*map(to_item, items)]}})
+    cases = [replace(case(f"case-{order_id}"), order_id=order_id) for order_id in ("1", "2", "3", "4", "1", None)]
+    orders = await read_orders(fake_stack(dynamodb=dynamodb), cases)
+    assert {order_id: order.status for order_id, order in orders.items()} == {"1": "FULFILLED", "3": "ESCALATED"}
+    assert CARD not in str(orders)
+    ((_, request),) = dynamodb.requests
+    assert [key["OrderId"]["S"] for key in request["RequestItems"]["OrderTable"]["Keys"]] == ["1", "2", "3", "4"]
+
+
+async def test_cases_without_orders_cost_no_request() -> None:
+    dynamodb = FakeClient()
+    assert await read_orders(fake_stack(dynamodb=dynamodb), CASES) == {}
+    assert dynamodb.requests == []
 
 
 class Session:
