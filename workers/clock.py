@@ -1,7 +1,7 @@
 """Times as tables, messages and logs hold them: RFC 3339 in UTC with microseconds, `2026-11-22T10:00:00.000000Z`."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 
@@ -35,3 +35,8 @@ def parse(text: str) -> datetime:
     """
     parsed = datetime.fromisoformat(text)
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def earlier(timestamp: str, seconds: float) -> str:
+    """Return the time *seconds* before *timestamp*, in the same form."""
+    return written(parse(timestamp) - timedelta(seconds=seconds))

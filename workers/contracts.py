@@ -58,6 +58,9 @@ class _EscalationBody(BaseModel):
     origin_message_id: Annotated[str | None, StringConstraints(strict=True, max_length=MAX_NAME_CHARS)] = Field(
         None, alias="OriginMessageId"
     )
+    waiting_message_id: Annotated[
+        str | None, StringConstraints(strict=True, min_length=1, max_length=MAX_NAME_CHARS)
+    ] = Field(None, alias="WaitingMessageId")
 
 
 class Reminder(BaseModel):
@@ -105,6 +108,7 @@ class OutgoingEscalation:
     attempts: int | None = None
     queue: str | None = None
     origin_message_id: str | None = None
+    waiting_message_id: str | None = None  # Of the notice that has waited. This is the same one, sent again.
 
     def body(self) -> str:
         """Return the message body of the contract, without the fields that do not apply."""
@@ -116,6 +120,7 @@ class OutgoingEscalation:
             "Attempts": self.attempts,
             "Queue": self.queue,
             "OriginMessageId": self.origin_message_id,
+            "WaitingMessageId": self.waiting_message_id,
         }
         present = {name: value for name, value in fields.items() if value is not None}
         return json.dumps({"OrderId": self.order_id} | present, ensure_ascii=False)
@@ -190,8 +195,10 @@ def decode_escalation(message: Message) -> Escalation:
         decoded = _EscalationBody.model_validate(document)
     except ValidationError as error:
         raise UndecodableError(_wrong_fields(error)) from None
+    waited = decoded.waiting_message_id
     return Escalation(
-        message_id=message.id,
+        message_id=message.id if waited is None else mask(waited),
+        has_waited=waited is not None,
         order_id=decoded.order_id,
         reasons=tuple(dict.fromkeys(decoded.reasons)),
         source=decoded.source,

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from workers.consumer.message import Message
 from workers.contracts import OrderFinished, OutgoingEscalation, Reminder
-from workers.domain.cases import Case, SentNotification
+from workers.domain.cases import Case, HandledReminder, SentNotification
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionPlan
@@ -73,17 +73,35 @@ class CaseReader(Protocol):
 class Cases(Protocol):
     """The case table, read and written together with the order table."""
 
-    async def read(self, case_id: str, order_id: str | None) -> tuple[Case | None, Order | UnreadableOrderError | None]:
-        """Return a case and an order, None for one that is missing. An unreadable order is returned as its error."""
+    async def read(
+        self, case_id: str, order_id: str | None, execution_case_id: str | None = None
+    ) -> tuple[Case | None, Order | UnreadableOrderError | None, Case | None]:
+        """
+        Return a case, an order, and the case of an execution, if it has another id; None for what is missing.
+
+        An unreadable order is returned as its error.
+        """
 
     async def find_by_execution(self, execution_arn: str) -> str | None:
-        """Return the id of the case whose newest execution is *execution_arn*, None if there is no such case."""
+        """
+        Return the id of the case whose newest execution is *execution_arn*, None if there is no such case.
+
+        Of two, the case of an order wins over that of an execution.
+        """
 
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
         """Write the plan in one transaction. Raises `ConflictError` if order or case changed after they were read."""
 
     async def put(self, case: Case) -> None:
         """Write *case*. Raises `ConflictError` if it changed after it was read."""
+
+    async def claim_reminder(self, case_id: str, handled: HandledReminder, forgotten_at: str) -> Case | None:
+        """
+        Record that a reminder is handled now; return the case.
+
+        Returns None if there is nothing to remind of: the episode is over, or a worker has handled a later reminder, or
+        a copy of this one, since *forgotten_at*. The same message may be handled again.
+        """
 
 
 class SentNotifications(Protocol):
@@ -127,10 +145,10 @@ class Escalations(Protocol):
 
 
 class Reminders(Protocol):
-    """The escalation queue, to send reminders to."""
+    """The escalation queue, to send what is to be handled later."""
 
-    async def send(self, reminder: Reminder, *, delay_s: int) -> None:
-        """Send *reminder*, to be received after *delay_s* seconds, at most 900."""
+    async def send(self, message: Reminder | OutgoingEscalation, *, delay_s: int) -> None:
+        """Send *message*, to be received after *delay_s* seconds, at most 900."""
 
 
 class DeadLetters(Protocol):

@@ -39,6 +39,8 @@ ESCALATE = json.dumps(
 NOTICE = json.dumps(
     {"OrderId": None, "Reasons": ["WORKFLOW_FAILED"], "Source": "eventbridge", "ExecutionArn": EXECUTION}
 )
+WAITED = json.dumps(json.loads(NOTICE) | {"WaitingMessageId": "m0"})
+RESUBMITTED = json.dumps(json.loads(FULFILL) | {"Resubmitted": True})
 UNDECODABLE = "?"
 NO_WAIT = Backoff(0, 0)
 # Retries come at once.
@@ -128,7 +130,7 @@ class Scenario:
             return bool(double.order(ORDER_ID)["Status"] == "FULFILLED")
         if self.outcome == "undecodable":
             return UNDECODABLE in double.sent.get("DLQ", [])
-        if self.worker is Worker.FULFILLMENT:
+        if self.worker is Worker.FULFILLMENT or self.outcome == "postponed":
             return len(double.sent.get("EscalationQueue", [])) >= 1
         return any(table == CASE for table, _ in double.items)
 
@@ -145,7 +147,9 @@ SCENARIOS = {
     "send a dead letter": Scenario(operation="SendMessage", body=UNDECODABLE, outcome="undecodable"),
     "read the secret": Scenario(operation="GetSecretValue", behave=reads_its_token),
     "read a case": Scenario(operation="BatchGetItem", worker=Worker.ESCALATION, body=ESCALATE, outcome="routed"),
-    "find a case": Scenario(operation="Query", worker=Worker.ESCALATION, body=NOTICE, outcome="routed"),
+    "find a case": Scenario(operation="Query", worker=Worker.ESCALATION, body=WAITED, outcome="routed"),
+    "postpone a notice": Scenario(operation="SendMessage", worker=Worker.ESCALATION, body=NOTICE, outcome="postponed"),
+    "report an end": Scenario(operation="SendMessage", body=RESUBMITTED, outcome="already_fulfilled"),
     "transaction": Scenario(operation="TransactWriteItems", worker=Worker.ESCALATION, body=ESCALATE, outcome="routed"),
     "record a notification": Scenario(
         operation="UpdateItem", worker=Worker.ESCALATION, body=ESCALATE, channel="sns", outcome="routed"

@@ -11,7 +11,7 @@ from tests.docs import schema
 from tests.docs.pages import blocks, first_code, page, rows, section
 from tests.workers.fakes import message
 from workers.contracts import decode_escalation, decode_fulfillment, decode_order_finished, decode_reminder
-from workers.domain import escalations
+from workers.domain import bounds
 from workers.domain.reasons import Reason, Source
 from workers.domain.submissions import improper_fields, malformed_fields
 from workers.errors import UndecodableError
@@ -38,6 +38,7 @@ WHOLE: dict[str, dict[str, Any]] = {
         "Attempts": 5,
         "Queue": "OrderFulfillmentQueue",
         "OriginMessageId": "m-1",
+        "WaitingMessageId": "m-2",
     },
     "Reminder": {"CaseId": "001", "Episode": 1, "Tries": 1},
     "OrderFinished": {"OrderFinished": "001", "ExecutionArn": ARN},
@@ -153,11 +154,11 @@ def test_the_grammar_of_a_price_and_a_card_number_is_the_one_of_the_page() -> No
 def test_the_bounds_of_a_case_are_those_of_the_page() -> None:
     listed = {name: what for names, what, _ in rows(section(PAGE, "EscalationTable")) for name in first_code(names)}
     for name, bound in {
-        "Episodes": escalations.MAX_EPISODES,
-        "Evidence": escalations.MAX_EVIDENCE,
-        "ExecutionArns": escalations.MAX_EXECUTIONS,
-        "MessageIds": escalations.MAX_MESSAGE_IDS,
-        "Resolutions": escalations.MAX_RESOLUTIONS,
+        "Episodes": bounds.MAX_EPISODES,
+        "Evidence": bounds.MAX_EVIDENCE,
+        "ExecutionArns": bounds.MAX_EXECUTIONS,
+        "MessageIds": bounds.MAX_MESSAGE_IDS,
+        "Resolutions": bounds.MAX_RESOLUTIONS,
     }.items():
         assert str(bound) in listed[name], name
-    assert f"The newest {escalations.MAX_EPISODE_ORDERS}" in listed["Episodes"]
+    assert f"The newest {bounds.MAX_EPISODE_ORDERS}" in listed["Episodes"]

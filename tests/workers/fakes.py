@@ -6,8 +6,8 @@ from typing import Any
 from workers.backoff import Backoff
 from workers.consumer.message import Message
 from workers.contracts import OrderFinished, OutgoingEscalation, Reminder
-from workers.domain.cases import Case, SentNotification
-from workers.domain.escalations import EscalationPlan
+from workers.domain.cases import Case, CaseState, HandledReminder, SentNotification
+from workers.domain.escalations import EscalationPlan, execution_case_id
 from workers.domain.orders import Order, OrderStatus
 from workers.errors import ConflictError, OutageError, UnreadableOrderError
 from workers.escalation.notifications import Notification
@@ -141,16 +141,33 @@ class FakeCases:
         self.journal.write("cases.get", case_id)
         return self.cases.get(case_id)
 
-    async def read(self, case_id: str, order_id: str | None) -> tuple[Case | None, Order | UnreadableOrderError | None]:
+    async def read(
+        self, case_id: str, order_id: str | None, execution_case_id: str | None = None
+    ) -> tuple[Case | None, Order | UnreadableOrderError | None, Case | None]:
         case = await self.get(case_id)
+        other = None if execution_case_id in {None, case_id} else self.cases.get(execution_case_id or "")
         try:
-            return case, None if order_id is None else await self.orders.get(order_id)
+            return case, None if order_id is None else await self.orders.get(order_id), other
         except UnreadableOrderError as error:
-            return case, error
+            return case, error, other
 
     async def find_by_execution(self, execution_arn: str) -> str | None:
         found = [case.case_id for case in self.cases.values() if case.execution_arns[-1:] == (execution_arn,)]
+        found.sort(key=lambda case_id: case_id == execution_case_id(execution_arn))
         return found[0] if found else None
+
+    async def claim_reminder(self, case_id: str, handled: HandledReminder, forgotten_at: str) -> Case | None:
+        self.journal.write("cases.claim_reminder", case_id, handled.tries)
+        case = self.cases.get(case_id)
+        if case is None or case.state is not CaseState.OPEN or case.episode != handled.episode:
+            return None
+        last = case.reminder
+        if last is not None and last.at >= forgotten_at and last.episode >= handled.episode:
+            same = (last.tries, last.message_id) == (handled.tries, handled.message_id)
+            if last.tries >= handled.tries and not same:
+                return None
+        self.cases[case_id] = replace(case, reminder=handled, version=case.version + 1)
+        return self.cases[case_id]
 
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
         assert plan.case is not None
@@ -158,7 +175,11 @@ class FakeCases:
         stored = self.cases.get(plan.case.case_id)
         if plan.case.version != (0 if stored is None else stored.version):
             raise ConflictError("changed")
-        self.cases[plan.case.case_id] = replace(plan.case, version=plan.case.version + 1)
+        if plan.merged is not None and plan.merged.version != self.cases[plan.merged.case_id].version:
+            raise ConflictError("changed")
+        for case in (plan.case, plan.merged):
+            if case is not None:
+                self.cases[case.case_id] = replace(case, version=case.version + 1)
         if plan.escalates_order:
             assert order is not None
             self.orders.orders[order.order_id] = replace(order, status=OrderStatus.ESCALATED)
@@ -201,10 +222,17 @@ class FakeReminders:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.sent: list[tuple[Reminder, int]] = []
+        self.postponed: list[tuple[OutgoingEscalation, int]] = []
 
-    async def send(self, reminder: Reminder, *, delay_s: int) -> None:
-        self.journal.write("reminders.send", reminder.case_id)
-        self.sent.append((reminder, delay_s))
+    async def send(self, message: Reminder | OutgoingEscalation, *, delay_s: int) -> None:
+        if isinstance(message, OutgoingEscalation):
+            lost = self.journal.write("reminders.postpone", message.waiting_message_id)
+            self.postponed.append((message, delay_s))
+        else:
+            lost = self.journal.write("reminders.send", message.case_id)
+            self.sent.append((message, delay_s))
+        if lost is not None:
+            raise lost
 
 
 class FakeChannel:

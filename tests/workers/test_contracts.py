@@ -291,3 +291,13 @@ def test_other_messages_report_no_end(body: str) -> None:
 def test_a_report_with_a_wrong_field_is_undecodable(body: str, field: str) -> None:
     with pytest.raises(UndecodableError, match=field):
         decode_order_finished(message(body))
+
+
+def test_a_notice_that_has_waited_is_the_one_that_was_received_first() -> None:
+    body = json.dumps({"OrderId": None, "Reasons": ["WORKFLOW_FAILED"], "Source": "eventbridge"})
+    first, waited = (
+        decode_escalation(message(text, "copy"))
+        for text in (body, json.dumps(json.loads(body) | {"WaitingMessageId": "first"}))
+    )
+    assert (first.message_id, first.has_waited, first.may_wait) == ("copy", False, True)
+    assert (waited.message_id, waited.has_waited, waited.may_wait) == ("first", True, False)

@@ -47,18 +47,24 @@ class BatchReads:
     delay them.
     """
 
-    def __init__(self, dynamodb: "DynamoDBClient", *tables: ReadTable, unprocessed: Backoff = UNPROCESSED) -> None:
+    def __init__(
+        self,
+        dynamodb: "DynamoDBClient",
+        *tables: ReadTable,
+        keys_per_read: int = MAX_KEYS_PER_READ,
+        unprocessed: Backoff = UNPROCESSED,
+    ) -> None:
         self._dynamodb = dynamodb
         self._tables = {table.name: table for table in tables}
         self._unprocessed = unprocessed
         self._reads: GroupCommit[Sequence[Key], Found] = GroupCommit(
-            self._send, max_group=MAX_KEYS // MAX_KEYS_PER_READ, max_requests=MAX_REQUESTS
+            self._send, max_group=MAX_KEYS // keys_per_read, max_requests=MAX_REQUESTS
         )
         self._numbers = itertools.count()
 
     async def read(self, *keys: Key) -> list[Item | None]:
         """
-        Return the items with *keys*, at most `MAX_KEYS_PER_READ`; None for an item that does not exist.
+        Return the items with *keys*, at most `keys_per_read`; None for an item that does not exist.
 
         Raises:
             OutageError: A problem that may pass by itself. An unreadable response is one, never a missing item.

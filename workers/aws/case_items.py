@@ -4,7 +4,18 @@ from typing import Any
 
 from workers.aws.items import attributes, to_item
 from workers.aws.open_index import open_key
-from workers.domain.cases import Case, CaseState, Claim, Episode, Evidence, OrderCopy, Resolution, SentNotification
+from workers.domain.cases import (
+    Case,
+    CaseState,
+    Claim,
+    Dropped,
+    Episode,
+    Evidence,
+    HandledReminder,
+    OrderCopy,
+    Resolution,
+    SentNotification,
+)
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
@@ -54,6 +65,9 @@ def case_of(item: dict[str, Any]) -> Case:
         episodes=tuple(map(_episode, item.get("Episodes", []))),
         claim=_claim(item["Claim"]) if "Claim" in item else None,
         attempts=item.get("Attempts"),
+        merged_into=item.get("MergedInto"),
+        reminder=_reminder(item["Reminder"]) if "Reminder" in item else None,
+        dropped=_dropped(item["Dropped"]) if "Dropped" in item else None,
         version=item["Version"],
     )
 
@@ -125,6 +139,22 @@ def _claim(item: dict[str, Any]) -> Claim:
         number=item["Number"],
         order_id=item["OrderId"],
         execution_arn=item["ExecutionArn"],
+    )
+
+
+def _reminder(item: dict[str, Any]) -> HandledReminder:
+    return HandledReminder(episode=item["Episode"], tries=item["Tries"], message_id=item["MessageId"], at=item["At"])
+
+
+def _dropped(item: dict[str, Any]) -> Dropped:
+    return Dropped(
+        evidence=item.get("Evidence", 0),
+        message_ids=item.get("MessageIds", 0),
+        execution_arns=item.get("ExecutionArns", 0),
+        rejected_executions=item.get("RejectedExecutions", 0),
+        routed=item.get("Routed", 0),
+        resolutions=item.get("Resolutions", 0),
+        episodes=item.get("Episodes", 0),
     )
 
 

@@ -34,6 +34,8 @@ class CaseWrites:
             writes.append(self._escalate(order, case))
         elif plan.counts_rejection and order is not None:
             writes.append(self._unchanged(order))
+        if plan.merged is not None:
+            writes.append(self.put(plan.merged))
         return writes
 
     def of_resolution(self, plan: ResolutionPlan, case: Case, order: Order | None) -> "list[TransactWriteItemTypeDef]":

@@ -16,8 +16,8 @@ from workers.aws.open_index import open_keys
 from workers.aws.orders import order_of
 from workers.aws.transactions import Transactions
 from workers.backoff import Backoff
-from workers.domain.cases import Case, CaseState, SentNotification
-from workers.domain.escalations import EscalationPlan
+from workers.domain.cases import Case, CaseState, HandledReminder, SentNotification
+from workers.domain.escalations import EscalationPlan, execution_case_id
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionPlan
 from workers.errors import UnreadableOrderError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
 MAX_KEYS = 100  # DynamoDB: keys per BatchGetItem.
+KEYS_PER_READ = 3  # An order, its case, and the case of its execution.
 THROTTLED = Backoff(base_s=0.1, cap_s=5.0)  # The wait after a batch read that returns no items.
 
 
@@ -41,7 +42,8 @@ class DynamoCases:
         self._throttled = throttled
         self._writes = CaseWrites(table, order_table)
         self._transactions = Transactions(dynamodb)
-        self._reads = BatchReads(dynamodb, ReadTable(table, "CaseId"), ReadTable(order_table, "OrderId"))
+        tables = ReadTable(table, "CaseId"), ReadTable(order_table, "OrderId")
+        self._reads = BatchReads(dynamodb, *tables, keys_per_read=KEYS_PER_READ)
 
     async def get(self, case_id: str) -> Case | None:
         answer = await ask(
@@ -55,18 +57,19 @@ class DynamoCases:
             item = from_item(answer["Item"]) if "Item" in answer else None
         return None if item is None else case_of(item)
 
-    async def read(self, case_id: str, order_id: str | None) -> tuple[Case | None, Order | UnreadableOrderError | None]:
-        """Return a case and an order. The reads of concurrent handlers share their requests."""
-        case_key, stored_order = (self._table, case_id), None
-        if order_id is None:
-            (stored_case,) = await self._reads.read(case_key)
-        else:
-            stored_case, stored_order = await self._reads.read(case_key, (self._order_table, order_id))
+    async def read(
+        self, case_id: str, order_id: str | None, execution_case_id: str | None = None
+    ) -> tuple[Case | None, Order | UnreadableOrderError | None, Case | None]:
+        """Return two cases and an order. The reads of concurrent handlers share their requests."""
+        cases = dict.fromkeys((self._table, each) for each in (case_id, execution_case_id) if each is not None)
+        orders = [] if order_id is None else [(self._order_table, order_id)]
+        stored = await self._reads.read(*cases, *orders)
         with readable("BatchGetItem"):
-            case_item = None if stored_case is None else from_item(stored_case)
-            order_item = None if stored_order is None else from_item(stored_order)
-        case = None if case_item is None else case_of(case_item)
-        return case, None if order_item is None else _order_or_error(order_item)
+            items = [None if item is None else from_item(item) for item in stored]
+        case, *others = [None if item is None else case_of(item) for item in items[: len(cases)]]
+        order_item = items[-1] if orders else None
+        order = None if order_item is None else _order_or_error(order_item)
+        return case, order, others[0] if others else None
 
     async def open_cases(self) -> tuple[list[Case], list[str]]:
         """Return the open cases, unsorted, and the ids of cases that are unreadable because of edits by hand."""
@@ -120,17 +123,21 @@ class DynamoCases:
             IndexName="CasesByExecution",
             KeyConditionExpression="ExecutionArn = :execution",
             ExpressionAttributeValues=to_item({":execution": execution_arn}),
-            Limit=1,
         )
         with readable("Query"):
             found = [from_item(item)["CaseId"] for item in answer["Items"]]
-        return found[0] if found else None
+        # The order's case wins over the case of an execution.
+        own_id = execution_case_id(execution_arn)
+        return next((case_id for case_id in found if case_id != own_id), own_id if found else None)
 
     async def apply(self, plan: EscalationPlan, order: Order | None) -> None:
         """Write the plan in one transaction. The plans of concurrent handlers share their requests."""
         if plan.case is not None:
             writes = self._writes.of_escalation(plan, plan.case, order)
-            await self._transactions.write_together(plan.case.case_id, writes)
+            if plan.merged is not None:  # A group must not write an item twice.
+                await self._transactions.write(writes)
+            else:
+                await self._transactions.write_together(plan.case.case_id, writes)
 
     async def put(self, case: Case) -> None:
         await self._transactions.write([self._writes.put(case)])
@@ -138,6 +145,40 @@ class DynamoCases:
     async def resolve(self, plan: ResolutionPlan, order: Order | None) -> None:
         if plan.case is not None:
             await self._transactions.write(self._writes.of_resolution(plan, plan.case, order))
+
+    async def claim_reminder(self, case_id: str, handled: HandledReminder, forgotten_at: str) -> Case | None:
+        reminder = "Reminder.#At < :forgotten OR Reminder.Episode < :episode OR Reminder.Tries < :tries"
+        repeated = "Reminder.Tries = :tries AND Reminder.MessageId = :message"
+        try:
+            answer = await ask(
+                self._dynamodb.update_item,
+                ITEM_FAULTS,
+                TableName=self._table,
+                Key=to_item({"CaseId": case_id}),
+                UpdateExpression="SET Reminder = :handled ADD Version :one",
+                ConditionExpression="#State = :open AND Episode = :episode"
+                f" AND (attribute_not_exists(Reminder) OR {reminder} OR ({repeated}))",
+                ExpressionAttributeNames={"#State": "State", "#At": "At"},
+                ExpressionAttributeValues=to_item(
+                    {
+                        ":handled": handled,
+                        ":one": 1,
+                        ":open": CaseState.OPEN,
+                        ":episode": handled.episode,
+                        ":tries": handled.tries,
+                        ":message": handled.message_id,
+                        ":forgotten": forgotten_at,
+                    }
+                ),
+                ReturnValues="ALL_NEW",
+            )
+        except ClientError as error:
+            if error_code(error) != CONDITION_FAILED:
+                raise
+            return None
+        with readable("UpdateItem"):
+            item = from_item(answer["Attributes"])
+        return case_of(item)
 
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
         try:

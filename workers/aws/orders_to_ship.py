@@ -29,7 +29,7 @@ class DynamoOrdersToShip:
         self._reads = BatchReads(
             dynamodb,
             ReadTable(order_table, "OrderId"),
-            ReadTable(case_table, "CaseId", attributes="CaseId, RejectedExecutions"),
+            ReadTable(case_table, "CaseId", attributes="CaseId, RejectedExecutions, Dropped"),
         )
 
     async def get_to_ship(self, order_id: str, execution_arn: str | None) -> Order | None:
@@ -42,11 +42,15 @@ class DynamoOrdersToShip:
         if stored is None:
             return None
         with readable("BatchGetItem"):
-            item, rejected = from_item(stored), _rejected_executions(case)
+            item, (rejected, dropped) = from_item(stored), _rejected_executions(case)
         order = order_of(item)
-        rejections = len(rejected - {order.execution_arn})
+        rejections = len(rejected - {order.execution_arn}) + dropped
         return replace(order, rejections=rejections) if rejections else order
 
 
-def _rejected_executions(case: Item | None) -> set[str]:
-    return set() if case is None else set(from_item(case).get("RejectedExecutions", []))
+def _rejected_executions(case: Item | None) -> tuple[set[str], int]:
+    """Return the executions that were rejected, and how many more the case has dropped."""
+    if case is None:
+        return set(), 0
+    item = from_item(case)
+    return set(item.get("RejectedExecutions", [])), item.get("Dropped", {}).get("RejectedExecutions", 0)

@@ -36,14 +36,14 @@ class SqsEscalations:
 
 @dataclass(frozen=True, slots=True)
 class SqsReminders:
-    """Sends reminders to the escalation queue."""
+    """Sends what is to be handled later to the escalation queue."""
 
     sqs: "SQSClient"
     url: str
 
-    async def send(self, reminder: "Reminder", *, delay_s: int) -> None:
+    async def send(self, message: "Reminder | OutgoingEscalation", *, delay_s: int) -> None:
         await ask(
-            self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=reminder.body(), DelaySeconds=delay_s
+            self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=message.body(), DelaySeconds=delay_s
         )
 
 

@@ -56,8 +56,26 @@ def _head(case: Case, order: Order | None, now: datetime) -> list[tuple[str, obj
         ("Last message", _time_and_age(case.last_seen_at, now)),
         ("Attempts", case.attempts),
         ("Begun", _begun_resubmission(case)),
+        ("Merged into", case.merged_into),
+        ("Not kept", _dropped(case)),
         ("Next", _next(case, order)),
     ]
+
+
+def _dropped(case: Case) -> str | None:
+    """Say what the lists below leave out. They have the first and the newest entries."""
+    if case.dropped is None:
+        return None
+    counted = {
+        "messages": case.dropped.evidence,
+        "message ids": case.dropped.message_ids,
+        "executions": case.dropped.execution_arns,
+        "refused executions": case.dropped.rejected_executions,
+        "notifications": case.dropped.routed,
+        "resolutions": case.dropped.resolutions,
+        "episodes": case.dropped.episodes,
+    }
+    return ", ".join(f"{number} {what}" for what, number in counted.items() if number) or None
 
 
 def _next(case: Case, order: Order | None) -> str | None:

@@ -117,6 +117,29 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """How many entries of a case were dropped, so that it stays bounded."""
+
+    evidence: int = 0
+    message_ids: int = 0
+    execution_arns: int = 0
+    rejected_executions: int = 0
+    routed: int = 0
+    resolutions: int = 0
+    episodes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandledReminder:
+    """The newest reminder that a worker has handled. Copies of it, and earlier ones, do nothing."""
+
+    episode: int
+    tries: int
+    message_id: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """
     An escalation case. Each time it is opened, a new episode begins; a reopened case keeps its history.
@@ -145,11 +168,21 @@ class Case:
     claim: Claim | None = None  # The newest claim. Its result is in the resolutions and the order.
     attempts: int | None = None
     opened_by: str | None = None  # The id of the message that opened this episode. Handling that message routes it.
+    merged_into: str | None = None  # The id of the order's case, if this was one of its executions.
+    reminder: HandledReminder | None = None
+    dropped: Dropped | None = None
     version: int = 0
 
     def is_routed(self, channel: str) -> bool:
         """Return whether this episode's notification was sent to *channel*."""
         return any(sent.channel == channel and sent.episode == self.episode for sent in self.routed)
+
+    @property
+    def is_logged_by_opener(self) -> bool:
+        """Whether the message that opened this episode writes its log line. A merged episode was logged before."""
+        logged = (sent for sent in self.routed if sent.channel == LOG_CHANNEL and sent.episode == self.episode)
+        sent, opening = next(logged, None), self.opening
+        return sent is not None and (opening is None or sent.at == opening.at)
 
     @property
     def unrouted(self) -> tuple[str, ...]:

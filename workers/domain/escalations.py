@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
+from workers.domain.bounds import MAX_EPISODE_ORDERS, bounded
 from workers.domain.cards import looks_like_card
 from workers.domain.cases import (
     LOG_CHANNEL,
@@ -17,17 +18,10 @@ from workers.domain.cases import (
     stored_text,
 )
 from workers.domain.ids import execution_name, fingerprint, message_case_id
+from workers.domain.merges import can_merge, merge
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
-# A case gets few messages. So SQS's retention has in practice ended for a message whose id the case has dropped.
-MAX_MESSAGE_IDS = 100
-# With these limits a case stays below DynamoDB's 400 KB per item, even if every character takes four bytes.
-MAX_EXECUTIONS = 100
-MAX_EVIDENCE = 30
-MAX_EPISODES = 20
-MAX_EPISODE_ORDERS = 5  # Of the newest earlier episodes, the copies of the order.
-MAX_RESOLUTIONS = 20
 MAX_DETAIL_CHARS = 1_000
 
 _T = TypeVar("_T")
@@ -46,17 +40,35 @@ class Escalation:
     attempts: int | None = None
     queue: str | None = None
     origin_message_id: str | None = None
+    has_waited: bool = False
 
     @property
     def case_id(self) -> str:
         """The order's id. Without an order: the execution's name. Without both: an id from the (original) message's."""
         if self.order_id is not None:
             return self.order_id
-        if self.execution_arn is not None:
-            name = execution_name(self.execution_arn)
-            # People choose the names of executions. A name that contains a card number must not become a key.
-            return f"execution-{fingerprint(name, 16)}" if looks_like_card(name) else name
-        return message_case_id(self.origin_message_id or self.message_id)
+        return self.execution_case_id or message_case_id(self.origin_message_id or self.message_id)
+
+    @property
+    def execution_case_id(self) -> str | None:
+        """The id of the case that an escalation gets if it names this execution only."""
+        return None if self.execution_arn is None else execution_case_id(self.execution_arn)
+
+    @property
+    def may_wait(self) -> bool:
+        """
+        Whether this notice waits once before it opens a case.
+
+        EventBridge does not know the order. The order's own case may be about to be opened, or its index behind.
+        """
+        return self.order_id is None and self.source is Source.EVENTBRIDGE and not self.has_waited
+
+
+def execution_case_id(execution_arn: str) -> str:
+    """Return the id of the case about an execution whose order is unknown: the execution's name."""
+    name = execution_name(execution_arn)
+    # People choose the names of executions. A name that contains a card number must not become a key.
+    return f"execution-{fingerprint(name, 16)}" if looks_like_card(name) else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,7 @@ class EscalationOutcome(StrEnum):
     ADDED_TO_CASE = "added_to_case"
     ORDER_ALREADY_FINAL = "order_already_final"
     SUPERSEDED = "superseded"
+    POSTPONED = "postponed"
     # The results of a reminder: the episode is routed to all of its channels, or not yet.
     ROUTED = "routed"
     DEFERRED = "deferred"
@@ -90,17 +103,40 @@ class EscalationPlan:
     case: Case | None
     routes: bool
     counts_rejection: bool = False  # If True, write only if the order still has the rejected execution.
+    merged: Case | None = None  # The case of the escalation's execution, closed in the same transaction.
 
 
 def plan_escalation(
-    escalation: Escalation, order: Order | None, case: Case | None, now: str, assessment: Assessment
+    escalation: Escalation,
+    order: Order | None,
+    case: Case | None,
+    now: str,
+    assessment: Assessment,
+    *,
+    execution_case: Case | None = None,
 ) -> EscalationPlan:
     """
     Decide what *escalation* does to its *order* and *case* as they are now (None: missing).
 
-    An episode's channels come from the message that opened it, and only that message is routed. A later message
-    can raise the severity.
+    - An episode's channels come from the message that opened it, and only that message is routed. A later message
+      can raise the severity.
+    - *execution_case* is the case of the escalation's execution, opened before its order was known. It is merged into
+      the order's case.
     """
+    if execution_case is None or not can_merge(execution_case, escalation.order_id, escalation.execution_arn):
+        return _plan(escalation, order, case, now, assessment)
+    if case is None and order is not None and order.is_final and order.belongs_to(escalation.execution_arn):
+        return _plan(escalation, order, execution_case, now, assessment)  # No case is opened for a final order.
+    plan = _plan(escalation, order, case, now, assessment)
+    if plan.case is None:
+        return plan
+    merged, closed = merge(plan.case, execution_case, now, opens=plan.routes)
+    return replace(plan, case=merged, merged=closed)
+
+
+def _plan(
+    escalation: Escalation, order: Order | None, case: Case | None, now: str, assessment: Assessment
+) -> EscalationPlan:
     current = order is not None and order.belongs_to(escalation.execution_arn)
     if case is not None and escalation.message_id in case.message_ids:
         # The escalation was written earlier, before a crash or a lost response. Only the routing may be missing.
@@ -113,6 +149,8 @@ def plan_escalation(
     escalates = current and order is not None and order.status is OrderStatus.RECEIVED
     rejected = _rejected_execution(escalation, order) if current else None
     counts = rejected is not None and (case is None or rejected not in case.rejected_executions)
+    if case is None and escalation.may_wait:
+        return EscalationPlan(EscalationOutcome.POSTPONED, False, None, routes=False)
     if case is None:
         opened = _add(_open(escalation, order, now, assessment), escalation, now, assessment, rejected)
         return EscalationPlan(EscalationOutcome.ESCALATED, escalates, opened, routes=True, counts_rejection=counts)
@@ -173,7 +211,6 @@ def _reopen(case: Case, escalation: Escalation, order: Order | None, now: str, a
         attempts=case.attempts,
         order=case.order,
     )
-    episodes = (*_without_old_copies(case.episodes), ended)
     return replace(
         case,
         state=CaseState.OPEN,
@@ -187,11 +224,11 @@ def _reopen(case: Case, escalation: Escalation, order: Order | None, now: str, a
         order=None if order is None else OrderCopy.of(order),
         channels=assessment.channels,
         routed=(
-            *(sent for sent in case.routed if sent.episode > case.episode - MAX_EPISODES),
+            *case.routed,
             *_logged(assessment, case.episode + 1, now),
         ),
-        # The first episode stays: it shows when the trouble began.
-        episodes=episodes if len(episodes) <= MAX_EPISODES else (episodes[0], *episodes[1 - MAX_EPISODES :]),
+        episodes=(*_without_old_copies(case.episodes), ended),
+        merged_into=None,
     )
 
 
@@ -216,26 +253,20 @@ def _logged(assessment: Assessment, episode: int, now: str) -> tuple[SentNotific
 def _add(case: Case, escalation: Escalation, now: str, assessment: Assessment, rejected: str | None = None) -> Case:
     """Return *case* with *escalation* added to it."""
     executions = _merge(case.execution_arns, [escalation.execution_arn] if escalation.execution_arn else [])
-    return replace(
+    added = replace(
         case,
         updated_at=now,
         order_id=case.order_id or escalation.order_id,
         severity=Severity.highest((case.severity, assessment.severity)),
         reasons=_merge(case.reasons, escalation.reasons),
         sources=_merge(case.sources, [escalation.source] if escalation.source else []),
-        execution_arns=executions[-MAX_EXECUTIONS:],
+        execution_arns=executions,
         rejected_executions=_merge(case.rejected_executions, [rejected] if rejected else []),
-        message_ids=(*case.message_ids, escalation.message_id)[-MAX_MESSAGE_IDS:],
-        evidence=_newest((*case.evidence, _evidence(escalation, now)), case.opened_by),
+        message_ids=(*case.message_ids, escalation.message_id),
+        evidence=(*case.evidence, _evidence(escalation, now)),
         attempts=case.attempts if escalation.attempts is None else escalation.attempts,
     )
-
-
-def _newest(evidence: tuple[Evidence, ...], opened_by: str | None) -> tuple[Evidence, ...]:
-    """Return the newest `MAX_EVIDENCE`, always with the evidence that opened the episode: notifications quote it."""
-    opening = [item for item in evidence if item.message_id == opened_by][:1]
-    others = [item for item in evidence if item not in opening]
-    return evidence if len(evidence) <= MAX_EVIDENCE else (*opening, *others[len(opening) - MAX_EVIDENCE :])
+    return bounded(added)
 
 
 def _evidence(escalation: Escalation, now: str) -> Evidence:

@@ -6,9 +6,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from workers import clock
+from workers.domain.bounds import bounded
 from workers.domain.cards import looks_like_card, mask
 from workers.domain.cases import Case, CaseState, Claim, Resolution
-from workers.domain.escalations import MAX_RESOLUTIONS
 from workers.domain.ids import fingerprint
 from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus, is_shipment_id
 
@@ -95,18 +95,17 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
     if case.state is CaseState.RESOLVED:
         _check_same_resolution(case, record)
         return ResolutionPlan(None, None)
-    claim = _pending_claim(case)
+    claim = pending_claim(case)
     if claim is not None and order is None and request.action is not Action.RESUBMIT:
         # Without an order, no status shows whether the claimed execution is running.
         _refuse_while_recent(claim, now)
     status = _order_status(order, request, record)
-    resolved = replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=_with_resolution(case, record))
-    return ResolutionPlan(resolved, status)
+    return ResolutionPlan(resolved(case, record, now), status)
 
 
 def add_resubmission(case: Case, request: Request, episode: int, now: str) -> Case:
     """Return *case* with a resubmission from an earlier *episode* added. The case stays open for its newer episode."""
-    return replace(case, updated_at=now, resolutions=_with_resolution(case, request.record(episode, now)))
+    return _with_resolution(case, request.record(episode, now), now)
 
 
 def close_finished(case: Case | None, order: Order | None, execution_arn: str | None, now: str) -> Case | None:
@@ -137,11 +136,16 @@ def close_finished(case: Case | None, order: Order | None, execution_arn: str | 
     claim = case.claim
     if claim is not None and claim.execution_arn == execution_arn:
         record = replace(record, action=Action.RESUBMIT.value, actor=claim.actor, note=claim.note)
-    return replace(case, state=CaseState.RESOLVED, updated_at=now, resolutions=_with_resolution(case, record))
+    return resolved(case, record, now)
 
 
-def _with_resolution(case: Case, record: Resolution) -> tuple[Resolution, ...]:
-    return (*case.resolutions, record)[-MAX_RESOLUTIONS:]
+def resolved(case: Case, record: Resolution, now: str) -> Case:
+    """Return *case* closed, with *record* added."""
+    return replace(_with_resolution(case, record, now), state=CaseState.RESOLVED)
+
+
+def _with_resolution(case: Case, record: Resolution, now: str) -> Case:
+    return bounded(replace(case, updated_at=now, resolutions=(*case.resolutions, record)))
 
 
 def _check_same_resolution(case: Case, record: Resolution) -> None:
@@ -208,7 +212,7 @@ def claim_resubmission(
     """
     record, last = request.record(case.episode, now), case.claim
     number = last.number + 1 if last is not None and last.episode == case.episode else 1
-    if (pending := _pending_claim(case)) is not None:
+    if (pending := pending_claim(case)) is not None:
         if is_claim_of(pending, request, order_id):
             return pending, None
         _refuse_while_recent(pending, now)
@@ -224,7 +228,7 @@ def claim_resubmission(
     return claim, replace(case, claim=claim)
 
 
-def _pending_claim(case: Case) -> Claim | None:
+def pending_claim(case: Case) -> Claim | None:
     """Return the claim of the current episode, unless its execution was escalated to this case already."""
     claim = case.claim
     if claim is None or claim.episode != case.episode or claim.execution_arn in case.execution_arns:

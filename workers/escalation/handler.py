@@ -1,6 +1,7 @@
 """The escalation worker: writes a message to its case and notifies people."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
@@ -11,14 +12,28 @@ from structlog.contextvars import bind_contextvars
 from workers import clock
 from workers.backoff import Backoff
 from workers.consumer.message import Acknowledged, DeadLettered, Message
-from workers.contracts import OrderFinished, Reminder, decode_escalation, decode_order_finished, decode_reminder
-from workers.domain.cases import LOG_CHANNEL, Case, CaseState
-from workers.domain.escalations import Escalation, EscalationOutcome, EscalationPlan, plan_escalation
+from workers.contracts import (
+    OrderFinished,
+    OutgoingEscalation,
+    Reminder,
+    decode_escalation,
+    decode_order_finished,
+    decode_reminder,
+)
+from workers.domain.cases import Case, HandledReminder
+from workers.domain.escalations import (
+    Escalation,
+    EscalationOutcome,
+    EscalationPlan,
+    execution_case_id,
+    plan_escalation,
+)
+from workers.domain.merges import pointer
 from workers.domain.orders import Order
-from workers.domain.reasons import Reason
+from workers.domain.reasons import Reason, Source
 from workers.domain.resolutions import close_finished
 from workers.domain.routing import Rules
-from workers.errors import UndecodableError, UnreadableOrderError
+from workers.errors import ConflictError, UndecodableError, UnreadableOrderError
 from workers.escalation.conflicts import CONFLICT_BACKOFF, retry_conflicts
 from workers.escalation.router import Router
 from workers.ports import Cases, DeadLetters, MessageTrials, Reminders
@@ -28,6 +43,10 @@ log = structlog.get_logger(__name__)
 
 # A channel's recovery is noticed at most the cap late. SQS can delay a message by up to 900 s.
 REMINDER_BACKOFF = Backoff(base_s=5.0, cap_s=300.0)
+# If no reminder of an episode was handled for so long, there is none: the longest wait, and time in the queue.
+FORGOTTEN_S = 1_800.0
+# EventBridge's notice of a failed execution often comes before the workflow's own escalation is handled.
+NOTICE_WAIT_S = 60
 # Deliveries whose log line was written. Only those in flight matter.
 MAX_LOGGED = 1_000
 
@@ -58,6 +77,7 @@ class EscalationHandler:
     now: Callable[[], str] = clock.now
     conflict_backoff: Backoff = CONFLICT_BACKOFF
     reminder_backoff: Backoff = REMINDER_BACKOFF
+    notice_wait_s: int = NOTICE_WAIT_S
     _counter: TrialCounter = field(default_factory=TrialCounter)
     _logged: dict[str, None] = field(default_factory=dict)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
@@ -65,7 +85,7 @@ class EscalationHandler:
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
         try:
             if reminder := decode_reminder(message):
-                return Acknowledged(await self._handle_reminder(reminder))
+                return Acknowledged(await self._handle_reminder(reminder, message.id))
             if finished := decode_order_finished(message):
                 return Acknowledged(await self._close_case(finished))
             escalation = decode_escalation(message)
@@ -96,11 +116,34 @@ class EscalationHandler:
         # Write one message of a case at a time. Then conflicts come only from other workers, even if this worker has a
         # hundred messages about one order.
         async with self._locks.setdefault(escalation.case_id, asyncio.Lock()):
-            plan, case = await self._write(escalation)
+            plan, case, unlogged = await self._write(escalation)
+        delivery = f"{escalation.message_id}/{receive_count}"
+        if unlogged is not None:
+            self._log(unlogged, delivery)
+        if plan.merged is not None:
+            log.info("case.merged", case_id=plan.merged.merged_into, merged=plan.merged.case_id)
+        if plan.outcome is EscalationOutcome.POSTPONED:
+            await self._postpone(escalation)
         if plan.routes and case is not None:
-            self._log(case, f"{escalation.message_id}/{receive_count}")
+            self._log(case, delivery)
             await self._route(case, tries=0)
         return plan.outcome
+
+    async def _postpone(self, escalation: Escalation) -> None:
+        """Send a notice to be handled again later. If it is sent twice, the second one is recognized by its id."""
+        again = OutgoingEscalation(
+            order_id=None,
+            reasons=escalation.reasons,
+            source=Source.EVENTBRIDGE,
+            detail=escalation.detail or "",
+            execution_arn=escalation.execution_arn,
+            attempts=escalation.attempts,
+            queue=escalation.queue,
+            origin_message_id=escalation.origin_message_id,
+            waiting_message_id=escalation.message_id,
+        )
+        await self.reminders.send(again, delay_s=self.notice_wait_s)
+        log.info("notice.postponed", delay_s=self.notice_wait_s)
 
     def _log(self, case: Case, delivery: str) -> None:
         """
@@ -109,35 +152,66 @@ class EscalationHandler:
         The case already records the line, so only these deliveries make up for a crash in between: each writes it. If
         an outage has the handler called again for the same delivery, the line is not repeated.
         """
-        if delivery not in self._logged and case.is_routed(LOG_CHANNEL):
+        if delivery not in self._logged and case.is_logged_by_opener:
             self.router.log(case)
             self._logged[delivery] = None
             if len(self._logged) > MAX_LOGGED:
                 del self._logged[next(iter(self._logged))]
 
     @retry_conflicts
-    async def _write(self, escalation: Escalation) -> tuple[EscalationPlan, Case | None]:
-        """Write the plan for *escalation*; return the plan and the case as it is afterward."""
-        case, order = await self._read(escalation)
-        assessment = self.rules.assess(escalation.reasons, escalation.source)
-        plan = plan_escalation(escalation, order, case, self.now(), assessment)
-        if plan.case is not None:
-            await self.cases.apply(plan, order)
-        return plan, plan.case or case
+    async def _write(self, escalation: Escalation) -> tuple[EscalationPlan, Case | None, Case | None]:
+        """
+        Write the plan for *escalation*. Return the plan, and the case as it is afterward.
 
-    async def _read(self, escalation: Escalation) -> tuple[Case | None, Order | None]:
-        """Return the case and the order of an escalation. An unreadable order counts as missing: it is not changed."""
-        case, order = await self.cases.read(await self._case_id(escalation), escalation.order_id)
+        Also return the case that this message has opened, if that was merged since: its log line may be missing.
+        """
+        case, order, execution_case = await self._read(escalation)
+        assessment = self.rules.assess(escalation.reasons, escalation.source)
+        plan = plan_escalation(escalation, order, case, self.now(), assessment, execution_case=execution_case)
+        if plan.case is not None:
+            await self._point_to(plan.case, case)
+            await self.cases.apply(plan, order)
+        merged = execution_case is not None and execution_case.merged_into is not None
+        opened_it = execution_case is not None and execution_case.opened_by == escalation.message_id
+        return plan, plan.case or case, execution_case if merged and opened_it else None
+
+    async def _point_to(self, case: Case, before: Case | None) -> None:
+        """
+        Leave a pointer to *case* under the id of its newest execution before, if it has a newer one now.
+
+        Otherwise a late notice about that execution would open a second case. This comes before the case is written: a
+        crash in between leaves a pointer that is right anyway.
+        """
+        newest = before.execution_arns[-1:] if before is not None else ()
+        if case.order_id is None or newest == case.execution_arns[-1:]:
+            return
+        for execution_arn in newest:
+            case_id = execution_case_id(execution_arn)
+            if case_id != case.case_id:
+                with contextlib.suppress(ConflictError):  # The execution has a case, or a pointer.
+                    await self.cases.put(pointer(case, case_id, execution_arn, self.now()))
+
+    async def _read(self, escalation: Escalation) -> tuple[Case | None, Order | None, Case | None]:
+        """
+        Return the case and the order of an escalation, and the case under its execution's id.
+
+        An unreadable order counts as missing: it is not changed.
+        """
+        if escalation.order_id is None and escalation.execution_arn is not None:
+            # EventBridge names only an execution. A case may list it already.
+            case_id = await self.cases.find_by_execution(escalation.execution_arn) or escalation.case_id
+            case, _, execution_case = await self.cases.read(case_id, None, escalation.execution_case_id)
+            if case is not None and case.merged_into is not None:
+                execution_case = case
+                case, _, _ = await self.cases.read(case.merged_into, None)
+            return case, None, execution_case
+        case, order, execution_case = await self.cases.read(
+            escalation.case_id, escalation.order_id, escalation.execution_case_id
+        )
         if isinstance(order, UnreadableOrderError):
             log.warning("order.unreadable", reason=str(order))
-            return case, None
-        return case, order
-
-    async def _case_id(self, escalation: Escalation) -> str:
-        """Return the id of the escalation's case. EventBridge names only an execution; it may have a case already."""
-        if escalation.order_id is None and escalation.execution_arn is not None:
-            return await self.cases.find_by_execution(escalation.execution_arn) or escalation.case_id
-        return escalation.case_id
+            order = None
+        return case, order, execution_case
 
     async def _route(self, case: Case, tries: int) -> EscalationOutcome:
         """Route *case*; send a reminder if a channel did not get its notification."""
@@ -150,9 +224,17 @@ class EscalationHandler:
         log.info("routing.deferred", case_id=case.case_id, channels=list(unrouted), tries=tries + 1, delay_s=delay_s)
         return EscalationOutcome.DEFERRED
 
-    async def _handle_reminder(self, reminder: Reminder) -> EscalationOutcome:
-        case, _ = await self.cases.read(reminder.case_id, None)
-        if case is None or case.state is not CaseState.OPEN or case.episode != reminder.episode:
+    async def _handle_reminder(self, reminder: Reminder, message_id: str) -> EscalationOutcome:
+        """
+        Route the episode of a reminder again, unless a copy of the reminder, or a later one, was handled.
+
+        So reminders do not multiply, even if each one is sent or delivered twice. If there was none for long, the last
+        one was lost, and any is welcome.
+        """
+        handled = HandledReminder(episode=reminder.episode, tries=reminder.tries, message_id=message_id, at=self.now())
+        forgotten_at = clock.earlier(handled.at, FORGOTTEN_S)
+        case = await self.cases.claim_reminder(reminder.case_id, handled, forgotten_at)
+        if case is None:
             return EscalationOutcome.SUPERSEDED
         bind_contextvars(order_id=case.order_id, execution_arn=case.opening and case.opening.execution_arn)
         return await self._route(case, reminder.tries)
@@ -161,7 +243,7 @@ class EscalationHandler:
     async def _close_case(self, finished: OrderFinished) -> EscalationOutcome:
         """Close the case of an order that a later execution has finished. A repeated report changes nothing."""
         bind_contextvars(order_id=finished.order_id, execution_arn=finished.execution_arn)
-        case, order = await self.cases.read(finished.order_id, finished.order_id)
+        case, order, _ = await self.cases.read(finished.order_id, finished.order_id)
         if isinstance(order, UnreadableOrderError):
             order = None
         closed = close_finished(case, order, finished.execution_arn, self.now())

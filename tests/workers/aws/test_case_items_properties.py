@@ -1,6 +1,6 @@
 """A case that is stored is the case that is read."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from hypothesis import given
@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from workers.aws.case_items import case_item, case_of
 from workers.aws.items import from_item
-from workers.domain.cases import Case, CaseState, Claim, Episode, Evidence, OrderCopy, Resolution, SentNotification
+from workers.domain.cases import (
+    Case,
+    CaseState,
+    Claim,
+    Dropped,
+    Episode,
+    Evidence,
+    HandledReminder,
+    OrderCopy,
+    Resolution,
+    SentNotification,
+)
 
 WORDS = st.sampled_from(["", "m1", "2026-11-22T10:00:00.000000Z", "CC"]) | st.text()
 NUMBERS = st.integers(0, 10**6)
@@ -48,6 +59,9 @@ CASES = st.builds(  # `...`: any value of the field's type. What is not named he
     claim=st.none() | st.builds(Claim, episode=NUMBERS, number=NUMBERS),
     attempts=MAYBE_NUMBERS,
     opened_by=MAYBE_WORDS,
+    merged_into=MAYBE_WORDS,
+    reminder=st.none() | st.builds(HandledReminder, episode=NUMBERS, tries=NUMBERS),
+    dropped=st.none() | st.builds(Dropped, **dict.fromkeys((field.name for field in fields(Dropped)), NUMBERS)),
     version=NUMBERS,
 )
 

@@ -9,7 +9,7 @@ from workers.aws.cases import DynamoCases
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import DynamoOrders
 from workers.aws.orders_to_ship import DynamoOrdersToShip
-from workers.domain.cases import Case, CaseState, OrderCopy, SentNotification
+from workers.domain.cases import Case, CaseState, Dropped, HandledReminder, OrderCopy, SentNotification
 from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
@@ -84,11 +84,12 @@ async def test_a_case_and_its_order_are_read_together(
 ) -> None:
     put(stack, "together")
     put(stack, "together-odd", "PENDING")
-    assert await cases.read("together", "together") == (None, await orders.get("together"))
+    assert await cases.read("together", "together") == (None, await orders.get("together"), None)
     case = await opened(cases, "together")
-    assert await cases.read("together", None) == (case, None)
-    assert await cases.read("together", "together-none") == (case, None)
-    read, odd = await cases.read("together", "together-odd")
+    assert await cases.read("together", None) == (case, None, None)
+    assert await cases.read("together", "together-none", "together") == (case, None, None)
+    assert await cases.read("none", "together-none", "together") == (None, None, case)
+    read, odd, _ = await cases.read("together", "together-odd")
     assert read == case
     assert isinstance(odd, UnreadableOrderError)
 
@@ -191,6 +192,70 @@ async def test_a_case_is_found_by_its_newest_execution(cases: DynamoCases) -> No
     await opened(cases, "found-1", execution_arn=execution)
     assert await cases.find_by_execution(execution) == "found-1"
     assert await cases.find_by_execution(f"{execution}-not") is None
+
+
+async def test_the_case_of_an_order_is_found_before_that_of_its_execution(cases: DynamoCases) -> None:
+    execution = f"{EXECUTION}-both"
+    own_id = execution.rpartition(":")[2]
+    await opened(cases, own_id, execution_arn=execution)
+    assert await cases.find_by_execution(execution) == own_id
+    await opened(cases, "found-both", execution_arn=execution)
+    assert await cases.find_by_execution(execution) == "found-both"
+
+
+async def test_order_case_and_merged_case_change_in_one_transaction(
+    stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
+) -> None:
+    execution = f"{EXECUTION}-merged"
+    own_id = execution.rpartition(":")[2]
+    notice = escalation(None, "e1", execution_arn=execution)
+    await cases.apply(plan_escalation(notice, None, None, NOW, ASSESSMENT), None)
+    put(stack, "merged-1", ExecutionArn=execution)
+    order = await orders.get("merged-1")
+    case, _, execution_case = await cases.read("merged-1", "merged-1", own_id)
+    later = escalation("merged-1", "m1", execution_arn=execution)
+    plan = plan_escalation(later, order, case, THEN, ASSESSMENT, execution_case=execution_case)
+    assert execution_case is not None
+    await cases.put(replace(execution_case, severity=Severity.INFO))
+    with pytest.raises(ConflictError):
+        await cases.apply(plan, order)
+    assert await cases.get("merged-1") is None
+    _, _, execution_case = await cases.read("merged-1", "merged-1", own_id)
+    plan = plan_escalation(later, order, case, THEN, ASSESSMENT, execution_case=execution_case)
+    await cases.apply(plan, order)
+    assert plan.case is not None
+    assert plan.merged is not None
+    assert await cases.get("merged-1") == replace(plan.case, version=1)
+    assert await cases.get(own_id) == replace(plan.merged, version=3)
+    assert stored(stack, "merged-1")["Status"] == "ESCALATED"
+    assert "OpenKey" not in case_item(stack, own_id)
+
+
+def handled(tries: int, message_id: str, at: str = NOW, episode: int = 1) -> HandledReminder:
+    return HandledReminder(episode=episode, tries=tries, message_id=message_id, at=at)
+
+
+async def test_a_reminder_is_claimed_once_by_one_message(cases: DynamoCases) -> None:
+    case = await opened(cases, "reminded-1")
+    before, long_after = "2026-11-22T10:00:00.000000Z", "2026-11-22T23:00:00.000000Z"
+    claimed = await cases.claim_reminder("reminded-1", handled(2, "r1"), before)
+    assert claimed == replace(case, reminder=handled(2, "r1"), version=2)
+    assert await cases.claim_reminder("reminded-1", handled(2, "r1"), before) is not None
+    for again in (handled(2, "r2"), handled(1, "r1"), handled(3, "r2", episode=2)):
+        assert await cases.claim_reminder("reminded-1", again, before) is None
+    assert await cases.claim_reminder("reminded-1", handled(1, "r2"), long_after) is not None
+    assert await cases.claim_reminder("reminded-1", handled(3, "r3"), before) is not None
+    reminded = await cases.get("reminded-1")
+    assert reminded is not None
+    await cases.put(replace(reminded, state=CaseState.RESOLVED))
+    assert await cases.claim_reminder("reminded-1", handled(9, "r9"), before) is None
+    assert await cases.claim_reminder("reminded-none", handled(1, "r1"), before) is None
+
+
+async def test_what_a_case_has_dropped_is_read_as_it_was_written(cases: DynamoCases) -> None:
+    case = await opened(cases, "dropped-1")
+    await cases.put(replace(case, dropped=Dropped(evidence=3, rejected_executions=1)))
+    assert await cases.get("dropped-1") == replace(case, dropped=Dropped(evidence=3, rejected_executions=1), version=2)
 
 
 async def test_a_sent_notification_is_recorded_on_its_episode(cases: DynamoCases) -> None:

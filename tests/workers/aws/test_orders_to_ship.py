@@ -45,6 +45,15 @@ async def test_an_order_and_its_rejections_are_read_in_one_request() -> None:
     assert tables.asked == [["Orders", "Cases"]]
 
 
+async def test_rejections_that_the_case_has_dropped_count_too() -> None:
+    tables = FakeTables()
+    tables.changes_between = False
+    tables.case = {"CaseId": "001", "RejectedExecutions": [EXECUTION], "Dropped": {"RejectedExecutions": 7}}
+    order = await orders_of(tables).get_to_ship("001", ANOTHER)
+    assert order is not None
+    assert order.rejections == 8
+
+
 async def test_the_order_of_a_bare_order_id_is_read_before_its_rejections() -> None:
     """Otherwise the next read would count a rejection that this one did not, and the idempotency key would change."""
     tables = FakeTables()

@@ -6,6 +6,7 @@ import pytest
 
 from tests.workers.domain.examples import THEN, case, evidence, order_copy
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
+from workers.domain.bounds import bounded
 from workers.domain.cases import Case, CaseState, Episode, SentNotification
 from workers.domain.escalations import Assessment, Escalation, EscalationOutcome, EscalationPlan, plan_escalation
 from workers.domain.orders import Order, OrderStatus
@@ -230,7 +231,7 @@ def test_a_case_stays_bounded_and_keeps_what_opened_the_episode() -> None:
         plan = plan_escalation(escalation(f"n{n}"), order("ESCALATED"), full, NOW, WARNING)
         assert plan.case is not None
         full = plan.case
-    assert full.message_ids == tuple(f"n{n}" for n in range(200, 300))
+    assert full.message_ids == ("m2", *(f"n{n}" for n in range(201, 300)))
     # Notifications quote the message that opened the episode.
     assert [evidence.message_id for evidence in full.evidence] == ["m2", *(f"n{n}" for n in range(271, 300))]
     assert full.reasons == (Reason.INVALID_PRICE,)
@@ -296,10 +297,12 @@ def test_the_largest_possible_case_fits_into_a_dynamodb_item() -> None:
             sent = tuple(SentNotification(channel=channel, episode=full.episode, at=NOW) for channel in channels)
             full = replace(full, routed=(*full.routed, *sent))
         request = Request(action=Action.FULFILL, actor=wide * 128, note=wide * 1000, shipment_id="s" * 128)
-        resubmitted = add_resubmission(full, request, full.episode, NOW)
-        full = replace(resubmitted, rejected_executions=full.rejected_executions[:100])
+        full = add_resubmission(full, request, full.episode, NOW)
+        rejected = (*full.rejected_executions, largest.execution_arn or "")
+        full = bounded(replace(full, rejected_executions=tuple(dict.fromkeys(rejected))))
     assert (len(full.evidence), len(full.episodes), len(full.resolutions)) == (30, 20, 20)
     assert [episode.order is not None for episode in full.episodes] == [False] * 15 + [True] * 5
+    assert (len(full.rejected_executions), len(full.routed)) == (100, 200)
     size_bytes = len(json.dumps(asdict(full), ensure_ascii=False).encode())
     assert size_bytes < 400 * 1024
 

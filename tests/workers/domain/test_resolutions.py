@@ -317,14 +317,16 @@ def test_a_claim_whose_execution_was_escalated_does_not_keep_the_case_open() -> 
     assert plan_resolution(returned, None, request("cancel"), NOW).case is not None
 
 
-def test_the_newest_twenty_resolutions_are_kept() -> None:
+def test_the_first_and_the_newest_of_twenty_resolutions_are_kept() -> None:
     kept = case(*(request("cancel", note=str(n)).record(1, THEN) for n in range(20)), state=CaseState.OPEN)
     for resolved in (
         plan_resolution(kept, None, request("cancel", note="new"), NOW).case,
         add_resubmission(kept, request("resubmit", note="new"), 1, NOW),
     ):
         assert resolved is not None
-        assert [resolution.note for resolution in resolved.resolutions] == [*map(str, range(1, 20)), "new"]
+        assert [each.note for each in resolved.resolutions] == ["0", *(str(n) for n in range(2, 20)), "new"]
+        assert resolved.dropped is not None
+        assert resolved.dropped.resolutions == 1
 
 
 def test_the_shipment_in_an_error_is_masked() -> None:

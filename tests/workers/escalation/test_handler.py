@@ -78,7 +78,8 @@ class Bench:
 
     @property
     def case(self) -> Case:
-        (case,) = self.cases.cases.values()
+        """The only case, apart from those that were merged into it."""
+        (case,) = (case for case in self.cases.cases.values() if case.merged_into is None)
         return case
 
 
@@ -262,14 +263,6 @@ async def test_a_notice_about_an_execution_is_added_to_its_case(logs: list[Event
     assert (bench.case.case_id, bench.case.order_id) == ("001", "001")
     assert bench.case.sources == (Source.WORKFLOW, Source.EVENTBRIDGE)
     assert len(routed(logs)) == 1
-
-
-async def test_a_notice_about_an_execution_without_a_case_opens_one(logs: list[EventDict]) -> None:
-    bench = Bench(order("RECEIVED"))
-    assert await bench.handle(ABORTED) == Acknowledged("escalated")
-    assert (bench.case.case_id, bench.case.order_id) == ("one", None)
-    assert bench.status is OrderStatus.RECEIVED  # The execution's order is unknown.
-    assert [line["case_id"] for line in routed(logs)] == ["one"]
 
 
 @pytest.mark.parametrize("conflicts", [1, 4])
