@@ -103,7 +103,7 @@ class OutgoingEscalation:
     order_id: str | None
     reasons: tuple[Reason, ...]
     source: Source
-    detail: str
+    detail: str | None
     execution_arn: str | None = None
     attempts: int | None = None
     queue: str | None = None
@@ -115,7 +115,7 @@ class OutgoingEscalation:
         fields = {
             "Reasons": list(self.reasons),
             "Source": self.source,
-            "Detail": mask(self.detail)[:MAX_DETAIL_CHARS],
+            "Detail": None if self.detail is None else mask(self.detail)[:MAX_DETAIL_CHARS],
             "ExecutionArn": self.execution_arn,
             "Attempts": self.attempts,
             "Queue": self.queue,

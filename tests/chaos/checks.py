@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.proxy import RECEIVE, Fault
-from tests.chaos.scenario import FULFILLED_KINDS, UNTOUCHED_KINDS, Kind, Scenario
+from tests.chaos.scenario import FULFILLED_KINDS, UNTOUCHED_KINDS, Item, Kind, Scenario
 from workers import clock
 from workers.domain.orders import OrderStatus, shipment_id
 
@@ -216,6 +216,7 @@ def check_cases(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> 
     }
     expected |= {order_id: ["FULFILLMENT_EXHAUSTED"] for order_id in allowed.exhausted}
     cases = scenario.cases()
+    check_closed_cases(scenario, cases, allowed)
     found = {case_id: list(case["Reasons"]) for case_id, case in cases.items()}
     wrong = {case_id for case_id in found.keys() | expected.keys() if found.get(str(case_id)) != expected.get(case_id)}
     assert not wrong, scenario.explain(f"missing or unexpected cases, or wrong reasons: {shown(wrong)}")
@@ -235,6 +236,18 @@ def check_cases(scenario: Scenario, lines: Iterable[Line], allowed: Allowed) -> 
     )
     again = [case_id for case_id, count in routed.items() if count > 1]
     assert disturbed or not again, scenario.explain(f"cases routed more than once: {shown(again)}")
+
+
+def check_closed_cases(scenario: Scenario, cases: dict[str, Item], allowed: Allowed) -> None:
+    """Take the cases of resubmitted orders out of *cases*: they must be closed, each once, by the workflow."""
+    resubmitted = {str(sent.order_id) for sent in scenario.sent if sent.kind is Kind.RESUBMITTED}
+    wrong = dict[str, Any]()
+    for order_id in resubmitted - set(allowed.exhausted):
+        case = cases.pop(order_id, {})
+        actions = [resolution["Action"] for resolution in case.get("Resolutions", [])]
+        if (case.get("State"), case.get("Episode"), actions) != ("RESOLVED", 1, ["resubmitted"]):
+            wrong[order_id] = case
+    assert not wrong, scenario.explain(f"cases of resubmitted orders that are not closed once: {shown(wrong.items())}")
 
 
 def check_shipped_once(scenario: Scenario, *, what: str = "shipped") -> None:

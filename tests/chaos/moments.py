@@ -11,6 +11,7 @@ RECORD = frozenset({"UpdateItem"})  # The escalation worker's record of a sent n
 FULFILL = frozenset({"BatchExecuteStatement"})
 SETTLE = frozenset({DELETE})
 SEND = frozenset({NOTIFY})
+REPORT = frozenset({"SendMessage"})  # Of the end of an order, or of an escalation.
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ SEND_LOST = Moment("notification lost", SEND, Step.ARRIVED)
 SEND_ACCEPTED = Moment("notification accepted", SEND, Step.APPLIED)
 RECORD_LOST = Moment("record lost", RECORD, Step.ARRIVED)
 RECORD_PASSED = Moment("record passed", RECORD, Step.APPLIED)
+REPORT_LOST = Moment("report lost", REPORT, Step.ARRIVED)
+REPORT_ACCEPTED = Moment("report accepted", REPORT, Step.APPLIED)
 DELETE_LOST = Moment("delete lost", SETTLE, Step.ARRIVED)
 DELETE_PASSED = Moment("delete passed", SETTLE, Step.APPLIED)
 UPDATE_LOST = Moment("update lost", FULFILL, Step.ARRIVED)

@@ -21,8 +21,11 @@ from tests.chaos.proxy import FaultProxy
 from tests.chaos.traps import Exchange, Fate, Trap
 from tests.support import SHORT_VISIBILITY, DeployedStack, StartWorker, Worker
 from workers import clock
+from workers.aws.case_items import case_item
 from workers.aws.open_index import open_key
+from workers.domain.cases import Case, CaseState
 from workers.domain.orders import OrderStatus
+from workers.domain.reasons import Reason, Severity
 
 MAX_SEND, MAX_WRITE = 10, 25  # SQS: messages per SendMessageBatch; DynamoDB: items per BatchWriteItem.
 POLL_S = 0.2
@@ -80,6 +83,7 @@ class Kind(StrEnum):
 
     VALID = "valid"  # -> FULFILLED
     BARE = "bare"  # The body is the OrderId alone -> FULFILLED
+    RESUBMITTED = "resubmitted"  # An earlier execution's case is open -> FULFILLED, and the case is closed
     TWICE = "twice"  # Two messages with the same body -> FULFILLED, once
     STALE = "stale"  # The message names an earlier execution -> the order is unchanged
     ESCALATED = "escalated"  # The order was escalated meanwhile -> the order is unchanged
@@ -87,11 +91,12 @@ class Kind(StrEnum):
     UNDECODABLE = "undecodable"  # -> the dead-letter queue, and a case
 
 
-FULFILLED_KINDS = frozenset({Kind.VALID, Kind.BARE, Kind.TWICE})
+FULFILLED_KINDS = frozenset({Kind.VALID, Kind.BARE, Kind.RESUBMITTED, Kind.TWICE})
 UNTOUCHED_KINDS = frozenset({Kind.STALE, Kind.ESCALATED})
 # Shares of the other kinds; at least one message of each.
 _SHARES = {
     Kind.BARE: 0.10,
+    Kind.RESUBMITTED: 0.05,
     Kind.TWICE: 0.08,
     Kind.STALE: 0.04,
     Kind.ESCALATED: 0.03,
@@ -169,6 +174,8 @@ class Scenario:
     def send(self, kinds: Iterable[Kind], *, prefix: str = "order") -> list[Sent]:
         """Write an order for each of these kinds, then send the messages."""
         drafts = [draft for kind in kinds for draft in self._draft(kind, self.next_id(prefix))]
+        resubmitted = [draft.order_id for draft in drafts if draft.kind is Kind.RESUBMITTED and draft.order_id]
+        self.write_cases([open_case(order_id, execution_arn(self.rng)) for order_id in resubmitted])
         self.write_orders([draft.item for draft in drafts if draft.item is not None])
         ids = self.send_bodies(self.queue_url, [draft.body for draft in drafts])
         sent = [replace(draft, message_id=message_id) for draft, message_id in zip(drafts, ids, strict=True)]
@@ -185,6 +192,8 @@ class Scenario:
         match kind:
             case Kind.BARE:
                 body = order_id
+            case Kind.RESUBMITTED:
+                body = json.dumps(json.loads(body) | {"Resubmitted": True})
             case Kind.STALE:
                 item = order_item(order_id, execution_arn(self.rng), OrderStatus.RECEIVED)
             case Kind.ESCALATED:
@@ -201,10 +210,17 @@ class Scenario:
 
     def write_orders(self, items: list[Item]) -> None:
         serialize = TypeSerializer().serialize
-        puts = [{"PutRequest": {"Item": {name: serialize(value) for name, value in item.items()}}} for item in items]
+        self._write(
+            self.stack.order_table, [{name: serialize(value) for name, value in item.items()} for item in items]
+        )
+
+    def write_cases(self, cases: list[Case]) -> None:
+        self._write(self.stack.escalation_table, [case_item(case) for case in cases])
+
+    def _write(self, table: str, items: list[Item]) -> None:
         dynamodb = self.client("dynamodb")
-        for batch in _batches(puts, MAX_WRITE):
-            answer = dynamodb.batch_write_item(RequestItems={self.stack.order_table: batch})
+        for batch in _batches([{"PutRequest": {"Item": item}} for item in items], MAX_WRITE):
+            answer = dynamodb.batch_write_item(RequestItems={table: batch})
             assert not answer.get("UnprocessedItems")
 
     def send_bodies(self, url: str, bodies: list[str]) -> list[str]:
@@ -380,6 +396,23 @@ def resident_mb(worker: Worker) -> float:
 def execution_arn(rng: random.Random) -> str:
     name = uuid.UUID(int=rng.getrandbits(128), version=4)
     return f"arn:aws:states:us-east-1:000000000000:execution:OrderFulfillmentStateMachine:{name}"
+
+
+def open_case(order_id: str, execution_arn: str) -> Case:
+    """Return the case that an earlier execution of an order has opened."""
+    now = clock.now()
+    return Case(
+        case_id=order_id,
+        order_id=order_id,
+        state=CaseState.OPEN,
+        severity=Severity.WARNING,
+        opened_at=now,
+        updated_at=now,
+        reasons=(Reason.INVALID_PRICE,),
+        execution_arns=(execution_arn,),
+        message_ids=("earlier",),
+        opened_by="earlier",
+    )
 
 
 def order_item(order_id: str, execution_arn: str, status: OrderStatus) -> Item:

@@ -11,6 +11,8 @@ from tests.chaos.moments import (
     READ_PASSED,
     RECORD_LOST,
     RECORD_PASSED,
+    REPORT_ACCEPTED,
+    REPORT_LOST,
     SEND_ACCEPTED,
     SEND_LOST,
     UPDATE_ANSWERED,
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("size")  # Every scenario has a short and a
 
 VISIBILITY_S = 60  # Only killed workers lose messages, and only when the scenario ends their visibility.
 DUPLICATES = Conditions(repeated=0.5)
+OTHERS = [Kind.BARE, Kind.TWICE, Kind.STALE, Kind.MISSING, Kind.RESUBMITTED, Kind.RESUBMITTED]
 RECORDER = {"FULFILLMENT_PROVIDER": "tests.chaos.providers:Recorder"}
 
 
@@ -97,11 +100,14 @@ def _kill_escalation_workers(
 
 
 @workers
-@_moments([UPDATE_LATE, UPDATE_PASSED], [UPDATE_LOST, UPDATE_ANSWERED, DELETE_LOST, DELETE_PASSED])
+@_moments(
+    [UPDATE_LATE, UPDATE_PASSED, REPORT_ACCEPTED],
+    [UPDATE_LOST, UPDATE_ANSWERED, REPORT_LOST, DELETE_LOST, DELETE_PASSED],
+)
 def test_a_fulfillment_worker_killed_at_any_moment_loses_and_repeats_nothing(
     scenario: Scenario, moment: Moment, workers: int
 ) -> None:
-    """Every order is fulfilled once; only its line may be missing."""
+    """Every order is fulfilled once, its open case closed once; only its line may be missing."""
     _kill_fulfillment_workers(scenario, moment, workers, {})
 
 
@@ -123,7 +129,7 @@ def _kill_fulfillment_workers(scenario: Scenario, moment: Moment, workers: int, 
     for _ in range(scenario.size.crashes):
         _wait_until_started(running)
         trap = scenario.kill_at(moment, skip=scenario.rng.randint(0, 1))
-        scenario.send([Kind.VALID] * scenario.size.backlog + [Kind.BARE, Kind.TWICE, Kind.STALE, Kind.MISSING] * 2)
+        scenario.send([Kind.VALID] * scenario.size.backlog + OTHERS * 2)
         victim = scenario.bury(trap)
         running[running.index(victim)] = scenario.start(awaited=False, **env)
         late += [trap] if moment.late else []

@@ -196,8 +196,8 @@ def escalate(account: Account, proxy: Recorder, directory: Path, running: contex
     failed = send(None, "WORKFLOW_FAILED", Source="eventbridge")
     unreadable = send("unreadable", "INVALID_PRICE")
     pipeline.send_escalation("{not json")
-    for message_id in (opened, refused, failed):
-        worker.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+    for message_id, outcome in ((opened, "escalated"), (refused, "escalated"), (failed, "postponed")):
+        worker.wait_for("message.acknowledged", message_id=message_id, outcome=outcome)
     worker.wait_for("message.released", message_id=unreadable)
     worker.wait_for("message.dead_lettered", outcome="undecodable")
     worker.wait_for("routing.deferred", case_id="wrong")

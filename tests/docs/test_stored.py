@@ -12,6 +12,7 @@ from tests.integration.conftest import Running, running_workers
 from tests.integration.pipeline import Pipeline, wait_until
 from tests.support import DeployStack
 from workers.aws.items import from_item
+from workers.domain.bounds import MAX_EVIDENCE
 
 PAGE = page("docs/contracts.md")
 # One failed attempt, then a trial, and it is escalated.
@@ -46,6 +47,10 @@ def used(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) ->
         wait_until(lambda: pipeline.status("shipped") == "FULFILLED" and pipeline.status("failing") == "ESCALATED")
         wait_until(lambda: (pipeline.case("rejected") or {}).get("Episode") == 2)
         running.fulfillment.wait_for("message.dead_lettered")
+        pipeline.send_escalation({"CaseId": "rejected", "Episode": 2})
+        for _ in range(MAX_EVIDENCE):
+            pipeline.send_escalation("rejected")
+        wait_until(lambda: {"Reminder", "Dropped"} <= set(pipeline.case("rejected") or {}))
         yield running
 
 

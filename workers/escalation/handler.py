@@ -135,7 +135,7 @@ class EscalationHandler:
             order_id=None,
             reasons=escalation.reasons,
             source=Source.EVENTBRIDGE,
-            detail=escalation.detail or "",
+            detail=escalation.detail,
             execution_arn=escalation.execution_arn,
             attempts=escalation.attempts,
             queue=escalation.queue,

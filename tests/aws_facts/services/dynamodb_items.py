@@ -130,6 +130,18 @@ def a_missing_attribute_equals_nothing(lab: Lab) -> object:
 
 
 @fact(
+    "PutItem with ReturnValues ALL_OLD answers with Attributes only if it has replaced an item.",
+    source=DYNAMODB_API + "API_PutItem.html",
+    relied_on_by=("statemachine/order-fulfillment.asl.json::ALL_OLD",),
+    expected=[False, True],
+)
+def a_put_says_whether_it_has_replaced_an_item(lab: Lab) -> object:
+    item = {"OrderId": s(lab.name())}
+    puts = [lab.dynamodb.put_item(TableName=table_of(lab), Item=item, ReturnValues="ALL_OLD") for _ in range(2)]
+    return ["Attributes" in answer for answer in puts]
+
+
+@fact(
     "The workflow's condition lets a new order, a later execution of an escalated order, and a repeated put pass; it "
     "refuses all others.",
     source=_CONDITIONS,

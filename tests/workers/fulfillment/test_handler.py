@@ -287,7 +287,7 @@ async def test_an_undecodable_message_is_dead_lettered_and_then_escalated(logs: 
     (sent,) = bench.escalations.sent
     assert (sent.order_id, sent.execution_arn, sent.origin_message_id) == (None, None, MESSAGE_ID)
     assert sent.reasons == (Reason.UNDECODABLE_MESSAGE,)
-    assert sent.detail.endswith("It is in the dead-letter queue.")
+    assert str(sent.detail).endswith("It is in the dead-letter queue.")
     assert CARD not in json.dumps([sent.body(), logs])
 
 
