@@ -195,6 +195,26 @@ def test_a_notice_of_a_failed_execution_is_added_to_its_case(running: Running) -
     assert pipeline.case("of-covered-1") is None
 
 
+def test_the_case_of_an_execution_is_merged_into_that_of_its_order(running: Running) -> None:
+    pipeline = running.pipeline
+    pipeline.put_order("merged-1")
+    arn = pipeline.arn("of-merged-1")
+    notice = {"OrderId": None, "Reasons": ["WORKFLOW_FAILED"], "Source": "eventbridge", "ExecutionArn": arn}
+    early = pipeline.send_escalation(notice)
+    assert running.escalation.wait_for("message.acknowledged", message_id=early)["outcome"] == "postponed"
+    # As it comes back after a minute.
+    waited = pipeline.send_escalation(notice | {"WaitingMessageId": early})
+    assert running.escalation.wait_for("message.acknowledged", message_id=waited)["outcome"] == "escalated"
+    late = pipeline.send_escalation({"OrderId": "merged-1", "Reasons": ["INVALID_PRICE"], "ExecutionArn": arn})
+    assert running.escalation.wait_for("message.acknowledged", message_id=late)["outcome"] == "escalated"
+    order_case, execution_case = pipeline.case("merged-1") or {}, pipeline.case("of-merged-1") or {}
+    assert (order_case["State"], order_case["MessageIds"]) == ("OPEN", [early, late])
+    assert (execution_case["State"], execution_case["MergedInto"]) == ("RESOLVED", "merged-1")
+    assert pipeline.status("merged-1") == "ESCALATED"
+    routed = [line["case_id"] for line in running.escalation.lines() if line["event"] == "escalation.routed"]
+    assert (routed.count("of-merged-1"), routed.count("merged-1")) == (1, 0)
+
+
 def test_an_undecodable_escalation_moves_to_its_dead_letter_queue_and_gets_a_case(running: Running) -> None:
     pipeline = running.pipeline
     body = '{"OrderId": "001", "Reasons": ["NO_SUCH_REASON"]}'

@@ -68,7 +68,7 @@ def _dropped(case: Case) -> str | None:
         return None
     counted = {
         "messages": case.dropped.evidence,
-        "message ids": case.dropped.message_ids,
+        "ids of messages": case.dropped.message_ids,
         "executions": case.dropped.execution_arns,
         "refused executions": case.dropped.rejected_executions,
         "notifications": case.dropped.routed,

@@ -39,7 +39,7 @@ def merge(case: Case, execution_case: Case, now: str, *, opens: bool) -> tuple[C
         execution_arns=(*others, *case.execution_arns),  # The last one is the key of the index.
         rejected_executions=_both(case.rejected_executions, execution_case.rejected_executions),
         message_ids=_both(execution_case.message_ids, case.message_ids),
-        evidence=tuple(sorted((*execution_case.evidence, *case.evidence), key=lambda item: item.at)),
+        evidence=tuple(sorted(_both(execution_case.evidence, case.evidence), key=lambda item: item.at)),
     )
     if execution_case.state is CaseState.OPEN and case.state is CaseState.OPEN:
         merged = replace(

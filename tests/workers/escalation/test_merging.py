@@ -213,6 +213,17 @@ async def test_a_pointer_that_is_there_already_changes_nothing() -> None:
     assert bench.execution_case == pointer
 
 
+async def test_a_case_is_merged_once(logs: list[EventDict]) -> None:
+    bench = MergingBench(order("RECEIVED"))
+    await bench.open_execution_case()
+    await bench.handle(notice(), "m1")
+    merged = bench.execution_case
+    assert await bench.handle(notice(), "m2") == Acknowledged("added_to_case")
+    assert bench.execution_case == merged
+    assert [evidence.message_id for evidence in bench.case.evidence] == ["e1", "m1", "m2"]
+    assert [line["event"] for line in logs].count("case.merged") == 1
+
+
 @pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
 async def test_an_escalation_of_a_final_order_is_noted_on_the_case_of_its_execution(status: str) -> None:
     bench = MergingBench(order(status))
