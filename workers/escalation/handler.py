@@ -202,8 +202,9 @@ class EscalationHandler:
             case_id = await self.cases.find_by_execution(escalation.execution_arn) or escalation.case_id
             case, _, execution_case = await self.cases.read(case_id, None, escalation.execution_case_id)
             if case is not None and case.merged_into is not None:
-                execution_case = case
-                case, _, _ = await self.cases.read(case.merged_into, None)
+                order_case, _, _ = await self.cases.read(case.merged_into, None)
+                if order_case is not None:  # Someone may have deleted it.
+                    case, execution_case = order_case, case
             return case, None, execution_case
         case, order, execution_case = await self.cases.read(
             escalation.case_id, escalation.order_id, escalation.execution_case_id

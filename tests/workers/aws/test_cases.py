@@ -194,13 +194,19 @@ async def test_a_case_is_found_by_its_newest_execution(cases: DynamoCases) -> No
     assert await cases.find_by_execution(f"{execution}-not") is None
 
 
-async def test_the_case_of_an_order_is_found_before_that_of_its_execution(cases: DynamoCases) -> None:
-    execution = f"{EXECUTION}-both"
+@pytest.mark.parametrize("order_id", ["a-both", "z-both"])
+async def test_the_case_of_an_order_is_found_before_that_of_its_execution(cases: DynamoCases, order_id: str) -> None:
+    execution = f"{EXECUTION}-{order_id}"
+    for case_id in (execution.rpartition(":")[2], order_id):
+        await opened(cases, case_id, execution_arn=execution)
+    assert await cases.find_by_execution(execution) == order_id
+
+
+async def test_the_case_of_an_execution_is_found_if_there_is_no_other(cases: DynamoCases) -> None:
+    execution = f"{EXECUTION}-only"
     own_id = execution.rpartition(":")[2]
     await opened(cases, own_id, execution_arn=execution)
     assert await cases.find_by_execution(execution) == own_id
-    await opened(cases, "found-both", execution_arn=execution)
-    assert await cases.find_by_execution(execution) == "found-both"
 
 
 async def test_order_case_and_merged_case_change_in_one_transaction(
@@ -245,6 +251,10 @@ async def test_a_reminder_is_claimed_once_by_one_message(cases: DynamoCases) -> 
         assert await cases.claim_reminder("reminded-1", again, before) is None
     assert await cases.claim_reminder("reminded-1", handled(1, "r2"), long_after) is not None
     assert await cases.claim_reminder("reminded-1", handled(3, "r3"), before) is not None
+    reminded = await cases.get("reminded-1")
+    assert reminded is not None
+    await cases.put(replace(reminded, episode=2))
+    assert await cases.claim_reminder("reminded-1", handled(1, "r4", episode=2), before) is not None
     reminded = await cases.get("reminded-1")
     assert reminded is not None
     await cases.put(replace(reminded, state=CaseState.RESOLVED))

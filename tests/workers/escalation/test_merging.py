@@ -240,6 +240,51 @@ async def test_a_case_of_another_order_is_not_merged_though_an_execution_has_its
     assert {case_id: case.state for case_id, case in bench.cases.cases.items()} == {"001": "OPEN", "002": "OPEN"}
 
 
+async def test_a_case_of_an_execution_with_the_same_name_of_another_state_machine_is_not_merged() -> None:
+    bench = MergingBench(order("RECEIVED"))
+    await bench.open_execution_case()
+    await bench.handle(notice(ExecutionArn=EXECUTION.replace(":Orders:", ":Others:")), "m1")
+    assert bench.execution_case.merged_into is None
+
+
+async def test_the_newest_execution_of_a_merged_case_stays_the_newest() -> None:
+    bench = MergingBench(order("RECEIVED"))
+    await bench.open_execution_case()
+    await bench.cases.put(replace(bench.execution_case, execution_arns=(EXECUTION, ANOTHER)))
+    await bench.handle(notice(), "m1")
+    assert bench.case.execution_arns == (ANOTHER, EXECUTION)
+
+
+async def test_an_order_whose_id_is_the_name_of_another_orders_execution_gets_its_own_case() -> None:
+    named = EXECUTION.rpartition(":")[0] + ":002"
+    bench = MergingBench(order("RECEIVED", execution_arn=named))
+    await bench.handle(notice(ExecutionArn=named), "m1")
+    bench.orders.orders["001"] = order("RECEIVED", execution_arn=ANOTHER)
+    await bench.handle(notice(ExecutionArn=ANOTHER), "m2")
+    assert bench.cases.cases["002"].merged_into == "001"
+    assert await bench.handle(notice(OrderId="002"), "m3") == Acknowledged("escalated")
+    own = bench.cases.cases["002"]
+    assert (own.state, own.order_id, own.merged_into) == (CaseState.OPEN, "002", None)
+
+
+async def test_an_execution_that_is_named_like_its_order_needs_no_pointer() -> None:
+    named = EXECUTION.rpartition(":")[0] + ":001"
+    bench = MergingBench(order("RECEIVED", execution_arn=named))
+    await bench.handle(notice(ExecutionArn=named), "m1")
+    bench.orders.orders["001"] = order("RECEIVED", execution_arn=ANOTHER)
+    await bench.handle(notice(ExecutionArn=ANOTHER), "m2")
+    assert "cases.put" not in bench.journal.names()
+
+
+async def test_a_notice_whose_merged_case_was_deleted_stays_with_the_case_of_its_execution() -> None:
+    bench = MergingBench(order("RECEIVED"))
+    await bench.open_execution_case()
+    await bench.handle(notice(), "m1")
+    del bench.cases.cases["001"]
+    assert await bench.handle(ABORTED, "e9") == Acknowledged("superseded")
+    assert "e9" in bench.execution_case.message_ids
+
+
 async def test_a_resubmission_that_a_person_has_begun_is_finished_before_its_case_is_merged() -> None:
     bench = MergingBench(order("RECEIVED"))
     await bench.open_execution_case()
