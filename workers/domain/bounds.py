@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter, le
 from typing import Any, TypeVar
 
 from workers.domain.cases import Case, Dropped, SentNotification
@@ -24,6 +25,7 @@ _LIMITS = {
     "resolutions": MAX_RESOLUTIONS,
     "episodes": MAX_EPISODES,
 }
+_lists_of = attrgetter(*_LIMITS)
 _T = TypeVar("_T")
 
 
@@ -35,10 +37,10 @@ def bounded(case: Case) -> Case:
     that opened the episode, which notifications quote.
     """
     case = _without_repeated_notifications(case)
+    if all(map(le, map(len, _lists_of(case)), _LIMITS.values())):
+        return case
     over = {name: len(getattr(case, name)) - limit for name, limit in _LIMITS.items()}
     over = {name: number for name, number in over.items() if number > 0}
-    if not over:
-        return case
     opening = [number for number, item in enumerate(case.evidence) if item.message_id == case.opened_by][:1]
     kept: dict[str, Any] = {
         name: _first_and_newest(getattr(case, name), _LIMITS[name], opening if name == "evidence" else ())
