@@ -294,10 +294,11 @@ def test_show_includes_refused_submissions(busy: CommandLine, running: Running) 
     given = json.dumps({"OrderId": "story-5", "Name": "Ada", "ItemName": "B", "Price": "1", "CC": CARD})
     for number in ("1", "2"):
         busy("submit", "-", "--wait", "--submission", number, stdin=given)
+    # `submit` reports a refusal that is certain before its execution has ended.
+    ended = {f"Execution {n + 1}: {submission_name('story-5', n)}: FAILED" for n in (1, 2)}
+    wait_until(lambda: ended <= set(busy("show", "story-5").lines))
     shown = busy("show", "story-5")
     assert "Execution 1: of-story-5: does not exist, or no longer, the current one" in shown.lines
-    for n in (1, 2):
-        assert f"Execution {n + 1}: {submission_name('story-5', n)}: FAILED" in shown.lines
     assert shown.out.count("Outcome     FAILED: DuplicateOrder (the stored order is unchanged)") == 2
 
 
