@@ -9,6 +9,7 @@ from pydantic_core import from_json
 
 from workers.consumer.message import Message
 from workers.domain.cards import mask
+from workers.domain.characters import sendable
 from workers.domain.escalations import MAX_DETAIL_CHARS, Escalation
 from workers.domain.orders import is_order_id
 from workers.domain.reasons import Reason, Source
@@ -25,10 +26,11 @@ def _order_id(text: str) -> str:
     return text
 
 
+# Step Functions allows no white space, control characters, U+FFFE and U+FFFF in a name.
+_NAME = r"[^:\s\x00-\x1f\x7f-\x9f\ufffe\uffff]{1,80}"
+_EXECUTION_ARN = rf"^arn:aws[a-z-]*:states:[a-z0-9-]+:[0-9]{{12}}:execution:{_NAME}:{_NAME}$"
 _OrderId = Annotated[str, AfterValidator(_order_id)]
-_ExecutionArn = Annotated[
-    str, StringConstraints(pattern=r"^arn:aws[a-z-]*:states:[a-z0-9-]+:[0-9]{12}:execution:[^:\s]{1,80}:[^:\s]{1,80}$")
-]
+_ExecutionArn = Annotated[str, StringConstraints(pattern=_EXECUTION_ARN)]
 
 
 class FulfillmentRequest(BaseModel):
@@ -202,12 +204,17 @@ def decode_escalation(message: Message) -> Escalation:
         order_id=decoded.order_id,
         reasons=tuple(dict.fromkeys(decoded.reasons)),
         source=decoded.source,
-        detail=None if decoded.detail is None else mask(decoded.detail)[:MAX_DETAIL_CHARS],
+        detail=_shown(decoded.detail, MAX_DETAIL_CHARS),
         execution_arn=decoded.execution_arn,
         attempts=decoded.attempts,
-        queue=None if decoded.queue is None else mask(decoded.queue),
-        origin_message_id=None if decoded.origin_message_id is None else mask(decoded.origin_message_id),
+        queue=_shown(decoded.queue, MAX_NAME_CHARS),
+        origin_message_id=_shown(decoded.origin_message_id, MAX_NAME_CHARS),
     )
+
+
+def _shown(text: str | None, max_chars: int) -> str | None:
+    """Return *text* as cases, logs and notifications may quote it: masked, cut, and fit to be sent."""
+    return None if text is None else sendable(mask(text))[:max_chars]
 
 
 def _object(body: str) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ LOCAL_AWS: Mapping[str, object] = {
     "sqs.a_name_that_was_just_freed_is_refused": "ok",
     "sqs.a_redrive_allow_policy_is_enforced": "ok",
     "sqs.a_repeated_delete_succeeds": ["ReceiptHandleIsInvalid"],
+    "sqs.an_attribute_takes_the_characters_of_a_body": [False, False, False],
     "sqs.an_empty_attribute_is_refused": "ok",
     "sqs.an_older_receipt_changes_the_visibility": "ReceiptHandleIsInvalid",
     "sqs.attributes_count_toward_the_size": ["InvalidParameterValue", "ok"],
@@ -47,8 +48,10 @@ SECOND_SQS: Mapping[str, object] = {
     "sqs.a_name_that_was_just_freed_is_refused": "ok",
     "sqs.a_redrive_allow_policy_is_enforced": "ok",
     "sqs.a_redriven_message_names_its_queue": False,
+    "sqs.an_attribute_takes_the_characters_of_a_body": [False, False, False],
     "sqs.an_empty_attribute_is_refused": "ok",
     "sqs.attributes_count_toward_the_size": ["InvalidParameterValue", "ok"],
+    "sqs.other_characters_outside_xml_are_refused": ["ok", "ok", "ok", "ok"],
 }
 
 

@@ -20,6 +20,7 @@ from workers.contracts import (
     decode_reminder,
 )
 from workers.domain.cards import looks_like_card, mask
+from workers.domain.characters import sendable
 from workers.domain.escalations import MAX_DETAIL_CHARS, Escalation
 from workers.domain.orders import is_order_id
 from workers.domain.reasons import Reason, Source
@@ -86,7 +87,7 @@ def test_a_body_with_reasons_is_an_escalation(document: dict[str, Any]) -> None:
     assert decode_reminder(message(json.dumps(document))) is None
     escalation = decode_escalation(message(json.dumps(document)))
     for field in ("Detail", "Queue", "OriginMessageId"):
-        masked = mask(document[field])[:MAX_DETAIL_CHARS] if field in document else None
+        masked = sendable(mask(document[field]))[:MAX_DETAIL_CHARS] if field in document else None
         assert getattr(escalation, re.sub("(?<!^)([A-Z])", r"_\1", field).lower()) == masked
 
 
@@ -121,11 +122,11 @@ def test_an_escalation_that_a_worker_sends_is_the_one_that_is_decoded(sent: Outg
         order_id=sent.order_id,
         reasons=sent.reasons,
         source=sent.source,
-        detail=None if sent.detail is None else mask(sent.detail)[:MAX_DETAIL_CHARS],
+        detail=None if sent.detail is None else sendable(mask(sent.detail)[:MAX_DETAIL_CHARS]),
         execution_arn=sent.execution_arn,
         attempts=sent.attempts,
-        queue=None if sent.queue is None else mask(sent.queue),
-        origin_message_id=None if sent.origin_message_id is None else mask(sent.origin_message_id),
+        queue=None if sent.queue is None else sendable(mask(sent.queue)),
+        origin_message_id=None if sent.origin_message_id is None else sendable(mask(sent.origin_message_id)),
     )
 
 

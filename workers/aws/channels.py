@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from workers.aws.errors import SEND_FAULTS, error_code, translated
+from workers.aws.outgoing import sns_message, sqs_message, string_attribute
 from workers.domain.cards import mask
 from workers.errors import FatalError
 from workers.escalation.notifications import ChannelError, Notification
@@ -28,7 +29,6 @@ _REFUSALS = SEND_FAULTS | {
     "PlatformApplicationDisabled",
     "ResourceNotFound",
 }
-MAX_SUBJECT_CHARS = 99  # SNS: a subject is ASCII, less than 100 characters, without line breaks.
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,9 @@ class SnsChannel:
     async def send(self, notification: Notification) -> None:
         with _channel_errors():
             await self.sns.publish(
-                TopicArn=self.topic_arn,
-                Subject=_ascii(mask(notification.headline))[:MAX_SUBJECT_CHARS],
-                Message=json.dumps(notification.fields(), ensure_ascii=False),
-                MessageAttributes=_attributes(notification),
+                **sns_message(
+                    self.topic_arn, mask(notification.headline), _body(notification), _attributes(notification)
+                )
             )
 
 
@@ -63,24 +62,20 @@ class SqsChannel:
             if "://" not in url:
                 # Look up the URL for each send: escalations are few, and the queue may be recreated under another URL.
                 url = (await self.sqs.get_queue_url(**QueueAddress.parse(self.queue).lookup()))["QueueUrl"]
-            await self.sqs.send_message(
-                QueueUrl=url,
-                MessageBody=json.dumps(notification.fields(), ensure_ascii=False),
-                MessageAttributes=_attributes(notification),
-            )
+            await self.sqs.send_message(**sqs_message(url, _body(notification), _attributes(notification)))
+
+
+def _body(notification: Notification) -> str:
+    return json.dumps(notification.fields(), ensure_ascii=False)
 
 
 def _attributes(notification: Notification) -> dict[str, Any]:
     return {
-        "NotificationId": {"DataType": "String", "StringValue": mask(notification.id)},
-        "Severity": {"DataType": "String", "StringValue": notification.severity.value},
+        "NotificationId": string_attribute(mask(notification.id)),
+        "Severity": string_attribute(notification.severity.value),
         # SNS filters match any element of a `String.Array`. SQS treats it as a string.
         "Reasons": {"DataType": "String.Array", "StringValue": json.dumps(notification.reasons)},
     }
-
-
-def _ascii(text: str) -> str:
-    return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from botocore.exceptions import ClientError
 
 from workers import clock
 from workers.aws.errors import SEND_FAULTS, ask, error_code
+from workers.aws.outgoing import sqs_message, string_attribute
 from workers.consumer.message import Message
 from workers.dead_letters import DeadLetterAttribute
+from workers.domain.cards import mask
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -31,7 +33,7 @@ class SqsEscalations:
     url: str
 
     async def send(self, message: "OutgoingEscalation | OrderFinished") -> None:
-        await ask(self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=message.body())
+        await ask(self.sqs.send_message, SEND_FAULTS, **sqs_message(self.url, message.body()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,7 @@ class SqsReminders:
     url: str
 
     async def send(self, message: "Reminder | OutgoingEscalation", *, delay_s: int) -> None:
-        await ask(
-            self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=message.body(), DelaySeconds=delay_s
-        )
+        await ask(self.sqs.send_message, SEND_FAULTS, **sqs_message(self.url, message.body(), delay_s=delay_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +70,21 @@ class SqsDeadLetters:
 
     def _attributes(self, message: Message, reason: str, error: Exception | None) -> dict[str, Any]:
         """Return the copy's attributes, the most important first: reason and origin, the original ones, our details."""
-        labels = {DeadLetterAttribute.REASON: reason, DeadLetterAttribute.ORIGIN_MESSAGE_ID: message.id}
+        labels = {DeadLetterAttribute.REASON: mask(reason), DeadLetterAttribute.ORIGIN_MESSAGE_ID: message.id}
         details = {
             DeadLetterAttribute.ORIGIN_QUEUE: self.source,
             DeadLetterAttribute.FIRST_RECEIVED_AT: clock.at(message.first_received_at_s),
         }
         if error is not None:
             details[DeadLetterAttribute.ERROR_CLASS] = type(error).__name__
-        attributes: dict[str, Any] = {name.value: _text(value) for name, value in labels.items()}
+        attributes: dict[str, Any] = {name.value: string_attribute(value) for name, value in labels.items()}
         for name, value in [
             *message.attributes.items(),
-            *((name.value, _text(value)) for name, value in details.items()),
+            *((name.value, string_attribute(value)) for name, value in details.items()),
         ]:
             if len(attributes) < MAX_ATTRIBUTES:
                 attributes.setdefault(name, value)
         return attributes
 
     async def _send(self, body: str, attributes: Mapping[str, Any]) -> None:
-        await ask(self.sqs.send_message, SEND_FAULTS, QueueUrl=self.url, MessageBody=body, MessageAttributes=attributes)
-
-
-def _text(value: str) -> dict[str, str]:
-    return {"DataType": "String", "StringValue": value}
+        await ask(self.sqs.send_message, SEND_FAULTS, **sqs_message(self.url, body, attributes))

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Self
 
 from workers.domain.cards import mask, masked_card_number
+from workers.domain.characters import sendable
 from workers.domain.orders import MAX_TEXT_CHARS, Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
@@ -212,5 +213,5 @@ class Case:
 
 
 def stored_text(text: str | None) -> str | None:
-    """Return *text* as a case stores it: masked first, then cut."""
-    return None if text is None else mask(text)[:MAX_TEXT_CHARS]
+    """Return *text* as a case stores it: masked first, then cut. Notifications and reminders may quote it."""
+    return None if text is None else sendable(mask(text))[:MAX_TEXT_CHARS]

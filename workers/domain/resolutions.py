@@ -9,6 +9,7 @@ from workers import clock
 from workers.domain.bounds import bounded
 from workers.domain.cards import looks_like_card, mask
 from workers.domain.cases import Case, CaseState, Claim, Resolution
+from workers.domain.characters import sendable
 from workers.domain.ids import fingerprint
 from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus, is_shipment_id
 
@@ -56,12 +57,16 @@ class Request:
             )
 
     def record(self, episode: int, at: str) -> Resolution:
-        """Return the resolution that the case stores for this request, masked."""
+        """
+        Return the resolution that the case stores for this request, masked.
+
+        Bytes that are not UTF-8 reach a command as halves of surrogate pairs, which DynamoDB refuses.
+        """
         return Resolution(
             action=self.action.value,
             episode=episode,
-            actor=mask(self.actor.strip()),
-            note=mask(self.note.strip()),
+            actor=mask(sendable(self.actor.strip())),
+            note=mask(sendable(self.note.strip())),
             at=at,
             shipment_id=None if self.shipment_id is None else mask(self.shipment_id.strip()),
             execution_arn=self.execution_arn,

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from string import punctuation
+from urllib.parse import quote
 
 from aiohttp import ClientError, ClientHttpProxyError, ClientSession, DummyCookieJar
 
@@ -28,7 +30,8 @@ class WebhookChannel:
     An address that accepts the notification as a JSON POST. Any 2xx means that it was accepted.
 
     Address and authorization are secrets: chat tools put a secret into the path of the URL. `Idempotency-Key` is the
-    notification's id. The response body is never read, and redirects are not followed.
+    notification's id, percent-encoded if it is not ASCII. The response body is never read, and redirects are not
+    followed.
     """
 
     name: str
@@ -39,7 +42,7 @@ class WebhookChannel:
 
     async def send(self, notification: Notification) -> None:
         fields = notification.fields()
-        headers = {"Idempotency-Key": fields["NotificationId"]}
+        headers = {"Idempotency-Key": quote(fields["NotificationId"], safe=f" {punctuation}", errors="replace")}
         if self.authorization is not None:
             headers["Authorization"] = self.authorization
         try:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from workers.aws.outgoing import sqs_message
 from workers.operations.concurrency import finish
 from workers.operations.dead_letters import DeadLetter, Selection
 from workers.operations.hold import Hold
@@ -86,12 +87,8 @@ def replay_to(source: HeldQueue) -> Action:
     """Return the action that sends dead letters back to the queue they came from, as they were sent."""
 
     async def send(letter: DeadLetter) -> None:
-        await source.stack.sqs.call(
-            "send_message",
-            QueueUrl=source.queue.url,
-            MessageBody=letter.body,
-            MessageAttributes=dict(letter.attributes),
-        )
+        message = sqs_message(source.queue.url, letter.body, letter.attributes)
+        await source.stack.sqs.call("send_message", **message)
 
     return Action("replay", "replayed", send)
 

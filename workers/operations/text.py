@@ -3,8 +3,8 @@
 import unicodedata
 
 from workers.domain.cards import mask
+from workers.domain.characters import REPLACEMENT
 
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's categories; Cf can reverse text.
 
 

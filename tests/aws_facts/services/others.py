@@ -82,7 +82,7 @@ def a_missing_topic_is_not_found(lab: Lab) -> object:
 @sns(
     "A subject is less than 100 characters of ASCII, without line breaks; with more, Publish is InvalidParameter.",
     source=_SNS_API + "API_Publish.html",
-    relied_on_by=("workers/aws/channels.py::MAX_SUBJECT_CHARS", "workers/aws/channels.py::_ascii"),
+    relied_on_by=("workers/aws/outgoing.py::MAX_SUBJECT_CHARS", "workers/aws/outgoing.py::sns_message"),
     expected=["ok", "InvalidParameter", "InvalidParameter"],
 )
 def a_subject_is_limited(lab: Lab) -> object:

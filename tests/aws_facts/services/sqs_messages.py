@@ -173,7 +173,7 @@ def a_message_has_at_most_ten_attributes(lab: Lab) -> object:
 @fact(
     "An attribute with an empty text is refused.",
     source=_LOCALSTACK + " (test_send_message_with_empty_string_attribute)",
-    relied_on_by=("workers/aws/sqs.py::_attributes", "workers/aws/senders.py::_text"),
+    relied_on_by=("workers/aws/sqs.py::_attributes", "workers/aws/outgoing.py::string_attribute"),
     expected="InvalidParameterValue",
 )
 def an_empty_attribute_is_refused(lab: Lab) -> object:
@@ -203,6 +203,31 @@ def attributes_count_toward_the_size(lab: Lab) -> object:
 )
 def a_control_character_is_refused(lab: Lab) -> object:
     return error_of(lab.sqs.send_message, QueueUrl=lab.queue(), MessageBody="a\x00b")
+
+
+@fact(
+    "U+FFFE, U+FFFF and other control characters are refused like it; their escapes in JSON are text like any other.",
+    source=_SEND,
+    relied_on_by=("workers/domain/characters.py::sendable", "workers/aws/outgoing.py::sqs_message"),
+    expected=["InvalidMessageContents", "InvalidMessageContents", "InvalidMessageContents", "ok"],
+)
+def other_characters_outside_xml_are_refused(lab: Lab) -> object:
+    url, bodies = lab.queue(), ("a\ufffeb", "a\uffffb", "a\x0bb", '"a\\u0000\\uffffb"')
+    return [error_of(lab.sqs.send_message, QueueUrl=url, MessageBody=body) for body in bodies]
+
+
+@fact(
+    "An attribute takes the same characters as a body.",
+    source=_LOCALSTACK + " (test_send_message_with_invalid_string_attributes)",
+    relied_on_by=("workers/aws/outgoing.py::_sendable_attributes",),
+    expected=[True, True, False],
+)
+def an_attribute_takes_the_characters_of_a_body(lab: Lab) -> object:
+    url = lab.queue()
+    return [
+        error_of(lab.sqs.send_message, QueueUrl=url, MessageBody="x", MessageAttributes={"A": text(value)}) != "ok"
+        for value in ("a\x00b", "a\uffffb", "a\ufffdb")
+    ]
 
 
 @fact(

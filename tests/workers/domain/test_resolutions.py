@@ -403,3 +403,8 @@ def test_an_order_without_an_execution_closes_its_case() -> None:
     closed = close_finished(by_hand, order("FULFILLED", execution_arn=None), None, NOW)
     assert closed is not None
     assert closed.state is CaseState.RESOLVED
+
+
+def test_text_that_is_not_unicode_is_recorded_as_dynamodb_takes_it() -> None:
+    recorded = request("cancel", actor="ada \udcff", note="\udcff agreed").record(1, NOW)
+    assert (recorded.actor, recorded.note) == ("ada \ufffd", "\ufffd agreed")

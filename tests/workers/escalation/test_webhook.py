@@ -215,3 +215,19 @@ async def test_a_proxy_that_is_down_is_named_without_its_password() -> None:
             await channel.send(NOTIFICATION)
     assert str(raised.value) == f"the call failed through the proxy {proxy.address} (ClientProxyConnectionError)"
     assert raised.value.passing
+
+
+@pytest.mark.parametrize(
+    ("case_id", "header"),
+    [
+        ("execution-A_1.-%", "execution-A_1.-%#1#chat"),
+        ("message-a b\"'\\", "message-a b\"'\\#1#chat"),
+        ("Zo\u00eb\r\nX: \x00\uffff\ud800", "Zo%C3%AB%0D%0AX: %00%EF%BF%BF?#1#chat"),
+    ],
+)
+async def test_any_id_can_be_a_header(receiver: Receiver, case_id: str, header: str) -> None:
+    async with webhook_session() as session:
+        notification = Notification.of(case("chat", case_id=case_id, order_id=None), "chat")
+        await WebhookChannel("chat", session, receiver.url).send(notification)
+    assert receiver.requests[0].headers["Idempotency-Key"] == header
+    assert receiver.bodies == [notification.fields()]
