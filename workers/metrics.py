@@ -187,7 +187,7 @@ class Metrics:
         )
         self.notifications = Counter(
             "workers_notifications",
-            "Notifications of escalations, by channel and result: sent, failed, or deferred (channel paused).",
+            "Notifications of escalations, by channel and result: sent, failed, refused, deferred (paused), given_up.",
             ["channel", "result"],
             registry=self.registry,
         )

@@ -105,7 +105,7 @@ class Cases(Protocol):
 
 
 class SentNotifications(Protocol):
-    """The case table, to record sent notifications."""
+    """The case table, to record notifications that were sent or given up."""
 
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
         """Add *sent* to the case, unless the case was reopened after *case* was read."""

@@ -135,6 +135,7 @@ def test_state_machine_function_and_rule_have_alarms() -> None:
         ("Errors", "VerifyCCAndPrice"),
         ("FailedInvocations", "FailedExecutionsRule"),
         ("CriticalEscalations",),
+        ("NotificationsGivenUp",),
     }
 
 
@@ -210,6 +211,7 @@ def test_the_dashboard_shows_metrics_that_exist() -> None:
         "WorkersFailed",  # The same.
         "DeliveriesFailed",
         "OutagesProlonged",
+        "NotificationsGivenUp",
     }
     for metric in metrics:
         assert_exists(metric)

@@ -66,7 +66,9 @@ def emitted(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory)
         finally:
             for worker in started.values():
                 worker.kill()
-    return {name: [*worker.lines(), *failed(pipeline, name, logs), outage(name)] for name, worker in started.items()}
+    lines = {name: [*worker.lines(), *failed(pipeline, name, logs), outage(name)] for name, worker in started.items()}
+    lines["escalation"].append(given_up())
+    return lines
 
 
 def fulfill(pipeline: Pipeline, worker: Worker) -> None:
@@ -135,6 +137,21 @@ def outage(worker: str) -> dict[str, Any]:
         "stage": "downstream",
         "reason": "the provider answers 503",
         "duration_ms": 300_000,
+    }
+
+
+def given_up() -> dict[str, Any]:
+    """Return the line that an escalation worker writes if a channel refuses a notification for good."""
+    return {
+        "timestamp": "2026-11-26T09:33:24.325000Z",
+        "level": "error",
+        "event": "notification.given_up",
+        "worker": "escalation",
+        "release": RELEASE,
+        "channel": "chat",
+        "case_id": "001",
+        "episode": 1,
+        "reason": "HTTP 422",
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.command_line import CommandLine
 from tests.integration.pipeline import Pipeline, endings, wait_until
 from tests.support import SHORT_VISIBILITY, DeployStack, StartWorker, Worker, free_port
 
@@ -25,11 +26,13 @@ class Hooks:
     """
     A server with a webhook for each path. `answers` has the status of a path (default: 200), or None for no response.
 
-    `taken` are the notifications that got 200, with their paths; `asked` the paths of all requests.
+    `refused` has the status for notifications about an order, on any path. `taken` are the notifications that got 200,
+    with their paths; `asked` the paths of all requests.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, int | None] = {}
+        self.refused: dict[str, int] = {}
         self.asked: list[str] = []
         self.taken: list[tuple[str, dict[str, Any]]] = []
         self.authorizations: set[str | None] = set()
@@ -49,7 +52,7 @@ class Hooks:
         body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
         path = request.path.strip("/")
         self.asked.append(path)
-        status = self.answers.get(path, 200)
+        status = self.refused.get(body["OrderId"]) or self.answers.get(path, 200)
         if status is None:
             self.closing.wait(30)
             return
@@ -302,6 +305,27 @@ def test_a_channel_outage_delays_nothing_else_and_is_made_up_for(
     assert len(lines("escalation.routed", worker, later)) == len(ids)
     assert later.stop() == 0
     assert pipeline.take(pipeline.stack.escalation_dlq_url) == []
+
+
+def test_a_refused_notification_is_given_up_and_shown_and_the_others_are_sent(
+    pipeline: Pipeline, hooks: Hooks, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    hooks.refused = {"refused-422": 422, "refused-403": 403}
+    worker = start_worker("escalation", stack=pipeline.stack, env=two_hooks(tmp_path, hooks))
+    for order_id in (*hooks.refused, "taken-1"):
+        pipeline.send_escalation(escalation_of(pipeline, order_id))
+        worker.wait_for("message.acknowledged", outcome="escalated", order_id=order_id)
+    assert routed(pipeline, "taken-1") == ["chat", "pager"]  # At once: nothing was deferred.
+    assert [line["case_id"] for line in lines("routing.deferred", worker)].count("taken-1") == 0
+    for order_id, status in hooks.refused.items():
+        for channel in ("chat", "pager"):
+            given_up = worker.wait_for("notification.given_up", order_id=order_id, channel=channel)
+            assert (given_up["level"], given_up["reason"]) == ("error", f"HTTP {status}")
+        wait_until(lambda order_id=order_id: routed(pipeline, order_id) == ["chat", "pager"])  # type: ignore[misc]
+        shown = CommandLine(pipeline.stack)("escalations", "show", order_id)
+        assert shown.code == 0
+        assert shown.out.count(f"given up: HTTP {status}") == 2
+    assert worker.stop() == 0
 
 
 def test_a_short_channel_failure_is_retried(

@@ -102,7 +102,9 @@ def _order_copy(item: dict[str, Any]) -> OrderCopy:
 
 
 def _sent(item: dict[str, Any]) -> SentNotification:
-    return SentNotification(channel=item["Channel"], episode=item["Episode"], at=item["At"])
+    return SentNotification(
+        channel=item["Channel"], episode=item["Episode"], at=item["At"], given_up=item.get("GivenUp")
+    )
 
 
 def _episode(item: dict[str, Any]) -> Episode:

@@ -6,29 +6,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from workers.aws.errors import SEND_FAULTS, error_code, translated
 from workers.aws.outgoing import sns_message, sqs_message, string_attribute
 from workers.domain.cards import mask
 from workers.errors import FatalError
-from workers.escalation.notifications import ChannelError, Notification
+from workers.escalation.notifications import ChannelError, Notification, RefusedError
 from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
     from types_aiobotocore_sns import SNSClient
     from types_aiobotocore_sqs import SQSClient
 
-# A retry is unlikely to help with these errors: the topic is missing or disabled, or it refuses the notification.
-_REFUSALS = SEND_FAULTS | {
-    "EndpointDisabled",
-    "InvalidParameter",
-    "NotFound",
-    "NotFoundException",
-    "ParameterValueInvalid",
-    "PlatformApplicationDisabled",
-    "ResourceNotFound",
-}
+# AWS refuses the notification.
+_REFUSALS = SEND_FAULTS | {"InvalidParameter", "ParameterValueInvalid"}
+# The topic is missing or disabled, for every notification. A retry within seconds is unlikely to help.
+_UNUSABLE = {"EndpointDisabled", "NotFound", "NotFoundException", "PlatformApplicationDisabled", "ResourceNotFound"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +78,19 @@ def _channel_errors() -> Iterator[None]:
     Translate the SDK's errors into ours. A fatal error affects only this channel, so it does not end the worker.
 
     Raises:
-        ChannelError: AWS refused the request itself, for example because the topic or queue does not exist.
+        RefusedError: AWS, or already the SDK, refuses the notification.
+        ChannelError: The topic or queue does not exist, or is disabled.
         OutageError: Any other error.
     """
     try:
-        with translated(_REFUSALS):
+        with translated(_REFUSALS | _UNUSABLE):
             yield
     except ClientError as error:
-        raise ChannelError(f"{error.operation_name}: {error_code(error)}", passing=False) from error
+        code = error_code(error)
+        if code in _UNUSABLE:
+            raise ChannelError(f"{error.operation_name}: {code}", passing=False) from error
+        raise RefusedError(f"{error.operation_name}: {code}", blames_content=True) from error
+    except ParamValidationError as error:
+        raise RefusedError("the SDK refuses the request", blames_content=True) from error
     except FatalError as error:
         raise ChannelError(str(error), passing=False) from error

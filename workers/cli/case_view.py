@@ -123,9 +123,17 @@ def _print_evidence(case: Case) -> None:
 def _print_notifications(case: Case) -> None:
     print_line()
     print_line("Notifications")
-    sent = [(notification.episode, notification.channel, _time(notification.at)) for notification in case.routed]
-    unsent = [(case.episode, channel, "not yet") for channel in case.unrouted] if case.state is CaseState.OPEN else []
-    print_table(("episode", "channel", "at"), [*sent, *unsent], right=("episode",))
+    ended = [
+        (
+            notification.episode,
+            notification.channel,
+            _time(notification.at),
+            f"given up: {notification.given_up}" if notification.given_up is not None else "sent",
+        )
+        for notification in case.routed
+    ]
+    unsent = [(case.episode, name, None, "not yet") for name in case.unrouted] if case.state is CaseState.OPEN else []
+    print_table(("episode", "channel", "at", "result"), [*ended, *unsent], right=("episode",))
 
 
 def _print_history(case: Case) -> None:

@@ -66,11 +66,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentNotification:
-    """A sent notification: its channel, its episode and its time."""
+    """A notification that its channel has accepted, or that was given up because the channel refuses it."""
 
     channel: str
     episode: int
     at: str
+    given_up: str | None = None  # Why it was given up. Older workers do not know this field: they count it as sent.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +176,7 @@ class Case:
     version: int = 0
 
     def is_routed(self, channel: str) -> bool:
-        """Return whether this episode's notification was sent to *channel*."""
+        """Return whether this episode's notification was sent to *channel*, or given up."""
         return any(sent.channel == channel and sent.episode == self.episode for sent in self.routed)
 
     @property

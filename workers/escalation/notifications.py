@@ -93,6 +93,18 @@ class ChannelError(TransientError):
         self.passing = passing
 
 
+class RefusedError(ChannelError):
+    """
+    The channel refused a notification with a code that another try does not change, as long as the channel is the same.
+
+    `blames_content`: the code says that the notification itself is wrong, not the address or the credentials.
+    """
+
+    def __init__(self, reason: str, *, blames_content: bool) -> None:
+        super().__init__(reason, passing=False)
+        self.blames_content = blames_content
+
+
 class Channel(Protocol):
     """
     A way to notify the people who resolve escalations.

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 import structlog
 from prometheus_client import Counter
@@ -14,7 +16,8 @@ from workers.consumer.failures import FailureTracker
 from workers.domain.cases import LOG_CHANNEL, Case, SentNotification
 from workers.errors import OutageError, TransientError, WorkerError
 from workers.escalation.log_channel import log_escalation
-from workers.escalation.notifications import Channel, ChannelError, Notification
+from workers.escalation.notifications import Channel, ChannelError, Notification, RefusedError
+from workers.escalation.refusals import Refusals, Verdict
 from workers.metrics import Outages, StageOutage
 from workers.ports import SentNotifications
 
@@ -31,12 +34,32 @@ PAUSE_BACKOFF = Backoff(base_s=1.0, cap_s=30.0)
 FRESH_S = 900.0
 
 
+class Result(StrEnum):
+    """What became of a notification. The values are the results in the metric."""
+
+    SENT = "sent"
+    FAILED = "failed"  # To be tried again.
+    REFUSED = "refused"  # To be tried again: it is not known yet whether another try is useless.
+    DEFERRED = "deferred"  # Not tried: the channel is paused.
+    GIVEN_UP = "given_up"  # Another try is useless.
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The result of a notification; `given_up` says why it was given up."""
+
+    result: Result
+    given_up: str | None = None
+
+
 class ChannelSender:
     """
     Sends notifications to one channel, and pauses the channel while it fails.
 
     After each failure in a row, the pause is longer. After the pause, a single notification probes the channel. If it
     is sent, the channel is open to all again. A notification for a paused channel does not wait; it is deferred.
+
+    A refused notification pauses the channel only if the channel seems to refuse all of them (`Refusals`).
     """
 
     def __init__(
@@ -58,28 +81,40 @@ class ChannelSender:
         )
         self._pause_backoff = pause_backoff
         self._failures = FailureTracker("channel", outage=_outage(outages, channel.name))
+        self._refusals = Refusals()
+        self._pauses = 0  # Since the channel last accepted a notification.
         self._paused_until_s = 0.0
         self._probing = False
 
-    async def send(self, notification: Notification) -> str:
-        """Send *notification*. Return the label for the metric: `sent`, `failed`, or `deferred` (not tried)."""
-        failing = self._failures.failures > 0
-        if failing and (self._probing or asyncio.get_running_loop().time() < self._paused_until_s):
-            return "deferred"
-        self._probing = self._probing or failing
+    async def send(self, notification: Notification) -> Sent:
+        paused = self._pauses > 0
+        if paused and (self._probing or asyncio.get_running_loop().time() < self._paused_until_s):
+            return Sent(Result.DEFERRED)
+        self._probing = self._probing or paused
         try:
             # A copy, because tenacity's object holds the state of one call.
             await self._retrying.copy()(self._send_once, notification)
+        except RefusedError as error:
+            verdict = self._refusals.refused(notification.id, blames_content=error.blames_content)
+            if verdict is Verdict.GIVE_UP:
+                return Sent(Result.GIVEN_UP, str(error))
+            if verdict is Verdict.KEEP:
+                if not error.blames_content:  # More likely the address or the credentials.
+                    self._failed(error)
+                return Sent(Result.REFUSED)
+            self._pause(error, probed=paused)
+            return Sent(Result.FAILED)
         except Exception as error:  # noqa: BLE001 - no channel may stop the other channels or the case.
-            if failing or self._failures.failures == 0:  # Count simultaneous failures once.
-                self._pause(error)
-            return "failed"
+            self._pause(error, probed=paused)
+            return Sent(Result.FAILED)
         finally:
-            if failing:
+            if paused:
                 self._probing = False
+        self._pauses = 0
+        self._refusals.accepted(notification.id)
         with bound_contextvars(channel=self._channel.name):
             self._failures.recovered()
-        return "sent"
+        return Sent(Result.SENT)
 
     async def _send_once(self, notification: Notification) -> None:
         try:
@@ -90,12 +125,18 @@ class ChannelSender:
             # be every slot.
             raise ChannelError(f"no answer within {self._send_timeout_s:g} s", passing=False) from None
 
-    def _pause(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         # Only our own errors are known not to quote the notification or the address.
         reason = str(error) if isinstance(error, WorkerError) else type(error).__name__
         with bound_contextvars(channel=self._channel.name):
             self._failures.failed(OutageError(reason))
-        pause_s = self._pause_backoff.max_wait_s(self._failures.failures)
+
+    def _pause(self, error: Exception, *, probed: bool) -> None:
+        if self._pauses > 0 and not probed:  # Count simultaneous failures once.
+            return
+        self._failed(error)
+        self._pauses += 1
+        pause_s = self._pause_backoff.max_wait_s(self._pauses)
         asked_s = error.retry_after_s if isinstance(error, TransientError | OutageError) else 0.0
         self._paused_until_s = asyncio.get_running_loop().time() + max(pause_s, asked_s)
 
@@ -137,9 +178,9 @@ class Router:
 
     async def route(self, case: Case) -> tuple[str, ...]:
         """
-        Send the current episode of *case* to each channel that has not got it yet, and record each success.
+        Send the current episode of *case* to each channel that has not got it yet; record which got it or never will.
 
-        Returns the channels that still have not got it.
+        Returns the channels for which it is to be tried again.
         """
         others = [name for name in case.unrouted if name != LOG_CHANNEL]
         if LOG_CHANNEL in case.unrouted:  # Version 1 wrote the case: it recorded the log after the line.
@@ -158,24 +199,30 @@ class Router:
     def log(self, case: Case) -> None:
         """Write the log line of the current episode of *case*."""
         log_escalation(case)
-        self._count(LOG_CHANNEL, "sent")
+        self._count(LOG_CHANNEL, Result.SENT)
 
     async def _route(self, case: Case, name: str) -> bool:
-        result = await self._send(case, name)
-        self._count(name, result)
-        if result != "sent":
+        sent = await self._send(case, name)
+        self._count(name, sent.result)
+        if sent.result not in {Result.SENT, Result.GIVEN_UP}:
             return False
-        await self._record(case, name)
+        if sent.given_up is not None:
+            # Before it is recorded: after a crash in between it is tried, and given up, again.
+            log.error(
+                "notification.given_up", channel=name, case_id=case.case_id, episode=case.episode, reason=sent.given_up
+            )
+        await self._record(case, name, sent.given_up)
         return True
 
-    async def _record(self, case: Case, name: str) -> None:
-        await self._cases.record_sent(case, SentNotification(channel=name, episode=case.episode, at=self._now()))
+    async def _record(self, case: Case, name: str, given_up: str | None = None) -> None:
+        ended = SentNotification(channel=name, episode=case.episode, at=self._now(), given_up=given_up)
+        await self._cases.record_sent(case, ended)
 
-    def _count(self, name: str, result: str) -> None:
+    def _count(self, name: str, result: Result) -> None:
         if self._notifications is not None:
-            self._notifications.labels(name, result).inc()
+            self._notifications.labels(name, result.value).inc()
 
-    async def _send(self, case: Case, name: str) -> str:
+    async def _send(self, case: Case, name: str) -> Sent:
         sender = self._senders.get(name)
         if sender is not None:
             return await sender.send(Notification.of(case, name))
@@ -186,4 +233,4 @@ class Router:
             self._undefined.failed(OutageError(reason))
         if self._undefined_outage is not None:
             self._undefined_outage.failed(f"{reason} {name}", name)
-        return "failed"
+        return Sent(Result.FAILED)

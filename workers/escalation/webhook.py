@@ -9,10 +9,16 @@ from urllib.parse import quote
 
 from aiohttp import ClientError, ClientHttpProxyError, ClientSession, DummyCookieJar
 
-from workers.escalation.notifications import ChannelError, Notification
+from workers.escalation.notifications import ChannelError, Notification, RefusedError
 from workers.proxies import Proxy, through
 
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
+_BLAMING_CONTENT = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+}
 
 
 @asynccontextmanager
@@ -58,8 +64,19 @@ class WebhookChannel:
             )
             raise ChannelError(f"the call failed{through(self.proxy)} ({kind})") from None
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise ChannelError(
-                f"HTTP {status}",
-                passing=status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR,
-                retry_after_s=float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0,
-            )
+            raise _error(status, float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0)
+
+
+def _error(status: int, retry_after_s: float) -> ChannelError:
+    """
+    Return the error for a *status* that is not 2xx.
+
+    - 5xx, 408, 425, 429, and any status with a Retry-After pass by themselves.
+    - A redirect (3xx) means that the address is wrong, for every notification.
+    - The other 4xx are refusals.
+    """
+    passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    later = passing or status == HTTPStatus.TOO_MANY_REQUESTS or retry_after_s > 0
+    if later or status < HTTPStatus.BAD_REQUEST:
+        return ChannelError(f"HTTP {status}", passing=passing, retry_after_s=retry_after_s)
+    return RefusedError(f"HTTP {status}", blames_content=status in _BLAMING_CONTENT)

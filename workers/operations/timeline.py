@@ -98,7 +98,8 @@ def _of_case(case: Mapping[str, Any]) -> Iterator[Entry]:
             _labeled("attempts", evidence, "Attempts"),
         )
     for sent in case.get("Routed", []):
-        yield _entry(sent.get("At"), "case", f"routed to {sent.get('Channel')}")
+        did = "gave up routing" if "GivenUp" in sent else "routed"
+        yield _entry(sent.get("At"), "case", f"{did} to {sent.get('Channel')}", sent.get("GivenUp"))
     for resolution in case.get("Resolutions", []):
         yield _entry(
             resolution.get("At"),

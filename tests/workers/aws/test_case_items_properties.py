@@ -53,7 +53,7 @@ CASES = st.builds(  # `...`: any value of the field's type. What is not named he
     evidence=some(st.builds(Evidence, attempts=MAYBE_NUMBERS)),
     order=ORDERS,
     channels=some(WORDS),
-    routed=some(st.builds(SentNotification, episode=NUMBERS)),
+    routed=some(st.builds(SentNotification, episode=NUMBERS, given_up=MAYBE_WORDS)),
     resolutions=some(st.builds(Resolution, episode=NUMBERS, shipment_id=..., execution_arn=...)),
     episodes=some(st.builds(Episode, number=NUMBERS, attempts=MAYBE_NUMBERS, order=ORDERS)),
     claim=st.none() | st.builds(Claim, episode=NUMBERS, number=NUMBERS),

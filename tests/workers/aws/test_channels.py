@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any, cast
 import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
+from botocore.exceptions import ParamValidationError
 
 from tests.workers.aws.sdk_fakes import FakeSdk, refusal
 from tests.workers.escalation.examples import case
 from workers.aws.channels import SnsChannel, SqsChannel
 from workers.errors import OutageError
-from workers.escalation.notifications import Channel, ChannelError, Notification
+from workers.escalation.notifications import Channel, ChannelError, Notification, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -199,18 +200,30 @@ async def test_a_queues_url_is_looked_up_unless_it_is_given(queue: str, lookups:
     assert sqs.requests_of("get_queue_url") == lookups
 
 
-REFUSALS = [
-    *("EndpointDisabled", "InvalidParameter", "NotFound", "NotFoundException", "ParameterValueInvalid"),
-    *("PlatformApplicationDisabled", "ResourceNotFound", "InvalidMessageContents"),
-]
+UNUSABLE = ["EndpointDisabled", "NotFound", "NotFoundException", "PlatformApplicationDisabled", "ResourceNotFound"]
+REFUSALS = ["InvalidParameter", "ParameterValueInvalid", "InvalidMessageContents", "InvalidParameterValue"]
 
 
-@pytest.mark.parametrize("code", REFUSALS)
-async def test_a_refused_notification_will_not_pass_by_itself(code: str) -> None:
-    sns: Any = FakeSdk(publish=[refusal(code, "Publish")])
-    with pytest.raises(ChannelError) as raised:
+@pytest.mark.parametrize(
+    ("code", "kind"), [*((code, ChannelError) for code in UNUSABLE), *((code, RefusedError) for code in REFUSALS)]
+)
+async def test_what_aws_refuses_will_not_pass_by_itself(code: str, kind: type[ChannelError]) -> None:
+    for channel in (
+        SnsChannel("pager", cast("Any", FakeSdk(publish=[refusal(code, "Publish")])), MISSING_TOPIC),
+        SqsChannel("pager", cast("Any", FakeSdk(send_message=[refusal(code, "Publish")])), "https://sqs/1/alarms"),
+    ):
+        with pytest.raises(ChannelError) as raised:
+            await channel.send(NOTIFICATION)
+        assert (str(raised.value), raised.value.passing) == (f"Publish: {code}", False)
+        assert type(raised.value) is kind
+        assert kind is ChannelError or cast("RefusedError", raised.value).blames_content
+
+
+async def test_a_notification_that_the_sdk_refuses_is_refused() -> None:
+    sns: Any = FakeSdk(publish=[ParamValidationError(report="secret")])
+    with pytest.raises(RefusedError) as raised:
         await SnsChannel("pager", sns, MISSING_TOPIC).send(NOTIFICATION)
-    assert (str(raised.value), raised.value.passing) == (f"Publish: {code}", False)
+    assert (str(raised.value), raised.value.blames_content) == ("the SDK refuses the request", True)
 
 
 async def test_a_missing_queue_ends_no_worker() -> None:

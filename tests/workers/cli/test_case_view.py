@@ -3,9 +3,12 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.workers.domain.examples import case
+from tests.workers.escalation import examples
+from tests.workers.fakes import NOW as AT
 from tests.workers.fakes import order
+from workers import clock
 from workers.cli.case_view import print_case
-from workers.domain.cases import Case, CaseState, Dropped
+from workers.domain.cases import Case, CaseState, Dropped, SentNotification
 from workers.domain.orders import Order
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -44,3 +47,16 @@ def test_a_closed_case_says_where_it_went_and_what_it_has_not_kept(capsys: pytes
     assert "Merged into 002" in text
     assert "Not kept 3 messages, 1 ids of messages, 2 resolutions" in text
     assert "Next" not in text
+
+
+def test_a_case_shows_what_became_of_each_notification(capsys: pytest.CaptureFixture[str]) -> None:
+    sent = SentNotification(channel="log", episode=1, at=AT)
+    given_up = SentNotification(channel="chat", episode=1, at=AT, given_up="HTTP 422")
+    print_case(examples.case("chat", "pager", routed=(sent, given_up)), None, clock.parse(AT))
+    shown = capsys.readouterr().out.split("Notifications\n")[1].splitlines()[:4]
+    assert [" ".join(line.split()) for line in shown] == [
+        "EPISODE CHANNEL AT RESULT",
+        "1 log 2026-11-22 11:00:00 sent",
+        "1 chat 2026-11-22 11:00:00 given up: HTTP 422",
+        "1 pager - not yet",
+    ]

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.workers.fakes import DOWN, NO_WAIT, NOW, FakeCases, FakeChannel, Fake
 from workers.backoff import Backoff
 from workers.domain.cases import Case, SentNotification
 from workers.errors import OutageError
-from workers.escalation.notifications import Channel, ChannelError, Notification
+from workers.escalation.notifications import Channel, ChannelError, Notification, RefusedError
 from workers.escalation.router import Router
 from workers.metrics import Metrics
 
@@ -241,3 +242,150 @@ async def test_an_unknown_channel_is_left_to_another_worker(logs: list[EventDict
     assert bench.recorded() == ["log"]
     (line,) = of(logs, "channel.failed")
     assert (line["channel"], line["reason"]) == ("chat", "this worker's rules do not define the channel")
+
+
+WRONG = RefusedError("HTTP 422", blames_content=True)
+FORBIDDEN = RefusedError("HTTP 403", blames_content=False)
+
+
+class Picky:
+    """A channel that refuses the notifications of some cases with an error; it accepts all others."""
+
+    name = "chat"
+
+    def __init__(self, error: RefusedError, *case_ids: str) -> None:
+        self.error, self.refused = error, set(case_ids)
+        self.asked: list[str] = []
+
+    async def send(self, notification: Notification) -> None:
+        self.asked.append(notification.case_id)
+        if notification.case_id in self.refused:
+            raise self.error
+
+
+def bench_of(error: RefusedError, *refused: str, **options: Any) -> tuple[Bench, Picky]:
+    """Return a bench with open cases `001` to `009`, whose only channel refuses some of them."""
+    picky = Picky(error, *refused)
+    bench = Bench(case("chat"), picky, **options)
+    for n in range(1, 10):
+        bench.cases.cases[f"00{n}"] = case("chat", case_id=f"00{n}", order_id=f"00{n}")
+    return bench, picky
+
+
+async def routed(bench: Bench, *case_ids: str) -> list[bool]:
+    """Route cases as they are now; return of each whether nothing is missing any more."""
+    return [await bench.route(bench.cases.cases[case_id]) == () for case_id in case_ids]
+
+
+async def test_a_notification_that_is_refused_for_good_is_given_up_and_recorded(logs: list[EventDict]) -> None:
+    bench, picky = bench_of(WRONG, "001")
+    assert await routed(bench, "001", "001") == [False, True]
+    assert bench.cases.cases["001"].routed[-1] == SentNotification(
+        channel="chat", episode=1, at=NOW, given_up="HTTP 422"
+    )
+    assert bench.cases.cases["001"].unrouted == ()
+    assert bench.counted() == {("chat", "refused"): 1, ("chat", "given_up"): 1}
+    assert of(logs, "notification.given_up") == [
+        {
+            "event": "notification.given_up",
+            "log_level": "error",
+            "channel": "chat",
+            "case_id": "001",
+            "episode": 1,
+            "reason": "HTTP 422",
+        }
+    ]
+    assert await routed(bench, "001") == [True]
+    assert picky.asked == ["001", "001"]
+
+
+@pytest.mark.parametrize("error", [WRONG, FORBIDDEN])
+async def test_a_refused_notification_delays_no_other(error: RefusedError) -> None:
+    bench, _ = bench_of(error, "001", "002")
+    assert await routed(bench, "001", "002", "003", "004") == [False, False, True, True]
+    assert await routed(bench, "001", "005", "002") == [True, True, True]
+    assert ("chat", "deferred") not in bench.counted()
+    assert bench.counted()[("chat", "given_up")] == 2
+
+
+async def test_a_refusal_that_a_person_can_correct_is_kept_and_reported(logs: list[EventDict]) -> None:
+    bench, picky = bench_of(FORBIDDEN, "001")
+    assert await routed(bench, *["001"] * 5) == [False] * 5
+    assert [(line["reason"], line["log_level"]) for line in of(logs, "channel.failed")] == [("HTTP 403", "warning")]
+    assert len(picky.asked) == 5
+    picky.refused.clear()  # The authorization was corrected.
+    assert await routed(bench, "001") == [True]
+    assert of(logs, "notification.given_up") == []
+
+
+@pytest.mark.parametrize("error", [WRONG, FORBIDDEN])
+async def test_a_channel_that_refuses_several_in_a_row_is_down_and_nothing_is_given_up(
+    logs: list[EventDict], error: RefusedError
+) -> None:
+    ids = [f"00{n}" for n in range(1, 10)]
+    bench, picky = bench_of(error, *ids)
+    assert await routed(bench, *ids) == [False] * 9
+    assert len(picky.asked) == 3
+    assert bench.counted()[("chat", "deferred")] == 6
+    assert len(of(logs, "channel.failed")) == 1
+    assert of(logs, "notification.given_up") == []
+    assert all(bench.cases.cases[case_id].unrouted == ("chat",) for case_id in ids)
+
+
+async def test_a_channel_that_was_misconfigured_sends_everything_once_it_is_corrected() -> None:
+    ids = [f"00{n}" for n in range(1, 10)]
+    bench, picky = bench_of(FORBIDDEN, *ids, pause_backoff=NO_WAIT)
+    for _ in range(3):
+        assert await routed(bench, *ids) == [False] * 9
+    picky.refused.clear()
+    assert await routed(bench, *ids) == [True] * 9
+    assert bench.counted()[("chat", "sent")] == 9
+
+
+async def test_after_a_pause_bad_notifications_do_not_keep_the_channel_from_the_good_ones() -> None:
+    bench, _ = bench_of(WRONG, "001", "002", "003", "004", pause_backoff=NO_WAIT)
+    assert await routed(bench, "001", "002", "003", "004") == [False] * 4
+    assert await routed(bench, "005") == [True]
+    assert await routed(bench, "001", "002", "003", "004", "006") == [True] * 5
+    assert bench.counted()[("chat", "given_up")] == 4
+
+
+async def test_a_notification_that_was_given_up_but_not_recorded_is_given_up_again() -> None:
+    bench, _ = bench_of(WRONG, "001")
+    bench.journal.fail("cases.record_sent", DOWN)
+    assert await routed(bench, "001") == [False]
+    with pytest.raises(OutageError):
+        await routed(bench, "001")
+    restarted, _ = bench_of(WRONG, "001")  # A process that remembers nothing.
+    for running in (bench, restarted):
+        while not all(await routed(running, "001")):
+            pass
+        assert [sent.given_up for sent in running.cases.cases["001"].routed if sent.channel == "chat"] == ["HTTP 422"]
+
+
+async def test_a_given_up_notification_is_sent_again_for_the_next_episode() -> None:
+    bench, picky = bench_of(WRONG, "001")
+    await routed(bench, "001", "001")
+    picky.refused.clear()
+    reopened = replace(bench.cases.cases["001"], episode=2)
+    assert reopened.unrouted == ("log", "chat")
+    bench.cases.cases["001"] = reopened
+    assert await routed(bench, "001") == [True]
+    assert bench.counted()[("chat", "sent")] == 1
+
+
+async def test_a_channel_that_works_again_sends_several_at_once() -> None:
+    hanging = Hanging(REFUSED)
+    hanging.go.set()
+    bench = Bench(case("chat"), hanging, pause_backoff=NO_WAIT)
+    assert await bench.route() == ("chat",)
+    assert await bench.route() == ()
+    hanging.go.clear()
+    opened, begun = case("chat"), hanging.begun
+    sending = [asyncio.create_task(bench.route(opened)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    hanging.go.set()
+    assert await asyncio.gather(*sending) == [()] * 3
+    assert hanging.begun == begun + 3
+    assert ("chat", "deferred") not in bench.counted()

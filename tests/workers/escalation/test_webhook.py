@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestServer
 
 from tests.workers.escalation.examples import case
 from tests.workers.forward_proxy import forward_proxy
-from workers.escalation.notifications import ChannelError, Notification
+from workers.escalation.notifications import ChannelError, Notification, RefusedError
 from workers.escalation.webhook import WebhookChannel, webhook_session
 from workers.proxies import Proxy
 
@@ -231,3 +231,32 @@ async def test_any_id_can_be_a_header(receiver: Receiver, case_id: str, header: 
         await WebhookChannel("chat", session, receiver.url).send(notification)
     assert receiver.requests[0].headers["Idempotency-Key"] == header
     assert receiver.bodies == [notification.fields()]
+
+
+@pytest.mark.parametrize(
+    ("status", "blames_content"),
+    [
+        *((status, True) for status in (400, 413, 422, 431)),
+        *((status, False) for status in (401, 402, 403, 404, 405, 407, 409, 410, 415, 418, 451, 499)),
+    ],
+)
+async def test_most_4xx_are_refusals_and_some_blame_the_content(
+    receiver: Receiver, status: int, blames_content: bool
+) -> None:
+    receiver.answers = [web.Response(status=status, text=f"secret {SECRET}")]
+    with pytest.raises(RefusedError) as raised:
+        await send(receiver.url)
+    assert (str(raised.value), raised.value.blames_content) == (f"HTTP {status}", blames_content)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [*((status, {}) for status in (300, 308, 408, 425, 429, 500, 503, 599)), (403, {"Retry-After": "7"})],
+)
+async def test_what_may_pass_or_is_true_of_every_notification_is_not_a_refusal(
+    receiver: Receiver, status: int, headers: dict[str, str]
+) -> None:
+    receiver.answers = [web.Response(status=status, headers=headers)]
+    with pytest.raises(ChannelError) as raised:
+        await send(receiver.url)
+    assert not isinstance(raised.value, RefusedError)

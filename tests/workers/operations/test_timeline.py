@@ -77,6 +77,11 @@ def test_all_that_happened_is_ordered_by_time() -> None:
     ]
 
 
+def test_a_notification_that_was_given_up_is_told_with_its_reason() -> None:
+    case = {"Routed": [{"Channel": "chat", "Episode": 1, "At": "2026-11-22T10:00:01", "GivenUp": "HTTP 422"}]}
+    assert timeline(None, case, [], []) == [Entry("2026-11-22T10:00:01", "case", "gave up routing to chat: HTTP 422")]
+
+
 def test_entries_without_a_time_come_first() -> None:
     order = {"CreatedAt": "yesterday", "Status": "CANCELLED", "UpdatedAt": "2026-11-22T10:00:01"}
     assert timeline(order, None, [], []) == [
