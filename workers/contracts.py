@@ -2,16 +2,16 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import from_json
 
+from workers.bodies import fault_of, object_of, order_id_of
 from workers.consumer.message import Message
 from workers.domain.cards import mask
 from workers.domain.characters import sendable
 from workers.domain.escalations import MAX_DETAIL_CHARS, Escalation
-from workers.domain.orders import is_order_id
+from workers.domain.orders import ORDER_ID_RULE, order_id_fault
 from workers.domain.reasons import Reason, Source
 from workers.errors import UndecodableError
 
@@ -20,9 +20,28 @@ MAX_ATTEMPTS = 1_000_000  # Far above any setting, far below a card number.
 MAX_NAME_CHARS = 256
 
 
+# What is allowed in a field, after "must be".
+_RULES = {
+    "OrderId": ORDER_ID_RULE,
+    "ExecutionArn": "the ARN of an execution, arn:aws:states:REGION:ACCOUNT:execution:STATE_MACHINE:NAME, or absent",
+    "Reasons": f"an array of 1 to {len(Reason)} of {', '.join(Reason)}",
+    "Source": f"one of {', '.join(Source)}, or absent",
+    "Detail": "a string, or absent",
+    "Attempts": f"a whole number from 0 to {MAX_ATTEMPTS} without a decimal point, or absent",
+    "Queue": f"a string of up to {MAX_NAME_CHARS} characters, or absent",
+    "OriginMessageId": f"a string of up to {MAX_NAME_CHARS} characters, or absent",
+    "CaseId": "a string of 1 to 2048 characters",
+    "Episode": "a whole number from 1 without a decimal point",
+    "Tries": "a whole number from 1 without a decimal point, or absent",
+    "Resubmitted": "true, false or absent",
+    "OrderFinished": ORDER_ID_RULE,
+    "WaitingMessageId": f"1 to {MAX_NAME_CHARS} characters, or absent",
+}
+
+
 def _order_id(text: str) -> str:
-    if not is_order_id(text):
-        raise ValueError("not an OrderId")
+    if fault := order_id_fault(text):
+        raise ValueError(fault)
     return text
 
 
@@ -135,9 +154,9 @@ def decode_fulfillment(message: Message) -> FulfillmentRequest:
     Raises:
         UndecodableError: The body is neither.
     """
-    document = _object(message.body)
+    document = object_of(message.body)
     if document is None:
-        document = {"OrderId": _bare_order_id(message.body)}
+        document = {"OrderId": order_id_of(message.body)}
     try:
         return FulfillmentRequest.model_validate(document)
     except ValidationError as error:
@@ -153,7 +172,7 @@ def decode_reminder(message: Message) -> Reminder | None:
     Raises:
         UndecodableError: It is a reminder with wrong fields.
     """
-    document = _object(message.body)
+    document = object_of(message.body)
     if document is None or "CaseId" not in document or "Reasons" in document:
         return None
     try:
@@ -173,7 +192,7 @@ def decode_order_finished(message: Message) -> OrderFinished | None:
     """
     if '"OrderFinished"' not in message.body:  # Most messages are escalations: do not parse those once more.
         return None
-    document = _object(message.body)
+    document = object_of(message.body)
     if document is None or "OrderFinished" not in document or "Reasons" in document:
         return None
     try:
@@ -189,17 +208,17 @@ def decode_escalation(message: Message) -> Escalation:
     Raises:
         UndecodableError: The body is neither.
     """
-    document = _object(message.body)
+    document = object_of(message.body)
     if document is None:
-        order_id = _bare_order_id(message.body)
+        order_id = order_id_of(message.body)
         return Escalation(message_id=message.id, order_id=order_id, reasons=(Reason.UNSPECIFIED,))
     try:
         decoded = _EscalationBody.model_validate(document)
     except ValidationError as error:
         raise UndecodableError(_wrong_fields(error)) from None
-    waited = decoded.waiting_message_id
+    waited = _shown(decoded.waiting_message_id, MAX_NAME_CHARS)
     return Escalation(
-        message_id=message.id if waited is None else mask(waited),
+        message_id=message.id if waited is None else waited,
         has_waited=waited is not None,
         order_id=decoded.order_id,
         reasons=tuple(dict.fromkeys(decoded.reasons)),
@@ -217,22 +236,11 @@ def _shown(text: str | None, max_chars: int) -> str | None:
     return None if text is None else sendable(mask(text))[:max_chars]
 
 
-def _object(body: str) -> dict[str, Any] | None:
-    try:
-        # Without its values: an OrderId is rarely used twice, but 16,384 of them would be kept, in up to 2 MB.
-        document = from_json(body, cache_strings="keys")
-    except (ValueError, TypeError):  # TypeError: the body cannot be encoded as UTF-8.
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _bare_order_id(body: str) -> str:
-    if not is_order_id(body):
-        raise UndecodableError("neither a JSON object nor an OrderId")
-    return body
-
-
 def _wrong_fields(error: ValidationError) -> str:
-    """Name the wrong fields, but never their values."""
-    fields = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors(include_input=False))
-    return f"wrong or missing: {', '.join(fields)}"
+    """Return for each wrong field what is wrong, and what is allowed, but never its value."""
+    faults: dict[str, str] = {}
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0])
+        null = "null or " if name == "OrderId" and error.title == _EscalationBody.__name__ else ""
+        faults.setdefault(name, f"{fault_of(problem)}, must be {null}{_RULES[name]}")
+    return "; ".join(faults.values())

@@ -1,12 +1,16 @@
 """Messages on both queues, while both workers run."""
 
 import json
+import re
 
 import pytest
 
 from deploy.check_state_machine import DEFINITIONS
 from tests.integration.conftest import Running
 from tests.integration.pipeline import endings, fulfilled, wait_until
+from workers.domain.orders import ORDER_ID_RULE
+
+BAD_CHARACTER = "a character that is not allowed"
 
 
 def test_an_order_is_fulfilled(running: Running) -> None:
@@ -108,20 +112,31 @@ def test_duplicates_fulfill_an_order_once(running: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ['"001"', "[]", "{}", '{"OrderId": 1}', "{" * 1000, "secret-of-the-body \u5f20\u4f1f", "[" * 100_000]
+    ("body", "why"),
+    [
+        ('"001"', "neither a JSON object nor an OrderId: it is a JSON string: send what is inside its quotes"),
+        ("[]", "neither a JSON object nor an OrderId: it is an array"),
+        ("{}", f"OrderId is missing, must be {ORDER_ID_RULE}"),
+        ('{"OrderId": 1}', f"OrderId is a number, must be {ORDER_ID_RULE}"),
+        ("{" * 1000, "neither a JSON object nor an OrderId: invalid JSON, key must be a string at line 1 column 2"),
+        (
+            "secret-of-the-body \u5f20\u4f1f",
+            f"neither a JSON object nor an OrderId: it has {BAD_CHARACTER}; an OrderId must be {ORDER_ID_RULE}",
+        ),
+    ],
 )
-def test_an_undecodable_message_moves_to_the_dead_letter_queue_and_gets_a_case(running: Running, body: str) -> None:
+def test_an_undecodable_message_moves_to_the_dead_letter_queue_and_gets_a_case(
+    running: Running, body: str, why: str
+) -> None:
     pipeline = running.pipeline
     message_id = pipeline.send_fulfillment(body, Trace="abc")
-    running.fulfillment.wait_for("message.dead_lettered", message_id=message_id, outcome="undecodable")
+    line = running.fulfillment.wait_for("message.dead_lettered", message_id=message_id, outcome="undecodable")
+    assert line["reason"] == why
     (dead,) = pipeline.take(pipeline.stack.order_fulfillment_dlq_url)
     assert dead["Body"] == body
     attributes = {name: value["StringValue"] for name, value in dead["MessageAttributes"].items()}
     assert attributes.pop("FirstReceivedAt").endswith("Z")
-    assert attributes.pop("Reason") in {
-        "UNDECODABLE_MESSAGE: neither a JSON object nor an OrderId",
-        "UNDECODABLE_MESSAGE: wrong or missing: OrderId",
-    }
+    assert attributes.pop("Reason") == f"UNDECODABLE_MESSAGE: {why}"
     assert attributes == {
         "Trace": "abc",
         "OriginMessageId": message_id,
@@ -133,7 +148,29 @@ def test_an_undecodable_message_moves_to_the_dead_letter_queue_and_gets_a_case(r
     case = pipeline.case(f"message-{message_id}")
     assert case is not None
     assert (case["State"], case["Severity"]) == ("OPEN", "critical")
+    assert case["Evidence"][0]["Detail"] == f"Undecodable: {why}. It is in the dead-letter queue."
     assert "secret-of-the-body" not in running.fulfillment.output() + running.escalation.output() + str(case)
+
+
+@pytest.mark.parametrize("body", ['\ufeff{"OrderId": "marked-0"}\r\n', "marked-1\n", "\u00a0marked-2 "])
+def test_marks_and_white_space_around_a_message_do_not_matter(running: Running, body: str) -> None:
+    order_id = "".join(re.findall(r"marked-\d", body))
+    running.pipeline.put_order(order_id)
+    running.pipeline.send_fulfillment(body)
+    running.fulfillment.wait_for("order.fulfilled", order_id=order_id)
+
+
+def test_characters_that_sqs_refuses_do_not_keep_a_rejected_order_from_its_case(running: Running) -> None:
+    pipeline = running.pipeline
+    name = "Zo\u00eb \x00 \ufffe \uffff"
+    pipeline.put_order("refused-text", Name=name, ItemName="reject")
+    message_id = pipeline.send_order("refused-text")
+    running.fulfillment.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+    running.escalation.wait_for("escalation.routed", order_id="refused-text")
+    case = pipeline.case("refused-text")
+    assert case is not None
+    (evidence,) = case["Evidence"]
+    assert evidence["Detail"] == "The provider refused: we do not ship to Zo\u00eb \ufffd \ufffd \ufffd"
 
 
 def test_a_late_message_leaves_an_escalated_order_alone(running: Running) -> None:
@@ -222,7 +259,8 @@ def test_an_undecodable_escalation_moves_to_its_dead_letter_queue_and_gets_a_cas
     running.escalation.wait_for("message.dead_lettered", message_id=message_id, outcome="undecodable")
     (dead,) = pipeline.take(pipeline.stack.escalation_dlq_url)
     assert dead["Body"] == body
-    assert dead["MessageAttributes"]["Reason"]["StringValue"] == "UNDECODABLE_MESSAGE: wrong or missing: Reasons"
+    reason = dead["MessageAttributes"]["Reason"]["StringValue"]
+    assert reason.startswith("UNDECODABLE_MESSAGE: Reasons[0] is unknown, must be an array of 1 to ")
     assert pipeline.case(f"message-{message_id}") is not None
     assert "NO_SUCH_REASON" not in running.escalation.output()
 

@@ -15,7 +15,7 @@ from tests.support import DeployStack, StartWorker
 from workers.aws.sdk.blocking import AsyncClient
 from workers.operations.hold import Hold
 
-UNDECODABLE = "UNDECODABLE_MESSAGE: wrong or missing: OrderId"
+UNDECODABLE = "UNDECODABLE_MESSAGE: OrderId is missing"
 
 
 @pytest.fixture(scope="module")

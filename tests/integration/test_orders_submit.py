@@ -11,6 +11,7 @@ from tests.chaos.proxy import Fault, FaultProxy, Rule
 from tests.integration.command_line import CARD, SHORT_CARD, CommandLine, Ran
 from tests.integration.conftest import Running
 from tests.integration.pipeline import fulfilled, wait_until
+from workers.domain.orders import ORDER_ID_RULE
 from workers.domain.submissions import submission_name
 
 START = "StartExecution"
@@ -61,8 +62,8 @@ def test_submit_wait_reports_how_each_order_ended(orders: CommandLine, running: 
     )
     first = orders("submit", path, "--wait", "--concurrency", "2")
     assert first.err.splitlines() == [
-        f"{path}:6: OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and must not look like a card number",
-        f"{path}:7: order file-5: Name is empty",
+        f"{path}:6: OrderId looks like a card number, must be {ORDER_ID_RULE}",
+        f"{path}:7: order file-5: Name is empty, must be a string of 1 to 256 characters",
         f"{path}:8: order file-1: OrderId is already in line 2",
         f"{path}:9: has 4 columns, the header has 5",
         f"{path}:11: order file-8: is not valid UTF-8",
@@ -87,7 +88,11 @@ def test_submit_wait_reports_how_each_order_ended(orders: CommandLine, running: 
     assert (again.code, again.err) == (1, first.err)
     answer = json.loads(again.out)
     assert (answer["submitted"], answer["already_submitted"], len(answer["bad"])) == (0, 4, 5)
-    assert answer["bad"][1] == {"line": 7, "order_id": "file-5", "reason": "Name is empty"}
+    assert answer["bad"][1] == {
+        "line": 7,
+        "order_id": "file-5",
+        "reason": "Name is empty, must be a string of 1 to 256 characters",
+    }
     assert Counter(order["outcome"] for order in answer["ended"]) == {"ESCALATED": 3, "FULFILLED": 1}
     wait_until(lambda: fulfilled(running.fulfillment)["file-1"] == 1)
 
@@ -96,7 +101,8 @@ def test_submit_reads_standard_input(orders: CommandLine) -> None:
     one = orders("submit", "-", stdin=json.dumps(order("stdin-1"), indent=2))
     assert (one.code, one.out, one.err) == (0, "1 submitted, 0 already submitted, 0 bad, 0 failed\n", "")
     bad = orders("submit", "-", stdin=json.dumps([order("stdin-2", Price=1, CC=int(CARD))]))
-    problem = "Price is a number, must be a string; CC is a number, must be a string"
+    rule = "must be a string of up to 256 characters"
+    problem = f"Price is a number, {rule}; CC is a number, {rule}"
     assert bad.err == f"stdin:1: order stdin-2: element 1: {problem}\n"
     assert (bad.code, bad.out) == (1, "0 submitted, 0 already submitted, 1 bad, 0 failed\n")
     none = orders("submit", "-")

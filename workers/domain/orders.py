@@ -10,9 +10,11 @@ from workers.domain.ids import fingerprint
 
 MAX_TEXT_CHARS = 256  # Name, ItemName, Price and CC of an order.
 MAX_SHIPMENT_ID_CHARS = 128
+MAX_ORDER_ID_CHARS = 64
+ORDER_ID_RULE = f"1 to {MAX_ORDER_ID_CHARS} of A-Z a-z 0-9 . _ -, first a letter or digit, and not like a card number"
 
 _NUMBERED = re.compile(r".*-r[0-9]+", re.ASCII)
-_ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_ORDER_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_ORDER_ID_CHARS - 1}}}", re.ASCII)
 
 _SHIPMENT_ID = re.compile(rf"[!-~]{{1,{MAX_SHIPMENT_ID_CHARS}}}", re.ASCII)
 
@@ -90,6 +92,21 @@ def decide_fulfillment(order: Order | None, execution_arn: str | None) -> Fulfil
 def is_order_id(text: str) -> bool:
     """Return whether *text* is an OrderId: 1 to 64 ASCII characters that do not look like a card number."""
     return _ORDER_ID.fullmatch(text) is not None and not looks_like_card(text)
+
+
+def order_id_fault(text: str) -> str | None:
+    """Return what is wrong with *text* as an OrderId, as the end of a sentence; None if it is one."""
+    if is_order_id(text):
+        return None
+    if not text:
+        return "is empty"
+    if looks_like_card(text):
+        return "looks like a card number"
+    if len(text) > MAX_ORDER_ID_CHARS:
+        return f"is longer than {MAX_ORDER_ID_CHARS} characters"
+    if is_order_id(text.strip()):
+        return "has white space around it"
+    return "does not begin with a letter or digit" if text[0] in "._-" else "has a character that is not allowed"
 
 
 def is_shipment_id(value: object) -> TypeGuard[str]:

@@ -1,16 +1,17 @@
 """A dead letter as an operator may see it, and the selection of dead letters."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from workers import clock
+from workers.bodies import object_of, order_id_of
 from workers.dead_letters import DeadLetterAttribute
 from workers.domain.ids import message_case_id
 from workers.domain.orders import is_order_id
 from workers.domain.reasons import Reason
+from workers.errors import UndecodableError
 from workers.operations.ages import seconds_since
 from workers.operations.text import clean
 
@@ -115,12 +116,12 @@ def _text(attributes: Mapping[str, Any], name: str) -> str | None:
 
 def _subject(body: str) -> tuple[str | None, str | None]:
     """Return the OrderId and the ExecutionArn that a message names: fields of a JSON object, or a bare OrderId."""
-    text = body.strip().removeprefix("\ufeff").strip()
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    fields = document if isinstance(document, dict) else {"OrderId": text}
+    fields = object_of(body)
+    if fields is None:
+        try:
+            fields = {"OrderId": order_id_of(body)}
+        except UndecodableError:
+            return None, None
     order_id, arn = fields.get("OrderId"), fields.get("ExecutionArn")
     return (
         order_id if isinstance(order_id, str) and is_order_id(order_id) else None,

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from types import NoneType
 from typing import Any
 
-from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
+from workers.bodies import kind_of, missing
+from workers.domain.orders import MAX_TEXT_CHARS, ORDER_ID_RULE, is_order_id, order_id_fault
 from workers.domain.submissions import malformed_fields
 from workers.operations.errors import OperationError
 from workers.operations.records import (
@@ -24,7 +24,11 @@ from workers.operations.records import (
 MAX_INPUT_BYTES = 262_144
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_KINDS = {bool: "a boolean", int: "a number", float: "a number", NoneType: "null", list: "an array"}
+_RULES = {
+    "OrderId": ORDER_ID_RULE,
+    **dict.fromkeys(("Name", "ItemName"), f"a string of 1 to {MAX_TEXT_CHARS} characters"),
+    **dict.fromkeys(("Price", "CC"), f"a string of up to {MAX_TEXT_CHARS} characters"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,14 @@ def _checked(record: RawRecord, places: dict[str, str]) -> Record | BadRecord:
 
 
 def _decoded(name: str, data: bytes) -> str:
-    if data.startswith(_UTF_16):
-        raise OperationError(f"{name} is UTF-16: save it as UTF-8")
-    if b"\0" in data:
+    try:
+        # Bytes that are not UTF-8 make only their own record bad. PowerShell and Excel write UTF-16.
+        text = data.decode("utf-16") if data.startswith(_UTF_16) else data.decode("utf-8", "surrogateescape")
+    except UnicodeDecodeError:
+        raise OperationError(f"{name} is not valid UTF-16: save it as UTF-8") from None
+    if "\0" in text:
         raise OperationError(f"{name} is not text: it has zero bytes")
-    # Bytes that are not UTF-8 make only their own record bad.
-    return data.decode("utf-8-sig", "surrogateescape")
+    return text.lstrip("\ufeff")
 
 
 def _problem(record: RawRecord) -> str | None:
@@ -103,17 +109,17 @@ def _known_id(order: Any) -> str | None:
 
 
 def _fault(field: str, order: Mapping[str, Any]) -> str:
-    """Return what is wrong with a malformed field."""
+    """Return what is wrong with a malformed field, and what is allowed."""
+    value = order.get(field)
     if field not in order:
-        return f"{field} is missing"
-    value = order[field]
-    if not isinstance(value, str):
-        return f"{field} is {_KINDS.get(type(value), 'an object')}, must be a string"
-    if not value:
-        return f"{field} is empty"
-    if field == "OrderId":
-        return "OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and must not look like a card number"
-    return f"{field} is longer than {MAX_TEXT_CHARS} characters"
+        fault: str | None = missing(field, order)
+    elif not isinstance(value, str):
+        fault = f"is {kind_of(value)}"
+    elif field == "OrderId":
+        fault = order_id_fault(value)
+    else:
+        fault = "is too long" if value else "is empty"
+    return f"{field} {fault}, must be {_RULES[field]}"
 
 
 def _is_unicode(text: str) -> bool:

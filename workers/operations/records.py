@@ -14,7 +14,7 @@ FIELDS = ("OrderId", "Name", "ItemName", "Price", "CC")
 
 _DELIMITERS = (",", ";", "\t")
 _CSV_ERRORS = {"unexpected end of data": "a quote is never closed"}
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACE = re.compile(r"[\s\ufeff]*")  # U+FEFF: a byte order mark, inside if files were joined.
 # A line that starts like this continues an object of an earlier line.
 _CONTINUED = re.compile(r'[ \t\r]*["}\],]|[ \t]+[^ \t\r\n]')
 _NOT_READ = "the rest of the file was not read"
@@ -68,7 +68,7 @@ def from_csv(name: str, text: str) -> Iterator[RawRecord | BadRecord]:
     if first is None:  # All rows are blank: their columns are quoted, or have only spaces.
         return
     header_line, header = first
-    names = header if isinstance(header, list) else []
+    names = [name.strip() for name in header] if isinstance(header, list) else []
     if wrong := _wrong_columns(names):
         raise OperationError(f"{name}:{header_line}: the header must have each of {', '.join(FIELDS)} once; {wrong}")
     for line, row in rows:
@@ -77,7 +77,7 @@ def from_csv(name: str, text: str) -> Iterator[RawRecord | BadRecord]:
         elif len(row) != len(names):
             yield BadRecord(line, f"has {len(row)} columns, the header has {len(names)}")
         else:
-            order = {field: row[names.index(field)] for field in FIELDS}
+            order = {field: row[names.index(field)].strip() for field in FIELDS}
             yield RawRecord(line, order, json.dumps(order, ensure_ascii=False))
 
 

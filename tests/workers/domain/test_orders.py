@@ -8,6 +8,7 @@ from workers.domain.orders import (
     decide_fulfillment,
     is_order_id,
     is_shipment_id,
+    order_id_fault,
     shipment_id,
 )
 
@@ -38,6 +39,7 @@ from workers.domain.orders import (
 )
 def test_is_an_order_id(text: str) -> None:
     assert is_order_id(text)
+    assert order_id_fault(text) is None
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,7 @@ def test_is_an_order_id(text: str) -> None:
 )
 def test_is_not_an_order_id(text: str) -> None:
     assert not is_order_id(text)
+    assert order_id_fault(text)
 
 
 def test_the_derived_shipment_id_is_always_the_same() -> None:

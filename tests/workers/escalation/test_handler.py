@@ -311,7 +311,8 @@ async def test_an_undecodable_message_is_dead_lettered_then_gets_a_case(logs: li
     assert bench.journal.names() == ["dead_letters.send", "cases.get", "cases.apply"]
     ((dead, reason, error),) = bench.dead_letters.sent
     assert (dead.body, error) == (body, "UndecodableError")
-    assert reason == "UNDECODABLE_MESSAGE: neither a JSON object nor an OrderId"
+    what = "neither a JSON object nor an OrderId: invalid JSON, EOF while parsing an object at line 1 column 30"
+    assert reason == f"UNDECODABLE_MESSAGE: {what}"
     assert (bench.case.case_id, bench.case.severity) == (f"message-{MESSAGE_ID}", Severity.CRITICAL)
     assert CARD not in json.dumps([str(bench.case), logs])
 
@@ -391,7 +392,9 @@ async def test_a_reminder_of_a_missing_case_does_nothing() -> None:
 async def test_a_reminder_with_a_wrong_field_is_dead_lettered() -> None:
     bench = Bench()
     assert await bench.handle('{"CaseId": 5, "Episode": 1}') == DeadLettered("undecodable")
-    assert [reason for _, reason, _ in bench.dead_letters.sent] == ["UNDECODABLE_MESSAGE: wrong or missing: CaseId"]
+    assert [reason for _, reason, _ in bench.dead_letters.sent] == [
+        "UNDECODABLE_MESSAGE: CaseId is a number, must be a string of 1 to 2048 characters"
+    ]
 
 
 async def test_a_redelivered_escalation_sends_only_the_missing_notifications(logs: list[EventDict]) -> None:

@@ -58,6 +58,8 @@ def test_a_message_moved_by_sqs_has_the_redrive_as_its_reason() -> None:
 @pytest.mark.parametrize(
     ("body", "order_id"),
     [
+        ('\ufeff{"OrderId": "001"}\r\n', "001"),
+        ("\ufeff001\n", "001"),
         ("001", "001"),
         ("42", "42"),
         (json.dumps({"OrderId": "001", "ExecutionArn": "x"}), "001"),

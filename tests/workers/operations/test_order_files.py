@@ -98,21 +98,27 @@ def test_orders_that_the_workflow_escalates_are_not_bad_records() -> None:
     assert len(good(read("-", json.dumps(wrong)))) == 4
 
 
+TEXT, MAYBE_EMPTY = "must be a string of 1 to 256 characters", "must be a string of up to 256 characters"
+ID = "must be 1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit, and not like a card number"
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"Price": 12.5}, "Price is a number, must be a string"),
-        ({"CC": int(CARD), "Price": True}, "Price is a boolean, must be a string; CC is a number, must be a string"),
-        ({"Name": None}, "Name is null, must be a string"),
-        (
-            {"Name": ["Ada"], "ItemName": {}},
-            "Name is an array, must be a string; ItemName is an object, must be a string",
-        ),
-        ({"Name": ""}, "Name is empty"),
-        ({"OrderId": ""}, "OrderId is empty"),
-        ({"OrderId": CARD}, "OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and must not look like a card number"),
-        ({"OrderId": "a b"}, "OrderId must be 1 to 64 of A-Z a-z 0-9 . _ - and must not look like a card number"),
-        ({"CC": CARD * 20}, "CC is longer than 256 characters"),
+        ({"Price": 12.5}, f"Price is a number, {MAYBE_EMPTY}"),
+        ({"CC": int(CARD), "Price": True}, f"Price is a boolean, {MAYBE_EMPTY}; CC is a number, {MAYBE_EMPTY}"),
+        ({"Name": None}, f"Name is null, {TEXT}"),
+        ({"Name": ["Ada"], "ItemName": {}}, f"Name is an array, {TEXT}; ItemName is an object, {TEXT}"),
+        ({"Name": ""}, f"Name is empty, {TEXT}"),
+        ({"ItemName": "x" * 257}, f"ItemName is too long, {TEXT}"),
+        ({"OrderId": 1}, f"OrderId is a number, {ID}"),
+        ({"OrderId": ""}, f"OrderId is empty, {ID}"),
+        ({"OrderId": CARD}, f"OrderId looks like a card number, {ID}"),
+        ({"OrderId": "a b"}, f"OrderId has a character that is not allowed, {ID}"),
+        ({"OrderId": " 001"}, f"OrderId has white space around it, {ID}"),
+        ({"OrderId": "-1"}, f"OrderId does not begin with a letter or digit, {ID}"),
+        ({"OrderId": "x" * 65}, f"OrderId is longer than 64 characters, {ID}"),
+        ({"CC": CARD * 20}, f"CC is too long, {MAYBE_EMPTY}"),
         ({"Name": "\ud800"}, "is not valid UTF-8"),
         ({"More": "x" * MAX_INPUT_BYTES}, "is 262,256 bytes long, more than Step Functions' 262,144"),
     ],
@@ -123,7 +129,7 @@ def test_malformed_fields_are_reported(change: dict[str, Any], reason: str) -> N
 
 def test_a_number_can_have_thousands_of_digits() -> None:
     text = json.dumps(ORDER).replace('"12.50"', "1" * 5000)
-    assert bad(read("-", text)) == [(1, "Price is a number, must be a string")]
+    assert bad(read("-", text)) == [(1, f"Price is a number, {MAYBE_EMPTY}")]
 
 
 def test_the_longest_input_is_accepted() -> None:
@@ -133,7 +139,10 @@ def test_the_longest_input_is_accepted() -> None:
 
 
 def test_missing_fields_and_other_json_are_reported() -> None:
-    assert one_problem({"OrderId": "1"}) == "Name is missing; ItemName is missing; Price is missing; CC is missing"
+    assert one_problem({"OrderId": "1", "Name": "Ada", "item_name": "Bell"}) == (
+        f'ItemName is missing ("item_name" is another name: it must be ItemName), {TEXT}; '
+        f"Price is missing, {MAYBE_EMPTY}; CC is missing, {MAYBE_EMPTY}"
+    )
     assert one_problem([CARD]) == "element 1: is not a JSON object"
     assert bad(read("a.jsonl", f'"{CARD}"\n{CARD}\nnull')) == [(n, "is not a JSON object") for n in (1, 2, 3)]
 
@@ -148,7 +157,7 @@ def test_a_duplicate_order_id_is_accepted_once() -> None:
     lines = [ORDER, order("002", Price=1), order("001", Price="2"), order("002")]
     found = read("-", "\n".join(map(json.dumps, lines)))
     assert good(found) == [(1, "001"), (4, "002")]
-    assert bad(found) == [(2, "Price is a number, must be a string"), (3, "OrderId is already in line 1")]
+    assert bad(found) == [(2, f"Price is a number, {MAYBE_EMPTY}"), (3, "OrderId is already in line 1")]
     assert [record.order_id for record in found] == ["001", "002", "001", "002"]
     assert bad(read("-", json.dumps([ORDER, ORDER]))) == [(1, "element 2: OrderId is already in element 1")]
 
@@ -203,11 +212,41 @@ def test_invalid_utf_8_costs_one_record() -> None:
     assert (good(found), bad(found)) == ([(2, "001"), (4, "003")], [(3, "is not valid UTF-8")])
 
 
+ROW = f"001,Zo\u00eb,Bell,1,{CARD}\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["-", "orders.csv"])
+@pytest.mark.parametrize(
+    "text", [HEADER + ROW, "\ufeff" + HEADER + ROW, f"OrderId, Name , ItemName,Price,CC\n\n {ROW}"]
+)
+def test_marks_and_white_space_in_a_table_are_ignored(encoding: str, name: str, text: str) -> None:
+    (record,) = read(name, text.encode(encoding))
+    assert isinstance(record, Record)
+    assert json.loads(record.text) == order("001", Name="Zo\u00eb", ItemName="Bell", Price="1")
+
+
+def test_values_of_a_table_lose_the_white_space_around_them() -> None:
+    (record,) = read("-", f'OrderId, Name, ItemName, Price, CC\n001,  Ada\u00a0L ,"\tBell\n", 1 ,{CARD}\u00a0\n')
+    assert isinstance(record, Record)
+    assert json.loads(record.text) == order("001", Name="Ada\u00a0L", ItemName="Bell", Price="1")
+
+
+@pytest.mark.parametrize(
+    "text", ["{0}\ufeff{1}", "\ufeff\ufeff{0}\n\ufeff{1}\ufeff\n", "\u00a0[{0}\u3000,\u00a0{1}]\u00a0"]
+)
+def test_marks_and_white_space_around_json_are_ignored(text: str) -> None:
+    written = text.replace("{0}", json.dumps(ORDER)).replace("{1}", json.dumps(order("002")))
+    assert [order_id for _, order_id in good(read("-", written))] == ["001", "002"]
+    assert bad(read("-", written)) == []
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"\xff\xfe" + HEADER.encode("utf-16-le"), "x is UTF-16: save it as UTF-8"),
-        (b"\xfe\xff" + HEADER.encode("utf-16-be"), "x is UTF-16: save it as UTF-8"),
+        (b"\xff\xfe" + HEADER.encode("utf-16-le") + b"x", "x is not valid UTF-16: save it as UTF-8"),
+        (b"\xfe\xff\xd8\x00" + HEADER.encode("utf-16-be"), "x is not valid UTF-16: save it as UTF-8"),
+        (HEADER.encode("utf-32"), "x is not text: it has zero bytes"),
         (b"\x89PNG\r\n\0\0", "x is not text: it has zero bytes"),
         (
             f"001,Ada,Bicycle,1,{CARD}\n".encode(),
