@@ -17,6 +17,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from workers import clock
 from workers.domain.cards import mask_all, may_hold_card
+from workers.domain.characters import sendable
 
 _FIRST = ("timestamp", "level", "event", "worker", "queue", "message_id", "order_id", "execution_arn", "receive_count")
 _IN_ORDER: dict[str, None] = dict.fromkeys(_FIRST)
@@ -104,7 +105,7 @@ def _json(event: EventDict) -> bytes:
     try:
         return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:  # Rare: numbers beyond 64 bits, or half of a surrogate pair.
-        return json.dumps(event, default=str, skipkeys=True).encode()
+        return sendable(json.dumps(event, default=str, skipkeys=True, ensure_ascii=False)).encode()
 
 
 def _console(*, colors: bool) -> Render:

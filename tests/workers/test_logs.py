@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import structlog
+from pydantic_core import from_json
 from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars
 
 from workers import logs
@@ -120,6 +121,14 @@ def test_text_in_any_script_stays_readable(configured: Configure) -> None:
     structlog.get_logger().info("x.done", name="Zo\u00eb \u5f20\u4f1f \U0001f6b2")
     assert "Zo\u00eb \u5f20\u4f1f \U0001f6b2" in stream.getvalue()
     assert lines(stream)[0]["name"] == "Zo\u00eb \u5f20\u4f1f \U0001f6b2"
+
+
+def test_half_of_a_surrogate_pair_does_not_make_a_line_unreadable(configured: Configure) -> None:
+    stream = configured()
+    structlog.get_logger().info("x.done", name="Zo\u00eb \ud83d")
+    (line,) = stream.getvalue().splitlines()
+    found = from_json(line)  # Stricter than Python's own reader, as those of other languages are.
+    assert found["name"] == "Zo\u00eb \ufffd"
 
 
 @pytest.mark.parametrize("as_json", [True, False])
