@@ -186,3 +186,11 @@ async def test_our_reason_replaces_an_original_attribute_of_that_name() -> None:
     (request,) = sqs.requests_of("send_message")
     assert request["MessageAttributes"]["Reason"]["StringValue"] == "ours"
     assert request["MessageAttributes"]["OriginQueue"] == {"DataType": "Number"}
+
+
+async def test_a_reason_from_other_code_is_masked_and_cut() -> None:
+    sqs: Any = FakeSdk(send_message=[{}])
+    message = Message(id="m0", receipt_handle="r", body="x")
+    await SqsDeadLetters(sqs, "url", source="queue").send(message, reason="card 4929 1234 1234 5678" + "x" * 5_000)
+    (request,) = sqs.requests_of("send_message")
+    assert request["MessageAttributes"]["Reason"]["StringValue"] == "card ****" + "x" * 991
