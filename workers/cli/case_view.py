@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from workers.cli.output import print_line, print_table
-from workers.domain.cases import Case, CaseState, OrderCopy
+from workers.domain.cases import Case, CaseState, OrderCopy, SentNotification
 from workers.domain.ids import execution_name
 from workers.domain.orders import Order, OrderStatus
 from workers.operations.ages import format_age, seconds_since
@@ -123,17 +123,14 @@ def _print_evidence(case: Case) -> None:
 def _print_notifications(case: Case) -> None:
     print_line()
     print_line("Notifications")
-    ended = [
-        (
-            notification.episode,
-            notification.channel,
-            _time(notification.at),
-            f"given up: {notification.given_up}" if notification.given_up is not None else "sent",
-        )
-        for notification in case.routed
-    ]
-    unsent = [(case.episode, name, None, "not yet") for name in case.unrouted] if case.state is CaseState.OPEN else []
-    print_table(("episode", "channel", "at", "result"), [*ended, *unsent], right=("episode",))
+    ended = [(notification.episode, notification.channel, _ended(notification)) for notification in case.routed]
+    unsent = [(case.episode, channel, "not yet") for channel in case.unrouted] if case.state is CaseState.OPEN else []
+    print_table(("episode", "channel", "at"), [*ended, *unsent], right=("episode",))
+
+
+def _ended(notification: SentNotification) -> str:
+    at = _time(notification.at)
+    return at if notification.given_up is None else f"{at}, given up: {notification.given_up}"
 
 
 def _print_history(case: Case) -> None:

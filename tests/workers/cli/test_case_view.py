@@ -55,8 +55,8 @@ def test_a_case_shows_what_became_of_each_notification(capsys: pytest.CaptureFix
     print_case(examples.case("chat", "pager", routed=(sent, given_up)), None, clock.parse(AT))
     shown = capsys.readouterr().out.split("Notifications\n")[1].splitlines()[:4]
     assert [" ".join(line.split()) for line in shown] == [
-        "EPISODE CHANNEL AT RESULT",
-        "1 log 2026-11-22 11:00:00 sent",
-        "1 chat 2026-11-22 11:00:00 given up: HTTP 422",
-        "1 pager - not yet",
+        "EPISODE CHANNEL AT",
+        "1 log 2026-11-22 11:00:00",
+        "1 chat 2026-11-22 11:00:00, given up: HTTP 422",
+        "1 pager not yet",
     ]
