@@ -91,6 +91,6 @@ def _channel_errors() -> Iterator[None]:
             raise ChannelError(f"{error.operation_name}: {code}", passing=False) from error
         raise RefusedError(f"{error.operation_name}: {code}", blames_content=True) from error
     except ParamValidationError as error:
-        raise RefusedError("the SDK refuses the request", blames_content=True) from error
+        raise RefusedError("the SDK refuses it", blames_content=True) from error
     except FatalError as error:
         raise ChannelError(str(error), passing=False) from error

@@ -9,6 +9,7 @@ from workers.domain.characters import sendable
 from workers.domain.orders import MAX_TEXT_CHARS, Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
+MAX_GIVEN_UP_CHARS = 24  # Of up to 200 notifications on a case.
 LOG_CHANNEL = "log"  # Always the first channel: an escalation is in the log even if every other channel fails.
 
 

@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 from workers import clock
 from workers.backoff import Backoff
 from workers.consumer.failures import FailureTracker
-from workers.domain.cases import LOG_CHANNEL, Case, SentNotification
+from workers.domain.cases import LOG_CHANNEL, MAX_GIVEN_UP_CHARS, Case, SentNotification
 from workers.errors import OutageError, TransientError, WorkerError
 from workers.escalation.log_channel import log_escalation
 from workers.escalation.notifications import Channel, ChannelError, Notification, RefusedError
@@ -215,7 +215,8 @@ class Router:
         return True
 
     async def _record(self, case: Case, name: str, given_up: str | None = None) -> None:
-        ended = SentNotification(channel=name, episode=case.episode, at=self._now(), given_up=given_up)
+        why = None if given_up is None else given_up.rpartition(": ")[2][:MAX_GIVEN_UP_CHARS]  # The code alone.
+        ended = SentNotification(channel=name, episode=case.episode, at=self._now(), given_up=why)
         await self._cases.record_sent(case, ended)
 
     def _count(self, name: str, result: Result) -> None:

@@ -223,7 +223,7 @@ async def test_a_notification_that_the_sdk_refuses_is_refused() -> None:
     sns: Any = FakeSdk(publish=[ParamValidationError(report="secret")])
     with pytest.raises(RefusedError) as raised:
         await SnsChannel("pager", sns, MISSING_TOPIC).send(NOTIFICATION)
-    assert (str(raised.value), raised.value.blames_content) == ("the SDK refuses the request", True)
+    assert (str(raised.value), raised.value.blames_content) == ("the SDK refuses it", True)
 
 
 async def test_a_missing_queue_ends_no_worker() -> None:

@@ -10,7 +10,7 @@ from structlog.typing import EventDict
 from tests.workers.escalation.examples import case
 from tests.workers.fakes import DOWN, NO_WAIT, NOW, FakeCases, FakeChannel, FakeOrders, Journal
 from workers.backoff import Backoff
-from workers.domain.cases import Case, SentNotification
+from workers.domain.cases import MAX_GIVEN_UP_CHARS, Case, SentNotification
 from workers.errors import OutageError
 from workers.escalation.notifications import Channel, ChannelError, Notification, RefusedError
 from workers.escalation.router import Router
@@ -389,3 +389,18 @@ async def test_a_channel_that_works_again_sends_several_at_once() -> None:
     assert await asyncio.gather(*sending) == [()] * 3
     assert hanging.begun == begun + 3
     assert ("chat", "deferred") not in bench.counted()
+
+
+@pytest.mark.parametrize(
+    ("reason", "noted"),
+    [
+        ("HTTP 422", "HTTP 422"),
+        ("Publish: InvalidParameter", "InvalidParameter"),
+        ("x" * 500, "x" * MAX_GIVEN_UP_CHARS),
+    ],
+)
+async def test_the_note_on_the_case_is_short(logs: list[EventDict], reason: str, noted: str) -> None:
+    bench, _ = bench_of(RefusedError(reason, blames_content=True), "001")
+    await routed(bench, "001", "001")
+    assert bench.cases.cases["001"].routed[-1].given_up == noted
+    assert [line["reason"] for line in of(logs, "notification.given_up")] == [reason]
