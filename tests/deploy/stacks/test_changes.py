@@ -180,6 +180,19 @@ def test_only_tables_and_queues_hold_data(replacement: str) -> None:
     assert added == [False, False, False]
 
 
+def test_tables_are_protected_until_the_parameter_says_otherwise(aws: Aws) -> None:
+    def is_protected() -> bool:
+        return aws.dynamodb.describe_table(TableName="bare-OrderTable")["Table"]["DeletionProtectionEnabled"]
+
+    pipeline.up(aws, "bare-", QUIET)
+    aws.dynamodb.put_item(TableName="bare-OrderTable", Item={"OrderId": {"S": "1"}})
+    assert is_protected()
+    assert pipeline.up(aws, "bare-", QUIET, given={"TableProtection": "false"}).changed
+    assert not is_protected()
+    assert aws.dynamodb.scan(TableName="bare-OrderTable")["Count"] == 1
+    assert pipeline.down(aws, "bare-", delete_data=True, confirm=lambda: True, progress=QUIET)
+
+
 def test_a_kms_key_is_added_and_removed_in_place_and_other_parameters_stay(aws: Aws) -> None:
     prefix, role = "keyed-", "arn:aws:iam::000000000000:role/Ops"
     outputs = pipeline.up(aws, prefix, QUIET, given={"SenderArns": role}).outputs
@@ -209,6 +222,7 @@ def test_a_kms_key_is_added_and_removed_in_place_and_other_parameters_stay(aws: 
         "AlarmTopicArn": "",
         "KmsKeyArn": "",
         "SenderArns": role,
+        "TableProtection": "true",
     }
     assert aws.dynamodb.scan(TableName="keyed-OrderTable")["Count"] == 1
     assert pipeline.down(aws, prefix, delete_data=True, confirm=lambda: True, progress=QUIET)
