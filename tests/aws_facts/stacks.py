@@ -93,5 +93,5 @@ def remove_stack(lab: Lab, name: str) -> None:
     cloudformation = lab.client("cloudformation")
     cloudformation.delete_stack(StackName=name)
     cloudformation.get_waiter("stack_delete_complete").wait(
-        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 180}
+        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 900}
     )

@@ -15,7 +15,7 @@ WORKFLOW_GUIDE = "https://docs.aws.amazon.com/step-functions/latest/dg/"
 States = Mapping[str, Mapping[str, Any]]
 
 PASS: States = {"Pass": {"Type": "Pass", "End": True}}
-WAIT: States = {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}
+WAIT: States = {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}
 _POLL_S = 0.2
 _GIVE_UP_S = 60.0
 

@@ -98,9 +98,9 @@ def a_receive_has_its_own_timeouts(lab: Lab) -> object:
         receive(lab, url, WaitTimeSeconds=0)
         polled = "at once" if elapsed_s() < 5.0 else "late"
     send(lab, url)
-    received = bool(receive(lab, url, VisibilityTimeout=3))
+    received = bool(receive(lab, url, VisibilityTimeout=8))
     hidden = is_visible(lab, url)
-    return [polled, received, hidden, bool(receive(lab, url, WaitTimeSeconds=8))]
+    return [polled, received, hidden, bool(receive(lab, url, WaitTimeSeconds=15))]
 
 
 @fact(
