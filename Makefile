@@ -10,10 +10,10 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local env test test-unit second mutation check chaos bench format lock clean
+.PHONY: help setup run demo local env test test-unit second acceptance mutation check chaos bench format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed $(LOCAL_AWS_VENV)/.installed ## Install both environments (the other targets do it themselves)
 
@@ -82,6 +82,12 @@ mutation: setup $(MUTATION_VENV)/.installed ## Change single lines of the core a
 second: setup $(SECOND_VENV)/.installed ## Run the tests about queues with another SQS beside the local AWS, in about a minute
 	@$(PY) -m pytest -p tests.aws_facts.second -k "not sample_order" tests/aws_facts/on_second.py \
 		tests/workers/aws/test_sqs.py tests/workers/aws/test_senders.py tests/integration/test_messages.py
+
+# The only target that may use a real account: it asks first, and removes everything at its end. A variable of the
+# environment does not confirm the account.
+acceptance: setup ## Prove the whole on the account of your AWS settings; ACCOUNT=id confirms it; CLEAN=prefix after a kill
+	@$(PY) -m tests.acceptance $(if $(findstring command,$(origin ACCOUNT)),--account '$(ACCOUNT)') $(if $(filter undefined,$(origin CLEAN)),,--clean '$(CLEAN)') \
+		$(if $(REPORT),--report '$(REPORT)') $(if $(ORDERS),--orders '$(ORDERS)') $(if $(FACTS),--facts '$(FACTS)')
 
 check: setup $(CHECKOV_VENV)/.installed ## Check format, lint, strict types, templates and state machine
 	@$(VENV)/bin/ruff format --check .

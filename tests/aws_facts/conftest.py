@@ -25,10 +25,15 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The results by fact, and what the calls of the run named: (call, name of the resource)."""
+    """
+    The results by fact, and the calls of the run.
+
+    `named` is what they named: (operation, name of the resource); `called`, the calls: (service, operation).
+    """
 
     results: Mapping[str, Result]
     named: set[tuple[str, str]]
+    called: set[tuple[str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +46,12 @@ def clients(local_aws: LocalAws) -> Clients:
 def facts_run(clients: Clients) -> Run:
     """The facts are checked together, because most of their time is waiting."""
     named: set[tuple[str, str]] = set()
+    called: set[tuple[str, str]] = set()
     lock = threading.Lock()
 
     def note(params: dict[str, Any], model: Any, **_: object) -> None:
         with lock:
+            called.add((model.service_model.service_name, model.name))
             named.update((model.name, value) for key, value in params.items() if key in _NAMES)
 
     def recorded(service: str) -> Any:
@@ -53,4 +60,4 @@ def facts_run(clients: Clients) -> Run:
         return client
 
     results = run_facts(recorded, PREFIX, patience_s=PATIENCE_S)
-    return Run({result.id: result for result in results}, named)
+    return Run({result.id: result for result in results}, named, called)

@@ -7,6 +7,7 @@ import pytest
 
 from deploy.local import sdk
 from deploy.local.aws import LocalAws
+from tests.acceptance.permissions import LISTED, allowed, needed
 from tests.aws_facts.conftest import PATIENCE_S, PREFIX, Run
 from tests.aws_facts.fact import Fact
 from tests.aws_facts.known import LOCAL_AWS, problems
@@ -113,6 +114,11 @@ def test_a_prefix_that_is_not_one_is_refused(prefix: str) -> None:
 def test_a_run_names_only_resources_with_its_prefix(facts_run: Run) -> None:
     assert {(call, name) for call, name in facts_run.named if PREFIX not in name} == set()
     assert len(facts_run.named) > len(ALL_FACTS)
+
+
+def test_a_run_calls_only_what_the_policy_for_it_allows(facts_run: Run) -> None:
+    needs = {action for service, operation in facts_run.called for action in needed(service, operation, {})}
+    assert {action for action in needs if not allowed(action)} == set(), LISTED
 
 
 def test_a_run_leaves_nothing(facts_run: Run, clients: Clients) -> None:

@@ -1,0 +1,82 @@
+"""What a run has found out so far. It is filled in step by step, so that a report can be written at any moment."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from deploy.errors import DeployError
+from deploy.local.samples import Outcome
+from tests.aws_facts.fact import Result
+
+Note = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Step:
+    """A part of a run. `ended` is how: "running", "done", "interrupted" or the error's text."""
+
+    name: str
+    ended: str = "running"
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Orders:
+    """The orders of a run: when each was submitted and settled, in seconds of this machine's clock."""
+
+    submitted_at: dict[str, float]
+    settled_at: Mapping[str, float]
+    fulfilled: int = 0
+    escalated: int = 0
+
+
+@dataclass(slots=True)
+class Findings:
+    """
+    Everything that the report shows.
+
+    `calls_ms` are the durations of single calls by name; `receives` counts answers by their number of messages;
+    `traced` says for each queue what its messages' trace header looked like; `problems` are what did not hold.
+    """
+
+    note: Note
+    began_at: float = field(default_factory=time.time)
+    ended_at: float | None = None
+    steps: list[Step] = field(default_factory=list)
+    facts: Sequence[Result] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    samples: Sequence[Outcome] = ()
+    orders: Orders | None = None
+    traced: dict[str, str] = field(default_factory=dict)
+    calls_ms: dict[str, list[float]] = field(default_factory=dict)
+    receives: dict[int, int] = field(default_factory=dict)
+    contents: Sequence[str] = ()
+    problems: list[str] = field(default_factory=list)
+    removed: Sequence[str] | None = None
+    left: Sequence[str] = ()
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Record how a part of the run ends, and how long it takes."""
+        step = Step(name)
+        self.steps.append(step)
+        self.note(f"{name} ...")
+        began_s = time.monotonic()
+        try:
+            yield
+        except KeyboardInterrupt:
+            step.ended = "interrupted"
+            raise
+        except Exception as error:
+            step.ended = str(error) if isinstance(error, DeployError) else f"{type(error).__name__}: {error}"
+            raise
+        else:
+            step.ended = "done"
+        finally:
+            step.seconds = time.monotonic() - began_s
+
+    @property
+    def passed(self) -> bool:
+        """Whether every step was done, and nothing was wrong or is left."""
+        return not self.problems and not self.left and bool(self.steps) and all(s.ended == "done" for s in self.steps)

@@ -1,0 +1,154 @@
+"""`make acceptance` on the local AWS: from end to end, killed half-way, and with what cannot be removed."""
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from deploy.local.aws import ROOT, LocalAws
+from tests import forked
+from tests.acceptance import __main__ as command
+from tests.acceptance.conftest import ACCOUNT, Recorded
+from tests.acceptance.permissions import LISTED, allowed, needed
+from tests.support import CA_BUNDLE
+
+# Three facts: one that the local AWS does as AWS, and two known deviations.
+FACTS = "_at_most_ten"
+ORDERS = 4
+CARD = re.compile(r"(?<![0-9A-Za-z-])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")
+
+
+def leftovers(local_aws: LocalAws) -> list[str]:
+    """Return everything on the local AWS whose name has the prefix of a run."""
+    client = local_aws.client
+    names = [
+        *(stack["StackName"] for stack in client("cloudformation").describe_stacks()["Stacks"]),
+        *client("sqs").list_queues().get("QueueUrls", []),
+        *client("dynamodb").list_tables()["TableNames"],
+        *(role["RoleName"] for role in client("iam").list_roles()["Roles"]),
+        *(group["logGroupName"] for group in client("logs").describe_log_groups()["logGroups"]),
+        *(machine["name"] for machine in client("stepfunctions").list_state_machines()["stateMachines"]),
+        *(function["FunctionName"] for function in client("lambda").list_functions()["Functions"]),
+        *(rule["Name"] for rule in client("events").list_rules()["Rules"]),
+        *(alarm["AlarmName"] for alarm in client("cloudwatch").describe_alarms()["MetricAlarms"]),
+        *(bucket["Name"] for bucket in client("s3").list_buckets()["Buckets"]),
+    ]
+    return [name for name in names if "acceptance-" in name] + _objects(client("s3"))
+
+
+def _objects(s3: Any) -> list[str]:
+    buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"] if "artifacts" in bucket["Name"]]
+    keys = [stored["Key"] for name in buckets for stored in s3.list_objects_v2(Bucket=name).get("Contents", [])]
+    return [key for key in keys if "acceptance-" in key]
+
+
+def test_a_run_proves_everything_reports_it_and_leaves_nothing(
+    recorded: Recorded, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.md"
+    code = recorded.run("--facts", FACTS, "--orders", str(ORDERS), "--report", path)
+    report, output = path.read_text(encoding="utf-8"), capfd.readouterr().err
+    assert code == 0, output
+    assert leftovers(recorded.local_aws) == []
+    assert "# Acceptance of order fulfillment on AWS: passed" in report
+    for text in (
+        f"| account | {ACCOUNT} |",
+        "a known deviation of the local AWS",
+        "- relied on by: `workers/",
+        "| 004 | SUCCEEDED |",
+        f"| orders | {ORDERS} submitted, {ORDERS - 1} fulfilled, 1 escalated |",
+        "| submitted to FULFILLED, seconds | p50 ",
+        "| orders settled a second | ",
+        "| trace header on messages of the OrderFulfillmentQueue | no trace header |",
+        "| SendMessage | 10 | ",
+        "| 10 | 5 | ",
+        "Nothing with the prefix",
+    ):
+        assert text in report
+    # The account and the cost are shown before anything is made.
+    assert re.search(rf"account +{ACCOUNT}.*region.*at most about \$.*DIFFERS.*Creating the stack", output, re.DOTALL)
+    assert CARD.findall(report + output + next(tmp_path.glob("*workers.log")).read_text(encoding="utf-8")) == []
+    # The tables had no protection that had to be taken off.
+    assert "UpdateTable" not in {operation for _, operation, _ in recorded.calls}
+    needs = {action for service, operation, asked in recorded.calls for action in needed(service, operation, asked)}
+    assert {action for action in needs if not allowed(action)} == set(), LISTED
+
+
+@contextmanager
+def started(local_aws: LocalAws, report: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = forked.Popen(
+        ["-m", "tests.acceptance", "--account", ACCOUNT, "--facts", "none", "--orders", "4", "--report", str(report)],
+        cwd=ROOT,
+        env=local_aws.environment | CA_BUNDLE,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[bytes], text: str) -> str:
+    """Read the output until a line has *text*; return everything so far."""
+    assert process.stderr
+    lines = ""
+    for line in process.stderr:
+        lines += line.decode()
+        if text in lines:
+            return lines
+    raise AssertionError(f"no {text!r} in:\n{lines}")
+
+
+def test_what_a_kill_leaves_is_removed_by_its_prefix(recorded: Recorded, tmp_path: Path) -> None:
+    with started(recorded.local_aws, tmp_path / "report.md") as process:
+        output = read_until(process, "Following the samples")
+        (prefix,) = re.findall("CLEAN=(acceptance-[0-9a-f]{6}-)", output)[:1]
+        process.kill()
+        process.wait()
+    assert leftovers(recorded.local_aws)
+    assert recorded.run("--clean", prefix) == 0
+    assert leftovers(recorded.local_aws) == []
+
+
+def test_a_termination_removes_everything_and_still_reports(local_aws: LocalAws, tmp_path: Path) -> None:
+    with started(local_aws, tmp_path / "report.md") as process:
+        read_until(process, "Creating the stack")
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        process.stderr.read()
+        assert process.wait() == 130
+    assert leftovers(local_aws) == []
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "# Acceptance of order fulfillment on AWS: interrupted" in report
+    assert "Nothing with the prefix" in report
+
+
+def test_what_cannot_be_removed_is_said_and_the_rest_is_removed(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prefix = "acceptance-0a0b0c-"
+    sqs, account = recorded.local_aws.client("sqs"), recorded.find()
+    for name in ("kept", "removed"):
+        sqs.create_queue(QueueName=f"{prefix}{name}")
+
+    def refuse(params: dict[str, Any], **_: object) -> None:
+        if params["QueueUrl"].endswith("kept"):
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not you"}}, "DeleteQueue")
+
+    account.client("sqs").meta.events.register("provide-client-params.sqs.DeleteQueue", refuse)
+    assert command.main(["--account", ACCOUNT, "--clean", prefix], lambda: account) == 1
+    shown = capsys.readouterr().err
+    assert f"removed queue {prefix}removed" in shown
+    assert f"Removed 1 resources; 1 could not be removed\nleft: queue {prefix}kept: " in shown
+    assert shown.endswith("(AccessDenied) when calling the DeleteQueue operation: not you\n")
+    assert recorded.run("--clean", prefix) == 0
+    assert leftovers(recorded.local_aws) == []
