@@ -119,9 +119,12 @@ def _prove(account: Account, options: argparse.Namespace) -> int:
     _announce(account, planned)
     accounts.confirm(account, options.account)
     path = (options.report or ROOT / "build" / f"{planned.prefix.rstrip('-')}.md").absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
     log_path = path.parent / f"{planned.prefix}workers.log"
     run = report.Run(account, planned, Findings(note), accounts.versions(), str(log_path))
+    try:
+        _write(run, path)
+    except OSError as error:
+        raise DeployError(f"Nothing was done: the report cannot be written to {path}: {error.strerror}") from error
     note(f"If this is killed: make acceptance CLEAN={planned.prefix}")
     try:
         with _removed_at_the_end(run, path):
@@ -174,6 +177,7 @@ def _removed_at_the_end(run: report.Run, path: Path) -> Iterator[None]:
 
 
 def _write(run: report.Run, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report.render(run), encoding="utf-8")
 
 

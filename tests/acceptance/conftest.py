@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.model import OperationModel
 
 from deploy.local.aws import LocalAws
 from deploy.local.sdk import REGION
@@ -17,10 +18,10 @@ ACCOUNT = "000000000000"
 
 @dataclass
 class Recorded:
-    """The account, and the calls to it: (service, operation, parameters)."""
+    """The account, and the calls to it: service, model of the operation, parameters."""
 
     local_aws: LocalAws
-    calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    calls: list[tuple[str, OperationModel, dict[str, Any]]] = field(default_factory=list)
 
     def find(self) -> Account:
         return Account(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root", REGION, self.local_aws.endpoint, self._client)
@@ -28,8 +29,8 @@ class Recorded:
     def _client(self, service: str) -> Any:
         client = self.local_aws.client(service)
 
-        def note(params: dict[str, Any], model: Any, **_: object) -> None:
-            self.calls.append((service, model.name, dict(params)))
+        def note(params: dict[str, Any], model: OperationModel, **_: object) -> None:
+            self.calls.append((service, model, dict(params)))
 
         client.meta.events.register("provide-client-params.*.*", note)
         return client

@@ -10,6 +10,7 @@ from typing import Any
 from tests.acceptance import costs
 from tests.acceptance.account import Account
 from tests.acceptance.findings import Findings, Orders
+from tests.acceptance.measuring import RECEIVERS
 from tests.acceptance.plan import Plan
 from tests.aws_facts.fact import Result
 from tests.aws_facts.known import LOCAL_AWS, problem, problems
@@ -219,7 +220,11 @@ def _rate(count: int, seconds: float) -> str:
 def _receives(run: Run) -> list[str]:
     sizes, total = run.findings.receives, sum(run.findings.receives.values())
     rows = [(str(size), str(count), f"{count / total:.0%}") for size, count in sorted(sizes.items())]
-    text = f"Receives of at most 10, several at a time, from a queue of {run.plan.backlog} messages:"
+    received = sum(size * count for size, count in sizes.items())
+    text = (
+        f"Receives of at most 10, {RECEIVERS} at a time, from a queue of {run.plan.backlog} messages until each "
+        f"brought nothing. They brought {received} messages:"
+    )
     return [text, "", *_table(("messages", "receives", "share"), rows)]
 
 

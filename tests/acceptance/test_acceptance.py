@@ -3,7 +3,7 @@
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,16 @@ from deploy.local.aws import ROOT, LocalAws
 from tests import forked
 from tests.acceptance import __main__ as command
 from tests.acceptance.conftest import ACCOUNT, Recorded
+from tests.acceptance.models import violations
 from tests.acceptance.permissions import LISTED, allowed, needed
+from tests.aws_facts.conftest import NAMES
 from tests.support import CA_BUNDLE
 
 # Three facts: one that the local AWS does as AWS, and two known deviations.
 FACTS = "_at_most_ten"
 ORDERS = 4
+# Names of parts: of a stack, and of a state machine.
+PARTS = {"ChangeSetName", "name"}
 CARD = re.compile(r"(?<![0-9A-Za-z-])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")
 
 
@@ -46,6 +50,15 @@ def _objects(s3: Any) -> list[str]:
     buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"] if "artifacts" in bucket["Name"]]
     keys = [stored["Key"] for name in buckets for stored in s3.list_objects_v2(Bucket=name).get("Contents", [])]
     return [key for key in keys if "acceptance-" in key]
+
+
+def others(operation: str, asked: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """Return what a call names that does not have the prefix of a run: call, parameter, name."""
+    return {
+        (operation, key, value)
+        for key, value in asked.items()
+        if key in NAMES - PARTS and "acceptance-" not in value and not value.startswith("order-fulfillment-artifacts-")
+    }
 
 
 def test_a_run_proves_everything_reports_it_and_leaves_nothing(
@@ -75,8 +88,11 @@ def test_a_run_proves_everything_reports_it_and_leaves_nothing(
     assert re.search(rf"account +{ACCOUNT}.*region.*at most about \$.*DIFFERS.*Creating the stack", output, re.DOTALL)
     assert CARD.findall(report + output + next(tmp_path.glob("*workers.log")).read_text(encoding="utf-8")) == []
     # The tables had no protection that had to be taken off.
-    assert "UpdateTable" not in {operation for _, operation, _ in recorded.calls}
-    needs = {action for service, operation, asked in recorded.calls for action in needed(service, operation, asked)}
+    assert "UpdateTable" not in {model.name for _, model, _ in recorded.calls}
+    calls = [(service, model, asked) for service, model, asked in recorded.calls if "-facts-" not in str(asked)]
+    assert [text for _, model, asked in calls for text in violations(model, asked)] == []
+    assert {named for _, model, asked in calls for named in others(model.name, asked)} == set()
+    needs = {action for service, model, asked in calls for action in needed(service, model.name, asked)}
     assert {action for action in needs if not allowed(action)} == set(), LISTED
 
 

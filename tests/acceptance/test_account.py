@@ -2,12 +2,14 @@
 
 import io
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.errors import DeployError
 from tests.acceptance import __main__ as command
+from tests.acceptance import account as accounts
 from tests.acceptance.account import Account, confirm
 
 ACCOUNT = "123456789012"
@@ -92,3 +94,12 @@ def test_a_wrong_number_of_orders_is_one_line(orders: str, capsys: pytest.Captur
 def test_a_local_aws_is_one_on_this_machine(endpoint: str, is_local: bool) -> None:
     assert account(endpoint).is_local is is_local
     assert ("(a local AWS)" in "\n".join(account(endpoint).lines())) is is_local
+
+
+def test_a_report_that_cannot_be_written_is_found_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "versions", dict)  # It starts git.
+    assert command.main(["--account", ACCOUNT, "--report", str(tmp_path)], account) == 1
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert shown == f"Nothing was done: the report cannot be written to {tmp_path}: Is a directory"

@@ -17,7 +17,7 @@ from tests.aws_facts.runner import run_facts
 PATIENCE_S = 3.0
 PREFIX = "facts-"
 # Parameters of calls that name a resource.
-_NAMES = {
+NAMES = {
     *("Bucket", "ChangeSetName", "Name", "QueueName", "QueueUrl", "RoleName", "Rule", "SecretId", "StackName"),
     *("TableName", "TopicArn", "executionArn", "name", "roleArn", "stateMachineArn"),
 }
@@ -52,7 +52,7 @@ def facts_run(clients: Clients) -> Run:
     def note(params: dict[str, Any], model: Any, **_: object) -> None:
         with lock:
             called.add((model.service_model.service_name, model.name))
-            named.update((model.name, value) for key, value in params.items() if key in _NAMES)
+            named.update((model.name, value) for key, value in params.items() if key in NAMES)
 
     def recorded(service: str) -> Any:
         client = clients(service)

@@ -28,6 +28,10 @@ NEW_QUEUE_S = 1.0
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{0,28}-")
 
 
+class RemovalError(Exception):
+    """Some of the run's resources could not be removed."""
+
+
 class Stopped(Exception):  # noqa: N818 - not an error: the run has been interrupted
     """The run is being stopped; the check must end."""
 
@@ -67,7 +71,7 @@ class Lab:
             except Exception as problem:  # noqa: BLE001 - the rest must be removed anyway
                 problems.append(f"{type(problem).__name__}: {problem}")
         if problems and error is None:
-            raise RuntimeError(f"{len(problems)} resources of {self.prefix} could not be removed: {problems[0]}")
+            raise RemovalError(f"{len(problems)} resources of {self.prefix} could not be removed: {problems[0]}")
 
     # Clients.
 

@@ -1,5 +1,6 @@
 """Removes what a run has left, by its prefix: a run of the facts, or of `make acceptance`, which deploys a pipeline."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ def remove(
 def _sweep(lab: Lab, removed: list[str], report: Callable[[str], None]) -> dict[str, str]:
     """Remove everything once; add to *removed*, and return why something could not be removed."""
     problems: dict[str, str] = {}
+    _stop_executions(lab)
     for kind in _KINDS:
         for name in _listed_names(lab, kind, problems):
             what = f"{kind.name} {name}"
@@ -126,6 +128,24 @@ def _stacks(lab: Lab) -> Iterator[str]:
     existing = [status for status in statuses if status != "DELETE_COMPLETE"]
     found = _listed(lab, "cloudformation", "list_stacks", "StackSummaries", StackStatusFilter=existing)
     return _ours(lab, (stack["StackName"] for stack in found))
+
+
+def _stop_executions(lab: Lab) -> None:
+    """Stop what runs: a state machine, and so its stack, is deleted only when its executions have ended."""
+    arn = f"arn:{lab.partition}:states:{lab.region}:{lab.account}:stateMachine:"
+    with contextlib.suppress(BotoCoreError, ClientError):  # They end by themselves, but later.
+        for name in _state_machines(lab):
+            running = _listed(
+                lab,
+                "stepfunctions",
+                "list_executions",
+                "executions",
+                stateMachineArn=f"{arn}{name}",
+                statusFilter="RUNNING",
+            )
+            for execution in running:
+                with contextlib.suppress(ClientError):  # It has ended in the meantime.
+                    lab.workflows.stop_execution(executionArn=execution["executionArn"])
 
 
 def _state_machines(lab: Lab) -> Iterator[str]:

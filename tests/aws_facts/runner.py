@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from tests.aws_facts.fact import Fact, Result, registered
-from tests.aws_facts.lab import Clients, Lab, Stopped
+from tests.aws_facts.lab import Clients, Lab, RemovalError, Stopped
 from tests.aws_facts.leftovers import remove
 from tests.aws_facts.services import (
     cloudformation,
@@ -72,16 +72,21 @@ def run_facts(
         patience_s: How long to wait for what AWS does eventually: numbers of messages, index entries, new roles.
     """
     report = progress or (lambda _line: None)
-    with Lab(client, prefix, patience_s=patience_s) as lab, ThreadPoolExecutor(CONCURRENCY, "facts") as pool:
-        running = [pool.submit(_result, fact, lab, report) for fact in facts]
-        try:
-            for done in wait(running, return_when=FIRST_EXCEPTION).done:
-                done.result()  # Raises what has ended the run.
-        except BaseException:
-            lab.stop()
-            _cancel(running)
-            raise
-        return [done.result() for done in running]
+    results: list[Result] = []
+    try:
+        with Lab(client, prefix, patience_s=patience_s) as lab, ThreadPoolExecutor(CONCURRENCY, "facts") as pool:
+            running = [pool.submit(_result, fact, lab, report) for fact in facts]
+            try:
+                for done in wait(running, return_when=FIRST_EXCEPTION).done:
+                    done.result()  # Raises what has ended the run.
+            except BaseException:
+                lab.stop()
+                _cancel(running)
+                raise
+            results = [done.result() for done in running]
+    except RemovalError as error:  # The results are not lost with it.
+        report(str(error))
+    return results
 
 
 def _cancel(running: Sequence[Future[Result]]) -> None:

@@ -17,7 +17,7 @@ from tests.aws_facts.queues import is_visible, send
 from tests.aws_facts.runner import ALL_FACTS, run_facts
 from tests.aws_facts.stacks import propose, template
 from tests.aws_facts.tables import table_of
-from tests.aws_facts.workflows import PASS, state_machine
+from tests.aws_facts.workflows import PASS, WAIT, start, state_machine
 from tests.chaos.proxy import Fault, FaultProxy, Rule
 
 
@@ -105,6 +105,20 @@ def _no_client(service: str) -> Any:
     raise AssertionError(f"a client of {service} was made")
 
 
+def test_results_are_not_lost_if_a_resource_cannot_be_removed() -> None:
+    def check(lab: Lab) -> object:
+        def refused() -> None:
+            raise LookupError("not today")
+
+        lab.removes(refused)
+        return "x"
+
+    lines: list[str] = []
+    (result,) = run_facts(_no_client, "facts-", lines.append, facts=[_made_up(check, expected="x")])
+    assert result.holds
+    assert lines[-1] == "1 resources of facts- could not be removed: LookupError: not today"
+
+
 @pytest.mark.parametrize("prefix", ["", "x", "Facts-", "facts", "facts_-", f"{'x' * 30}-", "-"])
 def test_a_prefix_that_is_not_one_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="is not 2 to 30"):
@@ -151,12 +165,15 @@ def test_what_a_killed_run_has_left_is_removed_by_its_prefix(clients: Clients) -
     lab = Lab(clients, "facts-left-", patience_s=PATIENCE_S)  # Never closed.
     url, table, machine = lab.queue(), table_of(lab), state_machine(lab, PASS)
     change_set = propose(lab, lab.name(), template(), "CREATE")
+    execution = start(lab, state_machine(lab, WAIT))
     kept = lab.sqs.create_queue(QueueName="facts-kept")["QueueUrl"]
     removed = remove(clients, "facts-left-")
     assert f"queue {url.rpartition('/')[2]}" in removed
     assert f"table {table}" in removed
     assert f"state machine {machine.rpartition(':')[2]}" in removed
     assert f"stack {change_set['StackName']}" in removed
+    # On AWS, a state machine is there until its executions have ended.
+    assert lab.workflows.describe_execution(executionArn=execution)["status"] == "ABORTED"
     assert error_of(lab.sqs.get_queue_attributes, QueueUrl=kept) == "ok"
     assert remove(clients, "facts-left-") == []
     lab.sqs.delete_queue(QueueUrl=kept)
