@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None, find: Callable[[], Account] = a
 
 def note(text: str) -> None:
     """Show a line of progress."""
-    print(mask(text), file=sys.stderr, flush=True)
+    sys.stderr.write(f"{mask(text)}\n")  # In one piece: several threads write.
+    sys.stderr.flush()
 
 
 @contextlib.contextmanager
@@ -150,10 +151,18 @@ def _announce(account: Account, planned: Plan) -> None:
 def _check_facts(run: report.Run) -> None:
     planned, findings = run.plan, run.findings
     with findings.step(f"{len(planned.facts)} facts about AWS"):
-        findings.facts = run_facts(
-            run.account.client, planned.facts_prefix, note, facts=planned.facts, patience_s=planned.patience_s
-        )
-    findings.problems += report.fact_problems(run.account, findings.facts)
+        try:
+            run_facts(
+                run.account.client,
+                planned.facts_prefix,
+                note,
+                found=findings.facts.append,
+                facts=planned.facts,
+                patience_s=planned.patience_s,
+            )
+        finally:
+            findings.facts.sort(key=lambda result: result.id)
+            findings.problems += report.fact_problems(run.account, findings.facts)
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ class Findings:
     began_at: float = field(default_factory=time.time)
     ended_at: float | None = None
     steps: list[Step] = field(default_factory=list)
-    facts: Sequence[Result] = ()
+    facts: list[Result] = field(default_factory=list)
     outputs: Mapping[str, str] = field(default_factory=dict)
     samples: Sequence[Outcome] = ()
     orders: Orders | None = None

@@ -102,14 +102,12 @@ def _steps(findings: Findings) -> list[str]:
 
 def _facts(run: Run) -> list[str]:
     facts, wanted = run.findings.facts, len(run.plan.facts)
-    if not facts:
-        return ["## Facts about AWS", "", f"None of {wanted} was checked."]
     differing = [result for result in facts if not result.holds]
     known = [result for result in differing if is_known(run.account, result)]
     lines = [
         "## Facts about AWS",
         "",
-        f"{len(facts) - len(differing)} of {len(facts)} hold, {len(differing)} do not"
+        f"{len(facts)} of {wanted} were checked: {len(facts) - len(differing)} hold, {len(differing)} do not"
         + (f"; {len(known)} of these are known deviations of the local AWS." if run.account.is_local else "."),
     ]
     for result in differing:
@@ -124,6 +122,8 @@ def _facts(run: Run) -> list[str]:
         )
         for result in facts
     ]
+    if not facts:
+        return lines
     return [*lines, "", "### All facts", "", *_table(("", "fact", "statement", "relied on by", "source"), rows)]
 
 

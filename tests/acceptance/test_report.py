@@ -42,7 +42,7 @@ def result(fact_id: str, observed: object = None) -> Result:
 
 
 def findings(facts: Sequence[Result] = ()) -> Findings:
-    found = Findings(ignore, facts=facts, removed=["queue acceptance-1a2b3c-Measured"])
+    found = Findings(ignore, facts=list(facts), removed=["queue acceptance-1a2b3c-Measured"])
     with found.step("a step"):
         pass
     return found
@@ -62,7 +62,7 @@ class TestFacts:
         assert row.startswith("| holds |")
         for place in (*fact.relied_on_by, fact.source, fact.statement):
             assert place in row
-        assert "1 of 1 hold, 0 do not." in text
+        assert f"1 of {len(ALL_FACTS)} were checked: 1 hold, 0 do not." in text
 
     def test_a_fact_that_does_not_hold_is_reported_with_the_files_that_rely_on_it(self) -> None:
         differing = result(self.ID, "something else")
@@ -89,7 +89,7 @@ class TestFacts:
         assert report.fact_problems(account(), [result(self.KNOWN)]) == []
 
     def test_facts_that_were_not_checked_are_said(self) -> None:
-        assert f"None of {len(ALL_FACTS)} was checked." in rendered(findings())
+        assert f"0 of {len(ALL_FACTS)} were checked" in rendered(findings())
 
 
 class TestOutcome:

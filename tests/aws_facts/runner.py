@@ -58,6 +58,7 @@ def run_facts(
     prefix: str,
     progress: Callable[[str], None] | None = None,
     *,
+    found: Callable[[Result], None] | None = None,
     facts: Sequence[Fact] = ALL_FACTS,
     patience_s: float = 60.0,
 ) -> list[Result]:
@@ -68,14 +69,15 @@ def run_facts(
         client: `session.client`, or any function that makes a boto3 client of a service.
         prefix: Begins the names of all resources: lower-case letters, digits and dashes, at most 30 characters.
         progress: Gets one line for each result.
+        found: Gets each result at once, also if the run is interrupted later. Several threads call it.
         facts: Those to check.
         patience_s: How long to wait for what AWS does eventually: numbers of messages, index entries, new roles.
     """
-    report = progress or (lambda _line: None)
+    report, find = progress or (lambda _line: None), found or (lambda _result: None)
     results: list[Result] = []
     try:
         with Lab(client, prefix, patience_s=patience_s) as lab, ThreadPoolExecutor(CONCURRENCY, "facts") as pool:
-            running = [pool.submit(_result, fact, lab, report) for fact in facts]
+            running = [pool.submit(_result, fact, lab, report, find) for fact in facts]
             try:
                 for done in wait(running, return_when=FIRST_EXCEPTION).done:
                     done.result()  # Raises what has ended the run.
@@ -94,7 +96,7 @@ def _cancel(running: Sequence[Future[Result]]) -> None:
         future.cancel()
 
 
-def _result(fact: Fact, lab: Lab, report: Callable[[str], None]) -> Result:
+def _result(fact: Fact, lab: Lab, report: Callable[[str], None], find: Callable[[Result], None]) -> Result:
     began_s = time.monotonic()
     try:
         observed = fact.check(lab)
@@ -103,5 +105,6 @@ def _result(fact: Fact, lab: Lab, report: Callable[[str], None]) -> Result:
     except Exception as error:  # noqa: BLE001 - whatever a check raises is its result
         observed = f"error: {type(error).__name__}: {str(error)[:300]}"
     result = Result(fact=fact, holds=fact.agrees_with(observed), observed=observed, seconds=time.monotonic() - began_s)
+    find(result)
     report(f"{'holds' if result.holds else 'DIFFERS'}  {fact.id}  ({result.seconds:.1f} s)")
     return result

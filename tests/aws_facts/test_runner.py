@@ -9,7 +9,7 @@ from deploy.local import sdk
 from deploy.local.aws import LocalAws
 from tests.acceptance.permissions import LISTED, allowed, needed
 from tests.aws_facts.conftest import PATIENCE_S, PREFIX, Run
-from tests.aws_facts.fact import Fact
+from tests.aws_facts.fact import Fact, Result
 from tests.aws_facts.known import LOCAL_AWS, problems
 from tests.aws_facts.lab import Clients, Lab, error_of
 from tests.aws_facts.leftovers import remove
@@ -156,8 +156,10 @@ def test_an_interrupted_run_removes_what_it_made(clients: Clients) -> None:
     def interrupt(_line: str) -> None:
         raise KeyboardInterrupt
 
+    found: list[Result] = []
     with pytest.raises(KeyboardInterrupt):
-        run_facts(clients, "facts-left-", interrupt, facts=[_made_up(waits), _made_up(check)])
+        run_facts(clients, "facts-left-", interrupt, found=found.append, facts=[_made_up(waits), _made_up(check)])
+    assert [result.observed for result in found] == [True]
     assert remove(clients, "facts-left-") == []
 
 
@@ -167,13 +169,17 @@ def test_what_a_killed_run_has_left_is_removed_by_its_prefix(clients: Clients) -
     change_set = propose(lab, lab.name(), template(), "CREATE")
     execution = start(lab, state_machine(lab, WAIT))
     kept = lab.sqs.create_queue(QueueName="facts-kept")["QueueUrl"]
+    stopped: list[str] = []
+    lab.workflows.meta.events.register(
+        "provide-client-params.*.StopExecution", lambda params, **_: stopped.append(params["executionArn"])
+    )
     removed = remove(clients, "facts-left-")
     assert f"queue {url.rpartition('/')[2]}" in removed
     assert f"table {table}" in removed
     assert f"state machine {machine.rpartition(':')[2]}" in removed
     assert f"stack {change_set['StackName']}" in removed
     # On AWS, a state machine is there until its executions have ended.
-    assert lab.workflows.describe_execution(executionArn=execution)["status"] == "ABORTED"
+    assert stopped == [execution]
     assert error_of(lab.sqs.get_queue_attributes, QueueUrl=kept) == "ok"
     assert remove(clients, "facts-left-") == []
     lab.sqs.delete_queue(QueueUrl=kept)
