@@ -72,6 +72,7 @@ def from_environment() -> Account:
         connect_timeout=10,
         max_pool_connections=MAX_CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": 5},
+        s3={"us_east_1_regional_endpoint": "regional"},  # The only kind of host that every region has.
     )
 
     def client(service: str) -> Any:

@@ -1,9 +1,12 @@
 """Deploys the pipeline, and puts the samples and many orders through both workers on this machine."""
 
 import asyncio
+import contextlib
 import json
 import os
+import sys
 import time
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +22,7 @@ from deploy.local.commands import variables
 from deploy.local.log_lines import LogLine
 from deploy.local.workers import Workers, local_workers
 from deploy.progress import Progress
-from deploy.stacks import pipeline, senders
+from deploy.stacks import commands, pipeline, stack
 from tests.acceptance import checking, measuring
 from tests.acceptance.account import Account
 from tests.acceptance.findings import Findings, Orders
@@ -29,7 +32,6 @@ from workers.operations.stack import Stack
 from workers.operations.submit import Submission, Summary
 from workers.settings import Settings
 
-UNPROTECTED = {"TableProtection": "false"}
 CONCURRENCY = 20
 # IAM shows new roles everywhere within seconds, not at once.
 NEW_ROLES_S = 15.0
@@ -44,10 +46,9 @@ def prove(account: Account, plan: Plan, findings: Findings, log_path: Path) -> N
 
     Raises `DeployError` and botocore's errors. What is wrong with single orders goes to `findings.problems`.
     """
-    aws, progress = account.deployer, Progress()
+    aws = account.deployer
     with findings.step("Deploying the pipeline, with TableProtection=false"):
-        at_first = {senders.PARAMETER: senders.caller(aws)}
-        findings.outputs = pipeline.up(aws, plan.prefix, progress, given=UNPROTECTED, at_first=at_first).outputs
+        findings.outputs = deploy(account, plan)
         if not account.is_local:
             time.sleep(NEW_ROLES_S)
     outputs = findings.outputs
@@ -78,6 +79,24 @@ def prove(account: Account, plan: Plan, findings: Findings, log_path: Path) -> N
         findings.problems += checking.problems(account, plan, outputs)
         findings.contents, unfinished = checking.contents(account, plan, outputs["StateMachineArn"])
         findings.problems += unfinished
+
+
+def deploy(account: Account, plan: Plan) -> dict[str, str]:
+    """Run `python -m deploy up`; return the stack's outputs."""
+    options = Namespace(
+        name_prefix=plan.prefix,
+        parameter=["TableProtection=false"],
+        pipeline_only=True,
+        yes=True,
+        allow_replacement=False,
+    )
+    with contextlib.redirect_stdout(sys.stderr):
+        commands.up(options)
+    name = pipeline.stack_name(plan.prefix)
+    deployed = stack.find(account.deployer, name)
+    if deployed is None:
+        raise DeployError(f"The stack {name} was deleted in the meantime")
+    return stack.outputs(deployed)
 
 
 def worker_environment(account: Account, outputs: Mapping[str, str]) -> dict[str, str]:
@@ -152,9 +171,9 @@ def submit(account: Account, outputs: Mapping[str, str], plan: Plan, submitted_a
 
     Raises `DeployError` if AWS refuses some.
     """
-    stack = _TimedStack({**os.environ, **variables(outputs), "AWS_REGION": account.region}, submitted_at)
+    timed = _TimedStack({**os.environ, **variables(outputs), "AWS_REGION": account.region}, submitted_at)
     summary = Summary()
-    submission = Submission(stack, records(plan.orders), summary, number=_SUBMISSION)
+    submission = Submission(timed, records(plan.orders), summary, number=_SUBMISSION)
     asyncio.run(submission.run(concurrency=CONCURRENCY))
     if summary.failed:
         raise DeployError(f"Step Functions refused orders: {summary}; {summary.failed[0].reason}")

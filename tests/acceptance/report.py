@@ -153,7 +153,12 @@ def _pipeline(run: Run) -> list[str]:
     findings = run.findings
     if not findings.outputs:
         return ["## The pipeline", "", "It was not deployed."]
-    lines = ["## The pipeline", "", "Deployed by `python -m deploy up`'s code, with `TableProtection=false`.", ""]
+    lines = [
+        "## The pipeline",
+        "",
+        "Deployed by `python -m deploy up --pipeline-only --parameter TableProtection=false`.",
+        "",
+    ]
     lines += _table(("output", "value"), [(name, f"`{value}`") for name, value in sorted(findings.outputs.items())])
     if findings.samples:
         rows = [

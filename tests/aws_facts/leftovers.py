@@ -131,7 +131,11 @@ def _stacks(lab: Lab) -> Iterator[str]:
 
 
 def _stop_executions(lab: Lab) -> None:
-    """Stop what runs: a state machine, and so its stack, is deleted only when its executions have ended."""
+    """
+    Stop what runs: a state machine, and so its stack, is deleted only when its executions have ended.
+
+    https://repost.aws/knowledge-center/step-functions-stuck-deleting-status
+    """
     arn = f"arn:{lab.partition}:states:{lab.region}:{lab.account}:stateMachine:"
     with contextlib.suppress(BotoCoreError, ClientError):  # They end by themselves, but later.
         for name in _state_machines(lab):
