@@ -1,9 +1,10 @@
 """`make acceptance` on the local AWS: from end to end, killed half-way, and with what cannot be removed."""
 
+import json
 import re
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from deploy.local.aws import ROOT, LocalAws
+from deploy.stacks.artifacts import zipped
 from tests import forked
 from tests.acceptance import __main__ as command
 from tests.acceptance.conftest import ACCOUNT, Recorded
@@ -167,4 +169,74 @@ def test_what_cannot_be_removed_is_said_and_the_rest_is_removed(
     assert f"Removed 1 resources; 1 could not be removed\nleft: queue {prefix}kept: " in shown
     assert shown.endswith("(AccessDenied) when calling the DeleteQueue operation: not you\n")
     assert recorded.run("--clean", prefix) == 0
+    assert leftovers(recorded.local_aws) == []
+
+
+STATEMENT = {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}
+POLICY = json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]})
+PRINCIPAL = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [PRINCIPAL]})
+
+
+def make_one_of_each(client: Callable[[str], Any], prefix: str) -> set[str]:
+    """Make what the deletion of a stack may leave; return what that is."""
+    queue = client("sqs").create_queue(QueueName=f"{prefix}Queue")["QueueUrl"]
+    client("sqs").send_message(QueueUrl=queue, MessageBody="x")
+    client("events").put_rule(Name=f"{prefix}Rule", EventPattern='{"source": ["x"]}')
+    target = {"Id": "q", "Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:{prefix}Queue"}
+    client("events").put_targets(Rule=f"{prefix}Rule", Targets=[target])
+    client("logs").create_log_group(logGroupName=f"/aws/lambda/{prefix}Function")
+    client("logs").create_log_group(logGroupName=f"/aws/vendedlogs/states/{prefix}Machine")
+    client("cloudwatch").put_metric_alarm(
+        AlarmName=f"{prefix}Alarm",
+        MetricName="m",
+        Namespace="n",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        ComparisonOperator="GreaterThanThreshold",
+        Threshold=1,
+    )
+    client("iam").create_role(RoleName=f"{prefix}Role", AssumeRolePolicyDocument=TRUST)
+    client("iam").put_role_policy(RoleName=f"{prefix}Role", PolicyName="p", PolicyDocument=POLICY)
+    client("s3").create_bucket(Bucket=f"{prefix}bucket")
+    client("s3").put_object(Bucket=f"{prefix}bucket", Key="x", Body=b"x")
+    client("sns").create_topic(Name=f"{prefix}Topic")
+    client("dynamodb").create_table(
+        TableName=f"{prefix}Table",
+        BillingMode="PAY_PER_REQUEST",
+        DeletionProtectionEnabled=True,
+        AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+    )
+    client("lambda").create_function(
+        FunctionName=f"{prefix}Function",
+        Role=f"arn:aws:iam::{ACCOUNT}:role/{prefix}Role",
+        Runtime="python3.13",
+        Handler="verify_cc_and_price.handler",
+        Code={"ZipFile": zipped(ROOT / "lambda")},
+    )
+    return {
+        f"queue {prefix}Queue",
+        f"rule {prefix}Rule",
+        f"log group /aws/lambda/{prefix}Function",
+        f"log group /aws/vendedlogs/states/{prefix}Machine",
+        f"alarm {prefix}Alarm",
+        f"role {prefix}Role",
+        f"bucket {prefix}bucket",
+        f"topic {prefix}Topic",
+        f"table {prefix}Table",
+        f"function {prefix}Function",
+    }
+
+
+def test_what_the_deletion_of_a_stack_left_is_removed_too(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_one_of_each(recorded.local_aws.client, "acceptance-0d0e0f-")
+    kept = recorded.local_aws.client("sqs").create_queue(QueueName="acceptance-0d0e0-kept")["QueueUrl"]
+    assert recorded.run("--clean", "acceptance-0d0e0f-") == 0
+    removed = set(re.findall("^removed (.+)$", capsys.readouterr().err, re.MULTILINE))
+    assert removed == made
+    recorded.local_aws.client("sqs").delete_queue(QueueUrl=kept)  # It was still there.
     assert leftovers(recorded.local_aws) == []
