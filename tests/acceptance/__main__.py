@@ -174,7 +174,7 @@ def _removed_at_the_end(run: report.Run, path: Path) -> Iterator[None]:
     finally:
         _write(run, path)
         try:
-            with findings.step(f"Removing everything (if it is interrupted: make acceptance CLEAN={run.plan.prefix})"):
+            with findings.step("Removing everything"):
                 removal = cleaning.clean(run.account, run.plan.prefix, note)
             findings.removed, findings.left = removal.removed, removal.left
         finally:

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,6 +37,7 @@ class Findings:
     """
     Everything that the report shows.
 
+    `resources` counts the stack's by type; `trouble`, the workers' log lines about trouble by event;
     `calls_ms` are the durations of single calls by name; `receives` counts answers by their number of messages;
     `traced` says for each queue what its messages' trace header looked like; `problems` are what did not hold.
     """
@@ -46,12 +48,15 @@ class Findings:
     steps: list[Step] = field(default_factory=list)
     facts: list[Result] = field(default_factory=list)
     outputs: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, int] = field(default_factory=dict)
     samples: Sequence[Outcome] = ()
     orders: Orders | None = None
     traced: dict[str, str] = field(default_factory=dict)
     calls_ms: dict[str, list[float]] = field(default_factory=dict)
     receives: dict[int, int] = field(default_factory=dict)
     contents: Sequence[str] = ()
+    trouble: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     removed: Sequence[str] | None = None
     left: Sequence[str] = ()

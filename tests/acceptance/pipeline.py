@@ -25,7 +25,7 @@ from deploy.progress import Progress
 from deploy.stacks import commands, pipeline, stack
 from tests.acceptance import checking, measuring
 from tests.acceptance.account import Account
-from tests.acceptance.findings import Findings, Orders
+from tests.acceptance.findings import Findings, Note, Orders
 from tests.acceptance.plan import Plan, records
 from workers.domain.orders import OrderStatus
 from workers.operations.stack import Stack
@@ -37,6 +37,7 @@ CONCURRENCY = 20
 NEW_ROLES_S = 15.0
 _SUBMISSION = 1
 _SETTLED = {"order.fulfilled": OrderStatus.FULFILLED, "escalation.routed": OrderStatus.ESCALATED}
+_TROUBLE = {"warning", "error", "critical"}
 _READ_S = 1.0
 
 
@@ -48,7 +49,7 @@ def prove(account: Account, plan: Plan, findings: Findings, log_path: Path) -> N
     """
     aws = account.deployer
     with findings.step("Deploying the pipeline, with TableProtection=false"):
-        findings.outputs = deploy(account, plan)
+        deploy(account, plan, findings)
         if not account.is_local:
             time.sleep(NEW_ROLES_S)
     outputs = findings.outputs
@@ -61,14 +62,14 @@ def prove(account: Account, plan: Plan, findings: Findings, log_path: Path) -> N
         started = samples.start(aws, outputs["StateMachineArn"])
         for queue in ("OrderFulfillmentQueue", "EscalationQueue"):
             findings.traced[queue] = measuring.trace_header(account, outputs[f"{queue}Url"])
-    watch = Watch()
+    watch = Watch(findings.trouble)
     with local_workers(worker_environment(account, outputs), log_path, watch.see) as workers:
         with findings.step("Following the samples through both workers"):
             findings.samples = _followed(account, outputs, started, workers)
             findings.problems += [problem for outcome in findings.samples for problem in outcome.problems()]
         with findings.step(f"{plan.orders} orders, {plan.escalated} of which must be escalated, through both workers"):
             orders = findings.orders = Orders(submitted_at={}, settled_at=watch.settled_at)
-            submit(account, outputs, plan, orders.submitted_at)
+            submit(account, outputs, plan, orders.submitted_at, findings.note)
             try:
                 wait(workers, watch, plan)
             finally:
@@ -81,8 +82,8 @@ def prove(account: Account, plan: Plan, findings: Findings, log_path: Path) -> N
         findings.problems += unfinished
 
 
-def deploy(account: Account, plan: Plan) -> dict[str, str]:
-    """Run `python -m deploy up`; return the stack's outputs."""
+def deploy(account: Account, plan: Plan, findings: Findings) -> None:
+    """Run `python -m deploy up`, and look at the stack."""
     options = Namespace(
         name_prefix=plan.prefix,
         parameter=["TableProtection=false"],
@@ -96,7 +97,10 @@ def deploy(account: Account, plan: Plan) -> dict[str, str]:
     deployed = stack.find(account.deployer, name)
     if deployed is None:
         raise DeployError(f"The stack {name} was deleted in the meantime")
-    return stack.outputs(deployed)
+    found = stack.resources(account.deployer, name)
+    findings.resources = {kind: len(ids) for kind, ids in sorted(found.items())}
+    findings.parameters = stack.parameters(deployed)
+    findings.outputs = stack.outputs(deployed)
 
 
 def worker_environment(account: Account, outputs: Mapping[str, str]) -> dict[str, str]:
@@ -121,13 +125,16 @@ def _followed(
 
 @dataclass(slots=True)
 class Watch:
-    """Reads the workers' lines: which orders are settled, when and how."""
+    """Reads the workers' lines: which orders are settled, when and how. Lines about trouble are counted by event."""
 
+    trouble: Counter[str] = field(default_factory=Counter)
     settled_at: dict[str, float] = field(default_factory=dict)
     _status: dict[str, OrderStatus] = field(default_factory=dict)
     _times: Counter[tuple[str, OrderStatus]] = field(default_factory=Counter)
 
     def see(self, line: LogLine) -> None:
+        if line.fields.get("level") in _TROUBLE and line.event not in _SETTLED:
+            self.trouble[line.event] += 1
         order_id, status = line.fields.get("order_id"), _SETTLED.get(line.event)
         if status is None or not isinstance(order_id, str):
             return
@@ -165,7 +172,9 @@ def wait(workers: Workers, watch: Watch, plan: Plan) -> None:
             raise DeployError(f"The workers have ended:\n{last}")
 
 
-def submit(account: Account, outputs: Mapping[str, str], plan: Plan, submitted_at: dict[str, float]) -> None:
+def submit(
+    account: Account, outputs: Mapping[str, str], plan: Plan, submitted_at: dict[str, float], note: Note
+) -> None:
     """
     Submit the orders as `orders submit` does. `submitted_at` gets the time of each.
 
@@ -173,7 +182,7 @@ def submit(account: Account, outputs: Mapping[str, str], plan: Plan, submitted_a
     """
     timed = _TimedStack({**os.environ, **variables(outputs), "AWS_REGION": account.region}, submitted_at)
     summary = Summary()
-    submission = Submission(timed, records(plan.orders), summary, number=_SUBMISSION)
+    submission = Submission(timed, records(plan.orders), summary, number=_SUBMISSION, warn=note)
     asyncio.run(submission.run(concurrency=CONCURRENCY))
     if summary.failed:
         raise DeployError(f"Step Functions refused orders: {summary}; {summary.failed[0].reason}")

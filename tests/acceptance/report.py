@@ -160,6 +160,9 @@ def _pipeline(run: Run) -> list[str]:
         "",
     ]
     lines += _table(("output", "value"), [(name, f"`{value}`") for name, value in sorted(findings.outputs.items())])
+    counted = ", ".join(f"{count} {kind}" for kind, count in findings.resources.items())
+    named = ", ".join(f"{name}={value!r}" for name, value in sorted(findings.parameters.items()))
+    lines += ["", f"- parameters: {named}", f"- resources: {counted}"]
     if findings.samples:
         rows = [
             (o.order_id, o.execution_status, " -> ".join(o.states), o.item_status, o.queue, o.worker)
@@ -175,10 +178,12 @@ def _pipeline(run: Run) -> list[str]:
 def _figures(run: Run) -> list[str]:
     findings = run.findings
     rows = list(_order_rows(run.plan, findings.orders)) if findings.orders else []
+    if findings.orders:
+        rows.append(("workers' log lines at warning or error, except escalations", _counted(findings.trouble)))
     rows += [(f"trace header on messages of the {queue}", traced) for queue, traced in findings.traced.items()]
     if not rows and not findings.calls_ms:
         return ["## Figures", "", "None was measured."]
-    lines = ["## Figures", "", "Measured on this machine: its way to AWS counts.", "", *_table(("", ""), rows)]
+    lines = ["## Figures", "", "Measured by this machine's clock, with its way to AWS.", "", *_table(("", ""), rows)]
     if findings.calls_ms:
         calls = [
             (name, str(len(ms)), *(f"{value:.1f}" for value in (quantile(ms, 0.5), quantile(ms, 0.99), max(ms))))
@@ -220,6 +225,10 @@ def _order_rows(plan: Plan, orders: Orders) -> Iterator[tuple[str, str]]:
 
 def _rate(count: int, seconds: float) -> str:
     return f"{count / seconds:.1f}" if seconds > 0 else "-"
+
+
+def _counted(events: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {event}" for event, count in sorted(events.items())) or "none"
 
 
 def _receives(run: Run) -> list[str]:

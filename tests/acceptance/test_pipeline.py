@@ -69,6 +69,12 @@ class TestWatch:
         assert seen.problems(PLAN) == [f"{FULFILLED}: a worker settled it more than once"]
         assert seen.settled_at[FULFILLED] == 1767225601.0
 
+    def test_lines_about_trouble_are_counted_but_not_escalations(self) -> None:
+        routed = LogLine.parse('{"event": "escalation.routed", "level": "error", "order_id": null}')
+        trouble = LogLine.parse('{"event": "aws.unavailable", "level": "warning"}')
+        calm = LogLine.parse('{"event": "consumer.started", "level": "info"}')
+        assert watch(routed, trouble, calm, trouble).trouble == {"aws.unavailable": 2}
+
 
 class TestWait:
     def test_it_ends_with_the_last_order(self) -> None:

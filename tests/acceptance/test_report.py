@@ -201,6 +201,7 @@ class TestFigures:
         text = rendered(self.found())
         assert "| SendMessage | 3 | 12.0 | 14.0 | 14.0 |" in text
         assert "| 3 | 2 | 50% |" in text
+        assert "except escalations | none |" in text
         assert "| trace header on messages of the OrderFulfillmentQueue | no trace header |" in text
 
     def test_the_benchmark_takes_the_measured_figures(self) -> None:
@@ -208,6 +209,20 @@ class TestFigures:
             ".venv/bin/python -m tests.bench --receive-ms 30.0 --sqs-ms 12.0 --dynamodb-ms 5.0 --batch-ms 15.0 "
             "--transaction-ms 20.0 --receive-sizes 3,9"
         )
+
+    def test_trouble_of_the_workers_is_counted(self) -> None:
+        found = self.found()
+        found.trouble.update(["poll.failed", "aws.unavailable", "poll.failed"])
+        assert "except escalations | 1 aws.unavailable, 2 poll.failed |" in rendered(found)
+
+    def test_the_stack_is_described(self) -> None:
+        found = self.found()
+        found.outputs = {"OrderTableName": "acceptance-1a2b3c-OrderTable"}
+        found.parameters = {"TableProtection": "false", "KmsKeyArn": ""}
+        found.resources = {"AWS::DynamoDB::Table": 2}
+        text = rendered(found)
+        assert "- parameters: KmsKeyArn='', TableProtection='false'" in text
+        assert "- resources: 2 AWS::DynamoDB::Table" in text
 
     def test_no_settled_order_is_no_error(self) -> None:
         found = self.found()
