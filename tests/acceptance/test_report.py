@@ -11,6 +11,7 @@ from deploy.errors import DeployError
 from tests.acceptance import report
 from tests.acceptance.__main__ import signals_as_interrupts
 from tests.acceptance.account import Account
+from tests.acceptance.figures import bench_command
 from tests.acceptance.findings import Findings, Orders
 from tests.acceptance.measuring import described
 from tests.acceptance.plan import plan
@@ -205,7 +206,7 @@ class TestFigures:
         assert "| trace header on messages of the OrderFulfillmentQueue | no trace header |" in text
 
     def test_the_benchmark_takes_the_measured_figures(self) -> None:
-        assert report.bench_command(self.found()) == (
+        assert bench_command(self.found()) == (
             ".venv/bin/python -m tests.bench --receive-ms 30.0 --sqs-ms 12.0 --dynamodb-ms 5.0 --batch-ms 15.0 "
             "--transaction-ms 20.0 --receive-sizes 3,9"
         )

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from deploy.local.aws import ROOT
-from tests.acceptance.report import bench_command
+from tests.acceptance.figures import bench_command
 from tests.acceptance.test_report import TestFigures
 from tests.bench import options
 
