@@ -17,6 +17,7 @@ from workers.domain.cards import mask
 # Kept by AWS itself, without names or costs of ours; nothing can remove them sooner.
 KEPT_BY_AWS = (
     "metrics: 15 months; traces of X-Ray: 30 days; CloudFormation's record of deleted stacks: 90 days",
+    "its own key `aws/dynamodb`, which it makes when a table is encrypted with it for the first time",
     "API calls in CloudTrail, if the account has it",
     "the resource policy `AWSLogDeliveryWrite20150319` of CloudWatch Logs, which a region's state machines share",
 )
