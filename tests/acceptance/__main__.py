@@ -170,7 +170,8 @@ def _removed_at_the_end(run: report.Run, path: Path) -> Iterator[None]:
     """Remove everything, whatever happens. Write the report before, in case that the removal is killed, and after."""
     findings = run.findings
     try:
-        yield
+        with findings.run():
+            yield
     finally:
         _write(run, path)
         try:

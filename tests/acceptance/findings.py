@@ -39,6 +39,7 @@ class Findings:
 
     `resources` counts the stack's by type; `trouble`, the workers' log lines about trouble by event;
     `calls_ms` are the durations of single calls by name; `receives` counts answers by their number of messages;
+    `completed` is false if the run ended early, by an error or because it was `interrupted`;
     `traced` says for each queue what its messages' trace header looked like; `problems` are what did not hold.
     """
 
@@ -58,6 +59,8 @@ class Findings:
     contents: Sequence[str] = ()
     trouble: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    completed: bool = False
+    interrupted: bool = False
     removed: Sequence[str] | None = None
     left: Sequence[str] = ()
 
@@ -66,22 +69,38 @@ class Findings:
         """Record how a part of the run ends, and how long it takes."""
         step = Step(name)
         self.steps.append(step)
-        self.note(f"{name} ...")
         began_s = time.monotonic()
         try:
+            self.note(f"{name} ...")
             yield
-        except KeyboardInterrupt:
-            step.ended = "interrupted"
-            raise
-        except Exception as error:
-            step.ended = str(error) if isinstance(error, DeployError) else f"{type(error).__name__}: {error}"
+        except BaseException as error:
+            step.ended = _ended(error)
             raise
         else:
             step.ended = "done"
         finally:
             step.seconds = time.monotonic() - began_s
 
+    @contextlib.contextmanager
+    def run(self) -> Iterator[None]:
+        """Record whether the run comes to its end, and what stops it, also between two steps."""
+        try:
+            yield
+        except BaseException as error:
+            self.interrupted = isinstance(error, KeyboardInterrupt)
+            if all(step.ended == "done" for step in self.steps):
+                self.problems.append(_ended(error))
+            raise
+        else:
+            self.completed = True
+
     @property
     def passed(self) -> bool:
-        """Whether every step was done, and nothing was wrong or is left."""
-        return not self.problems and not self.left and bool(self.steps) and all(s.ended == "done" for s in self.steps)
+        """Whether the run came to its end, nothing was wrong, and nothing is left."""
+        return self.completed and not self.problems and self.removed is not None and not self.left
+
+
+def _ended(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(error) if isinstance(error, DeployError) else f"{type(error).__name__}: {error}"

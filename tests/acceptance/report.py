@@ -64,7 +64,7 @@ def render(run: Run) -> str:
 def verdict(findings: Findings) -> str:
     if findings.removed is None:
         return "not finished"
-    if any(step.ended == "interrupted" for step in findings.steps):
+    if findings.interrupted:
         return "interrupted"
     return "passed" if findings.passed else "failed"
 

@@ -44,8 +44,18 @@ def result(fact_id: str, observed: object = None) -> Result:
 
 def findings(facts: Sequence[Result] = ()) -> Findings:
     found = Findings(ignore, facts=list(facts), removed=["queue acceptance-1a2b3c-Measured"])
+    with found.run(), found.step("a step"):
+        pass
+    return found
+
+
+def stopped(error: BaseException) -> Findings:
+    """Return the findings of a run that an error stops in its second step."""
+    found = Findings(ignore, removed=["queue acceptance-1a2b3c-Measured"])
     with found.step("a step"):
         pass
+    with pytest.raises(type(error)), found.run(), found.step("Deploying"):
+        raise error
     return found
 
 
@@ -100,9 +110,7 @@ class TestOutcome:
         assert "## What is wrong" not in rendered(findings())
 
     def test_a_failed_step_is_named_with_its_error(self) -> None:
-        found = findings()
-        with pytest.raises(DeployError), found.step("Deploying"):
-            raise DeployError("The stack failed")
+        found = stopped(DeployError("The stack failed"))
         assert not found.passed
         text = rendered(found)
         assert text.startswith("# Acceptance of order fulfillment on AWS: failed\n")
@@ -112,11 +120,24 @@ class TestOutcome:
             assert heading in text
 
     def test_an_interrupted_run_is_said(self) -> None:
-        found = findings()
-        with pytest.raises(KeyboardInterrupt), found.step("Deploying"):
-            raise KeyboardInterrupt
+        found = stopped(KeyboardInterrupt())
         assert rendered(found).startswith("# Acceptance of order fulfillment on AWS: interrupted\n")
         assert not found.passed
+        assert "- Deploying: interrupted" in rendered(found)
+
+    @pytest.mark.parametrize(
+        ("error", "shown", "outcome"),
+        [(OSError("no honcho"), "OSError: no honcho", "failed"), (KeyboardInterrupt(), "interrupted", "interrupted")],
+    )
+    def test_what_happens_between_two_steps_counts_too(self, error: BaseException, shown: str, outcome: str) -> None:
+        found = findings()
+        found.completed = False
+        with pytest.raises(type(error)), found.run():
+            raise error
+        assert not found.passed
+        text = rendered(found)
+        assert text.startswith(f"# Acceptance of order fulfillment on AWS: {outcome}\n")
+        assert f"- {shown}" in text
 
     def test_before_the_removal_the_report_says_how_to_remove(self) -> None:
         found = findings()
@@ -155,10 +176,9 @@ class TestOutcome:
 
     @pytest.mark.parametrize("shown", [CARD, "4929 1234 1234 5678", "4929-1234-1234-5678"])
     def test_no_card_number_is_in_it_whatever_is_observed(self, shown: str) -> None:
-        found = findings([result(TestFacts.ID, f"card {shown}")])
+        found = stopped(DeployError(f"{shown} is refused"))
+        found.facts = [result(TestFacts.ID, f"card {shown}")]
         found.problems = [f"order of {shown}"]
-        with pytest.raises(DeployError), found.step("Deploying"):
-            raise DeployError(f"{shown} is refused")
         text = rendered(found)
         assert shown not in text
         assert text.count("****") >= 3
