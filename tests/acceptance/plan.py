@@ -12,8 +12,8 @@ from workers.domain.orders import OrderStatus
 from workers.operations.order_files import Record
 
 PREFIX = re.compile(r"acceptance-[0-9a-f]{6}-")
-# Every 50th order must be escalated, by turns for each reason.
-_ESCALATED_EVERY = 50
+# Of 16 orders, the second must be escalated, by turns for each reason.
+_ESCALATED_EVERY = 16
 _FAULTS = ({"Price": "-1"}, {"CC": "1234"}, {"Price": "-1", "CC": "1234"})
 _REASONS = (("INVALID_PRICE",), ("INVALID_CARD_NUMBER",), ("INVALID_CARD_NUMBER", "INVALID_PRICE"))
 _NO_CARD = "0" * 16  # Of the right form, but no card has it.

@@ -55,7 +55,7 @@ def test_without_a_terminal_nothing_is_done(
     assert command.main([], account) == 1
     shown = capsys.readouterr().err
     # What it is about comes before the question.
-    for text in (ACCOUNT, "user/tester", "eu-central-1", "at most about $", "1000 orders, 20 of which"):
+    for text in (ACCOUNT, "user/tester", "eu-central-1", "at most about $", "1000 orders, 63 of which"):
         assert text in shown
     assert shown.splitlines()[-1].endswith(f"To confirm: make acceptance ACCOUNT={ACCOUNT}")
 

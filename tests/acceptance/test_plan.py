@@ -55,8 +55,9 @@ def test_the_orders_are_a_file_that_can_be_submitted() -> None:
     assert list(read_orders("orders.jsonl", text)) == records(60)
 
 
-def test_every_reason_occurs_among_a_thousand_orders() -> None:
-    planned = plan(is_local=False, orders=None, facts="")
+@pytest.mark.parametrize("is_local", [True, False])
+def test_every_reason_occurs_among_the_orders(is_local: bool) -> None:
+    planned = plan(is_local=is_local, orders=None, facts="")
     assert len({expected.reasons for expected in planned.expected.values()}) == 4
 
 
@@ -81,7 +82,7 @@ def test_the_estimate_is_more_than_what_orders_cost_by_the_guide() -> None:
     items = {item.what: item.quantity for item in costs.estimate(plan(is_local=False, orders=1000, facts=""))}
     by_name = {cells[0].split(":")[0]: number(cells[1]) for cells in table(PER_MILLION)[:-1]}
     assert items["Step Functions, state transitions"] > 1000 * by_name["Step Functions, state transitions"]
-    assert items["DynamoDB, write units"] > 1000 * (by_name["DynamoDB, write units"] + 12 / 50)
+    assert items["DynamoDB, write units"] > 1000 * (by_name["DynamoDB, write units"] + 12 / 16)
     assert items["SQS, requests"] > 1000 * by_name["SQS, requests"]
 
 
