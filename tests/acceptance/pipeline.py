@@ -206,5 +206,6 @@ class _Timed:
     _submitted_at: dict[str, float]
 
     async def call(self, operation: str, **request: Any) -> Any:
-        self._submitted_at[json.loads(request["input"])["OrderId"]] = time.time()
+        if operation == "start_execution":
+            self._submitted_at[json.loads(request["input"])["OrderId"]] = time.time()
         return await self._call(operation, **request)
