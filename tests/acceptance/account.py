@@ -19,6 +19,8 @@ from botocore.exceptions import NoRegionError
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.local.aws import ROOT
+from workers.errors import FatalError
+from workers.proxies import keep_metadata_direct, proxy_for
 
 MAX_CONNECTIONS = 50
 _LIBRARIES = ("boto3", "botocore", "aioboto3", "aiobotocore", "aiohttp")
@@ -63,8 +65,10 @@ def from_environment() -> Account:
     """
     Return the account of the SDK's own variables and profiles. Asks STS who the caller is.
 
-    Raises botocore's errors if the region or the credentials are missing, and `DeployError` if an endpoint is no URL.
+    Raises botocore's errors if the region or the credentials are missing, and `DeployError` if an endpoint or a proxy
+    is no URL.
     """
+    keep_metadata_direct()
     session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
     if not session.region_name:
         raise NoRegionError
@@ -80,6 +84,9 @@ def from_environment() -> Account:
 
     try:
         sts = client("sts")
+        proxy_for(sts.meta.endpoint_url)  # Checks the variable that names it.
+    except FatalError as error:
+        raise DeployError(str(error)) from error
     except ValueError as error:  # The SDK has no error class of its own for this.
         raise DeployError(f"{str(error).rstrip('.')}: region and AWS_ENDPOINT_URL must give a valid URL") from error
     identity = sts.get_caller_identity()
