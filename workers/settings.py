@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from workers.domain.cards import looks_like_card, mask
+from workers.domain.retention import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS
 from workers.errors import FatalError
 from workers.http_values import is_endpoint, is_token
 from workers.queue_address import QUEUE, QueueAddress, check_queue
@@ -76,6 +77,14 @@ class Settings(BaseModel):
     escalation_table: _Name = Field("EscalationTable", alias="ESCALATION_TABLE")
     order_fulfillment_queue: _Queue = Field("OrderFulfillmentQueue", alias="ORDER_FULFILLMENT_QUEUE", description=QUEUE)
     escalation_queue: _Queue = Field("EscalationQueue", alias="ESCALATION_QUEUE", description=QUEUE)
+    # How long orders are kept after they became final, and cases after they were resolved. Absent: for ever.
+    order_retention_days: int | None = Field(
+        None,
+        alias="ORDER_RETENTION_DAYS",
+        ge=MIN_RETENTION_DAYS,
+        le=MAX_RETENTION_DAYS,
+        description=f"{MIN_RETENTION_DAYS} to {MAX_RETENTION_DAYS} days",
+    )
     # Who ships orders. `record` sends nothing and only gives an order a shipment id; `http` sends to FULFILLMENT_URL.
     fulfillment_provider: str = Field(
         "record",

@@ -20,6 +20,7 @@ from workers.connections import Clients
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.ports import Handler
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
+from workers.domain.retention import Retention
 from workers.errors import FatalError
 from workers.escalation.handler import EscalationHandler
 from workers.escalation.router import Router
@@ -49,11 +50,12 @@ async def make_handler(
 ) -> Handler:
     """Return the handler of *worker*'s messages."""
     escalations = settings.queue_of(Worker.ESCALATION)
+    retention = Retention(settings.order_retention_days)
     match worker:
         case Worker.FULFILLMENT:
             return FulfillmentHandler(
                 queue_name=settings.queue_of(worker).name,
-                orders=DynamoOrders(clients.dynamodb, settings.order_table),
+                orders=DynamoOrders(clients.dynamodb, settings.order_table, retention=retention),
                 orders_to_ship=DynamoOrdersToShip(clients.dynamodb, settings.order_table, settings.escalation_table),
                 escalations=SqsEscalations(clients.sqs, await queue_url(clients.sqs, escalations)),
                 dead_letters=dead_letters,
@@ -63,7 +65,7 @@ async def make_handler(
             )
         case Worker.ESCALATION:
             assert clients.routes is not None, "no rules"  # noqa: S101 - only a bug fails it.
-            cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table)
+            cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table, retention=retention)
             return EscalationHandler(
                 queue_name=settings.queue_of(worker).name,
                 cases=cases,

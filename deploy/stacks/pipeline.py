@@ -152,7 +152,7 @@ class _Adoption:
 def _adopt(aws: Aws, name: str, bucket: artifacts.Bucket, adoption: _Adoption, progress: Progress) -> None:
     """Create the stack with the existing tables only. The rest follows as an update."""
     progress.note(f"Importing {', '.join(adoption.tables.values())} with all items, from an earlier stack")
-    resources = {logical_id: adoption.template["Resources"][logical_id] for logical_id in adoption.tables}
+    resources = {logical_id: _importable(aws, adoption, logical_id) for logical_id in adoption.tables}
     kept = ("AWSTemplateFormatVersion", "Parameters", "Mappings", "Conditions")  # An import cannot have outputs.
     reduced = {key: adoption.template[key] for key in kept if key in adoption.template} | {"Resources": resources}
     imports = [
@@ -166,6 +166,22 @@ def _adopt(aws: Aws, name: str, bucket: artifacts.Bucket, adoption: _Adoption, p
     argument = artifacts.as_argument(aws, bucket, reduced)
     change = stack.Change("IMPORT", reduced, argument, adoption.parameters.values, imports=imports)  # type: ignore[arg-type]
     stack.apply(aws, name, change, progress)
+
+
+def _importable(aws: Aws, adoption: _Adoption, logical_id: str) -> dict[str, Any]:
+    """
+    Return a table's resource as it is imported.
+
+    An import changes nothing, and the update after it changes only what differs from the imported template. So what the
+    table may lack is left out here, for the update to add.
+    """
+    resource: dict[str, Any] = adoption.template["Resources"][logical_id]
+    answer = aws.dynamodb.describe_time_to_live(TableName=adoption.tables[logical_id])
+    status = answer["TimeToLiveDescription"].get("TimeToLiveStatus", "DISABLED")
+    # DynamoDB refuses to enable it twice.
+    lacking = {"Tags"} if status in {"ENABLED", "ENABLING"} else {"Tags", "TimeToLiveSpecification"}
+    properties = {name: value for name, value in resource["Properties"].items() if name not in lacking}
+    return {**resource, "Properties": properties}
 
 
 def _retained(aws: Aws, source: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:

@@ -23,8 +23,8 @@ _HANDLERS: Mapping[str, str] = {
     "AWS::DynamoDB::Table": """
         dynamodb:CreateTable dynamodb:DescribeContinuousBackups dynamodb:DescribeContributorInsights
         dynamodb:DescribeKinesisStreamingDestination dynamodb:DescribeTable dynamodb:DescribeTimeToLive
-        dynamodb:ListTagsOfResource dynamodb:TagResource dynamodb:UpdateContinuousBackups dynamodb:UpdateTable
-        dynamodb:UpdateTimeToLive
+        dynamodb:ListTagsOfResource dynamodb:TagResource dynamodb:UntagResource dynamodb:UpdateContinuousBackups
+        dynamodb:UpdateTable dynamodb:UpdateTimeToLive
     """,
     "AWS::SQS::Queue": """
         sqs:CreateQueue sqs:DeleteQueue sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ListQueueTags sqs:SetQueueAttributes

@@ -86,12 +86,24 @@ def _dynamodb(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
             return {(f"dynamodb:{operation}", f"{_table(asked['TableName'])}/index/{asked['IndexName']}")}
         case "BatchGetItem":
             return {("dynamodb:BatchGetItem", _table(name)) for name in asked["RequestItems"]}
+        case "ListTagsOfResource":
+            return {("dynamodb:ListTagsOfResource", asked["ResourceArn"])}
         case _ if operation in _DYNAMODB:
             return {(f"dynamodb:{operation}", _table(asked["TableName"]))}
     raise KeyError(operation)
 
 
-_DYNAMODB = {"DeleteTable", "DescribeTable", "GetItem", "PutItem", "Query", "Scan", "UpdateItem", "UpdateTable"}
+_DYNAMODB = {
+    "DeleteTable",
+    "DescribeTable",
+    "DescribeTimeToLive",
+    "GetItem",
+    "PutItem",
+    "Query",
+    "Scan",
+    "UpdateItem",
+    "UpdateTable",
+}
 _TRANSACTION = {
     "ConditionCheck": "ConditionCheckItem",
     "Delete": "DeleteItem",

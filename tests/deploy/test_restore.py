@@ -11,9 +11,11 @@ from botocore.exceptions import ClientError
 
 from deploy.aws import Aws
 from deploy.local.aws import LocalAws
+from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline, template
 from tests.deploy.aws_commands import Command, commands
+from tests.deploy.permissions import ACCOUNT
 from tests.docs.pages import blocks, page
 from tests.integration.command_line import CommandLine
 from tests.integration.pipeline import Pipeline, wait_until
@@ -78,6 +80,8 @@ class Table:
             }
             if arguments.get("QueueUrl") == "$ORDER_FULFILLMENT_QUEUE_URL":
                 arguments["QueueUrl"] = self.system.stack.order_fulfillment_queue_url
+            if arn := arguments.get("ResourceArn"):
+                arguments["ResourceArn"] = arn.replace("$AWS_REGION", REGION).replace("$ACCOUNT", ACCOUNT)
             ran = Command(command.text, command.service, command.operation, arguments, command.waiter).run(
                 self.system.client
             )
@@ -156,7 +160,7 @@ def assert_as_deployed(table: Table, before: dict[str, Any]) -> None:
     assert {item["OrderId"]["S"] for item in open_orders["Items"]} == {"002", "003"}
     backups = table.dynamodb.describe_continuous_backups(TableName=TABLE)["ContinuousBackupsDescription"]
     assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
-    expiry = table.dynamodb.describe_time_to_live(TableName=f"{PREFIX}EscalationTable")["TimeToLiveDescription"]
+    expiry = table.dynamodb.describe_time_to_live(TableName=TABLE)["TimeToLiveDescription"]
     assert (expiry["TimeToLiveStatus"], expiry["AttributeName"]) == ("ENABLED", "ExpiresAt")
 
 
@@ -178,6 +182,9 @@ def test_the_steps_set_every_property_that_a_restore_leaves_out() -> None:
         if name not in restored
     }
     done = {command.operation.name: command.arguments for command in steps()[6]}
+    (_, tags, _) = left.pop("Tags")["Fn::If"]
+    (tag,) = done.pop("TagResource")["Tags"]
+    assert [tag["Key"]] == [each["Key"] for each in tags]
     assert {operations[name] for name in left} == set(done)
     # The steps restore a protected table, as the parameter TableProtection says by default.
     protected = ('{"Fn::If": ["ProtectsTables", true, false]}', '{"Ref": "TableProtection"}')

@@ -16,7 +16,8 @@ from workers.domain.bounds import MAX_EVIDENCE
 
 PAGE = page("docs/contracts.md")
 # One failed attempt, then a trial, and it is escalated.
-SETTINGS = {"WORKER_MAX_ATTEMPTS": "2", "WORKER_MAX_DELIVERIES": "1"}
+WHO = ("--actor", "ada", "--note", "as agreed")
+SETTINGS = {"WORKER_MAX_ATTEMPTS": "2", "WORKER_MAX_DELIVERIES": "1", "ORDER_RETENTION_DAYS": "90"}
 
 
 def listed(heading: str) -> dict[str, list[str]]:
@@ -36,6 +37,9 @@ def used(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) ->
     """A stack in which every kind of end has happened to an order."""
     with running_workers(deploy_stack("stored-"), tmp_path_factory.mktemp("stored"), **SETTINGS) as running:
         pipeline = running.pipeline
+        table = pipeline.client("dynamodb").describe_table(TableName=pipeline.stack.order_table)["Table"]["TableArn"]
+        retention = [{"Key": "OrderRetentionDays", "Value": "90"}]
+        pipeline.client("dynamodb").tag_resource(ResourceArn=table, Tags=retention)
         submit(pipeline, "shipped", "Bell")
         submit(pipeline, "failing", "fail")
         submit(pipeline, "rejected", "reject")
@@ -43,6 +47,10 @@ def used(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) ->
         orders = CommandLine(pipeline.stack)
         resubmitted = ("escalations", "resolve", "rejected", "resubmit", "--card-number-stdin", "--yes")
         orders(*resubmitted, "--actor", "ada", "--note", "again", stdin=CARD)
+        pipeline.put_order("escalated-then-cancelled")
+        pipeline.send_escalation({"OrderId": "escalated-then-cancelled", "Reasons": ["UNSPECIFIED"]})
+        wait_until(lambda: pipeline.status("escalated-then-cancelled") == "ESCALATED")
+        assert orders("escalations", "resolve", "escalated-then-cancelled", "cancel", *WHO, "--yes").code == 0
         pipeline.send_fulfillment("no order at all")
         wait_until(lambda: pipeline.status("shipped") == "FULFILLED" and pipeline.status("failing") == "ESCALATED")
         wait_until(lambda: (pipeline.case("rejected") or {}).get("Episode") == 2)

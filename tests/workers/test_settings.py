@@ -26,6 +26,7 @@ def test_settings_without_variables_are_the_defaults() -> None:
         "escalation_table": "EscalationTable",
         "order_fulfillment_queue": "OrderFulfillmentQueue",
         "escalation_queue": "EscalationQueue",
+        "order_retention_days": None,
         "fulfillment_provider": "record",
         "fulfillment_url": None,
         "fulfillment_timeout_s": 10.0,
@@ -65,6 +66,8 @@ def test_other_variables_are_ignored() -> None:
         *((variable, "test-Name_1.x", setting, "test-Name_1.x") for variable, setting in TABLES.items()),
         *((variable, "a" * 255, setting, "a" * 255) for variable, setting in TABLES.items()),
         *((variable, queue, setting, queue) for variable, setting in QUEUES.items() for queue in QUEUE_ADDRESSES),
+        ("ORDER_RETENTION_DAYS", "90", "order_retention_days", 90),
+        ("ORDER_RETENTION_DAYS", "3650", "order_retention_days", 3650),
         ("FULFILLMENT_PROVIDER", "record", "fulfillment_provider", "record"),
         ("FULFILLMENT_PROVIDER", "my.shop:Provider", "fulfillment_provider", "my.shop:Provider"),
         ("FULFILLMENT_TIMEOUT_S", "0.1", "fulfillment_timeout_s", 0.1),
@@ -129,6 +132,9 @@ def test_values_at_the_edges_of_their_range_are_accepted(
             )
             for variable in QUEUES
         ),
+        ("ORDER_RETENTION_DAYS", "89", "ORDER_RETENTION_DAYS is '89', must be 90 to 3650 days"),
+        ("ORDER_RETENTION_DAYS", "3651", "ORDER_RETENTION_DAYS is '3651', must be 90 to 3650 days"),
+        ("ORDER_RETENTION_DAYS", "never", "ORDER_RETENTION_DAYS is 'never', must be 90 to 3650 days"),
         ("ORDER_TABLE", "a" * 256, f"ORDER_TABLE is '{'a' * 256}', must be a name, not a URL or an ARN"),
         (
             "FULFILLMENT_PROVIDER",

@@ -7,11 +7,13 @@ import pytest
 import structlog
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
+from tests.workers.domain.examples import THEN, case
 from workers.aws.senders import SqsDeadLetters
 from workers.aws.sqs import SqsQueue
 from workers.backoff import Backoff
 from workers.connections import Clients, Routes
 from workers.consumer.consumer import Consumer
+from workers.domain.cases import CaseState
 from workers.domain.routing import Rules
 from workers.errors import FatalError
 from workers.escalation.handler import EscalationHandler
@@ -198,3 +200,32 @@ async def test_the_provider_is_called_through_the_proxy_of_the_environment(
     given = replace(clients(FakeAws()), http=cast("Any", object()))
     await assemble(Worker.FULFILLMENT, settings, given, Metrics(), backoff=AT_ONCE)
     assert [proxy and proxy.address for proxy in proxies] == [address]
+
+
+class Writes(FakeAws):
+    """Accepts the writes of both workers, and keeps them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[Any] = []
+
+    async def batch_execute_statement(self, *, Statements: list[Any], **_: Any) -> dict[str, Any]:  # noqa: N803
+        self.written += Statements
+        return {"Responses": [{} for _ in Statements]}
+
+    async def transact_write_items(self, *, TransactItems: list[Any], **_: Any) -> dict[str, Any]:  # noqa: N803
+        self.written += TransactItems
+        return {}
+
+
+@pytest.mark.parametrize(("settings", "expires"), [({"ORDER_RETENTION_DAYS": "90"}, True), ({}, False)])
+async def test_both_workers_know_how_long_orders_and_cases_are_kept(settings: dict[str, str], expires: bool) -> None:
+    aws, dead_letters = Writes(), cast("Any", None)
+    for worker in Worker:
+        handler = await make_handler(worker, Settings.read(settings), clients(aws), dead_letters, Metrics())
+        match handler:
+            case FulfillmentHandler():
+                await handler.orders.fulfill("001", None, "S-1", THEN)
+            case EscalationHandler():
+                await cast("Any", handler.cases).put(case(state=CaseState.RESOLVED))
+    assert ["ExpiresAt" in str(write) for write in aws.written] == [expires, expires]

@@ -18,11 +18,12 @@ from workers.domain.cases import (
 )
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
+from workers.domain.retention import FOR_EVER, Retention
 
 
-def case_item(case: Case) -> dict[str, Any]:
+def case_item(case: Case, retention: Retention = FOR_EVER) -> dict[str, Any]:
     """
-    Return the item for *case*, in DynamoDB's JSON.
+    Return the item for *case*, in DynamoDB's JSON. It expires only while the case is resolved.
 
     `ExecutionArn` is the newest execution: the key of the index `CasesByExecution`.
     """
@@ -32,6 +33,7 @@ def case_item(case: Case) -> dict[str, Any]:
         "OpenKey": open_key(case.state, case.case_id) if case.state is CaseState.OPEN else None,
         "ExecutionArn": case.execution_arns[-1] if case.execution_arns else None,
         "Version": case.version + 1,
+        "ExpiresAt": None if case.state is CaseState.OPEN else retention.expires_at(case.updated_at),
     }
     return attributes(case) | to_item(derived)
 

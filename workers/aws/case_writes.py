@@ -10,6 +10,7 @@ from workers.domain.cases import Case
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.resolutions import ResolutionPlan
+from workers.domain.retention import FOR_EVER, Retention
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -22,10 +23,14 @@ class CaseWrites:
 
     - A case is written only if its `Version` has not changed since the case was read.
     - An order is changed only if it still has the status and the execution that were read with it.
+
+    What makes an order final or a case resolved also sets when it expires. A case that is opened again, or a new
+    execution of an order, replaces the whole item, and so does not expire any more.
     """
 
     table: str
     order_table: str
+    retention: Retention = FOR_EVER
 
     def of_escalation(self, plan: EscalationPlan, case: Case, order: Order | None) -> "list[TransactWriteItemTypeDef]":
         """Return the writes for *plan*, whose case is *case*."""
@@ -50,7 +55,7 @@ class CaseWrites:
         put: TransactWriteItemTypeDef = {
             "Put": {
                 "TableName": self.table,
-                "Item": case_item(case),
+                "Item": case_item(case, self.retention),
                 "ConditionExpression": "attribute_not_exists(CaseId)" if first else "Version = :version",
             }
         }
@@ -89,11 +94,18 @@ class CaseWrites:
         """Return the update that sets an escalated order's final *status*. *case*'s newest resolution is the cause."""
         shipment_id = case.resolutions[-1].shipment_id
         shipped = ", ShipmentId = :shipment, FulfilledAt = :at" if status is OrderStatus.FULFILLED else ""
+        expires_at = self.retention.expires_at(case.updated_at)
+        expires = "" if expires_at is None else ", ExpiresAt = :expires"
         return self._change(
             order,
             OrderStatus.ESCALATED,
-            f"SET #Status = :status, UpdatedAt = :at{shipped} REMOVE OpenKey",
-            {":status": status, ":at": case.updated_at, ":shipment": shipment_id if shipped else None},
+            f"SET #Status = :status, UpdatedAt = :at{shipped}{expires} REMOVE OpenKey",
+            {
+                ":status": status,
+                ":at": case.updated_at,
+                ":shipment": shipment_id if shipped else None,
+                ":expires": expires_at,
+            },
         )
 
     def _change(

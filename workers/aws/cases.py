@@ -20,6 +20,7 @@ from workers.domain.cases import Case, CaseState, HandledReminder, SentNotificat
 from workers.domain.escalations import EscalationPlan, execution_case_id
 from workers.domain.orders import Order
 from workers.domain.resolutions import ResolutionPlan
+from workers.domain.retention import FOR_EVER, Retention
 from workers.errors import UnreadableOrderError
 
 if TYPE_CHECKING:
@@ -34,13 +35,19 @@ class DynamoCases:
     """Cases in DynamoDB. A write fails if the case's `Version` has changed since the case was read."""
 
     def __init__(
-        self, dynamodb: "DynamoDBClient", table: str, order_table: str, *, throttled: Backoff = THROTTLED
+        self,
+        dynamodb: "DynamoDBClient",
+        table: str,
+        order_table: str,
+        *,
+        retention: Retention = FOR_EVER,
+        throttled: Backoff = THROTTLED,
     ) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._order_table = order_table
         self._throttled = throttled
-        self._writes = CaseWrites(table, order_table)
+        self._writes = CaseWrites(table, order_table, retention)
         self._transactions = Transactions(dynamodb)
         tables = ReadTable(table, "CaseId"), ReadTable(order_table, "OrderId")
         self._reads = BatchReads(dynamodb, *tables, keys_per_read=KEYS_PER_READ)

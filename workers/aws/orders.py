@@ -22,11 +22,16 @@ from workers.aws.halves import send_halves
 from workers.aws.items import from_item, to_item
 from workers.aws.open_index import open_keys
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.retention import FOR_EVER, Retention
 from workers.errors import OutageError, UnreadableOrderError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
-    from types_aiobotocore_dynamodb.type_defs import BatchStatementRequestTypeDef, BatchStatementResponseTypeDef
+    from types_aiobotocore_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        BatchStatementRequestTypeDef,
+        BatchStatementResponseTypeDef,
+    )
 
 MAX_STATEMENTS = 25  # DynamoDB: statements per BatchExecuteStatement.
 MAX_REQUESTS = 2  # One request runs while the next group fills. More requests would only make the groups smaller.
@@ -58,16 +63,18 @@ class _Fulfillment:
 class DynamoOrders:
     """Orders in DynamoDB. Each change is one conditional write. It checks the execution that a message names."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+    def __init__(self, dynamodb: "DynamoDBClient", table: str, *, retention: Retention = FOR_EVER) -> None:
         self._dynamodb = dynamodb
         self._table = table
+        self._retention = retention
         self._fulfillments: GroupCommit[_Fulfillment, Order | None] = GroupCommit(
             self._fulfill, max_group=MAX_STATEMENTS, max_requests=MAX_REQUESTS
         )
         # Literal statuses save two parameters per statement. The name is safe here: the settings allow no quotes in it.
+        expires = "" if retention.days is None else " SET ExpiresAt=?"
         update = (
             f'UPDATE "{table}" SET "Status"=\'{OrderStatus.FULFILLED}\''  # noqa: S608
-            " SET ShipmentId=? SET FulfilledAt=? SET UpdatedAt=? REMOVE OpenKey"
+            f" SET ShipmentId=? SET FulfilledAt=? SET UpdatedAt=?{expires} REMOVE OpenKey"
             f" WHERE OrderId=? AND \"Status\"='{OrderStatus.RECEIVED}'"
         )
         self._statements = {True: f"{update} AND ExecutionArn=?", False: update}
@@ -182,12 +189,15 @@ class DynamoOrders:
         return [_result_or_error(order, response) for order, response in zip(group, responses, strict=True)]
 
     def _statement(self, order: _Fulfillment) -> "BatchStatementRequestTypeDef":
-        parameters = [order.shipment_id, order.at, order.at, order.order_id]
+        parameters: list[AttributeValueTypeDef] = [{"S": order.shipment_id}, {"S": order.at}, {"S": order.at}]
+        if (expires_at := self._retention.expires_at(order.at)) is not None:
+            parameters.append({"N": str(expires_at)})
+        parameters.append({"S": order.order_id})
         if order.execution_arn is not None:
-            parameters.append(order.execution_arn)
+            parameters.append({"S": order.execution_arn})
         return {
             "Statement": self._statements[order.execution_arn is not None],
-            "Parameters": [{"S": parameter} for parameter in parameters],
+            "Parameters": parameters,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 

@@ -14,6 +14,7 @@ from workers.aws.sdk.parsing import plain_session
 from workers.domain.cases import Case
 from workers.domain.orders import Order
 from workers.domain.reasons import Severity
+from workers.domain.retention import FOR_EVER, Retention
 from workers.errors import UnreadableOrderError
 from workers.operations.ages import seconds_since
 from workers.operations.errors import OperationError
@@ -103,13 +104,13 @@ async def read_case(stack: "Stack", case_id: str) -> tuple[Case, Order | None]:
 
 
 @asynccontextmanager
-async def tables(stack: "Stack") -> AsyncIterator[tuple[DynamoOrders, DynamoCases]]:
-    """Yield the tables of orders and of cases."""
+async def tables(stack: "Stack", retention: Retention = FOR_EVER) -> AsyncIterator[tuple[DynamoOrders, DynamoCases]]:
+    """Yield the tables of orders and of cases. *retention* is for what is written to them."""
     names = stack.names
     async with sdk_client(stack, "dynamodb") as dynamodb:
         yield (
-            DynamoOrders(dynamodb, names.order_table),
-            DynamoCases(dynamodb, names.escalation_table, names.order_table),
+            DynamoOrders(dynamodb, names.order_table, retention=retention),
+            DynamoCases(dynamodb, names.escalation_table, names.order_table, retention=retention),
         )
 
 

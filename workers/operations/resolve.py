@@ -100,9 +100,10 @@ async def resolve_case(stack: "Stack", case_id: str, request: Request, order: Ma
     from workers.aws.executions import Executions  # noqa: PLC0415 - the SDK takes a while to import.
     from workers.escalation.resolver import Resolver  # noqa: PLC0415
     from workers.operations.cases import sdk_client, tables  # noqa: PLC0415
+    from workers.operations.retention import read_retention  # noqa: PLC0415
 
-    arn = await stack.state_machine_arn()
-    async with tables(stack) as (orders, cases), sdk_client(stack, "stepfunctions") as stepfunctions:
+    arn, retention = await stack.state_machine_arn(), await read_retention(stack)
+    async with tables(stack, retention) as (orders, cases), sdk_client(stack, "stepfunctions") as stepfunctions:
         resolver = Resolver(orders=orders, cases=cases, executions=Executions(stepfunctions, arn))
         try:
             if order is None:

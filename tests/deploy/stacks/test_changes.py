@@ -221,11 +221,29 @@ def test_a_kms_key_is_added_and_removed_in_place_and_other_parameters_stay(aws: 
         "NamePrefix": prefix,
         "AlarmTopicArn": "",
         "KmsKeyArn": "",
+        "OrderRetentionDays": "",
         "SenderArns": role,
         "TableProtection": "true",
     }
     assert aws.dynamodb.scan(TableName="keyed-OrderTable")["Count"] == 1
     assert pipeline.down(aws, prefix, delete_data=True, confirm=lambda: True, progress=QUIET)
+
+
+def test_a_retention_is_set_changed_and_removed_in_place(aws: Aws) -> None:
+    def tags() -> list[tuple[str, str]]:
+        table = aws.dynamodb.describe_table(TableName="kept-OrderTable")["Table"]
+        found = aws.dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]
+        return [(tag["Key"], tag["Value"]) for tag in found if not tag["Key"].startswith("aws:")]
+
+    pipeline.up(aws, "kept-", QUIET)
+    aws.dynamodb.put_item(TableName="kept-OrderTable", Item={"OrderId": {"S": "1"}})
+    assert tags() == []
+    for days, expected in (("90", [("OrderRetentionDays", "90")]), ("365", [("OrderRetentionDays", "365")]), ("", [])):
+        assert pipeline.up(aws, "kept-", QUIET, given={"OrderRetentionDays": days}).changed
+        assert tags() == expected
+    assert aws.dynamodb.scan(TableName="kept-OrderTable")["Count"] == 1
+    with pytest.raises(DeployError, match="OrderRetentionDays"):
+        pipeline.up(aws, "kept-", QUIET, given={"OrderRetentionDays": "30"})
 
 
 def resource(kind: str, action: str = "Modify", replacement: str = "False", **targets: str) -> Any:

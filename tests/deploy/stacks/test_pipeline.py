@@ -242,6 +242,7 @@ class Scripted:
         self.bucket_remains: str | None = None
         self.changes: list[stack.Change] = []
         self.tables: dict[str, Any] = {}
+        self.time_to_live = "DISABLED"
         self.said = io.StringIO()
         for name in ("find", "make_ready", "delete", "deploy", "apply"):
             monkeypatch.setattr(stack, name, getattr(self, name))
@@ -257,6 +258,7 @@ class Scripted:
             describe_table=self.describe_table,
             update_table=self.describe_table,
             delete_table=lambda **_: {},
+            describe_time_to_live=lambda **_: {"TimeToLiveDescription": {"TimeToLiveStatus": self.time_to_live}},
         )
         self.aws = fake_aws(dynamodb=self.dynamodb)
 
@@ -436,6 +438,20 @@ def test_tables_of_an_earlier_stack_are_imported_first(scripted: Scripted) -> No
         }
         for table in ("OrderTable", "EscalationTable")
     ]
+
+
+@pytest.mark.parametrize(
+    ("time_to_live", "imported"), [("DISABLED", False), ("DISABLING", False), ("ENABLING", True), ("ENABLED", True)]
+)
+def test_what_an_imported_table_lacks_is_left_to_the_update(
+    scripted: Scripted, time_to_live: str, imported: bool
+) -> None:
+    """CloudFormation changes nothing in an import, and later only what differs from the imported template."""
+    scripted.tables, scripted.time_to_live = retained(), time_to_live
+    scripted.up()
+    properties = [change.source["Resources"]["OrderTable"]["Properties"] for change in scripted.changes]
+    assert ["TimeToLiveSpecification" in found for found in properties] == [imported, True]
+    assert ["Tags" in found for found in properties] == [False, True]
 
 
 def test_only_the_tables_that_exist_are_imported(scripted: Scripted) -> None:

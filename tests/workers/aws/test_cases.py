@@ -14,6 +14,7 @@ from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.resolutions import Action, Request, claim_resubmission, plan_resolution
+from workers.domain.retention import Retention
 from workers.errors import ConflictError, UnreadableOrderError
 
 if TYPE_CHECKING:
@@ -382,3 +383,30 @@ async def test_order_and_case_are_resolved_together_or_not_at_all(
     with pytest.raises(ConflictError):
         await cases.resolve(plan, order)
     assert stored(stack, order_id) == settled
+
+
+async def test_a_resolved_case_and_its_order_expire_until_the_case_is_opened_again(
+    stack: DeployedStack, dynamodb: "DynamoDBClient"
+) -> None:
+    cases = DynamoCases(dynamodb, stack.escalation_table, stack.order_table, retention=Retention(90))
+    orders = DynamoOrders(dynamodb, stack.order_table)
+    put(stack, "expiring")
+    case = await opened(cases, "expiring", await orders.get("expiring"))
+    assert "ExpiresAt" not in case_item(stack, "expiring")
+    assert "ExpiresAt" not in stored(stack, "expiring")
+
+    order = await orders.get("expiring")
+    request = Request(action=Action.CANCEL, actor="ada", note="as agreed")
+    await cases.resolve(plan_resolution(case, order, request, NOW), order)
+    assert case_item(stack, "expiring")["ExpiresAt"] == Retention(90).expires_at(NOW)
+    assert stored(stack, "expiring")["ExpiresAt"] == Retention(90).expires_at(NOW)
+
+    resolved, later = await cases.get("expiring"), escalation("expiring", "m2", execution_arn=ANOTHER)
+    await cases.apply(plan_escalation(later, None, resolved, NOW, ASSESSMENT), None)
+    assert "ExpiresAt" not in case_item(stack, "expiring")
+
+
+async def test_without_a_retention_nothing_expires(stack: DeployedStack, cases: DynamoCases) -> None:
+    case = await opened(cases, "kept")
+    await cases.resolve(plan_resolution(case, None, Request(action=Action.CANCEL, actor="a", note="b"), NOW), None)
+    assert "ExpiresAt" not in case_item(stack, "kept")

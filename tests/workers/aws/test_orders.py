@@ -11,6 +11,7 @@ from workers.aws.errors import MissingResourceError
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import DynamoOrders, check_table
 from workers.domain.orders import Order, OrderStatus
+from workers.domain.retention import Retention
 from workers.errors import SuspectedOutageError, UnreadableOrderError
 
 if TYPE_CHECKING:
@@ -233,3 +234,24 @@ async def test_an_unknown_code_for_a_whole_request_is_an_outage_for_all_its_orde
     results = await fulfilled(dynamodb, ["good", "bad"])
     assert [type(result) for result in results] == [SuspectedOutageError] * 2
     assert dynamodb.sizes == [2]
+
+
+@pytest.mark.parametrize("named", [EXECUTION, None])
+async def test_a_fulfilled_order_expires_if_the_stack_says_so(
+    stack: DeployedStack, dynamodb: "DynamoDBClient", named: str | None
+) -> None:
+    order_id = f"expires-{named is None}"
+    put(stack, order_id)
+    await DynamoOrders(dynamodb, stack.order_table, retention=Retention(90)).fulfill(order_id, named, "SHIP-1", NOW)
+    item = stored(stack, order_id)
+    assert (item["Status"], item["ExpiresAt"]) == ("FULFILLED", Retention(90).expires_at(NOW))
+
+
+async def test_an_expired_order_that_is_not_deleted_yet_is_as_any_other(
+    stack: DeployedStack, orders: DynamoOrders
+) -> None:
+    item = put(stack, "expired-1", "FULFILLED", ShipmentId="SHIP-1", FulfilledAt=THEN, ExpiresAt=1)
+    order = await orders.fulfill("expired-1", EXECUTION, "SHIP-2", NOW)
+    assert order is not None
+    assert (order.status, order.shipment_id, order.fulfilled_at) == (OrderStatus.FULFILLED, "SHIP-1", THEN)
+    assert stored(stack, "expired-1") == item

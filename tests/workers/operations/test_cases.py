@@ -11,6 +11,7 @@ from workers.aws.sdk.clients import calling_config
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
+from workers.domain.retention import Retention
 from workers.errors import OutageError
 from workers.operations.cases import Selection, read_case, read_open_cases, read_orders, select
 from workers.operations.cases import tables as stack_tables
@@ -199,10 +200,12 @@ async def test_the_tables_of_the_stack_are_read_by_sixteen_calls_at_once(monkeyp
 
     monkeypatch.setattr("workers.operations.cases._session", open_session)
     for adapter in ("DynamoOrders", "DynamoCases"):
-        monkeypatch.setattr(f"workers.operations.cases.{adapter}", lambda *given: given)
+        monkeypatch.setattr(f"workers.operations.cases.{adapter}", lambda *given, retention: (*given, retention))
     stack = Stack({"ORDER_TABLE": "orders", "ESCALATION_TABLE": "cases", "AWS_REGION": "eu-west-1"})
-    async with stack_tables(stack) as both:
-        assert cast("Any", both) == (("client of dynamodb", "orders"), ("client of dynamodb", "cases", "orders"))
+    kept = Retention(90)
+    async with stack_tables(stack, kept) as both:
+        client = "client of dynamodb"
+        assert cast("Any", both) == ((client, "orders", kept), (client, "cases", "orders", kept))
     ((service, config),) = session.asked
     connections = calling_config(16).max_pool_connections  # type: ignore[attr-defined]
     assert (service, config.max_pool_connections, regions) == ("dynamodb", connections, ["eu-west-1"])

@@ -1,6 +1,7 @@
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -10,6 +11,7 @@ from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Severity
 from workers.domain.resolutions import Action, Request, ResolutionError
+from workers.domain.retention import FOR_EVER
 from workers.errors import ConflictError, OutageError
 from workers.operations.errors import OperationError
 from workers.operations.resolve import (
@@ -161,7 +163,8 @@ RESOLVERS: list[FakeResolver] = []
 def resolver(monkeypatch: pytest.MonkeyPatch) -> type[FakeResolver]:
     RESOLVERS.clear()
     monkeypatch.setattr("workers.escalation.resolver.Resolver", FakeResolver)
-    monkeypatch.setattr("workers.operations.cases.tables", lambda _stack: nullcontext(("orders", "cases")))
+    monkeypatch.setattr("workers.operations.cases.tables", lambda _stack, _retention: nullcontext(("orders", "cases")))
+    monkeypatch.setattr("workers.operations.retention.read_retention", AsyncMock(return_value=FOR_EVER))
     monkeypatch.setattr("workers.operations.cases.sdk_client", lambda _stack, service: nullcontext(service))
     monkeypatch.setattr(FakeResolver, "error", None)
     return FakeResolver
