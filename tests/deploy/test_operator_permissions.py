@@ -28,7 +28,7 @@ def policy() -> dict[str, object]:
     (text,) = [
         block
         for block in re.findall(r"```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-        if "ResolveOrders" in block
+        if "ResolveAndCancelOrders" in block
     ]
     for name, value in (("<REGION>", REGION), ("<ACCOUNT>", ACCOUNT), ("<PREFIX>", PREFIX)):
         text = text.replace(name, value)
@@ -56,7 +56,7 @@ def needed(
 
 
 def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path) -> None:
-    """Submit orders, look at everything, resolve cases in every way, replay one dead letter and discard another."""
+    """Submit orders, look at everything, resolve and cancel, replay one dead letter and discard another."""
 
     def run(*arguments: str, stdin: str = "") -> str:
         ran = orders(*arguments, stdin=stdin, AWS_ENDPOINT_URL=endpoint, STATE_MACHINE=machine)
@@ -80,6 +80,8 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     run("escalations", "resolve", "shipped", "fulfill", "--shipment-id", "S-1", *resolved_by)
     run("escalations", "resolve", "left", "cancel", *resolved_by)
     run("show", "again")
+    pipeline.put_order("cancelled")
+    run("cancel", "cancelled", "--yes")
     run("queues")
     for name in ("fulfillment", "escalation"):
         run("dead-letters", "replay", name, "--limit", "1", "--execute")

@@ -16,7 +16,6 @@ from workers.domain.bounds import MAX_EVIDENCE
 
 PAGE = page("docs/contracts.md")
 # One failed attempt, then a trial, and it is escalated.
-WHO = ("--actor", "ada", "--note", "as agreed")
 SETTINGS = {"WORKER_MAX_ATTEMPTS": "2", "WORKER_MAX_DELIVERIES": "1", "ORDER_RETENTION_DAYS": "90"}
 
 
@@ -47,10 +46,12 @@ def used(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) ->
         orders = CommandLine(pipeline.stack)
         resubmitted = ("escalations", "resolve", "rejected", "resubmit", "--card-number-stdin", "--yes")
         orders(*resubmitted, "--actor", "ada", "--note", "again", stdin=CARD)
+        pipeline.put_order("cancelled")
+        assert orders("cancel", "cancelled", "--yes").code == 0
         pipeline.put_order("escalated-then-cancelled")
         pipeline.send_escalation({"OrderId": "escalated-then-cancelled", "Reasons": ["UNSPECIFIED"]})
         wait_until(lambda: pipeline.status("escalated-then-cancelled") == "ESCALATED")
-        assert orders("escalations", "resolve", "escalated-then-cancelled", "cancel", *WHO, "--yes").code == 0
+        assert orders("cancel", "escalated-then-cancelled", "--yes").code == 0
         pipeline.send_fulfillment("no order at all")
         wait_until(lambda: pipeline.status("shipped") == "FULFILLED" and pipeline.status("failing") == "ESCALATED")
         wait_until(lambda: (pipeline.case("rejected") or {}).get("Episode") == 2)

@@ -4,8 +4,12 @@ import asyncio
 import os
 import time
 
+import structlog
+
 from workers.domain.orders import Order
 from workers.fulfillment.providers import RejectedError
+
+log = structlog.get_logger(__name__)
 
 CRASHED = 9  # The exit code of a process that `crash` has ended.
 
@@ -14,14 +18,15 @@ class ScriptedProvider:
     """
     Ships every order except for a few items.
 
-    `slow` takes as many seconds as the order's Price; so does `block`, which blocks the event loop meanwhile. `reject`
-    and `fail` raise an error that quotes the order's Name. `crash` ends the worker's process after `CRASH_AFTER_S`
-    seconds.
+    `slow` logs `provider.called` and takes as many seconds as the order's Price. `block` blocks the event loop as long.
+    `reject` and `fail` raise an error that quotes the order's Name. `crash` ends the worker's process after
+    `CRASH_AFTER_S` seconds.
     """
 
     async def ship(self, order: Order) -> str:
         match order.item_name:
             case "slow":
+                log.info("provider.called")
                 await asyncio.sleep(float(order.price or 0))
             case "block":
                 time.sleep(float(order.price or 0))  # noqa: ASYNC251 - on purpose.

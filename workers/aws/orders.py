@@ -249,5 +249,6 @@ def order_of(item: dict[str, Any]) -> Order:
         created_at=item.get("CreatedAt"),
         shipment_id=item.get("ShipmentId"),
         fulfilled_at=item.get("FulfilledAt"),
+        cancelled_at=item.get("CancelledAt"),
         attempts=attempts if isinstance(attempts, int) else 0,
     )

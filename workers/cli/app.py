@@ -9,6 +9,7 @@ _COMMANDS = {
     "submit": ("submit", "Submit the orders of a file, each once."),
     "list": ("list", "List the open orders."),
     "show": ("show", "Show the whole story of one order."),
+    "cancel": ("cancel", "Cancel an order that is not fulfilled yet."),
     "escalations": ("escalations", "List, show and resolve escalation cases."),
     "queues": ("queues", "Show the queues and their dead-letter queues."),
     "dead-letters": ("dead_letters", "List, replay or discard dead letters."),

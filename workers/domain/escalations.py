@@ -143,7 +143,10 @@ def _plan(
         opener = case.opened_by == escalation.message_id and case.state is CaseState.OPEN
         outcome = EscalationOutcome.ESCALATED if opener else EscalationOutcome.ADDED_TO_CASE
         return EscalationPlan(outcome, False, None, routes=opener)
-    if current and order is not None and order.is_final:
+    # A shipment that could not be recorded concerns a person most of all if the order is final.
+    unrecorded = Reason.UNRECORDED_SHIPMENT in escalation.reasons
+    final = current and order is not None and order.is_final
+    if final and not unrecorded:
         added = None if case is None else _add(case, escalation, now, assessment)
         return EscalationPlan(EscalationOutcome.ORDER_ALREADY_FINAL, False, added, routes=False)
     escalates = current and order is not None and order.status is OrderStatus.RECEIVED
@@ -154,7 +157,8 @@ def _plan(
     if case is None:
         opened = _add(_open(escalation, order, now, assessment), escalation, now, assessment, rejected)
         return EscalationPlan(EscalationOutcome.ESCALATED, escalates, opened, routes=True, counts_rejection=counts)
-    new_to_case = escalation.execution_arn is None or escalation.execution_arn not in case.execution_arns
+    named = escalation.execution_arn
+    new_to_case = unrecorded or named is None or named not in case.execution_arns
     if escalates or (case.state is CaseState.RESOLVED and new_to_case):
         reopened = _reopen(case, escalation, order, now, assessment)
         added = _add(reopened, escalation, now, assessment, rejected)

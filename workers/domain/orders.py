@@ -40,6 +40,7 @@ class Order:
     created_at: str | None = None
     shipment_id: str | None = None
     fulfilled_at: str | None = None
+    cancelled_at: str | None = None  # Only if it was cancelled before anything had escalated it.
     attempts: int = 0
     rejections: int = (
         0  # How many earlier executions the provider refused. This comes from the case, not from the order's item.
@@ -87,6 +88,31 @@ def decide_fulfillment(order: Order | None, execution_arn: str | None) -> Fulfil
             return FulfillmentDecision.ALREADY_FULFILLED
         case OrderStatus.ESCALATED | OrderStatus.CANCELLED:
             return FulfillmentDecision.SUPERSEDED
+
+
+def unrecorded_shipment(order: Order | None, execution_arn: str | None, shipment: str) -> str | None:
+    """
+    Say why *shipment*, which the provider has made for *execution_arn*, is not recorded; None if it is.
+
+    *order* is the order after the attempt to record the shipment. Something else has changed it while it was shipped.
+    """
+    if order is not None and (order.shipment_id == shipment or _is_in_progress(order, execution_arn)):
+        return None
+    if order is None:
+        return f"Shipped as {shipment}, but the order is not in the table any more."
+    if order.status is OrderStatus.FULFILLED:
+        return f"Shipped as {shipment}, but the order is already FULFILLED by another shipment."
+    newer = "" if order.belongs_to(execution_arn) else ", in another execution"
+    return f"Shipped as {shipment}, but the order is {order.status} now{newer}."
+
+
+def _is_in_progress(order: Order, execution_arn: str | None) -> bool:
+    return order.status is OrderStatus.RECEIVED and order.belongs_to(execution_arn)
+
+
+def is_cancelled_in_progress(order: Order | None, execution_arn: str | None) -> bool:
+    """Return whether a person has cancelled *order* while this execution's message was waiting or being handled."""
+    return order is not None and order.cancelled_at is not None and order.belongs_to(execution_arn)
 
 
 def is_order_id(text: str) -> bool:

@@ -10,7 +10,14 @@ from structlog.contextvars import bind_contextvars
 from workers import clock
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.contracts import FulfillmentRequest, OrderFinished, OutgoingEscalation, decode_fulfillment
-from workers.domain.orders import FulfillmentDecision, Order, decide_fulfillment, shipment_id
+from workers.domain.orders import (
+    FulfillmentDecision,
+    Order,
+    decide_fulfillment,
+    is_cancelled_in_progress,
+    shipment_id,
+    unrecorded_shipment,
+)
 from workers.domain.reasons import Reason, Source
 from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
 from workers.fulfillment.providers import Provider, RejectedError, usable_shipment_id
@@ -29,6 +36,10 @@ class FulfillmentHandler:
     Fulfills the order of a message, or escalates it.
 
     Without a provider this is one conditional write, with no read before it.
+
+    A person may cancel or resolve an order while it is being shipped. Then the shipment cannot be recorded, and is
+    escalated. If the worker crashes before that, the next delivery finds the order cancelled and cannot know what the
+    provider has done: it escalates that.
     """
 
     queue_name: str
@@ -103,6 +114,10 @@ class FulfillmentHandler:
         else:
             order = await self.orders_to_ship.get_to_ship(request.order_id, request.execution_arn)
             if order is None or decide_fulfillment(order, request.execution_arn) is not FulfillmentDecision.FULFILL:
+                if message.receive_count > 1 and is_cancelled_in_progress(order, request.execution_arn):
+                    detail = "It was cancelled after its message had been delivered: it may have been shipped before."
+                    escalated = await self._escalate(message, request, Reason.UNRECORDED_SHIPMENT, detail)
+                    return replace(escalated, used_downstream=False)
                 return replace(await self._conclude(message, request, order, at), used_downstream=False)
             if order.attempts >= self.max_attempts:
                 return replace(await self._escalate_exhausted(message, request, order.attempts), used_downstream=False)
@@ -113,7 +128,11 @@ class FulfillmentHandler:
             except RejectedError as error:
                 detail = f"The provider refused: {error}"
                 return await self._escalate(message, request, Reason.FULFILLMENT_REJECTED, detail)
-        return await self._conclude(message, request, await self._write(message, request, shipment, at), at)
+        order = await self._write(message, request, shipment, at)
+        if self.provider is not None and (problem := unrecorded_shipment(order, request.execution_arn, shipment)):
+            self._unconfirmed.pop(message.id, None)
+            return await self._escalate(message, request, Reason.UNRECORDED_SHIPMENT, problem)
+        return await self._conclude(message, request, order, at)
 
     async def _ship(self, provider: Provider, order: Order) -> str:
         """Call *provider*. Whatever it does, this method returns or raises only what the provider contract allows."""

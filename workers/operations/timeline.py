@@ -67,7 +67,10 @@ def _of_order(order: Mapping[str, Any]) -> Iterator[Entry]:
         yield _entry(order["EscalatedAt"], "order", OrderStatus.ESCALATED, _listed(order.get("Reasons")))
     if "FulfilledAt" in order:
         yield _entry(order["FulfilledAt"], "order", OrderStatus.FULFILLED, _labeled("shipment", order, "ShipmentId"))
-    if order.get("Status") == OrderStatus.CANCELLED and "UpdatedAt" in order:
+    if "CancelledAt" in order:
+        by = _labeled("by", order, "CancelledBy")
+        yield _entry(order["CancelledAt"], "order", OrderStatus.CANCELLED, by, order.get("CancelNote"))
+    elif order.get("Status") == OrderStatus.CANCELLED and "UpdatedAt" in order:
         yield _entry(order["UpdatedAt"], "order", OrderStatus.CANCELLED)
 
 

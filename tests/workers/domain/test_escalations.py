@@ -412,3 +412,31 @@ def test_without_an_execution_a_rejection_is_counted_by_its_message() -> None:
     case, _ = escalated(None, order("RECEIVED", execution_arn=None), "m1", execution_arn=None)
     case, counts = escalated(case, order("ESCALATED", execution_arn=None), "m2", execution_arn=None)
     assert (case.rejected_executions, counts) == (("origin",), False)
+
+
+def unrecorded(**changes: Any) -> Escalation:
+    return escalation(reasons=(Reason.UNRECORDED_SHIPMENT,), source=Source.FULFILLMENT, **changes)
+
+
+@pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED", "ESCALATED"])
+def test_an_unrecorded_shipment_opens_a_case_whatever_the_order_is(status: str) -> None:
+    found = plan_escalation(unrecorded(), order(status), None, NOW, WARNING)
+    assert (found.outcome, found.escalates_order, found.routes) == (EscalationOutcome.ESCALATED, False, True)
+    assert found.case is not None
+    assert (found.case.state, found.case.reasons) == (CaseState.OPEN, (Reason.UNRECORDED_SHIPMENT,))
+
+
+@pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
+def test_an_unrecorded_shipment_reopens_the_case_in_which_the_order_was_cancelled(status: str) -> None:
+    resolved = case(state=CaseState.RESOLVED)
+    found = plan_escalation(unrecorded(), order(status), resolved, NOW, WARNING)
+    assert (found.outcome, found.routes) == (EscalationOutcome.ESCALATED, True)
+    assert found.case is not None
+    assert (found.case.state, found.case.episode) == (CaseState.OPEN, 2)
+
+
+def test_an_unrecorded_shipment_is_added_to_an_open_case() -> None:
+    found = plan_escalation(unrecorded(), order("CANCELLED"), case(), NOW, WARNING)
+    assert (found.outcome, found.escalates_order, found.routes) == (EscalationOutcome.ADDED_TO_CASE, False, False)
+    assert found.case is not None
+    assert found.case.evidence[-1].reasons == (Reason.UNRECORDED_SHIPMENT,)

@@ -456,3 +456,76 @@ async def test_a_report_that_fails_is_sent_by_the_next_delivery(
     assert await bench.handle(RESUBMITTED) == Acknowledged("already_fulfilled", used_downstream=not provider)
     assert bench.escalations.finished == [FINISHED] * (2 if lost else 1)
     assert [line["event"] for line in logs] == ["order.fulfilled"]
+
+
+class ChangingProvider:
+    """Ships an order; meanwhile the order becomes another one in the table."""
+
+    def __init__(self, bench: Bench, becomes: Order | None) -> None:
+        self.bench, self.becomes = bench, becomes
+
+    async def ship(self, order: Order) -> str:
+        self.bench.journal.write("provider.ship", order.order_id)
+        if self.becomes is None:
+            del self.bench.orders.orders[order.order_id]
+        else:
+            self.bench.orders.orders[order.order_id] = self.becomes
+        return "S-1"
+
+
+@pytest.mark.parametrize(
+    ("becomes", "problem"),
+    [
+        (order("CANCELLED", cancelled_at="meanwhile"), "the order is CANCELLED now."),
+        (order("CANCELLED"), "the order is CANCELLED now."),
+        (order("ESCALATED"), "the order is ESCALATED now."),
+        (order("FULFILLED", shipment_id="S-2"), "the order is already FULFILLED by another shipment."),
+        (order("FULFILLED", execution_arn=ANOTHER), "the order is already FULFILLED by another shipment."),
+        (order("RECEIVED", execution_arn=ANOTHER), "the order is RECEIVED now, in another execution."),
+        (None, "the order is not in the table any more."),
+    ],
+)
+async def test_a_shipment_that_cannot_be_recorded_is_escalated(becomes: Order | None, problem: str) -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.handler.provider = ChangingProvider(bench, becomes)
+    assert await bench.handle() == Acknowledged("escalated")
+    assert bench.escalations.sent == [escalation("UNRECORDED_SHIPMENT", f"Shipped as S-1, but {problem}")]
+    assert bench.orders.orders.get("001") == becomes
+
+
+@pytest.mark.parametrize("execution_arn", [EXECUTION, ANOTHER])
+async def test_a_shipment_that_is_already_recorded_is_not_escalated(execution_arn: str) -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    shipped = order("FULFILLED", shipment_id="S-1", fulfilled_at="earlier", execution_arn=execution_arn)
+    bench.handler.provider = ChangingProvider(bench, shipped)
+    outcome = "already_fulfilled" if execution_arn == EXECUTION else "superseded"
+    assert await bench.handle() == Acknowledged(outcome)
+    assert bench.escalations.sent == []
+
+
+async def test_without_a_provider_nothing_was_shipped() -> None:
+    bench = Bench(order("CANCELLED", cancelled_at="meanwhile"))
+    assert await bench.handle(receive_count=2) == Acknowledged("superseded")
+    assert bench.escalations.sent == []
+
+
+CANCELLED = order("CANCELLED", cancelled_at="meanwhile")
+
+
+async def test_a_worker_killed_while_it_ships_a_cancelled_order_hides_no_shipment() -> None:
+    """The next delivery finds the order cancelled, and cannot know whether the provider has shipped it."""
+    bench = Bench(CANCELLED, provider=True)
+    assert await bench.handle(receive_count=2) == Acknowledged("escalated", used_downstream=False)
+    detail = "It was cancelled after its message had been delivered: it may have been shipped before."
+    assert bench.escalations.sent == [escalation("UNRECORDED_SHIPMENT", detail)]
+    assert "provider.ship" not in bench.journal.names()
+
+
+@pytest.mark.parametrize(
+    ("stored", "receive_count"),
+    [(CANCELLED, 1), (order("CANCELLED"), 2), (order("CANCELLED", execution_arn=ANOTHER, cancelled_at="then"), 2)],
+)
+async def test_a_cancelled_order_that_was_not_being_shipped_is_superseded(stored: Order, receive_count: int) -> None:
+    bench = Bench(stored, provider=True)
+    assert await bench.handle(receive_count=receive_count) == Acknowledged("superseded", used_downstream=False)
+    assert bench.escalations.sent == []

@@ -139,3 +139,14 @@ def test_earlier_executions_recorded_the_order_at_their_time() -> None:
 def test_the_copy_of_what_the_order_table_still_has_is_not_repeated() -> None:
     item = {"ExecutionArn": "one", "CreatedAt": "2026-11-22T10:00:00.000Z"}
     assert [entry.text for entry in timeline(item, {"Order": item}, [], [])] == ["recorded as RECEIVED"]
+
+
+def test_it_is_said_who_cancelled_an_order() -> None:
+    cancelled = {"Status": "CANCELLED", "UpdatedAt": "2026-11-22T10:00:01.000000Z"}
+    by_hand = {"CancelledAt": "2026-11-22T10:00:01.000000Z", "CancelledBy": "ada", "CancelNote": "customer has left"}
+
+    def texts(order: dict[str, str]) -> list[str]:
+        return [entry.text for entry in timeline(order, None, [], [])]
+
+    assert texts(cancelled) == ["CANCELLED"]
+    assert texts(cancelled | by_hand) == ["CANCELLED: by ada; customer has left"]

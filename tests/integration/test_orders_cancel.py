@@ -1,0 +1,116 @@
+"""`orders cancel` with both workers on a local AWS, also killed in between."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.command_line import CommandLine
+from tests.integration.conftest import Running
+from tests.integration.cutting import killed_after
+from tests.integration.pipeline import fulfilled, wait_until
+
+WHO = ("--actor", "grace", "--yes")
+
+
+@pytest.fixture(scope="module")
+def orders(running: Running) -> CommandLine:
+    return CommandLine(running.pipeline.stack)
+
+
+def order_of(running: Running, order_id: str) -> dict[str, Any]:
+    order = running.pipeline.order(order_id)
+    assert order is not None
+    return order
+
+
+def case_of(running: Running, case_id: str) -> dict[str, Any]:
+    case = running.pipeline.case(case_id)
+    assert case is not None
+    return case
+
+
+def escalate(running: Running, order_id: str) -> None:
+    notice = {
+        "OrderId": order_id,
+        "Reasons": ["INVALID_PRICE"],
+        "Detail": "The order's details are not proper.",
+        "ExecutionArn": running.pipeline.arn(f"of-{order_id}"),
+    }
+    message_id = running.pipeline.send_escalation(notice)
+    running.escalation.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+
+
+def test_a_cancelled_order_is_not_shipped(running: Running, orders: CommandLine) -> None:
+    running.pipeline.put_order("cancel-received")
+    cancelled = orders("cancel", "cancel-received", "--note", "customer has left", *WHO)
+    assert (cancelled.code, cancelled.out, cancelled.err) == (0, "Order cancel-received: CANCELLED\n", "")
+    message_id = running.pipeline.send_order("cancel-received")
+    running.fulfillment.wait_for("message.acknowledged", message_id=message_id, outcome="superseded")
+
+    order = order_of(running, "cancel-received")
+    assert (order["Status"], "OpenKey" in order, "ShipmentId" in order) == ("CANCELLED", False, False)
+    assert (order["CancelledBy"], order["CancelNote"]) == ("grace", "customer has left")
+    assert order["CancelledAt"] == order["UpdatedAt"]
+    assert "CANCELLED: by grace; customer has left" in orders("show", "cancel-received").out
+    assert "cancel-received" not in orders("list").out
+    again = orders("cancel", "cancel-received", *WHO)
+    assert again.out == f"Order cancel-received: already CANCELLED since {order['UpdatedAt']}, by grace\n"
+    assert order_of(running, "cancel-received") == order
+    assert fulfilled(running.fulfillment)["cancel-received"] == 0
+
+
+def test_an_order_that_is_shipped_while_it_is_cancelled_is_escalated(running: Running, orders: CommandLine) -> None:
+    running.pipeline.put_order("cancel-shipping", ItemName="slow", Price="4")
+    message_id = running.pipeline.send_order("cancel-shipping")
+    running.fulfillment.wait_for("provider.called", order_id="cancel-shipping")
+    assert orders("cancel", "cancel-shipping", *WHO).code == 0
+    running.fulfillment.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+    line = running.escalation.wait_for("escalation.routed", case_id="cancel-shipping")
+    assert line["reasons"] == ["UNRECORDED_SHIPMENT"]
+    detail = "Shipped as shipment-of-cancel-shipping, but the order is CANCELLED now."
+    assert line["detail"] == detail
+    assert order_of(running, "cancel-shipping")["Status"] == "CANCELLED"
+
+    again = orders("cancel", "cancel-shipping", *WHO)  # It does not hide the report.
+    assert "Case cancel-shipping is open: UNRECORDED_SHIPMENT" in again.out
+    closed = orders("escalations", "resolve", "cancel-shipping", "cancel", "--note", "sent back", *WHO)
+    assert (closed.code, case_of(running, "cancel-shipping")["State"]) == (0, "RESOLVED")
+
+
+def test_an_escalated_order_is_cancelled_with_its_case(running: Running, orders: CommandLine) -> None:
+    running.pipeline.put_order("cancel-escalated")
+    escalate(running, "cancel-escalated")
+    cancelled = orders("cancel", "cancel-escalated", "--json", *WHO)
+    assert json.loads(cancelled.out) == {
+        "order_id": "cancel-escalated",
+        "status": "CANCELLED",
+        "was": "ESCALATED",
+        "closed_case": True,
+        "open_case": [],
+        "attempts": 0,
+    }
+    assert order_of(running, "cancel-escalated")["Status"] == "CANCELLED"
+    (resolution,) = case_of(running, "cancel-escalated")["Resolutions"]
+    assert (resolution["Action"], resolution["Actor"]) == ("cancel", "grace")
+
+
+def test_a_cancellation_killed_before_the_case_is_closed_is_finished_by_repeating_it(
+    running: Running, orders: CommandLine
+) -> None:
+    """The order was resubmitted by a file, so its case is still open although it is RECEIVED."""
+    running.pipeline.put_order("cancel-killed")
+    escalate(running, "cancel-killed")
+    running.pipeline.put_order("cancel-killed", ExecutionArn=running.pipeline.arn("again"))
+    killed_after(orders, "UpdateItem", 1, "cancel", "cancel-killed", *WHO)
+    assert order_of(running, "cancel-killed")["Status"] == "CANCELLED"
+    assert case_of(running, "cancel-killed")["State"] == "OPEN"
+    assert orders("cancel", "cancel-killed", *WHO).code == 0
+    assert case_of(running, "cancel-killed")["State"] == "RESOLVED"
+
+
+def test_a_fulfilled_order_is_not_cancelled(running: Running, orders: CommandLine) -> None:
+    running.pipeline.put_order("cancel-late", "FULFILLED", ShipmentId="S-1")
+    refused = orders("cancel", "cancel-late", *WHO)
+    problem = "orders: order cancel-late is FULFILLED by shipment S-1: it is too late to cancel it\n"
+    assert (refused.code, refused.out, refused.err) == (1, "", problem)
