@@ -95,6 +95,7 @@ def _dynamodb(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
 
 _DYNAMODB = {
     "DeleteTable",
+    "DescribeContinuousBackups",
     "DescribeTable",
     "DescribeTimeToLive",
     "GetItem",
@@ -237,6 +238,7 @@ _SERVICES: dict[str, Callable[[str, Mapping[str, Any]], set[Permission]]] = {
     "ecs": _ecs,
     "iam": _iam,
     "lambda": _lambda,
+    "logs": _simple({"DescribeLogGroups": ("logs:DescribeLogGroups", ANY)}),
     "monitoring": _monitoring,
     "s3": _s3,
     "secretsmanager": _simple({"GetSecretValue": ("secretsmanager:GetSecretValue", "SecretId")}),

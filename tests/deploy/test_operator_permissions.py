@@ -56,7 +56,7 @@ def needed(
 
 
 def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path) -> None:
-    """Submit orders, look at everything, resolve and cancel, replay one dead letter and discard another."""
+    """Submit orders, look at everything, resolve, cancel and erase, replay one dead letter and discard another."""
 
     def run(*arguments: str, stdin: str = "") -> str:
         ran = orders(*arguments, stdin=stdin, AWS_ENDPOINT_URL=endpoint, STATE_MACHINE=machine)
@@ -82,6 +82,7 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     run("show", "again")
     pipeline.put_order("cancelled")
     run("cancel", "cancelled", "--yes")
+    run("erase", "shipped", "--yes")
     run("queues")
     for name in ("fulfillment", "escalation"):
         run("dead-letters", "replay", name, "--limit", "1", "--execute")

@@ -46,8 +46,10 @@ def used(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) ->
         orders = CommandLine(pipeline.stack)
         resubmitted = ("escalations", "resolve", "rejected", "resubmit", "--card-number-stdin", "--yes")
         orders(*resubmitted, "--actor", "ada", "--note", "again", stdin=CARD)
-        pipeline.put_order("cancelled")
-        assert orders("cancel", "cancelled", "--yes").code == 0
+        for order_id in ("cancelled", "erased"):
+            pipeline.put_order(order_id)
+            assert orders("cancel", order_id, "--yes").code == 0
+        assert orders("erase", "erased", "--yes").code == 0
         pipeline.put_order("escalated-then-cancelled")
         pipeline.send_escalation({"OrderId": "escalated-then-cancelled", "Reasons": ["UNSPECIFIED"]})
         wait_until(lambda: pipeline.status("escalated-then-cancelled") == "ESCALATED")

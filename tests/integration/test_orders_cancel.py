@@ -1,16 +1,17 @@
-"""`orders cancel` with both workers on a local AWS, also killed in between."""
+"""`orders cancel` and `orders erase` with both workers on a local AWS, also killed in between."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.integration.command_line import CommandLine
+from tests.integration.command_line import CARD, CommandLine
 from tests.integration.conftest import Running
 from tests.integration.cutting import killed_after
 from tests.integration.pipeline import fulfilled, wait_until
 
 WHO = ("--actor", "grace", "--yes")
+NAME = "Augusta Byron"
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,11 @@ def case_of(running: Running, case_id: str) -> dict[str, Any]:
     return case
 
 
-def escalate(running: Running, order_id: str) -> None:
+def escalate(running: Running, order_id: str, detail: str = "The order's details are not proper.") -> None:
     notice = {
         "OrderId": order_id,
         "Reasons": ["INVALID_PRICE"],
-        "Detail": "The order's details are not proper.",
+        "Detail": detail,
         "ExecutionArn": running.pipeline.arn(f"of-{order_id}"),
     }
     message_id = running.pipeline.send_escalation(notice)
@@ -114,3 +115,65 @@ def test_a_fulfilled_order_is_not_cancelled(running: Running, orders: CommandLin
     refused = orders("cancel", "cancel-late", *WHO)
     problem = "orders: order cancel-late is FULFILLED by shipment S-1: it is too late to cancel it\n"
     assert (refused.code, refused.out, refused.err) == (1, "", problem)
+
+
+def mentions(running: Running, text: str) -> list[str]:
+    """Return the tables that contain *text*."""
+    stack = running.pipeline.stack
+    return [table for table in (stack.order_table, stack.escalation_table) if text in str(running.pipeline.scan(table))]
+
+
+def test_an_erased_order_leaves_no_data_and_is_not_shipped_again(running: Running, orders: CommandLine) -> None:
+    pipeline = running.pipeline
+    pipeline.put_order("erase-1", Name=NAME)
+    refused = orders("erase", "erase-1", *WHO)
+    assert (refused.code, refused.err.count("Cancel it first: orders cancel erase-1")) == (1, 1)
+    escalate(running, "erase-1", f"{NAME} says no.")
+    notice = {"OrderId": None, "Reasons": ["WORKFLOW_FAILED"], "ExecutionArn": pipeline.arn("of-erase-1-late")}
+    late = pipeline.send_escalation(notice | {"Detail": f"{NAME}'s execution timed out."})
+    running.escalation.wait_for("message.acknowledged", message_id=late)
+    escalated = {"OrderId": "erase-1", "Reasons": ["INVALID_PRICE"], "ExecutionArn": notice["ExecutionArn"]}
+    added = pipeline.send_escalation(escalated)
+    running.escalation.wait_for("message.acknowledged", message_id=added)
+    assert orders("cancel", "erase-1", *WHO).code == 0
+    # The cases of its executions were merged into its own one, and point to it.
+    assert {case_of(running, f"of-erase-1{late}")["MergedInto"] for late in ("", "-late")} == {"erase-1"}
+    assert len(mentions(running, NAME)) == 2
+
+    killed_after(orders, "TransactWriteItems", 1, "erase", "erase-1", *WHO)
+    erased = orders("erase", "erase-1", "--actor", "ada", "--yes")  # The first one was applied.
+    assert (erased.code, mentions(running, NAME)) == (0, [])
+    marker = order_of(running, "erase-1")
+    assert set(marker) == {"OrderId", "Status", "ExecutionArn", "UpdatedAt", "ErasedAt", "ErasedBy", "ExpiresAt"}
+    assert erased.lines[0] == f"Order erase-1: already erased at {marker['ErasedAt']} by grace"
+    audit = json.loads(erased.err.splitlines()[-1])
+    assert audit == {
+        "timestamp": marker["ErasedAt"],
+        "level": "info",
+        "event": "order.erased",
+        "order_id": "erase-1",
+        "actor": "grace",
+        "cases": [],
+    }
+    assert "CANCELLED, erased" in orders("show", "erase-1").lines[0]
+
+    again = pipeline.send_order("erase-1")
+    running.fulfillment.wait_for("message.acknowledged", message_id=again, outcome="superseded")
+    order = {"OrderId": "erase-1", "Name": NAME, "ItemName": "Lamp", "Price": "1", "CC": CARD}
+    started = pipeline.client("stepfunctions").start_execution(
+        stateMachineArn=pipeline.stack.state_machine_arn, input=json.dumps(order)
+    )["executionArn"]
+    describe = pipeline.client("stepfunctions").describe_execution
+    ended = wait_until(lambda: (found := describe(executionArn=started))["status"] != "RUNNING" and found)
+    assert (ended["error"], order_of(running, "erase-1")) == ("DuplicateOrder", marker)
+
+
+def test_an_erasure_reports_what_others_keep(running: Running, orders: CommandLine) -> None:
+    running.pipeline.put_order("erase-2", "FULFILLED", ShipmentId="S-2")
+    erased = orders("erase", "erase-2", "--json", *WHO)
+    document = json.loads(erased.out)
+    assert (document["event"], document["order_id"], document["actor"]) == ("order.erased", "erase-2", "grace")
+    assert {row["where"]: row["until"] for row in document["remains"]}["the provider, if there is one"] == (
+        "as it keeps it"
+    )
+    assert "S-2" not in json.loads(erased.err.splitlines()[-1])

@@ -10,6 +10,7 @@ _COMMANDS = {
     "list": ("list", "List the open orders."),
     "show": ("show", "Show the whole story of one order."),
     "cancel": ("cancel", "Cancel an order that is not fulfilled yet."),
+    "erase": ("erase", "Erase a person's data: an order and its cases."),
     "escalations": ("escalations", "List, show and resolve escalation cases."),
     "queues": ("queues", "Show the queues and their dead-letter queues."),
     "dead-letters": ("dead_letters", "List, replay or discard dead letters."),

@@ -129,7 +129,8 @@ def _heading(order_id: str, story: Story, now: datetime) -> Iterator[str]:
     case: Mapping[str, Any] = story.case or {}
     age = format_age(seconds_since(order.get("UpdatedAt"), now))
     since = f" for {age}" if age else ""
-    yield f"Order {order_id}: {order.get('Status')}{since}" if order else f"Order {order_id}: not recorded"
+    erased = ", erased" if "ErasedAt" in order else ""
+    yield f"Order {order_id}: {order.get('Status')}{erased}{since}" if order else f"Order {order_id}: not recorded"
     yield from (f"  {name:<10}  {_listed(order[name])}" for name in _SHOWN if name in order)
     if case:
         state = f"{case.get('State')}, {case.get('Severity')}, episode {case.get('Episode')}"

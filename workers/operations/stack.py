@@ -80,6 +80,10 @@ class Stack:
         return self._session.client("stepfunctions")
 
     @property
+    def logs(self) -> "AsyncClient":
+        return self._session.client("logs")
+
+    @property
     def cloudwatch(self) -> "AsyncClient":
         """A client with short timeouts and a single attempt: ages are optional."""
         return self._session.client(

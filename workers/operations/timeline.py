@@ -70,8 +70,10 @@ def _of_order(order: Mapping[str, Any]) -> Iterator[Entry]:
     if "CancelledAt" in order:
         by = _labeled("by", order, "CancelledBy")
         yield _entry(order["CancelledAt"], "order", OrderStatus.CANCELLED, by, order.get("CancelNote"))
-    elif order.get("Status") == OrderStatus.CANCELLED and "UpdatedAt" in order:
+    elif order.get("Status") == OrderStatus.CANCELLED and "UpdatedAt" in order and "ErasedAt" not in order:
         yield _entry(order["UpdatedAt"], "order", OrderStatus.CANCELLED)
+    if "ErasedAt" in order:
+        yield _entry(order["ErasedAt"], "order", "erased", _labeled("by", order, "ErasedBy"))
 
 
 def _of_earlier_records(order: Mapping[str, Any], case: Mapping[str, Any]) -> Iterator[Entry]:

@@ -1,12 +1,14 @@
-"""What `orders cancel` refuses before it asks AWS for anything."""
+"""What `orders cancel` and `orders erase` refuse before they ask AWS for anything."""
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from workers.cli import cancel, people
+from workers.cli import cancel, erase, people
 from workers.operations.stack import Stack
 
 
+@pytest.mark.parametrize("command", [cancel.command, erase.command])
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -15,8 +17,8 @@ from workers.operations.stack import Stack
         (["--yes", "--actor", "x" * 129], "must be 1 to 128 characters"),
     ],
 )
-def test_wrong_options_are_bad_usage(arguments: list[str], problem: str) -> None:
-    ran = CliRunner().invoke(cancel.command, ["001", *arguments], obj=Stack(environ={}))
+def test_wrong_options_are_bad_usage(command: click.Command, arguments: list[str], problem: str) -> None:
+    ran = CliRunner().invoke(command, ["001", *arguments], obj=Stack(environ={}))
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.splitlines()[-1].endswith(problem)
 

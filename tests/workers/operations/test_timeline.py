@@ -141,12 +141,14 @@ def test_the_copy_of_what_the_order_table_still_has_is_not_repeated() -> None:
     assert [entry.text for entry in timeline(item, {"Order": item}, [], [])] == ["recorded as RECEIVED"]
 
 
-def test_it_is_said_who_cancelled_an_order() -> None:
+def test_it_is_said_who_cancelled_and_who_erased_an_order() -> None:
     cancelled = {"Status": "CANCELLED", "UpdatedAt": "2026-11-22T10:00:01.000000Z"}
     by_hand = {"CancelledAt": "2026-11-22T10:00:01.000000Z", "CancelledBy": "ada", "CancelNote": "customer has left"}
+    erased = {"ErasedAt": "2026-11-22T10:00:02.000000Z", "ErasedBy": "grace"}
 
     def texts(order: dict[str, str]) -> list[str]:
         return [entry.text for entry in timeline(order, None, [], [])]
 
     assert texts(cancelled) == ["CANCELLED"]
     assert texts(cancelled | by_hand) == ["CANCELLED: by ada; customer has left"]
+    assert texts(cancelled | erased) == ["erased: by grace"]
