@@ -224,7 +224,7 @@ NULL_OR_ID = f"must be null or {ID_RULE}"
 REASONS = f"must be an array of 1 to {len(Reason)} of {', '.join(Reason)}"
 SOURCE = f"must be one of {', '.join(Source)}, or absent"
 ATTEMPTS = "must be a whole number from 0 to 1000000 without a decimal point, or absent"
-NAME = "must be a string of up to 256 characters, or absent"
+NAME = "must be up to 256 characters, or absent"
 
 
 @pytest.mark.parametrize(
