@@ -114,7 +114,7 @@ def test_a_card_number_in_any_field_or_argument_is_never_written(
     file.write_text("\n".join([*map(json.dumps, records), f'{{"OrderId": "{CARD}', f"{CARD},{CARD}"]), encoding="utf-8")
     submitted = orders("submit", file)  # `ran` searches every output for the card number.
     assert submitted.out == "2 submitted, 0 already submitted, 8 bad, 0 failed\n"
-    assert "****.jsonl:2: OrderId must be" in submitted.err
+    assert "****.jsonl:2: OrderId looks like a card number, must be " in submitted.err
     desk.escalation.wait_for("escalation.routed", order_id="card-1")
 
     planted = ("--actor", f"ada {CARD}", "--note", f"their card is {GROUPED}", "--yes")
