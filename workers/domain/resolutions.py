@@ -12,6 +12,7 @@ from workers.domain.cases import Case, CaseState, Claim, Resolution
 from workers.domain.characters import sendable
 from workers.domain.ids import fingerprint
 from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus, is_shipment_id
+from workers.domain.reasons import Reason
 
 MAX_ACTOR_CHARS, MAX_NOTE_CHARS = 128, 1_000
 CLOSES = "close closes its case"  # What a refusal points to if the order is final.
@@ -121,14 +122,16 @@ def close_finished(case: Case | None, order: Order | None, execution_arn: str | 
     execution, so a late or repeated report finds the same one, and its resolution.
 
     - A person's own resubmission is closed in that person's name, as they would have closed it themselves.
-    - An episode that the same execution opened is not about an earlier one: it is left to a person.
+    - An episode that the same execution opened is not about an earlier one: it is left to a person. So is a shipment
+      that could not be recorded: the end of the order does not settle it.
     """
     if case is None or order is None or not order.is_final or not order.belongs_to(execution_arn):
         return None
     execution_arn = order.execution_arn
     opened_by_it = case.opening is not None and case.opening.execution_arn == execution_arn
     reported_before = execution_arn is not None and case.has_resubmission(execution_arn)
-    if case.state is CaseState.RESOLVED or opened_by_it or reported_before:
+    unrecorded = Reason.UNRECORDED_SHIPMENT in case.reasons
+    if case.state is CaseState.RESOLVED or opened_by_it or reported_before or unrecorded:
         return None
     record = Resolution(
         action="resubmitted" if order.status is OrderStatus.FULFILLED else "cancelled",

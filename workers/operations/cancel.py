@@ -59,7 +59,8 @@ async def cancel_order(stack: "Stack", order_id: str, request: Request) -> Cance
 
     - A `RECEIVED` order is changed in one conditional write. Its message is then superseded; if a worker is shipping
       it at this moment, that worker escalates the shipment that it cannot record.
-    - An `ESCALATED` order is cancelled together with its case, as by `orders escalations resolve`.
+    - An `ESCALATED` order is cancelled together with its case, as by `orders escalations resolve`. If no case is open
+      (its resubmission has not recorded it), one conditional write cancels it, too.
 
     Raises:
         OperationError: The order does not exist, is fulfilled, or keeps changing.
@@ -70,12 +71,13 @@ async def cancel_order(stack: "Stack", order_id: str, request: Request) -> Cance
         if status is OrderStatus.RECEIVED and not await _cancel(stack, order, request, at):
             continue  # It has changed since it was read.
         reasons = await open_case(stack, order_id)
-        # If its shipment is reported after it was cancelled, repeating the command must not hide that.
-        closes = reasons is not None and not (status is OrderStatus.CANCELLED and Reason.UNRECORDED_SHIPMENT in reasons)
+        if status is OrderStatus.ESCALATED and reasons is None and not await _cancel(stack, order, request, at):
+            continue
+        # A shipment that is reported while the order is cancelled, or later, is for a person to look at.
+        unrecorded = status is not OrderStatus.ESCALATED and Reason.UNRECORDED_SHIPMENT in (reasons or ())
+        closes = reasons is not None and not unrecorded
         if closes:
             await _close(stack, order_id, request)
-        elif status is OrderStatus.ESCALATED:
-            continue  # Its case was resolved after the order was read.
         return Cancelled(order_id, status, order, closes, () if closes or reasons is None else reasons)
     raise OperationError(f"others are changing order {order_id} now; try again")
 
@@ -98,28 +100,30 @@ async def open_case(stack: "Stack", order_id: str) -> Sequence[str] | None:
 
 
 async def _cancel(stack: "Stack", order: Mapping[str, Any], request: Request, at: str) -> bool:
-    """Cancel a `RECEIVED` order; return False if it has changed since it was read."""
+    """Cancel an order; return False if its status or execution has changed since it was read."""
     expires_at = (await read_retention(stack)).expires_at(at)
     record = request.record(0, at)
     bound = "ExecutionArn = :execution" if "ExecutionArn" in order else "attribute_not_exists(ExecutionArn)"
     values = {
         ":cancelled": OrderStatus.CANCELLED,
-        ":received": OrderStatus.RECEIVED,
+        ":before": order["Status"],
         ":execution": order.get("ExecutionArn"),
         ":at": at,
         ":by": record.actor,
         ":note": record.note,
         ":expires": expires_at,
     }
+    # Only if nothing has escalated it. Otherwise its message ended before.
+    since = ", CancelledAt = :at" if order["Status"] == OrderStatus.RECEIVED else ""
     expires = "" if expires_at is None else ", ExpiresAt = :expires"
     try:
         await stack.dynamodb.call(
             "update_item",
             TableName=stack.names.order_table,
             Key=to_item({"OrderId": order["OrderId"]}),
-            UpdateExpression="SET #Status = :cancelled, UpdatedAt = :at, CancelledAt = :at, CancelledBy = :by,"
-            f" CancelNote = :note{expires} REMOVE OpenKey",
-            ConditionExpression=f"#Status = :received AND {bound}",
+            UpdateExpression="SET #Status = :cancelled, UpdatedAt = :at, CancelledBy = :by,"
+            f" CancelNote = :note{since}{expires} REMOVE OpenKey",
+            ConditionExpression=f"#Status = :before AND {bound}",
             ExpressionAttributeNames={"#Status": "Status"},
             ExpressionAttributeValues=to_item(values),
         )

@@ -50,7 +50,7 @@ class _Advice:
             return f"replay its dead letter: {_orders(f'dead-letters replay {self._selected(*useful)} --execute')}"
         match self._order.get("Status"):
             case OrderStatus.RECEIVED:
-                step = self._received()
+                step = f"{self._received()}; to cancel it instead: {_orders(f'cancel {self._id}')}"
             case OrderStatus.FULFILLED | OrderStatus.CANCELLED as status:
                 step = self._final(str(status))
             case OrderStatus.ESCALATED | None if self._case.get("State") == CaseState.OPEN:
@@ -92,11 +92,15 @@ class _Advice:
         )
 
     def _final(self, status: str) -> str:
+        close = _orders(f"escalations resolve {self._id} close {_WHO}")
         if self._case.get("State") == CaseState.OPEN:
+            if Reason.UNRECORDED_SHIPMENT in self._case.get("Reasons", []):
+                shown = _orders(f"escalations show {self._id}")
+                return f"ask the provider about the shipment that {shown} names, then close its case: {close}"
             # The escalation worker closes the case of a resubmitted order soon after the order's end.
             age_s = seconds_since(self._order.get("UpdatedAt"), self._now) or 0.0
             when = ", if it is still open in a minute" if age_s < SOON_S else ""
-            return f"close its case{when}: {_orders(f'escalations resolve {self._id} close {_WHO}')}"
+            return f"close its case{when}: {close}"
         if useless := self._letters(useful=False):
             return f"the order is {status}; discard its dead letter, which has no effect: {self._discard(*useless)}"
         return f"nothing: the order is {status}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_LOOKS = 4
 LOOK_S = 1.0
+_OTHER_ID = "; a new order needs an OrderId of its own"
 
 
 async def read_orders_by_id(stack: "Stack", order_ids: Iterable[str], retries: Retries) -> dict[str, dict[str, Any]]:
@@ -81,6 +82,8 @@ def differing_fields(record: Record, item: Mapping[str, Any]) -> list[str]:
 
 def described(record: Record, item: Mapping[str, Any], number: int) -> str:
     """Return the state of a stored order, how it differs from *record*, and what to do; without any values."""
+    if "ErasedAt" in item:  # Only its marker is left, which cannot be compared.
+        return f"the stored order was {item.get('Status')}, and was erased at {item['ErasedAt']}{_OTHER_ID}"
     status, fields = item.get("Status"), differing_fields(record, item)
     name = execution_name(str(item.get("ExecutionArn", "")))
     # A later submission than this one, a resubmission from a case, or another system.
@@ -92,5 +95,5 @@ def described(record: Record, item: Mapping[str, Any], number: int) -> str:
     elif status == OrderStatus.RECEIVED:
         hint = ", in progress"
     else:
-        hint = "; a new order needs an OrderId of its own"
+        hint = _OTHER_ID
     return f"the stored order{of} is {status}{differs}{hint}"

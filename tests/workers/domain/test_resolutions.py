@@ -10,7 +10,7 @@ from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
 from workers.domain.cards import looks_like_card
 from workers.domain.cases import Case, CaseState, Claim, Resolution
 from workers.domain.orders import MAX_SHIPMENT_ID_CHARS, Order, OrderStatus
-from workers.domain.reasons import Severity
+from workers.domain.reasons import Reason, Severity
 from workers.domain.resolutions import (
     MAX_ACTOR_CHARS,
     MAX_NOTE_CHARS,
@@ -380,6 +380,11 @@ def test_an_episode_that_the_same_execution_opened_is_left_to_a_person() -> None
     note = examples.evidence("m2", NOW, execution_arn=ANOTHER)
     noted = examples.case(evidence=(examples.evidence("m1", THEN), note), execution_arns=(EXECUTION, ANOTHER))
     assert close_finished(noted, order("FULFILLED", execution_arn=ANOTHER), ANOTHER, NOW) is not None
+
+
+def test_a_shipment_that_could_not_be_recorded_is_left_to_a_person() -> None:
+    """The provider has shipped for the earlier execution, too: that the order ended does not settle it."""
+    assert finished("FULFILLED", reasons=(Reason.FULFILLMENT_EXHAUSTED, Reason.UNRECORDED_SHIPMENT)) is None
 
 
 def test_a_late_report_does_not_close_an_episode_that_began_after_it_was_applied() -> None:

@@ -25,6 +25,7 @@ ONE, TWO = f"{EXECUTION}:{submission_name('001', 1)}", f"{EXECUTION}:two"
 TO_FULFILLMENT, TO_ESCALATION = "Put message in OrderFulfillment Queue", "Put message in Escalation Queue"
 SEND = "`aws sqs send-message --queue-url http://sqs/{0} --message-body 001`"
 RESOLVE = "resolve its case: `orders escalations resolve 001 resubmit {0}--actor NAME --note TEXT`, or `... {1}`"
+OR_CANCEL = "; to cancel it instead: `orders cancel 001`"
 EITHER = "fulfill --shipment-id ID`, or `... cancel"
 
 
@@ -117,10 +118,10 @@ def check_commands(line: str) -> None:
 def test_a_received_order_waits_for_its_worker() -> None:
     waiting = searches(waiting=(12, 0))
     assert advice(order("RECEIVED"), None, execution(), found=waiting) == (
-        "wait: its message is in OrderFulfillmentQueue (about 12 messages), or a worker has it"
+        "wait: its message is in OrderFulfillmentQueue (about 12 messages), or a worker has it" + OR_CANCEL
     )
     assert advice(order("RECEIVED"), None, execution()) == (
-        "wait: its message is in OrderFulfillmentQueue, or a worker has it"
+        "wait: its message is in OrderFulfillmentQueue, or a worker has it" + OR_CANCEL
     )
 
 
@@ -139,7 +140,7 @@ def test_an_execution_that_ran_out_long_ago_is_not_waited_for() -> None:
 
 def test_a_received_order_whose_queue_is_empty_has_lost_its_message() -> None:
     assert advice(order("RECEIVED", 301), None, execution()) == (
-        "its message is lost; send it again: " + SEND.format("OrderFulfillmentQueue")
+        "its message is lost; send it again: " + SEND.format("OrderFulfillmentQueue") + OR_CANCEL
     )
 
 
@@ -151,7 +152,7 @@ def test_the_aws_cli_is_sent_to_the_endpoint_of_the_environment() -> None:
 def test_an_order_that_was_received_long_ago_may_lack_a_worker() -> None:
     assert advice(order("RECEIVED", 3600), None, execution(), found=searches(waiting=(5, 0))) == (
         "check with `orders queues` that the fulfillment workers run: its message should be in OrderFulfillmentQueue"
-        " (about 5 messages); if it is lost, send it again: " + SEND.format("OrderFulfillmentQueue")
+        " (about 5 messages); if it is lost, send it again: " + SEND.format("OrderFulfillmentQueue") + OR_CANCEL
     )
 
 
@@ -159,7 +160,7 @@ def test_a_queue_that_could_not_be_read_is_not_called_empty() -> None:
     unread = searches(waiting=(None, None))
     assert advice(order("RECEIVED", 400), None, execution(), found=unread).startswith("wait: ")
     assert advice(order("RECEIVED", 4000), None, execution(), found=unread).endswith(
-        "if it is lost, send it again: send 001 to OrderFulfillmentQueue"
+        "if it is lost, send it again: send 001 to OrderFulfillmentQueue" + OR_CANCEL
     )
 
 
@@ -168,10 +169,10 @@ def test_a_queue_that_could_not_be_read_is_not_called_empty() -> None:
 )
 def test_a_received_order_without_a_message_to_fulfill_it_waits_for_its_escalation(ended: tuple[str, str]) -> None:
     known = execution(ONE, *ended)
-    assert advice(order("RECEIVED"), None, known) == "wait: its escalation is on the way"
+    assert advice(order("RECEIVED"), None, known) == "wait: its escalation is on the way" + OR_CANCEL
     assert advice(order("RECEIVED", 400), None, known, found=searches(waiting=(0, 1))).startswith("wait: ")
     assert advice(order("RECEIVED", 400), None, known) == (
-        "its execution ended without a message to a worker; open a case: " + SEND.format("EscalationQueue")
+        "its execution ended without a message to a worker; open a case: " + SEND.format("EscalationQueue") + OR_CANCEL
     )
 
 
@@ -268,6 +269,14 @@ def test_the_case_that_a_final_order_has_left_open_is_closed(status: str) -> Non
     close = ": `orders escalations resolve 001 close --actor NAME --note TEXT`"
     assert advice(order(status, 60), case(), execution()) == f"close its case{close}"
     assert advice(order(status, 59), case(), execution()) == f"close its case, if it is still open in a minute{close}"
+
+
+@pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
+def test_a_shipment_that_was_not_recorded_is_looked_into_before_its_case_is_closed(status: str) -> None:
+    assert advice(order(status, 1), case("OPEN", "UNRECORDED_SHIPMENT"), execution()) == (
+        "ask the provider about the shipment that `orders escalations show 001` names, then close its case:"
+        " `orders escalations resolve 001 close --actor NAME --note TEXT`"
+    )
 
 
 @pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])

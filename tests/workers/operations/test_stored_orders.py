@@ -97,6 +97,14 @@ def test_a_stored_order_is_described_with_what_to_do(
     assert described(record(**given), STORED | stored, number) == text
 
 
+def test_an_erased_order_is_not_compared_with_its_marker() -> None:
+    marker = {"OrderId": "001", "Status": "FULFILLED", "ExecutionArn": arn(1), "ErasedAt": "2026-11-22T12:00:00Z"}
+    assert described(record(), marker, 1) == (
+        "the stored order was FULFILLED, and was erased at 2026-11-22T12:00:00Z;"
+        " a new order needs an OrderId of its own"
+    )
+
+
 class Table:
     """The order 001 as each read finds it; None: it is missing."""
 
