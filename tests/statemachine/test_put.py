@@ -12,7 +12,10 @@ from jsonata import Jsonata
 from tests.statemachine.test_definition import PROPER, load
 from tests.statemachine.workflow import Workflow
 from tests.support import DeployStack
+from tests.workers.domain import examples
 from workers.aws.items import from_item, to_item
+from workers.domain.resolutions import resubmission_name
+from workers.domain.submissions import submission_name
 
 THIS = "arn:aws:states:us-east-1:123456789012:execution:Orders:this"
 ANOTHER = "arn:aws:states:us-east-1:123456789012:execution:Orders:another"
@@ -36,6 +39,28 @@ PASSING = {
     *itertools.product(["RECEIVED"], ["this"], STARTS, ["nothing"]),
     *itertools.product(["ESCALATED"], ["another", "missing"], ["older", "missing"], COUNTED),
 }
+
+
+FIRST, SECOND, TENTH = (submission_name("001", number) for number in (1, 2, 10))
+BY_HAND = resubmission_name(examples.case(), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "was_there", "resubmitted"),
+    [
+        ("any", {"Attributes": {}}, True),
+        (FIRST, {}, False),
+        (SECOND, {}, True),
+        (TENTH, {}, True),
+        (BY_HAND, {}, True),
+        ("any-2", {}, False),
+    ],
+)
+def test_what_marks_an_order_as_resubmitted(name: str, was_there: dict[str, Any], resubmitted: bool) -> None:
+    """Its item, or the name of a later submission: the earlier one may have opened a case without an item."""
+    assigned = load()["States"]["Update the order table"]["Assign"]
+    states = {"result": was_there, "context": {"Execution": {"Name": name}}}
+    assert evaluated(assigned, states) == {"resubmitted": resubmitted}
 
 
 @pytest.fixture(scope="module")

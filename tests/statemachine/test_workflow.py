@@ -11,6 +11,7 @@ import pytest
 from deploy.check_state_machine import DEFINITIONS
 from tests.statemachine.workflow import Workflow, wait_until
 from tests.support import DeployStack
+from workers.domain.submissions import submission_name
 
 RECORDED = ["Check the order", "Update the order table"]
 VERIFIED = [*RECORDED, "Are details Proper", "Put message in Queue"]
@@ -163,6 +164,13 @@ def test_an_order_that_this_execution_recorded_before_continues(workflow: Workfl
     assert execution.status == "SUCCEEDED"
     (sent,) = workflow.fulfillments(execution.arn)  # It may be a resubmission, whose first try was applied.
     assert sent == {"OrderId": "lost", "ExecutionArn": execution.arn, "Resubmitted": True}
+
+
+def test_a_second_submission_of_an_order_that_was_never_recorded_is_marked_too(workflow: Workflow) -> None:
+    """The first one may have opened a case."""
+    execution = workflow.run(order("second"), name=submission_name("second", 2))
+    (sent,) = workflow.fulfillments(execution.arn)
+    assert sent == {"OrderId": "second", "ExecutionArn": execution.arn, "Resubmitted": True}
 
 
 def test_an_escalated_order_submitted_again_starts_over(workflow: Workflow) -> None:

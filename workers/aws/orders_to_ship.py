@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workers.aws.batch_reads import BatchReads, Item, ReadTable
+from workers.aws.batch_reads import BatchReads, ReadTable
 from workers.aws.errors import readable
 from workers.aws.items import from_item
 from workers.aws.orders import order_of
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 class DynamoOrdersToShip:
     """
-    Reads an order together with the rejected executions in its case. They decide the order's idempotency key.
+    Reads an order together with its case: whether that is open, and the executions that were rejected.
 
-    A message that names its execution was sent after the rejections of all earlier executions had been recorded, so it
-    does not matter which of the two items is read first. A bare OrderId may come at any time. If its case were read
-    first, the order could be rejected and resubmitted before it is read too. The next try would count that rejection,
-    and the key would change although the first request may be in flight. So its order is read first.
+    The rejections decide the order's idempotency key. A message that names its execution was sent after the rejections
+    of all earlier executions had been recorded, so it does not matter which of the two items is read first. A bare
+    OrderId may come at any time. If its case were read first, the order could be rejected and resubmitted before it is
+    read too. The next try would count that rejection, and the key would change although the first request may be in
+    flight. So its order is read first.
     """
 
     def __init__(self, dynamodb: "DynamoDBClient", order_table: str, case_table: str) -> None:
@@ -29,7 +30,7 @@ class DynamoOrdersToShip:
         self._reads = BatchReads(
             dynamodb,
             ReadTable(order_table, "OrderId"),
-            ReadTable(case_table, "CaseId", attributes="CaseId, RejectedExecutions, Dropped"),
+            ReadTable(case_table, "CaseId", attributes="CaseId, RejectedExecutions, Dropped, OpenKey"),
         )
 
     async def get_to_ship(self, order_id: str, execution_arn: str | None) -> Order | None:
@@ -42,15 +43,11 @@ class DynamoOrdersToShip:
         if stored is None:
             return None
         with readable("BatchGetItem"):
-            item, (rejected, dropped) = from_item(stored), _rejected_executions(case)
+            item = from_item(stored)
+            case_item = {} if case is None else from_item(case)
+            rejected = set(case_item.get("RejectedExecutions", []))
+            dropped = case_item.get("Dropped", {}).get("RejectedExecutions", 0)
         order = order_of(item)
         rejections = len(rejected - {order.execution_arn}) + dropped
-        return replace(order, rejections=rejections) if rejections else order
-
-
-def _rejected_executions(case: Item | None) -> tuple[set[str], int]:
-    """Return the executions that were rejected, and how many more the case has dropped."""
-    if case is None:
-        return set(), 0
-    item = from_item(case)
-    return set(item.get("RejectedExecutions", [])), item.get("Dropped", {}).get("RejectedExecutions", 0)
+        # An order without a case, as most are, stays as it is.
+        return order if not case_item else replace(order, rejections=rejections, has_open_case="OpenKey" in case_item)

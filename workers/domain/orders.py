@@ -42,9 +42,9 @@ class Order:
     fulfilled_at: str | None = None
     cancelled_at: str | None = None  # Only if it was cancelled before anything had escalated it.
     attempts: int = 0
-    rejections: int = (
-        0  # How many earlier executions the provider refused. This comes from the case, not from the order's item.
-    )
+    # These come from the case, not from the order's item:
+    rejections: int = 0  # How many earlier executions the provider refused.
+    has_open_case: bool = False
 
     @property
     def idempotency_key(self) -> str:

@@ -121,7 +121,8 @@ class FulfillmentHandler:
                 return replace(await self._conclude(message, request, order, at), used_downstream=False)
             if order.attempts >= self.max_attempts:
                 return replace(await self._escalate_exhausted(message, request, order.attempts), used_downstream=False)
-            if request.execution_arn is None:  # A bare OrderId.
+            if request.execution_arn is None or order.has_open_case:
+                # A bare OrderId, or an order whose case was opened before the order was ever recorded.
                 request = request.model_copy(update={"execution_arn": order.execution_arn, "resubmitted": True})
             try:
                 shipment = await self._ship(self.provider, order)
@@ -186,12 +187,13 @@ class FulfillmentHandler:
 
     async def _report_end(self, request: FulfillmentRequest, order: Order) -> None:
         """
-        Report that a final order has ended, if it may have an open case: it was resubmitted, or its message is bare.
+        Report that a final order has ended, if it may have an open case.
 
+        It may if it was resubmitted, if its message is bare, or if an open case was read with it.
         The escalation worker closes the case. The report is sent before the message is acknowledged, so that a crash in
         between repeats it. A new order needs none.
         """
-        may_have_case = request.resubmitted or request.execution_arn is None
+        may_have_case = request.resubmitted or request.execution_arn is None or order.has_open_case
         if may_have_case and order.is_final and order.belongs_to(request.execution_arn):
             finished = OrderFinished(OrderFinished=order.order_id, ExecutionArn=order.execution_arn)
             await self.escalations.send(finished)

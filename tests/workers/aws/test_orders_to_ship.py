@@ -45,6 +45,16 @@ async def test_an_order_and_its_rejections_are_read_in_one_request() -> None:
     assert tables.asked == [["Orders", "Cases"]]
 
 
+@pytest.mark.parametrize(("case", "is_open"), [({"OpenKey": "OPEN#1"}, True), ({}, False)])
+async def test_an_order_is_read_with_whether_its_case_is_open(case: dict[str, str], is_open: bool) -> None:
+    tables = FakeTables()
+    tables.changes_between = False
+    tables.case |= case
+    order = await orders_of(tables).get_to_ship("001", ANOTHER)
+    assert order is not None
+    assert order.has_open_case is is_open
+
+
 async def test_rejections_that_the_case_has_dropped_count_too() -> None:
     tables = FakeTables()
     tables.changes_between = False

@@ -444,6 +444,15 @@ async def test_nothing_is_reported_of_a_new_order_or_of_one_that_has_not_ended(
     assert bench.escalations.finished == []
 
 
+@pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
+async def test_the_end_of_an_order_whose_case_was_opened_before_it_was_recorded_is_reported(status: str) -> None:
+    """The message of such an order is that of a new one: no item was there that it could have replaced."""
+    bench = Bench(order(status, has_open_case=True), provider=True)
+    await bench.handle()
+    assert bench.escalations.finished == [FINISHED]
+    assert bench.journal.names()[-1] == "escalations.send_finished"
+
+
 @pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.parametrize("provider", [True, False])
 async def test_a_report_that_fails_is_sent_by_the_next_delivery(
