@@ -37,7 +37,7 @@ class CaseWrites:
         writes = [self.put(case)]
         if plan.escalates_order and order is not None:
             writes.append(self._escalate(order, case))
-        elif plan.counts_rejection and order is not None:
+        elif order is not None and (plan.counts_rejection or _copies(plan, order)):
             writes.append(self._unchanged(order))
         if plan.merged is not None:
             writes.append(self.put(plan.merged))
@@ -77,15 +77,18 @@ class CaseWrites:
         )
 
     def _unchanged(self, order: Order) -> "TransactWriteItemTypeDef":
-        """Return the check that *order* still has the execution that it had when it was read."""
+        """Return the check that *order* still has the execution that it had when it was read, and was not erased."""
         condition = "ExecutionArn = :execution" if order.execution_arn else "attribute_not_exists(ExecutionArn)"
+        named = "" if order.name is None else " AND attribute_exists(#Name)"
         check: TransactWriteItemTypeDef = {
             "ConditionCheck": {
                 "TableName": self.order_table,
                 "Key": to_item({"OrderId": order.order_id}),
-                "ConditionExpression": condition,
+                "ConditionExpression": condition + named,
             }
         }
+        if named:
+            check["ConditionCheck"]["ExpressionAttributeNames"] = {"#Name": "Name"}
         if order.execution_arn:
             check["ConditionCheck"]["ExpressionAttributeValues"] = to_item({":execution": order.execution_arn})
         return check
@@ -123,3 +126,8 @@ class CaseWrites:
                 "ExpressionAttributeValues": to_item(values | {":before": status, ":execution": order.execution_arn}),
             }
         }
+
+
+def _copies(plan: EscalationPlan, order: Order) -> bool:
+    """Return whether *plan* opens an episode with a copy of a person's data, which may be erased at this moment."""
+    return plan.routes and order.name is not None

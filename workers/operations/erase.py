@@ -153,7 +153,9 @@ async def erase(stack: "Stack", found: Found, actor: str) -> Erasure:
     if found.erased_before and found.order is not None:
         return Erasure(found.order_id, str(found.order["ErasedAt"]), str(found.order.get("ErasedBy")), [])
     at = clock.written(stack.now())
-    deletes = [_delete(stack, case) for case in found.cases]
+    # Its own case may be opened while a person confirms. The delete of a case that is still missing passes.
+    own = [] if any(case["CaseId"] == found.order_id for case in found.cases) else [{"CaseId": found.order_id}]
+    deletes = [_delete(stack, case) for case in (*found.cases, *own)]
     while len(deletes) > MAX_DELETES:
         await _write(stack, deletes[:MAX_DELETES])
         deletes = deletes[MAX_DELETES:]
@@ -178,6 +180,7 @@ def _mark(stack: "Stack", order: Item, at: str, actor: str) -> dict[str, Any]:
         "OrderId": order["OrderId"],
         "Status": order["Status"],
         "ExecutionArn": execution,
+        "CancelledAt": order.get("CancelledAt"),  # A worker may still be shipping it.
         "UpdatedAt": at,
         "ErasedAt": at,
         "ErasedBy": actor,

@@ -344,6 +344,22 @@ async def test_a_rejection_is_not_counted_once_the_next_execution_began(
     assert await rejections(to_ship, "late-rejection", ANOTHER) == 1
 
 
+async def test_no_case_gets_a_copy_of_an_order_that_is_erased_meanwhile(
+    stack: DeployedStack, cases: DynamoCases, orders: DynamoOrders
+) -> None:
+    item = put(stack, "erased", Status="FULFILLED")
+    order = await orders.get("erased")
+    late = escalation("erased", execution_arn=ANOTHER)
+    marker = {name: item[name] for name in ("OrderId", "Status", "ExecutionArn")}
+    stack.client("dynamodb").put_item(TableName=stack.order_table, Item=to_item(marker))
+    with pytest.raises(ConflictError):
+        await cases.apply(plan_escalation(late, order, None, NOW, ASSESSMENT), order)
+    assert await cases.get("erased") is None
+    case = await opened(cases, "erased", await orders.get("erased"), execution_arn=ANOTHER)
+    assert case.order is not None
+    assert case.order.name is None
+
+
 async def test_a_rejection_without_an_execution_is_counted(
     stack: DeployedStack, cases: DynamoCases, to_ship: DynamoOrdersToShip
 ) -> None:

@@ -165,6 +165,24 @@ async def test_what_has_changed_meanwhile_is_not_erased(code: str) -> None:
         await erase(tables.stack, found, "grace")
 
 
+async def test_a_case_that_is_opened_while_the_person_confirms_stops_the_erasure() -> None:
+    tables = Tables(cases=[case("one", ExecutionArns=[ONE])])
+    erasure = await erase(tables.stack, await tables.found(), "grace")
+    assert erasure.case_ids == ["one"]
+    _, own, _ = tables.written[0]
+    assert own["Delete"]["Key"] == to_item({"CaseId": "001"})
+    assert own["Delete"]["ConditionExpression"] == "attribute_not_exists(Version)"
+
+
+async def test_a_marker_keeps_that_a_worker_may_still_be_shipping_the_order() -> None:
+    """A worker that gets its message again reports that it may have been shipped."""
+    tables = Tables(ORDER | {"Status": "CANCELLED", "CancelledAt": "then", "CancelledBy": "ada"}, [OWN])
+    await erase(tables.stack, await tables.found(), "grace")
+    marker = from_item(tables.written[0][-1]["Put"]["Item"])
+    assert marker["CancelledAt"] == "then"
+    assert "CancelledBy" not in marker
+
+
 async def test_another_error_of_a_transaction_is_raised_as_it_is() -> None:
     tables = Tables()
     found = await tables.found()
