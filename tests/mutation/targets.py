@@ -16,7 +16,10 @@ CORE = (
 ALL = ("workers", "lambda")
 # The tests of `workers/a/b.py` are `tests/workers/a/test_b.py` and `test_b_properties.py`. Some modules have others.
 MORE_TESTS: Mapping[str, tuple[str, ...]] = {
-    "workers/aws/case_items.py": ("tests/workers/aws/test_cases.py",),
+    "workers/aws/case_items.py": ("tests/workers/aws/test_cases.py", "tests/workers/aws/test_cases_requests.py"),
+    "workers/aws/cases.py": ("tests/workers/aws/test_cases_requests.py",),
+    "workers/aws/open_index.py": ("tests/workers/aws/test_cases_requests.py",),
+    "workers/aws/orders.py": ("tests/workers/aws/test_orders_requests.py",),
     "workers/aws/sdk/metering.py": ("tests/workers/test_connections.py",),
     "workers/aws/sdk/tls.py": ("tests/workers/aws/sdk/test_clients.py", "tests/workers/aws/sdk/test_direct.py"),
     "workers/consumer/message.py": ("tests/workers/consumer/test_consumer.py", "tests/workers/aws/test_sqs.py"),
