@@ -1,13 +1,175 @@
-"""What `orders escalations list` refuses before it asks AWS for anything."""
+"""What `orders escalations list` and `show` print and refuse."""
 
+import json
+from typing import Any
+
+import pytest
 from click.testing import CliRunner
 
-from workers.cli.escalations import list_command
+from tests.workers.cli.console import done, rows, run
+from tests.workers.cli.tables import FakeTables
+from tests.workers.domain.examples import case
+from tests.workers.fakes import EXECUTION, order
+from tests.workers.operations.fakes import FakeClient, fake_stack
+from workers.aws.items import to_item
+from workers.cli.escalations import command, list_command
+from workers.domain.cases import Case, CaseState
+from workers.domain.reasons import Reason, Severity, Source
 from workers.operations.stack import Stack
+
+CARD = "4929123412345678"
+HEADINGS = "CASE | SEVERITY | REASONS | AGE | EPISODE | ORDER | STATUS | SOURCE | ATTEMPTS"
+OLD = "001 | critical | INVALID_PRICE, WORKFLOW_FAILED | 2h | 3 | 001 | FULFILLED | workflow, fulfillment | 5"
+YOUNG = "002 | warning | INVALID_CARD_NUMBER | 90s | 1 | 002 | - | workflow | -"
+OTHER = "message-1 | info | UNDECODABLE_MESSAGE | 60m | 1 | - | - | - | -"
+CASES = (
+    case(case_id="002", order_id="002", opened_at="2026-11-22T11:58:30.000000Z"),
+    Case(
+        case_id="message-1",
+        state=CaseState.OPEN,
+        severity=Severity.INFO,
+        opened_at="2026-11-22T11:00:00.000000Z",
+        updated_at="2026-11-22T11:00:00.000000Z",
+        reasons=(Reason.UNDECODABLE_MESSAGE,),
+    ),
+    case(
+        severity=Severity.CRITICAL,
+        reasons=(Reason.INVALID_PRICE, Reason.WORKFLOW_FAILED),
+        sources=(Source.WORKFLOW, Source.FULFILLMENT),
+        episode=3,
+        attempts=5,
+    ),
+)
+
+
+@pytest.fixture(name="tables")
+def _tables(monkeypatch: pytest.MonkeyPatch) -> FakeTables:
+    return FakeTables(*CASES).install(monkeypatch)
+
+
+class Aws:
+    """The order table has order 001. `asked`: the ids of the orders that were read, for each request."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.stack: Stack = fake_stack(dynamodb=FakeClient(batch_get_item=self.batch_get_item))
+
+    def batch_get_item(self, RequestItems: Any) -> Any:  # noqa: N803 - the SDK's name.
+        self.asked.append([key["OrderId"]["S"] for key in RequestItems["OrderTable"]["Keys"]])
+        stored = {"OrderId": "001", "Status": "FULFILLED", "ExecutionArn": EXECUTION, "CC": CARD}
+        return {"Responses": {"OrderTable": [to_item(stored)] if "001" in self.asked[-1] else []}}
+
+
+@pytest.mark.usefixtures("tables")
+def test_open_cases_are_a_table_with_the_status_of_their_orders_now() -> None:
+    aws = Aws()
+    ran = done(command, "list", stack=aws.stack)
+    assert rows(ran.stdout) == [HEADINGS, OLD, YOUNG, OTHER]
+    assert ran.stderr == "3 shown; 3 cases are open\n"
+    assert aws.asked == [["001", "002"]]
+
+
+@pytest.mark.usefixtures("tables")
+def test_numbers_are_aligned_to_the_right() -> None:
+    headings, first, second, _ = done(command, "list", stack=Aws().stack).stdout.splitlines()
+    assert headings.index("AGE  ") + 3 == first.index(" 2h ") + 3 == second.index(" 90s ") + 4
+    assert headings.index("EPISODE") + 7 == first.index(" 3  ") + 2
+    assert (len(headings), headings[-8:], first[-2:]) == (len(first), "ATTEMPTS", " 5")
+
+
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize(
+    ("arguments", "shown", "summary"),
+    [
+        (["--severity", "Critical"], [OLD], "1 shown; 3 cases are open"),
+        (["--reason", "invalid_card_number"], [YOUNG], "1 shown; 3 cases are open"),
+        (["--older-than", "50m"], [OLD, OTHER], "2 shown; 3 cases are open"),
+        (["--limit", "1"], [OLD], "1 shown of 3 matching; 3 cases are open"),
+        (["--older-than", "50m", "--limit", "1"], [OLD], "1 shown of 2 matching; 3 cases are open"),
+    ],
+)
+def test_cases_can_be_selected(arguments: list[str], shown: list[str], summary: str) -> None:
+    ran = done(command, "list", *arguments, stack=Aws().stack)
+    assert (rows(ran.stdout), ran.stderr) == ([HEADINGS, *shown], f"{summary}\n")
+
+
+@pytest.mark.usefixtures("tables")
+def test_only_orders_of_cases_that_are_shown_are_read() -> None:
+    aws = Aws()
+    done(command, "list", "--limit", "1", stack=aws.stack)
+    assert aws.asked == [["001"]]
+
+
+def test_without_a_matching_case_there_is_no_table(tables: FakeTables) -> None:
+    ran = done(command, "list", "--reason", "ORDER_NOT_FOUND", stack=Aws().stack)
+    assert (ran.stdout, ran.stderr) == ("", "0 shown; 3 cases are open\n")
+    del tables.cases["002"], tables.cases["message-1"]
+    assert done(command, "list", stack=Aws().stack).stderr == "1 shown; 1 case is open\n"
+    tables.cases.clear()
+    ran = done(command, "list", stack=Aws().stack)
+    assert (ran.stdout, ran.stderr) == ("", "no case is open\n")
+    assert done(command, "list", "--json", stack=Aws().stack).stdout == "[]\n"
+
+
+def test_edited_cases_are_named(tables: FakeTables) -> None:
+    tables.edited += ["003", "004"]
+    assert done(command, "list", stack=Aws().stack).stderr.splitlines() == [
+        "3 shown; 3 cases are open",
+        "orders: case 003 cannot be read: it was edited in the table",
+        "orders: case 004 cannot be read: it was edited in the table",
+    ]
+
+
+@pytest.mark.usefixtures("tables")
+def test_for_scripts_the_cases_are_json_with_their_orders() -> None:
+    ran = done(command, "list", "--json", stack=Aws().stack)
+    first, second, third = json.loads(ran.stdout)
+    assert [each["case_id"] for each in (first, second, third)] == ["001", "002", "message-1"]
+    assert (first["order_now"]["status"], second["order_now"], third["order_now"]) == ("FULFILLED", None, None)
+    assert (first["severity"], first["evidence"][0]["message_id"]) == ("critical", "m1")
+    assert CARD not in ran.stdout
+    assert ran.stderr == "3 shown; 3 cases are open\n"
 
 
 def test_an_unknown_reason_is_refused_with_the_list_of_reasons() -> None:
     ran = CliRunner().invoke(list_command, ["--reason", "BOGUS"], obj=Stack(environ={}))
     assert (ran.exit_code, ran.stdout) == (2, "")
     problem = ran.stderr.splitlines()[-1].removeprefix("Error: Invalid value for '--reason': ")
-    assert problem.startswith("'BOGUS' must be one of INVALID_CARD_NUMBER, INVALID_PRICE, ")
+    assert problem == f"'BOGUS' must be one of {', '.join(Reason)}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--severity", "high"], "'high' is not one of 'info', 'warning', 'critical'"),
+        (["--older-than", "x"], "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
+        (["--limit", "0"], "0 is not in the range x>=1"),
+    ],
+)
+def test_wrong_options_name_what_is_allowed(arguments: list[str], problem: str) -> None:
+    ran = run(command, "list", *arguments)
+    assert (ran.exit_code, problem in ran.stderr) == (2, True)
+
+
+def test_a_case_is_shown_with_its_order(tables: FakeTables) -> None:
+    tables.orders["001"] = order("ESCALATED", cc="************5678")
+    ran = done(command, "show", "001")
+    assert (ran.stdout.splitlines()[0], ran.stderr) == ("  Case          001", "")
+    assert "  Order         001 (ESCALATED now)\n" in ran.stdout
+    assert "  Opened        2026-11-22 10:00:00 (2h ago)\n" in ran.stdout
+    assert tables.read == ["001", "001"]
+
+
+def test_for_scripts_a_case_is_json_with_its_order(tables: FakeTables) -> None:
+    tables.orders["001"] = order("ESCALATED", cc="************5678")
+    shown = json.loads(done(command, "show", "001", "--json").stdout)
+    assert (shown["case_id"], shown["attempts"], shown["state"]) == ("001", 5, "OPEN")
+    assert (shown["order_now"]["order_id"], shown["order_now"]["cc"]) == ("001", "************5678")
+    assert json.loads(done(command, "show", "message-1", "--json").stdout)["order_now"] is None
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_case_that_does_not_exist_is_one_line() -> None:
+    ran = run(command, "show", "3")
+    assert ran.stdout == ""
+    assert str(ran.exception) == "there is no case '3'; `orders escalations list` shows the open ones"

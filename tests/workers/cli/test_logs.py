@@ -1,14 +1,22 @@
 """`orders logs`: how a line is rendered; and as a process, with pipes, signals and files that are not logs."""
 
+import io
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from workers.cli.logs import render
+from tests.workers.cli.console import done
+from workers.cli.logs import _follow, _Printer, command, render
+from workers.cli.output import InterruptedCommandError, note
+from workers.operations.lines import Line
+from workers.operations.log_lines import Selection
+from workers.operations.stack import Stack
 
 CARD = "4929123412345678"
 LINES = [
@@ -62,6 +70,168 @@ def test_card_numbers_and_control_characters_are_rendered_nowhere(color: bool) -
     assert CARD not in shown
     escapes = {"\x1b"} if color else set()
     assert {character for character in shown if not character.isprintable()} - {"\n"} == escapes
+
+
+class Output(io.StringIO):
+    """A standard output that may be a terminal. `flushed`: what had been written at each flush."""
+
+    def __init__(self, *, terminal: bool = False) -> None:
+        super().__init__()
+        self.terminal = terminal
+        self.flushed: list[str] = []
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def flush(self) -> None:
+        self.flushed.append(self.getvalue())
+
+
+SHOWN = [
+    "2026-11-22 09:33:24.325 info                order.fulfilled order_id=001",
+    "2026-11-22 09:33:25.325 warning             escalation.routed order_id=002",
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ([], [*SHOWN, "honcho: said something"]),
+        (["--order", "001"], SHOWN[:1]),
+        (["--escalations"], SHOWN[1:]),
+        (["--json"], [json.dumps(line) for line in LINES]),
+    ],
+)
+@pytest.mark.parametrize("source", ["file", "-"])
+def test_the_selected_lines_are_shown(log: Path, source: str, arguments: list[str], shown: list[str]) -> None:
+    given = log.read_text(encoding="utf-8")
+    ran = done(command, str(log) if source == "file" else "-", *arguments, given=given)
+    assert (ran.stdout.splitlines(), ran.stderr) == (shown, "")
+
+
+@pytest.mark.parametrize("arguments", [["--order", "003"], ["--order", "001", "--escalations"]])
+def test_without_a_matching_line_only_a_note_is_shown(log: Path, arguments: list[str]) -> None:
+    ran = done(command, str(log), *arguments)
+    assert (ran.stdout, ran.stderr) == ("", "no matching lines\n")
+    log.write_text("", encoding="utf-8")
+    assert done(command, str(log)).output == "", "an empty file has nothing to match"
+
+
+@pytest.mark.parametrize(
+    ("selection", "as_json", "shown"),
+    [
+        (Selection(), False, f"{json.dumps(LINES[0])} (7 more bytes)\n"),
+        (Selection(), True, ""),
+        (Selection("001"), False, ""),
+    ],
+)
+def test_a_line_that_was_cut_is_no_json(
+    monkeypatch: pytest.MonkeyPatch, selection: Selection, as_json: bool, shown: str
+) -> None:
+    output = Output()
+    monkeypatch.setattr(sys, "stdout", output)
+    printer = _Printer(selection, as_json=as_json, live=False)
+    printer.print_line(Line(json.dumps(LINES[0]).encode(), omitted_bytes=7))
+    assert (output.getvalue(), printer.printed) == (shown, bool(shown))
+
+
+def test_json_that_is_nested_too_deep_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch, log: Path) -> None:
+    def deep(*_: object, **__: object) -> None:
+        raise RecursionError
+
+    log.write_text('{"event": "a"}\n', encoding="utf-8")
+    monkeypatch.setattr("workers.cli.logs.render", deep)
+    monkeypatch.setattr("workers.cli.logs.mask_all", deep)
+    assert done(command, str(log)).stdout == '{"event": "a"}\n'
+    assert done(command, str(log), "--json").output == ""
+
+
+def test_an_order_is_looked_for_in_lines_that_only_mention_it(log: Path) -> None:
+    log.write_text('{"event": "x", "detail": "001"}\nhoncho: 001\n', encoding="utf-8")
+    assert done(command, str(log), "--order", "001").stderr == "no matching lines\n"
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_each_line_is_flushed_if_the_next_may_come_much_later(monkeypatch: pytest.MonkeyPatch, live: bool) -> None:
+    output = Output()
+    monkeypatch.setattr(sys, "stdout", output)
+    printer = _Printer(Selection(None, escalations=False), as_json=False, live=live)
+    printer.print_lines([Line(b"one"), Line(b"two")])
+    assert output.flushed == (["one\n", "one\ntwo\n"] if live else [])
+    assert (output.getvalue(), printer.printed) == ("one\ntwo\n", True)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "variable", "colored"), [(True, None, True), (True, "1", False), (False, None, False)]
+)
+def test_a_terminal_gets_colors_unless_the_environment_says_no(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, variable: str | None, colored: bool
+) -> None:
+    output = Output(terminal=terminal)
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("NO_COLOR", variable)
+    printer = _Printer(Selection(None, escalations=False), as_json=False, live=False)
+    printer.print_line(Line(json.dumps(LINES[1]).encode()))
+    assert ("\x1b" in output.getvalue()) is colored
+
+
+@pytest.mark.parametrize(
+    ("level", "head", "event"),
+    [
+        ("debug", "\x1b[2m", "\x1b[2m"),
+        ("info", "", "\x1b[1m"),
+        ("warning", "\x1b[33m", "\x1b[33m"),
+        ("error", "\x1b[31m", "\x1b[31m"),
+        ("critical", "\x1b[31m\x1b[1m", "\x1b[31m\x1b[1m"),
+    ],
+)
+def test_each_level_has_its_color(level: str, head: str, event: str) -> None:
+    columns = f"{'':<23} {level:<7} {'':<11}"
+    end = "\x1b[0m" if head else ""
+    shown = render({"level": level, "event": "x.done", "order_id": "1"}, color=True)
+    assert shown == f"{head}{columns}{end} {event}x.done\x1b[0m order_id=1"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, lambda: InterruptedCommandError("interrupted")])
+def test_ctrl_c_ends_following_as_asked_and_interrupts_reading(
+    monkeypatch: pytest.MonkeyPatch, log: Path, error: Callable[[], BaseException]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise error()
+
+    async def follow(*_: object) -> None:
+        interrupted()
+
+    def run_interrupted(_stack: Stack, work: Coroutine[object, object, None]) -> None:
+        work.close()
+        interrupted()
+
+    monkeypatch.setattr("workers.cli.logs.run", run_interrupted)
+    monkeypatch.setattr("workers.cli.logs._Printer.print_lines", interrupted)
+    monkeypatch.setattr("workers.cli.logs._follow", follow)
+    assert done(command, str(log), "--follow", "--order", "003").output == ""
+    ran = CliRunner().invoke(command, [str(log)], obj=Stack({}), standalone_mode=False)
+    assert ran.exception is not None
+
+
+async def test_followed_lines_are_printed_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+
+    async def lines(file: Path, warn: object) -> AsyncIterator[Line]:
+        assert (file, warn) == (Path("log"), note)
+        try:
+            yield Line(b"one")
+            yield Line(b"two")
+        finally:
+            closed.append(True)
+
+    output = Output()
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr("workers.cli.logs.follow_file", lines)
+    await _follow(Path("log"), _Printer(Selection(None, escalations=False), as_json=False, live=True))
+    assert (output.getvalue(), closed) == ("one\ntwo\n", [True])
 
 
 @pytest.mark.process

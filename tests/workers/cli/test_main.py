@@ -1,10 +1,21 @@
-"""Wrong usage of any command is one line that names what was wrong."""
+"""Whatever ends a command is one line and an exit code; wrong usage names what was wrong."""
 
+import contextlib
+import io
+import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import click
 import pytest
 
 from workers.cli.__main__ import main
+from workers.cli.app import orders
+from workers.cli.output import CliError, InterruptedCommandError
+from workers.errors import FatalError
+from workers.operations.errors import OperationError
+from workers.operations.stack import Stack
 
 CARD = "4929123412345678"
 
@@ -53,3 +64,182 @@ def test_without_arguments_the_help_is_shown(
     code, out, err = run(monkeypatch, capsys)
     assert (code, out) == (2, "")
     assert err.startswith("Usage: orders [OPTIONS] COMMAND")
+    assert "Commands:" in err
+
+
+HELP = [
+    ("submit", "Submit the orders of a file, each once."),
+    ("list", "List the open orders."),
+    ("show", "Show the whole story of one order."),
+    ("escalations", "List, show and resolve escalation cases."),
+    ("queues", "Show the queues and their dead-letter queues."),
+    ("dead-letters", "List, replay or discard dead letters."),
+    ("logs", "Show the workers' log lines in a readable form."),
+]
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_the_help_lists_every_command_and_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, err = run(monkeypatch, capsys, option)
+    assert (code, err) == (0, "")
+    listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert [tuple(line.split(maxsplit=1)) for line in listed] == HELP
+    assert max(map(len, out.splitlines())) <= 120
+    assert "Exit codes: 0 done, 1 failed or only partly done, 2 bad usage, 130 interrupted." in out
+
+
+@pytest.mark.parametrize(("name", "_summary"), HELP)
+def test_every_command_is_found_by_its_name(name: str, _summary: str) -> None:
+    command = orders.get_command(click.Context(orders), name)
+    assert command is not None
+    assert command.name == name
+
+
+def ending(monkeypatch: pytest.MonkeyPatch, end: Callable[[], object]) -> list[dict[str, object]]:
+    """Let every command end as *end* does; return what it was called with."""
+    calls: list[dict[str, object]] = []
+
+    def command(**given: object) -> object:
+        calls.append(given)
+        return end()
+
+    monkeypatch.setattr(orders, "main", command)
+    return calls
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def end() -> object:
+        raise error
+
+    return end
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1), (2, 2), ("text", 0)])
+def test_a_command_returns_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], result: object, code: int
+) -> None:
+    calls = ending(monkeypatch, lambda: result)
+    assert run(monkeypatch, capsys) == (code, "", "")
+    (given,) = calls
+    assert isinstance(given.pop("obj"), Stack)
+    assert given == {"prog_name": "orders", "standalone_mode": False}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (CliError("3 of 5 failed"), 1, "orders: 3 of 5 failed"),
+        (InterruptedCommandError("interrupted: 2 done"), 130, "orders: interrupted: 2 done"),
+        (click.Abort(), 130, "orders: interrupted; the command can be repeated"),
+        (KeyboardInterrupt(), 130, "orders: interrupted; the command can be repeated"),
+        (OperationError("there is no queue Q"), 1, "orders: there is no queue Q"),
+        (FatalError(f"card {CARD}"), 1, "orders: card ****"),
+        (
+            FileNotFoundError(2, "No such file or directory", "orders.csv"),
+            1,
+            "orders: orders.csv: No such file or directory",
+        ),
+        (OSError(28, "No space left on device"), 1, "orders: input or output: No space left on device"),
+        (click.ClickException("it is broken."), 1, "orders: it is broken (see `orders --help`)"),
+        (click.UsageError("say --yes."), 2, "orders: say --yes"),
+    ],
+    ids=repr,
+)
+def test_an_error_is_one_line_on_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
+    ending(monkeypatch, raising(error))
+    assert run(monkeypatch, capsys) == (code, "", f"{line}\n")
+
+
+def test_an_internal_error_shows_its_traceback_without_card_numbers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending(monkeypatch, raising(KeyError(CARD)))
+    code, out, err = run(monkeypatch, capsys)
+    assert (code, out) == (1, "")
+    *traceback, last = err.splitlines()
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert "KeyError: '****'" in traceback
+    assert last == "orders: internal error: KeyError"
+
+
+@pytest.mark.parametrize(
+    ("error", "terminal", "shown"),
+    [
+        (InterruptedCommandError("x"), True, "\norders: x\n"),
+        (InterruptedCommandError("x"), False, "orders: x\n"),
+        (CliError("x"), True, "orders: x\n"),
+    ],
+)
+def test_a_terminals_line_with_the_ctrl_c_is_ended_first(
+    monkeypatch: pytest.MonkeyPatch, error: CliError, terminal: bool, shown: str
+) -> None:
+    class Output(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return terminal
+
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", Output(written, encoding="utf-8", write_through=True))
+    ending(monkeypatch, raising(error))
+    assert main() == error.exit_code
+    assert written.getvalue().decode() == shown
+
+
+def test_output_that_is_written_late_can_fail_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Disk(io.TextIOWrapper):
+        full = False
+
+        def flush(self) -> None:
+            if self.full:
+                raise OSError(28, "No space left on device")
+
+    disk = Disk(io.BytesIO())
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", disk)
+        ending(patched, lambda: setattr(disk, "full", True))
+        assert main() == 1
+    disk.full = False
+    assert capsys.readouterr().err == "orders: input or output: No space left on device\n"
+
+
+def test_after_its_reader_has_ended_output_is_discarded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "output"
+    with path.open("w", encoding="utf-8") as output, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", output)
+        ending(patched, raising(BrokenPipeError()))
+        assert main() == 1
+        output.write("more")
+    assert (path.read_text(encoding="utf-8"), capsys.readouterr().err) == ("", "")
+
+
+def test_what_a_terminal_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {"stdout": io.BytesIO(), "stderr": io.BytesIO()}
+    for name, stream in written.items():
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(stream, encoding="latin-1", write_through=True))
+    ending(monkeypatch, lambda: (sys.stdout.write("東"), sys.stderr.write("京")))
+    assert main() == 0
+    assert (written["stdout"].getvalue(), written["stderr"].getvalue()) == (b"\\u6771", b"\\u4eac")
+
+
+def test_streams_that_the_caller_has_closed_are_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    ending(monkeypatch, lambda: (sys.stdin.read(), print("x"), print("y", file=sys.stderr)))  # noqa: T201
+    assert main() == 0
+    streams = [sys.stdin, sys.stdout, sys.stderr]
+    assert [(stream.name, stream.mode) for stream in streams] == [
+        (os.devnull, "r"),
+        (os.devnull, "w"),
+        (os.devnull, "w"),
+    ]
+    with contextlib.ExitStack() as closing:
+        for stream in streams:
+            closing.callback(stream.close)

@@ -1,0 +1,27 @@
+"""Runs one command of `orders` against a scripted stack, without a process."""
+
+import re
+from typing import Any
+
+import click
+from click.testing import CliRunner, Result
+
+from tests.workers.operations.fakes import fake_stack
+from workers.operations.stack import Stack
+
+
+def run(command: click.Command, *arguments: str, stack: Stack | None = None, given: str | None = None) -> Result:
+    """Run *command* with what it reads from standard input; return its exit code and both of its outputs."""
+    return CliRunner().invoke(command, arguments, obj=stack or fake_stack(), input=given)
+
+
+def done(command: click.Command, *arguments: str, **more: Any) -> Result:
+    """Run *command*, which must not fail."""
+    ran = run(command, *arguments, **more)
+    assert (ran.exception, ran.exit_code) == (None, 0), ran.output
+    return ran
+
+
+def rows(text: str) -> list[str]:
+    """Return the lines of a table, with a bar between the columns."""
+    return [re.sub(r" {2,}", " | ", line.strip()) for line in text.splitlines()]

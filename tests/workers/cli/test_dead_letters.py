@@ -1,0 +1,286 @@
+"""What `orders dead-letters` prints and does, against two dead-letter queues in memory."""
+
+import json
+import signal
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from click.testing import Result
+
+from tests.workers.cli.console import done, rows, run
+from tests.workers.operations.fakes import NOW, FakeClient, fake_stack
+from tests.workers.operations.queue_fakes import FakeQueue
+from workers.cli.dead_letters import command
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+CARD = "4929123412345678"
+LOST = {"OrderId": "001", "ExecutionArn": "arn:aws:states:us-east-1:000000000000:execution:Orders:one"}
+UNDECODABLE = "UNDECODABLE_MESSAGE: neither a JSON object nor an OrderId"
+REDRIVEN = "moved by SQS's own redrive: delivered too often"
+HEADINGS = "QUEUE | ID | AGE | ORDER | REASON | ERROR | CASE"
+OLD = f"OrderFulfillmentQueue-DLQ | m-old | 2h | - | {UNDECODABLE} | UndecodableError | message-o-1"
+NEW = f"OrderFulfillmentQueue-DLQ | m-new | 90s | 001 | {REDRIVEN} | - | -"
+OTHER = f"EscalationQueue-DLQ | m-other | 10m | 007 | {REDRIVEN} | - | -"
+SAMPLE = "A list is a sample: it does not show messages that another consumer has received"
+DRY = "This was a dry run: nothing was changed. Use --execute to do it"
+
+
+def sent(age: timedelta, **more: Any) -> dict[str, Any]:
+    return {"Attributes": {"SentTimestamp": str(int((NOW - age).timestamp() * 1000)), **more}}
+
+
+def labels(**values: str) -> dict[str, Any]:
+    return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
+
+
+class Aws:
+    """Dead letters: `m-new` and the older, undecodable `m-old` of the fulfillment queue, `m-other` of the other one."""
+
+    def __init__(self) -> None:
+        self.fulfillment, self.escalation = FakeQueue("m-new", "m-old"), FakeQueue("m-other")
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        redriven = {"DeadLetterQueueSourceArn": "arn:aws:sqs:us-east-1:000000000000:Q"}
+        self.fulfillment.parts = {
+            "m-new": {"Body": json.dumps(LOST), **sent(timedelta(seconds=90), **redriven)},
+            "m-old": {
+                "Body": f"[{CARD}]",
+                **sent(timedelta(minutes=1)),
+                "MessageAttributes": labels(
+                    Reason=UNDECODABLE,
+                    ErrorClass="UndecodableError",
+                    OriginMessageId="o-1",
+                    FirstReceivedAt="2026-11-22T10:00:00.000000Z",
+                    trace="t-1",
+                ),
+            },
+        }
+        self.escalation.parts["m-other"] = {"Body": "007", **sent(timedelta(minutes=10), **redriven)}
+        self.stack: Stack = fake_stack(sqs=cast("FakeClient", self))
+
+    async def call(self, operation: str, **request: Any) -> Any:
+        if operation == "get_queue_url":
+            return {"QueueUrl": request["QueueName"]}
+        url = request["QueueUrl"]
+        if url.endswith("-DLQ"):
+            return await (self.fulfillment if url == "OrderFulfillmentQueue-DLQ" else self.escalation).call(
+                operation, **request
+            )
+        if operation == "get_queue_attributes":
+            target = f"arn:aws:sqs:us-east-1:000000000000:{url}-DLQ"
+            return {"Attributes": {"RedrivePolicy": json.dumps({"deadLetterTargetArn": target})}}
+        self.requests.append((operation, request))
+        return {}
+
+    def list(self, *arguments: str) -> Result:
+        ran = done(command, "list", *arguments, stack=self.stack)
+        assert CARD not in ran.output
+        assert (self.fulfillment.hidden, self.escalation.hidden) == ([], []), "all are visible again"
+        return ran
+
+
+def found(selected: int, seen: int, count: int, name: str = "OrderFulfillmentQueue-DLQ") -> str:
+    return f"{name}: {selected} selected of {seen} looked at, of about {count} dead letters. {SAMPLE}"
+
+
+def test_dead_letters_of_both_queues_are_a_table_oldest_first() -> None:
+    ran = Aws().list()
+    assert rows(ran.stdout) == [HEADINGS, OLD, OTHER, NEW]
+    assert ran.stderr.splitlines() == [found(2, 2, 2), found(1, 1, 1, "EscalationQueue-DLQ")]
+
+
+def test_ages_are_aligned_to_the_right() -> None:
+    headings, first, second, _ = Aws().list().stdout.splitlines()
+    assert headings.index("AGE  ") + 3 == first.index("2h  ") + 2 == second.index("10m  ") + 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["fulfillment"], [OLD, NEW]),
+        (["escalation"], [OTHER]),
+        (["--reason", "undecodable"], [OLD]),
+        (["--order", "001"], [NEW]),
+        (["--older-than", "5m"], [OLD, OTHER]),
+        (["--id", "m-new", "--id", "o-1"], [OLD, NEW]),
+        (["fulfillment", "--limit", "1"], [NEW]),
+    ],
+)
+def test_dead_letters_can_be_selected(arguments: list[str], shown: list[str]) -> None:
+    assert rows(Aws().list(*arguments).stdout) == [HEADINGS, *shown]
+
+
+def test_bodies_are_shown_masked_if_they_are_asked_for() -> None:
+    ran = Aws().list("fulfillment", "--bodies")
+    assert rows(ran.stdout) == [f"{HEADINGS} | BODY", f"{OLD} | [****]", f"{NEW} | {json.dumps(LOST)}"]
+    answer = json.loads(Aws().list("fulfillment", "--bodies", "--json").stdout)
+    assert [letter["body"] for letter in answer] == ["[****]", json.dumps(LOST)]
+
+
+def test_for_scripts_the_letters_are_json() -> None:
+    ran = Aws().list("--json")
+    first, second, third = json.loads(ran.stdout)
+    assert first == {
+        "queue": "OrderFulfillmentQueue-DLQ",
+        "id": "m-old",
+        "origin_message_id": "o-1",
+        "reason": UNDECODABLE,
+        "error_class": "UndecodableError",
+        "order_id": None,
+        "case_id": "message-o-1",
+        "first_received_at": "2026-11-22T10:00:00.000000Z",
+        "sent_at": "2026-11-22T11:59:00.000000Z",
+        "age_s": 7200,
+    }
+    assert [second["id"], third["id"], third["order_id"], third["age_s"]] == ["m-other", "m-new", "001", 90]
+    assert len(ran.stderr.splitlines()) == 2
+
+
+def test_a_letter_of_unknown_age_has_none() -> None:
+    aws = Aws()
+    aws.fulfillment.parts["m-new"]["Attributes"] = {}
+    assert [letter["age_s"] for letter in json.loads(aws.list("fulfillment", "--json").stdout)] == [7200, None]
+    assert rows(aws.list("fulfillment").stdout)[2].split(" | ")[2] == "-"
+
+
+def test_an_empty_queue_has_no_table() -> None:
+    aws = Aws()
+    aws.fulfillment, aws.escalation = FakeQueue(), FakeQueue()
+    ran = aws.list()
+    assert ran.stdout == ""
+    assert ran.stderr.splitlines() == [
+        "OrderFulfillmentQueue-DLQ: no dead letters",
+        "EscalationQueue-DLQ: no dead letters",
+    ]
+    assert json.loads(aws.list("--json").stdout) == []
+
+
+def test_letters_that_do_not_become_visible_are_said() -> None:
+    aws = Aws()
+    aws.fulfillment.refused.add("change_message_visibility_batch")
+    ran = done(command, "list", "fulfillment", stack=aws.stack)
+    assert ran.stderr.splitlines()[0] == (
+        "orders: the messages that were looked at are visible again in 60 seconds at the latest"
+    )
+
+
+def test_letters_of_both_queues_are_held_until_the_last_was_looked_at() -> None:
+    aws, hidden = Aws(), []
+    aws.escalation.during["receive_message"] = lambda: hidden.append(sorted(aws.fulfillment.hidden))
+    aws.list()
+    assert hidden[0] == ["m-new", "m-old"]
+
+
+@pytest.mark.parametrize(("action", "past"), [("replay", "replayed"), ("discard", "discarded")])
+def test_without_execute_an_action_is_only_shown(action: str, past: str) -> None:
+    aws = Aws()
+    ran = done(command, action, "fulfillment", stack=aws.stack)
+    assert rows(ran.stdout) == [f"{HEADINGS} | OUTCOME", f"{OLD} | would be {past}", f"{NEW} | would be {past}"]
+    undecodable = ["1 of them could not be decoded and will come back here"] if action == "replay" else []
+    assert ran.stderr.splitlines() == [*undecodable, found(2, 2, 2), DRY]
+    assert (sorted(aws.fulfillment.visible), aws.requests) == (["m-new", "m-old"], [])
+
+
+def test_letters_are_replayed_as_they_were_sent() -> None:
+    aws = Aws()
+    ran = done(command, "replay", "fulfillment", "--execute", "--rate", "1000", stack=aws.stack)
+    assert rows(ran.stdout) == [f"{HEADINGS} | OUTCOME", f"{OLD} | replayed", f"{NEW} | replayed"]
+    assert ran.stderr.splitlines() == [
+        "1 of them could not be decoded and will come back here",
+        "2 dead letters of OrderFulfillmentQueue-DLQ to be replayed",
+        found(2, 2, 2),
+    ]
+    trace = {"trace": {"DataType": "String", "StringValue": "t-1"}}
+    assert [(name, request["QueueUrl"], request["MessageBody"]) for name, request in aws.requests] == [
+        ("send_message", "OrderFulfillmentQueue", f"[{CARD}]"),
+        ("send_message", "OrderFulfillmentQueue", json.dumps(LOST)),
+    ]
+    assert [request.get("MessageAttributes") for _, request in aws.requests] == [trace, {}]
+    assert (aws.fulfillment.visible, aws.fulfillment.hidden) == ([], [])
+
+
+def test_the_selected_letters_are_discarded_and_no_others() -> None:
+    aws = Aws()
+    ran = done(command, "discard", "escalation", "--id", "m-other", "--execute", stack=aws.stack)
+    assert rows(ran.stdout) == [f"{HEADINGS} | OUTCOME", f"{OTHER} | discarded"]
+    assert ran.stderr.splitlines() == [
+        "1 dead letter of EscalationQueue-DLQ to be discarded",
+        found(1, 1, 1, "EscalationQueue-DLQ"),
+    ]
+    assert (aws.requests, aws.escalation.visible, aws.fulfillment.calls) == ([], [], [])
+    ran = done(command, "discard", "fulfillment", "--order", "001", "--execute", "--json", stack=aws.stack)
+    assert [(letter["id"], letter["outcome"]) for letter in json.loads(ran.stdout)] == [("m-new", "discarded")]
+    assert "problem" not in json.loads(ran.stdout)[0]
+    assert aws.fulfillment.visible == ["m-old"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_letters_that_fail_are_counted_and_exit_with_1(arguments: list[str]) -> None:
+    aws = Aws()
+    aws.fulfillment.refused.add("delete_message")
+    ran = run(command, "replay", "fulfillment", "--execute", "--rate", "1000", *arguments, stack=aws.stack)
+    assert str(ran.exception) == "2 of 2 dead letters failed; the command can be repeated"
+    assert getattr(ran.exception, "exit_code", None) == 1
+    if arguments:
+        first, _ = json.loads(ran.stdout)
+        assert (first["outcome"], "InternalError" in first["problem"]) == ("replayed, not removed", True)
+    else:
+        _, first, second = rows(ran.stdout)
+        assert first.startswith(f"{OLD} | replayed, not removed: ")
+        assert second.startswith(f"{NEW} | replayed, not removed: ")
+    assert ran.stderr.splitlines()[-1] == found(2, 2, 2)
+
+
+def test_an_action_without_letters_prints_no_table_and_no_dry_run() -> None:
+    ran = done(command, "discard", "fulfillment", "--order", "002", stack=Aws().stack)
+    assert (ran.stdout, ran.stderr.splitlines()) == ("", [found(0, 2, 2)])
+    assert done(command, "discard", "fulfillment", "--order", "002", "--json", stack=Aws().stack).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["replay", "orders"], "'orders' is not one of 'fulfillment', 'escalation'"),
+        (["list", "orders"], "'orders' is not one of 'fulfillment', 'escalation'"),
+        (["list", "--limit", "0"], "0 is not in the range 1<=x<=10000"),
+        (["list", "--limit", "10001"], "10001 is not in the range 1<=x<=10000"),
+        (["list", "--older-than", "1w"], "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
+        (["discard", "fulfillment", "--rate", "0.09"], "0.09 is not in the range 0.1<=x<=1000"),
+        (["discard", "fulfillment", "--rate", "1001"], "1001.0 is not in the range 0.1<=x<=1000"),
+        (["discard", "fulfillment", "--rate", "nan"], "nan is not a number of messages"),
+        (["list", "--execute"], "No such option '--execute'"),
+        (["discard", "fulfillment", "--bodies"], "No such option '--bodies'"),
+    ],
+)
+def test_wrong_options_name_what_is_allowed(arguments: list[str], problem: str) -> None:
+    ran = run(command, *arguments)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert problem in ran.stderr
+
+
+def test_a_thousand_letters_at_ten_a_second_are_the_default() -> None:
+    text = " ".join(done(command, "replay", "--help").stdout.split())
+    assert "Select at most N, up to 10000. [default: 1000; 1<=x<=10000]" in text
+    assert "At most N messages a second, 0.1 to 1000. [default: 10.0; 0.1<=x<=1000]" in text
+
+
+@pytest.mark.parametrize(
+    ("operation", "text"),
+    [
+        ("receive_message", "interrupted; the command can be repeated"),
+        ("delete_message", "interrupted: 1 of 2 dead letters discarded; the command can be repeated"),
+    ],
+)
+def test_ctrl_c_finishes_the_letter_and_says_how_many_are_done(operation: str, text: str) -> None:
+    aws = Aws()
+    aws.fulfillment.during[operation] = lambda: signal.raise_signal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # It is ignored if tests run in the background.
+    try:
+        ran = run(command, "discard", "fulfillment", "--execute", "--rate", "1000", stack=aws.stack)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (str(ran.exception), getattr(ran.exception, "exit_code", None)) == (text, 130)
+    assert ran.stdout == ""
+    assert aws.fulfillment.visible == (["m-new", "m-old"] if operation == "receive_message" else ["m-new"])
