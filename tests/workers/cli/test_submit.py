@@ -1,6 +1,8 @@
 """What `orders submit` prints, and its exit codes, against a scripted AWS."""
 
+import io
 import json
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from tests.workers.operations.fakes import EXECUTION, NOW, FakeClient, fake_stac
 from workers.aws.items import to_item
 from workers.cli.submit import command
 from workers.domain.submissions import submission_name
+from workers.operations.submit import DEFAULT_CONCURRENCY, MAX_CONCURRENCY
 
 CARD = "4929123412345678"
 
@@ -154,3 +157,105 @@ def test_an_order_whose_id_a_bad_row_repeats_is_waited_for(tmp_path: Path, order
     ran = Aws(stored("o-1", 1)).submit(tmp_path, "--wait", rows=[row, row])
     assert (ran.return_value, ran.stderr) == (1, f"{orders_csv}:3: order o-1: OrderId is already in line 2\n")
     assert rows(ran)[2:] == ["FULFILLED - 1"]
+
+
+def test_bad_rows_are_named_and_the_rest_is_submitted(tmp_path: Path, orders_csv: str) -> None:
+    bad = ["o-1,,Bicycle,12.50,1", f"{CARD},Ada,Bicycle,1,1"]
+    ran = Aws().submit(tmp_path, rows=[*bad, f"o-3,Ada,Bicycle,12.50,{CARD}"])
+    assert rows(ran) == ["1 submitted, 0 already submitted, 2 bad, 0 failed"]
+    first, second = ran.stderr.splitlines()
+    assert first.startswith(f"{orders_csv}:2: order o-1: ")
+    assert second.startswith(f"{orders_csv}:3: ")
+    assert "order" not in second.removeprefix(f"{orders_csv}:3: ").split(":")[0]
+    assert ran.return_value == 1
+
+
+def test_a_file_without_orders_is_said_and_nothing_is_asked(tmp_path: Path, orders_csv: str) -> None:
+    Path(orders_csv).write_text("OrderId,Name,ItemName,Price,CC\n", encoding="utf-8")
+    ran = CliRunner().invoke(command, [orders_csv], obj=fake_stack(), standalone_mode=False)
+    assert (ran.return_value, ran.stderr) == (0, f"{orders_csv} has no orders\n")
+    assert ran.stdout == "0 submitted, 0 already submitted, 0 bad, 0 failed\n"
+    assert tmp_path in Path(orders_csv).parents
+
+
+def test_a_file_of_bad_rows_is_not_said_to_be_empty(tmp_path: Path) -> None:
+    ran = Aws().submit(tmp_path, rows=["o-1,,,,"])
+    assert "has no orders" not in ran.stderr
+    assert (ran.return_value, len(ran.stderr.splitlines())) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["<stdin>", "-"])
+def test_standard_input_is_named_stdin(name: str) -> None:
+    class Pipe(io.BytesIO):
+        @property
+        def name(self) -> str:
+            return name
+
+    ran = CliRunner().invoke(command, ["-"], obj=fake_stack(), standalone_mode=False, input=Pipe(b"[1]"))
+    assert ran.stderr.startswith("stdin:1: ")
+
+
+def test_an_order_that_cannot_be_started_is_named_and_not_waited_for(tmp_path: Path, orders_csv: str) -> None:
+    class Full(Aws):
+        def start_execution(self, **request: Any) -> dict[str, Any]:
+            if request["name"] == submission_name("o-2", 1):
+                raise refused("InvalidExecutionInput")
+            return super().start_execution(**request)
+
+    ran = Full(stored("o-1", 1)).submit(tmp_path, "--wait", count=2)
+    assert rows(ran) == ["1 submitted, 0 already submitted, 0 bad, 1 failed", "OUTCOME REASONS ORDERS", "FULFILLED - 1"]
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"{orders_csv}:3: order o-2: ")
+    assert "InvalidExecutionInput" in line
+    assert ran.return_value == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--submission", "0", "1<=x<=999999"),
+        ("--submission", "1000000", "1<=x<=999999"),
+        ("--concurrency", "0", f"1<=x<={MAX_CONCURRENCY}"),
+        ("--concurrency", str(MAX_CONCURRENCY + 1), f"1<=x<={MAX_CONCURRENCY}"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(option: str, value: str, allowed: str) -> None:
+    ran = CliRunner().invoke(command, ["-", option, value], obj=fake_stack())
+    assert (ran.exit_code, f"{value} is not in the range {allowed}" in ran.stderr) == (2, True)
+
+
+def test_the_defaults_are_the_first_submission_and_some_orders_at_once() -> None:
+    text = " ".join(CliRunner().invoke(command, ["--help"]).stdout.split())
+    assert "An order starts once per number. [default: 1; 1<=x<=999999]" in text
+    assert f"same time. [default: {DEFAULT_CONCURRENCY}; 1<=x<={MAX_CONCURRENCY}]" in text
+
+
+@pytest.mark.parametrize(
+    ("during", "text"),
+    [
+        ("start_execution", "interrupted: 1 submitted, 0 already submitted, 0 bad, 0 failed"),
+        ("batch_get_item", "interrupted: 0 of 1 orders have ended, the rest continue without this command"),
+    ],
+)
+def test_ctrl_c_says_how_far_it_came(tmp_path: Path, during: str, text: str) -> None:
+    aws = Aws(stored("o-1", 1))
+    answer = getattr(aws, during)
+
+    def interrupted(**request: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return answer(**request)
+
+    setattr(aws, during, interrupted)
+    path = tmp_path / "orders.csv"
+    path.write_text(f"OrderId,Name,ItemName,Price,CC\no-1,Ada,Bicycle,12.50,{CARD}\n", encoding="utf-8")
+    stack = fake_stack(
+        stepfunctions=FakeClient(start_execution=aws.start_execution, describe_execution=aws.describe_execution),
+        dynamodb=FakeClient(batch_get_item=aws.batch_get_item),
+    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # It is ignored if tests run in the background.
+    try:
+        ran = CliRunner().invoke(command, [str(path), "--wait"], obj=stack)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert str(ran.exception).startswith(text)
+    assert getattr(ran.exception, "exit_code", None) == 130
