@@ -71,12 +71,20 @@ def started_at(item: Mapping[str, Any]) -> datetime | None:
         return None
 
 
+def is_erased(item: Mapping[str, Any]) -> bool:
+    """Return whether only the marker of an erased order is left."""
+    return "ErasedAt" in item
+
+
 def differing_fields(record: Record, item: Mapping[str, Any]) -> list[str]:
     """
     Return the fields in which a stored order differs from *record*, as far as the table can tell.
 
-    Of the card number it holds only the last four digits, or, if it does not have 16 digits, nothing.
+    Of the card number it holds only the last four digits, or, if it does not have 16 digits, nothing. Of an erased
+    order it holds no field.
     """
+    if is_erased(item):
+        return []
     return [field for field, value in recorded_fields(record.fields()).items() if str(item.get(field, "")) != value]
 
 
@@ -88,7 +96,7 @@ def described(record: Record, item: Mapping[str, Any], number: int) -> str:
     name = execution_name(str(item.get("ExecutionArn", "")))
     # A later submission than this one, a resubmission from a case, or another system.
     of = f", recorded by execution {name}," if fields and name != submission_name(record.order_id, number) else ""
-    differs = f" and differs in {', '.join(fields)}" if fields else ""
+    differs = f" and differs in {', '.join(fields)}" if fields else " and was erased" if is_erased(item) else ""
     if status == OrderStatus.ESCALATED:
         following = max(number, submission_number(record.order_id, name) or 0) + 1
         hint = f"; to start this one in its place, use --submission {following}"

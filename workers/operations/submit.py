@@ -18,7 +18,14 @@ from workers.operations.progress import Progress, Warn, unreported
 from workers.operations.records import BadRecord
 from workers.operations.retries import Retries
 from workers.operations.sdk_errors import SDK_ERRORS, ClientError, explained
-from workers.operations.stored_orders import LOOK_S, described, differing_fields, started_at, submitted_before
+from workers.operations.stored_orders import (
+    LOOK_S,
+    described,
+    differing_fields,
+    is_erased,
+    started_at,
+    submitted_before,
+)
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -172,11 +179,17 @@ class Submission:
             elif since is not None and await self._is_ours(record, item, since):
                 self.summary.already_submitted -= 1
                 self.summary.submitted += 1
-        if missing := [record for record in records if record.order_id not in stored]:
-            orders = "an order" if len(missing) == 1 else f"{len(missing)} orders"
+        missing = [record for record in records if record.order_id not in stored]
+        erased = [record for record in records if is_erased(stored.get(record.order_id, {}))]
+        self._warn_not_compared(missing, "not in the table")
+        self._warn_not_compared(erased, "erased")
+
+    def _warn_not_compared(self, records: Sequence[Record], why: str) -> None:
+        if records:
+            orders = "an order" if len(records) == 1 else f"{len(records)} orders"
             self._warn(
-                f"not compared: {orders} submitted before but not in the table, the first in line {missing[0].line}; "
-                f"`orders show {missing[0].order_id}` shows what became of it"
+                f"not compared: {orders} submitted before but {why}, the first in line {records[0].line}; "
+                f"`orders show {records[0].order_id}` shows what became of it"
             )
 
     async def _is_ours(self, record: Record, item: Mapping[str, Any], since: datetime) -> bool:

@@ -51,6 +51,11 @@ def test_an_order_differs_from_the_stored_one_in(
     assert differing_fields(record(**given), STORED | stored) == fields
 
 
+def test_an_erased_order_is_not_said_to_differ() -> None:
+    erased = {"OrderId": "001", "Status": "FULFILLED", "ErasedAt": "2026-11-26T10:00:00Z"}
+    assert differing_fields(record(), erased) == []
+
+
 def test_an_item_of_another_system_differs_in_the_fields_that_it_lacks() -> None:
     assert differing_fields(record(), {"OrderId": "001", "Status": "CANCELLED", "Price": 12}) == [
         "Name",
@@ -65,6 +70,12 @@ def test_an_item_of_another_system_differs_in_the_fields_that_it_lacks() -> None
     [
         (1, {}, {}, "the stored order is FULFILLED; a new order needs an OrderId of its own"),
         (1, {}, {"Status": "RECEIVED"}, "the stored order is RECEIVED, in progress"),
+        (
+            1,
+            {"Price": "1"},
+            {"ErasedAt": "2026-11-26T10:00:00Z"},
+            "the stored order is FULFILLED and was erased; a new order needs an OrderId of its own",
+        ),
         (
             2,
             {},

@@ -463,6 +463,16 @@ async def test_orders_that_are_in_no_table_are_counted_and_not_compared() -> Non
     )
 
 
+async def test_erased_orders_are_counted_and_not_compared() -> None:
+    submitting = Submitting(3, ALWAYS_THERE)
+    submitting.stored["o-2"] = {"OrderId": "o-2", "Status": "CANCELLED", "ErasedAt": "2026-11-26T10:00:00Z"}
+    assert await submitting.run() == Summary(already_submitted=3)
+    assert submitting.warnings == [
+        "not compared: an order submitted before but erased, the first in line 2; "
+        "`orders show o-2` shows what became of it"
+    ]
+
+
 async def test_a_throttled_comparison_is_retried() -> None:
     submitting = Submitting(1, ALWAYS_THERE)
     throttled = iter([refused("ThrottlingException", "BatchGetItem")] * 3)
