@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from workers.domain.bounds import bounded
-from workers.domain.cases import Case, CaseState, Resolution, SentNotification
+from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.reasons import Severity
 from workers.domain.resolutions import WORKFLOW, pending_claim, resolved
 
@@ -80,9 +80,7 @@ def pointer(case: Case, case_id: str, execution_arn: str, now: str) -> Case:
 def _notified(case: Case, execution_case: Case) -> Case:
     """Return *case* with the channels and the notifications of *execution_case*'s episode as those of its own."""
     sent = [
-        SentNotification(channel=each.channel, episode=case.episode, at=each.at)
-        for each in execution_case.routed
-        if each.episode == execution_case.episode
+        replace(each, episode=case.episode) for each in execution_case.routed if each.episode == execution_case.episode
     ]
     earlier = [each for each in case.routed if each.episode != case.episode]
     return replace(case, opened_at=execution_case.opened_at, channels=execution_case.channels, routed=(*earlier, *sent))

@@ -17,6 +17,7 @@ from workers.domain.cases import Case, CaseState, Claim
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import ConflictError, OutageError, TransientError
+from workers.escalation.notifications import RefusedError
 
 
 class MergingBench(Bench):
@@ -140,6 +141,20 @@ async def test_an_execution_is_notified_once_in_each_channel(logs: list[EventDic
     assert reminder.case_id == "one"
     assert await bench.handle(reminder.body(), "r1") == Acknowledged("superseded")
     assert len(bench.channels["chat"].sent) == 1
+
+
+async def test_a_merged_episode_keeps_which_notification_was_given_up() -> None:
+    bench = MergingBench(order("RECEIVED"), rules=RULES, channels=["chat", "pager"])
+    bench.journal.fail("chat", *[RefusedError("HTTP 422", blames_content=True)] * 2)
+    await bench.open_execution_case()
+    ((reminder, _),) = bench.reminders.sent
+    assert await bench.handle(reminder.body(), "r1") == Acknowledged("routed")
+    await bench.handle(notice(), "m1")
+    assert {(sent.channel, sent.given_up) for sent in bench.case.routed} == {
+        ("log", None),
+        ("pager", None),
+        ("chat", "HTTP 422"),
+    }
 
 
 async def test_a_merge_that_is_interrupted_is_finished_by_the_next_delivery(logs: list[EventDict]) -> None:
