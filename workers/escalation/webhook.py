@@ -72,11 +72,11 @@ def _error(status: int, retry_after_s: float) -> ChannelError:
     Return the error for a *status* that is not 2xx.
 
     - 5xx, 408, 425, 429, and any status with a Retry-After pass by themselves.
-    - A redirect (3xx) means that the address is wrong, for every notification.
+    - A redirect (3xx) means that the address is wrong, and 407 the password of the proxy, for every notification.
     - The other 4xx are refusals.
     """
     passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
     later = passing or status == HTTPStatus.TOO_MANY_REQUESTS or retry_after_s > 0
-    if later or status < HTTPStatus.BAD_REQUEST:
+    if later or status < HTTPStatus.BAD_REQUEST or status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return ChannelError(f"HTTP {status}", passing=passing, retry_after_s=retry_after_s)
     return RefusedError(f"HTTP {status}", blames_content=status in _BLAMING_CONTENT)

@@ -237,7 +237,7 @@ async def test_any_id_can_be_a_header(receiver: Receiver, case_id: str, header: 
     ("status", "blames_content"),
     [
         *((status, True) for status in (400, 413, 422, 431)),
-        *((status, False) for status in (401, 402, 403, 404, 405, 407, 409, 410, 415, 418, 451, 499)),
+        *((status, False) for status in (401, 402, 403, 404, 405, 409, 410, 415, 418, 451, 499)),
     ],
 )
 async def test_most_4xx_are_refusals_and_some_blame_the_content(
@@ -251,7 +251,7 @@ async def test_most_4xx_are_refusals_and_some_blame_the_content(
 
 @pytest.mark.parametrize(
     ("status", "headers"),
-    [*((status, {}) for status in (300, 308, 408, 425, 429, 500, 503, 599)), (403, {"Retry-After": "7"})],
+    [*((status, {}) for status in (300, 308, 407, 408, 425, 429, 500, 503, 599)), (403, {"Retry-After": "7"})],
 )
 async def test_what_may_pass_or_is_true_of_every_notification_is_not_a_refusal(
     receiver: Receiver, status: int, headers: dict[str, str]
