@@ -224,6 +224,9 @@ def test_the_aws_cli_of_make_env_goes_to_the_endpoint_whatever_its_version(
 
     found = aws(ours, ours, installed)
     assert (found.returncode, found.stdout, found.stderr) == (0, expected, "")
+    link = tmp_path / "link"
+    link.symlink_to(ours)
+    assert aws(link, ours, installed).stdout == expected
     missing = aws(ours)
     assert (missing.returncode, missing.stdout) == (127, "")
     assert missing.stderr.startswith("aws: the AWS CLI is not installed")
