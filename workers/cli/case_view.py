@@ -1,5 +1,6 @@
 """Prints everything about one case."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -82,7 +83,7 @@ def _next(case: Case, order: Order | None) -> str | None:
     """Return what a person can do about an open case."""
     if case.state is not CaseState.OPEN:
         return None
-    command = f"orders escalations resolve {case.case_id}"
+    command = f"orders escalations resolve {shlex.quote(case.case_id)}"
     if order is None:
         return f"{command} resubmit, cancel or close"
     match order.status:

@@ -52,6 +52,10 @@ def test_an_open_case_says_what_to_do_next(capsys: pytest.CaptureFixture[str], s
     assert step in shown(capsys, case(), stored)
 
 
+def test_the_next_command_quotes_an_id_for_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Next orders escalations resolve 'a(b)' resubmit," in shown(capsys, case(case_id="a(b)"), None)
+
+
 def test_a_closed_case_says_where_it_went_and_what_it_has_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
     closed = case(
         state=CaseState.RESOLVED, merged_into="002", dropped=Dropped(evidence=3, message_ids=1, resolutions=2)
