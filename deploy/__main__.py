@@ -87,6 +87,16 @@ def _add_stack_commands(commands: Any) -> None:  # The type of add_subparsers' r
         metavar="KEY=VALUE",
         help="a parameter of the templates; repeatable; parameters that are not given keep their value",
     )
+    up.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a tag of the stacks and all their resources; repeatable; other tags are kept; KEY= removes one",
+    )
+    up.add_argument(
+        "--role-arn", metavar="ARN", help="the role that CloudFormation takes from now on (default: your permissions)"
+    )
     up.add_argument("--yes", action="store_true", help="do not ask before a table or queue is changed")
     up.add_argument(
         "--allow-replacement", action="store_true", help="update even if a table or queue is replaced or removed"

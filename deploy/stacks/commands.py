@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
+from deploy.stacks import options as stack_options
 from deploy.stacks import parameters, pipeline, preflight, running, senders, stack, template
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.changes import Review
@@ -20,6 +21,7 @@ def up(options: argparse.Namespace) -> int:
     stack left are imported.
     """
     prefix, given, progress = options.name_prefix, parameters.parsed(options.parameter), Progress()
+    chosen = stack_options.parsed(options.tag, options.role_arn)
     pipeline_only = options.pipeline_only
     sources = {pipeline.stack_name(prefix): template.load(template.PIPELINE)}
     if not pipeline_only:
@@ -37,7 +39,10 @@ def up(options: argparse.Namespace) -> int:
     # With --pipeline-only, workers run elsewhere, not on ECS. At first, only the caller's own workers may send to the
     # queues.
     at_first = {senders.PARAMETER: senders.caller(aws)} if pipeline_only else {}
-    deployment = pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review)
+    deployment = preflight.once_queue_names_are_free(
+        lambda: pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review, options=chosen),
+        progress,
+    )
     named = deployment.parameters.get(senders.PARAMETER)
     if named:
         progress.note(f"{senders.PARAMETER} (who may send to the queues, besides the system's own roles): {named}")
@@ -45,7 +50,7 @@ def up(options: argparse.Namespace) -> int:
         progress.note(f"{senders.PARAMETER} is empty: operators and workers elsewhere cannot send to the queues")
     outputs = {**deployment.outputs}
     if not pipeline_only:
-        outputs |= workers_stack.up(aws, prefix, progress, given=given, review=review)
+        outputs |= workers_stack.up(aws, prefix, progress, given=given, review=review, options=chosen)
     _print_outputs(outputs)
     return 0
 

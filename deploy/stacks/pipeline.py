@@ -12,6 +12,7 @@ from deploy.progress import Progress
 from deploy.stacks import artifacts, contents, parameters, stack, template
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.changes import AGREED, Review
+from deploy.stacks.options import NO_OPTIONS, StackOptions, merged_tags
 from deploy.stacks.parameters import Parameters
 
 
@@ -38,6 +39,7 @@ def up(
     given: Mapping[str, str] = MappingProxyType({}),
     at_first: Mapping[str, str] = MappingProxyType({}),
     review: Review = AGREED,
+    options: StackOptions = NO_OPTIONS,
 ) -> Deployment:
     """
     Create or update the stack from the template at `path`.
@@ -55,6 +57,7 @@ def up(
     merged = parameters.merge(source, {**new, **given}, name_prefix, deployed)
     bucket = artifacts.bucket_for(aws, name)
     artifacts.ensure(aws, bucket)
+    tags = merged_tags(existing, options.tags)
     packaged = artifacts.package(
         source, path.parent, lambda artifact: (bucket.name, artifacts.upload(aws, bucket, artifact))
     )
@@ -65,10 +68,10 @@ def up(
             raise DeployError(
                 f"Another deployment of {name} is under way. Wait until it is done: python -m deploy status"
             )
-        _adopt(aws, name, bucket, _Adoption(packaged, merged, retained), progress)
+        _adopt(aws, name, bucket, _Adoption(packaged, merged, retained, options.role_arn), progress)
         kind = "UPDATE"
     argument = artifacts.as_argument(aws, bucket, packaged)
-    change = stack.Change(kind, packaged, argument, merged.values, merged.kept)
+    change = stack.Change(kind, packaged, argument, merged.values, merged.kept, tags=tags, role_arn=options.role_arn)
     changed, now = stack.deploy(aws, name, change, progress, review)
     return Deployment(name, stack.outputs(now), stack.parameters(now), changed)
 
@@ -147,6 +150,7 @@ class _Adoption:
     template: Mapping[str, Any]
     parameters: Parameters
     tables: Mapping[str, str]
+    role_arn: str | None
 
 
 def _adopt(aws: Aws, name: str, bucket: artifacts.Bucket, adoption: _Adoption, progress: Progress) -> None:
@@ -164,7 +168,11 @@ def _adopt(aws: Aws, name: str, bucket: artifacts.Bucket, adoption: _Adoption, p
         for logical_id, table_name in adoption.tables.items()
     ]
     argument = artifacts.as_argument(aws, bucket, reduced)
-    change = stack.Change("IMPORT", reduced, argument, adoption.parameters.values, imports=imports)  # type: ignore[arg-type]
+    change = stack.Change(
+        *("IMPORT", reduced, argument, adoption.parameters.values),
+        imports=imports,  # type: ignore[arg-type]
+        role_arn=adoption.role_arn,
+    )
     stack.apply(aws, name, change, progress)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -22,6 +22,8 @@ from deploy.stacks import events, parameters, stack, template
 # SQS says 60 s. Deletions spread: Terraform found that 60 s are not always enough, and waits for 70.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
 QUEUE_NAME_FREE_AFTER_S = 70.0
+# CloudFormation's reason has SQS's text, without its code. The code in case that this changes.
+_QUEUE_DELETED_RECENTLY = ("60 seconds after deleting a queue", "QueueDeletedRecently")
 # No deletion of a stack takes longer: see stack.TIMEOUT_S.
 _LONGEST_DELETION = timedelta(hours=2)
 
@@ -41,6 +43,8 @@ _ROLE_USABLE_AFTER_S = 15.0
 _FUNCTION_TYPE = "AWS::Lambda::Function"
 _SERVICE_TYPE = "AWS::ECS::Service"
 _MAX_PREFIX = 30  # See NamePrefix in the templates.
+
+_Deployed = TypeVar("_Deployed")
 
 
 def check(aws: Aws, sources: Mapping[str, Mapping[str, Any]], name_prefix: str) -> None:
@@ -161,6 +165,25 @@ def _queue_deleted(aws: Aws, stack_arn: str, since: datetime) -> datetime | None
         if event["ResourceType"] == template.QUEUE_TYPE and event["ResourceStatus"] == "DELETE_COMPLETE":
             return event["Timestamp"]
     return None
+
+
+def once_queue_names_are_free(
+    deploy: Callable[[], _Deployed], progress: Progress, sleep: Callable[[float], None] = time.sleep
+) -> _Deployed:
+    """
+    Call `deploy`; if SQS refuses the name of a queue that was deleted a moment ago, wait, and call it once more.
+
+    Nothing shows beforehand that a queue was deleted by hand. CloudFormation has rolled everything back by now.
+    """
+    try:
+        return deploy()
+    except stack.StackFailedError as error:
+        if not any(text in str(error) for text in _QUEUE_DELETED_RECENTLY):
+            raise
+        progress.note(str(error))
+    progress.note(f"Waiting {QUEUE_NAME_FREE_AFTER_S:.0f} s until SQS accepts the name again, then trying once more")
+    sleep(QUEUE_NAME_FREE_AFTER_S)
+    return deploy()
 
 
 def report_few_executions(aws: Aws, progress: Progress) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ResourceToImportTypeDef,
         StackEventTypeDef,
         StackTypeDef,
+        TagTypeDef,
     )
 
 ChangeSetType = Literal["CREATE", "UPDATE", "IMPORT"]
@@ -48,7 +49,7 @@ class Change:
     The input of a change set.
 
     `template` is the request argument that carries `source`; `kept` names the parameters that keep their value;
-    `imports` are existing resources that the stack takes over.
+    `imports` are existing resources that the stack takes over. Without `tags` or `role_arn`, the stack keeps its own.
     """
 
     kind: ChangeSetType
@@ -57,6 +58,8 @@ class Change:
     parameters: Mapping[str, str]
     kept: Collection[str] = ()
     imports: Sequence["ResourceToImportTypeDef"] = field(default_factory=tuple)
+    tags: Sequence["TagTypeDef"] | None = None
+    role_arn: str | None = None
 
 
 def find(aws: Aws, name: str) -> "StackTypeDef | None":
@@ -141,7 +144,7 @@ def apply(aws: Aws, name: str, change: Change, progress: Progress, review: Revie
         Parameters=_parameters(change),
         Capabilities=["CAPABILITY_NAMED_IAM"],
         **change.template,  # type: ignore[arg-type]
-        **({"ResourcesToImport": change.imports} if change.imports else {}),  # type: ignore[arg-type]
+        **_given(change),
     )["StackId"]
     if not _await_change_set(aws, change_set, stack_arn, change.kind):
         return False
@@ -160,6 +163,13 @@ def apply(aws: Aws, name: str, change: Change, progress: Progress, review: Revie
     if status not in _SUCCEEDED:
         raise StackFailedError(_failure(name, status, cause))
     return True
+
+
+def _given(change: Change) -> Any:
+    """Return the arguments that count only if they are there: without tags or role, the stack keeps its own."""
+    imports = {"ResourcesToImport": change.imports} if change.imports else {}
+    tags = {} if change.tags is None else {"Tags": change.tags}
+    return {**imports, **tags, **({"RoleARN": change.role_arn} if change.role_arn else {})}
 
 
 def _parameters(change: Change) -> "list[ParameterTypeDef]":

@@ -14,6 +14,7 @@ from deploy.errors import DeployError
 from deploy.progress import Progress
 from deploy.stacks import artifacts, parameters, stack, template
 from deploy.stacks.changes import AGREED, Review
+from deploy.stacks.options import NO_OPTIONS, StackOptions, merged_tags
 from workers.errors import FatalError
 from workers.settings import Settings
 
@@ -90,7 +91,7 @@ def _environment(source: Mapping[str, Any], values: Mapping[str, str]) -> dict[s
         variable["Name"]: values[variable["Value"]["Ref"]]
         for container in containers
         for variable in container.get("Environment", [])
-        if isinstance(variable["Value"], dict) and variable["Value"].get("Ref") in values
+        if isinstance(variable.get("Value"), dict) and variable["Value"].get("Ref") in values
     }
 
 
@@ -102,6 +103,7 @@ def up(
     *,
     given: Mapping[str, str],
     review: Review = AGREED,
+    options: StackOptions = NO_OPTIONS,
 ) -> dict[str, str]:
     """
     Create or update the stack from the template at `path`; returns its outputs.
@@ -116,7 +118,11 @@ def up(
     named = {RELEASE: release(source, _values(source, deployed, merged))} | dict(given)
     merged = parameters.merge(source, named, name_prefix, deployed)
     argument = artifacts.as_argument(aws, artifacts.bucket_for(aws, name), source)
-    change = stack.Change("UPDATE" if existing else "CREATE", source, argument, merged.values, merged.kept)
+    change = stack.Change(
+        *("UPDATE" if existing else "CREATE", source, argument, merged.values, merged.kept),
+        tags=merged_tags(existing, options.tags),
+        role_arn=options.role_arn,
+    )
     _, result = stack.deploy(aws, name, change, progress, review)
     return stack.outputs(result)
 

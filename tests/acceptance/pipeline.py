@@ -88,6 +88,8 @@ def deploy(account: Account, plan: Plan, findings: Findings) -> None:
         name_prefix=plan.prefix,
         parameter=["TableProtection=false"],
         pipeline_only=True,
+        tag=[],
+        role_arn=None,
         yes=True,
         allow_replacement=False,
     )

@@ -15,8 +15,9 @@ from tests.deploy.permissions import ACCOUNT, ANY, Permission, arn
 PREFIX = "deployer-"
 
 _ROLE_ACTIONS = """
-    iam:CreateRole iam:DeleteRole iam:DeleteRolePolicy iam:GetRole iam:GetRolePolicy iam:ListAttachedRolePolicies
-    iam:ListRolePolicies iam:PassRole iam:PutRolePolicy iam:UpdateAssumeRolePolicy
+    iam:CreateRole iam:DeleteRole iam:DeleteRolePermissionsBoundary iam:DeleteRolePolicy iam:GetRole iam:GetRolePolicy
+    iam:ListAttachedRolePolicies iam:ListRolePolicies iam:PassRole iam:PutRolePermissionsBoundary iam:PutRolePolicy
+    iam:TagRole iam:UntagRole iam:UpdateAssumeRolePolicy
 """
 _HANDLERS: Mapping[str, str] = {
     # Deletion is not CloudFormation's: the tables are retained. Without Kinesis, imports, replicas, auto scaling.
@@ -28,43 +29,45 @@ _HANDLERS: Mapping[str, str] = {
     """,
     "AWS::SQS::Queue": """
         sqs:CreateQueue sqs:DeleteQueue sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ListQueueTags sqs:SetQueueAttributes
-        sqs:TagQueue
+        sqs:TagQueue sqs:UntagQueue
     """,
     "AWS::SQS::QueuePolicy": "",  # sqs:SetQueueAttributes, see above.
-    # AttachRolePolicy, boundaries and tags: no role has a managed policy, a boundary or a tag.
+    # Without AttachRolePolicy: no role has a managed policy.
     "AWS::IAM::Role": _ROLE_ACTIONS,
     "AWS::Logs::LogGroup": """
         logs:AssociateKmsKey logs:CreateLogGroup logs:DeleteLogGroup logs:DisassociateKmsKey
         logs:GetDataProtectionPolicy logs:ListTagsForResource logs:PutRetentionPolicy logs:TagResource
+        logs:UntagResource
     """,
     "AWS::Logs::MetricFilter": "logs:DeleteMetricFilter logs:DescribeMetricFilters logs:PutMetricFilter",
     # Without networks, layers, code signing, reserved concurrency.
     "AWS::Lambda::Function": """
         lambda:CreateFunction lambda:DeleteFunction lambda:GetFunction lambda:GetFunctionCodeSigningConfig
         lambda:GetFunctionRecursionConfig lambda:GetFunctionScalingConfig lambda:GetRuntimeManagementConfig
-        lambda:TagResource lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration
+        lambda:TagResource lambda:UntagResource lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration
     """,
     "AWS::StepFunctions::StateMachine": """
         states:CreateStateMachine states:DeleteStateMachine states:DescribeStateMachine states:ListTagsForResource
-        states:TagResource states:UpdateStateMachine
+        states:TagResource states:UntagResource states:UpdateStateMachine
     """,
     "AWS::Events::Rule": """
-        events:DeleteRule events:DescribeRule events:ListTargetsByRule events:PutRule events:PutTargets
-        events:RemoveTargets
+        events:DeleteRule events:DescribeRule events:ListTagsForResource events:ListTargetsByRule events:PutRule
+        events:PutTargets events:RemoveTargets events:TagResource events:UntagResource
     """,
     "AWS::CloudWatch::Alarm": """
         cloudwatch:DeleteAlarms cloudwatch:ListTagsForResource cloudwatch:PutMetricAlarm cloudwatch:TagResource
+        cloudwatch:UntagResource
     """,
     "AWS::CloudWatch::Dashboard": "cloudwatch:DeleteDashboards cloudwatch:GetDashboard cloudwatch:PutDashboard",
     "AWS::ECS::Cluster": """
         ecs:CreateCluster ecs:DeleteCluster ecs:DescribeClusters ecs:ListTagsForResource ecs:TagResource
-        ecs:UpdateCluster ecs:UpdateClusterSettings
+        ecs:UntagResource ecs:UpdateCluster ecs:UpdateClusterSettings
     """,
     "AWS::ECS::Service": """
         ecs:CreateService ecs:DeleteService ecs:DescribeServices ecs:ListServiceDeployments ecs:ListTagsForResource
-        ecs:TagResource ecs:UpdateService
+        ecs:TagResource ecs:UntagResource ecs:UpdateService
     """,
-    "AWS::ECS::TaskDefinition": "ecs:RegisterTaskDefinition ecs:TagResource",
+    "AWS::ECS::TaskDefinition": "ecs:ListTagsForResource ecs:RegisterTaskDefinition ecs:TagResource ecs:UntagResource",
     # Scheduled actions are only read. The alarms belong to the scaling policies.
     "AWS::ApplicationAutoScaling::ScalableTarget": """
         application-autoscaling:DeregisterScalableTarget application-autoscaling:ListTagsForResource
@@ -136,7 +139,7 @@ def needed(source: Mapping[str, Any]) -> Iterator[Permission]:
 def _scaling() -> Iterator[Permission]:
     """Target tracking has alarms of its own: .../application/userguide/security_iam_id-based-policy-examples.html."""
     alarm = arn("cloudwatch", f"alarm:TargetTracking-service/{_CLUSTER}/fulfillment-AlarmHigh-1")
-    for action in ("DeleteAlarms", "ListTagsForResource", "PutMetricAlarm", "TagResource"):
+    for action in ("DeleteAlarms", "ListTagsForResource", "PutMetricAlarm", "TagResource", "UntagResource"):
         yield f"cloudwatch:{action}", alarm
 
 

@@ -23,7 +23,11 @@ from tests.deploy.permissions import ACCOUNT, ANY, Permission, Recorder, granted
 from tests.deploy.stacks.support import Resources, edited
 from tests.deploy.stacks.test_workers import GIVEN, SERVICE
 
-POLICIES = sorted((ROOT / "deploy" / "policies").glob("*.json"))
+POLICIES = [ROOT / "deploy" / "policies" / f"{name}.json" for name in ("pipeline", "workers")]
+# For a caller whose stacks have a role. CloudFormation looks up the subnets and security groups of parameters.
+WITH_ROLE = ROOT / "deploy" / "policies" / "with-role.json"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/{handlers.PREFIX}DeployOrderFulfillment"
+LOOKED_UP = {("ec2:DescribeSecurityGroups", ANY), ("ec2:DescribeSubnets", ANY)}
 PREFIX = handlers.PREFIX
 NAMED = ("--name-prefix", PREFIX)
 QUIET = Progress(quiet=True)
@@ -136,7 +140,15 @@ def test_the_pipeline_alone_needs_only_the_first_policy(called: Called) -> None:
     assert without_grant(called.for_pipeline | set(handlers.needed(handlers.PIPELINE)), allowed) == []
 
 
-@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
+def test_with_a_role_for_cloudformation_a_deployer_may_do_only_its_own_requests(called: Called) -> None:
+    allowed = granted([filled_in(WITH_ROLE)])
+    needed = called.for_both | BY_HAND | LOOKED_UP | {("iam:PassRole", ROLE)}
+
+    assert without_grant(needed, allowed) == []
+    assert without_call(allowed, needed) == []
+
+
+@pytest.mark.parametrize("path", [*POLICIES, WITH_ROLE], ids=lambda path: path.stem)
 def test_a_policy_fits_into_iam_and_names_what_it_allows(path: Path) -> None:
     longest = filled_in(path, PARTITION="aws-us-gov", REGION="ap-southeast-1", PREFIX="p" * 30)
     assert len(json.dumps(longest, separators=(",", ":"))) <= MAX_POLICY_CHARACTERS
@@ -148,7 +160,7 @@ def test_a_policy_fits_into_iam_and_names_what_it_allows(path: Path) -> None:
 
 
 def test_roles_are_passed_to_their_own_service_only() -> None:
-    for path in POLICIES:
+    for path in (*POLICIES, WITH_ROLE):
         for statement in filled_in(path)["Statement"]:
             if "iam:PassRole" in statement["Action"]:
                 assert statement["Action"] == "iam:PassRole"

@@ -133,7 +133,9 @@ def test_docker_and_ecs_use_the_same_health_check() -> None:
     for task in of_type("AWS::ECS::TaskDefinition").values():
         (container,) = task["ContainerDefinitions"]
         assert container["HealthCheck"]["Command"] == ["CMD", *health_check()]
-        environment: dict[str, Any] = {variable["Name"]: variable["Value"] for variable in container["Environment"]}
+        environment: dict[str, Any] = {
+            variable["Name"]: variable["Value"] for variable in container["Environment"] if "Name" in variable
+        }
         port = environment["WORKER_HEALTH_PORT"]
         assert f":{port}/" in health_check()[-1]
         assert f"WORKER_HEALTH_PORT={port}" in last_stage()["ENV"].split()

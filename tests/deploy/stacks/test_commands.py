@@ -13,6 +13,7 @@ from deploy.progress import Progress
 from deploy.stacks import commands, pipeline, preflight, running, stack
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.contents import Contents, Table
+from deploy.stacks.options import StackOptions
 from tests.deploy.stacks.fakes import ACCOUNT, fake_aws
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class World:
     def up(self, _aws: Aws, prefix: str, _progress: Progress, **options: Any) -> pipeline.Deployment:
         self.calls.append(("up", (prefix, options["given"], options["at_first"])))
         self.review: Review = options["review"]
+        self.stack_options: StackOptions = options["options"]
         return pipeline.Deployment(
             f"{prefix}order-fulfillment", {"Url": "u"}, {"SenderArns": self.senders}, changed=True
         )
@@ -89,6 +91,7 @@ class World:
     def workers_up(self, _aws: Aws, prefix: str, _progress: Progress, **options: Any) -> dict[str, str]:
         self.calls.append(("up workers", (prefix, options["given"])))
         assert options["review"] is self.review
+        assert options["options"] is self.stack_options
         return {"Cluster": "c"}
 
     def down(self, _aws: Aws, prefix: str, **options: Any) -> bool:
@@ -114,8 +117,23 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def options(*parameter: str, **more: Any) -> argparse.Namespace:
-    given = {"name_prefix": "p-", "pipeline_only": False, "yes": True, "allow_replacement": False}
-    return argparse.Namespace(**(given | {"delete_data": False, "parameter": list(parameter)} | more))
+    given: dict[str, Any] = {"name_prefix": "p-", "pipeline_only": False, "yes": True, "allow_replacement": False}
+    given |= {"delete_data": False, "tag": [], "role_arn": None}
+    return argparse.Namespace(**(given | {"parameter": list(parameter)} | more))
+
+
+def test_up_gives_tags_and_role_to_both_stacks(world: World) -> None:
+    role = "arn:aws:iam::111122223333:role/Deploy"
+    assert commands.up(options("Image=i", tag=["Team=orders"], role_arn=role)) == 0
+    assert world.stack_options == StackOptions({"Team": "orders"}, role)
+    assert world.calls[-1][0] == "up workers"
+
+
+@pytest.mark.parametrize("wrong", [{"tag": ["Team"]}, {"role_arn": "Deploy"}])
+def test_wrong_tags_and_roles_are_refused_before_aws_is_asked(world: World, wrong: dict[str, Any]) -> None:
+    with pytest.raises(DeployError, match=r"^--(tag Team|role-arn Deploy): "):
+        commands.up(options("Image=i", **wrong))
+    assert world.calls == []
 
 
 def test_up_checks_the_workers_then_deploys_both(world: World, capsys: pytest.CaptureFixture[str]) -> None:

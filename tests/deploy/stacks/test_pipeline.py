@@ -14,6 +14,7 @@ from deploy.progress import Progress
 from deploy.stacks import artifacts, contents, pipeline, stack
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.contents import Contents, Table
+from deploy.stacks.options import StackOptions
 from tests.deploy.stacks.fakes import FakeClient, MissingError, fake_aws
 from tests.deploy.stacks.support import Resources, edited, with_cloudformation
 from tests.support import DeployStack
@@ -402,6 +403,33 @@ def test_a_new_stack_is_created_from_the_packaged_template(scripted: Scripted) -
         "S3Bucket": "order-fulfillment-artifacts-111122223333-eu-central-1",
         "S3Key": "p-order-fulfillment.zip",
     }
+
+
+ROLE = "arn:aws:iam::111122223333:role/Deploy"
+TEAM = [{"Key": "Team", "Value": "orders"}]
+
+
+def test_a_new_stack_gets_tags_and_role(scripted: Scripted) -> None:
+    scripted.up(options=StackOptions({"Team": "orders"}, ROLE))
+    (change,) = scripted.changes
+    assert (change.tags, change.role_arn) == (TEAM, ROLE)
+
+
+def test_a_deployed_stack_keeps_its_tags_and_role(scripted: Scripted) -> None:
+    scripted.monkeypatch.setattr(stack, "make_ready", lambda *_: {"Tags": TEAM})
+    scripted.up()
+    (change,) = scripted.changes
+    assert (change.tags, change.role_arn) == (TEAM, None)
+
+
+def test_an_import_has_the_role_and_leaves_tags_to_the_update(scripted: Scripted) -> None:
+    """An import may not change its resources."""
+    scripted.tables = retained()
+    scripted.up(options=StackOptions({"Team": "orders"}, ROLE))
+    assert [(change.kind, change.tags, change.role_arn) for change in scripted.changes] == [
+        ("IMPORT", None, ROLE),
+        ("UPDATE", TEAM, ROLE),
+    ]
 
 
 def test_a_deployed_stack_keeps_its_senders(scripted: Scripted) -> None:

@@ -1,7 +1,7 @@
 """What is checked before anything is created: names in use elsewhere, names just freed, roles and quotas."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from deploy.errors import DeployError
 from deploy.progress import Progress
 from deploy.stacks import preflight, template
+from deploy.stacks.stack import StackFailedError
 from tests.deploy.stacks.fakes import FakeClient, MissingError, failing, fake_aws, refusal
 
 PIPELINE = template.load(template.PIPELINE)
@@ -286,3 +287,47 @@ def test_each_stack_gets_what_it_needs(
     monkeypatch.setattr(preflight, "await_queue_names", lambda _aws, name, *_: done.append(name))
     preflight.prepare(fake_aws(cloudformation=cloudformation(Service=services)), sources, "", QUIET)
     assert set(done) == {*looked, *sources}
+
+
+SQS_REFUSES = StackFailedError(
+    "The stack mine failed (ROLLBACK_COMPLETE): OrderFulfillmentQueue (AWS::SQS::Queue) CREATE_FAILED: You must wait "
+    "60 seconds after deleting a queue before you can create another with the same name. (Service: Sqs)"
+)
+
+
+def attempts(*outcomes: Exception | str) -> tuple[list[str | float], Callable[[], str]]:
+    """Return a list of what happens, and a deployment that ends in each outcome by turns."""
+    happened: list[str | float] = []
+    left = list(outcomes)
+
+    def deploy() -> str:
+        happened.append("deploy")
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return happened, deploy
+
+
+def test_a_stack_that_was_rolled_back_because_of_a_queues_name_is_tried_once_more() -> None:
+    happened, deploy = attempts(SQS_REFUSES, "deployed")
+    said = io.StringIO()
+    assert preflight.once_queue_names_are_free(deploy, Progress(said), sleep=happened.append) == "deployed"
+    assert happened == ["deploy", 70.0, "deploy"]
+    assert said.getvalue().splitlines() == [
+        str(SQS_REFUSES),
+        "Waiting 70 s until SQS accepts the name again, then trying once more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "tried"),
+    [([SQS_REFUSES, SQS_REFUSES], 2), ([StackFailedError("other")], 1), ([DeployError(str(SQS_REFUSES))], 1)],
+)
+def test_only_the_name_of_a_queue_is_tried_again_and_only_once(outcomes: list[DeployError], tried: int) -> None:
+    happened, deploy = attempts(*outcomes)
+    with pytest.raises(DeployError) as raised:
+        preflight.once_queue_names_are_free(deploy, Progress(quiet=True), sleep=lambda _: None)
+    assert raised.value is outcomes[-1]
+    assert happened == ["deploy"] * tried

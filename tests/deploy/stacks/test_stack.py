@@ -199,6 +199,20 @@ def test_a_change_set_is_created_executed_and_waited_for(status: str) -> None:
     assert named == {ARN}, "by its ARN, so that the events of an earlier stack of the same name do not count"
 
 
+def test_tags_and_role_are_sent_only_if_the_stack_is_to_have_others() -> None:
+    role = "arn:aws:iam::111122223333:role/R"
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({}, {}),
+        ({"tags": [], "role_arn": role}, {"Tags": [], "RoleARN": role}),
+        ({"tags": [{"Key": "Team", "Value": "a"}]}, {"Tags": [{"Key": "Team", "Value": "a"}]}),
+    ]
+    for more, sent in cases:
+        client = CloudFormation("CREATE_COMPLETE")
+        assert applied(client, **more)
+        request = dict(client.requests)["create_change_set"]
+        assert {name: request[name] for name in ("Tags", "RoleARN") if name in request} == sent
+
+
 def test_imported_resources_are_named() -> None:
     client = CloudFormation("IMPORT_COMPLETE")
     imports = ({"ResourceType": "T", "LogicalResourceId": "Table", "ResourceIdentifier": {"TableName": "t"}},)

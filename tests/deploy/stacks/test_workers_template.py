@@ -18,6 +18,7 @@ from tests.support import StartWorker, free_port
 from workers.consumer.timings import DEFAULT_TIMINGS
 from workers.errors import FatalError
 from workers.monitoring import SHUTDOWN_S
+from workers.proxies import proxy_for
 from workers.runner import FORCED_EXIT_MARGIN_S, longest_stop_s
 from workers.settings import Settings, Worker
 from workers.trials import MAX_TRIALS
@@ -61,7 +62,15 @@ TUNED = [variable for variable in FIELDS if variable not in {*FIXED, *LEFT_OUT}]
 
 def environment(task: dict[str, Any]) -> dict[str, Any]:
     (container,) = task["ContainerDefinitions"]
-    return {variable["Name"]: variable["Value"] for variable in container["Environment"]}
+    return {variable["Name"]: variable["Value"] for variable in container["Environment"] if "Name" in variable}
+
+
+def optional(task: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables that a task has only under a condition: name to condition and value."""
+    (container,) = task["ContainerDefinitions"]
+    conditions = [variable["Fn::If"] for variable in container["Environment"] if "Fn::If" in variable]
+    assert all(otherwise == {"Ref": "AWS::NoValue"} for _, _, otherwise in conditions)
+    return {variable["Name"]: (condition, variable["Value"]) for condition, variable, _ in conditions}
 
 
 @pytest.mark.parametrize("variable", [variable for variable in TUNED if variable not in NAMED_BY_DEPLOYMENT])
@@ -135,6 +144,62 @@ def test_a_task_gets_every_setting_of_its_worker_and_nothing_else(name: str) -> 
             assert value == {"Ref": parameter(variable)}
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_gets_a_proxy_only_if_one_is_given(name: str) -> None:
+    assert optional(TASKS[name]) == {
+        "HTTPS_PROXY": ("HasHttpsProxy", {"Ref": "HttpsProxy"}),
+        "NO_PROXY": ("HasNoProxy", {"Ref": "NoProxy"}),
+    }
+    for parameter_name in ("HttpsProxy", "NoProxy"):
+        empty = {"Fn::Equals": [{"Ref": parameter_name}, ""]}
+        assert WORKERS["Conditions"][f"Has{parameter_name}"] == {"Fn::Not": [empty]}
+
+
+def test_the_worker_accepts_the_proxies_that_a_parameter_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = {"Parameters": {"HttpsProxy": PARAMETERS["HttpsProxy"]}}
+    for proxy in ("http://proxy.example:3128", "http://10.0.0.1:3128", "https://proxy"):
+        check_parameters(declared, {"HttpsProxy": proxy})
+        monkeypatch.setenv("https_proxy", proxy)
+        found = proxy_for("https://sqs.eu-central-1.amazonaws.com")
+        assert found is not None
+        assert found.url == proxy
+    for refused in ("proxy.example:3128", "http://ann:secret@proxy:3128", "socks5://proxy", "http://proxy:3128/path"):
+        with pytest.raises(DeployError, match=r"Empty, or http://HOST:PORT, without user and password\.$"):
+            check_parameters(declared, {"HttpsProxy": refused})
+
+
+def test_the_worker_calls_hosts_directly_that_a_parameter_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = {"Parameters": {"NoProxy": PARAMETERS["NoProxy"]}}
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    for hosts in ("*", "amazonaws.com", ".amazonaws.com,ship.example:8443", "10.0.0.1,ship.example"):
+        check_parameters(declared, {"NoProxy": hosts})
+        monkeypatch.setenv("no_proxy", hosts)
+        direct = {host for host in ("sqs.amazonaws.com", "ship.example") if proxy_for(f"https://{host}") is None}
+        assert direct == {
+            "*": {"sqs.amazonaws.com", "ship.example"},
+            "10.0.0.1,ship.example": {"ship.example"},
+        }.get(hosts, {"sqs.amazonaws.com"})
+    for refused in ("amazonaws.com, ship.example", "10.0.0.0/8", "a,*", "a,,b"):
+        with pytest.raises(DeployError, match="NoProxy"):
+            check_parameters(declared, {"NoProxy": refused})
+
+
+def test_every_role_has_the_boundary_if_one_is_given() -> None:
+    expected = {"Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
+    assert {role["PermissionsBoundary"] == expected for role in of_type("AWS::IAM::Role").values()} == {True}
+    for source in (WORKERS, PIPELINE):
+        declared = {"Parameters": {"PermissionsBoundaryArn": source["Parameters"]["PermissionsBoundaryArn"]}}
+        for accepted in (
+            "",
+            "arn:aws:iam::111122223333:policy/teams/Boundary",
+            "arn:aws:iam::aws:policy/PowerUserAccess",
+        ):
+            check_parameters(declared, {"PermissionsBoundaryArn": accepted})
+        for refused in ("Boundary", "arn:aws:iam::111122223333:role/Boundary", "arn:aws:iam::111122223333:policy/a b"):
+            with pytest.raises(DeployError, match="PermissionsBoundaryArn"):
+                check_parameters(declared, {"PermissionsBoundaryArn": refused})
+
+
 def test_a_worker_starts_with_the_parameters_defaults() -> None:
     defaults = {variable: str(PARAMETERS[parameter(variable)]["Default"]) for variable in TUNED}
     assert Settings.read(defaults | FIXED) == Settings.read(FIXED | {"WORKER_RELEASE": "unnamed"})
@@ -204,7 +269,7 @@ def test_the_pipelines_queues_take_messages_from_the_roles_that_send_them() -> N
 
 
 def test_shared_parameters_are_declared_alike_in_both_templates() -> None:
-    for name in ("NamePrefix", "AlarmTopicArn", "KmsKeyArn"):
+    for name in PARAMETERS.keys() & PIPELINE["Parameters"].keys():
         ours, theirs = PARAMETERS[name], PIPELINE["Parameters"][name]
         assert {key: ours.get(key) for key in ("Type", "Default", "AllowedPattern")} == {
             key: theirs.get(key) for key in ("Type", "Default", "AllowedPattern")
