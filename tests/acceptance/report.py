@@ -12,6 +12,7 @@ from tests.acceptance.markdown import line, table
 from tests.acceptance.plan import Plan
 from tests.aws_facts.fact import Result
 from tests.aws_facts.known import LOCAL_AWS, problem, problems
+from tests.aws_facts.runner import ALL_FACTS
 from workers.domain.cards import mask
 
 # Kept by AWS itself, without names or costs of ours; nothing can remove them sooner.
@@ -20,6 +21,16 @@ KEPT_BY_AWS = (
     "its own key `aws/dynamodb`, which it makes when a table is encrypted with it for the first time",
     "API calls in CloudTrail, if the account has it",
     "the resource policy `AWSLogDeliveryWrite20150319` of CloudWatch Logs, which a region's state machines share",
+)
+
+
+# What decides whether the system may run on an account, and is not seen in a run.
+NOT_SHOWN = (
+    "the workers' stack (`deploy/workers.yaml`): both workers ran on this machine, with the caller's permissions",
+    "so neither ECS, nor the tasks' roles, network and image, nor scaling, nor the alarms on the workers' log lines",
+    "a key of your own (`KmsKeyArn`), a permissions boundary, and the permissions of operators",
+    "that alarms reach people, and that your provider and channels can be reached",
+    "more load than these orders: deploy/README.md has the quotas in the order in which they are reached",
 )
 
 
@@ -55,6 +66,7 @@ def render(run: Run) -> str:
         _facts(run),
         _pipeline(run),
         figures(run.plan, run.findings),
+        ["## What this run does not show", "", *(f"- {what}" for what in NOT_SHOWN)],
         _costs(run),
         _left_behind(run),
     ]
@@ -105,7 +117,8 @@ def _facts(run: Run) -> list[str]:
     lines = [
         "## Facts about AWS",
         "",
-        f"{len(facts)} of {wanted} were checked: {len(facts) - len(differing)} hold, {len(differing)} do not"
+        f"{len(facts)} of {wanted} were checked{_chosen(wanted)}: {len(facts) - len(differing)} hold, "
+        f"{len(differing)} do not"
         + (f"; {len(known)} of these are known deviations of the local AWS." if run.account.is_local else "."),
     ]
     for result in differing:
@@ -125,10 +138,16 @@ def _facts(run: Run) -> list[str]:
     return [*lines, "", "### All facts", "", *table(("", "fact", "statement", "relied on by", "source"), rows)]
 
 
+def _chosen(wanted: int) -> str:
+    return "" if wanted == len(ALL_FACTS) else f" ({len(ALL_FACTS) - wanted} others were left out by FACTS)"
+
+
 def _differing(result: Result, *, known: bool) -> list[str]:
     fact = result.fact
+    unchecked = isinstance(result.observed, str) and result.observed.startswith("error: ")
+    outcome = "could not be checked" if unchecked else "does not hold"
     return [
-        f"### {fact.id}: {'a known deviation of the local AWS' if known else 'does not hold'}",
+        f"### {fact.id}: {'a known deviation of the local AWS' if known else outcome}",
         "",
         fact.statement,
         "",

@@ -102,8 +102,28 @@ class TestFacts:
     def test_facts_that_were_not_checked_are_said(self) -> None:
         assert f"0 of {len(ALL_FACTS)} were checked" in rendered(findings())
 
+    def test_a_check_that_failed_says_nothing_about_its_fact(self) -> None:
+        refused = result(self.ID, "error: ClientError: An error occurred (AccessDenied)")
+        text = rendered(findings([refused]))
+        assert f"### {self.ID}: could not be checked" in text
+        assert "(AccessDenied)" in text
+        assert len(report.fact_problems(account(), [refused])) == 1
+
+    def test_facts_that_were_left_out_are_said(self) -> None:
+        few = plan(is_local=False, orders=3, facts=self.ID, prefix="acceptance-1a2b3c-")
+        text = report.render(report.Run(account(), few, findings([result(self.ID)]), {}, "build/workers.log"))
+        others = len(ALL_FACTS) - 1
+        assert f"1 of 1 were checked ({others} others were left out by FACTS): 1 hold, 0 do not." in text
+        assert "left out" not in rendered(findings([result(self.ID)]))
+
 
 class TestOutcome:
+    def test_what_a_run_does_not_show_is_said_even_if_it_passes(self) -> None:
+        text = rendered(findings())
+        assert "## What this run does not show" in text
+        for what in ("deploy/workers.yaml", "KmsKeyArn", "alarms reach people", "more load"):
+            assert what in text
+
     def test_a_run_passes_if_all_its_steps_are_done_and_nothing_is_left(self) -> None:
         assert findings().passed
         assert rendered(findings()).startswith("# Acceptance of order fulfillment on AWS: passed\n")
