@@ -21,6 +21,10 @@ QUEUE_TYPE = "AWS::SQS::Queue"
 ROLE_TYPE = "AWS::IAM::Role"
 DASHBOARD_TYPE = "AWS::CloudWatch::Dashboard"
 STATE_MACHINE_TYPE = "AWS::StepFunctions::StateMachine"
+# What the ids of these types begin with. CloudFormation allows no pattern for them, and looks them up only after the
+# pipeline's stack is deployed.
+_IDS = {"List<AWS::EC2::Subnet::Id>": "subnet-", "List<AWS::EC2::SecurityGroup::Id>": "sg-"}
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # As it also stands in expressions and environment variables.
 _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -95,7 +99,8 @@ def check_parameters(template: Mapping[str, Any], parameters: Mapping[str, str],
 
 def _problem(rule: Mapping[str, Any], value: str) -> str | None:
     problem = None
-    listed = rule.get("Type") == "CommaDelimitedList"  # Its pattern is for each element, without spaces around it.
+    kind = rule.get("Type", "")
+    listed = kind == "CommaDelimitedList" or kind in _IDS  # A pattern is for each element, without spaces around it.
     elements = [element.strip() for element in value.split(",")] if listed else [value]
     if "AllowedPattern" in rule and not all(re.fullmatch(rule["AllowedPattern"], element) for element in elements):
         problem = rule.get("ConstraintDescription") or f"must match {rule['AllowedPattern']}"
@@ -105,12 +110,11 @@ def _problem(rule: Mapping[str, Any], value: str) -> str | None:
         problem = f"must have at least {rule['MinLength']} characters"
     elif "AllowedValues" in rule and value not in rule["AllowedValues"]:
         problem = f"must be one of {', '.join(map(str, rule['AllowedValues']))}"
-    elif rule.get("Type") == "Number":
+    elif kind in _IDS and not all(re.fullmatch(rf"{_IDS[kind]}[0-9A-Za-z]+", element) for element in elements):
+        problem = f"must be ids that begin with {_IDS[kind]}, separated by commas"
+    elif kind == "Number":
         least, most = float(rule.get("MinValue", "-inf")), float(rule.get("MaxValue", "inf"))
-        try:
-            within = least <= float(value) <= most
-        except ValueError:
-            within = False
+        within = _NUMBER.fullmatch(value) and least <= float(value) <= most
         problem = None if within else f"must be a number from {least:g} to {most:g}"
     return problem
 

@@ -54,6 +54,9 @@ def check(aws: Aws, name_prefix: str, given: Mapping[str, str], path: Path = tem
 
 def _check_together(source: Mapping[str, Any], values: Mapping[str, str]) -> None:
     """Raise `DeployError` if values contradict each other. AWS or the workers would report that only after minutes."""
+    for name in ("MinTasks", "MaxTasks"):
+        if not values[name].isdecimal():
+            raise DeployError(f"{name} {values[name]!r}: must be a whole number")
     if float(values["MinTasks"]) > float(values["MaxTasks"]):
         raise DeployError(f"MinTasks {values['MinTasks']!r}: must not exceed MaxTasks, which is {values['MaxTasks']}")
     try:

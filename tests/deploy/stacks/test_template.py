@@ -130,7 +130,9 @@ def test_texts_are_put_into_a_definition_and_references_are_not() -> None:
         ({"Type": "CommaDelimitedList", "AllowedPattern": "a+"}, "a, aa"),
         ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "1"),
         ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "3.0"),
-        ({"Type": "Number"}, "-1e9"),
+        ({"Type": "Number"}, "-1000000000.25"),
+        ({"Type": "List<AWS::EC2::Subnet::Id>"}, "subnet-0a1b, subnet-2c3d"),
+        ({"Type": "List<AWS::EC2::SecurityGroup::Id>"}, "sg-0a1b"),
         ({"Type": "String"}, ""),
     ],
 )
@@ -147,6 +149,19 @@ def test_values_at_the_edges_of_a_rule_are_accepted(rule: dict[str, Any], value:
         ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "0.9", "must be a number from 1 to 3"),
         ({"Type": "Number", "MinValue": 1, "MaxValue": 3}, "3.1", "must be a number from 1 to 3"),
         ({"Type": "Number", "MinValue": 1}, "x", "must be a number from 1 to inf"),
+        *(
+            ({"Type": "Number", "MinValue": 1}, text, "must be a number from 1 to inf")
+            for text in ("", "1e1", "1_0", " 1", "1\n", "+1", ".5", "1.", "\u0661", "nan", "inf")
+        ),
+        *(
+            ({"Type": "List<AWS::EC2::Subnet::Id>"}, text, "must be ids that begin with subnet-, separated by commas")
+            for text in ("", "subnet-1,", "subnet-1,,subnet-2", "subnet-", "sg-1", "subnet-1;subnet-2")
+        ),
+        (
+            {"Type": "List<AWS::EC2::SecurityGroup::Id>"},
+            "subnet-1",
+            "must be ids that begin with sg-, separated by commas",
+        ),
         ({"Type": "Number", "MaxValue": 1}, "2", "must be a number from -inf to 1"),
         ({"AllowedPattern": "a*", "MaxLength": 2}, "aaa", "must have at most 2 characters"),
         ({"MinLength": 1, "AllowedValues": [""]}, "", "must have at least 1 characters"),

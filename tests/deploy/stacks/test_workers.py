@@ -203,6 +203,8 @@ def test_the_tasks_environment_is_read_from_the_parameters() -> None:
     ("values", "problem"),
     [
         ({"MinTasks": "3", "MaxTasks": "2"}, "MinTasks '3': must not exceed MaxTasks, which is 2"),
+        ({"MinTasks": "1.5"}, "MinTasks '1.5': must be a whole number"),
+        ({"MaxTasks": "2.0"}, "MaxTasks '2.0': must be a whole number"),
         ({"WorkerDrainS": "-1"}, "The workers would not start: WORKER_DRAIN_S is '-1', must be 0 to 600 seconds"),
     ],
 )
