@@ -117,7 +117,8 @@ def down(aws: Aws, name_prefix: str, *, delete_data: bool, confirm: Callable[[],
 
 def _delete_table(aws: Aws, name: str, progress: Progress) -> None:
     try:
-        aws.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+        if aws.dynamodb.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
+            aws.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
         aws.dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
         aws.dynamodb.delete_table(TableName=name)
     except aws.dynamodb.exceptions.ResourceNotFoundException:

@@ -314,6 +314,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 ANN = "arn:aws:iam::111122223333:user/ann"
 NAME, WORKERS = "p-order-fulfillment", "p-order-fulfillment-workers"
 FULL = Contents((Table("p-Orders", 2, more=False), Table("p-Cases", 0, more=False)), (), 1)
+PROTECTED = {"DeletionProtectionEnabled": True}
 EMPTY = Contents((Table("p-Orders", 0, more=False), Table("p-Cases", 0, more=False)), (), 0)
 
 
@@ -357,16 +358,17 @@ def test_data_is_deleted_only_if_asked_for(scripted: Scripted) -> None:
 def test_workers_stack_tables_and_artifacts_are_deleted_in_this_order(
     scripted: Scripted, stacks: dict[str, str], target: str, workers: bool
 ) -> None:
-    scripted.stacks, scripted.holds, scripted.tables = stacks, EMPTY, {"p-Orders": {}}
+    scripted.stacks, scripted.holds, scripted.tables = stacks, EMPTY, {"p-Orders": PROTECTED}
     scripted.bucket_remains = "it holds artifacts of other stacks"
     assert scripted.down()
     assert scripted.steps == ["workers p-", f"delete {NAME}", f"remove artifacts of {NAME}"]
     assert scripted.dynamodb.calls == [
+        "describe_table",
         "update_table",
         "table_exists",
         "delete_table",
         "table_not_exists",
-        "update_table",
+        "describe_table",
     ]
     assert scripted.lines() == [
         f"This deletes {target} {NAME} in eu-central-1, account 111122223333:",
@@ -379,9 +381,9 @@ def test_workers_stack_tables_and_artifacts_are_deleted_in_this_order(
 
 
 def test_the_protection_of_a_table_is_ended_before_it_is_deleted(scripted: Scripted) -> None:
-    scripted.holds, scripted.tables = EMPTY, {"p-Orders": {}}
+    scripted.holds, scripted.tables = EMPTY, {"p-Orders": PROTECTED}
     scripted.down()
-    assert scripted.dynamodb.requests[0] == (
+    assert scripted.dynamodb.requests[1] == (
         "update_table",
         {"TableName": "p-Orders", "DeletionProtectionEnabled": False},
     )
@@ -390,6 +392,13 @@ def test_the_protection_of_a_table_is_ended_before_it_is_deleted(scripted: Scrip
         "table_exists": {"Delay": 1, "MaxAttempts": 120},
         "table_not_exists": {"Delay": 1, "MaxAttempts": 300},
     }
+
+
+def test_a_table_without_protection_is_only_deleted(scripted: Scripted) -> None:
+    scripted.holds, scripted.tables = EMPTY, {"p-Orders": {"DeletionProtectionEnabled": False}}
+    scripted.down()
+    assert "update_table" not in scripted.dynamodb.calls
+    assert "delete_table" in scripted.dynamodb.calls
 
 
 def test_a_new_stack_is_created_from_the_packaged_template(scripted: Scripted) -> None:
