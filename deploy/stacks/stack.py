@@ -215,7 +215,8 @@ def _await_change_set(aws: Aws, change_set: ChangeSet, stack_arn: str, kind: Cha
             break
     reason = described.get("StatusReason", "no reason given")
     if _VALIDATION in reason:  # It names the check only. The change set has the details, so keep it.
-        command = f"aws cloudformation describe-events --change-set-name {described['ChangeSetId']}"
+        named = f"--stack-name {change_set['StackName']} --change-set-name {change_set['ChangeSetName']}"
+        command = f"aws cloudformation describe-events {named}"
         raise StackFailedError(
             f"Nothing was changed. CloudFormation does not accept the template: {reason} ({command})"
         )

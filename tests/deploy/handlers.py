@@ -67,7 +67,7 @@ _HANDLERS: Mapping[str, str] = {
         ecs:CreateService ecs:DeleteService ecs:DescribeServices ecs:ListServiceDeployments ecs:ListTagsForResource
         ecs:TagResource ecs:UntagResource ecs:UpdateService
     """,
-    "AWS::ECS::TaskDefinition": "ecs:ListTagsForResource ecs:RegisterTaskDefinition ecs:TagResource ecs:UntagResource",
+    "AWS::ECS::TaskDefinition": "ecs:ListTagsForResource ecs:TagResource ecs:UntagResource",
     # Scheduled actions are only read. The alarms belong to the scaling policies.
     "AWS::ApplicationAutoScaling::ScalableTarget": """
         application-autoscaling:DeregisterScalableTarget application-autoscaling:ListTagsForResource
@@ -82,7 +82,7 @@ _HANDLERS: Mapping[str, str] = {
 _ANYWHERE: Mapping[str, str] = {
     "AWS::Logs::LogGroup": "logs:DescribeLogGroups",
     "AWS::CloudWatch::Alarm": "cloudwatch:DescribeAlarms",
-    "AWS::ECS::TaskDefinition": "ecs:DeregisterTaskDefinition ecs:DescribeTaskDefinition",
+    "AWS::ECS::TaskDefinition": "ecs:DeregisterTaskDefinition ecs:DescribeTaskDefinition ecs:RegisterTaskDefinition",
     "AWS::ApplicationAutoScaling::ScalableTarget": """
         application-autoscaling:DescribeScalableTargets application-autoscaling:DescribeScheduledActions
     """,

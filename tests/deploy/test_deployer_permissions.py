@@ -156,7 +156,9 @@ def test_a_policy_fits_into_iam_and_names_what_it_allows(path: Path) -> None:
     for action, resource in granted([filled_in(path)]):
         verb = action.partition(":")[2]
         assert "*" not in action or verb.startswith(("Describe", "Get")), f"{action}: only reading may be a pattern"
-        assert resource != ANY or verb.startswith(("Describe", "Get", "List", "Validate", "Deregister")), action
+        assert resource != ANY or verb.startswith(("Describe", "Get", "List", "Validate", "Deregister", "Register")), (
+            action
+        )
 
 
 def test_roles_are_passed_to_their_own_service_only() -> None:

@@ -469,7 +469,7 @@ def test_a_template_that_fails_validation_keeps_its_change_set_and_says_where_th
         applied(client)
     assert str(raised.value) == (
         f"Nothing was changed. CloudFormation does not accept the template: {reason} "
-        "(aws cloudformation describe-events --change-set-name change-set)"
+        f"(aws cloudformation describe-events --stack-name {NAME} --change-set-name deploy-7)"
     )
     assert not {"delete_change_set", "delete_stack", "execute_change_set"} & set(client.calls)
 
