@@ -29,12 +29,18 @@ _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
-class Loader(yaml.SafeLoader):
+if yaml.__with_libyaml__:  # Else it takes ten times as long.
+    from yaml import CSafeLoader as SafeLoader
+else:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
+
+class Loader(SafeLoader):
     """YAML as CloudFormation reads it: `!Sub x` is `Fn::Sub: x`, and a policy's `2012-10-17` is not a date."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        for first, resolvers in SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def construct_intrinsic(self: Self, suffix: str, node: yaml.Node) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 import threading
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,10 @@ class Hooks:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128  # By default 5, and calls would wait for seconds until they are accepted.
+
+        self.server = Server(("127.0.0.1", 0), Handler)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
@@ -123,6 +126,20 @@ def routed(pipeline: Pipeline, case_id: str) -> list[str]:
 
 def lines(event: str, *workers: Worker) -> list[dict[str, Any]]:
     return [line for worker in workers for line in worker.lines() if line.get("event") == event]
+
+
+def check_sent_once(hooks: Hooks, channel: str, expected: Iterable[str], *workers: Worker) -> None:
+    """
+    Check that a channel has taken each of the *expected* notifications, and none twice.
+
+    A notification whose answer comes too late is sent again: it may have been lost. On a busy machine that happens, and
+    the worker has logged it as a failure of the channel. Only then are there duplicates.
+    """
+    taken = Counter(body["NotificationId"] for body in hooks.notifications(channel))
+    assert set(taken) == set(expected)
+    reasons = [line["reason"] for line in lines("channel.failed", *workers) if line["channel"] == channel]
+    if not any(reason.startswith("no answer within") for reason in reasons):
+        assert set(taken.values()) == {1}, taken
 
 
 # One rule for each channel. The topic's ARN and the webhook's address are filled in.
@@ -284,7 +301,7 @@ def test_a_channel_outage_delays_nothing_else_and_is_made_up_for(
     ids = [f"down-{n}" for n in range(20)]
     for order_id in ids:
         pipeline.send_escalation(escalation_of(pipeline, order_id))
-    wait_until(lambda: len(hooks.notifications("pager")) == len(ids))
+    wait_until(lambda: {body["OrderId"] for body in hooks.notifications("pager")} == set(ids))
     worker.wait_for("channel.failed", channel="chat", reason="HTTP 500", level="warning")
     wait_until(lambda: len(lines("routing.deferred", worker)) >= len(ids))
     wait_until(lambda: all(routed(pipeline, order_id) == ["pager"] for order_id in ids))
@@ -295,13 +312,11 @@ def test_a_channel_outage_delays_nothing_else_and_is_made_up_for(
 
     hooks.answers["chat"] = 200
     later = start_worker("escalation", stack=pipeline.stack, env=two_hooks(tmp_path, hooks))
-    wait_until(lambda: len(hooks.notifications("chat")) == len(ids))
+    wait_until(lambda: {body["OrderId"] for body in hooks.notifications("chat")} == set(ids))
     wait_until(lambda: sum(outcome == "routed" for *_, outcome in endings(worker, later)) == len(ids))
     assert all(routed(pipeline, order_id) == ["chat", "pager"] for order_id in ids)
     for channel in ("chat", "pager"):
-        assert Counter(body["NotificationId"] for body in hooks.notifications(channel)) == Counter(
-            f"{order_id}#1#{channel}" for order_id in ids
-        )
+        check_sent_once(hooks, channel, (f"{order_id}#1#{channel}" for order_id in ids), worker, later)
     assert len(lines("escalation.routed", worker, later)) == len(ids)
     assert later.stop() == 0
     assert pipeline.take(pipeline.stack.escalation_dlq_url) == []
