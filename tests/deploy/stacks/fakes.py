@@ -1,5 +1,6 @@
 """AWS's clients as the deployer uses them, answering from scripts: for what the local AWS never answers."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import botocore.session
 from botocore import xform_name
 from botocore.exceptions import ClientError
+from botocore.model import OperationModel
 from botocore.validate import ParamValidator
 
 from deploy.aws import Aws
@@ -85,12 +87,21 @@ def fake_aws(region: str = "eu-central-1", **clients: FakeClient) -> Aws:
     return Aws.of(client, region)
 
 
+@functools.cache
+def operation_models(service: str) -> Mapping[str, Callable[[], OperationModel]]:
+    """Return what makes the model of each operation of a service, by the names of the client's methods."""
+    model = botocore.session.get_session().get_service_model(service)
+    return {
+        xform_name(name): functools.cache(functools.partial(model.operation_model, name))
+        for name in model.operation_names
+    }
+
+
 def check(service: str, operation: str, request: Mapping[str, Any]) -> None:
     """Check a request against the SDK's model. Raises `AssertionError`."""
-    model = botocore.session.get_session().get_service_model(service)
-    shape = {xform_name(name): name for name in model.operation_names}
-    assert operation in shape, f"{service} has no {operation}"
-    expected = model.operation_model(shape[operation]).input_shape
+    models = operation_models(service)
+    assert operation in models, f"{service} has no {operation}"
+    expected = models[operation]().input_shape
     report = ParamValidator().validate(request, expected) if expected else None
     assert report is None or not report.has_errors(), f"{service}.{operation}: {report.generate_report()}"
 
