@@ -1,4 +1,3 @@
-import ast
 import re
 from pathlib import Path
 
@@ -7,10 +6,9 @@ TESTS = Path(__file__).parent
 
 def test_every_test_that_proves_a_promise_is_there() -> None:
     written = {
-        node.name
+        name
         for path in TESTS.rglob("test_*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for name in re.findall(r"^ *(?:async )?def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     named = set(re.findall(r"`(test_\w+)`", (TESTS / "README.md").read_text(encoding="utf-8")))
     assert len(named) > 40

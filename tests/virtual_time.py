@@ -41,6 +41,9 @@ class _Selector(selectors.DefaultSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout <= 0:  # There are callbacks to call: what else is ready can wait.
+            self._loop.now_s += TURN_S
+            return []
         ready = super().select(None if timeout is None else 0)
         if not ready and timeout is not None:
             self._loop.now_s += max(timeout, TURN_S)

@@ -81,7 +81,7 @@ class Double:
         self.arrived.clear()
         if not self.visible:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.arrived.wait(), 0.05)
+                await asyncio.wait_for(self.arrived.wait(), 1)
         messages = [self.visible.popleft() for _ in range(min(MaxNumberOfMessages, len(self.visible)))]
         for message in messages:
             message["count"] += 1

@@ -49,7 +49,7 @@ QUICK = replace(
     poll_retry=Backoff(0.001, 0.002),
     probe=Backoff(0.001, 0.002),
     acknowledge_retry=Backoff(0.001, 0.002),
-    extension_retry=Backoff(0.001, 0.002),
+    extension_retry=Backoff(0.05, 0.1),
     max_batch_wait_s=0.001,
     suspected_receive_interval_s=0.01,
 )

@@ -15,6 +15,8 @@ ODD_VALUES: tuple[object, ...] = (
     *("", " ", "\n", "\u0000", "null", "x" * 64, "x" * 65, "x" * 255, "x" * 256, "x" * 257, "x" * 5_000),
     *(BIKE * 64, BIKE * 128, BIKE * 256, BIKE * 257, "e\u0301" * 128, "\u0661", "\uff11", "\u00b2"),
     *("a\n", "a\r", "a b", ".a", "a.", '"', "\\", "$1", CARD, CARD[:12], "4929-1234-1234-5678", "1-" * 32, "1." * 32),
+    *("1234567F-1234-1234-1234-12345678901F", "1234567f-1234-1234-1234-12345678901f"),
+    *("12345678-1234-12341234-123456789012", "12345678-1234-1234-1234123456789012"),  # No UUIDs.
     *(UUID, UUID.upper(), f"a-{UUID}.b", f"{UUID}-{CARD}", f"1{UUID}", f"{UUID}1", CARD + UUID[8:]),
 )
 
@@ -47,7 +49,7 @@ def generated_orders() -> Iterator[Mapping[str, object]]:
     yield from (PROPER | {name: value} for name, value in itertools.product(PROPER, ODD_VALUES))
     yield from (dict.fromkeys(PROPER, value) for value in ODD_VALUES)
     choose = random.Random(1)
-    for _ in range(1_000):
+    for _ in range(300):
         order: dict[str, object] = {"OrderId": an_order_id(choose), "Other": choose.choice(ODD_VALUES)}
         for name in ("Name", "ItemName", "Price", "CC"):
             if choose.random() < 0.95:
@@ -71,4 +73,4 @@ def test_the_grammar_in_jsonata_is_the_one_in_python() -> None:
             "Detail": f"Malformed fields: {', '.join(fields)}.",
         }, order
         well_formed += not fields
-    assert 200 < well_formed < 1_000
+    assert 60 < well_formed < 300

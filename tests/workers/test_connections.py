@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import CA_BUNDLE
 from tests.workers.fulfillment.provider_server import Answer, provider_server, reply, reset
 from workers.aws.channels import SnsChannel, SqsChannel
 from workers.aws.sdk.parsing import plain_session
@@ -48,6 +49,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    for name, value in CA_BUNDLE.items():
+        monkeypatch.setenv(name, value)
 
 
 async def test_receives_and_changes_of_visibility_have_their_own_clients() -> None:

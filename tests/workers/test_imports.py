@@ -1,7 +1,8 @@
 """Which module may import which: the consumer could become a library, and only the edge knows AWS."""
 
 import ast
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -31,6 +32,7 @@ ROOMS = [
 ]
 
 
+@functools.cache
 def modules(package: str = "workers") -> dict[str, Path]:
     """Return the modules of `workers` or `deploy`, each with its file."""
     root = Path(next(iter({"workers": workers, "deploy": deploy}[package].__path__)))
@@ -41,8 +43,13 @@ def modules(package: str = "workers") -> dict[str, Path]:
     return found
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield every module that *path* imports, at the top or inside functions."""
+@functools.cache
+def imported(path: Path) -> Sequence[str]:
+    """Return every module that *path* imports, at the top or inside functions."""
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
             case ast.Import(names=names):
