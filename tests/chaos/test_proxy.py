@@ -314,11 +314,12 @@ def test_a_trap_catches_a_request_at_its_step(
         caught.append(f"{exchange.sender} {exchange.action}")
         return fate
 
-    proxy.set_trap(Trap(step, {"SendMessage"}, catch, skip=1))
+    trap = proxy.set_trap(Trap(step, {"SendMessage"}, catch, skip=1))
     sqs.send_message(QueueUrl=url, MessageBody="not caught")
     assert caught == []
     with contextlib.nullcontext() if answered else pytest.raises(CONNECTION_LOST):
         sqs.send_message(QueueUrl=url, MessageBody="caught")
+    trap.wait()  # A request whose answer was sent is caught after its client goes on.
     assert caught == ["local SendMessage"]
     assert _visible(own_stack, url) == (2 if applied else 1)
     sqs.send_message(QueueUrl=url, MessageBody="not caught")

@@ -100,7 +100,8 @@ def in_flight(pipeline: Pipeline) -> int:
 def test_a_second_signal_ends_a_busy_worker_at_once(pipeline: Pipeline, start_worker: StartWorker) -> None:
     pipeline.put_order("stuck-1", ItemName="slow", Price="60")
     pipeline.send_order("stuck-1")
-    worker = start(start_worker, pipeline, WORKER_DRAIN_S="60")
+    # Without long polls: the last one of a process that has ended would receive messages of the next test.
+    worker = start(start_worker, pipeline, WORKER_DRAIN_S="60", WORKER_WAIT_S="0")
     wait_until(lambda: in_flight(pipeline) == 1)
     worker.process.send_signal(signal.SIGTERM)
     worker.wait_for("consumer.stopping")
