@@ -54,31 +54,42 @@ settings.register_profile("mutation", settings.get_profile("suite"), phases=[Pha
 settings.register_profile("explore", _UNTIMED, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "suite")
 
-# What takes longest starts first, so that at the end no process still has a lot to do. The rest keeps pytest's order.
+# What takes longest, 20 s or more, starts first, so that at the end no process still has a lot to do. The rest keeps
+# pytest's order, which ends with hundreds of short tests.
 LONGEST_FIRST = (
     "tests/bench/test_bench.py",
     "tests/chaos/test_chaos.py",
     "tests/integration/test_processes.py",
-    "tests/integration/test_http_provider.py",
-    "tests/statemachine/test_workflow.py",
-    "tests/docs/test_consoles.py",
-    "tests/docs/test_pictures.py",
     "tests/deploy/local/test_commands.py",
     "tests/integration/test_routing.py",
-    "tests/upgrade/test_version_1.py",
-    "tests/integration/test_orders_escalations.py",
-    "tests/deploy/test_operator_permissions.py",
-    "tests/deploy/test_deployer_permissions.py",
+    "tests/statemachine/test_workflow.py",
+    "tests/docs/test_consoles.py",
+    "tests/integration/test_orders_show.py",
+    "tests/docs/test_pictures.py",
+    "tests/integration/test_orders_story.py",
     "tests/deploy/test_main.py",
     "tests/integration/test_start.py",
-    "tests/statemachine/test_grammar.py",
-    "tests/answers/test_answers.py",
+    "tests/acceptance/test_acceptance.py",
+    "tests/integration/test_orders_dead_letters.py",
+    "tests/chaos/test_crash_moments.py",
+    "tests/integration/test_orders_escalations.py",
+    "tests/integration/test_orders_submit.py",
+    "tests/deploy/stacks/test_pipeline.py",
+    "tests/chaos/test_escalation_groups.py",
+    "tests/integration/test_http_provider.py",
+    "tests/mutation/test_mutation.py",
+    "tests/deploy/stacks/test_changes.py",
+    "tests/integration/test_escalation_backlog.py",
+    "tests/deploy/test_image.py",
+    "tests/upgrade/test_version_1.py",
 )
 # The tests of a file run in one process, which sets up their fixtures once. These share none that take long.
 ONE_BY_ONE = (
+    "tests/acceptance/test_acceptance.py",
     "tests/answers/test_answers.py",
     "tests/chaos/test_chaos.py",
     "tests/chaos/test_stop.py",
+    "tests/deploy/local/test_aws.py",
     "tests/deploy/test_main.py",
     "tests/integration/test_http_provider.py",
     "tests/integration/test_processes.py",
