@@ -90,13 +90,13 @@ def differing_fields(record: Record, item: Mapping[str, Any]) -> list[str]:
 
 def described(record: Record, item: Mapping[str, Any], number: int) -> str:
     """Return the state of a stored order, how it differs from *record*, and what to do; without any values."""
-    if "ErasedAt" in item:  # Only its marker is left, which cannot be compared.
+    if is_erased(item):  # Only its marker is left, which cannot be compared.
         return f"the stored order was {item.get('Status')}, and was erased at {item['ErasedAt']}{_OTHER_ID}"
     status, fields = item.get("Status"), differing_fields(record, item)
     name = execution_name(str(item.get("ExecutionArn", "")))
     # A later submission than this one, a resubmission from a case, or another system.
     of = f", recorded by execution {name}," if fields and name != submission_name(record.order_id, number) else ""
-    differs = f" and differs in {', '.join(fields)}" if fields else " and was erased" if is_erased(item) else ""
+    differs = f" and differs in {', '.join(fields)}" if fields else ""
     if status == OrderStatus.ESCALATED:
         following = max(number, submission_number(record.order_id, name) or 0) + 1
         hint = f"; to start this one in its place, use --submission {following}"

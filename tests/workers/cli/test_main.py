@@ -71,6 +71,8 @@ HELP = [
     ("submit", "Submit the orders of a file, each once."),
     ("list", "List the open orders."),
     ("show", "Show the whole story of one order."),
+    ("cancel", "Cancel an order that is not fulfilled yet."),
+    ("erase", "Erase a person's data: an order and its cases."),
     ("escalations", "List, show and resolve escalation cases."),
     ("queues", "Show the queues and their dead-letter queues."),
     ("dead-letters", "List, replay or discard dead letters."),

@@ -71,12 +71,6 @@ def test_an_item_of_another_system_differs_in_the_fields_that_it_lacks() -> None
         (1, {}, {}, "the stored order is FULFILLED; a new order needs an OrderId of its own"),
         (1, {}, {"Status": "RECEIVED"}, "the stored order is RECEIVED, in progress"),
         (
-            1,
-            {"Price": "1"},
-            {"ErasedAt": "2026-11-26T10:00:00Z"},
-            "the stored order is FULFILLED and was erased; a new order needs an OrderId of its own",
-        ),
-        (
             2,
             {},
             {"Status": "ESCALATED", "ExecutionArn": arn(1)},

@@ -468,8 +468,10 @@ async def test_erased_orders_are_counted_and_not_compared() -> None:
     submitting.stored["o-2"] = {"OrderId": "o-2", "Status": "CANCELLED", "ErasedAt": "2026-11-26T10:00:00Z"}
     assert await submitting.run() == Summary(already_submitted=3)
     assert submitting.warnings == [
-        ("not compared: an order submitted before but erased, the first in line 2; "
-        "`orders show o-2` shows what became of it")
+        (
+            "not compared: an order submitted before but erased, the first in line 2; "
+            "`orders show o-2` shows what became of it"
+        )
     ]
 
 
