@@ -117,6 +117,8 @@ def _clean(account: Account, options: argparse.Namespace) -> int:
 
 def _prove(account: Account, options: argparse.Namespace) -> int:
     planned = plan(is_local=account.is_local, orders=options.orders, facts=options.facts)
+    if not planned.facts:
+        raise DeployError(f"Nothing was done: no fact has {options.facts!r} in its id")
     _announce(account, planned)
     accounts.confirm(account, options.account)
     path = (options.report or ROOT / "build" / f"{planned.prefix.rstrip('-')}.md").absolute()

@@ -108,7 +108,10 @@ def test_a_run_proves_everything_reports_it_and_leaves_nothing(
 @contextmanager
 def started(local_aws: LocalAws, report: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = forked.Popen(
-        ["-m", "tests.acceptance", "--account", ACCOUNT, "--facts", "none", "--orders", "4", "--report", str(report)],
+        [
+            *("-m", "tests.acceptance", "--account", ACCOUNT, "--facts", "sqs.a_batch_has_at_most_ten_entries"),
+            *("--orders", "4", "--report", str(report)),
+        ],
         cwd=ROOT,
         env=local_aws.environment | CA_BUNDLE,
         stdin=subprocess.DEVNULL,

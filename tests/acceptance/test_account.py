@@ -103,3 +103,9 @@ def test_a_report_that_cannot_be_written_is_found_before_anything_is_made(
     assert command.main(["--account", ACCOUNT, "--report", str(tmp_path)], account) == 1
     shown = capsys.readouterr().err.splitlines()[-1]
     assert shown == f"Nothing was done: the report cannot be written to {tmp_path}: Is a directory"
+
+
+def test_a_text_that_is_in_no_fact_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise a run with a misspelled text would pass without a single fact."""
+    assert command.main(["--account", ACCOUNT, "--facts", "sqss"], account) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "Nothing was done: no fact has 'sqss' in its id"
