@@ -57,8 +57,8 @@ def _problem(key: str, value: str) -> str | None:
         return "the key must have 1 to 128 letters, digits, spaces and _ . : / + - @"
     if not _VALUE.fullmatch(value):
         return "the value must have at most 256 letters, digits, spaces and _ . : / = + - @"
-    if key.lower().startswith("aws:"):
-        return "AWS reserves keys that begin with aws:"
+    if key.lower().startswith("aws:") or value.lower().startswith("aws:"):
+        return "AWS reserves keys and values that begin with aws:"
     if key == RETENTION_TAG:
         return f"the order table has this tag for itself. Use --parameter {RETENTION_TAG}="
     return None

@@ -27,7 +27,8 @@ def test_tags_and_role_are_read() -> None:
         (["=orders"], "--tag =orders: the key must have 1 to 128 letters, digits, spaces and _ . : / + - @"),
         (["Te,am=a"], "--tag Te,am=a: the key must have 1 to 128 letters, digits, spaces and _ . : / + - @"),
         (["Team=a;b"], "--tag Team=a;b: the value must have at most 256 letters, digits, spaces and _ . : / = + - @"),
-        (["AWS:x=a"], "--tag AWS:x=a: AWS reserves keys that begin with aws:"),
+        (["AWS:x=a"], "--tag AWS:x=a: AWS reserves keys and values that begin with aws:"),
+        (["Team=aws:x"], "--tag Team=aws:x: AWS reserves keys and values that begin with aws:"),
         (["Team=a", "Team="], "--tag Team: is given twice"),
         (
             ["OrderRetentionDays=90"],
