@@ -15,6 +15,7 @@ from deploy.local.aws import LocalAws
 from deploy.progress import Progress
 from deploy.stacks import artifacts, parameters, pipeline, stack, template
 from deploy.stacks import workers as workers_stack
+from deploy.stacks.options import StackOptions
 from tests.deploy.stacks.fakes import FakeClient, failing, fake_aws, refusal
 from tests.deploy.stacks.support import with_cloudformation
 from tests.deploy.test_main import one_line, run
@@ -266,6 +267,15 @@ def test_the_release_is_named_in_the_change(
     workers_stack.up(fake_aws(), "p-", QUIET, given=GIVEN | {"WorkerRelease": "mine"})
     assert deployed.change is not None
     assert deployed.change.parameters["WorkerRelease"] == "mine"
+
+
+def test_the_workers_stack_gets_tags_and_role_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed = Deployed(monkeypatch, EXISTING | {"Tags": [{"Key": "Cost", "Value": "1"}]})
+    role = "arn:aws:iam::111122223333:role/Deploy"
+    workers_stack.up(fake_aws(), "p-", QUIET, given=GIVEN, options=StackOptions({"Team": "orders"}, role))
+    assert deployed.change is not None
+    assert deployed.change.tags == [{"Key": "Cost", "Value": "1"}, {"Key": "Team", "Value": "orders"}]
+    assert deployed.change.role_arn == role
 
 
 def test_down_deletes_the_workers_and_their_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
