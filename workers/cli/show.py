@@ -55,10 +55,10 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
     Dead letters  messages about the order that no worker could handle
     Next          what to do next
 
-    ORDER_ID can also be the id of a case without an order. Executions are found by the order, by its case and by the
-    names that `orders submit` gives; AWS keeps their history for 90 days. What an earlier execution recorded is on the
-    case. Dead letters are found by looking at up to 500 of each queue, for 5 seconds; others do not see those
-    meanwhile. Times are UTC.
+    ORDER_ID can also be the id of a case that has no order, or another id than its order. Executions are found by the
+    order, by its case and by the names that `orders submit` gives; AWS keeps their history for 90 days. What an earlier
+    execution recorded is on the case. Dead letters are found by looking at up to 500 of each queue, for 5 seconds;
+    others do not see those meanwhile. Times are UTC.
     """  # noqa: D301 - the backslash-b tells click not to wrap the lines below it.
     with contextlib.ExitStack() as copies:
         story = run(stack, gather(stack, order_id, [_seekable(file, copies) for file in log_files]))
@@ -130,7 +130,8 @@ def _heading(order_id: str, story: Story, now: datetime) -> Iterator[str]:
     age = format_age(seconds_since(order.get("UpdatedAt"), now))
     since = f" for {age}" if age else ""
     erased = ", erased" if "ErasedAt" in order else ""
-    yield f"Order {order_id}: {order.get('Status')}{erased}{since}" if order else f"Order {order_id}: not recorded"
+    shown = order.get("OrderId", order_id)
+    yield f"Order {shown}: {order.get('Status')}{erased}{since}" if order else f"Order {shown}: not recorded"
     yield from (f"  {name:<10}  {_listed(order[name])}" for name in _SHOWN if name in order)
     if case:
         state = f"{case.get('State')}, {case.get('Severity')}, episode {case.get('Episode')}"

@@ -42,6 +42,7 @@ class _Advice:
         self._case: Mapping[str, Any] = story.case or {}
         self._current = next((run for run in story.runs if run.is_current), None)
         self._id = _quoted(story.key)
+        self._order_id = str(self._order.get("OrderId", story.key))  # The key may be the id of its case.
 
     def line(self) -> str:
         if (running := self._running()) is not None:
@@ -167,17 +168,18 @@ class _Advice:
         return " ".join([search.choice, *(f"--id {_quoted(letter.id)}" for letter in letters[:MAX_IDS])])
 
     def _submit(self) -> str:
-        numbers = (submission_number(self._story.key, execution_name(run.execution.arn)) for run in self._story.runs)
+        numbers = (submission_number(self._order_id, execution_name(run.execution.arn)) for run in self._story.runs)
         last = max((number for number in numbers if number is not None), default=0)
         return _orders("submit FILE" + (f" --submission {last + 1}" if last else ""))
 
     def _send(self, search: Search) -> str:
         """Return the command that sends the bare OrderId to a queue, or the same in words."""
-        if search.queue_url is None or not is_order_id(self._story.key):
-            return f"send {self._id} to {search.queue}"
+        order_id = _quoted(self._order_id)
+        if search.queue_url is None or not is_order_id(self._order_id):
+            return f"send {order_id} to {search.queue}"
         endpoint = f" --endpoint-url {shlex.quote(self._endpoint)}" if self._endpoint else ""
         url = shlex.quote(search.queue_url)
-        return f"`aws sqs send-message{endpoint} --queue-url {url} --message-body {self._id}`"
+        return f"`aws sqs send-message{endpoint} --queue-url {url} --message-body {order_id}`"
 
 
 def _quoted(text: object) -> str:

@@ -34,7 +34,7 @@ MAX_EARLIER_SUBMISSIONS = 20  # How many numbers before the last known submissio
 @dataclass(frozen=True, slots=True)
 class Story:
     """
-    All that is known about *key*.
+    All that is known about *key*, the id of an order or of a case.
 
     *runs* are the executions, sorted by start, *searches* found the dead letters of the queues for fulfillment and for
     escalations, and *timeline* has all events, sorted by time.
@@ -79,17 +79,25 @@ def _hint(key: str, searches: Iterable[Search]) -> str:
 
 
 async def _stored(stack: "Stack", key: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the order and the case with this id. The case of an execution may name its order."""
     if not is_key(key):
         return None, None
-    found = await stack.dynamodb.call(
-        "get_item", TableName=stack.names.order_table, Key=to_item({"OrderId": key}), ConsistentRead=True
-    )
-    order = shown_order(found["Item"]) if "Item" in found else None
+    order = await _stored_order(stack, key)
     found = await stack.dynamodb.call(
         "get_item", TableName=stack.names.escalation_table, Key=to_item({"CaseId": key}), ConsistentRead=True
     )
     case = from_item(found["Item"]) if "Item" in found else None
+    of = (case or {}).get("OrderId")
+    if order is None and case is not None and "MergedInto" not in case and isinstance(of, str) and of != key:
+        order = await _stored_order(stack, of)
     return order, case
+
+
+async def _stored_order(stack: "Stack", order_id: str) -> dict[str, Any] | None:
+    found = await stack.dynamodb.call(
+        "get_item", TableName=stack.names.order_table, Key=to_item({"OrderId": order_id}), ConsistentRead=True
+    )
+    return shown_order(found["Item"]) if "Item" in found else None
 
 
 def _named_executions(order: Mapping[str, Any], case: Mapping[str, Any]) -> list[str]:

@@ -115,6 +115,15 @@ def check_commands(line: str) -> None:
         group.make_context(group.name, [*arguments], parent=context)
 
 
+def test_the_case_of_an_execution_is_closed_or_its_order_sent_by_its_own_id() -> None:
+    opened = case(CaseId="execution-1")
+    assert advice(order("FULFILLED"), opened, execution(), key="execution-1") == (
+        "close its case: `orders escalations resolve execution-1 close --actor NAME --note TEXT`"
+    )
+    step = advice(order("RECEIVED", age_s=400), opened, execution(), key="execution-1")
+    assert step == f"its message is lost; send it again: {SEND.format('OrderFulfillmentQueue')}"
+
+
 def test_a_received_order_waits_for_its_worker() -> None:
     waiting = searches(waiting=(12, 0))
     assert advice(order("RECEIVED"), None, execution(), found=waiting) == (

@@ -99,6 +99,14 @@ async def test_a_case_without_an_order_has_a_story() -> None:
     assert (story.order, story.case, story.executions) == (None, {"CaseId": "message-1"}, [])
 
 
+async def test_the_case_of_an_execution_is_shown_with_the_order_that_it_names() -> None:
+    case = {"CaseId": "execution-1", "OrderId": "1"}
+    story = await gather(stack(ORDER, case), "execution-1")
+    assert (story.order, story.case) == (ORDER | {"CC": "****"}, case)
+    merged = case | {"MergedInto": "1"}
+    assert (await gather(stack(ORDER, merged), "execution-1")).order is None
+
+
 async def test_an_execution_alone_has_a_story() -> None:
     story = await gather(stack({"OrderId": "another"}), "1")
     assert (story.order, [execution.arn for execution in story.executions]) == (None, [SUBMITTED])
