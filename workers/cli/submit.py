@@ -89,7 +89,7 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
         submitted = [record for record in records if record.order_id not in not_submitted]
         ended = _wait(stack, name, submitted, submission, task.started)
         answer["ended"] = [asdict(order) for order in ended]
-        if not as_json:
+        if ended and not as_json:
             _print_ended(ended)
     if as_json:
         print_json(answer)

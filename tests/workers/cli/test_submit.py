@@ -135,6 +135,8 @@ def test_a_different_order_is_named_not_waited_for_and_exits_with_1(tmp_path: Pa
         "FULFILLED - 2",
     ]
     assert ran.return_value == 1
+    nothing_submitted = Aws(stored("o-1", 1, Price="9"), existing=True).submit(tmp_path, "--wait", count=1)
+    assert rows(nothing_submitted) == ["0 submitted, 0 already submitted, 0 bad, 0 failed, 1 different"]
     answer = json.loads(aws.submit(tmp_path, "--json").stdout)
     assert answer == {
         "submitted": 0,
