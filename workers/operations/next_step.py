@@ -51,7 +51,7 @@ class _Advice:
             return f"replay its dead letter: {_orders(f'dead-letters replay {self._selected(*useful)} --execute')}"
         match self._order.get("Status"):
             case OrderStatus.RECEIVED:
-                step = f"{self._received()}; to cancel it instead: {_orders(f'cancel {self._id}')}"
+                step = f"{self._received()}; to cancel it instead: {_orders(f'cancel {_quoted(self._order_id)}')}"
             case OrderStatus.FULFILLED | OrderStatus.CANCELLED as status:
                 step = self._final(str(status))
             case OrderStatus.ESCALATED | None if self._case.get("State") == CaseState.OPEN:

@@ -121,7 +121,10 @@ def test_the_case_of_an_execution_is_closed_or_its_order_sent_by_its_own_id() ->
         "close its case: `orders escalations resolve execution-1 close --actor NAME --note TEXT`"
     )
     step = advice(order("RECEIVED", age_s=400), opened, execution(), key="execution-1")
-    assert step == f"its message is lost; send it again: {SEND.format('OrderFulfillmentQueue')}"
+    assert step == (
+        f"its message is lost; send it again: {SEND.format('OrderFulfillmentQueue')}; "
+        "to cancel it instead: `orders cancel 001`"
+    )
 
 
 def test_a_received_order_waits_for_its_worker() -> None:
