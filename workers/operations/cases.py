@@ -19,6 +19,7 @@ from workers.errors import UnreadableOrderError
 from workers.operations.ages import seconds_since
 from workers.operations.errors import OperationError
 from workers.operations.order_table import get_orders, is_key
+from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -97,9 +98,9 @@ async def read_case(stack: "Stack", case_id: str) -> tuple[Case, Order | None]:
                 if case is not None and case.order_id is not None:
                     order = await orders.get(case.order_id)
             except (KeyError, TypeError, ValueError):
-                raise OperationError(f"case {case_id} cannot be read: it was edited in the table") from None
+                raise OperationError(f"case {clean(case_id)} cannot be read: it was edited in the table") from None
     if case is None:
-        raise OperationError(f"there is no case {case_id!r}; `orders escalations list` shows the open ones")
+        raise OperationError(f"there is no case {clean(case_id)!r}; `orders escalations list` shows the open ones")
     return case, order
 
 

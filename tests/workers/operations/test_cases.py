@@ -125,11 +125,14 @@ async def test_a_case_without_an_order_id_has_no_order(tables: tuple[FakeTable, 
     assert await read_case(Stack({}), "message-1") == (case("message-1"), None)
 
 
-async def test_a_case_that_does_not_exist_is_named(tables: tuple[FakeTable, FakeTable]) -> None:
+@pytest.mark.parametrize(("case_id", "named"), [("2", "2"), ("4929\n1234\n1234\n5678", "****")])
+async def test_a_case_that_does_not_exist_is_named(
+    tables: tuple[FakeTable, FakeTable], case_id: str, named: str
+) -> None:
     assert tables
     with pytest.raises(OperationError) as raised:
-        await read_case(Stack({}), "2")
-    assert str(raised.value) == "there is no case '2'; `orders escalations list` shows the open ones"
+        await read_case(Stack({}), case_id)
+    assert str(raised.value) == f"there is no case '{named}'; `orders escalations list` shows the open ones"
 
 
 @pytest.mark.parametrize("error", [KeyError("State"), TypeError(), ValueError()], ids=repr)
