@@ -1,15 +1,23 @@
 """The benchmark runs to its end, with windows too short for meaningful figures."""
 
+import contextlib
 import json
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import IO
 
 import pytest
 from rich.console import Console
 
+from tests import forked
 from tests.bench import __main__ as bench
 from tests.bench.harness import Plan
+from tests.bench.processes import Command, environment, tail
 from tests.bench.rows import GROUPS, ROWS
+from tests.integration.pipeline import wait_until
 
 # Nothing is the best result, and in so short a time the likely one.
 QUIET = "as AWS: requests in the 10 s after a drained backlog"
@@ -32,7 +40,49 @@ TINY = Plan(
 )
 
 
-def test_every_row_is_measured_printed_and_saved(tmp_path: Path) -> None:
+def fork(
+    _python: Path,
+    module: str,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    output: IO[bytes],
+    working_directory: Path,
+    **_: object,
+) -> forked.Popen:
+    """Start a process as `children.start` does, but as a fork: here nobody looks at its figures."""
+    return forked.Popen(
+        ["-m", module, *arguments],
+        cwd=working_directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def end(process: forked.Popen, timeout_s: float) -> None:
+    """End a process as `children.stop` does. A fork leads no process group."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout_s)
+    process.kill()
+    process.wait()
+
+
+def test_a_process_runs_to_the_end_of_its_block(tmp_path: Path) -> None:
+    server = Command(
+        "http.server", ["0", "--bind", "127.0.0.1"], environment() | {"PYTHONUNBUFFERED": "1"}, tmp_path / "log"
+    )
+    with server.running() as process:
+        wait_until(lambda: "Serving HTTP" in tail(server.log))
+        assert process.poll() is None
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_every_row_is_measured_printed_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bench.processes.children.start", fork)
+    monkeypatch.setattr("tests.bench.processes.children.stop", end)
     printed = StringIO()
     output = tmp_path / "build" / "bench.json"
     results = bench.run(TINY, GROUPS, Console(file=printed, width=250), output)
