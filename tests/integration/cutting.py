@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def _proxy(*arguments: Any) -> Iterator[_Proxy]:
     with _Proxy(*arguments) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever)
+        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
             yield proxy

@@ -179,7 +179,7 @@ def credentials_endpoint(*failures: int) -> Iterator[str]:
     """Yield the URL of an endpoint that first answers with the statuses *failures*."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), CredentialsEndpoint)
     server.failures = list(failures)  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/credentials"
