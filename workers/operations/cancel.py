@@ -44,7 +44,8 @@ async def read_to_cancel(stack: "Stack", order_id: str) -> dict[str, Any]:
     """
     found = await _item(stack, stack.names.order_table, "OrderId", order_id) if is_key(order_id) else None
     if found is None:
-        raise OperationError(f"there is no order {clean(order_id)!r} in the table")
+        name = clean(order_id)
+        raise OperationError(f"there is no order {name!r} in the table; `orders show {name}` tells if it is on its way")
     if found.get("Status") == OrderStatus.FULFILLED:
         shipment = f" by shipment {clean(found['ShipmentId'])}" if "ShipmentId" in found else ""
         raise OperationError(f"order {order_id} is FULFILLED{shipment}: it is too late to cancel it")

@@ -141,7 +141,7 @@ async def test_a_cancelled_order_stays_as_it_is(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("status", "problem"),
     [
-        (None, "there is no order '001' in the table"),
+        (None, "there is no order '001' in the table; `orders show 001` tells if it is on its way"),
         ("FULFILLED", "order 001 is FULFILLED: it is too late to cancel it"),
         ("PENDING", "order 001 cannot be read: it was edited in the table"),
     ],
