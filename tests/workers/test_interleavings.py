@@ -95,13 +95,13 @@ async def live(world: World) -> None:
 
 
 def is_settled(world: World, order: Order, case: Case) -> bool:
-    """Return whether the end of *order* settles what *case* is about: an earlier execution, and no later message."""
+    """Return whether the end of *order* settles *case*: it is about an earlier execution, and was there to be read."""
     opener = None if case.opening is None else case.opening.execution_arn
-    ended_at = world.ended.get(order.execution_arn or "", "")
+    last = order.execution_arn or ""
     return (
         opener is not None
-        and world.started[opener] < world.started.get(order.execution_arn or "", -1)
-        and case.opened_at < ended_at
+        and world.started[opener] < world.started.get(last, -1)
+        and world.opened[case.case_id, case.episode] < world.read.get(last, "")
     )
 
 

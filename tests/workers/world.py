@@ -70,7 +70,8 @@ class World:
     random: Random
     orders: dict[str, Order] = field(default_factory=dict)
     started: dict[str, int] = field(default_factory=dict)  # When each execution started.
-    ended: dict[str, str] = field(default_factory=dict)  # When the order of each execution became final.
+    read: dict[str, str] = field(default_factory=dict)  # When the order of each execution was first read to ship it.
+    opened: dict[tuple[str, int], str] = field(default_factory=dict)  # When each episode of a case was written first.
     cases: dict[str, Case] = field(default_factory=dict)
     queues: dict[str, list[Letter]] = field(default_factory=lambda: {"fulfillment": [], "escalation": []})
     waiting: list[tuple[Process, "asyncio.Future[None]"]] = field(default_factory=list)
@@ -93,8 +94,6 @@ class World:
 
     def change(self, order: Order) -> None:
         """Replace the stored order."""
-        if order.is_final:
-            self.ended.setdefault(order.execution_arn or "", self.now())
         self.orders[order.order_id] = order
         self.log.append(f"order {order.status} {order.execution_arn} {order.shipment_id}")
 
@@ -377,6 +376,8 @@ class OrderPort(Port):
     async def get_to_ship(self, order_id: str, execution_arn: str | None) -> Order | None:  # noqa: ARG002
         order = await self.get(order_id)
         case = self.world.cases.get(order_id)
+        if order is not None:
+            self.world.read.setdefault(order.execution_arn or "", self.world.now())
         if order is None or case is None:
             return order
         rejections = len({*case.rejected_executions} - {order.execution_arn})
@@ -468,9 +469,10 @@ class CasePort(Port):
             same = (last.tries, last.message_id) == (handled.tries, handled.message_id)
             if last.tries >= handled.tries and not same:
                 return None
-        self.world.cases[case_id] = replace(case, reminder=handled, version=case.version + 1)
+        claimed = replace(case, reminder=handled, version=case.version + 1)
+        self.world.cases[case_id] = claimed
         await self.process.step()
-        return self.world.cases[case_id]
+        return claimed
 
     async def record_sent(self, case: Case, sent: SentNotification) -> None:
         await self.process.step()
@@ -483,8 +485,11 @@ class CasePort(Port):
         for case in cases:
             stored = self.world.cases.get(case.case_id)
             self._check(case.version == (0 if stored is None else stored.version))
+        before = {case.case_id: self.world.cases[case.case_id].episode if case.version else 0 for case in cases}
         for case in cases:
             self.world.cases[case.case_id] = replace(case, version=case.version + 1)
+            if before[case.case_id] != case.episode:
+                self.world.opened[case.case_id, case.episode] = self.world.now()
             self.world.log.append(
                 f"case {case.case_id} {case.state} episode {case.episode} {[*map(str, case.reasons)]}"
                 f" {[(each.action, each.actor) for each in case.resolutions]} merged {case.merged_into}"
