@@ -143,6 +143,9 @@ def test_a_letter_of_unknown_age_has_none() -> None:
     aws.fulfillment.parts["m-new"]["Attributes"] = {}
     assert [letter["age_s"] for letter in json.loads(aws.list("fulfillment", "--json").stdout)] == [7200, None]
     assert rows(aws.list("fulfillment").stdout)[2].split(" | ")[2] == "-"
+    aws.fulfillment.parts["m-old"] = {"Body": "002", **sent(timedelta(seconds=0.5))}
+    shown = [row.split(" | ")[1:3] for row in rows(aws.list("fulfillment").stdout)[1:]]
+    assert shown == [["m-old", "0s"], ["m-new", "-"]], "it comes last"
 
 
 def test_an_empty_queue_has_no_table() -> None:
