@@ -1,11 +1,15 @@
 """The local AWS: on loopback only, with or without kept state, and stopped even if its starter is killed."""
 
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -13,8 +17,6 @@ import deploy.local.aws
 from deploy.errors import DeployError
 from deploy.local.aws import ROOT, LocalAws, PortTakenError, Timeouts
 from tests.support import eventually, is_running
-
-pytestmark = pytest.mark.process
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the sockets of /proc")
@@ -35,6 +37,7 @@ def test_it_listens_on_loopback_only(local_aws: LocalAws) -> None:
     assert listening == [f"0100007F:{port:04X}"]
 
 
+@pytest.mark.process
 def test_the_server_and_its_files_are_gone_after_the_block() -> None:
     with deploy.local.aws.local_aws() as server:
         assert is_running(server.pid)
@@ -43,6 +46,7 @@ def test_the_server_and_its_files_are_gone_after_the_block() -> None:
     assert not server.directory.exists()
 
 
+@pytest.mark.process
 def test_a_state_directory_keeps_queues_and_objects(tmp_path: Path) -> None:
     with deploy.local.aws.local_aws(state=tmp_path) as server:
         url = server.client("sqs").create_queue(QueueName="kept")["QueueUrl"]
@@ -57,6 +61,7 @@ def test_a_state_directory_keeps_queues_and_objects(tmp_path: Path) -> None:
         assert s3.get_object(Bucket="kept-bucket", Key="key")["Body"].read() == b"content"
 
 
+@pytest.mark.process
 def test_a_second_run_on_the_same_state_is_refused(tmp_path: Path) -> None:
     with (
         deploy.local.aws.local_aws(state=tmp_path),
@@ -66,6 +71,7 @@ def test_a_second_run_on_the_same_state_is_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.process
 def test_a_taken_port_is_an_error_and_a_taken_preferred_port_is_not() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -79,6 +85,7 @@ def test_a_taken_port_is_an_error_and_a_taken_preferred_port_is_not() -> None:
             assert not server.endpoint.endswith(f":{port}")
 
 
+@pytest.mark.process
 def test_another_port_is_tried_if_one_is_taken_after_the_check() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
@@ -87,6 +94,7 @@ def test_another_port_is_tried_if_one_is_taken_after_the_check() -> None:
         assert server.client("sqs").list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
+@pytest.mark.process
 def test_a_server_that_dies_at_the_start_says_why(tmp_path: Path) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho the disk is full\nexit 3\n", encoding="utf-8")
@@ -104,6 +112,7 @@ def test_a_missing_installation_says_how_to_install_it(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.process
 def test_a_server_that_hangs_at_the_start_is_killed(tmp_path: Path) -> None:
     hanging = tmp_path / "python"
     hanging.write_text(f'#!/bin/sh\necho $$ > {tmp_path}/pid\ntrap "" TERM\nsleep 600\n', encoding="utf-8")
@@ -117,6 +126,7 @@ def test_a_server_that_hangs_at_the_start_is_killed(tmp_path: Path) -> None:
     assert not is_running(int((tmp_path / "pid").read_text(encoding="ascii")))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_saves_its_state_and_ends_after_its_starter_is_killed(number: signal.Signals, tmp_path: Path) -> None:
     script = (
@@ -228,3 +238,205 @@ def test_five_ports_are_tried_the_preferred_one_first(tmp_path: Path, monkeypatc
 
 def test_the_timeouts_of_a_local_aws() -> None:
     assert Timeouts() == Timeouts(start_s=60.0, stop_s=15.0, lock_s=3.0)
+
+
+class Process:
+    """A server's process that has ended with *code*, or still runs. `pid` and `wait` as those of `Popen`."""
+
+    pid = 77
+
+    def __init__(self, code: int | None = None) -> None:
+        self.returncode = code
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self) -> int | None:
+        return self.returncode
+
+
+class Answers:
+    """Stands for the opener of URLs: returns the next of *answers*, or raises it if it is an error."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = [*answers]
+        self.asked: list[tuple[str, float]] = []
+
+    def open(self, url: str, *, timeout: float) -> io.BytesIO:
+        self.asked.append((url, timeout))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return io.BytesIO(answer)
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.slept_s: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.now_s += seconds
+
+
+def awaiting(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> tuple[Answers, Time]:
+    opener, clock = Answers(*answers), Time()
+
+    def build_opener(handler: urllib.request.ProxyHandler) -> Answers:
+        assert handler.proxies == {}  # type: ignore[attr-defined]
+        return opener
+
+    monkeypatch.setattr("urllib.request.build_opener", build_opener)
+    monkeypatch.setattr(deploy.local.aws, "time", clock)
+    return opener, clock
+
+
+def running(directory: Path, code: int | None = None) -> LocalAws:
+    return LocalAws("http://127.0.0.1:1", directory, cast("subprocess.Popen[bytes]", Process(code)))
+
+
+def test_a_server_is_ready_once_its_health_page_shows_our_token(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = (OSError("refused"), b"not JSON", b'{"edition": "another server"}', b"{}", b'{"edition": "token"}', b"")
+    opener, clock = awaiting(monkeypatch, *answers)
+    deploy.local.aws._await_healthy(running(tmp_path), "token", 60.0)
+    assert opener.asked == [("http://127.0.0.1:1/_ministack/health", 5)] * 5
+    assert clock.slept_s == [0.05] * 4
+
+
+def test_a_server_that_is_not_ready_in_time_is_an_error_with_its_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, clock = awaiting(monkeypatch, *[OSError("refused")] * 10)
+    (tmp_path / "local-aws.log").write_text("loading\n", encoding="utf-8")
+    with pytest.raises(DeployError) as raised:
+        deploy.local.aws._await_healthy(running(tmp_path), "token", 0.15)
+    assert str(raised.value) == "The local AWS was not ready within 0 s:\n  loading"
+    assert 3 <= len(clock.slept_s) <= 4
+
+
+@pytest.mark.parametrize(
+    ("log", "kind", "text"),
+    [
+        ("disk full", DeployError, "The local AWS ended with exit code 3 before it was ready:\n  disk full"),
+        ("Address already in use", PortTakenError, "http://127.0.0.1:1 was taken by another process"),
+    ],
+)
+def test_a_server_that_ends_before_it_is_ready_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: str, kind: type[DeployError], text: str
+) -> None:
+    awaiting(monkeypatch)
+    (tmp_path / "local-aws.log").write_text(log, encoding="utf-8")
+    with pytest.raises(DeployError) as raised:
+        deploy.local.aws._await_healthy(running(tmp_path, 3), "token", 60.0)
+    assert (type(raised.value), str(raised.value)) == (kind, text)
+
+
+def test_a_running_server_that_ends_is_an_error_with_its_log(tmp_path: Path) -> None:
+    with pytest.raises(DeployError) as raised:
+        running(tmp_path, -9).wait()
+    assert str(raised.value) == "The local AWS has ended (exit code -9):\n  (its log is empty)"
+    assert running(tmp_path).pid == 77
+
+
+class Children:
+    """Stands for `deploy.local.children`: records what is started and stopped."""
+
+    def __init__(self) -> None:
+        self.started: list[dict[str, Any]] = []
+        self.stopped: list[float] = []
+
+    def start(self, python: Path, module: str, **more: Any) -> Process:
+        self.started.append({"python": python, "module": module, **more})
+        return Process()
+
+    def stop(self, process: Process, timeout_s: float) -> None:
+        assert process.pid == 77
+        self.stopped.append(timeout_s)
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> Children:
+    made = Children()
+    monkeypatch.setattr(deploy.local.aws, "children", made)
+    monkeypatch.setattr(deploy.local.aws, "_await_healthy", lambda *_: None)
+    return made
+
+
+def test_a_server_is_started_in_its_directory_and_stopped_at_the_end(children: Children, tmp_path: Path) -> None:
+    python, steps = tmp_path / "python", list[str]()
+    python.touch()
+    settings: dict[str, Any] = {"python": python, "is_free": lambda _: True, "timeouts": Timeouts(stop_s=7)}
+    with deploy.local.aws.local_aws(port=4567, starting=lambda: steps.append("starting"), **settings) as aws:
+        (started,) = children.started
+        assert (aws.endpoint, aws.directory.is_dir(), children.stopped) == ("http://127.0.0.1:4567", True, [])
+        assert aws.log_path == aws.directory / "local-aws.log"
+        assert aws.environment["AWS_ENDPOINT_URL"] == aws.endpoint
+        token = started["environment"].pop("MINISTACK_EDITION")
+        assert len(token) == 16
+        expected = deploy.local.aws._server_environment(server(aws.directory), 4567, token)
+        del expected["MINISTACK_EDITION"]
+        assert Path(started.pop("output").name) == aws.log_path
+        assert started == {
+            "python": python,
+            "module": "ministack",
+            "environment": expected,
+            "directory": aws.directory,
+            "working_directory": aws.directory,
+            "pass_fds": [],
+        }
+    assert (steps, children.stopped, aws.directory.exists()) == (["starting"], [7], False)
+
+
+def test_a_server_holds_the_lock_of_its_state(children: Children, tmp_path: Path) -> None:
+    python, state = tmp_path / "python", tmp_path / "state"
+    python.touch()
+    with deploy.local.aws.local_aws(state=state, python=python, wait_scale=0.5):
+        (started,) = children.started
+        (descriptor,) = started["pass_fds"]
+        assert os.fstat(descriptor).st_ino == (state / "lock").stat().st_ino
+        assert started["environment"]["SFN_WAIT_SCALE"] == "0.5"
+        assert started["environment"]["STATE_DIR"] == str(state / "services")
+
+
+def test_a_server_that_does_not_become_ready_is_stopped(
+    children: Children, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(aws: LocalAws, token: str, timeout_s: float) -> None:
+        assert (aws.endpoint, len(token), timeout_s) == ("http://127.0.0.1:4567", 16, 60.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deploy.local.aws, "_await_healthy", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        deploy.local.aws._start(server(tmp_path), 4567)
+    assert children.stopped == [15.0]
+
+
+def test_a_taken_port_is_named_before_anything_is_started(children: Children, tmp_path: Path) -> None:
+    python, steps = tmp_path / "python", list[str]()
+    python.touch()
+    taken = deploy.local.aws.local_aws(
+        port=4567, python=python, is_free=lambda _: False, starting=lambda: steps.append("starting")
+    )
+    with pytest.raises(PortTakenError) as raised, taken:
+        pass
+    assert str(raised.value) == (
+        "Port 4567 on 127.0.0.1 is taken. Stop the process that listens there, or choose another port with --port"
+    )
+    assert (children.started, steps) == ([], [])
+
+
+def test_a_free_port_is_taken_without_a_preferred_one_or_if_that_is_taken(children: Children, tmp_path: Path) -> None:
+    made = server(tmp_path)
+    assert deploy.local.aws._start_on_free_port(made, 4566).endpoint == "http://127.0.0.1:4566"
+    assert deploy.local.aws._start_on_free_port(made, None).endpoint != "http://127.0.0.1:4566"
+    busy = replace(made, is_free=lambda port: port != 4566)
+    assert deploy.local.aws._start_on_free_port(busy, 4566).endpoint != "http://127.0.0.1:4566"
+    assert len(children.started) == 3
