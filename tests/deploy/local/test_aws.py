@@ -241,7 +241,7 @@ def test_the_timeouts_of_a_local_aws() -> None:
 
 
 class Process:
-    """A server's process that has ended with *code*, or still runs. `pid` and `wait` as those of `Popen`."""
+    """A server's process that has ended with *code*, or ends with -9 when it is waited for."""
 
     pid = 77
 
@@ -251,7 +251,8 @@ class Process:
     def poll(self) -> int | None:
         return self.returncode
 
-    def wait(self) -> int | None:
+    def wait(self) -> int:
+        self.returncode = -9
         return self.returncode
 
 
@@ -341,7 +342,7 @@ def test_a_server_that_ends_before_it_is_ready_is_an_error(
 
 def test_a_running_server_that_ends_is_an_error_with_its_log(tmp_path: Path) -> None:
     with pytest.raises(DeployError) as raised:
-        running(tmp_path, -9).wait()
+        running(tmp_path).wait()
     assert str(raised.value) == "The local AWS has ended (exit code -9):\n  (its log is empty)"
     assert running(tmp_path).pid == 77
 
