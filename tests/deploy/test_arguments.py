@@ -60,6 +60,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
                     "name_prefix": "",
                     "pipeline_only": False,
                     "parameter": [],
+                    "tag": [],
+                    "role_arn": None,
                     "yes": False,
                     "allow_replacement": False,
                 },
@@ -69,6 +71,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
             [
                 *("up", "--name-prefix", "test-", "--pipeline-only", "--yes", "--allow-replacement"),
                 *("--parameter", "A=1", "--parameter", "B=2"),
+                *("--tag", "team=a", "--tag", "cost=b", "--role-arn", "arn:role"),
             ],
             (
                 "up",
@@ -76,6 +79,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
                     "name_prefix": "test-",
                     "pipeline_only": True,
                     "parameter": ["A=1", "B=2"],
+                    "tag": ["team=a", "cost=b"],
+                    "role_arn": "arn:role",
                     "yes": True,
                     "allow_replacement": True,
                 },

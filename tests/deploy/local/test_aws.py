@@ -207,6 +207,7 @@ def test_a_locked_state_names_its_holder_and_is_free_again_afterward(tmp_path: P
     state = tmp_path / "deep" / "state"
     with deploy.local.aws._locked(state, 0):
         assert (state / "lock").read_text(encoding="ascii") == f"{os.getpid()}\n"
+        assert (state / "lock").stat().st_mode & 0o111 == 0
         with (
             pytest.raises(DeployError, match=rf"Another run \(process {os.getpid()}\) is using the state in {state}"),
             deploy.local.aws._locked(state, 0.01),
