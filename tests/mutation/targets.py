@@ -25,6 +25,8 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/__main__.py": ("tests/workers/test_main.py",),
     "workers/cli/__main__.py": ("tests/workers/cli/test_main.py",),
     "workers/cli/app.py": ("tests/workers/cli/test_main.py",),
+    "workers/cli/erase.py": ("tests/workers/cli/test_cancel.py",),
+    "workers/cli/people.py": ("tests/workers/cli/test_cancel.py",),
     "workers/cli/dead_letter_view.py": ("tests/workers/cli/test_dead_letters.py", "tests/workers/cli/test_show.py"),
     "workers/consumer/message.py": ("tests/workers/consumer/test_consumer.py", "tests/workers/aws/test_sqs.py"),
     "workers/fulfillment/handler.py": ("tests/workers/fulfillment/test_stops.py",),
