@@ -222,6 +222,7 @@ def test_a_kms_key_is_added_and_removed_in_place_and_other_parameters_stay(aws: 
         "AlarmTopicArn": "",
         "KmsKeyArn": "",
         "OrderRetentionDays": "",
+        "PermissionsBoundaryArn": "",
         "SenderArns": role,
         "TableProtection": "true",
     }
