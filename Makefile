@@ -72,7 +72,7 @@ test test-unit: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## Run all tests, on throwaway state, in several processes (PROCESSES sets how many)
 	@$(PY) -m pytest -n $(PROCESSES)
 
-test-unit: setup ## Run the tests that need no local AWS and no other process: most of them, in half a minute
+test-unit: setup ## Run the tests that need no local AWS and no other process: most of them, in less than a minute
 	@$(PY) -m pytest -n $(PROCESSES) -m unit
 
 mutation: setup $(MUTATION_VENV)/.installed ## Change single lines of the core and report what no test sees; SINCE=main: only changed lines
