@@ -30,6 +30,12 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/cli/dead_letter_view.py": ("tests/workers/cli/test_dead_letters.py", "tests/workers/cli/test_show.py"),
     "workers/consumer/message.py": ("tests/workers/consumer/test_consumer.py", "tests/workers/aws/test_sqs.py"),
     "workers/fulfillment/handler.py": ("tests/workers/fulfillment/test_stops.py",),
+    "workers/domain/bounds.py": ("tests/workers/domain/test_escalations.py",),
+    "workers/domain/cards.py": ("tests/workers/domain/test_submissions.py",),
+    "workers/domain/cases.py": ("tests/workers/escalation/test_handler.py",),
+    "workers/domain/escalations.py": ("tests/workers/escalation/test_handler.py",),
+    "workers/domain/orders.py": ("tests/workers/fulfillment/test_handler.py", "tests/workers/test_contracts.py"),
+    "workers/aws/unreachable.py": ("tests/workers/aws/test_errors.py",),
     "workers/fulfillment/tokens.py": ("tests/workers/fulfillment/test_http_provider.py",),
     "workers/operations/records.py": (
         "tests/workers/operations/test_order_files.py",

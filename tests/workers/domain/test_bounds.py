@@ -64,3 +64,22 @@ def test_a_notification_that_two_workers_recorded_is_kept_once() -> None:
     first, second = (SentNotification(channel="chat", episode=1, at=at) for at in (THEN, NOW))
     log = SentNotification(channel="log", episode=1, at=THEN)
     assert bounded(case(channels=("log", "chat"), routed=(log, first, second))).routed == (log, first)
+
+
+def test_the_bounds_are_those_that_the_page_about_cases_names() -> None:
+    assert (MAX_EVIDENCE, MAX_MESSAGE_IDS, MAX_EXECUTIONS, MAX_REJECTED) == (30, 100, 100, 100)
+    assert (MAX_ROUTED, MAX_RESOLUTIONS, MAX_EPISODES) == (200, 20, 20)
+
+
+def test_a_list_that_is_exactly_full_loses_nothing() -> None:
+    ids = tuple(f"m{n}" for n in range(MAX_MESSAGE_IDS))
+    over = tuple(f"{EXECUTION}-{n}" for n in range(MAX_EXECUTIONS + 1))
+    kept = bounded(case(message_ids=ids, execution_arns=over))
+    assert (kept.message_ids, kept.dropped) == (ids, Dropped(execution_arns=1))
+    assert len(kept.execution_arns) == MAX_EXECUTIONS
+
+
+def test_a_notification_that_two_workers_have_recorded_is_kept_once() -> None:
+    sent = SentNotification(channel="log", episode=1, at=THEN)
+    twice = case(channels=("log", "chat"), routed=(sent, replace(sent, at=NOW), replace(sent, channel="chat")))
+    assert bounded(twice).routed == (sent, replace(sent, channel="chat"))

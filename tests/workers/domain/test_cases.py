@@ -97,3 +97,12 @@ def test_a_new_case_has_one_episode_and_nothing_else() -> None:
     assert (new.episode, new.version, new.attempts, new.claim, new.unrouted) == (1, 0, None, None, ())
     assert (new.opening, new.resolution_of(1), new.first_seen_at) == (None, None, THEN)
     assert OrderCopy(order_id="1", status=OrderStatus.RECEIVED).attempts == 0
+
+
+def test_the_message_that_opened_an_episode_writes_its_log_line_if_it_was_recorded_then() -> None:
+    logged = case(episode=2, routed=(SentNotification(channel="log", episode=2, at=THEN),))
+    assert logged.is_logged_by_opener
+    assert not replace(logged, evidence=(evidence("m1", NOW),)).is_logged_by_opener, "merged: it was logged before"
+    assert replace(logged, evidence=()).is_logged_by_opener
+    assert not replace(logged, episode=3).is_logged_by_opener
+    assert not replace(logged, routed=()).is_logged_by_opener

@@ -10,6 +10,7 @@ from workers.domain.orders import (
     is_shipment_id,
     order_id_fault,
     shipment_id,
+    unrecorded_shipment,
 )
 
 
@@ -155,3 +156,39 @@ def test_two_orders_never_share_an_idempotency_key() -> None:
 def test_a_new_order_has_no_attempts_and_its_id_as_key() -> None:
     new = Order("001", OrderStatus.RECEIVED, None)
     assert (new.attempts, new.rejections, new.idempotency_key) == (0, 0, "001")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "is empty"),
+        ("4929123412345678", "looks like a card number"),
+        ("a" * 65, "is longer than 64 characters"),
+        (" 001\n", "has white space around it"),
+        ("-001", "does not begin with a letter or digit"),
+        ("0 1", "has a character that is not allowed"),
+    ],
+)
+def test_what_is_wrong_with_an_order_id_is_said(text: str, fault: str) -> None:
+    assert order_id_fault(text) == fault
+
+
+LOST = "Shipped as S, but the order is"
+
+
+@pytest.mark.parametrize(
+    ("stored", "problem"),
+    [
+        (order("FULFILLED", shipment_id="S"), None),
+        (order("RECEIVED"), None),
+        (None, f"{LOST} not in the table any more."),
+        (order("FULFILLED", shipment_id="T"), f"{LOST} already FULFILLED by another shipment."),
+        (order("CANCELLED"), f"{LOST} CANCELLED now."),
+        (
+            order("RECEIVED", execution_arn=ANOTHER),
+            "Shipped as S, but the order is RECEIVED now, in another execution.",
+        ),
+    ],
+)
+def test_why_a_shipment_is_not_recorded_is_said(stored: Order | None, problem: str | None) -> None:
+    assert unrecorded_shipment(stored, EXECUTION, "S") == problem

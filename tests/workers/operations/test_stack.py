@@ -1,5 +1,6 @@
 import json
 from datetime import UTC
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -182,3 +183,10 @@ def test_each_service_has_its_client() -> None:
 )
 def test_the_endpoint_of_sqs_comes_from_the_environment(environ: dict[str, str], endpoint: str | None) -> None:
     assert Stack(environ).sqs_endpoint == endpoint
+
+
+@pytest.mark.parametrize(("account", "own"), [(None, True), ("123456789012", True), ("210987654321", False)])
+async def test_a_queue_of_another_account_is_told_from_ones_own(account: str | None, own: bool) -> None:
+    sts = FakeClient(get_caller_identity=lambda: {"Arn": "arn:aws:sts::123456789012:assumed-role/ops/ada"})
+    queue: Any = SimpleNamespace(account=account)
+    assert await fake_stack(sts=sts).owns(queue) is own
