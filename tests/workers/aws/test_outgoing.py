@@ -151,3 +151,13 @@ def test_every_message_is_sent_with_parameters_of_this_module() -> None:
     for name in ("MessageBody", "MessageAttributes=", "Subject="):
         users = [path.relative_to(root) for path in root.rglob("*.py") if name in path.read_text(encoding="utf-8")]
         assert set(map(str, users)) <= {"aws/outgoing.py"}, name
+
+
+def test_a_message_has_only_the_parameters_that_are_given() -> None:
+    assert sqs_message("url", "x") == {"QueueUrl": "url", "MessageBody": "x"}
+    assert sqs_message("url", "x", {}, delay_s=0) == {
+        "QueueUrl": "url",
+        "MessageBody": "x",
+        "MessageAttributes": {},
+        "DelaySeconds": 0,
+    }
