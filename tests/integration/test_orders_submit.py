@@ -134,11 +134,15 @@ def test_a_corrected_file_starts_an_order_again_only_as_a_new_submission(orders:
     assert after.keys().isdisjoint({"Reasons", "EscalatedAt"})
 
     third = orders(*submit, "--submission", "3", stdin=json.dumps(order("again-1", CC=OTHER_CARD)))
-    assert (third.code, third.lines[2].split()) == (1, ["REFUSED", "DuplicateOrder", "1"])
+    assert (third.code, third.lines[0]) == (1, "0 submitted, 0 already submitted, 0 bad, 0 failed, 1 different")
     assert third.err == (
-        "stdin:1: order again-1: the workflow refused it as a duplicate: the stored order, recorded by execution "
+        "stdin:1: order again-1: skipped: the stored order, recorded by execution "
         f"{submission_name('again-1', 2)}, is FULFILLED and differs in CC; a new order needs an OrderId of its own\n"
     )
+    same = orders(*submit, "--submission", "3", stdin=corrected)
+    assert (same.code, same.lines[0]) == (0, "0 submitted, 1 already submitted, 0 bad, 0 failed")
+    assert same.lines[2].split() == ["FULFILLED", "not", "of", "this", "submission", "1"]
+    assert running.pipeline.order("again-1") == after
     first = orders(*submit, stdin=corrected)  # The execution of the first submission is not the order's any more.
     assert (first.code, first.lines[2].split()) == (0, ["FULFILLED", "resubmitted", "1"])
 
@@ -151,7 +155,7 @@ def test_an_order_that_another_system_recorded_is_not_reported_as_submitted(
     assert (shown.code, shown.lines[2].split()) == (1, ["REFUSED", "DuplicateOrder", "1"])
     assert shown.err == (
         "stdin:1: order taken-1: the workflow refused it as a duplicate: the stored order is CANCELLED; "
-        "a new order needs an OrderId of its own\n"
+        "if this is a new order, it needs an OrderId of its own\n"
     )
 
 

@@ -1,9 +1,8 @@
 """`orders submit`: starts exactly one execution of the workflow for each order of a file."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -62,8 +61,11 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
 
     An execution is named after its OrderId and the number of the submission, so the command can be repeated: an order
     that was submitted before is not submitted again. If such an order differs from the stored one, its line is named
-    and the exit code is 1: a new order needs an OrderId of its own, and a corrected order the next --submission, which
-    starts only orders that are ESCALATED. The table holds only the last four digits of a card number to compare.
+    and the exit code is 1: a new order needs an OrderId of its own, and a corrected order the next --submission. The
+    table holds only the last four digits of a card number to compare.
+
+    A later submission than the first starts only the orders that are ESCALATED or not in the table. The others count as
+    already submitted, so the whole file can be sent again.
 
     "Submitted" means that the execution was started. --wait shows whether the workflow recorded the order: it refuses
     one whose OrderId is used, unless that order is ESCALATED.
@@ -87,7 +89,7 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
         # A bad record may repeat the OrderId of a good one.
         not_submitted = {record.order_id for record in [*summary.failed, *summary.different]}
         submitted = [record for record in records if record.order_id not in not_submitted]
-        ended = _wait(stack, name, submitted, submission, task.started)
+        ended = _wait(stack, name, submitted, submission, task)
         answer["ended"] = [asdict(order) for order in ended]
         if ended and not as_json:
             _print_ended(ended)
@@ -117,9 +119,7 @@ def _report_bad(file: str, bad: BadRecord) -> None:
     note(f"{file}:{bad.line}: {f'order {bad.order_id}: ' if bad.order_id else ''}{bad.reason}")
 
 
-def _wait(
-    stack: "Stack", file: str, records: Sequence[Record], submission: int, started: Mapping[str, datetime]
-) -> list[Ended]:
+def _wait(stack: "Stack", file: str, records: Sequence[Record], submission: int, task: Submission) -> list[Ended]:
     """Wait for the orders. Report those that this submission has not recorded, and return all in the file's order."""
     ended: list[Ended] = []
 
@@ -132,7 +132,8 @@ def _wait(
             records,
             ended,
             submission=submission,
-            started=started,
+            started=task.started,
+            taken=task.taken,
             retries=Retries(warn=note),
             progress=advance,
         )
@@ -147,8 +148,12 @@ def _wait(
 
 def _print_ended(ended: Sequence[Ended]) -> None:
     """Print how many orders ended with each outcome and its reasons, in the order of the file."""
-    counts = Counter(
-        (order.outcome, ", ".join([*order.reasons, *(["resubmitted"] if order.resubmitted else [])])) for order in ended
-    )
+    counts = Counter((order.outcome, ", ".join([*order.reasons, *_remarks(order)])) for order in ended)
     rows = [(outcome, reasons or None, count) for (outcome, reasons), count in counts.items()]
     print_table(("outcome", "reasons", "orders"), rows, right=("orders",))
+
+
+def _remarks(order: Ended) -> list[str]:
+    """Return what to say beside an outcome that this submission has not brought about."""
+    remarks = {"resubmitted": order.resubmitted, "not of this submission": order.other_submission}
+    return [remark for remark, applies in remarks.items() if applies]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_LOOKS = 4
 LOOK_S = 1.0
+FINAL = frozenset({OrderStatus.FULFILLED, OrderStatus.CANCELLED})
 _OTHER_ID = "; a new order needs an OrderId of its own"
 
 
@@ -51,6 +52,24 @@ async def submitted_before(
         if not looked_at:
             break
     return found
+
+
+async def taken_orders(
+    stack: "Stack", records: Sequence[Record], number: int, retries: Retries
+) -> dict[str, dict[str, Any]]:
+    """
+    Return the stored orders, by OrderId, that the workflow would not start over for submission *number*.
+
+    They are final, or in progress in another execution. A missing or ESCALATED order can be started.
+    """
+    items = await read_orders_by_id(stack, (record.order_id for record in records), retries)
+    taken = dict[str, dict[str, Any]]()
+    for order_id, item in items.items():
+        arn = await stack.execution_arn(submission_name(order_id, number))
+        in_progress = item.get("Status") == OrderStatus.RECEIVED and item.get("ExecutionArn") != arn
+        if in_progress or item.get("Status") in FINAL:
+            taken[order_id] = item
+    return taken
 
 
 async def _may_change(stack: "Stack", record: Record, item: Mapping[str, Any], number: int) -> bool:
@@ -101,7 +120,7 @@ def described(record: Record, item: Mapping[str, Any], number: int) -> str:
         following = max(number, submission_number(record.order_id, name) or 0) + 1
         hint = f"; to start this one in its place, use --submission {following}"
     elif status == OrderStatus.RECEIVED:
-        hint = ", in progress"
+        hint = f", in progress; see `orders show {record.order_id}`"
     else:
-        hint = _OTHER_ID
+        hint = _OTHER_ID if fields else "; if this is a new order, it needs an OrderId of its own"
     return f"the stored order{of} is {status}{differs}{hint}"

@@ -25,6 +25,7 @@ from workers.operations.stored_orders import (
     is_erased,
     started_at,
     submitted_before,
+    taken_orders,
 )
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Submission:
         """
         self.summary = summary
         self.started: dict[str, datetime] = {}  # When executions have started, by OrderId, as far as AWS has said so.
+        # The OrderIds that this submission cannot start: their order is final, or in progress in another execution.
+        self.taken: set[str] = set()
         self._stack = stack
         self._records = records
         self._number = number
@@ -105,6 +108,7 @@ class Submission:
         """
         Submit the records, then compare those that were submitted before with the stored orders.
 
+        A later submission than the first may start only ESCALATED or missing orders, so it looks at the table first.
         A cancellation waits for the requests in flight. *look_s* is the time between two looks at the table.
 
         Raises:
@@ -112,13 +116,26 @@ class Submission:
         """
         try:
             await self._stack.state_machine_arn()  # Looked up once, before the calls start.
-            started = in_parallel(self._submit, self._records, at_most=concurrency, stop=self._retries.stop)
+            records = self._records if self._number == 1 else await self._without_taken(progress)
+            started = in_parallel(self._submit, records, at_most=concurrency, stop=self._retries.stop)
             async with contextlib.aclosing(started):
                 async for _ in started:
                     progress(1)
             await self._compare(look_s)
         except SDK_ERRORS as error:
             raise OperationError(f"{await explained(error, self._stack)} ({self.so_far()})") from error
+
+    async def _without_taken(self, progress: Progress) -> list[Record]:
+        """Return the records that this submission may start; report the others, which are compared at once."""
+        taken = await taken_orders(self._stack, self._records, self._number, self._retries)
+        self.taken.update(taken)
+        records = [record for record in self._records if record.order_id in taken]
+        for record in records:
+            self.summary.already_submitted += 1
+            self._check_same(record, taken[record.order_id])
+        self._warn_erased(records, taken)
+        progress(len(records))
+        return [record for record in self._records if record.order_id not in taken]
 
     async def _submit(self, record: Record) -> None:
         failures: list[Exception] = []
@@ -172,16 +189,23 @@ class Submission:
             item, since = stored.get(record.order_id), self._repeated[record.order_id]
             if item is None:
                 continue
-            if differing_fields(record, item):
-                self.summary.already_submitted -= 1
-                reason = f"skipped: {described(record, item, self._number)}"
-                self._not_submitted(self.summary.different, record, reason)
-            elif since is not None and await self._is_ours(record, item, since):
+            if self._check_same(record, item) and since is not None and await self._is_ours(record, item, since):
                 self.summary.already_submitted -= 1
                 self.summary.submitted += 1
         missing = [record for record in records if record.order_id not in stored]
-        erased = [record for record in records if is_erased(stored.get(record.order_id, {}))]
         self._warn_not_compared(missing, "not in the table")
+        self._warn_erased(records, stored)
+
+    def _check_same(self, record: Record, item: Mapping[str, Any]) -> bool:
+        """Return whether a record that counts as submitted before equals its stored order; report it if not."""
+        if not differing_fields(record, item):
+            return True
+        self.summary.already_submitted -= 1
+        self._not_submitted(self.summary.different, record, f"skipped: {described(record, item, self._number)}")
+        return False
+
+    def _warn_erased(self, records: Sequence[Record], stored: Mapping[str, Mapping[str, Any]]) -> None:
+        erased = [record for record in records if is_erased(stored.get(record.order_id, {}))]
         self._warn_not_compared(erased, "erased")
 
     def _warn_not_compared(self, records: Sequence[Record], why: str) -> None:

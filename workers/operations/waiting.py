@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from workers.operations.order_files import Record
 from workers.operations.progress import Progress, unreported
 from workers.operations.retries import Retries
 from workers.operations.sdk_errors import ClientError
-from workers.operations.stored_orders import described, read_orders_by_id, started_at
+from workers.operations.stored_orders import FINAL, described, read_orders_by_id, started_at
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -37,13 +37,15 @@ class Ended:
 
     *outcome* is the order's status if this submission recorded it, `REFUSED` if the workflow refused this submission as
     a duplicate, or the status of an execution that recorded nothing. *resubmitted* means that a later execution has
-    started the order over since. *problem* says why this submission has not recorded the order.
+    started the order over since; *other_submission* that the order was final or in progress already, so that this
+    submission was not started. *problem* says why this submission has not recorded the order.
     """
 
     order_id: str
     outcome: str
     reasons: Sequence[str] = ()
     resubmitted: bool = False
+    other_submission: bool = False
     problem: str | None = None
 
 
@@ -54,6 +56,7 @@ async def wait_for_orders(
     *,
     submission: int,
     started: Mapping[str, datetime] | None = None,
+    taken: Collection[str] = (),
     poll_s: float = POLL_S,
     missing_s: float = MISSING_S,
     retries: Retries | None = None,
@@ -62,14 +65,16 @@ async def wait_for_orders(
     """
     Wait until the orders of submission number *submission* have ended.
 
-    *started* is when their executions have started, by OrderId, as far as that is known.
+    *started* is when their executions have started, by OrderId, as far as that is known. *taken* are the OrderIds of
+    which this submission has started none.
     Each order is added to *ended* once it has ended, so after a cancellation *ended* has those that ended before.
     """
     wait = _Wait(stack, submission, retries or Retries(), time.monotonic() + missing_s)
     waiting = dict[str, _Submitted]()
     for record in records:
         arn = await stack.execution_arn(submission_name(record.order_id, submission))
-        waiting[record.order_id] = _Submitted(record, arn, (started or {}).get(record.order_id))
+        is_taken = record.order_id in taken
+        waiting[record.order_id] = _Submitted(record, arn, (started or {}).get(record.order_id), is_taken)
     while waiting:
         found = await wait.find_ended(waiting)
         for order in found:
@@ -85,6 +90,7 @@ class _Submitted:
     record: Record
     arn: str
     started_at: datetime | None
+    is_taken: bool  # By another submission: this one has no execution.
 
     def recorded(self, item: Mapping[str, Any]) -> bool:
         """Return whether the stored order is that of this submission."""
@@ -97,7 +103,7 @@ class _Submitted:
         This spares reading the execution, of which AWS allows only a few a second.
         """
         recorded_at = started_at(item)
-        final = item.get("Status") in {OrderStatus.FULFILLED, OrderStatus.CANCELLED}
+        final = item.get("Status") in FINAL
         return final and recorded_at is not None and self.started_at is not None and recorded_at < self.started_at
 
 
@@ -126,8 +132,11 @@ class _Wait:
         found, unsure = list[Ended | None](), list[str]()
         for order_id, submitted in waiting.items():
             item = items.get(order_id)
-            if item is not None and submitted.recorded(item):
-                found.append(_ended(item))
+            if submitted.is_taken and item is None:  # It has just been erased or has expired.
+                found.append(Ended(order_id, NOT_FOUND, other_submission=True, problem="the stored order is gone"))
+            elif item is not None and (submitted.is_taken or submitted.recorded(item)):
+                order = _ended(item)
+                found.append(order and replace(order, other_submission=not submitted.recorded(item)))
             elif item is not None and submitted.is_too_late(item):
                 found.append(self._refused(submitted, item))
             else:

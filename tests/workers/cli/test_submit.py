@@ -33,10 +33,13 @@ class Aws:
         self.items = {item["OrderId"]: item for item in items}
         self.existing = existing
         self.errors = errors
+        self.starting: dict[str, dict[str, Any]] = {}  # What an execution that is started records, by OrderId.
 
-    def start_execution(self, **_: Any) -> dict[str, Any]:
+    def start_execution(self, **request: Any) -> dict[str, Any]:
         if self.existing:
             raise refused("ExecutionAlreadyExists")
+        order_id = json.loads(request["input"])["OrderId"]
+        self.items |= {order_id: self.starting[order_id]} if order_id in self.starting else {}
         return {"startDate": NOW, "ResponseMetadata": {}}
 
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3's name.
@@ -95,39 +98,41 @@ def test_outcomes_are_listed_in_the_order_of_the_file(tmp_path: Path) -> None:
 
 
 def test_a_refused_submission_is_named_and_exits_with_1(tmp_path: Path, orders_csv: str) -> None:
-    errors = {f"{EXECUTION}:{submission_name(f'o-{n}', 3)}": "DuplicateOrder" for n in (1, 2, 3)}
+    errors = {f"{EXECUTION}:{submission_name(f'o-{n}', 1)}": "DuplicateOrder" for n in (1, 2, 3)}
     aws = Aws(*(stored(f"o-{n}", 2) for n in (1, 2, 3)), errors=errors)
-    ran = aws.submit(tmp_path, "--submission", "3", "--wait")
+    ran = aws.submit(tmp_path, "--wait")
     assert rows(ran) == [
         "3 submitted, 0 already submitted, 0 bad, 0 failed",
         "OUTCOME REASONS ORDERS",
         "REFUSED DuplicateOrder 3",
     ]
     problem = (
-        "the workflow refused it as a duplicate: the stored order is FULFILLED; a new order needs an OrderId of its own"
+        "the workflow refused it as a duplicate: the stored order is FULFILLED; "
+        "if this is a new order, it needs an OrderId of its own"
     )
     assert ran.stderr.splitlines() == [f"{orders_csv}:{n + 1}: order o-{n}: {problem}" for n in (1, 2, 3)]
     assert ran.return_value == 1
-    answer = json.loads(aws.submit(tmp_path, "--submission", "3", "--wait", "--json").stdout)
+    answer = json.loads(aws.submit(tmp_path, "--wait", "--json").stdout)
     assert answer["ended"][0] == {
         "order_id": "o-1",
         "outcome": "REFUSED",
         "reasons": ["DuplicateOrder"],
         "resubmitted": False,
+        "other_submission": False,
         "problem": problem,
     }
 
 
 def test_a_submission_that_comes_after_a_final_order_is_refused_at_once(tmp_path: Path) -> None:
-    aws = Aws(*(stored(f"o-{n}", 1, StartedAt="2020-01-01T00:00:00.000Z") for n in (1, 2, 3)))
-    ran = aws.submit(tmp_path, "--submission", "2", "--wait")  # Its executions do not say that they were refused.
+    aws = Aws(*(stored(f"o-{n}", 2, StartedAt="2020-01-01T00:00:00.000Z") for n in (1, 2, 3)))
+    ran = aws.submit(tmp_path, "--wait")  # Its executions do not say that they were refused.
     assert (ran.return_value, rows(ran)[2:]) == (1, ["REFUSED DuplicateOrder 3"])
 
 
 def test_a_different_order_is_named_not_waited_for_and_exits_with_1(tmp_path: Path, orders_csv: str) -> None:
     aws = Aws(stored("o-1", 1), stored("o-2", 1, Price="9", Status="RECEIVED"), stored("o-3", 1), existing=True)
     ran = aws.submit(tmp_path, "--wait")
-    problem = "skipped: the stored order is RECEIVED and differs in Price, in progress"
+    problem = "skipped: the stored order is RECEIVED and differs in Price, in progress; see `orders show o-2`"
     assert ran.stderr == f"{orders_csv}:3: order o-2: {problem}\n"
     assert rows(ran) == [
         "0 submitted, 2 already submitted, 0 bad, 0 failed, 1 different",
@@ -145,6 +150,37 @@ def test_a_different_order_is_named_not_waited_for_and_exits_with_1(tmp_path: Pa
         "failed": [],
         "different": [{"line": 3, "reason": problem, "order_id": "o-2"}],
     }
+
+
+def test_a_whole_file_can_be_sent_again_after_some_of_its_orders_were_corrected(tmp_path: Path) -> None:
+    aws = Aws(stored("o-1", 1), stored("o-2", 1, Status="ESCALATED", Price="-1"), stored("o-3", 1, Status="CANCELLED"))
+    aws.starting = {"o-2": stored("o-2", 2)}
+    ran = aws.submit(tmp_path, "--submission", "2", "--wait")
+    assert (ran.return_value, ran.stderr) == (0, "")
+    assert rows(ran) == [
+        "1 submitted, 2 already submitted, 0 bad, 0 failed",
+        "OUTCOME REASONS ORDERS",
+        "FULFILLED not of this submission 1",
+        "FULFILLED - 1",
+        "CANCELLED not of this submission 1",
+    ]
+    answer = json.loads(aws.submit(tmp_path, "--submission", "2", "--wait", "--json").stdout)
+    assert (answer["submitted"], answer["already_submitted"]) == (0, 3)
+    assert [(order["outcome"], order["other_submission"]) for order in answer["ended"]] == [
+        ("FULFILLED", True),
+        ("FULFILLED", False),
+        ("CANCELLED", True),
+    ]
+
+
+def test_a_later_submission_of_a_changed_order_that_is_final_is_named(tmp_path: Path, orders_csv: str) -> None:
+    ran = Aws(stored("o-1", 1, Price="9")).submit(tmp_path, "--submission", "2", "--wait", count=1)
+    assert ran.return_value == 1
+    assert rows(ran)[0] == "0 submitted, 0 already submitted, 0 bad, 0 failed, 1 different"
+    assert ran.stderr == (
+        f"{orders_csv}:2: order o-1: skipped: the stored order, recorded by execution {submission_name('o-1', 1)}, is "
+        "FULFILLED and differs in Price; a new order needs an OrderId of its own\n"
+    )
 
 
 def test_an_order_that_was_started_over_since_is_marked(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ CARD = "4929123412345678"
 ORDER = {"OrderId": "001", "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
 STORED = ORDER | {"CC": "************5678", "Status": "FULFILLED", "ExecutionArn": f"{EXECUTION}:other"}
 
+SEE = "see `orders show 001`"
 FOURTH = submission_name("001", 4)
 START_FIFTH = "; to start this one in its place, use --submission 5"
 
@@ -68,8 +69,8 @@ def test_an_item_of_another_system_differs_in_the_fields_that_it_lacks() -> None
 @pytest.mark.parametrize(
     ("number", "given", "stored", "text"),
     [
-        (1, {}, {}, "the stored order is FULFILLED; a new order needs an OrderId of its own"),
-        (1, {}, {"Status": "RECEIVED"}, "the stored order is RECEIVED, in progress"),
+        (1, {}, {}, "the stored order is FULFILLED; if this is a new order, it needs an OrderId of its own"),
+        (1, {}, {"Status": "RECEIVED"}, "the stored order is RECEIVED, in progress; see `orders show 001`"),
         (
             2,
             {},
@@ -92,7 +93,7 @@ def test_an_item_of_another_system_differs_in_the_fields_that_it_lacks() -> None
             1,
             {"Name": "Grace"},
             {"Status": "RECEIVED"},
-            "the stored order, recorded by execution other, is RECEIVED and differs in Name, in progress",
+            f"the stored order, recorded by execution other, is RECEIVED and differs in Name, in progress; {SEE}",
         ),
     ],
 )

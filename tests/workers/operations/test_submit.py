@@ -98,13 +98,71 @@ def failing(times: int, error: Exception) -> Callable[..., dict[str, str]]:
 
 async def test_each_order_is_an_execution_named_by_its_id_and_the_submission() -> None:
     submitting = Submitting(2, lambda **_: {}, number=3)
+    submitting.stored.clear()
     assert await submitting.run() == Summary(submitted=2)
     assert [request for _, request in submitting.client.requests] == [
         {"stateMachineArn": STATE_MACHINE, "name": submission_name(f"o-{n}", 3), "input": json.dumps(order(f"o-{n}"))}
         for n in (1, 2)
     ]
     assert submitting.done == 2
+
+
+async def test_a_first_submission_does_not_read_the_table() -> None:
+    submitting = Submitting(200, lambda **_: {})
+    assert await submitting.run() == Summary(submitted=200)
     assert submitting.table.requests == []
+
+
+def started(submitting: Submitting) -> list[str]:
+    return [json.loads(request["input"])["OrderId"] for _, request in submitting.client.requests]
+
+
+OTHER = f"{EXECUTION}:other"
+
+
+async def test_a_later_submission_starts_only_orders_that_the_workflow_would_start_over() -> None:
+    submitting = Submitting(8, lambda **_: {}, number=2)
+    submitting.stored["o-1"] |= {"ExecutionArn": OTHER}
+    submitting.stored["o-2"] |= {"ExecutionArn": OTHER, "Status": "CANCELLED"}
+    submitting.stored["o-3"] |= {"ExecutionArn": OTHER, "Status": "RECEIVED"}
+    submitting.stored["o-4"] |= {"ExecutionArn": OTHER, "Status": "ESCALATED", "Price": "-1"}
+    del submitting.stored["o-5"]
+    submitting.stored["o-6"] |= {"Status": "RECEIVED"}  # In progress in this submission's own execution.
+    submitting.stored["o-7"] = {"OrderId": "o-7", "Status": "FULFILLED", "ErasedAt": "2026-11-26T10:00:00Z"}
+    assert await submitting.run() == Summary(submitted=3, already_submitted=5)
+    assert sorted(started(submitting)) == ["o-4", "o-5", "o-6"]
+    assert submitting.submission.taken == {"o-1", "o-2", "o-3", "o-7", "o-8"}
+    assert submitting.done == 8
+    assert len(submitting.table.requests) == 1
+    assert submitting.failed == []
+    assert submitting.warnings == [
+        (
+            "not compared: an order submitted before but erased, the first in line 7; "
+            "`orders show o-7` shows what became of it"
+        )
+    ]
+
+
+async def test_a_later_submission_names_taken_orders_that_differ() -> None:
+    submitting = Submitting(3, lambda **_: {}, number=2)
+    submitting.stored["o-1"] |= {"ExecutionArn": OTHER, "Price": "9"}
+    submitting.stored["o-3"] |= {"ExecutionArn": OTHER, "Status": "RECEIVED", "Name": "Grace"}
+    by_other = "skipped: the stored order, recorded by execution other, is"
+    different = [
+        BadRecord(1, f"{by_other} FULFILLED and differs in Price; a new order needs an OrderId of its own", "o-1"),
+        BadRecord(3, f"{by_other} RECEIVED and differs in Name, in progress; see `orders show o-3`", "o-3"),
+    ]
+    assert await submitting.run() == Summary(already_submitted=1, different=different)
+    assert submitting.failed == different
+    assert started(submitting) == []
+
+
+async def test_a_later_submission_reads_the_table_in_batches_of_a_hundred() -> None:
+    submitting = Submitting(1001, lambda **_: {}, number=2)
+    assert await submitting.run() == Summary(already_submitted=1001)
+    assert [request["RequestItems"]["OrderTable"]["ConsistentRead"] for _, request in submitting.table.requests] == (
+        [True] * 11
+    )
 
 
 async def test_an_order_that_was_submitted_before_is_counted_as_such() -> None:

@@ -125,6 +125,22 @@ async def test_a_thousand_refused_submissions_need_no_execution_read_if_the_orde
     assert cast("Any", final.stepfunctions).requests == []
 
 
+async def test_an_order_of_which_no_execution_was_started_ends_with_its_state() -> None:
+    in_progress = OTHER | {"Status": "RECEIVED"}
+    polls = [
+        {"1": OTHER, "2": in_progress, "3": in_progress, "4": recorded("4", "FULFILLED")},
+        {"2": OTHER | {"Status": "ESCALATED", "Reasons": ["INVALID_PRICE"]}},
+    ]
+    waited = stack(polls)
+    assert await wait(waited, "1", "2", "3", "4", taken={"1", "2", "3", "4"}) == [
+        Ended("1", "FULFILLED", other_submission=True),
+        Ended("4", "FULFILLED"),
+        Ended("2", "ESCALATED", ("INVALID_PRICE",), other_submission=True),
+        Ended("3", "not found", other_submission=True, problem="the stored order is gone"),
+    ]
+    assert cast("Any", waited.stepfunctions).requests == []
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -143,7 +159,7 @@ async def test_otherwise_its_execution_says_whether_a_submission_was_refused(ite
 
 async def test_a_refused_submission_has_ended_although_the_stored_order_has_not() -> None:
     in_progress = stack([{"1": OTHER | {"Status": "RECEIVED"}}], {arn("1"): "FAILED"}, {arn("1"): "DuplicateOrder"})
-    problem = "the workflow refused it as a duplicate: the stored order is RECEIVED, in progress"
+    problem = "the workflow refused it as a duplicate: the stored order is RECEIVED, in progress; see `orders show 1`"
     assert await wait(in_progress, "1") == [Ended("1", "REFUSED", ("DuplicateOrder",), problem=problem)]
 
 
