@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,6 +32,10 @@ def submit(pipeline: Pipeline, order_id: str, item_name: str, price: str = "12.5
     )
 
 
+def is_escalated(pipeline: Pipeline, order_id: str) -> bool:
+    return pipeline.status(order_id) == "ESCALATED"
+
+
 @pytest.fixture(scope="module")
 def used(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A stack in which every kind of end has happened to an order."""
@@ -46,14 +51,14 @@ def used(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) ->
         orders = CommandLine(pipeline.stack)
         resubmitted = ("escalations", "resolve", "rejected", "resubmit", "--card-number-stdin", "--yes")
         orders(*resubmitted, "--actor", "ada", "--note", "again", stdin=CARD)
-        for order_id in ("cancelled", "erased"):
+        pipeline.put_order("cancelled")
+        assert orders("cancel", "cancelled", "--yes").code == 0
+        for order_id in ("escalated-then-cancelled", "erased"):
             pipeline.put_order(order_id)
+            pipeline.send_escalation({"OrderId": order_id, "Reasons": ["UNSPECIFIED"]})
+            wait_until(partial(is_escalated, pipeline, order_id))
             assert orders("cancel", order_id, "--yes").code == 0
         assert orders("erase", "erased", "--yes").code == 0
-        pipeline.put_order("escalated-then-cancelled")
-        pipeline.send_escalation({"OrderId": "escalated-then-cancelled", "Reasons": ["UNSPECIFIED"]})
-        wait_until(lambda: pipeline.status("escalated-then-cancelled") == "ESCALATED")
-        assert orders("cancel", "escalated-then-cancelled", "--yes").code == 0
         pipeline.send_fulfillment("no order at all")
         wait_until(lambda: pipeline.status("shipped") == "FULFILLED" and pipeline.status("failing") == "ESCALATED")
         wait_until(lambda: (pipeline.case("rejected") or {}).get("Episode") == 2)

@@ -43,8 +43,9 @@ def command(stack: "Stack", *, order_id: str, actor: str, yes: bool, as_json: bo
     """
     Erase what the tables hold about the order ORDER_ID: the order, its cases and their evidence.
 
-    A marker remains for 90 days: the order's id, status and execution, and who has erased it and when. It keeps a late
-    message, or another submission under this id, from shipping the order again. The command also says what others
+    A marker remains for 90 days: the order's id and status, the ids of its executions and shipment, the channels that
+    were notified, and who has erased it and when. It keeps a late message, or another submission under this id, from
+    shipping the order again. The command also says what others
     still keep, and for how long: the history of executions, backups, logs, queues, channels and the provider.
 
     An open order, or one with an open case, is refused: cancel or resolve it first. ORDER_ID can also be the id of a

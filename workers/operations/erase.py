@@ -1,7 +1,8 @@
 """
 Erases what the tables hold about one order, at a person's request.
 
-The order's item is replaced by a marker without the person's data: its id, status and execution. As long as the marker
+The order's item is replaced by a marker without the person's data: its id and status, the ids of its executions and
+shipment, and the channels that were notified. So a repeated erasure still says what others keep. As long as the marker
 is there, a message that is delivered again, or another submission under the same id, does not ship the order again.
 DynamoDB deletes the marker after `MARKER_DAYS`, when AWS has forgotten the order's executions, too.
 """
@@ -56,8 +57,14 @@ class Found:
 
     @property
     def channels(self) -> list[str]:
-        """The channels that got a notification about one of the cases."""
-        return sorted({str(sent.get("Channel")) for case in self.cases for sent in case.get("Routed", [])})
+        """The channels that got a notification about one of the cases, also of those that were erased before."""
+        notified = {str(sent.get("Channel")) for case in self.cases for sent in case.get("Routed", [])}
+        return sorted(notified.union((self.order or {}).get("Channels", [])))
+
+    @property
+    def shipment_id(self) -> str | None:
+        """The id of the order's shipment, if it has one."""
+        return None if self.order is None else self.order.get("ShipmentId")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,7 @@ async def erase(stack: "Stack", found: Found, actor: str) -> Erasure:
     while len(deletes) > MAX_DELETES:
         await _write(stack, deletes[:MAX_DELETES])
         deletes = deletes[MAX_DELETES:]
-    await _write(stack, [*deletes, *([] if found.order is None else [_mark(stack, found.order, at, actor)])])
+    await _write(stack, [*deletes, *([] if found.order is None else [_mark(stack, found, found.order, at, actor)])])
     return Erasure(found.order_id, at, actor, [str(case["CaseId"]) for case in found.cases])
 
 
@@ -173,13 +180,16 @@ def _delete(stack: "Stack", case: Item) -> dict[str, Any]:
     return {"Delete": delete if version is None else delete | _values({":version": version})}
 
 
-def _mark(stack: "Stack", order: Item, at: str, actor: str) -> dict[str, Any]:
+def _mark(stack: "Stack", found: Found, order: Item, at: str, actor: str) -> dict[str, Any]:
     """Return the write that replaces *order* by its marker. A final order changes only if it expires."""
     execution = order.get("ExecutionArn")
     marker = {
         "OrderId": order["OrderId"],
         "Status": order["Status"],
         "ExecutionArn": execution,
+        "ExecutionArns": sorted(found.executions) or None,
+        "ShipmentId": found.shipment_id,
+        "Channels": found.channels or None,
         "CancelledAt": order.get("CancelledAt"),  # A worker may still be shipping it.
         "UpdatedAt": at,
         "ErasedAt": at,

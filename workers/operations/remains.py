@@ -48,8 +48,8 @@ async def what_remains(stack: "Stack", found: Found) -> list[Remainder]:
     if channels := [channel for channel in found.channels if channel != LOG_CHANNEL]:
         what = "the notifications of its escalations"
         rows.append(Remainder(f"channels: {', '.join(channels)}", what, "as their receivers keep them"))
-    if found.order is not None and "ShipmentId" in found.order:
-        shipment = f"the order, as shipment {found.order['ShipmentId']}"
+    if found.shipment_id is not None:
+        shipment = f"the order, as shipment {found.shipment_id}"
         rows.append(Remainder("the provider, if there is one", shipment, "as it keeps it"))
     return rows
 

@@ -81,6 +81,8 @@ async def test_an_order_becomes_a_marker_and_its_cases_are_deleted_in_one_transa
         "OrderId": "001",
         "Status": "FULFILLED",
         "ExecutionArn": ONE,
+        "ExecutionArns": [ONE],
+        "ShipmentId": "S-1",
         "UpdatedAt": NOW,
         "ErasedAt": NOW,
         "ErasedBy": "grace",
@@ -147,6 +149,19 @@ async def test_a_repeated_erasure_reports_the_first_one_and_writes_nothing() -> 
     tables = Tables(marker)
     assert await erase(tables.stack, await tables.found(), "grace") == Erasure("001", "then", "ada", [])
     assert tables.written == []
+
+
+async def test_after_an_erasure_it_is_still_known_who_else_keeps_something() -> None:
+    tables = Tables(cases=[case("001", OrderId="001", ExecutionArns=[ONE, TWO], Routed=[{"Channel": "pager"}])])
+    before = await tables.found()
+    for late in (case("three", ExecutionArns=[TWO, THREE], Routed=[{"Channel": "log"}]), None):
+        await erase(tables.stack, await tables.found(), "grace")
+        tables.order = from_item(tables.written[-1][-1]["Put"]["Item"])
+        tables.cases = [] if late is None else [late]
+    after = await tables.found()
+    assert after.erased_before
+    assert (before.channels, before.executions, before.shipment_id) == (["pager"], {ONE, TWO}, "S-1")
+    assert (after.channels, after.executions, after.shipment_id) == (["log", "pager"], {ONE, TWO, THREE}, "S-1")
 
 
 async def test_a_case_that_was_opened_after_an_erasure_is_erased_too() -> None:

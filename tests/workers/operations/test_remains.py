@@ -88,6 +88,13 @@ async def test_what_others_keep_is_read_from_them() -> None:
     ]
 
 
+async def test_a_repeated_erasure_lists_the_same() -> None:
+    kept = {"ShipmentId": "S-1", "Channels": FOUND.channels, "ExecutionArns": sorted(FOUND.executions)}
+    marker = {"OrderId": "001", "Status": "FULFILLED", "ExecutionArn": f"{NAMED}:one", "ErasedAt": "then"} | kept
+    again = await what_remains(Account().stack(), Found("001", marker, []))
+    assert again == await what_remains(Account().stack(), FOUND)
+
+
 async def test_what_is_not_kept_is_not_listed() -> None:
     account = Account()
     account.ends, account.recovery, account.days = {}, {"PointInTimeRecoveryStatus": "DISABLED"}, None
