@@ -16,12 +16,12 @@ def is_endpoint(text: str) -> bool:
         port = parts.port
     except ValueError:
         return False
-    secure = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     whole = text.isascii() and text.isprintable() and " " not in text and "#" not in text
     return secure and whole and port != 0 and _ADDRESS.fullmatch(parts.netloc) is not None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

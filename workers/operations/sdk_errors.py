@@ -1,6 +1,7 @@
 """The SDK's errors, and what they mean for an operator."""
 
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from botocore import exceptions
 from botocore.exceptions import ClientError
@@ -9,6 +10,7 @@ from botocore.parsers import ResponseParserError
 from workers.aws.errors import CredentialsError, MissingResourceError, error_code, translate
 from workers.aws.unreachable import unreachable
 from workers.errors import AccessDeniedError, FatalError, WorkerError
+from workers.http_values import is_loopback
 from workers.operations.names import Names
 
 __all__ = ["SDK_ERRORS", "UNREACHABLE", "ClientError", "ResponseParserError", "explained", "is_missing"]
@@ -25,6 +27,7 @@ _NO_CREDENTIALS = (
     exceptions.SSOError,
     exceptions.TokenRetrievalError,
 )
+_NOT_THERE = (exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError, exceptions.ConnectionClosedError)
 _NO_STATE_MACHINE = "StateMachineDoesNotExist"
 
 
@@ -69,11 +72,19 @@ def _failed(error: Exception) -> str:
         return f"no AWS credentials: {text.rstrip('.')}; {_CREDENTIALS_HINT}"
     if isinstance(error, UNREACHABLE):
         proxied = isinstance(error, exceptions.ProxyConnectionError)
-        return f"AWS cannot be reached: {unreachable(error) if proxied else text}"
+        return f"AWS cannot be reached: {unreachable(error) if proxied else text}{_hint(error)}"
     if isinstance(error, ResponseParserError):
         return "an AWS response cannot be read; the command can be repeated"
     secret = isinstance(error, exceptions.ParamValidationError)  # Its text quotes the request.
     return f"the AWS SDK cannot make calls: {type(error).__name__ if secret else text}"
+
+
+def _hint(error: Exception) -> str:
+    """Return what to do if the endpoint is that of a local AWS: each start may listen on another port."""
+    endpoint = getattr(error, "kwargs", {}).get("endpoint_url")
+    if not isinstance(error, _NOT_THERE) or not is_loopback(urlsplit(str(endpoint)).hostname or ""):
+        return ""
+    return '; if it is a local AWS, it has ended or listens on another port now: eval "$(make env)"'
 
 
 async def _refused(error: ClientError, stack: Explaining) -> str:

@@ -29,6 +29,9 @@ async def test_a_refused_send_names_the_parameter_that_allows_it(operation: str,
 HINT = "give the SDK working credentials, for example with AWS_PROFILE"
 
 
+LOCAL = '; if it is a local AWS, it has ended or listens on another port now: eval "$(make env)"'
+
+
 async def missing_table() -> str:
     return "there is no table X"
 
@@ -80,6 +83,18 @@ async def test_a_refusal_is_explained(code: str, line: str) -> None:
         (
             exceptions.EndpointConnectionError(endpoint_url="http://x"),
             'AWS cannot be reached: Could not connect to the endpoint URL: "http://x"',
+        ),
+        (
+            exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:36039/"),
+            f'AWS cannot be reached: Could not connect to the endpoint URL: "http://127.0.0.1:36039/"{LOCAL}',
+        ),
+        (
+            exceptions.ConnectTimeoutError(endpoint_url="http://localhost:4566"),
+            f'AWS cannot be reached: Connect timeout on endpoint URL: "http://localhost:4566"{LOCAL}',
+        ),
+        (
+            exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1:4566"),  # It is there.
+            'AWS cannot be reached: Read timeout on endpoint URL: "http://127.0.0.1:4566"',
         ),
         (
             exceptions.ProxyConnectionError(proxy_url="http://***:***@proxy.example:3128"),
