@@ -61,8 +61,11 @@ demo: setup ## Like run, on throwaway state; stops by itself; exit 0 only if all
 local: setup ## Run a local AWS and the stack only, for your own tests; prints the variables to export
 	@$(PY) -m deploy local
 
+# A running one holds this lock. After a kill -9, only its file is left.
+ENDED = $(PYTHON) -c 'import fcntl; fcntl.flock(open(".local-aws/env.lock"), fcntl.LOCK_SH | fcntl.LOCK_NB)' 2>/dev/null
+
 env: ## Print what points a shell and `orders` at the local AWS of `run` or `local`: eval "$(make env)"
-	@test -f .local-aws/env || { echo "No local AWS is running here: start one with make run or make local" >&2; exit 1; }
+	@test -f .local-aws/env && ! $(ENDED) || { echo "No local AWS is running here: start one with make run or make local" >&2; exit 1; }
 	@env | sed -n 's/^\(AWS_[A-Z0-9_]*\)=.*/unset \1/p'
 	@cat .local-aws/env
 	@echo 'export PATH="$(CURDIR)/deploy/local/bin:$(CURDIR)/$(VENV)/bin:$$PATH"'

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import samples
+from deploy.local import commands, samples
 from deploy.local.aws import ROOT
 from tests import forked
 from tests.support import is_running
@@ -248,8 +248,11 @@ def test_make_env_points_a_shell_at_the_local_aws_and_nowhere_else(tmp_path: Pat
     nothing = shell()
     assert nothing.stdout.startswith("|production|")
     assert nothing.stderr.startswith("No local AWS is running here: start one with make run or make local")
-    (tmp_path / ".local-aws").mkdir()
-    (tmp_path / ".local-aws" / "env").write_text("export AWS_ENDPOINT_URL=http://127.0.0.1:1\n", encoding="utf-8")
-    running = shell()
+    with commands._published("export AWS_ENDPOINT_URL=http://127.0.0.1:1\n", tmp_path / ".local-aws"):
+        running = shell()
+        published = (tmp_path / ".local-aws" / "env").read_text(encoding="utf-8")
+    (tmp_path / ".local-aws" / "env").write_text(published, encoding="utf-8")  # As a `kill -9` leaves it.
+    killed = shell()
+    assert (killed.stdout, killed.stderr) == (nothing.stdout, nothing.stderr)
     assert running.stdout.startswith(f"http://127.0.0.1:1|||{tmp_path}/deploy/local/bin:{tmp_path}/.venv/bin:")
     assert running.stderr == ""
