@@ -19,7 +19,7 @@ from deploy.local import samples, sdk
 from deploy.local.aws import DEFAULT_PORT, ROOT, LocalAws
 from deploy.local.log_lines import rendered
 from deploy.local.sdk import REGION
-from deploy.local.workers import Workers, check_settings, local_workers
+from deploy.local.workers import RETENTION, RETENTION_PARAMETER, Workers, check_settings, local_workers, retention
 from deploy.progress import Progress
 from deploy.stacks import pipeline
 from deploy.stacks.changes import AGREED, Review
@@ -114,6 +114,8 @@ export no_proxy NO_PROXY="$no_proxy"
 def _exports(server: LocalAws, deployment: pipeline.Deployment) -> str:
     """Return the lines that point a shell at the local AWS and the stack on it."""
     named = sdk.exports(server.endpoint) | variables(deployment.outputs)
+    # For workers that are started there; empty, it counts as not set.
+    named[RETENTION] = deployment.parameters[RETENTION_PARAMETER]
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items()) + _WITHOUT_PROXY
 
 
@@ -132,13 +134,14 @@ def variables(outputs: Mapping[str, str]) -> dict[str, str]:
 def _stack(
     progress: Progress, *, port: int | None = None, preferred_port: int | None = None, state: Path | None = None
 ) -> Iterator[tuple[LocalAws, pipeline.Deployment]]:
+    given = retention(os.environ)
     review = Review(lambda: True, remedy=f"To start over without it: rm -r {_relative(state)}") if state else AGREED
 
     def starting() -> None:
         progress.note("Starting a local AWS")
 
     with local_aws.local_aws(state=state, port=port, preferred_port=preferred_port, starting=starting) as server:
-        yield server, pipeline.up(Aws.of(server.client, REGION), "", progress, review=review)
+        yield server, pipeline.up(Aws.of(server.client, REGION), "", progress, given=given, review=review)
 
 
 def _run_samples(

@@ -26,6 +26,7 @@ from workers.task_protection import agent_uri
 HONCHO_STOP_S = 10.0
 # honcho kills a process that has not stopped within 5 s. So the workers must stop sooner.
 TIMINGS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2"}
+RETENTION, RETENTION_PARAMETER = "ORDER_RETENTION_DAYS", "OrderRetentionDays"
 KEPT_LINES = 10_000
 LAST_LINES = 10
 _FOLLOW_S = 0.05
@@ -89,6 +90,20 @@ def check_settings(environment: Mapping[str, str]) -> None:
         agent_uri(settings, given)
     except FatalError as error:
         raise DeployError(str(error)) from error
+
+
+def retention(environment: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return the stack's parameter that is the workers' `ORDER_RETENTION_DAYS`: `orders` reads it from the stack.
+
+    Raises:
+        DeployError: The setting is wrong.
+    """
+    try:
+        settings = Settings.read({name: environment[name] for name in (RETENTION,) if name in environment})
+    except FatalError as error:
+        raise DeployError(str(error)) from error
+    return {RETENTION_PARAMETER: str(settings.order_retention_days or "")}
 
 
 def _given(environment: Mapping[str, str]) -> dict[str, str]:

@@ -133,6 +133,10 @@ def test_a_wrong_setting_is_refused_before_anything_starts(start: Start, monkeyp
         refused = start(command)
         assert refused.process.wait(60) == 1
         assert re.fullmatch(r"WORKER_CONCURRENCY is 'many', must be .*\n", refused.output)
+    monkeypatch.setenv("ORDER_RETENTION_DAYS", "89")
+    refused = start("local")
+    assert refused.process.wait(60) == 1
+    assert refused.output == "ORDER_RETENTION_DAYS is '89', must be 90 to 3650 days\n"
 
 
 def test_a_run_whose_workers_end_says_why_at_the_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,16 +160,27 @@ def test_no_process_outlives_a_killed_run(start: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_local_prints_the_exports_and_stops_cleanly(start: Start, number: signal.Signals, tmp_path: Path) -> None:
+def test_local_prints_the_exports_and_stops_cleanly(
+    start: Start, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORDER_RETENTION_DAYS", "90")
     local = start("local")
     local.wait_for("Press Ctrl-C to stop")
     exported = dict(re.findall(r"^export (\w+)=(.*)$", local.output, re.MULTILINE))
     children = local.descendants()
 
     queues = "import boto3; print(boto3.client('sqs').list_queues()['QueueUrls'])"
+    retention = "import asyncio; from workers.operations.stack import Stack; "
+    retention += "from workers.operations.retention import read_retention; print(asyncio.run(read_retention(Stack())))"
     sourced = f". {tmp_path}/state/env"  # The second time, it changes nothing.
-    script = f'set -u; {sourced} && {sourced} && echo "$NO_PROXY $no_proxy" && "{sys.executable}" -c "{queues}"'
-    clean = {"PATH": os.environ["PATH"], "HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": "intranet"}
+    script = f'set -u; {sourced} && {sourced} && echo "$NO_PROXY $no_proxy"'
+    script += f' && "{sys.executable}" -c "{queues}" && "{sys.executable}" -c "{retention}"'
+    clean = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "HTTP_PROXY": "http://127.0.0.1:1",
+        "NO_PROXY": "intranet",
+    }
     seen = subprocess.run(["/bin/sh", "-c", script], env=clean, capture_output=True, text=True, check=True)
     local.process.send_signal(number)
 
@@ -173,6 +188,8 @@ def test_local_prints_the_exports_and_stops_cleanly(start: Start, number: signal
     assert exported["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
     assert exported["ORDER_TABLE"] == "OrderTable"
     assert exported["STATE_MACHINE"].endswith(":stateMachine:OrderFulfillmentStateMachine")
+    assert exported["ORDER_RETENTION_DAYS"] == "90"
+    assert "Retention(days=90)" in seen.stdout
     assert f"{exported['AWS_ENDPOINT_URL']}/000000000000/EscalationQueue" in seen.stdout
     assert seen.stdout.startswith("intranet,127.0.0.1 intranet,127.0.0.1\n")
     local.eventually(lambda: not any(is_running(pid) for pid in children))
