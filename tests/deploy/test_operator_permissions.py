@@ -86,7 +86,7 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     run("queues")
     for name in ("fulfillment", "escalation"):
         run("dead-letters", "replay", name, "--limit", "1", "--execute")
-        run("dead-letters", "discard", name, "--execute")
+        run("dead-letters", "discard", name, "--execute", "--yes")
 
 
 def deploy_stand_in(aws: Aws) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -181,15 +182,29 @@ Examples:
 )
 @click.argument("queue", type=click.Choice(_QUEUES))
 @_with(*_SELECTION, *_ACTION)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
-def discard_command(stack: "Stack", /, *, queue: str, **options: Any) -> None:
+def discard_command(stack: "Stack", /, *, queue: str, yes: bool, **options: Any) -> None:
     """
     Delete dead letters for good. This cannot be undone.
 
-    A dry run unless --execute is given. The selection is complete before the first message is deleted. The command can
+    A dry run unless --execute is given. It asks before it deletes all of them, without --reason, --order, --older-than
+    or --id. The selection is complete before the first message is deleted. The command can
     be repeated safely. An open case about the message stays open: `orders escalations resolve` closes it.
     """
+    everything = not any(options[name] for name in ("reason", "order_id", "older_than", "ids"))
+    if options["execute"] and everything and not yes:
+        _confirm_all(_name(stack, queue))
     _act(stack, queue, lambda _: DISCARD, **options)
+
+
+def _confirm_all(queue: str) -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "there is no terminal to ask whether to delete all: use --yes, or --reason, --order, --older-than or --id"
+        )
+    if not click.confirm(f"Delete all dead letters of {queue} for good?", err=True):
+        raise CliError("nothing was deleted")
 
 
 def _name(stack: "Stack", queue: str) -> str:

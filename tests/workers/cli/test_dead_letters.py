@@ -219,6 +219,36 @@ def test_the_selected_letters_are_discarded_and_no_others() -> None:
     assert aws.fulfillment.visible == ["m-old"]
 
 
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_on_a_terminal_discarding_all_asks_first(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _self: True, raising=False)
+    aws = Aws()
+    ran = run(command, "discard", "escalation", "--execute", stack=aws.stack, given=f"{answer}\n")
+    assert ran.stderr.startswith("Delete all dead letters of EscalationQueue for good? [y/N]: ")
+    if answer == "n":
+        assert str(ran.exception) == "nothing was deleted"
+        assert (aws.escalation.visible, aws.escalation.calls) == (["m-other"], [])
+    else:
+        assert (ran.exit_code, aws.escalation.visible) == (0, [])
+
+
+@pytest.mark.parametrize("arguments", [[], ["--reason", ""], ["--limit", "5"], ["--json"]])
+def test_without_a_terminal_discarding_all_needs_yes(arguments: list[str]) -> None:
+    aws = Aws()
+    ran = run(command, "discard", "escalation", "--execute", *arguments, stack=aws.stack)
+    assert (ran.exit_code, ran.stdout, aws.escalation.calls) == (2, "", [])
+    assert "there is no terminal to ask whether to delete all: use --yes, or --reason, --order" in ran.stderr
+    done(command, "discard", "escalation", "--execute", "--yes", *arguments, stack=aws.stack)
+    assert aws.escalation.visible == []
+
+
+@pytest.mark.parametrize("arguments", [["--reason", "moved"], ["--order", "007"], ["--older-than", "1m"]])
+def test_a_selection_is_discarded_without_a_question(arguments: list[str]) -> None:
+    aws = Aws()
+    done(command, "discard", "escalation", "--execute", *arguments, stack=aws.stack)
+    assert aws.escalation.visible == []
+
+
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_letters_that_fail_are_counted_and_exit_with_1(arguments: list[str]) -> None:
     aws = Aws()
@@ -281,7 +311,7 @@ def test_ctrl_c_finishes_the_letter_and_says_how_many_are_done(operation: str, t
     aws.fulfillment.during[operation] = lambda: signal.raise_signal(signal.SIGINT)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # It is ignored if tests run in the background.
     try:
-        ran = run(command, "discard", "fulfillment", "--execute", "--rate", "1000", stack=aws.stack)
+        ran = run(command, "discard", "fulfillment", "--execute", "--yes", "--rate", "1000", stack=aws.stack)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (str(ran.exception), getattr(ran.exception, "exit_code", None)) == (text, 130)
