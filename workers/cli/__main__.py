@@ -1,79 +1,19 @@
-"""Entry point of `orders ...` and `python -m workers.cli ...`."""
+"""Entry point of `orders ...` and `python -m workers.cli ...`. It imports little, so that Ctrl-C is always one line."""
 
-import os
 import sys
-import traceback
 
-import click
-
-from workers.cli.app import orders
-from workers.cli.output import CliError, note
-from workers.domain.cards import mask
-from workers.errors import WorkerError
-from workers.operations.errors import OperationError
-from workers.operations.stack import Stack
-
-FAILED, INTERRUPTED = 1, 130
+INTERRUPTED = 130
 
 
 def main() -> int:
     """Run the command that is given on the command line; return its exit code."""
-    _open_streams()
     try:
-        code = orders.main(prog_name="orders", standalone_mode=False, obj=Stack())
-        sys.stdout.flush()
-    except click.ClickException as error:
-        _show_usage(error)
-        return error.exit_code
-    except CliError as error:
-        if error.exit_code == INTERRUPTED and sys.stderr.isatty():
-            click.echo(err=True)  # End the line on which the terminal shows `^C`.
-        note(f"orders: {error}")
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        note("orders: interrupted; the command can be repeated")
+        from workers.cli.main import main as run  # noqa: PLC0415 - takes a while.
+
+        return run()
+    except KeyboardInterrupt:
+        print("orders: interrupted; the command can be repeated", file=sys.stderr)  # noqa: T201 - click may be missing.
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has closed the pipe. Discard the output that Python would still flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except Exception as error:  # noqa: BLE001 - the outermost handler.
-        note(f"orders: {_line(error)}")
-        return FAILED
-    return code if isinstance(code, int) else 0
-
-
-def _open_streams() -> None:
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # The caller has closed this stream, as with `>&-`.
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - stays open until exit.
-    for stream in (sys.stdout, sys.stderr):
-        # Escape characters that the terminal or pipe cannot encode.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-
-
-def _show_usage(error: click.ClickException) -> None:
-    """Print one line about wrong usage. Click itself would print a block about the command's arguments first."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        error.show()
-        return
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    command, text = context.command_path if context else "orders", " ".join(error.format_message().split())
-    # Our own checks say what to do; click's only name the argument.
-    hint = "" if type(error) is click.UsageError else f" (see `{command} --help`)"
-    note(f"{command}: {text.rstrip('.')}{hint}")
-
-
-def _line(error: Exception) -> str:
-    """Return one line about *error*; print the traceback of an internal error."""
-    match error:
-        case OperationError() | WorkerError():
-            return str(error)
-        case OSError():
-            return f"{error.filename or 'input or output'}: {error.strerror}"
-        case _:
-            click.echo(mask("".join(traceback.format_exception(error))), err=True)
-            return f"internal error: {type(error).__name__}"
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
     FILE is a JSON object, a JSON array, objects one after the other (JSON lines), or CSV with a header; UTF-8. An order
     has five strings: OrderId, Name, ItemName, Price, CC. Other columns of CSV are ignored.
 
+    A file without orders is no error: one line says so, and the exit code is 0.
+
     Malformed orders, and orders that repeat an OrderId of the file, are reported with their line and not submitted; the
     rest is submitted. An order with a wrong card number or price is submitted: the workflow escalates it.
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,28 @@ def test_an_error_is_one_line_on_standard_error(
 ) -> None:
     ending(monkeypatch, raising(error))
     assert run(monkeypatch, capsys) == (code, "", f"{line}\n")
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "workers.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "workers.cli.main", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting, *sys.meta_path])
+    assert run(monkeypatch, capsys) == (130, "", "orders: interrupted; the command can be repeated\n")
+
+
+@pytest.mark.process
+def test_the_entry_point_itself_imports_next_to_nothing() -> None:
+    """Python prints a traceback if Ctrl-C comes before its `main` runs."""
+    script = "import sys; before = set(sys.modules); import workers.cli.__main__; print(*set(sys.modules) - before)"
+    imported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert set(imported.split()) == {"workers", "workers.cli", "workers.cli.__main__"}
 
 
 def test_an_internal_error_shows_its_traceback_without_card_numbers(
