@@ -242,6 +242,7 @@ def test_the_suite_of_each_module_are_found() -> None:
     assert suite_of(ROOT, "workers/domain/cards.py") == (
         "tests/workers/domain/test_cards.py",
         "tests/workers/domain/test_cards_properties.py",
+        "tests/workers/domain/test_submissions.py",
     )
     assert suite_of(ROOT, "lambda/verify_cc_and_price.py")[0] == "tests/lambda_/test_verify_cc_and_price.py"
     assert suite_of(ROOT, "workers/no_such_module.py") == ()

@@ -74,6 +74,7 @@ async def test_ends_once_with_one_line_and_frees_the_slot() -> None:
     delivery = in_flight.take(message("m", receive_count=2), 0.0)
     assert delivery is not None
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        await asyncio.sleep(1.2345)
         in_flight.end(delivery, Ending.RELEASED, "transient")
         in_flight.end(delivery, Ending.ABANDONED, "unconfirmed")
     assert len(in_flight) == 0
@@ -81,7 +82,7 @@ async def test_ends_once_with_one_line_and_frees_the_slot() -> None:
     settled = {"ending": "message.released", "outcome": "transient"}
     assert metrics.registry.get_sample_value("workers_messages_settled_total", settled) == 1
     (line,) = logs
-    assert line.pop("duration_ms") >= 0
+    assert line.pop("duration_ms") == 1234.5
     assert line == {
         "event": "message.released",
         "log_level": "info",

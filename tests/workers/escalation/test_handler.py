@@ -145,6 +145,15 @@ async def test_every_log_line_of_a_message_names_its_order_and_execution() -> No
     assert structlog.contextvars.get_contextvars() == {"order_id": "001", "execution_arn": EXECUTION}
 
 
+async def test_every_log_line_of_a_reminder_names_its_order_and_execution() -> None:
+    bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat", "pager"])
+    bench.journal.fail("chat", *[OutageError("down")] * 3)
+    await bench.handle(notice())
+    structlog.contextvars.clear_contextvars()
+    await bench.handle(reminder())
+    assert structlog.contextvars.get_contextvars() == {"order_id": "001", "execution_arn": EXECUTION}
+
+
 async def test_every_log_line_of_an_undecodable_message_says_why() -> None:
     structlog.contextvars.clear_contextvars()
     await Bench().handle("{")
