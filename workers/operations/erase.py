@@ -91,8 +91,8 @@ async def find_to_erase(stack: "Stack", order_id: str, progress: Progress = unre
     order = from_item(answer["Item"]) if "Item" in answer else None
     if order is not None and order.get("Status") not in _FINAL:
         raise OperationError(
-            f"order {order_id} is {clean(order.get('Status'))}: its message may be on its way. Cancel it first:"
-            f" orders cancel {order_id}"
+            f"order {order_id} is {clean(order.get('Status'))}: only a final order can be erased."
+            f" Cancel it first: orders cancel {order_id}"
         )
     found = Found(order_id, order, await _cases(stack, order_id, order, progress))
     for case in found.cases:
