@@ -150,7 +150,8 @@ def test_show_merges_order_case_executions_and_logs_by_time(busy: CommandLine, r
     head, story, todo = shown.out.split("\n\n")
     assert todo == (
         "Next: resolve its case: `orders escalations resolve story-1 resubmit --actor NAME --note TEXT`,"
-        " or `... fulfill --shipment-id ID`, or `... cancel`\n"
+        " or `orders escalations resolve story-1 fulfill --shipment-id ID --actor NAME --note TEXT`,"
+        " or `orders escalations resolve story-1 cancel --actor NAME --note TEXT`\n"
     )
     assert re.sub(r"for \d+s", "for a moment", re.sub(SECOND, "<time>", head)).splitlines() == [
         "Order story-1: ESCALATED for a moment",

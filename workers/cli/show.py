@@ -91,6 +91,7 @@ def _document(story: Story, now: datetime) -> dict[str, Any]:
     return {
         "order": story.order,
         "case": story.case,
+        "letter_cases": list(story.letter_cases.values()),
         "executions": [_run_document(run) for run in story.runs],
         "dead_letters": [letter_document(letter, now) for search in story.searches for letter in search.letters],
         "dead_letter_queues": [
@@ -130,16 +131,16 @@ def _heading(order_id: str, story: Story, now: datetime) -> Iterator[str]:
     age = format_age(seconds_since(order.get("UpdatedAt"), now))
     since = f" for {age}" if age else ""
     erased = ", erased" if "ErasedAt" in order else ""
-    shown = order.get("OrderId", order_id)
+    shown = str(order.get("OrderId", order_id))
     yield f"Order {shown}: {order.get('Status')}{erased}{since}" if order else f"Order {shown}: not recorded"
     yield from (f"  {name:<10}  {_listed(order[name])}" for name in _SHOWN if name in order)
-    if case:
-        state = f"{case.get('State')}, {case.get('Severity')}, episode {case.get('Episode')}"
-        yield f"Case {case['CaseId']}: {state}: {_listed(case.get('Reasons', []))}"
-    for number, shown in enumerate(story.runs, 1):
-        yield from _run_lines(number, shown)
+    for known in filter(None, (case, *story.letter_cases.values())):
+        state = f"{known.get('State')}, {known.get('Severity')}, episode {known.get('Episode')}"
+        yield f"Case {known['CaseId']}: {state}: {_listed(known.get('Reasons', []))}"
+    for number, execution in enumerate(story.runs, 1):
+        yield from _run_lines(number, execution)
     for search in story.searches:
-        yield from _search_lines(search, now)
+        yield from _search_lines(shown, search, now)
 
 
 def _run_lines(number: int, run: Run) -> Iterator[str]:
@@ -161,10 +162,12 @@ def _run_lines(number: int, run: Run) -> Iterator[str]:
         yield f"  {'Recorded':<10}  {'not known any more' if run.has_recorded else 'nothing'}"
 
 
-def _search_lines(search: Search, now: datetime) -> Iterator[str]:
+def _search_lines(order_id: str, search: Search, now: datetime) -> Iterator[str]:
     for letter in search.letters:
         age = format_age(letter.age_s(now))
-        yield f"Dead letter {letter.id} in {letter.queue}: {letter.reason}{f', {age} old' if age else ''}"
+        old = f", {age} old" if age else ""
+        named = f", names order {letter.order_id}" if letter.order_id not in {None, order_id} else ""
+        yield f"Dead letter {letter.id} in {letter.queue}: {letter.reason}{old}{named}"
     if search.gap is not None:
         yield f"Dead letters of {search.queue}: {search.gap}"
 

@@ -1,13 +1,17 @@
 """Says in one line what an operator should do next about an order or a case."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
-from workers.domain.cases import CaseState
+from workers.aws.case_items import case_item
+from workers.aws.items import from_item
+from workers.domain.cases import Case, CaseState
 from workers.domain.ids import execution_name
-from workers.domain.orders import OrderStatus, is_order_id
+from workers.domain.orders import Order, OrderStatus, is_order_id
 from workers.domain.reasons import Reason
 from workers.domain.submissions import submission_number
 from workers.operations.ages import seconds_since
@@ -26,11 +30,18 @@ MAX_IDS = 3  # Ids of dead letters in a command.
 
 _FINAL = {OrderStatus.FULFILLED, OrderStatus.CANCELLED}
 _WHO = "--actor NAME --note TEXT"
+_SHIPPED = re.compile(r"Shipped as (\S+), but ")  # The detail of an unrecorded shipment: `unrecorded_shipment`.
 
 
 def next_step(story: Story, now: datetime, endpoint: str | None = None) -> str:
     """Return what to do next about *story*. Commands for the AWS CLI go to *endpoint*, if it is given."""
     return _Advice(story, now, endpoint).line()
+
+
+def next_step_of_case(case: Case, order: Order | None, now: datetime) -> str:
+    """Return what to do next about *case*, whose executions and dead letters were not looked for."""
+    known = None if order is None else {"OrderId": order.order_id, "Status": str(order.status)}
+    return next_step(Story(case.case_id, known, from_item(case_item(case)), [], (), []), now)
 
 
 class _Advice:
@@ -42,19 +53,25 @@ class _Advice:
         self._case: Mapping[str, Any] = story.case or {}
         self._current = next((run for run in story.runs if run.is_current), None)
         self._id = _quoted(story.key)
+        self._is_open = self._case.get("State") == CaseState.OPEN
+        self._reasons: Sequence[str] = self._case.get("Reasons", []) if self._is_open else []
         self._order_id = str(self._order.get("OrderId", story.key))  # The key may be the id of its case.
 
     def line(self) -> str:
         if (running := self._running()) is not None:
             return f"wait: its execution {running.execution.name} is running"
+        if Reason.UNRECORDED_SHIPMENT in self._reasons:
+            return self._ask_provider()
         if useful := self._letters(useful=True):
             return f"replay its dead letter: {_orders(f'dead-letters replay {self._selected(*useful)} --execute')}"
+        if self._case and not self._is_open and self._order and self._order_id != self._story.key:
+            return self._rest() or f"look at its order: {_orders(f'show {_quoted(self._order_id)}')}"
         match self._order.get("Status"):
             case OrderStatus.RECEIVED:
                 step = f"{self._received()}; to cancel it instead: {_orders(f'cancel {_quoted(self._order_id)}')}"
             case OrderStatus.FULFILLED | OrderStatus.CANCELLED as status:
                 step = self._final(str(status))
-            case OrderStatus.ESCALATED | None if self._case.get("State") == CaseState.OPEN:
+            case OrderStatus.ESCALATED | None if self._is_open:
                 step = self._resolve()
             case OrderStatus.ESCALATED:
                 step = self._escalated()
@@ -76,14 +93,17 @@ class _Advice:
         return execution.status == RUNNING and (age_s or 0.0) < LONG_S
 
     def _received(self) -> str:
+        if not self._story.searches:
+            show = _orders(f"show {_quoted(self._order_id)}")
+            return f"wait: the order is in progress; {show} says whether its message is lost"
         fulfillment, escalation = self._story.searches
         age_s = seconds_since(self._order.get("UpdatedAt"), self._now) or 0.0
         if self._current is not None and not self._current.execution.may_have_sent_to_fulfillment:
             if escalation.waiting or age_s < LATE_S:
                 return "wait: its escalation is on the way"
             return f"its execution ended without a message to a worker; open a case: {self._send(escalation)}"
-        if fulfillment.waiting == 0 and age_s >= LATE_S:
-            return f"its message is lost; send it again: {self._send(fulfillment)}"
+        if fulfillment.waiting == 0:
+            return self._not_counted(fulfillment, age_s)
         waiting = f" (about {fulfillment.waiting} messages)" if fulfillment.waiting else ""
         if age_s < LONG_S:
             return f"wait: its message is in {fulfillment.queue}{waiting}, or a worker has it"
@@ -92,55 +112,101 @@ class _Advice:
             f" {fulfillment.queue}{waiting}; if it is lost, send it again: {self._send(fulfillment)}"
         )
 
+    def _not_counted(self, queue: Search, age_s: float) -> str:
+        if age_s >= LATE_S:
+            return f"its message is lost; send it again: {self._send(queue)}"
+        until = self._now + timedelta(seconds=LATE_S - age_s)
+        return (
+            f"wait until {until:%H:%M:%S} UTC: SQS counts no message in {queue.queue}, but its counts may be late;"
+            " if the order is still RECEIVED then, its message is lost"
+        )
+
     def _final(self, status: str) -> str:
-        close = _orders(f"escalations resolve {self._id} close {_WHO}")
-        if self._case.get("State") == CaseState.OPEN:
-            if Reason.UNRECORDED_SHIPMENT in self._case.get("Reasons", []):
-                shown = _orders(f"escalations show {self._id}")
-                return f"ask the provider about the shipment that {shown} names, then close its case: {close}"
-            # The escalation worker closes the case of a resubmitted order soon after the order's end.
-            age_s = seconds_since(self._order.get("UpdatedAt"), self._now) or 0.0
-            when = ", if it is still open in a minute" if age_s < SOON_S else ""
-            return f"close its case{when}: {close}"
-        if useless := self._letters(useful=False):
-            return f"the order is {status}; discard its dead letter, which has no effect: {self._discard(*useless)}"
-        return f"nothing: the order is {status}"
+        if self._is_open:
+            return f"close its case{self._unless_closed()}: {self._resolution('close')}"
+        rest = self._rest()
+        return f"the order is {status}; {rest}" if rest else self._nothing(f"the order is {status}")
+
+    def _unless_closed(self) -> str:
+        """Return a condition if the escalation worker may close the case: soon after a resubmitted order's end."""
+        age_s = seconds_since(self._order.get("UpdatedAt"), self._now)
+        escalated = (self._case.get("Order") or {}).get("ExecutionArn")
+        is_resubmitted = escalated is not None and escalated != self._order.get("ExecutionArn")
+        return ", if it is still open in a minute" if is_resubmitted and age_s is not None and age_s < SOON_S else ""
+
+    def _ask_provider(self) -> str:
+        """Return what to do about a shipment that may have been made, and that nothing has recorded."""
+        details = (str(item.get("Detail")) for item in self._case.get("Evidence", []))
+        found = list(dict.fromkeys(match[1] for detail in details if (match := _SHIPPED.match(detail))))
+        named = f" as {clean(' and '.join(found))}" if found else ""
+        ask, shipped = f"ask the provider whether it shipped the order{named}", f"shipped{named}"
+        close = f"escalations resolve {self._id} close --actor NAME --note"
+        yes, no = _orders(f"{close} {_quoted(shipped)}"), _orders(f"{close} 'not shipped'")
+        match self._order.get("Status"):
+            case OrderStatus.RECEIVED:  # Or it would be shipped twice.
+                yes = _orders(f"cancel {_quoted(self._order_id)} --note {_quoted(shipped)}")
+            case OrderStatus.ESCALATED:
+                yes = self._resolution(f"fulfill --shipment-id {_quoted(found[-1]) if found else 'ID'}")
+                no = f"{self._resolution('resubmit')}, or {self._resolution('cancel')}"
+            case OrderStatus.CANCELLED:
+                ask += "; if it did, let it stop or take back the shipment"
+        return f"{ask}; then, if it did: {yes}; if not: {no}"
 
     def _resolve(self) -> str:
-        resolve = f"escalations resolve {self._id}"
-        reasons = self._case.get("Reasons", [])
-        if Reason.UNDECODABLE_MESSAGE in reasons:
-            letters = self._letters(useful=False)
-            bodies = _orders(f"dead-letters list {self._selected(*letters)} --bodies") if letters else None
-            read = f"read the message: {bodies}; then " if bodies else ""
-            return f"{read}close its case: {_orders(f'{resolve} close {_WHO}')}"
-        corrections = "--price PRICE " if Reason.INVALID_PRICE in reasons else ""
+        if Reason.UNDECODABLE_MESSAGE in self._reasons:
+            close = f"close its case: {self._resolution('close')}"
+            if (letters := self._letters(useful=False)) is None:
+                return close
+            return f"read the message: {self._read(*letters)}; then {close}; then discard it: {self._discard(*letters)}"
+        corrections = "--price PRICE " if Reason.INVALID_PRICE in self._reasons else ""
         if not self._order:
             order_id = "" if self._case.get("OrderId") else "--order-id ID "
             corrections = f"{order_id}--name TEXT --item-name TEXT --price PRICE "
-        ways = "cancel" if not self._order else "fulfill --shipment-id ID`, or `... cancel"
-        return f"resolve its case: {_orders(f'{resolve} resubmit {corrections}{_WHO}')}, or `... {ways}`"
+        ways = ["cancel"] if not self._order else ["fulfill --shipment-id ID", "cancel"]
+        return "resolve its case: " + ", or ".join(map(self._resolution, (f"resubmit {corrections}".strip(), *ways)))
+
+    def _resolution(self, action: str) -> str:
+        return _orders(f"escalations resolve {self._id} {action} {_WHO}")
 
     def _escalated(self) -> str:
-        if self._case.get("State") == CaseState.RESOLVED:
+        if self._case:
             again = f"if that stays so, submit it again: {self._submit()}"
             return f"look again in a minute: its resubmission has not recorded it yet; {again}"
         return f"it has no case; open one: {self._send(self._story.searches[1])}"
 
     def _missing(self) -> str:
+        rest = self._rest()
         if merged_into := self._case.get("MergedInto"):
-            return (
-                f"look at the order's case, which this one was merged into: {_orders(f'show {_quoted(merged_into)}')}"
-            )
+            shown = _orders(f"show {_quoted(merged_into)}")
+            return rest or f"look at the order's case, which this one was merged into: {shown}"
         if self._case:
-            return "nothing: its case is resolved"
+            return rest or self._nothing("its case is resolved")
         if any(run.has_recorded for run in self._story.runs):
-            return "nothing: the order table does not have it any more"
+            return rest or self._nothing("the order table does not have it any more")
         if self._story.runs and self._story.searches[1].waiting:
             return "wait: its escalation is on the way"
-        letters = self._letters(useful=False)
-        then = f", then discard its dead letter: {self._discard(*letters)}" if letters else ""
-        return f"submit it, it was never recorded: {self._submit()}{then}"
+        submit = f"submit it, it was never recorded: {self._submit()}"
+        return f"{submit}; then {rest}" if rest else submit
+
+    def _rest(self) -> str | None:
+        """Return what is left to do if neither the order nor its case need anything."""
+        if (letters := self._letters(useful=False)) is None:
+            return None
+        search, found = letters
+        for letter in found:
+            if self._story.letter_cases.get(letter.case_id or "", {}).get("State") == CaseState.OPEN:
+                close = _orders(f"escalations resolve {_quoted(letter.case_id)} close {_WHO}")
+                return f"read its dead letter: {self._read(search, [letter])}; then close that message's case: {close}"
+        return f"discard its dead letter, which has no effect: {self._discard(*letters)}"
+
+    def _nothing(self, why: str) -> str:
+        if not self._story.searches:
+            return f"nothing: {why}; {_orders(f'show {self._id}')} looks for dead letters, too"
+        gaps = [f"{search.queue}: {search.gap}" for search in self._story.searches if search.gap]
+        return f"nothing: {why}" + (f"; but not all dead letters are known ({'; '.join(gaps)})" if gaps else "")
+
+    def _read(self, search: Search, letters: Sequence[DeadLetter]) -> str:
+        return _orders(f"dead-letters list {self._selected(search, letters)} --bodies")
 
     def _letters(self, *, useful: bool) -> tuple[Search, list[DeadLetter]] | None:
         """Return the dead letters of one queue that would, or would not, have an effect if they were replayed."""
@@ -178,7 +244,10 @@ class _Advice:
         if search.queue_url is None or not is_order_id(self._order_id):
             return f"send {order_id} to {search.queue}"
         endpoint = f" --endpoint-url {shlex.quote(self._endpoint)}" if self._endpoint else ""
-        url = shlex.quote(search.queue_url)
+        queue = urlsplit(search.queue_url)
+        if self._endpoint:  # A queue may have an address that it had before: the local AWS gets another port.
+            queue = queue._replace(scheme=urlsplit(self._endpoint).scheme, netloc=urlsplit(self._endpoint).netloc)
+        url = shlex.quote(queue.geturl())
         return f"`aws sqs send-message{endpoint} --queue-url {url} --message-body {order_id}`"
 
 

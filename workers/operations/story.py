@@ -5,7 +5,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from workers.aws.items import from_item, to_item
@@ -37,7 +37,8 @@ class Story:
     All that is known about *key*, the id of an order or of a case.
 
     *runs* are the executions, sorted by start, *searches* found the dead letters of the queues for fulfillment and for
-    escalations, and *timeline* has all events, sorted by time.
+    escalations, and *timeline* has all events, sorted by time. *letter_cases*, by id, are the cases that workers have
+    opened for those dead letters: they do not name the order.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Story:
     runs: list[Run]
     searches: Sequence[Search]
     timeline: list[Entry]
+    letter_cases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def executions(self) -> list[Execution]:
@@ -69,7 +71,8 @@ async def gather(stack: "Stack", key: str, log_files: Iterable[BinaryIO] = ()) -
         raise OperationError(f"there is no order or case {clean(key)}{_hint(key, searches)}")
     arns = [execution.arn for execution in executions]
     lines = await in_thread(_log_lines, log_files, key, case, arns)
-    return Story(key, order, case, runs_of(order, case, executions), searches, timeline(order, case, executions, lines))
+    runs, events = runs_of(order, case, executions), timeline(order, case, executions, lines)
+    return Story(key, order, case, runs, searches, events, await _letter_cases(stack, key, searches))
 
 
 def _hint(key: str, searches: Iterable[Search]) -> str:
@@ -83,14 +86,37 @@ async def _stored(stack: "Stack", key: str) -> tuple[dict[str, Any] | None, dict
     if not is_key(key):
         return None, None
     order = await _stored_order(stack, key)
-    found = await stack.dynamodb.call(
-        "get_item", TableName=stack.names.escalation_table, Key=to_item({"CaseId": key}), ConsistentRead=True
-    )
-    case = from_item(found["Item"]) if "Item" in found else None
-    of = (case or {}).get("OrderId")
-    if order is None and case is not None and "MergedInto" not in case and isinstance(of, str) and of != key:
-        order = await _stored_order(stack, of)
+    case = await _stored_case(stack, key)
+    if order is None and case is not None and "MergedInto" not in case:
+        of = case.get("OrderId") or _resubmitted_as(case)
+        order = await _stored_order(stack, of) if isinstance(of, str) and of != key else None
     return order, case
+
+
+def _resubmitted_as(case: Mapping[str, Any]) -> str | None:
+    """Return the id that a person gave an order when they resubmitted it from a case that had none."""
+    claim = case.get("Claim") or {}
+    is_done = any(resolution.get("ExecutionArn") == claim.get("ExecutionArn") for resolution in _resolutions(case))
+    return claim.get("OrderId") if claim and is_done else None
+
+
+def _resolutions(case: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    resolutions: Sequence[Mapping[str, Any]] = case.get("Resolutions", [])
+    return resolutions
+
+
+async def _stored_case(stack: "Stack", case_id: str) -> dict[str, Any] | None:
+    found = await stack.dynamodb.call(
+        "get_item", TableName=stack.names.escalation_table, Key=to_item({"CaseId": case_id}), ConsistentRead=True
+    )
+    return from_item(found["Item"]) if "Item" in found else None
+
+
+async def _letter_cases(stack: "Stack", key: str, searches: Sequence[Search]) -> dict[str, Mapping[str, Any]]:
+    letters = itertools.chain.from_iterable(search.letters for search in searches)
+    ids = {letter.case_id for letter in letters if letter.case_id is not None} - {key}
+    cases = [await _stored_case(stack, case_id) for case_id in sorted(ids) if is_key(case_id)]
+    return {case["CaseId"]: case for case in cases if case is not None}
 
 
 async def _stored_order(stack: "Stack", order_id: str) -> dict[str, Any] | None:
@@ -105,7 +131,7 @@ def _named_executions(order: Mapping[str, Any], case: Mapping[str, Any]) -> list
     named = [
         *(copy.get("ExecutionArn") for _, copy in episodes(case)),
         *case.get("ExecutionArns", []),
-        *(resolution.get("ExecutionArn") for resolution in case.get("Resolutions", [])),
+        *(resolution.get("ExecutionArn") for resolution in _resolutions(case)),
         (case.get("Claim") or {}).get("ExecutionArn"),
         order.get("ExecutionArn"),
     ]

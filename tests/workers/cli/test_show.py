@@ -104,8 +104,11 @@ class Aws:
         return {"Attributes": {"RedrivePolicy": policy, "ApproximateNumberOfMessages": "4"}}
 
 
-RESOLVE = "orders escalations resolve 001 resubmit --price PRICE --actor NAME --note TEXT"
-NEXT = f"resolve its case: `{RESOLVE}`, or `... fulfill --shipment-id ID`, or `... cancel`"
+RESOLVE, WHO = "orders escalations resolve 001", "--actor NAME --note TEXT"
+NEXT = (
+    f"resolve its case: `{RESOLVE} resubmit --price PRICE {WHO}`,"
+    f" or `{RESOLVE} fulfill --shipment-id ID {WHO}`, or `{RESOLVE} cancel {WHO}`"
+)
 
 
 def test_the_whole_story_of_an_order_is_shown() -> None:
@@ -149,6 +152,7 @@ def test_for_scripts_the_story_is_json() -> None:
     assert answer == {
         "order": ORDER | {"CC": "****"},
         "case": CASE,
+        "letter_cases": [],
         "executions": [
             {
                 "ExecutionArn": f"{EXECUTION}:{FIRST}",
@@ -231,7 +235,7 @@ def test_commands_for_the_aws_cli_go_to_the_endpoint_of_the_environment() -> Non
     aws.letters = FakeQueue()
     cast("dict[str, str]", aws.stack._environ)["AWS_ENDPOINT_URL"] = "http://127.0.0.1:4566"
     last = done(command, "001", stack=aws.stack).stdout.splitlines()[-1]
-    assert "aws sqs send-message --endpoint-url http://127.0.0.1:4566 --queue-url EscalationQueue" in last
+    assert "aws sqs send-message --endpoint-url http://127.0.0.1:4566 --queue-url http://127.0.0.1:4566/" in last
 
 
 def test_an_unknown_id_is_one_line() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,9 +25,11 @@ from workers.operations.story import Story
 ONE, TWO = f"{EXECUTION}:{submission_name('001', 1)}", f"{EXECUTION}:two"
 TO_FULFILLMENT, TO_ESCALATION = "Put message in OrderFulfillment Queue", "Put message in Escalation Queue"
 SEND = "`aws sqs send-message --queue-url http://sqs/{0} --message-body 001`"
-RESOLVE = "resolve its case: `orders escalations resolve 001 resubmit {0}--actor NAME --note TEXT`, or `... {1}`"
+WHO = "--actor NAME --note TEXT"
+OR_CANCEL_CASE = f", or `orders escalations resolve 001 cancel {WHO}`"
+EITHER = f", or `orders escalations resolve 001 fulfill --shipment-id ID {WHO}`{OR_CANCEL_CASE}"
+RESOLVE = f"resolve its case: `orders escalations resolve 001 resubmit {{0}}{WHO}`{{1}}"
 OR_CANCEL = "; to cancel it instead: `orders cancel 001`"
-EITHER = "fulfill --shipment-id ID`, or `... cancel"
 
 
 def ago(seconds: float) -> str:
@@ -94,9 +97,10 @@ def advice(
     key: str = "001",
     endpoint: str | None = None,
     found: tuple[Search, Search] | None = None,
+    letter_cases: dict[str, dict[str, Any]] | None = None,
 ) -> str:
     runs = runs_of(stored, opened, executions)
-    line = next_step(Story(key, stored, opened, runs, found or searches(), []), NOW, endpoint)
+    line = next_step(Story(key, stored, opened, runs, found or searches(), [], letter_cases or {}), NOW, endpoint)
     assert line == " ".join(line.split()), "one line"
     check_commands(line)
     return line
@@ -133,7 +137,8 @@ def test_a_received_order_waits_for_its_worker() -> None:
         "wait: its message is in OrderFulfillmentQueue (about 12 messages), or a worker has it" + OR_CANCEL
     )
     assert advice(order("RECEIVED"), None, execution()) == (
-        "wait: its message is in OrderFulfillmentQueue, or a worker has it" + OR_CANCEL
+        "wait until 12:04:00 UTC: SQS counts no message in OrderFulfillmentQueue, but its counts may be late;"
+        " if the order is still RECEIVED then, its message is lost" + OR_CANCEL
     )
 
 
@@ -157,8 +162,9 @@ def test_a_received_order_whose_queue_is_empty_has_lost_its_message() -> None:
 
 
 def test_the_aws_cli_is_sent_to_the_endpoint_of_the_environment() -> None:
-    line = advice(order("RECEIVED", 301), None, execution(), endpoint="http://127.0.0.1:4566")
-    assert "`aws sqs send-message --endpoint-url http://127.0.0.1:4566 --queue-url" in line
+    line = advice(order("RECEIVED", 301), None, execution(), endpoint="https://127.0.0.1:4566")
+    command = SEND.format("OrderFulfillmentQueue").replace("http://sqs/", "https://127.0.0.1:4566/")
+    assert command.replace("message --q", "message --endpoint-url https://127.0.0.1:4566 --q") in line
 
 
 def test_an_order_that_was_received_long_ago_may_lack_a_worker() -> None:
@@ -190,7 +196,7 @@ def test_a_received_order_without_a_message_to_fulfill_it_waits_for_its_escalati
 
 def test_an_order_whose_history_cannot_be_read_is_as_any_other() -> None:
     unknown = Execution(ONE, problem="these credentials do not allow GetExecutionHistory")
-    assert advice(order("RECEIVED"), None, unknown).startswith("wait: its message is in OrderFulfillmentQueue")
+    assert advice(order("RECEIVED"), None, unknown).startswith("wait until 12:04:00 UTC: ")
 
 
 @pytest.mark.parametrize("arn", [ONE, None])
@@ -233,11 +239,11 @@ def test_an_escalated_order_has_its_case_resolved(reasons: list[str], correction
 
 def test_the_case_of_an_order_that_was_never_recorded_needs_the_whole_order() -> None:
     whole = "--name TEXT --item-name TEXT --price PRICE "
-    assert advice(None, case("OPEN", "MALFORMED_ORDER"), execution()) == RESOLVE.format(whole, "cancel")
+    assert advice(None, case("OPEN", "MALFORMED_ORDER"), execution()) == RESOLVE.format(whole, OR_CANCEL_CASE)
     notice = {"CaseId": "two", "State": "OPEN", "Reasons": ["WORKFLOW_FAILED"]}
-    assert advice(None, notice, execution(TWO), key="two") == RESOLVE.replace("001", "two").format(
-        f"--order-id ID {whole}", "cancel"
-    )
+    assert advice(None, notice, execution(TWO), key="two") == RESOLVE.format(
+        f"--order-id ID {whole}", OR_CANCEL_CASE
+    ).replace("001", "two")
 
 
 def test_a_key_that_the_shell_would_split_is_quoted() -> None:
@@ -252,7 +258,8 @@ def test_the_case_of_an_undecodable_message_is_closed_once_the_message_was_read(
     assert advice(None, undecodable, key=key) == f"c{close}"
     found = searches((letter(None, "UNDECODABLE_MESSAGE: neither", None),))
     assert advice(None, undecodable, key=key, found=found) == (
-        f"read the message: `orders dead-letters list fulfillment --id m-1 --bodies`; then c{close}"
+        f"read the message: `orders dead-letters list fulfillment --id m-1 --bodies`; then c{close};"
+        " then discard it: `orders dead-letters discard fulfillment --id m-1 --execute`"
     )
 
 
@@ -278,16 +285,107 @@ def test_a_final_order_needs_nothing(status: str) -> None:
 
 @pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
 def test_the_case_that_a_final_order_has_left_open_is_closed(status: str) -> None:
-    close = ": `orders escalations resolve 001 close --actor NAME --note TEXT`"
-    assert advice(order(status, 60), case(), execution()) == f"close its case{close}"
-    assert advice(order(status, 59), case(), execution()) == f"close its case, if it is still open in a minute{close}"
+    close = f": `orders escalations resolve 001 close {WHO}`"
+    assert advice(order(status, 1), case(), execution()) == f"close its case{close}"
+    opened_by_it = case(Order={"ExecutionArn": ONE})
+    assert advice(order(status, 1), opened_by_it, execution()) == f"close its case{close}"
+    earlier = case(Order={"ExecutionArn": TWO})  # The escalation worker closes it: the order was resubmitted.
+    assert advice(order(status, 60), earlier, execution()) == f"close its case{close}"
+    assert advice(order(status, 59), earlier, execution()) == f"close its case, if it is still open in a minute{close}"
 
 
-@pytest.mark.parametrize("status", ["FULFILLED", "CANCELLED"])
-def test_a_shipment_that_was_not_recorded_is_looked_into_before_its_case_is_closed(status: str) -> None:
-    assert advice(order(status, 1), case("OPEN", "UNRECORDED_SHIPMENT"), execution()) == (
-        "ask the provider about the shipment that `orders escalations show 001` names, then close its case:"
-        " `orders escalations resolve 001 close --actor NAME --note TEXT`"
+SHIPPED = {"Evidence": [{"Detail": "Shipped as S-1, but the order is CANCELLED now."}]}
+ASK = "ask the provider whether it shipped the order"
+
+
+@pytest.mark.parametrize(
+    ("status", "shipped", "unknown"),
+    [
+        (
+            "CANCELLED",
+            (
+                "; if it did, let it stop or take back the shipment; then, if it did: `{0} close --actor NAME"
+                " --note 'shipped as S-1'`; if not: `{0} close --actor NAME --note 'not shipped'`"
+            ),
+            "--note shipped`",
+        ),
+        (
+            "FULFILLED",
+            (
+                "; then, if it did: `{0} close --actor NAME --note 'shipped as S-1'`;"
+                " if not: `{0} close --actor NAME --note 'not shipped'`"
+            ),
+            "--note shipped`",
+        ),
+        (
+            None,
+            (
+                "; then, if it did: `{0} close --actor NAME --note 'shipped as S-1'`;"
+                " if not: `{0} close --actor NAME --note 'not shipped'`"
+            ),
+            "--note shipped`",
+        ),
+        (
+            "RECEIVED",
+            (
+                "; then, if it did: `orders cancel 001 --note 'shipped as S-1'`;"
+                " if not: `{0} close --actor NAME --note 'not shipped'`"
+            ),
+            "`orders cancel 001 --note shipped`",
+        ),
+        (
+            "ESCALATED",
+            "; then, if it did: `{0} fulfill --shipment-id S-1 {1}`; if not: `{0} resubmit {1}`, or `{0} cancel {1}`",
+            "fulfill --shipment-id ID ",
+        ),
+    ],
+)
+def test_the_provider_is_asked_about_a_shipment_that_was_not_recorded(
+    status: str | None, shipped: str, unknown: str
+) -> None:
+    stored = order(status, 1) if status else None
+    found = searches((letter(),))  # It must not be replayed before: the order could be shipped twice.
+    line = advice(stored, case("OPEN", "UNRECORDED_SHIPMENT", **SHIPPED), execution(), found=found)
+    assert line == f"{ASK} as S-1" + shipped.format("orders escalations resolve 001", WHO)
+    line = advice(stored, case("OPEN", "UNRECORDED_SHIPMENT"), execution())
+    assert line.startswith(f"{ASK};")
+    assert unknown in line
+
+
+def test_a_shipment_that_was_looked_into_is_not_asked_about_again() -> None:
+    known = case("RESOLVED", "UNRECORDED_SHIPMENT", **SHIPPED)
+    assert advice(order("CANCELLED"), known, execution()) == "nothing: the order is CANCELLED"
+
+
+def test_the_case_of_a_dead_letter_is_closed_before_the_letter_is_discarded() -> None:
+    bad = replace(letter(None, "UNDECODABLE_MESSAGE: neither"), origin_message_id="o-1")
+    discard = "discard its dead letter, which has no effect: `orders dead-letters discard fulfillment {0} --execute`"
+    assert advice(order("FULFILLED"), found=searches((bad,)), letter_cases={"message-o-1": {"State": "OPEN"}}) == (
+        "the order is FULFILLED; read its dead letter: `orders dead-letters list fulfillment --order 001 --bodies`;"
+        f" then close that message's case: `orders escalations resolve message-o-1 close {WHO}`"
+    )
+    resolved = {"message-o-1": {"State": "RESOLVED"}}
+    assert advice(order("FULFILLED"), found=searches((bad,)), letter_cases=resolved) == (
+        "the order is FULFILLED; " + discard.format("--order 001")
+    )
+    closed = {"CaseId": "message-o-1", "State": "RESOLVED", "Reasons": ["UNDECODABLE_MESSAGE"]}
+    line = advice(None, closed, key="message-o-1", found=searches((replace(bad, order_id=None),)))
+    assert line == discard.format("--id m-1")
+
+
+def test_a_case_whose_order_has_another_id_leads_to_the_order() -> None:
+    resubmitted = {"CaseId": "message-o-1", "State": "RESOLVED", "Reasons": ["UNDECODABLE_MESSAGE"]}
+    for status in OrderStatus:
+        assert advice(order(status), resubmitted, execution(), key="message-o-1") == (
+            "look at its order: `orders show 001`"
+        )
+
+
+def test_dead_letters_that_were_not_looked_at_are_said() -> None:
+    first, second = searches()
+    found = (replace(first, problem="SQS says no"), second)
+    assert advice(order("FULFILLED"), found=found) == (
+        "nothing: the order is FULFILLED; but not all dead letters are known (OrderFulfillmentQueue: SQS says no)"
     )
 
 
@@ -304,8 +402,8 @@ def test_an_order_that_was_never_recorded_is_submitted() -> None:
     assert advice(None, None, failed) == "submit it, it was never recorded: `orders submit FILE --submission 2`"
     assert advice(None, None, failed, found=searches(waiting=(0, 2))) == "wait: its escalation is on the way"
     assert advice(found=searches((letter(),))) == (
-        "submit it, it was never recorded: `orders submit FILE`, then discard its dead letter:"
-        " `orders dead-letters discard fulfillment --order 001 --execute`"
+        "submit it, it was never recorded: `orders submit FILE`; then discard its dead letter,"
+        " which has no effect: `orders dead-letters discard fulfillment --order 001 --execute`"
     )
     assert advice(found=searches((), (letter(),))).startswith("replay its dead letter: ")
 

@@ -2,11 +2,12 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.workers.operations.fakes import EXECUTION, FakeClient, empty_queues, fake_stack, refused
+from tests.workers.operations.queue_fakes import FakeQueue
 from workers.aws.items import from_item, to_item
 from workers.domain.submissions import submission_name
 from workers.operations.errors import OperationError
@@ -297,3 +298,43 @@ async def test_executions_that_started_together_stay_in_the_order_of_the_case() 
         fake_stack(sqs=empty_queues(), dynamodb=dynamodb, stepfunctions=FakeClient(get_execution_history=history)), "1"
     )
     assert [execution.name for execution in story.executions] == ["b", "a"]
+
+
+def with_letter(found: Stack, body: str, origin: str = "o-1") -> Stack:
+    """Return *found* with an undecodable dead letter in each of its dead-letter queues."""
+    attributes = {"Reason": "UNDECODABLE_MESSAGE: neither", "OriginMessageId": origin}
+    letters = FakeQueue("m-1")
+    letters.parts["m-1"] = {
+        "Body": body,
+        "MessageAttributes": {name: {"StringValue": text} for name, text in attributes.items()},
+    }
+
+    async def call(operation: str, **request: Any) -> Any:
+        if operation == "get_queue_url":
+            return {"QueueUrl": request["QueueName"]}
+        if request["QueueUrl"] == "DLQ":
+            return await letters.call(operation, **request)
+        return {"Attributes": {"RedrivePolicy": '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:DLQ"}'}}
+
+    cast("Any", found.sqs).call = call
+    return found
+
+
+async def test_the_case_of_a_dead_letter_that_names_the_order_is_found() -> None:
+    case = {"CaseId": "message-o-1", "State": "OPEN"}
+    story = await gather(with_letter(stack(ORDER, case), '{"OrderId": "1", "Reasons": 1}'), "1")
+    assert (story.case, story.letter_cases) == (None, {"message-o-1": case})
+    gone = await gather(with_letter(stack(ORDER), '{"OrderId": "1", "Reasons": 1}'), "1")
+    assert gone.letter_cases == {}
+    own = await gather(with_letter(stack(case), '{"OrderId": "1", "Reasons": 1}'), "message-o-1")
+    assert (own.case, own.letter_cases) == (case, {})
+
+
+async def test_a_case_without_an_order_is_shown_with_the_order_that_was_resubmitted_from_it() -> None:
+    claim = {"OrderId": "1", "ExecutionArn": RESUBMITTED}
+    case = {"CaseId": "message-1", "Claim": claim, "Resolutions": [RESOLUTION]}
+    story = await gather(stack(ORDER, case), "message-1")
+    assert (story.order, story.case) == (ORDER | {"CC": "****"}, case)
+    assert [run.is_current for run in story.runs] == [True]
+    begun = case | {"Resolutions": []}
+    assert (await gather(stack(ORDER, begun), "message-1")).order is None
