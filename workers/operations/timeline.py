@@ -88,10 +88,7 @@ def _recorded(item: Mapping[str, Any]) -> Entry:
 
 
 def _of_case(case: Mapping[str, Any]) -> Iterator[Entry]:
-    for episode in case.get("Episodes", []):
-        yield _opened(episode, episode.get("Number"))
-    if "OpenedAt" in case:
-        yield _opened(case, case.get("Episode"))
+    yield from _of_episodes(case)
     for evidence in case.get("Evidence", []):
         source = evidence.get("Source") or "unknown source"
         yield _entry(
@@ -116,14 +113,26 @@ def _of_case(case: Mapping[str, Any]) -> Iterator[Entry]:
         )
 
 
-def _opened(episode: Mapping[str, Any], number: object) -> Entry:
-    return _entry(
-        episode.get("OpenedAt"),
-        "case",
-        f"opened, episode {number}",
-        episode.get("Severity"),
-        _listed(episode.get("Reasons")),
-    )
+def _of_episodes(case: Mapping[str, Any]) -> Iterator[Entry]:
+    """Yield when each episode began, and the end of those that nobody has resolved."""
+    earlier = case.get("Episodes", [])
+    last = [{**case, "Number": case.get("Episode")}] if "OpenedAt" in case else []
+    resolved = {resolution.get("Episode") for resolution in case.get("Resolutions", [])}
+    all_known = not (case.get("Dropped") or {}).get("Resolutions")
+    for before, episode in zip([None, *earlier], [*earlier, *last], strict=False):
+        if before is not None and all_known and before.get("Number") not in resolved:
+            ended = f"episode {before.get('Number')} ended unresolved"
+            yield _entry(episode.get("OpenedAt"), "case", ended, "the order was submitted again")
+        yield _opened(case, episode)
+
+
+def _opened(case: Mapping[str, Any], episode: Mapping[str, Any]) -> Entry:
+    """Return when an episode began, and why. Its own reasons and its severity include those of later messages."""
+    at, reasons = episode.get("OpenedAt"), episode.get("Reasons")
+    opening = [evidence.get("Reasons") for evidence in case.get("Evidence", []) if evidence.get("At") == at]
+    severity = episode.get("Severity") if not opening or opening[0] == reasons else None
+    shown = _listed(opening[0] if opening else reasons)
+    return _entry(at, "case", f"opened, episode {episode.get('Number')}", severity, shown)
 
 
 def _of_log(lines: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:

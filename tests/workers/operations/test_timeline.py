@@ -42,6 +42,7 @@ def test_all_that_happened_is_ordered_by_time() -> None:
         "Resolutions": [
             {
                 "At": "2026-11-22T10:00:04.000000Z",
+                "Episode": 1,
                 "Actor": "ada",
                 "Action": "resubmit",
                 "Note": "a typo",
@@ -152,3 +153,38 @@ def test_it_is_said_who_cancelled_and_who_erased_an_order() -> None:
     assert texts(cancelled) == ["CANCELLED"]
     assert texts(cancelled | by_hand) == ["CANCELLED: by ada; customer has left"]
     assert texts(cancelled | erased) == ["erased: by grace"]
+
+
+def at(minute: int) -> str:
+    return f"2026-11-22T10:{minute:02}:00.000000Z"
+
+
+def test_an_episode_opens_with_the_reasons_of_its_first_message_only() -> None:
+    case = {
+        "OpenedAt": at(1),
+        "Episode": 1,
+        "Severity": "critical",
+        "Reasons": ["INVALID_PRICE", "UNSPECIFIED"],
+        "Evidence": [{"At": at(1), "Reasons": ["INVALID_PRICE"]}, {"At": at(2), "Reasons": ["UNSPECIFIED"]}],
+    }
+    assert [entry.text for entry in timeline(None, case, [], [])] == [
+        "opened, episode 1: INVALID_PRICE",
+        "unknown source escalates: INVALID_PRICE",
+        "unknown source escalates: UNSPECIFIED",
+    ]
+    assert timeline(None, case | {"Evidence": []}, [], [])[0].text.endswith(": critical; INVALID_PRICE, UNSPECIFIED")
+
+
+def test_an_episode_that_nobody_resolved_ends_when_the_next_one_begins() -> None:
+    episodes = [{"Number": number, "OpenedAt": at(number)} for number in (1, 2)]
+    resolution = {"Episode": 2, "At": at(2), "Actor": "ada", "Action": "resubmit"}
+    case = {"OpenedAt": at(3), "Episode": 3, "Episodes": episodes, "Resolutions": [resolution]}
+    assert [entry.text for entry in timeline(None, case, [], [])] == [
+        "opened, episode 1",
+        "episode 1 ended unresolved: the order was submitted again",
+        "opened, episode 2",
+        "resolved by ada, resubmit",
+        "opened, episode 3",
+    ]
+    dropped = timeline(None, case | {"Dropped": {"Resolutions": 1}}, [], [])
+    assert "episode 1 ended" not in str(dropped)
