@@ -213,14 +213,16 @@ def test_a_card_number_in_the_arguments_is_not_repeated(orders: CommandLine, arg
     assert "****" in refused.err
 
 
-def test_without_a_terminal_or_a_case_nothing_is_done(orders: CommandLine) -> None:
+def test_without_a_terminal_or_a_case_nothing_is_done(desk: Running, orders: CommandLine) -> None:
+    message_id = desk.pipeline.send_escalation({"OrderId": "unasked", "Reasons": ["INVALID_PRICE"]})
+    desk.escalation.wait_for("message.acknowledged", message_id=message_id)
     for arguments in (["cancel"], ["resubmit", "--card-number-stdin"]):
-        refused = orders("escalations", "resolve", "x", *arguments, *WHO, stdin=CARD)
+        refused = orders("escalations", "resolve", "unasked", *arguments, *WHO, stdin=CARD)
         assert (refused.code, refused.err.splitlines()[-1]) == (
             2,
             "orders escalations resolve: there is no terminal to ask for confirmation: use --yes",
         )
-    missing = resolve(orders, "no-such-case", "cancel")
+    missing = orders("escalations", "resolve", "no-such-case", "cancel", *WHO)  # It is missing with --yes, too.
     assert (missing.code, missing.err) == (
         1,
         "orders: there is no case 'no-such-case'; `orders escalations list` shows the open ones\n",

@@ -47,12 +47,12 @@ def command(stack: "Stack", *, order_id: str, text: str, actor: str, yes: bool, 
         request = Request(action=Action.CANCEL, actor=actor, note=text)
     except ResolutionError as error:
         raise click.UsageError(str(error)) from None
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask for confirmation: use --yes")
     from workers.operations.cancel import cancel_order, open_case, read_to_cancel  # noqa: PLC0415 - the SDK takes a while to import.
 
     order = run(stack, read_to_cancel(stack, order_id))
     if not yes and order["Status"] != OrderStatus.CANCELLED:
+        if not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask for confirmation: use --yes")
         reasons = run(stack, open_case(stack, order_id))
         note(f"Order {order_id}: {order['Status']}" + (f", case open: {', '.join(reasons)}" if reasons else ""))
         for name in ("Name", "ItemName", "Price", "Attempts"):

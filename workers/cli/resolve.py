@@ -44,8 +44,8 @@ Examples:
 )
 @click.argument("case_id", metavar="CASE_ID")
 @click.argument("action", type=click.Choice([action.value for action in Action]))
-@click.option("--actor", required=True, metavar="NAME", help="Who resolves the case. Stored on it.")
-@click.option("--note", "text", required=True, metavar="TEXT", help="Reason. Stored on the case.")
+@click.option("--actor", metavar="NAME", help="Who resolves the case. Stored on it. Required.")
+@click.option("--note", "text", metavar="TEXT", help="Reason. Stored on the case. Required.")
 @click.option("--shipment-id", metavar="ID", help="fulfill: the id of the shipment.")
 @click.option("--price", metavar="PRICE", help="resubmit: the correct price.")
 @click.option("--name", metavar="TEXT", help="resubmit: the correct Name.")
@@ -61,8 +61,8 @@ def resolve_command(
     *,
     case_id: str,
     action: str,
-    actor: str,
-    text: str,
+    actor: str | None,
+    text: str | None,
     shipment_id: str | None,
     price: str | None,
     name: str | None,
@@ -93,13 +93,13 @@ def resolve_command(
     request = _request(Action(action), actor, text, shipment_id)
     if request.action is not Action.RESUBMIT and (corrections or card_number_stdin):
         raise click.UsageError(f"{action} does not correct the order: only resubmit does")
-    if not yes and (card_number_stdin or not sys.stdin.isatty()):
-        raise click.UsageError("there is no terminal to ask for confirmation: use --yes")
     from workers.operations.cases import read_case  # noqa: PLC0415 - the SDK takes a while to import.
 
     case, order = run(stack, read_case(stack, case_id))
     repeated = is_done(case, request)
     if not repeated:
+        if not yes and (card_number_stdin or not sys.stdin.isatty()):
+            raise click.UsageError("there is no terminal to ask for confirmation: use --yes")
         corrected = None
         if request.action is Action.RESUBMIT:
             corrected = _corrected(case, order, corrections, from_stdin=card_number_stdin)
@@ -114,7 +114,10 @@ def resolve_command(
     _report(case, request, repeated=repeated, as_json=as_json)
 
 
-def _request(action: Action, actor: str, text: str, shipment_id: str | None) -> Request:
+def _request(action: Action, actor: str | None, text: str | None, shipment_id: str | None) -> Request:
+    if actor is None or text is None:  # Both at once: click would name one after the other.
+        missing = [option for option, value in (("--actor NAME", actor), ("--note TEXT", text)) if value is None]
+        raise click.UsageError(f"missing {' and '.join(missing)}: stored on the case")
     if shipment_id is not None and action is not Action.FULFILL:
         raise click.UsageError(f"{action} takes no shipment id: only fulfill does")
     try:

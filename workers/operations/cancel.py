@@ -1,5 +1,6 @@
 """Cancels an order that is not fulfilled yet."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,11 @@ async def read_to_cancel(stack: "Stack", order_id: str) -> dict[str, Any]:
     found = await _item(stack, stack.names.order_table, "OrderId", order_id) if is_key(order_id) else None
     if found is None:
         name = clean(order_id)
+        if is_key(order_id) and await open_case(stack, order_id) is not None:
+            cancel = f"`orders escalations resolve {shlex.quote(name)} cancel --actor NAME --note TEXT`"
+            raise OperationError(
+                f"there is no order {name!r} in the table, but its case is open; to close it: {cancel}"
+            )
         raise OperationError(f"there is no order {name!r} in the table; `orders show {name}` tells if it is on its way")
     if found.get("Status") == OrderStatus.FULFILLED:
         shipment = f" by shipment {clean(found['ShipmentId'])}" if "ShipmentId" in found else ""

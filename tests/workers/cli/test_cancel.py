@@ -23,7 +23,6 @@ from workers.operations.stack import Stack
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "there is no terminal to ask for confirmation: use --yes"),
         (["--yes", "--actor", " "], "must be 1 to 128 characters"),
         (["--yes", "--actor", "x" * 129], "must be 1 to 128 characters"),
     ],
@@ -32,6 +31,21 @@ def test_wrong_options_are_bad_usage(command: click.Command, arguments: list[str
     ran = CliRunner().invoke(command, ["001", *arguments], obj=Stack(environ={}))
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.splitlines()[-1].endswith(problem)
+
+
+@pytest.mark.parametrize("command", [cancel.command, erase.command])
+def test_without_a_terminal_nothing_is_done(monkeypatch: pytest.MonkeyPatch, command: click.Command) -> None:
+    operations = Operations(monkeypatch)
+    ran = CliRunner().invoke(command, ["001"], obj=Stack(environ={}))
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines()[-1] == "Error: there is no terminal to ask for confirmation: use --yes"
+    # A missing order is said first: --yes would not help.
+    assert operations.done == ([("read", "001")] if command is cancel.command else [])
+
+
+def test_an_order_that_is_cancelled_already_needs_no_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
+    Operations(monkeypatch, CANCELLED)
+    assert done(cancel.command, "001").stdout.startswith("Order 001: already CANCELLED")
 
 
 def test_a_note_that_is_too_long_is_bad_usage() -> None:

@@ -39,7 +39,6 @@ STORED = order("ESCALATED", name="Ada", item_name="Bicycle", price="-1", cc="***
         ),
         (["cancel", "--note", " "], "the note must be 1 to 1000 characters"),
         (["cancel", "--actor", "x" * 129], "the actor must be 1 to 128 characters"),
-        (["cancel"], "there is no terminal to ask for confirmation: use --yes"),
         (
             ["ship"],
             (
@@ -204,7 +203,7 @@ def test_without_a_terminal_the_card_number_comes_from_standard_input_only(table
     ran = run(resolve_command, *GIVEN, "resubmit", "--card-number-stdin")
     problem = "there is no terminal to ask for confirmation: use --yes"
     assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (2, f"Error: {problem}")
-    assert table.read == ["001", "001"], "of the first command: the second asks AWS for nothing"
+    assert table.resolved == []
 
 
 def test_no_more_than_a_card_number_is_read(table: Table) -> None:
@@ -264,3 +263,25 @@ def test_a_terminal_is_not_standard_input_for_a_card_number(monkeypatch: pytest.
         "Error: standard input is a terminal: leave out --card-number-stdin to get a hidden prompt"
     )
     assert table.resolved == []
+
+
+def test_without_a_terminal_a_case_is_looked_up_first(table: Table) -> None:
+    ran = run(resolve_command, *GIVEN, "cancel")
+    assert (ran.exit_code, table.resolved) == (2, [])
+    assert ran.stderr.splitlines()[-1] == "Error: there is no terminal to ask for confirmation: use --yes"
+    missing = run(resolve_command, "nosuch", *GIVEN[1:], "cancel")
+    assert str(missing.exception).startswith("there is no case 'nosuch'")
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ([], "--actor NAME and --note TEXT"),
+        (["--actor", "ada"], "--note TEXT"),
+        (["--note", "as agreed"], "--actor NAME"),
+    ],
+)
+def test_a_missing_actor_and_a_missing_note_are_named_together(given: list[str], missing: str) -> None:
+    ran = CliRunner().invoke(resolve_command, ["001", "cancel", *given], obj=Stack(environ={}))
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines()[-1] == f"Error: missing {missing}: stored on the case"

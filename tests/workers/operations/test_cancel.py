@@ -216,3 +216,12 @@ async def test_a_case_that_cannot_be_closed_is_reported(monkeypatch: pytest.Monk
     monkeypatch.setattr(cancel, "resolve_case", refuse)
     with pytest.raises(OperationError, match="others are changing this case"):
         await cancel_order(tables.stack(), "001", REQUEST)
+
+
+async def test_the_case_of_an_order_that_was_never_recorded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OperationError) as raised:
+        await cancel_order(Tables(monkeypatch, None, "OPEN").stack(), "001", REQUEST)
+    assert str(raised.value) == (
+        "there is no order '001' in the table, but its case is open;"
+        " to close it: `orders escalations resolve 001 cancel --actor NAME --note TEXT`"
+    )
