@@ -37,6 +37,14 @@ def parse(text: str) -> datetime:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
+def shown(text: str) -> str:
+    """Return the time in *text* as people read it, in UTC and to the second; *text* itself if it is not a time."""
+    try:
+        return f"{parse(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return text
+
+
 def earlier(timestamp: str, seconds: float) -> str:
     """Return the time *seconds* before *timestamp*, in the same form."""
     return written(parse(timestamp) - timedelta(seconds=seconds))

@@ -9,6 +9,7 @@ from tests.integration.command_line import CARD, CommandLine
 from tests.integration.conftest import Running
 from tests.integration.cutting import killed_after
 from tests.integration.pipeline import fulfilled, wait_until
+from workers import clock
 
 WHO = ("--actor", "grace", "--yes")
 NAME = "Augusta Byron"
@@ -56,7 +57,7 @@ def test_a_cancelled_order_is_not_shipped(running: Running, orders: CommandLine)
     assert "CANCELLED: by grace; customer has left" in orders("show", "cancel-received").out
     assert "cancel-received" not in orders("list").out
     again = orders("cancel", "cancel-received", *WHO)
-    assert again.out == f"Order cancel-received: already CANCELLED since {order['UpdatedAt']}, by grace\n"
+    assert again.out == f"Order cancel-received: already CANCELLED since {clock.shown(order['UpdatedAt'])}, by grace\n"
     assert order_of(running, "cancel-received") == order
     assert fulfilled(running.fulfillment)["cancel-received"] == 0
 
@@ -145,7 +146,7 @@ def test_an_erased_order_leaves_no_data_and_is_not_shipped_again(running: Runnin
     assert (erased.code, mentions(running, NAME)) == (0, [])
     marker = order_of(running, "erase-1")
     assert set(marker) == {"OrderId", "Status", "ExecutionArn", "UpdatedAt", "ErasedAt", "ErasedBy", "ExpiresAt"}
-    assert erased.lines[0] == f"Order erase-1: already erased at {marker['ErasedAt']} by grace"
+    assert erased.lines[0] == f"Order erase-1: already erased at {clock.shown(marker['ErasedAt'])} by grace"
     audit = json.loads(erased.err.splitlines()[-1])
     assert audit == {
         "timestamp": marker["ErasedAt"],

@@ -145,7 +145,7 @@ def test_a_corrected_order_is_resubmitted_and_fulfilled(desk: Running, orders: C
     other = orders("escalations", "resolve", "again-1", "cancel", "--actor", "grace", "--note", "x", "--yes")
     assert (other.code, without_times(other.err)) == (
         1,
-        "orders: the case is already resolved by ada at <time>: resubmit\n",
+        "orders: the case is already resolved by ada at <time>: resubmit; `orders show again-1` says what came of it\n",
     )
 
 

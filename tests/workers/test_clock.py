@@ -36,3 +36,8 @@ def test_a_time_is_read_and_utc_is_the_default(text: str) -> None:
 def test_other_text_is_not_a_time(text: str) -> None:
     with pytest.raises(ValueError, match=r"Invalid isoformat|month must be in"):
         clock.parse(text)
+
+
+def test_people_read_times_in_utc_to_the_second_and_other_text_as_it_is() -> None:
+    assert clock.shown("2026-11-22T13:00:00.250000+01:00") == "2026-11-22 12:00:00"
+    assert clock.shown("then") == "then"

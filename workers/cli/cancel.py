@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workers import clock
 from workers.cli.output import CliError, note, print_json, print_line
 from workers.cli.people import ACTOR_HELP, login_name
 from workers.cli.running import run
@@ -78,7 +79,9 @@ def _report(cancelled: "Cancelled", *, as_json: bool) -> None:
         return
     already = cancelled.was is OrderStatus.CANCELLED
     by = cancelled.order.get("CancelledBy")
-    how = f" since {cancelled.order.get('UpdatedAt')}" + (f", by {by}" if by else "") if already else ""
+    how = (
+        f" since {clock.shown(str(cancelled.order.get('UpdatedAt')))}" + (f", by {by}" if by else "") if already else ""
+    )
     print_line(f"Order {cancelled.order_id}: {'already CANCELLED' + how if already else 'CANCELLED'}")
     if cancelled.closed_case:
         print_line(f"Case {cancelled.order_id}: closed")

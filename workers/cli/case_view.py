@@ -7,8 +7,9 @@ from datetime import datetime
 from workers.cli.output import print_line, print_table
 from workers.domain.cases import Case, CaseState, OrderCopy, SentNotification
 from workers.domain.ids import execution_name
-from workers.domain.orders import Order, OrderStatus
+from workers.domain.orders import Order
 from workers.operations.ages import format_age, seconds_since
+from workers.operations.next_step import next_step_of_case
 
 
 def print_case(case: Case, order: Order | None, now: datetime) -> None:
@@ -53,13 +54,14 @@ def _head(case: Case, order: Order | None, now: datetime) -> list[tuple[str, obj
         ("Reasons", ", ".join(case.reasons)),
         ("Sources", ", ".join(case.sources) or None),
         ("Order", f"{case.order_id} ({status})" if case.order_id else None),
+        ("Resubmitted", _resubmitted_as(case)),
         ("Opened", _time_and_age(case.opened_at, now)),
         ("Last message", _time_and_age(case.last_seen_at, now)),
         ("Attempts", case.attempts),
         ("Begun", _begun_resubmission(case)),
         ("Merged into", case.merged_into),
         ("Not kept", _dropped(case)),
-        ("Next", _next(case, order)),
+        ("Next", next_step_of_case(case, order, now)),
     ]
 
 
@@ -79,20 +81,12 @@ def _dropped(case: Case) -> str | None:
     return ", ".join(f"{number} {what}" for what, number in counted.items() if number) or None
 
 
-def _next(case: Case, order: Order | None) -> str | None:
-    """Return what a person can do about an open case."""
-    if case.state is not CaseState.OPEN:
+def _resubmitted_as(case: Case) -> str | None:
+    """Name the order that was resubmitted from a case without one."""
+    claim = case.claim
+    if case.order_id is not None or claim is None or not case.has_resubmission(claim.execution_arn):
         return None
-    command = f"orders escalations resolve {shlex.quote(case.case_id)}"
-    if order is None:
-        return f"{command} resubmit, cancel or close"
-    match order.status:
-        case OrderStatus.ESCALATED:
-            return f"{command} resubmit, fulfill or cancel"
-        case OrderStatus.RECEIVED:
-            return "wait: the order is in progress"
-        case _:
-            return f"{command} close: the order is {order.status}, only the case is left"
+    return f"as order {claim.order_id}: `orders show {shlex.quote(claim.order_id)}`"
 
 
 def _begun_resubmission(case: Case) -> str | None:

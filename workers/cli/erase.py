@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workers import clock
 from workers.cli.output import CliError, note, print_json, print_line, print_table, progress
 from workers.cli.people import ACTOR_HELP, login_name
 from workers.cli.running import run
@@ -94,7 +95,7 @@ def _report(found: "Found", erasure: "Erasure", remains: Sequence["Remainder"], 
 
 def _print(found: "Found", erasure: "Erasure", remains: Sequence["Remainder"]) -> None:
     if found.erased_before:
-        print_line(f"Order {erasure.order_id}: already erased at {erasure.at} by {erasure.actor}")
+        print_line(f"Order {erasure.order_id}: already erased at {clock.shown(erasure.at)} by {erasure.actor}")
     else:
         cases = len(erasure.case_ids)
         print_line(f"Order {erasure.order_id}: erased, with {cases} case{'' if cases == 1 else 's'}")

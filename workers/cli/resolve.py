@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workers import clock
 from workers.cli.output import CliError, note, print_json, print_line
 from workers.cli.running import run
 from workers.domain.cases import Case, CaseState
@@ -195,7 +196,7 @@ def _report(case: Case, request: Request, *, repeated: bool, as_json: bool) -> N
             }
         )
         return
-    how = "" if last is None else f" by {last.actor} at {last.at[:19].replace('T', ' ')}"
+    how = "" if last is None else f" by {last.actor} at {clock.shown(last.at)}"
     if last is not None and last.execution_arn is not None:
         how += f", as execution {execution_name(last.execution_arn)}"
     print_line(f"Case {case.case_id}: {request.action}{how}")

@@ -31,6 +31,10 @@ class ResolutionError(Exception):
     """The case cannot be resolved in this way. The text tells the person why."""
 
 
+class AlreadyResolvedError(ResolutionError):
+    """Another person has resolved the case, or the same person in another way."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A person's request to resolve a case. `shipment_id` is for `fulfill`, `execution_arn` for `resubmit`."""
@@ -166,11 +170,11 @@ def missing_case() -> ResolutionError:
     return ResolutionError("the case does not exist")
 
 
-def already_resolved(case: Case) -> ResolutionError:
+def already_resolved(case: Case) -> AlreadyResolvedError:
     """Return the error that says who resolved *case*, when and how."""
     last = case.resolution_of(case.episode)
-    by = f" by {last.actor} at {last.at}: {last.action}" if last else ""
-    return ResolutionError(f"the case is already resolved{by}")
+    by = f" by {last.actor} at {clock.shown(last.at)}: {last.action}" if last else ""
+    return AlreadyResolvedError(f"the case is already resolved{by}")
 
 
 def _order_status(order: Order | None, request: Request, record: Resolution) -> OrderStatus | None:
@@ -248,7 +252,7 @@ def _refuse_while_recent(claim: Claim, now: str) -> None:
     free_at = clock.parse(claim.at) + timedelta(seconds=CLAIM_S)
     if clock.parse(now) < free_at:
         raise ResolutionError(
-            f"{claim.actor} began to resubmit order {claim.order_id} at {claim.at}: wait for the result,"
+            f"{claim.actor} began to resubmit order {claim.order_id} at {clock.shown(claim.at)}: wait for the result,"
             f" or try again from {free_at:%H:%M:%S} UTC"
         )
 

@@ -64,8 +64,8 @@ class _Advice:
             return self._ask_provider()
         if useful := self._letters(useful=True):
             return f"replay its dead letter: {_orders(f'dead-letters replay {self._selected(*useful)} --execute')}"
-        if self._case and not self._is_open and self._order and self._order_id != self._story.key:
-            return self._rest() or f"look at its order: {_orders(f'show {_quoted(self._order_id)}')}"
+        if (elsewhere := self._elsewhere()) is not None:
+            return self._rest() or elsewhere
         match self._order.get("Status"):
             case OrderStatus.RECEIVED:
                 step = f"{self._received()}; to cancel it instead: {_orders(f'cancel {_quoted(self._order_id)}')}"
@@ -91,6 +91,16 @@ class _Advice:
         # The state machine's timeout is 15 minutes. A local AWS that is killed leaves executions that never end.
         age_s = seconds_since(execution.steps[-1].at, self._now) if execution.steps else None
         return execution.status == RUNNING and (age_s or 0.0) < LONG_S
+
+    def _elsewhere(self) -> str | None:
+        """Return where to look if this is a resolved case whose order has another id."""
+        if not self._case or self._is_open:
+            return None
+        if merged_into := self._case.get("MergedInto"):
+            shown = _orders(f"show {_quoted(merged_into)}")
+            return f"look at the order's case, which this one was merged into: {shown}"
+        is_other = self._order and self._order_id != self._story.key
+        return f"look at its order: {_orders(f'show {_quoted(self._order_id)}')}" if is_other else None
 
     def _received(self) -> str:
         if not self._story.searches:
@@ -155,6 +165,8 @@ class _Advice:
     def _resolve(self) -> str:
         if Reason.UNDECODABLE_MESSAGE in self._reasons:
             close = f"close its case: {self._resolution('close')}"
+            if not self._story.searches:
+                return f"read the message: {_orders(f'show {self._id}')} names its dead letter; then {close}"
             if (letters := self._letters(useful=False)) is None:
                 return close
             return f"read the message: {self._read(*letters)}; then {close}; then discard it: {self._discard(*letters)}"
@@ -176,9 +188,6 @@ class _Advice:
 
     def _missing(self) -> str:
         rest = self._rest()
-        if merged_into := self._case.get("MergedInto"):
-            shown = _orders(f"show {_quoted(merged_into)}")
-            return rest or f"look at the order's case, which this one was merged into: {shown}"
         if self._case:
             return rest or self._nothing("its case is resolved")
         if any(run.has_recorded for run in self._story.runs):

@@ -1,12 +1,13 @@
 """Resolves a case for a person: prepares the order to resubmit, and resolves the case."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.orders import Order
-from workers.domain.resolutions import Request, ResolutionError, plan_resolution
+from workers.domain.resolutions import AlreadyResolvedError, Request, ResolutionError, plan_resolution
 from workers.domain.submissions import improper_fields, malformed_fields
 from workers.errors import ConflictError
 from workers.operations.errors import OperationError
@@ -43,8 +44,13 @@ def is_done(case: Case, request: Request) -> bool:
     try:
         plan_resolution(case, None, replace(request, execution_arn=None if last is None else last.execution_arn), "")
     except ResolutionError as error:
-        raise OperationError(str(error)) from None
+        raise _refused(error, case.case_id) from None
     return True
+
+
+def _refused(error: ResolutionError, case_id: str) -> OperationError:
+    show = f"; `orders show {shlex.quote(case_id)}` says what came of it"
+    return OperationError(f"{error}{show if isinstance(error, AlreadyResolvedError) else ''}")
 
 
 def corrected_order(case: Case, order: Order | None, corrections: Mapping[str, str]) -> dict[str, str]:
@@ -111,7 +117,7 @@ async def resolve_case(stack: "Stack", case_id: str, request: Request, order: Ma
             else:
                 await resolver.resubmit(case_id, order, request)
         except ResolutionError as error:
-            raise OperationError(str(error)) from None
+            raise _refused(error, case_id) from None
         except ConflictError:
             raise OperationError("others are changing this case or its order now; try again") from None
 

@@ -32,28 +32,58 @@ def shown(capsys: pytest.CaptureFixture[str], shown_case: Case, stored: Order | 
     return " ".join(capsys.readouterr().out.split())
 
 
+WHO = "--actor NAME --note TEXT"
+RESOLVE = "orders escalations resolve 001"
+OR_CANCEL = f", or `{RESOLVE} cancel {WHO}`"
+
+
 @pytest.mark.parametrize(
     ("stored", "step"),
     [
-        (order("ESCALATED"), "Next orders escalations resolve 001 resubmit, fulfill or cancel"),
-        (order("RECEIVED"), "Next wait: the order is in progress"),
         (
-            order("FULFILLED"),
-            "Next orders escalations resolve 001 close: the order is FULFILLED, only the case is left",
+            order("ESCALATED"),
+            (f"resolve its case: `{RESOLVE} resubmit {WHO}`, or `{RESOLVE} fulfill --shipment-id ID {WHO}`{OR_CANCEL}"),
         ),
         (
-            order("CANCELLED"),
-            "Next orders escalations resolve 001 close: the order is CANCELLED, only the case is left",
+            order("RECEIVED"),
+            (
+                "wait: the order is in progress; `orders show 001` says whether its message is lost;"
+                " to cancel it instead: `orders cancel 001`"
+            ),
         ),
-        (None, "Next orders escalations resolve 001 resubmit, cancel or close"),
+        (order("FULFILLED"), f"close its case: `{RESOLVE} close {WHO}`"),
+        (order("CANCELLED"), f"close its case: `{RESOLVE} close {WHO}`"),
+        (
+            None,
+            (f"resolve its case: `{RESOLVE} resubmit --name TEXT --item-name TEXT --price PRICE {WHO}`{OR_CANCEL}"),
+        ),
     ],
 )
 def test_an_open_case_says_what_to_do_next(capsys: pytest.CaptureFixture[str], stored: Order | None, step: str) -> None:
-    assert step in shown(capsys, case(), stored)
+    assert f"Next {step}" in shown(capsys, case(), stored)
+
+
+@pytest.mark.parametrize(("stored", "why"), [(order("CANCELLED"), "the order is CANCELLED"), (None, "its case is")])
+def test_a_resolved_case_says_where_dead_letters_are_looked_for(
+    capsys: pytest.CaptureFixture[str], stored: Order | None, why: str
+) -> None:
+    text = shown(capsys, case(state=CaseState.RESOLVED), stored)
+    assert f"Next nothing: {why}" in text
+    assert "`orders show 001` looks for dead letters, too" in text
+
+
+def test_a_case_without_an_order_names_the_order_that_was_resubmitted_from_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    claim = Claim(actor="ada", note="x", at=AT, episode=1, number=1, order_id="x 1", execution_arn=EXECUTION)
+    done = Resolution(action="resubmit", episode=1, actor="ada", note="x", at=AT, execution_arn=EXECUTION)
+    nameless = case(order_id=None, claim=claim, resolutions=(done,))
+    assert "Resubmitted as order x 1: `orders show 'x 1'`" in shown(capsys, nameless, None)
+    assert "Resubmitted" not in shown(capsys, replace(nameless, resolutions=()), None)
 
 
 def test_the_next_command_quotes_an_id_for_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "Next orders escalations resolve 'a(b)' resubmit," in shown(capsys, case(case_id="a(b)"), None)
+    assert "`orders escalations resolve 'a(b)' resubmit " in shown(capsys, case(case_id="a(b)"), None)
 
 
 def test_a_closed_case_says_where_it_went_and_what_it_has_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +93,7 @@ def test_a_closed_case_says_where_it_went_and_what_it_has_not_kept(capsys: pytes
     text = shown(capsys, closed, order("FULFILLED"))
     assert "Merged into 002" in text
     assert "Not kept 3 messages, 1 ids of messages, 2 resolutions" in text
-    assert "Next" not in text
+    assert "Next look at the order's case, which this one was merged into: `orders show 002`" in text
 
 
 def test_a_case_shows_what_became_of_each_notification(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +191,9 @@ LINES = f"""\
   Last message  2026-11-22 11:58:30 (90s ago)
   Attempts      3
   Begun         a resubmission by grace at 2026-11-22 11:59:00
-  Next          orders escalations resolve 001 resubmit, fulfill or cancel
+  Next          resolve its case: `orders escalations resolve 001 resubmit --price PRICE --actor NAME --note TEXT`, or \
+`orders escalations resolve 001 fulfill --shipment-id ID --actor NAME --note TEXT`, or \
+`orders escalations resolve 001 cancel --actor NAME --note TEXT`
 
 The order when it was escalated (RECEIVED)
   Name      Ada
@@ -228,7 +260,10 @@ def test_a_case_without_an_order_or_a_message_is_shown_without_their_parts(capsy
         "  Reasons       UNDECODABLE_MESSAGE",
         "  Opened        yesterday",
         "  Last message  yesterday",
-        "  Next          orders escalations resolve message-1 resubmit, cancel or close",
+        (
+            "  Next          read the message: `orders show message-1` names its dead letter;"
+            " then close its case: `orders escalations resolve message-1 close --actor NAME --note TEXT`"
+        ),
         "",
         "Messages",
         "AT | SOURCE | REASONS | DETAIL | EXECUTION",

@@ -45,8 +45,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
             "orders dead-letters replay: Missing argument '{fulfillment|escalation}'. Choose from: fulfillment, escal",
         ),
         (
-            ["escalations", "resolve", "1", "cancel", "--actor", "ada", "--note", "x"],
-            "orders escalations resolve: there is no terminal to ask for confirmation: use --yes",
+            ["escalations", "resolve", "1", "cancel", "--actor", "ada"],
+            "orders escalations resolve: missing --note TEXT: stored on the case",
         ),
         (["escalations", CARD], "orders escalations: No such command '****'"),
     ],

@@ -12,6 +12,7 @@ from tests.workers.cli.console import done, run
 from tests.workers.cli.tables import FakeTables
 from tests.workers.domain.examples import case
 from tests.workers.fakes import ANOTHER, EXECUTION, order
+from workers import clock
 from workers.cli.output import CliError
 from workers.cli.resolve import resolve_command
 from workers.domain.cases import Case, CaseState, Resolution
@@ -155,7 +156,9 @@ def test_a_case_that_another_person_has_resolved_is_refused(table: Table) -> Non
     before = Resolution(action="cancel", episode=2, actor="bob", note="x", at=AT)
     table.cases["001"] = replace(CASE, state=CaseState.RESOLVED, resolutions=(before,))
     ran = run(resolve_command, *GIVEN, "cancel", "--yes")
-    assert str(ran.exception) == f"the case is already resolved by bob at {AT}: cancel"
+    assert str(ran.exception) == (
+        f"the case is already resolved by bob at {clock.shown(AT)}: cancel; `orders show 001` says what came of it"
+    )
     assert (ran.stdout, table.resolved) == ("", [])
 
 

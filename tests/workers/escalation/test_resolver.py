@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.workers.fakes import ANOTHER, DOWN, EXECUTION, NO_WAIT, NOW, FakeCases, FakeOrders, Journal, order
+from workers import clock
 from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
@@ -246,7 +247,7 @@ async def test_another_persons_interrupted_resubmission_is_finished_in_their_nam
     await bench.interrupt()
     with pytest.raises(ResolutionError) as raised:
         await bench.resubmit(request("resubmit", actor="grace"))
-    assert str(raised.value) == f"the case is already resolved by ada at {NOW}: resubmit"
+    assert str(raised.value) == f"the case is already resolved by ada at {clock.shown(NOW)}: resubmit"
     assert bench.case.resolutions == (resubmission(bench.arn(1)),)
     assert len(bench.executions.started) == 1
 
@@ -494,7 +495,7 @@ async def test_the_second_person_is_told_who_was_first(first: str, second: str) 
     before = bench.case, bench.order, bench.writes
     with pytest.raises(ResolutionError) as raised:
         await carry_out(bench, request(second, actor="grace"))
-    assert str(raised.value) == f"the case is already resolved by ada at {NOW}: {first}"
+    assert str(raised.value) == f"the case is already resolved by ada at {clock.shown(NOW)}: {first}"
     assert (bench.case, bench.order, bench.writes) == before
 
 

@@ -6,6 +6,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from tests.workers.operations.fakes import STATE_MACHINE, fake_stack
+from workers import clock
 from workers.aws.executions import Executions
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order, OrderStatus
@@ -51,7 +52,9 @@ def test_a_repeated_request_is_done(action: str) -> None:
     "other", [request("cancel", actor="grace"), request("fulfill"), request("fulfill", shipment_id="S-2")]
 )
 def test_a_case_that_was_resolved_otherwise_is_an_error(other: Request) -> None:
-    with pytest.raises(OperationError, match=f"resolved.* by {other.actor} at {AT}: {other.action}"):
+    with pytest.raises(
+        OperationError, match=f"resolved.* by {other.actor} at {clock.shown(AT)}: {other.action}; `orders show 001`"
+    ):
         is_done(resolved(other), request("cancel"))
 
 
