@@ -177,6 +177,15 @@ def test_a_case_without_an_order_needs_all_fields_to_be_resubmitted(desk: Runnin
     assert resubmit(orders, "malformed-1", *whole).code == 0
     wait_until(lambda: desk.pipeline.status("whole-1") == "FULFILLED")
     assert case_of(desk, "malformed-1")["State"] == "RESOLVED"
+    # The case leads to the order, and the order to the case.
+    assert any("as order whole-1: " in line for line in orders("escalations", "show", "malformed-1").lines)
+    of_case, of_order = orders("show", "malformed-1").lines, orders("show", "whole-1").lines
+    assert (of_case[0].split()[:3], of_case[-1]) == (
+        ["Order", "whole-1:", "FULFILLED"],
+        "Next: look at its order: `orders show whole-1`",
+    )
+    assert "Case malformed-1: RESOLVED, warning, episode 1: MALFORMED_ORDER" in of_order
+    assert of_order[-1] == "Next: nothing: the order is FULFILLED"
 
 
 @pytest.mark.parametrize(

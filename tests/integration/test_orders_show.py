@@ -256,7 +256,7 @@ def test_show_finds_the_dead_letters_of_an_order_and_says_what_to_do(orders: Com
     # Of an order that is not in the table, the dead letter is known all the same.
     unknown = orders("show", "another")
     assert unknown.lines[0] == "Order another: not recorded"
-    assert unknown.lines[-1].startswith("Next: submit it, it was never recorded: `orders submit FILE`, then discard")
+    assert unknown.lines[-1].startswith("Next: submit it, it was never recorded: `orders submit FILE`; then discard")
     assert orders("dead-letters", "discard", "fulfillment", "--order", "another", "--execute").code == 0
 
 
@@ -268,7 +268,7 @@ def test_show_says_which_dead_letters_it_could_not_look_at(orders: CommandLine, 
         "Dead letters of Nowhere: there is no queue Nowhere: deploy the stack, or correct the variable that names it"
         in shown.lines
     )
-    assert shown.lines[-1] == "Next: nothing: the order is FULFILLED"
+    assert shown.lines[-1] == "Next: nothing: the order is FULFILLED; but not all dead letters of Nowhere are known"
 
 
 def test_show_works_for_an_order_that_was_never_recorded(busy: CommandLine, running: Running) -> None:

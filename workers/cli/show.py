@@ -91,7 +91,7 @@ def _document(story: Story, now: datetime) -> dict[str, Any]:
     return {
         "order": story.order,
         "case": story.case,
-        "letter_cases": list(story.letter_cases.values()),
+        "related_cases": list(story.related_cases.values()),
         "executions": [_run_document(run) for run in story.runs],
         "dead_letters": [letter_document(letter, now) for search in story.searches for letter in search.letters],
         "dead_letter_queues": [
@@ -134,7 +134,7 @@ def _heading(order_id: str, story: Story, now: datetime) -> Iterator[str]:
     shown = str(order.get("OrderId", order_id))
     yield f"Order {shown}: {order.get('Status')}{erased}{since}" if order else f"Order {shown}: not recorded"
     yield from (f"  {name:<10}  {_listed(order[name])}" for name in _SHOWN if name in order)
-    for known in filter(None, (case, *story.letter_cases.values())):
+    for known in filter(None, (case, *story.related_cases.values())):
         state = f"{known.get('State')}, {known.get('Severity')}, episode {known.get('Episode')}"
         yield f"Case {known['CaseId']}: {state}: {_listed(known.get('Reasons', []))}"
     for number, execution in enumerate(story.runs, 1):

@@ -203,7 +203,7 @@ class _Advice:
             return None
         search, found = letters
         for letter in found:
-            if self._story.letter_cases.get(letter.case_id or "", {}).get("State") == CaseState.OPEN:
+            if self._story.related_cases.get(letter.case_id or "", {}).get("State") == CaseState.OPEN:
                 close = _orders(f"escalations resolve {_quoted(letter.case_id)} close {_WHO}")
                 return f"read its dead letter: {self._read(search, [letter])}; then close that message's case: {close}"
         return f"discard its dead letter, which has no effect: {self._discard(*letters)}"
@@ -211,8 +211,8 @@ class _Advice:
     def _nothing(self, why: str) -> str:
         if not self._story.searches:
             return f"nothing: {why}; {_orders(f'show {self._id}')} looks for dead letters, too"
-        gaps = [f"{search.queue}: {search.gap}" for search in self._story.searches if search.gap]
-        return f"nothing: {why}" + (f"; but not all dead letters are known ({'; '.join(gaps)})" if gaps else "")
+        gaps = [search.queue for search in self._story.searches if search.gap]
+        return f"nothing: {why}" + (f"; but not all dead letters of {' and '.join(gaps)} are known" if gaps else "")
 
     def _read(self, search: Search, letters: Sequence[DeadLetter]) -> str:
         return _orders(f"dead-letters list {self._selected(search, letters)} --bodies")

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from workers.aws.items import from_item, to_item
+from workers.aws.items import to_item
 from workers.domain.ids import execution_name
 from workers.domain.orders import is_order_id
 from workers.domain.submissions import submission_name, submission_number
@@ -20,6 +20,7 @@ from workers.operations.lines import read
 from workers.operations.log_lines import parse
 from workers.operations.order_letters import Search, Subject, search
 from workers.operations.order_table import is_key, shown_order
+from workers.operations.related_cases import cases_of_letters, cases_resubmitted_as, stored_case
 from workers.operations.text import clean
 from workers.operations.timeline import Entry, timeline
 from workers.threads import in_thread
@@ -37,8 +38,8 @@ class Story:
     All that is known about *key*, the id of an order or of a case.
 
     *runs* are the executions, sorted by start, *searches* found the dead letters of the queues for fulfillment and for
-    escalations, and *timeline* has all events, sorted by time. *letter_cases*, by id, are the cases that workers have
-    opened for those dead letters: they do not name the order.
+    escalations, and *timeline* has all events, sorted by time. *related_cases*, by id, do not name the order: workers
+    have opened them for those dead letters, or a person has resubmitted the order from them.
     """
 
     key: str
@@ -47,7 +48,7 @@ class Story:
     runs: list[Run]
     searches: Sequence[Search]
     timeline: list[Entry]
-    letter_cases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    related_cases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def executions(self) -> list[Execution]:
@@ -72,7 +73,10 @@ async def gather(stack: "Stack", key: str, log_files: Iterable[BinaryIO] = ()) -
     arns = [execution.arn for execution in executions]
     lines = await in_thread(_log_lines, log_files, key, case, arns)
     runs, events = runs_of(order, case, executions), timeline(order, case, executions, lines)
-    return Story(key, order, case, runs, searches, events, await _letter_cases(stack, key, searches))
+    others = await cases_of_letters(stack, key, searches)
+    if order is not None and order.get("OrderId") == key:
+        others += await cases_resubmitted_as(stack, key, case or {}, arns)
+    return Story(key, order, case, runs, searches, events, {other["CaseId"]: other for other in others})
 
 
 def _hint(key: str, searches: Iterable[Search]) -> str:
@@ -86,7 +90,7 @@ async def _stored(stack: "Stack", key: str) -> tuple[dict[str, Any] | None, dict
     if not is_key(key):
         return None, None
     order = await _stored_order(stack, key)
-    case = await _stored_case(stack, key)
+    case = await stored_case(stack, key)
     if order is None and case is not None and "MergedInto" not in case:
         of = case.get("OrderId") or _resubmitted_as(case)
         order = await _stored_order(stack, of) if isinstance(of, str) and of != key else None
@@ -103,20 +107,6 @@ def _resubmitted_as(case: Mapping[str, Any]) -> str | None:
 def _resolutions(case: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     resolutions: Sequence[Mapping[str, Any]] = case.get("Resolutions", [])
     return resolutions
-
-
-async def _stored_case(stack: "Stack", case_id: str) -> dict[str, Any] | None:
-    found = await stack.dynamodb.call(
-        "get_item", TableName=stack.names.escalation_table, Key=to_item({"CaseId": case_id}), ConsistentRead=True
-    )
-    return from_item(found["Item"]) if "Item" in found else None
-
-
-async def _letter_cases(stack: "Stack", key: str, searches: Sequence[Search]) -> dict[str, Mapping[str, Any]]:
-    letters = itertools.chain.from_iterable(search.letters for search in searches)
-    ids = {letter.case_id for letter in letters if letter.case_id is not None} - {key}
-    cases = [await _stored_case(stack, case_id) for case_id in sorted(ids) if is_key(case_id)]
-    return {case["CaseId"]: case for case in cases if case is not None}
 
 
 async def _stored_order(stack: "Stack", order_id: str) -> dict[str, Any] | None:

@@ -152,7 +152,7 @@ def test_for_scripts_the_story_is_json() -> None:
     assert answer == {
         "order": ORDER | {"CC": "****"},
         "case": CASE,
-        "letter_cases": [],
+        "related_cases": [],
         "executions": [
             {
                 "ExecutionArn": f"{EXECUTION}:{FIRST}",

@@ -97,10 +97,10 @@ def advice(
     key: str = "001",
     endpoint: str | None = None,
     found: tuple[Search, Search] | None = None,
-    letter_cases: dict[str, dict[str, Any]] | None = None,
+    related_cases: dict[str, dict[str, Any]] | None = None,
 ) -> str:
     runs = runs_of(stored, opened, executions)
-    line = next_step(Story(key, stored, opened, runs, found or searches(), [], letter_cases or {}), NOW, endpoint)
+    line = next_step(Story(key, stored, opened, runs, found or searches(), [], related_cases or {}), NOW, endpoint)
     assert line == " ".join(line.split()), "one line"
     check_commands(line)
     return line
@@ -360,12 +360,12 @@ def test_a_shipment_that_was_looked_into_is_not_asked_about_again() -> None:
 def test_the_case_of_a_dead_letter_is_closed_before_the_letter_is_discarded() -> None:
     bad = replace(letter(None, "UNDECODABLE_MESSAGE: neither"), origin_message_id="o-1")
     discard = "discard its dead letter, which has no effect: `orders dead-letters discard fulfillment {0} --execute`"
-    assert advice(order("FULFILLED"), found=searches((bad,)), letter_cases={"message-o-1": {"State": "OPEN"}}) == (
+    assert advice(order("FULFILLED"), found=searches((bad,)), related_cases={"message-o-1": {"State": "OPEN"}}) == (
         "the order is FULFILLED; read its dead letter: `orders dead-letters list fulfillment --order 001 --bodies`;"
         f" then close that message's case: `orders escalations resolve message-o-1 close {WHO}`"
     )
     resolved = {"message-o-1": {"State": "RESOLVED"}}
-    assert advice(order("FULFILLED"), found=searches((bad,)), letter_cases=resolved) == (
+    assert advice(order("FULFILLED"), found=searches((bad,)), related_cases=resolved) == (
         "the order is FULFILLED; " + discard.format("--order 001")
     )
     closed = {"CaseId": "message-o-1", "State": "RESOLVED", "Reasons": ["UNDECODABLE_MESSAGE"]}
@@ -385,7 +385,7 @@ def test_dead_letters_that_were_not_looked_at_are_said() -> None:
     first, second = searches()
     found = (replace(first, problem="SQS says no"), second)
     assert advice(order("FULFILLED"), found=found) == (
-        "nothing: the order is FULFILLED; but not all dead letters are known (OrderFulfillmentQueue: SQS says no)"
+        "nothing: the order is FULFILLED; but not all dead letters of OrderFulfillmentQueue are known"
     )
 
 

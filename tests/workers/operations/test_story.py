@@ -11,6 +11,7 @@ from tests.workers.operations.queue_fakes import FakeQueue
 from workers.aws.items import from_item, to_item
 from workers.domain.submissions import submission_name
 from workers.operations.errors import OperationError
+from workers.operations.related_cases import cases_resubmitted_as
 from workers.operations.stack import Stack
 from workers.operations.story import gather
 
@@ -323,11 +324,11 @@ def with_letter(found: Stack, body: str, origin: str = "o-1") -> Stack:
 async def test_the_case_of_a_dead_letter_that_names_the_order_is_found() -> None:
     case = {"CaseId": "message-o-1", "State": "OPEN"}
     story = await gather(with_letter(stack(ORDER, case), '{"OrderId": "1", "Reasons": 1}'), "1")
-    assert (story.case, story.letter_cases) == (None, {"message-o-1": case})
+    assert (story.case, story.related_cases) == (None, {"message-o-1": case})
     gone = await gather(with_letter(stack(ORDER), '{"OrderId": "1", "Reasons": 1}'), "1")
-    assert gone.letter_cases == {}
+    assert gone.related_cases == {}
     own = await gather(with_letter(stack(case), '{"OrderId": "1", "Reasons": 1}'), "message-o-1")
-    assert (own.case, own.letter_cases) == (case, {})
+    assert (own.case, own.related_cases) == (case, {})
 
 
 async def test_a_case_without_an_order_is_shown_with_the_order_that_was_resubmitted_from_it() -> None:
@@ -338,3 +339,51 @@ async def test_a_case_without_an_order_is_shown_with_the_order_that_was_resubmit
     assert [run.is_current for run in story.runs] == [True]
     begun = case | {"Resolutions": []}
     assert (await gather(stack(ORDER, begun), "message-1")).order is None
+
+
+RESUBMISSION = f"{EXECUTION}:resubmission-ABC-1"
+NAMELESS = {"CaseId": "message-1", "Claim": {"OrderId": "1", "ExecutionArn": RESUBMISSION}}
+
+
+def with_scan(found: Stack, *pages: dict[str, Any], error: Exception | None = None) -> FakeClient:
+    def scan(**request: Any) -> Iterator[Any]:
+        assert from_item(request["ExpressionAttributeValues"]) == {":id": "1"}
+        for page in pages:
+            yield {"Items": [to_item(page)]}
+        if error is not None:
+            raise error
+
+    client = cast("FakeClient", found.dynamodb)
+    client.operations["scan"] = scan
+    return client
+
+
+async def test_the_case_that_an_order_was_resubmitted_from_is_found() -> None:
+    found = stack(ORDER | {"ExecutionArn": RESUBMISSION})
+    with_scan(found, NAMELESS)
+    assert (await gather(found, "1")).related_cases == {"message-1": NAMELESS}
+    denied = stack(ORDER | {"ExecutionArn": RESUBMISSION})
+    with_scan(denied, error=refused("AccessDeniedException", "Scan"))
+    assert (await gather(denied, "1")).related_cases == {}
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        (ORDER,),
+        (ORDER | {"ExecutionArn": RESUBMISSION}, {"CaseId": "1", "Resolutions": [{"ExecutionArn": RESUBMISSION}]}),
+        (ORDER | {"ExecutionArn": RESUBMISSION}, {"CaseId": "1", "Claim": {"ExecutionArn": RESUBMISSION}}),
+    ],
+)
+async def test_the_case_table_is_not_scanned_if_the_orders_own_case_knows_its_executions(items: Any) -> None:
+    found = stack(*items)
+    client = with_scan(found, NAMELESS)
+    assert (await gather(found, "1")).related_cases == {}
+    assert "scan" not in {operation for operation, _ in client.requests}
+
+
+async def test_the_scan_for_a_case_ends_in_time() -> None:
+    found, times = stack(ORDER), iter((0.0, 4.9, 5.0, 9.0))
+    with_scan(found, NAMELESS, NAMELESS | {"CaseId": "message-2"}, NAMELESS | {"CaseId": "message-3"})
+    cases = await cases_resubmitted_as(found, "1", {}, [RESUBMISSION], lambda: next(times))
+    assert [case["CaseId"] for case in cases] == ["message-1", "message-2"]
