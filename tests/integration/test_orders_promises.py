@@ -81,7 +81,7 @@ def test_an_impossible_case_id_is_never_sent_to_aws(orders: CommandLine, proxy: 
     ("closed", "arguments", "code"),
     [
         ("<&-", "submit -", 0),
-        ("<&-", "escalations resolve x cancel --actor a --note b", 2),
+        ("<&-", "escalations resolve x cancel --actor a --note b", 1),
         (">&-", "queues", 0),
         ("2>&-", "show nobody", 1),
     ],

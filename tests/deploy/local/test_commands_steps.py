@@ -73,9 +73,9 @@ class System:
         yield self.server
         self.steps.append("local AWS stopped")
 
-    def up(self, aws: Any, name_prefix: str, _progress: Any, *, review: Any) -> Deployment:
-        self.steps.append(("up", aws, name_prefix, review.remedy, review.confirm()))
-        return Deployment("stack", OUTPUTS, {}, changed=True)
+    def up(self, aws: Any, name_prefix: str, _progress: Any, *, given: Any, review: Any) -> Deployment:
+        self.steps.append(("up", aws, name_prefix, given, review.remedy, review.confirm()))
+        return Deployment("stack", OUTPUTS, {"OrderRetentionDays": ""} | given, changed=True)
 
     @contextlib.contextmanager
     def local_workers(self, environment: Any, log_path: Path, on_line: Any = None) -> Iterator[Any]:
@@ -118,7 +118,8 @@ def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> System:
 
 AWS = "client of x in us-east-1"
 SAMPLES = [("start", AWS, "arn:machine"), ("follow", AWS, "Orders", "started")]
-DEPLOYED = ("up", AWS, "", "To do it anyway: --allow-replacement", True)
+FOR_EVER = {"OrderRetentionDays": ""}
+DEPLOYED = ("up", AWS, "", FOR_EVER, "To do it anyway: --allow-replacement", True)
 MAKE_ENV = f'The local AWS is at {ENDPOINT}; in another terminal: eval "$(make env)"'
 
 
@@ -142,7 +143,8 @@ def test_local_publishes_the_variables_until_ctrl_c(
     assert published == [out]
     assert f"export AWS_ENDPOINT_URL={ENDPOINT}\n" in out
     assert "export ORDER_TABLE=Orders\nexport ESCALATION_TABLE=Cases\n" in out
-    assert "export ESCALATION_QUEUE='Escalation queue'\nexport STATE_MACHINE=arn:machine\nno_proxy=" in out
+    assert "export ESCALATION_QUEUE='Escalation queue'\nexport STATE_MACHINE=arn:machine\n" in out
+    assert "export ORDER_RETENTION_DAYS=''\nno_proxy=" in out
     assert out.endswith('export no_proxy NO_PROXY="$no_proxy"\n')
     assert err.splitlines() == ["Starting a local AWS", MAKE_ENV, "Press Ctrl-C to stop"]
     assert not (tmp_path / "state" / "env").exists()
@@ -181,7 +183,7 @@ def test_run_shows_the_samples_and_the_logs_until_ctrl_c(
     assert system.steps == [
         ("checked", True),
         ("local_aws", {"state": tmp_path, "port": None, "preferred_port": 4566}),
-        ("up", AWS, "", remedy, True),
+        ("up", AWS, "", FOR_EVER, remedy, True),
         ("workers", {"AWS_ENDPOINT_URL": ENDPOINT, **VARIABLES}, tmp_path / "workers.log", True),
         *SAMPLES,
         "workers stopped",
