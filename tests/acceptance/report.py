@@ -1,4 +1,4 @@
-"""The report of a run, in Markdown: for whoever decides whether the system may run on this account."""
+"""The report of a run, in Markdown: to decide whether the system may run on this account."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

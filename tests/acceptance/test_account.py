@@ -27,8 +27,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_given_account_is_confirmed() -> None:
+def test_a_given_account_is_confirmed_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = Terminal("rest")
+    monkeypatch.setattr(sys, "stdin", typed)
     confirm(account(), ACCOUNT)
+    assert typed.read() == "rest"
 
 
 def test_another_account_is_refused() -> None:
@@ -37,8 +40,10 @@ def test_another_account_is_refused() -> None:
 
 
 def test_the_account_is_confirmed_by_typing_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", Terminal(f"{ACCOUNT}\n"))
+    typed = Terminal(f"{ACCOUNT}\nrest")
+    monkeypatch.setattr(sys, "stdin", typed)
     confirm(account(), None)
+    assert typed.read() == "rest", "it asked, and read one line"
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "yes\n", "210987654321\n", "12345678901\n"])

@@ -297,5 +297,6 @@ class TestSignals:
         try:
             with signals_as_interrupts():
                 signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         finally:
             signal.signal(signal.SIGHUP, before)

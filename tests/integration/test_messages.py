@@ -158,6 +158,7 @@ def test_marks_and_white_space_around_a_message_do_not_matter(running: Running, 
     running.pipeline.put_order(order_id)
     running.pipeline.send_fulfillment(body)
     running.fulfillment.wait_for("order.fulfilled", order_id=order_id)
+    assert running.pipeline.status(order_id) == "FULFILLED"
 
 
 def test_characters_that_sqs_refuses_do_not_keep_a_rejected_order_from_its_case(running: Running) -> None:

@@ -1,4 +1,4 @@
-"""Whoever follows the next step until it says `nothing` has left nothing: no open order or case, no dead letter."""
+"""If you follow the next step until it says `nothing`, nothing is left: no open order or case, no dead letter."""
 
 import itertools
 import json
