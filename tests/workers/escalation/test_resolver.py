@@ -203,6 +203,24 @@ async def test_an_interrupted_resubmission_leaves_the_case_open_until_it_is_repe
     assert len(bench.executions.started) == 1
 
 
+async def test_an_interrupted_resubmission_may_record_its_order_while_it_is_repeated() -> None:
+    bench = Bench()
+    before = bench.order
+    await bench.interrupt()
+    recorded = bench.order
+
+    class Overtaken(FakeOrders):
+        async def get(self, order_id: str) -> Order | None:
+            found = await super().get(order_id)
+            self.orders[order_id] = recorded  # The next read finds what the execution has written meanwhile.
+            return found
+
+    bench.resolver = replace(bench.resolver, orders=Overtaken(bench.journal, before))
+    assert await bench.resubmit() == bench.arn(1)
+    assert (bench.case.state, bench.case.resolutions) == (CaseState.RESOLVED, (resubmission(bench.arn(1)),))
+    assert len(bench.executions.started) == 1
+
+
 async def test_an_interrupted_resubmission_that_was_escalated_is_added_not_started_again() -> None:
     bench = Bench()
     await bench.interrupt()
