@@ -20,6 +20,7 @@ from workers.metrics import Metrics
 HANDLES = [{"Id": "0", "ReceiptHandle": "r"}]
 DELETED = {"Successful": [{"Id": "0"}], "Failed": []}
 QUEUE = "http://queue/q"
+PATIENT_S = 30.0  # Only a test about a timeout waits for one.
 _LOADER = create_loader()  # Keeps the services' models, so that each is read only once.
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKID",
@@ -87,13 +88,14 @@ async def connected(
     *,
     attempts: int = 2,
     path: str = "",
-    connect_timeout_s: float = 1,
+    timeout_s: float = PATIENT_S,
 ) -> Calls:
+    """Return the calls to *server*; *timeout_s* is for a connection, and for a response."""
     sdk, theirs = fast(plain_session()), fast(get_session())
     config: dict[str, Any] = {
         "http_session_cls": VerifyingSession,
-        "read_timeout": 0.5,
-        "connect_timeout": connect_timeout_s,
+        "read_timeout": timeout_s,
+        "connect_timeout": timeout_s,
         "retries": {"mode": "standard", "total_max_attempts": attempts},
         "parameter_validation": False,
     }
@@ -111,8 +113,10 @@ async def connected(
 
 
 @asynccontextmanager
-async def calling(service: str = "sqs", *, attempts: int = 2, path: str = "") -> AsyncIterator[Calls]:
+async def calling(
+    service: str = "sqs", *, attempts: int = 2, path: str = "", timeout_s: float = PATIENT_S
+) -> AsyncIterator[Calls]:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(provider_server())
         server.otherwise = reply(200, DELETED)
-        yield await connected(server, stack, service, attempts=attempts, path=path)
+        yield await connected(server, stack, service, attempts=attempts, path=path, timeout_s=timeout_s)

@@ -96,12 +96,14 @@ async def test_an_endpoint_with_a_query_is_left_to_the_sdk() -> None:
         assert [sent_directly(request) for request in calls.requests] == [False, False]
 
 
-async def test_a_call_that_times_out_is_counted_and_not_repeated(calls: Calls) -> None:
-    calls.server.otherwise = hang
-    with pytest.raises(ReadTimeoutError):
-        await calls.delete()
-    assert len(calls.requests) == 1
-    assert calls.count_by_result() == {("DeleteMessageBatch", "ReadTimeoutError"): 1}
+async def test_a_call_that_times_out_is_counted_and_not_repeated() -> None:
+    async with calling(timeout_s=1) as calls:
+        await calls.learn()
+        calls.server.otherwise = hang
+        with pytest.raises(ReadTimeoutError):
+            await calls.delete()
+        assert len(calls.requests) == 1
+        assert calls.count_by_result() == {("DeleteMessageBatch", "ReadTimeoutError"): 1}
 
 
 async def test_a_body_of_megabytes_is_sent_directly(calls: Calls) -> None:

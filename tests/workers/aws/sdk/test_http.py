@@ -11,21 +11,22 @@ from aiobotocore.httpsession import AIOHTTPSession
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.exceptions import ReadTimeoutError
 
+from tests.workers.aws.sdk.calls import PATIENT_S
 from tests.workers.fulfillment.provider_server import Answer, hang, provider_server, reset, write
 from workers.aws.sdk.http import sdk_error
 
 UNUSED_PORT_URL = "http://127.0.0.1:9/"
 
 
-async def error_of_sdk(url: str) -> Exception:
-    timeouts: Any = (1, 0.3)  # Any: the stubs know neither this nor the class of the headers.
+async def error_of_sdk(url: str, read_s: float = PATIENT_S) -> Exception:
+    timeouts: Any = (PATIENT_S, read_s)  # Any: the stubs know neither this nor the class of the headers.
     headers: Any = HeadersDict({})
     async with AIOHTTPSession(timeout=timeouts) as session:
         return await error_of(session.send(AWSPreparedRequest("POST", url, headers, b"{}", False)))
 
 
-async def our_error(url: str) -> Exception:
-    timeout = aiohttp.ClientTimeout(sock_connect=1, sock_read=0.3)
+async def our_error(url: str, read_s: float = PATIENT_S) -> Exception:
+    timeout = aiohttp.ClientTimeout(sock_connect=PATIENT_S, sock_read=read_s)
     async with aiohttp.ClientSession(timeout=timeout) as session:
 
         async def post() -> None:
@@ -56,7 +57,8 @@ async def error_of(call: Any) -> Exception:
 async def test_each_broken_response_gives_the_sdks_error(answer: Answer) -> None:
     async with provider_server() as server:
         server.otherwise = answer
-        ours, theirs = await our_error(server.url), await error_of_sdk(server.url)
+        read_s = 0.5 if answer is hang else PATIENT_S
+        ours, theirs = await our_error(server.url, read_s), await error_of_sdk(server.url, read_s)
     assert type(ours) is type(theirs)
     assert isinstance(ours, ReadTimeoutError) == (answer is hang)
 

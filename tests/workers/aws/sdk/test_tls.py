@@ -14,7 +14,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import SSLError
 from botocore.httpsession import create_urllib3_context
 
-from tests.workers.aws.sdk.calls import DELETED, connected, sent_directly
+from tests.workers.aws.sdk.calls import DELETED, PATIENT_S, connected, sent_directly
 from tests.workers.forward_proxy import ForwardProxy, forward_proxy
 from tests.workers.fulfillment.provider_server import ProviderServer, provider_server, reply
 from workers.aws.errors import translated
@@ -156,7 +156,7 @@ async def test_a_proxy_that_does_not_answer_is_named_without_its_password(monkey
         address = silent.getsockname()
         with socket.create_connection(address):
             down = ForwardProxy(f"{address[0]}:{address[1]}")
-            await unreachable_through(down, monkeypatch, "ProxyConnectionError at the proxy {}")
+            await unreachable_through(down, monkeypatch, "ProxyConnectionError at the proxy {}", timeout_s=0.1)
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])
@@ -166,11 +166,13 @@ async def test_a_proxy_that_refuses_is_named_without_its_password(monkeypatch: p
         await unreachable_through(proxy, monkeypatch, f"ProxyConnectionError at the proxy {{}}, HTTP {status}")
 
 
-async def unreachable_through(proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+async def unreachable_through(
+    proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch, text: str, *, timeout_s: float = PATIENT_S
+) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy.url_with("t:t"))  # The SDK's own text would show this password.
     async with AsyncExitStack() as stack:
         named = ProviderServer(url="https://sqs.example.invalid/orders")
-        calls = await connected(named, stack, attempts=1, connect_timeout_s=0.1)
+        calls = await connected(named, stack, attempts=1, timeout_s=timeout_s)
         with pytest.raises(OutageError) as raised, translated():
             await calls.delete()
     assert str(raised.value) == text.format(proxy.address)
