@@ -1,10 +1,10 @@
 """Prints everything about one case."""
 
 import shlex
-from collections.abc import Sequence
 from datetime import datetime
 
-from workers.cli.output import print_line, print_table
+from workers.cli.output import print_line
+from workers.cli.tables import print_fields, print_table
 from workers.domain.cases import Case, CaseState, OrderCopy, SentNotification
 from workers.domain.ids import execution_name
 from workers.domain.orders import Order
@@ -14,12 +14,12 @@ from workers.operations.next_step import next_step_of_case
 
 def print_case(case: Case, order: Order | None, now: datetime) -> None:
     """Print *case* and the current state of its *order*."""
-    _print_fields(_head(case, order, now))
+    print_fields(_head(case, order, now))
     if case.order is not None:
         copy = case.order
         print_line()
         print_line(f"The order when it was escalated ({copy.status})")
-        _print_fields(
+        print_fields(
             [
                 ("Name", copy.name),
                 ("ItemName", copy.item_name),
@@ -34,7 +34,7 @@ def print_case(case: Case, order: Order | None, now: datetime) -> None:
     _print_history(case)
     print_line()
     print_line("Ids")
-    _print_fields(
+    print_fields(
         [
             *(("Execution", arn) for arn in case.execution_arns),
             *(("Refused by provider", arn) for arn in case.rejected_executions),
@@ -112,6 +112,7 @@ def _print_evidence(case: Case) -> None:
             )
             for evidence in case.evidence
         ],
+        text=("reasons", "detail"),
     )
 
 
@@ -120,7 +121,7 @@ def _print_notifications(case: Case) -> None:
     print_line("Notifications")
     ended = [(notification.episode, notification.channel, _ended(notification)) for notification in case.routed]
     unsent = [(case.episode, channel, "not yet") for channel in case.unrouted] if case.state is CaseState.OPEN else []
-    print_table(("episode", "channel", "at"), [*ended, *unsent], right=("episode",))
+    print_table(("episode", "channel", "at"), [*ended, *unsent], right=("episode",), text=("at",))
 
 
 def _ended(notification: SentNotification) -> str:
@@ -146,6 +147,7 @@ def _print_history(case: Case) -> None:
                 for episode in case.episodes
             ],
             right=("episode",),
+            text=("reasons", "order at that time"),
         )
     if case.resolutions:
         print_line()
@@ -164,18 +166,12 @@ def _print_history(case: Case) -> None:
                 for resolution in case.resolutions
             ],
             right=("episode",),
+            text=("note",),
         )
 
 
 def _copied(order: OrderCopy | None) -> str | None:
     return None if order is None else "; ".join(filter(None, (order.name, order.item_name, order.price)))
-
-
-def _print_fields(fields: Sequence[tuple[str, object]]) -> None:
-    width = max((len(name) for name, value in fields if value is not None), default=0)
-    for name, value in fields:
-        if value is not None:
-            print_line(f"  {name:<{width}}  {value}")
 
 
 def _time_and_age(at: str, now: datetime) -> str:

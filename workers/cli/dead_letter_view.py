@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from workers.cli.output import print_table
+from workers.cli.tables import print_table
 from workers.operations.actions import FoundLetters, Outcome
 from workers.operations.ages import format_age
 from workers.operations.dead_letters import DeadLetter
@@ -29,6 +29,7 @@ def print_letters(rows: Sequence[tuple[DeadLetter, str]], last: str | None, now:
             for letter, text in rows
         ],
         right=("age",),
+        text=[last] if last else [],
     )
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from workers import clock
-from workers.cli.output import CliError, note, print_json, print_line, print_table, progress
+from workers.cli.output import CliError, note, print_json, print_line, progress
 from workers.cli.people import ACTOR_HELP, login_name
 from workers.cli.running import run
+from workers.cli.tables import print_table
 from workers.domain.cards import mask, mask_all
 from workers.domain.resolutions import MAX_ACTOR_CHARS
 
@@ -101,4 +102,4 @@ def _print(found: "Found", erasure: "Erasure", remains: Sequence["Remainder"]) -
         print_line(f"Order {erasure.order_id}: erased, with {cases} case{'' if cases == 1 else 's'}")
     print_line("What others keep of it:")
     rows = [(remainder.where, remainder.what, remainder.until) for remainder in remains]
-    print_table(("where", "what", "until"), rows)
+    print_table(("where", "what", "until"), rows, text=("what", "until"))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workers.cli.ages import Age
-from workers.cli.output import note, print_json, print_table
+from workers.cli.output import note, print_json
 from workers.cli.resolve import resolve_command
 from workers.cli.running import run
+from workers.cli.tables import print_table
 from workers.domain.cases import Case
 from workers.domain.orders import Order
 from workers.domain.reasons import Reason, Severity
@@ -100,6 +101,7 @@ def list_command(
             ("case", "severity", "reasons", "age", "episode", "order", "status", "source", "attempts"),
             [_row(case, order, stack.now()) for case, order in shown],
             right=("age", "episode", "attempts"),
+            text=("reasons",),
         )
     note(_summary(len(shown), len(found.selected), found.total))
     for case_id in found.unreadable:

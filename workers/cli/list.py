@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from workers.cli.ages import Age
-from workers.cli.output import note, print_json, print_table, progress
+from workers.cli.output import note, print_json, progress
 from workers.cli.running import run
+from workers.cli.tables import print_table
 from workers.domain.orders import OrderStatus
 from workers.operations.ages import format_age, seconds_since
 from workers.operations.listing import OPEN, open_orders
@@ -85,4 +86,9 @@ def command(
     if not rows:
         note("no matching open orders")
     else:
-        print_table(("order", "status", "age", "since", "attempts", "reasons"), rows, right=("age", "attempts"))
+        print_table(
+            ("order", "status", "age", "since", "attempts", "reasons"),
+            rows,
+            right=("age", "attempts"),
+            text=("reasons",),
+        )

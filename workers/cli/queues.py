@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.output import print_json, print_table
+from workers.cli.output import print_json
 from workers.cli.running import run
+from workers.cli.tables import print_table
 from workers.operations.ages import format_age
 from workers.operations.queues import queue_depths
 

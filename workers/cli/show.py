@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from workers.cli.dead_letter_view import letter_document
-from workers.cli.output import print_json, print_line, print_table
+from workers.cli.output import print_json, print_line
 from workers.cli.running import run
+from workers.cli.tables import print_table
 from workers.operations.ages import format_age, seconds_since
 from workers.operations.history import Run
 from workers.operations.next_step import next_step
@@ -72,7 +73,7 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
     print_line()
     if story.timeline:
         rows = [(_time(entry.at, 23), entry.source, entry.text) for entry in story.timeline]
-        print_table(("time", "from", "what"), rows)
+        print_table(("time", "from", "what"), rows, text=("what",))
         print_line()
     print_line(f"Next: {todo}")
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from workers.cli.output import note, print_json, print_line, print_table, progress
+from workers.cli.output import note, print_json, print_line, progress
 from workers.cli.running import run
+from workers.cli.tables import print_table
 from workers.operations.order_files import Record, read_orders
 from workers.operations.records import BadRecord
 from workers.operations.retries import Retries
@@ -152,7 +153,7 @@ def _print_ended(ended: Sequence[Ended]) -> None:
     """Print how many orders ended with each outcome and its reasons, in the order of the file."""
     counts = Counter((order.outcome, ", ".join([*order.reasons, *_remarks(order)])) for order in ended)
     rows = [(outcome, reasons or None, count) for (outcome, reasons), count in counts.items()]
-    print_table(("outcome", "reasons", "orders"), rows, right=("orders",))
+    print_table(("outcome", "reasons", "orders"), rows, right=("orders",), text=("reasons",))
 
 
 def _remarks(order: Ended) -> list[str]:

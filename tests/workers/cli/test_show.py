@@ -224,7 +224,7 @@ def test_a_case_without_an_order_is_shown_with_what_is_known() -> None:
     aws.letters = FakeQueue()
     assert done(command, "message-1", stack=aws.stack).stdout.splitlines() == [
         "Order message-1: not recorded",
-        "Case message-1: RESOLVED, None, episode None: ",
+        "Case message-1: RESOLVED, None, episode None:",
         "",
         "Next: nothing: its case is resolved",
     ]

@@ -1,0 +1,200 @@
+"""Prints tables and lists of fields. On a terminal they fit its width, and no id is broken."""
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+
+from workers.operations.text import clean
+
+STACKED_BELOW = 100  # Columns of a terminal. On a narrower one, a table that does not fit shows each row as a block.
+MIN_TEXT_WIDTH = 24  # A column of prose that is narrower than this is hard to read.
+_GAP = "  "
+# A word, and the spaces before it. A command in backquotes is kept whole, so that it can be copied.
+_WORDS = re.compile(r"( *)(\S*`[^`]*`\S*|\S+)")
+
+_STYLED = {"status", "state", "severity", "outcome"}  # The columns whose values have a colour.
+_STYLES = {
+    "RECEIVED": "cyan",
+    "ESCALATED": "yellow",
+    "FULFILLED": "green",
+    "CANCELLED": "dim",
+    "OPEN": "yellow",
+    "RESOLVED": "green",
+    "critical": "bold red",
+    "error": "red",
+    "warning": "yellow",
+    "failed": "red",
+}
+
+
+def print_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    text: Sequence[str] = (),
+    wide: bool = False,
+) -> None:
+    """
+    Print rows in columns; None is shown as `-`. The columns named in *right* are aligned to the right.
+
+    On a terminal, a table that is wider than the terminal breaks the columns of prose, named in *text*, between words.
+    If that is not enough, each row becomes a block of lines that begins with the first column. *wide* turns this off:
+    one line per row, as in a pipe.
+    """
+    cells = [[clean("-" if value is None else value) for value in row] for row in rows]
+    table = _Table([heading.upper() for heading in headings], cells, headings, frozenset(right), frozenset(text))
+    if not sys.stdout.isatty():
+        for line in table.lines(table.widths()):
+            click.echo("".join(part for part, _ in line).rstrip())
+        return
+    widths = table.widths() if wide else table.widths_within(_terminal_width())
+    _print_lines(table.blocks(_terminal_width()) if widths is None else table.lines(widths))
+
+
+def print_fields(fields: Sequence[tuple[str, object]], *, indent: int = 2) -> None:
+    """Print names and values below each other, without those that are None. On a terminal, long values are wrapped."""
+    shown = [(name, clean(value)) for name, value in fields if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        print_wrapped(value, f"{' ' * indent}{name:<{width}}{_GAP}")
+
+
+def print_wrapped(text: str, before: str = "") -> None:
+    """Print *before* and *text*. On a terminal, *text* is wrapped between words, and continues below its beginning."""
+    lines = _wrapped(text, _terminal_width() - len(before)) if sys.stdout.isatty() else [text]
+    for number, line in enumerate(lines):
+        click.echo(f"{' ' * len(before) if number else before}{line}".rstrip())
+
+
+_Line = Sequence[tuple[str, str]]  # Parts of a line, each with the name of its style.
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table's cells as they are shown. The columns are named by *names*."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    names: Sequence[str]
+    right: frozenset[str]
+    text: frozenset[str]
+
+    def widths(self) -> list[int]:
+        """Return how wide each column is if nothing is broken."""
+        return [max(map(_width, column)) for column in zip(self.headings, *self.rows, strict=True)]
+
+    def widths_within(self, total: int) -> list[int] | None:
+        """Return how wide each column is on a terminal of *total* columns. None: the table does not fit."""
+        widths = self.widths()
+        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - total
+        if excess <= 0:
+            return widths
+        if total < STACKED_BELOW:
+            return None
+        shrinkable = [index for index, name in enumerate(self.names) if name in self.text]
+        while excess > 0 and shrinkable:
+            # Take from the widest column of prose until all are equally wide.
+            widest = max(shrinkable, key=lambda index: widths[index])
+            if widths[widest] <= self._least(widest):
+                shrinkable.remove(widest)
+                continue
+            widths[widest] -= 1
+            excess -= 1
+        return widths if excess <= 0 else None
+
+    def _least(self, column: int) -> int:
+        """Return the least width of a column of prose: that of its longest word, so that no id in it is broken."""
+        words = (word for row in self.rows for _, word in _WORDS.findall(row[column]))
+        return max(MIN_TEXT_WIDTH, _width(self.headings[column]), *map(_width, words))
+
+    def lines(self, widths: Sequence[int]) -> Iterator[_Line]:
+        """Yield the table's lines. Cells that are wider than their column continue on the next line."""
+        yield self._line(self.headings, widths, ["bold"] * len(widths))
+        for row in self.rows:
+            styles = [self._style(column, cell) for column, cell in enumerate(row)]
+            columns = [
+                [cell] if _width(cell) <= width else _wrapped(cell, width)
+                for cell, width in zip(row, widths, strict=True)
+            ]
+            for number in range(max(map(len, columns))):
+                parts = [column[number] if number < len(column) else "" for column in columns]
+                yield self._line(parts, widths, styles)
+
+    def _line(self, cells: Sequence[str], widths: Sequence[int], styles: Sequence[str]) -> _Line:
+        parts: list[tuple[str, str]] = []
+        for name, cell, width, style in zip(self.names, cells, widths, styles, strict=True):
+            padding = " " * (width - _width(cell))
+            before, after = (padding, "") if name in self.right else ("", padding)
+            parts += [(before, ""), (cell, style), (after + _GAP, "")]
+        return parts
+
+    def blocks(self, total: int) -> Iterator[_Line]:
+        """Yield each row as a block: the first cell, then the others with their headings, as many as fit in a line."""
+        for number, row in enumerate(self.rows):
+            if number:
+                yield []
+            yield [(row[0], "bold")]
+            line: list[tuple[str, str]] = []
+            for column, cell in list(enumerate(row))[1:]:
+                if cell == "-":
+                    continue
+                name = self.names[column]
+                lines = _wrapped(cell, total - len(_GAP) - len(name) - 1)
+                width = sum(_width(part) for part, _ in line) + len(_GAP) + len(name) + 1 + _width(lines[0])
+                if line and (len(lines) > 1 or width > total):
+                    yield line
+                    line = []
+                line += [(_GAP, ""), (f"{name} ", "dim"), (lines[0], self._style(column, cell))]
+                for more in lines[1:]:
+                    yield line
+                    line = [(_GAP + " " * (len(name) + 1), ""), (more, "")]
+                if len(lines) > 1:
+                    yield line
+                    line = []
+            if line:
+                yield line
+
+    def _style(self, column: int, cell: str) -> str:
+        return _STYLES.get(cell, "") if self.names[column] in _STYLED else ""
+
+
+def _terminal_width() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _print_lines(lines: Iterator[_Line]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - takes 0.1 s to import; only a terminal needs it.
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        text = Text.assemble(*line)
+        text.rstrip()
+        console.print(text)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return *text* in lines of at most *width* cells, broken between words. A longer word has a line of its own."""
+    if _width(text) <= width:
+        return [text]
+    lines = [""]
+    for spaces, word in _WORDS.findall(text):
+        longer = f"{lines[-1]}{spaces}{word}" if lines[-1] else word
+        if lines[-1] and _width(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - as in `_print_lines`.
+
+    return cell_len(text)
