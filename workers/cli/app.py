@@ -10,6 +10,8 @@ _COMMANDS = {
     "list": ("list", "List the open orders."),
     "show": ("show", "Show the whole story of one order."),
     "cancel": ("cancel", "Cancel an order that is not fulfilled yet."),
+    "requeue": ("requeue", "Send the message of an order to the workers again."),
+    "escalate": ("escalate", "Escalate an order that hangs."),
     "erase": ("erase", "Erase a person's data: an order and its cases."),
     "escalations": ("escalations", "List, show and resolve escalation cases."),
     "queues": ("queues", "Show the queues and their dead-letter queues."),

@@ -64,7 +64,7 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
     with contextlib.ExitStack() as copies:
         story = run(stack, gather(stack, order_id, [_seekable(file, copies) for file in log_files]))
     now = stack.now()
-    todo = next_step(story, now, stack.sqs_endpoint)
+    todo = next_step(story, now)
     if as_json:
         print_json(_document(story, now) | {"next": todo})
         return

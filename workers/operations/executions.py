@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from workers.aws.errors import error_code, translate
 from workers.domain.ids import execution_name
 from workers.errors import AccessDeniedError
+from workers.operations.ages import seconds_since
 from workers.operations.sdk_errors import ClientError
 from workers.operations.text import clean
 
@@ -18,6 +19,8 @@ RUNNING, SUCCEEDED, FAILED = "RUNNING", "SUCCEEDED", "FAILED"
 # States of the order workflow.
 VERIFY = "Are details Proper"
 TO_FULFILLMENT, TO_ESCALATION = "Put message in OrderFulfillment Queue", "Put message in Escalation Queue"
+# The state machine's timeout is 15 minutes. A local AWS that is killed leaves executions that never end.
+MAX_RUNNING_S = 3_600.0
 _GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}  # The last two mean that it is not an ARN.
 _ENDS = {
     "ExecutionSucceeded": SUCCEEDED,
@@ -65,6 +68,16 @@ class Execution:
     def end(self) -> str | None:
         """How it ended, in words, or that it is running; None if that is not known."""
         return self.steps[-1].text if self.steps and self.status != RUNNING else self.status
+
+    def is_running(self, now: datetime) -> bool:
+        """Return whether it may still change its order."""
+        age_s = seconds_since(self.steps[-1].at, now) if self.steps else None
+        return self.status == RUNNING and (age_s or 0.0) < MAX_RUNNING_S
+
+    @property
+    def reached_fulfillment(self) -> bool:
+        """Return whether it is known to have come as far as sending its order to a worker: it was verified."""
+        return TO_FULFILLMENT in self.states
 
     @property
     def may_have_sent_to_fulfillment(self) -> bool:

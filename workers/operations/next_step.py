@@ -5,18 +5,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from workers.aws.case_items import case_item
 from workers.aws.items import from_item
 from workers.domain.cases import Case, CaseState
 from workers.domain.ids import execution_name
-from workers.domain.orders import Order, OrderStatus, is_order_id
+from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason
 from workers.domain.submissions import submission_number
-from workers.operations.ages import seconds_since
+from workers.operations.ages import format_age, seconds_since
 from workers.operations.dead_letters import DeadLetter
-from workers.operations.executions import RUNNING, Execution
 from workers.operations.history import Run
 from workers.operations.order_letters import Search
 from workers.operations.story import Story
@@ -33,9 +31,9 @@ _WHO = "--actor NAME --note TEXT"
 _SHIPPED = re.compile(r"Shipped as (\S+), but ")  # The detail of an unrecorded shipment: `unrecorded_shipment`.
 
 
-def next_step(story: Story, now: datetime, endpoint: str | None = None) -> str:
-    """Return what to do next about *story*. Commands for the AWS CLI go to *endpoint*, if it is given."""
-    return _Advice(story, now, endpoint).line()
+def next_step(story: Story, now: datetime) -> str:
+    """Return what to do next about *story*."""
+    return _Advice(story, now).line()
 
 
 def next_step_of_case(case: Case, order: Order | None, now: datetime) -> str:
@@ -45,10 +43,9 @@ def next_step_of_case(case: Case, order: Order | None, now: datetime) -> str:
 
 
 class _Advice:
-    def __init__(self, story: Story, now: datetime, endpoint: str | None) -> None:
+    def __init__(self, story: Story, now: datetime) -> None:
         self._story = story
         self._now = now
-        self._endpoint = endpoint
         self._order: Mapping[str, Any] = story.order or {}
         self._case: Mapping[str, Any] = story.case or {}
         self._current = next((run for run in story.runs if run.is_current), None)
@@ -85,12 +82,7 @@ class _Advice:
         """Return an execution that may still change the order, because it is running."""
         if self._order.get("Status") in _FINAL:
             return None
-        return next((run for run in reversed(self._story.runs) if self._is_running(run.execution)), None)
-
-    def _is_running(self, execution: Execution) -> bool:
-        # The state machine's timeout is 15 minutes. A local AWS that is killed leaves executions that never end.
-        age_s = seconds_since(execution.steps[-1].at, self._now) if execution.steps else None
-        return execution.status == RUNNING and (age_s or 0.0) < LONG_S
+        return next((run for run in reversed(self._story.runs) if run.execution.is_running(self._now)), None)
 
     def _elsewhere(self) -> str | None:
         """Return where to look if this is a resolved case whose order has another id."""
@@ -111,20 +103,33 @@ class _Advice:
         if self._current is not None and not self._current.execution.may_have_sent_to_fulfillment:
             if escalation.waiting or age_s < LATE_S:
                 return "wait: its escalation is on the way"
-            return f"its execution ended without a message to a worker; open a case: {self._send(escalation)}"
+            return f"its execution ended without a message to a worker; open a case: {self._escalate()}"
         if fulfillment.waiting == 0:
             return self._not_counted(fulfillment, age_s)
-        waiting = f" (about {fulfillment.waiting} messages)" if fulfillment.waiting else ""
+        return self._waiting(fulfillment, age_s)
+
+    def _waiting(self, queue: Search, age_s: float) -> str:
+        if queue.oldest_s is not None and age_s > queue.oldest_s + LATE_S:
+            return f"its message is lost, as the oldest one in {queue.queue} is younger than the order; {self._again()}"
+        because = "its execution has ended" if self._current and self._current.execution.status else "it is RECEIVED"
+        if queue.waiting:
+            oldest = f", the oldest for {format_age(queue.oldest_s)}" if queue.oldest_s is not None else ""
+            because += f", and about {queue.waiting} messages are there{oldest}"
+        inferred = f"its message is in {queue.queue}, or a worker has it (inferred: {because})"
         if age_s < LONG_S:
-            return f"wait: its message is in {fulfillment.queue}{waiting}, or a worker has it"
-        return (
-            f"check with `orders queues` that the fulfillment workers run: its message should be in"
-            f" {fulfillment.queue}{waiting}; if it is lost, send it again: {self._send(fulfillment)}"
-        )
+            return f"wait: {inferred}"
+        lost = f"if it is lost, {self._again()}"
+        return f"check with `orders queues` that the fulfillment workers run: {inferred}; {lost}"
+
+    def _again(self) -> str:
+        """Return how the order goes on if its message is lost."""
+        if self._current is not None and self._current.execution.reached_fulfillment:
+            return f"send it again: {_orders(f'requeue {_quoted(self._order_id)}')}"
+        return f"escalate the order, as nothing shows that it was verified: {self._escalate()}"
 
     def _not_counted(self, queue: Search, age_s: float) -> str:
         if age_s >= LATE_S:
-            return f"its message is lost; send it again: {self._send(queue)}"
+            return f"its message is lost; {self._again()}"
         until = self._now + timedelta(seconds=LATE_S - age_s)
         return (
             f"wait until {until:%H:%M:%S} UTC: SQS counts no message in {queue.queue}, but its counts may be late;"
@@ -184,7 +189,7 @@ class _Advice:
         if self._case:
             again = f"if that stays so, submit it again: {self._submit()}"
             return f"look again in a minute: its resubmission has not recorded it yet; {again}"
-        return f"it has no case; open one: {self._send(self._story.searches[1])}"
+        return f"it has no case; open one: {self._escalate()}"
 
     def _missing(self) -> str:
         rest = self._rest()
@@ -247,17 +252,8 @@ class _Advice:
         last = max((number for number in numbers if number is not None), default=0)
         return _orders("submit FILE" + (f" --submission {last + 1}" if last else ""))
 
-    def _send(self, search: Search) -> str:
-        """Return the command that sends the bare OrderId to a queue, or the same in words."""
-        order_id = _quoted(self._order_id)
-        if search.queue_url is None or not is_order_id(self._order_id):
-            return f"send {order_id} to {search.queue}"
-        endpoint = f" --endpoint-url {shlex.quote(self._endpoint)}" if self._endpoint else ""
-        queue = urlsplit(search.queue_url)
-        if self._endpoint:  # A queue may have an address that it had before: the local AWS gets another port.
-            queue = queue._replace(scheme=urlsplit(self._endpoint).scheme, netloc=urlsplit(self._endpoint).netloc)
-        url = shlex.quote(queue.geturl())
-        return f"`aws sqs send-message{endpoint} --queue-url {url} --message-body {order_id}`"
+    def _escalate(self) -> str:
+        return _orders(f"escalate {_quoted(self._order_id)} --note TEXT")
 
 
 def _quoted(text: object) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workers.domain.ids import execution_name
@@ -13,12 +13,12 @@ from workers.errors import FatalError
 from workers.operations.actions import HeldQueue, held_queue
 from workers.operations.dead_letters import DeadLetter
 from workers.operations.errors import OperationError
-from workers.operations.queues import total_messages
+from workers.operations.queues import oldest_s, total_messages
 from workers.operations.sdk_errors import SDK_ERRORS, explained
 from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
-    from workers.operations.stack import Stack
+    from workers.operations.stack import Queue, Stack
 
 MAX_LOOKED_AT = 500
 MAX_LOOK_S = 5.0
@@ -51,14 +51,15 @@ class Search:
     """
     The dead letters of an order in one dead-letter queue, and how many of the queue's letters were looked at.
 
-    *choice* is the queue's name on the command line, *waiting* how many messages the queue itself has, approximately.
-    If *problem* is not None, it says why the queue could not be read.
+    *choice* is the queue's name on the command line, *waiting* how many messages the queue itself has, approximately,
+    and *oldest_s* the age of the oldest of these, in seconds, if it is known. If *problem* is not None, it says why the
+    queue could not be read.
     """
 
     choice: str
     queue: str
-    queue_url: str | None = None
     waiting: int | None = None
+    oldest_s: int | None = None
     dead_letter_queue: str | None = None
     letters: tuple[DeadLetter, ...] = ()
     looked_at: int = 0
@@ -94,10 +95,13 @@ async def search(
     async def limited(choice: str, name: str) -> Search:
         try:
             async with asyncio.timeout(max_answer_s):
-                return await _search(stack, choice, name, subject, now_s)
+                found, queue = await _search(stack, choice, name, subject, now_s)
         except TimeoutError:
             shown = QueueAddress.parse(name).name
             return Search(choice=choice, queue=shown, problem=f"SQS has not answered within {max_answer_s:g} seconds")
+        if queue is None or not found.waiting:
+            return found
+        return replace(found, oldest_s=await oldest_s(stack, queue, queue.name))
 
     fulfillment, escalation = await asyncio.gather(
         limited("fulfillment", names.order_fulfillment_queue), limited("escalation", names.escalation_queue)
@@ -105,20 +109,22 @@ async def search(
     return fulfillment, escalation
 
 
-async def _search(stack: "Stack", choice: str, name: str, subject: Subject, now_s: Callable[[], float]) -> Search:
+async def _search(
+    stack: "Stack", choice: str, name: str, subject: Subject, now_s: Callable[[], float]
+) -> "tuple[Search, Queue | None]":
+    """Return what was found, without the age of the oldest message, and the queue, if it could be read."""
     warnings, shown = list[str](), QueueAddress.parse(name).name
     try:
         async with held_queue(stack, name, warn=warnings.append) as source:
             letters = await _letters(source, subject, now_s) if source.approximate_count else []
             looked_at = len(source.hold)
     except (OperationError, FatalError) as error:  # The queue does not exist, or the SDK's settings are wrong.
-        return Search(choice=choice, queue=shown, problem=str(error))
+        return Search(choice=choice, queue=shown, problem=str(error)), None
     except SDK_ERRORS as error:
-        return Search(choice=choice, queue=shown, problem=await explained(error, stack) or type(error).__name__)
-    return Search(
+        return Search(choice=choice, queue=shown, problem=await explained(error, stack) or type(error).__name__), None
+    found = Search(
         choice=choice,
         queue=shown,
-        queue_url=source.queue.url,
         waiting=total_messages(source.queue.attributes),
         dead_letter_queue=source.queue.dead_letter_queue,
         letters=tuple(letters),
@@ -126,6 +132,7 @@ async def _search(stack: "Stack", choice: str, name: str, subject: Subject, now_
         approximate_count=max(source.approximate_count, looked_at),
         problem=warnings[0] if warnings else None,
     )
+    return found, source.queue
 
 
 async def _letters(source: HeldQueue, subject: Subject, now_s: Callable[[], float]) -> list[DeadLetter]:

@@ -47,10 +47,10 @@ async def _depth(stack: "Stack", given: str) -> Depth:
         depth=_number(queue.attributes, ""),
         in_flight=_number(queue.attributes, "NotVisible"),
         delayed=_number(queue.attributes, "Delayed"),
-        oldest_s=await _oldest_s(stack, queue, queue.name),
+        oldest_s=await oldest_s(stack, queue, queue.name),
         dead_letter_queue=queue.dead_letter_queue,
         dead_letters=total_messages(dead_letters),
-        oldest_dead_letter_s=await _oldest_s(stack, queue, queue.dead_letter_queue),
+        oldest_dead_letter_s=await oldest_s(stack, queue, queue.dead_letter_queue),
     )
 
 
@@ -63,7 +63,7 @@ def _number(attributes: Mapping[str, str], state: str) -> int:
     return int(attributes.get(f"ApproximateNumberOfMessages{state}", 0))
 
 
-async def _oldest_s(stack: "Stack", queue: "Queue", name: str) -> int | None:
+async def oldest_s(stack: "Stack", queue: "Queue", name: str) -> int | None:
     """
     Return the age of the oldest message, from CloudWatch's newest data point; None if it is unknown.
 

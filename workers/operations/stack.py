@@ -63,11 +63,6 @@ class Stack:
         return self._given_session or BlockingSession(self._environ)
 
     @property
-    def sqs_endpoint(self) -> str | None:
-        """The endpoint of SQS, if the environment names one, as it does for a local AWS."""
-        return self._environ.get("AWS_ENDPOINT_URL_SQS") or self._environ.get("AWS_ENDPOINT_URL") or None
-
-    @property
     def dynamodb(self) -> "AsyncClient":
         return self._session.client("dynamodb")
 

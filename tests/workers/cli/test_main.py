@@ -76,6 +76,8 @@ HELP = [
     ("list", "List the open orders."),
     ("show", "Show the whole story of one order."),
     ("cancel", "Cancel an order that is not fulfilled yet."),
+    ("requeue", "Send the message of an order to the workers again."),
+    ("escalate", "Escalate an order that hangs."),
     ("erase", "Erase a person's data: an order and its cases."),
     ("escalations", "List, show and resolve escalation cases."),
     ("queues", "Show the queues and their dead-letter queues."),

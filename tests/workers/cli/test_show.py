@@ -230,14 +230,6 @@ def test_a_case_without_an_order_is_shown_with_what_is_known() -> None:
     ]
 
 
-def test_commands_for_the_aws_cli_go_to_the_endpoint_of_the_environment() -> None:
-    aws = Aws(ORDER)
-    aws.letters = FakeQueue()
-    cast("dict[str, str]", aws.stack._environ)["AWS_ENDPOINT_URL"] = "http://127.0.0.1:4566"
-    last = done(command, "001", stack=aws.stack).stdout.splitlines()[-1]
-    assert "aws sqs send-message --endpoint-url http://127.0.0.1:4566 --queue-url http://127.0.0.1:4566/" in last
-
-
 def test_an_unknown_id_is_one_line() -> None:
     aws = Aws()
     aws.letters = FakeQueue()

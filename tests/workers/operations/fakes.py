@@ -38,7 +38,7 @@ class FakeClient:
 class FakeSession(BlockingSession):
     def __init__(self, clients: dict[str, FakeClient]) -> None:
         super().__init__({})
-        self._fakes = clients
+        self._fakes = {"cloudwatch": FakeClient(get_metric_statistics=lambda **_: {"Datapoints": []})} | clients
         self.config: dict[str, dict[str, Any]] = {}  # The configuration that was asked for, by service.
 
     def client(self, service: str, **config: Any) -> AsyncClient:

@@ -92,10 +92,11 @@ class World:
                 self.orders[order_id] = replace(self.orders[order_id], status=OrderStatus.CANCELLED)
             case ["orders", "submit", *_]:
                 self._finish(key)
-            case ["aws", "sqs", "send-message", "--queue-url", "EscalationQueue", *_]:
-                self.cases[key] = self.cases.get(key) or opened()
-            case ["aws", "sqs", "send-message", *_]:
-                self._finish(key)
+            case ["orders", "escalate", order_id, *_]:
+                self.cases[order_id] = self.cases.get(order_id) or opened(Reason.ORDER_STUCK)
+                self.orders[order_id] = replace(self.orders[order_id], status=OrderStatus.ESCALATED)
+            case ["orders", "requeue", order_id]:
+                self._finish(order_id)
             case unknown:
                 raise AssertionError(unknown)
         return key
@@ -142,7 +143,7 @@ def commands(step: str, choice: int) -> list[str]:
     """Return the commands of *step*: all of them in order, or the chosen one if it offers several."""
     if "if it did: " in step:
         step = step.rpartition("if it did: ")[2].split("; if not: ")[choice % 2]
-    found = re.findall(r"`((?:orders|aws) [^`]*)`", step)
+    found = re.findall(r"`(orders [^`]*)`", step)
     return [found[choice % len(found)]] if ", or `" in step or "instead: " in step else found
 
 

@@ -24,7 +24,8 @@ from workers.operations.story import Story
 
 ONE, TWO = f"{EXECUTION}:{submission_name('001', 1)}", f"{EXECUTION}:two"
 TO_FULFILLMENT, TO_ESCALATION = "Put message in OrderFulfillment Queue", "Put message in Escalation Queue"
-SEND = "`aws sqs send-message --queue-url http://sqs/{0} --message-body 001`"
+REQUEUE = "send it again: `orders requeue 001`"
+ESCALATE = "`orders escalate 001 --note TEXT`"
 WHO = "--actor NAME --note TEXT"
 OR_CANCEL_CASE = f", or `orders escalations resolve 001 cancel {WHO}`"
 EITHER = f", or `orders escalations resolve 001 fulfill --shipment-id ID {WHO}`{OR_CANCEL_CASE}"
@@ -73,14 +74,15 @@ def searches(
     fulfillment: tuple[DeadLetter, ...] = (),
     escalation: tuple[DeadLetter, ...] = (),
     waiting: tuple[int | None, int | None] = (0, 0),
+    oldest_s: int | None = None,
 ) -> tuple[Search, Search]:
     names = ("OrderFulfillmentQueue", "EscalationQueue")
     first, second = (
         Search(
             choice=choice,
             queue=name,
-            queue_url=None if count is None else f"http://sqs/{name}",
             waiting=count,
+            oldest_s=oldest_s,
             letters=letters,
         )
         for choice, name, letters, count in zip(
@@ -95,12 +97,11 @@ def advice(
     opened: dict[str, Any] | None = None,
     *executions: Execution,
     key: str = "001",
-    endpoint: str | None = None,
     found: tuple[Search, Search] | None = None,
     related_cases: dict[str, dict[str, Any]] | None = None,
 ) -> str:
     runs = runs_of(stored, opened, executions)
-    line = next_step(Story(key, stored, opened, runs, found or searches(), [], related_cases or {}), NOW, endpoint)
+    line = next_step(Story(key, stored, opened, runs, found or searches(), [], related_cases or {}), NOW)
     assert line == " ".join(line.split()), "one line"
     check_commands(line)
     return line
@@ -125,17 +126,19 @@ def test_the_case_of_an_execution_is_closed_or_its_order_sent_by_its_own_id() ->
         "close its case: `orders escalations resolve execution-1 close --actor NAME --note TEXT`"
     )
     step = advice(order("RECEIVED", age_s=400), opened, execution(), key="execution-1")
-    assert step == (
-        f"its message is lost; send it again: {SEND.format('OrderFulfillmentQueue')}; "
-        "to cancel it instead: `orders cancel 001`"
-    )
+    assert step == (f"its message is lost; {REQUEUE}; to cancel it instead: `orders cancel 001`")
 
 
 def test_a_received_order_waits_for_its_worker() -> None:
     waiting = searches(waiting=(12, 0))
     assert advice(order("RECEIVED"), None, execution(), found=waiting) == (
-        "wait: its message is in OrderFulfillmentQueue (about 12 messages), or a worker has it" + OR_CANCEL
+        "wait: its message is in OrderFulfillmentQueue, or a worker has it"
+        f" (inferred: its execution has ended, and about 12 messages are there){OR_CANCEL}"
     )
+    aged = searches(waiting=(12, 0), oldest_s=120)
+    assert "12 messages are there, the oldest for 2m)" in advice(order("RECEIVED"), None, execution(), found=aged)
+    unknown = advice(order("RECEIVED"), None, Execution(ONE, problem="does not exist"), found=waiting)
+    assert "(inferred: it is RECEIVED, and about 12 messages are there)" in unknown
     assert advice(order("RECEIVED"), None, execution()) == (
         "wait until 12:04:00 UTC: SQS counts no message in OrderFulfillmentQueue, but its counts may be late;"
         " if the order is still RECEIVED then, its message is lost" + OR_CANCEL
@@ -156,21 +159,40 @@ def test_an_execution_that_ran_out_long_ago_is_not_waited_for() -> None:
 
 
 def test_a_received_order_whose_queue_is_empty_has_lost_its_message() -> None:
-    assert advice(order("RECEIVED", 301), None, execution()) == (
-        "its message is lost; send it again: " + SEND.format("OrderFulfillmentQueue") + OR_CANCEL
+    assert advice(order("RECEIVED", 301), None, execution()) == (f"its message is lost; {REQUEUE}{OR_CANCEL}")
+
+
+def test_a_received_order_that_is_older_than_all_messages_has_lost_its_own() -> None:
+    def step(age_s: float) -> str:
+        return advice(order("RECEIVED", age_s), None, execution(), found=searches(waiting=(5, 0), oldest_s=100))
+
+    assert step(400).startswith("wait: "), "the age from CloudWatch is some minutes late"
+    assert step(401) == (
+        "its message is lost, as the oldest one in OrderFulfillmentQueue is younger than the order; "
+        f"{REQUEUE}{OR_CANCEL}"
     )
 
 
-def test_the_aws_cli_is_sent_to_the_endpoint_of_the_environment() -> None:
-    line = advice(order("RECEIVED", 301), None, execution(), endpoint="https://127.0.0.1:4566")
-    command = SEND.format("OrderFulfillmentQueue").replace("http://sqs/", "https://127.0.0.1:4566/")
-    assert command.replace("message --q", "message --endpoint-url https://127.0.0.1:4566 --q") in line
+@pytest.mark.parametrize(
+    "ended",
+    [
+        Execution(ONE, problem="does not exist, or no longer"),
+        Execution(ONE, problem="these credentials do not allow GetExecutionHistory"),
+        execution(ONE, "RUNNING", "Are details Proper", age_s=7200),
+    ],
+)
+def test_an_order_that_nothing_shows_to_be_verified_is_escalated_and_not_sent(ended: Execution) -> None:
+    escalate = f"escalate the order, as nothing shows that it was verified: {ESCALATE}"
+    assert advice(order("RECEIVED", 400), None, ended) == f"its message is lost; {escalate}{OR_CANCEL}"
+    long_ago = advice(order("RECEIVED", 7200), None, ended, found=searches(waiting=(5, 0)))
+    assert long_ago.endswith(f"if it is lost, {escalate}{OR_CANCEL}")
 
 
 def test_an_order_that_was_received_long_ago_may_lack_a_worker() -> None:
     assert advice(order("RECEIVED", 3600), None, execution(), found=searches(waiting=(5, 0))) == (
-        "check with `orders queues` that the fulfillment workers run: its message should be in OrderFulfillmentQueue"
-        " (about 5 messages); if it is lost, send it again: " + SEND.format("OrderFulfillmentQueue") + OR_CANCEL
+        "check with `orders queues` that the fulfillment workers run: its message is in OrderFulfillmentQueue, or a"
+        " worker has it (inferred: its execution has ended, and about 5 messages are there);"
+        f" if it is lost, {REQUEUE}{OR_CANCEL}"
     )
 
 
@@ -178,7 +200,7 @@ def test_a_queue_that_could_not_be_read_is_not_called_empty() -> None:
     unread = searches(waiting=(None, None))
     assert advice(order("RECEIVED", 400), None, execution(), found=unread).startswith("wait: ")
     assert advice(order("RECEIVED", 4000), None, execution(), found=unread).endswith(
-        "if it is lost, send it again: send 001 to OrderFulfillmentQueue" + OR_CANCEL
+        f"if it is lost, {REQUEUE}{OR_CANCEL}"
     )
 
 
@@ -190,7 +212,7 @@ def test_a_received_order_without_a_message_to_fulfill_it_waits_for_its_escalati
     assert advice(order("RECEIVED"), None, known) == "wait: its escalation is on the way" + OR_CANCEL
     assert advice(order("RECEIVED", 400), None, known, found=searches(waiting=(0, 1))).startswith("wait: ")
     assert advice(order("RECEIVED", 400), None, known) == (
-        "its execution ended without a message to a worker; open a case: " + SEND.format("EscalationQueue") + OR_CANCEL
+        f"its execution ended without a message to a worker; open a case: {ESCALATE}{OR_CANCEL}"
     )
 
 
@@ -264,9 +286,7 @@ def test_the_case_of_an_undecodable_message_is_closed_once_the_message_was_read(
 
 
 def test_an_escalated_order_without_an_open_case_gets_one() -> None:
-    assert advice(order("ESCALATED"), None, execution()) == "it has no case; open one: " + SEND.format(
-        "EscalationQueue"
-    )
+    assert advice(order("ESCALATED"), None, execution()) == f"it has no case; open one: {ESCALATE}"
 
 
 def test_an_escalated_order_whose_resubmission_recorded_nothing_is_submitted_again() -> None:

@@ -40,10 +40,23 @@ def stack_of(fulfillment: FakeQueue, escalation: FakeQueue = EMPTY) -> "Stack":
     async def call(operation: str, **request: Any) -> Any:
         return await queues[request["QueueUrl"]].call(operation, **request)
 
+    async def owns(queue: Queue) -> bool:
+        return queue.name == "Fulfillment"
+
+    async def ages(operation: str, **request: Any) -> Any:
+        assert (operation, request["MetricName"]) == ("get_metric_statistics", "ApproximateAgeOfOldestMessage")
+        return {"Datapoints": [{"Timestamp": NOW, "Maximum": 90.0}]}
+
     return cast(
         "Stack",
         SimpleNamespace(
-            sqs=SimpleNamespace(call=call), queue=queue, attributes=attributes, names=NAMES, now=lambda: NOW
+            sqs=SimpleNamespace(call=call),
+            cloudwatch=SimpleNamespace(call=ages),
+            queue=queue,
+            attributes=attributes,
+            owns=owns,
+            names=NAMES,
+            now=lambda: NOW,
         ),
     )
 
@@ -79,7 +92,7 @@ async def test_dead_letters_are_found_by_order_execution_and_message() -> None:
     assert sorted(found(first)) == ["bare", "contract", "padded"]
     assert sorted(found(second)) == ["absorbed", "notice", "submitted"]
     assert (first.looked_at, first.approximate_count, first.gap) == (6, 6, None)
-    assert (first.choice, first.queue_url, first.waiting) == ("fulfillment", "url-Fulfillment", 7)
+    assert (first.choice, first.waiting, first.oldest_s) == ("fulfillment", 7, 90)
     assert len(fulfillment.visible) == 6, "all are visible again"
 
 

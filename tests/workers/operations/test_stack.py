@@ -172,19 +172,6 @@ def test_each_service_has_its_client() -> None:
     assert [getattr(stack, name) for name in names] == [clients[name] for name in names]
 
 
-@pytest.mark.parametrize(
-    ("environ", "endpoint"),
-    [
-        ({}, None),
-        ({"AWS_ENDPOINT_URL": ""}, None),
-        ({"AWS_ENDPOINT_URL": "http://all"}, "http://all"),
-        ({"AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_SQS": "http://sqs"}, "http://sqs"),
-    ],
-)
-def test_the_endpoint_of_sqs_comes_from_the_environment(environ: dict[str, str], endpoint: str | None) -> None:
-    assert Stack(environ).sqs_endpoint == endpoint
-
-
 @pytest.mark.parametrize(("account", "own"), [(None, True), ("123456789012", True), ("210987654321", False)])
 async def test_a_queue_of_another_account_is_told_from_ones_own(account: str | None, own: bool) -> None:
     sts = FakeClient(get_caller_identity=lambda: {"Arn": "arn:aws:sts::123456789012:assumed-role/ops/ada"})
