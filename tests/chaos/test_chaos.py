@@ -28,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("size")  # Every scenario has a short and a
 
 # Limit for one worker in an AWS outage, once its running requests have failed. Other consumers: 40 and more.
 MAX_REQUESTS_PER_S = 12.0
+UNHURRIED_S = 20  # A visibility timeout that a worker on a busy machine extends in time.
 SETTLING_S = 1.5  # Until running requests have failed and their callers back off.
 RECOVERY_S = 15.0  # Every backoff is capped at 10 s.
 MAX_GROWTH_MB = 12.0
@@ -134,6 +135,7 @@ def test_faults_of_every_kind_change_no_result(scenario: Scenario) -> None:
 @pytest.mark.chaos
 def test_deletes_whose_response_is_lost_are_repeated(scenario: Scenario) -> None:
     """A delete whose response is lost is sent again, and its message is not handled twice."""
+    scenario.set_visibility_timeout(UNHURRIED_S)
     scenario.start(awaited=False)
     scenario.start("escalation")
     scenario.proxy.inject(Rule(Fault.LOST_ANSWER, 0.5, actions={DELETE}))
@@ -230,6 +232,7 @@ def test_a_lost_receipt_cancels_the_handler(scenario: Scenario) -> None:
 
 def test_a_provider_outage_uses_no_attempt(scenario: Scenario) -> None:
     """A provider outage: messages in flight are held, none is received, one message probes, all resume."""
+    scenario.set_visibility_timeout(UNHURRIED_S)
     worker = scenario.start(FULFILLMENT_PROVIDER="tests.chaos.providers:SometimesDown", awaited=False)
     scenario.start("escalation")
     scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.1))
@@ -420,6 +423,7 @@ def test_a_refused_signature_ends_the_start_at_once(scenario: Scenario) -> None:
 @pytest.mark.chaos
 def test_throttled_receives_back_off(scenario: Scenario) -> None:
     """Throttled receives back off, messages in flight are settled meanwhile, and receiving resumes without help."""
+    scenario.set_visibility_timeout(UNHURRIED_S)
     workers = [scenario.start(WORKER_CONCURRENCY="5", awaited=False), scenario.start("escalation")]
     scenario.proxy.inject(Rule(Fault.LATENCY, delay_s=0.3))
     scenario.send_mix()

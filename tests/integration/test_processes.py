@@ -174,7 +174,7 @@ def test_an_order_that_never_failed_survives_any_number_of_stops(
     deploy_stack: DeployStack, start_worker: StartWorker
 ) -> None:
     pipeline = Pipeline(deploy_stack("stops-"))
-    pipeline.put_order("stops-1", ItemName="slow", Price="0.9")
+    pipeline.put_order("stops-1", ItemName="slow", Price="60")  # In flight until its worker is stopped.
     message_id = pipeline.send_order("stops-1")
     for stop in range(6):
         worker = stop_in_flight(start_worker, pipeline, **ON_TRIAL)
@@ -184,6 +184,12 @@ def test_an_order_that_never_failed_survives_any_number_of_stops(
     assert order is not None
     assert (order["Status"], order["Trials"], "LastTrial" in order) == ("RECEIVED", 0, False)
 
+    pipeline.client("dynamodb").update_item(
+        TableName=pipeline.stack.order_table,
+        Key={"OrderId": {"S": "stops-1"}},
+        UpdateExpression="SET Price = :quick",
+        ExpressionAttributeValues={":quick": {"S": "0.1"}},
+    )
     last = start(start_worker, pipeline, **ON_TRIAL)
     wait_until_drained(pipeline)
     assert last.stop() == 0

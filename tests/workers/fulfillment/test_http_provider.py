@@ -60,14 +60,14 @@ def provider(server: ProviderServer, session: ClientSession) -> HttpProvider:
     return http_provider(session, server.url)
 
 
-def http_provider(session: ClientSession, url: str, *, timeout_s: float = 2, **more: Any) -> HttpProvider:
+def http_provider(session: ClientSession, url: str, *, timeout_s: float = 40, **more: Any) -> HttpProvider:
     """Return a provider that retries at once."""
     return HttpProvider(session, url, timeout_s=timeout_s, retry_backoff=NO_WAIT, **more)
 
 
 async def outcome(provider: HttpProvider, shipping: Order = ORDER) -> str | Exception:
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await provider.ship(shipping)
     except (RejectedError, OutageError, TransientError) as error:
         return error
@@ -615,6 +615,6 @@ async def test_a_self_signed_certificate_is_not_accepted(session: ClientSession,
 
 
 async def test_a_server_without_tls_gets_no_request(server: ProviderServer, session: ClientSession) -> None:
-    error = await outcome(http_provider(session, server.url.replace("http:", "https:")))
+    error = await outcome(http_provider(session, server.url.replace("http:", "https:"), timeout_s=2))
     assert isinstance(error, OutageError)
     assert server.requests == []
