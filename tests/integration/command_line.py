@@ -11,11 +11,13 @@ from pathlib import Path
 
 from deploy.local.aws import ROOT
 from tests import forked
+from tests.json_documents import check
 from tests.support import DeployedStack
 
 CARD = "4929123412345678"
 SHORT_CARD = "492912341234"  # Too short to be recognized as a card number, and still it must not be written.
 TIMEOUT_S = 120.0
+GROUPS = {"escalations", "dead-letters"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,11 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """`orders` on a stack. Every output is searched for card numbers, which it must not contain."""
+    """
+    `orders` on a stack. Every output is searched for card numbers, which it must not contain.
+
+    With `--json`, it is compared with the schema of the command.
+    """
 
     stack: DeployedStack
 
@@ -39,7 +45,10 @@ class CommandLine:
         with self.start(*arguments, **env) as process:
             given = stdin.encode() if isinstance(stdin, str) else stdin
             out, err = process.communicate(given, timeout=TIMEOUT_S)
-        return ran(process, out, err)
+        result = ran(process, out, err)
+        if "--json" in arguments:
+            check(" ".join(map(str, arguments[: 2 if arguments[0] in GROUPS else 1])), result.out)
+        return result
 
     @contextlib.contextmanager
     def start(self, *arguments: str | Path, **env: str | None) -> Iterator[subprocess.Popen[bytes]]:

@@ -86,6 +86,7 @@ def test_an_escalated_order_is_cancelled_with_its_case(running: Running, orders:
     cancelled = orders("cancel", "cancel-escalated", "--json", *WHO)
     assert json.loads(cancelled.out) == {
         "order_id": "cancel-escalated",
+        "changed": True,
         "status": "CANCELLED",
         "was": "ESCALATED",
         "closed_case": True,
@@ -182,7 +183,7 @@ def test_an_erasure_reports_what_others_keep(running: Running, orders: CommandLi
     running.pipeline.put_order("erase-2", "FULFILLED", ShipmentId="S-2")
     erased = orders("erase", "erase-2", "--json", *WHO)
     document = json.loads(erased.out)
-    assert (document["event"], document["order_id"], document["actor"]) == ("order.erased", "erase-2", "grace")
+    assert (document["changed"], document["order_id"], document["actor"]) == (True, "erase-2", "grace")
     assert {row["where"]: row["until"] for row in document["remains"]}["the provider, if there is one"] == (
         "as it keeps it"
     )

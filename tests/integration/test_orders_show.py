@@ -69,10 +69,10 @@ def test_open_orders_are_listed_oldest_first(orders: CommandLine, listed: list[s
 
 def test_list_filters_by_status_age_and_limit(orders: CommandLine, listed: list[str]) -> None:
     escalated = orders("list", "--status", "escalated", "--json")
-    assert [order["OrderId"] for order in json.loads(escalated.out)] == listed[::23]
+    assert [order["order_id"] for order in json.loads(escalated.out)] == listed[::23]
     few = json.loads(orders("list", "--status", "RECEIVED", "--limit", "2", "--older-than", "1s", "--json").out)
-    assert [order["OrderId"] for order in few] == listed[1:3]
-    assert (few[0]["Status"], few[0]["CC"], few[0]["Name"]) == ("RECEIVED", "************5678", "Ada")
+    assert [order["order_id"] for order in few] == listed[1:3]
+    assert (few[0]["status"], few[0]["cc"], few[0]["name"]) == ("RECEIVED", "************5678", "Ada")
     none = orders("list", "--older-than", "9999d")
     assert (none.code, none.out, none.err) == (0, "", "no matching open orders\n")
     assert json.loads(orders("list", "--older-than", "9999d", "--json").out) == []
@@ -198,10 +198,10 @@ def test_show_as_json_has_order_case_executions_and_timeline(busy: CommandLine, 
     with running.escalation.log_path.open("rb") as log:
         shown = busy("show", "story-3", "--logs", "-", "--json", stdin=log.read())
     story = json.loads(shown.out)
-    assert (story["order"]["Status"], story["order"]["CC"]) == ("ESCALATED", "****")
-    assert story["case"]["Reasons"] == ["INVALID_CARD_NUMBER", "INVALID_PRICE"]
+    assert (story["order"]["status"], story["order"]["cc"]) == ("ESCALATED", "****")
+    assert story["case"]["reasons"] == ["INVALID_CARD_NUMBER", "INVALID_PRICE"]
     (execution,) = story["executions"]
-    assert (execution["Status"], execution["States"][-1]) == ("SUCCEEDED", "Put message in Escalation Queue")
+    assert (execution["status"], execution["states"][-1]) == ("SUCCEEDED", "Put message in Escalation Queue")
     assert {entry["source"] for entry in story["timeline"]} == {"execution 1", "order", "case", "log"}
 
 
@@ -225,7 +225,7 @@ def test_show_keeps_what_the_earlier_execution_of_a_resubmitted_order_recorded(b
     ]
     assert story.count("order        recorded as RECEIVED\n") == 2
     executions = json.loads(busy("show", "story-7", "--json").out)["executions"]
-    assert [execution["Recorded"]["Price"] for execution in executions] == ["-5", "5"]
+    assert [execution["recorded"]["price"] for execution in executions] == ["-5", "5"]
 
 
 def test_show_finds_the_dead_letters_of_an_order_and_says_what_to_do(orders: CommandLine, quiet: Pipeline) -> None:
@@ -245,7 +245,7 @@ def test_show_finds_the_dead_letters_of_an_order_and_says_what_to_do(orders: Com
     assert story["dead_letter_queues"][0] == {
         "queue": "orders-OrderFulfillmentQueue",
         "dead_letter_queue": "orders-OrderFulfillmentDLQ",
-        "looked_at": 2,
+        "seen": 2,
         "approximate_count": 2,
         "problem": None,
     }
@@ -379,7 +379,7 @@ def test_the_state_machine_can_be_named_without_its_arn(orders: CommandLine, qui
     name = quiet.stack.state_machine_arn.rpartition(":")[2]
     quiet.put_order("by-name")
     shown = json.loads(orders("show", "by-name", "--json", STATE_MACHINE=name).out)
-    assert shown["order"]["OrderId"] == "by-name"
+    assert shown["order"]["order_id"] == "by-name"
 
 
 @pytest.mark.process

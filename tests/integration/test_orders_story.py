@@ -73,7 +73,7 @@ def test_an_operator_sees_explains_and_finishes_every_order(deploy_stack: Deploy
     try:
 
         def open_orders() -> dict[str, str]:
-            return {order["OrderId"]: order["Status"] for order in json.loads(orders("list", "--json").out)}
+            return {order["order_id"]: order["status"] for order in json.loads(orders("list", "--json").out)}
 
         expected = dict.fromkeys(ESCALATED, "ESCALATED") | {"day-007": "RECEIVED"}
         wait_until(lambda: open_orders() == expected)

@@ -41,3 +41,22 @@ def test_other_text_is_not_a_time(text: str) -> None:
 def test_people_read_times_in_utc_to_the_second_and_other_text_as_it_is() -> None:
     assert clock.shown("2026-11-22T13:00:00.250000+01:00") == "2026-11-22 12:00:00"
     assert clock.shown("then") == "then"
+
+
+@pytest.mark.parametrize(
+    ("value", "time"),
+    [
+        ("2026-11-22T10:00:00.000Z", "2026-11-22T10:00:00.000Z"),
+        ("2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"),
+        ("2026-11-22 10:00:00", "2026-11-22T10:00:00.000000Z"),
+        ("2026-11-22T11:00:00+01:00", "2026-11-22T10:00:00.000000Z"),
+        (1_764_000_000, "2025-11-24T16:00:00.000000Z"),
+        ("0001-01-01T00:00:00+14:00", None),
+        (1e300, None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_time_of_any_source_is_rfc_3339_in_utc(value: object, time: str | None) -> None:
+    assert clock.rfc_3339(value) == time

@@ -108,8 +108,9 @@ def _simple(value: Any) -> Any:
 def _fields_of(kind: Hashable) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
     """Return the attribute names of a dataclass's fields, and a function that returns the fields' values."""
     names = [field.name for field in fields(cast("Any", kind))]
-    return tuple(map(_attribute, names)), attrgetter(*names)
+    return tuple(map(attribute_name, names)), attrgetter(*names)
 
 
-def _attribute(field: str) -> str:
+def attribute_name(field: str) -> str:
+    """Return the name under which the field of a dataclass is stored: `order_id` is `OrderId`."""
     return "CC" if field == "cc" else "".join(word.title() for word in field.split("_"))

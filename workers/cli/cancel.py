@@ -69,6 +69,7 @@ def _report(cancelled: "Cancelled", *, as_json: bool) -> None:
         print_json(
             {
                 "order_id": cancelled.order_id,
+                "changed": cancelled.was is not OrderStatus.CANCELLED,
                 "status": OrderStatus.CANCELLED,
                 "was": cancelled.was,
                 "closed_case": cancelled.closed_case,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from workers import clock
 from workers.cli.tables import print_table
 from workers.operations.actions import FoundLetters, Outcome
 from workers.operations.ages import format_age
@@ -43,15 +44,14 @@ def letter_document(letter: DeadLetter, now: datetime) -> dict[str, Any]:
         "error_class": letter.error_class,
         "order_id": letter.order_id,
         "case_id": letter.case_id,
-        "first_received_at": letter.first_received_at,
-        "sent_at": letter.sent_at,
+        "first_received_at": clock.rfc_3339(letter.first_received_at),
+        "sent_at": clock.rfc_3339(letter.sent_at),
         "age_s": None if age_s is None else round(age_s),
     }
 
 
 def outcome_document(outcome: Outcome, now: datetime) -> dict[str, Any]:
-    problem = {"problem": outcome.problem} if outcome.problem else {}
-    return letter_document(outcome.letter, now) | {"outcome": outcome.result} | problem
+    return letter_document(outcome.letter, now) | {"outcome": outcome.result, "problem": outcome.problem}
 
 
 def summary(found: FoundLetters) -> str:

@@ -133,7 +133,7 @@ def list_command(
         (letter for part in found for letter in part.letters), key=lambda letter: -(letter.age_s(now) or 0.0)
     )
     if as_json:
-        print_json([letter_document(letter, now) | ({"body": letter.excerpt} if bodies else {}) for letter in letters])
+        print_json([letter_document(letter, now) | {"body": letter.excerpt if bodies else None} for letter in letters])
     elif letters:
         print_letters([(letter, letter.excerpt) for letter in letters], "body" if bodies else None, now)
     for part in found:

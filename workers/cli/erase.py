@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -34,7 +33,7 @@ def _actor(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     epilog="""\b
 Examples:
   orders erase 001
-  orders erase 001 --actor ada --yes --json | tee -a erasures.jsonl""",
+  orders erase 001 --actor ada --yes --json | jq -c . >> erasures.jsonl""",
 )
 @click.argument("order_id", metavar="ORDER_ID")
 @click.option("--actor", callback=_actor, default=login_name, metavar="NAME", help=ACTOR_HELP)
@@ -88,7 +87,16 @@ def _report(found: "Found", erasure: "Erasure", remains: Sequence["Remainder"], 
         "cases": list(erasure.case_ids),
     }
     if as_json:
-        print_json(audit | {"remains": [asdict(remainder) for remainder in remains]})
+        print_json(
+            {
+                "order_id": erasure.order_id,
+                "changed": not found.erased_before,
+                "actor": erasure.actor,
+                "erased_at": erasure.at,
+                "cases": erasure.case_ids,
+                "remains": remains,
+            }
+        )
     else:
         _print(found, erasure, remains)
     click.echo(json.dumps(mask_all(audit)), err=True)

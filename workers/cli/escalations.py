@@ -1,6 +1,5 @@
 """`orders escalations`: lists, shows and resolves escalation cases."""
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +131,9 @@ def show_command(stack: "Stack", /, *, case_id: str, as_json: bool) -> None:
 
 
 def _document(case: Case, order: Order | None) -> dict[str, Any]:
-    return asdict(case) | {"order_now": None if order is None else asdict(order)}
+    from workers.operations.documents import case_document, order_now  # noqa: PLC0415 - as in `list_command`.
+
+    return case_document(case) | {"order_now": order_now(order)}
 
 
 def _row(case: Case, order: Order | None, now: datetime) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from workers.cli.running import run
 from workers.cli.tables import print_table
 from workers.domain.orders import OrderStatus
 from workers.operations.ages import format_age, seconds_since
+from workers.operations.documents import order_document
 from workers.operations.listing import OPEN, open_orders
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _open_status(_ctx: click.Context, _param: click.Parameter, value: str | None
 Examples:
   orders list
   orders list --status ESCALATED --older-than 2h
-  orders list --json --limit 50 | jq -r '.[].OrderId'""",
+  orders list --json --limit 50 | jq -r '.[].order_id'""",
 )
 @click.option(
     "--status",
@@ -69,7 +70,7 @@ def command(
         statuses = OPEN if status is None else (status,)
         orders = run(stack, open_orders(stack, statuses=statuses, older_than=older_than, limit=limit, progress=advance))
     if as_json:
-        print_json(orders)
+        print_json([order_document(order) for order in orders])
         return
     now = stack.now()
     rows = [

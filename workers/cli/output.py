@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import click
@@ -38,8 +39,25 @@ def print_line(text: str = "") -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print *value* as JSON for scripts. Card numbers are masked. ASCII output also escapes control characters."""
-    click.echo(json.dumps(mask_all(value), indent=2))
+    """
+    Print *value* as one JSON document for scripts, by the convention of docs/json.md.
+
+    Dataclasses are objects of their fields; `workers.operations.documents` converts stored orders and cases. Card
+    numbers are masked. ASCII output also escapes control characters.
+    """
+    click.echo(json.dumps(mask_all(_plain(value)), indent=2))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _plain(member) for name, member in value.items()}
+        case list() | tuple():
+            return [_plain(member) for member in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        case _:
+            return value
 
 
 @contextlib.contextmanager

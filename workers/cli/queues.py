@@ -1,6 +1,5 @@
 """`orders queues`: the messages in the queues, and their dead letters."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -35,7 +34,7 @@ def command(stack: "Stack", *, as_json: bool) -> None:
     """
     depths = run(stack, queue_depths(stack))
     if as_json:
-        print_json([asdict(depth) for depth in depths])
+        print_json(depths)
         return
     headings = ("queue", "depth", "in flight", "delayed", "oldest", "dead letters", "oldest dead")
     rows = [

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from workers import clock
 from workers.cli.dead_letter_view import letter_document
 from workers.cli.output import print_json, print_line
 from workers.cli.running import run
 from workers.cli.tables import print_table
 from workers.operations.ages import format_age, seconds_since
+from workers.operations.documents import case_document, order_document, record_document
 from workers.operations.history import Run
 from workers.operations.next_step import next_step
 from workers.operations.order_letters import Search
@@ -90,38 +92,38 @@ def _seekable(file: BinaryIO, copies: contextlib.ExitStack) -> BinaryIO:
 
 def _document(story: Story, now: datetime) -> dict[str, Any]:
     return {
-        "order": story.order,
-        "case": story.case,
-        "related_cases": list(story.related_cases.values()),
+        "order": story.order and order_document(story.order),
+        "case": story.case and case_document(story.case),
+        "related_cases": [case_document(case) for case in story.related_cases.values()],
         "executions": [_run_document(run) for run in story.runs],
         "dead_letters": [letter_document(letter, now) for search in story.searches for letter in search.letters],
         "dead_letter_queues": [
             {
                 "queue": search.queue,
                 "dead_letter_queue": search.dead_letter_queue,
-                "looked_at": search.looked_at,
+                "seen": search.looked_at,
                 "approximate_count": search.approximate_count,
                 "problem": search.problem,
             }
             for search in story.searches
         ],
-        "timeline": [asdict(entry) for entry in story.timeline],
+        "timeline": [asdict(entry) | {"at": clock.rfc_3339(entry.at)} for entry in story.timeline],
     }
 
 
 def _run_document(run: Run) -> dict[str, Any]:
     execution, record = run.execution, run.record
     return {
-        "ExecutionArn": execution.arn,
-        "Status": execution.status,
-        "States": execution.states,
-        "Problem": execution.problem,
-        "Current": run.is_current,
-        "StartedAt": execution.started_at,
-        "EndedAt": execution.ended_at,
-        "Outcome": run.outcome,
-        "HasRecorded": run.has_recorded,
-        "Recorded": record and {"At": record.at, **record.fields},
+        "execution_arn": execution.arn,
+        "status": execution.status,
+        "states": execution.states,
+        "problem": execution.problem,
+        "current": run.is_current,
+        "started_at": execution.started_at,
+        "ended_at": execution.ended_at,
+        "outcome": run.outcome,
+        "has_recorded": run.has_recorded,
+        "recorded": record and record_document(record.at, record.fields),
     }
 
 

@@ -87,18 +87,17 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
             )
     if not as_json:
         print_line(str(summary))
-    answer, ended = asdict(summary), list[Ended]()
+    ended: list[Ended] | None = None
     if wait:
         # A bad record may repeat the OrderId of a good one.
         not_submitted = {record.order_id for record in [*summary.failed, *summary.different]}
         submitted = [record for record in records if record.order_id not in not_submitted]
         ended = _wait(stack, name, submitted, submission, task)
-        answer["ended"] = [asdict(order) for order in ended]
         if ended and not as_json:
             _print_ended(ended)
     if as_json:
-        print_json(answer)
-    return 1 if not summary.complete or any(order.problem for order in ended) else 0
+        print_json(asdict(summary) | {"ended": ended})
+    return 1 if not summary.complete or any(order.problem for order in ended or ()) else 0
 
 
 def _read(name: str, file: BinaryIO) -> tuple[list[Record], Summary]:

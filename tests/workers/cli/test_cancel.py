@@ -160,10 +160,20 @@ def test_one_line_says_what_became_of_the_order(
 
 def test_for_scripts_a_cancellation_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
     operations = Operations(monkeypatch)
-    expected = {"order_id": "001", "status": "CANCELLED", "was": "RECEIVED", "closed_case": False, "open_case": []}
+    expected: dict[str, Any] = {
+        "order_id": "001",
+        "changed": True,
+        "status": "CANCELLED",
+        "was": "RECEIVED",
+        "closed_case": False,
+        "open_case": [],
+    }
     assert json.loads(done(cancel.command, "001", "--yes", "--json").stdout) == expected | {"attempts": 2}
     operations.order, operations.cancelled = ESCALATED, {"closed_case": True, "still_open": ("INVALID_PRICE",)}
     changes = {"was": "ESCALATED", "closed_case": True, "open_case": ["INVALID_PRICE"], "attempts": 0}
+    assert json.loads(done(cancel.command, "001", "--yes", "--json").stdout) == expected | changes
+    operations.order, operations.cancelled = CANCELLED, {"closed_case": False}
+    changes = {"was": "CANCELLED", "changed": False, "attempts": 0}
     assert json.loads(done(cancel.command, "001", "--yes", "--json").stdout) == expected | changes
 
 
@@ -220,11 +230,21 @@ def test_an_order_is_erased_and_what_remains_is_listed(monkeypatch: pytest.Monke
 
 
 def test_for_scripts_an_erasure_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    Operations(monkeypatch)
+    operations = Operations(monkeypatch)
     ran = done(erase.command, "001", "--actor", "ada", "--yes", "--json")
-    remains = [{"where": "backups", "what": "the tables as they were", "until": "35 days"}]
-    assert json.loads(ran.stdout) == AUDIT | {"remains": remains}
+    document = {
+        "order_id": "001",
+        "changed": True,
+        "actor": "ada",
+        "erased_at": AT,
+        "cases": ["001", "one"],
+        "remains": [{"where": "backups", "what": "the tables as they were", "until": "35 days"}],
+    }
+    assert json.loads(ran.stdout) == document
     assert (json.loads(ran.stderr), ran.stderr.count("\n")) == (AUDIT, 1)
+    operations.found = Found("001", CANCELLED | {"ErasedAt": AT}, [])
+    again = done(erase.command, "001", "--actor", "ada", "--yes", "--json")
+    assert json.loads(again.stdout) == document | {"changed": False, "cases": []}
 
 
 def test_a_person_confirms_an_erasure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,10 +73,19 @@ def test_orders_can_be_selected(arguments: list[str], shown: list[str]) -> None:
     assert rows(ran.stdout) == [HEADINGS, *shown]
 
 
-def test_for_scripts_the_orders_are_json_as_stored_but_masked() -> None:
-    ran = done(command, "--json", stack=fake_stack(dynamodb=dynamodb(*ORDERS)))
-    assert json.loads(ran.stdout) == [ORDERS[0], ORDERS[1] | {"CC": "****"}]
-    assert ran.stderr == ""
+def test_for_scripts_the_orders_are_json_and_masked() -> None:
+    keys = {"OpenKey": "RECEIVED#0", "LastAttempt": "m-1/1", "Trials": 1}
+    ran = done(command, "--json", stack=fake_stack(dynamodb=dynamodb(ORDERS[0], ORDERS[1] | keys)))
+    first, second = json.loads(ran.stdout)
+    assert {name: value for name, value in first.items() if value is not None} == {
+        "order_id": "001",
+        "status": "ESCALATED",
+        "updated_at": "2026-11-22T09:00:00.000000Z",
+        "attempts": 5,
+        "reasons": ["INVALID_PRICE", "INVALID_CARD_NUMBER"],
+    }
+    assert (second["order_id"], second["cc"], second["attempts"], second["reasons"]) == ("002", "****", 0, [])
+    assert (first.keys(), ran.stderr) == (second.keys(), "")
 
 
 def test_without_matching_orders_only_a_note_is_printed() -> None:

@@ -149,39 +149,49 @@ def test_for_scripts_the_story_is_json() -> None:
     timeline = answer.pop("timeline")
     assert timeline[0] == {"at": "2026-11-22T10:00:00.000Z", "source": "execution 1", "text": "started"}
     assert CARD not in ran.stdout
+    order, case = answer.pop("order"), answer.pop("case")
+    assert (order["order_id"], order["item_name"], order["price"], order["cc"]) == ("001", "Bicycle", "12.50", "****")
+    assert (order["updated_at"], order["fulfilled_at"]) == ("2026-11-22T11:58:30.000000Z", None)
+    assert (case["case_id"], case["state"], case["evidence"], case["claim"]) == ("001", "OPEN", [], None)
+    (episode,) = case["episodes"]
+    assert (episode["number"], episode["order"]["name"], episode["attempts"]) == (1, "Eva", None)
     assert answer == {
-        "order": ORDER | {"CC": "****"},
-        "case": CASE,
         "related_cases": [],
         "executions": [
             {
-                "ExecutionArn": f"{EXECUTION}:{FIRST}",
-                "Status": "SUCCEEDED",
-                "States": ["Are details Proper"],
-                "Problem": None,
-                "Current": False,
-                "StartedAt": "2026-11-22T10:00:00.000Z",
-                "EndedAt": "2026-11-22T10:00:00.000Z",
-                "Outcome": "ESCALATED: INVALID_PRICE",
-                "HasRecorded": True,
-                "Recorded": {"At": "2026-11-22T10:00:00.000000Z", "Name": "Eva"},
+                "execution_arn": f"{EXECUTION}:{FIRST}",
+                "status": "SUCCEEDED",
+                "states": ["Are details Proper"],
+                "problem": None,
+                "current": False,
+                "started_at": "2026-11-22T10:00:00.000Z",
+                "ended_at": "2026-11-22T10:00:00.000Z",
+                "outcome": "ESCALATED: INVALID_PRICE",
+                "has_recorded": True,
+                "recorded": {
+                    "at": "2026-11-22T10:00:00.000000Z",
+                    "name": "Eva",
+                    "item_name": None,
+                    "price": None,
+                    "cc": None,
+                },
             },
             {
-                "ExecutionArn": f"{EXECUTION}:{CURRENT}",
-                "Status": "RUNNING",
-                "States": [],
-                "Problem": None,
-                "Current": True,
-                "StartedAt": "2026-11-22T11:00:00.000Z",
-                "EndedAt": None,
-                "Outcome": "ESCALATED: INVALID_PRICE, FULFILLMENT_EXHAUSTED",
-                "HasRecorded": True,
-                "Recorded": {
-                    "At": "2026-11-22T11:00:00.000000Z",
-                    "Name": "Ada",
-                    "ItemName": "Bicycle",
-                    "Price": "12.50",
-                    "CC": "****",
+                "execution_arn": f"{EXECUTION}:{CURRENT}",
+                "status": "RUNNING",
+                "states": [],
+                "problem": None,
+                "current": True,
+                "started_at": "2026-11-22T11:00:00.000Z",
+                "ended_at": None,
+                "outcome": "ESCALATED: INVALID_PRICE, FULFILLMENT_EXHAUSTED",
+                "has_recorded": True,
+                "recorded": {
+                    "at": "2026-11-22T11:00:00.000000Z",
+                    "name": "Ada",
+                    "item_name": "Bicycle",
+                    "price": "12.50",
+                    "cc": "****",
                 },
             },
         ],
@@ -203,14 +213,14 @@ def test_for_scripts_the_story_is_json() -> None:
             {
                 "queue": "OrderFulfillmentQueue",
                 "dead_letter_queue": "OrderFulfillmentQueue-DLQ",
-                "looked_at": 1,
+                "seen": 1,
                 "approximate_count": 1,
                 "problem": None,
             },
             {
                 "queue": "EscalationQueue",
                 "dead_letter_queue": "EscalationQueue-DLQ",
-                "looked_at": 0,
+                "seen": 0,
                 "approximate_count": 0,
                 "problem": None,
             },

@@ -1,0 +1,259 @@
+"""The JSON documents of commands as schemas, by which tests check every one that a command prints: docs/json.md."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tests.docs.schema import Schema, follows
+
+TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$"
+TEXT: Schema = {"type": "string"}
+YES_OR_NO: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+TIME: Schema = {"type": "string", "pattern": TIME_PATTERN}
+PRICE: Schema = TEXT
+
+
+def maybe(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def many(schema: Schema) -> Schema:
+    return {"type": "array", "items": schema}
+
+
+def record(**fields: Schema) -> Schema:
+    """Return the schema of an object with exactly these fields."""
+    return {"type": "object", "required": [*fields], "additionalProperties": False, "properties": fields}
+
+
+_PERSONS = {"name": maybe(TEXT), "item_name": maybe(TEXT), "price": maybe(PRICE), "cc": maybe(TEXT)}
+_ORDER_NOW = {
+    "order_id": TEXT,
+    "status": TEXT,
+    **_PERSONS,
+    "attempts": COUNT,
+    "execution_arn": maybe(TEXT),
+    "shipment_id": maybe(TEXT),
+    "created_at": maybe(TIME),
+    "fulfilled_at": maybe(TIME),
+    "cancelled_at": maybe(TIME),
+}
+_ORDER = _ORDER_NOW | {
+    "reasons": many(TEXT),
+    "started_at": maybe(TIME),
+    "updated_at": maybe(TIME),
+    "escalated_at": maybe(TIME),
+    "cancelled_by": maybe(TEXT),
+    "cancel_note": maybe(TEXT),
+    "erased_at": maybe(TIME),
+    "erased_by": maybe(TEXT),
+    "expires_at": maybe(TIME),
+}
+_COPY = record(
+    order_id=maybe(TEXT),
+    status=maybe(TEXT),
+    **_PERSONS,
+    attempts=COUNT,
+    execution_arn=maybe(TEXT),
+    shipment_id=maybe(TEXT),
+    created_at=maybe(TIME),
+)
+_EPISODE = {
+    "opened_at": maybe(TIME),
+    "last_seen_at": maybe(TIME),
+    "severity": maybe({"enum": ["info", "warning", "critical"]}),
+    "reasons": many(TEXT),
+    "sources": many(TEXT),
+    "attempts": maybe(COUNT),
+    "order": maybe(_COPY),
+}
+_EVIDENCE = record(
+    at=maybe(TIME),
+    message_id=TEXT,
+    reasons=many(TEXT),
+    source=maybe(TEXT),
+    detail=maybe(TEXT),
+    execution_arn=maybe(TEXT),
+    attempts=maybe(COUNT),
+    queue=maybe(TEXT),
+    origin_message_id=maybe(TEXT),
+)
+_CASE = {
+    "case_id": TEXT,
+    "order_id": maybe(TEXT),
+    "state": {"enum": ["OPEN", "RESOLVED"]},
+    "episode": COUNT,
+    **_EPISODE,
+    "updated_at": maybe(TIME),
+    "first_seen_at": maybe(TIME),
+    "execution_arns": many(TEXT),
+    "rejected_executions": many(TEXT),
+    "message_ids": many(TEXT),
+    "evidence": many(_EVIDENCE),
+    "channels": many(TEXT),
+    "routed": many(record(channel=TEXT, episode=COUNT, at=maybe(TIME), given_up=maybe(TEXT))),
+    "resolutions": many(
+        record(
+            action=TEXT,
+            episode=COUNT,
+            actor=TEXT,
+            note=maybe(TEXT),
+            at=maybe(TIME),
+            shipment_id=maybe(TEXT),
+            execution_arn=maybe(TEXT),
+        )
+    ),
+    "episodes": many(record(number=COUNT, **_EPISODE)),
+    "claim": maybe(
+        record(actor=TEXT, note=TEXT, at=TIME, episode=COUNT, number=COUNT, order_id=TEXT, execution_arn=TEXT)
+    ),
+    "merged_into": maybe(TEXT),
+    "dropped": maybe(
+        record(
+            evidence=COUNT,
+            message_ids=COUNT,
+            execution_arns=COUNT,
+            rejected_executions=COUNT,
+            routed=COUNT,
+            resolutions=COUNT,
+            episodes=COUNT,
+        )
+    ),
+}
+_CASE_NOW = record(**_CASE, order_now=maybe(record(**_ORDER_NOW)))
+_LETTER = {
+    "queue": TEXT,
+    "id": TEXT,
+    "origin_message_id": maybe(TEXT),
+    "reason": TEXT,
+    "error_class": maybe(TEXT),
+    "order_id": maybe(TEXT),
+    "case_id": maybe(TEXT),
+    "first_received_at": maybe(TIME),
+    "sent_at": maybe(TIME),
+    "age_s": maybe(COUNT),
+}
+_OUTCOMES = many(record(**_LETTER, outcome=TEXT, problem=maybe(TEXT)))
+_EXECUTION = record(
+    execution_arn=TEXT,
+    status=maybe(TEXT),
+    states=many(TEXT),
+    problem=maybe(TEXT),
+    current=YES_OR_NO,
+    started_at=maybe(TIME),
+    ended_at=maybe(TIME),
+    outcome=TEXT,
+    has_recorded=YES_OR_NO,
+    recorded=maybe(record(at=maybe(TIME), **_PERSONS)),
+)
+_SEARCHED = record(queue=TEXT, dead_letter_queue=maybe(TEXT), seen=COUNT, approximate_count=COUNT, problem=maybe(TEXT))
+_BAD = many(record(line=COUNT, reason=TEXT, order_id=maybe(TEXT)))
+# By the words of the command.
+SCHEMAS: Mapping[str, Schema] = {
+    "submit": record(
+        submitted=COUNT,
+        already_submitted=COUNT,
+        bad=_BAD,
+        failed=_BAD,
+        different=_BAD,
+        ended=maybe(
+            many(
+                record(
+                    order_id=TEXT,
+                    outcome=TEXT,
+                    reasons=many(TEXT),
+                    resubmitted=YES_OR_NO,
+                    other_submission=YES_OR_NO,
+                    problem=maybe(TEXT),
+                )
+            )
+        ),
+    ),
+    "list": many(record(**_ORDER)),
+    "show": record(
+        order=maybe(record(**_ORDER)),
+        case=maybe(record(**_CASE)),
+        related_cases=many(record(**_CASE)),
+        executions=many(_EXECUTION),
+        dead_letters=many(record(**_LETTER)),
+        dead_letter_queues=many(_SEARCHED),
+        timeline=many(record(at=maybe(TIME), source=TEXT, text=TEXT)),
+        next=TEXT,
+    ),
+    "cancel": record(
+        order_id=TEXT,
+        changed=YES_OR_NO,
+        status={"enum": ["CANCELLED"]},
+        was=TEXT,
+        closed_case=YES_OR_NO,
+        open_case=many(TEXT),
+        attempts=COUNT,
+    ),
+    "erase": record(
+        order_id=TEXT,
+        changed=YES_OR_NO,
+        actor=TEXT,
+        erased_at=TIME,
+        cases=many(TEXT),
+        remains=many(record(where=TEXT, what=TEXT, until=TEXT)),
+    ),
+    "escalations list": many(_CASE_NOW),
+    "escalations show": _CASE_NOW,
+    "escalations resolve": record(
+        case_id=TEXT,
+        changed=YES_OR_NO,
+        order_id=maybe(TEXT),
+        state={"enum": ["OPEN", "RESOLVED"]},
+        episode=COUNT,
+        action=TEXT,
+        actor=TEXT,
+        at=maybe(TIME),
+        execution_arn=maybe(TEXT),
+        shipment_id=maybe(TEXT),
+    ),
+    "queues": many(
+        record(
+            queue=TEXT,
+            depth=COUNT,
+            in_flight=COUNT,
+            delayed=COUNT,
+            oldest_s=maybe(COUNT),
+            dead_letter_queue=TEXT,
+            dead_letters=COUNT,
+            oldest_dead_letter_s=maybe(COUNT),
+        )
+    ),
+    "dead-letters list": many(record(**_LETTER, body=maybe(TEXT))),
+    "dead-letters replay": _OUTCOMES,
+    "dead-letters discard": _OUTCOMES,
+}
+_LINES = "logs"  # Prints the workers' own lines, one document each: docs/logs.md.
+
+
+def check(command: str, output: str) -> None:
+    """Check what `orders <command> --json` has printed: nothing, as after an error, or one document of its schema."""
+    if command.startswith(_LINES) or not output:
+        return
+    document = json.loads(output)
+    assert follows(SCHEMAS[command], document), difference(SCHEMAS[command], document)
+
+
+def difference(schema: Schema, value: object, path: str = "") -> str:
+    """Say which part of *value* does not follow *schema*."""
+    for option in schema.get("anyOf", ()):
+        if option.get("type") != "null" and value is not None:
+            return difference(option, value, path)
+    fields: Mapping[str, Schema] = schema.get("properties", {})
+    if isinstance(value, dict) and fields:
+        if set(value) != set(fields):
+            return f"{path}: missing {sorted(set(fields) - set(value))}, unknown {sorted(set(value) - set(fields))}"
+        parts: list[tuple[str, Schema, Any]] = [(name, fields[name], value[name]) for name in fields]
+    elif isinstance(value, list) and "items" in schema:
+        parts = [(str(place), schema["items"], each) for place, each in enumerate(value)]
+    else:
+        parts = []
+    for name, inner, part in parts:
+        if not follows(inner, part):
+            return difference(inner, part, f"{path}/{name}")
+    return f"{path}: {value!r} is not {schema}"

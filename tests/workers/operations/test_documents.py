@@ -1,0 +1,75 @@
+"""Stored orders and cases as JSON documents: every field of the convention, whatever is stored."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.docs.schema import follows
+from tests.json_documents import SCHEMAS
+from workers.aws.case_items import case_item
+from workers.aws.items import from_item
+from workers.domain.cases import Case, CaseState, Claim, Dropped, HandledReminder
+from workers.domain.orders import Order, OrderStatus
+from workers.domain.reasons import Reason, Severity
+from workers.operations.documents import case_document, order_document, order_now
+
+AT = "2026-11-22T10:00:00.000000Z"
+CASE = Case(
+    case_id="001",
+    state=CaseState.OPEN,
+    severity=Severity.WARNING,
+    opened_at=AT,
+    updated_at=AT,
+    reasons=(Reason.INVALID_PRICE,),
+    claim=Claim(actor="ada", note="x", at=AT, episode=1, number=1, order_id="001", execution_arn="arn"),
+    dropped=Dropped(evidence=3),
+    reminder=HandledReminder(episode=1, tries=1, message_id="m", at=AT),
+    opened_by="m",
+    version=3,
+)
+INTERNAL = {"open_key", "version", "opened_by", "reminder", "execution_arn"}
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=5,
+)
+
+
+def test_a_case_and_its_stored_form_are_the_same_document() -> None:
+    document = case_document(CASE)
+    assert document == case_document(from_item(case_item(CASE)))
+    assert not INTERNAL & set(document)
+    assert (document["case_id"], document["reasons"], document["order"]) == ("001", ["INVALID_PRICE"], None)
+    assert (document["claim"]["actor"], document["dropped"]["evidence"], document["dropped"]["routed"]) == ("ada", 3, 0)
+    assert (document["first_seen_at"], document["last_seen_at"]) == (AT, AT)
+    assert follows(SCHEMAS["escalations show"], document | {"order_now": None})
+
+
+def test_an_order_has_every_field_and_no_internal_one() -> None:
+    item = {"OrderId": "001", "Status": "RECEIVED", "Price": "12.50", "OpenKey": "RECEIVED#0", "Trials": 1}
+    document = order_document(item | {"LastTrial": "m/1", "ExpiresAt": 1_764_000_000})
+    assert follows(SCHEMAS["list"], [document])
+    assert (document["price"], document["attempts"], document["reasons"]) == ("12.50", 0, [])
+    assert (document["expires_at"], document["fulfilled_at"]) == ("2025-11-24T16:00:00.000000Z", None)
+
+
+def test_an_order_beside_its_case_has_the_same_names() -> None:
+    document = order_now(Order("001", OrderStatus.RECEIVED, None, price="12.50"))
+    assert document is not None
+    assert document.items() <= (order_document({"OrderId": "001", "Status": "RECEIVED", "Price": "12.50"})).items()
+    assert order_now(None) is None
+
+
+@pytest.mark.parametrize(("name", "of"), [("UpdatedAt", order_document), ("OpenedAt", case_document)])
+def test_a_time_that_was_edited_is_left_out(name: str, of: Any) -> None:
+    field = f"{name.removesuffix('At').lower()}_at"
+    assert of({name: "yesterday"})[field] is None
+    assert of({name: "2026-11-22 11:00:00+01:00"})[field] == AT
+
+
+@given(st.dictionaries(st.sampled_from(["Price", "UpdatedAt", "Evidence", "Order", "Claim", "Reasons", "At"]), VALUES))
+def test_whatever_was_edited_in_a_table_is_shown_with_the_same_fields(item: dict[str, Any]) -> None:
+    assert order_document(item).keys() == order_document({}).keys()
+    assert case_document(item).keys() == case_document({}).keys()
