@@ -1,6 +1,7 @@
 """One pipeline with both workers running, for tests that only send messages and check their results."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from tests.chaos.proxy import FaultProxy
 from tests.integration.command_line import CommandLine
+from tests.integration.hooks import Hooks
 from tests.integration.pipeline import SCRIPTED, Pipeline
 from tests.support import DeployedStack, DeployStack, Worker
 
@@ -52,3 +54,17 @@ def proxy(orders: CommandLine) -> Iterator[FaultProxy]:
     """A fault proxy between the module's command line and its local AWS."""
     with FaultProxy(orders.stack.local_aws.endpoint, seed=7) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    serving = Hooks()
+    thread = threading.Thread(target=serving.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield serving
+    finally:
+        serving.closing.set()
+        serving.server.shutdown()
+        serving.server.server_close()
+        thread.join()
