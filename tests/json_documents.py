@@ -190,6 +190,8 @@ SCHEMAS: Mapping[str, Schema] = {
         open_case=many(TEXT),
         attempts=COUNT,
     ),
+    "requeue": record(order_id=TEXT, changed=YES_OR_NO, queue=TEXT, message_id=TEXT),
+    "escalate": record(order_id=TEXT, changed=YES_OR_NO, message_id=maybe(TEXT)),
     "erase": record(
         order_id=TEXT,
         changed=YES_OR_NO,

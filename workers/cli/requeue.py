@@ -34,7 +34,7 @@ def command(stack: "Stack", *, order_id: str, as_json: bool) -> None:
 
     sent = run(stack, requeue(stack, order_id))
     if as_json:
-        print_json({"order_id": sent.order_id, "queue": sent.queue, "message_id": sent.message_id})
+        print_json({"order_id": sent.order_id, "changed": True, "queue": sent.queue, "message_id": sent.message_id})
         return
     print_line(f"Order {sent.order_id}: its message was sent to {sent.queue} again ({sent.message_id})")
     if sent.waiting:

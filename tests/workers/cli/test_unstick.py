@@ -42,7 +42,7 @@ def test_requeue_says_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         "About 3 messages are there already. If its own is one of them, that does no harm"
     ]
     found = json.loads(done(requeue.command, "001", "--json").stdout)
-    assert found == {"order_id": "001", "queue": "Orders", "message_id": "m-1"}
+    assert found == {"order_id": "001", "changed": True, "queue": "Orders", "message_id": "m-1"}
 
 
 def test_escalate_says_what_was_sent_and_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
