@@ -165,7 +165,7 @@ class Double:
             return instead
         responses: list[dict[str, Any]] = []
         for statement in Statements:
-            shipment_id, at, _, order_id, *_ = [parameter["S"] for parameter in statement["Parameters"]]
+            shipment_id, at, _, _, order_id, *_ = [parameter["S"] for parameter in statement["Parameters"]]
             item = self.items.get((ORDER, order_id))
             if item is None or item["Status"] != "RECEIVED":
                 old = {} if item is None else {"Item": to_item(item)}

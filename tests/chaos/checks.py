@@ -13,6 +13,7 @@ from typing import Any
 from tests.chaos.proxy import RECEIVE, Fault
 from tests.chaos.scenario import FULFILLED_KINDS, UNTOUCHED_KINDS, Item, Kind, Scenario
 from workers import clock
+from workers.aws.status_index import status_key
 from workers.domain.orders import OrderStatus, shipment_id
 
 ACKNOWLEDGED, DEAD_LETTERED = "message.acknowledged", "message.dead_lettered"
@@ -108,7 +109,7 @@ def check_orders(scenario: Scenario, allowed: Allowed) -> None:
                 order["Status"] == OrderStatus.FULFILLED
                 and order["ShipmentId"] == shipment_id(order_id)
                 and order["ExecutionArn"] == (written[order_id] or {})["ExecutionArn"]
-                and "OpenKey" not in order
+                and order["OpenKey"] == status_key(OrderStatus.FULFILLED, order_id, order["UpdatedAt"])
                 and (allowed.attempts or "Attempts" not in order)
             )
         untouched: bool = order == written[order_id]

@@ -22,7 +22,7 @@ from tests.chaos.traps import Exchange, Fate, Trap
 from tests.support import SHORT_VISIBILITY, DeployedStack, StartWorker, Worker
 from workers import clock
 from workers.aws.case_items import case_item
-from workers.aws.open_index import open_key
+from workers.aws.status_index import status_key
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason, Severity
@@ -426,7 +426,7 @@ def order_item(order_id: str, execution_arn: str, status: OrderStatus) -> Item:
         "CC": "************5678",
         "Status": status.value,
         "ExecutionArn": execution_arn,
-        "OpenKey": open_key(status, order_id),
+        "OpenKey": status_key(status, order_id, now),
         "CreatedAt": now,
         "UpdatedAt": now,
         **(escalated if status is OrderStatus.ESCALATED else {}),

@@ -20,7 +20,7 @@ from tests.integration.faulty_provider import Fault, FaultyProvider, State
 from tests.support import DeployedStack, DeployStack, StartWorker, Worker
 from workers import clock
 from workers.aws.items import from_item, to_item
-from workers.aws.open_index import open_key
+from workers.aws.status_index import status_key
 from workers.domain.ids import execution_arn
 from workers.domain.orders import OrderStatus
 
@@ -62,7 +62,7 @@ class Run:
                 "CC": "************5678",
                 "Status": OrderStatus.RECEIVED,
                 "ExecutionArn": arn,
-                "OpenKey": open_key(OrderStatus.RECEIVED, order_id),
+                "OpenKey": status_key(OrderStatus.RECEIVED, order_id, now),
                 "CreatedAt": now,
                 "UpdatedAt": now,
             }

@@ -8,6 +8,7 @@ import pytest
 from deploy.check_state_machine import DEFINITIONS
 from tests.integration.conftest import Running
 from tests.integration.pipeline import endings, fulfilled, wait_until
+from workers.aws.status_index import status_key
 from workers.domain.orders import ORDER_ID_RULE
 
 BAD_CHARACTER = "a character that is not allowed"
@@ -21,7 +22,7 @@ def test_an_order_is_fulfilled(running: Running) -> None:
     order = pipeline.order("valid-1")
     assert order is not None
     assert (order["Status"], order["ShipmentId"]) == ("FULFILLED", "shipment-of-valid-1")
-    assert "OpenKey" not in order
+    assert order["OpenKey"] == status_key("FULFILLED", order["OrderId"], order["FulfilledAt"])
     assert order["FulfilledAt"] == order["UpdatedAt"] > order["CreatedAt"]
     line = running.fulfillment.wait_for("order.fulfilled", order_id="valid-1")
     assert (line["worker"], line["queue"], line["message_id"], line["execution_arn"]) == (

@@ -14,7 +14,7 @@ from tests.integration.command_line import CARD, SHORT_CARD, CommandLine
 from tests.integration.conftest import Running
 from tests.integration.pipeline import Pipeline, wait_until
 from tests.support import DeployStack
-from workers.aws.open_index import open_key
+from workers.aws.status_index import status_key
 from workers.domain.submissions import submission_name
 
 HOSTILE = "Ada\x1b]0;owned\x07"
@@ -41,7 +41,7 @@ def busy(running: Running) -> CommandLine:
 def put(pipeline: Pipeline, order_id: str, status: str, minute: int, **fields: str) -> None:
     """Store an order that got its status *minute* minutes after 08:00 on 1 January 2020."""
     at = f"2020-01-01T{8 + minute // 60:02}:{minute % 60:02}:00.000Z"
-    pipeline.put_order(order_id, status, **{"UpdatedAt": at, "OpenKey": open_key(status, order_id)} | fields)
+    pipeline.put_order(order_id, status, **{"UpdatedAt": at, "OpenKey": status_key(status, order_id, at)} | fields)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def listed(quiet: Pipeline) -> list[str]:
     for n, order_id in enumerate(ids):
         put(quiet, order_id, "ESCALATED" if n % 23 == 0 else "RECEIVED", n)
     # The index lags: it still has these orders as open.
-    put(quiet, "ended", "FULFILLED", 0, OpenKey=open_key("RECEIVED", "ended"))
-    put(quiet, "cancelled", "CANCELLED", 0, OpenKey=open_key("ESCALATED", "cancelled"))
+    put(quiet, "ended", "FULFILLED", 0, OpenKey=status_key("RECEIVED", "ended", ""))
+    put(quiet, "cancelled", "CANCELLED", 0, OpenKey=status_key("ESCALATED", "cancelled", ""))
     return ids
 
 

@@ -18,7 +18,7 @@ ALL = ("workers", "lambda")
 MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/aws/case_items.py": ("tests/workers/aws/test_cases.py", "tests/workers/aws/test_cases_requests.py"),
     "workers/aws/cases.py": ("tests/workers/aws/test_cases_requests.py",),
-    "workers/aws/open_index.py": ("tests/workers/aws/test_cases_requests.py",),
+    "workers/aws/status_index.py": ("tests/workers/aws/test_cases_requests.py",),
     "workers/aws/orders.py": ("tests/workers/aws/test_orders_requests.py",),
     "workers/aws/sdk/metering.py": ("tests/workers/test_connections.py",),
     "workers/aws/sdk/tls.py": ("tests/workers/aws/sdk/test_clients.py", "tests/workers/aws/sdk/test_direct.py"),

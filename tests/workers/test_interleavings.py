@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.world import ID, World
+from workers.aws.case_items import case_item
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason
@@ -105,6 +106,26 @@ def is_settled(world: World, order: Order, case: Case) -> bool:
     )
 
 
+def check_order_key(world: World, order: Order) -> None:
+    """The index has the order by its status; a final one by the day it became final; an erased one not at all."""
+    key, digit = world.keys_of_orders[ID], "7"
+    if order.name is None:
+        assert key is None, "an erased order is listed"
+    elif order.is_final:
+        assert key == f"{order.status}#{world.since[ID][:10]}#{digit}", "a final order is listed wrongly"
+    else:
+        assert key == f"{order.status}#{digit}", "an open order is listed wrongly"
+
+
+def check_case_key(case: Case) -> None:
+    """The index has the case by its state; a resolved one by the day of its resolution, whatever was added since."""
+    key = case_item(case)["OpenKey"]["S"]
+    if case.state is CaseState.OPEN:
+        assert key[:-1] == "OPEN#", "an open case is listed wrongly"
+    elif case.resolution_of(case.episode) is not None:
+        assert key[:-1] == f"RESOLVED#{case.resolutions[-1].at[:10]}#", "a resolved case is listed wrongly"
+
+
 def check(world: World) -> None:
     assert world.failure is None, repr(world.failure)
     order, case = world.orders.get(ID), world.cases.get(ID)
@@ -119,8 +140,10 @@ def check(world: World) -> None:
             last = each.resolution_of(each.episode)
             assert last is not None
             assert last.actor != WORKFLOW or last.action == "merged", "an unrecorded shipment is hidden"
+        check_case_key(each)
     if order is None:
         return
+    check_order_key(world, order)
     if order.status is OrderStatus.ESCALATED:
         pending = case is not None and case.claim is not None
         assert pending or (case is not None and case.state is CaseState.OPEN), "an escalated order without a case"

@@ -5,12 +5,16 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 from tests.workers.fakes import NO_WAIT, message
 from tests.workers.operations.fakes import FakeClient, fake_stack, refused
+from workers import clock
+from workers.aws.case_writes import CaseWrites
 from workers.aws.items import from_item, to_item
+from workers.aws.status_index import status_key
 from workers.contracts import OrderFinished, OutgoingEscalation, Reminder
 from workers.domain.cases import Case, CaseState, HandledReminder, SentNotification
 from workers.domain.escalations import EscalationPlan, execution_case_id
@@ -29,8 +33,21 @@ from workers.operations.cancel import cancel_order
 from workers.operations.erase import erase, find_to_erase
 from workers.operations.errors import OperationError
 
+BEGIN = datetime(2026, 11, 22, 23, 59, tzinfo=UTC)
+WRITES = CaseWrites("EscalationTable", "OrderTable")
 PREFIX = "arn:aws:states:us-east-1:123456789012:execution:Orders"
 ID, NAME = "001", "Ada"
+
+
+def written(writes: list[Any]) -> tuple[str, str]:
+    """Return the index key and the `UpdatedAt` that a transaction writes to its order."""
+    ((expression, values),) = (
+        (write["Update"]["UpdateExpression"], from_item(write["Update"]["ExpressionAttributeValues"]))
+        for write in writes
+        if "Update" in write
+    )
+    assert "UpdatedAt = :at, OpenKey = :key" in expression
+    return values[":key"], values[":at"]
 
 
 class KilledError(BaseException):
@@ -69,6 +86,8 @@ class World:
 
     random: Random
     orders: dict[str, Order] = field(default_factory=dict)
+    keys_of_orders: dict[str, str | None] = field(default_factory=dict)  # Of the index by status, as they were written.
+    since: dict[str, str] = field(default_factory=dict)  # When each order got its status.
     started: dict[str, int] = field(default_factory=dict)  # When each execution started.
     read: dict[str, str] = field(default_factory=dict)  # When the order of each execution was first read to ship it.
     opened: dict[tuple[str, int], str] = field(default_factory=dict)  # When each episode of a case was written first.
@@ -89,12 +108,13 @@ class World:
     failure: BaseException | None = None
 
     def now(self) -> str:
-        minutes, seconds = divmod(next(self.numbers), 60)
-        return f"2026-11-22T{11 + minutes // 60:02}:{minutes % 60:02}:{seconds:02}.000000Z"
+        """Return a time that is never the same again. After a minute comes midnight."""
+        return clock.written(BEGIN + timedelta(seconds=next(self.numbers)))
 
-    def change(self, order: Order) -> None:
-        """Replace the stored order."""
-        self.orders[order.order_id] = order
+    def change(self, order: Order, key: str | None, at: str) -> None:
+        """Replace the stored order. *key* and *at* are what was written as its index key and its `UpdatedAt`."""
+        self.orders[order.order_id], self.keys_of_orders[order.order_id] = order, key
+        self.since[order.order_id] = at
         self.log.append(f"order {order.status} {order.execution_arn} {order.shipment_id}")
 
     def send(self, queue: str, body: str) -> None:
@@ -163,7 +183,8 @@ class World:
                     ):
                         return
                     resubmitted = old is not None and self.random.random() < 0.8  # Version 1 does not say so.
-                    self.change(Order(ID, OrderStatus.RECEIVED, arn, name=NAME))
+                    at = self.now()
+                    self.change(Order(ID, OrderStatus.RECEIVED, arn, name=NAME), status_key("RECEIVED", ID, at), at)
                     await process.step()
                 if good and not malformed:
                     more = ', "Resubmitted": true' if resubmitted else ""
@@ -278,7 +299,9 @@ class World:
             if order is None or (order.status, order.execution_arn) != (values[":before"], values.get(":execution")):
                 raise refused("ConditionalCheckFailedException", "UpdateItem")
             at = values[":at"] if "CancelledAt" in UpdateExpression else None
-            self.change(replace(order, status=OrderStatus.CANCELLED, cancelled_at=at))
+            assert "OpenKey = :key" in UpdateExpression
+            cancelled = replace(order, status=OrderStatus.CANCELLED, cancelled_at=at)
+            self.change(cancelled, values[":key"], values[":at"])
             await process.step()
             return {}
 
@@ -305,7 +328,7 @@ class World:
 
     def _transact(self, writes: list[Any]) -> None:
         """Apply the transaction of an erasure: its deletes, and the put of the marker."""
-        marked = None
+        marked, item = None, dict[str, Any]()
         for write in writes:
             if "Delete" in write:
                 case = self.cases.get(write["Delete"]["Key"]["CaseId"]["S"])
@@ -322,7 +345,7 @@ class World:
             if "Delete" in write:
                 self.cases.pop(write["Delete"]["Key"]["CaseId"]["S"], None)
         if marked is not None:
-            self.change(marked)
+            self.change(marked, item.get("OpenKey"), item["UpdatedAt"])
             self.erased = True
 
     def _cancelled(self) -> Exception:
@@ -388,7 +411,7 @@ class OrderPort(Port):
         order = self.world.orders.get(order_id)
         if order is not None and order.status is OrderStatus.RECEIVED and order.belongs_to(execution_arn):
             order = replace(order, status=OrderStatus.FULFILLED, shipment_id=shipment_id, fulfilled_at=at)
-            self.world.change(order)
+            self.world.change(order, status_key("FULFILLED", order_id, at), at)
         await self.process.step()
         return order
 
@@ -437,8 +460,9 @@ class CasePort(Port):
             elif plan.counts_rejection or (plan.routes and order.name is not None):
                 self._check(now is not None and now.execution_arn == order.execution_arn and now.name == order.name)
         self._write(*(case for case in (plan.case, plan.merged) if case is not None))
-        if plan.escalates_order and order is not None:
-            self.world.change(replace(order, status=OrderStatus.ESCALATED))
+        if plan.escalates_order and order is not None and plan.case is not None:
+            key, at = written(WRITES.of_escalation(plan, plan.case, order))
+            self.world.change(replace(order, status=OrderStatus.ESCALATED), key, at)
         await self.process.step()
 
     async def put(self, case: Case) -> None:
@@ -456,7 +480,8 @@ class CasePort(Port):
         self._write(plan.case)
         if plan.order_status is not None and order is not None:
             shipment = plan.case.resolutions[-1].shipment_id
-            self.world.change(replace(order, status=plan.order_status, shipment_id=shipment))
+            key, at = written(WRITES.of_resolution(plan, plan.case, order))
+            self.world.change(replace(order, status=plan.order_status, shipment_id=shipment), key, at)
         await self.process.step()
 
     async def claim_reminder(self, case_id: str, handled: HandledReminder, forgotten_at: str) -> Case | None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from workers.aws.items import attributes, to_item
-from workers.aws.open_index import open_key
+from workers.aws.status_index import STATUS_KEY, status_key
 from workers.domain.cases import (
     Case,
     CaseState,
@@ -30,7 +30,7 @@ def case_item(case: Case, retention: Retention = FOR_EVER) -> dict[str, Any]:
     derived = {
         "FirstSeenAt": case.first_seen_at,
         "LastSeenAt": case.last_seen_at,
-        "OpenKey": open_key(case.state, case.case_id) if case.state is CaseState.OPEN else None,
+        STATUS_KEY: status_key(case.state, case.case_id, case.resolved_at or case.opened_at),
         "ExecutionArn": case.execution_arns[-1] if case.execution_arns else None,
         "Version": case.version + 1,
         "ExpiresAt": None if case.state is CaseState.OPEN else retention.expires_at(case.updated_at),

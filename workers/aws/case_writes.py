@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.aws.case_items import case_item
 from workers.aws.items import to_item
-from workers.aws.open_index import open_key
+from workers.aws.status_index import STATUS_KEY, status_key
 from workers.domain.cases import Case
 from workers.domain.escalations import EscalationPlan
 from workers.domain.orders import Order, OrderStatus
@@ -64,17 +64,8 @@ class CaseWrites:
         return put
 
     def _escalate(self, order: Order, case: Case) -> "TransactWriteItemTypeDef":
-        return self._change(
-            order,
-            OrderStatus.RECEIVED,
-            "SET #Status = :status, Reasons = :reasons, EscalatedAt = :at, UpdatedAt = :at, OpenKey = :open",
-            {
-                ":status": OrderStatus.ESCALATED,
-                ":reasons": case.reasons,
-                ":at": case.updated_at,
-                ":open": open_key(OrderStatus.ESCALATED, order.order_id),
-            },
-        )
+        more = ", Reasons = :reasons, EscalatedAt = :at"
+        return self._change(order, OrderStatus.ESCALATED, case.updated_at, more, {":reasons": case.reasons})
 
     def _unchanged(self, order: Order) -> "TransactWriteItemTypeDef":
         """Return the check that *order* still has the execution that it had when it was read, and was not erased."""
@@ -95,35 +86,41 @@ class CaseWrites:
 
     def _finish(self, order: Order, status: OrderStatus, case: Case) -> "TransactWriteItemTypeDef":
         """Return the update that sets an escalated order's final *status*. *case*'s newest resolution is the cause."""
-        shipment_id = case.resolutions[-1].shipment_id
+        resolution, at = case.resolutions[-1], case.updated_at
         shipped = ", ShipmentId = :shipment, FulfilledAt = :at" if status is OrderStatus.FULFILLED else ""
-        expires_at = self.retention.expires_at(case.updated_at)
+        expires_at = self.retention.expires_at(at)
         expires = "" if expires_at is None else ", ExpiresAt = :expires"
-        return self._change(
-            order,
-            OrderStatus.ESCALATED,
-            f"SET #Status = :status, UpdatedAt = :at{shipped}{expires} REMOVE OpenKey",
-            {
-                ":status": status,
-                ":at": case.updated_at,
-                ":shipment": shipment_id if shipped else None,
-                ":expires": expires_at,
-            },
-        )
+        values = {
+            ":by": resolution.actor,
+            ":shipment": resolution.shipment_id if shipped else None,
+            ":expires": expires_at,
+        }
+        return self._change(order, status, at, f", ResolvedBy = :by{shipped}{expires}", values)
 
     def _change(
-        self, order: Order, status: OrderStatus, update: str, values: dict[str, Any]
+        self, order: Order, status: OrderStatus, at: str, more: str, values: dict[str, Any]
     ) -> "TransactWriteItemTypeDef":
-        """Return an update of *order* that succeeds only if it still has *status* and the execution read with it."""
+        """
+        Return the update that gives *order* its new *status* at the time *at*.
+
+        It succeeds only if the order still has the status and the execution that were read.
+        """
+        values |= {
+            ":status": status,
+            ":at": at,
+            ":key": status_key(status, order.order_id, at),
+            ":before": OrderStatus.RECEIVED if status is OrderStatus.ESCALATED else OrderStatus.ESCALATED,
+            ":execution": order.execution_arn,
+        }
         bound = " AND ExecutionArn = :execution" if order.execution_arn is not None else ""
         return {
             "Update": {
                 "TableName": self.order_table,
                 "Key": to_item({"OrderId": order.order_id}),
-                "UpdateExpression": update,
+                "UpdateExpression": f"SET #Status = :status, UpdatedAt = :at, {STATUS_KEY} = :key{more}",
                 "ConditionExpression": f"#Status = :before{bound}",
                 "ExpressionAttributeNames": {"#Status": "Status"},
-                "ExpressionAttributeValues": to_item(values | {":before": status, ":execution": order.execution_arn}),
+                "ExpressionAttributeValues": to_item(values),
             }
         }
 

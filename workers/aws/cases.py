@@ -12,8 +12,8 @@ from workers.aws.case_items import case_of
 from workers.aws.case_writes import CaseWrites
 from workers.aws.errors import CONDITION_FAILED, ITEM_FAULTS, ask, error_code, readable, translated
 from workers.aws.items import from_item, to_item
-from workers.aws.open_index import open_keys
 from workers.aws.orders import order_of
+from workers.aws.status_index import CASES_BY_STATE, STATUS_KEY, open_keys
 from workers.aws.transactions import Transactions
 from workers.backoff import Backoff
 from workers.domain.cases import Case, CaseState, HandledReminder, SentNotification
@@ -98,8 +98,8 @@ class DynamoCases:
         with translated():
             pages = self._dynamodb.get_paginator("query").paginate(
                 TableName=self._table,
-                IndexName="OpenCases",
-                KeyConditionExpression="OpenKey = :key",
+                IndexName=CASES_BY_STATE,
+                KeyConditionExpression=f"{STATUS_KEY} = :key",
                 ExpressionAttributeValues=to_item({":key": key}),
             )
             async for page in pages:

@@ -20,7 +20,7 @@ from workers.aws.errors import (
 from workers.aws.group_commit import GroupCommit
 from workers.aws.halves import send_halves
 from workers.aws.items import from_item, to_item
-from workers.aws.open_index import open_keys
+from workers.aws.status_index import ORDERS_BY_STATUS, STATUS_KEY, open_keys, status_key
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.retention import FOR_EVER, Retention
 from workers.errors import OutageError, UnreadableOrderError
@@ -74,7 +74,7 @@ class DynamoOrders:
         expires = "" if retention.days is None else " SET ExpiresAt=?"
         update = (
             f'UPDATE "{table}" SET "Status"=\'{OrderStatus.FULFILLED}\''  # noqa: S608
-            f" SET ShipmentId=? SET FulfilledAt=? SET UpdatedAt=?{expires} REMOVE OpenKey"
+            f" SET ShipmentId=? SET FulfilledAt=? SET UpdatedAt=? SET {STATUS_KEY}=?{expires}"
             f" WHERE OrderId=? AND \"Status\"='{OrderStatus.RECEIVED}'"
         )
         self._statements = {True: f"{update} AND ExecutionArn=?", False: update}
@@ -102,8 +102,8 @@ class DynamoOrders:
         with translated():
             pages = self._dynamodb.get_paginator("query").paginate(
                 TableName=self._table,
-                IndexName="OpenOrders",
-                KeyConditionExpression="OpenKey = :key AND UpdatedAt < :at",
+                IndexName=ORDERS_BY_STATUS,
+                KeyConditionExpression=f"{STATUS_KEY} = :key AND UpdatedAt < :at",
                 ExpressionAttributeValues=to_item({":key": key, ":at": at}),
             )
             async for page in pages:
@@ -189,7 +189,9 @@ class DynamoOrders:
         return [_result_or_error(order, response) for order, response in zip(group, responses, strict=True)]
 
     def _statement(self, order: _Fulfillment) -> "BatchStatementRequestTypeDef":
-        parameters: list[AttributeValueTypeDef] = [{"S": order.shipment_id}, {"S": order.at}, {"S": order.at}]
+        key = status_key(OrderStatus.FULFILLED, order.order_id, order.at)
+        texts = (order.shipment_id, order.at, order.at, key)
+        parameters: list[AttributeValueTypeDef] = [{"S": text} for text in texts]
         if (expires_at := self._retention.expires_at(order.at)) is not None:
             parameters.append({"N": str(expires_at)})
         parameters.append({"S": order.order_id})

@@ -7,6 +7,8 @@ from workers.aws.batch_reads import BatchReads, ReadTable
 from workers.aws.errors import readable
 from workers.aws.items import from_item
 from workers.aws.orders import order_of
+from workers.aws.status_index import STATUS_KEY, is_open_key
+from workers.domain.cases import CaseState
 from workers.domain.orders import Order
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class DynamoOrdersToShip:
         self._reads = BatchReads(
             dynamodb,
             ReadTable(order_table, "OrderId"),
-            ReadTable(case_table, "CaseId", attributes="CaseId, RejectedExecutions, Dropped, OpenKey"),
+            ReadTable(case_table, "CaseId", attributes=f"CaseId, RejectedExecutions, Dropped, {STATUS_KEY}"),
         )
 
     async def get_to_ship(self, order_id: str, execution_arn: str | None) -> Order | None:
@@ -50,4 +52,7 @@ class DynamoOrdersToShip:
         order = order_of(item)
         rejections = len(rejected - {order.execution_arn}) + dropped
         # An order without a case, as most are, stays as it is.
-        return order if not case_item else replace(order, rejections=rejections, has_open_case="OpenKey" in case_item)
+        if not case_item:
+            return order
+        is_open = is_open_key(case_item.get(STATUS_KEY), CaseState.OPEN)
+        return replace(order, rejections=rejections, has_open_case=is_open)

@@ -209,6 +209,14 @@ class Case:
         """Return the newest resolution of *episode*, or None if it has none."""
         return next((resolution for resolution in reversed(self.resolutions) if resolution.episode == episode), None)
 
+    @property
+    def resolved_at(self) -> str | None:
+        """When the case was resolved; None while it is open. Later messages change only `updated_at`."""
+        if self.state is CaseState.OPEN:
+            return None
+        resolution = self.resolution_of(self.episode)
+        return self.updated_at if resolution is None else resolution.at
+
     def has_resubmission(self, execution_arn: str | None) -> bool:
         """Return whether `resolutions` has the resubmission that started *execution_arn*."""
         return any(resolution.execution_arn == execution_arn for resolution in self.resolutions)

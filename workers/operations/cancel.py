@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from workers import clock
 from workers.aws.errors import CONDITION_FAILED, error_code
 from workers.aws.items import from_item, to_item
+from workers.aws.status_index import STATUS_KEY, status_key
 from workers.domain.cases import CaseState
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason
@@ -116,6 +117,7 @@ async def _cancel(stack: "Stack", order: Mapping[str, Any], request: Request, at
         ":before": order["Status"],
         ":execution": order.get("ExecutionArn"),
         ":at": at,
+        ":key": status_key(OrderStatus.CANCELLED, order["OrderId"], at),
         ":by": record.actor,
         ":note": record.note,
         ":expires": expires_at,
@@ -128,8 +130,8 @@ async def _cancel(stack: "Stack", order: Mapping[str, Any], request: Request, at
             "update_item",
             TableName=stack.names.order_table,
             Key=to_item({"OrderId": order["OrderId"]}),
-            UpdateExpression="SET #Status = :cancelled, UpdatedAt = :at, CancelledBy = :by,"
-            f" CancelNote = :note{since}{expires} REMOVE OpenKey",
+            UpdateExpression=f"SET #Status = :cancelled, UpdatedAt = :at, {STATUS_KEY} = :key, CancelledBy = :by,"
+            f" CancelNote = :note{since}{expires}",
             ConditionExpression=f"#Status = :before AND {bound}",
             ExpressionAttributeNames={"#Status": "Status"},
             ExpressionAttributeValues=to_item(values),

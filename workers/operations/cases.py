@@ -3,7 +3,7 @@
 import functools
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,9 @@ from workers.errors import UnreadableOrderError
 from workers.operations.ages import seconds_since
 from workers.operations.errors import OperationError
 from workers.operations.order_table import get_orders, is_key
+from workers.operations.search import contains
 from workers.operations.text import clean
+from workers.operations.windows import Window
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -29,18 +31,32 @@ CALLS_AT_ONCE = 16  # The queries of an index of open orders or cases, one for e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Selects open cases. The default is all of them. A case is as old as its current episode."""
+    """
+    Selects cases. The default is all of them.
+
+    An open case is as old as its current episode, a resolved one as its resolution; *window* is about the same time.
+    *name*, *item* and *actor* are parts of texts. The actors are all who have resolved an episode.
+    """
 
     severity: str | None = None
     reason: str | None = None
     older_than: timedelta | None = None
+    window: Window = field(default_factory=Window)
+    name: str | None = None
+    item: str | None = None
+    actor: str | None = None
 
     def includes(self, case: Case, now: datetime) -> bool:
-        age_s = seconds_since(case.opened_at, now) or 0.0
+        at, order = case.resolved_at or case.opened_at, case.order
+        age_s = seconds_since(at, now) or 0.0
         return (
             (self.severity is None or self.severity == case.severity)
             and (self.reason is None or self.reason in case.reasons)
             and (self.older_than is None or age_s > self.older_than.total_seconds())
+            and self.window.includes(at)
+            and contains(order and order.name, self.name)
+            and contains(order and order.item_name, self.item)
+            and (self.actor is None or any(contains(each.actor, self.actor) for each in case.resolutions))
         )
 
 

@@ -1,103 +1,118 @@
-"""Lists the open orders, from the index that holds only open orders."""
+"""Lists orders, from the index by status. No listing scans the table."""
 
-import heapq
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from workers import clock
-from workers.aws.items import from_item, to_item
-from workers.aws.open_index import open_keys
 from workers.domain.orders import OrderStatus
 from workers.operations.order_table import MAX_CONCURRENT_REQUESTS, get_orders
 from workers.operations.progress import Progress, unreported
+from workers.operations.search import Found, contains
+from workers.operations.status_index import Entry, StatusIndex, final_entries, open_entries
+from workers.operations.windows import Window
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 OPEN = (OrderStatus.RECEIVED, OrderStatus.ESCALATED)
-_ALWAYS = "9999"  # Sorts after every stored time.
+FINAL = (OrderStatus.FULFILLED, OrderStatus.CANCELLED)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Key:
-    """An entry of the index, ordered by age."""
-
-    updated_at: str
-    order_id: str
-
-
-async def open_orders(
-    stack: "Stack",
-    *,
-    statuses: Collection[OrderStatus] = OPEN,
-    older_than: timedelta | None = None,
-    limit: int | None = None,
-    progress: Progress = unreported,
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
     """
-    Return the oldest *limit* open orders as they are now, oldest first. Age counts from the last status change.
+    Selects orders. The default is all open ones.
 
-    The index is eventually consistent: an order that has just changed may be missing.
+    *window* is the time in which an order got its status; final orders are always read within a bounded one. *name*,
+    *item* and *actor* are parts of texts. The actor is who cancelled the order, or resolved its case.
     """
-    before = _ALWAYS if older_than is None else clock.written(stack.now() - older_than)
-    found: list[dict[str, Any]] = []
-    async with aclosing(_open_orders(stack, statuses, before, progress, limited=limit is not None)) as orders:
-        async for order in orders:
-            found.append(order)
-            if len(found) == limit:
-                break
-    return found
+
+    statuses: Collection[OrderStatus] = OPEN
+    window: Window = field(default_factory=Window)
+    name: str | None = None
+    item: str | None = None
+    reason: str | None = None
+    actor: str | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Whether orders must be read to know whether they are wanted."""
+        return any(part is not None for part in (self.name, self.item, self.reason, self.actor))
+
+    @property
+    def final(self) -> list[OrderStatus]:
+        return [status for status in FINAL if status in self.statuses]
+
+    def includes(self, order: dict[str, Any]) -> bool:
+        return (
+            order.get("Status") in self.statuses
+            and self.window.includes(order.get("UpdatedAt"))
+            and "ErasedAt" not in order
+            and contains(order.get("Name"), self.name)
+            and contains(order.get("ItemName"), self.item)
+            and (self.reason is None or self.reason in order.get("Reasons", []))
+            and (self.actor is None or any(contains(order.get(by), self.actor) for by in ("CancelledBy", "ResolvedBy")))
+        )
 
 
-async def _open_orders(
-    stack: "Stack", statuses: Collection[OrderStatus], before: str, progress: Progress, *, limited: bool
-) -> AsyncGenerator[dict[str, Any], None]:
-    keys = _merged([_shard(stack, key, before) for status in statuses for key in open_keys(status)])
-    # With a limit, make only one request at a time, so that few more orders are read than needed.
-    pages = get_orders(stack, _distinct(keys), at_most=1 if limited else MAX_CONCURRENT_REQUESTS)
-    async with aclosing(pages):
-        async for page in pages:
-            progress(len(page))
-            # The index lags: the order may have ended or changed its status since.
-            for order in page:
-                if order.get("Status") in statuses and str(order.get("UpdatedAt")) < before:
+class OrderListing:
+    """
+    The selected orders as they are now: first the open ones, the oldest first, then the final ones, the newest first.
+
+    At most *limit* orders; at most *max_read* are read. *found* says how far it has come.
+
+    Raises:
+        OperationError: The window is too long for final orders.
+    """
+
+    def __init__(
+        self,
+        stack: "Stack",
+        selection: Selection,
+        *,
+        limit: int | None = None,
+        max_read: int | None = None,
+        progress: Progress = unreported,
+    ) -> None:
+        self._stack = stack
+        self._now = stack.now()
+        self.window = selection.window.bounded(self._now) if selection.final else selection.window
+        self._selection = selection
+        self._final = replace(selection, statuses=selection.final, window=self.window)
+        self._open = replace(selection, statuses=[status for status in OPEN if status in selection.statuses])
+        self._limit = limit
+        self._max_read = max_read
+        self._progress = progress
+        self.found = Found()
+
+    async def orders(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the orders. The index is eventually consistent: an order that has just changed may be missing."""
+        # To a limit, make only one request at a time, so that few more orders are read than needed.
+        few = self._limit is not None and not self._selection.searches
+        ids = self.found.ids(self._entries(), self._max_read)
+        pages = get_orders(self._stack, ids, at_most=1 if few else MAX_CONCURRENT_REQUESTS)
+        async with aclosing(pages):
+            async for page in pages:
+                self.found.read += len(page)
+                self._progress(len(page))
+                for order in page:
+                    # The index lags: the order may have ended or changed its status since.
+                    if not (self._open.includes(order) or self._final.includes(order)):
+                        continue
+                    self.found.matched += 1
                     yield order
+                    if self.found.matched == self._limit:
+                        self.found.is_limited = True
+                        return
 
-
-async def _shard(stack: "Stack", key: str, before: str) -> AsyncIterator[_Key]:
-    pages = stack.dynamodb.pages(
-        "query",
-        TableName=stack.names.order_table,
-        IndexName="OpenOrders",
-        KeyConditionExpression="OpenKey = :key AND UpdatedAt < :before",
-        ExpressionAttributeValues=to_item({":key": key, ":before": before}),
-    )
-    async for page in pages:
-        for item in map(from_item, page["Items"]):
-            yield _Key(item["UpdatedAt"], item["OrderId"])
-
-
-async def _merged(shards: Iterable[AsyncIterator[_Key]]) -> AsyncIterator[_Key]:
-    """Yield the keys of sorted shards in order, as `heapq.merge` does."""
-    heap = [(key, n, shard) for n, shard in enumerate(shards) if (key := await anext(shard, None)) is not None]
-    heapq.heapify(heap)
-    while heap:
-        key, n, shard = heap[0]
-        yield key
-        following = await anext(shard, None)
-        if following is None:
-            heapq.heappop(heap)
-        else:
-            heapq.heapreplace(heap, (following, n, shard))
-
-
-async def _distinct(keys: AsyncIterable[_Key]) -> AsyncIterator[str]:
-    """Yield each order's id once: the lagging index can have an order under both statuses."""
-    seen = set[str]()
-    async for key in keys:
-        if key.order_id not in seen:
-            seen.add(key.order_id)
-            yield key.order_id
+    async def _entries(self) -> AsyncIterator[Entry]:
+        index = StatusIndex.of_orders(self._stack)
+        if self._open.statuses:
+            async for entry in open_entries(self._stack, index, self._open.statuses, self._open.window):
+                yield entry
+        if self._final.statuses:
+            entries = final_entries(self._stack, index, self._final.statuses, self.window, self._now)
+            async for entry in entries:
+                self.found.oldest_final = entry.updated_at
+                yield entry

@@ -1,7 +1,7 @@
 """Reads orders of the order table."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +39,25 @@ def get_orders(
     Close the generator like that of `in_parallel`. *at_most* is the number of concurrent requests. *retries* repeats
     requests that fail; without it, they are left to the SDK's own retries.
     """
+    return get_items(
+        stack, stack.names.order_table, "OrderId", order_ids, shown_order, at_most=at_most, retries=retries
+    )
+
+
+def get_items(
+    stack: "Stack",
+    table: str,
+    key: str,
+    ids: Iterable[str] | AsyncIterable[str],
+    read: Callable[[Mapping[str, Any]], dict[str, Any]] = from_item,
+    *,
+    at_most: int = MAX_CONCURRENT_REQUESTS,
+    retries: "Retries | None" = None,
+) -> AsyncGenerator[list[dict[str, Any]], None]:
+    """Yield the items of *table* whose *key* has these values, as `get_orders` does. *read* converts each item."""
     return in_parallel(
-        lambda batch: _get(stack, batch, retries),
-        _batches(order_ids),
+        lambda batch: _get(stack, (table, key), batch, read, retries),
+        _batches(ids),
         at_most=at_most,
         stop=None if retries is None else retries.stop,
     )
@@ -58,10 +74,16 @@ async def _batches(order_ids: Iterable[str] | AsyncIterable[str]) -> AsyncIterat
         yield batch
 
 
-async def _get(stack: "Stack", order_ids: list[str], retries: "Retries | None") -> list[dict[str, Any]]:
-    """Return the orders, sorted like *order_ids*. Keys that were not processed are requested again, with backoff."""
-    table, found = stack.names.order_table, dict[str, dict[str, Any]]()
-    keys = [to_item({"OrderId": order_id}) for order_id in order_ids]
+async def _get(
+    stack: "Stack",
+    where: tuple[str, str],
+    ids: list[str],
+    read_item: Callable[[Mapping[str, Any]], dict[str, Any]],
+    retries: "Retries | None",
+) -> list[dict[str, Any]]:
+    """Return the items, sorted like *ids*. Keys that were not processed are requested again, with backoff."""
+    (table, key), found = where, dict[str, dict[str, Any]]()
+    keys = [to_item({key: value}) for value in ids]
     attempt = 0
     while keys:
         if attempt:
@@ -70,10 +92,10 @@ async def _get(stack: "Stack", order_ids: list[str], retries: "Retries | None") 
         request = {table: {"Keys": keys, "ConsistentRead": True}}
         read = partial(stack.dynamodb.call, "batch_get_item", RequestItems=request)
         answer = await (read() if retries is None else retries.run("BatchGetItem", read))
-        for item in map(shown_order, answer["Responses"].get(table, [])):
-            found[item["OrderId"]] = item
+        for item in map(read_item, answer["Responses"].get(table, [])):
+            found[item[key]] = item
         keys = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
-    return [found[order_id] for order_id in order_ids if order_id in found]
+    return [found[value] for value in ids if value in found]
 
 
 def shown_order(item: Mapping[str, Any]) -> dict[str, Any]:

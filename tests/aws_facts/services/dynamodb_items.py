@@ -308,16 +308,17 @@ def an_item_has_at_most_400_kb(lab: Lab) -> object:
 
 
 @fact(
-    "An item is in the index as long as it has OpenKey; the index returns its keys only, and can be read page by page.",
+    "An item is in the index as long as it has OpenKey, under its newest value. The index returns its keys only, and "
+    "can be read page by page, oldest or newest first, within a range.",
     source=DYNAMODB_GUIDE + "bp-indexes-general-sparse-indexes.html",
     relied_on_by=(
-        "workers/aws/open_index.py::open_keys",
-        "workers/operations/listing.py::OpenOrders",
-        "workers/aws/orders.py::REMOVE OpenKey",
+        "workers/aws/status_index.py::STATUS_KEY",
+        "workers/operations/status_index.py::ScanIndexForward",
+        "workers/operations/erase.py::marker",
     ),
-    expected=[["OpenKey", "OrderId", "UpdatedAt"], 3, 2],
+    expected=[["OpenKey", "OrderId", "UpdatedAt"], 3, ["2021", "2020"], 2, 1],
 )
-def the_index_holds_open_items_only(lab: Lab) -> object:
+def the_index_holds_items_with_a_key_only(lab: Lab) -> object:
     key = lab.name("open-")
     orders = [put_order(lab, OpenKey=s(key), UpdatedAt=s(f"202{year}"), Name=s("x")) for year in range(3)]
     put_order(lab)  # Without OpenKey.
@@ -334,8 +335,20 @@ def the_index_holds_open_items_only(lab: Lab) -> object:
 
     found = lab.eventually(lambda: len(items()), 3)
     names = sorted(items()[0])
+    bounds = {":key": s(key), ":since": s("2020"), ":before": s("2021")}
+    newest = lab.dynamodb.query(
+        **query
+        | {
+            "KeyConditionExpression": "OpenKey = :key AND UpdatedAt BETWEEN :since AND :before",
+            "ExpressionAttributeValues": bounds,
+            "ScanIndexForward": False,
+        }
+    )
+    times = [item["UpdatedAt"]["S"] for item in newest["Items"]]
     lab.dynamodb.update_item(TableName=table_of(lab), Key={"OrderId": s(orders[0])}, UpdateExpression="REMOVE OpenKey")
-    return [names, found, lab.eventually(lambda: len(items()), 2)]
+    removed = lab.eventually(lambda: len(items()), 2)
+    put_order(lab, OrderId=s(orders[1]), OpenKey=s(lab.name("final-")), UpdatedAt=s("2026"))
+    return [names, found, times, removed, lab.eventually(lambda: len(items()), 1)]
 
 
 @fact(

@@ -96,7 +96,7 @@ def a_type_tells_array_from_object(lab: Lab) -> object:
 @fact(
     "`$hash` with SHA-256 returns the hex digest.",
     source=_JSONATA,
-    relied_on_by=(f"{_DEFINITION}::$hash", "workers/aws/open_index.py::sha256"),
+    relied_on_by=(f"{_DEFINITION}::$hash", "workers/aws/status_index.py::sha256"),
     expected={"digest": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"},
 )
 def a_hash_is_a_hex_digest(lab: Lab) -> object:

@@ -9,7 +9,7 @@ from tests.workers.domain.examples import case
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
 from workers.aws.case_items import case_item
 from workers.aws.case_writes import CaseWrites
-from workers.aws.open_index import open_key
+from workers.aws.status_index import status_key
 from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.escalations import EscalationOutcome, EscalationPlan
 from workers.domain.orders import OrderStatus
@@ -81,15 +81,15 @@ def test_an_order_is_escalated_with_its_case(execution: str | None) -> None:
             "Update": {
                 "TableName": "Orders",
                 "Key": {"OrderId": {"S": "001"}},
-                "UpdateExpression": "SET #Status = :status, Reasons = :reasons, EscalatedAt = :at, UpdatedAt = :at,"
-                " OpenKey = :open",
+                "UpdateExpression": "SET #Status = :status, UpdatedAt = :at, OpenKey = :key, Reasons = :reasons,"
+                " EscalatedAt = :at",
                 "ConditionExpression": f"#Status = :before{bound}",
                 "ExpressionAttributeNames": {"#Status": "Status"},
                 "ExpressionAttributeValues": {
                     ":status": {"S": "ESCALATED"},
                     ":reasons": {"L": [{"S": "INVALID_PRICE"}, {"S": "INVALID_CARD_NUMBER"}]},
                     ":at": {"S": NOW},
-                    ":open": {"S": open_key("ESCALATED", "001")},
+                    ":key": {"S": status_key("ESCALATED", "001", NOW)},
                     ":before": {"S": "RECEIVED"},
                     **bound_to,
                 },
@@ -143,23 +143,20 @@ def test_a_merged_case_is_written_too() -> None:
         (
             "FULFILLED",
             FOR_EVER,
-            "SET #Status = :status, UpdatedAt = :at, ShipmentId = :shipment, FulfilledAt = :at REMOVE OpenKey",
+            ", ShipmentId = :shipment, FulfilledAt = :at",
             {":shipment": {"S": "S-1"}},
         ),
         (
             "FULFILLED",
             KEPT,
-            (
-                "SET #Status = :status, UpdatedAt = :at, ShipmentId = :shipment, FulfilledAt = :at,"
-                " ExpiresAt = :expires REMOVE OpenKey"
-            ),
+            ", ShipmentId = :shipment, FulfilledAt = :at, ExpiresAt = :expires",
             {":shipment": {"S": "S-1"}, ":expires": {"N": str(EXPIRES_AT)}},
         ),
-        ("CANCELLED", FOR_EVER, "SET #Status = :status, UpdatedAt = :at REMOVE OpenKey", {}),
+        ("CANCELLED", FOR_EVER, "", {}),
         (
             "CANCELLED",
             KEPT,
-            "SET #Status = :status, UpdatedAt = :at, ExpiresAt = :expires REMOVE OpenKey",
+            ", ExpiresAt = :expires",
             {":expires": {"N": str(EXPIRES_AT)}},
         ),
     ],
@@ -174,12 +171,14 @@ def test_an_order_is_finished_with_its_case(
             "Update": {
                 "TableName": "Orders",
                 "Key": {"OrderId": {"S": "001"}},
-                "UpdateExpression": update,
+                "UpdateExpression": f"SET #Status = :status, UpdatedAt = :at, OpenKey = :key, ResolvedBy = :by{update}",
                 "ConditionExpression": "#Status = :before AND ExecutionArn = :execution",
                 "ExpressionAttributeNames": {"#Status": "Status"},
                 "ExpressionAttributeValues": {
                     ":status": {"S": status},
                     ":at": {"S": NOW},
+                    ":key": {"S": f"{status}#2026-11-22#7"},
+                    ":by": {"S": "ada"},
                     ":before": {"S": "ESCALATED"},
                     ":execution": {"S": EXECUTION},
                     **values,

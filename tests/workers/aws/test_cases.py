@@ -9,7 +9,8 @@ from workers.aws.cases import DynamoCases
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import DynamoOrders
 from workers.aws.orders_to_ship import DynamoOrdersToShip
-from workers.domain.cases import Case, CaseState, Dropped, HandledReminder, OrderCopy, SentNotification
+from workers.aws.status_index import status_key
+from workers.domain.cases import Case, CaseState, Dropped, HandledReminder, OrderCopy, Resolution, SentNotification
 from workers.domain.escalations import Assessment, Escalation, plan_escalation
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
@@ -125,16 +126,20 @@ async def test_open_cases_are_read_in_batches_of_a_hundred(stack: DeployedStack,
     stack.client("dynamodb").delete_item(TableName=stack.escalation_table, Key=to_item({"CaseId": "listed-broken"}))
 
 
-async def test_only_open_cases_are_in_the_index_of_open_cases(stack: DeployedStack, cases: DynamoCases) -> None:
+async def test_a_case_is_in_the_index_by_its_state_and_the_day_of_its_resolution(
+    stack: DeployedStack, cases: DynamoCases
+) -> None:
     case = await opened(cases, "case-open")
     item = case_item(stack, "case-open")
-    assert item["OpenKey"].startswith("OPEN#")
+    assert item["OpenKey"] == status_key("OPEN", "case-open", NOW)
     assert (item["CaseId"], item["State"], item["Severity"], item["ExecutionArn"]) == (
         *("case-open", "OPEN", "warning"),
         EXECUTION,
     )
-    await cases.put(replace(case, state=CaseState.RESOLVED))
-    assert "OpenKey" not in case_item(stack, "case-open")
+    resolved_at, later = "2026-11-22T23:59:59.000000Z", "2026-11-24T00:00:00.000000Z"
+    record = Resolution(action="close", episode=1, actor="ada", note="as agreed", at=resolved_at)
+    await cases.put(replace(case, state=CaseState.RESOLVED, resolutions=(record,), updated_at=later))
+    assert case_item(stack, "case-open")["OpenKey"] == status_key("RESOLVED", "case-open", resolved_at)
 
 
 async def test_order_and_case_change_in_one_transaction(
@@ -143,10 +148,9 @@ async def test_order_and_case_change_in_one_transaction(
     item = put(stack, "both-1")
     await opened(cases, "both-1", await orders.get("both-1"))
     changed = stored(stack, "both-1")
-    assert changed.pop("OpenKey").startswith("ESCALATED#")
-    del item["OpenKey"]
     assert changed == item | {
         "Status": "ESCALATED",
+        "OpenKey": status_key("ESCALATED", "both-1", NOW),
         "Reasons": ["INVALID_PRICE"],
         "EscalatedAt": NOW,
         "UpdatedAt": NOW,
@@ -235,7 +239,7 @@ async def test_order_case_and_merged_case_change_in_one_transaction(
     assert await cases.get("merged-1") == replace(plan.case, version=1)
     assert await cases.get(own_id) == replace(plan.merged, version=3)
     assert stored(stack, "merged-1")["Status"] == "ESCALATED"
-    assert "OpenKey" not in case_item(stack, own_id)
+    assert case_item(stack, own_id)["OpenKey"].startswith("RESOLVED#2026-")
 
 
 def handled(tries: int, message_id: str, at: str = NOW, episode: int = 1) -> HandledReminder:
@@ -391,8 +395,8 @@ async def test_order_and_case_are_resolved_together_or_not_at_all(
     put(stack, order_id, **item)
     await cases.resolve(plan, order)
     shipped = {"ShipmentId": "S-1", "FulfilledAt": THEN} if action is Action.FULFILL else {}
-    settled = item | {"Status": status, "UpdatedAt": THEN} | shipped
-    del settled["OpenKey"]
+    key = status_key(status, order_id, THEN)
+    settled = item | {"Status": status, "UpdatedAt": THEN, "OpenKey": key, "ResolvedBy": "ada"} | shipped
     assert stored(stack, order_id) == settled
     assert plan.case is not None
     assert await cases.get(order_id) == replace(plan.case, version=2)

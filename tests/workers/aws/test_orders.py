@@ -10,6 +10,7 @@ from tests.support import DeployedStack
 from workers.aws.errors import MissingResourceError
 from workers.aws.items import from_item, to_item
 from workers.aws.orders import DynamoOrders, check_table
+from workers.aws.status_index import status_key
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.retention import Retention
 from workers.errors import SuspectedOutageError, UnreadableOrderError
@@ -82,9 +83,9 @@ async def test_a_received_order_of_the_named_execution_is_fulfilled(
     order = await orders.fulfill(order_id, named, "SHIP-1", NOW)
     assert order is not None
     assert (order.status, order.shipment_id, order.fulfilled_at) == (OrderStatus.FULFILLED, "SHIP-1", NOW)
-    del item["OpenKey"]
     assert stored(stack, order_id) == item | {
         "Status": "FULFILLED",
+        "OpenKey": status_key("FULFILLED", order_id, NOW),
         "ShipmentId": "SHIP-1",
         "FulfilledAt": NOW,
         "UpdatedAt": NOW,
@@ -204,7 +205,7 @@ class RefusingDynamo:
 
     async def batch_execute_statement(self, *, Statements: list[Any]) -> dict[str, Any]:  # noqa: N803 - the SDK's name.
         self.sizes.append(len(Statements))
-        if self.bad in {statement["Parameters"][3]["S"] for statement in Statements}:
+        if self.bad in {statement["Parameters"][4]["S"] for statement in Statements}:
             raise ClientError({"Error": {"Code": self.code}}, "BatchExecuteStatement")
         return {"Responses": [{} for _ in Statements]}
 

@@ -19,6 +19,7 @@ from workers.errors import AccessDeniedError, OutageError, SuspectedOutageError,
 THEN = "2026-11-22T10:00:00.000000Z"
 CONDITION_FAILED = "ConditionalCheckFailedException"
 KEPT = Retention(90)
+KEY = "FULFILLED#2026-11-22#7"
 ITEM = {
     "OrderId": "001",
     "Status": "FULFILLED",
@@ -138,8 +139,8 @@ async def test_an_order_is_fulfilled_by_one_statement(
     fulfilled = await table(dynamodb, retention).fulfill("001", execution, "S-1", NOW)
     assert fulfilled == Order("001", OrderStatus.FULFILLED, execution, shipment_id="S-1", fulfilled_at=NOW)
     statement = (
-        f'UPDATE "Orders" SET "Status"=\'FULFILLED\' SET ShipmentId=? SET FulfilledAt=? SET UpdatedAt=?{expires}'
-        f" REMOVE OpenKey WHERE OrderId=? AND \"Status\"='RECEIVED'{bound}"
+        f'UPDATE "Orders" SET "Status"=\'FULFILLED\' SET ShipmentId=? SET FulfilledAt=? SET UpdatedAt=?'
+        f" SET OpenKey=?{expires} WHERE OrderId=? AND \"Status\"='RECEIVED'{bound}"
     )
     assert dynamodb.requests == [
         (
@@ -148,7 +149,7 @@ async def test_an_order_is_fulfilled_by_one_statement(
                 "Statements": [
                     {
                         "Statement": statement,
-                        "Parameters": [{"S": "S-1"}, {"S": NOW}, {"S": NOW}, *parameters],
+                        "Parameters": [{"S": "S-1"}, {"S": NOW}, {"S": NOW}, {"S": KEY}, *parameters],
                         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                     }
                 ]

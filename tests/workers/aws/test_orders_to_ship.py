@@ -45,7 +45,9 @@ async def test_an_order_and_its_rejections_are_read_in_one_request() -> None:
     assert tables.asked == [["Orders", "Cases"]]
 
 
-@pytest.mark.parametrize(("case", "is_open"), [({"OpenKey": "OPEN#1"}, True), ({}, False)])
+@pytest.mark.parametrize(
+    ("case", "is_open"), [({"OpenKey": "OPEN#1"}, True), ({"OpenKey": "RESOLVED#2026-11-22#1"}, False), ({}, False)]
+)
 async def test_an_order_is_read_with_whether_its_case_is_open(case: dict[str, str], is_open: bool) -> None:
     tables = FakeTables()
     tables.changes_between = False

@@ -74,12 +74,13 @@ async def test_a_received_order_is_cancelled_in_one_conditional_write(monkeypatc
     assert (cancelled.was, cancelled.closed_case) == (OrderStatus.RECEIVED, False)
     (update,) = tables.updates
     assert update["ConditionExpression"] == "#Status = :before AND ExecutionArn = :execution"
-    assert update["UpdateExpression"].endswith("CancelNote = :note, CancelledAt = :at REMOVE OpenKey")
+    assert update["UpdateExpression"].endswith("CancelNote = :note, CancelledAt = :at")
     assert from_item(update["ExpressionAttributeValues"]) == {
         ":cancelled": "CANCELLED",
         ":before": "RECEIVED",
         ":execution": f"{EXECUTION}:one",
         ":at": NOW,
+        ":key": "CANCELLED#2026-11-22#7",
         ":by": "ada",
         ":note": "customer has left",
     }
@@ -90,7 +91,7 @@ async def test_a_cancelled_order_expires_if_the_stack_says_so(monkeypatch: pytes
     tables.days = "90"
     await cancel_order(tables.stack(), "001", REQUEST)
     (update,) = tables.updates
-    assert ", ExpiresAt = :expires REMOVE OpenKey" in update["UpdateExpression"]
+    assert ", ExpiresAt = :expires" in update["UpdateExpression"]
     assert update["ExpressionAttributeValues"][":expires"] == {"N": "1803124800"}
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from tests.workers.operations.fakes import FakeClient, fake_stack
 from workers.aws.items import from_item, to_item
-from workers.aws.open_index import open_key
+from workers.aws.status_index import status_key
 from workers.domain.orders import OrderStatus
-from workers.operations.listing import open_orders
+from workers.operations.listing import OrderListing, Selection
+from workers.operations.windows import Window
 
 
 class OrderTable:
@@ -26,7 +27,7 @@ class OrderTable:
         """Put an order that had the status *was* since *minute*, and that was perhaps updated *since*."""
         now, at = (f"2026-11-22T10:{at:02}:00.000000Z" for at in (since or minute, minute))
         self.items[order_id] = {"OrderId": order_id, "Status": status, "UpdatedAt": now}
-        self.index.append({"OpenKey": open_key(was or status, order_id), "OrderId": order_id, "UpdatedAt": at})
+        self.index.append({"OpenKey": status_key(was or status, order_id, at), "OrderId": order_id, "UpdatedAt": at})
 
     def reads(self) -> list[int]:
         return [
@@ -54,7 +55,13 @@ class OrderTable:
 
 
 async def listed(table: OrderTable, **options: Any) -> list[str]:
-    return [order["OrderId"] for order in await open_orders(fake_stack(dynamodb=table.client), **options)]
+    """List orders; `limit`, `max_read` and `progress` are the listing's, *options* besides the selection's."""
+    stack = fake_stack(dynamodb=table.client)
+    more = {name: options.pop(name) for name in ("limit", "max_read", "progress") if name in options}
+    if "older_than" in options:
+        options["window"] = Window.of(stack.now(), None, options.pop("older_than"))
+    listing = OrderListing(stack, Selection(**options), **more)
+    return [order["OrderId"] async for order in listing.orders()]
 
 
 async def test_orders_of_all_shards_and_statuses_come_oldest_first() -> None:

@@ -1,0 +1,36 @@
+"""What a listing reads and finds: text is searched in what a window loaded, because no index has it."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+
+from workers.operations.status_index import Entry
+
+MAX_READ = 100_000  # Items of a listing for a person: a thousand requests, some cents. Files get the whole window.
+
+
+@dataclass(slots=True)
+class Found:
+    """How far a listing has come: what it has read and found, and why there may be more."""
+
+    read: int = 0
+    matched: int = 0
+    is_cut: bool = False  # It stopped at the largest number of items to read.
+    is_limited: bool = False  # It stopped at the limit of matches.
+    oldest_final: str | None = None  # When the oldest final item that was read became final.
+
+    async def ids(self, entries: AsyncIterable[Entry], at_most: int | None) -> AsyncIterator[str]:
+        """Yield each id once: the lagging index can have an item under two keys. Stop after *at_most*."""
+        seen = set[str]()
+        async for entry in entries:
+            if entry.id in seen:
+                continue
+            if len(seen) == at_most:
+                self.is_cut = True
+                return
+            seen.add(entry.id)
+            yield entry.id
+
+
+def contains(text: object, part: str | None) -> bool:
+    """Return whether *text* contains *part*, in upper or lower case. None is part of every text."""
+    return part is None or (isinstance(text, str) and part.casefold() in text.casefold())
