@@ -46,6 +46,7 @@ _ORDER = _ORDER_NOW | {
     "escalated_at": maybe(TIME),
     "cancelled_by": maybe(TEXT),
     "cancel_note": maybe(TEXT),
+    "resolved_by": maybe(TEXT),
     "erased_at": maybe(TIME),
     "erased_by": maybe(TEXT),
     "expires_at": maybe(TIME),

@@ -83,6 +83,8 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     pipeline.put_order("cancelled")
     run("cancel", "cancelled", "--yes")
     run("erase", "shipped", "--yes")
+    run("list", "--name", "ada", "--since", "1d", "--json")
+    run("escalations", "list", "--state", "resolved", "--csv")
     run("queues")
     for name in ("fulfillment", "escalation"):
         run("dead-letters", "replay", name, "--limit", "1", "--execute")

@@ -37,6 +37,14 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/domain/orders.py": ("tests/workers/fulfillment/test_handler.py", "tests/workers/test_contracts.py"),
     "workers/aws/unreachable.py": ("tests/workers/aws/test_errors.py",),
     "workers/fulfillment/tokens.py": ("tests/workers/fulfillment/test_http_provider.py",),
+    "workers/operations/status_index.py": (
+        "tests/workers/operations/test_listing.py",
+        "tests/workers/operations/test_resolved_cases.py",
+    ),
+    "workers/operations/search.py": ("tests/workers/operations/test_listing.py",),
+    "workers/cli/searching.py": ("tests/workers/cli/test_list.py", "tests/workers/cli/test_escalations.py"),
+    "workers/cli/case_list.py": ("tests/workers/cli/test_escalations.py",),
+    "workers/cli/reasons.py": ("tests/workers/cli/test_list.py", "tests/workers/cli/test_escalations.py"),
     "workers/operations/records.py": (
         "tests/workers/operations/test_order_files.py",
         "tests/workers/operations/test_order_files_properties.py",

@@ -167,6 +167,25 @@ def test_open_orders_end_and_final_ones_stay(upgraded: Upgraded) -> None:
         assert pipeline.order(order_id) == upgraded.before[order_id]
 
 
+def test_orders_that_end_after_the_update_are_listed_and_earlier_ones_are_not(upgraded: Upgraded) -> None:
+    pipeline = upgraded.running.pipeline
+    for order_id in ("open-1", "open-2", "attempted"):
+        wait_until(lambda order_id=order_id: pipeline.status(order_id) == "FULFILLED")  # type: ignore[misc]
+    wait_until(lambda: pipeline.status("open-escalated") in {"ESCALATED", "RECEIVED", "FULFILLED"})
+
+    def listed(*arguments: str) -> dict[str, str]:
+        ran = upgraded.orders("list", "--json", *arguments)
+        assert ran.code == 0, ran.err
+        return {order["order_id"]: order["status"] for order in json.loads(ran.out)}
+
+    everything = listed("--since", "366d")  # Open orders of version 1 too.
+    assert everything.items() >= dict.fromkeys(("open-1", "open-2", "attempted"), "FULFILLED").items()
+    assert {"case-card", "case-both"} <= everything.keys()
+    assert not {"done-1", "settled-1"} & everything.keys()
+    assert listed("--status", "FULFILLED", "--since", "1d").keys() >= {"open-1", "open-2", "attempted"}
+    assert "OpenKey" not in upgraded.before["done-1"]
+
+
 def test_counted_attempts_stay_counted(upgraded: Upgraded) -> None:
     wait_until(lambda: upgraded.running.pipeline.status("attempted") == "FULFILLED")
     order = upgraded.running.pipeline.order("attempted")

@@ -1,34 +1,20 @@
 """`orders escalations`: lists, shows and resolves escalation cases."""
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from workers.cli.ages import Age
-from workers.cli.output import note, print_json
+from workers.cli.output import print_json
 from workers.cli.resolve import resolve_command
 from workers.cli.running import run
-from workers.cli.tables import print_table
-from workers.domain.cases import Case
-from workers.domain.orders import Order
-from workers.domain.reasons import Reason, Severity
-from workers.operations.ages import format_age, seconds_since
+from workers.cli.searching import Form, search_options
+from workers.domain.cases import CaseState
+from workers.domain.reasons import Severity
+from workers.operations.windows import Moment, Window
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
-
-
-class ReasonName(click.ParamType[str]):
-    """A reason, in upper or lower case."""
-
-    name = "reason"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        reason = value.upper()
-        if reason not in list(Reason):
-            self.fail(f"{value!r} must be one of {', '.join(Reason)}", param, ctx)
-        return reason
 
 
 @click.group("escalations", short_help="List, show and resolve escalation cases.")
@@ -43,12 +29,21 @@ def command() -> None:
 
 @command.command(
     "list",
-    short_help="List the open cases.",
+    short_help="List the open or the resolved cases.",
     epilog="""\b
 Examples:
   orders escalations list
   orders escalations list --severity critical --older-than 1h
-  orders escalations list --reason INVALID_PRICE --json | jq -r '.[].case_id'""",
+  orders escalations list --reason INVALID_PRICE --json | jq -r '.[].case_id'
+  orders escalations list --state resolved --since 1d --actor ada
+  orders escalations list --state resolved --since 30d --csv""",
+)
+@click.option(
+    "--state",
+    type=click.Choice(["open", "resolved"], case_sensitive=False),
+    default="open",
+    show_default=True,
+    help="Only cases in this state.",
 )
 @click.option(
     "--severity",
@@ -56,55 +51,43 @@ Examples:
     help="Only cases of this severity.",
 )
 @click.option(
-    "--reason",
-    type=ReasonName(),
-    metavar="REASON",
-    help="Only cases with this reason, such as INVALID_PRICE.",
+    "--older-than", type=Age(), metavar="AGE", help="Only cases opened (or resolved) longer ago: 90s, 10m, 2h, 3d."
 )
-@click.option(
-    "--older-than", type=Age(), metavar="AGE", help="Only cases opened longer ago than this: 90s, 10m, 2h, 3d."
-)
+@search_options("Only if the name of someone who resolved the case contains this.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Show only the first N.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the complete cases, for scripts.")
 @click.pass_obj
 def list_command(
     stack: "Stack",
     /,
     *,
-    severity: str | None,
-    reason: str | None,
-    older_than: timedelta | None,
+    state: str,
+    since: Moment | None,
+    until: Moment | None,
     limit: int | None,
     as_json: bool,
+    as_csv: bool,
+    **criteria: Any,
 ) -> None:
     """
-    List the open cases: the most severe first, and the oldest first within a severity.
+    List the open cases, or the resolved ones.
 
-    The status is that of the order now. If it is FULFILLED or CANCELLED, only the case is left: resolve it with close.
+    Open cases are sorted by severity, then by age, the oldest first; resolved ones by time, the newest first.
 
-    The age is that of the current episode: when a resolved case is opened again, a new episode begins.
+    The status is that of the order now. If it is FULFILLED or CANCELLED, only an open case is left: resolve it with
+    close. Times and ages are those of the current episode: when a resolved case is opened again, a new episode begins.
+    Those of a resolved case are of its resolution.
+
+    Resolved cases are read from a window of time: the last 7 days, if --since does not say otherwise. Texts are
+    searched in what was read, in upper or lower case. A table is bounded: at most 100,000 resolved cases are read, and
+    1,000 shown. --csv and --json have all. Not listed are cases that were resolved before the workers were
+    updated to this version, and cases that were merged into another.
     """
-    # The SDK takes a while to import.
-    from workers.operations.cases import OpenCases, Selection, read_open_cases, read_orders  # noqa: PLC0415
+    from workers.cli.case_list import print_open, print_resolved  # noqa: PLC0415 - the SDK takes a while to import.
+    from workers.operations.cases import Selection  # noqa: PLC0415
 
-    async def read() -> tuple[OpenCases, dict[str, Order]]:
-        found = await read_open_cases(stack, Selection(severity=severity, reason=reason, older_than=older_than))
-        return found, await read_orders(stack, found.selected[:limit])
-
-    found, orders = run(stack, read())
-    shown = [(case, orders.get(case.order_id or "")) for case in found.selected[:limit]]
-    if as_json:
-        print_json([_document(case, order) for case, order in shown])
-    elif shown:
-        print_table(
-            ("case", "severity", "reasons", "age", "episode", "order", "status", "source", "attempts"),
-            [_row(case, order, stack.now()) for case, order in shown],
-            right=("age", "episode", "attempts"),
-            text=("reasons",),
-        )
-    note(_summary(len(shown), len(found.selected), found.total))
-    for case_id in found.unreadable:
-        note(f"orders: case {case_id} cannot be read: it was edited in the table")
+    selection = Selection(window=Window.of(stack.now(), since, until), **criteria)
+    print_cases = print_open if state == CaseState.OPEN.lower() else print_resolved
+    print_cases(stack, selection, Form(as_json, as_csv), limit)
 
 
 @command.command(
@@ -122,39 +105,13 @@ def show_command(stack: "Stack", /, *, case_id: str, as_json: bool) -> None:
     """Show everything about one case: its messages, notifications, resolutions and ids."""
     from workers.cli.case_view import print_case  # noqa: PLC0415 - as in `list_command`.
     from workers.operations.cases import read_case  # noqa: PLC0415
+    from workers.operations.documents import case_document, order_now  # noqa: PLC0415
 
     case, order = run(stack, read_case(stack, case_id))
     if as_json:
-        print_json(_document(case, order))
+        print_json(case_document(case) | {"order_now": order_now(order)})
     else:
         print_case(case, order, stack.now())
-
-
-def _document(case: Case, order: Order | None) -> dict[str, Any]:
-    from workers.operations.documents import case_document, order_now  # noqa: PLC0415 - as in `list_command`.
-
-    return case_document(case) | {"order_now": order_now(order)}
-
-
-def _row(case: Case, order: Order | None, now: datetime) -> tuple[object, ...]:
-    return (
-        case.case_id,
-        case.severity,
-        ", ".join(case.reasons),
-        format_age(seconds_since(case.opened_at, now)),
-        case.episode,
-        case.order_id,
-        None if order is None else order.status,
-        ", ".join(case.sources) or None,
-        case.attempts,
-    )
-
-
-def _summary(shown: int, selected: int, total: int) -> str:
-    if not total:
-        return "no case is open"
-    of = f" of {selected} matching" if shown < selected else ""
-    return f"{shown} shown{of}; {total} {'case is' if total == 1 else 'cases are'} open"
 
 
 command.add_command(resolve_command)

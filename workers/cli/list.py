@@ -1,31 +1,37 @@
-"""`orders list`: the open orders."""
+"""`orders list`: the open orders, or those that a search finds."""
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workers.cli.ages import Age
-from workers.cli.output import note, print_json, progress
+from workers.cli.output import note, progress
+from workers.cli.rows import CsvRows, JsonRows, Rows
 from workers.cli.running import run
+from workers.cli.searching import Form, counted, length, matching, note_incomplete, note_not_indexed, search_options
 from workers.cli.tables import print_table
 from workers.domain.orders import OrderStatus
 from workers.operations.ages import format_age, seconds_since
-from workers.operations.documents import order_document
-from workers.operations.listing import OPEN, open_orders
+from workers.operations.documents import ORDER_FIELDS, order_document
+from workers.operations.listing import FINAL, OPEN, OrderListing, Selection
+from workers.operations.windows import Moment, Window
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 MAX_LIMIT = 1_000_000
+_STATUSES = (*OPEN, *FINAL)
 
 
-def _open_status(_ctx: click.Context, _param: click.Parameter, value: str | None) -> OrderStatus | None:
-    if value is None:
-        return None
-    if value.upper() not in OPEN:
-        raise click.BadParameter("only open orders are listed, RECEIVED or ESCALATED; the other statuses are final")
-    return OrderStatus(value.upper())
+def _statuses(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> list[OrderStatus]:
+    for value in values:
+        if value.upper() not in _STATUSES:
+            raise click.BadParameter(f"{value!r} must be one of {', '.join(_STATUSES)}")
+    return [OrderStatus(value.upper()) for value in values]
 
 
 @click.command(
@@ -34,62 +40,124 @@ def _open_status(_ctx: click.Context, _param: click.Parameter, value: str | None
 Examples:
   orders list
   orders list --status ESCALATED --older-than 2h
+  orders list --status FULFILLED --since 1d
+  orders list --name lovelace --since 30d
+  orders list --status CANCELLED --since 2026-11-01 --until 2026-12-01 --csv
   orders list --json --limit 50 | jq -r '.[].order_id'""",
 )
 @click.option(
     "--status",
-    callback=_open_status,
-    metavar="RECEIVED|ESCALATED",
-    help="Only orders with this status.",
+    "statuses",
+    multiple=True,
+    callback=_statuses,
+    metavar="STATUS",
+    help="Only orders with this status: RECEIVED, ESCALATED, FULFILLED or CANCELLED. Can be repeated.",
 )
 @click.option(
     "--older-than", type=Age(), metavar="AGE", help="Only orders whose status is older than this: 90s, 10m, 2h, 3d."
 )
-@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), metavar="N", help="Only the oldest N.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the orders, for scripts.")
+@search_options("Only if the actor's name contains this: who cancelled the order, or resolved its case.")
+@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), metavar="N", help="Only the first N.")
 @click.pass_obj
 def command(
     stack: "Stack",
+    /,
     *,
-    status: OrderStatus | None,
+    statuses: Sequence[OrderStatus],
     older_than: timedelta | None,
+    since: Moment | None,
+    until: Moment | None,
     limit: int | None,
     as_json: bool,
+    as_csv: bool,
+    **parts: Any,
 ) -> None:
     """
-    List the open orders, oldest first.
+    List the open orders, or find orders of any status.
 
     An open order is RECEIVED (the workflow or a worker has it) or ESCALATED (a person must resolve its case). FULFILLED
-    and CANCELLED orders are final and not listed: use `orders show`. Orders that their execution has not recorded yet,
-    or has refused as malformed, are not listed either: `orders escalations list` shows the refused ones.
+    and CANCELLED orders are final. Without --status, the open orders are listed; with a time, a text or a reason, those
+    of any status: the open ones, oldest first, then the final ones, newest first.
 
-    The age is how long an order has had its status. The list comes from an index that is slightly behind; each order is
-    then read from the table. So the orders shown are current, but one that has just changed may be missing.
+    An order's time and age are those of its status. Final orders are read from a window of time: the last 7 days, if
+    --since does not say otherwise. Texts are searched in what was read, in upper or lower case. A table is bounded: at
+    most 100,000 orders are read, and 1,000 shown. --csv and --json have all.
+
+    Not listed are orders that became final before the workers were updated to this version, erased ones, and orders
+    that their execution has not recorded yet or has refused as malformed: use `orders show`, and for the refused ones
+    `orders escalations list`.
+
+    The list comes from an index that is slightly behind; each order is then read from the table. So the orders shown
+    are current, but one that has just changed may be missing.
     """
+    form, selection = Form(as_json, as_csv), Selection(window=Window.of(stack.now(), since, until), **parts)
+    finds = bool(selection.searches or since or until or [status for status in statuses if status in FINAL])
+    selection = replace(
+        selection,
+        statuses=statuses or (_STATUSES if finds else OPEN),
+        window=selection.window.older_than(stack.now(), older_than),
+    )
+    limits = {"limit": form.limit(limit), "max_read": form.max_read} if finds else {"limit": limit, "max_read": None}
+    rows: Rows | _Table = (
+        JsonRows() if as_json else CsvRows(ORDER_FIELDS) if as_csv else _Table(stack.now(), detailed=finds)
+    )
     with progress("reading", None) as advance:
-        statuses = OPEN if status is None else (status,)
-        orders = run(stack, open_orders(stack, statuses=statuses, older_than=older_than, limit=limit, progress=advance))
-    if as_json:
-        print_json([order_document(order) for order in orders])
-        return
-    now = stack.now()
-    rows = [
-        (
-            order.get("OrderId"),
-            order.get("Status"),
-            format_age(seconds_since(order.get("UpdatedAt"), now)),
-            str(order.get("UpdatedAt", "-"))[:19],
-            order.get("Attempts", 0),
-            ", ".join(map(str, order.get("Reasons", []))) or None,
-        )
-        for order in orders
-    ]
-    if not rows:
+        listing = OrderListing(stack, selection, **limits, progress=advance)
+        run(stack, _print(listing, rows))
+    rows.end()
+    if finds:
+        _note_summary(listing, selection, stack.now())
+    elif form.is_table and not listing.found.matched:
         note("no matching open orders")
-    else:
-        print_table(
-            ("order", "status", "age", "since", "attempts", "reasons"),
-            rows,
-            right=("age", "attempts"),
-            text=("reasons",),
+
+
+async def _print(listing: OrderListing, rows: "Rows | _Table") -> None:
+    async with aclosing(listing.orders()) as orders:
+        async for order in orders:
+            rows.add(order_document(order))
+
+
+class _Table:
+    """A table for a person. With *detailed*, it says whose orders they are, and what of."""
+
+    def __init__(self, now: datetime, *, detailed: bool) -> None:
+        self._now = now
+        self._detailed = detailed
+        self._rows: list[tuple[object, ...]] = []
+
+    def add(self, order: dict[str, Any]) -> None:
+        since = order["updated_at"]
+        whose = (order["name"], order["item_name"]) if self._detailed else ()
+        self._rows.append(
+            (
+                order["order_id"],
+                order["status"],
+                format_age(seconds_since(since, self._now)),
+                None if since is None else since[:19],
+                *whose,
+                order["attempts"],
+                ", ".join(map(str, order["reasons"])) or None,
+            )
         )
+
+    def end(self) -> None:
+        whose = ("name", "item") if self._detailed else ()
+        headings = ("order", "status", "age", "since", *whose, "attempts", "reasons")
+        if self._rows:
+            print_table(headings, self._rows, right=("age", "attempts"), text=("name", "item", "reasons"))
+
+
+def _note_summary(listing: OrderListing, selection: Selection, now: datetime) -> None:
+    """Say how much was read and found, whether that is all, and what no list has."""
+    found = listing.found
+    final, is_open = bool(selection.final), any(status in OPEN for status in selection.statuses)
+    if final:
+        days = length(listing.window.length_s(now))
+        everything = is_open and selection.window.since is None
+        noun, scope = "order", f", the open ones and the final ones of {days}" if everything else f" of {days}"
+    else:
+        noun, scope = "open order", ""
+    note(f"read {counted(found.read, noun)}{scope}, {matching(found)}")
+    note_incomplete(found, "order")
+    if final and not found.is_limited and not found.is_cut:
+        note_not_indexed(found, listing.window, "orders that became final")

@@ -45,7 +45,12 @@ def print_json(value: Any) -> None:
     Dataclasses are objects of their fields; `workers.operations.documents` converts stored orders and cases. Card
     numbers are masked. ASCII output also escapes control characters.
     """
-    click.echo(json.dumps(mask_all(_plain(value)), indent=2))
+    click.echo(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return *value* as `print_json` prints it."""
+    return json.dumps(mask_all(_plain(value)), indent=2)
 
 
 def _plain(value: Any) -> Any:

@@ -24,7 +24,7 @@ from workers.domain.cases import (
 )
 from workers.domain.orders import Order
 
-_ORDER_FIELDS = (
+ORDER_FIELDS = (
     "order_id",
     "status",
     "name",
@@ -43,6 +43,7 @@ _ORDER_FIELDS = (
     "cancelled_at",
     "cancelled_by",
     "cancel_note",
+    "resolved_by",
     "erased_at",
     "erased_by",
     "expires_at",
@@ -62,7 +63,7 @@ _NESTED = {
 
 def order_document(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item of the order table, in plain values."""
-    document = {name: _value(name, item.get(attribute_name(name))) for name in _ORDER_FIELDS}
+    document = {name: _value(name, item.get(attribute_name(name))) for name in ORDER_FIELDS}
     return document | {"reasons": document["reasons"] or [], "attempts": document["attempts"] or 0}
 
 
@@ -70,7 +71,7 @@ def order_now(order: Order | None) -> dict[str, Any] | None:
     """Return what an `Order` has of `order_document`."""
     if order is None:
         return None
-    names = [field.name for field in fields(Order) if field.name in _ORDER_FIELDS]
+    names = [field.name for field in fields(Order) if field.name in ORDER_FIELDS]
     return {name: _value(name, getattr(order, name)) for name in names}
 
 
@@ -111,3 +112,41 @@ def _value(name: str, value: Any) -> Any:
     if kind is not None and isinstance(value, Sequence) and not isinstance(value, str):
         return [_document(kind, entry) if isinstance(entry, Mapping) else entry for entry in value]
     return value
+
+
+CASE_COLUMNS = (
+    "case_id",
+    "state",
+    "severity",
+    "reasons",
+    "sources",
+    "episode",
+    "opened_at",
+    "resolved_at",
+    "resolution",
+    "actor",
+    "note",
+    "order_id",
+    "order_status",
+    "name",
+    "item_name",
+    "price",
+    "cc",
+    "attempts",
+    "execution_arn",
+)
+
+
+def case_row(case: Case, order: Order | None) -> dict[str, Any]:
+    """Return a case on one line, with the resolution of its current episode and the status that its order has now."""
+    document, resolution = case_document(case), case.resolution_of(case.episode)
+    row = document | (document["order"] or {}) | {name: document[name] for name in ("order_id", "attempts")}
+    row |= {
+        "resolved_at": clock.rfc_3339(case.resolved_at),
+        "resolution": resolution and resolution.action,
+        "actor": resolution and resolution.actor,
+        "note": resolution and resolution.note,
+        "order_status": order and order.status,
+        "execution_arn": case.execution_arns[-1] if case.execution_arns else None,
+    }
+    return {column: row.get(column) for column in CASE_COLUMNS}

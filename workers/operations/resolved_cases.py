@@ -64,7 +64,11 @@ class CaseListing:
                         self.unreadable.append(item[index.key])
                         continue
                     self.found.oldest_final = case.resolved_at or self.found.oldest_final
-                    if case.state is CaseState.OPEN or case.merged_into or not self._selection.includes(case, self._now):
+                    if (
+                        case.state is CaseState.OPEN
+                        or case.merged_into
+                        or not self._selection.includes(case, self._now)
+                    ):
                         continue
                     self.found.matched += 1
                     yield case

@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from workers.operations.status_index import Entry
+if TYPE_CHECKING:
+    from workers.operations.status_index import Entry
 
 MAX_READ = 100_000  # Items of a listing for a person: a thousand requests, some cents. Files get the whole window.
 
@@ -18,7 +20,7 @@ class Found:
     is_limited: bool = False  # It stopped at the limit of matches.
     oldest_final: str | None = None  # When the oldest final item that was read became final.
 
-    async def ids(self, entries: AsyncIterable[Entry], at_most: int | None) -> AsyncIterator[str]:
+    async def ids(self, entries: "AsyncIterable[Entry]", at_most: int | None) -> AsyncIterator[str]:
         """Yield each id once: the lagging index can have an item under two keys. Stop after *at_most*."""
         seen = set[str]()
         async for entry in entries:

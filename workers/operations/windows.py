@@ -57,6 +57,11 @@ class Window:
             raise OperationError("the time window is empty: its begin must be before its end, and before now")
         return window
 
+    def older_than(self, now: datetime, age: timedelta | None) -> "Window":
+        """Return the part of this window that is longer ago than *age*."""
+        until = _time(now, age)
+        return self if until is None else Window(self.since, min(until, self.until or until))
+
     def bounded(self, now: datetime) -> "Window":
         """
         Return this window with a begin: without one, the 7 days before its end.
@@ -87,7 +92,7 @@ class Window:
     def includes(self, at: object) -> bool:
         """Return whether the stored time *at* is in the window."""
         since, before = self.bounds
-        return since <= str(at) < before
+        return since <= str(at) and (self.until is None or str(at) < before)
 
     def length_s(self, now: datetime) -> float:
         """Return how long a bounded window is."""

@@ -11,9 +11,10 @@ from tests.workers.cli.tables import FakeTables
 from tests.workers.domain.examples import case
 from tests.workers.fakes import EXECUTION, order
 from tests.workers.operations.fakes import FakeClient, fake_stack
+from workers.aws.case_items import case_item
 from workers.aws.items import to_item
 from workers.cli.escalations import command, list_command
-from workers.domain.cases import Case, CaseState
+from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.reasons import Reason, Severity, Source
 from workers.operations.stack import Stack
 
@@ -173,3 +174,92 @@ def test_a_case_that_does_not_exist_is_one_line() -> None:
     ran = run(command, "show", "3")
     assert ran.stdout == ""
     assert str(ran.exception) == "there is no case '3'; `orders escalations list` shows the open ones"
+
+
+class ResolvedCases:
+    """AWS with these resolved cases, all in the shard that their keys name."""
+
+    def __init__(self, *cases: Case) -> None:
+        self.items = {each.case_id: case_item(each) for each in cases}
+        self.client = FakeClient(query=self.query, batch_get_item=self.batch_get_item)
+        self.stack: Stack = fake_stack(dynamodb=self.client)
+
+    def query(self, ExpressionAttributeValues: Any, **_: Any) -> Any:  # noqa: N803 - the SDK's name.
+        key = ExpressionAttributeValues[":key"]
+        return [{"Items": [item for item in self.items.values() if item["OpenKey"] == key]}]
+
+    def batch_get_item(self, RequestItems: Any) -> Any:  # noqa: N803
+        ((table, request),) = RequestItems.items()
+        if table == "OrderTable":
+            order_item = {"OrderId": "001", "Status": "CANCELLED"}
+            return {"Responses": {table: [to_item(order_item)]}}
+        return {"Responses": {table: [self.items[key["CaseId"]["S"]] for key in request["Keys"]]}}
+
+
+RESOLVED_AT = "2026-11-22T10:30:00.000000Z"
+CANCEL = Resolution(action="cancel", episode=1, actor="Grace", note="customer has left", at=RESOLVED_AT)
+RESOLVED = case(state=CaseState.RESOLVED, resolutions=(CANCEL,), updated_at=RESOLVED_AT)
+RESOLVED_HEADINGS = "CASE | RESOLUTION | ACTOR | AGE | RESOLVED | REASONS | ORDER | STATUS | NOTE"
+RESOLVED_ROW = (
+    "001 | cancel | Grace | 90m | 2026-11-22T10:30:00 | INVALID_CARD_NUMBER | 001 | CANCELLED | customer has left"
+)
+NOT_LISTED = "cases that were resolved before the workers were updated to this version are not listed"
+
+
+def test_resolved_cases_are_a_table_with_who_resolved_them_and_why() -> None:
+    aws = ResolvedCases(RESOLVED)
+    ran = done(command, "list", "--state", "resolved", stack=aws.stack)
+    assert rows(ran.stdout) == [RESOLVED_HEADINGS, RESOLVED_ROW]
+    assert ran.stderr.splitlines() == [
+        "read 1 resolved case of 7 days, 1 matches",
+        f"none before 2026-11-22 found; {NOT_LISTED}",
+    ]
+    assert {operation for operation, _ in aws.client.requests} == {"query", "batch_get_item"}
+
+
+def test_resolved_cases_are_searched() -> None:
+    aws = ResolvedCases(RESOLVED)
+    ran = done(command, "list", "--state", "RESOLVED", "--actor", "grace", "--since", "11h", stack=aws.stack)
+    assert (rows(ran.stdout), ran.stderr) == (
+        [RESOLVED_HEADINGS, RESOLVED_ROW],
+        "read 1 resolved case of 11h, 1 matches\n",
+    )
+    ran = done(command, "list", "--state", "resolved", "--actor", "ada", "--since", "11h", stack=aws.stack)
+    assert (ran.stdout, ran.stderr) == ("", "read 1 resolved case of 11h, 0 match\n")
+    ran = done(command, "list", "--state", "resolved", "--since", "60m", stack=ResolvedCases().stack)
+    assert ran.stderr.splitlines()[1] == f"none found; {NOT_LISTED}"
+
+
+def test_resolved_cases_are_json_and_csv() -> None:
+    aws = ResolvedCases(RESOLVED)
+    (document,) = json.loads(done(command, "list", "--state", "resolved", "--json", stack=aws.stack).stdout)
+    assert (document["case_id"], document["state"], document["order_now"]["status"]) == ("001", "RESOLVED", "CANCELLED")
+    header, row, end = done(command, "list", "--state", "resolved", "--csv", stack=aws.stack).stdout_bytes.split(
+        b"\r\n"
+    )
+    assert (header.split(b",")[:2], end) == ([b"case_id", b"state"], b"")
+    assert row.startswith(b"001,RESOLVED,warning,INVALID_CARD_NUMBER,workflow,1,2026-11-22T10:00:00.000000Z,2026-")
+    assert b",cancel,Grace,customer has left,001,CANCELLED," in row
+
+
+@pytest.mark.usefixtures("tables")
+def test_open_cases_are_csv_too() -> None:
+    ran = done(command, "list", "--csv", stack=Aws().stack)
+    assert [line.split(",")[:2] for line in ran.stdout.splitlines()] == [
+        *(["case_id", "state"], ["001", "OPEN"], ["002", "OPEN"], ["message-1", "OPEN"]),
+    ]
+
+
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--since", "30m"], [YOUNG]),
+        (["--until", "1h"], [OLD]),
+        (["--name", "nobody"], []),
+        (["--actor", "nobody"], []),
+    ],
+)
+def test_open_cases_are_searched_too(arguments: list[str], shown: list[str]) -> None:
+    ran = done(command, "list", *arguments, stack=Aws().stack)
+    assert rows(ran.stdout) == ([HEADINGS, *shown] if shown else [])

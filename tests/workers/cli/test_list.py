@@ -22,21 +22,45 @@ ORDERS: list[dict[str, Any]] = [
     },
     {"OrderId": "002", "Status": "RECEIVED", "UpdatedAt": "2026-11-22T11:58:30.000000Z", "CC": CARD},
 ]
+FOUND: list[dict[str, Any]] = [
+    ORDERS[0] | {"Name": "Ada Lovelace", "ItemName": "Lamp"},
+    ORDERS[1],
+    {
+        "OrderId": "003",
+        "Status": "CANCELLED",
+        "UpdatedAt": "2026-11-20T12:00:00.000000Z",
+        "Name": "Ada King",
+        "CancelledBy": "Grace",
+    },
+    {
+        "OrderId": "004",
+        "Status": "FULFILLED",
+        "UpdatedAt": "2026-11-22T10:00:00.000000Z",
+        "Name": "Ada King",
+        "ItemName": "Bell",
+    },
+]
+NOT_LISTED = "orders that became final before the workers were updated to this version are not listed"
+DETAILED_HEADINGS = "ORDER | STATUS | AGE | SINCE | NAME | ITEM | ATTEMPTS | REASONS"
+DETAILED = "001 | ESCALATED | 3h | 2026-11-22T09:00:00 | Ada Lovelace | Lamp | 5 | INVALID_PRICE, INVALID_CARD_NUMBER"
+CANCELLED = "003 | CANCELLED | 2d | 2026-11-20T12:00:00 | Ada King | - | 0 | -"
+SHIPPED = "004 | FULFILLED | 2h | 2026-11-22T10:00:00 | Ada King | Bell | 0 | -"
 HEADINGS = "ORDER | STATUS | AGE | SINCE | ATTEMPTS | REASONS"
 FIRST = "001 | ESCALATED | 3h | 2026-11-22T09:00:00 | 5 | INVALID_PRICE, INVALID_CARD_NUMBER"
 SECOND = "002 | RECEIVED | 90s | 2026-11-22T11:58:30 | 0 | -"
 
 
+def key_of(order: dict[str, Any]) -> str:
+    day = f"#{order['UpdatedAt'][:10]}" if order["Status"] in {"FULFILLED", "CANCELLED"} else ""
+    return f"{order['Status']}{day}#0"
+
+
 def dynamodb(*orders: dict[str, Any]) -> FakeClient:
-    """Return a DynamoDB with these open orders, all in the first shard of their status."""
+    """Return a DynamoDB with these orders, all in the first shard of their status."""
 
     def query(ExpressionAttributeValues: Any, **_: Any) -> Iterator[Any]:  # noqa: N803 - the SDK's name.
         key, before = (ExpressionAttributeValues[name]["S"] for name in (":key", ":before"))
-        yield {
-            "Items": [
-                to_item(order) for order in orders if f"{order['Status']}#0" == key and order["UpdatedAt"] < before
-            ]
-        }
+        yield {"Items": [to_item(order) for order in orders if key_of(order) == key and order["UpdatedAt"] < before]}
 
     def batch_get_item(RequestItems: Any) -> Any:  # noqa: N803
         ids = [key["OrderId"]["S"] for key in RequestItems["OrderTable"]["Keys"]]
@@ -94,14 +118,135 @@ def test_without_matching_orders_only_a_note_is_printed() -> None:
     assert (done(command, "--json", stack=empty).stdout, done(command, "--json", stack=empty).stderr) == ("[]\n", "")
 
 
-@pytest.mark.parametrize("status", ["FULFILLED", "cancelled", "x"])
-def test_only_open_orders_are_listed(status: str) -> None:
-    ran = run(command, "--status", status)
+def test_an_unknown_status_is_refused_with_what_is_allowed() -> None:
+    ran = run(command, "--status", "x")
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.splitlines()[-1] == (
-        "Error: Invalid value for '--status': only open orders are listed, RECEIVED or ESCALATED; the other statuses"
-        " are final"
+        "Error: Invalid value for '--status': 'x' must be one of RECEIVED, ESCALATED, FULFILLED, CANCELLED"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown", "notes"),
+    [
+        (
+            ["--status", "fulfilled"],
+            [SHIPPED],
+            [
+                "read 1 order of 7 days, 1 matches",
+                f"none before 2026-11-22 found; {NOT_LISTED}",
+            ],
+        ),
+        (
+            ["--status", "FULFILLED", "--status", "CANCELLED", "--since", "5h"],
+            [SHIPPED],
+            ["read 1 order of 5h, 1 matches"],
+        ),
+        (
+            ["--status", "CANCELLED", "--since", "2026-11-20", "--until", "2026-11-22"],
+            [CANCELLED],
+            ["read 1 order of 2 days, 1 matches"],
+        ),
+        (
+            ["--name", "ADA"],
+            [DETAILED, SHIPPED, CANCELLED],
+            [
+                "read 4 orders, the open ones and the final ones of 7 days, 3 match",
+                f"none before 2026-11-20 found; {NOT_LISTED}",
+            ],
+        ),
+        (["--name", "ada", "--status", "ESCALATED"], [DETAILED], ["read 1 open order, 1 matches"]),
+        (
+            ["--item", "bell", "--since", "1d"],
+            [SHIPPED],
+            ["read 3 orders of 1 day, 1 matches", f"none before 2026-11-22 found; {NOT_LISTED}"],
+        ),
+        (
+            ["--reason", "invalid_price", "--since", "1d"],
+            [DETAILED],
+            ["read 3 orders of 1 day, 1 matches", f"none before 2026-11-22 found; {NOT_LISTED}"],
+        ),
+        (["--actor", "grace", "--since", "2026-11-20"], [CANCELLED], ["read 4 orders of 60h, 1 matches"]),
+        (
+            ["--status", "FULFILLED", "--status", "CANCELLED", "--limit", "1"],
+            [SHIPPED],
+            [
+                "read 2 orders of 7 days, 1 matches",
+                "only the first 1 are shown: narrow it with --since and --until, or use --limit or --csv",
+            ],
+        ),
+        (
+            ["--name", "nobody", "--status", "FULFILLED"],
+            [],
+            [
+                "read 1 order of 7 days, 0 match",
+                f"none before 2026-11-22 found; {NOT_LISTED}",
+            ],
+        ),
+    ],
+)
+def test_orders_of_any_status_are_found(arguments: list[str], shown: list[str], notes: list[str]) -> None:
+    ran = done(command, *arguments, stack=fake_stack(dynamodb=dynamodb(*FOUND)))
+    assert rows(ran.stdout) == ([DETAILED_HEADINGS, *shown] if shown else [])
+    assert ran.stderr.splitlines() == notes
+
+
+def test_a_table_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.cli.searching.MAX_READ", 1)
+    stack = fake_stack(dynamodb=dynamodb(*FOUND))
+    ran = done(command, "--status", "FULFILLED", "--status", "CANCELLED", stack=stack)
+    assert rows(ran.stdout) == [DETAILED_HEADINGS, SHIPPED]
+    assert ran.stderr.splitlines() == [
+        "read 1 order of 7 days, 1 matches",
+        "incomplete: only 1 order was read; narrow it with --since and --until, or use --csv or --json for all",
+    ]
+    assert (
+        len(json.loads(done(command, "--status", "FULFILLED", "--status", "CANCELLED", "--json", stack=stack).stdout))
+        == 2
+    )
+    monkeypatch.setattr("workers.cli.searching.DEFAULT_LIMIT", 1)
+    ran = done(command, "--name", "ada", "--since", "1d", stack=stack)
+    assert rows(ran.stdout) == [DETAILED_HEADINGS, DETAILED]
+
+
+def test_all_orders_of_the_window_are_csv() -> None:
+    ran = done(command, "--since", "2026-11-20", "--csv", stack=fake_stack(dynamodb=dynamodb(*FOUND)))
+    header, *lines = ran.stdout_bytes.decode().split("\r\n")
+    assert header.startswith("order_id,status,name,item_name,price,cc,reasons,")
+    assert [line.split(",")[:2] for line in lines] == [
+        *(["001", "ESCALATED"], ["002", "RECEIVED"], ["004", "FULFILLED"], ["003", "CANCELLED"], [""]),
+    ]
+    assert "INVALID_PRICE; INVALID_CARD_NUMBER" in lines[0]
+    assert ran.stderr == "read 4 orders of 60h, 4 match\n"
+
+
+def test_open_orders_are_csv_without_notes() -> None:
+    ran = done(command, "--csv", stack=fake_stack(dynamodb=dynamodb(*ORDERS)))
+    assert (len(ran.stdout.splitlines()), ran.stderr) == (3, "")
+
+
+def test_csv_and_json_exclude_each_other() -> None:
+    ran = run(command, "--csv", "--json")
+    assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (2, "Error: --json and --csv exclude each other")
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-13-01"])
+def test_a_wrong_time_is_refused_with_what_is_allowed(time: str) -> None:
+    ran = run(command, "--since", time)
+    assert ran.exit_code == 2
+    assert ran.stderr.splitlines()[-1] == (
+        "Error: Invalid value for '--since': must be an age, such as 2h or 3d, or a time, such as 2026-11-22 or"
+        " 2026-11-22T10:00Z"
+    )
+
+
+def test_no_list_of_orders_scans_the_table() -> None:
+    client = dynamodb(*FOUND)
+    for arguments in ([], ["--name", "ada"], ["--status", "FULFILLED", "--csv"], ["--actor", "x", "--json"]):
+        done(command, *arguments, stack=fake_stack(dynamodb=client))
+    assert {(operation, request.get("IndexName")) for operation, request in client.requests} == {
+        *(("query", "OpenOrders"), ("batch_get_item", None)),
+    }
 
 
 @pytest.mark.parametrize("limit", ["0", "1000001"])

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from tests.workers.operations.fakes import FakeClient, fake_stack
+from tests.workers.operations.fakes import NOW, FakeClient, FakeSession, fake_stack
 from workers.aws.items import from_item, to_item
 from workers.aws.status_index import status_key
 from workers.domain.orders import OrderStatus
-from workers.operations.listing import OrderListing, Selection
-from workers.operations.windows import Window
+from workers.operations.listing import FINAL, OrderListing, Selection
+from workers.operations.stack import Stack
+from workers.operations.windows import Window, parse_moment
 
 
 class OrderTable:
@@ -29,6 +30,19 @@ class OrderTable:
         self.items[order_id] = {"OrderId": order_id, "Status": status, "UpdatedAt": now}
         self.index.append({"OpenKey": status_key(was or status, order_id, at), "OrderId": order_id, "UpdatedAt": at})
 
+    def put_final(self, order_id: str, at: str, status: str = "FULFILLED", **fields: Any) -> None:
+        """Put an order that is final since *at*."""
+        self.items[order_id] = {"OrderId": order_id, "Status": status, "UpdatedAt": at} | fields
+        self.index.append({"OpenKey": status_key(status, order_id, at), "OrderId": order_id, "UpdatedAt": at})
+
+    def queried(self) -> list[str]:
+        """Return the keys that were queried."""
+        return [
+            request["ExpressionAttributeValues"][":key"]["S"]
+            for operation, request in self.client.requests
+            if operation == "query"
+        ]
+
     def reads(self) -> list[int]:
         return [
             len(request["RequestItems"]["OrderTable"]["Keys"])
@@ -38,12 +52,22 @@ class OrderTable:
 
     def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
         assert (request["TableName"], request["IndexName"]) == ("OrderTable", "OpenOrders")
-        assert request["KeyConditionExpression"] == "OpenKey = :key AND UpdatedAt < :before"
         values = from_item(request["ExpressionAttributeValues"])
+        within = "BETWEEN :since AND :before" if ":since" in values else "< :before"
+        assert request["KeyConditionExpression"] == f"OpenKey = :key AND UpdatedAt {within}"
         entries = [
             to_item({name: entry[name] for name in ("OrderId", "UpdatedAt")})
-            for entry in sorted(self.index, key=lambda entry: str(entry["UpdatedAt"]))
-            if entry["OpenKey"] == values[":key"] and entry["UpdatedAt"] < values[":before"]
+            for entry in sorted(
+                self.index,
+                key=lambda entry: (str(entry["UpdatedAt"]), str(entry["OrderId"])),
+                reverse=not request.get("ScanIndexForward", True),
+            )
+            if entry["OpenKey"] == values[":key"]
+            and values.get(":since", "") <= entry["UpdatedAt"]
+            and (
+                entry["UpdatedAt"] < values[":before"]
+                or (":since" in values and entry["UpdatedAt"] == values[":before"])
+            )
         ]
         for start in range(0, len(entries), 2):
             yield {"Items": entries[start : start + 2]}
@@ -175,3 +199,123 @@ async def test_at_a_limit_the_request_in_flight_is_waited_for() -> None:
     assert (reads, listing.done()) == (2, False)
     release.set()
     assert await listing == ["o-000"]
+
+
+def finds(table: OrderTable, since: timedelta | None = None, **options: Any) -> OrderListing:
+    """Return a listing of final orders, and of open ones if their statuses are given."""
+    stack = fake_stack(dynamodb=table.client)
+    more = {name: options.pop(name) for name in ("limit", "max_read") if name in options}
+    options.setdefault("window", Window.of(stack.now(), since, options.pop("until", None)))
+    return OrderListing(stack, Selection(**{"statuses": FINAL} | options), **more)
+
+
+async def ids(listing: OrderListing) -> list[str]:
+    return [order["OrderId"] async for order in listing.orders()]
+
+
+async def test_final_orders_come_newest_first_day_by_day() -> None:
+    table = OrderTable()
+    table.put("open", 1)
+    for day in (20, 22, 21):
+        for n in range(30):
+            status = "CANCELLED" if n % 3 else "FULFILLED"
+            table.put_final(f"d{day}-{n:02}", f"2026-11-{day}T0{n // 10}:{n % 10}0:00.000000Z", status)
+    newest_first = [f"d{day}-{n:02}" for day in (22, 21, 20) for n in range(29, -1, -1)]
+    assert await ids(finds(table)) == newest_first
+    fulfilled = [order_id for order_id in newest_first if int(order_id[-2:]) % 3 == 0]
+    assert await ids(finds(table, statuses=[OrderStatus.FULFILLED])) == fulfilled
+
+
+async def test_final_orders_are_looked_for_in_the_last_seven_days() -> None:
+    table = OrderTable()
+    table.put_final("in", "2026-11-15T12:00:00.000000Z")
+    table.put_final("before", "2026-11-15T11:59:59.999999Z")
+    listing = finds(table)
+    assert await ids(listing) == ["in"]
+    assert (listing.found.read, listing.found.matched, listing.found.oldest_final) == (
+        1,
+        1,
+        "2026-11-15T12:00:00.000000Z",
+    )
+    assert len(table.queried()) == 16 * 2 * 8
+    assert {operation for operation, _ in table.client.requests} == {"query", "batch_get_item"}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [
+        ("2026-11-20", "2026-11-21", ["first", "last"]),
+        ("2026-11-20T00:00:00.000001Z", "2026-11-21", ["last"]),
+        ("2026-11-20", "2026-11-21T00:00:00.000001Z", ["first", "last", "next"]),
+        ("2026-11-19T23:00-01:00", "2026-11-20T12:00Z", ["first"]),
+    ],
+)
+async def test_a_window_has_its_begin_and_not_its_end(since: str, until: str, expected: list[str]) -> None:
+    table = OrderTable()
+    table.put_final("first", "2026-11-20T00:00:00.000000Z")
+    table.put_final("last", "2026-11-20T23:59:59.999999Z")
+    table.put_final("next", "2026-11-21T00:00:00.000000Z")
+    window = Window.of(NOW, parse_moment(since), parse_moment(until))
+    assert sorted(await ids(finds(table, window=window))) == expected
+
+
+async def test_an_order_of_a_worker_whose_clock_is_ahead_is_listed() -> None:
+    table = OrderTable()
+    table.put_final("tomorrow", "2026-11-23T00:02:00.000000Z")
+    stack = Stack({}, now=lambda: NOW.replace(hour=23, minute=59), session=FakeSession({"dynamodb": table.client}))
+    listing = OrderListing(stack, Selection(statuses=FINAL))
+    assert await ids(listing) == ["tomorrow"]
+
+
+async def test_open_orders_come_before_final_ones_and_need_no_window() -> None:
+    table = OrderTable()
+    table.put("received", 59)
+    table.items["received"]["UpdatedAt"] = table.index[0]["UpdatedAt"] = "2020-11-22T00:00:00.000000Z"
+    table.put("escalated", 1, "ESCALATED")
+    table.put_final("final", "2026-11-22T09:00:00.000000Z")
+    assert await ids(finds(table, statuses=[*OrderStatus])) == ["received", "escalated", "final"]
+    assert await ids(finds(table, timedelta(hours=2), statuses=[*OrderStatus])) == ["escalated"]
+
+
+async def test_an_erased_order_is_not_listed_although_the_index_lags() -> None:
+    table = OrderTable()
+    table.put_final("erased", "2026-11-22T09:00:00.000000Z", ErasedAt="2026-11-22T09:00:00.000000Z")
+    assert await ids(finds(table)) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"name": "LOVE"}, ["ada"]),
+        ({"name": "stra\u00dfe"}, ["eszett"]),
+        ({"item": "lamp"}, ["ada", "grace"]),
+        ({"item": "lamp", "name": "hop"}, ["grace"]),
+        ({"reason": "INVALID_PRICE"}, ["grace"]),
+        ({"actor": "OPERATOR"}, ["ada", "grace"]),
+        ({"name": "nobody"}, []),
+    ],
+)
+async def test_texts_are_searched_in_upper_or_lower_case(part: dict[str, Any], expected: list[str]) -> None:
+    table, at = OrderTable(), "2026-11-22T09:00:00.000000Z"
+    table.put_final("ada", at, Name="Ada Lovelace", ItemName="Lamp", CancelledBy="operator 1")
+    table.put_final("grace", at, Name="Grace Hopper", ItemName="LAMP", Reasons=["INVALID_PRICE"], ResolvedBy="Operator")
+    table.put_final("eszett", at, Name="STRASSE", ItemName="Bell")
+    table.put_final("edited", at, Name=7)
+    listing = finds(table, **part)
+    assert sorted(await ids(listing)) == expected
+    assert (listing.found.read, listing.found.matched, listing.found.is_cut) == (4, len(expected), False)
+
+
+async def test_what_is_read_is_bounded_and_a_cut_listing_says_so() -> None:
+    table = OrderTable()
+    for n in range(10):
+        table.put_final(f"o-{n}", f"2026-11-22T0{n}:00:00.000000Z", Name="x")
+    listing = finds(table, name="x", max_read=9)
+    assert await ids(listing) == [f"o-{n}" for n in range(9, 0, -1)]
+    assert (listing.found.read, listing.found.is_cut, listing.found.is_limited) == (9, True, False)
+    all_of_them = finds(table, name="x", max_read=10)
+    assert len(await ids(all_of_them)) == 10
+    assert not all_of_them.found.is_cut
+    limited = finds(table, name="x", limit=3)
+    assert await ids(limited) == ["o-9", "o-8", "o-7"]
+    assert limited.found.is_limited
