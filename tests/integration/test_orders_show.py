@@ -81,7 +81,7 @@ def test_list_filters_by_status_age_and_limit(orders: CommandLine, listed: list[
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--status", "FULFILLED"], "only open orders are listed, RECEIVED or ESCALATED; the other statuses are final"),
+        (["--status", "SHIPPED"], "'SHIPPED' must be one of RECEIVED, ESCALATED, FULFILLED, CANCELLED"),
         (["--older-than", "soon"], "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
         (["--limit", "0"], "'--limit'"),
         (["001"], "unexpected extra argument"),

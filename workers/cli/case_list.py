@@ -58,8 +58,7 @@ def print_resolved(stack: "Stack", selection: Selection, form: Form, limit: int 
         run(stack, print_them(listing))
     rows.end()
     found = listing.found
-    days = length(listing.window.length_s(stack.now()))
-    note(f"read {counted(found.read, 'resolved case')} of {days}, {matching(found)}")
+    note(f"read {counted(found.read, 'resolved case')} of {length(listing.length_s)}, {matching(found)}")
     note_incomplete(found, "resolved case")
     if not found.is_limited and not found.is_cut:
         note_not_indexed(found, listing.window, "cases that were resolved")

@@ -106,7 +106,7 @@ def command(
         run(stack, _print(listing, rows))
     rows.end()
     if finds:
-        _note_summary(listing, selection, stack.now())
+        _note_summary(listing, selection)
     elif form.is_table and not listing.found.matched:
         note("no matching open orders")
 
@@ -147,12 +147,12 @@ class _Table:
             print_table(headings, self._rows, right=("age", "attempts"), text=("name", "item", "reasons"))
 
 
-def _note_summary(listing: OrderListing, selection: Selection, now: datetime) -> None:
+def _note_summary(listing: OrderListing, selection: Selection) -> None:
     """Say how much was read and found, whether that is all, and what no list has."""
     found = listing.found
     final, is_open = bool(selection.final), any(status in OPEN for status in selection.statuses)
     if final:
-        days = length(listing.window.length_s(now))
+        days = length(listing.length_s)
         everything = is_open and selection.window.since is None
         noun, scope = "order", f", the open ones and the final ones of {days}" if everything else f" of {days}"
     else:

@@ -29,17 +29,28 @@ class When(click.ParamType[Moment]):
             self.fail(str(error), param, ctx)
 
 
+class Part(click.ParamType[str]):
+    """A part of a text. An empty one would match everything; it is probably an unset variable of a script."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value.strip():
+            self.fail("is empty, must be a part of the text", param, ctx)
+        return value
+
+
 def search_options(actor: str) -> Callable[[Any], Any]:
     """Add the options; *actor* is the help of `--actor`."""
     options = (
         click.option("--since", type=When(), metavar="TIME", help="Only from this time on: 2h, 3d, 2026-11-22."),
         click.option("--until", type=When(), metavar="TIME", help="Only before this time."),
-        click.option("--name", metavar="TEXT", help="Only if the customer's name contains this."),
-        click.option("--item", metavar="TEXT", help="Only if the item's name contains this."),
+        click.option("--name", type=Part(), metavar="TEXT", help="Only if the customer's name contains this."),
+        click.option("--item", type=Part(), metavar="TEXT", help="Only if the item's name contains this."),
         click.option(
             "--reason", type=ReasonName(), metavar="REASON", help="Only with this reason, such as INVALID_PRICE."
         ),
-        click.option("--actor", metavar="TEXT", help=actor),
+        click.option("--actor", type=Part(), metavar="TEXT", help=actor),
         click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts."),
         click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, for spreadsheets and scripts."),
     )

@@ -78,6 +78,7 @@ class OrderListing:
         self._stack = stack
         self._now = stack.now()
         self.window = selection.window.bounded(self._now) if selection.final else selection.window
+        self.length_s = self.window.length_s(self._now)
         self._selection = selection
         self._final = replace(selection, statuses=selection.final, window=self.window)
         self._open = replace(selection, statuses=[status for status in OPEN if status in selection.statuses])

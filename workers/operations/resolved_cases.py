@@ -40,6 +40,7 @@ class CaseListing:
         self._stack = stack
         self._now = stack.now()
         self.window = selection.window.bounded(self._now)
+        self.length_s = self.window.length_s(self._now)
         self._selection = replace(selection, window=self.window)
         self._limit = limit
         self._max_read = max_read

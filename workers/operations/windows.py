@@ -71,7 +71,7 @@ class Window:
         """
         end = self.until or now
         since = self.since or end - timedelta(days=DEFAULT_DAYS)
-        if end - since > timedelta(days=MAX_DAYS):
+        if end - since > timedelta(days=MAX_DAYS) + _CLOCKS_DIFFER:  # Time has passed since it was computed.
             raise OperationError(f"the time window is longer than {MAX_DAYS} days: choose a shorter one")
         return Window(since, self.until)
 

@@ -240,6 +240,13 @@ def test_a_wrong_time_is_refused_with_what_is_allowed(time: str) -> None:
     )
 
 
+@pytest.mark.parametrize("option", ["--name", "--item", "--actor"])
+def test_an_empty_text_is_refused(option: str) -> None:
+    ran = run(command, option, " ")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines()[-1] == f"Error: Invalid value for '{option}': is empty, must be a part of the text"
+
+
 def test_no_list_of_orders_scans_the_table() -> None:
     client = dynamodb(*FOUND)
     for arguments in ([], ["--name", "ada"], ["--status", "FULFILLED", "--csv"], ["--actor", "x", "--json"]):
