@@ -21,15 +21,22 @@ class Found:
     oldest_final: str | None = None  # When the oldest final item that was read became final.
 
     async def ids(self, entries: "AsyncIterable[Entry]", at_most: int | None) -> AsyncIterator[str]:
-        """Yield each id once: the lagging index can have an item under two keys. Stop after *at_most*."""
-        seen = set[str]()
+        """
+        Yield each id once: the lagging index can have an item under two keys. Stop after *at_most*.
+
+        Only ids of open items and of one day are remembered: a final item has no other day.
+        """
+        seen, of_day, day, count = set[str](), set[str](), "", 0
         async for entry in entries:
-            if entry.id in seen:
+            if entry.is_final and entry.updated_at[:10] != day:
+                of_day, day = set(), entry.updated_at[:10]
+            if entry.id in seen or entry.id in of_day:
                 continue
-            if len(seen) == at_most:
+            if count == at_most:
                 self.is_cut = True
                 return
-            seen.add(entry.id)
+            count += 1
+            (of_day if entry.is_final else seen).add(entry.id)
             yield entry.id
 
 

@@ -39,11 +39,19 @@ class Entry:
     updated_at: str
     id: str
 
+    @property
+    def is_final(self) -> bool:
+        return False
 
-class NewestFirst(Entry):
-    """An entry, ordered the other way round."""
+
+class FinalEntry(Entry):
+    """An entry with a final key, ordered the other way round: the newest first."""
 
     __slots__ = ()
+
+    @property
+    def is_final(self) -> bool:
+        return True
 
     def __lt__(self, other: object) -> bool:
         return isinstance(other, Entry) and (self.updated_at, self.id) > (other.updated_at, other.id)
@@ -90,7 +98,7 @@ async def _shard(
         ExpressionAttributeValues=to_item(values),
         **request,
     )
-    kind = NewestFirst if newest_first else Entry
+    kind = FinalEntry if newest_first else Entry
     async for page in pages:
         for item in map(from_item, page["Items"]):
             yield kind(item["UpdatedAt"], item[index.key])

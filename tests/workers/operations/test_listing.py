@@ -306,6 +306,16 @@ async def test_texts_are_searched_in_upper_or_lower_case(part: dict[str, Any], e
     assert (listing.found.read, listing.found.matched, listing.found.is_cut) == (4, len(expected), False)
 
 
+async def test_an_order_that_the_index_has_as_open_and_as_final_is_listed_once() -> None:
+    table = OrderTable()
+    table.put("twice", 59)
+    table.put_final("twice", "2026-11-22T11:00:00.000000Z")
+    table.put_final("older", "2026-11-21T11:00:00.000000Z")
+    table.index.append(table.index[-1])  # It changed while the index was read.
+    listing = finds(table, statuses=[*OrderStatus])
+    assert (await ids(listing), listing.found.read) == (["twice", "older"], 2)
+
+
 async def test_what_is_read_is_bounded_and_a_cut_listing_says_so() -> None:
     table = OrderTable()
     for n in range(10):
