@@ -20,7 +20,7 @@ from deploy.errors import DeployError
 from deploy.local import commands as local_commands
 from deploy.stacks import commands as stack_commands
 
-_INTERRUPTED = 130  # The shell's convention: 128 + SIGINT.
+_INTERRUPTED, _TERMINATED = 130, 143  # The shell's convention: 128 and the number of the signal, SIGINT or SIGTERM.
 _EXAMPLES = """\
 examples:
   python -m deploy up --pipeline-only            the workflow, in the account and region of your AWS settings
@@ -32,9 +32,13 @@ examples:
 """
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come."""
+
+
 def main(arguments: Sequence[str] | None = None, state: Path = local_commands.STATE) -> int:
     """
-    Run a command; returns its exit code: 0 done, 1 failed (one line says why), 2 wrong usage, 130 interrupted.
+    Run a command; returns its exit code: 0 done, 1 failed (one line says why), 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
 
     `state` is the directory in which `run` keeps the state of its local AWS.
     """
@@ -47,10 +51,10 @@ def main(arguments: Sequence[str] | None = None, state: Path = local_commands.ST
         print(error, file=sys.stderr)
     except (BotoCoreError, ClientError) as error:
         print(explained(error), file=sys.stderr)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if options.interrupted:
             print(options.interrupted, file=sys.stderr)
-        return _INTERRUPTED
+        return _TERMINATED if isinstance(interrupt, _Terminated) else _INTERRUPTED
     except BrokenPipeError:  # The reader of our output has ended.
         sys.stderr.close()
     return 1
@@ -158,7 +162,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     """Handle SIGTERM like Ctrl-C, so that no process is left behind."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise _Terminated
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

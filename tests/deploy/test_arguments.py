@@ -181,7 +181,7 @@ def test_sigterm_is_an_interruption_while_a_command_runs(commands: Commands) -> 
         return 0
 
     commands.end = end
-    assert main(["demo"]) == 130
+    assert main(["demo"]) == 143
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -28,7 +28,8 @@ AWS access comes from the SDK's own variables and profiles (AWS_REGION, AWS_PROF
 variables ORDER_TABLE, ESCALATION_TABLE, ORDER_FULFILLMENT_QUEUE, ESCALATION_QUEUE (a name, a URL or an ARN) and
 STATE_MACHINE (a name or an ARN) name the stack's resources; the defaults are those of a deployment without a prefix.
 
-Exit codes: 0 done, 1 failed or only partly done, 2 bad usage, 130 interrupted."""
+Exit codes: 0 done, or nothing to do; 1 failed, only partly done, or not found; 2 bad usage; 130 Ctrl-C;
+143 SIGTERM."""
 
 
 class _LazyGroup(click.Group):

@@ -1,17 +1,16 @@
 """`orders dead-letters`: lists, replays and discards messages that no worker could handle."""
 
 import contextlib
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.ages import Age
+from workers.cli.dead_letter_options import ACTION, QUEUES, SELECTION, with_options
 from workers.cli.dead_letter_view import letter_document, outcome_document, print_letters, summary
-from workers.cli.output import CliError, note, print_json, progress
+from workers.cli.output import CliError, InterruptedCommandError, note, print_json, progress
 from workers.cli.running import run
 from workers.operations.actions import (
     DISCARD,
@@ -25,66 +24,10 @@ from workers.operations.actions import (
     held_queue,
     replay_to,
 )
-from workers.operations.dead_letters import Selection
-from workers.operations.hold import MAX_HELD
+from workers.operations.dead_letters import DeadLetter, Selection
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
-
-DEFAULT_LIMIT, DEFAULT_RATE = 1_000, 10.0
-_QUEUES = ("fulfillment", "escalation")
-
-
-def _a_number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # It passes the range check: nan is neither below nor above any limit.
-        raise click.BadParameter("nan is not a number of messages")
-    return value
-
-
-_SELECTION = (
-    click.option("--reason", metavar="TEXT", help="Only those with this text in their reason, such as UNDECODABLE."),
-    click.option("--order", "order_id", metavar="ID", help="Only those about this order."),
-    click.option(
-        "--older-than",
-        type=Age(),
-        metavar="AGE",
-        help="Only those first received longer ago than this: 90s, 10m, 2h, 3d.",
-    ),
-    click.option(
-        "--id", "ids", multiple=True, metavar="ID", help="Only the one with this id or original id. Repeatable."
-    ),
-    click.option(
-        "--limit",
-        type=click.IntRange(1, MAX_HELD),
-        default=DEFAULT_LIMIT,
-        show_default=True,
-        metavar="N",
-        help=f"Select at most N, up to {MAX_HELD}.",
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts."),
-)
-_ACTION = (
-    click.option("--execute", is_flag=True, help="Do it. Without this, only show what would be done."),
-    click.option(
-        "--rate",
-        type=click.FloatRange(0.1, 1000),
-        callback=_a_number,
-        default=DEFAULT_RATE,
-        show_default=True,
-        metavar="N",
-        help="At most N messages a second, 0.1 to 1000.",
-    ),
-)
-_Command = Callable[..., Any]
-
-
-def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    def decorated(function: _Command) -> _Command:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorated
 
 
 @click.group("dead-letters", short_help="List, replay or discard messages that no worker could handle.")
@@ -113,21 +56,29 @@ Examples:
   orders dead-letters list fulfillment --reason UNDECODABLE --older-than 1h
   orders dead-letters list --json | jq -r '.[].order_id'""",
 )
-@click.argument("queue", type=click.Choice(_QUEUES), required=False)
+@click.argument("queue", type=click.Choice(QUEUES), required=False)
 @click.option("--bodies", is_flag=True, help="Show the start of each message, masked. It may contain anything.")
-@_with(*_SELECTION)
+@with_options(*SELECTION)
 @click.pass_obj
 def list_command(
-    stack: "Stack", /, *, queue: str | None, bodies: bool, as_json: bool, limit: int, **selection: Any
+    stack: "Stack",
+    /,
+    *,
+    queue: str | None,
+    bodies: bool,
+    as_json: bool,
+    limit: int,
+    ids: Sequence[str],
+    **selection: Any,
 ) -> None:
     """
     Show dead letters of one queue or of both, the oldest first.
 
     The reason comes from the worker; messages that SQS itself moved have none. A message that could not be decoded also
-    has a case.
+    has a case. An --id that is not found is named, and the exit code is 1.
     """
-    names = [_name(stack, choice) for choice in ([queue] if queue else _QUEUES)]
-    found = run(stack, _look(stack, names, Selection(**selection), limit))
+    names = [_name(stack, choice) for choice in ([queue] if queue else QUEUES)]
+    found = run(stack, _look(stack, names, Selection(ids=ids, **selection), limit))
     now = stack.now()
     letters = sorted(
         (letter for part in found for letter in part.letters), key=lambda letter: -(letter.age_s(now) or 0.0)
@@ -138,6 +89,7 @@ def list_command(
         print_letters([(letter, letter.excerpt) for letter in letters], "body" if bodies else None, now)
     for part in found:
         note(summary(part))
+    _fail([*_missing(ids, letters)])
 
 
 @command.command(
@@ -149,14 +101,15 @@ Examples:
   orders dead-letters replay fulfillment --order 001 --execute
   orders dead-letters replay escalation --older-than 1h --rate 50 --execute""",
 )
-@click.argument("queue", type=click.Choice(_QUEUES))
-@_with(*_SELECTION, *_ACTION)
+@click.argument("queue", type=click.Choice(QUEUES))
+@with_options(*SELECTION, *ACTION)
 @click.pass_obj
 def replay_command(stack: "Stack", /, *, queue: str, **options: Any) -> None:
     """
     Send dead letters back to the queue they came from: body and attributes as they were sent.
 
-    A dry run unless --execute is given. The selection is complete before the first message is sent. Each is removed
+    A dry run unless --execute is given. An --id that is not found is named, and the exit code is 1. The selection is
+    complete before the first message is sent. Each is removed
     from the dead-letter queue only after its queue has accepted it. If the command is killed in between, the message is
     in both queues, and repeating the command sends it again. That is harmless: every change to an order is conditional.
 
@@ -180,8 +133,8 @@ Examples:
   orders dead-letters discard fulfillment --reason UNDECODABLE
   orders dead-letters discard fulfillment --id 8c2aecf1-d80a-45a3-90a8-6c2b0bb860f7 --execute""",
 )
-@click.argument("queue", type=click.Choice(_QUEUES))
-@_with(*_SELECTION, *_ACTION)
+@click.argument("queue", type=click.Choice(QUEUES))
+@with_options(*SELECTION, *ACTION)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def discard_command(stack: "Stack", /, *, queue: str, yes: bool, **options: Any) -> None:
@@ -189,13 +142,32 @@ def discard_command(stack: "Stack", /, *, queue: str, yes: bool, **options: Any)
     Delete dead letters for good. This cannot be undone.
 
     A dry run unless --execute is given. It asks before it deletes all of them, without --reason, --order, --older-than
-    or --id. The selection is complete before the first message is deleted. The command can
-    be repeated safely. An open case about the message stays open: `orders escalations resolve` closes it.
+    or --id. An --id that is not found is named, and the exit code is 1. The selection is complete before the first
+    message is deleted. The command can be repeated safely. An open case about the message stays open: `orders
+    escalations resolve` closes it.
     """
     everything = not any(options[name] for name in ("reason", "order_id", "older_than", "ids"))
     if options["execute"] and everything and not yes:
         _confirm_all(_name(stack, queue))
     _act(stack, queue, lambda _: DISCARD, **options)
+
+
+def _missing(ids: Sequence[str], letters: Sequence[DeadLetter]) -> Iterator[str]:
+    """Name the ids that a person has given and that select no dead letter."""
+    known = {name for letter in letters for name in (letter.id, letter.origin_message_id)}
+    if missing := [name for name in dict.fromkeys(ids) if name not in known]:
+        yield f"no dead letter found with the id {', '.join(missing)}"
+
+
+def _fail(problems: Sequence[str]) -> None:
+    """
+    Report what was not done.
+
+    Raises:
+        CliError: Something was not.
+    """
+    if problems:
+        raise CliError("; ".join(problems))
 
 
 def _confirm_all(queue: str) -> None:
@@ -238,6 +210,7 @@ def _act(
     limit: int,
     rate: float,
     execute: bool,
+    ids: Sequence[str],
     **selection: Any,
 ) -> None:
     """Find dead letters, act on them and print the outcomes. Without *execute*, only print what would be done."""
@@ -245,7 +218,7 @@ def _act(
 
     async def work() -> FoundLetters:
         async with held_queue(stack, _name(stack, queue), warn=_warn) as source:
-            found = await _find(source, Selection(**selection), limit)
+            found = await _find(source, Selection(ids=ids, **selection), limit)
             action = action_for(found)
             if not execute:
                 report.outcomes += dry_run(found, action)
@@ -262,17 +235,20 @@ def _act(
         done = f"{report.done} of {report.total} dead letters {report.action.past}"
         return f"interrupted: {done}; the command can be repeated"
 
-    found = run(stack, work(), interrupted=interrupted)
+    try:
+        found = run(stack, work(), interrupted=interrupted)
+    except InterruptedCommandError:
+        if as_json and report.outcomes:
+            print_json([outcome_document(outcome, stack.now()) for outcome in report.outcomes])
+        raise
     _print_outcomes(found, report, dry=not execute, as_json=as_json, now=stack.now())
+    count = len(report.outcomes)
+    failed = [f"{report.problems} of {count} dead letters failed; the command can be repeated"]
+    _fail([*(failed if report.problems else []), *_missing(ids, found.letters)])
 
 
 def _print_outcomes(found: FoundLetters, report: ActionReport, *, dry: bool, as_json: bool, now: datetime) -> None:
-    """
-    Show what was done with each letter.
-
-    Raises:
-        CliError: Some letters failed.
-    """
+    """Show what was done with each letter."""
     outcomes = report.outcomes
     if as_json:
         print_json([outcome_document(outcome, now) for outcome in outcomes])
@@ -285,5 +261,3 @@ def _print_outcomes(found: FoundLetters, report: ActionReport, *, dry: bool, as_
     note(summary(found))
     if dry and outcomes:
         note("This was a dry run: nothing was changed. Use --execute to do it")
-    if report.problems:
-        raise CliError(f"{report.problems} of {len(outcomes)} dead letters failed; the command can be repeated")

@@ -267,6 +267,33 @@ def test_letters_that_fail_are_counted_and_exit_with_1(arguments: list[str]) -> 
     assert ran.stderr.splitlines()[-1] == found(2, 2, 2)
 
 
+@pytest.mark.parametrize("arguments", [["--execute"], [], ["--execute", "--json"]])
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_an_id_that_is_not_found_is_named_and_exits_with_1(verb: str, arguments: list[str]) -> None:
+    aws = Aws()
+    given = ["--id", "m-gone", "--id", "m-new", "--id", "m-lost", "--rate", "1000"]
+    ran = run(command, verb, "fulfillment", *given, *arguments, stack=aws.stack)
+    assert str(ran.exception) == "no dead letter found with the id m-gone, m-lost"
+    assert getattr(ran.exception, "exit_code", None) == 1
+    assert "m-new" in ran.stdout, "what is found is dealt with"
+    assert ("m-new" in aws.fulfillment.visible) == (not arguments)
+
+
+def test_an_id_in_neither_queue_is_named_by_list() -> None:
+    ran = run(command, "list", "--id", "m-other", "--id", "o-1", "--id", CARD, stack=Aws().stack)
+    assert rows(ran.stdout) == [HEADINGS, OLD, OTHER]
+    assert str(ran.exception) == f"no dead letter found with the id {CARD}"  # `main` masks it.
+
+
+def test_failures_and_ids_that_are_not_found_are_both_named() -> None:
+    aws = Aws()
+    aws.fulfillment.refused.add("delete_message")
+    ran = run(command, "discard", "fulfillment", "--id", "m-new", "--id", "m-gone", "--execute", stack=aws.stack)
+    assert str(ran.exception) == (
+        "1 of 1 dead letters failed; the command can be repeated; no dead letter found with the id m-gone"
+    )
+
+
 def test_an_action_without_letters_prints_no_table_and_no_dry_run() -> None:
     ran = done(command, "discard", "fulfillment", "--order", "002", stack=Aws().stack)
     assert (ran.stdout, ran.stderr.splitlines()) == ("", [found(0, 2, 2)])

@@ -1,8 +1,10 @@
 """Whatever ends a command is one line and an exit code; wrong usage names what was wrong."""
 
+import asyncio
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,11 +16,16 @@ import pytest
 from workers.cli.__main__ import main
 from workers.cli.app import orders
 from workers.cli.output import CliError, InterruptedCommandError
+from workers.cli.running import run as run_coroutine
 from workers.errors import FatalError
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
 
 CARD = "4929123412345678"
+CODES = (
+    "Exit codes: 0 done, or nothing to do; 1 failed, only partly done, or not found; 2 bad usage; 130 Ctrl-C;"
+    " 143 SIGTERM."
+)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -66,9 +73,7 @@ def test_without_arguments_the_help_is_shown(
     assert (code, out) == (2, "")
     assert err.startswith("Usage: orders [OPTIONS] COMMAND")
     assert "Commands:" in err
-    assert " ".join(err.split()).endswith(
-        "Exit codes: 0 done, 1 failed or only partly done, 2 bad usage, 130 interrupted."
-    )
+    assert " ".join(err.split()).endswith(CODES)
 
 
 HELP = [
@@ -96,7 +101,7 @@ def test_the_help_lists_every_command_and_exit_code(
     listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     assert [tuple(line.split(maxsplit=1)) for line in listed] == HELP
     assert max(map(len, out.splitlines())) <= 120
-    assert "Exit codes: 0 done, 1 failed or only partly done, 2 bad usage, 130 interrupted." in out
+    assert CODES in " ".join(out.split())
 
 
 @pytest.mark.parametrize(("name", "_summary"), HELP)
@@ -175,6 +180,30 @@ def test_ctrl_c_while_the_command_is_imported_is_one_line(
     monkeypatch.delitem(sys.modules, "workers.cli.main", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupting, *sys.meta_path])
     assert run(monkeypatch, capsys) == (130, "", "orders: interrupted; the command can be repeated\n")
+
+
+@pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
+def test_sigterm_ends_a_command_as_ctrl_c_does_with_its_own_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ctrl_c: signal.Handlers
+) -> None:
+    """A shell script ignores Ctrl-C for what it starts in the background, but not SIGTERM."""
+    cleaned_up = []
+
+    async def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned_up.append(True)
+
+    before = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, ctrl_c)
+    try:
+        ending(monkeypatch, lambda: run_coroutine(Stack(environ={}), work()))
+        assert run(monkeypatch, capsys) == (143, "", "orders: interrupted; the command can be repeated\n")
+    finally:
+        assert (signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, before[1])) == (before[0], ctrl_c)
+    assert cleaned_up == [True]
 
 
 @pytest.mark.process
