@@ -122,6 +122,7 @@ def _add_stack_commands(commands: Any) -> None:  # The type of add_subparsers' r
         help="show the stacks and their contents",
         description=stack_commands.status.__doc__,
     )
+    status.add_argument("--json", dest="as_json", action="store_true", help="print a JSON object, for scripts")
     status.set_defaults(command=stack_commands.status, interrupted="")
 
 

@@ -150,7 +150,9 @@ _EXECUTION = record(
 )
 _SEARCHED = record(queue=TEXT, dead_letter_queue=maybe(TEXT), seen=COUNT, approximate_count=COUNT, problem=maybe(TEXT))
 _BAD = many(record(line=COUNT, reason=TEXT, order_id=maybe(TEXT)))
-# By the words of the command.
+_SERVICE = record(name=TEXT, running=COUNT, desired=COUNT)
+DEPLOY_STATUS = "deploy status"
+# By the words of the command; of `orders`, except for the last one.
 SCHEMAS: Mapping[str, Schema] = {
     "submit": record(
         submitted=COUNT,
@@ -230,6 +232,17 @@ SCHEMAS: Mapping[str, Schema] = {
     "dead-letters list": many(record(**_LETTER, body=maybe(TEXT))),
     "dead-letters replay": _OUTCOMES,
     "dead-letters discard": _OUTCOMES,
+    DEPLOY_STATUS: record(
+        stack=TEXT,
+        status=TEXT,
+        region=TEXT,
+        outputs={"type": "object"},
+        tables=many(record(name=TEXT, items=COUNT, more=YES_OR_NO)),
+        queues=many(record(name=TEXT, visible=COUNT, in_flight=COUNT, delayed=COUNT)),
+        running_executions=COUNT,
+        workers=maybe(record(stack=TEXT, status=TEXT, services=many(_SERVICE), problem=maybe(TEXT))),
+        alarms=record(total=COUNT, active=many(record(name=TEXT, reason=TEXT)), problem=maybe(TEXT)),
+    ),
 }
 _LINES = "logs"  # Prints the workers' own lines, one document each: docs/logs.md.
 

@@ -1,8 +1,10 @@
 """`up`, `down` and `status`: both stacks, on the AWS that the environment points to."""
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from deploy.aws import Aws
 from deploy.errors import DeployError
@@ -81,16 +83,31 @@ def status(options: argparse.Namespace) -> int:
     if found is None:
         named = f" --name-prefix {prefix}" if prefix else ""
         raise DeployError(f"There is no stack {name} in {aws.region}. To create it: python -m deploy up{named}")
+    workers_name = workers_stack.stack_name(prefix)
+    workers = stack.find(aws, workers_name)
+    tasks = running.tasks(aws, workers_name) if workers else None
+    alarms = running.alarms(aws, (name, workers_name))
+    if options.as_json:
+        services = {} if tasks is None else asdict(tasks)
+        document = {
+            "stack": name,
+            "status": found.stack_status,
+            "region": aws.region,
+            "outputs": dict(found.outputs),
+            **asdict(found.contents),
+            "workers": {"stack": workers_name, "status": workers["StackStatus"], **services} if workers else None,
+            "alarms": asdict(alarms),
+        }
+        print(json.dumps(document, indent=2))
+        return 0
     print(f"{name}  {found.stack_status}  {aws.region}")
     _print_outputs(found.outputs)
     print()
     for line in found.contents.lines():
         print(line)
     print()
-    workers_name = workers_stack.stack_name(prefix)
-    workers = stack.find(aws, workers_name)
     print(f"{workers_name}  {workers['StackStatus'] if workers else '-  (not deployed)'}")
-    for line in (*(running.tasks(aws, workers_name) if workers else ()), *running.alarms(aws, (name, workers_name))):
+    for line in (*(tasks.lines() if tasks else ()), *alarms.lines()):
         print(line)
     return 0
 

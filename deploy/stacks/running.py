@@ -1,6 +1,7 @@
-"""Describes a running system in lines of text for people: the tasks of its services, and its active alarms."""
+"""A running system, for people and for scripts: the tasks of its services, and its active alarms."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,30 +13,78 @@ _MAX_ALARMS = 100  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIRefe
 _ALARM_TYPES = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
 
 
-def tasks(aws: Aws, stack_name: str) -> list[str]:
-    """Return a line for each ECS service of the stack, or one line with `-` and the reason if that fails."""
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An ECS service, and how many of its tasks run."""
+
+    name: str
+    running: int
+    desired: int
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The ECS services of a stack; `problem` says why they are not known."""
+
+    services: tuple[Service, ...] = ()
+    problem: str | None = None
+
+    def lines(self) -> list[str]:
+        """Return a line for each service, or one line with `-` and the problem."""
+        if self.problem is not None:
+            return [f"tasks  -  ({self.problem})"]
+        width = max((len(service.name) for service in self.services), default=0)
+        return [
+            f"{service.name:<{width}}  {service.running} of {service.desired} tasks running"
+            for service in self.services
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An active alarm, and AWS's reason for it."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """The alarms of the stacks: how many there are, and the active ones. `problem` says why they are not known."""
+
+    total: int = 0
+    active: tuple[Alarm, ...] = ()
+    problem: str | None = None
+
+    def lines(self) -> list[str]:
+        """Return a line with the number of active alarms, then a line for each; or one with `-` and the problem."""
+        if self.problem is not None:
+            return [f"alarms  -  ({self.problem})"]
+        active = [f"  {alarm.name}: {alarm.reason}" for alarm in self.active]
+        return [f"{len(active)} of {self.total} alarms in ALARM", *active]
+
+
+def tasks(aws: Aws, stack_name: str) -> Services:
+    """Return the ECS services of the stack, by name."""
     arns = stack.resources(aws, stack_name).get("AWS::ECS::Service", [])
     if not arns:
-        return ["tasks  -  (no service)"]
+        return Services(problem="no service")
     cluster = arns[0].split("/")[-2]  # The ARN ends in service/<cluster>/<name>. All services are in one cluster.
     try:
-        services = aws.ecs.describe_services(cluster=cluster, services=arns[:_MAX_SERVICES])["services"]
+        found = aws.ecs.describe_services(cluster=cluster, services=arns[:_MAX_SERVICES])["services"]
     except (BotoCoreError, ClientError) as error:
-        return [f"tasks  -  ({_why(error)})"]
-    width = max((len(service["serviceName"]) for service in services), default=0)
-    return [
-        f"{service['serviceName']:<{width}}  {service['runningCount']} of {service['desiredCount']} tasks running"
-        for service in sorted(services, key=lambda service: service["serviceName"])
-    ]
+        return Services(problem=_why(error))
+    services = [Service(each["serviceName"], each["runningCount"], each["desiredCount"]) for each in found]
+    return Services(tuple(sorted(services, key=lambda service: service.name)))
 
 
-def alarms(aws: Aws, stack_names: Iterable[str]) -> list[str]:
-    """Return a line with the number of active alarms, then a line with AWS's reason for each active alarm."""
+def alarms(aws: Aws, stack_names: Iterable[str]) -> Alarms:
+    """Return the alarms of the stacks, the active ones by name."""
     resources = [stack.resources(aws, name) for name in stack_names]
     names = [name for found in resources for kind in _ALARM_TYPES for name in found.get(kind, [])]
     if not names:
-        return ["alarms  -  (no alarm)"]
-    active: list[str] = []
+        return Alarms(problem="no alarm")
+    active: list[Alarm] = []
     try:
         for start in range(0, len(names), _MAX_ALARMS):
             found = aws.cloudwatch.describe_alarms(
@@ -44,12 +93,12 @@ def alarms(aws: Aws, stack_names: Iterable[str]) -> list[str]:
                 StateValue="ALARM",
             )
             active += [
-                f"  {alarm['AlarmName']}: {alarm.get('StateReason', '')}"
+                Alarm(alarm["AlarmName"], alarm.get("StateReason", ""))
                 for alarm in (*found["MetricAlarms"], *found["CompositeAlarms"])
             ]
     except (BotoCoreError, ClientError) as error:
-        return [f"alarms  -  ({_why(error)})"]
-    return [f"{len(active)} of {len(names)} alarms in ALARM", *sorted(active)]
+        return Alarms(total=len(names), problem=_why(error))
+    return Alarms(len(names), tuple(sorted(active, key=lambda alarm: alarm.name)))
 
 
 def _why(error: BotoCoreError | ClientError) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from deploy.local.aws import ROOT, LocalAws
 from tests import forked
+from tests.json_documents import DEPLOY_STATUS, check
 from tests.support import DeployStack
 
 pytestmark = pytest.mark.process
@@ -53,6 +54,8 @@ def test_up_status_and_down_from_a_shell(local_aws: LocalAws) -> None:
     assert status.stdout.startswith("shell-order-fulfillment  CREATE_COMPLETE  us-east-1\n")
     assert re.search(r"^shell-OrderTable +0 items$", status.stdout, re.MULTILINE)
     assert re.search(r"^shell-EscalationDLQ +0 messages \(", status.stdout, re.MULTILINE)
+
+    check(DEPLOY_STATUS, run(environment, "status", "--name-prefix", "shell-", "--json").stdout)
 
     unattended = run(environment, "down", "--name-prefix", "shell-")
     assert unattended.returncode == 1

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from deploy.stacks import commands, pipeline, preflight, running, stack
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.contents import Contents, Table
 from deploy.stacks.options import StackOptions
+from deploy.stacks.running import Alarm, Alarms, Service, Services
 from tests.deploy.stacks.fakes import ACCOUNT, fake_aws
+from tests.json_documents import DEPLOY_STATUS, check
 
 if TYPE_CHECKING:
     from deploy.stacks.changes import Review
@@ -56,6 +59,9 @@ def test_a_wrong_prefix_is_refused_before_aws_is_asked(check: Callable[..., int]
 
     with pytest.raises(DeployError, match="NamePrefix"):
         check(Options())
+
+
+ALARMS = ["1 of 4 alarms in ALARM", "  p-order-fulfillment and p-order-fulfillment-workers: late"]
 
 
 class World:
@@ -111,14 +117,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(workers_stack, "check", world.check)
     monkeypatch.setattr(workers_stack, "up", world.workers_up)
     monkeypatch.setattr(stack, "find", world.find)
-    monkeypatch.setattr(running, "tasks", lambda _aws, name: [f"tasks of {name}"])
-    monkeypatch.setattr(running, "alarms", lambda _aws, names: [f"alarms of {', '.join(names)}"])
+    monkeypatch.setattr(running, "tasks", lambda _aws, name: Services((Service(f"of-{name}", 1, 2),)))
+    monkeypatch.setattr(running, "alarms", lambda _aws, names: Alarms(4, (Alarm(" and ".join(names), "late"),)))
     return world
 
 
 def options(*parameter: str, **more: Any) -> argparse.Namespace:
     given: dict[str, Any] = {"name_prefix": "p-", "pipeline_only": False, "yes": True, "allow_replacement": False}
-    given |= {"delete_data": False, "tag": [], "role_arn": None}
+    given |= {"delete_data": False, "tag": [], "role_arn": None, "as_json": False}
     return argparse.Namespace(**(given | {"parameter": list(parameter)} | more))
 
 
@@ -193,18 +199,30 @@ def test_status_shows_stacks_contents_tasks_and_alarms(world: World, capsys: pyt
         "0 running executions",
         "",
         "p-order-fulfillment-workers  UPDATE_COMPLETE",
-        "tasks of p-order-fulfillment-workers",
-        "alarms of p-order-fulfillment, p-order-fulfillment-workers",
+        "of-p-order-fulfillment-workers  1 of 2 tasks running",
+        *ALARMS,
     ]
 
 
 def test_status_without_workers_shows_no_tasks(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.workers = None
     assert commands.status(options()) == 0
-    assert capsys.readouterr().out.splitlines()[-2:] == [
+    assert capsys.readouterr().out.splitlines()[-3:] == [
         "p-order-fulfillment-workers  -  (not deployed)",
-        "alarms of p-order-fulfillment, p-order-fulfillment-workers",
+        *ALARMS,
     ]
+
+
+@pytest.mark.parametrize("deployed", [True, False])
+def test_for_scripts_the_status_is_json(world: World, capsys: pytest.CaptureFixture[str], deployed: bool) -> None:
+    world.workers = world.workers if deployed else None
+    assert commands.status(options(as_json=True)) == 0
+    output = capsys.readouterr().out
+    check(DEPLOY_STATUS, output)
+    document = json.loads(output)
+    assert (document["outputs"], document["tables"]) == ({"Url": "u"}, [{"name": "Orders", "items": 1, "more": False}])
+    service = {"name": "of-p-order-fulfillment-workers", "running": 1, "desired": 2}
+    assert (document["workers"] or {}).get("services") == ([service] if deployed else None)
 
 
 @pytest.mark.parametrize(("prefix", "hint"), [("p-", " --name-prefix p-"), ("", "")])

@@ -12,8 +12,8 @@ from tests.support import DeployStack
 def test_a_stack_without_tasks_and_alarms_says_so(aws: Aws, deploy_stack: DeployStack) -> None:
     deploy_stack("bare-")
 
-    assert running.tasks(aws, "bare-order-fulfillment") == ["tasks  -  (no service)"]
-    assert running.alarms(aws, ["bare-order-fulfillment-workers"]) == ["alarms  -  (no alarm)"]
+    assert running.tasks(aws, "bare-order-fulfillment").lines() == ["tasks  -  (no service)"]
+    assert running.alarms(aws, ["bare-order-fulfillment-workers"]).lines() == ["alarms  -  (no alarm)"]
 
 
 CLUSTER = "arn:aws:ecs:eu-central-1:111122223333:service/cluster"
@@ -37,7 +37,7 @@ def holding(**types: list[str]) -> FakeClient:
 
 def tasks(ecs: FakeClient, count: int = 2) -> list[str]:
     services = holding(services=[f"{CLUSTER}/s{n}" for n in range(count)])
-    return running.tasks(fake_aws(cloudformation=services, ecs=ecs), "mine")
+    return running.tasks(fake_aws(cloudformation=services, ecs=ecs), "mine").lines()
 
 
 def test_services_are_shown_with_their_tasks_by_name() -> None:
@@ -69,7 +69,7 @@ def test_ten_services_are_asked_for_at_most() -> None:
 def test_tasks_and_alarms_that_cannot_be_read_say_why(error: Exception, why: str) -> None:
     assert tasks(FakeClient(describe_services=failing(error))) == [f"tasks  -  ({why})"]
     aws = fake_aws(cloudformation=holding(alarms=["A"]), cloudwatch=FakeClient(describe_alarms=failing(error)))
-    assert running.alarms(aws, ["mine"]) == [f"alarms  -  ({why})"]
+    assert running.alarms(aws, ["mine"]).lines() == [f"alarms  -  ({why})"]
 
 
 def test_active_alarms_are_shown_by_name_with_their_reason() -> None:
@@ -79,7 +79,7 @@ def test_active_alarms_are_shown_by_name_with_their_reason() -> None:
     }
     cloudwatch = FakeClient(describe_alarms=lambda **_: found)
     aws = fake_aws(cloudformation=holding(alarms=["b", "c", "d"], sums=["a"]), cloudwatch=cloudwatch)
-    assert running.alarms(aws, ["mine"]) == ["3 of 4 alarms in ALARM", "  a: both", "  b: too late", "  c: "]
+    assert running.alarms(aws, ["mine"]).lines() == ["3 of 4 alarms in ALARM", "  a: both", "  b: too late", "  c: "]
     request = {
         "AlarmNames": ["b", "c", "d", "a"],
         "AlarmTypes": ["MetricAlarm", "CompositeAlarm"],
@@ -91,10 +91,10 @@ def test_active_alarms_are_shown_by_name_with_their_reason() -> None:
 def test_alarms_of_all_stacks_are_asked_for_a_hundred_at_a_time() -> None:
     cloudwatch = FakeClient(describe_alarms=lambda **_: {"MetricAlarms": [], "CompositeAlarms": []})
     aws = fake_aws(cloudformation=holding(alarms=[f"a{n}" for n in range(125)]), cloudwatch=cloudwatch)
-    assert running.alarms(aws, ["one", "two"]) == ["0 of 250 alarms in ALARM"]
+    assert running.alarms(aws, ["one", "two"]).lines() == ["0 of 250 alarms in ALARM"]
     assert [len(request["AlarmNames"]) for _, request in cloudwatch.requests] == [100, 100, 50]
 
 
 def test_without_services_or_alarms_aws_is_not_asked() -> None:
     assert tasks(FakeClient(), 0) == ["tasks  -  (no service)"]
-    assert running.alarms(fake_aws(cloudformation=holding()), ["mine"]) == ["alarms  -  (no alarm)"]
+    assert running.alarms(fake_aws(cloudformation=holding()), ["mine"]).lines() == ["alarms  -  (no alarm)"]
