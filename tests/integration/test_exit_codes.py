@@ -22,6 +22,8 @@ UNKNOWN = [
     ["show", "nowhere"],
     ["cancel", "nowhere", "--yes"],
     ["erase", "nowhere", "--yes"],
+    ["requeue", "nowhere"],
+    ["escalate", "nowhere", "--note", "x", "--yes"],
     ["escalations", "show", "nowhere"],
     ["escalations", "resolve", "nowhere", "close", *ACTOR],
     ["dead-letters", "list", "--id", "nowhere"],
@@ -46,17 +48,19 @@ CALLING = [
     ["dead-letters", "list"],
     ["dead-letters", "replay", "fulfillment", "--execute"],
     ["dead-letters", "discard", "fulfillment", "--execute", "--yes"],
-    *UNKNOWN[:5],
+    *UNKNOWN[:7],
 ]
 # A read and the other kinds of requests. (`submit` first waits for the answer, so that it can say what is done.)
 WAITING = [["list"], ["escalations", "list"], ["dead-letters", "replay", "fulfillment", "--execute"], *UNKNOWN[1:2]]
 MISUSED = [
     ["submit"],
     ["submit", "{missing}"],
-    ["list", "--status", "FULFILLED"],
+    ["list", "--status", "BOGUS"],
     ["show"],
     ["cancel"],
     ["erase"],
+    ["requeue"],
+    ["escalate"],
     ["erase", "nowhere"],  # There is no terminal to ask.
     ["escalations", "list", "--reason", "BOGUS"],
     ["escalations", "show"],
