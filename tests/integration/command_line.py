@@ -69,9 +69,9 @@ class CommandLine:
             finally:
                 process.kill()
 
-    def interrupt(self, process: subprocess.Popen[bytes]) -> Ran:
-        """Press Ctrl-C and wait for the end."""
-        os.kill(process.pid, signal.SIGINT)
+    def interrupt(self, process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGINT) -> Ran:
+        """Press Ctrl-C, or send another signal, and wait for the end."""
+        os.kill(process.pid, number)
         out, err = process.communicate(timeout=TIMEOUT_S)
         return ran(process, out, err)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -164,17 +165,20 @@ def test_an_interrupted_replay_makes_the_rest_visible_again(pipeline: Pipeline, 
     assert taken(pipeline, stack.order_fulfillment_dlq_url) == []
 
 
-def test_an_interrupted_receive_makes_its_messages_visible_again(pipeline: Pipeline, orders: CommandLine) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_receive_makes_its_messages_visible_again(
+    pipeline: Pipeline, orders: CommandLine, number: signal.Signals, code: int
+) -> None:
     stack = pipeline.stack
     add_dead_letter(pipeline, document("under-way"))
     with FaultProxy(stack.local_aws.endpoint, seed=7) as proxy:
         proxy.inject(Rule(Fault.LATENCY, delay_s=3, actions={RECEIVE}))
         with orders.start("dead-letters", "list", "fulfillment", AWS_ENDPOINT_URL=proxy.url) as process:
             wait_until(lambda: proxy.count(RECEIVE))
-            ended = orders.interrupt(process)
-        assert (ended.code, ended.err.strip()) == (130, "orders: interrupted; the command can be repeated")
+            ended = orders.interrupt(process, number)
+        assert (ended.code, ended.err.strip()) == (code, "orders: interrupted; the command can be repeated")
         assert (proxy.count(RECEIVE), proxy.count(EXTEND)) == (1, 1)
-    assert visible(pipeline, stack.order_fulfillment_dlq_url) == 1
+    assert len(taken(pipeline, stack.order_fulfillment_dlq_url)) == 1
 
 
 def test_a_replay_killed_before_removal_and_repeated_changes_the_order_once(

@@ -334,14 +334,20 @@ def test_a_thousand_letters_at_ten_a_second_are_the_default() -> None:
         ("delete_message", "interrupted: 1 of 2 dead letters discarded; the command can be repeated"),
     ],
 )
-def test_ctrl_c_finishes_the_letter_and_says_how_many_are_done(operation: str, text: str) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_ctrl_c_finishes_the_letter_and_says_what_is_done(operation: str, text: str, arguments: list[str]) -> None:
     aws = Aws()
     aws.fulfillment.during[operation] = lambda: signal.raise_signal(signal.SIGINT)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # It is ignored if tests run in the background.
     try:
-        ran = run(command, "discard", "fulfillment", "--execute", "--yes", "--rate", "1000", stack=aws.stack)
+        ran = run(
+            command, "discard", "fulfillment", "--execute", "--yes", "--rate", "1000", *arguments, stack=aws.stack
+        )
     finally:
         signal.signal(signal.SIGINT, before)
     assert (str(ran.exception), getattr(ran.exception, "exit_code", None)) == (text, 130)
-    assert ran.stdout == ""
+    if arguments and operation == "delete_message":
+        assert [(letter["id"], letter["outcome"]) for letter in json.loads(ran.stdout)] == [("m-old", "discarded")]
+    else:
+        assert ran.stdout == ""
     assert aws.fulfillment.visible == (["m-new", "m-old"] if operation == "receive_message" else ["m-new"])
