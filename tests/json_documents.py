@@ -204,6 +204,13 @@ SCHEMAS: Mapping[str, Schema] = {
         remains=many(record(where=TEXT, what=TEXT, until=TEXT)),
     ),
     "escalations list": many(_CASE_NOW),
+    "escalations list --by": many(
+        {
+            "anyOf": [
+                record(**{by: TEXT}, cases=COUNT, oldest_at=TIME) for by in ("reason", "severity", "source", "status")
+            ]
+        }
+    ),
     "escalations show": _CASE_NOW,
     "escalations resolve": record(
         case_id=TEXT,
@@ -216,6 +223,16 @@ SCHEMAS: Mapping[str, Schema] = {
         at=maybe(TIME),
         execution_arn=maybe(TEXT),
         shipment_id=maybe(TEXT),
+    ),
+    "escalations resolve --from": many(
+        record(
+            case_id=TEXT,
+            order_id=maybe(TEXT),
+            action=TEXT,
+            actor=TEXT,
+            outcome={"enum": ["resolved", "unchanged", "failed", "not tried"]},
+            problem=maybe(TEXT),
+        )
     ),
     "queues": many(
         record(
@@ -252,7 +269,15 @@ def check(command: str, output: str) -> None:
     if command.startswith(_LINES) or not output:
         return
     document = json.loads(output)
-    assert follows(SCHEMAS[command], document), difference(SCHEMAS[command], document)
+    schema = SCHEMAS[_variant(command, document)]
+    assert follows(schema, document), difference(schema, document)
+
+
+def _variant(command: str, document: Any) -> str:
+    """Return the command with the option that makes it print *document* instead of its usual one."""
+    if command == "escalations resolve" and isinstance(document, list):
+        return f"{command} --from"
+    return f"{command} --by" if command == "escalations list" and document and "cases" in document[0] else command
 
 
 def difference(schema: Schema, value: object, path: str = "") -> str:

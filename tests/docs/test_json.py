@@ -35,7 +35,10 @@ def test_an_example_follows_the_schema_of_its_command(command: str) -> None:
 
 def test_the_page_has_every_command_that_prints_json() -> None:
     named = {heading.removeprefix("orders ") for heading in headings(PAGE) if heading.startswith("orders ")}
-    assert named | set(SAME_AS_ANOTHER) == set(SCHEMAS) - {DEPLOY_STATUS} == set(commands_with_json()) - {"logs"}
+    described = set(SCHEMAS) - {DEPLOY_STATUS}
+    assert named | set(SAME_AS_ANOTHER) == described
+    commands = {name.split(" --")[0] for name in described}  # Some have an option that changes what they print.
+    assert commands == set(commands_with_json()) - {"logs"}
 
 
 def commands_with_json() -> Iterator[str]:

@@ -7,7 +7,7 @@ import click
 
 from workers import clock
 from workers.cli.output import CliError, note, print_json, print_line
-from workers.cli.people import ACTOR_HELP, login_name
+from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.domain.orders import OrderStatus
 from workers.domain.resolutions import Action, Request, ResolutionError
@@ -27,7 +27,7 @@ Examples:
 )
 @click.argument("order_id", metavar="ORDER_ID")
 @click.option("--note", "text", default="no reason given", metavar="TEXT", help="Reason. Stored with the order.")
-@click.option("--actor", default=login_name, metavar="NAME", help=ACTOR_HELP)
+@actor_option("with the order")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with what was done, for scripts.")
 @click.pass_obj

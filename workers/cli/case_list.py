@@ -5,7 +5,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from workers.cli.output import note, progress
+from workers.cli.output import note, print_json, progress
 from workers.cli.rows import CsvRows, JsonRows
 from workers.cli.running import run
 from workers.cli.searching import Form, counted, length, matching, note_incomplete, note_not_indexed
@@ -13,14 +13,35 @@ from workers.cli.tables import print_table
 from workers.domain.cases import Case
 from workers.domain.orders import Order
 from workers.operations.ages import format_age, seconds_since
+from workers.operations.brief_step import brief_step
 from workers.operations.cases import OpenCases, Selection, read_open_cases, read_orders
 from workers.operations.documents import CASE_COLUMNS, case_document, case_row, order_now
+from workers.operations.groups import grouped
 from workers.operations.resolved_cases import CaseListing
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 _BATCH = 100  # Orders of resolved cases that are read together.
+
+
+def print_groups(stack: "Stack", selection: Selection, by: str, *, as_json: bool) -> None:
+    """Print how many open cases there are for each reason, severity, source or status of the order."""
+
+    async def read() -> tuple[OpenCases, dict[str, Order]]:
+        found = await read_open_cases(stack, selection)
+        return found, await read_orders(stack, found.selected) if by == "status" else {}
+
+    found, orders = run(stack, read())
+    groups = grouped(found.selected, orders, by)
+    if as_json:
+        print_json([{by: group.key, "cases": group.count, "oldest_at": group.oldest_at} for group in groups])
+    elif groups:
+        now = stack.now()
+        rows = [(group.key, group.count, format_age(seconds_since(group.oldest_at, now))) for group in groups]
+        print_table((by, "cases", "oldest"), rows, right=("cases", "oldest"))
+    note(_open_summary(len(found.selected), len(found.selected), found.total))
+    _note_unreadable(found.unreadable)
 
 
 def print_open(stack: "Stack", selection: Selection, form: Form, limit: int | None) -> None:
@@ -70,6 +91,7 @@ class _CaseRows:
 
     def __init__(self, form: Form, now: datetime) -> None:
         self._now = now
+        self._wide = form.wide
         self._json = JsonRows() if form.as_json else None
         self._csv = CsvRows(CASE_COLUMNS) if form.as_csv else None
         self._shown: list[tuple[Case, Order | None]] = []
@@ -94,10 +116,11 @@ class _CaseRows:
             self._json.end()
         elif self._shown and self._shown[0][0].resolved_at is None:
             print_table(
-                ("case", "severity", "reasons", "age", "episode", "order", "status", "source", "attempts"),
+                ("case", "severity", "status", "age", "name", "item", "price", "reasons", "next"),
                 [_open_row(case, order, self._now) for case, order in self._shown],
-                right=("age", "episode", "attempts"),
-                text=("reasons",),
+                right=("age", "price"),
+                text=("name", "item", "reasons", "next"),
+                wide=self._wide,
             )
         elif self._shown:
             print_table(
@@ -105,21 +128,30 @@ class _CaseRows:
                 [_resolved_row(case, order, self._now) for case, order in self._shown],
                 right=("age",),
                 text=("actor", "reasons", "note"),
+                wide=self._wide,
             )
 
 
 def _open_row(case: Case, order: Order | None, now: datetime) -> tuple[object, ...]:
+    name, item, price = _named(case, order)
     return (
         case.case_id,
         case.severity,
-        ", ".join(case.reasons),
-        format_age(seconds_since(case.opened_at, now)),
-        case.episode,
-        case.order_id,
         None if order is None else order.status,
-        ", ".join(case.sources) or None,
-        case.attempts,
+        format_age(seconds_since(case.opened_at, now)),
+        name,
+        item,
+        price,
+        ", ".join(case.reasons),
+        brief_step(case, order),
     )
+
+
+def _named(case: Case, order: Order | None) -> tuple[str | None, str | None, str | None]:
+    """Return name, item and price of the order as it is now; of one that the table does not have, as it was."""
+    if order is not None:
+        return order.name, order.item_name, order.price
+    return (None, None, None) if case.order is None else (case.order.name, case.order.item_name, case.order.price)
 
 
 def _resolved_row(case: Case, order: Order | None, now: datetime) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ import click
 
 from workers import clock
 from workers.cli.output import CliError, note, print_json, print_line, progress
-from workers.cli.people import ACTOR_HELP, login_name
+from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.cli.tables import print_table
 from workers.domain.cards import mask, mask_all
@@ -36,7 +36,7 @@ Examples:
   orders erase 001 --actor ada --yes --json | jq -c . >> erasures.jsonl""",
 )
 @click.argument("order_id", metavar="ORDER_ID")
-@click.option("--actor", callback=_actor, default=login_name, metavar="NAME", help=ACTOR_HELP)
+@actor_option("with the order", callback=_actor)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with what was done, for scripts.")
 @click.pass_obj

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workers.cli.output import CliError, note, print_json, print_line
-from workers.cli.people import login_name
+from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.domain.resolutions import MAX_ACTOR_CHARS, MAX_NOTE_CHARS
 from workers.operations.text import clean
@@ -31,13 +31,7 @@ Examples:
 )
 @click.argument("order_id", metavar="ORDER_ID")
 @click.option("--note", "text", required=True, callback=_bounded, metavar="TEXT", help="Why. Stored on the case.")
-@click.option(
-    "--actor",
-    default=login_name,
-    callback=_bounded,
-    metavar="NAME",
-    help="Who does it. Stored on the case. The default is your login name on this machine.",
-)
+@actor_option("on the case", callback=_bounded)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with what was done, for scripts.")
 @click.pass_obj

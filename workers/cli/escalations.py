@@ -10,7 +10,8 @@ from workers.cli.resolve import resolve_command
 from workers.cli.running import run
 from workers.cli.searching import Form, search_options
 from workers.domain.cases import CaseState
-from workers.domain.reasons import Severity
+from workers.domain.reasons import Severity, Source
+from workers.operations.groups import GROUPS
 from workers.operations.windows import Moment, Window
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def command() -> None:
 Examples:
   orders escalations list
   orders escalations list --severity critical --older-than 1h
+  orders escalations list --by reason
   orders escalations list --reason INVALID_PRICE --json | jq -r '.[].case_id'
   orders escalations list --state resolved --since 1d --actor ada
   orders escalations list --state resolved --since 30d --csv""",
@@ -51,6 +53,16 @@ Examples:
     help="Only cases of this severity.",
 )
 @click.option(
+    "--source",
+    type=click.Choice([source.value for source in Source], case_sensitive=False),
+    help="Only cases that were reported by this part of the system.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(GROUPS),
+    help="Count the open cases in groups instead.",
+)
+@click.option(
     "--older-than", type=Age(), metavar="AGE", help="Only cases opened (or resolved) longer ago: 90s, 10m, 2h, 3d."
 )
 @search_options("Only if the name of someone who resolved the case contains this.")
@@ -64,8 +76,10 @@ def list_command(
     since: Moment | None,
     until: Moment | None,
     limit: int | None,
+    by: str | None,
     as_json: bool,
     as_csv: bool,
+    wide: bool,
     **criteria: Any,
 ) -> None:
     """
@@ -82,12 +96,18 @@ def list_command(
     1,000 shown. --csv and --json have all. Not listed are cases that were resolved before the workers were
     updated to this version, and cases that were merged into another.
     """
-    from workers.cli.case_list import print_open, print_resolved  # noqa: PLC0415 - the SDK takes a while to import.
+    from workers.cli.case_list import print_groups, print_open, print_resolved  # noqa: PLC0415 - the SDK takes a while to import.
     from workers.operations.cases import Selection  # noqa: PLC0415
 
     selection = Selection(window=Window.of(stack.now(), since, until), **criteria)
+    form = Form(as_json, as_csv, wide)
+    if by is not None:
+        if state != CaseState.OPEN.lower() or as_csv or limit is not None:
+            raise click.UsageError("--by counts open cases: --state, --limit and --csv do not go with it")
+        print_groups(stack, selection, by, as_json=as_json)
+        return
     print_cases = print_open if state == CaseState.OPEN.lower() else print_resolved
-    print_cases(stack, selection, Form(as_json, as_csv), limit)
+    print_cases(stack, selection, form, limit)
 
 
 @command.command(

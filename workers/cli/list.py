@@ -70,6 +70,7 @@ def command(
     limit: int | None,
     as_json: bool,
     as_csv: bool,
+    wide: bool,
     **parts: Any,
 ) -> None:
     """
@@ -90,7 +91,7 @@ def command(
     The list comes from an index that is slightly behind; each order is then read from the table. So the orders shown
     are current, but one that has just changed may be missing.
     """
-    form, selection = Form(as_json, as_csv), Selection(window=Window.of(stack.now(), since, until), **parts)
+    form, selection = Form(as_json, as_csv, wide), Selection(window=Window.of(stack.now(), since, until), **parts)
     finds = bool(selection.searches or since or until or [status for status in statuses if status in FINAL])
     selection = replace(
         selection,
@@ -99,7 +100,7 @@ def command(
     )
     limits = {"limit": form.limit(limit), "max_read": form.max_read} if finds else {"limit": limit, "max_read": None}
     rows: Rows | _Table = (
-        JsonRows() if as_json else CsvRows(ORDER_FIELDS) if as_csv else _Table(stack.now(), detailed=finds)
+        JsonRows() if as_json else CsvRows(ORDER_FIELDS) if as_csv else _Table(stack.now(), detailed=finds, wide=wide)
     )
     with progress("reading", None) as advance:
         listing = OrderListing(stack, selection, **limits, progress=advance)
@@ -120,9 +121,10 @@ async def _print(listing: OrderListing, rows: "Rows | _Table") -> None:
 class _Table:
     """A table for a person. With *detailed*, it says whose orders they are, and what of."""
 
-    def __init__(self, now: datetime, *, detailed: bool) -> None:
+    def __init__(self, now: datetime, *, detailed: bool, wide: bool) -> None:
         self._now = now
         self._detailed = detailed
+        self._wide = wide
         self._rows: list[tuple[object, ...]] = []
 
     def add(self, order: dict[str, Any]) -> None:
@@ -144,7 +146,9 @@ class _Table:
         whose = ("name", "item") if self._detailed else ()
         headings = ("order", "status", "age", "since", *whose, "attempts", "reasons")
         if self._rows:
-            print_table(headings, self._rows, right=("age", "attempts"), text=("name", "item", "reasons"))
+            print_table(
+                headings, self._rows, right=("age", "attempts"), text=("name", "item", "reasons"), wide=self._wide
+            )
 
 
 def _note_summary(listing: OrderListing, selection: Selection) -> None:

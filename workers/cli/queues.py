@@ -6,7 +6,7 @@ import click
 
 from workers.cli.output import print_json
 from workers.cli.running import run
-from workers.cli.tables import print_table
+from workers.cli.tables import print_table, wide_option
 from workers.operations.ages import format_age
 from workers.operations.queues import queue_depths
 
@@ -22,9 +22,10 @@ Examples:
   orders queues
   orders queues --json | jq '.[] | select(.dead_letters > 0)'""",
 )
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts.")
 @click.pass_obj
-def command(stack: "Stack", *, as_json: bool) -> None:
+def command(stack: "Stack", *, wide: bool, as_json: bool) -> None:
     """
     Show how many messages are in the queues and in their dead-letter queues.
 
@@ -49,4 +50,4 @@ def command(stack: "Stack", *, as_json: bool) -> None:
         )
         for queue in depths
     ]
-    print_table(headings, rows, right=headings[1:])
+    print_table(headings, rows, right=headings[1:], wide=wide)

@@ -1,28 +1,19 @@
 """`orders escalations resolve`: resolves a case as a person has decided."""
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from workers import clock
-from workers.cli.output import CliError, note, print_json, print_line
-from workers.cli.running import run
-from workers.domain.cases import Case, CaseState
-from workers.domain.ids import execution_name
-from workers.domain.orders import Order
+from workers.cli import resolve_many, resolve_one
+from workers.cli.ages import Age
+from workers.cli.people import ACTOR_VARIABLE, actor_option
+from workers.cli.reasons import ReasonName
+from workers.cli.searching import When
+from workers.domain.reasons import Severity, Source
 from workers.domain.resolutions import Action, Request, ResolutionError
-from workers.operations.resolve import (
-    IncompleteOrderError,
-    InvalidOrderError,
-    corrected_order,
-    is_done,
-    last_resolution,
-    resolve_case,
-    with_card_number,
-)
-from workers.operations.text import clean
+from workers.operations.windows import Moment
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -34,18 +25,22 @@ _OPTIONS = {"OrderId": "--order-id", "Name": "--name", "ItemName": "--item-name"
 
 @click.command(
     "resolve",
-    short_help="Resolve a case: resubmit, fulfill or cancel its order, or close it.",
+    short_help="Resolve cases: resubmit, fulfill or cancel their orders, or close them.",
     epilog="""\b
 Examples:
   orders escalations resolve 002 resubmit --price 80000 --actor ada --note "price was a typo"
   orders escalations resolve 005 fulfill --shipment-id S-4711 --actor ada --note "sent by courier"
   orders escalations resolve 003 cancel --actor ada --note "customer has left" --yes
-  orders escalations resolve 006 close --actor ada --note "fulfilled from the corrected file" --yes
-  vault read ... | orders escalations resolve 003 resubmit --card-number-stdin --yes --actor ada --note "new card\"""",
+  vault read ... | orders escalations resolve 003 resubmit --card-number-stdin --yes --actor ada --note "new card"
+
+Many at once:
+  orders escalations resolve 007 008 009 cancel --note "test orders"
+  orders escalations resolve cancel --reason INVALID_PRICE --older-than 2d --note "never corrected"
+  orders escalations resolve --from cases.csv --note "as decided on Monday\"""",
 )
-@click.argument("case_id", metavar="CASE_ID")
-@click.argument("action", type=click.Choice([action.value for action in Action]))
-@click.option("--actor", metavar="NAME", help="Who resolves the case. Stored on it. Required.")
+@click.argument("case_ids", nargs=-1, metavar="[CASE_ID]...")
+@click.argument("action", required=False, type=click.Choice([action.value for action in Action]))
+@actor_option("on the case", required=True)
 @click.option("--note", "text", metavar="TEXT", help="Reason. Stored on the case. Required.")
 @click.option("--shipment-id", metavar="ID", help="fulfill: the id of the shipment.")
 @click.option("--price", metavar="PRICE", help="resubmit: the correct price.")
@@ -53,15 +48,45 @@ Examples:
 @click.option("--item-name", metavar="TEXT", help="resubmit: the correct ItemName.")
 @click.option("--order-id", metavar="ID", help="resubmit: the OrderId, if the case has none.")
 @click.option("--card-number-stdin", is_flag=True, help="resubmit: read the card number from standard input.")
+@click.option(
+    "--card-numbers-fd",
+    type=click.IntRange(3),
+    metavar="N",
+    help="resubmit: read lines with a case's id, a comma and its card number from this file descriptor.",
+)
+@click.option(
+    "--from",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="FILE|-",
+    help="A CSV file with a decision for each case.",
+)
+@click.option(
+    "--severity",
+    type=click.Choice([severity.value for severity in Severity], case_sensitive=False),
+    help="All open cases of this severity.",
+)
+@click.option("--reason", type=ReasonName(), metavar="REASON", help="All open cases with this reason.")
+@click.option(
+    "--source",
+    type=click.Choice([source.value for source in Source], case_sensitive=False),
+    help="All open cases that were reported by this part of the system.",
+)
+@click.option("--older-than", type=Age(), metavar="AGE", help="All open cases that were opened longer ago.")
+@click.option(
+    "--since", type=When(), metavar="TIME", help="All open cases that were opened since then: 2h, 2026-11-22."
+)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with what was done, for scripts.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print what was done as JSON: an object for one CASE_ID, else an array."
+)
 @click.pass_obj
 def resolve_command(
     stack: "Stack",
     /,
     *,
-    case_id: str,
-    action: str,
+    case_ids: tuple[str, ...],
+    action: str | None,
     actor: str | None,
     text: str | None,
     shipment_id: str | None,
@@ -70,11 +95,18 @@ def resolve_command(
     item_name: str | None,
     order_id: str | None,
     card_number_stdin: bool,
+    card_numbers_fd: int | None,
+    file: str | None,
+    severity: str | None,
+    reason: str | None,
+    source: str | None,
+    older_than: timedelta | None,
+    since: Moment | None,
     yes: bool,
     as_json: bool,
 ) -> None:
     """
-    Resolve a case in one of four ways.
+    Resolve one or many cases in one of four ways.
 
     \b
     resubmit  the corrected order starts again, in a new execution of the workflow
@@ -82,37 +114,65 @@ def resolve_command(
     cancel    the order becomes CANCELLED; a case without an order is only closed
     close     the order stays as it is: for a case whose order is final, in progress, or unknown
 
+    The cases are those that are named, or all open ones that the options select, or those of a file. The command shows
+    what it is about to do, and asks. It then acts on exactly these cases, reports each, and goes on after a failure.
+
     resubmit needs the whole order. Fields that no option corrects are taken from the table. The table does not have the
-    card number: resubmit asks for it at a hidden prompt, or reads it from standard input. Never give it as an argument:
-    the shell's history and the list of processes would show it.
+    card number: resubmit asks for it at a hidden prompt, for each case, or reads it from standard input or from a file
+    descriptor. Never give it as an argument: the shell's history and the list of processes would show it.
+
+    \b
+    A file has the columns case_id and action, and any of note, shipment_id, order_id, name, item_name and price.
+    Lines without an action are left out. It may have a column cc only if it is standard input.
 
     If the command is interrupted, repeat it: the same command by the same actor ends as if it had run once, and says if
     it has changed nothing. If two people act at once, the second is told who was first.
     """  # noqa: D301 - the backslash-b tells click not to wrap the lines below it.
     options = {"OrderId": order_id, "Name": name, "ItemName": item_name, "Price": price}
     corrections = {field: value for field, value in options.items() if value is not None}
-    request = _request(Action(action), actor, text, shipment_id)
-    if request.action is not Action.RESUBMIT and (corrections or card_number_stdin):
+    selected = {"severity": severity, "reason": reason, "source": source, "older_than": older_than, "since": since}
+    criteria = {option: value for option, value in selected.items() if value is not None}
+    _check_choice(case_ids, action, file, criteria)
+    if file is not None:
+        if corrections or shipment_id is not None or card_number_stdin:
+            raise click.UsageError("--from takes corrections, shipment ids and card numbers from the file")
+        resolve_many.from_file(stack, file, _actor(actor), text, card_numbers_fd, yes=yes, as_json=as_json)
+        return
+    request = _request(Action(str(action)), actor, text, shipment_id)
+    if request.action is not Action.RESUBMIT and (corrections or card_number_stdin or card_numbers_fd is not None):
         raise click.UsageError(f"{action} does not correct the order: only resubmit does")
-    from workers.operations.cases import read_case  # noqa: PLC0415 - the SDK takes a while to import.
+    if len(case_ids) == 1 and card_numbers_fd is None:
+        resolve_one.resolve(
+            stack, case_ids[0], request, corrections, from_stdin=card_number_stdin, yes=yes, as_json=as_json
+        )
+        return
+    if card_number_stdin:
+        raise click.UsageError("--card-number-stdin is for one case: use --card-numbers-fd")
+    if "OrderId" in corrections or (shipment_id is not None and len(case_ids) != 1):
+        raise click.UsageError("several cases cannot have the same order or shipment id: use --from")
+    resolve_many.selected(
+        stack, case_ids, criteria, request, corrections, cards_fd=card_numbers_fd, yes=yes, as_json=as_json
+    )
 
-    case, order = run(stack, read_case(stack, case_id))
-    repeated = is_done(case, request)
-    if not repeated:
-        if not yes and (card_number_stdin or not sys.stdin.isatty()):
-            raise click.UsageError("there is no terminal to ask for confirmation: use --yes")
-        corrected = None
-        if request.action is Action.RESUBMIT:
-            corrected = _corrected(case, order, corrections, from_stdin=card_number_stdin)
-        if not yes:
-            _confirm(case, order, request, corrected)
 
-        async def resolve_and_read() -> Case:
-            await resolve_case(stack, case_id, request, corrected)
-            return (await read_case(stack, case_id))[0]
+def _check_choice(
+    case_ids: Sequence[str], action: str | None, file: str | None, criteria: Mapping[str, object]
+) -> None:
+    """Check that the cases are named in one way."""
+    if file is not None and (action is not None or criteria):
+        raise click.UsageError("--from has the cases and actions: name no others")
+    if file is None and action is None:
+        raise click.UsageError(f"missing the action: {', '.join(Action)}")
+    if case_ids and criteria:
+        raise click.UsageError("name the cases, or select them with options, but not both")
+    if file is None and not case_ids and not criteria:
+        raise click.UsageError("which cases? Name them, select them with an option such as --reason, or use --from")
 
-        case = run(stack, resolve_and_read())
-    _report(case, request, repeated=repeated, as_json=as_json)
+
+def _actor(actor: str | None) -> str:
+    if actor is None:
+        raise click.UsageError(f"missing --actor NAME (or ${ACTOR_VARIABLE}): stored on the case")
+    return actor
 
 
 def _request(action: Action, actor: str | None, text: str | None, shipment_id: str | None) -> Request:
@@ -125,82 +185,3 @@ def _request(action: Action, actor: str | None, text: str | None, shipment_id: s
         return Request(action=action, actor=actor, note=text, shipment_id=shipment_id)
     except ResolutionError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _corrected(case: Case, order: Order | None, corrections: Mapping[str, str], *, from_stdin: bool) -> dict[str, str]:
-    """Return the order to resubmit. Check the other fields first, then ask for the card number."""
-    try:
-        fields = corrected_order(case, order, corrections)
-        return with_card_number(fields, _card_number(from_stdin=from_stdin))
-    except InvalidOrderError as error:
-        raise _usage_error(error) from None
-
-
-def _usage_error(error: InvalidOrderError) -> click.UsageError:
-    options = ", ".join(_OPTIONS[field] for field in error.correct if field in _OPTIONS)
-    if isinstance(error, IncompleteOrderError):
-        return click.UsageError(f"{error}: to resubmit it, give {options}")
-    return click.UsageError(f"{error}; correct it with {options}" if options else str(error))
-
-
-def _card_number(*, from_stdin: bool) -> str:
-    """Read the card number, from standard input or from a hidden prompt."""
-    if from_stdin:
-        if sys.stdin.isatty():
-            raise click.UsageError("standard input is a terminal: leave out --card-number-stdin to get a hidden prompt")
-        return sys.stdin.buffer.read(MAX_INPUT_BYTES).decode(errors="replace")
-    if sys.stdin.isatty():
-        return str(click.prompt("Card number (not shown)", hide_input=True, err=True))
-    raise click.UsageError("there is no terminal to ask for the card number: use --card-number-stdin")
-
-
-def _confirm(case: Case, order: Order | None, request: Request, corrected: Mapping[str, str] | None) -> None:
-    """
-    Show what is going to be done and ask for confirmation.
-
-    Raises:
-        CliError: The answer was no.
-    """
-    note(f"Case {case.case_id}, episode {case.episode}: {', '.join(case.reasons)}")
-    note(f"  order     {'not in the table' if order is None else f'{order.order_id}, {order.status}'}")
-    stored = {} if order is None else {"Name": order.name, "ItemName": order.item_name, "Price": order.price}
-    for field, value in (corrected or {}).items():
-        if field == "CC":
-            note(f"  {field:<9} ends in {value[-4:]}")
-        else:
-            before = stored.get(field, value)
-            note(f"  {field:<9} {value}" + (f" (was {before})" if before != value else ""))
-    if request.shipment_id is not None:
-        note(f"  shipment  {request.shipment_id}")
-    note(f"  by        {request.actor}: {request.note}")
-    if not click.confirm(clean(f"{request.action.capitalize()}?"), err=True):
-        raise CliError("nothing was done")
-
-
-def _report(case: Case, request: Request, *, repeated: bool, as_json: bool) -> None:
-    """Print what was done, now or, if the command is *repeated*, before."""
-    last = last_resolution(case, request)
-    if as_json:
-        print_json(
-            {
-                "case_id": case.case_id,
-                "changed": not repeated,
-                "order_id": case.order_id,
-                "state": case.state,
-                "episode": case.episode,
-                "action": request.action,
-                "actor": request.record(0, "").actor,
-                "at": last and last.at,
-                "execution_arn": last and last.execution_arn,
-                "shipment_id": last and last.shipment_id,
-            }
-        )
-        return
-    how = "" if last is None else f" by {last.actor} at {clock.shown(last.at)}"
-    if last is not None and last.execution_arn is not None:
-        how += f", as execution {execution_name(last.execution_arn)}"
-    print_line(f"Case {case.case_id}: {request.action}{how}")
-    if repeated:
-        print_line(f"Nothing was changed: that was done before. `orders show {case.case_id}` says what came of it")
-    if case.state is CaseState.OPEN:
-        print_line(f"It is open: {', '.join(case.reasons)} (episode {case.episode})")

@@ -8,6 +8,7 @@ import click
 
 from workers.cli.output import note
 from workers.cli.reasons import ReasonName
+from workers.cli.tables import wide_option
 from workers.operations.ages import format_age
 from workers.operations.search import MAX_READ, Found
 from workers.operations.windows import Moment, Window, parse_moment
@@ -52,6 +53,7 @@ def search_options(actor: str) -> Callable[[Any], Any]:
         ),
         click.option("--actor", type=Part(), metavar="TEXT", help=actor),
         click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts."),
+        wide_option,
         click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, for spreadsheets and scripts."),
     )
 
@@ -69,6 +71,7 @@ class Form:
 
     as_json: bool
     as_csv: bool
+    wide: bool = False
 
     def __post_init__(self) -> None:
         if self.as_json and self.as_csv:

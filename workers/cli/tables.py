@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 import click
 
@@ -38,22 +39,24 @@ def print_table(
     right: Sequence[str] = (),
     text: Sequence[str] = (),
     wide: bool = False,
+    err: bool = False,
 ) -> None:
     """
     Print rows in columns; None is shown as `-`. The columns named in *right* are aligned to the right.
 
     On a terminal, a table that is wider than the terminal breaks the columns of prose, named in *text*, between words.
     If that is not enough, each row becomes a block of lines that begins with the first column. *wide* turns this off:
-    one line per row, as in a pipe.
+    one line per row, as in a pipe. *err* prints on standard error.
     """
     cells = [[clean("-" if value is None else value) for value in row] for row in rows]
     table = _Table([heading.upper() for heading in headings], cells, headings, frozenset(right), frozenset(text))
-    if not sys.stdout.isatty():
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty():
         for line in table.lines(table.widths()):
-            click.echo("".join(part for part, _ in line).rstrip())
+            click.echo("".join(part for part, _ in line).rstrip(), err=err)
         return
     widths = table.widths() if wide else table.widths_within(_terminal_width())
-    _print_lines(table.blocks(_terminal_width()) if widths is None else table.lines(widths))
+    _print_lines(table.blocks(_terminal_width()) if widths is None else table.lines(widths), stream)
 
 
 def print_fields(fields: Sequence[tuple[str, object]], *, indent: int = 2) -> None:
@@ -70,6 +73,8 @@ def print_wrapped(text: str, before: str = "") -> None:
     for number, line in enumerate(lines):
         click.echo(f"{' ' * len(before) if number else before}{line}".rstrip())
 
+
+wide_option = click.option("--wide", is_flag=True, help="One line per row, however narrow the terminal is.")
 
 _Line = Sequence[tuple[str, str]]  # Parts of a line, each with the name of its style.
 
@@ -167,11 +172,11 @@ def _terminal_width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _print_lines(lines: Iterator[_Line]) -> None:
+def _print_lines(lines: Iterator[_Line], stream: TextIO) -> None:
     from rich.console import Console  # noqa: PLC0415 - takes 0.1 s to import; only a terminal needs it.
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, file=stream)
     for line in lines:
         text = Text.assemble(*line)
         text.rstrip()

@@ -248,6 +248,14 @@ def pending_claim(case: Case) -> Claim | None:
     return claim
 
 
+def has_recorded(case: Case, stored: Order | None) -> bool:
+    """Return whether an interrupted resubmission of *case* has recorded the order, which is *stored* now."""
+    claim = case.claim
+    if claim is None or stored is None or case.has_resubmission(claim.execution_arn):
+        return False
+    return stored.execution_arn == claim.execution_arn
+
+
 def _refuse_while_recent(claim: Claim, now: str) -> None:
     free_at = clock.parse(claim.at) + timedelta(seconds=CLAIM_S)
     if clock.parse(now) < free_at:

@@ -16,6 +16,7 @@ from workers.domain.resolutions import (
     add_resubmission,
     already_resolved,
     claim_resubmission,
+    has_recorded,
     is_claim_of,
     missing_case,
     plan_resolution,
@@ -94,7 +95,7 @@ class Resolver:
             raise ConflictError("the case has changed")  # Read it again: now it is resolved or in its next episode.
         stored = await self.orders.get(order_id)
         if stored is not None and stored.status is not OrderStatus.ESCALATED:
-            if _is_recorded(case, stored):
+            if has_recorded(case, stored):
                 raise ConflictError("the interrupted resubmission has recorded the order just now")
             way_out = f"; {CLOSES}" if stored.is_final else ""
             raise ResolutionError(f"the order is {stored.status}: only an escalated order can be resubmitted{way_out}")
@@ -110,7 +111,7 @@ class Resolver:
         Returns the claim of that resubmission; None if there was nothing to finish.
         """
         claim = case.claim
-        if claim is None or not _is_recorded(case, await self.orders.get(claim.order_id)):
+        if claim is None or not has_recorded(case, await self.orders.get(claim.order_id)):
             return None
         request = Request(action=Action.RESUBMIT, actor=claim.actor, note=claim.note, execution_arn=claim.execution_arn)
         await self._close(case.case_id, request, claim.episode)
@@ -139,11 +140,3 @@ class Resolver:
 
     async def _order(self, case: Case | None) -> Order | None:
         return await self.orders.get(case.order_id) if case is not None and case.order_id is not None else None
-
-
-def _is_recorded(case: Case, stored: Order | None) -> bool:
-    """Return whether *stored* is the order as an interrupted resubmission of *case* has recorded it."""
-    claim = case.claim
-    if claim is None or stored is None or case.has_resubmission(claim.execution_arn):
-        return False
-    return stored.execution_arn == claim.execution_arn

@@ -40,6 +40,7 @@ class Selection:
 
     severity: str | None = None
     reason: str | None = None
+    source: str | None = None
     older_than: timedelta | None = None
     window: Window = field(default_factory=Window)
     name: str | None = None
@@ -52,6 +53,7 @@ class Selection:
         return (
             (self.severity is None or self.severity == case.severity)
             and (self.reason is None or self.reason in case.reasons)
+            and (self.source is None or self.source in case.sources)
             and (self.older_than is None or age_s > self.older_than.total_seconds())
             and self.window.includes(at)
             and contains(order and order.name, self.name)

@@ -1,18 +1,27 @@
 """Resolves a case for a person: prepares the order to resubmit, and resolves the case."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workers.domain.cases import Case, CaseState, Resolution
-from workers.domain.orders import Order
-from workers.domain.resolutions import AlreadyResolvedError, Request, ResolutionError, plan_resolution
+from workers.domain.orders import Order, OrderStatus
+from workers.domain.resolutions import (
+    Action,
+    AlreadyResolvedError,
+    Request,
+    ResolutionError,
+    has_recorded,
+    plan_resolution,
+)
 from workers.domain.submissions import improper_fields, malformed_fields
 from workers.errors import ConflictError
 from workers.operations.errors import OperationError
 
 if TYPE_CHECKING:
+    from workers.escalation.resolver import Resolver
     from workers.operations.stack import Stack
 
 _PLACEHOLDER = "0" * 16  # For a card number that is not known yet.
@@ -103,6 +112,13 @@ async def resolve_case(stack: "Stack", case_id: str, request: Request, order: Ma
     Raises:
         OperationError: The case or its order does not allow the request, or others are changing the case or the order.
     """
+    async with opened_resolver(stack) as resolver:
+        await resolve_with(resolver, case_id, request, order)
+
+
+@asynccontextmanager
+async def opened_resolver(stack: "Stack") -> "AsyncIterator[Resolver]":
+    """Yield what resolves cases of *stack*: many with one connection."""
     from workers.aws.executions import Executions  # noqa: PLC0415 - the SDK takes a while to import.
     from workers.escalation.resolver import Resolver  # noqa: PLC0415
     from workers.operations.cases import sdk_client, tables  # noqa: PLC0415
@@ -110,16 +126,33 @@ async def resolve_case(stack: "Stack", case_id: str, request: Request, order: Ma
 
     arn, retention = await stack.state_machine_arn(), await read_retention(stack)
     async with tables(stack, retention) as (orders, cases), sdk_client(stack, "stepfunctions") as stepfunctions:
-        resolver = Resolver(orders=orders, cases=cases, executions=Executions(stepfunctions, arn))
-        try:
-            if order is None:
-                await resolver.resolve(case_id, request)
-            else:
-                await resolver.resubmit(case_id, order, request)
-        except ResolutionError as error:
-            raise _refused(error, case_id) from None
-        except ConflictError:
-            raise OperationError("others are changing this case or its order now; try again") from None
+        yield Resolver(orders=orders, cases=cases, executions=Executions(stepfunctions, arn))
+
+
+async def resolve_with(resolver: "Resolver", case_id: str, request: Request, order: Mapping[str, str] | None) -> None:
+    """Do what `resolve_case` does."""
+    try:
+        if order is None:
+            await resolver.resolve(case_id, request)
+        else:
+            await resolver.resubmit(case_id, order, request)
+    except ResolutionError as error:
+        raise _refused(error, case_id) from None
+    except ConflictError:
+        raise OperationError("others are changing this case or its order now; try again") from None
+
+
+def problem_of(case: Case, order: Order | None, request: Request, now: str) -> str | None:
+    """Return why *request* is refused as case and order are now; None if it is not. Corrections are not looked at."""
+    if request.action is Action.RESUBMIT:
+        if order is None or order.status is OrderStatus.ESCALATED or has_recorded(case, order):
+            return None
+        return f"the order is {order.status}: only an escalated order can be resubmitted"
+    try:
+        plan_resolution(case, order, request, now)
+    except ResolutionError as error:
+        return str(error)
+    return None
 
 
 def last_resolution(case: Case, request: Request) -> Resolution | None:

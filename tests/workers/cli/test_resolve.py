@@ -43,7 +43,7 @@ STORED = order("ESCALATED", name="Ada", item_name="Bicycle", price="-1", cc="***
         (
             ["ship"],
             (
-                "Invalid value for '{resubmit|fulfill|cancel|close}': 'ship' is not one of "
+                "Invalid value for '[resubmit|fulfill|cancel|close]': 'ship' is not one of "
                 "'resubmit', 'fulfill', 'cancel', 'close'."
             ),
         ),
@@ -66,7 +66,7 @@ class Table(FakeTables):
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "Table":
         super().install(monkeypatch)
-        monkeypatch.setattr("workers.cli.resolve.resolve_case", self.resolve_case)
+        monkeypatch.setattr("workers.cli.resolve_one.resolve_case", self.resolve_case)
         return self
 
     async def resolve_case(
@@ -93,7 +93,7 @@ def at_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str, given: str, hi
         assert (text, hide_input, err) == ("Card number (not shown)", True, True)
         return hidden
 
-    monkeypatch.setattr("workers.cli.resolve.click.prompt", prompt)
+    monkeypatch.setattr("workers.cli.resolve_one.click.prompt", prompt)
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _self: True, raising=False)
     return CliRunner().invoke(resolve_command, [*GIVEN, *arguments], obj=Stack(environ={}), input=given)
 

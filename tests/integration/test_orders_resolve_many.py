@@ -1,0 +1,78 @@
+"""`orders escalations resolve` for many cases, with both workers on a local AWS."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.integration.command_line import CARD, CommandLine
+from tests.integration.conftest import Running
+from tests.integration.cutting import killed_after
+from tests.integration.pipeline import fulfilled, wait_until
+
+WHO = ("--actor", "ada", "--note", "as decided")
+
+
+@pytest.fixture(scope="module")
+def orders(running: Running) -> CommandLine:
+    return CommandLine(running.pipeline.stack)
+
+
+def escalate(running: Running, reason: str, *order_ids: str) -> None:
+    sent = []
+    for order_id in order_ids:
+        running.pipeline.put_order(order_id, Price="-1")
+        arn = running.pipeline.arn(f"of-{order_id}")
+        sent.append(running.pipeline.send_escalation({"OrderId": order_id, "Reasons": [reason], "ExecutionArn": arn}))
+    for message_id in sent:
+        running.escalation.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+
+
+def states(running: Running, *order_ids: str) -> list[tuple[str | None, str | None]]:
+    """Return the status of each order, and the state of its case."""
+    cases = [running.pipeline.case(order_id) or {} for order_id in order_ids]
+    return [
+        (running.pipeline.status(order_id), case.get("State")) for order_id, case in zip(order_ids, cases, strict=True)
+    ]
+
+
+def test_the_selected_cases_are_cancelled_and_no_others(running: Running, orders: CommandLine) -> None:
+    selected = [f"many-c{n}" for n in range(4)]
+    escalate(running, "VERIFICATION_UNAVAILABLE", *selected)
+    escalate(running, "INVALID_PRICE", "many-other")
+    groups = orders("escalations", "list", "--by", "reason", "--json")
+    assert {"VERIFICATION_UNAVAILABLE": 4}.items() <= {
+        group["reason"]: group["cases"] for group in json.loads(groups.out)
+    }.items()
+    ran = orders("escalations", "resolve", "cancel", "--reason", "VERIFICATION_UNAVAILABLE", *WHO, "--yes")
+    assert (ran.code, ran.err) == (0, "4 resolved\n")
+    assert states(running, *selected) == [("CANCELLED", "RESOLVED")] * 4
+    assert states(running, "many-other") == [("ESCALATED", "OPEN")]
+    again = orders("escalations", "resolve", "cancel", "--reason", "VERIFICATION_UNAVAILABLE", *WHO, "--yes")
+    assert (again.code, again.err) == (0, "no open case matches: nothing was done\n")
+    named = orders("escalations", "resolve", *selected, "cancel", *WHO, "--yes")
+    assert (named.code, named.err) == (0, "0 resolved, 4 unchanged\n")
+
+
+def test_decisions_from_standard_input_are_carried_out_once_also_after_a_kill(
+    running: Running, orders: CommandLine
+) -> None:
+    resubmitted, sent = [f"many-r{n}" for n in range(3)], [f"many-f{n}" for n in range(2)]
+    escalate(running, "INVALID_PRICE", *resubmitted, *sent)
+    lines = [
+        "case_id,action,price,shipment_id,cc",
+        *(f"{order_id},resubmit,5,,{CARD}" for order_id in resubmitted),
+        *(f"{order_id},fulfill,,S-{order_id}," for order_id in sent),
+        "many-unknown,cancel,,,",
+    ]
+    command = ("escalations", "resolve", "--from", "-", *WHO, "--yes")
+    killed_after(orders, "StartExecution", 2, *command, stdin="\n".join(lines))
+    ran = orders(*command, "--json", stdin="\n".join(lines))
+    outcomes = Counter(step["outcome"] for step in json.loads(ran.out))
+    assert (ran.code, outcomes["failed"], outcomes["not tried"]) == (1, 1, 0)
+    assert outcomes["unchanged"] >= 1
+    wait_until(lambda: states(running, *resubmitted, *sent) == [("FULFILLED", "RESOLVED")] * 5)
+    wait_until(lambda: all(fulfilled(running.fulfillment)[order_id] == 1 for order_id in resubmitted))
+    assert [fulfilled(running.fulfillment)[order_id] for order_id in sent] == [0, 0]
+    for order_id in resubmitted:
+        assert len((running.pipeline.case(order_id) or {})["Resolutions"]) == 1

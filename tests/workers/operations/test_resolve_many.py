@@ -1,0 +1,179 @@
+"""Many cases are resolved one after the other, as a fixed set; what fails does not stop the others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.workers.cli.tables import FakeTables
+from tests.workers.domain.examples import case
+from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
+from tests.workers.operations.fakes import fake_stack
+from workers.domain.cases import CaseState, Claim, Resolution
+from workers.domain.resolutions import Action, Request
+from workers.errors import OutageError
+from workers.operations.decisions import Decision
+from workers.operations.errors import OperationError
+from workers.operations.resolve import InvalidOrderError
+from workers.operations.resolve_many import MAX_FAILURES, Plan, carry_out, plan
+
+CARD = "4929123412345678"
+
+
+def decision(case_id: str, action: str = "cancel", card_number: str | None = None, **corrections: str) -> Decision:
+    shipment_id = "S-1" if action == "fulfill" else None
+    request = Request(action=Action(action), actor="ada", note="as agreed", shipment_id=shipment_id)
+    return Decision(case_id, request, corrections, card_number)
+
+
+def resolution(action: str, actor: str = "ada") -> Resolution:
+    return Resolution(action=action, episode=1, actor=actor, note="x", at="2026-11-22T11:00:00Z")
+
+
+class Desk:
+    """Cases and orders, and a resolver that fails with `errors` by case. `done`: what it was asked for, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *ids: str) -> None:
+        self.tables = FakeTables(*(case(case_id=each, order_id=each) for each in ids)).install(monkeypatch)
+        for each in ids:
+            self.tables.orders[each] = order("ESCALATED", order_id=each, name="Ada", item_name="Bicycle", price="-1")
+        self.errors: dict[str, Exception] = {}
+        self.done: list[tuple[str, str, Mapping[str, str] | None]] = []
+        self.during: dict[str, asyncio.Event] = {}
+        monkeypatch.setattr("workers.operations.resolve_many.opened_resolver", self._opened)
+        monkeypatch.setattr("workers.operations.resolve_many.resolve_with", self._resolve)
+
+    @asynccontextmanager
+    async def _opened(self, _stack: Any) -> AsyncIterator[None]:
+        yield None
+
+    async def _resolve(
+        self, _resolver: Any, case_id: str, request: Request, corrected: Mapping[str, str] | None
+    ) -> None:
+        if case_id in self.during:
+            self.during[case_id].set()
+            await asyncio.sleep(0.01)
+        self.done.append((case_id, request.action, corrected))
+        if case_id in self.errors:
+            raise self.errors[case_id]
+
+    async def plan(self, *decisions: Decision) -> Plan:
+        return await plan(fake_stack(), decisions)
+
+    async def carry_out(self, planned: Plan) -> list[str]:
+        await carry_out(fake_stack(), planned)
+        return outcomes(planned)
+
+
+def outcomes(planned: Plan) -> list[str]:
+    return [step.outcome for step in planned.steps]
+
+
+def problems(planned: Plan) -> Sequence[str | None]:
+    return [step.problem for step in planned.steps]
+
+
+async def test_a_plan_changes_nothing_and_says_what_cannot_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1", "2", "3")
+    desk.tables.orders["2"] = order("RECEIVED", order_id="2")
+    planned = await desk.plan(decision("1"), decision("2"), decision("3", "resubmit"), decision("4"))
+    assert problems(planned) == [
+        None,
+        "the order is RECEIVED: it is in progress, not escalated",
+        "Price must be a price above 0 with at most two decimals (correct Price)",
+        "there is no case '4'; `orders escalations list` shows the open ones",
+    ]
+    assert [step.decision.case_id for step in planned.open] == ["1"]
+    assert desk.done == []
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
+async def test_only_an_escalated_order_is_resubmitted(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    desk = Desk(monkeypatch, "1")
+    desk.tables.orders["1"] = order(status, order_id="1", name="Ada", item_name="Bicycle", price="1")
+    planned = await desk.plan(decision("1", "resubmit", CARD))
+    assert problems(planned) == [f"the order is {status}: only an escalated order can be resubmitted"]
+
+
+async def test_a_resubmission_that_was_interrupted_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1")
+    claim = Claim(actor="ada", note="x", at=NOW, episode=1, number=1, order_id="1", execution_arn=EXECUTION)
+    desk.tables.cases["1"] = case(case_id="1", order_id="1", episode=1, execution_arns=(ANOTHER,), claim=claim)
+    desk.tables.orders["1"] = order("RECEIVED", order_id="1", name="Ada", item_name="Bicycle", price="1")
+    planned = await desk.plan(decision("1", "resubmit", CARD))
+    assert await desk.carry_out(planned) == ["resolved"]
+
+
+async def test_each_is_done_and_reported_and_a_failure_stops_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1", "2", "3", "4")
+    desk.errors = {"2": OperationError("others are changing it"), "3": OutageError("DynamoDB is down")}
+    planned = await desk.plan(decision("1"), decision("2"), decision("3"), decision("4", "fulfill"))
+    assert await desk.carry_out(planned) == ["resolved", "failed", "failed", "resolved"]
+    assert problems(planned) == [None, "others are changing it", "DynamoDB is down", None]
+    assert [case_id for case_id, *_ in desk.done] == ["1", "2", "3", "4"]
+
+
+async def test_what_was_done_before_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1", "2", "3")
+    closed = {"state": CaseState.RESOLVED, "resolutions": (resolution("cancel"),)}
+    desk.tables.cases["1"] = case(case_id="1", order_id="1", **closed)
+    closed["resolutions"] = (resolution("cancel", "grace"),)
+    desk.tables.cases["2"] = case(case_id="2", order_id="2", **closed)
+    planned = await desk.plan(decision("1"), decision("2"), decision("3"))
+    assert await desk.carry_out(planned) == ["unchanged", "failed", "resolved"]
+    assert str(problems(planned)[1]).startswith("the case is already resolved by grace at ")
+    assert [case_id for case_id, *_ in desk.done] == ["3"]
+
+
+async def test_orders_are_resubmitted_once_their_card_number_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1", "2")
+    planned = await desk.plan(decision("1", "resubmit", CARD, Price="2"), decision("2", "resubmit", Price="3"))
+    assert [step.needs_card_number for step in planned.steps] == [False, True]
+    with pytest.raises(InvalidOrderError):
+        planned.steps[1].add_card_number("12")
+    planned.steps[1].add_card_number("4929 1234 1234 5678")
+    assert await desk.carry_out(planned) == ["resolved", "resolved"]
+    assert [corrected and (corrected["Price"], corrected["CC"]) for *_, corrected in desk.done] == [
+        ("2", CARD),
+        ("3", CARD),
+    ]
+
+
+async def test_a_wrong_card_number_concerns_only_its_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1", "2")
+    planned = await desk.plan(decision("1", "resubmit", "12", Price="2"), decision("2"))
+    assert problems(planned) == ["CC must be a card number of 16 digits (correct CC)", None]
+    assert await desk.carry_out(planned) == ["failed", "resolved"]
+
+
+async def test_an_aws_that_fails_again_and_again_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [str(n) for n in range(MAX_FAILURES + 3)]
+    desk = Desk(monkeypatch, *ids)
+    desk.errors = dict.fromkeys(ids[1:], OutageError("down"))
+    planned = await desk.plan(*map(decision, ids))
+    await desk.carry_out(planned)
+    assert len(desk.done) == 1 + MAX_FAILURES
+    assert problems(planned)[-2:] == ["not tried, because the 5 before it failed"] * 2
+
+
+async def test_refusals_are_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [str(n) for n in range(MAX_FAILURES + 3)]
+    desk = Desk(monkeypatch, *ids)
+    desk.errors = dict.fromkeys(ids, OperationError("refused"))
+    await desk.carry_out(await desk.plan(*map(decision, ids)))
+    assert len(desk.done) == len(ids)
+
+
+async def test_an_interruption_finishes_the_case_and_begins_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1", "2", "3")
+    desk.during["2"] = asyncio.Event()
+    planned = await desk.plan(*map(decision, ("1", "2", "3")))
+    running = asyncio.create_task(desk.carry_out(planned))
+    await desk.during["2"].wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [case_id for case_id, *_ in desk.done] == ["1", "2"]
+    assert outcomes(planned)[2] == "not tried"

@@ -1,0 +1,165 @@
+"""Resolves many cases, one after the other: a fixed set, of which each is reported."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from workers import clock
+from workers.domain.cases import Case, CaseState
+from workers.domain.orders import Order
+from workers.domain.resolutions import Action, Request
+from workers.errors import WorkerError
+from workers.operations.concurrency import finish, in_parallel
+from workers.operations.decisions import Decision
+from workers.operations.errors import OperationError
+from workers.operations.progress import Progress, unreported
+from workers.operations.resolve import (
+    InvalidOrderError,
+    corrected_order,
+    is_done,
+    opened_resolver,
+    problem_of,
+    resolve_with,
+    with_card_number,
+)
+from workers.operations.sdk_errors import SDK_ERRORS, explained
+
+if TYPE_CHECKING:
+    from workers.escalation.resolver import Resolver
+    from workers.operations.stack import Stack
+
+READS_AT_ONCE = 8
+MAX_FAILURES = 5  # Of AWS, in a row. After these, the next case would probably fail too.
+
+
+@dataclass(slots=True)
+class Step:
+    """
+    What is to be done about a case, and then what was done.
+
+    *order* is the order as it is stored, *corrected* the one to resubmit, without its card number. *problem* says why
+    nothing is or was done; *unchanged* that it was done before.
+    """
+
+    decision: Decision
+    case: Case | None = None
+    order: Order | None = None
+    corrected: dict[str, str] | None = None
+    problem: str | None = None
+    unchanged: bool = False
+    is_resolved: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still to be done."""
+        return self.problem is None and not self.unchanged and not self.is_resolved
+
+    @property
+    def needs_card_number(self) -> bool:
+        return self.is_open and self.corrected is not None and "CC" not in self.corrected
+
+    @property
+    def outcome(self) -> str:
+        if self.is_resolved:
+            return "resolved"
+        if self.unchanged:
+            return "unchanged"
+        return "failed" if self.problem is not None else "not tried"
+
+    def add_card_number(self, text: str) -> None:
+        """
+        Complete the order to resubmit.
+
+        Raises:
+            InvalidOrderError: *text* is not a card number.
+        """
+        if self.corrected is not None:
+            self.corrected = with_card_number(self.corrected, text)
+
+
+@dataclass(slots=True)
+class Plan:
+    """The steps, in order. `carry_out` updates them, so they are right after an interruption, too."""
+
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def open(self) -> list[Step]:
+        return [step for step in self.steps if step.is_open]
+
+    def count(self, outcome: str) -> int:
+        return sum(step.outcome == outcome for step in self.steps)
+
+
+def decisions_for(
+    case_ids: Sequence[str], request: Request, corrections: Mapping[str, str], card_numbers: Mapping[str, str]
+) -> list[Decision]:
+    """Return the same decision for each of these cases, each once."""
+    return [Decision(case_id, request, corrections, card_numbers.get(case_id)) for case_id in dict.fromkeys(case_ids)]
+
+
+async def plan(stack: "Stack", decisions: Sequence[Decision], *, progress: Progress = unreported) -> Plan:
+    """Look at each case and its order, and return what would be done. Nothing is changed."""
+
+    async def look(decision: Decision) -> Step:
+        step = await _planned(stack, decision)
+        progress(1)
+        return step
+
+    steps = in_parallel(look, decisions, at_most=READS_AT_ONCE)
+    async with aclosing(steps):
+        return Plan([step async for step in steps])
+
+
+async def _planned(stack: "Stack", decision: Decision) -> Step:
+    from workers.operations.cases import read_case  # noqa: PLC0415 - the SDK takes a while to import.
+
+    step, request = Step(decision), decision.request
+    try:
+        step.case, step.order = await read_case(stack, decision.case_id)
+        step.unchanged = is_done(step.case, request)
+        if step.case.state is CaseState.OPEN:
+            step.problem = problem_of(step.case, step.order, request, clock.written(stack.now()))
+            if step.problem is None and request.action is Action.RESUBMIT:
+                step.corrected = corrected_order(step.case, step.order, decision.corrections)
+                if decision.card_number is not None:
+                    step.add_card_number(decision.card_number)
+    except InvalidOrderError as error:
+        named = f" (correct {', '.join(error.correct)})" if error.correct else ""
+        step.problem = f"{error}{named}"
+    except OperationError as error:
+        step.problem = str(error)
+    return step
+
+
+async def carry_out(stack: "Stack", planned: Plan, *, progress: Callable[[int], None] = unreported) -> None:
+    """
+    Do the steps that are open, one after the other. A step that fails does not stop the next ones.
+
+    If it is cancelled, it finishes the case it is working on and does not start another. Repeating all of it does only
+    what is left.
+    """
+    failures = 0
+    async with opened_resolver(stack) as resolver:
+        for step in planned.open:
+            if failures >= MAX_FAILURES:
+                step.problem = f"not tried, because the {MAX_FAILURES} before it failed"
+            else:
+                failed = await finish(_carry_out(stack, resolver, step))
+                failures = failures + 1 if failed else 0
+            progress(1)
+
+
+async def _carry_out(stack: "Stack", resolver: "Resolver", step: Step) -> bool:
+    """Do a step. Return whether AWS failed, so that the next one may fail, too."""
+    try:
+        await resolve_with(resolver, step.decision.case_id, step.decision.request, step.corrected)
+    except OperationError as error:
+        step.problem = str(error)
+        return False
+    except (*SDK_ERRORS, WorkerError) as error:
+        step.problem = await explained(error, stack) or type(error).__name__
+        return True
+    step.is_resolved = True
+    return False
