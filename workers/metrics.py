@@ -191,6 +191,7 @@ class Metrics:
             ["channel", "result"],
             registry=self.registry,
         )
+        self.tasks = Gauge("workers_tasks", "Tasks of the event loop.", registry=self.registry)
         self.loop_blocked_s = Counter(
             "workers_event_loop_blocked_seconds",
             "Seconds for which code blocked the event loop, in blocks of more than a second.",

@@ -54,16 +54,16 @@ class Loads:
         """Let a queue never run empty."""
         match load:
             case Load.ORDERS | Load.SHIPMENTS:
-                self.sqs.queue(FULFILLMENT_QUEUE).backlog = self._endless(self._order)
+                self.sqs.queue(FULFILLMENT_QUEUE).backlog = self._endless(self.order)
             case Load.ESCALATIONS:
-                self.sqs.queue(ESCALATION_QUEUE).backlog = self._endless(self._escalation)
+                self.sqs.queue(ESCALATION_QUEUE).backlog = self._endless(self.escalation)
             case _:
                 self.sqs.queue(FULFILLMENT_QUEUE).backlog = self._endless(self._message)
 
     def fill(self, number: int) -> None:
         """Send a number of orders to fulfill."""
         for _ in range(number):
-            self._send(FULFILLMENT_QUEUE, self._order())
+            self._send(FULFILLMENT_QUEUE, self.order())
 
     def arrive(self, number: int) -> None:
         """Send a number of orders at `ARRIVALS_PER_S`, once consumers poll both queues."""
@@ -103,9 +103,9 @@ class Loads:
             if (wait_s := due_s - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
             if position % ESCALATED_EVERY == ESCALATED_EVERY - 1:
-                self._send(ESCALATION_QUEUE, self._escalation())
+                self._send(ESCALATION_QUEUE, self.escalation())
             else:
-                self._send(FULFILLMENT_QUEUE, self._order())
+                self._send(FULFILLMENT_QUEUE, self.order())
 
     def _send(self, queue: str, body: Body) -> None:
         self.on_sent()
@@ -118,11 +118,13 @@ class Loads:
     def _message(self) -> Body:
         return Body(json.dumps({"Number": next(self._numbers), "SentAtNs": time.monotonic_ns()}))
 
-    def _order(self) -> Body:
+    def order(self) -> Body:
+        """Store a new order; return the message to fulfill it."""
         order_id, arn = self._store("80000")
         return Body(json.dumps({"OrderId": order_id, "ExecutionArn": arn}), order_id)
 
-    def _escalation(self) -> Body:
+    def escalation(self) -> Body:
+        """Store a new order; return the message to escalate it."""
         order_id, arn = self._store("-123")
         body = {
             "OrderId": order_id,

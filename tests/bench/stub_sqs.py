@@ -22,10 +22,11 @@ _PADDING = "AQEB" + "x" * 140
 
 
 class Body(NamedTuple):
-    """A message's body, and the order that it is about."""
+    """A message's body, the order that it is about, and its attributes as they were sent."""
 
     text: str
     order_id: str | None = None
+    attributes: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +48,7 @@ class Message:
     received_at_s: float | None = None
     reappearing: asyncio.TimerHandle | None = None
     is_duplicated: bool = False  # It will be delivered once more, although it is in flight.
+    attributes: Mapping[str, Any] | None = None  # Kept for who looks at the queue. A receive does not return them.
 
 
 Answer = Callable[[dict[str, Any], Sequence[Message]], None]
@@ -129,6 +131,7 @@ class Queue:
     def _new(self, body: Body) -> Message:
         digest = hashlib.md5(body.text.encode(), usedforsecurity=False).hexdigest()
         message = Message(str(uuid.uuid4()), body.text, body.order_id, digest, int(time.time() * 1000))
+        message.attributes = body.attributes
         self.messages[message.id] = message
         return message
 
@@ -235,7 +238,8 @@ class Sqs:
             case "GetQueueAttributes":
                 return {"Attributes": self._attributes(self.of(request))}
             case "SendMessage":
-                message = self.of(request).send(Body(request["MessageBody"]), request.get("DelaySeconds", 0))
+                body = Body(request["MessageBody"], attributes=request.get("MessageAttributes"))
+                message = self.of(request).send(body, request.get("DelaySeconds", 0))
                 return {"MessageId": message.id, "MD5OfMessageBody": message.md5}
             case "DeleteMessage":
                 self._delete(self.of(request), request)
