@@ -178,15 +178,17 @@ class Fleet:
     async def _read(self, process: Process, read: int) -> None:
         """Read the output of a process until it ends."""
         stream = asyncio.StreamReader(limit=MAX_LINE_BYTES)
-        with os.fdopen(read, "rb") as pipe:
-            loop = asyncio.get_running_loop()
-            transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
-            try:
-                while line := await stream.readline():
-                    self._take(process, line.decode(errors="replace"))
-            finally:
-                transport.close()
-        process.output_ended.set()
+        loop = asyncio.get_running_loop()
+        try:
+            with os.fdopen(read, "rb") as pipe:
+                transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
+                try:
+                    while line := await stream.readline():
+                        self._take(process, line.decode(errors="replace"))
+                finally:
+                    transport.close()
+        finally:
+            process.output_ended.set()
         if not process.is_stopping:
             self._problems.add(Promise.WORKERS, f"{process.name} ended: {''.join(process.last_lines)[-1000:]}")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-WARM_UP_S = 600.0  # Caches and pools fill in the first ten minutes.
+from tests.soak.plan import Plan
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -86,7 +86,7 @@ MEASURES = (
 
 @dataclass(frozen=True, slots=True)
 class Flatness:
-    """One measure of one process: over the first whole day after the tenth minute, and over the last day."""
+    """One measure of one process: over the first whole day after the warm-up, and over the last day."""
 
     worker: str
     measure: Measure
@@ -101,13 +101,8 @@ class Flatness:
         return self.last <= self.measure.allowed(self.first)
 
 
-def can_be_judged(duration_s: float, day_s: float) -> bool:
-    """Return whether two whole days are left after the warm-up. Only whole days have the same load."""
-    return duration_s >= WARM_UP_S + 2 * day_s
-
-
-def flatness(worker: str, samples: Sequence[Sample], duration_s: float, day_s: float) -> list[Flatness]:
+def flatness(worker: str, samples: Sequence[Sample], plan: Plan) -> list[Flatness]:
     """Compare two days of a process that lived for the whole run."""
-    first = [one for one in samples if WARM_UP_S <= one.at_s <= WARM_UP_S + day_s]
-    last = [one for one in samples if duration_s - day_s <= one.at_s <= duration_s]
+    first = [one for one in samples if plan.warm_up_s <= one.at_s <= plan.warm_up_s + plan.day_s]
+    last = [one for one in samples if plan.duration_s - plan.day_s <= one.at_s <= plan.duration_s]
     return [Flatness(worker, measure, measure.figure(first), measure.figure(last)) for measure in MEASURES]

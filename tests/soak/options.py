@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from deploy.local.aws import ROOT
-from tests.soak.plan import MINUTES, ORDERS, Plan
+from tests.soak.plan import MINUTES, ORDERS, WARM_UP_MINUTES, Plan
 
 OUTPUT = ROOT / "build" / "soak.json"
 MAX_MINUTES, MAX_ORDERS = 24 * 60, 10_000_000
@@ -30,6 +30,13 @@ def parser() -> argparse.ArgumentParser:
         "--orders", type=_number(20, MAX_ORDERS), help=f"how many orders (default: {ORDERS} in {MINUTES:g} minutes)"
     )
     parser.add_argument("--seed", type=_number(0, 2**32), default=0, help="repeats arrivals and troubles (default: 0)")
+    parser.add_argument(
+        "--warm-up",
+        type=_number(0, MAX_MINUTES),
+        default=WARM_UP_MINUTES,
+        metavar="MINUTES",
+        help=f"after which no worker may grow (default: {WARM_UP_MINUTES:g})",
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the JSON file; page and picture go beside it")
     return parser
 
@@ -37,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """Return the plan that the parsed *arguments* ask for."""
     minutes = arguments.minutes or MINUTES
-    return Plan(minutes, int(arguments.orders or ORDERS * minutes / MINUTES), int(arguments.seed))
+    return Plan(minutes, int(arguments.orders or ORDERS * minutes / MINUTES), int(arguments.seed), arguments.warm_up)
 
 
 def _number(least: float, most: float) -> Callable[[str], float]:

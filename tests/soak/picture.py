@@ -51,7 +51,7 @@ def picture(outcome: Outcome) -> str:
     below = top + len(panels) * (HEIGHT + GAP)
     height = below + ROW * len(troubles) + GAP
     drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" fill="#24292f">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         _text(LEFT, 20, f"{outcome.plan.minutes:g} minutes, {outcome.ledger.sent} orders", size=15),
         _text(LEFT, 38, "Thick: the worker that stays. Thin: those that are deployed. ", color="#57606a"),

@@ -10,6 +10,7 @@ MINUTES, ORDERS = 60.0, 200_000
 WEEK = 7  # Days in an hour. A shorter run has fewer of them, of the same length.
 DEPLOY_EVERY_S = 180.0
 KILLED_EVERY = 3  # Every third deploy ends the old processes with `kill -9`.
+WARM_UP_MINUTES = 10.0  # Caches and pools fill. After that, a worker must not grow.
 SWING = 0.6  # The busiest moment of a day has 1.6 times the average of orders, the quietest 0.4 times.
 SHORT_MINUTES = 5.0
 LONGEST_SPELL_S = 45.0
@@ -49,6 +50,7 @@ class Plan:
     minutes: float = MINUTES
     orders: int = ORDERS
     seed: int = 0
+    warm_up_minutes: float = WARM_UP_MINUTES
 
     @property
     def duration_s(self) -> float:
@@ -61,6 +63,15 @@ class Plan:
     @property
     def day_s(self) -> float:
         return self.duration_s / self.days
+
+    @property
+    def warm_up_s(self) -> float:
+        return 60 * self.warm_up_minutes
+
+    @property
+    def shows_growth(self) -> bool:
+        """Whether two whole days are left after the warm-up. Only whole days have the same load."""
+        return self.duration_s >= self.warm_up_s + 2 * self.day_s
 
     @property
     def is_short(self) -> bool:

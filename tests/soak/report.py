@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.bench.report import machine
 from tests.soak.ledger import Fate, Promise
-from tests.soak.measures import WARM_UP_S, Flatness
+from tests.soak.measures import Flatness
 from tests.soak.picture import picture
 from tests.soak.run import Outcome
 
@@ -123,13 +123,13 @@ def _lines(outcome: Outcome, image: str) -> Iterator[str]:
 
 def _flatness(outcome: Outcome) -> Iterator[str]:
     if not outcome.flatness:
-        yield "Too short to judge what grows: that takes ten minutes and two whole days more."
+        yield "Too short to judge what grows: that takes two whole days after the warm-up."
         yield ""
         return
     day = f"{outcome.plan.day_s / 60:.1f} minutes"
     yield (
-        f"The workers that live for the whole run: the day after minute {WARM_UP_S / 60:g} against the last day, {day} "
-        "each. Medians; of the CPU time, all of it."
+        f"The workers that live for the whole run: the day after minute {outcome.plan.warm_up_minutes:g} against the "
+        f"last day, {day} each. Medians; of the CPU time, all of it."
     )
     yield ""
     yield from _table("worker", "measure", "first", "last", "allowed", "flat")

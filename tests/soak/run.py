@@ -14,7 +14,7 @@ from tests.bench.loads import ESCALATION_QUEUE, FULFILLMENT_QUEUE
 from tests.soak.endpoint import Endpoint
 from tests.soak.fleet import Fleet, Process
 from tests.soak.ledger import Ledger, Problems, Promise
-from tests.soak.measures import Flatness, can_be_judged, flatness
+from tests.soak.measures import Flatness, flatness
 from tests.soak.plan import Plan, Spell
 
 TICK_S = 0.1
@@ -77,6 +77,7 @@ class Soak:
             with self._signals():
                 self._say("starting the workers")
                 if await self._unless_interrupted(self._fleet.start(self._endpoint.url)):
+                    self._say(f"{len(self._fleet.running)} workers run; {self._plan.orders} orders arrive")
                     self._started_s = asyncio.get_running_loop().time()
                     drained_s = await self._work()
                 self._say("stopping the workers")
@@ -94,23 +95,28 @@ class Soak:
 
     async def _work(self) -> float | None:
         """Send all orders, then wait until nothing is left. Return how long that took; None if it was not reached."""
-        watching = asyncio.gather(self._watch(), self._report())
-        try:
-            self._phase = "week"
-            week = asyncio.gather(self._arrive(), self._deploy(), *map(self._suffer, self._plan.spells()))
-            if not await self._unless_interrupted(_awaiting(week)):
+        async with asyncio.TaskGroup() as group:
+            watching = [group.create_task(self._watch()), group.create_task(self._report())]
+            try:
+                self._phase = "week"
+                if not await self._unless_interrupted(self._week()):
+                    return None
+                self._phase = "drain"
+                began_s = self._now_s
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(DRAIN_S):
+                        if await self._unless_interrupted(self._drain()):
+                            return self._now_s - began_s
                 return None
-            self._phase = "drain"
-            began_s = self._now_s
-            with suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_S):
-                    if await self._unless_interrupted(self._drain()):
-                        return self._now_s - began_s
-            return None
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-            self._endpoint.troubles.clear()
+            finally:
+                self._endpoint.troubles.clear()
+                for task in watching:
+                    task.cancel()
+
+    async def _week(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for part in (self._arrive(), self._deploy(), *map(self._suffer, self._plan.spells())):
+                group.create_task(part)
 
     async def _arrive(self) -> None:
         while self._ledger.sent < self._plan.orders:
@@ -194,7 +200,7 @@ class Soak:
         if drained_s is None and not interrupted:
             self._problems.add(Promise.EMPTY, f"the queues were not empty after {DRAIN_S:.0f} s")
         plan, processes = self._plan, self._fleet.processes
-        judged = [] if interrupted or not can_be_judged(plan.duration_s, plan.day_s) else processes
+        judged = [] if interrupted or not plan.shows_growth else processes
         return Outcome(
             plan=plan,
             interrupted=interrupted,
@@ -205,10 +211,7 @@ class Soak:
             moments=self._moments,
             spells=plan.spells(),
             flatness=[
-                one
-                for process in judged
-                if process.stays
-                for one in flatness(process.name, process.samples, plan.duration_s, plan.day_s)
+                one for process in judged if process.stays for one in flatness(process.name, process.samples, plan)
             ],
             facts={
                 "deploys": self._fleet.deploys,
@@ -219,10 +222,6 @@ class Soak:
                 "peak memory of the soak, MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6),
             },
         )
-
-
-async def _awaiting(future: "asyncio.Future[Any]") -> None:
-    await future
 
 
 async def soak(plan: Plan, say: Callable[[str], None]) -> Outcome:
