@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local env test test-unit second acceptance mutation check chaos bench format lock clean
+.PHONY: help setup run demo local env test test-unit second acceptance mutation check chaos bench soak format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,10 @@ chaos: setup ## Run the long fault suite: every promise under every fault; a new
 
 bench: setup ## Compare our workers with typical hand-written ones, in about ten minutes; keep the machine idle meanwhile
 	@$(PY) -m tests.bench
+
+# An hour stands for a week. DURATION is in minutes.
+soak: setup ## Run a busy week in an hour: 200,000 orders, deploys, outages; prove that all are settled once; DURATION=minutes
+	@$(PY) -m tests.soak $(if $(DURATION),--minutes '$(DURATION)') $(if $(ORDERS),--orders '$(ORDERS)') $(if $(SEED),--seed '$(SEED)')
 
 format: setup ## Format the code
 	@$(VENV)/bin/ruff format .

@@ -59,6 +59,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "suite")
 LONGEST_FIRST = (
     "tests/bench/test_bench.py",
     "tests/chaos/test_chaos.py",
+    "tests/soak/test_soak.py",
     "tests/integration/test_processes.py",
     "tests/deploy/local/test_commands.py",
     "tests/integration/test_routing.py",
@@ -94,6 +95,7 @@ ONE_BY_ONE = (
     "tests/integration/test_http_provider.py",
     "tests/integration/test_processes.py",
     "tests/integration/test_routing.py",
+    "tests/soak/test_soak.py",
     "tests/deploy/local/test_commands.py",
     "tests/docs/test_consoles.py",
     "tests/docs/test_pictures.py",

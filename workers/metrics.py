@@ -191,9 +191,13 @@ class Metrics:
             ["channel", "result"],
             registry=self.registry,
         )
-        self.tasks = Gauge("workers_tasks", "Tasks of the event loop.", registry=self.registry)
+        self._tasks = Gauge("workers_tasks", "Tasks of the event loop.", registry=self.registry)
         self.loop_blocked_s = Counter(
             "workers_event_loop_blocked_seconds",
             "Seconds for which code blocked the event loop, in blocks of more than a second.",
             registry=self.registry,
         )
+
+    def count_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let `workers_tasks` be the number of *loop*'s tasks."""
+        self._tasks.set_function(lambda: len(asyncio.all_tasks(loop)))

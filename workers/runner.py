@@ -56,8 +56,7 @@ async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler =
     rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
     agent = agent_uri(settings, os.environ)
     metrics = Metrics()
-    loop = asyncio.get_running_loop()
-    metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
+    metrics.count_tasks(asyncio.get_running_loop())
     status = Status()
     sdk = plain_session()
     async with monitoring(

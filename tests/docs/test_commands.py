@@ -12,6 +12,7 @@ from deploy.local.aws import ROOT
 from deploy.stacks import commands as stack_commands
 from tests.bench import options as bench_options
 from tests.docs.pages import PAGES, blocks, code, page
+from tests.soak import options as soak_options
 from workers.cli.app import orders
 from workers.settings import Worker
 
@@ -59,8 +60,9 @@ def test_a_command_on_a_page_exists(name: str, line: str, monkeypatch: pytest.Mo
                 monkeypatch.setattr(module, command, lambda *_: 0)
             # Exits with 2 if an argument is wrong.
             assert deploy_command.main([each for each in arguments if each != "..."]) == 0
-        case [python, "-m", "tests.bench", *arguments] if python in PYTHON:
-            assert bench_options.parser().parse_args(arguments)  # Exits if an argument is wrong.
+        case [python, "-m", "tests.bench" | "tests.soak" as module, *arguments] if python in PYTHON:
+            options = bench_options if module == "tests.bench" else soak_options
+            assert options.parser().parse_args(arguments)  # Exits if an argument is wrong.
         case [python, "-m", module, *_] if python in PYTHON and module.startswith("tests."):
             assert (ROOT / f"{module.replace('.', '/')}.py").exists()
         case [python, "-m", "pytest", *paths] if python in PYTHON:

@@ -10,7 +10,7 @@ from tests.docs.pages import PAGES, anchors, code, links, page
 LINKS = [(name, target) for name in PAGES for target in links(page(name))]
 # A file by its path from the root, or by its name within a room; not what a system writes at run time.
 _PATH = re.compile(r"(?:[A-Za-z_.][\w.-]*/)+[\w.-]*\w|[\w-]+\.(?:py|yaml|md|toml|csv|svg|json)")
-_WRITTEN = {".local-aws/workers.log", "build/bench.json"}
+_WRITTEN = {".local-aws/workers.log", "build/bench.json", "build/soak.json", "build/soak.md"}
 # Names that only examples use.
 _EXAMPLES = {"packaged.yaml", "rules.toml", "warehouse.py", "orders.csv", "corrected.json", "tests/test_mine.py"}
 

@@ -9,7 +9,7 @@ from tests.soak.fleet import Process
 from tests.soak.measures import Sample, cpu_ms_per_message
 from tests.soak.run import Outcome
 
-WIDTH, HEIGHT, LEFT, RIGHT, GAP = 1000, 120, 70, 16, 44
+WIDTH, HEIGHT, LEFT, RIGHT, GAP = 1100, 120, 165, 30, 44
 ROW = 12
 COLORS = {"fulfillment": "#1f6feb", "escalation": "#bf5700"}
 POINTS = 400  # Of a line, at most.
@@ -62,7 +62,7 @@ def picture(outcome: Outcome) -> str:
         drawn += _draw(panel, top + number * (HEIGHT + GAP), ends_s)
     for number, trouble in enumerate(troubles):
         y = below + number * ROW
-        drawn.append(_text(LEFT - 4, y + ROW - 3, trouble, anchor="start", size=9, color="#57606a"))
+        drawn.append(_text(LEFT - 6, y + ROW - 3, trouble, anchor="end", size=9, color="#57606a"))
         for spell in outcome.spells:
             if spell.trouble == trouble:
                 x, to = _x(spell.start_s, ends_s), _x(spell.end_s, ends_s)
@@ -101,7 +101,8 @@ def _cpu(outcome: Outcome) -> _Panel:
     for process in outcome.processes:
         if process.stays:
             size = max(2, round(60 / outcome.plan.sample_every_s))
-            parts = [process.samples[start : start + size + 1] for start in range(0, len(process.samples), size)]
+            samples = [one for one in process.samples if one.at_s <= outcome.plan.duration_s]
+            parts = [samples[start : start + size + 1] for start in range(0, len(samples), size)]
             found = ((part[-1].at_s, cpu_ms_per_message(part)) for part in parts if len(part) > 1)
             panel.add(((at_s, value) for at_s, value in found if value is not None), *_style(process))
     return panel
@@ -117,7 +118,7 @@ def _draw(panel: _Panel, y: float, ends_s: float) -> Iterable[str]:
     for share in (0, 0.5, 1):
         level = y + HEIGHT * (1 - share)
         yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{level}" y2="{level}" stroke="#d0d7de" stroke-width="0.6"/>'
-        yield _text(LEFT - 6, level + 4, f"{top * share:.3g}", anchor="end", color="#57606a")
+        yield _text(LEFT - 6, level + 4, _number(top * share), anchor="end", color="#57606a")
     for part in range(7):
         at_s = ends_s * part / 6
         yield _text(_x(at_s, ends_s), y + HEIGHT + 14, f"{at_s / 60:.3g} min", anchor="middle", color="#57606a")
@@ -127,6 +128,10 @@ def _draw(panel: _Panel, y: float, ends_s: float) -> Iterable[str]:
             f'<polyline points="{points}" fill="none" stroke="{line.color}" stroke-width="{line.width}">'
             f"<title>{html.escape(line.title)}</title></polyline>"
         )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _x(at_s: float, ends_s: float) -> float:

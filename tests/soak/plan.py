@@ -111,12 +111,18 @@ class Plan:
         return min(self.orders, math.floor(self.orders * (share - SWING / turn * math.sin(turn * share)) + 1e-6))
 
     def spells(self) -> Sequence[Spell]:
-        """Return each trouble once a day, in the order in which they begin."""
+        """
+        Return each trouble once a day, in the order in which they begin.
+
+        Every day has the same troubles at the same time: so a worker that does not grow is the same on every day.
+        """
         source = random.Random(f"{self.seed} spells")
-        spells = []
-        for day in range(self.days):
-            for trouble in Trouble:
-                length_s = min(LONGEST_SPELL_S, source.uniform(0.04, 0.08) * self.day_s)
-                start_s = day * self.day_s + source.uniform(0, self.day_s - length_s)
-                spells.append(Spell(trouble, start_s, start_s + length_s))
-        return sorted(spells, key=lambda spell: spell.start_s)
+        of_day = []
+        for trouble in Trouble:
+            length_s = min(LONGEST_SPELL_S, source.uniform(0.04, 0.08) * self.day_s)
+            of_day.append((source.uniform(0, self.day_s - length_s), length_s, trouble))
+        return [
+            Spell(trouble, day * self.day_s + after_s, day * self.day_s + after_s + length_s)
+            for day in range(self.days)
+            for after_s, length_s, trouble in sorted(of_day)
+        ]

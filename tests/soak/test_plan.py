@@ -32,11 +32,14 @@ def test_a_day_has_a_night_and_a_rush_and_every_day_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("plan", [HOUR, HALF_A_MINUTE, Plan(minutes=15, orders=50_000)])
-def test_every_day_has_each_trouble_once(plan: Plan) -> None:
+def test_every_day_has_each_trouble_once_at_the_same_time(plan: Plan) -> None:
     spells = plan.spells()
+    assert list(spells) == sorted(spells, key=lambda spell: spell.start_s)
     for trouble in Trouble:
         days = [int(spell.start_s // plan.day_s) for spell in spells if spell.trouble is trouble]
         assert days == list(range(plan.days))
+        hours = [spell.start_s % plan.day_s for spell in spells if spell.trouble is trouble]
+        assert hours == pytest.approx([hours[0]] * plan.days)
     assert all(0 <= spell.start_s < spell.end_s <= plan.duration_s + 1e-6 for spell in spells)
 
 

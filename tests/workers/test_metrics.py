@@ -116,3 +116,13 @@ def test_without_an_outage_every_stage_reports_zero() -> None:
     metrics = Metrics()
     metrics.outages.stage("poll")
     assert value(metrics, "poll") == 0
+
+
+async def test_a_worker_shows_how_many_tasks_it_has() -> None:
+    metrics = Metrics()
+    metrics.count_tasks(asyncio.get_running_loop())
+    before = metrics.registry.get_sample_value("workers_tasks")
+    task = asyncio.ensure_future(asyncio.Event().wait())
+    assert before == len(asyncio.all_tasks()) - 1
+    assert metrics.registry.get_sample_value("workers_tasks") == before + 1
+    task.cancel()
