@@ -28,8 +28,8 @@ def main() -> int:
     for promise, examples in outcome.problems.examples.items():
         say(f"{promise}: {outcome.problems.counts[promise]} problems, for example {examples[0]}")
     for one in outcome.flatness:
-        if one.is_flat is False:
-            say(f"{one.worker}: {one.measure.title} has grown from {one.first:.2f} to {one.last:.2f}")
+        if not one.is_flat:
+            say(f"{one.worker}: {one.measure.title} was {one.first} first and {one.last} in the end")
     say(verdict(outcome))
     say(f"report: {save(outcome, arguments.output)}")
     if outcome.interrupted:

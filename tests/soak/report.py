@@ -29,9 +29,9 @@ def verdict(outcome: Outcome) -> str:
     if outcome.interrupted:
         return "interrupted: nothing is proven"
     broken = [promise for promise in Promise if outcome.problems.counts[promise]]
-    growing = [one for one in outcome.flatness if one.is_flat is False]
+    growing = [one for one in outcome.flatness if not one.is_flat]
     if broken or growing:
-        return f"failed: {len(broken)} promises broken, {len(growing)} measures growing"
+        return f"failed: {len(broken)} promises broken, {len(growing)} measures not flat"
     flat = f"{len(outcome.flatness)} measures flat" if outcome.flatness else "too short to judge what grows"
     return f"passed: {len(Promise)} promises kept, {flat}"
 
@@ -143,7 +143,7 @@ def _flatness_row(one: Flatness) -> str:
     unit = f" {one.measure.unit}" if one.measure.unit else ""
     figures = (one.first, one.last, None if one.first is None else one.measure.allowed(one.first))
     shown = ["not measured" if figure is None else f"{figure:.2f}{unit}" for figure in figures]
-    flat = {True: "yes", False: "**no**", None: "not judged"}[one.is_flat]
+    flat = {True: "yes", False: "**no**", None: "**not measured**"}[one.is_flat]
     return f"| {' | '.join([one.worker, one.measure.title, *shown, flat])} |"
 
 

@@ -50,9 +50,8 @@ class Outcome:
 
     @property
     def is_good(self) -> bool:
-        """Whether every promise was kept, and every measure that can be judged is flat."""
-        flat = all(one.is_flat is not False for one in self.flatness)
-        return not self.interrupted and not self.problems.counts and flat
+        """Whether every promise was kept, and every measure is flat. One that was not taken proves nothing."""
+        return not self.interrupted and not self.problems.counts and all(one.is_flat for one in self.flatness)
 
 
 class Soak:
