@@ -44,6 +44,7 @@ channels = ["soak"]
 type = "webhook"
 url_env = "SOAK_CHANNEL"
 """
+MAY_HAVE_EXCEPTION = {"order.attempts_exhausted"}  # The provider's last failure.
 _ENDINGS = {"message.acknowledged", "message.released", "message.dead_lettered", "message.abandoned"}
 _TASKS = re.compile(rb"^workers_tasks (\S+)$", re.MULTILINE)
 
@@ -206,7 +207,7 @@ class Fleet:
             process.endings.ended(line["message_id"], line["receive_count"])
         elif event == "worker.started":
             process.started.set()
-        if event in {"worker.failed", "library.logged"} or "exception" in line:
+        if event in {"worker.failed", "library.logged"} or ("exception" in line and event not in MAY_HAVE_EXCEPTION):
             self._problems.add(Promise.WORKERS, f"{process.name}: {text[:1000]}")
 
     async def _stop(self, process: Process, *, kill: bool) -> None:

@@ -31,7 +31,7 @@ class Promise(StrEnum):
     EMPTY = "nothing is left in the queues"
     GARBAGE = "useless bodies, and nothing else, are in the dead-letter queues, with their reason"
     ENDINGS = "every received message has exactly one last line, unless its worker was killed"
-    WORKERS = "no worker ends by itself, logs an exception or anything but JSON; each one stops with 0"
+    WORKERS = "no worker ends by itself, logs an unexpected exception or anything but JSON; each one stops with 0"
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ async def test_a_worker_is_followed_from_its_start_to_its_last_line(tmp_path: Pa
         problems,
         tmp_path,
         {"event": "worker.started"},
+        {"event": "order.attempts_exhausted", "exception": "Traceback ..."},
         {"event": "message.acknowledged", "message_id": "m", "receive_count": 1},
     )
     process.endings.stopped()
