@@ -129,8 +129,8 @@ def _flatness(outcome: Outcome) -> Iterator[str]:
     day = f"{outcome.plan.day_s / 60:.1f} minutes"
     yield (
         f"The workers that live for the whole run: the day after minute {outcome.plan.warm_up_minutes:g} against the "
-        f"last day, {day} each. The median of the memory; of descriptors and tasks, what is exceeded in nine tenths of "
-        "the time; all of the CPU time."
+        f"last day, {day} each. The median of the memory; of descriptors and tasks, the lower "
+        "quartile; all of the CPU time."
     )
     yield ""
     yield from _table("worker", "measure", "first", "last", "allowed", "flat")

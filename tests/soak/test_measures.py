@@ -40,10 +40,21 @@ def test_a_worker_that_only_varies_is_flat() -> None:
 
 @pytest.mark.parametrize(
     ("growth", "measure"),
-    [({"memory": 15}, MEMORY), ({"descriptors": 20}, DESCRIPTORS), ({"tasks": 20}, TASKS), ({"cpu": 2.0}, CPU)],
+    [({"memory": 15}, MEMORY), ({"descriptors": 40}, DESCRIPTORS), ({"tasks": 20}, TASKS), ({"cpu": 2.0}, CPU)],
 )
 def test_what_grows_is_found(growth: dict[str, float], measure: str) -> None:
     assert grown(**growth) == [measure]
+
+
+def test_bursts_and_resets_are_no_growth() -> None:
+    samples = []
+    for step in range(720):
+        late = step > 400
+        descriptors = 5 if step % 10 == 0 else 190 if late and step % 3 == 0 else 40
+        samples.append(
+            Sample(5.0 * step, 80, descriptors, 150 if late and step % 3 == 0 else 10, step * 0.1, step * 50)
+        )
+    assert all(one.is_flat for one in flatness("fulfillment-1", samples, HOUR))
 
 
 def test_what_grows_in_the_first_ten_minutes_only_is_flat() -> None:
