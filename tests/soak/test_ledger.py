@@ -38,7 +38,7 @@ class Story:
         self.ledger.garbage[FULFILLMENT_QUEUE].add(GARBAGE)
         self.ledger.garbage[ESCALATION_QUEUE].add(USELESS)
         shipment = self.ledger.shipment(PROPER, "key-1")
-        self.orders[PROPER] = order(PROPER, "FULFILLED", ShipmentId=shipment)
+        self.orders[PROPER] = order(PROPER, "FULFILLED", ShipmentId=shipment, OpenKey="FULFILLED#2026-01-01#1")
         for order_id in (IMPROPER, EXHAUSTED):
             self.orders[order_id] = order(order_id, "ESCALATED", OpenKey="ESCALATED#1")
         self.cases = {
