@@ -18,9 +18,12 @@ from structlog.typing import EventDict, WrappedLogger
 from workers import clock
 from workers.domain.cards import mask_all, may_hold_card
 from workers.domain.characters import sendable
+from workers.log_text import render as render_text
+from workers.log_text import wants_color
 
 _FIRST = ("timestamp", "level", "event", "worker", "queue", "message_id", "order_id", "execution_arn", "receive_count")
 _IN_ORDER: dict[str, None] = dict.fromkeys(_FIRST)
+_SDK = frozenset({"aioboto3", "aiobotocore", "aiohttp", "asyncio", "boto3", "botocore", "s3transfer", "urllib3"})
 _BOUND_PREFIX = structlog.contextvars.STRUCTLOG_KEY_PREFIX
 
 Render = Callable[[EventDict], bytes]
@@ -79,7 +82,7 @@ def configure(*, level: str, as_json: bool, release: str | None = None, stream: 
     """
     stream = stream or sys.stdout
     fields = FieldsInOrder(release)
-    render = MaskingRenderer(_json if as_json else _console(colors=stream.isatty()))
+    render = MaskingRenderer(_json if as_json else _console(color=wants_color(stream), tracebacks=level == "DEBUG"))
     structlog.configure(
         processors=[fields, structlog.processors.format_exc_info, render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
@@ -87,6 +90,7 @@ def configure(*, level: str, as_json: bool, release: str | None = None, stream: 
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_is_harmless)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[fields, _name_event, structlog.processors.format_exc_info],
@@ -108,9 +112,13 @@ def _json(event: EventDict) -> bytes:
         return sendable(json.dumps(event, default=str, skipkeys=True, ensure_ascii=False)).encode()
 
 
-def _console(*, colors: bool) -> Render:
-    render = structlog.dev.ConsoleRenderer(colors=colors)
-    return lambda event: render(None, "", dict(event)).encode(errors="backslashreplace")
+def _console(*, color: bool, tracebacks: bool) -> Render:
+    return lambda event: render_text(event, color=color, tracebacks=tracebacks).encode()
+
+
+def _is_harmless(record: logging.LogRecord) -> bool:
+    """Leave out what the SDK logs of its requests, whatever its loggers' levels are: bodies and signatures."""
+    return record.levelno >= logging.WARNING or record.name.split(".")[0] not in _SDK
 
 
 def _name_event(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> EventDict:

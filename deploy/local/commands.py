@@ -17,12 +17,13 @@ from deploy.errors import DeployError
 from deploy.local import aws as local_aws
 from deploy.local import samples, sdk
 from deploy.local.aws import DEFAULT_PORT, ROOT, LocalAws
-from deploy.local.log_lines import rendered
+from deploy.local.log_lines import LogLine, shown
 from deploy.local.sdk import REGION
 from deploy.local.workers import RETENTION, RETENTION_PARAMETER, Workers, check_settings, local_workers, retention
 from deploy.progress import Progress
 from deploy.stacks import pipeline
 from deploy.stacks.changes import AGREED, Review
+from workers.log_text import wants_color
 
 STATE = ROOT / ".local-aws"
 
@@ -51,7 +52,7 @@ def run(port: int | None, state: Path = STATE) -> int:
         environment = server.environment | variables(deployment.outputs)
         with (
             _published(_exports(server, deployment), state) as published,
-            local_workers(environment, log_path, lambda line: console.print(rendered(line), soft_wrap=True)) as workers,
+            local_workers(environment, log_path, _show_line) as workers,
         ):
             outcomes = _run_samples(server, deployment, workers, progress)
             console.print(samples.table(outcomes))
@@ -156,6 +157,10 @@ def _run_samples(
 def _console() -> Console:
     """Return the console. In a pipe or a CI log, its lines are wide enough for the table."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+def _show_line(line: LogLine) -> None:
+    print(shown(line, color=wants_color(sys.stdout)), flush=True)
 
 
 def _show_endpoint(progress: Progress, server: LocalAws, *, published: bool) -> None:

@@ -1,17 +1,11 @@
-"""The workers' output, line by line: parsed, and rendered for the terminal."""
+"""The workers' output, line by line: parsed, and shown on the terminal."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.text import Text
-
-from workers.operations.log_lines import readable
-
-_STYLES = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
-# These values are too long for a terminal. The log file has them.
-_LEFT_OUT = frozenset({"execution_arn", "message_id"})
+from workers.log_text import render, render_foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +28,6 @@ class LogLine:
         return str(self.fields.get("event", ""))
 
 
-def rendered(line: LogLine) -> Text:
-    """Return a log line in readable form: time, level, worker, event, values. Any other line stays as it is."""
-    fields = line.fields
-    if not fields:
-        return Text(line.text, style="dim")
-    shown = readable({name: value for name, value in fields.items() if name not in _LEFT_OUT})
-    text = f"{shown.time[11:19]} {shown.level:<7} {shown.worker:<11} {shown.event:<22} {shown.values}"
-    return Text(text.rstrip(), style=_STYLES.get(shown.level, ""))
+def shown(line: LogLine, *, color: bool) -> str:
+    """Return a line as `orders logs` shows it."""
+    return render(line.fields, color=color) if line.fields else render_foreign(line.text, color=color)

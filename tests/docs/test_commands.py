@@ -23,7 +23,7 @@ DEPLOY_COMMANDS = [
     *((local_commands, name) for name in ("local", "run", "demo")),
 ]
 # Not ours, or plain shell.
-FOREIGN = {".", "aws", "docker", "eval", "export", "grep", "kubectl", "sed", "vault"}
+FOREIGN = {".", "aws", "docker", "eval", "export", "grep", "journalctl", "kubectl", "sed", "vault"}
 
 
 def lines(text: str) -> list[str]:

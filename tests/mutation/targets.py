@@ -49,7 +49,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/operations/test_order_files.py",
         "tests/workers/operations/test_order_files_properties.py",
     ),
-    "workers/operations/lines.py": ("tests/workers/operations/test_log_lines_properties.py",),
+    "workers/operations/lines.py": ("tests/workers/operations/test_lines_properties.py",),
 }
 
 

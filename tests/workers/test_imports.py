@@ -18,7 +18,7 @@ ROOMS = [
     {"tallies"},
     {"workers", "errors", "backoff", "clock", "http_values", "loop_watch", "metrics", "queue_address", "threads"},
     {"domain", "consumer", "monitoring"},
-    {"bodies"},
+    {"bodies", "log_text"},
     {"contracts", "dead_letters", "logs", "proxies", "settings"},
     {"ports", "trials"},
     {"fulfillment", "escalation"},

@@ -10,6 +10,7 @@ from pydantic_core import from_json
 from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars
 
 from workers import logs
+from workers.log_text import render
 
 CARD = "4929123412345678"
 FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
@@ -219,7 +220,52 @@ def test_ids_of_aws_are_not_masked(configured: Configure) -> None:
 
 def test_console_lines_are_readable_text(configured: Configure) -> None:
     stream = configured(json=False)
-    structlog.get_logger().info("order.fulfilled", order_id="001")
-    assert "[info     ] order.fulfilled" in stream.getvalue()
-    assert "order_id=001" in stream.getvalue()
-    assert "{" not in stream.getvalue()
+    log_error(order_id="001", text="two\nlines \x1b[2J", card=FORMS)
+    (line,) = stream.getvalue().splitlines()
+    assert line[23:].startswith(" error                message.failed         order_id=001 text=")
+    assert line.isprintable()
+    assert 'exception="ValueError: broken" at="workers/test_logs.py:' in line
+    assert "4929" not in line
+
+
+def test_a_traceback_is_on_the_console_only_at_debug(configured: Configure) -> None:
+    stream = configured("DEBUG", json=False)
+    log_error()
+    first, *below = stream.getvalue().splitlines()
+    assert 'exception="ValueError: broken"' in first
+    assert (below[0], below[-1]) == ("    Traceback (most recent call last):", "    ValueError: broken")
+
+
+def test_the_console_shows_a_line_as_orders_logs_shows_its_json(configured: Configure) -> None:
+    for as_json in (True, False):
+        stream = configured(json=as_json)
+        bind_contextvars(worker="escalation", queue="EscalationQueue", message_id="m")
+        structlog.get_logger().warning("escalation.routed", case_id="c", reasons=["A", "B"], order_id="1", flag=True)
+        (shown,) = [render(json.loads(stream.getvalue()), color=False)] if as_json else stream.getvalue().splitlines()
+        assert shown[23:] == (
+            " warning  escalation  escalation.routed      order_id=1 case_id=c reasons=A,B flag=true message_id=m"
+        )
+
+
+@pytest.mark.parametrize("name", ["botocore.endpoint", "aiobotocore", "boto3", "aioboto3.x", "urllib3", "asyncio"])
+def test_the_sdks_own_lines_are_not_logged_below_warning(configured: Configure, name: str) -> None:
+    """They have whole requests in them, with their signatures and bodies."""
+    stream = configured("DEBUG")
+    library = logging.getLogger(name)
+    level = library.level
+    try:
+        library.debug("a secret")
+        library.setLevel("DEBUG")
+        library.debug("a secret")
+        library.info("a secret")
+        library.warning("retries are over")
+    finally:
+        library.setLevel(level)
+    assert [line["detail"] for line in lines(stream)] == ["retries are over"]
+
+
+def log_error(**values: object) -> None:
+    try:
+        raise ValueError("broken")  # noqa: TRY301 - the error under test.
+    except ValueError:
+        structlog.get_logger().exception("message.failed", **values)

@@ -11,7 +11,7 @@ from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.domain.orders import OrderStatus
 from workers.domain.resolutions import Action, Request, ResolutionError
-from workers.operations.text import clean
+from workers.domain.text import clean
 
 if TYPE_CHECKING:
     from workers.operations.cancel import Cancelled

@@ -9,7 +9,7 @@ from workers.cli.output import CliError, note, print_json, print_line
 from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.domain.resolutions import MAX_ACTOR_CHARS, MAX_NOTE_CHARS
-from workers.operations.text import clean
+from workers.domain.text import clean
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack

@@ -2,30 +2,23 @@
 
 import contextlib
 import json
-import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from workers.cli.output import InterruptedCommandError, note
 from workers.cli.running import run
 from workers.domain.cards import mask_all
+from workers.log_text import render, render_foreign, wants_color
 from workers.operations.lines import Line, follow_file, read
-from workers.operations.log_lines import Selection, parse, readable, readable_foreign
+from workers.operations.log_lines import Selection
+from workers.operations.log_records import Record, Records
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
-
-_STYLES: Mapping[str, Mapping[str, Any]] = {
-    "debug": {"dim": True},
-    "warning": {"fg": "yellow"},
-    "error": {"fg": "red"},
-    "critical": {"fg": "red", "bold": True},
-}
-_DEFAULT_EVENT_STYLE = {"bold": True}
 
 
 @click.command(
@@ -36,7 +29,8 @@ Examples:
   orders logs .local-aws/workers.log --escalations
   orders logs .local-aws/workers.log --order 004
   orders logs workers.log --follow
-  docker logs workers 2>&1 | orders logs -""",
+  docker logs workers 2>&1 | orders logs -
+  aws logs tail /ecs/order-fulfillment/escalation --follow | orders logs - --escalations""",
 )
 @click.argument(
     "file", type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path), metavar="FILE"
@@ -46,19 +40,29 @@ Examples:
 @click.option(
     "--follow", is_flag=True, help="Wait for new lines in the file and show them, until Ctrl-C (exit code 0)."
 )
+@click.option("--tracebacks", is_flag=True, help="Show the whole traceback of an exception below its line.")
 @click.option("--json", "as_json", is_flag=True, help="Print the matching lines as JSON lines, for scripts.")
 @click.pass_obj
 def command(
-    stack: "Stack", file: Path, *, order_id: str | None, escalations: bool, follow: bool, as_json: bool
+    stack: "Stack",
+    file: Path,
+    *,
+    order_id: str | None,
+    escalations: bool,
+    follow: bool,
+    tracebacks: bool,
+    as_json: bool,
 ) -> None:
     """
     Show the log lines of FILE, or of standard input (-): time, level, worker, event, ids and values.
 
-    Lines that are not JSON are shown as they are; --order, --escalations and --json leave them out. Process names that
-    honcho and foreman print before each line are recognized. --follow continues when the file is rotated or truncated.
-    Card numbers are masked in every line.
+    A log line is found behind whatever `aws logs tail`, journald, docker, compose, kubectl or honcho print before it,
+    and in the files of docker and CRI. Other lines are shown as they are; --order, --escalations and --json leave them
+    out. The last line on standard error says how many there were. --follow continues when the file is rotated or
+    truncated. Card numbers are masked in every line.
     """
-    printer = _Printer(Selection(order_id, escalations), as_json=as_json, live=follow or str(file) == "-")
+    live = follow or str(file) == "-"
+    printer = _Printer(Selection(order_id, escalations), as_json=as_json, live=live, tracebacks=tracebacks)
     try:
         if str(file) == "-":
             printer.print_lines(read(sys.stdin.buffer))
@@ -70,7 +74,7 @@ def command(
     except (KeyboardInterrupt, InterruptedCommandError):
         if not follow:
             raise
-    sys.stdout.flush()
+    printer.end()
     if not (printer.printed or follow or printer.selection.everything):
         note("no matching lines")
 
@@ -84,50 +88,56 @@ async def _follow(file: Path, printer: "_Printer") -> None:
 class _Printer:
     """Prints the selected lines. If *live*, it flushes each line, because the next one may come much later."""
 
-    def __init__(self, selection: Selection, *, as_json: bool, live: bool) -> None:
+    def __init__(self, selection: Selection, *, as_json: bool, live: bool, tracebacks: bool = False) -> None:
         self.selection = selection
         self.printed = False
+        self._records = Records(selection.may_match)
         self._as_json = as_json
         self._live = live
-        self._color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._tracebacks = tracebacks
+        self._color = wants_color(sys.stdout)
 
     def print_lines(self, lines: Iterable[Line]) -> None:
         for line in lines:
             self.print_line(line)
 
     def print_line(self, line: Line) -> None:
-        text = self._text(line)
-        if text is None:
-            return
-        self.printed = True
-        sys.stdout.write(f"{text}\n")
-        if self._live:
-            sys.stdout.flush()
+        self._print(self._records.add(line))
 
-    def _text(self, line: Line) -> str | None:
-        """Return what is printed for *line*; None if it is not selected."""
-        if not self.selection.may_match(line.raw):
-            return None
-        fields = parse(line.raw) if not line.omitted_bytes else None
-        if fields is not None:
-            if not self.selection.matches(fields):
+    def end(self) -> None:
+        """Print what is left of lines that have not ended, and say how many lines could not be read."""
+        self._print(self._records.end())
+        sys.stdout.flush()
+        if self._records.unread:
+            damaged = f", {self._records.damaged} of them damaged" if self._records.damaged else ""
+            shown = "shown as they are" if self._shows_foreign else "left out"
+            of_all = f"{self._records.unread} of {self._records.read}"
+            note(f"lines that could not be read as log lines: {of_all}{damaged} ({shown})")
+
+    @property
+    def _shows_foreign(self) -> bool:
+        return self.selection.everything and not self._as_json
+
+    def _print(self, records: Iterable[Record]) -> None:
+        for record in records:
+            text = self._text(record)
+            if text is None:
+                continue
+            self.printed = True
+            sys.stdout.write(f"{text}\n")
+            if self._live:
+                sys.stdout.flush()
+
+    def _text(self, record: Record) -> str | None:
+        """Return what is printed for *record*; None if it is not selected."""
+        if record.fields is not None:
+            if not self.selection.matches(record.fields):
                 return None
             with contextlib.suppress(RecursionError):  # JSON nested a thousand levels deep: no worker logs that.
-                return json.dumps(mask_all(fields)) if self._as_json else render(fields, color=self._color)
-        if self._as_json or not self.selection.everything:
+                if self._as_json:
+                    return json.dumps(mask_all(record.fields))
+                return render(record.fields, color=self._color, tracebacks=self._tracebacks)
+        if not self._shows_foreign:
             return None
-        omitted = f" ({line.omitted_bytes} more bytes)" if line.omitted_bytes else ""
-        return f"{readable_foreign(line.raw)}{omitted}"
-
-
-def render(fields: Mapping[str, Any], *, color: bool) -> str:
-    """Return a log line in columns, with its traceback indented below."""
-    line = readable(fields)
-    head = f"{line.time:<23} {line.level:<7} {line.worker:<11}"
-    event = line.event
-    if color:
-        style = _STYLES.get(line.level)
-        head = click.style(head, **style) if style else head
-        event = click.style(event, **(style or _DEFAULT_EVENT_STYLE))
-    first = f"{head} {event} {line.values}".rstrip()
-    return "\n".join([first, *(f"    {traceback_line}" for traceback_line in line.traceback)])
+        omitted = f" ({record.omitted_bytes} more bytes)" if record.omitted_bytes else ""
+        return f"{render_foreign(record.text, color=self._color)}{omitted}"

@@ -11,7 +11,7 @@ import click
 
 from workers.cli.tables import print_wrapped
 from workers.domain.cards import mask_all
-from workers.operations.text import clean
+from workers.domain.text import clean
 
 
 class CliError(Exception):

@@ -11,9 +11,9 @@ from workers.cli.output import CliError, note, print_json, progress
 from workers.cli.running import run
 from workers.cli.tables import print_table
 from workers.domain.resolutions import Action, Request
+from workers.domain.text import clean
 from workers.operations.decisions import Decision, read_card_numbers, read_decisions
 from workers.operations.resolve import InvalidOrderError
-from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.operations.resolve_many import Plan, Step

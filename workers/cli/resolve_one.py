@@ -13,6 +13,7 @@ from workers.domain.cases import Case, CaseState
 from workers.domain.ids import execution_name
 from workers.domain.orders import Order
 from workers.domain.resolutions import Action, Request
+from workers.domain.text import clean
 from workers.operations.resolve import (
     IncompleteOrderError,
     InvalidOrderError,
@@ -22,7 +23,6 @@ from workers.operations.resolve import (
     resolve_case,
     with_card_number,
 )
-from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack

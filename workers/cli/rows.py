@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import click
 
 from workers.cli.output import json_text
-from workers.operations.text import clean
+from workers.domain.text import clean
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 _FORMULAS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # Spreadsheets run a cell that begins so; the last four are wide.

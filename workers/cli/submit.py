@@ -10,11 +10,11 @@ import click
 from workers.cli.output import note, print_json, print_line, progress
 from workers.cli.running import run
 from workers.cli.tables import print_table
+from workers.domain.text import clean
 from workers.operations.order_files import Record, read_orders
 from workers.operations.records import BadRecord
 from workers.operations.retries import Retries
 from workers.operations.submit import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, MAX_SUBMISSION, Submission, Summary
-from workers.operations.text import clean
 from workers.operations.waiting import Ended, wait_for_orders
 
 if TYPE_CHECKING:

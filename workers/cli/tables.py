@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from workers.operations.text import clean
+from workers.domain.text import clean
 
 STACKED_BELOW = 100  # Columns of a terminal. On a narrower one, a table that does not fit shows each row as a block.
 MIN_TEXT_WIDTH = 24  # A column of prose that is narrower than this is hard to read.

@@ -13,12 +13,12 @@ from workers.domain.cases import CaseState
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason
 from workers.domain.resolutions import Request
+from workers.domain.text import clean
 from workers.operations.errors import OperationError
 from workers.operations.order_table import is_key
 from workers.operations.resolve import resolve_case
 from workers.operations.retention import read_retention
 from workers.operations.sdk_errors import ClientError
-from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack

@@ -15,12 +15,12 @@ from workers.domain.cases import Case
 from workers.domain.orders import Order
 from workers.domain.reasons import Severity
 from workers.domain.retention import FOR_EVER, Retention
+from workers.domain.text import clean
 from workers.errors import UnreadableOrderError
 from workers.operations.ages import seconds_since
 from workers.operations.errors import OperationError
 from workers.operations.order_table import get_orders, is_key
 from workers.operations.search import contains
-from workers.operations.text import clean
 from workers.operations.windows import Window
 
 if TYPE_CHECKING:

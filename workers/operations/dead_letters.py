@@ -11,9 +11,9 @@ from workers.dead_letters import DeadLetterAttribute
 from workers.domain.ids import message_case_id
 from workers.domain.orders import is_order_id
 from workers.domain.reasons import Reason
+from workers.domain.text import clean
 from workers.errors import UndecodableError
 from workers.operations.ages import seconds_since
-from workers.operations.text import clean
 
 REDRIVEN = "moved by SQS's own redrive: delivered too often"
 UNKNOWN = "not given"

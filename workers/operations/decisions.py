@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.domain.resolutions import Action, Request, ResolutionError
+from workers.domain.text import clean
 from workers.operations.errors import OperationError
 from workers.operations.order_table import is_key
-from workers.operations.text import clean
 
 MAX_DECISIONS = 10_000
 MAX_PROBLEMS = 5  # In one error.

@@ -18,11 +18,11 @@ from workers.domain.cases import CaseState
 from workers.domain.escalations import Escalation
 from workers.domain.orders import OrderStatus
 from workers.domain.retention import MIN_RETENTION_DAYS, Retention
+from workers.domain.text import clean
 from workers.operations.errors import OperationError
 from workers.operations.order_table import is_key
 from workers.operations.progress import Progress, unreported
 from workers.operations.sdk_errors import ClientError
-from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack

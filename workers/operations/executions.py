@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from workers.aws.errors import error_code, translate
 from workers.domain.ids import execution_name
+from workers.domain.text import clean
 from workers.errors import AccessDeniedError
 from workers.operations.ages import seconds_since
 from workers.operations.sdk_errors import ClientError
-from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from workers.domain.text import clean
 from workers.operations.errors import OperationError
-from workers.operations.text import clean
 
 DEFAULT_STATE_MACHINE = "OrderFulfillmentStateMachine"
 

@@ -13,12 +13,12 @@ from workers.domain.ids import execution_name
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason
 from workers.domain.submissions import submission_number
+from workers.domain.text import clean
 from workers.operations.ages import format_age, seconds_since
 from workers.operations.dead_letters import DeadLetter
 from workers.operations.history import Run
 from workers.operations.order_letters import Search
 from workers.operations.story import Story
-from workers.operations.text import clean
 
 # SQS's counts may be a minute late, and EventBridge's notice of a failed execution some minutes.
 LATE_S = 300.0

@@ -12,16 +12,16 @@ from workers.aws.items import to_item
 from workers.domain.ids import execution_name
 from workers.domain.orders import is_order_id
 from workers.domain.submissions import submission_name, submission_number
+from workers.domain.text import clean
 from workers.operations.concurrency import in_parallel
 from workers.operations.errors import OperationError
 from workers.operations.executions import Execution, read_execution
 from workers.operations.history import Run, episodes, runs_of
 from workers.operations.lines import read
-from workers.operations.log_lines import parse
+from workers.operations.log_records import records
 from workers.operations.order_letters import Search, Subject, search
 from workers.operations.order_table import is_key, shown_order
 from workers.operations.related_cases import cases_of_letters, cases_resubmitted_as, stored_case
-from workers.operations.text import clean
 from workers.operations.timeline import Entry, timeline
 from workers.threads import in_thread
 
@@ -194,9 +194,8 @@ def _log_lines(
 
 def _matching(file: BinaryIO, ids: Mapping[str, set[str]]) -> Iterator[Mapping[str, Any]]:
     values = {value for of_name in ids.values() for value in of_name}
-    # Searching the raw line first saves parsing nearly all lines.
+    # Searching the raw line first saves parsing most lines.
     pattern = re.compile(b"|".join(re.escape(value.encode(errors="replace")) for value in values))
-    for line in read(file):
-        fields = parse(line.raw) if pattern.search(line.raw) else None
-        if fields is not None and any(fields.get(name) in of_name for name, of_name in list(ids.items())):
+    for fields in records(read(file), pattern.search):
+        if any(fields.get(name) in of_name for name, of_name in list(ids.items())):
             yield fields

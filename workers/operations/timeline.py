@@ -8,9 +8,9 @@ from typing import Any
 from workers import clock
 from workers.domain.ids import execution_name
 from workers.domain.orders import OrderStatus
+from workers.log_text import readable
 from workers.operations.executions import Execution
 from workers.operations.history import episodes
-from workers.operations.log_lines import readable
 
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 # Fields that the text of a log line omits: they are elsewhere in the entry, or the same in every line of the order.

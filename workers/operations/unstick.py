@@ -12,12 +12,12 @@ from workers.aws.outgoing import sqs_message
 from workers.contracts import OutgoingEscalation
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason
+from workers.domain.text import clean
 from workers.operations.cancel import open_case
 from workers.operations.errors import OperationError
 from workers.operations.executions import Execution, read_execution
 from workers.operations.order_table import is_key
 from workers.operations.queues import total_messages
-from workers.operations.text import clean
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.workers.cli.console import done
-from workers.cli.logs import _follow, _Printer, command, render
+from workers.cli.logs import _follow, _Printer, command
 from workers.cli.output import InterruptedCommandError, note
+from workers.domain.cards import mask
 from workers.operations.lines import Line
 from workers.operations.log_lines import Selection
 from workers.operations.stack import Stack
@@ -45,33 +46,6 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_line_is_rendered_in_columns_with_its_traceback_below() -> None:
-    fields = LINES[1] | {"worker": "escalation", "exception": 'Traceback:\n  File "x.py"\nKeyError: 1'}
-    assert render(fields, color=False).splitlines() == [
-        "2026-11-22 09:33:25.325 warning escalation  escalation.routed order_id=002",
-        "    Traceback:",
-        '      File "x.py"',
-        "    KeyError: 1",
-    ]
-    assert render({"event": "worker.started"}, color=False).split() == ["worker.started"]
-    assert render({"order_id": None, "level": None}, color=False) == ""
-
-
-def test_only_a_terminal_gets_colors() -> None:
-    assert "\x1b" not in render(LINES[1], color=False)
-    assert render(LINES[1], color=True).count("\x1b[33m") == 2
-
-
-@pytest.mark.parametrize("color", [True, False])
-def test_card_numbers_and_control_characters_are_rendered_nowhere(color: bool) -> None:
-    evil = f"\x1b]0;\x07\x9b2J\r\u202e\u2028 {CARD}"
-    fields = dict.fromkeys(("timestamp", "level", "worker", "event", "order_id", "exception", evil), evil)
-    shown = render(fields, color=color)
-    assert CARD not in shown
-    escapes = {"\x1b"} if color else set()
-    assert {character for character in shown if not character.isprintable()} - {"\n"} == escapes
-
-
 class Output(io.StringIO):
     """A standard output that may be a terminal. `flushed`: what had been written at each flush."""
 
@@ -88,9 +62,11 @@ class Output(io.StringIO):
 
 
 SHOWN = [
-    "2026-11-22 09:33:24.325 info                order.fulfilled order_id=001",
-    "2026-11-22 09:33:25.325 warning             escalation.routed order_id=002",
+    "2026-11-22 09:33:24.325 info                 order.fulfilled        order_id=001",
+    "2026-11-22 09:33:25.325 warning              escalation.routed      order_id=002",
 ]
+NOT_READ = "lines that could not be read as log lines: 1 of 3"
+AS_THEY_ARE, LEFT_OUT = f"{NOT_READ} (shown as they are)\n", f"{NOT_READ} (left out)\n"
 
 
 @pytest.mark.parametrize(
@@ -106,13 +82,13 @@ SHOWN = [
 def test_the_selected_lines_are_shown(log: Path, source: str, arguments: list[str], shown: list[str]) -> None:
     given = log.read_text(encoding="utf-8")
     ran = done(command, str(log) if source == "file" else "-", *arguments, given=given)
-    assert (ran.stdout.splitlines(), ran.stderr) == (shown, "")
+    assert (ran.stdout.splitlines(), ran.stderr) == (shown, LEFT_OUT if arguments else AS_THEY_ARE)
 
 
 @pytest.mark.parametrize("arguments", [["--order", "003"], ["--order", "001", "--escalations"]])
 def test_without_a_matching_line_only_a_note_is_shown(log: Path, arguments: list[str]) -> None:
     ran = done(command, str(log), *arguments)
-    assert (ran.stdout, ran.stderr) == ("", "no matching lines\n")
+    assert (ran.stdout, ran.stderr) == ("", f"{LEFT_OUT}no matching lines\n")
     log.write_text("", encoding="utf-8")
     assert done(command, str(log)).output == "", "an empty file has nothing to match"
 
@@ -142,13 +118,15 @@ def test_json_that_is_nested_too_deep_is_shown_as_it_is(monkeypatch: pytest.Monk
     log.write_text('{"event": "a"}\n', encoding="utf-8")
     monkeypatch.setattr("workers.cli.logs.render", deep)
     monkeypatch.setattr("workers.cli.logs.mask_all", deep)
-    assert done(command, str(log)).stdout == '{"event": "a"}\n'
+    assert done(command, str(log)).output == '{"event": "a"}\n'
     assert done(command, str(log), "--json").output == ""
 
 
 def test_an_order_is_looked_for_in_lines_that_only_mention_it(log: Path) -> None:
     log.write_text('{"event": "x", "detail": "001"}\nhoncho: 001\n', encoding="utf-8")
-    assert done(command, str(log), "--order", "001").stderr == "no matching lines\n"
+    assert done(command, str(log), "--order", "001").stderr == (
+        "lines that could not be read as log lines: 1 of 2 (left out)\nno matching lines\n"
+    )
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -161,37 +139,15 @@ def test_each_line_is_flushed_if_the_next_may_come_much_later(monkeypatch: pytes
     assert (output.getvalue(), printer.printed) == ("one\ntwo\n", True)
 
 
-@pytest.mark.parametrize(
-    ("terminal", "variable", "colored"), [(True, None, True), (True, "1", False), (False, None, False)]
-)
-def test_a_terminal_gets_colors_unless_the_environment_says_no(
-    monkeypatch: pytest.MonkeyPatch, terminal: bool, variable: str | None, colored: bool
-) -> None:
+@pytest.mark.parametrize("terminal", [True, False])
+def test_only_a_terminal_gets_colors(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     output = Output(terminal=terminal)
     monkeypatch.setattr(sys, "stdout", output)
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    if variable is not None:
-        monkeypatch.setenv("NO_COLOR", variable)
+    for name, value in (("NO_COLOR", ""), ("FORCE_COLOR", ""), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
     printer = _Printer(Selection(None, escalations=False), as_json=False, live=False)
-    printer.print_line(Line(json.dumps(LINES[1]).encode()))
-    assert ("\x1b" in output.getvalue()) is colored
-
-
-@pytest.mark.parametrize(
-    ("level", "head", "event"),
-    [
-        ("debug", "\x1b[2m", "\x1b[2m"),
-        ("info", "", "\x1b[1m"),
-        ("warning", "\x1b[33m", "\x1b[33m"),
-        ("error", "\x1b[31m", "\x1b[31m"),
-        ("critical", "\x1b[31m\x1b[1m", "\x1b[31m\x1b[1m"),
-    ],
-)
-def test_each_level_has_its_color(level: str, head: str, event: str) -> None:
-    columns = f"{'':<23} {level:<7} {'':<11}"
-    end = "\x1b[0m" if head else ""
-    shown = render({"level": level, "event": "x.done", "order_id": "1"}, color=True)
-    assert shown == f"{head}{columns}{end} {event}x.done\x1b[0m order_id=1"
+    printer.print_lines([Line(json.dumps(LINES[1]).encode()), Line(b"other")])
+    assert [("\x1b" in line) for line in output.getvalue().splitlines()] == [terminal, terminal]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, lambda: InterruptedCommandError("interrupted")])
@@ -234,16 +190,42 @@ async def test_followed_lines_are_printed_as_they_come(monkeypatch: pytest.Monke
     assert (output.getvalue(), closed) == ("one\ntwo\n", [True])
 
 
+def test_a_traceback_is_shown_only_if_asked_for(log: Path) -> None:
+    exception = 'Traceback (most recent call last):\n  File "/app/x.py", line 3, in f\n    1 / 0\nZeroDivisionError: no'
+    log.write_text(json.dumps(LINES[1] | {"exception": exception}), encoding="utf-8")
+    line = f'{SHOWN[1]} exception="ZeroDivisionError: no" at="app/x.py:3 in f"'
+    assert done(command, str(log)).output == f"{line}\n"
+    below = [f"    {each}" for each in exception.splitlines()]
+    assert done(command, str(log), "--tracebacks").output.splitlines() == [line, *below]
+
+
+def test_lines_that_could_not_be_read_are_counted_and_masked(log: Path) -> None:
+    first, second = map(json.dumps, LINES)
+    lines = [first, f"paid with {CARD}", f"2026-11-26T12:00:00Z stdout F {second}", first[:-9], "", "{", "}"]
+    log.write_text("\n".join(lines), encoding="utf-8")
+    ran = done(command, str(log))
+    shown = [SHOWN[0], "paid with ****", SHOWN[1], *lines[3:]]
+    assert ran.stdout.splitlines() == [line.replace(" ****", " " + mask(CARD)) for line in shown]
+    assert ran.stderr == "lines that could not be read as log lines: 4 of 6, 1 of them damaged (shown as they are)\n"
+
+
+def test_the_forms_of_other_programs_are_followed_too() -> None:
+    """Lines that belong together are shown once the last of them has come, or the input has ended."""
+    first, second = map(json.dumps, LINES)
+    docker = json.dumps({"log": f"{first}\n", "stream": "stdout", "time": "2026-11-26T12:00:00Z"})
+    indented = json.dumps(LINES[1], indent=4)
+    forms = f"escalation-1  | {second}\n{docker}\n2026-11-26T12:00:00+00:00 worker/1 \n{indented}\n"
+    rest = f"2026-11-26T12:00:00Z stdout P {first[:40]}\n2026-11-26T12:00:00Z stdout P {first[40:]}\n"
+    ran = done(command, "-", "--follow", given=forms + rest)
+    assert (ran.stdout.splitlines(), ran.stderr) == ([SHOWN[1], SHOWN[0], SHOWN[1], SHOWN[0]], "")
+
+
 @pytest.mark.process
 def test_a_file_or_a_pipe_is_shown_line_by_line(log: Path) -> None:
-    expected = (
-        "2026-11-22 09:33:24.325 info                order.fulfilled order_id=001\n"
-        "2026-11-22 09:33:25.325 warning             escalation.routed order_id=002\n"
-        "honcho: said something\n"
-    )
+    expected = "".join(f"{line}\n" for line in (*SHOWN, "honcho: said something"))
     for arguments, given in (([log], ""), (["-"], log.read_text(encoding="utf-8"))):
         with start(*arguments) as process:
-            assert process.communicate(given) == (expected, "")
+            assert process.communicate(given) == (expected, AS_THEY_ARE)
             assert process.returncode == 0
 
 
@@ -274,7 +256,9 @@ def test_following_ends_with_ctrl_c_and_exit_code_0(log: Path, from_stdin: bool)
         assert "order_id=003" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
-        assert (process.stdout.read(), process.stderr.read() if process.stderr else "") == ("", "")
+        assert process.stderr is not None
+        left_out = LEFT_OUT.replace("1 of 3", "1 of 4")
+        assert (process.stdout.read(), process.stderr.read()) == ("", left_out)
 
 
 @pytest.mark.process
@@ -316,5 +300,5 @@ def test_reading_a_log_imports_nothing_of_the_sdk(log: Path) -> None:
 @pytest.mark.process
 def test_no_matching_lines_are_reported_on_standard_error(log: Path) -> None:
     with start(log, "--order", "003", "--json") as process:
-        assert process.communicate() == ("", "no matching lines\n")
+        assert process.communicate() == ("", f"{LEFT_OUT}no matching lines\n")
     assert process.returncode == 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.strategies import any_text, digit_text
 from workers.domain.cards import looks_like_card, mask
 from workers.domain.characters import REPLACEMENT
-from workers.operations.text import clean
+from workers.domain.text import clean
 
 
 @given(any_text | digit_text | st.text("\x1b\x07\u202e\u200b\u2028\ue000 a1\n\t"))

@@ -1,6 +1,6 @@
 import pytest
 
-from workers.operations.text import clean
+from workers.domain.text import clean
 
 HOSTILE = "A\x1b]0;owned\x07d\ta\n\x9b2J\u202e\u2028 4929 1234 1234 5678"
 
