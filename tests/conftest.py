@@ -15,6 +15,7 @@ the tests over the processes.
 import contextlib
 import gc
 import itertools
+import logging
 import os
 import random
 import sys
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, settings
 from xdist.scheduler import LoadScopeScheduling
 
@@ -53,6 +55,9 @@ settings.register_profile("suite", _UNTIMED, derandomize=True, max_examples=60)
 settings.register_profile("mutation", settings.get_profile("suite"), phases=[Phase.explicit, Phase.generate])
 settings.register_profile("explore", _UNTIMED, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "suite")
+
+# As a worker logs by default. Otherwise tests would spend their time on printing lines at DEBUG; see `at_debug`.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 # What takes longest, 20 s or more, starts first, so that at the end no process still has a lot to do. The rest keeps
 # pytest's order, which ends with hundreds of short tests.
@@ -233,6 +238,15 @@ def deploy_stack(local_aws: LocalAws, aws: Aws) -> DeployStack:
 def stack(deploy_stack: DeployStack) -> DeployedStack:
     """The session's stack: `.outputs["StateMachineArn"]`, `.order_table`, `.worker_environment()`, `.client("sqs")`."""
     return deploy_stack(SESSION_PREFIX)
+
+
+@pytest.fixture
+def at_debug() -> Iterator[None]:
+    """Log at DEBUG, too."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from workers.aws.sdk.clients import calling_config, channel_config, open_session
 from workers.aws.sdk.direct import direct
 from workers.aws.sdk.metering import Meter
 from workers.aws.sdk.parsing import plain_session
+from workers.aws.sdk.request_log import log_requests
 from workers.domain.routing import Rules
 from workers.errors import FatalError, SuspectedOutageError
 from workers.escalation.notifications import Channel
@@ -126,6 +127,7 @@ async def open_clients(
                 if settings.fulfillment_token_secret is not None:
                     secretsmanager = await stack.enter_async_context(session.client("secretsmanager", config=others))
                     Meter(secretsmanager, metrics.requests)
+                    log_requests(secretsmanager)
                     clients = replace(clients, secretsmanager=secretsmanager)
             if rules is not None:
                 channels = await _open_channels(rules.channels, session, channel_config(SEND_TIMEOUT_S), stack)
@@ -145,10 +147,12 @@ async def _open_channels(
         match table:
             case SnsTopic():
                 sns = await stack.enter_async_context(session.client("sns", region_name=table.region, config=config))
+                log_requests(sns)
                 channels.append(SnsChannel(name, sns, table.topic_arn))
             case SqsTarget():
                 region = table.address.region
                 sqs = await stack.enter_async_context(session.client("sqs", region_name=region, config=config))
+                log_requests(sqs)
                 channels.append(SqsChannel(name, sqs, table.queue))
             case Webhook():
                 url, authorization = table.address(os.environ), table.authorization(os.environ)

@@ -44,6 +44,10 @@ def test_a_card_number_in_any_field_is_written_nowhere(deploy_stack: DeployStack
 
     logged = fulfillment.output() + escalation.output()
     assert "cannot ship to ****" in logged
+    assert {"receive.finished", "batch.settled", "group.sent", "request.finished"} <= {
+        line["event"] for worker in (fulfillment, escalation) for line in worker.lines() if line["level"] == "debug"
+    }
+    assert not re.search("AWS4-HMAC|Authorization|Signature|ReceiptHandle|botocore", logged)
     assert not holds_card(without(executions, logged))
     orders = [
         {name: value for name, value in order.items() if name not in {"Name", "ItemName"}}  # Written by the test.

@@ -4,14 +4,18 @@ import os
 from pathlib import Path
 
 import pytest
+import structlog
+from botocore.exceptions import ClientError
 
 from tests.support import CA_BUNDLE
+from tests.workers.escalation.examples import case
 from tests.workers.fulfillment.provider_server import Answer, provider_server, reply, reset
 from workers.aws.channels import SnsChannel, SqsChannel
 from workers.aws.sdk.parsing import plain_session
 from workers.aws.sqs import SqsQueue
 from workers.connections import fetch_credentials, open_clients
 from workers.errors import FatalError, OutageError
+from workers.escalation.notifications import ChannelError, Notification
 from workers.escalation.rules.reader import EscalationRules
 from workers.escalation.webhook import WebhookChannel
 from workers.metrics import Metrics
@@ -164,3 +168,30 @@ async def test_a_command_for_credentials_that_cannot_be_run_ends_the_start_in_on
     sdk, start = plain_session(), Start(Metrics().outages)
     with pytest.raises(FatalError, match=f"^no AWS credentials: {command}: (No such file|Permission denied)"):
         await start.until_done(lambda: fetch_credentials(sdk))
+
+
+@pytest.mark.usefixtures("at_debug")
+async def test_requests_of_every_client_are_lines_at_debug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES, encoding="utf-8")
+    settings = Settings.read(HTTP | {"FULFILLMENT_TOKEN_SECRET": "token"})
+    async with provider_server() as server:
+        server.otherwise = reply(400, {"__type": "InvalidParameter", "message": "no"})
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url.removesuffix("/orders"))
+        with structlog.testing.capture_logs() as logs:
+            async with open_clients(Worker.FULFILLMENT, settings, None, Metrics()) as clients:
+                with pytest.raises(ClientError):
+                    await clients.secretsmanager.get_secret_value(SecretId="token")
+            rules = EscalationRules.read(path, {})
+            server.otherwise = reset
+            async with open_clients(Worker.ESCALATION, Settings.read({}), rules, Metrics()) as clients:
+                assert clients.routes is not None
+                notification = Notification.of(case("chat"), "chat")
+                for channel in clients.routes.channels:
+                    if isinstance(channel, SnsChannel | SqsChannel):
+                        with pytest.raises((ChannelError, OutageError)):
+                            await channel.send(notification)
+    operations = {line["operation"] for line in logs if line["event"] == "request.finished"}
+    assert {"GetSecretValue", "Publish", "GetQueueUrl"} <= operations

@@ -19,7 +19,7 @@ ROOMS = [
     {"workers", "errors", "backoff", "clock", "http_values", "loop_watch", "metrics", "queue_address", "threads"},
     {"domain", "consumer", "monitoring"},
     {"bodies", "log_text"},
-    {"contracts", "dead_letters", "logs", "proxies", "settings"},
+    {"contracts", "dead_letters", "logs", "proxies", "request_log", "settings"},
     {"ports", "trials"},
     {"fulfillment", "escalation"},
     {"aws"},

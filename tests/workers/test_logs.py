@@ -35,6 +35,7 @@ def configured() -> Iterator[Configure]:
     """Yield a function that configures logging and returns its stream. The former configuration is restored."""
     root = logging.getLogger()
     handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
+    before = structlog.get_config()
 
     def configure(level: str = "INFO", *, json: bool = True, release: str | None = None) -> Captured:
         stream = Captured()
@@ -44,7 +45,7 @@ def configured() -> Iterator[Configure]:
 
     yield configure
     root.handlers, root.level, logging.raiseExceptions = handlers, level, raises
-    structlog.reset_defaults()
+    structlog.configure(**before)
     clear_contextvars()
 
 

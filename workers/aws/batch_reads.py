@@ -58,7 +58,7 @@ class BatchReads:
         self._tables = {table.name: table for table in tables}
         self._unprocessed = unprocessed
         self._reads: GroupCommit[Sequence[Key], Found] = GroupCommit(
-            self._send, max_group=MAX_KEYS // keys_per_read, max_requests=MAX_REQUESTS
+            self._send, name="reads", max_group=MAX_KEYS // keys_per_read, max_requests=MAX_REQUESTS
         )
         self._numbers = itertools.count()
 

@@ -68,7 +68,7 @@ class DynamoOrders:
         self._table = table
         self._retention = retention
         self._fulfillments: GroupCommit[_Fulfillment, Order | None] = GroupCommit(
-            self._fulfill, max_group=MAX_STATEMENTS, max_requests=MAX_REQUESTS
+            self._fulfill, name="fulfillments", max_group=MAX_STATEMENTS, max_requests=MAX_REQUESTS
         )
         # Literal statuses save two parameters per statement. The name is safe here: the settings allow no quotes in it.
         expires = "" if retention.days is None else " SET ExpiresAt=?"

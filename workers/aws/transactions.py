@@ -64,7 +64,7 @@ class Transactions:
     def __init__(self, dynamodb: "DynamoDBClient") -> None:
         self._dynamodb = dynamodb
         self._groups: GroupCommit[_Transaction, _Outcome] = GroupCommit(
-            self._send, max_group=MAX_GROUP, max_requests=MAX_REQUESTS
+            self._send, name="transactions", max_group=MAX_GROUP, max_requests=MAX_REQUESTS
         )
         self._cancelled = 0  # How many groups in a row were cancelled.
         self._single_writes = 0  # How many more transactions are written alone.

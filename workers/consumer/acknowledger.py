@@ -76,6 +76,7 @@ class Acknowledger:
         """Put *delivery* into a batch of deletes or releases. `run` must be running."""
         delivery.settle(settlement)
         if isinstance(settlement, Released):
+            log.debug("release.requested", outcome=settlement.outcome, delay_s=settlement.delay_s)
             self._releases.put(delivery)
         else:
             self._in_flight.remember(delivery)
@@ -129,18 +130,31 @@ class Acknowledger:
                 batch = self._without_lost(batch)
                 if not batch:
                     return
-                failure: OutageError
+                failure: OutageError | None
+                entries, started_at_s = len(batch), asyncio.get_running_loop().time()
                 try:
                     batch, failure = await self._send_once(batch, request)
                 except OutageError as error:
                     failure = error
-                if not batch:
+                duration_s = asyncio.get_running_loop().time() - started_at_s
+                log.debug(
+                    "batch.settled",
+                    stage=failures.stage,
+                    entries=entries,
+                    failed=len(batch),
+                    attempt=attempt,
+                    duration_ms=round(duration_s * 1000, 1),
+                    reason=None if failure is None else str(failure),
+                )
+                if failure is None:
                     failures.recovered()
                     return
                 if outage is not None:
                     outage.failed(str(failure), key)
                 failures.failed(failure)
-                await asyncio.sleep(self._timings.acknowledge_retry.wait_s(attempt))
+                wait_s = self._timings.acknowledge_retry.wait_s(attempt)
+                log.debug("retry.scheduled", stage=failures.stage, delay_ms=round(wait_s * 1000))
+                await asyncio.sleep(wait_s)
         finally:
             if outage is not None:
                 outage.ended(key)
@@ -155,8 +169,8 @@ class Acknowledger:
                 sendable.append(delivery)
         return sendable
 
-    async def _send_once(self, batch: list[Delivery], request: _Request) -> tuple[list[Delivery], OutageError]:
-        """Send *batch*; return the deliveries to send again, and the reason."""
+    async def _send_once(self, batch: list[Delivery], request: _Request) -> tuple[list[Delivery], OutageError | None]:
+        """Send *batch*; return the deliveries to send again, and the reason if there are any."""
         handles = [delivery.receipt_handle for delivery in batch]
         again, codes = list[Delivery](), set[str]()
         for delivery, handle, refusal in zip(batch, handles, await request(batch), strict=True):
@@ -167,6 +181,8 @@ class Acknowledger:
                 self._end(delivery)
             else:
                 self._in_flight.end(delivery, Ending.ABANDONED, "receipt_lost")
+        if not again:
+            return again, None
         reason = f"entries refused: {len(again)}" + (f" ({', '.join(sorted(codes))})" if codes else "")
         return again, OutageError(reason)
 

@@ -3,6 +3,10 @@
 import math
 from dataclasses import dataclass
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 WAITED_FACTOR = 4.0  # The durations of receives that find messages at once spread by a factor of two around the median.
 DRIFT = 1.01  # With each answer, the shortest duration counts 1 % longer, so that a slower network becomes usual.
 # No receive takes longer without having to wait. Without this bound, the drift would make waits usual in the end, if
@@ -42,14 +46,19 @@ class Demand:
         if received:
             self.receive_s = min(took_s, self.receive_s * DRIFT, MAX_RECEIVE_S)
         if waited:
-            self.shrink(self.polls - 1)
+            self.shrink(
+                self.polls - 1, reason="the queue is empty" if received == 0 else "messages had to be waited for"
+            )
             return
         self._at_once += 1
         if self._at_once >= self.polls and running >= self.polls:
-            self.polls = min(self.polls + 1, self.max_polls)
-            self._at_once = 0
+            self._set(min(self.polls + 1, self.max_polls), "messages came at once")
 
-    def shrink(self, polls: int = 1) -> None:
+    def shrink(self, polls: int = 1, *, reason: str = "a receive failed") -> None:
         """Go down to *polls*, but not below one."""
-        self.polls = max(1, polls)
-        self._at_once = 0
+        self._set(max(1, polls), reason)
+
+    def _set(self, polls: int, reason: str) -> None:
+        if polls != self.polls:
+            log.debug("polls.changed", polls=polls, before=self.polls, reason=reason)
+        self.polls, self._at_once = polls, 0

@@ -6,10 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import Enum, auto
 from typing import Any, TypeVar
 
+import structlog
+
 from workers.consumer.failures import FailureTracker
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError, SuspectedOutageError
 from workers.metrics import StageOutage
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -72,6 +76,8 @@ class Gate:
 
     async def wait_to_receive(self, at_most: int) -> int:
         """Wait until it makes sense to receive. Returns how many to ask for: *at_most*, or one to probe with."""
+        if not self._may_receive.is_set():
+            log.debug("receive.held", state=self._state.name.lower(), reason=self._reason)
         while not self._may_receive.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.suspected_receive_interval_s):
@@ -104,7 +110,7 @@ class Gate:
                     # Another probe has opened the gate. This call runs outside the turn: all callers resume at once.
                     if failed_while_open:
                         with self._waiting():
-                            await asyncio.sleep(self._timings.probe.wait_s(failed_while_open))
+                            await _wait("held", self._timings.probe.wait_s(failed_while_open))
                     failed_while_open += 1
                     return await call()
                 except OutageError as error:
@@ -135,16 +141,20 @@ class Gate:
     async def _probe(self, call: Callable[[], Awaitable[T]]) -> T:
         """Await *call* when the next probe is due; open the gate if the outage is over. Call it inside `_turn`."""
         with self._waiting():
-            await asyncio.sleep(self._until_probe_s())
+            await _wait("probe", self._until_probe_s())
         try:
             result = await call()
         except OutageError as error:
+            log.debug("probe.finished", result="outage", reason=str(error))
             self._record(error)
             raise
-        except Exception:
+        except Exception as error:
+            log.debug("probe.finished", result="failed", reason=type(error).__name__)
             self._open()  # The call got through, so its failure concerns only its own message.
             raise
-        if self._used_downstream(result):
+        proves = self._used_downstream(result)
+        log.debug("probe.finished", result="passed" if proves else "not used")
+        if proves:
             self._open()
         return result
 
@@ -178,6 +188,7 @@ class Gate:
     def _holding(self) -> Iterator[object]:
         """Count the caller as held. Yields the key of its row of the outage."""
         held = object()
+        log.debug("message.held", state=self._state.name.lower(), reason=self._reason)
         self._held += 1
         self._update()
         if self._outage is not None:
@@ -197,14 +208,21 @@ class Gate:
             self._record(error)
 
     def _record(self, error: OutageError) -> None:
+        before = self._state
         self._state = GateState.SUSPECTED if isinstance(error, SuspectedOutageError) else GateState.CLOSED
+        if self._state is not before:
+            self._log_change(before, str(error))
         self._update()
         self._failures.failed(error)
 
     def _open(self) -> None:
-        self._state = GateState.OPEN
+        before, self._state = self._state, GateState.OPEN
+        self._log_change(before, "a probe got through")
         self._update()
         self._failures.recovered()
+
+    def _log_change(self, before: GateState, reason: str) -> None:
+        log.debug("gate.changed", state=self._state.name.lower(), before=before.name.lower(), reason=reason)
 
     def _update(self) -> None:
         for event, waiting in ((self._others_may_run, self._held), (self._may_receive, self._held + self._unaffected)):
@@ -212,3 +230,8 @@ class Gate:
                 event.set()
             else:
                 event.clear()
+
+
+async def _wait(stage: str, wait_s: float) -> None:
+    log.debug("retry.scheduled", stage=stage, delay_ms=round(max(0.0, wait_s) * 1000))
+    await asyncio.sleep(wait_s)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from workers.consumer.demand import Demand
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.failures import FailureTracker, outages_only
@@ -15,6 +17,8 @@ from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 from workers.metrics import StageOutage
+
+log = structlog.get_logger(__name__)
 
 # An outage counts for this long after the last failed receive: longer than a failing receive and its backoff take.
 # While all slots are taken, no receive is tried, so nothing shows that the outage is over.
@@ -156,13 +160,26 @@ class Poller:
         except asyncio.CancelledError:
             return ()
         except OutageError as error:
+            self._log(receive, received=0, reason=str(error))
             self._fail(error, receive)
             return ()
         self._failures.recovered()
         took_s = asyncio.get_running_loop().time() - receive.started_at_s
         self.demand.answered(len(messages), took_s, len(self._receives) + 1)
         self.prefetch.receive_s = self.demand.receive_s
+        self._log(receive, len(messages))
         return messages
+
+    def _log(self, receive: _Receive, received: int, reason: str | None = None) -> None:
+        duration_s = asyncio.get_running_loop().time() - receive.started_at_s
+        log.debug(
+            "receive.finished",
+            asked=receive.reserved,
+            received=received,
+            duration_ms=round(duration_s * 1000, 1),
+            running=len(self._receives),
+            reason=reason,
+        )
 
     def _fail(self, error: OutageError, receive: _Receive) -> None:
         """Count a failed receive, and wait before the next one. Receives that fail together count once."""
@@ -170,5 +187,7 @@ class Poller:
         if receive.started_at_s < self._failed_at_s:
             return
         self._failed_at_s = asyncio.get_running_loop().time()
-        self._retry_at_s = self._failed_at_s + self.timings.poll_retry.wait_s(self._failures.failures + 1)
+        wait_s = self.timings.poll_retry.wait_s(self._failures.failures + 1)
+        self._retry_at_s = self._failed_at_s + wait_s
+        log.debug("retry.scheduled", stage="poll", delay_ms=round(wait_s * 1000))
         self._failures.failed(error)

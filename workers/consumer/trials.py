@@ -50,6 +50,7 @@ class Trials:
                 raise
 
         async with self._alone:
+            log.debug("trial.begun")
             try:
                 return await handle(delivery, give_up)
             except FatalError:  # From the handler: the count stays. Or, if held, from an outage that lasted too long.

@@ -5,6 +5,8 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
 from workers.consumer.delivery import Cancellation, Delivery
 from workers.consumer.failures import FailureTracker, outages_only
 from workers.consumer.in_flight import InFlight
@@ -12,6 +14,8 @@ from workers.consumer.ports import MAX_BATCH, Queue, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.errors import OutageError
 from workers.metrics import StageOutage
+
+log = structlog.get_logger(__name__)
 
 MAX_CONCURRENT_REQUESTS = 5  # A thousand messages in flight take a hundred requests.
 MAX_ATTEMPTS = 3  # Immediate attempts for a refused entry. After that, it waits for the backoff.
@@ -71,7 +75,9 @@ class VisibilityExtender:
                 await self._extend_all(expiring)
             except OutageError as error:
                 failures.failed(error)
-                await asyncio.sleep(retry.wait_s(failures.failures))
+                wait_s = retry.wait_s(failures.failures)
+                log.debug("retry.scheduled", stage=failures.stage, delay_ms=round(wait_s * 1000))
+                await asyncio.sleep(wait_s)
             else:
                 failures.recovered()
 
@@ -152,8 +158,17 @@ class VisibilityExtender:
         """
         timeout_s = self.queue.visibility_timeout_s
         visible_at_s = self.in_flight.now_s() + timeout_s
+        started_at_s = asyncio.get_running_loop().time()
         handles = [delivery.receipt_handle for delivery in batch]
         answers = await outages_only(self.queue.change_visibility([(handle, timeout_s) for handle in handles]))
+        duration_s = asyncio.get_running_loop().time() - started_at_s
+        log.debug(
+            "visibility.extended",
+            entries=len(batch),
+            failed=len(answers) - list(answers).count(None),
+            timeout_s=timeout_s,
+            duration_ms=round(duration_s * 1000, 1),
+        )
         refused = []
         for delivery, handle, refusal in zip(batch, handles, answers, strict=True):
             if delivery.receipt_handle != handle:

@@ -11,6 +11,7 @@ from aiohttp import ClientError, ClientHttpProxyError, ClientSession, DummyCooki
 
 from workers.escalation.notifications import ChannelError, Notification, RefusedError
 from workers.proxies import Proxy, through
+from workers.request_log import traces
 
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 _BLAMING_CONTENT = {
@@ -25,7 +26,9 @@ _BLAMING_CONTENT = {
 async def webhook_session() -> AsyncIterator[ClientSession]:
     """Open a session for webhooks. TLS is verified; cookies are not kept."""
     async with ClientSession(
-        cookie_jar=DummyCookieJar(), headers={"User-Agent": "order-fulfillment-workers"}
+        cookie_jar=DummyCookieJar(),
+        headers={"User-Agent": "order-fulfillment-workers"},
+        trace_configs=traces("webhook"),
     ) as session:
         yield session
 

@@ -32,6 +32,7 @@ from workers.errors import OutageError, SuspectedOutageError, TransientError
 from workers.fulfillment.providers import RejectedError
 from workers.fulfillment.tokens import Token
 from workers.proxies import Proxy, through
+from workers.request_log import traces
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +62,7 @@ async def http_session(connections: int) -> AsyncIterator[ClientSession]:
     """
     async with ClientSession(
         connector=TCPConnector(limit=connections),
+        trace_configs=traces("provider"),
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,  # Otherwise a small response could unpack to more than the size limit.
         headers={

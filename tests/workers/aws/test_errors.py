@@ -369,6 +369,7 @@ def test_the_sdks_own_errors_are_no_suspicion(error: Exception) -> None:
     assert type(raised_for(error)) is (UnreachableError if unreachable else CredentialsError)
 
 
+@pytest.mark.usefixtures("at_debug")
 def test_an_error_of_another_library_is_logged_for_debugging() -> None:
     error = RuntimeError("Session is closed")
     with structlog.testing.capture_logs() as logs:

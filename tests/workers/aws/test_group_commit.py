@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
 from workers.aws.group_commit import GroupCommit
 
@@ -26,7 +27,7 @@ def requests() -> Requests:
 
 @pytest.fixture
 def commit(requests: Requests) -> GroupCommit[int, int]:
-    return GroupCommit(requests.send, max_group=6, max_requests=1)
+    return GroupCommit(requests.send, name="tests", max_group=6, max_requests=1)
 
 
 def submit(commit: GroupCommit[int, int], *entries: int, key: str = "") -> list[asyncio.Task[int]]:
@@ -85,7 +86,7 @@ async def test_an_error_of_the_request_is_raised_for_all_its_entries() -> None:
     async def send(_: Sequence[int]) -> Sequence[int | Exception]:
         raise OSError("reset")
 
-    commit: GroupCommit[int, int] = GroupCommit(send, max_group=3, max_requests=1)
+    commit: GroupCommit[int, int] = GroupCommit(send, name="tests", max_group=3, max_requests=1)
     results = await asyncio.gather(*submit(commit, 1, 2), return_exceptions=True)
     assert [type(result) for result in results] == [OSError, OSError]
 
@@ -121,7 +122,7 @@ async def test_nothing_is_sent_if_all_entries_that_wait_are_cancelled(
 
 
 async def test_the_more_requests_are_running_the_more_entries_another_one_needs(requests: Requests) -> None:
-    commit: GroupCommit[int, int] = GroupCommit(requests.send, max_group=8, max_requests=2)
+    commit: GroupCommit[int, int] = GroupCommit(requests.send, name="tests", max_group=8, max_requests=2)
     tasks = []
     for entry in range(40):
         tasks += submit(commit, entry)
@@ -171,6 +172,23 @@ async def test_too_few_results_are_an_error_for_all_entries() -> None:
     async def send(_: Sequence[int]) -> Sequence[int | Exception]:
         return [1]
 
-    commit: GroupCommit[int, int] = GroupCommit(send, max_group=3, max_requests=1)
+    commit: GroupCommit[int, int] = GroupCommit(send, name="tests", max_group=3, max_requests=1)
     results = await asyncio.gather(*submit(commit, 1, 2), return_exceptions=True)
     assert [str(result) for result in results] == ["1 results for 2 entries"] * 2
+
+
+@pytest.mark.usefixtures("at_debug")
+async def test_each_group_is_logged_without_the_ids_of_the_message_that_starts_it() -> None:
+    requests = Requests()
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        commit: GroupCommit[int, int] = GroupCommit(requests.send, name="tests", max_group=2, max_requests=1)
+        with structlog.contextvars.bound_contextvars(message_id="m"):
+            tasks = submit(commit, 1, 2, 3)
+            await asyncio.sleep(0)
+        for _ in range(2):
+            requests.released.release()
+        await asyncio.wait(tasks)
+    assert [{name: line[name] for name in line if name != "log_level"} for line in logs] == [
+        {"event": "group.sent", "group": "tests", "entries": 2, "waiting": 1, "running": 1},
+        {"event": "group.sent", "group": "tests", "entries": 1, "waiting": 0, "running": 2},
+    ]

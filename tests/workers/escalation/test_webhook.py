@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
+import structlog
 from aiohttp import ClientError, DummyCookieJar, web
 from aiohttp.test_utils import TestServer
 
@@ -260,3 +261,13 @@ async def test_what_may_pass_or_is_true_of_every_notification_is_not_a_refusal(
     with pytest.raises(ChannelError) as raised:
         await send(receiver.url)
     assert not isinstance(raised.value, RefusedError)
+
+
+@pytest.mark.usefixtures("at_debug")
+async def test_each_request_is_one_line_at_debug(receiver: Receiver) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await send(receiver.url, "Bearer abc")
+    assert [(line["event"], line["operation"], line["status"]) for line in logs] == [
+        ("request.finished", "webhook", 200)
+    ]
+    assert (SECRET in str(logs), "abc" in str(logs)) == (False, False)

@@ -618,3 +618,15 @@ async def test_a_server_without_tls_gets_no_request(server: ProviderServer, sess
     error = await outcome(http_provider(session, server.url.replace("http:", "https:"), timeout_s=2))
     assert isinstance(error, OutageError)
     assert server.requests == []
+
+
+@pytest.mark.usefixtures("at_debug")
+async def test_each_request_is_one_line_at_debug(server: ProviderServer) -> None:
+    server.answers(reply(500, "secret"), shipped("S-7"))
+    async with http_session(1) as session:
+        provider = HttpProvider(session, server.url, timeout_s=30, retry_backoff=NO_WAIT)
+        with structlog.testing.capture_logs() as logs:
+            assert await provider.ship(ORDER) == "S-7"
+    requests = [line for line in logs if line["event"] == "request.finished"]
+    assert [(line["operation"], line["status"]) for line in requests] == [("provider", 500), ("provider", 200)]
+    assert ("secret" in str(requests), server.url in str(requests)) == (False, False)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.strategies import json_texts, json_values, text
@@ -31,6 +31,7 @@ def test_a_log_line_is_found_behind_any_known_prefix(line: str, prefix: str, end
     assert (shown, counts.read, counts.unread) == ([json.loads(line)], 1, 0)
 
 
+@settings(max_examples=25)
 @given(LINES, st.text(st.characters(exclude_characters='{"\n', exclude_categories=["Cs"])))
 def test_a_log_line_is_found_behind_a_prefix_that_nobody_knows(line: str, prefix: str) -> None:
     assert found(f"{prefix}{line}".encode())[0] == [json.loads(line)]

@@ -18,9 +18,11 @@ from workers.aws.sdk.handover import Handover, Received
 from workers.aws.sdk.http import http_session, sdk_error
 from workers.aws.sdk.metering import Meter
 from workers.aws.sdk.parsing import OK, parse
+from workers.aws.sdk.request_log import log_requests
 from workers.aws.sdk.serializing import serializer
 from workers.aws.sdk.signing import RequestSigner
 from workers.proxies import proxy_for
+from workers.request_log import is_on, log_request
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -73,6 +75,7 @@ class DirectClient:
         self._http = http
         self._meter = meter
         self._handover = Handover(client)
+        self._logs_requests = is_on()
         # By action and account: the SDK may send the calls of each account to an endpoint of its own.
         self._routes: dict[tuple[str, str | None], _Route] = {}
         client.meta.events.register_last("before-call", self._learn)  # type: ignore[arg-type] # The stub knows no async handlers.
@@ -98,15 +101,17 @@ class DirectClient:
         body = route.serialize(request)
         if body is None:
             return await operation(**request)
-        url = str(route.url)
+        url, started_at_s = str(route.url), time.perf_counter()
         try:
             received = await self._post(route, body, credentials)
         except Exception as error:
             failure = sdk_error(error, url)
+            self._log(action, started_at_s, reason=type(failure).__name__)
             if isinstance(error, TimeoutError) and not isinstance(error, ConnectionTimeoutError):
                 self._meter.count(action, type(failure).__name__)
                 raise failure from error
             return await self._handover.call(operation, request, failure)
+        self._log(action, started_at_s, status=received.status_code)
         answer = await _answer(received, route.model)
         if answer is None:
             return await self._handover.call(operation, request, received.response(url))
@@ -118,6 +123,10 @@ class DirectClient:
         data = body if len(body) <= LARGE_BODY_BYTES else io.BytesIO(body)
         async with self._http.post(route.url, data=data, headers=headers, allow_redirects=False) as response:
             return Received(response.status, response.headers, await response.read())
+
+    def _log(self, action: str, started_at_s: float, **outcome: Any) -> None:
+        if self._logs_requests:
+            log_request(action, started_at_s, attempt=1, **outcome)
 
     async def _count(self, model: "OperationModel", answer: Mapping[str, Any]) -> None:
         """Count a successful call. As long as the SDK's quota for retries is not full, let the SDK know of it too."""
@@ -186,6 +195,7 @@ async def direct(client: Client, session: "AioSession", requests: "Counter") -> 
         FatalError: The variable for the proxy holds no URL of a proxy.
     """
     meter = Meter(client, requests)
+    log_requests(client)
     # These headers name the calling Lambda function and count the attempts, for AWS's own statistics.
     client.meta.events.unregister("before-call", add_recursion_detection_header)
     client.meta.events.unregister("request-created", add_retry_headers)

@@ -41,6 +41,11 @@ class Received:
         return AioAWSResponse(url, self.status_code, headers, self)
 
 
+def is_handed_over() -> bool:
+    """Return whether the running call of the SDK is one whose first attempt was made already."""
+    return _outcome.get() is not None
+
+
 class Handover:
     """
     Makes calls of *client* whose first attempt has been made already.
