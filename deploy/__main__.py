@@ -6,6 +6,7 @@ It can also run the whole system on a local AWS.
 
 import argparse
 import contextlib
+import errno
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,9 @@ from deploy.aws import explained
 from deploy.errors import DeployError
 from deploy.local import commands as local_commands
 from deploy.stacks import commands as stack_commands
+from workers.streams import complain, flush_output, open_closed
 
+_UNWRITABLE = {errno.EPIPE, errno.EBADF, errno.EIO, errno.ENOSPC}
 _INTERRUPTED, _TERMINATED = 130, 143  # The shell's convention: 128 and the number of the signal, SIGINT or SIGTERM.
 _EXAMPLES = """\
 examples:
@@ -42,21 +45,39 @@ def main(arguments: Sequence[str] | None = None, state: Path = local_commands.ST
 
     `state` is the directory in which `run` keeps the state of its local AWS.
     """
+    open_closed()
+    code = _run(arguments, state)
+    failed = flush_output()
+    if failed is None or code != 0:
+        return code
+    _complain_about(failed)
+    return 1
+
+
+def _complain_about(failed: OSError) -> None:
+    """Report that standard output takes no more, unless its reader has just ended, as `head` does."""
+    if failed.errno != errno.EPIPE:
+        complain(f"standard output: {failed.strerror}")
+
+
+def _run(arguments: Sequence[str] | None, state: Path) -> int:
     options = _parser(state).parse_args(arguments)
     try:
         with _sigterm_as_interrupt():
             code: int = options.command(options)
             return code
     except DeployError as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
     except (BotoCoreError, ClientError) as error:
-        print(explained(error), file=sys.stderr)
+        complain(str(explained(error)))
     except KeyboardInterrupt as interrupt:
         if options.interrupted:
-            print(options.interrupted, file=sys.stderr)
+            complain(options.interrupted)
         return _TERMINATED if isinstance(interrupt, _Terminated) else _INTERRUPTED
-    except BrokenPipeError:  # The reader of our output has ended.
-        sys.stderr.close()
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _complain_about(error)
     return 1
 
 

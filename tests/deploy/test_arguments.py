@@ -1,6 +1,7 @@
 """The commands of `python -m deploy`: what each gets from the command line, and what ends it. Nothing is deployed."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -165,12 +166,32 @@ def test_an_error_of_aws_is_explained(commands: Commands, capsys: pytest.Capture
     assert capsys.readouterr() == ("", f"{explained(error)}\n")
 
 
-def test_a_reader_that_has_ended_is_exit_code_1(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open(os.devnull, "w", encoding="utf-8") as errors, monkeypatch.context() as patched:  # noqa: PTH123
-        patched.setattr(sys, "stderr", errors)
-        commands.end = raising(BrokenPipeError())
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [(errno.EPIPE, ""), (errno.ENOSPC, "standard output: No space left on device\n")],
+)
+def test_output_that_nobody_can_read_is_exit_code_1_and_at_most_one_line(
+    commands: Commands, capsys: pytest.CaptureFixture[str], number: int, line: str
+) -> None:
+    commands.end = raising(OSError(number, os.strerror(number)))
+    assert main(["status"]) == 1
+    assert capsys.readouterr() == ("", line)
+
+
+def test_an_error_of_the_system_that_is_not_about_output_is_a_bug(commands: Commands) -> None:
+    commands.end = raising(FileNotFoundError(2, "No such file"))
+    with pytest.raises(FileNotFoundError):
+        main(["status"])
+
+
+def test_output_that_cannot_be_flushed_is_exit_code_1_and_one_line(
+    commands: Commands, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full, monkeypatch.context() as patched:  # noqa: PTH123
+        patched.setattr(sys, "stdout", full)
+        commands.end = lambda: full.write("x") - 1
         assert main(["status"]) == 1
-        assert errors.closed, "nothing is written to it at exit"
+    assert capsys.readouterr().err == "standard output: No space left on device\n"
 
 
 def test_sigterm_is_an_interruption_while_a_command_runs(commands: Commands) -> None:

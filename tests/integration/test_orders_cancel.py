@@ -1,10 +1,13 @@
 """`orders cancel` and `orders erase` with both workers on a local AWS, also killed in between."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from deploy.local.aws import ROOT
 from tests.integration.command_line import CARD, CommandLine
 from tests.integration.conftest import Running
 from tests.integration.cutting import killed_after
@@ -41,6 +44,24 @@ def escalate(running: Running, order_id: str, detail: str = "The order's details
     }
     message_id = running.pipeline.send_escalation(notice)
     running.escalation.wait_for("message.acknowledged", message_id=message_id, outcome="escalated")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+def test_a_cancellation_says_what_it_did_if_its_output_is_full(
+    running: Running, orders: CommandLine, redirection: str, reason: str
+) -> None:
+    order_id = f"cancel-{'full' if 'full' in redirection else 'closed'}"
+    running.pipeline.put_order(order_id)
+    command = f"exec {sys.executable} -m workers.cli cancel {order_id} --actor grace --yes {redirection}"
+    environment = orders.stack.worker_environment() | {"STATE_MACHINE": orders.stack.state_machine_arn}
+    ran = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    expected = f"Order {order_id}: CANCELLED\norders: standard output: {reason}\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", expected)
+    assert order_of(running, order_id)["Status"] == "CANCELLED"
 
 
 def test_a_cancelled_order_is_not_shipped(running: Running, orders: CommandLine) -> None:

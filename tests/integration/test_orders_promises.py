@@ -82,11 +82,13 @@ def test_an_impossible_case_id_is_never_sent_to_aws(orders: CommandLine, proxy: 
     [
         ("<&-", "submit -", 0),
         ("<&-", "escalations resolve x cancel --actor a --note b", 1),
-        (">&-", "queues", 0),
+        (">&-", "queues", 1),
         ("2>&-", "show nobody", 1),
     ],
 )
-def test_closed_standard_streams_count_as_empty(orders: CommandLine, closed: str, arguments: str, code: int) -> None:
+def test_closed_standard_streams_cause_no_traceback(
+    orders: CommandLine, closed: str, arguments: str, code: int
+) -> None:
     environment = orders.stack.worker_environment() | {"STATE_MACHINE": orders.stack.state_machine_arn}
     command = f"exec {sys.executable} -m workers.cli {arguments} {closed}"
     shown = subprocess.run(

@@ -15,7 +15,7 @@ AWS_LIBRARIES = {"aioboto3", "aiobotocore", "boto3", "botocore"}
 AT_THE_EDGE = ("workers.aws", "workers.connections", "workers.operations.sdk_errors")
 # The order of rooms: a module imports only from its own room and from rooms in earlier rows.
 ROOMS = [
-    {"tallies"},
+    {"streams", "tallies"},
     {"workers", "errors", "backoff", "clock", "http_values", "loop_watch", "metrics", "queue_address", "threads"},
     {"domain", "consumer", "monitoring"},
     {"bodies", "log_text"},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workers import clock
-from workers.cli.output import CliError, note, print_json, print_line
+from workers.cli.output import CliError, note, print_json, print_line, results
 from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.domain.orders import OrderStatus
@@ -61,7 +61,9 @@ def command(stack: "Stack", *, order_id: str, text: str, actor: str, yes: bool, 
                 note(f"  {name:<9} {order[name]}")
         if not click.confirm(clean(f"Cancel it, by {actor}: {text}?"), err=True):
             raise CliError("nothing was done")
-    _report(run(stack, cancel_order(stack, order_id, request)), as_json=as_json)
+    cancelled = run(stack, cancel_order(stack, order_id, request))
+    with results():
+        _report(cancelled, as_json=as_json)
 
 
 def _report(cancelled: "Cancelled", *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from workers.cli.dead_letter_options import ACTION, QUEUES, SELECTION, with_options
 from workers.cli.dead_letter_view import letter_document, outcome_document, print_letters, summary
-from workers.cli.output import CliError, InterruptedCommandError, note, print_json, progress
+from workers.cli.output import CliError, InterruptedCommandError, note, print_json, progress, results
 from workers.cli.running import run
 from workers.operations.actions import (
     DISCARD,
@@ -239,9 +239,11 @@ def _act(
         found = run(stack, work(), interrupted=interrupted)
     except InterruptedCommandError:
         if as_json and report.outcomes:
-            print_json([outcome_document(outcome, stack.now()) for outcome in report.outcomes])
+            with results():
+                print_json([outcome_document(outcome, stack.now()) for outcome in report.outcomes])
         raise
-    _print_outcomes(found, report, dry=not execute, as_json=as_json, now=stack.now())
+    with results() if execute else contextlib.nullcontext():
+        _print_outcomes(found, report, dry=not execute, as_json=as_json, now=stack.now())
     count = len(report.outcomes)
     failed = [f"{report.problems} of {count} dead letters failed; the command can be repeated"]
     _fail([*(failed if report.problems else []), *_missing(ids, found.letters)])

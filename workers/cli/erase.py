@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workers import clock
-from workers.cli.output import CliError, note, print_json, print_line, progress
+from workers.cli.output import CliError, note, print_json, print_line, progress, results
 from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.cli.tables import print_table
@@ -86,20 +86,23 @@ def _report(found: "Found", erasure: "Erasure", remains: Sequence["Remainder"], 
         "actor": erasure.actor,
         "cases": list(erasure.case_ids),
     }
-    if as_json:
-        print_json(
-            {
-                "order_id": erasure.order_id,
-                "changed": not found.erased_before,
-                "actor": erasure.actor,
-                "erased_at": erasure.at,
-                "cases": erasure.case_ids,
-                "remains": remains,
-            }
-        )
-    else:
-        _print(found, erasure, remains)
-    click.echo(json.dumps(mask_all(audit)), err=True)
+    try:
+        with results():
+            if as_json:
+                print_json(
+                    {
+                        "order_id": erasure.order_id,
+                        "changed": not found.erased_before,
+                        "actor": erasure.actor,
+                        "erased_at": erasure.at,
+                        "cases": erasure.case_ids,
+                        "remains": remains,
+                    }
+                )
+            else:
+                _print(found, erasure, remains)
+    finally:
+        note(json.dumps(mask_all(audit)))
 
 
 def _print(found: "Found", erasure: "Erasure", remains: Sequence["Remainder"]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.output import CliError, note, print_json, print_line
+from workers.cli.output import CliError, note, print_json, print_line, results
 from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.domain.resolutions import MAX_ACTOR_CHARS, MAX_NOTE_CHARS
@@ -58,7 +58,8 @@ def command(stack: "Stack", *, order_id: str, text: str, actor: str, yes: bool, 
         if not click.confirm(clean(f"Escalate it, by {actor}: {text}?"), err=True):
             raise CliError("nothing was done")
     sent = run(stack, escalate(stack, order, actor, text))
-    _report(sent.order_id, sent.message_id, [], as_json=as_json)
+    with results():
+        _report(sent.order_id, sent.message_id, [], as_json=as_json)
 
 
 def _report(order_id: str, message_id: str | None, reasons: list[str], *, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """Runs one command of `orders`, and turns whatever ends it into one line and an exit code."""
 
-import os
+import errno
 import sys
 import traceback
 
@@ -12,44 +12,46 @@ from workers.domain.cards import mask
 from workers.errors import WorkerError
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
+from workers.streams import flush_output, open_closed
 
 FAILED, INTERRUPTED = 1, 130
 
 
 def main() -> int:
     """Run the command that is given on the command line; return its exit code."""
-    _open_streams()
+    open_closed()
+    for stream in (sys.stdout, sys.stderr):
+        # Escape characters that the terminal or pipe cannot encode.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code = _run()
+    failed = flush_output()
+    if failed is None or code != 0:
+        return code
+    if failed.errno != errno.EPIPE:  # A reader that ends early, as `head` does, has what it wants.
+        note(f"orders: standard output: {failed.strerror}")
+    return FAILED
+
+
+def _run() -> int:
     try:
         code = orders.main(prog_name="orders", standalone_mode=False, obj=Stack())
-        sys.stdout.flush()
     except click.ClickException as error:
         _show_usage(error)
         return error.exit_code
     except CliError as error:
         if error.exit_code == INTERRUPTED and sys.stderr.isatty():
-            click.echo(err=True)  # End the line on which the terminal shows `^C`.
+            note("")  # End the line on which the terminal shows `^C`.
         note(f"orders: {error}")
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         note("orders: interrupted; the command can be repeated")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has closed the pipe. Discard the output that Python would still flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # The reader of standard output has ended.
         return FAILED
     except Exception as error:  # noqa: BLE001 - the outermost handler.
         note(f"orders: {_line(error)}")
         return FAILED
     return code if isinstance(code, int) else 0
-
-
-def _open_streams() -> None:
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # The caller has closed this stream, as with `>&-`.
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - stays open until exit.
-    for stream in (sys.stdout, sys.stderr):
-        # Escape characters that the terminal or pipe cannot encode.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _show_usage(error: click.ClickException) -> None:

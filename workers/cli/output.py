@@ -1,17 +1,19 @@
 """Prints results to standard output and everything else to standard error. Card numbers are masked in both."""
 
 import contextlib
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from workers.cli.tables import print_wrapped
 from workers.domain.cards import mask_all
 from workers.domain.text import clean
+from workers.streams import discard
 
 
 class CliError(Exception):
@@ -27,8 +29,54 @@ class InterruptedCommandError(CliError):
 
 
 def note(text: str) -> None:
-    """Print a line on standard error."""
-    click.echo(clean(text), err=True)
+    """Print a line on standard error, if that is possible: an action must not end because nobody can read about it."""
+    try:
+        click.echo(clean(text), err=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+class _Results(io.StringIO):
+    """Holds what is printed. It looks the same as on *stream*."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
+@contextlib.contextmanager
+def results() -> Iterator[None]:
+    """
+    For the lines that say what the command has done: if standard output does not take them, standard error gets them.
+
+    Raises:
+        CliError: Standard output does not take them.
+    """
+    held = _Results(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(held):
+            yield
+    except CliError:  # Something failed, and the lines say what was done before.
+        _print_results(held.getvalue())
+        raise
+    if (error := _print_results(held.getvalue())) is not None:
+        raise CliError(f"standard output: {error.strerror}") from error
+
+
+def _print_results(text: str) -> OSError | None:
+    """Print *text* on standard output. If that fails, print it on standard error, and return the error."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        discard(sys.stdout)
+        for line in text.splitlines():
+            note(line)
+        return error
+    return None
 
 
 def print_line(text: str = "") -> None:

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.output import print_json, print_line
+from workers.cli.output import print_json, print_line, results
 from workers.cli.running import run
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
+    from workers.operations.unstick import Sent
 
 
 @click.command(
@@ -33,6 +34,11 @@ def command(stack: "Stack", *, order_id: str, as_json: bool) -> None:
     from workers.operations.unstick import requeue  # noqa: PLC0415 - the SDK takes a while to import.
 
     sent = run(stack, requeue(stack, order_id))
+    with results():
+        _report(sent, as_json=as_json)
+
+
+def _report(sent: "Sent", *, as_json: bool) -> None:
     if as_json:
         print_json({"order_id": sent.order_id, "changed": True, "queue": sent.queue, "message_id": sent.message_id})
         return

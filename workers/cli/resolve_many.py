@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.output import CliError, note, print_json, progress
+from workers.cli.output import CliError, note, print_json, progress, results
 from workers.cli.running import run
 from workers.cli.tables import print_table
 from workers.domain.resolutions import Action, Request
@@ -100,7 +100,8 @@ def resolve(
                 carry_out(stack, planned, progress=advance),
                 interrupted=lambda: f"interrupted: {_summary(planned)}; {REPEAT}",
             )
-    _report(planned, as_json=as_json)
+    with results():
+        _report(planned, as_json=as_json)
 
 
 def _add_card_numbers(planned: "Plan", cards_fd: int | None) -> None:

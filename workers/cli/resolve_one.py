@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workers import clock
-from workers.cli.output import CliError, note, print_json, print_line
+from workers.cli.output import CliError, note, print_json, print_line, results
 from workers.cli.running import run
 from workers.domain.cases import Case, CaseState
 from workers.domain.ids import execution_name
@@ -61,7 +61,8 @@ def resolve(
             return (await read_case(stack, case_id))[0]
 
         case = run(stack, resolve_and_read())
-    _report(case, request, repeated=repeated, as_json=as_json)
+    with results():
+        _report(case, request, repeated=repeated, as_json=as_json)
 
 
 def _corrected(case: Case, order: Order | None, corrections: Mapping[str, str], *, from_stdin: bool) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from workers.cli.output import note, print_json, print_line, progress
+from workers.cli.output import note, print_json, print_line, progress, results
 from workers.cli.running import run
 from workers.cli.tables import print_table
 from workers.domain.text import clean
@@ -86,7 +86,8 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
                 interrupted=lambda: f"interrupted: {task.so_far()}",
             )
     if not as_json:
-        print_line(str(summary))
+        with results():
+            print_line(str(summary))
     ended: list[Ended] | None = None
     if wait:
         # A bad record may repeat the OrderId of a good one.
@@ -96,7 +97,8 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
         if ended and not as_json:
             _print_ended(ended)
     if as_json:
-        print_json(asdict(summary) | {"ended": ended})
+        with results():
+            print_json(asdict(summary) | {"ended": ended})
     return 1 if not summary.complete or any(order.problem for order in ended or ()) else 0
 
 

@@ -1,14 +1,12 @@
 """Whatever ends a command is one line and an exit code; wrong usage names what was wrong."""
 
 import asyncio
-import contextlib
 import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 import pytest
@@ -264,19 +262,19 @@ def test_output_that_is_written_late_can_fail_too(
         ending(patched, lambda: setattr(disk, "full", True))
         assert main() == 1
     disk.full = False
-    assert capsys.readouterr().err == "orders: input or output: No space left on device\n"
+    assert capsys.readouterr().err == "orders: standard output: No space left on device\n"
 
 
-def test_after_its_reader_has_ended_output_is_discarded(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_a_reader_that_has_ended_is_exit_code_1_without_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "output"
-    with path.open("w", encoding="utf-8") as output, monkeypatch.context() as patched:
-        patched.setattr(sys, "stdout", output)
-        ending(patched, raising(BrokenPipeError()))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as pipe, monkeypatch.context() as patched:  # noqa: PTH123
+        patched.setattr(sys, "stdout", pipe)
+        ending(patched, lambda: print("x"))  # noqa: T201
         assert main() == 1
-        output.write("more")
-    assert (path.read_text(encoding="utf-8"), capsys.readouterr().err) == ("", "")
+    assert capsys.readouterr().err == "", "and what is still in its buffer is discarded"
 
 
 def test_what_a_terminal_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,14 +289,23 @@ def test_what_a_terminal_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatch)
 def test_streams_that_the_caller_has_closed_are_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
-    ending(monkeypatch, lambda: (sys.stdin.read(), print("x"), print("y", file=sys.stderr)))  # noqa: T201
+
+    def read_and_print() -> None:
+        assert sys.stdin.read() == ""
+        print("y", file=sys.stderr)  # noqa: T201
+
+    ending(monkeypatch, read_and_print)
     assert main() == 0
-    streams = [sys.stdin, sys.stdout, sys.stderr]
-    assert [(stream.name, stream.mode) for stream in streams] == [
-        (os.devnull, "r"),
-        (os.devnull, "w"),
-        (os.devnull, "w"),
-    ]
-    with contextlib.ExitStack() as closing:
-        for stream in streams:
-            closing.callback(stream.close)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
+
+
+def test_closed_standard_output_is_exit_code_1_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", None)  # As with `>&-`.
+        ending(patched, lambda: print("x"))  # noqa: T201
+        assert main() == 1
+        sys.stdout.close()
+    assert capsys.readouterr().err == "orders: standard output: Bad file descriptor\n"

@@ -3,10 +3,11 @@ import json
 import re
 import subprocess
 import sys
+from typing import TextIO
 
 import pytest
 
-from workers.cli.output import CliError, InterruptedCommandError, note, print_json, print_line, progress
+from workers.cli.output import CliError, InterruptedCommandError, note, print_json, print_line, progress, results
 
 HOSTILE = "A\x1b]0;owned\x07d\ta\n\x9b2J\u202e\u2028 4929 1234 1234 5678"
 
@@ -42,6 +43,58 @@ def test_lines_and_notes_are_clean_and_go_to_their_own_stream(capsys: pytest.Cap
     assert (out.splitlines()[1:], err) == ([""], "****\n")
     assert out.splitlines()[0].isprintable()
     assert "4929" not in out
+
+
+def full_device() -> TextIO:
+    return open("/dev/full", "w", encoding="utf-8")  # noqa: PTH123 - the caller closes it.
+
+
+def test_results_that_standard_output_does_not_take_are_on_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report() -> None:
+        with results():
+            print_line("Order 001: CANCELLED")
+            print_json({"order_id": "001"})
+
+    with full_device() as full, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", full)
+        with pytest.raises(CliError, match=r"^standard output: No space left on device$"):
+            report()
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", 'Order 001: CANCELLED\n{\n  "order_id": "001"\n}\n')
+
+
+def test_what_was_done_before_a_failure_is_printed_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        with results():
+            print_line("1 done")
+            raise CliError("1 of 2 failed")
+
+    with pytest.raises(CliError, match=r"^1 of 2 failed$"):
+        fail()
+    assert capsys.readouterr() == ("1 done\n", "")
+    with full_device() as full, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", full)
+        with pytest.raises(CliError, match=r"^1 of 2 failed$"):
+            fail()
+    assert capsys.readouterr() == ("", "1 done\n")
+
+
+def test_results_look_as_on_the_stream_they_are_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    with results():
+        print_line(f"terminal: {sys.stdout.isatty()}")
+    assert terminal.getvalue() == "terminal: True\n"
+
+
+def test_a_note_that_nobody_can_read_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with full_device() as full, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", full)
+        note("one")
+        note("two")
 
 
 def test_json_is_indented(capsys: pytest.CaptureFixture[str]) -> None:
