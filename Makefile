@@ -101,7 +101,7 @@ check: setup $(CHECKOV_VENV)/.installed ## Check format, lint, strict types, tem
 	@$(CHECKOV_VENV)/bin/checkov --skip-download --compact --quiet --framework cloudformation dockerfile --directory deploy
 
 chaos: setup ## Run the long fault suite: every promise under every fault; a new seed each time (CHAOS_SEED sets it)
-	@$(PY) -m pytest tests/chaos tests/answers -m chaos -k "not short" -s
+	@$(PY) -m pytest tests/chaos tests/answers tests/integration -m chaos -k "not short" -s
 
 bench: setup ## Compare our workers with typical hand-written ones, in about ten minutes; keep the machine idle meanwhile
 	@$(PY) -m tests.bench

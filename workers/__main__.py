@@ -3,16 +3,22 @@
 import signal
 import sys
 
+from workers.streams import flush_output, open_closed
+
 
 def main() -> int:
     """Run the worker named on the command line; return the exit code."""
     for number in (signal.SIGTERM, signal.SIGINT):
         # The worker sets its own handlers, but importing the SDK first takes a second.
         signal.signal(number, lambda *_: sys.exit(0))
-    _import_structlog()
-    from workers.command import run_command  # noqa: PLC0415 - after the signal handlers.
+    open_closed()
+    try:
+        _import_structlog()
+        from workers.command import run_command  # noqa: PLC0415 - after the signal handlers.
 
-    return run_command()
+        return run_command()
+    finally:
+        flush_output()  # Of the help: log lines do not go through Python's streams.
 
 
 def _import_structlog() -> None:

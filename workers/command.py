@@ -10,15 +10,18 @@ import structlog
 
 from workers import logs
 from workers.errors import FatalError
+from workers.log_output import LogOutput
 from workers.proxies import keep_metadata_direct
 from workers.runner import run
 from workers.settings import Settings, Worker
+from workers.streams import complain
 from workers.wiring import MakeHandler, make_handler
 
 EPILOG = """\
 exit codes:
   0  stopped by SIGTERM or Ctrl-C
-  1  cannot start, or failed while running; the last line of output says why
+  1  cannot start, or failed while running; the last line of output says why. If standard output is closed,
+     a line on standard error
   2  wrong command line
 A second signal ends the worker at once; its messages become visible again by themselves.
 
@@ -41,12 +44,20 @@ def run_command(arguments: Sequence[str] | None = None, *, make_handler: MakeHan
     try:
         settings = Settings.read(os.environ)
     except FatalError as error:
-        print(f"python -m workers: {error}", file=sys.stderr)  # noqa: T201 - logging is not configured yet.
+        complain(f"python -m workers: {error}")  # Logging is not configured yet.
         return 1
     as_json = settings.log_format != "console" if settings.log_format else not sys.stdout.isatty()
-    logs.configure(level=settings.log_level, as_json=as_json, release=settings.release)
+    output = logs.configure(level=settings.log_level, as_json=as_json, release=settings.release)
+    code = _run(worker, settings, make_handler, output)
+    if not output.flush():
+        problem = f"cannot be written ({output.closed})" if output.closed else "takes no more log lines"
+        complain(f"python -m workers: standard output {problem}; the last lines are lost")
+    return code
+
+
+def _run(worker: Worker, settings: Settings, make_handler: MakeHandler, output: LogOutput) -> int:
     try:
-        asyncio.run(run(worker, settings, make_handler=make_handler))
+        asyncio.run(run(worker, settings, make_handler=make_handler, output=output))
     except FatalError as error:
         structlog.get_logger().critical("worker.failed", worker=worker.value, reason=str(error))
         return 1

@@ -4,7 +4,6 @@ Structured logs: one JSON line per event for machines, or readable lines for a t
 A line that another library logs becomes an event too: `library.logged`.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
@@ -17,14 +16,17 @@ from structlog.typing import EventDict, WrappedLogger
 
 from workers import clock
 from workers.domain.cards import mask_all, may_hold_card
-from workers.domain.characters import sendable
+from workers.log_calls import logger_that_never_raises
+from workers.log_output import FileWriter, LogOutput, Write
 from workers.log_text import render as render_text
 from workers.log_text import wants_color
+from workers.log_values import MAX_LINE_BYTES, cut, plain
 
 _FIRST = ("timestamp", "level", "event", "worker", "queue", "message_id", "order_id", "execution_arn", "receive_count")
 _IN_ORDER: dict[str, None] = dict.fromkeys(_FIRST)
 _SDK = frozenset({"aioboto3", "aiobotocore", "aiohttp", "asyncio", "boto3", "botocore", "s3transfer", "urllib3"})
 _BOUND_PREFIX = structlog.contextvars.STRUCTLOG_KEY_PREFIX
+_MAY_BE_DROPPED = frozenset({"debug", "info"})
 
 Render = Callable[[EventDict], bytes]
 
@@ -63,33 +65,71 @@ class MaskingRenderer:
     Renders an event as a line and masks every run of digits that looks like a card number.
 
     Checking the rendered line is enough to see whether it may have a card number: digits, spaces and dashes are never
-    escaped. Few lines may have one, so the slow walk through all values is rare.
+    escaped. Few lines may have one, so the slow walk through all values is rare. So are values that cannot be rendered
+    as they are, and lines that are too long.
     """
 
     def __init__(self, render: Render) -> None:
         self._render = render
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
-        line = self._render(event)
-        return self._render(mask_all(event)) if may_hold_card(line) else line
+        try:
+            line = self._render(event)
+            if may_hold_card(line):
+                event = mask_all(event)
+                line = self._render(event)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - values may raise anything when they are asked for their text.
+            event = mask_all(plain(event))
+            line = self._render(event)
+        return line if len(line) < MAX_LINE_BYTES else cut(event, self._render)
 
 
-def configure(*, level: str, as_json: bool, release: str | None = None, stream: TextIO | None = None) -> None:
+class OutputLogger:
+    """What structlog calls with the rendered line. All of its methods do the same: the level is in the line."""
+
+    def __init__(self, output: LogOutput) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = output.put
+
+
+class _OutputHandler(logging.Handler):
+    """Passes on the lines of other libraries."""
+
+    def __init__(self, output: LogOutput) -> None:
+        super().__init__()
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._output.put(self.format(record).encode(), record.levelno >= logging.WARNING)
+        except Exception:  # noqa: BLE001 - as in every handler of the standard library.
+            self.handleError(record)
+
+
+def configure(*, level: str, as_json: bool, release: str | None = None, stream: TextIO | None = None) -> LogOutput:
     """
     Write structlog's and the standard library's lines, from *level* up, to *stream* (default: standard output).
 
-    Every line carries *release*, if there is one.
+    Every line carries *release*, if there is one. Returns the buffer of lines: flush it at the end.
     """
     stream = stream or sys.stdout
+    output = LogOutput(_writer(stream))
+    output.reset_after_fork()
     fields = FieldsInOrder(release)
-    render = MaskingRenderer(_json if as_json else _console(color=wants_color(stream), tracebacks=level == "DEBUG"))
+    console = _console(color=wants_color(stream), tracebacks=level == "DEBUG")
+    render = MaskingRenderer(render_json if as_json else console)
     structlog.configure(
-        processors=[fields, structlog.processors.format_exc_info, render],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
-        logger_factory=structlog.BytesLoggerFactory(stream.buffer),
+        processors=[
+            fields,
+            structlog.processors.format_exc_info,
+            lambda logger, method, event: (_arguments(method, event, render(logger, method, event)), {}),
+        ],
+        wrapper_class=logger_that_never_raises(getattr(logging, level)),
+        logger_factory=lambda *_: OutputLogger(output),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
+    handler = _OutputHandler(output)
     handler.addFilter(_is_harmless)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -103,13 +143,25 @@ def configure(*, level: str, as_json: bool, release: str | None = None, stream: 
     # Otherwise a library's line with a wrong format would go to standard error with its arguments, unmasked.
     logging.raiseExceptions = False
     logging.basicConfig(level=max(logging.WARNING, getattr(logging, level)), handlers=[handler], force=True)
+    return output
 
 
-def _json(event: EventDict) -> bytes:
+def _writer(stream: TextIO) -> Write:
     try:
-        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # Rare: numbers beyond 64 bits, or half of a surrogate pair.
-        return sendable(json.dumps(event, default=str, skipkeys=True, ensure_ascii=False)).encode()
+        return FileWriter(stream.fileno())
+    except OSError:  # A stream in memory.
+        return stream.buffer.write
+
+
+def _arguments(level: str, event: EventDict, line: bytes) -> tuple[bytes, bool, str | None]:
+    """Return the arguments of `LogOutput.put`: escalations and everything from WARNING up must not be lost."""
+    keep = level not in _MAY_BE_DROPPED or str(event["event"]).startswith("escalation.")
+    message_id = event.get("message_id")
+    return line, keep, message_id if isinstance(message_id, str) else None
+
+
+def render_json(event: EventDict) -> bytes:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _console(*, color: bool, tracebacks: bool) -> Render:

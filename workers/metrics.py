@@ -197,6 +197,11 @@ class Metrics:
             "Seconds for which code blocked the event loop, in blocks of more than a second.",
             registry=self.registry,
         )
+        self.log_lines_dropped = Counter(
+            "workers_log_lines_dropped",
+            "Log lines of DEBUG and INFO that were dropped because standard output took no more.",
+            registry=self.registry,
+        )
 
     def count_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let `workers_tasks` be the number of *loop*'s tasks."""

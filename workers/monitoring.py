@@ -16,12 +16,13 @@ SHUTDOWN_S = 1.0  # For requests that are being answered when the worker stops.
 
 @asynccontextmanager
 async def monitoring(
-    port: int | None, *, health: Check, readiness: Check, registry: CollectorRegistry
+    port: int | None, *, health: Check, readiness: Check, registry: CollectorRegistry, note: Check = lambda: None
 ) -> AsyncIterator[None]:
     """
     Serve the endpoint on *port*, on every interface, for the length of the block; do nothing if *port* is None.
 
-    If a check returns a problem, the response is 503 with that problem; otherwise it is 200 with `ok`.
+    If a check returns a problem, the response is 503 with that problem; otherwise it is 200 with `ok`. *note* returns
+    what `/healthz` should say besides `ok`.
 
     Raises:
         FatalError: The port cannot be used.
@@ -30,7 +31,7 @@ async def monitoring(
         yield
         return
     application = web.Application()
-    application.router.add_get("/healthz", _checking(health))
+    application.router.add_get("/healthz", _checking(health, note))
     application.router.add_get("/readyz", _checking(readiness))
     application.router.add_get("/metrics", _exposing(registry))
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
@@ -45,10 +46,12 @@ async def monitoring(
         await runner.cleanup()
 
 
-def _checking(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _checking(check: Check, note: Check = lambda: None) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_request: web.Request) -> web.Response:
         problem = check()
-        return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
+        noted = note()
+        text = problem or (f"ok: {noted}" if noted else "ok")
+        return web.Response(text=f"{text}\n", status=503 if problem else 200)
 
     return answer
 

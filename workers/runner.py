@@ -12,6 +12,8 @@ import gc
 import os
 import signal
 from collections.abc import Coroutine
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,8 +24,10 @@ from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from workers.aws.sdk.parsing import plain_session
 from workers.connections import fetch_credentials, open_clients
 from workers.consumer.consumer import Consumer
+from workers.consumer.poller import OUTPUT_FULL
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
+from workers.log_output import LogOutput
 from workers.loop_watch import loop_watch
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
@@ -40,16 +44,20 @@ GC_THRESHOLD = 10_000  # New objects before a collection. Python's 700 are too f
 FORCED_EXIT_MARGIN_S = 10.0  # Beyond the drain time and the last poll: for the flush and for closing connections.
 
 
-async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler = make_handler) -> None:
+async def run(
+    worker: Worker, settings: Settings, *, make_handler: MakeHandler = make_handler, output: LogOutput | None = None
+) -> None:
     """
-    Run *worker* until SIGTERM or SIGINT. *make_handler* builds the handler of its messages.
+    Run *worker* until SIGTERM or SIGINT, or until *output*, which writes its log lines, is closed.
+
+    *make_handler* builds the handler of its messages.
 
     Raises:
         FatalError: The worker cannot start or cannot continue; the text is for the operator.
     """
     bind_contextvars(worker=worker.value, queue=settings.queue_of(worker).name)
     stop = asyncio.Event()
-    stop_on_signals(stop, exit_after_s=longest_stop_s(settings))
+    stop_on_signals(stop, exit_after_s=longest_stop_s(settings), output=output)
     log.info("worker.starting", **settings.model_dump(exclude_none=True))
     for variable, meant in ignored_variables(os.environ).items():
         log.warning("setting.ignored", variable=variable, **({} if meant is None else {"meant": meant}))
@@ -57,15 +65,21 @@ async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler =
     agent = agent_uri(settings, os.environ)
     metrics = Metrics()
     metrics.count_tasks(asyncio.get_running_loop())
-    status = Status()
+    if output is not None:
+        watch_output(output, metrics, stop, exit_after_s=longest_stop_s(settings))
+    status = Status(output=output)
     sdk = plain_session()
     async with monitoring(
-        settings.health_port, health=status.health, readiness=status.readiness, registry=metrics.registry
+        settings.health_port,
+        health=status.health,
+        readiness=status.readiness,
+        registry=metrics.registry,
+        note=status.note,
     ):
         await unless_stopped(stop, Start(metrics.outages).until_done(lambda: fetch_credentials(sdk)))
         if not stop.is_set():
             async with open_clients(worker, settings, rules, metrics, sdk) as clients:
-                assembling = assemble(worker, settings, clients, metrics, make_handler=make_handler)
+                assembling = assemble(worker, settings, clients, metrics, make_handler=make_handler, lines=output)
                 status.consumer = await unless_stopped(stop, assembling)
                 if status.consumer is not None:
                     tune_garbage_collector()
@@ -73,7 +87,35 @@ async def run(worker: Worker, settings: Settings, *, make_handler: MakeHandler =
                     async with protecting(agent, settings, status.consumer.handling_s, stop):
                         with loop_watch(metrics.loop_blocked_s.inc):
                             await _consume(status.consumer, stop)
+    if output is not None and output.closed is not None:
+        raise FatalError(f"standard output cannot be written ({output.closed})")
     log.info("worker.stopped")
+
+
+def watch_output(output: LogOutput, metrics: Metrics, stop: asyncio.Event, *, exit_after_s: float) -> None:
+    """
+    Count the lines that *output* drops, log when it has room again, and set *stop* when it is closed.
+
+    If the process still runs *exit_after_s* seconds after it was closed, it exits with code 1.
+    """
+    loop, context = asyncio.get_running_loop(), copy_context()
+
+    def stop_now() -> None:
+        stop.set()
+        loop.call_later(exit_after_s, os._exit, 1)
+
+    def closed() -> None:
+        with suppress(RuntimeError):  # The loop is closed: the process ends.
+            loop.call_soon_threadsafe(stop_now)
+
+    def has_room(dropped: int, full_s: float) -> None:
+        log.warning("log_output.recovered", dropped=dropped, duration_ms=round(full_s * 1000))
+
+    output.watch(
+        on_closed=closed,
+        on_dropped=metrics.log_lines_dropped.inc,
+        on_room=lambda dropped, full_s: context.run(has_room, dropped, full_s),  # So that the line names the worker.
+    )
 
 
 def longest_stop_s(settings: Settings) -> float:
@@ -82,7 +124,7 @@ def longest_stop_s(settings: Settings) -> float:
     return max(settings.drain_s, last_poll_s) + FORCED_EXIT_MARGIN_S
 
 
-def stop_on_signals(stop: asyncio.Event, *, exit_after_s: float) -> None:
+def stop_on_signals(stop: asyncio.Event, *, exit_after_s: float, output: LogOutput | None = None) -> None:
     """
     Set *stop* at the first SIGTERM or SIGINT. A second one ends the process at once.
 
@@ -93,6 +135,8 @@ def stop_on_signals(stop: asyncio.Event, *, exit_after_s: float) -> None:
 
     def exit_now() -> None:
         log.critical("worker.failed", reason="a handler keeps running although it was cancelled")
+        if output is not None:
+            output.flush()
         os._exit(1)  # Its messages become visible again by themselves.
 
     def stop_then_default(received: signal.Signals) -> None:
@@ -112,9 +156,13 @@ class Status:
     """What the monitoring endpoint reports, even before there is a consumer. None means that all is well."""
 
     consumer: Consumer | None = None
+    output: LogOutput | None = None
 
     def health(self) -> str | None:
         return None if self.consumer is None else self.consumer.health_problem()
+
+    def note(self) -> str | None:
+        return OUTPUT_FULL if self.output is not None and self.output.is_full else None
 
     def readiness(self) -> str | None:
         return "waiting for AWS" if self.consumer is None else self.consumer.readiness_problem()

@@ -18,7 +18,7 @@ from workers.aws.trials import DynamoTrials
 from workers.backoff import Backoff
 from workers.connections import Clients
 from workers.consumer.consumer import Consumer, Limits
-from workers.consumer.ports import Handler
+from workers.consumer.ports import Handler, Lines
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.domain.retention import Retention
 from workers.errors import FatalError
@@ -87,6 +87,7 @@ async def assemble(
     backoff: Backoff = START_BACKOFF,
     patience_s: float = PATIENCE_S,
     timings: Timings = DEFAULT_TIMINGS,
+    lines: Lines | None = None,
 ) -> Consumer:
     """
     Return *worker*'s consumer. Problems that may pass by themselves are logged, and the call is tried again (`Start`).
@@ -97,7 +98,7 @@ async def assemble(
     """
     start = Start(metrics.outages, backoff, patience_s)
     return await start.until_done(
-        lambda: _assemble(worker, settings, clients, metrics, make_handler=make_handler, timings=timings)
+        lambda: _assemble(worker, settings, clients, metrics, make_handler=make_handler, timings=timings, lines=lines)
     )
 
 
@@ -109,6 +110,7 @@ async def _assemble(
     *,
     make_handler: MakeHandler,
     timings: Timings,
+    lines: Lines | None,
 ) -> Consumer:
     address = settings.queue_of(worker)
     attributes, name = await describe_queue(clients.sqs, address), address.name
@@ -138,7 +140,7 @@ async def _assemble(
         stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
     )
     handler = await make_handler(worker, settings, clients, dead_letters, metrics)
-    return Consumer(queue, handler, limits, metrics, timings)
+    return Consumer(queue, handler, limits, metrics, timings, lines=lines)
 
 
 async def _provider(settings: Settings, clients: Clients) -> Provider | None:

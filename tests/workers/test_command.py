@@ -4,7 +4,10 @@ import structlog
 from workers import command, logs
 from workers.command import run_command
 from workers.errors import FatalError
+from workers.log_output import LogOutput
 from workers.settings import Settings, Worker
+
+OUTPUT = LogOutput(len)  # Nothing is written to it.
 
 
 def test_help_names_the_workers_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -14,7 +17,7 @@ def test_help_names_the_workers_and_the_exit_codes(capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert text.startswith("usage: python -m workers [-h] {fulfillment,escalation}\n")
     assert "  0  stopped by SIGTERM or Ctrl-C\n" in text
-    assert "  1  cannot start, or failed while running; the last line of output says why\n" in text
+    assert "  1  cannot start, or failed while running; the last line of output says why. If" in text
     assert "  2  wrong command line\n" in text
 
 
@@ -41,8 +44,8 @@ class Run:
         self.error: BaseException | None = None
         self.given: tuple[object, ...] = ()
 
-    async def __call__(self, worker: Worker, settings: Settings, *, make_handler: object) -> None:
-        self.given = (worker, settings, make_handler)
+    async def __call__(self, worker: Worker, settings: Settings, *, make_handler: object, output: object) -> None:
+        self.given = (worker, settings, make_handler, output)
         if self.error is not None:
             raise self.error
 
@@ -58,7 +61,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 def configured(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """The configurations of the log; none takes effect."""
     calls: list[dict[str, object]] = []
-    monkeypatch.setattr(logs, "configure", lambda **given: calls.append(given))
+
+    def configure(**given: object) -> LogOutput:
+        calls.append(given)
+        return OUTPUT
+
+    monkeypatch.setattr(logs, "configure", configure)
     return calls
 
 
@@ -68,7 +76,7 @@ def test_a_worker_that_stops_is_exit_code_0(run: Run, worker: Worker, monkeypatc
     monkeypatch.setenv("WORKER_WAIT_S", "7")
     handler = object()
     assert run_command([worker.value], make_handler=handler) == 0  # type: ignore[arg-type]
-    assert run.given == (worker, Settings.read({"WORKER_WAIT_S": "7"}), handler)
+    assert run.given == (worker, Settings.read({"WORKER_WAIT_S": "7"}), handler, OUTPUT)
 
 
 @pytest.mark.usefixtures("configured")
@@ -119,6 +127,25 @@ def test_lines_are_json_unless_a_person_reads_them(
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
     run_command(["fulfillment"])
     assert configured == [{"level": "ERROR", "as_json": as_json, "release": "v1"}]
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize(
+    ("closed", "line"),
+    [
+        ("Broken pipe", "standard output cannot be written (Broken pipe); the last lines are lost"),
+        (None, "standard output takes no more log lines; the last lines are lost"),
+    ],
+)
+def test_lost_lines_are_one_line_on_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], closed: str | None, line: str
+) -> None:
+    output = LogOutput(len)
+    output.closed = closed
+    monkeypatch.setattr(output, "flush", lambda: False)
+    monkeypatch.setattr(logs, "configure", lambda **_: output)
+    run_command(["fulfillment"])
+    assert capsys.readouterr() == ("", f"python -m workers: {line}\n")
 
 
 def test_a_bug_while_settings_are_read_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,22 @@ AT_THE_EDGE = ("workers.aws", "workers.connections", "workers.operations.sdk_err
 # The order of rooms: a module imports only from its own room and from rooms in earlier rows.
 ROOMS = [
     {"streams", "tallies"},
-    {"workers", "errors", "backoff", "clock", "http_values", "loop_watch", "metrics", "queue_address", "threads"},
+    {
+        "workers",
+        "errors",
+        "backoff",
+        "clock",
+        "http_values",
+        "log_output",
+        "loop_watch",
+        "metrics",
+        "queue_address",
+        "threads",
+    },
     {"domain", "consumer", "monitoring"},
     {"bodies", "log_text"},
+    {"log_values"},
+    {"log_calls"},
     {"contracts", "dead_letters", "logs", "proxies", "request_log", "settings"},
     {"ports", "trials"},
     {"fulfillment", "escalation"},

@@ -2,7 +2,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -11,6 +11,9 @@ from structlog.contextvars import bind_contextvars, bound_contextvars, clear_con
 
 from workers import logs
 from workers.log_text import render
+
+if TYPE_CHECKING:
+    from workers.log_output import LogOutput
 
 CARD = "4929123412345678"
 FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
@@ -21,9 +24,13 @@ class Captured(io.TextIOWrapper):
 
     def __init__(self) -> None:
         self.written = io.BytesIO()
+        self.output: LogOutput | None = None
         super().__init__(self.written, encoding="utf-8", write_through=True)
 
     def getvalue(self) -> str:
+        """Return what was written, once everything that was logged is."""
+        assert self.output is not None
+        assert self.output.flush(30)
         return self.written.getvalue().decode()
 
 
@@ -40,7 +47,7 @@ def configured() -> Iterator[Configure]:
     def configure(level: str = "INFO", *, json: bool = True, release: str | None = None) -> Captured:
         stream = Captured()
         structlog.reset_defaults()
-        logs.configure(level=level, as_json=json, release=release, stream=stream)
+        stream.output = logs.configure(level=level, as_json=json, release=release, stream=stream)
         return stream
 
     yield configure
@@ -217,6 +224,33 @@ def test_ids_of_aws_are_not_masked(configured: Configure) -> None:
     }
     structlog.get_logger().info("x.done", **ids)
     assert {name: lines(stream)[0][name] for name in ids} == ids
+
+
+def test_escalations_and_warnings_are_kept_and_belong_to_their_message(
+    configured: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[tuple[bool, str | None]] = []
+
+    class Output:
+        def __init__(self, _write: object) -> None:
+            """Write nothing."""
+
+        def put(self, _line: bytes, keep: bool, message_id: str | None = None) -> None:
+            put.append((keep, message_id))
+
+        def reset_after_fork(self) -> None:
+            """No process is forked."""
+
+    monkeypatch.setattr(logs, "LogOutput", Output)
+    configured("DEBUG")
+    log = structlog.get_logger()
+    with bound_contextvars(message_id="m"):
+        for method in (log.debug, log.info, log.warning, log.error, log.critical):
+            method("x.done")
+        log.info("escalation.routed")
+    log.info("x.done", message_id=["not", "an", "id"])
+    logging.getLogger("some.library").warning("Slow")
+    assert put == [(False, "m")] * 2 + [(True, "m")] * 4 + [(False, None), (True, None)]
 
 
 def test_console_lines_are_readable_text(configured: Configure) -> None:

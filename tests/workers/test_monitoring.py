@@ -47,6 +47,21 @@ async def test_health_readiness_and_metrics_are_served() -> None:
         await get(port, "/healthz")
 
 
+async def test_health_says_what_is_worth_knowing_although_all_is_well() -> None:
+    port, checks, notes = free_port(), Checks(), [None, "the output is full"]
+    served = monitoring(
+        port,
+        health=checks.health,
+        readiness=checks.readiness,
+        registry=CollectorRegistry(),
+        note=lambda: notes.pop(0),
+    )
+    async with served:
+        assert await get(port, "/healthz") == (200, "ok\n")
+        assert await get(port, "/healthz") == (200, "ok: the output is full\n")
+        assert await get(port, "/readyz") == (200, "ok\n")
+
+
 async def test_without_a_port_nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = Checks()
     monkeypatch.setattr(web, "AppRunner", lambda *_, **__: pytest.fail("served"))

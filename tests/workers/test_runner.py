@@ -7,7 +7,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -15,8 +16,11 @@ import structlog
 
 from workers import runner
 from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from workers.consumer.poller import OUTPUT_FULL
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
+from workers.log_output import LogOutput
+from workers.metrics import Metrics
 from workers.runner import (
     Status,
     first_error,
@@ -24,6 +28,7 @@ from workers.runner import (
     stop_on_signals,
     tune_garbage_collector,
     unless_stopped,
+    watch_output,
 )
 from workers.settings import Settings, Worker
 from workers.wiring import make_handler
@@ -35,8 +40,8 @@ from workers import logs
 from workers.runner import stop_on_signals
 
 async def run():
-    logs.configure(level="INFO", as_json=True)
-    stop_on_signals(asyncio.Event(), exit_after_s=float(sys.argv[1]))
+    output = logs.configure(level="INFO", as_json=True)
+    stop_on_signals(asyncio.Event(), exit_after_s=float(sys.argv[1]), output=output)
     print("ready", flush=True)
     await asyncio.sleep(60)
 
@@ -175,12 +180,13 @@ class FakeConsumer:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
+        self.begin: Callable[[], None] | None = None  # Instead of setting the stop.
         self.ended = False
 
     async def run(self, stop: asyncio.Event) -> None:
         if self.error is not None:
             raise self.error
-        stop.set()
+        (self.begin or stop.set)()
         await stop.wait()
         self.ended = True
 
@@ -229,14 +235,16 @@ class World:
         self.open("watch")
         yield
 
-    async def assemble(self, *_given: object, make_handler: object) -> FakeConsumer:
+    async def assemble(self, *_given: object, make_handler: object, lines: object) -> FakeConsumer:
+        self.lines = lines
         self.open("consumer")
         self.handler_maker = make_handler
         if self.stop_at == "consumer":
             await asyncio.sleep(60)
         return self.consumer
 
-    def stop_on_signals(self, stop: asyncio.Event, *, exit_after_s: float) -> None:
+    def stop_on_signals(self, stop: asyncio.Event, *, exit_after_s: float, output: LogOutput | None) -> None:
+        self.output = output
         assert exit_after_s == longest_stop_s(Settings.read({}))
         self.stop = stop
 
@@ -326,6 +334,38 @@ async def test_log_lines_of_a_worker_name_it_and_its_queue(world: World) -> None
     bound = structlog.contextvars.get_contextvars()
     structlog.contextvars.clear_contextvars()
     assert (bound["worker"], bound["queue"]) == ("escalation", "mine")
+
+
+async def test_a_worker_whose_output_is_closed_stops_and_fails(world: World) -> None:
+    output = LogOutput(len)
+    close = output._close
+    world.consumer.begin = lambda: threading.Thread(target=close, args=["Broken pipe"]).start()
+    with pytest.raises(FatalError, match=r"^standard output cannot be written \(Broken pipe\)$"):
+        await runner.run(Worker.FULFILLMENT, Settings.read({}), output=output)
+    structlog.contextvars.clear_contextvars()
+    assert world.consumer.ended
+    assert (world.lines, world.output, world.opened[-1]) == (output, output, "clients closed")
+
+
+async def test_dropped_lines_are_counted_and_logged_once_there_is_room() -> None:
+    output, metrics = LogOutput(len), Metrics()
+    with structlog.testing.capture_logs() as logs, structlog.contextvars.bound_contextvars(worker="escalation"):
+        watch_output(output, metrics, asyncio.Event(), exit_after_s=60)
+        output._on_dropped()
+        output._on_dropped()
+        output._on_room(2, 1.5)
+    assert logs == [
+        {"event": "log_output.recovered", "log_level": "warning", "dropped": 2, "duration_ms": 1500},
+    ]
+    assert metrics.registry.get_sample_value("workers_log_lines_dropped_total") == 2
+
+
+def test_a_full_output_is_named_beside_health() -> None:
+    output = LogOutput(len)
+    status = Status(output=output)
+    assert (status.note(), Status().note()) == (None, None)
+    output.is_full = True
+    assert (status.health(), status.note()) == (None, OUTPUT_FULL)
 
 
 def test_a_consumer_says_how_it_is() -> None:

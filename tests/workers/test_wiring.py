@@ -88,7 +88,7 @@ async def test_queues_in_another_account_are_looked_up_there_and_known_by_their_
 ) -> None:
     aws, account, names = FakeAws(), "111122223333", list[str]()
     monkeypatch.setattr(
-        "workers.wiring.Consumer", lambda queue, handler, *_: names.extend([queue.name, handler.queue_name])
+        "workers.wiring.Consumer", lambda queue, handler, *_, **__: names.extend([queue.name, handler.queue_name])
     )
     await assembled(
         aws,
@@ -159,7 +159,7 @@ async def test_messages_stay_invisible_for_30_seconds_at_least(
 ) -> None:
     aws, queues = FakeAws(), list[SqsQueue]()
     aws.visibility_timeout_s = of_the_queue_s
-    monkeypatch.setattr("workers.wiring.Consumer", lambda queue, *_: queues.append(queue))
+    monkeypatch.setattr("workers.wiring.Consumer", lambda queue, *_, **__: queues.append(queue))
     await assembled(aws)
     assert [queue.visibility_timeout_s for queue in queues] == [asked_for_s]
 

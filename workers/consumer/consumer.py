@@ -15,8 +15,8 @@ from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Released, Settlement
 from workers.consumer.poller import FRESH_S as POLL_FRESH_S
-from workers.consumer.poller import Poller
-from workers.consumer.ports import MAX_BATCH, Handler, Queue
+from workers.consumer.poller import OUTPUT_FULL, Poller
+from workers.consumer.ports import MAX_BATCH, Handler, Lines, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
@@ -53,7 +53,8 @@ class Consumer:
 
     The path of a message: the `Poller` receives it, `_accept` adds it to those in flight, `_process` calls the handler,
     and the `Acknowledger` deletes or releases it. Meanwhile the `VisibilityExtender` keeps it invisible to other
-    consumers, and the `Gate` holds it while a service that the handler needs is down.
+    consumers, and the `Gate` holds it while a service that the handler needs is down. Before a message is acknowledged,
+    the important *lines* about it are written.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Consumer:
         timings: Timings = DEFAULT_TIMINGS,
         *,
         now_s: Callable[[], float] = elapsed_s,
+        lines: Lines | None = None,
     ) -> None:
         """*now_s* is the clock of visibility timeouts."""
+        self._lines = lines
         self._metrics = metrics or Metrics()
         self._outages = self._metrics.outages
         self._handler = handler
@@ -98,6 +101,8 @@ class Consumer:
             now_s=now_s,
             timings=timings,
             outage=self._outages.stage("poll", fresh_s=POLL_FRESH_S),
+            lines=lines,
+            output_outage=self._outages.stage("log_output"),
         )
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False
@@ -120,6 +125,8 @@ class Consumer:
         """Return why this consumer receives nothing, or what has failed for too long; None if all is well."""
         if self._stopping:
             return "stopping"
+        if self._lines is not None and self._lines.is_full:
+            return OUTPUT_FULL
         return "polls fail" if self._poller.is_failing() else self._outages.problem()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -195,6 +202,8 @@ class Consumer:
                 settlement = await self._trials.run(delivery, self._handle, self._is_stopped)
             else:
                 settlement = await self._handle(delivery, self._handler.handle)
+            if self._lines is not None and self._lines.awaits(delivery.message.id):
+                settlement = await self._logged(settlement, self._lines, delivery.message.id)
         except asyncio.CancelledError as error:
             self._cut_short(delivery, error)
             raise
@@ -202,6 +211,13 @@ class Consumer:
             self._stopping = True  # From now on the group starts no tasks, and receives may be answered at any moment.
             raise
         self._acknowledger.settle(delivery, settlement)
+
+    @staticmethod
+    async def _logged(settlement: Settlement, lines: Lines, message_id: str) -> Settlement:
+        """Wait until the important lines of the message are written. If they never are, another worker handles it."""
+        if isinstance(settlement, Released) or await lines.is_written(message_id):
+            return settlement
+        return Released("stopping")
 
     def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
         """Settle or end a cancelled delivery, depending on the reason."""

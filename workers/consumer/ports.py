@@ -53,6 +53,23 @@ class Queue(Protocol):
         """
 
 
+class Lines(Protocol):
+    """The output of the log. What a message must not be acknowledged without is written before it is acknowledged."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the output takes no more lines for now: nothing should be received."""
+
+    async def wait_for_room(self) -> None:
+        """Wait until the output takes lines again."""
+
+    def awaits(self, message_id: str) -> bool:
+        """Return whether an important line about the message is not written yet."""
+
+    async def is_written(self, message_id: str) -> bool:
+        """Wait until these lines are written. Returns False if they will never be: the output is closed."""
+
+
 class Handler(Protocol):
     """
     Handles messages.

@@ -178,6 +178,33 @@ class FakeQueue:
         return [answer for answer in answers if not isinstance(answer, Exception)]
 
 
+class FakeLines:
+    """The output of the log: takes lines while `room` is set, and has written all but those of `unwritten` messages."""
+
+    def __init__(self) -> None:
+        self.room = asyncio.Event()
+        self.room.set()
+        self.unwritten: dict[str, asyncio.Future[bool]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        return not self.room.is_set()
+
+    async def wait_for_room(self) -> None:
+        await self.room.wait()
+
+    def hold(self, message_id: str) -> "asyncio.Future[bool]":
+        """Leave the lines of a message unwritten until the result is set: whether they were written in the end."""
+        self.unwritten[message_id] = asyncio.get_running_loop().create_future()
+        return self.unwritten[message_id]
+
+    def awaits(self, message_id: str) -> bool:
+        return message_id in self.unwritten
+
+    async def is_written(self, message_id: str) -> bool:
+        return await self.unwritten[message_id]
+
+
 class FakeHandler:
     """Behaves as told by `when`, and records which messages it began and finished."""
 
@@ -282,10 +309,12 @@ async def running(
     limits: Limits,
     timings: Timings = QUICK,
     now_s: Callable[[], float] = elapsed_s,
+    *,
+    lines: FakeLines | None = None,
 ) -> AsyncIterator[Run]:
     """Run a consumer during the block, and stop it afterward unless it has ended."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        run = Run(Consumer(queue, handler, limits, timings=timings, now_s=now_s), logs)
+        run = Run(Consumer(queue, handler, limits, timings=timings, now_s=now_s, lines=lines), logs)
         try:
             yield run
             if not run.task.done():

@@ -1,0 +1,264 @@
+"""The thread that writes log lines. A fake reader decides when each write ends and how."""
+
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.aws import ROOT
+from workers.log_output import FileWriter, LogOutput
+
+PATIENCE_S = 30.0
+
+
+class Reader:
+    """What reads the lines: takes nothing while `stopped`, and after `close` ends every write with an error."""
+
+    def __init__(self, most_bytes: int = 1_000_000) -> None:
+        self.taken = b""
+        self.most_bytes = most_bytes
+        self._going = threading.Event()
+        self._going.set()
+        self._writing = threading.Event()
+        self._error: Exception | None = None
+
+    def stop(self) -> None:
+        self._going.clear()
+
+    def go_on(self) -> None:
+        self._going.set()
+
+    def close(self, error: Exception) -> None:
+        self._error = error
+        self._going.set()
+
+    def until_writing(self) -> None:
+        assert self._writing.wait(PATIENCE_S)
+
+    def __call__(self, data: memoryview) -> int:
+        self._writing.set()
+        assert self._going.wait(PATIENCE_S)
+        if self._error is not None:
+            raise self._error
+        part = bytes(data[: self.most_bytes])
+        self.taken += part
+        return len(part)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.taken.decode().splitlines()
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    reader = Reader()
+    yield reader
+    reader.close(OSError(errno.EPIPE, "Broken pipe"))  # Ends the thread.
+
+
+def stopped(reader: Reader, max_bytes: int = 100) -> LogOutput:
+    """Return an output whose thread waits for the reader with the first line, `first`, of 6 bytes."""
+    reader.stop()
+    output = LogOutput(reader, max_bytes=max_bytes, linger_s=0)
+    output.put(b"first")
+    reader.until_writing()
+    return output
+
+
+def test_lines_are_written_in_order_and_whole_however_little_the_reader_takes() -> None:
+    reader = Reader(most_bytes=3)
+    output = LogOutput(reader, linger_s=0)
+    for number in range(100):
+        output.put(f"line {number}".encode())
+    assert output.flush(PATIENCE_S)
+    assert reader.lines == [f"line {number}" for number in range(100)]
+
+
+def test_lines_of_many_threads_are_each_written_once(reader: Reader) -> None:
+    output = LogOutput(reader, linger_s=0)
+
+    def put_all(name: int) -> None:
+        for number in range(200):
+            output.put(f"{name} {number}".encode())
+
+    threads = [threading.Thread(target=put_all, args=[name]) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert output.flush(PATIENCE_S)
+    assert sorted(reader.lines) == sorted(f"{name} {number}" for name in range(4) for number in range(200))
+
+
+def test_a_stopped_reader_holds_up_no_caller_and_gets_everything_later(reader: Reader) -> None:
+    output = stopped(reader)
+    output.put(b"second", keep=False)
+    assert (reader.taken, output.flush(0)) == (b"", False)
+    reader.go_on()
+    assert output.flush(PATIENCE_S)
+    assert reader.lines == ["first", "second"]
+
+
+def test_a_full_buffer_drops_and_counts_lines_that_need_not_be_kept(reader: Reader) -> None:
+    output, dropped, room = stopped(reader), list[int](), list[int]()
+    output.watch(on_dropped=lambda: dropped.append(1), on_room=lambda lines, _: room.append(lines))
+    output.put(b"x" * 93, keep=False)
+    assert output.is_full
+    output.put(b"info", keep=False)
+    output.put(b"info", keep=False, message_id="m")
+    output.put(b"error", keep=True)
+    assert (len(dropped), room, output.awaits("m")) == (2, [], False)
+    reader.go_on()
+    assert output.flush(PATIENCE_S)
+    assert reader.lines == ["first", "x" * 93, "error"]
+    assert (room, output.is_full) == ([2], False)
+    output.put(b"after", keep=False)
+    assert output.flush(PATIENCE_S)
+    assert reader.lines[-1] == "after"
+
+
+def test_it_has_room_only_after_half_of_the_buffer_is_written(reader: Reader) -> None:
+    output = stopped(reader, max_bytes=200_000)
+    room = threading.Event()
+    output.watch(on_room=lambda *_: room.set())
+    for _ in range(20):
+        output.put(b"x" * 10_000)
+    assert output.is_full
+    reader.go_on()
+    assert room.wait(PATIENCE_S)
+    assert output.flush(PATIENCE_S)
+    assert not output.is_full
+
+
+async def test_a_message_waits_for_its_kept_lines(reader: Reader) -> None:
+    output = stopped(reader)
+    output.put(b"warning", message_id="m")
+    assert (output.awaits("m"), output.awaits("other")) == (True, False)
+    waiting = asyncio.create_task(output.is_written("m"))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    reader.go_on()
+    assert await asyncio.wait_for(waiting, PATIENCE_S)
+    assert not output.awaits("m")
+    assert await output.is_written("m")
+
+
+async def test_room_is_waited_for(reader: Reader) -> None:
+    output = stopped(reader, max_bytes=10)
+    output.put(b"second")
+    waiting = asyncio.create_task(output.wait_for_room())
+    await asyncio.sleep(0.01)
+    assert (output.is_full, waiting.done()) == (True, False)
+    reader.go_on()
+    await asyncio.wait_for(waiting, PATIENCE_S)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EPIPE, "Broken pipe"), ValueError("I/O operation on closed file")])
+async def test_a_closed_output_says_so_once_and_never_has_room(reader: Reader, error: Exception) -> None:
+    output, closed, told = stopped(reader), list[str | None](), threading.Event()
+    output.watch(on_closed=lambda: (closed.append(output.closed), told.set()))  # type: ignore[func-returns-value]
+    output.put(b"warning", message_id="before")
+    reader.close(error)
+    assert not await asyncio.wait_for(output.is_written("before"), PATIENCE_S)
+    output.put(b"warning", message_id="after")
+    output.put(b"more")
+    assert not await asyncio.wait_for(output.is_written("after"), PATIENCE_S)
+    assert (output.is_full, output.flush(PATIENCE_S), told.wait(PATIENCE_S)) == (True, False, True)
+    assert closed == ["Broken pipe" if isinstance(error, OSError) else str(error)]
+    late = list[str]()
+    output.watch(on_closed=lambda: late.append("told"))
+    assert late == ["told"], "it may be closed before anyone watches it"
+
+
+def test_a_flush_ends_in_time(reader: Reader) -> None:
+    assert not stopped(reader).flush(0.01)
+
+
+FORKING = """
+import os
+from workers.log_output import FileWriter, LogOutput
+
+output = LogOutput(FileWriter(1), linger_s=0.5)
+output.reset_after_fork()
+output.put(b"parent")
+child = os.fork()
+output.put(b"child" if child == 0 else b"parent again")
+written = output.flush(30)
+if child == 0:
+    os._exit(0 if written else 1)
+print(os.waitpid(child, 0)[1], written)
+"""
+
+
+@pytest.mark.process
+def test_a_forked_process_writes_only_its_own_lines() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORKING]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60)
+    assert sorted(ran.stdout.splitlines()) == ["0 True", "child", "parent", "parent again"]
+
+
+def test_without_a_thread_lines_are_written_at_once(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    output = LogOutput(reader)
+    output.put(b"one")
+    output.put(b"two")
+    assert (reader.lines, output.flush(0)) == (["one", "two"], True)
+
+
+def test_a_pipe_without_a_reader_and_a_full_device_are_closed_for_good() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        for descriptor, number in ((writing, errno.EPIPE), (full, errno.ENOSPC), (99_999, errno.EBADF)):
+            with pytest.raises(OSError) as raised:  # noqa: PT011 - the number is compared.
+                FileWriter(descriptor)(memoryview(b"x"))
+            assert raised.value.errno == number
+    finally:
+        os.close(writing)
+        os.close(full)
+
+
+def test_a_full_disk_is_tried_again_and_named_once(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{tmp_path}/log"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    said = list[str]()
+    write, outcomes = os.write, [OSError(errno.ENOSPC, "No space left on device")] * 2
+
+    def write_or_fail(number: int, data: memoryview) -> int:
+        if outcomes:
+            raise outcomes.pop()
+        return write(number, data)
+
+    monkeypatch.setattr(os, "write", write_or_fail)
+    writer = FileWriter(descriptor, retry_s=0, complain=said.append)
+    output = LogOutput(writer, linger_s=0)
+    output.put(b"line")
+    assert output.flush(PATIENCE_S)
+    os.close(descriptor)
+    with open(path, "rb") as written:  # noqa: PTH123
+        assert written.read() == b"line\n"
+    assert said == ["standard output: No space left on device; log lines are kept until there is room"]
+
+
+def test_a_pipe_that_does_not_block_is_written_once_it_has_room() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # As another program may have done: the flag is shared.
+    output = LogOutput(FileWriter(writing, retry_s=0.01), linger_s=0)
+    sent = [b"%06d" % number * 100 for number in range(500)]  # More than a pipe holds.
+    for line in sent:
+        output.put(line)
+    taken = b""
+    while len(taken) < sum(len(line) + 1 for line in sent):
+        taken += os.read(reading, 1 << 16)
+    assert taken.split(b"\n") == [*sent, b""]
+    os.close(reading)
+    os.close(writing)
