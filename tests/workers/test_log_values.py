@@ -150,14 +150,14 @@ def test_an_exception_about_any_value_can_be_logged(value: Callable[[], Any]) ->
 
 @pytest.mark.parametrize("value", STRANGE)
 def test_any_value_can_be_logged_on_a_terminal(value: Callable[[], Any]) -> None:
-    stream = Captured()
+    stream, before, handlers = Captured(), structlog.get_config(), logging.getLogger().handlers[:]
     try:
         stream.output = logs.configure(level="INFO", as_json=False, stream=stream)
         structlog.get_logger().info("x.done", value=value())
         assert "x.done" in stream.getvalue()
     finally:
-        structlog.reset_defaults()
-        logging.getLogger().handlers.clear()
+        structlog.configure(**before)
+        logging.getLogger().handlers = handlers
 
 
 @pytest.mark.parametrize(
