@@ -1,5 +1,6 @@
 """`orders submit`: starts exactly one execution of the workflow for each order of a file."""
 
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -107,7 +108,7 @@ def _read(name: str, file: BinaryIO) -> tuple[list[Record], Summary]:
     records: list[Record] = []
     summary = Summary()
     with progress(f"reading {name}", None):
-        for record in read_orders(name, file.read()):
+        for record in read_orders(name, io.BytesIO(file.read())):
             if isinstance(record, Record):
                 records.append(record)
             else:

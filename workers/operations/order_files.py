@@ -3,27 +3,19 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 from workers.bodies import kind_of, missing
 from workers.domain.orders import MAX_TEXT_CHARS, ORDER_ID_RULE, is_order_id, order_id_fault
 from workers.domain.submissions import malformed_fields
-from workers.operations.errors import OperationError
-from workers.operations.records import (
-    FIELDS,
-    BadRecord,
-    DuplicateFields,
-    RawRecord,
-    from_array,
-    from_csv,
-    from_stream,
-    value_of,
-)
+from workers.operations.json_records import DuplicateFields, from_array, from_stream, value_of
+from workers.operations.ledger import Ledger
+from workers.operations.order_text import open_text
+from workers.operations.records import FIELDS, BadRecord, RawRecord, from_csv
 
 # Step Functions: the longest input of an execution, in UTF-8.
 MAX_INPUT_BYTES = 262_144
 
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _RULES = {
     "OrderId": ORDER_ID_RULE,
     **dict.fromkeys(("Name", "ItemName"), f"a string of 1 to {MAX_TEXT_CHARS} characters"),
@@ -38,6 +30,8 @@ class Record:
     line: int
     order_id: str
     text: str
+    file: str = ""
+    element: int | None = None  # Its number, if it is an element of an array.
 
     def fields(self) -> Mapping[str, str]:
         """Return the order's fields. Those of a record that can be submitted are strings."""
@@ -45,45 +39,50 @@ class Record:
         return order
 
 
-def read_orders(name: str, data: bytes) -> Iterator[Record | BadRecord]:
+def read_orders(name: str, stream: BinaryIO, ledger: Ledger | None = None) -> Iterator[Record | BadRecord]:
     """
     Yield the records of the file *name*, good and bad, in the order of the file.
+
+    *stream* must be seekable; it is closed at the end. Good records are added to *ledger*, which has those of other
+    files already: a second record of an OrderId is bad.
 
     Raises:
         OperationError: The file is not text, or is CSV with a wrong header.
     """
-    text = _decoded(name, data)
-    suffix, first = PurePath(name).suffix.lower(), text.lstrip()[:1]
-    if suffix in {".csv", ".tsv"} or (suffix not in {".json", ".jsonl", ".ndjson"} and first not in {"{", "["}):
-        records = from_csv(name, text) if first else iter(())
-    else:
-        records = from_array(text) if first == "[" else from_stream(text)
-    places: dict[str, str] = {}
-    for record in records:
-        yield record if isinstance(record, BadRecord) else _checked(record, places)
+    known = Ledger() if ledger is None else ledger
+    for raw, record in read_records(name, stream):
+        if isinstance(record, Record) and (place := known.add(record)):
+            yield _bad(name, raw, f"OrderId is already in {place}")
+        else:
+            yield record
 
 
-def _checked(record: RawRecord, places: dict[str, str]) -> Record | BadRecord:
-    """Return the record if it can be submitted, and note the place of its OrderId."""
-    problem, order_id = _problem(record), _known_id(record.value)
-    if problem is None and order_id is not None:
-        if order_id not in places:
-            places[order_id] = record.place
-            return Record(record.line, order_id, record.text)
-        problem = f"OrderId is already in {places[order_id]}"
-    where = "" if record.element is None else f"{record.place}: "
-    return BadRecord(record.line, f"{where}{problem}", order_id)
-
-
-def _decoded(name: str, data: bytes) -> str:
+def read_records(name: str, stream: BinaryIO) -> Iterator[tuple[RawRecord, Record | BadRecord]]:
+    """Yield the records as in `read_orders`, but without a look at repeated OrderIds, with what they were read from."""
+    text = open_text(name, stream)
     try:
-        # Bytes that are not UTF-8 make only their own record bad. PowerShell and Excel write UTF-16.
-        text = data.decode("utf-16") if data.startswith(_UTF_16) else data.decode("utf-8", "surrogateescape")
-    except UnicodeDecodeError:
-        raise OperationError(f"{name} is not valid UTF-16: save it as UTF-8") from None
-    if "\0" in text:
-        raise OperationError(f"{name} is not text: it has zero bytes")
-    return text.lstrip("\ufeff")
+        suffix, first = PurePath(name).suffix.lower(), text.peek()[:1]
+        if suffix in {".csv", ".tsv"} or (suffix not in {".json", ".jsonl", ".ndjson"} and first not in {"{", "["}):
+            records = from_csv(text)
+        else:
+            records = from_array(text) if first == "[" else from_stream(text)
+        for record in records:
+            yield record, _checked(name, record)
+    finally:
+        stream.close()
+
+
+def _checked(file: str, record: RawRecord) -> Record | BadRecord:
+    """Return the record if it can be submitted."""
+    problem, order_id = record.problem or _problem(record), _known_id(record.value)
+    if problem is None and order_id is not None:
+        return Record(record.line, order_id, record.text, file, record.element)
+    return _bad(file, record, problem)
+
+
+def _bad(file: str, record: RawRecord, problem: str | None) -> BadRecord:
+    where = "" if record.element is None else f"{record.place}: "
+    return BadRecord(record.line, f"{where}{problem}", _known_id(record.value), file)
 
 
 def _problem(record: RawRecord) -> str | None:

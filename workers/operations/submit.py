@@ -223,6 +223,6 @@ class Submission:
         return item.get("ExecutionArn") == arn and recorded_at is not None and recorded_at >= since
 
     def _not_submitted(self, where: list[BadRecord], record: Record, reason: str) -> None:
-        failed = BadRecord(record.line, reason, record.order_id)
+        failed = BadRecord(record.line, reason, record.order_id, record.file)
         where.append(failed)
         self._failed(failed)

@@ -148,7 +148,7 @@ def test_a_different_order_is_named_not_waited_for_and_exits_with_1(tmp_path: Pa
         "already_submitted": 2,
         "bad": [],
         "failed": [],
-        "different": [{"line": 3, "reason": problem, "order_id": "o-2"}],
+        "different": [{"line": 3, "reason": problem, "order_id": "o-2", "file": orders_csv}],
         "ended": None,
     }
 

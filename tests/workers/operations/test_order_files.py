@@ -19,7 +19,7 @@ def order(order_id: str = "001", **changes: Any) -> dict[str, Any]:
 
 
 def read(name: str, content: str | bytes) -> list[Record | BadRecord]:
-    found = list(read_orders(name, content if isinstance(content, bytes) else content.encode()))
+    found = list(read_orders(name, io.BytesIO(content if isinstance(content, bytes) else content.encode())))
     assert not [record for record in found if isinstance(record, BadRecord) and CARD in record.reason]
     return found
 
@@ -78,7 +78,7 @@ def test_json_is_submitted_as_it_is_in_the_file() -> None:
         '{"OrderId": "007", "Name": "Zo\\u00eb", "ItemName": "B",\n "Price": "1.50", "CC": "x", "More": [1.10, null]}'
     )
     (record,) = read("-", f"  {text}  ")
-    assert record == Record(1, "007", text)
+    assert record == Record(1, "007", text, "-")
 
 
 def test_a_record_has_the_fields_of_its_order() -> None:
@@ -308,7 +308,7 @@ def test_a_bad_record_shows_its_id_only_if_it_is_one(order_id: object, shown: st
 
 def test_a_duplicate_shows_its_id_and_where_the_first_one_is() -> None:
     lines = "\n\n".join(map(json.dumps, [ORDER, ORDER]))
-    assert read("-", lines)[1] == BadRecord(3, "OrderId is already in line 1", "001")
+    assert read("-", lines)[1] == BadRecord(3, "OrderId is already in line 1", "001", "-")
 
 
 def test_a_header_that_is_not_csv_is_refused() -> None:

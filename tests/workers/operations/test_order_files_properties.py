@@ -33,7 +33,7 @@ AGAIN = PLAIN_ORDERS.map(lambda order: order | {"OrderId": "001"})
 
 
 def read(name: str, data: bytes) -> list[Record | BadRecord]:
-    return list(read_orders(name, data))
+    return list(read_orders(name, io.BytesIO(data)))
 
 
 def refusal(name: str, data: bytes) -> str | None:

@@ -1,0 +1,174 @@
+"""What a command knows of the orders of its files, in little memory."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntFlag
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from workers.domain.submissions import improper_fields, recorded_fields
+
+if TYPE_CHECKING:
+    from workers.operations.order_files import Record
+
+_MARK_BYTES, _CONTENT_BYTES = 4, 8
+_PAGE = 100  # Also as many as DynamoDB reads at once.
+_IMPROPER = {"Price": 1, "CC": 2}
+_TABLE = """
+CREATE TABLE orders (
+    number INTEGER PRIMARY KEY, order_id TEXT NOT NULL UNIQUE, file INTEGER, line INTEGER, element INTEGER,
+    content BLOB, marks BLOB, improper INTEGER, state INTEGER DEFAULT 0, started REAL, asked REAL, problem TEXT
+)
+"""
+_INSERT = """
+INSERT OR IGNORE INTO orders (order_id, file, line, element, content, marks, improper) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_PAGE_OF = """
+SELECT number, order_id, file, line, marks, improper, state, started, asked FROM orders
+WHERE number > ? AND state & ? = ? AND state & ? = 0 ORDER BY number LIMIT ?
+"""
+_PLACE = "SELECT file, line, element, content FROM orders WHERE order_id = ?"
+_PROBLEM = "SELECT problem FROM orders WHERE order_id = ?"
+_MARK = """
+UPDATE orders SET state = state | ?, started = coalesce(?, started), asked = coalesce(?, asked),
+problem = coalesce(?, problem) WHERE order_id = ?
+"""
+_UNMARK = "UPDATE orders SET state = state & ~? WHERE order_id = ?"
+
+
+class State(IntFlag):
+    """What has become of an order in this command."""
+
+    NEW = 0
+    TAKEN = 1  # It is final, or in progress in another execution: this submission cannot start it.
+    EXISTING = 2  # Its execution exists already, and it was not compared with the stored order yet.
+    NOT_SUBMITTED = 4  # Step Functions refused it, or it differs from the stored order.
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    An order of a file, without its values.
+
+    *marks* are hashes of its fields as the workflow records them, *improper* the fields for which it escalates it.
+    *started_at* is when its execution has started, if AWS has said so. *asked_at* is when this command first asked for
+    an execution that exists, if it asked more than once.
+    """
+
+    order_id: str
+    file: str
+    line: int
+    marks: bytes
+    improper: tuple[str, ...] = ()
+    state: State = State.NEW
+    started_at: datetime | None = None
+    asked_at: datetime | None = None
+
+
+def marks_of(recorded: Mapping[str, str]) -> bytes:
+    """Return the marks of the fields of an order, as the workflow records them."""
+    return b"".join(_hash(value, _MARK_BYTES) for value in recorded.values())
+
+
+def differing(marks: bytes, recorded: Mapping[str, str]) -> list[str]:
+    """Return the names of the fields that have other marks."""
+    other = marks_of(recorded)
+    parts = range(0, len(other), _MARK_BYTES)
+    return [
+        field
+        for field, start in zip(recorded, parts, strict=True)
+        if marks[start : start + _MARK_BYTES] != other[start : start + _MARK_BYTES]
+    ]
+
+
+class Ledger:
+    """
+    The good records of a command's files, in their order, and what became of each.
+
+    It is a table in SQLite's memory, never on disk, and takes about 120 bytes for an order: an OrderId and hashes. A
+    dictionary would take several times as much.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[str] = []
+        self._database = sqlite3.connect(":memory:", isolation_level=None)
+        self._database.executescript(f"PRAGMA journal_mode = OFF; PRAGMA temp_store = MEMORY; {_TABLE}")
+
+    def __len__(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM orders").fetchone()[0])
+
+    def add(self, record: "Record") -> str | None:
+        """Add a record. If there is one of this OrderId already, return where."""
+        if record.file not in self._files:
+            self._files.append(record.file)
+        order = record.fields()
+        row = (
+            record.order_id,
+            self._files.index(record.file),
+            record.line,
+            record.element,
+            _hash(record.text, _CONTENT_BYTES),
+            marks_of(recorded_fields(order)),
+            sum(_IMPROPER[field] for field in improper_fields(order)),
+        )
+        if self._database.execute(_INSERT, row).rowcount:
+            return None
+        file, line, element = self._read(_PLACE, record.order_id)[:3]
+        place = f"line {line}" if element is None else f"element {element}"
+        return place if self._files[file] == record.file else f"{self._files[file]} {place}"
+
+    def holds(self, record: "Record") -> bool:
+        """Return whether this record was added, and has not changed since."""
+        row = self._read(_PLACE, record.order_id)
+        if row is None:
+            return False
+        file, *where, content = row
+        return [self._files[file], *where] == [record.file, record.line, record.element] and content == _hash(
+            record.text, _CONTENT_BYTES
+        )
+
+    def entries(self, *, having: State = State.NEW, lacking: State = State.NEW) -> Iterator[Entry]:
+        """Yield the orders, in the order of the files, that are in state *having*, and not in state *lacking*."""
+        last = 0
+        # Page by page, because the caller changes states meanwhile.
+        while rows := self._database.execute(_PAGE_OF, (last, having, having, lacking, _PAGE)).fetchall():
+            for number, order_id, file, line, marks, improper, state, started, asked in rows:
+                fields = tuple(field for field, bit in _IMPROPER.items() if improper & bit)
+                place = (self._files[file], line)
+                yield Entry(order_id, *place, marks, fields, State(state), _time(started), _time(asked))
+                last = number
+
+    def problem(self, order_id: str) -> str | None:
+        """Return why an order was not submitted, if it was not."""
+        problem: str | None = self._read(_PROBLEM, order_id)[0]
+        return problem
+
+    def mark(
+        self,
+        order_id: str,
+        state: State = State.NEW,
+        *,
+        started_at: datetime | None = None,
+        asked_at: datetime | None = None,
+        problem: str | None = None,
+    ) -> None:
+        """Add what has become of an order to what is known of it."""
+        times = (None if time is None else time.timestamp() for time in (started_at, asked_at))
+        self._database.execute(_MARK, (state, *times, problem, order_id))
+
+    def unmark(self, order_id: str, state: State) -> None:
+        """Remove *state* from the order's state."""
+        self._database.execute(_UNMARK, (state, order_id))
+
+    def _read(self, query: str, order_id: str) -> Any:
+        return self._database.execute(query, (order_id,)).fetchone()
+
+
+def _hash(text: str, size: int) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
