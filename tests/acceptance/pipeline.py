@@ -28,6 +28,7 @@ from tests.acceptance.account import Account
 from tests.acceptance.findings import Findings, Note, Orders
 from tests.acceptance.plan import Plan, records
 from workers.domain.orders import OrderStatus
+from workers.operations.ledger import Ledger
 from workers.operations.stack import Stack
 from workers.operations.submit import Submission, Summary
 from workers.settings import Settings
@@ -183,11 +184,13 @@ def submit(
     Raises `DeployError` if AWS refuses some.
     """
     timed = _TimedStack({**os.environ, **variables(outputs), "AWS_REGION": account.region}, submitted_at)
-    summary = Summary()
-    submission = Submission(timed, records(plan.orders), summary, number=_SUBMISSION, warn=note)
+    summary, ledger, orders = Summary(), Ledger(), records(plan.orders)
+    for record in orders:
+        ledger.add(record)
+    submission = Submission(timed, ledger, lambda: orders, summary, number=_SUBMISSION, warn=note)
     asyncio.run(submission.run(concurrency=CONCURRENCY))
-    if summary.failed:
-        raise DeployError(f"Step Functions refused orders: {summary}; {summary.failed[0].reason}")
+    if summary.failed.count:
+        raise DeployError(f"Step Functions refused orders: {summary}; {summary.failed.shown[0].reason}")
 
 
 class _TimedStack(Stack):

@@ -1,21 +1,39 @@
-"""`orders submit`: starts exactly one execution of the workflow for each order of a file."""
+"""`orders submit`: starts exactly one execution of the workflow for each order of some files."""
 
-import io
-from collections import Counter
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, BinaryIO
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workers.cli.output import note, print_json, print_line, progress, results
 from workers.cli.running import run
-from workers.cli.tables import print_table
+from workers.cli.submit_view import (
+    forecast_json,
+    print_ended,
+    print_forecast,
+    report_bad,
+    report_more,
+    summary_json,
+)
 from workers.domain.text import clean
-from workers.operations.order_files import Record, read_orders
+from workers.operations.errors import OperationError
+from workers.operations.forecast import Forecast, forecast
+from workers.operations.ledger import Ledger, State
+from workers.operations.order_batch import OrderBatch, sources
 from workers.operations.records import BadRecord
+from workers.operations.rejects import refuse_path, write_rejects
 from workers.operations.retries import Retries
-from workers.operations.submit import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, MAX_SUBMISSION, Submission, Summary
+from workers.operations.submit import (
+    DEFAULT_CONCURRENCY,
+    MAX_CONCURRENCY,
+    MAX_SUBMISSION,
+    Problems,
+    Submission,
+    Summary,
+)
 from workers.operations.waiting import Ended, wait_for_orders
 
 if TYPE_CHECKING:
@@ -26,12 +44,19 @@ if TYPE_CHECKING:
     "submit",
     epilog="""\b
 Examples:
-  orders submit orders.csv
+  orders submit orders.csv --check
   orders submit orders.csv --wait
+  orders submit monday.csv tuesday.csv --rejects rejects.csv
   generate-orders | orders submit -
   orders submit corrected.json --submission 2""",
 )
-@click.argument("file", type=click.File("rb"), metavar="FILE|-")
+@click.argument(
+    "files",
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
+    nargs=-1,
+    required=True,
+    metavar="FILE|-...",
+)
 @click.option(
     "--submission",
     type=click.IntRange(1, MAX_SUBMISSION),
@@ -48,20 +73,31 @@ Examples:
     metavar="N",
     help="How many orders to submit at the same time.",
 )
+@click.option("--check", is_flag=True, help="Submit nothing: only read the files, and say what would happen.")
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what is not submitted to a new FILE, each record with its problem. Card numbers are masked.",
+)
 @click.option("--wait", is_flag=True, help="Wait until the orders have ended, and show how.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object, for scripts.")
 @click.pass_obj
-def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int, wait: bool, as_json: bool) -> int:
+def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
     """
-    Submit the orders of FILE, or of standard input, each once.
+    Submit the orders of FILEs, or of standard input, each once.
 
-    FILE is a JSON object, a JSON array, objects one after the other (JSON lines), or CSV with a header; UTF-8. An order
-    has five strings: OrderId, Name, ItemName, Price, CC. Other columns of CSV are ignored.
+    A FILE is a JSON object, a JSON array, objects one after the other (JSON lines), or CSV with a header; UTF-8. An
+    order has five strings: OrderId, Name, ItemName, Price, CC. Other columns of CSV are ignored.
 
-    A file without orders is no error: one line says so, and the exit code is 0.
+    All files are read and checked before the first order is submitted, and then read again. They may be of any size;
+    standard input is kept in memory, and may have 256 MiB. Files without orders are no error: the exit code is 0.
 
-    Malformed orders, and orders that repeat an OrderId of the file, are reported with their line and not submitted; the
+    Malformed orders, and orders that repeat an OrderId, are reported with their file and line and not submitted; the
     rest is submitted. An order with a wrong card number or price is submitted: the workflow escalates it.
+
+    --rejects writes the records that were not submitted to a file, as they came, with their Problem. Correct them, fill
+    in their card numbers, and submit that file: the Problem is ignored.
 
     An execution is named after its OrderId and the number of the submission, so the command can be repeated: an order
     that was submitted before is not submitted again. If such an order differs from the stored one, its line is named
@@ -74,91 +110,134 @@ def command(stack: "Stack", file: BinaryIO, *, submission: int, concurrency: int
     "Submitted" means that the execution was started. --wait shows whether the workflow recorded the order: it refuses
     one whose OrderId is used, unless that order is ESCALATED.
     """
-    name = "stdin" if file.name in {"-", "<stdin>"} else clean(file.name)
-    records, summary = _read(name, file)
+    options = _Options(**given)
+    if options.check and options.wait:
+        raise click.UsageError("--check submits nothing, so there is nothing to --wait for")
+    if options.rejects is not None and (refusal := refuse_path(options.rejects)):
+        raise click.UsageError(f"--rejects: {refusal}")
+    batch = OrderBatch(sources(files, sys.stdin.buffer))
+    bad = _read(batch)
+    return _check(stack, batch, bad, options) if options.check else _submit(stack, batch, bad, options)
+
+
+def _read(batch: OrderBatch) -> Problems:
+    """Read all files before anything is started, and report their bad records."""
+    bad = Problems()
+    with progress("reading", None) as advance:
+        for record in batch.check():
+            if isinstance(record, BadRecord) and bad.add(record):
+                report_bad(record)
+            advance(1)
+    report_more(bad, "bad records")
+    for name in batch.empty_files:
+        note(f"{name} has no orders")
+    return bad
+
+
+def _submit(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options") -> int:
+    summary = Summary(bad=bad)
     task = Submission(
-        stack, records, summary, number=submission, warn=note, failed=lambda failed: _report_bad(name, failed)
+        stack, batch.ledger, batch.records, summary, number=options.submission, warn=note, failed=report_bad
     )
-    if records:
-        with progress("submitting", len(records)) as advance:
-            run(
-                stack,
-                task.run(concurrency=concurrency, progress=advance),
-                interrupted=lambda: f"interrupted: {task.so_far()}",
-            )
-    if not as_json:
+    if count := len(batch.ledger):
+        with progress("submitting", count) as advance:
+            work = task.run(concurrency=options.concurrency, progress=advance)
+            run(stack, work, interrupted=lambda: f"interrupted: {task.so_far()}")
+    report_more(summary.failed, "records that Step Functions refused")
+    report_more(summary.different, "different orders")
+    written = _write_rejects(batch, options)
+    if not options.as_json:
         with results():
             print_line(str(summary))
     ended: list[Ended] | None = None
-    if wait:
-        # A bad record may repeat the OrderId of a good one.
-        not_submitted = {record.order_id for record in [*summary.failed, *summary.different]}
-        submitted = [record for record in records if record.order_id not in not_submitted]
-        ended = _wait(stack, name, submitted, submission, task)
-        if ended and not as_json:
-            _print_ended(ended)
-    if as_json:
+    if options.wait:
+        ended = _wait(stack, batch.ledger, options.submission)
+        if ended and not options.as_json:
+            print_ended(ended)
+    if options.as_json:
         with results():
-            print_json(asdict(summary) | {"ended": ended})
-    return 1 if not summary.complete or any(order.problem for order in ended or ()) else 0
+            print_json(summary_json(summary, ended))
+    return 0 if summary.complete and written and not any(order.problem for order in ended or ()) else 1
 
 
-def _read(name: str, file: BinaryIO) -> tuple[list[Record], Summary]:
-    """Read the whole file before anything is started, and report its bad records."""
-    records: list[Record] = []
-    summary = Summary()
-    with progress(f"reading {name}", None):
-        for record in read_orders(name, io.BytesIO(file.read())):
-            if isinstance(record, Record):
-                records.append(record)
-            else:
-                summary.bad.append(record)
-    for bad in summary.bad:
-        _report_bad(name, bad)
-    if not records and not summary.bad:
-        note(f"{name} has no orders")
-    return records, summary
+def _check(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options") -> int:
+    """Say what would happen, and start nothing."""
+    found, count = Forecast(bad), len(batch.ledger)
+    if count:
+        retries = Retries(warn=note)
+        with progress("comparing", count) as advance:
+            work = forecast(
+                stack,
+                batch.ledger,
+                found,
+                number=options.submission,
+                retries=retries,
+                different=report_bad,
+                progress=advance,
+            )
+            run(stack, work)
+    report_more(found.different, "different orders")
+    if found.not_compared:
+        note(f"not compared with the orders that were submitted before: {found.not_compared}")
+    written = _write_rejects(batch, options)
+    if options.as_json:
+        print_json(forecast_json(found))
+    else:
+        print_forecast(found)
+    return 0 if found.good and written else 1
 
 
-def _report_bad(file: str, bad: BadRecord) -> None:
-    note(f"{file}:{bad.line}: {f'order {bad.order_id}: ' if bad.order_id else ''}{bad.reason}")
+def _write_rejects(batch: OrderBatch, options: "_Options") -> bool:
+    """Write the rejects, if a file was given for them; return False if that failed. Everything else is done by then."""
+    if options.rejects is None:
+        return True
+    try:
+        with progress(f"writing {clean(options.rejects)}", None):
+            count = write_rejects(options.rejects, batch.rejects)
+    except OperationError as error:
+        note(f"the rejects could not be written: {error}; `--check --rejects FILE` writes them without submitting")
+        return False
+    records = "1 record" if count == 1 else f"{count} records"
+    written = f"{records} written, with masked card numbers" if count else "not written, there are no rejects"
+    note(f"{options.rejects}: {written}")
+    return True
 
 
-def _wait(stack: "Stack", file: str, records: Sequence[Record], submission: int, task: Submission) -> list[Ended]:
-    """Wait for the orders. Report those that this submission has not recorded, and return all in the file's order."""
+def _wait(stack: "Stack", ledger: Ledger, submission: int) -> list[Ended]:
+    """Wait for the orders. Report those that this submission has not recorded, and return all in the files' order."""
     ended: list[Ended] = []
+    total = sum(1 for _ in ledger.entries(lacking=State.NOT_SUBMITTED))
 
     def interrupted() -> str:
-        return f"interrupted: {len(ended)} of {len(records)} orders have ended, the rest continue without this command"
+        return f"interrupted: {len(ended)} of {total} orders have ended, the rest continue without this command"
 
-    with progress("ended", len(records)) as advance:
+    with progress("ended", total) as advance:
         work = wait_for_orders(
             stack,
-            records,
+            ledger.entries(lacking=State.NOT_SUBMITTED),
             ended,
             submission=submission,
-            started=task.started,
-            taken=task.taken,
             retries=Retries(warn=note),
             progress=advance,
         )
         run(stack, work, interrupted=interrupted)
-    places = {record.order_id: place for place, record in enumerate(records)}
-    ended.sort(key=lambda order: places[order.order_id])
-    for order in ended:
+    by_id, in_order, problems = {order.order_id: order for order in ended}, list[Ended](), Problems()
+    for entry in ledger.entries(lacking=State.NOT_SUBMITTED):
+        order = by_id[entry.order_id]
+        in_order.append(order)
         if order.problem is not None:
-            _report_bad(file, BadRecord(records[places[order.order_id]].line, order.problem, order.order_id))
-    return ended
+            bad = BadRecord(entry.line, order.problem, order.order_id, entry.file)
+            if problems.add(bad):
+                report_bad(bad)
+    report_more(problems, "orders that this submission has not recorded")
+    return in_order
 
 
-def _print_ended(ended: Sequence[Ended]) -> None:
-    """Print how many orders ended with each outcome and its reasons, in the order of the file."""
-    counts = Counter((order.outcome, ", ".join([*order.reasons, *_remarks(order)])) for order in ended)
-    rows = [(outcome, reasons or None, count) for (outcome, reasons), count in counts.items()]
-    print_table(("outcome", "reasons", "orders"), rows, right=("orders",), text=("reasons",))
-
-
-def _remarks(order: Ended) -> list[str]:
-    """Return what to say beside an outcome that this submission has not brought about."""
-    remarks = {"resubmitted": order.resubmitted, "not of this submission": order.other_submission}
-    return [remark for remark, applies in remarks.items() if applies]
+@dataclass(frozen=True, slots=True)
+class _Options:
+    submission: int
+    concurrency: int
+    check: bool
+    rejects: Path | None
+    wait: bool
+    as_json: bool

@@ -69,9 +69,14 @@ def may_hold_card(text: bytes) -> bool:
     return _ZEROS in text.translate(_DIGITS_AS_ZEROS, _BETWEEN)
 
 
+def is_masked_card_number(number: str) -> bool:
+    """Return whether this is a card number as the workflow records it: `************5678` or `****`."""
+    return _MASKED_CARD_NUMBER.fullmatch(number) is not None
+
+
 def masked_card_number(stored: str) -> str:
-    """Return a card number from the order table if it is masked, `************5678` or `****`; otherwise `****`."""
-    return stored if _MASKED_CARD_NUMBER.fullmatch(stored) else MASK
+    """Return a card number from the order table if it is masked; otherwise `****`."""
+    return stored if is_masked_card_number(stored) else MASK
 
 
 def looks_like_card(identifier: str) -> bool:

@@ -13,6 +13,10 @@ _CARD_NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
 _PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?", re.ASCII)
 
 
+# What the workflow records of an order, besides its OrderId.
+RECORDED_FIELDS = ("Name", "ItemName", "Price", "CC")
+
+
 def malformed_fields(order: Any) -> list[str]:
     """Return the fields of an order that the workflow would reject as malformed, always in the same sequence."""
     if not isinstance(order, Mapping):

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntFlag
+from enum import Enum, IntFlag, auto
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ WHERE number > ? AND state & ? = ? AND state & ? = 0 ORDER BY number LIMIT ?
 """
 _PLACE = "SELECT file, line, element, content FROM orders WHERE order_id = ?"
 _PROBLEM = "SELECT problem FROM orders WHERE order_id = ?"
+_STATE = "SELECT state FROM orders WHERE order_id = ?"
 _MARK = """
 UPDATE orders SET state = state | ?, started = coalesce(?, started), asked = coalesce(?, asked),
 problem = coalesce(?, problem) WHERE order_id = ?
@@ -45,6 +46,14 @@ class State(IntFlag):
     TAKEN = 1  # It is final, or in progress in another execution: this submission cannot start it.
     EXISTING = 2  # Its execution exists already, and it was not compared with the stored order yet.
     NOT_SUBMITTED = 4  # Step Functions refused it, or it differs from the stored order.
+
+
+class Found(Enum):
+    """What the ledger knows of a record that was read again."""
+
+    UNCHANGED = auto()  # It is in the ledger.
+    REPEATED = auto()  # Another record of its OrderId is.
+    CHANGED = auto()  # It was not read before.
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,41 +102,52 @@ class Ledger:
 
     def __init__(self) -> None:
         self._files: list[str] = []
+        self._counts: list[int] = []
         self._database = sqlite3.connect(":memory:", isolation_level=None)
         self._database.executescript(f"PRAGMA journal_mode = OFF; PRAGMA temp_store = MEMORY; {_TABLE}")
 
     def __len__(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM orders").fetchone()[0])
+        return sum(self._counts)
+
+    def count(self, file: str) -> int:
+        """Return how many orders of a file there are."""
+        return self._counts[self._files.index(file)] if file in self._files else 0
 
     def add(self, record: "Record") -> str | None:
-        """Add a record. If there is one of this OrderId already, return where."""
+        """Add a record. If there is one of this OrderId already, return its place."""
         if record.file not in self._files:
             self._files.append(record.file)
-        order = record.fields()
+            self._counts.append(0)
+        file, order = self._files.index(record.file), record.fields()
         row = (
             record.order_id,
-            self._files.index(record.file),
+            file,
             record.line,
             record.element,
             _hash(record.text, _CONTENT_BYTES),
             marks_of(recorded_fields(order)),
             sum(_IMPROPER[field] for field in improper_fields(order)),
         )
-        if self._database.execute(_INSERT, row).rowcount:
-            return None
-        file, line, element = self._read(_PLACE, record.order_id)[:3]
-        place = f"line {line}" if element is None else f"element {element}"
-        return place if self._files[file] == record.file else f"{self._files[file]} {place}"
+        if not self._database.execute(_INSERT, row).rowcount:
+            return self.place(record.order_id, record.file)
+        self._counts[file] += 1
+        return None
 
-    def holds(self, record: "Record") -> bool:
-        """Return whether this record was added, and has not changed since."""
+    def place(self, order_id: str, file: str) -> str:
+        """Return where an order is that is in the ledger, for a report about *file*."""
+        index, line, element, _ = self._read(_PLACE, order_id)
+        place = f"line {line}" if element is None else f"element {element}"
+        return place if self._files[index] == file else f"{self._files[index]} {place}"
+
+    def find(self, record: "Record") -> Found:
+        """Return whether a record that was read again is in the ledger."""
         row = self._read(_PLACE, record.order_id)
         if row is None:
-            return False
-        file, *where, content = row
-        return [self._files[file], *where] == [record.file, record.line, record.element] and content == _hash(
-            record.text, _CONTENT_BYTES
-        )
+            return Found.CHANGED
+        file, line, element, content = row
+        if (self._files[file], line, element) != (record.file, record.line, record.element):
+            return Found.REPEATED
+        return Found.UNCHANGED if content == _hash(record.text, _CONTENT_BYTES) else Found.CHANGED
 
     def entries(self, *, having: State = State.NEW, lacking: State = State.NEW) -> Iterator[Entry]:
         """Yield the orders, in the order of the files, that are in state *having*, and not in state *lacking*."""
@@ -144,6 +164,10 @@ class Ledger:
         """Return why an order was not submitted, if it was not."""
         problem: str | None = self._read(_PROBLEM, order_id)[0]
         return problem
+
+    def state(self, order_id: str) -> State:
+        """Return what has become of an order that is in the ledger."""
+        return State(self._read(_STATE, order_id)[0])
 
     def mark(
         self,

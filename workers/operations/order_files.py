@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from workers.bodies import kind_of, missing
+from workers.domain.cards import is_masked_card_number
 from workers.domain.orders import MAX_TEXT_CHARS, ORDER_ID_RULE, is_order_id, order_id_fault
 from workers.domain.submissions import malformed_fields
 from workers.operations.json_records import DuplicateFields, from_array, from_stream, value_of
@@ -52,9 +53,14 @@ def read_orders(name: str, stream: BinaryIO, ledger: Ledger | None = None) -> It
     known = Ledger() if ledger is None else ledger
     for raw, record in read_records(name, stream):
         if isinstance(record, Record) and (place := known.add(record)):
-            yield _bad(name, raw, f"OrderId is already in {place}")
+            yield repeated(raw, record, place)
         else:
             yield record
+
+
+def repeated(raw: RawRecord, record: Record, place: str) -> BadRecord:
+    """Return a record whose OrderId the record at *place* has, too, as a bad one."""
+    return _bad(record.file, raw, f"OrderId is already in {place}")
 
 
 def read_records(name: str, stream: BinaryIO) -> Iterator[tuple[RawRecord, Record | BadRecord]]:
@@ -94,6 +100,12 @@ def _problem(record: RawRecord) -> str | None:
         return "is not a JSON object"
     if wrong := malformed_fields(order):
         return "; ".join(_fault(field, order) for field in wrong)
+    return "CC is masked: fill in the whole card number" if is_masked_card_number(order["CC"]) else _unsendable(record)
+
+
+def _unsendable(record: RawRecord) -> str | None:
+    """Return why a well-formed order cannot be the input of an execution; None if it can."""
+    order = record.value
     if not all(map(_is_unicode, (record.text, *(order[field] for field in FIELDS)))):
         return "is not valid UTF-8"
     if (size := len(record.text.encode())) > MAX_INPUT_BYTES:

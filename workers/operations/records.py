@@ -35,10 +35,11 @@ class BadRecord:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The header of a CSV file, as it is in the file."""
+    """The header of a CSV file, as it is in the file. *card* is the place of the column with the card numbers."""
 
     header: Sequence[str]
     delimiter: str
+    card: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def from_csv(text: OrderText) -> Iterator[RawRecord]:
         raise OperationError(
             f"{text.name}:{first.line}: the header must have each of {', '.join(FIELDS)} once; {wrong}"
         )
-    table = Table(first.columns or (), delimiter)
+    table = Table(first.columns or (), delimiter, names.index("CC"))
     for row in rows:
         yield _record(row, names, table)
 

@@ -1,7 +1,7 @@
 """Submits orders: starts exactly one execution of the workflow for each."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -13,6 +13,7 @@ from workers.consumer.elapsed import elapsed_s
 from workers.domain.submissions import submission_name
 from workers.operations.concurrency import in_parallel
 from workers.operations.errors import OperationError
+from workers.operations.ledger import Entry, Ledger, State
 from workers.operations.order_files import Record
 from workers.operations.progress import Progress, Warn, unreported
 from workers.operations.records import BadRecord
@@ -20,12 +21,14 @@ from workers.operations.retries import Retries
 from workers.operations.sdk_errors import SDK_ERRORS, ClientError, explained
 from workers.operations.stored_orders import (
     LOOK_S,
+    Item,
     described,
     differing_fields,
     is_erased,
+    is_taken,
     started_at,
+    stored_orders,
     submitted_before,
-    taken_orders,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 # If a call takes 50 ms, the default makes as many calls a second as StartExecution sustains in most regions.
 DEFAULT_CONCURRENCY, MAX_CONCURRENCY = 10, 100
 MAX_SUBMISSION = 999_999
+MAX_SHOWN = 100  # Records with a problem, of each kind.
 SAFE = "repeating the command is safe: it submits nothing twice"
 
 # Errors that concern only one record. Any other error concerns all records.
@@ -43,35 +47,52 @@ CLOCK_TOLERANCE = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
+class Problems:
+    """The records with a problem of one kind: how many, and the first `MAX_SHOWN` of them."""
+
+    count: int = 0
+    shown: list[BadRecord] = field(default_factory=list)
+
+    def add(self, record: BadRecord) -> bool:
+        """Count a record, and return whether to show it."""
+        self.count += 1
+        if self.count > MAX_SHOWN:
+            return False
+        self.shown.append(record)
+        return True
+
+
+@dataclass(slots=True)
 class Summary:
-    """The outcome of a file's records, so far."""
+    """The outcome of the files' records, so far."""
 
     submitted: int = 0
     already_submitted: int = 0
-    bad: list[BadRecord] = field(default_factory=list)
-    failed: list[BadRecord] = field(default_factory=list)
-    different: list[BadRecord] = field(default_factory=list)  # Another order was submitted under the same OrderId.
+    bad: Problems = field(default_factory=Problems)
+    failed: Problems = field(default_factory=Problems)
+    different: Problems = field(default_factory=Problems)  # Another order was submitted under the same OrderId.
 
     @property
     def complete(self) -> bool:
         """Whether all records so far were submitted, now or before."""
-        return not (self.bad or self.failed or self.different)
+        return not (self.bad.count or self.failed.count or self.different.count)
 
     def __str__(self) -> str:
-        different = f", {len(self.different)} different" if self.different else ""
+        different = f", {self.different.count} different" if self.different.count else ""
         return (
             f"{self.submitted} submitted, {self.already_submitted} already submitted, "
-            f"{len(self.bad)} bad, {len(self.failed)} failed{different}"
+            f"{self.bad.count} bad, {self.failed.count} failed{different}"
         )
 
 
 class Submission:
-    """Submits the good records of a file once. `summary` is up to date at any moment, also after a cancellation."""
+    """Submits good records once. `summary` is up to date at any moment, also after a cancellation."""
 
     def __init__(
         self,
         stack: "Stack",
-        records: Sequence[Record],
+        ledger: Ledger,
+        records: Callable[[], Iterable[Record]],
         summary: Summary,
         *,
         number: int,
@@ -80,27 +101,23 @@ class Submission:
         failed: Callable[[BadRecord], None] = unreported,
     ) -> None:
         """
-        Prepare the *number*-th submission of *records*.
+        Prepare the *number*-th submission of *records*, which are those in *ledger*.
 
-        *failed* is called with each record that AWS refuses, and with each that differs from the stored order.
+        *failed* is called with the first records that AWS refuses, and with the first that differ from the stored
+        order. The *ledger* has all of them.
         """
         self.summary = summary
-        self.started: dict[str, datetime] = {}  # When executions have started, by OrderId, as far as AWS has said so.
-        # The OrderIds that this submission cannot start: their order is final, or in progress in another execution.
-        self.taken: set[str] = set()
         self._stack = stack
+        self._ledger = ledger
         self._records = records
         self._number = number
         self._retries = retries or Retries(warn=warn)
         self._warn = warn
         self._failed = failed
-        # The OrderIds whose execution exists already. If this command repeated its request, with the time of the first
-        # one: an execution that was started later is its own, and only the response was lost.
-        self._repeated: dict[str, datetime | None] = {}
 
     def so_far(self) -> str:
         """Return the outcome so far, with a note that repeating is safe."""
-        return f"{self.summary} of {len(self._records) + len(self.summary.bad)}; {SAFE}"
+        return f"{self.summary} of {len(self._ledger) + self.summary.bad.count}; {SAFE}"
 
     async def run(
         self, *, concurrency: int = DEFAULT_CONCURRENCY, look_s: float = LOOK_S, progress: Progress = unreported
@@ -116,26 +133,37 @@ class Submission:
         """
         try:
             await self._stack.state_machine_arn()  # Looked up once, before the calls start.
-            records = self._records if self._number == 1 else await self._without_taken(progress)
-            started = in_parallel(self._submit, records, at_most=concurrency, stop=self._retries.stop)
+            if self._number > 1:
+                await self._find_taken(progress)
+            started = in_parallel(self._submit, self._startable(), at_most=concurrency, stop=self._retries.stop)
             async with contextlib.aclosing(started):
                 async for _ in started:
                     progress(1)
             await self._compare(look_s)
+        except OperationError as error:
+            raise OperationError(f"{error} ({self.so_far()})") from error
         except SDK_ERRORS as error:
             raise OperationError(f"{await explained(error, self._stack)} ({self.so_far()})") from error
 
-    async def _without_taken(self, progress: Progress) -> list[Record]:
-        """Return the records that this submission may start; report the others, which are compared at once."""
-        taken = await taken_orders(self._stack, self._records, self._number, self._retries)
-        self.taken.update(taken)
-        records = [record for record in self._records if record.order_id in taken]
-        for record in records:
-            self.summary.already_submitted += 1
-            self._check_same(record, taken[record.order_id])
-        self._warn_erased(records, taken)
-        progress(len(records))
-        return [record for record in self._records if record.order_id not in taken]
+    async def _find_taken(self, progress: Progress) -> None:
+        """Find the orders that this submission may not start, and compare them at once."""
+        erased = _Counted()
+        async with contextlib.aclosing(stored_orders(self._stack, self._ledger.entries(), self._retries)) as found:
+            async for entry, item in found:
+                if item is None or not await is_taken(self._stack, entry, item, self._number):
+                    continue
+                self._ledger.mark(entry.order_id, State.TAKEN)
+                self.summary.already_submitted += 1
+                self._check_same(entry, item)
+                if is_erased(item):
+                    erased.add(entry)
+                progress(1)
+        self._warn_not_compared(erased, "erased")
+
+    def _startable(self) -> Iterator[Record]:
+        if self._number == 1:
+            return iter(self._records())
+        return (record for record in self._records() if State.TAKEN not in self._ledger.state(record.order_id))
 
     async def _submit(self, record: Record) -> None:
         failures: list[Exception] = []
@@ -154,14 +182,15 @@ class Submission:
             if code == "ExecutionAlreadyExists":
                 metadata = error.response.get("ResponseMetadata", {})
                 repeated = bool(failures) or metadata.get("RetryAttempts", 0) > 0
-                self._repeated[record.order_id] = self._first_asked(metadata, began_s) if repeated else None
+                asked_at = self._first_asked(metadata, began_s) if repeated else None
+                self._ledger.mark(record.order_id, State.EXISTING, asked_at=asked_at)
                 self.summary.already_submitted += 1
             elif code in _REFUSED:
                 self._not_submitted(self.summary.failed, record, f"Step Functions refused it ({code})")
             else:
                 raise
         else:
-            self.started[record.order_id] = answer["startDate"]
+            self._ledger.mark(record.order_id, started_at=answer["startDate"])
             # AWS also answers like this if an execution of this name and input is still running.
             if answer["startDate"] < self._first_asked(answer["ResponseMetadata"], began_s):
                 self.summary.already_submitted += 1
@@ -182,47 +211,65 @@ class Submission:
         return answered - timedelta(seconds=elapsed_s() - began_s) - CLOCK_TOLERANCE
 
     async def _compare(self, look_s: float) -> None:
-        """Compare the records that were submitted before with the stored orders, in the order of the file."""
-        records = [record for record in self._records if record.order_id in self._repeated]
-        stored = await submitted_before(self._stack, records, self._number, self._retries, look_s=look_s)
-        for record in records:
-            item, since = stored.get(record.order_id), self._repeated[record.order_id]
-            if item is None:
-                continue
-            if self._check_same(record, item) and since is not None and await self._is_ours(record, item, since):
-                self.summary.already_submitted -= 1
-                self.summary.submitted += 1
-        missing = [record for record in records if record.order_id not in stored]
+        """Compare the records that were submitted before with the stored orders."""
+        missing, erased = _Counted(), _Counted()
+        found = submitted_before(self._stack, self._existing, self._number, self._retries, look_s=look_s)
+        async with contextlib.aclosing(found):
+            async for entry, item in found:
+                self._ledger.unmark(entry.order_id, State.EXISTING)
+                if item is None:
+                    missing.add(entry)
+                    continue
+                if is_erased(item):
+                    erased.add(entry)
+                same, since = self._check_same(entry, item), entry.asked_at
+                if same and since is not None and await self._is_ours(entry, item, since):
+                    self.summary.already_submitted -= 1
+                    self.summary.submitted += 1
         self._warn_not_compared(missing, "not in the table")
-        self._warn_erased(records, stored)
-
-    def _check_same(self, record: Record, item: Mapping[str, Any]) -> bool:
-        """Return whether a record that counts as submitted before equals its stored order; report it if not."""
-        if not differing_fields(record, item):
-            return True
-        self.summary.already_submitted -= 1
-        self._not_submitted(self.summary.different, record, f"skipped: {described(record, item, self._number)}")
-        return False
-
-    def _warn_erased(self, records: Sequence[Record], stored: Mapping[str, Mapping[str, Any]]) -> None:
-        erased = [record for record in records if is_erased(stored.get(record.order_id, {}))]
         self._warn_not_compared(erased, "erased")
 
-    def _warn_not_compared(self, records: Sequence[Record], why: str) -> None:
-        if records:
-            orders = "an order" if len(records) == 1 else f"{len(records)} orders"
+    def _existing(self) -> Iterator[Entry]:
+        return self._ledger.entries(having=State.EXISTING)
+
+    def _check_same(self, entry: Entry, item: Item) -> bool:
+        """Return whether a record that counts as submitted before equals its stored order; report it if not."""
+        if not differing_fields(entry, item):
+            return True
+        self.summary.already_submitted -= 1
+        problem = f"skipped: {described(entry, item, self._number)}"
+        self._not_submitted(self.summary.different, entry, problem)
+        return False
+
+    def _warn_not_compared(self, orders: "_Counted", why: str) -> None:
+        if orders.first is not None:
+            place = f"{orders.first.file}:{orders.first.line}"
+            count = "an order" if orders.count == 1 else f"{orders.count} orders"
             self._warn(
-                f"not compared: {orders} submitted before but {why}, the first in line {records[0].line}; "
-                f"`orders show {records[0].order_id}` shows what became of it"
+                f"not compared: {count} submitted before but {why}, the first in {place}; "
+                f"`orders show {orders.first.order_id}` shows what became of it"
             )
 
-    async def _is_ours(self, record: Record, item: Mapping[str, Any], since: datetime) -> bool:
+    async def _is_ours(self, entry: Entry, item: Item, since: datetime) -> bool:
         """Return whether a stored order was recorded by an execution that this command started."""
-        arn = await self._stack.execution_arn(submission_name(record.order_id, self._number))
+        arn = await self._stack.execution_arn(submission_name(entry.order_id, self._number))
         recorded_at = started_at(item)
         return item.get("ExecutionArn") == arn and recorded_at is not None and recorded_at >= since
 
-    def _not_submitted(self, where: list[BadRecord], record: Record, reason: str) -> None:
-        failed = BadRecord(record.line, reason, record.order_id, record.file)
-        where.append(failed)
-        self._failed(failed)
+    def _not_submitted(self, where: Problems, record: Record | Entry, problem: str) -> None:
+        self._ledger.mark(record.order_id, State.NOT_SUBMITTED, problem=problem)
+        failed = BadRecord(record.line, problem, record.order_id, record.file)
+        if where.add(failed):
+            self._failed(failed)
+
+
+@dataclass(slots=True)
+class _Counted:
+    """How many orders there are of a kind, and the first of them."""
+
+    count: int = 0
+    first: Entry | None = None
+
+    def add(self, entry: Entry) -> None:
+        self.first = self.first or entry
+        self.count += 1

@@ -3,17 +3,18 @@
 import asyncio
 import random
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from workers.aws.errors import error_code
 from workers.domain.orders import OrderStatus
 from workers.domain.submissions import submission_name
 from workers.operations.executions import DUPLICATE_ORDER, FAILED, RUNNING, SUCCEEDED, read_execution
-from workers.operations.order_files import Record
+from workers.operations.ledger import Entry, State
 from workers.operations.progress import Progress, unreported
 from workers.operations.retries import Retries
 from workers.operations.sdk_errors import ClientError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 POLL_S = 1.0
+MAX_WAITING = 10_000
 MAX_EXECUTIONS = 10  # Read per poll: AWS allows far fewer reads of executions than of orders.
 # How long DescribeExecution, which is eventually consistent, may not know an execution that was started.
 MISSING_S = 60.0
@@ -51,12 +53,10 @@ class Ended:
 
 async def wait_for_orders(
     stack: "Stack",
-    records: Iterable[Record],
+    entries: Iterable[Entry],
     ended: list[Ended],
     *,
     submission: int,
-    started: Mapping[str, datetime] | None = None,
-    taken: Collection[str] = (),
     poll_s: float = POLL_S,
     missing_s: float = MISSING_S,
     retries: Retries | None = None,
@@ -65,32 +65,35 @@ async def wait_for_orders(
     """
     Wait until the orders of submission number *submission* have ended.
 
-    *started* is when their executions have started, by OrderId, as far as that is known. *taken* are the OrderIds of
-    which this submission has started none.
-    Each order is added to *ended* once it has ended, so after a cancellation *ended* has those that ended before.
+    Each order is added to *ended* once it has ended, so after a cancellation *ended* has those that ended before. At
+    most `MAX_WAITING` orders are looked at in turn.
     """
     wait = _Wait(stack, submission, retries or Retries(), time.monotonic() + missing_s)
-    waiting = dict[str, _Submitted]()
-    for record in records:
-        arn = await stack.execution_arn(submission_name(record.order_id, submission))
-        is_taken = record.order_id in taken
-        waiting[record.order_id] = _Submitted(record, arn, (started or {}).get(record.order_id), is_taken)
-    while waiting:
+    waiting, left = dict[str, _Submitted](), iter(entries)
+    while True:
+        for entry in islice(left, MAX_WAITING - len(waiting)):
+            arn = await stack.execution_arn(submission_name(entry.order_id, submission))
+            waiting[entry.order_id] = _Submitted(entry, arn)
+        if not waiting:
+            return
         found = await wait.find_ended(waiting)
         for order in found:
             del waiting[order.order_id]
         ended += found
         progress(len(found))
-        if waiting:
+        if waiting and len(found) < MAX_WAITING // 2:
             await asyncio.sleep(poll_s)
 
 
 @dataclass(frozen=True, slots=True)
 class _Submitted:
-    record: Record
+    entry: Entry
     arn: str
-    started_at: datetime | None
-    is_taken: bool  # By another submission: this one has no execution.
+
+    @property
+    def is_taken(self) -> bool:
+        """Return whether another submission has taken the order: this one has no execution."""
+        return State.TAKEN in self.entry.state
 
     def recorded(self, item: Mapping[str, Any]) -> bool:
         """Return whether the stored order is that of this submission."""
@@ -104,7 +107,12 @@ class _Submitted:
         """
         recorded_at = started_at(item)
         final = item.get("Status") in FINAL
-        return final and recorded_at is not None and self.started_at is not None and recorded_at < self.started_at
+        return (
+            final
+            and recorded_at is not None
+            and self.entry.started_at is not None
+            and recorded_at < self.entry.started_at
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +175,7 @@ class _Wait:
         self, submitted: _Submitted, execution: _Execution, item: Mapping[str, Any] | None
     ) -> Ended | None:
         """Return what became of a submission whose execution has ended; None if its order has not ended."""
-        record, status = submitted.record, execution.status
+        entry, status = submitted.entry, execution.status
         if item is not None and submitted.recorded(item):
             return _ended(item)
         error = await self._error(submitted.arn) if status == FAILED else None
@@ -179,11 +187,11 @@ class _Wait:
         problem = f"its execution ended as {status}{f' ({error})' if error else ''} and recorded no order"
         if status == NOT_FOUND:
             problem = "its execution was not found"
-        return Ended(record.order_id, f"execution {status}", (error,) if error else (), problem=problem)
+        return Ended(entry.order_id, f"execution {status}", (error,) if error else (), problem=problem)
 
     def _refused(self, submitted: _Submitted, item: Mapping[str, Any]) -> Ended:
-        problem = f"the workflow refused it as a duplicate: {described(submitted.record, item, self.number)}"
-        return Ended(submitted.record.order_id, REFUSED, (DUPLICATE_ORDER,), problem=problem)
+        problem = f"the workflow refused it as a duplicate: {described(submitted.entry, item, self.number)}"
+        return Ended(submitted.entry.order_id, REFUSED, (DUPLICATE_ORDER,), problem=problem)
 
     async def _error(self, arn: str) -> str | None:
         execution = await self.retries.run("GetExecutionHistory", lambda: read_execution(self.stack, arn))

@@ -37,12 +37,20 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
     ("arguments", "line"),
     [
         (["sumbit"], "orders: No such command 'sumbit' (see `orders --help`)"),
-        (["submit"], "orders submit: Missing argument 'FILE|-' (see `orders submit --help`)"),
+        (["submit"], "orders submit: Missing argument 'FILE|-...' (see `orders submit --help`)"),
         (
             ["submit", "-", "--submission", "0"],
             "orders submit: Invalid value for '--submission': 0 is not in the range 1<=x<=999999 (see `orders submit",
         ),
-        (["submit", "-", "more"], "orders submit: Got unexpected extra argument (more)"),
+        (
+            ["submit", "-", "none"],
+            "orders submit: Invalid value for 'FILE|-...': File 'none' does not exist (see `orders",
+        ),
+        (
+            ["submit", "-", "--check", "--wait"],
+            "orders submit: --check submits nothing, so there is nothing to --wait for",
+        ),
+        (["list", "more"], "orders list: Got unexpected extra argument (more)"),
         (["list", "--status", "x"], "orders list: Invalid value for '--status': 'x' must be one of RECEIVED"),
         (["show", "--log", CARD], "orders show: No such option '--log'. Did you mean '--logs'? (see `orders show"),
         (

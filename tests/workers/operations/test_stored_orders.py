@@ -1,12 +1,11 @@
-import json
 from typing import Any
 
 import pytest
 
 from tests.workers.operations.fakes import EXECUTION, FakeClient, Waits, fake_stack
 from workers.aws.items import to_item
-from workers.domain.submissions import submission_name
-from workers.operations.order_files import Record
+from workers.domain.submissions import recorded_fields, submission_name
+from workers.operations.ledger import Entry, marks_of
 from workers.operations.retries import Retries
 from workers.operations.stored_orders import MAX_LOOKS, described, differing_fields, submitted_before
 
@@ -23,8 +22,8 @@ def arn(number: int) -> str:
     return f"{EXECUTION}:{submission_name('001', number)}"
 
 
-def record(**changes: str) -> Record:
-    return Record(7, "001", json.dumps(ORDER | changes))
+def entry(**changes: str) -> Entry:
+    return Entry("001", "orders.csv", 7, marks_of(recorded_fields(ORDER | changes)))
 
 
 @pytest.mark.parametrize(
@@ -49,16 +48,16 @@ def record(**changes: str) -> Record:
 def test_an_order_differs_from_the_stored_one_in(
     given: dict[str, str], stored: dict[str, str], fields: list[str]
 ) -> None:
-    assert differing_fields(record(**given), STORED | stored) == fields
+    assert differing_fields(entry(**given), STORED | stored) == fields
 
 
 def test_an_erased_order_is_not_said_to_differ() -> None:
     erased = {"OrderId": "001", "Status": "FULFILLED", "ErasedAt": "2026-11-26T10:00:00Z"}
-    assert differing_fields(record(), erased) == []
+    assert differing_fields(entry(), erased) == []
 
 
 def test_an_item_of_another_system_differs_in_the_fields_that_it_lacks() -> None:
-    assert differing_fields(record(), {"OrderId": "001", "Status": "CANCELLED", "Price": 12}) == [
+    assert differing_fields(entry(), {"OrderId": "001", "Status": "CANCELLED", "Price": 12}) == [
         "Name",
         "ItemName",
         "Price",
@@ -100,12 +99,12 @@ def test_an_item_of_another_system_differs_in_the_fields_that_it_lacks() -> None
 def test_a_stored_order_is_described_with_what_to_do(
     number: int, given: dict[str, str], stored: dict[str, str], text: str
 ) -> None:
-    assert described(record(**given), STORED | stored, number) == text
+    assert described(entry(**given), STORED | stored, number) == text
 
 
 def test_an_erased_order_is_not_compared_with_its_marker() -> None:
     marker = {"OrderId": "001", "Status": "FULFILLED", "ExecutionArn": arn(1), "ErasedAt": "2026-11-22T12:00:00Z"}
-    assert described(record(), marker, 1) == (
+    assert described(entry(), marker, 1) == (
         "the stored order was FULFILLED, and was erased at 2026-11-22T12:00:00Z;"
         " a new order needs an OrderId of its own"
     )
@@ -123,9 +122,10 @@ class Table:
 
 
 async def look(table: Table, number: int = 1) -> dict[str, Any]:
-    stack = fake_stack(dynamodb=FakeClient(batch_get_item=table.batch_get_item))
-    found = await submitted_before(stack, [record()], number, Retries(backoff=Waits()), look_s=0)
-    return found.get("001", {})
+    stack, retries = fake_stack(dynamodb=FakeClient(batch_get_item=table.batch_get_item)), Retries(backoff=Waits())
+    before = submitted_before(stack, lambda: [entry()], number, retries, look_s=0)
+    ((_, item),) = [found async for found in before]
+    return dict(item or {})
 
 
 async def test_an_order_that_its_execution_is_about_to_record_is_looked_at_again() -> None:

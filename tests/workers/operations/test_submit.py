@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -18,10 +18,11 @@ from workers.backoff import Backoff
 from workers.domain.submissions import submission_name
 from workers.operations import retries, submit
 from workers.operations.errors import OperationError
+from workers.operations.ledger import Ledger, State
 from workers.operations.order_files import Record
 from workers.operations.records import BadRecord
 from workers.operations.retries import MAX_UNREADABLE, Retries
-from workers.operations.submit import SAFE, Submission, Summary
+from workers.operations.submit import SAFE, Problems, Submission, Summary
 
 AT_ONCE, LONG = Backoff(base_s=0, cap_s=0), Backoff(base_s=1e6, cap_s=1e6)
 STARTED = {"startDate": NOW, "ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(NOW, usegmt=True)}}}
@@ -46,9 +47,12 @@ class Submitting:
         self.done = 0
         orders = [order(f"o-{n}") for n in range(1, count + 1)]
         self.stored = {one["OrderId"]: stored(one, number) for one in orders}
+        records = [Record(n, one["OrderId"], json.dumps(one), "x") for n, one in enumerate(orders, 1)]
+        self.ledger = ledger_of(records)
         self.submission = Submission(
             fake_stack(stepfunctions=self.client, dynamodb=self.table),
-            [Record(n, one["OrderId"], json.dumps(one)) for n, one in enumerate(orders, 1)],
+            self.ledger,
+            lambda: records,
             Summary(),
             number=number,
             retries=Retries(backoff=backoff, warn=self.warnings.append),
@@ -70,6 +74,16 @@ class Submitting:
 
     def attempts(self) -> int:
         return len(self.client.requests)
+
+
+def ledger_of(records: Sequence[Record]) -> Ledger:
+    ledger = Ledger()
+    assert all(ledger.add(record) is None for record in records)
+    return ledger
+
+
+def problems(*records: BadRecord) -> Problems:
+    return Problems(len(records), list(records))
 
 
 def order(order_id: str) -> dict[str, str]:
@@ -131,13 +145,14 @@ async def test_a_later_submission_starts_only_orders_that_the_workflow_would_sta
     submitting.stored["o-7"] = {"OrderId": "o-7", "Status": "FULFILLED", "ErasedAt": "2026-11-26T10:00:00Z"}
     assert await submitting.run() == Summary(submitted=3, already_submitted=5)
     assert sorted(started(submitting)) == ["o-4", "o-5", "o-6"]
-    assert submitting.submission.taken == {"o-1", "o-2", "o-3", "o-7", "o-8"}
+    taken = submitting.ledger.entries(having=State.TAKEN)
+    assert [entry.order_id for entry in taken] == ["o-1", "o-2", "o-3", "o-7", "o-8"]
     assert submitting.done == 8
     assert len(submitting.table.requests) == 1
     assert submitting.failed == []
     assert submitting.warnings == [
         (
-            "not compared: an order submitted before but erased, the first in line 7; "
+            "not compared: an order submitted before but erased, the first in x:7; "
             "`orders show o-7` shows what became of it"
         )
     ]
@@ -149,10 +164,10 @@ async def test_a_later_submission_names_taken_orders_that_differ() -> None:
     submitting.stored["o-3"] |= {"ExecutionArn": OTHER, "Status": "RECEIVED", "Name": "Grace"}
     by_other = "skipped: the stored order, recorded by execution other, is"
     different = [
-        BadRecord(1, f"{by_other} FULFILLED and differs in Price; a new order needs an OrderId of its own", "o-1"),
-        BadRecord(3, f"{by_other} RECEIVED and differs in Name, in progress; see `orders show o-3`", "o-3"),
+        BadRecord(1, f"{by_other} FULFILLED and differs in Price; a new order needs an OrderId of its own", "o-1", "x"),
+        BadRecord(3, f"{by_other} RECEIVED and differs in Name, in progress; see `orders show o-3`", "o-3", "x"),
     ]
-    assert await submitting.run() == Summary(already_submitted=1, different=different)
+    assert await submitting.run() == Summary(already_submitted=1, different=problems(*different))
     assert submitting.failed == different
     assert started(submitting) == []
 
@@ -174,8 +189,8 @@ async def test_an_order_that_was_submitted_before_is_counted_as_such() -> None:
 @pytest.mark.parametrize("code", ["InvalidExecutionInput", "InvalidName", "ValidationException"])
 async def test_a_record_that_step_functions_refuses_is_reported_and_the_rest_submitted(code: str) -> None:
     submitting = Submitting(3, failing(1, refused(code)))
-    failed = BadRecord(1, f"Step Functions refused it ({code})", "o-1")
-    assert await submitting.run() == Summary(submitted=2, failed=[failed])
+    failed = BadRecord(1, f"Step Functions refused it ({code})", "o-1", "x")
+    assert await submitting.run() == Summary(submitted=2, failed=problems(failed))
     assert submitting.failed == [failed]
 
 
@@ -210,7 +225,8 @@ async def test_an_internal_error_is_not_taken_for_an_answer_of_aws() -> None:
 
 async def test_the_outcome_counts_bad_records_too() -> None:
     bad = [BadRecord(1, "is not JSON"), BadRecord(2, "is not JSON")]
-    submission = Submission(fake_stack(), [Record(3, "o-3", "{}")], Summary(bad=bad), number=1)
+    records = [Record(3, "o-3", json.dumps(order("o-3")))]
+    submission = Submission(fake_stack(), ledger_of(records), lambda: records, Summary(bad=problems(*bad)), number=1)
     assert submission.so_far() == f"0 submitted, 0 already submitted, 2 bad, 0 failed of 3; {SAFE}"
 
 
@@ -223,8 +239,9 @@ async def test_the_state_machine_is_looked_up_once_before_the_submissions() -> N
         FakeClient(get_caller_identity=get_caller_identity),
         FakeClient(start_execution=lambda **_: STARTED),
     )
-    records = [Record(n, f"o-{n}", "{}") for n in range(20)]
-    submission = Submission(fake_stack("Orders", sts=sts, stepfunctions=stepfunctions), records, Summary(), number=1)
+    records = [Record(n, f"o-{n}", json.dumps(order(f"o-{n}"))) for n in range(20)]
+    stack = fake_stack("Orders", sts=sts, stepfunctions=stepfunctions)
+    submission = Submission(stack, ledger_of(records), lambda: records, Summary(), number=1)
     await submission.run()
     assert (len(sts.requests), len(stepfunctions.requests)) == (1, 20)
 
@@ -354,7 +371,9 @@ async def test_an_error_of_the_sdk_itself_is_not_retried_after_a_first_success()
 
 def test_the_limits_of_a_submission() -> None:
     assert (submit.DEFAULT_CONCURRENCY, submit.MAX_CONCURRENCY, submit.MAX_SUBMISSION) == (10, 100, 999_999)
-    assert Submission(fake_stack(), [], Summary(), number=1)._retries._backoff == Backoff(base_s=0.2, cap_s=20.0)
+    assert Submission(fake_stack(), Ledger(), list, Summary(), number=1)._retries._backoff == Backoff(
+        base_s=0.2, cap_s=20.0
+    )
 
 
 async def test_ten_requests_run_at_once_by_default() -> None:
@@ -408,7 +427,7 @@ async def test_an_order_whose_execution_still_runs_is_already_submitted(started_
     submitting = Submitting(1, lambda **_: answered(NOW, started=NOW + timedelta(seconds=started_s)))
     assert await submitting.run() == summary
     assert submitting.table.requests == []  # AWS has compared the input.
-    assert submitting.submission.started == {"o-1": NOW + timedelta(seconds=started_s)}
+    assert [entry.started_at for entry in submitting.ledger.entries()] == [NOW + timedelta(seconds=started_s)]
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
@@ -482,15 +501,17 @@ async def test_a_different_order_under_a_used_id_is_reported_with_its_fields() -
             2,
             "skipped: the stored order is FULFILLED and differs in Price, CC; a new order needs an OrderId of its own",
             "o-2",
+            "x",
         ),
         BadRecord(
             4,
             "skipped: the stored order is ESCALATED and differs in Name; "
             "to start this one in its place, use --submission 2",
             "o-4",
+            "x",
         ),
     ]
-    assert await submitting.run() == Summary(already_submitted=3, different=different)
+    assert await submitting.run() == Summary(already_submitted=3, different=problems(*different))
     assert submitting.failed == different
     assert str(submitting.submission.summary) == "0 submitted, 3 already submitted, 0 bad, 0 failed, 2 different"
 
@@ -513,10 +534,10 @@ async def test_orders_that_are_in_no_table_are_counted_and_not_compared() -> Non
     del submitting.stored["o-2"], submitting.stored["o-3"]
     submitting.stored["o-4"]["Name"] = "Grace"
     summary = await submitting.run()
-    assert (summary.already_submitted, [record.order_id for record in summary.different]) == (3, ["o-4"])
+    assert (summary.already_submitted, [record.order_id for record in summary.different.shown]) == (3, ["o-4"])
     (warning,) = submitting.warnings
     assert warning == (
-        "not compared: 2 orders submitted before but not in the table, the first in line 2; "
+        "not compared: 2 orders submitted before but not in the table, the first in x:2; "
         "`orders show o-2` shows what became of it"
     )
 
@@ -527,7 +548,7 @@ async def test_erased_orders_are_counted_and_not_compared() -> None:
     assert await submitting.run() == Summary(already_submitted=3)
     assert submitting.warnings == [
         (
-            "not compared: an order submitted before but erased, the first in line 2; "
+            "not compared: an order submitted before but erased, the first in x:2; "
             "`orders show o-2` shows what became of it"
         )
     ]

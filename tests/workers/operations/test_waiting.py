@@ -1,5 +1,4 @@
 import asyncio
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -11,9 +10,9 @@ from botocore.exceptions import ClientError
 from tests.workers.operations.fakes import EXECUTION, NOW, FakeClient, Waits, fake_stack, refused
 from workers import clock
 from workers.aws.items import to_item
-from workers.domain.submissions import submission_name
+from workers.domain.submissions import recorded_fields, submission_name
 from workers.operations import waiting
-from workers.operations.order_files import Record
+from workers.operations.ledger import Entry, State, marks_of
 from workers.operations.retries import Retries
 from workers.operations.stack import Stack
 from workers.operations.waiting import Ended, wait_for_orders
@@ -23,9 +22,9 @@ def arn(order_id: str) -> str:
     return f"{EXECUTION}:{submission_name(order_id, 1)}"
 
 
-def record(order_id: str) -> Record:
-    order = {"OrderId": order_id, "Name": "Ada", "ItemName": "Bicycle", "Price": "1", "CC": "4929123412345678"}
-    return Record(1, order_id, json.dumps(order))
+def entry(order_id: str, **known: Any) -> Entry:
+    order = {"Name": "Ada", "ItemName": "Bicycle", "Price": "1", "CC": "4929123412345678"}
+    return Entry(order_id, "orders.csv", 1, marks_of(recorded_fields(order)), **known)
 
 
 def stack(
@@ -66,9 +65,10 @@ def recorded(order_id: str, status: str, **more: Any) -> dict[str, Any]:
     return {"ExecutionArn": arn(order_id), "Status": status, **more}
 
 
-async def wait(stack: Stack, *order_ids: str, **options: Any) -> list[Ended]:
+async def wait(stack: Stack, *orders: str | Entry, **options: Any) -> list[Ended]:
     ended: list[Ended] = []
-    await wait_for_orders(stack, map(record, order_ids), ended, submission=1, poll_s=0, **options)
+    entries = [order if isinstance(order, Entry) else entry(order) for order in orders]
+    await wait_for_orders(stack, entries, ended, submission=1, poll_s=0, **options)
     return ended
 
 
@@ -119,7 +119,7 @@ async def test_an_order_that_the_workflow_refuses_as_a_duplicate_is_not_taken_fo
 async def test_a_thousand_refused_submissions_need_no_execution_read_if_the_orders_are_final(status: str) -> None:
     order_ids = [str(n) for n in range(1000)]
     final = stack([dict.fromkeys(order_ids, OTHER | {"Status": status})])
-    ended = await wait(final, *order_ids, started=dict.fromkeys(order_ids, NOW))
+    ended = await wait(final, *(entry(order_id, started_at=NOW) for order_id in order_ids))
     assert {order.outcome for order in ended} == {"REFUSED"}
     assert len(ended) == 1000
     assert cast("Any", final.stepfunctions).requests == []
@@ -132,7 +132,7 @@ async def test_an_order_of_which_no_execution_was_started_ends_with_its_state() 
         {"2": OTHER | {"Status": "ESCALATED", "Reasons": ["INVALID_PRICE"]}},
     ]
     waited = stack(polls)
-    assert await wait(waited, "1", "2", "3", "4", taken={"1", "2", "3", "4"}) == [
+    assert await wait(waited, *(entry(order_id, state=State.TAKEN) for order_id in "1234")) == [
         Ended("1", "FULFILLED", other_submission=True),
         Ended("4", "FULFILLED"),
         Ended("2", "ESCALATED", ("INVALID_PRICE",), other_submission=True),
@@ -152,7 +152,7 @@ async def test_an_order_of_which_no_execution_was_started_ends_with_its_state() 
 )
 async def test_otherwise_its_execution_says_whether_a_submission_was_refused(item: dict[str, Any]) -> None:
     refused_one = stack([{"1": OTHER | item}], {arn("1"): "FAILED"}, {arn("1"): "DuplicateOrder"})
-    (order,) = await wait(refused_one, "1", started={"1": NOW})
+    (order,) = await wait(refused_one, entry("1", started_at=NOW))
     assert order.outcome == "REFUSED"
     assert len(cast("Any", refused_one.stepfunctions).requests) == 2
 
@@ -244,7 +244,7 @@ async def test_a_cancelled_wait_has_reported_the_ended_orders() -> None:
     task = asyncio.create_task(
         wait_for_orders(
             stack([{"1": recorded("1", "FULFILLED"), "2": recorded("2", "RECEIVED")}]),
-            map(record, ["1", "2"]),
+            map(entry, ["1", "2"]),
             ended,
             submission=1,
             poll_s=1000,
@@ -294,7 +294,7 @@ async def test_at_most_ten_executions_are_read_per_poll_and_never_their_data() -
 
     ended: list[Ended] = []
     await wait_for_orders(
-        failed, map(record, order_ids), ended, submission=1, poll_s=0, progress=lambda _: reads.append(described())
+        failed, map(entry, order_ids), ended, submission=1, poll_s=0, progress=lambda _: reads.append(described())
     )
     assert reads == [10, 20, 25]
     assert sorted(each.order_id for each in ended) == sorted(order_ids)
@@ -315,5 +315,5 @@ async def test_it_waits_between_polls_and_not_after_the_last(
 
     monkeypatch.setattr(waiting, "asyncio", SimpleNamespace(sleep=sleep))
     polls = [{"1": recorded("1", "RECEIVED")}] * 2 + [{"1": recorded("1", "FULFILLED")}]
-    await wait_for_orders(stack(polls), [record("1")], [], submission=1, **given)
+    await wait_for_orders(stack(polls), [entry("1")], [], submission=1, **given)
     assert slept == waits_s

@@ -1,0 +1,82 @@
+"""What `orders submit` prints."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from workers.cli.output import note, print_line
+from workers.cli.tables import print_table
+from workers.operations.forecast import Forecast
+from workers.operations.records import BadRecord
+from workers.operations.submit import Problems, Summary
+from workers.operations.waiting import Ended
+
+
+def report_bad(bad: BadRecord) -> None:
+    note(f"{bad.file}:{bad.line}: {f'order {bad.order_id}: ' if bad.order_id else ''}{bad.reason}")
+
+
+def report_more(problems: Problems, what: str) -> None:
+    """Say how many records with a problem were not shown."""
+    if more := problems.count - len(problems.shown):
+        note(f"{more} more {what} are not shown; `--rejects FILE` writes all to a file")
+
+
+def summary_json(summary: Summary, ended: Sequence[Ended] | None) -> dict[str, Any]:
+    return {
+        "submitted": summary.submitted,
+        "already_submitted": summary.already_submitted,
+        **_problems_json(bad=summary.bad, failed=summary.failed, different=summary.different),
+        "ended": ended,
+    }
+
+
+def _problems_json(**problems: Problems) -> dict[str, Any]:
+    counts = {f"{kind}_count": found.count for kind, found in problems.items()}
+    return counts | {kind: found.shown for kind, found in problems.items()}
+
+
+def forecast_json(found: Forecast) -> dict[str, Any]:
+    return {
+        "would_submit": found.to_start.total(),
+        "would_fulfill": found.to_start[()],
+        "would_escalate": [
+            {"reasons": reasons, "orders": count} for reasons, count in found.to_start.items() if reasons
+        ],
+        "already_submitted": found.already_submitted.total(),
+        "by_status": [{"status": status, "orders": count} for status, count in sorted(found.already_submitted.items())],
+        "not_compared": found.not_compared,
+        **_problems_json(bad=found.bad, different=found.different),
+    }
+
+
+def print_forecast(found: Forecast) -> None:
+    """Print what would become of how many orders."""
+    different = f", {found.different.count} different" if found.different.count else ""
+    print_line(
+        f"{found.to_start.total()} would be submitted, {found.already_submitted.total()} already submitted, "
+        f"{found.bad.count} bad{different}; nothing was submitted"
+    )
+    rows = [
+        *(
+            ("to escalate" if reasons else "to fulfill", ", ".join(reasons) or None, count)
+            for reasons, count in sorted(found.to_start.items())
+            if count
+        ),
+        *(("already submitted", f"now {status}", count) for status, count in sorted(found.already_submitted.items())),
+    ]
+    if rows:
+        print_table(("outcome", "reasons", "orders"), rows, right=("orders",))
+
+
+def print_ended(ended: Sequence[Ended]) -> None:
+    """Print how many orders ended with each outcome and its reasons, in the order of the file."""
+    counts = Counter((order.outcome, ", ".join([*order.reasons, *_remarks(order)])) for order in ended)
+    rows = [(outcome, reasons or None, count) for (outcome, reasons), count in counts.items()]
+    print_table(("outcome", "reasons", "orders"), rows, right=("orders",))
+
+
+def _remarks(order: Ended) -> list[str]:
+    """Return what to say beside an outcome that this submission has not brought about."""
+    remarks = {"resubmitted": order.resubmitted, "not of this submission": order.other_submission}
+    return [remark for remark, applies in remarks.items() if applies]
