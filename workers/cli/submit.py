@@ -123,11 +123,10 @@ def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
 def _read(batch: OrderBatch) -> Problems:
     """Read all files before anything is started, and report their bad records."""
     bad = Problems()
-    with progress("reading", None) as advance:
+    with progress("reading", None):
         for record in batch.check():
             if isinstance(record, BadRecord) and bad.add(record):
                 report_bad(record)
-            advance(1)
     report_more(bad, "bad records")
     for name in batch.empty_files:
         note(f"{name} has no orders")

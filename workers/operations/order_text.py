@@ -7,7 +7,7 @@ from typing import BinaryIO
 from workers.operations.errors import OperationError
 
 # The longest record, in characters, also a bad one. An order that can be submitted has at most 262,144 bytes of JSON.
-MAX_RECORD_CHARS = 1_048_576
+MAX_RECORD_CHARS = 524_288
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _MARK = "\ufeff"  # A byte order mark.
