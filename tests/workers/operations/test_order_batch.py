@@ -127,7 +127,7 @@ def test_a_file_that_has_changed_is_not_submitted_any_further(tmp_path: Path, ch
     assert reasons(batch) == []
     checked = ids(batch.records())
     written(path, CHANGES[change](path.read_text(encoding="utf-8")))
-    found = []
+    found = list[Record]()
     with pytest.raises(OperationError, match=f"{path}.*: the file has changed since it was checked"):
         found.extend(batch.records())
     assert set(ids(iter(found))) <= set(checked)

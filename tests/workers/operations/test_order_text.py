@@ -1,0 +1,87 @@
+"""Records around the ends of the pieces in which a file is read, and longer ones than those."""
+
+import io
+import json
+
+import pytest
+
+from workers.operations.order_files import Record, read_orders
+from workers.operations.order_text import MAX_RECORD_CHARS
+from workers.operations.records import BadRecord
+
+HEADER = "OrderId,Name,ItemName,Price,CC\n"
+TOO_LONG = f"is longer than {MAX_RECORD_CHARS:,} characters"
+
+
+def read(name: str, text: str) -> list[Record | BadRecord]:
+    return list(read_orders(name, io.BytesIO(text.encode())))
+
+
+def good(found: list[Record | BadRecord]) -> list[tuple[int, str]]:
+    return [(record.line, record.order_id) for record in found if isinstance(record, Record)]
+
+
+def bad(found: list[Record | BadRecord]) -> list[tuple[int, str]]:
+    return [(record.line, record.reason) for record in found if isinstance(record, BadRecord)]
+
+
+def order(order_id: str, more: str = "") -> str:
+    fields = {"OrderId": order_id, "Name": "Ada", "ItemName": "Bell", "Price": "1", "CC": "12", "More": more}
+    return json.dumps(fields, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("missing", range(-3, 4))
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
+def test_json_is_read_across_the_end_of_a_piece(name: str, missing: int) -> None:
+    filler = " " * (MAX_RECORD_CHARS - len(order("1")) // 2 + missing)
+    text = f"{filler}{order('1', 'Zoë')}{{between}}\n{filler}\n{order('2')}{{between}}\n\n{order('3')}"
+    found = read(name, f"[{text.replace('{between}', ',')}]" if name == "x.json" else text.replace("{between}", ""))
+    assert (good(found), bad(found)) == ([(1, "1"), (3, "2"), (5, "3")], [])
+
+
+def test_an_object_that_is_too_long_costs_no_other() -> None:
+    found = read("x.jsonl", f"{order('1')}\n{order('2', 'x' * MAX_RECORD_CHARS * 3)}\n{order('3')}")
+    assert (good(found), bad(found)) == ([(1, "1"), (3, "3")], [(2, TOO_LONG)])
+
+
+def test_an_object_that_is_never_closed_costs_no_other() -> None:
+    endless = '{"a": [' + "1, " * MAX_RECORD_CHARS
+    found = read("x.jsonl", f"{order('1')}\n{endless}\n{order('3')}")
+    assert (good(found), bad(found)) == ([(1, "1"), (3, "3")], [(2, TOO_LONG)])
+
+
+def test_a_bad_object_before_a_long_file_is_not_too_long() -> None:
+    found = read("x.jsonl", '{"OrderId": x}\n' + f"{order('3')}\n" + "\n" * MAX_RECORD_CHARS * 2)
+    assert (good(found), bad(found)) == ([(2, "3")], [(1, "is not JSON: Expecting value")])
+
+
+def test_the_line_of_an_error_counts_from_the_start_of_the_file() -> None:
+    found = read("x.jsonl", "\n" * MAX_RECORD_CHARS * 2 + '{"OrderId":\n x}')
+    assert bad(found) == [
+        (2 * MAX_RECORD_CHARS + 1, f"is not JSON: Expecting value in line {2 * MAX_RECORD_CHARS + 2}")
+    ]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_line_of_csv_that_is_too_long_costs_no_other(times: int) -> None:
+    found = read("x.csv", f"{HEADER}1,Ada,Bell,1,12\n{'2,' * MAX_RECORD_CHARS * times}\n3,Ada,Bell,1,12\n")
+    assert (good(found), bad(found)) == ([(2, "1"), (4, "3")], [(3, TOO_LONG)])
+
+
+def test_a_quote_that_is_never_closed_in_a_large_file_costs_one_row() -> None:
+    rows = [f'{n},"Ada,Bell,1,12' if n == 5 else f"{n},Ada,Bell,1,12" for n in range(1, 20_000)]
+    found = read("x.csv", HEADER + "\n".join(rows))
+    assert len(good(found)) == 19_998
+    assert bad(found) == [(6, "is not CSV: a quote is never closed, or a column is longer than 131,072 characters")]
+
+
+def test_a_row_of_many_lines_that_is_too_long_costs_one_line() -> None:
+    cells = ",".join(f'"{"x" * 50_000}\n"' for _ in range(12))
+    found = read("x.csv", f"{HEADER}1,Ada,Bell,1,12\n{cells}\n3,Ada,Bell,1,12\n")
+    assert bad(found)[0] == (3, TOO_LONG)
+    assert good(found)[-1] == (16, "3")
+
+
+def test_a_file_of_white_space_has_no_orders() -> None:
+    for name in ("x", "x.csv", "x.jsonl"):
+        assert read(name, " \n" * MAX_RECORD_CHARS) == []
