@@ -92,6 +92,7 @@ def test_submit_wait_reports_how_each_order_ended(orders: CommandLine, running: 
         "line": 7,
         "order_id": "file-5",
         "reason": "Name is empty, must be a string of 1 to 256 characters",
+        "file": str(path),
     }
     assert Counter(order["outcome"] for order in answer["ended"]) == {"ESCALATED": 3, "FULFILLED": 1}
     wait_until(lambda: fulfilled(running.fulfillment)["file-1"] == 1)
@@ -107,6 +108,43 @@ def test_submit_reads_standard_input(orders: CommandLine) -> None:
     assert (bad.code, bad.out) == (1, "0 submitted, 0 already submitted, 1 bad, 0 failed\n")
     none = orders("submit", "-")
     assert (none.code, none.err) == (0, "stdin has no orders\n")
+
+
+def test_rejects_of_a_check_are_corrected_and_submitted(orders: CommandLine, running: Running, tmp_path: Path) -> None:
+    first, second, rejects = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "rejects.csv"
+    first.write_text(f"{HEADER}both-1,Ada,Bicycle,1,{CARD}\nboth-2,,Bicycle,1,{CARD}\n", encoding="utf-8")
+    second.write_text(f"{HEADER}both-1,Ada,Bicycle,1,{CARD}\nboth-3,Ada,Bicycle,-1,{CARD}\n", encoding="utf-8")
+    problems = [
+        f"{first}:3: order both-2: Name is empty, must be a string of 1 to 256 characters",
+        f"{second}:2: order both-1: OrderId is already in {first} line 2",
+    ]
+    check = orders("submit", first, second, "--check", "--rejects", rejects)
+    assert check.err.splitlines() == [*problems, f"{rejects}: 2 records written, with masked card numbers"]
+    assert [" ".join(line.split()) for line in check.lines] == [
+        "2 would be submitted, 0 already submitted, 2 bad; nothing was submitted",
+        "OUTCOME REASONS ORDERS",
+        "to fulfill - 1",
+        "to escalate INVALID_PRICE 1",
+    ]
+    assert (check.code, running.pipeline.order("both-1"), rejects.stat().st_mode & 0o777) == (1, None, 0o600)
+    assert CARD not in rejects.read_text(encoding="utf-8")
+
+    submitted = orders("submit", first, second, "--wait")
+    assert (submitted.code, submitted.err.splitlines()) == (1, problems)
+    assert submitted.lines[0] == "2 submitted, 0 already submitted, 2 bad, 0 failed"
+    again = orders("submit", first, second, "--check")
+    assert [" ".join(line.split()) for line in again.lines[2:]] == [
+        "already submitted now ESCALATED 1",
+        "already submitted now FULFILLED 1",
+    ]
+    header, corrected, _ = rejects.read_text(encoding="utf-8").splitlines()
+    corrected = corrected.replace("both-2,,", "both-2,Ada,").replace("************5678", CARD)
+    rejects.write_text(f"{header}\n{corrected}\n", encoding="utf-8")
+    done = orders("submit", rejects, "--wait")
+    assert (done.code, done.err, done.lines[-1].split()) == (0, "", ["FULFILLED", "-", "1"])
+    without_access = orders("submit", first, "--check", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert without_access.err.splitlines()[-1].startswith("not compared with the orders that were submitted before: ")
+    assert without_access.code == 1
 
 
 def test_a_corrected_file_starts_an_order_again_only_as_a_new_submission(orders: CommandLine, running: Running) -> None:
@@ -250,7 +288,7 @@ def test_a_wrong_set_up_is_one_line_and_starts_nothing(orders: CommandLine, tmp_
     binary.write_bytes(b"\x89PNG\0")
     assert orders("submit", binary).err == f"orders: {binary} is not text: it has zero bytes\n"
     usage = orders("submit", tmp_path / "none.csv")
-    problem = f"Invalid value for 'FILE|-': '{tmp_path / 'none.csv'}': No such file or directory"
+    problem = f"Invalid value for 'FILE|-...': File '{tmp_path / 'none.csv'}' does not exist"
     assert (usage.code, usage.err) == (2, f"orders submit: {problem} (see `orders submit --help`)\n")
     assert [orders("submit", "-", option, "0").code for option in ("--submission", "--concurrency")] == [2, 2]
     for shown in (nowhere, missing):

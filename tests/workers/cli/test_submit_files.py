@@ -141,7 +141,7 @@ def test_a_check_says_what_would_happen_and_starts_nothing(tmp_path: Path) -> No
         "would_fulfill": 1,
         "would_escalate": [{"reasons": ["INVALID_PRICE"], "orders": 1}],
         "already_submitted": 2,
-        "already_submitted_by_status": {"FULFILLED": 1, "ESCALATED": 1},
+        "by_status": [{"status": "ESCALATED", "orders": 1}, {"status": "FULFILLED", "orders": 1}],
         "not_compared": None,
         "bad_count": 1,
         "different_count": 1,
