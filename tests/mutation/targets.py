@@ -45,9 +45,20 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/cli/searching.py": ("tests/workers/cli/test_list.py", "tests/workers/cli/test_escalations.py"),
     "workers/cli/case_list.py": ("tests/workers/cli/test_escalations.py",),
     "workers/cli/reasons.py": ("tests/workers/cli/test_list.py", "tests/workers/cli/test_escalations.py"),
+    "workers/cli/submit.py": ("tests/workers/cli/test_submit_files.py",),
+    "workers/cli/submit_view.py": ("tests/workers/cli/test_submit.py", "tests/workers/cli/test_submit_files.py"),
+    "workers/operations/json_records.py": (
+        "tests/workers/operations/test_order_files.py",
+        "tests/workers/operations/test_order_text.py",
+    ),
+    "workers/operations/ledger.py": (
+        "tests/workers/operations/test_order_batch.py",
+        "tests/workers/operations/test_submit.py",
+    ),
     "workers/operations/records.py": (
         "tests/workers/operations/test_order_files.py",
         "tests/workers/operations/test_order_files_properties.py",
+        "tests/workers/operations/test_order_text.py",
     ),
     "workers/operations/lines.py": ("tests/workers/operations/test_lines_properties.py",),
 }

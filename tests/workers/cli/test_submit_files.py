@@ -290,3 +290,18 @@ def test_rejects_are_written_before_the_wait(tmp_path: Path, path: Path) -> None
     aws.batch_get_item = batch_get_item  # type: ignore[method-assign]
     ran = submit(aws, written(tmp_path / "a.csv", row("o-1"), row("o-2", name="")), "--rejects", path, "--wait")
     assert rows(ran)[2:] == ["FULFILLED - 1"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"], ["--json"]])
+def test_rejects_are_written_also_if_nobody_reads_the_output(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    for printer in ("print_line", "print_json", "print_forecast"):
+        monkeypatch.setattr(module, printer, closed)
+    orders = written(tmp_path / "a.csv", row("o-1"), row("o-2", name=""))
+    ran = submit(Aws(), orders, "--rejects", path, *arguments, raises=True)
+    assert isinstance(ran.exception, BrokenPipeError)
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2

@@ -317,3 +317,41 @@ async def test_it_waits_between_polls_and_not_after_the_last(
     polls = [{"1": recorded("1", "RECEIVED")}] * 2 + [{"1": recorded("1", "FULFILLED")}]
     await wait_for_orders(stack(polls), [entry("1")], [], submission=1, **given)
     assert slept == waits_s
+
+
+async def test_only_so_many_orders_are_waited_for_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MAX_WAITING", 3)
+    order_ids = [str(n) for n in range(8)]
+    taken = list[str]()
+    asked = list[int]()
+
+    def entries() -> Iterator[Entry]:
+        for order_id in order_ids:
+            taken.append(order_id)
+            yield entry(order_id)
+
+    def batch_get_item(*, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3's name.
+        ((table, request),) = RequestItems.items()
+        ids = [key["OrderId"]["S"] for key in request["Keys"]]
+        asked.append(len(ids))
+        assert len(taken) <= 3 + len(ended)
+        first = {"OrderId": ids[0], **recorded(ids[0], "FULFILLED")}
+        return {"Responses": {table: [to_item(first)]}}
+
+    running = FakeClient(describe_execution=lambda **_: {"status": "RUNNING", "startDate": NOW})
+    ended: list[Ended] = []
+    slow = fake_stack(dynamodb=FakeClient(batch_get_item=batch_get_item), stepfunctions=running)
+    await wait_for_orders(slow, entries(), ended, submission=1, poll_s=0)
+    assert [order.order_id for order in ended] == order_ids
+    assert max(asked) == 3
+
+
+async def test_orders_that_have_ended_long_ago_are_read_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MAX_WAITING", 2)
+    order_ids = [str(n) for n in range(9)]
+    final = stack([{order_id: recorded(order_id, "FULFILLED") for order_id in order_ids}])
+    ended: list[Ended] = []
+    # A pause would never end.
+    work = wait_for_orders(final, map(entry, order_ids), ended, submission=1, poll_s=1e9)
+    await asyncio.wait_for(work, timeout=60)
+    assert len(ended) == 9
