@@ -347,11 +347,12 @@ async def test_only_so_many_orders_are_waited_for_at_a_time(monkeypatch: pytest.
 
 
 async def test_orders_that_have_ended_long_ago_are_read_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "MAX_WAITING", 2)
-    order_ids = [str(n) for n in range(9)]
-    final = stack([{order_id: recorded(order_id, "FULFILLED") for order_id in order_ids}])
+    monkeypatch.setattr(waiting, "MAX_WAITING", 4)
+    order_ids = [str(n) for n in range(7)]
+    final = {order_id: recorded(order_id, "FULFILLED") for order_id in order_ids}
+    slow = final | {"0": recorded("0", "RECEIVED")}
     ended: list[Ended] = []
     # A pause would never end.
-    work = wait_for_orders(final, map(entry, order_ids), ended, submission=1, poll_s=1e9)
+    work = wait_for_orders(stack([slow, slow, final]), map(entry, order_ids), ended, submission=1, poll_s=1e9)
     await asyncio.wait_for(work, timeout=60)
-    assert len(ended) == 9
+    assert len(ended) == 7
