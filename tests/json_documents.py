@@ -149,7 +149,7 @@ _EXECUTION = record(
     recorded=maybe(record(at=maybe(TIME), **_PERSONS)),
 )
 _SEARCHED = record(queue=TEXT, dead_letter_queue=maybe(TEXT), seen=COUNT, approximate_count=COUNT, problem=maybe(TEXT))
-_BAD = many(record(line=COUNT, reason=TEXT, order_id=maybe(TEXT)))
+_BAD = many(record(line=COUNT, reason=TEXT, order_id=maybe(TEXT), file=TEXT))
 _SERVICE = record(name=TEXT, running=COUNT, desired=COUNT)
 DEPLOY_STATUS = "deploy status"
 # By the words of the command; of `orders`, except for the last one.
@@ -157,6 +157,9 @@ SCHEMAS: Mapping[str, Schema] = {
     "submit": record(
         submitted=COUNT,
         already_submitted=COUNT,
+        bad_count=COUNT,
+        failed_count=COUNT,
+        different_count=COUNT,
         bad=_BAD,
         failed=_BAD,
         different=_BAD,
@@ -170,6 +173,15 @@ SCHEMAS: Mapping[str, Schema] = {
                     other_submission=YES_OR_NO,
                     problem=maybe(TEXT),
                 )
+            )
+        ),
+        check=maybe(
+            record(
+                would_submit=COUNT,
+                would_fulfill=COUNT,
+                would_escalate=many(record(reasons=many(TEXT), orders=COUNT)),
+                by_status=many(record(status=TEXT, orders=COUNT)),
+                not_compared=maybe(TEXT),
             )
         ),
     ),

@@ -11,12 +11,11 @@ import click
 from workers.cli.output import note, print_json, print_line, progress, results
 from workers.cli.running import run
 from workers.cli.submit_view import (
-    forecast_json,
+    document,
     print_ended,
     print_forecast,
     report_bad,
     report_more,
-    summary_json,
 )
 from workers.domain.text import clean
 from workers.operations.errors import OperationError
@@ -155,7 +154,7 @@ def _submit(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options
             print_ended(ended)
     if options.as_json:
         with results():
-            print_json(summary_json(summary, ended))
+            print_json(document(summary, ended))
     return 0 if summary.complete and written and not any(order.problem for order in ended or ()) else 1
 
 
@@ -180,7 +179,8 @@ def _check(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options"
         note(f"not compared with the orders that were submitted before: {found.not_compared}")
     written = _write_rejects(batch, options)
     if options.as_json:
-        print_json(forecast_json(found))
+        already = found.already_submitted.total()
+        print_json(document(Summary(already_submitted=already, bad=bad, different=found.different), check=found))
     else:
         print_forecast(found)
     return 0 if found.good and written else 1

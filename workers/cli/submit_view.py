@@ -22,31 +22,29 @@ def report_more(problems: Problems, what: str) -> None:
         note(f"{more} more {what} are not shown; `--rejects FILE` writes all to a file")
 
 
-def summary_json(summary: Summary, ended: Sequence[Ended] | None) -> dict[str, Any]:
+def document(summary: Summary, ended: Sequence[Ended] | None = None, check: Forecast | None = None) -> dict[str, Any]:
+    """Return what `--json` prints: docs/json.md."""
+    problems = {"bad": summary.bad, "failed": summary.failed, "different": summary.different}
     return {
         "submitted": summary.submitted,
         "already_submitted": summary.already_submitted,
-        **_problems_json(bad=summary.bad, failed=summary.failed, different=summary.different),
+        **{f"{kind}_count": found.count for kind, found in problems.items()},
+        **{kind: found.shown for kind, found in problems.items()},
         "ended": ended,
+        "check": None if check is None else _check_document(check),
     }
 
 
-def _problems_json(**problems: Problems) -> dict[str, Any]:
-    counts = {f"{kind}_count": found.count for kind, found in problems.items()}
-    return counts | {kind: found.shown for kind, found in problems.items()}
-
-
-def forecast_json(found: Forecast) -> dict[str, Any]:
+def _check_document(found: Forecast) -> dict[str, Any]:
+    escalated = ((reasons, count) for reasons, count in found.to_start.items() if reasons)
     return {
         "would_submit": found.to_start.total(),
         "would_fulfill": found.to_start[()],
         "would_escalate": [
             {"reasons": reasons, "orders": count} for reasons, count in found.to_start.items() if reasons
         ],
-        "already_submitted": found.already_submitted.total(),
         "by_status": [{"status": status, "orders": count} for status, count in sorted(found.already_submitted.items())],
         "not_compared": found.not_compared,
-        **_problems_json(bad=found.bad, different=found.different),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.json_documents import check
 from tests.workers.cli.test_submit import Aws, rows, stored
 from tests.workers.operations.fakes import FakeClient, fake_stack, refused
 from workers.cli import submit as module
@@ -44,6 +45,8 @@ def submit(aws: Aws, *arguments: object, stdin: str = "", raises: bool = False) 
     ran = CliRunner().invoke(command, list(map(str, arguments)), obj=stack, standalone_mode=False, input=stdin)
     assert (ran.exception is not None) == raises, ran.exception
     assert CARD not in ran.output
+    if "--json" in arguments:
+        check("submit", ran.stdout)
     return ran
 
 
@@ -137,16 +140,22 @@ def test_a_check_says_what_would_happen_and_starts_nothing(tmp_path: Path) -> No
     ]
     assert ran.return_value == 1
     assert json.loads(submit(aws, path, "--check", "--json").stdout) == {
-        "would_submit": 2,
-        "would_fulfill": 1,
-        "would_escalate": [{"reasons": ["INVALID_PRICE"], "orders": 1}],
+        "submitted": 0,
         "already_submitted": 2,
-        "by_status": [{"status": "ESCALATED", "orders": 1}, {"status": "FULFILLED", "orders": 1}],
-        "not_compared": None,
         "bad_count": 1,
+        "failed_count": 0,
         "different_count": 1,
         "bad": [{"line": 4, "reason": NAME, "order_id": "o-3", "file": path}],
+        "failed": [],
         "different": [{"line": 6, "reason": problem, "order_id": "o-5", "file": path}],
+        "ended": None,
+        "check": {
+            "would_submit": 2,
+            "would_fulfill": 1,
+            "would_escalate": [{"reasons": ["INVALID_PRICE"], "orders": 1}],
+            "by_status": [{"status": "ESCALATED", "orders": 1}, {"status": "FULFILLED", "orders": 1}],
+            "not_compared": None,
+        },
     }
 
 
