@@ -40,9 +40,7 @@ def _check_document(found: Forecast) -> dict[str, Any]:
     return {
         "would_submit": found.to_start.total(),
         "would_fulfill": found.to_start[()],
-        "would_escalate": [
-            {"reasons": reasons, "orders": count} for reasons, count in found.to_start.items() if reasons
-        ],
+        "would_escalate": [{"reasons": reasons, "orders": count} for reasons, count in escalated],
         "by_status": [{"status": status, "orders": count} for status, count in sorted(found.already_submitted.items())],
         "not_compared": found.not_compared,
     }
