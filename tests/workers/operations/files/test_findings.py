@@ -1,0 +1,115 @@
+"""What is said about a whole file: what was corrected in it, and why it should not be submitted as it is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.operations.files.encodings import Encoding
+from workers.operations.files.findings import Findings, Skipped
+from workers.operations.files.values import Correction
+
+GOOD = "4929123412345678"
+BROKEN = ["4929123412345680", "4111111111111110", "5500000000000000", "4000123412341230"]  # Wrong check digits.
+GENUINE = ["4000000000000010", "5105105105105100"]  # They end with 0, which is their check digit.
+
+
+def findings(*orders: tuple[str, str], order_id: str = "001") -> Findings:
+    """Return what is found in orders of these prices and card numbers, from line 2 on."""
+    found = Findings()
+    for line, (price, card) in enumerate(orders, 2):
+        found.add_order({"OrderId": order_id, "Price": price, "CC": card}, line)
+    return found
+
+
+def of_cards(*cards: str) -> Findings:
+    return findings(*(("1", card) for card in cards))
+
+
+def test_nothing_is_said_about_a_file_that_is_taken_as_it_is() -> None:
+    found = findings(("1", GOOD), ("-1", GOOD))
+    found.encoding = Encoding("utf-16")
+    assert (found.notice(), list(found.warnings()), found.refusal()) == (None, [], None)
+
+
+def test_corrections_are_counted_in_one_line() -> None:
+    found = Findings(Encoding("windows-1252", guessed=True), {"order id": "OrderId"})
+    for line in (3, 5, 1_007):
+        found.add(Correction.DECIMAL_COMMA, line)
+    found.add(Skipped.EMPTY_ROWS, 9)
+    assert found.notice() == (
+        'read as windows-1252; column "order id" read as OrderId; decimal commas: 3 (first in line 3); '
+        "rows without any value, skipped: 1 (first in line 9)"
+    )
+
+
+ESCALATED = [
+    (
+        [("-1", GOOD), ("0", "12")],
+        "2 of 2 orders would be escalated: "
+        "INVALID_PRICE: 2 (first in line 2), INVALID_CARD_NUMBER: 1 (first in line 3)",
+    ),
+    (
+        [("-1", GOOD)] * 4 + [("1", GOOD)] + [("-1", GOOD)] * 5,
+        "9 of 10 orders would be escalated: INVALID_PRICE: 9 (first in line 2)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("orders", "text"), ESCALATED)
+def test_a_file_of_which_most_orders_would_be_escalated_is_refused(orders: list[tuple[str, str]], text: str) -> None:
+    assert findings(*orders).refusal() == (
+        f"{text}; a price is above 0 and like 10.50, a card number has 16 digits; "
+        "correct the file, or use --anyway to open a case for each"
+    )
+
+
+@pytest.mark.parametrize("orders", [[("-1", GOOD)], [("-1", "12")], [("-1", GOOD)] * 8 + [("1", GOOD)], []])
+def test_one_order_or_some_that_would_be_escalated_are_no_reason_to_refuse(orders: list[tuple[str, str]]) -> None:
+    assert findings(*orders).refusal() is None
+
+
+def test_card_numbers_that_a_spreadsheet_has_rounded_are_refused() -> None:
+    assert of_cards(*BROKEN).refusal() == (
+        "4 of 4 card numbers end with 0 (first in line 2), and 4 of these are a wrong check digit: a spreadsheet keeps "
+        "only 15 digits; format the column as text before its values are entered, and export it again; "
+        "--anyway submits them as they are"
+    )
+    assert of_cards(GENUINE[0], BROKEN[0]).refusal() is not None
+    assert of_cards(*BROKEN, *BROKEN, BROKEN[0], GOOD).refusal() is not None
+
+
+@pytest.mark.parametrize(
+    "cards", [GENUINE[:1], GENUINE, [GENUINE[0], GOOD], [BROKEN[0], BROKEN[1], GOOD], [GOOD], ["4929123412340"], []]
+)
+def test_genuine_card_numbers_may_end_with_0(cards: list[str]) -> None:
+    found = of_cards(*cards)
+    assert (found.refusal(), list(found.warnings())) == (None, [])
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_one_card_number_that_may_be_rounded_is_a_warning(count: int) -> None:
+    found = of_cards(*[BROKEN[0]] * count)
+    assert found.refusal() is None
+    (warning,) = found.warnings()
+    assert warning.startswith(f"{count} of {count} card numbers end with 0 (first in line 2)")
+
+
+@pytest.mark.parametrize("order_id", ["02-Jan", "2-Okt", "Jan-02", "1.Dec", "DEC-24"])
+def test_an_order_id_that_looks_like_a_date_is_a_warning(order_id: str) -> None:
+    (warning,) = findings(("1", GOOD), order_id=order_id).warnings()
+    assert warning == (
+        "OrderIds that look like dates: 1 (first in line 2); spreadsheets make 1-2 a date; "
+        "format the column as text before its values are entered, and export it again"
+    )
+
+
+@pytest.mark.parametrize("order_id", ["2026-01-02", "bike-2", "2-January", "JAN", "02-Jan-x"])
+def test_other_order_ids_are_no_dates(order_id: str) -> None:
+    assert not list(findings(("1", GOOD), order_id=order_id).warnings())
+
+
+@given(st.lists(st.tuples(st.sampled_from(["1", "-1", "x"]), st.sampled_from([GOOD, "12", *BROKEN, *GENUINE]))))
+def test_nothing_that_is_said_shows_a_value(orders: list[tuple[str, str]]) -> None:
+    found = findings(*orders)
+    said = " ".join(filter(None, [found.notice(), found.refusal(), *found.warnings(), repr(found)]))
+    assert not any(card in said for card in [GOOD, *BROKEN, *GENUINE])

@@ -1,0 +1,139 @@
+"""Collects what was noticed in a file while it was read: what was corrected, and what the whole file looks like."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from workers.domain.submissions import improper_fields
+from workers.operations.files.encodings import Encoding
+from workers.operations.files.values import AS_TEXT, Correction, is_card_number, passes_check_digit
+from workers.operations.text import clean
+
+
+class Skipped(StrEnum):
+    """What was left out of a table."""
+
+    EMPTY_ROWS = "rows without any value, skipped"
+    EMPTY_CELLS = "rows with empty columns after the header's last"
+
+
+ANYWAY = "--anyway"
+# One order with a wrong price is one case. Several that are all wrong have one reason.
+_MANY = 2
+_REASONS = {"Price": "INVALID_PRICE", "CC": "INVALID_CARD_NUMBER"}
+_MONTHS = "Jan|Feb|Mar|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez"
+_DATE = re.compile(rf"[0-9]{{1,2}}[.-](?:{_MONTHS})|(?:{_MONTHS})[.-][0-9]{{2}}", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Count:
+    """How many there are, and the line of the first one."""
+
+    count: int = 0
+    line: int = 0
+
+    def add(self, line: int) -> None:
+        self.line = self.line or line
+        self.count += 1
+
+    def __str__(self) -> str:
+        return f"{self.count:,} (first in line {self.line})"
+
+
+@dataclass(slots=True)
+class _CardNumbers:
+    """
+    The card numbers with 16 digits. A spreadsheet keeps 15, and makes the last one a zero.
+
+    Of genuine card numbers one in ten ends with a zero, and then it is the right check digit. That is the case of only
+    one in ten that a spreadsheet has changed.
+    """
+
+    all: int = 0
+    zeros: Count = field(default_factory=Count)
+    wrong_check_digits: int = 0
+    are_different: bool = False
+    _first: str = field(default="", repr=False)
+
+    def add(self, number: str, line: int) -> None:
+        self.all += 1
+        if number.endswith("0"):
+            self.zeros.add(line)
+            self.wrong_check_digits += not passes_check_digit(number)
+            self._first = self._first or number
+            self.are_different |= number != self._first
+
+    def problem(self) -> str | None:
+        """Return what is suspicious about most of them."""
+        if self.wrong_check_digits and _most(self.zeros.count, self.all):
+            return (
+                f"{self.zeros.count:,} of {self.all:,} card numbers end with 0 (first in line {self.zeros.line}), and "
+                f"{self.wrong_check_digits:,} of these are a wrong check digit: a spreadsheet keeps only 15 digits; "
+                f"{AS_TEXT}"
+            )
+        return None
+
+
+def _most(count: int, of: int) -> bool:
+    return count > 0 and 10 * count >= 9 * of
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was noticed in one file. Lines are those of the file; there is no value in any text."""
+
+    encoding: Encoding | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    _counts: dict[Correction | Skipped, Count] = field(default_factory=dict)
+    _dates: Count = field(default_factory=Count)
+    _orders: int = 0
+    _escalated: Count = field(default_factory=Count)
+    _improper: dict[str, Count] = field(default_factory=dict)
+    _card_numbers: _CardNumbers = field(default_factory=_CardNumbers)
+
+    def add(self, kind: Correction | Skipped, line: int) -> None:
+        self._counts.setdefault(kind, Count()).add(line)
+
+    def add_order(self, order: Mapping[str, str], line: int) -> None:
+        """Look at an order that can be submitted, as it is submitted."""
+        self._orders += 1
+        if improper := improper_fields(order):
+            self._escalated.add(line)
+        for name in improper:
+            self._improper.setdefault(name, Count()).add(line)
+        if is_card_number(order["CC"]):
+            self._card_numbers.add(order["CC"], line)
+        if _DATE.fullmatch(order["OrderId"]):
+            self._dates.add(line)
+
+    def notice(self) -> str | None:
+        """Return what was done to the file's text, in one line; None if it was taken as it is."""
+        return "; ".join(self._corrections()) or None
+
+    def _corrections(self) -> Iterator[str]:
+        if self.encoding is not None and self.encoding.guessed:
+            yield f"read as {self.encoding.name}"
+        for name, meant in self.renamed.items():
+            yield f'column "{clean(name)}" read as {meant}'
+        for kind, count in self._counts.items():
+            yield f"{kind}: {count}"
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what looks wrong, but may be meant so."""
+        if (problem := self._card_numbers.problem()) and not self._card_numbers.are_different:
+            yield problem
+        if self._dates.count:
+            yield f"OrderIds that look like dates: {self._dates}; spreadsheets make 1-2 a date; {AS_TEXT}"
+
+    def refusal(self) -> str | None:
+        """Return why the file should not be submitted, although its orders could be; None if it should."""
+        if (problem := self._card_numbers.problem()) and self._card_numbers.are_different:
+            return f"{problem}; {ANYWAY} submits them as they are"
+        if self._escalated.count < _MANY or not _most(self._escalated.count, self._orders):
+            return None
+        reasons = ", ".join(f"{_REASONS[name]}: {count}" for name, count in self._improper.items())
+        return (
+            f"{self._escalated.count:,} of {self._orders:,} orders would be escalated: {reasons}; a price is above 0 "
+            f"and like 10.50, a card number has 16 digits; correct the file, or use {ANYWAY} to open a case for each"
+        )
