@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workers.operations.files.header import FIELDS
 from workers.operations.order_text import MAX_RECORD_CHARS, OrderText
-from workers.operations.records import FIELDS, TOO_LONG, RawRecord
+from workers.operations.records import TOO_LONG, RawRecord
 
 _SPACE = re.compile(r"[\s\ufeff]*")  # U+FEFF: a byte order mark, inside if files were joined.
 # A line that starts like this continues an object of an earlier line.

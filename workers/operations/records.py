@@ -3,23 +3,23 @@
 import csv
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from workers.operations.errors import OperationError
+from workers.operations.files.findings import Findings, Skipped
+from workers.operations.files.header import Header, delimiter_of, header_of, separator_of
+from workers.operations.files.values import corrected
 from workers.operations.order_text import MAX_RECORD_CHARS, OrderText
 
-FIELDS = ("OrderId", "Name", "ItemName", "Price", "CC")
-
-_DELIMITERS = (",", ";", "\t")
 _CSV_ERRORS = {
     "unexpected end of data": "a quote is never closed",
     f"field larger than field limit ({csv.field_size_limit()})": (
         f"a quote is never closed, or a column is longer than {csv.field_size_limit():,} characters"
     ),
 }
+_BETWEEN_EMPTY = ' \t,;|"\r\n\u00a0'
 TOO_LONG = f"is longer than {MAX_RECORD_CHARS:,} characters"
 
 
@@ -49,7 +49,8 @@ class RawRecord:
 
     A record that cannot be read has a *problem* and no value; its *text* is what there is of it.
     *element* is its number in an array: the line is not enough, because a whole array may be on one line.
-    *columns* is a row of CSV as it is in the file, which has the header *table*.
+    *columns* is a row of CSV as it is in the file, which has the header *table*. *faults* are what is wrong with values
+    of that row, by field.
     """
 
     line: int
@@ -59,65 +60,77 @@ class RawRecord:
     problem: str | None = None
     table: Table | None = None
     columns: Sequence[str] = ()
+    faults: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
         return f"line {self.line}" if self.element is None else f"element {self.element}"
 
 
-def from_csv(text: OrderText) -> Iterator[RawRecord]:
+def from_csv(text: OrderText, mapped: Mapping[str, str], findings: Findings) -> Iterator[RawRecord]:
     """
-    Yield the rows of a CSV text.
+    Yield the rows of a CSV text; *mapped* are the headers of fields that have others than their names.
+
+    Values that a spreadsheet has changed are corrected, if they can only mean one thing; *findings* counts them.
 
     Raises:
         OperationError: The header lacks a field or has it twice.
     """
-    blank, lines = list[str](), text.lines()
-    for line in lines:
-        blank.append(line)
-        if line.strip():
-            break
-    else:
+    lines = text.lines()
+    start, separator = _start(lines)
+    if not start:
         return
-    delimiter = _delimiter(blank[-1])
-    rows = (row for row in _rows(chain(blank, lines), delimiter) if not _is_blank(row.columns))
-    first = next(rows, None)
-    if first is None:  # All rows are blank: their columns are quoted, or have only spaces.
+    delimiter = separator or delimiter_of(start[-1], mapped)
+    rows = _rows(chain(start, lines), delimiter)
+    first = next((row for row in rows if not _is_empty(row.columns)), None)
+    if first is None:  # All rows are empty: their columns are quoted, or have only spaces.
         return
-    names = [name.strip() for name in first.columns or ()]
-    if wrong := _wrong_columns(names):
-        raise OperationError(
-            f"{text.name}:{first.line}: the header must have each of {', '.join(FIELDS)} once; {wrong}"
-        )
-    table = Table(first.columns or (), delimiter, names.index("CC"))
+    header = header_of(f"{text.name}:{first.line}", first.columns or (), mapped)
+    findings.renamed = header.renamed
+    table = Table(first.columns or (), delimiter, header.places["CC"])
     for row in rows:
-        yield _record(row, names, table)
+        if not _is_empty(row.columns):
+            yield _record(row, header, table, findings)
+        elif len(row.columns or ()) > 1:
+            findings.add(Skipped.EMPTY_ROWS, row.line)
 
 
-def _record(row: "_Row", names: Sequence[str], table: Table) -> RawRecord:
+def _start(lines: Iterator[str]) -> tuple[list[str], str | None]:
+    """Return the lines up to the one that begins the header, with an empty one for one that names the separator."""
+    start, separator = list[str](), None
+    for line in lines:
+        named = None if any(before.strip() for before in start) else separator_of(line)
+        start.append("\n" if named else line)
+        separator = named or separator
+        if not named and line.strip(_BETWEEN_EMPTY):
+            return start, separator
+    return [], None
+
+
+def _record(row: "_Row", header: Header, table: Table, findings: Findings) -> RawRecord:
     if row.columns is None:
         return RawRecord(row.line, text=row.text, problem=row.problem, table=table)
-    if len(row.columns) != len(names):
-        problem = f"has {len(row.columns)} columns, the header has {len(names)}"
+    if len(row.columns) < header.width or "".join(row.columns[header.width :]).strip():
+        problem = f"has {len(row.columns)} columns, the header has {header.width}"
         return RawRecord(row.line, problem=problem, table=table, columns=row.columns)
-    order = {field: row.columns[names.index(field)].strip() for field in FIELDS}
-    return RawRecord(row.line, order, json.dumps(order, ensure_ascii=False), table=table, columns=row.columns)
+    if len(row.columns) > header.width:
+        findings.add(Skipped.EMPTY_COLUMNS, row.line)
+    values = {name: corrected(name, text) for name, text in header.order_of(row.columns).items()}
+    for correction in {correction: None for value in values.values() for correction in value.corrections}:
+        findings.add(correction, row.line)
+    order = {name: value.text for name, value in values.items()}
+    return RawRecord(
+        row.line,
+        order,
+        json.dumps(order, ensure_ascii=False),
+        table=table,
+        columns=row.columns,
+        faults={name: value.fault for name, value in values.items() if value.fault is not None},
+    )
 
 
-def _wrong_columns(names: Sequence[str]) -> str:
-    """Return which columns are missing or repeated. It names no other column: without a header, these are values."""
-    missing = ", ".join(field for field in FIELDS if field not in names)
-    repeated = ", ".join(field for field in FIELDS if names.count(field) > 1)
-    return "; ".join([*([f"missing: {missing}"] if missing else []), *([f"repeated: {repeated}"] if repeated else [])])
-
-
-def _is_blank(columns: Sequence[str] | None) -> bool:
-    return columns is not None and not "".join(columns).strip() and len(columns) <= 1
-
-
-def _delimiter(header: str) -> str:
-    """Return the delimiter of the columns: spreadsheets use a different one in different countries."""
-    return max(_DELIMITERS, key=header.count)
+def _is_empty(columns: Sequence[str] | None) -> bool:
+    return columns is not None and not "".join(columns).strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from workers.operations.errors import OperationError
-from workers.operations.order_files import MAX_INPUT_BYTES, Record, read_orders
-from workers.operations.records import FIELDS, BadRecord
+from workers.operations.files.header import FIELDS
+from workers.operations.order_files import MAX_INPUT_BYTES, Reading, Record, read_orders
+from workers.operations.records import BadRecord
 
 CARD = "4929123412345678"
 ORDER = {"OrderId": "001", "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
+NOT_UTF_8 = "is not valid UTF-8: save the file as UTF-8, or name its --encoding, such as windows-1252"
 HEADER = "OrderId,Name,ItemName,Price,CC\n"
 
 
@@ -208,8 +210,8 @@ def test_a_quote_that_is_never_closed_costs_one_record() -> None:
 
 def test_invalid_utf_8_costs_one_record() -> None:
     rows = [HEADER, f"001,Ada,B,1,{CARD}\n", f"002,M\xfcller,B,1,{CARD}\n", f"003,Ada,B,1,{CARD}\n"]
-    found = read("orders.csv", "".join(rows).encode("latin-1"))
-    assert (good(found), bad(found)) == ([(2, "001"), (4, "003")], [(3, "is not valid UTF-8")])
+    found = read("orders.csv", b"\xef\xbb\xbf" + "".join(rows).encode("latin-1"))
+    assert (good(found), bad(found)) == ([(2, "001"), (4, "003")], [(3, NOT_UTF_8)])
 
 
 ROW = f"001,Zo\u00eb,Bell,1,{CARD}\n"
@@ -241,24 +243,30 @@ def test_marks_and_white_space_around_json_are_ignored(text: str) -> None:
     assert bad(read("-", written)) == []
 
 
+WRONG_HEADER = f"x:{{}}: the header must have each of {', '.join(FIELDS)} once; "
+HAS, MAP = '"OrderId", "Name", "ItemName", "Price"', "--columns maps others"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"\xff\xfe" + HEADER.encode("utf-16-le") + b"x", "x is not valid UTF-16: save it as UTF-8"),
         (b"\xfe\xff\xd8\x00" + HEADER.encode("utf-16-be"), "x is not valid UTF-16: save it as UTF-8"),
-        (HEADER.encode("utf-32"), "x is not text: it has zero bytes"),
+        (HEADER.encode("utf-32"), "x is UTF-32: save it as UTF-8"),
+        (b"PK\3\4\x14\0", "x is a workbook or a ZIP file: save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "x is a workbook: save it as CSV"),
         (b"\x89PNG\r\n\0\0", "x is not text: it has zero bytes"),
         (
             f"001,Ada,Bicycle,1,{CARD}\n".encode(),
-            f"x:1: the header must have each of {', '.join(FIELDS)} once; missing: {', '.join(FIELDS)}",
+            f"{WRONG_HEADER.format(1)}missing: {', '.join(FIELDS)}; is this line the header?; {MAP}",
         ),
         (
-            b"\nOrderId,Name,ItemName,Price,cc,Price\n",
-            f"x:2: the header must have each of {', '.join(FIELDS)} once; missing: CC; repeated: Price",
+            b"\nOrderId,Name,ItemName,Price,card,Price\n",
+            f'{WRONG_HEADER.format(2)}missing: CC; repeated: Price; it has {HAS}, "card", "Price"; {MAP}',
         ),
         (
             b"CC,OrderId,Name,ItemName,Price,Price\n",
-            f"x:1: the header must have each of {', '.join(FIELDS)} once; repeated: Price",
+            f'{WRONG_HEADER.format(1)}repeated: Price; it has "CC", {HAS}, "Price"; {MAP}',
         ),
     ],
 )
@@ -294,7 +302,7 @@ def test_a_table_may_be_separated_by_tabs() -> None:
 
 def test_invalid_utf_8_in_any_part_of_a_record_is_reported() -> None:
     text = json.dumps(order(More="?")).encode().replace(b"?", b"\xff")
-    assert bad(read("-", text)) == [(1, "is not valid UTF-8")]
+    assert bad(read("-", text)) == [(1, NOT_UTF_8)]
 
 
 @pytest.mark.parametrize(
@@ -314,3 +322,85 @@ def test_a_duplicate_shows_its_id_and_where_the_first_one_is() -> None:
 def test_a_header_that_is_not_csv_is_refused() -> None:
     with pytest.raises(OperationError, match="x:1: the header must have each of"):
         read("x", '"OrderId')
+
+
+def read_with(content: str, name: str = "x.csv", columns: dict[str, str] | None = None) -> tuple[list[Any], Reading]:
+    """Return the values of the good records, the reasons of the others, and what was found."""
+    reading = Reading(columns or {})
+    found = list(read_orders(name, io.BytesIO(content.encode()), reading=reading))
+    return [dict(record.fields()) if isinstance(record, Record) else record.reason for record in found], reading
+
+
+GERMAN = f"""sep=;\r
+;;;;;\r
+Bestellnr;Name;ITEM NAME;price;Card number;\r
+001;Zo\u00eb;a, b;10,50;4929 1234 1234 5678;\r
+;;;;;\r
+002;Ada;Bell;1.234,50;'{CARD};\r
+003;Ada;Bell;80,000;4,92912E+15\r
+004;Ada;Bell;80,000;4,92912E+15;x;y\r
+005;;Bell;80,000;4,92912E+15;;;\r
+"""
+
+
+def test_a_file_of_a_spreadsheet_is_read_as_it_is_meant() -> None:
+    values, reading = read_with(GERMAN, columns={"OrderId": "Bestellnr", "CC": "card number"})
+    price = "Price has a comma before three digits, which may be decimals or thousands: "
+    price += "export it without separators of thousands and with two decimals, such as 10.50"
+    card = "CC is in scientific notation, so its last digits are lost: "
+    card += "format the column as text before its values are entered, and export it again"
+    assert values == [
+        order("001", Name="Zo\u00eb", ItemName="a, b", Price="10.50"),
+        order("002", ItemName="Bell", Price="1234.50"),
+        "has 5 columns, the header has 6",
+        "has 7 columns, the header has 6",
+        f"Name is empty, {TEXT}; {price}; {card}",
+    ]
+    assert reading.findings.notice() == (
+        'column "Bestellnr" read as OrderId; column "ITEM NAME" read as ItemName; column "price" read as Price; '
+        'column "Card number" read as CC; decimal commas: 2 (first in line 4); '
+        "card numbers with separators: 1 (first in line 4); rows without any value, skipped: 1 (first in line 5); "
+        "prices with separators of thousands: 1 (first in line 6); values marked as text: 1 (first in line 6); "
+        "rows with empty columns after the header's last: 1 (first in line 9)"
+    )
+
+
+def test_a_corrected_order_is_the_one_that_is_submitted() -> None:
+    content = f'{HEADER}001,Ada,Bell,"10,50",{CARD}\n'
+    (record,) = read("x.csv", content)
+    assert isinstance(record, Record)
+    assert (record.fields()["Price"], json.loads(record.text)["Price"]) == ("10.50", "10.50")
+
+
+def test_json_is_never_corrected() -> None:
+    text = json.dumps(order(Price="10,50", CC="4929 1234 1234 5678"))
+    (record,) = read("x.json", text)
+    assert isinstance(record, Record)
+    assert record.text == text
+
+
+def test_fields_of_json_cannot_be_mapped() -> None:
+    with pytest.raises(OperationError, match=r"^x.json is JSON: its fields cannot be mapped, only columns of CSV$"):
+        read_with("[]", "x.json", {"OrderId": "id"})
+
+
+def test_a_repeated_order_id_does_not_count_for_what_the_file_looks_like() -> None:
+    row = f"001,Ada,Bell,-1,{CARD}\n"
+    assert read_with(HEADER + row + row)[1].findings.refusal() is None
+    assert read_with(HEADER + row + row.replace("001", "002"))[1].findings.refusal() is not None
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+@pytest.mark.parametrize("name", ["-", "x.csv", "x.jsonl"])
+def test_a_file_may_have_another_encoding(name: str, encoding: str) -> None:
+    text = json.dumps(order(Name="Zo\u00eb"), ensure_ascii=False)
+    if name != "x.jsonl":
+        text = f"{HEADER}001,Zo\u00eb,Bicycle,12.50,{CARD}\n"
+    (record,) = read(name, text.encode(encoding))
+    assert isinstance(record, Record)
+    assert record.fields() == order(Name="Zo\u00eb")
+
+
+def test_a_second_byte_order_mark_is_ignored() -> None:
+    for mark in ("\ufeff\ufeff", "\ufeff\u00ef\u00bb\u00bf", "\u00ef\u00bb\u00bf"):
+        assert good(read("x", f"{mark}{HEADER}001,Ada,B,1,{CARD}\n")) == [(2, "001")]

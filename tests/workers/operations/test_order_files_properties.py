@@ -10,10 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import card_numbers, digit_text, json_texts, json_values, order_ids, text, unicode_text
-from workers.domain.submissions import malformed_fields
+from workers.domain.submissions import improper_fields, malformed_fields
 from workers.operations.errors import OperationError
-from workers.operations.order_files import MAX_INPUT_BYTES, Record, read_orders
-from workers.operations.records import FIELDS, BadRecord
+from workers.operations.files.encodings import named_encoding
+from workers.operations.files.header import FIELDS
+from workers.operations.order_files import MAX_INPUT_BYTES, Reading, Record, read_orders
+from workers.operations.records import BadRecord
 
 NAMES = st.sampled_from(["orders.csv", "orders.tsv", "orders.json", "orders.jsonl", "-"])
 VALUES = st.sampled_from(["Ada", "Zo\u00eb", 'a "b"', "a,b", "a;b", "a\nb", " x ", "1e3", "\u5f20"]) | card_numbers
@@ -36,10 +38,10 @@ def read(name: str, data: bytes) -> list[Record | BadRecord]:
     return list(read_orders(name, io.BytesIO(data)))
 
 
-def refusal(name: str, data: bytes) -> str | None:
+def refusal(name: str, data: bytes, reading: Reading | None = None) -> str | None:
     """Return why the whole file is refused; None if it is read."""
     try:
-        read(name, data)
+        list(read_orders(name, io.BytesIO(data), reading=reading))
     except OperationError as error:
         return str(error)
     return None
@@ -84,7 +86,10 @@ def test_rows_of_csv_become_their_json(
     writer.writerows(orders)
     found = read_all("orders.csv", ("\ufeff" if bom else "") + written.getvalue())
     stripped = [{field: value.strip() for field, value in order.items()} for order in orders]
-    assert [json.loads(record.text) for record in found] == stripped
+    read = [json.loads(record.text) for record in found]
+    for order, before in zip(read, stripped, strict=True):
+        improper = improper_fields(before)  # Only these may be corrected.
+        assert order == before | {field: order[field] for field in improper if field not in improper_fields(order)}
     assert [record.order_id for record in found] == [order["OrderId"] for order in orders]
 
 
@@ -175,10 +180,18 @@ def test_a_bad_row_costs_no_other_record(order_ids: list[str], place: int, bad: 
     assert report.line == lines.index(bad) + 1
 
 
-@given(st.binary())
-def test_bytes_that_are_not_text_raise_no_other_error(data: bytes) -> None:
+@given(
+    st.binary(),
+    st.none() | st.sampled_from(["utf-8", "utf-16", "windows-1252", "cp037", "utf-7", "undefined", "idna", "big5"]),
+    st.sampled_from([{}, {"OrderId": "Nr"}]),
+)
+@example(b"OrderId\xff", "undefined", {})
+def test_bytes_that_are_not_text_raise_no_other_error(
+    data: bytes, encoding: str | None, columns: dict[str, str]
+) -> None:
     for name in ("orders.csv", "orders.json", "-"):
-        assert "\n" not in (refusal(name, data) or "")
+        reading = Reading(columns, None if encoding is None else named_encoding(encoding))
+        assert "\n" not in (refusal(name, data, reading) or "")
 
 
 @given(st.integers(-2, 2))

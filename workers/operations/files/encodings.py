@@ -9,8 +9,14 @@ from typing import BinaryIO
 
 from workers.operations.errors import OperationError
 
-MARKS = re.compile("(?:\ufeff|\u00ef\u00bb\u00bf)*")  # Byte order marks; the second is one that was read as Latin-1.
-
+# Byte order marks, also several. The second form is one that was read as Latin-1.
+_MARKS = re.compile("(?:\ufeff|\u00ef\u00bb\u00bf)+")
+_NOT_TEXT = {
+    codecs.BOM_UTF32_LE: "is UTF-32: save it as UTF-8",
+    codecs.BOM_UTF32_BE: "is UTF-32: save it as UTF-8",
+    b"PK\3\4": "is a workbook or a ZIP file: save it as CSV",
+    b"\xd0\xcf\x11\xe0": "is a workbook: save it as CSV",
+}
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Two characters of ASCII, which a file of orders begins with, in UTF-16 without a byte order mark.
 _UTF_16_STARTS = {"utf-16-le": re.compile(rb"[^\0]\0[^\0]\0"), "utf-16-be": re.compile(rb"\0[^\0]\0[^\0]")}
@@ -65,12 +71,12 @@ def encoding_of(name: str, stream: BinaryIO) -> Encoding:
     The whole file is looked at, unless its first bytes are enough.
 
     Raises:
-        OperationError: It is UTF-32, which has zero bytes in every character.
+        OperationError: It is a file of a kind that is not read.
     """
     start = stream.read(4)
     try:
-        if start in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
-            raise OperationError(f"{name} is UTF-32: save it as UTF-8")
+        if start in _NOT_TEXT:
+            raise OperationError(f"{name} {_NOT_TEXT[start]}")
         if start.startswith(_UTF_16):
             return Encoding("utf-16")
         for codec, pattern in _UTF_16_STARTS.items():
@@ -82,6 +88,12 @@ def encoding_of(name: str, stream: BinaryIO) -> Encoding:
         return Encoding(_WESTERN, guessed=True) if _is_western(_pieces(stream)) else _UTF_8
     finally:
         stream.seek(0)
+
+
+def without_marks(text: str) -> str:
+    """Return the start of a file's text without its byte order marks."""
+    marks = _MARKS.match(text)
+    return text[marks.end() :] if marks else text
 
 
 def _pieces(stream: BinaryIO) -> Iterator[bytes]:

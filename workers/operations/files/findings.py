@@ -15,7 +15,7 @@ class Skipped(StrEnum):
     """What was left out of a table."""
 
     EMPTY_ROWS = "rows without any value, skipped"
-    EMPTY_CELLS = "rows with empty columns after the header's last"
+    EMPTY_COLUMNS = "rows with empty columns after the header's last"
 
 
 ANYWAY = "--anyway"

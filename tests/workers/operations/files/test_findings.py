@@ -42,11 +42,11 @@ def test_corrections_are_counted_in_one_line() -> None:
     )
 
 
+REASONS = "INVALID_PRICE: 2 (first in line 2), INVALID_CARD_NUMBER: 1 (first in line 3)"
 ESCALATED = [
     (
         [("-1", GOOD), ("0", "12")],
-        "2 of 2 orders would be escalated: "
-        "INVALID_PRICE: 2 (first in line 2), INVALID_CARD_NUMBER: 1 (first in line 3)",
+        f"2 of 2 orders would be escalated: {REASONS}",
     ),
     (
         [("-1", GOOD)] * 4 + [("1", GOOD)] + [("-1", GOOD)] * 5,
