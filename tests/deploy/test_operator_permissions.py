@@ -71,7 +71,7 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     for url in [pipeline.stack.order_fulfillment_dlq_url, pipeline.stack.escalation_dlq_url] * 2:
         pipeline.client("sqs").send_message(QueueUrl=url, MessageBody="x y")
 
-    run("submit", str(file), "--wait")
+    run("submit", str(file), "--wait", "--anyway")
     run("list", "--json")
     run("escalations", "list", "--json")
     run("escalations", "show", "again")

@@ -365,7 +365,7 @@ def test_a_resubmission_by_file_or_by_another_system_closes_its_case(
     bad, fixed = tmp_path / "bad.jsonl", tmp_path / "fixed.jsonl"
     bad.write_text("".join(json.dumps(good | {"OrderId": each, "Price": "-5"}) + "\n" for each in ids))
     fixed.write_text(json.dumps(good | {"OrderId": "file-1"}))
-    assert orders("submit", str(bad)).code == 0
+    assert orders("submit", str(bad), "--anyway").code == 0
     for order_id in ids:
         wait_until(lambda order_id=order_id: desk.pipeline.status(order_id) == "ESCALATED")  # type: ignore[misc]
     assert orders("submit", str(fixed), "--submission", "2", "--wait").code == 0

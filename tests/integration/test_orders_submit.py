@@ -17,6 +17,7 @@ from workers.domain.submissions import submission_name
 START = "StartExecution"
 OTHER_CARD = "4929123412341111"
 HEADER = "OrderId,Name,ItemName,Price,CC\n"
+ENCODING = "save the file as UTF-8, or name its --encoding, such as windows-1252"
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_submit_wait_reports_how_each_order_ended(orders: CommandLine, running: 
         f"{path}:7: order file-5: Name is empty, must be a string of 1 to 256 characters",
         f"{path}:8: order file-1: OrderId is already in line 2",
         f"{path}:9: has 4 columns, the header has 5",
-        f"{path}:11: order file-8: is not valid UTF-8",
+        f"{path}:11: order file-8: is not valid UTF-8: {ENCODING}",
     ]
     assert first.lines[0] == "4 submitted, 0 already submitted, 5 bad, 0 failed"
     assert first.lines[1].split() == ["OUTCOME", "REASONS", "ORDERS"]
@@ -96,6 +97,23 @@ def test_submit_wait_reports_how_each_order_ended(orders: CommandLine, running: 
     }
     assert Counter(order["outcome"] for order in answer["ended"]) == {"ESCALATED": 3, "FULFILLED": 1}
     wait_until(lambda: fulfilled(running.fulfillment)["file-1"] == 1)
+
+
+def test_a_file_of_a_spreadsheet_is_recorded_as_it_is_meant(
+    orders: CommandLine, running: Running, tmp_path: Path
+) -> None:
+    path = tmp_path / "export.csv"
+    rows = ["sep=;", "Nr;NAME;item name;Price;CC", "sheet-1;Zo\u00eb;Bell;1.234,50;4929 1234 1234 5678", ";;;;"]
+    path.write_bytes("\r\n".join(rows).encode("latin-1"))
+    first = orders("submit", path, "--columns", "OrderId=nr", "--wait")
+    assert (first.code, first.lines[0]) == (0, "1 submitted, 0 already submitted, 0 bad, 0 failed")
+    assert first.err.startswith(f'{path}: read as windows-1252; column "Nr" read as OrderId; ')
+    stored = running.pipeline.order("sheet-1")
+    assert stored is not None
+    assert [stored[field] for field in ("Name", "Price", "CC")] == ["Zo\u00eb", "1234.50", f"************{CARD[-4:]}"]
+    # The same order in another form is the same order.
+    again = orders("submit", "-", stdin=json.dumps(order("sheet-1", Name="Zo\u00eb", ItemName="Bell", Price="1234.50")))
+    assert (again.code, again.out) == (0, "0 submitted, 1 already submitted, 0 bad, 0 failed\n")
 
 
 def test_submit_reads_standard_input(orders: CommandLine) -> None:

@@ -1,13 +1,14 @@
 """`orders submit`: starts exactly one execution of the workflow for each order of some files."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from workers.cli.order_file_options import order_file_options, report_findings
 from workers.cli.output import note, print_json, print_line, progress, results
 from workers.cli.running import run
 from workers.cli.submit_view import (
@@ -36,6 +37,7 @@ from workers.operations.submit import (
 from workers.operations.waiting import Ended, wait_for_orders
 
 if TYPE_CHECKING:
+    from workers.operations.files.encodings import Encoding
     from workers.operations.stack import Stack
 
 
@@ -72,6 +74,7 @@ Examples:
     metavar="N",
     help="How many orders to submit at the same time.",
 )
+@order_file_options
 @click.option("--check", is_flag=True, help="Submit nothing: only read the files, and say what would happen.")
 @click.option(
     "--rejects",
@@ -86,14 +89,18 @@ def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
     """
     Submit the orders of FILEs, or of standard input, each once.
 
-    A FILE is a JSON object, a JSON array, objects one after the other (JSON lines), or CSV with a header; UTF-8. An
-    order has five strings: OrderId, Name, ItemName, Price, CC. Other columns of CSV are ignored.
+    A FILE is a JSON object, a JSON array, objects one after the other (JSON lines), or CSV with a header. An order has
+    five strings: OrderId, Name, ItemName, Price, CC. Other columns of CSV are ignored.
+
+    CSV may be as a spreadsheet writes it. What can only mean one thing is corrected, such as a decimal comma or a card
+    number in groups, and one line says so. A value that may be several is reported with its line and not submitted.
 
     All files are read and checked before the first order is submitted, and then read again. They may be of any size;
     standard input is kept in memory, and may have 256 MiB. Files without orders are no error: the exit code is 0.
 
     Malformed orders, and orders that repeat an OrderId, are reported with their file and line and not submitted; the
     rest is submitted. An order with a wrong card number or price is submitted: the workflow escalates it.
+    But a file of which most orders would be escalated is refused, unless --anyway is given.
 
     --rejects writes the records that were not submitted to a file, as they came, with their Problem. Correct them, fill
     in their card numbers, and submit that file: the Problem is ignored.
@@ -114,9 +121,14 @@ def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
         raise click.UsageError("--check submits nothing, so there is nothing to --wait for")
     if options.rejects is not None and (refusal := refuse_path(options.rejects)):
         raise click.UsageError(f"--rejects: {refusal}")
-    batch = OrderBatch(sources(files, sys.stdin.buffer))
+    batch = OrderBatch(sources(files, sys.stdin.buffer), options.columns, options.encoding)
     bad = _read(batch)
-    return _check(stack, batch, bad, options) if options.check else _submit(stack, batch, bad, options)
+    refusal = report_findings(batch.findings, anyway=options.anyway)
+    if options.check:
+        return _check(stack, batch, bad, refusal, options)
+    if refusal:
+        raise OperationError(f"nothing is submitted: {refusal}")
+    return _submit(stack, batch, bad, options)
 
 
 def _read(batch: OrderBatch) -> Problems:
@@ -158,9 +170,11 @@ def _submit(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options
     return 0 if summary.complete and written and not any(order.problem for order in ended or ()) else 1
 
 
-def _check(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options") -> int:
+def _check(stack: "Stack", batch: OrderBatch, bad: Problems, refusal: str | None, options: "_Options") -> int:
     """Say what would happen, and start nothing."""
     found, count = Forecast(bad), len(batch.ledger)
+    if refusal:
+        note(f"would be refused: {refusal}")
     if count:
         retries = Retries(warn=note)
         with progress("comparing", count) as advance:
@@ -183,7 +197,7 @@ def _check(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options"
         print_json(document(Summary(already_submitted=already, bad=bad, different=found.different), check=found))
     else:
         print_forecast(found)
-    return 0 if found.good and written else 1
+    return 0 if found.good and written and not refusal else 1
 
 
 def _write_rejects(batch: OrderBatch, options: "_Options") -> bool:
@@ -236,6 +250,9 @@ def _wait(stack: "Stack", ledger: Ledger, submission: int) -> list[Ended]:
 class _Options:
     submission: int
     concurrency: int
+    columns: Mapping[str, str]
+    encoding: "Encoding | None"
+    anyway: bool
     check: bool
     rejects: Path | None
     wait: bool

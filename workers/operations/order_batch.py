@@ -3,15 +3,17 @@
 import contextlib
 import io
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from workers.domain.text import clean
 from workers.operations.errors import OperationError
+from workers.operations.files.encodings import Encoding
+from workers.operations.files.findings import Findings
 from workers.operations.ledger import Found, Ledger
-from workers.operations.order_files import Record, read_orders, read_records, repeated
+from workers.operations.order_files import Reading, Record, read_orders, read_records, repeated
 from workers.operations.records import BadRecord, RawRecord
 
 STDIN = "-"
@@ -68,10 +70,18 @@ def _source(name: str, path: str, stdin: BinaryIO, *, is_file: bool) -> Source:
 class OrderBatch:
     """The orders of some files. Of what was read, only what the *ledger* has is kept."""
 
-    def __init__(self, files: Sequence[Source]) -> None:
+    def __init__(
+        self, files: Sequence[Source], columns: Mapping[str, str] = {}, encoding: Encoding | None = None
+    ) -> None:
+        """Prepare to read *files*; *columns* and *encoding* are those of `Reading`."""
         self.ledger = Ledger()
         self.empty_files: list[str] = []
-        self._files = files
+        self._files = [(file, Reading(columns, encoding)) for file in files]
+
+    @property
+    def findings(self) -> list[tuple[str, Findings]]:
+        """What was found in each file while it was checked."""
+        return [(file.name, reading.findings) for file, reading in self._files]
 
     def check(self) -> Iterator[Record | BadRecord]:
         """
@@ -80,10 +90,10 @@ class OrderBatch:
         Raises:
             OperationError: A file cannot be read, or is not one of orders.
         """
-        for file in self._files:
+        for file, reading in self._files:
             is_empty = True
             with _errors_of(file.name):
-                for record in read_orders(file.name, file.open(), self.ledger):
+                for record in read_orders(file.name, file.open(), self.ledger, reading):
                     is_empty = False
                     yield record
             if is_empty:
@@ -116,10 +126,10 @@ class OrderBatch:
                 yield raw, problem
 
     def _read_again(self) -> Iterator[tuple[RawRecord, Record | BadRecord, Found | None]]:
-        for file in self._files:
-            unchanged = 0
+        for file, checked in self._files:
+            unchanged, reading = 0, Reading(checked.columns, checked.findings.encoding)
             with _errors_of(file.name):
-                for raw, record in read_records(file.name, file.open()):
+                for raw, record in read_records(file.name, file.open(), reading):
                     found = None if isinstance(record, BadRecord) else self.ledger.find(record)
                     if found is Found.CHANGED:
                         raise OperationError(f"{file.name}:{record.line}: {_CHANGED}")

@@ -12,8 +12,9 @@ from typing import Any, TextIO
 
 from workers.domain.cards import MASK, is_masked_card_number, recorded_card_number, recorded_text
 from workers.operations.errors import OperationError
+from workers.operations.files.header import FIELDS
 from workers.operations.json_records import DuplicateFields
-from workers.operations.records import FIELDS, RawRecord, Table
+from workers.operations.records import RawRecord, Table
 
 PROBLEM = "Problem"
 _TABLES, _JSON = {".csv", ".tsv"}, {".json", ".jsonl", ".ndjson"}

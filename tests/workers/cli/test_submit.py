@@ -226,6 +226,91 @@ def test_a_file_of_bad_rows_is_not_said_to_be_empty(tmp_path: Path) -> None:
     assert (ran.return_value, len(ran.stderr.splitlines())) == (1, 1)
 
 
+def table(path: str, *lines: str, encoding: str = "utf-8") -> str:
+    Path(path).write_bytes("\n".join(lines).encode(encoding))
+    return path
+
+
+def submitted(path: str, *arguments: str) -> tuple[list[dict[str, str]], Result]:
+    """Submit a file; return the inputs of the executions that were started, and what the command said."""
+    inputs: list[dict[str, str]] = []
+
+    def start_execution(**request: Any) -> dict[str, Any]:
+        inputs.append(json.loads(request["input"]))
+        return {"startDate": NOW, "ResponseMetadata": {}}
+
+    stack = fake_stack(stepfunctions=FakeClient(start_execution=start_execution))
+    ran = CliRunner().invoke(command, [path, *arguments], obj=stack, standalone_mode=False)
+    assert CARD not in ran.output
+    return inputs, ran
+
+
+GOOD = {"OrderId": "o-1", "Name": "Zo\u00eb", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
+
+
+def test_a_file_of_a_spreadsheet_is_submitted_as_it_is_meant_and_that_is_said(orders_csv: str) -> None:
+    row = "o-1;Zo\u00eb;Bicycle;12,50;4929 1234 1234 5678"
+    table(orders_csv, "sep=;", "order id;Name;ITEM NAME;Price;Card", row, ";;;;", encoding="latin-1")
+    inputs, ran = submitted(orders_csv, "--columns", "CC=card")
+    assert (ran.exception, ran.return_value, inputs) == (None, 0, [GOOD])
+    assert ran.stderr == (
+        f'{orders_csv}: read as windows-1252; column "order id" read as OrderId; column "ITEM NAME" read as ItemName; '
+        'column "Card" read as CC; decimal commas: 1 (first in line 3); card numbers with separators: 1 (first in '
+        "line 3); rows without any value, skipped: 1 (first in line 4)\n"
+    )
+
+
+def test_the_encoding_of_a_file_can_be_named(orders_csv: str) -> None:
+    row = f"o-1,Pe\u00f1a,Bicycle,12.50,{CARD}"
+    table(orders_csv, "OrderId,Name,ItemName,Price,CC", row, encoding="latin-1")
+    inputs, ran = submitted(orders_csv)
+    assert (inputs, ran.return_value) == ([], 1)
+    assert ran.stderr.startswith(f"{orders_csv}:2: order o-1: is not valid UTF-8: save the file as UTF-8, or name ")
+    inputs, ran = submitted(orders_csv, "--encoding", "latin-1")
+    assert (inputs, ran.stderr) == ([GOOD | {"Name": "Pe\u00f1a"}], "")
+
+
+def test_a_file_whose_orders_would_all_be_escalated_is_refused_before_anything_starts(orders_csv: str) -> None:
+    rows = [f"o-{n},Ada,Bicycle,12.50 pieces,{CARD}" for n in range(3)]
+    table(orders_csv, "OrderId,Name,ItemName,Price,CC", *rows)
+    inputs, ran = submitted(orders_csv)
+    assert (inputs, ran.stdout) == ([], "")
+    refusal = f"{orders_csv}: 3 of 3 orders would be escalated: INVALID_PRICE: 3 (first in line 2); "
+    assert str(ran.exception).startswith(f"nothing is submitted: {refusal}")
+    inputs, ran = submitted(orders_csv, "--anyway")
+    assert (len(inputs), ran.return_value) == (3, 0)
+    assert ran.stderr.startswith(refusal)
+
+
+def test_card_numbers_that_a_spreadsheet_has_rounded_are_refused_before_anything_starts(orders_csv: str) -> None:
+    rows = [f"o-{n},Ada,Bicycle,12.50,492912341{n}000" for n in range(1234, 1237)]
+    table(orders_csv, "OrderId,Name,ItemName,Price,CC", *rows)
+    inputs, ran = submitted(orders_csv)
+    assert inputs == []
+    assert f"nothing is submitted: {orders_csv}: 3 of 3 card numbers end with 0" in str(ran.exception)
+    assert len(submitted(orders_csv, "--anyway")[0]) == 3
+
+
+def test_one_card_number_that_may_be_rounded_is_submitted_with_a_warning(orders_csv: str) -> None:
+    table(orders_csv, "OrderId,Name,ItemName,Price,CC", "o-1,Ada,Bicycle,12.50,4929123412345000")
+    inputs, ran = submitted(orders_csv)
+    assert (len(inputs), ran.return_value) == (1, 0)
+    assert ran.stderr.startswith(f"{orders_csv}: 1 of 1 card numbers end with 0 (first in line 2)")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("--columns", "Number", "must be like OrderId=Number,CC=Card"),
+        ("--columns", f"{CARD}=Number", '"****" is not a field: it must be one of OrderId, Name, ItemName, Price, CC'),
+        ("--encoding", "windows", "'windows' is not an encoding, such as utf-8 or windows-1252"),
+    ],
+)
+def test_wrong_options_for_reading_are_refused(option: str, value: str, problem: str) -> None:
+    ran = CliRunner().invoke(command, ["-", option, value], obj=fake_stack())
+    assert (ran.exit_code, problem in " ".join(ran.stderr.split())) == (2, True)
+
+
 def test_standard_input_is_named_stdin() -> None:
     ran = CliRunner().invoke(command, ["-"], obj=fake_stack(), standalone_mode=False, input="[1]")
     assert ran.stderr.startswith("stdin:1: ")
