@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from workers.operations.files.encodings import without_marks
 from workers.operations.files.findings import Findings, Skipped
 from workers.operations.files.header import Header, delimiter_of, header_of, separator_of
 from workers.operations.files.values import corrected
@@ -89,10 +90,13 @@ def from_csv(text: OrderText, mapped: Mapping[str, str], findings: Findings) -> 
     findings.renamed = header.renamed
     table = Table(first.columns or (), delimiter, header.places["CC"])
     for row in rows:
-        if not _is_empty(row.columns):
+        if _is_empty(row.columns):
+            if len(row.columns or ()) > 1:
+                findings.add(Skipped.EMPTY_ROWS, row.line)
+        elif row.columns and [without_marks(row.columns[0]), *row.columns[1:]] == table.header:  # Files were joined.
+            findings.add(Skipped.HEADERS, row.line)
+        else:
             yield _record(row, header, table, findings)
-        elif len(row.columns or ()) > 1:
-            findings.add(Skipped.EMPTY_ROWS, row.line)
 
 
 def _start(lines: Iterator[str]) -> tuple[list[str], str | None]:
@@ -112,6 +116,8 @@ def _record(row: "_Row", header: Header, table: Table, findings: Findings) -> Ra
         return RawRecord(row.line, text=row.text, problem=row.problem, table=table)
     if len(row.columns) < header.width or "".join(row.columns[header.width :]).strip():
         problem = f"has {len(row.columns)} columns, the header has {header.width}"
+        if len(row.columns) > header.width and table.delimiter.isprintable():
+            problem += f"; values with {table.delimiter} must be in double quotes"
         return RawRecord(row.line, problem=problem, table=table, columns=row.columns)
     if len(row.columns) > header.width:
         findings.add(Skipped.EMPTY_COLUMNS, row.line)

@@ -353,7 +353,7 @@ def test_a_file_of_a_spreadsheet_is_read_as_it_is_meant() -> None:
         order("001", Name="Zo\u00eb", ItemName="a, b", Price="10.50"),
         order("002", ItemName="Bell", Price="1234.50"),
         "has 5 columns, the header has 6",
-        "has 7 columns, the header has 6",
+        "has 7 columns, the header has 6; values with ; must be in double quotes",
         f"Name is empty, {TEXT}; {price}; {card}",
     ]
     assert reading.findings.notice() == (
@@ -363,6 +363,13 @@ def test_a_file_of_a_spreadsheet_is_read_as_it_is_meant() -> None:
         "prices with separators of thousands: 1 (first in line 6); values marked as text: 1 (first in line 6); "
         "rows with empty columns after the header's last: 1 (first in line 9)"
     )
+
+
+def test_the_headers_of_joined_files_are_left_out() -> None:
+    content = f"{HEADER}001,Ada,Bell,1,{CARD}\n\ufeff{HEADER}002,Ada,Bell,1,{CARD}\n"
+    values, reading = read_with(content)
+    assert [value["OrderId"] for value in values] == ["001", "002"]
+    assert reading.findings.notice() == "rows that repeat the header, skipped: 1 (first in line 3)"
 
 
 def test_a_corrected_order_is_the_one_that_is_submitted() -> None:

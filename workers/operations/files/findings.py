@@ -15,12 +15,16 @@ class Skipped(StrEnum):
     """What was left out of a table."""
 
     EMPTY_ROWS = "rows without any value, skipped"
+    HEADERS = "rows that repeat the header, skipped"
     EMPTY_COLUMNS = "rows with empty columns after the header's last"
 
 
 ANYWAY = "--anyway"
 # One order with a wrong price is one case. Several that are all wrong have one reason.
 _MANY = 2
+# A card number ends like this by chance once in ten thousand times, and then it is the right check digit.
+_MANY_ZEROS = "0000"
+_ROUNDED = f"a spreadsheet keeps only 15 digits; {AS_TEXT}"
 _REASONS = {"Price": "INVALID_PRICE", "CC": "INVALID_CARD_NUMBER"}
 _MONTHS = "Jan|Feb|Mar|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez"
 _DATE = re.compile(rf"[0-9]{{1,2}}[.-](?:{_MONTHS})|(?:{_MONTHS})[.-][0-9]{{2}}", re.IGNORECASE)
@@ -53,6 +57,7 @@ class _CardNumbers:
     all: int = 0
     zeros: Count = field(default_factory=Count)
     wrong_check_digits: int = 0
+    rounded: Count = field(default_factory=Count)
     are_different: bool = False
     _first: str = field(default="", repr=False)
 
@@ -60,19 +65,28 @@ class _CardNumbers:
         self.all += 1
         if number.endswith("0"):
             self.zeros.add(line)
-            self.wrong_check_digits += not passes_check_digit(number)
+            if not passes_check_digit(number):
+                self.wrong_check_digits += 1
+                if number.endswith(_MANY_ZEROS):
+                    self.rounded.add(line)
             self._first = self._first or number
             self.are_different |= number != self._first
 
-    def problem(self) -> str | None:
-        """Return what is suspicious about most of them."""
-        if self.wrong_check_digits and _most(self.zeros.count, self.all):
-            return (
-                f"{self.zeros.count:,} of {self.all:,} card numbers end with 0 (first in line {self.zeros.line}), and "
-                f"{self.wrong_check_digits:,} of these are a wrong check digit: a spreadsheet keeps only 15 digits; "
-                f"{AS_TEXT}"
-            )
-        return None
+    def refusal(self) -> str | None:
+        """Return what is suspicious about most of them, if there are several."""
+        if not self.are_different or not self.wrong_check_digits or not _most(self.zeros.count, self.all):
+            return None
+        return (
+            f"{self.zeros.count:,} of {self.all:,} card numbers end with 0 (first in line {self.zeros.line}), and "
+            f"{self.wrong_check_digits:,} of these are a wrong check digit: {_ROUNDED}"
+        )
+
+    def warning(self) -> str | None:
+        """Return what is suspicious about some of them."""
+        found = self.rounded if self.are_different or self.zeros.count < self.all else self.zeros
+        if not self.wrong_check_digits or not found.count:
+            return None
+        return f"card numbers that end with 0, a wrong check digit: {found}: {_ROUNDED}"
 
 
 def _most(count: int, of: int) -> bool:
@@ -121,15 +135,15 @@ class Findings:
 
     def warnings(self) -> Iterator[str]:
         """Yield what looks wrong, but may be meant so."""
-        if (problem := self._card_numbers.problem()) and not self._card_numbers.are_different:
-            yield problem
+        if not self._card_numbers.refusal() and (warning := self._card_numbers.warning()):
+            yield warning
         if self._dates.count:
             yield f"OrderIds that look like dates: {self._dates}; spreadsheets make 1-2 a date; {AS_TEXT}"
 
     def refusal(self) -> str | None:
         """Return why the file should not be submitted, although its orders could be; None if it should."""
-        if (problem := self._card_numbers.problem()) and self._card_numbers.are_different:
-            return f"{problem}; {ANYWAY} submits them as they are"
+        if rounded := self._card_numbers.refusal():
+            return f"{rounded}; {ANYWAY} submits them as they are"
         if self._escalated.count < _MANY or not _most(self._escalated.count, self._orders):
             return None
         reasons = ", ".join(f"{_REASONS[name]}: {count}" for name, count in self._improper.items())

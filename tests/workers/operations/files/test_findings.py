@@ -91,7 +91,17 @@ def test_one_card_number_that_may_be_rounded_is_a_warning(count: int) -> None:
     found = of_cards(*[BROKEN[0]] * count)
     assert found.refusal() is None
     (warning,) = found.warnings()
-    assert warning.startswith(f"{count} of {count} card numbers end with 0 (first in line 2)")
+    assert warning == (
+        f"card numbers that end with 0, a wrong check digit: {count} (first in line 2): a spreadsheet keeps only 15 "
+        "digits; format the column as text before its values are entered, and export it again"
+    )
+
+
+def test_some_card_numbers_that_end_with_many_zeros_are_a_warning() -> None:
+    found = of_cards(GOOD, "4917610000000000", BROKEN[0], BROKEN[2], GOOD)  # The second is a genuine one.
+    assert found.refusal() is None
+    (warning,) = found.warnings()
+    assert warning.startswith("card numbers that end with 0, a wrong check digit: 1 (first in line 5): ")
 
 
 @pytest.mark.parametrize("order_id", ["02-Jan", "2-Okt", "Jan-02", "1.Dec", "DEC-24"])
