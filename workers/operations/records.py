@@ -11,7 +11,7 @@ from typing import Any
 from workers.operations.files.encodings import without_marks
 from workers.operations.files.findings import Findings, Skipped
 from workers.operations.files.header import Header, delimiter_of, header_of, separator_of
-from workers.operations.files.values import corrected
+from workers.operations.files.values import corrected_fields
 from workers.operations.order_text import MAX_RECORD_CHARS, OrderText
 
 _CSV_ERRORS = {
@@ -121,10 +121,11 @@ def _record(row: "_Row", header: Header, table: Table, findings: Findings) -> Ra
         return RawRecord(row.line, problem=problem, table=table, columns=row.columns)
     if len(row.columns) > header.width:
         findings.add(Skipped.EMPTY_COLUMNS, row.line)
-    values = {name: corrected(name, text) for name, text in header.order_of(row.columns).items()}
+    order = header.order_of(row.columns)
+    values = corrected_fields(order)
     for correction in {correction: None for value in values.values() for correction in value.corrections}:
         findings.add(correction, row.line)
-    order = {name: value.text for name, value in values.items()}
+    order |= {name: value.text for name, value in values.items()}
     return RawRecord(
         row.line,
         order,

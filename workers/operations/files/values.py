@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,6 +55,12 @@ _WHOLE_CARD = re.compile(r"([0-9]{16})[.,]0{1,2}")
 _MAX_EXACT = 2**53  # Up to here, a program that keeps numbers as floats keeps all digits.
 
 
+def corrected_fields(order: Mapping[str, str]) -> dict[str, Value]:
+    """Return the values of an order that cannot be taken as they are, by field: corrected, faulty or hopeless."""
+    wrong = improper_fields(order) if is_order_id(order["OrderId"]) else ["OrderId", *improper_fields(order)]
+    return {field: corrected(field, order[field]) for field in wrong}
+
+
 def corrected(field: str, text: str) -> Value:
     """Return the value of *field* as it is submitted. What the workflow accepts is never changed, nor are names."""
     correct = _CORRECTORS.get(field)
@@ -76,7 +82,9 @@ def _is_proper(field: str, text: str) -> bool:
 
 def _unwrapped(text: str) -> tuple[str, tuple[Correction, ...]]:
     """Return *text* without what marks it as text for a spreadsheet, and without invisible characters."""
-    visible = "".join(char for char in text if unicodedata.category(char) != "Cf").strip()
+    visible = text
+    if not text.isascii():
+        visible = "".join(char for char in text if unicodedata.category(char) != "Cf").strip()
     corrections = (Correction.INVISIBLE,) if visible != text else ()
     bare = visible.removeprefix("'")
     if visible.startswith('="') and visible.endswith('"'):
