@@ -19,6 +19,7 @@ from workers.domain.resolutions import (
 from workers.domain.submissions import improper_fields, malformed_fields
 from workers.errors import ConflictError
 from workers.operations.errors import OperationError
+from workers.operations.files.values import corrected
 
 if TYPE_CHECKING:
     from workers.escalation.resolver import Resolver
@@ -85,12 +86,12 @@ def corrected_order(case: Case, order: Order | None, corrections: Mapping[str, s
 
 def with_card_number(order: Mapping[str, str], text: str) -> dict[str, str]:
     """
-    Return *order* with the card number in *text*, which may group its digits with spaces and dashes.
+    Return *order* with the card number in *text*, which may group its digits as in a file of orders.
 
     Raises:
         InvalidOrderError: *text* is not a card number.
     """
-    complete = {**order, "CC": text.strip().replace(" ", "").replace("-", "")}
+    complete = {**order, "CC": corrected("CC", text.strip()).text}
     _check(complete)
     return complete
 

@@ -95,7 +95,9 @@ def test_a_wrong_field_is_named(corrections: dict[str, str], text: str, correct:
     assert (str(raised.value), list(raised.value.correct)) == (text, correct)
 
 
-@pytest.mark.parametrize("text", [CARD, " 4929-1234 1234-5678\n", "4929 1234 1234 5678"])
+@pytest.mark.parametrize(
+    "text", [CARD, " 4929-1234 1234-5678\n", "4929 1234 1234 5678", "4929\u00a01234\u00a01234\u00a05678"]
+)
 def test_a_card_number_may_be_grouped(text: str) -> None:
     order = corrected_order(OPEN, ORDER, {"Price": "1"})
     assert with_card_number(order, text) == order | {"CC": CARD}
