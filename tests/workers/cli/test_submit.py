@@ -239,7 +239,10 @@ def submitted(path: str, *arguments: str) -> tuple[list[dict[str, str]], Result]
         inputs.append(json.loads(request["input"]))
         return {"startDate": NOW, "ResponseMetadata": {}}
 
-    stack = fake_stack(stepfunctions=FakeClient(start_execution=start_execution))
+    stack = fake_stack(
+        stepfunctions=FakeClient(start_execution=start_execution),
+        dynamodb=FakeClient(batch_get_item=Aws().batch_get_item),
+    )
     ran = CliRunner().invoke(command, [path, *arguments], obj=stack, standalone_mode=False)
     assert CARD not in ran.output
     return inputs, ran
@@ -280,6 +283,27 @@ def test_a_file_whose_orders_would_all_be_escalated_is_refused_before_anything_s
     inputs, ran = submitted(orders_csv, "--anyway")
     assert (len(inputs), ran.return_value) == (3, 0)
     assert ran.stderr.startswith(refusal)
+
+
+def test_a_check_says_that_a_file_would_be_refused(orders_csv: str) -> None:
+    rows = [f"o-{n},Ada,Bicycle,-1,{CARD}" for n in range(3)]
+    table(orders_csv, "OrderId,Name,ItemName,Price,CC", *rows)
+    inputs, ran = submitted(orders_csv, "--check")
+    assert (inputs, ran.return_value) == ([], 1)
+    assert ran.stderr.startswith(f"would be refused: {orders_csv}: 3 of 3 orders would be escalated: INVALID_PRICE: 3")
+    assert "3 would be submitted" in ran.stdout
+    assert submitted(orders_csv, "--check", "--anyway")[1].return_value == 0
+
+
+def test_rejects_have_the_columns_and_values_of_the_file(orders_csv: str, tmp_path: Path) -> None:
+    rows = ["o-1;Zo\u00eb;Bell;10,50;4929 1234 1234 5678", "o-2;Zo\u00eb;Bell;80,000;4929 1234 1234 5678"]
+    table(orders_csv, "Nr;Name;ITEM NAME;Price;Card", *rows, encoding="latin-1")
+    inputs, _ = submitted(orders_csv, "--columns", "OrderId=Nr,CC=Card", "--rejects", str(tmp_path / "rejects.csv"))
+    assert [order["Price"] for order in inputs] == ["10.50"]
+    header, row = (tmp_path / "rejects.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert header == "Problem;Nr;Name;ITEM NAME;Price;Card"
+    assert row.startswith("Price has a comma before three digits")
+    assert row.endswith(";o-2;Zo\u00eb;Bell;80,000;****")
 
 
 def test_card_numbers_that_a_spreadsheet_has_rounded_are_refused_before_anything_starts(orders_csv: str) -> None:
