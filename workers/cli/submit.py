@@ -174,7 +174,7 @@ def _check(stack: "Stack", batch: OrderBatch, bad: Problems, refusal: str | None
     """Say what would happen, and start nothing."""
     found, count = Forecast(bad), len(batch.ledger)
     if refusal:
-        note(f"would be refused: {refusal}")
+        note(f"refused without --anyway: {refusal}")
     if count:
         retries = Retries(warn=note)
         with progress("comparing", count) as advance:

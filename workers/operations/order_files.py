@@ -79,7 +79,7 @@ def read_orders(
         elif place := known.add(record):
             yield repeated(raw, record, place)
         else:
-            how.findings.add_order(raw.value, raw.line)
+            how.findings.add_order(raw.value, raw.line, raw.corrections)
             yield record
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from workers.operations.files.encodings import without_marks
 from workers.operations.files.findings import Findings, Skipped
 from workers.operations.files.header import Header, delimiter_of, header_of, separator_of
-from workers.operations.files.values import corrected_fields
+from workers.operations.files.values import Correction, corrected_fields
 from workers.operations.order_text import MAX_RECORD_CHARS, OrderText
 
 _CSV_ERRORS = {
@@ -50,8 +50,8 @@ class RawRecord:
 
     A record that cannot be read has a *problem* and no value; its *text* is what there is of it.
     *element* is its number in an array: the line is not enough, because a whole array may be on one line.
-    *columns* is a row of CSV as it is in the file, which has the header *table*. *faults* are what is wrong with values
-    of that row, by field.
+    *columns* is a row of CSV as it is in the file, which has the header *table*. *corrections* are what was
+    corrected in its values, *faults* what is wrong with others, by field.
     """
 
     line: int
@@ -61,6 +61,7 @@ class RawRecord:
     problem: str | None = None
     table: Table | None = None
     columns: Sequence[str] = ()
+    corrections: Sequence[Correction] = ()
     faults: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -92,9 +93,9 @@ def from_csv(text: OrderText, mapped: Mapping[str, str], findings: Findings) -> 
     for row in rows:
         if _is_empty(row.columns):
             if len(row.columns or ()) > 1:
-                findings.add(Skipped.EMPTY_ROWS, row.line)
+                findings.skipped(Skipped.EMPTY_ROWS, row.line)
         elif row.columns and [without_marks(row.columns[0]), *row.columns[1:]] == table.header:  # Files were joined.
-            findings.add(Skipped.HEADERS, row.line)
+            findings.skipped(Skipped.HEADERS, row.line)
         else:
             yield _record(row, header, table, findings)
 
@@ -120,11 +121,9 @@ def _record(row: "_Row", header: Header, table: Table, findings: Findings) -> Ra
             problem += f"; values with {table.delimiter} must be in double quotes"
         return RawRecord(row.line, problem=problem, table=table, columns=row.columns)
     if len(row.columns) > header.width:
-        findings.add(Skipped.EMPTY_COLUMNS, row.line)
+        findings.skipped(Skipped.EMPTY_COLUMNS, row.line)
     order = header.order_of(row.columns)
     values = corrected_fields(order)
-    for correction in {correction: None for value in values.values() for correction in value.corrections}:
-        findings.add(correction, row.line)
     order |= {name: value.text for name, value in values.items()}
     return RawRecord(
         row.line,
@@ -132,6 +131,7 @@ def _record(row: "_Row", header: Header, table: Table, findings: Findings) -> Ra
         json.dumps(order, ensure_ascii=False),
         table=table,
         columns=row.columns,
+        corrections=tuple({correction: None for value in values.values() for correction in value.corrections}),
         faults={name: value.fault for name, value in values.items() if value.fault is not None},
     )
 

@@ -258,8 +258,9 @@ def test_a_file_of_a_spreadsheet_is_submitted_as_it_is_meant_and_that_is_said(or
     assert (ran.exception, ran.return_value, inputs) == (None, 0, [GOOD])
     assert ran.stderr == (
         f'{orders_csv}: read as windows-1252; column "order id" read as OrderId; column "ITEM NAME" read as ItemName; '
-        'column "Card" read as CC; decimal commas: 1 (first in line 3); card numbers with separators: 1 (first in '
-        "line 3); rows without any value, skipped: 1 (first in line 4)\n"
+        'column "Card" read as CC; corrected decimal commas: 1 (first in line 3); '
+        "corrected card numbers with separators: 1 (first in line 3); "
+        "rows without any value, skipped: 1 (first in line 4)\n"
     )
 
 
@@ -290,7 +291,9 @@ def test_a_check_says_that_a_file_would_be_refused(orders_csv: str) -> None:
     table(orders_csv, "OrderId,Name,ItemName,Price,CC", *rows)
     inputs, ran = submitted(orders_csv, "--check")
     assert (inputs, ran.return_value) == ([], 1)
-    assert ran.stderr.startswith(f"would be refused: {orders_csv}: 3 of 3 orders would be escalated: INVALID_PRICE: 3")
+    assert ran.stderr.startswith(
+        f"refused without --anyway: {orders_csv}: 3 of 3 orders would be escalated: INVALID_PRICE: 3"
+    )
     assert "3 would be submitted" in ran.stdout
     assert submitted(orders_csv, "--check", "--anyway")[1].return_value == 0
 

@@ -358,9 +358,11 @@ def test_a_file_of_a_spreadsheet_is_read_as_it_is_meant() -> None:
     ]
     assert reading.findings.notice() == (
         'column "Bestellnr" read as OrderId; column "ITEM NAME" read as ItemName; column "price" read as Price; '
-        'column "Card number" read as CC; decimal commas: 2 (first in line 4); '
-        "card numbers with separators: 1 (first in line 4); rows without any value, skipped: 1 (first in line 5); "
-        "prices with separators of thousands: 1 (first in line 6); values marked as text: 1 (first in line 6); "
+        'column "Card number" read as CC; corrected decimal commas: 2 (first in line 4); '
+        "corrected card numbers with separators: 1 (first in line 4); "
+        "rows without any value, skipped: 1 (first in line 5); "
+        "corrected prices with separators of thousands: 1 (first in line 6); "
+        "corrected values marked as text: 1 (first in line 6); "
         "rows with empty columns after the header's last: 1 (first in line 9)"
     )
 
@@ -370,6 +372,12 @@ def test_the_headers_of_joined_files_are_left_out() -> None:
     values, reading = read_with(content)
     assert [value["OrderId"] for value in values] == ["001", "002"]
     assert reading.findings.notice() == "rows that repeat the header, skipped: 1 (first in line 3)"
+
+
+def test_corrections_of_rows_that_are_not_submitted_are_not_counted() -> None:
+    content = f'{HEADER}001,,Bell,"10,50",{CARD}\n'
+    values, reading = read_with(content)
+    assert (values, reading.findings.notice()) == ([f"Name is empty, {TEXT}"], None)
 
 
 def test_a_corrected_order_is_the_one_that_is_submitted() -> None:

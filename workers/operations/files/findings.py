@@ -1,7 +1,7 @@
 """Collects what was noticed in a file while it was read: what was corrected, and what the whole file looks like."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -77,8 +77,8 @@ class _CardNumbers:
         if not self.are_different or not self.wrong_check_digits or not _most(self.zeros.count, self.all):
             return None
         return (
-            f"{self.zeros.count:,} of {self.all:,} card numbers end with 0 (first in line {self.zeros.line}), and "
-            f"{self.wrong_check_digits:,} of these are a wrong check digit: {_ROUNDED}"
+            f"{self.zeros.count:,} of {self.all:,} card numbers end with 0 (first in line {self.zeros.line}), which is "
+            f"a wrong check digit for {self.wrong_check_digits:,} of them: {_ROUNDED}"
         )
 
     def warning(self) -> str | None:
@@ -106,11 +106,16 @@ class Findings:
     _improper: dict[str, Count] = field(default_factory=dict)
     _card_numbers: _CardNumbers = field(default_factory=_CardNumbers)
 
-    def add(self, kind: Correction | Skipped, line: int) -> None:
+    def skipped(self, kind: Skipped, line: int) -> None:
+        self._add(kind, line)
+
+    def _add(self, kind: Correction | Skipped, line: int) -> None:
         self._counts.setdefault(kind, Count()).add(line)
 
-    def add_order(self, order: Mapping[str, str], line: int) -> None:
-        """Look at an order that can be submitted, as it is submitted."""
+    def add_order(self, order: Mapping[str, str], line: int, corrections: Iterable[Correction] = ()) -> None:
+        """Look at an order that can be submitted, as it is submitted, after *corrections*."""
+        for correction in corrections:
+            self._add(correction, line)
         self._orders += 1
         if improper := improper_fields(order):
             self._escalated.add(line)
@@ -131,7 +136,7 @@ class Findings:
         for name, meant in self.renamed.items():
             yield f'column "{clean(name)}" read as {meant}'
         for kind, count in self._counts.items():
-            yield f"{kind}: {count}"
+            yield f"{kind}: {count}" if isinstance(kind, Skipped) else f"corrected {kind}: {count}"
 
     def warnings(self) -> Iterator[str]:
         """Yield what looks wrong, but may be meant so."""

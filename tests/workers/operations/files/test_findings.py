@@ -33,11 +33,12 @@ def test_nothing_is_said_about_a_file_that_is_taken_as_it_is() -> None:
 
 def test_corrections_are_counted_in_one_line() -> None:
     found = Findings(Encoding("windows-1252", guessed=True), {"order id": "OrderId"})
+    order = {"OrderId": "001", "Price": "1", "CC": GOOD}
     for line in (3, 5, 1_007):
-        found.add(Correction.DECIMAL_COMMA, line)
-    found.add(Skipped.EMPTY_ROWS, 9)
+        found.add_order(order, line, [Correction.DECIMAL_COMMA])
+    found.skipped(Skipped.EMPTY_ROWS, 9)
     assert found.notice() == (
-        'read as windows-1252; column "order id" read as OrderId; decimal commas: 3 (first in line 3); '
+        'read as windows-1252; column "order id" read as OrderId; corrected decimal commas: 3 (first in line 3); '
         "rows without any value, skipped: 1 (first in line 9)"
     )
 
@@ -70,8 +71,8 @@ def test_one_order_or_some_that_would_be_escalated_are_no_reason_to_refuse(order
 
 def test_card_numbers_that_a_spreadsheet_has_rounded_are_refused() -> None:
     assert of_cards(*BROKEN).refusal() == (
-        "4 of 4 card numbers end with 0 (first in line 2), and 4 of these are a wrong check digit: a spreadsheet keeps "
-        "only 15 digits; format the column as text before its values are entered, and export it again; "
+        "4 of 4 card numbers end with 0 (first in line 2), which is a wrong check digit for 4 of them: a spreadsheet "
+        "keeps only 15 digits; format the column as text before its values are entered, and export it again; "
         "--anyway submits them as they are"
     )
     assert of_cards(GENUINE[0], BROKEN[0]).refusal() is not None
