@@ -103,10 +103,12 @@ def from_csv(text: OrderText, mapped: Mapping[str, str], findings: Findings) -> 
 def _start(lines: Iterator[str]) -> tuple[list[str], str | None]:
     """Return the lines up to the one that begins the header, with an empty one for one that names the separator."""
     start, separator = list[str](), None
+    is_first = True
     for line in lines:
-        named = None if any(before.strip() for before in start) else separator_of(line)
-        start.append("\n" if named else line)
+        named = separator_of(line) if is_first else None
+        is_first = is_first and not line.strip()
         separator = named or separator
+        start.append("\n" if named else line)
         if not named and line.strip(_BETWEEN_EMPTY):
             return start, separator
     return [], None

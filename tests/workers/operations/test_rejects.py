@@ -175,7 +175,7 @@ def test_without_a_suffix_the_first_reject_decides_the_form(tmp_path: Path, orde
 
 
 def test_bytes_that_are_not_utf_8_are_written_as_they_were(tmp_path: Path) -> None:
-    data = f"{HEADER}1,M\xfcller,Bell,1,{CARD}\n".encode("latin-1")
+    data = f"{HEADER}1,M\xfcller,Bell,1,{CARD}\n2,\xa4,Bell,1,{CARD}\n".encode("latin-1")
     write_rejects(tmp_path / "rejects.csv", checked(tmp_path, ("orders.csv", data)).rejects)
     assert b",1,M\xfcller,Bell,1," in (tmp_path / "rejects.csv").read_bytes()
 
