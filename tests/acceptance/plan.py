@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tests.aws_facts.fact import Fact
 from tests.aws_facts.runner import ALL_FACTS
 from workers.domain.orders import OrderStatus
-from workers.operations.order_files import Record
+from workers.operations.order_record import Record
 
 PREFIX = re.compile(r"acceptance-[0-9a-f]{6}-")
 # Of 16 orders, the second must be escalated, by turns for each reason.

@@ -7,6 +7,7 @@ from typing import Any
 from workers.domain.cards import recorded_card_number, recorded_text
 from workers.domain.ids import fingerprint
 from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
+from workers.domain.reasons import Reason
 
 # The same patterns as in the Lambda function that verifies orders.
 _CARD_NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
@@ -15,6 +16,9 @@ _PRICE = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?", re.ASCII)
 
 # What the workflow records of an order, besides its OrderId.
 RECORDED_FIELDS = ("Name", "ItemName", "Price", "CC")
+
+# Why the workflow escalates a well-formed order, by the field that is improper.
+IMPROPER_REASONS = {"CC": Reason.INVALID_CARD_NUMBER, "Price": Reason.INVALID_PRICE}
 
 
 def malformed_fields(order: Any) -> list[str]:

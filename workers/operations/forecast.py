@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workers.domain.orders import OrderStatus
-from workers.domain.reasons import Reason
-from workers.domain.submissions import submission_name
+from workers.domain.submissions import IMPROPER_REASONS, submission_name
 from workers.operations.ledger import Entry, Ledger, State
 from workers.operations.progress import Progress, unreported
 from workers.operations.records import BadRecord
@@ -19,8 +18,6 @@ from workers.operations.submit import Problems
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
-
-_REASONS = {"CC": Reason.INVALID_CARD_NUMBER, "Price": Reason.INVALID_PRICE}
 
 
 @dataclass(slots=True)
@@ -88,4 +85,4 @@ async def _would_start(stack: "Stack", entry: Entry, item: Item, number: int) ->
 
 def reasons(entry: Entry) -> tuple[str, ...]:
     """Return the reasons for which the workflow would escalate an order."""
-    return tuple(reason for field, reason in _REASONS.items() if field in entry.improper)
+    return tuple(reason for field, reason in IMPROPER_REASONS.items() if field in entry.improper)

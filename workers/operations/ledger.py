@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, IntFlag, auto
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workers.domain.submissions import improper_fields, recorded_fields
-
-if TYPE_CHECKING:
-    from workers.operations.order_files import Record
+from workers.operations.order_record import Record
 
 _MARK_BYTES, _CONTENT_BYTES = 4, 8
 _PAGE = 100  # Also as many as DynamoDB reads at once.
@@ -113,7 +111,7 @@ class Ledger:
         """Return how many orders of a file there are."""
         return self._counts[self._files.index(file)] if file in self._files else 0
 
-    def add(self, record: "Record") -> str | None:
+    def add(self, record: Record) -> str | None:
         """Add a record. If there is one of this OrderId already, return its place."""
         if record.file not in self._files:
             self._files.append(record.file)
@@ -139,7 +137,7 @@ class Ledger:
         place = f"line {line}" if element is None else f"element {element}"
         return place if self._files[index] == file else f"{self._files[index]} {place}"
 
-    def find(self, record: "Record") -> Found:
+    def find(self, record: Record) -> Found:
         """Return whether a record that was read again is in the ledger."""
         row = self._read(_PLACE, record.order_id)
         if row is None:

@@ -13,7 +13,8 @@ from workers.operations.errors import OperationError
 from workers.operations.files.encodings import Encoding
 from workers.operations.files.findings import Findings
 from workers.operations.ledger import Found, Ledger
-from workers.operations.order_files import Reading, Record, read_orders, read_records, repeated
+from workers.operations.order_files import Reading, read_orders, read_records, repeated
+from workers.operations.order_record import Record
 from workers.operations.records import BadRecord, RawRecord
 
 STDIN = "-"

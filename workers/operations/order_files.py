@@ -13,8 +13,9 @@ from workers.operations.errors import OperationError
 from workers.operations.files.encodings import Encoding
 from workers.operations.files.findings import Findings
 from workers.operations.files.header import FIELDS
-from workers.operations.json_records import DuplicateFields, from_array, from_stream, value_of
+from workers.operations.json_records import DuplicateFields, from_array, from_stream
 from workers.operations.ledger import Ledger
+from workers.operations.order_record import Record
 from workers.operations.order_text import open_text
 from workers.operations.records import BadRecord, RawRecord, from_csv
 
@@ -28,22 +29,6 @@ _RULES = {
     **dict.fromkeys(("Name", "ItemName"), f"a string of 1 to {MAX_TEXT_CHARS} characters"),
     **dict.fromkeys(("Price", "CC"), f"a string of up to {MAX_TEXT_CHARS} characters"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An order that can be submitted; *text* is the execution's input."""
-
-    line: int
-    order_id: str
-    text: str
-    file: str = ""
-    element: int | None = None  # Its number, if it is an element of an array.
-
-    def fields(self) -> Mapping[str, str]:
-        """Return the order's fields. Those of a record that can be submitted are strings."""
-        order: Mapping[str, str] = value_of(self.text)
-        return order
 
 
 @dataclass(slots=True)

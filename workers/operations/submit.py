@@ -14,7 +14,7 @@ from workers.domain.submissions import submission_name
 from workers.operations.concurrency import in_parallel
 from workers.operations.errors import OperationError
 from workers.operations.ledger import Entry, Ledger, State
-from workers.operations.order_files import Record
+from workers.operations.order_record import Record
 from workers.operations.progress import Progress, Warn, unreported
 from workers.operations.records import BadRecord
 from workers.operations.retries import Retries

@@ -12,7 +12,7 @@ from workers.aws.items import to_item
 from workers.domain.submissions import submission_name
 from workers.operations.forecast import Forecast, forecast
 from workers.operations.ledger import Ledger, State
-from workers.operations.order_files import Record
+from workers.operations.order_record import Record
 from workers.operations.records import BadRecord
 from workers.operations.retries import Retries
 from workers.operations.stack import Stack

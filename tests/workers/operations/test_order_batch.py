@@ -11,7 +11,7 @@ from tests.workers.operations.fakes import NOW, FakeClient, fake_stack
 from workers.operations import order_batch
 from workers.operations.errors import OperationError
 from workers.operations.order_batch import OrderBatch, Source, sources
-from workers.operations.order_files import Record
+from workers.operations.order_record import Record
 from workers.operations.records import BadRecord
 from workers.operations.submit import Submission, Summary
 

@@ -7,7 +7,8 @@ import pytest
 
 from workers.operations.errors import OperationError
 from workers.operations.files.header import FIELDS
-from workers.operations.order_files import MAX_INPUT_BYTES, Reading, Record, read_orders
+from workers.operations.order_files import MAX_INPUT_BYTES, Reading, read_orders
+from workers.operations.order_record import Record
 from workers.operations.records import BadRecord
 
 CARD = "4929123412345678"

@@ -14,7 +14,8 @@ from workers.domain.submissions import improper_fields, malformed_fields
 from workers.operations.errors import OperationError
 from workers.operations.files.encodings import named_encoding
 from workers.operations.files.header import FIELDS
-from workers.operations.order_files import MAX_INPUT_BYTES, Reading, Record, read_orders
+from workers.operations.order_files import MAX_INPUT_BYTES, Reading, read_orders
+from workers.operations.order_record import Record
 from workers.operations.records import BadRecord
 
 NAMES = st.sampled_from(["orders.csv", "orders.tsv", "orders.json", "orders.jsonl", "-"])

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from workers.operations.order_files import Record, read_orders
+from workers.operations.order_files import read_orders
+from workers.operations.order_record import Record
 from workers.operations.order_text import MAX_RECORD_CHARS
 from workers.operations.records import BadRecord
 

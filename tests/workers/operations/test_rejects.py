@@ -12,7 +12,7 @@ import pytest
 from workers.operations import rejects as module
 from workers.operations.errors import OperationError
 from workers.operations.order_batch import OrderBatch, sources
-from workers.operations.order_files import Record
+from workers.operations.order_record import Record
 from workers.operations.records import BadRecord, RawRecord
 from workers.operations.rejects import refuse_path, write_rejects
 

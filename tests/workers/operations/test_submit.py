@@ -19,7 +19,7 @@ from workers.domain.submissions import submission_name
 from workers.operations import retries, submit
 from workers.operations.errors import OperationError
 from workers.operations.ledger import Ledger, State
-from workers.operations.order_files import Record
+from workers.operations.order_record import Record
 from workers.operations.records import BadRecord
 from workers.operations.retries import MAX_UNREADABLE, Retries
 from workers.operations.submit import SAFE, Problems, Submission, Summary

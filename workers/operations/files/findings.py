@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from workers.domain.submissions import improper_fields
+from workers.domain.submissions import IMPROPER_REASONS, improper_fields
 from workers.operations.files.encodings import Encoding
 from workers.operations.files.values import AS_TEXT, Correction, is_card_number, passes_check_digit
 from workers.operations.text import clean
@@ -25,7 +25,6 @@ _MANY = 2
 # A card number ends like this by chance once in ten thousand times, and then it is the right check digit.
 _MANY_ZEROS = "0000"
 _ROUNDED = f"a spreadsheet keeps only 15 digits; {AS_TEXT}"
-_REASONS = {"Price": "INVALID_PRICE", "CC": "INVALID_CARD_NUMBER"}
 _MONTHS = "Jan|Feb|Mar|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez"
 _DATE = re.compile(rf"[0-9]{{1,2}}[.-](?:{_MONTHS})|(?:{_MONTHS})[.-][0-9]{{2}}", re.IGNORECASE)
 
@@ -151,7 +150,7 @@ class Findings:
             return f"{rounded}; {ANYWAY} submits them as they are"
         if self._escalated.count < _MANY or not _most(self._escalated.count, self._orders):
             return None
-        reasons = ", ".join(f"{_REASONS[name]}: {count}" for name, count in self._improper.items())
+        reasons = ", ".join(f"{IMPROPER_REASONS[name]}: {count}" for name, count in self._improper.items())
         return (
             f"{self._escalated.count:,} of {self._orders:,} orders would be escalated: {reasons}; a price is above 0 "
             f"and like 10.50, a card number has 16 digits; correct the file, or use {ANYWAY} to open a case for each"
