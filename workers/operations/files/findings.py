@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from workers.domain.submissions import IMPROPER_REASONS, improper_fields
+from workers.domain.text import clean
 from workers.operations.files.encodings import Encoding
 from workers.operations.files.values import AS_TEXT, Correction, is_card_number, passes_check_digit
-from workers.operations.text import clean
 
 
 class Skipped(StrEnum):

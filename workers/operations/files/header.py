@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from workers.domain.text import clean
 from workers.operations.errors import OperationError
-from workers.operations.text import clean
 
 FIELDS = ("OrderId", "Name", "ItemName", "Price", "CC")
 
