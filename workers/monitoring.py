@@ -1,5 +1,6 @@
 """The HTTP endpoint for orchestrators and Prometheus: `/healthz`, `/readyz`, `/metrics`."""
 
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -16,16 +17,22 @@ SHUTDOWN_S = 1.0  # For requests that are being answered when the worker stops.
 
 @asynccontextmanager
 async def monitoring(
-    port: int | None, *, health: Check, readiness: Check, registry: CollectorRegistry, note: Check = lambda: None
+    host: str,
+    port: int | None,
+    *,
+    health: Check,
+    readiness: Check,
+    registry: CollectorRegistry,
+    note: Check = lambda: None,
 ) -> AsyncIterator[None]:
     """
-    Serve the endpoint on *port*, on every interface, for the length of the block; do nothing if *port* is None.
+    Serve the endpoint on *host* and *port* for the length of the block; do nothing if *port* is None.
 
     If a check returns a problem, the response is 503 with that problem; otherwise it is 200 with `ok`. *note* returns
     what `/healthz` should say besides `ok`.
 
     Raises:
-        FatalError: The port cannot be used.
+        FatalError: Host and port cannot be used.
     """
     if port is None:
         yield
@@ -38,12 +45,19 @@ async def monitoring(
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, port=port).start()
+            await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise FatalError(f"WORKER_HEALTH_PORT is {port}, which cannot be used: {error.strerror}") from error
+            raise FatalError(_problem(host, port, error)) from error
         yield
     finally:
         await runner.cleanup()
+
+
+def _problem(host: str, port: int, error: OSError) -> str:
+    given = f"WORKER_HEALTH_PORT is {port} and WORKER_HEALTH_HOST is {host}, which cannot be used"
+    if error.errno == errno.EADDRINUSE:
+        return f"{given}: another process uses the port. Each worker on a machine needs a port of its own"
+    return f"{given}: {error.strerror or error}"
 
 
 def _checking(check: Check, note: Check = lambda: None) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -70,6 +70,7 @@ async def run(
     status = Status(output=output)
     sdk = plain_session()
     async with monitoring(
+        settings.health_host,
         settings.health_port,
         health=status.health,
         readiness=status.readiness,

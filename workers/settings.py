@@ -143,6 +143,13 @@ class Settings(BaseModel):
     max_deliveries: int = Field(10, alias="WORKER_MAX_DELIVERIES", ge=1, le=995, description="1 to 995 deliveries")
     # Where /healthz, /readyz and /metrics are served. Absent: nowhere.
     health_port: int | None = Field(None, alias="WORKER_HEALTH_PORT", ge=1, le=65535, description="1 to 65535")
+    # Loopback: the endpoint has no password. The image sets 0.0.0.0, because a container's checks come from outside.
+    health_host: str = Field(
+        "127.0.0.1",
+        alias="WORKER_HEALTH_HOST",
+        pattern=r"^[A-Za-z0-9.:_-]{1,253}$",
+        description="an IP address or a host name, such as 127.0.0.1",
+    )
     # Whether a task on ECS asks not to be stopped while a handler takes long. That also delays deployments. It is off
     # because a stop is harmless even without it.
     task_protection: bool = Field(False, alias="WORKER_TASK_PROTECTION", description="true or false")

@@ -139,6 +139,7 @@ def test_docker_and_ecs_use_the_same_health_check() -> None:
         port = environment["WORKER_HEALTH_PORT"]
         assert f":{port}/" in health_check()[-1]
         assert f"WORKER_HEALTH_PORT={port}" in last_stage()["ENV"].split()
+    assert "WORKER_HEALTH_HOST=0.0.0.0" in last_stage()["ENV"].split(), "reached from outside of the container"
 
 
 @pytest.mark.process

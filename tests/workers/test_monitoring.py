@@ -1,4 +1,5 @@
 import socket
+import sys
 from typing import Any
 
 import aiohttp
@@ -34,7 +35,7 @@ async def get(port: int, path: str) -> tuple[int, str]:
 async def test_health_readiness_and_metrics_are_served() -> None:
     port, checks, registry = free_port(), Checks(), CollectorRegistry()
     Counter("workers_messages_received", "Received.", registry=registry).inc(3)
-    async with monitoring(port, health=checks.health, readiness=checks.readiness, registry=registry):
+    async with monitoring("127.0.0.1", port, health=checks.health, readiness=checks.readiness, registry=registry):
         assert await get(port, "/healthz") == (200, "ok\n")
         assert await get(port, "/readyz") == (200, "ok\n")
         checks.unhealthy, checks.unready = "a handler outlives its cap", "polls fail"
@@ -65,23 +66,53 @@ async def test_health_says_what_is_worth_knowing_although_all_is_well() -> None:
 async def test_without_a_port_nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = Checks()
     monkeypatch.setattr(web, "AppRunner", lambda *_, **__: pytest.fail("served"))
-    async with monitoring(None, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()) as none:
+    async with monitoring(
+        "127.0.0.1", None, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()
+    ) as none:
         assert none is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 on loopback")
+async def test_only_the_given_address_is_served() -> None:
+    port, checks = free_port(), Checks()
+    async with monitoring(
+        "127.0.0.2", port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()
+    ):
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    async with monitoring(
+        "0.0.0.0", port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()
+    ):
+        assert (await get(port, "/healthz"))[0] == 200
+
+
+async def test_an_address_of_another_machine_is_reported() -> None:
+    host, port, checks = "192.0.2.1", free_port(), Checks()
+    with pytest.raises(FatalError, match=f"WORKER_HEALTH_HOST is {host}, which cannot be used: error while"):
+        async with monitoring(
+            host, port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()
+        ):
+            pass
 
 
 async def test_a_port_in_use_is_reported() -> None:
     checks = Checks()
-    with socket.create_server(("", 0)) as taken:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(FatalError, match=f"WORKER_HEALTH_PORT is {port}, which cannot be used"):
-            async with monitoring(port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
+        problem = (
+            f"WORKER_HEALTH_PORT is {port} and WORKER_HEALTH_HOST is 127.0.0.1, which cannot be used: another process"
+        )
+        with pytest.raises(FatalError, match=problem):
+            async with monitoring(
+                "127.0.0.1", port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()
+            ):
                 pass
 
 
 async def test_metrics_are_served_as_prometheus_reads_them() -> None:
     port, checks = free_port(), Checks()
     async with (
-        monitoring(port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()),
+        monitoring("127.0.0.1", port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()),
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{port}/metrics") as answer,
     ):
@@ -91,7 +122,9 @@ async def test_metrics_are_served_as_prometheus_reads_them() -> None:
 async def test_an_error_during_the_block_closes_the_endpoint_too() -> None:
     port, checks = free_port(), Checks()
     with pytest.raises(ZeroDivisionError):
-        async with monitoring(port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
+        async with monitoring(
+            "127.0.0.1", port, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()
+        ):
             raise ZeroDivisionError
     with pytest.raises(aiohttp.ClientConnectionError):
         await get(port, "/healthz")
@@ -108,7 +141,9 @@ async def test_the_endpoint_handles_no_signals_logs_no_requests_and_closes_withi
         return app_runner(application, **options)
 
     monkeypatch.setattr(web, "AppRunner", recorded)
-    async with monitoring(0, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
+    async with monitoring(
+        "127.0.0.1", 0, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()
+    ):
         assert made == [{"access_log": None, "handle_signals": False, "shutdown_timeout": 1.0}]
 
 
@@ -119,5 +154,7 @@ async def test_a_bug_while_the_endpoint_opens_is_not_taken_for_a_port_in_use(mon
     checks = Checks()
     monkeypatch.setattr(web.TCPSite, "start", fail)
     with pytest.raises(ZeroDivisionError):
-        async with monitoring(0, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()):
+        async with monitoring(
+            "127.0.0.1", 0, health=checks.health, readiness=checks.readiness, registry=CollectorRegistry()
+        ):
             pass

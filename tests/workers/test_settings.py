@@ -41,6 +41,7 @@ def test_settings_without_variables_are_the_defaults() -> None:
         "max_attempts": 5,
         "max_deliveries": 10,
         "health_port": None,
+        "health_host": "127.0.0.1",
         "task_protection": False,
         "release": None,
         "log_level": "INFO",
@@ -92,6 +93,9 @@ def test_other_variables_are_ignored() -> None:
         ("WORKER_MAX_DELIVERIES", "995", "max_deliveries", 995),
         ("WORKER_HEALTH_PORT", "1", "health_port", 1),
         ("WORKER_HEALTH_PORT", "65535", "health_port", 65535),
+        ("WORKER_HEALTH_HOST", "0.0.0.0", "health_host", "0.0.0.0"),
+        ("WORKER_HEALTH_HOST", "::1", "health_host", "::1"),
+        ("WORKER_HEALTH_HOST", "localhost", "health_host", "localhost"),
         ("WORKER_TASK_PROTECTION", "true", "task_protection", True),
         ("WORKER_TASK_PROTECTION", "false", "task_protection", False),
         ("WORKER_RELEASE", "v1.2_rc", "release", "v1.2_rc"),
@@ -172,6 +176,11 @@ def test_values_at_the_edges_of_their_range_are_accepted(
         ("WORKER_MAX_DELIVERIES", "996", "WORKER_MAX_DELIVERIES is '996', must be 1 to 995 deliveries"),
         ("WORKER_HEALTH_PORT", "0", "WORKER_HEALTH_PORT is '0', must be 1 to 65535"),
         ("WORKER_HEALTH_PORT", "65536", "WORKER_HEALTH_PORT is '65536', must be 1 to 65535"),
+        (
+            "WORKER_HEALTH_HOST",
+            "http://127.0.0.1",
+            "WORKER_HEALTH_HOST is 'http://127.0.0.1', must be an IP address or a host name, such as 127.0.0.1",
+        ),
         ("WORKER_TASK_PROTECTION", "maybe", "WORKER_TASK_PROTECTION is 'maybe', must be true or false"),
         *(
             (

@@ -39,8 +39,9 @@ FIXED = {
     "LOG_FORMAT": "json",  # The metric filters read JSON.
 }
 LEFT_OUT = {
-    "FULFILLMENT_TOKEN"
-}  # Users who may describe tasks could read it. FULFILLMENT_TOKEN_SECRET is used instead.
+    "FULFILLMENT_TOKEN",  # Users who may describe tasks could read it. FULFILLMENT_TOKEN_SECRET is used instead.
+    "WORKER_HEALTH_HOST",  # The image sets it.
+}
 # Parameters with a smaller maximum than the setting.
 NARROWER = {
     "WORKER_DRAIN_S": LONGEST_STOP_S - FORCED_EXIT_MARGIN_S - 5,
