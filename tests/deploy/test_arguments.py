@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, NoRegionError
 
-import deploy.__main__
-from deploy.__main__ import main
+import deploy.command
 from deploy.aws import explained
+from deploy.command import main
 from deploy.errors import DeployError
 
 STOPPED = "Interrupted. Everything was stopped\n"
@@ -45,8 +45,8 @@ class Commands:
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     made = Commands()
-    monkeypatch.setattr(deploy.__main__, "stack_commands", made)
-    monkeypatch.setattr(deploy.__main__, "local_commands", made)
+    monkeypatch.setattr(deploy.command, "stack_commands", made)
+    monkeypatch.setattr(deploy.command, "local_commands", made)
     return made
 
 
@@ -228,7 +228,7 @@ def test_the_help_names_every_command_and_option(
         assert f"What {command} does." in helps[command]
         assert helps[command].startswith(f"usage: python -m deploy {command} ")
     assert helps[""].startswith("usage: python -m deploy [-h] command ...\n\nDeploy the order pipeline to AWS, or run")
-    assert helps[""].endswith(deploy.__main__._EXAMPLES)
+    assert helps[""].endswith(deploy.command._EXAMPLES)
     for command, option in (
         ("up", "--name-prefix PREFIX  prefix of every resource name (default: none)"),
         ("up", "--pipeline-only       deploy without the workers on ECS"),

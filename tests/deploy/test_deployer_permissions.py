@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from deploy.__main__ import main
 from deploy.aws import Aws
+from deploy.command import main
 from deploy.errors import DeployError
 from deploy.local.aws import ROOT, LocalAws
 from deploy.local.sdk import REGION

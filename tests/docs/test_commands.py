@@ -6,7 +6,7 @@ import shlex
 import click
 import pytest
 
-from deploy import __main__ as deploy_command
+from deploy import command as deploy_command
 from deploy.local import commands as local_commands
 from deploy.local.aws import ROOT
 from deploy.stacks import commands as stack_commands

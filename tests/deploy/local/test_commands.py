@@ -24,7 +24,7 @@ HOSTILE = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_SQS": "https://sqs.us-
 SCRIPT = """
 import sys
 from pathlib import Path
-from deploy.__main__ import main
+from deploy.command import main
 sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
 """
 PROC = Path("/proc")  # Leftover processes are only looked for on Linux.
