@@ -35,6 +35,7 @@ _Queue = Annotated[str, AfterValidator(check_queue)]
 
 
 _PREFIX = "WORKER_"
+_OF_MAKE_ENV = {"WORKER_HEALTH_URLS"}  # No setting; says where the workers of `make run` are.
 _SIMILAR, _NEARLY_EQUAL = 0.6, 0.85  # Of two names, by `difflib`; 1 is equal.
 
 
@@ -229,7 +230,9 @@ def ignored_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
     # Compared without the prefix, which would make all of these names similar.
     prefixed = [setting.removeprefix(_PREFIX) for setting in settings if setting.startswith(_PREFIX)]
     ignored: dict[str, str | None] = {}
-    for name in sorted(name for name, value in environ.items() if value.strip() and name not in settings):
+    for name in sorted(
+        name for name, value in environ.items() if value.strip() and name not in {*settings, *_OF_MAKE_ENV}
+    ):
         upper = name.upper()
         if upper.startswith(_PREFIX):
             similar = difflib.get_close_matches(upper.removeprefix(_PREFIX), prefixed, n=1, cutoff=_SIMILAR)

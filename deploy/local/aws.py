@@ -24,6 +24,7 @@ from typing import Any
 from deploy.errors import DeployError
 from deploy.local import children, sdk
 from deploy.local.sdk import HOST, REGION
+from deploy.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-local-aws" / "bin" / "python"
@@ -33,6 +34,9 @@ DEFAULT_PORT = 4566
 POLL_S = 0.05
 PORT_ATTEMPTS = 5
 LOG_TAIL_LINES = 15
+
+Waiting = Callable[[str], contextlib.AbstractContextManager[None]]
+QUIET = Progress(quiet=True)
 
 
 class PortTakenError(DeployError):
@@ -45,7 +49,8 @@ class Timeouts:
 
     start_s: float = 60.0  # It takes 0.6 s on an idle machine, and many times that on a busy one with a cold cache.
     stop_s: float = 15.0  # The server gives open connections 3 s, then saves its state.
-    lock_s: float = 3.0  # After a run is killed, its server still holds the lock while it saves its state.
+    lock_s: float = 3.0  # Another run may be stopping.
+    orphan_s: float = 20.0  # After a run is killed, its server still holds the lock while it saves its state.
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ def local_aws(
     timeouts: Timeouts = Timeouts(),
     is_free: Callable[[int], bool] = port_is_free,
     starting: Callable[[], None] = lambda: None,
+    waiting: Waiting = QUIET.waiting,
 ) -> Iterator[LocalAws]:
     """
     Run a local AWS for the length of the block.
@@ -109,13 +115,14 @@ def local_aws(
     - `wait_scale`: shortens the waits and retries of state machines (with 0.02, a second takes 20 ms).
     - `python`: the interpreter that has ministack.
     - `starting`: called before the server is started, once the state is locked and `port` was found free.
+    - `waiting`: reports what is waited for, if that takes long.
 
     Raises `DeployError` with the end of the server's log if it does not start, and `PortTakenError` if `port` is taken.
     """
     if not python.exists():
         raise DeployError(f"The local AWS is not installed ({python} is missing). Run: make setup")
     with contextlib.ExitStack() as stack:
-        lock = stack.enter_context(_locked(state, timeouts.lock_s)) if state else None
+        lock = stack.enter_context(_locked(state, timeouts, waiting)) if state else None
         directory = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="local-aws-", ignore_cleanup_errors=True))
         )
@@ -123,11 +130,13 @@ def local_aws(
         if port:
             _check_free(server, port)
         starting()
-        aws = _start(server, port) if port else _start_on_free_port(server, preferred_port)
+        with waiting(f"Waiting for the local AWS to answer, at most {timeouts.start_s:.0f} s"):
+            aws = _start(server, port) if port else _start_on_free_port(server, preferred_port)
         try:
             yield aws
         finally:
-            children.stop(aws.process, timeouts.stop_s)
+            with waiting(f"Waiting for the local AWS to save its state and end, at most {timeouts.stop_s:.0f} s"):
+                children.stop(aws.process, timeouts.stop_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,30 +243,54 @@ def _await_healthy(aws: LocalAws, token: str, timeout_s: float) -> None:
 
 
 @contextlib.contextmanager
-def _locked(state: Path, timeout_s: float) -> Iterator[int]:
+def _locked(state: Path, timeouts: Timeouts, waiting: Waiting) -> Iterator[int]:
     """Lock `state`; yields the lock's file descriptor. Raises `DeployError` if another run holds the lock."""
     state.mkdir(parents=True, exist_ok=True)
     path = state / "lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    holder = path.read_text(encoding="ascii").strip() or "unknown"
-                    raise DeployError(
-                        f"Another run (process {holder}) is using the state in {state}. Stop it first (Ctrl-C there),"
-                        ' or use it: eval "$(make env)"'
-                    ) from error
-                time.sleep(POLL_S)
+        if not _lock(descriptor):
+            holder = path.read_text(encoding="ascii").strip() or "unknown"
+            whose, limit_s = f"another run (process {holder})", timeouts.lock_s
+            if not _is_running(holder):
+                whose, limit_s = f"the local AWS of a killed run (process {holder})", timeouts.orphan_s
+            with waiting(f"Waiting for {whose} to end, at most {limit_s:.0f} s"):
+                _await_lock(descriptor, limit_s, whose, state)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _await_lock(descriptor: int, limit_s: float, whose: str, state: Path) -> None:
+    deadline = time.monotonic() + limit_s
+    while not _lock(descriptor):
+        if time.monotonic() > deadline:
+            raise DeployError(
+                f"{whose[0].upper()}{whose[1:]} is using the state in {state}. Stop it first (Ctrl-C there),"
+                ' or use it: eval "$(make env)"'
+            )
+        time.sleep(POLL_S)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_running(pid: str) -> bool:
+    """Return whether a process runs; also if `pid` is not known yet, or is another user's process."""
+    try:
+        os.kill(int(pid), 0)
+    except (PermissionError, ValueError):
+        return True
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _free_port() -> int:

@@ -19,13 +19,22 @@ from deploy.local import samples, sdk
 from deploy.local.aws import DEFAULT_PORT, ROOT, LocalAws
 from deploy.local.log_lines import LogLine, shown
 from deploy.local.sdk import REGION
-from deploy.local.workers import RETENTION, RETENTION_PARAMETER, Workers, check_settings, local_workers, retention
+from deploy.local.workers import (
+    HEALTH_URLS,
+    RETENTION,
+    RETENTION_PARAMETER,
+    Workers,
+    check_settings,
+    local_workers,
+    retention,
+)
 from deploy.progress import Progress
 from deploy.stacks import pipeline
 from deploy.stacks.changes import AGREED, Review
 from workers.log_text import wants_color
 
 STATE = ROOT / ".local-aws"
+UP_SHOWN_AFTER_S = 10.0  # It takes three seconds on an idle machine.
 
 
 def local(port: int | None, state: Path = STATE) -> int:
@@ -48,15 +57,17 @@ def run(port: int | None, state: Path = STATE) -> int:
     progress = Progress()
     console = _console()
     log_path = state / "workers.log"
+
     with _stack(progress, port=port, preferred_port=DEFAULT_PORT, state=state) as (server, deployment):
         environment = server.environment | variables(deployment.outputs)
         with (
-            _published(_exports(server, deployment), state) as published,
-            local_workers(environment, log_path, _show_line) as workers,
+            local_workers(environment, log_path, _show_line, restart=True, note=progress.note) as workers,
+            _published(_exports(server, deployment) + _health_export(workers), state) as published,
         ):
             outcomes = _run_samples(server, deployment, workers, progress)
             console.print(samples.table(outcomes))
             _show_endpoint(progress, server, published=published)
+            progress.note(f"Health checks and metrics: {_health(workers, ', ')}")
             progress.note(f"The workers' logs until Ctrl-C (as JSON in {_relative(log_path)}):")
             with contextlib.suppress(KeyboardInterrupt):
                 while workers.read():
@@ -120,6 +131,14 @@ def _exports(server: LocalAws, deployment: pipeline.Deployment) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items()) + _WITHOUT_PROXY
 
 
+def _health(workers: Workers, separator: str) -> str:
+    return separator.join(f"{name}={url}" for name, url in workers.health_urls.items())
+
+
+def _health_export(workers: Workers) -> str:
+    return f"export {HEALTH_URLS}={shlex.quote(_health(workers, ' '))}\n"
+
+
 def variables(outputs: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that tell workers, tests and `orders` the names of a stack's resources."""
     return {
@@ -141,8 +160,12 @@ def _stack(
     def starting() -> None:
         progress.note("Starting a local AWS")
 
-    with local_aws.local_aws(state=state, port=port, preferred_port=preferred_port, starting=starting) as server:
-        yield server, pipeline.up(Aws.of(server.client, REGION), "", progress, given=given, review=review)
+    with local_aws.local_aws(
+        state=state, port=port, preferred_port=preferred_port, starting=starting, waiting=progress.waiting
+    ) as server:
+        with progress.waiting("Waiting for the stack on the local AWS", UP_SHOWN_AFTER_S):
+            deployment = pipeline.up(Aws.of(server.client, REGION), "", progress, given=given, review=review)
+        yield server, deployment
 
 
 def _run_samples(

@@ -1,4 +1,4 @@
-"""Runs both workers of the Procfile with honcho, for a local AWS, and reads their output line by line."""
+"""Runs both workers of the Procfile under the supervisor, and reads their output line by line."""
 
 import contextlib
 import os
@@ -14,29 +14,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from honcho.environ import parse_procfile
+
 from deploy.errors import DeployError
-from deploy.local import children
+from deploy.local import children, supervisor
 from deploy.local.aws import ROOT
 from deploy.local.log_lines import LogLine
+from deploy.local.ports import reserved_ports
+from deploy.local.sdk import HOST
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
 from workers.settings import Settings
 from workers.task_protection import agent_uri
 
-HONCHO_STOP_S = 10.0
-# honcho kills a process that has not stopped within 5 s. So the workers must stop sooner.
+PROCFILE = ROOT / "Procfile"
+STOP_S = supervisor.STOP_S + supervisor.LAST_LINES_S
+# A developer does not wait long for a stop. The supervisor kills a process that has not stopped within `STOP_S`.
 TIMINGS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2"}
 RETENTION, RETENTION_PARAMETER = "ORDER_RETENTION_DAYS", "OrderRetentionDays"
 KEPT_LINES = 10_000
 LAST_LINES = 10
+HEALTH_PORT, HEALTH_URLS = "WORKER_HEALTH_PORT", "WORKER_HEALTH_URLS"
 _FOLLOW_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Both worker processes. `lines` holds the last `KEPT_LINES` lines that were read from them."""
+    """
+    Both worker processes. `lines` holds the last `KEPT_LINES` lines that were read from them.
+
+    `health_urls` has the address of each process's health checks, by its name in the Procfile.
+    """
 
     on_line: Callable[[LogLine], None]
+    health_urls: Mapping[str, str] = field(default_factory=dict)
     lines: deque[LogLine] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     _incoming: "queue.Queue[LogLine | None]" = field(default_factory=queue.Queue)
 
@@ -68,11 +79,12 @@ class Workers:
             for line in self.lines
             if line.event == "worker.failed"
         ]
-        return "\n".join(dict.fromkeys(reasons) or [line.text for line in list(self.lines)[-LAST_LINES:]])
+        last = [str(line.fields.get("detail", line.text)) for line in list(self.lines)[-LAST_LINES:]]
+        return "\n".join(dict.fromkeys(reasons) or last)
 
     def failures(self) -> list[str]:
-        """Return honcho's lines about processes that ended with an exit code other than 0."""
-        return [line.text for line in self.lines if " stopped (rc=" in line.text and not line.text.endswith("(rc=0)")]
+        """Return a line for each process that ended by itself, or not as it should."""
+        return [_end(line) for line in self.lines if line.event == "process.ended" and line.fields["level"] != "info"]
 
 
 def check_settings(environment: Mapping[str, str]) -> None:
@@ -99,56 +111,111 @@ def retention(environment: Mapping[str, str]) -> dict[str, str]:
     Raises:
         DeployError: The setting is wrong.
     """
+    return {RETENTION_PARAMETER: str(_read(environment, RETENTION).order_retention_days or "")}
+
+
+def _read(environment: Mapping[str, str], variable: str) -> Settings:
+    """Return the settings with only this variable. Raises `DeployError` if it is wrong."""
     try:
-        settings = Settings.read({name: environment[name] for name in (RETENTION,) if name in environment})
+        return Settings.read({name: value for name, value in environment.items() if name == variable})
     except FatalError as error:
         raise DeployError(str(error)) from error
-    return {RETENTION_PARAMETER: str(settings.order_retention_days or "")}
 
 
 def _given(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, **TIMINGS, "LOG_FORMAT": "json"}
 
 
+def _end(line: LogLine) -> str:
+    code, signal = line.fields.get("exit_code"), line.fields.get("signal")
+    return f"{line.fields.get('worker')} ended with {signal or f'exit code {code}'}"
+
+
 @contextlib.contextmanager
 def local_workers(
-    environment: Mapping[str, str], log_path: Path, on_line: Callable[[LogLine], None] = lambda _: None
+    environment: Mapping[str, str],
+    log_path: Path,
+    on_line: Callable[[LogLine], None] = lambda _: None,
+    *,
+    restart: bool = False,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Workers]:
     """
-    Run the Procfile for the length of the block; the workers' output is appended to `log_path`.
+    Run the Procfile for the length of the block; the workers' output is appended to `log_path`, as JSON lines only.
 
-    `on_line` is called with each line as it is read. At the end the workers are stopped (SIGTERM, then their drain
-    time), and the rest of their output is read.
+    `on_line` is called with each line as it is read. With `restart`, a worker that ends is started again, unless it
+    could not start at all; without it, all end with the first. At the end of the block the workers are stopped, which
+    `note` is told, and the rest of their output is read. An interrupt meanwhile kills them at once.
+
+    Raises `DeployError` if `WORKER_HEALTH_PORT` is wrong or too high: each process gets a port of its own.
     """
-    bin_directory = str(Path(sys.executable).parent)
-    path = os.pathsep.join([bin_directory, environment.get("PATH", os.defpath)])
-    workers = Workers(on_line)
+    names = list(parse_procfile(PROCFILE.read_text(encoding="utf-8")).processes)
+    first = _read(environment, HEALTH_PORT).health_port
     with (
+        reserved_ports(names, first) as ports,
         tempfile.TemporaryDirectory(prefix="local-workers-") as directory,
         log_path.open("ab") as output,
         log_path.open("rb") as written,
     ):
+        if not _ends_with_a_line(written):
+            output.write(b"\n")
+            output.flush()
         written.seek(0, os.SEEK_END)  # The lines of earlier runs stay in the file and are not read again.
         process = children.start(
             Path(sys.executable),
-            "honcho",
-            # Without a .env file: it could bring the caller's own AWS settings back.
-            ["start", "--procfile", str(ROOT / "Procfile"), "--env", os.devnull, "--no-prefix", "--no-colour"],
-            environment={**_given(environment), "PATH": path, "PYTHONUNBUFFERED": "1"},
-            # A file, not a pipe: if this process is killed, honcho would fail on the pipe before it stops the workers.
+            supervisor.__name__,
+            _arguments(ports, restart=restart),
+            environment=_supervisor_environment(environment),
+            # A file, not a pipe: if this process is killed, the supervisor goes on until it has stopped the workers.
             output=output,
             directory=Path(directory),
             working_directory=ROOT,
         )
+        workers = Workers(on_line, {name: f"http://{HOST}:{port}" for name, port in ports.items()})
         reader = threading.Thread(target=_follow, args=(written, process, workers), name="worker-logs")
         reader.start()
         try:
             yield workers
         finally:
-            children.stop(process, HONCHO_STOP_S)
-            reader.join()
-            while workers.read() is not None:
-                pass
+            try:
+                _stop(process, workers, note)
+            finally:
+                children.stop(process, 0)  # What still runs is killed.
+                reader.join()
+                while workers.read() is not None:
+                    pass
+
+
+def _ends_with_a_line(written: BinaryIO) -> bool:
+    """Return whether the file is empty or ends with a whole line. A run that was killed may have left half of one."""
+    if written.seek(0, os.SEEK_END) == 0:
+        return True
+    written.seek(-1, os.SEEK_END)
+    return written.read(1) == b"\n"
+
+
+def _arguments(ports: Mapping[str, int], *, restart: bool) -> list[str]:
+    health = [argument for name, port in ports.items() for argument in ("--health-port", f"{name}={port}")]
+    return ["--procfile", str(PROCFILE), *health, *(["--restart"] if restart else [])]
+
+
+def _supervisor_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return `environment` for the supervisor, with this interpreter first on the path, and this project's modules."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    modules = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
+    return {**_given(environment), "PATH": path, "PYTHONPATH": modules, "PYTHONUNBUFFERED": "1"}
+
+
+def _stop(process: subprocess.Popen[bytes], workers: Workers, note: Callable[[str], None]) -> None:
+    """Ask the workers to stop, and read their lines until they have, for `STOP_S` at most."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    note(f"Stopping both workers, for at most {STOP_S:.0f} s; Ctrl-C ends them at once")
+    deadline_s = time.monotonic() + STOP_S
+    with contextlib.suppress(TimeoutError):
+        while workers.read(max(0, deadline_s - time.monotonic())) is not None:
+            pass
 
 
 def _follow(written: BinaryIO, process: subprocess.Popen[bytes], workers: Workers) -> None:

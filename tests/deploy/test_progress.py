@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 
 import pytest
 
@@ -28,6 +29,26 @@ def test_details_are_for_a_terminal(stream: type[io.StringIO], quiet: bool, show
     progress.note("note")
     progress.detail("detail")
     assert written.getvalue() == shown
+
+
+def test_what_takes_long_says_what_it_waits_for() -> None:
+    written, shown = io.StringIO(), threading.Event()
+
+    class Watched(Progress):
+        def note(self, text: str) -> None:
+            super().note(text)
+            shown.set()
+
+    with Watched(written).waiting("Waiting for the printer", 0.01):
+        assert shown.wait(30)
+    assert written.getvalue().startswith("Waiting for the printer (0 s so far)\n")
+
+
+def test_what_is_quick_says_nothing() -> None:
+    written = io.StringIO()
+    with Progress(written).waiting("Waiting", 300):
+        pass
+    assert written.getvalue() == ""
 
 
 def test_progress_goes_to_standard_error() -> None:

@@ -1,4 +1,8 @@
-"""What the workers' code can log: events with their levels and fields, and outcomes of messages."""
+"""
+What the workers' code can log: events with their levels and fields, and outcomes of messages.
+
+Their supervisor under `make run` counts among it.
+"""
 
 import ast
 import functools
@@ -19,6 +23,7 @@ LEVELS = {
     "critical": "critical",
 }
 _WORKERS = ROOT / "workers"
+_SUPERVISOR = ROOT / "deploy" / "local" / "supervisor.py"
 _EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
 _OPERATOR = {"cli", "operations"}  # Prints for people; logs nothing.
 _SETTLEMENTS = {"Acknowledged", "DeadLettered", "Released"}
@@ -35,15 +40,15 @@ class Logged:
 
 
 def _room(path: Path) -> str:
-    return path.relative_to(_WORKERS).parts[0]
+    return path.relative_to(ROOT).parts[1]
 
 
 @functools.cache
 def _nodes() -> Sequence[tuple[str, ast.AST]]:
-    """Return all of the workers' code, with the room it is in."""
+    """Return all of that code, with the room it is in."""
     return [
         (room, node)
-        for path in sorted(_WORKERS.rglob("*.py"))
+        for path in (*sorted(_WORKERS.rglob("*.py")), _SUPERVISOR)
         if (room := _room(path)) not in _OPERATOR
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     ]

@@ -1,5 +1,7 @@
 """The local AWS: on loopback only, with or without kept state, and stopped even if its starter is killed."""
 
+import contextlib
+import fcntl
 import io
 import os
 import signal
@@ -7,6 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -204,17 +207,42 @@ def test_a_server_keeps_its_state_and_shortens_waits_if_asked_to(tmp_path: Path)
 
 
 def test_a_locked_state_names_its_holder_and_is_free_again_afterward(tmp_path: Path) -> None:
-    state = tmp_path / "deep" / "state"
-    with deploy.local.aws._locked(state, 0):
+    state, waits = tmp_path / "deep" / "state", list[str]()
+
+    def waiting(text: str) -> contextlib.AbstractContextManager[None]:
+        waits.append(text)
+        return contextlib.nullcontext()
+
+    with deploy.local.aws._locked(state, Timeouts(lock_s=0), waiting):
         assert (state / "lock").read_text(encoding="ascii") == f"{os.getpid()}\n"
         assert (state / "lock").stat().st_mode & 0o111 == 0
         with (
             pytest.raises(DeployError, match=rf"Another run \(process {os.getpid()}\) is using the state in {state}"),
-            deploy.local.aws._locked(state, 0.01),
+            deploy.local.aws._locked(state, Timeouts(lock_s=0.01), waiting),
         ):
             pass
-    with deploy.local.aws._locked(state, 0):
+    assert waits == [f"Waiting for another run (process {os.getpid()}) to end, at most 0 s"]
+    with deploy.local.aws._locked(state, Timeouts(lock_s=0), waiting):
         pass
+
+
+def test_the_server_of_a_killed_run_may_save_its_state_for_longer(tmp_path: Path) -> None:
+    waits: list[str] = []
+    killed = 2**22 + 1  # No process has such an id.
+    with (tmp_path / "lock").open("w", encoding="ascii") as held:
+        held.write(f"{killed}\n")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        @contextlib.contextmanager
+        def waiting(text: str) -> Iterator[None]:
+            waits.append(text)
+            fcntl.flock(held, fcntl.LOCK_UN)  # It has saved its state.
+            yield
+
+        with deploy.local.aws._locked(tmp_path, Timeouts(lock_s=0), waiting):
+            pass
+    assert waits == [f"Waiting for the local AWS of a killed run (process {killed}) to end, at most 20 s"]
 
 
 def test_a_port_is_free_until_somebody_listens_on_it() -> None:
@@ -238,7 +266,7 @@ def test_five_ports_are_tried_the_preferred_one_first(tmp_path: Path, monkeypatc
 
 
 def test_the_timeouts_of_a_local_aws() -> None:
-    assert Timeouts() == Timeouts(start_s=60.0, stop_s=15.0, lock_s=3.0)
+    assert Timeouts() == Timeouts(start_s=60.0, stop_s=15.0, lock_s=3.0, orphan_s=20.0)
 
 
 class Process:
@@ -376,7 +404,15 @@ def test_a_server_is_started_in_its_directory_and_stopped_at_the_end(children: C
     python, steps = tmp_path / "python", list[str]()
     python.touch()
     settings: dict[str, Any] = {"python": python, "is_free": lambda _: True, "timeouts": Timeouts(stop_s=7)}
-    with deploy.local.aws.local_aws(port=4567, starting=lambda: steps.append("starting"), **settings) as aws:
+
+    @contextlib.contextmanager
+    def waiting(text: str) -> Iterator[None]:
+        steps.append(text)
+        yield
+        steps.append("done")
+
+    settings |= {"starting": lambda: steps.append("starting"), "waiting": waiting}
+    with deploy.local.aws.local_aws(port=4567, **settings) as aws:
         (started,) = children.started
         assert (aws.endpoint, aws.directory.is_dir(), children.stopped) == ("http://127.0.0.1:4567", True, [])
         assert aws.log_path == aws.directory / "local-aws.log"
@@ -394,7 +430,12 @@ def test_a_server_is_started_in_its_directory_and_stopped_at_the_end(children: C
             "working_directory": aws.directory,
             "pass_fds": [],
         }
-    assert (steps, children.stopped, aws.directory.exists()) == (["starting"], [7], False)
+    assert (children.stopped, aws.directory.exists()) == ([7], False)
+    assert steps == [
+        "starting",
+        *("Waiting for the local AWS to answer, at most 60 s", "done"),
+        *("Waiting for the local AWS to save its state and end, at most 7 s", "done"),
+    ]
 
 
 def test_a_server_holds_the_lock_of_its_state(children: Children, tmp_path: Path) -> None:

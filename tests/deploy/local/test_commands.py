@@ -1,18 +1,21 @@
 """`local`, `run` and `demo` as processes: their output, the state they keep, and no process left behind."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
-from deploy.local import commands, samples
+from deploy.local import commands, samples, sdk
 from deploy.local.aws import ROOT
 from tests import forked
 from tests.support import is_running
@@ -106,16 +109,18 @@ def test_run_keeps_its_state_and_works_a_second_time(start: Start, tmp_path: Pat
     first = start("run")
     first.wait_for("until Ctrl-C")
     children = first.descendants()
-    assert len(children) >= 4 or not PROC.exists(), "the local AWS, honcho and two workers"
+    assert len(children) >= 4 or not PROC.exists(), "the local AWS, the supervisor and two workers"
 
     refused = start("run")
     assert refused.process.wait(60) == 1
-    assert refused.output.startswith(f"Another run (process {first.process.pid}) is using the state")
+    assert f"Another run (process {first.process.pid}) is using the state" in refused.output
 
     first.process.send_signal(signal.SIGINT)
     assert first.process.wait(60) == 0, first.output
     first.eventually(lambda: not any(is_running(pid) for pid in children))
-    assert first.output.count("(rc=0)") == 2, "both workers stopped cleanly"
+    assert "Stopping both workers, for at most" in first.output
+    ended = [line for line in first.output.splitlines() if "process.ended" in line]
+    assert [" exit_code=0 " in line for line in ended] == [True, True], "both workers stopped cleanly"
 
     second = start("run")
     second.wait_for("until Ctrl-C")
@@ -124,7 +129,9 @@ def test_run_keeps_its_state_and_works_a_second_time(start: Start, tmp_path: Pat
     assert "order-fulfillment is unchanged" in second.output
     assert second.output.count("earlier") == 4, "each sample shows when the first run handled it"
     assert not CARDS.search(first.output + second.output)
-    assert not CARDS.search((tmp_path / "state" / "workers.log").read_text(encoding="utf-8"))
+    lines = (tmp_path / "state" / "workers.log").read_text(encoding="utf-8").splitlines()
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    assert not CARDS.search("".join(lines))
 
 
 def test_a_wrong_setting_is_refused_before_anything_starts(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +153,44 @@ def test_a_run_whose_workers_end_says_why_at_the_end(start: Start, monkeypatch: 
     *_, title, reason = ended.output.splitlines()
     assert title == "The workers have ended:"
     assert reason.startswith("fulfillment: FULFILLMENT_PROVIDER is 'nowhere:Provider', which cannot be loaded")
+
+
+def test_a_worker_that_is_killed_under_run_is_started_again_and_fulfills(start: Start, tmp_path: Path) -> None:
+    run = start("run")
+    run.wait_for("until Ctrl-C")
+    exports = dict(re.findall(r"^export (\w+)=(.*)$", (tmp_path / "state" / "env").read_text("utf-8"), re.MULTILINE))
+    urls = dict(each.split("=", 1) for each in exports["WORKER_HEALTH_URLS"].strip("'").split())
+    pid = re.findall(r"fulfillment +process\.started +pid=(\d+)", run.output)[0]
+    assert healthy(urls["fulfillment"])
+    os.kill(int(pid), signal.SIGKILL)
+    ended = re.compile(r"warning fulfillment process\.ended .*signal=SIGKILL ran_s=[\d.]+ restart_s=1\.0")
+    run.eventually(lambda: ended.search(run.output) is not None)
+    run.eventually(lambda: len(re.findall(r"fulfillment +worker\.started", run.output)) == 2, 60)
+    assert healthy(urls["fulfillment"])
+    assert healthy(urls["escalation"])
+
+    order = {"OrderId": "after-kill", "Name": "Ada", "ItemName": "Bicycle", "Price": "1", "CC": "1234123412341234"}
+    client = sdk.client("stepfunctions", exports["AWS_ENDPOINT_URL"])
+    client.start_execution(stateMachineArn=exports["STATE_MACHINE"], name="after-kill", input=json.dumps(order))
+    run.eventually(lambda: re.search(r"order\.fulfilled +order_id=after-kill", run.output) is not None, 90)
+
+
+def healthy(url: str) -> bool:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/healthz", timeout=30) as answer:
+        return bool(answer.status == HTTPStatus.OK)
+
+
+def test_a_second_interrupt_ends_workers_that_do_not_stop(start: Start) -> None:
+    run = start("run")
+    run.wait_for("until Ctrl-C")
+    children = run.descendants()
+    for pid in re.findall(r"process\.started +pid=(\d+)", run.output):
+        os.kill(int(pid), signal.SIGSTOP)  # They cannot react to anything but a kill.
+    run.process.send_signal(signal.SIGINT)
+    run.wait_for("Stopping both workers")
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(60) == 130
+    run.eventually(lambda: not any(is_running(pid) for pid in children))
 
 
 def test_no_process_outlives_a_killed_run(start: Start) -> None:

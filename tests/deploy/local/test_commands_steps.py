@@ -67,9 +67,10 @@ class System:
         raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def local_aws(self, *, starting: Callable[[], None], **given: Any) -> Iterator[Any]:
+    def local_aws(self, *, starting: Callable[[], None], waiting: Any, **given: Any) -> Iterator[Any]:
         self.steps.append(("local_aws", given))
         starting()
+        assert waiting.__name__ == "waiting"
         yield self.server
         self.steps.append("local AWS stopped")
 
@@ -78,8 +79,10 @@ class System:
         return Deployment("stack", OUTPUTS, {"OrderRetentionDays": ""} | given, changed=True)
 
     @contextlib.contextmanager
-    def local_workers(self, environment: Any, log_path: Path, on_line: Any = None) -> Iterator[Any]:
-        self.steps.append(("workers", environment, log_path, on_line is not None))
+    def local_workers(
+        self, environment: Any, log_path: Path, on_line: Any = None, *, restart: bool = False, note: Any = None
+    ) -> Iterator[Any]:
+        self.steps.append(("workers", environment, log_path, on_line is not None, restart))
 
         def read() -> LogLine | None:
             line = self.lines.pop(0)
@@ -89,7 +92,12 @@ class System:
                 on_line(line)
             return line
 
-        yield SimpleNamespace(read=read, reason=lambda: "fulfillment: no", failures=lambda: self.failures)
+        if note is not None:
+            note("noted")
+        urls = {"fulfillment": "http://127.0.0.1:81", "escalation": "http://127.0.0.1:82"}
+        yield SimpleNamespace(
+            health_urls=urls, read=read, reason=lambda: "fulfillment: no", failures=lambda: self.failures
+        )
         self.steps.append("workers stopped")
 
     def start(self, aws: Any, state_machine_arn: str) -> str:
@@ -184,7 +192,7 @@ def test_run_shows_the_samples_and_the_logs_until_ctrl_c(
         ("checked", True),
         ("local_aws", {"state": tmp_path, "port": None, "preferred_port": 4566}),
         ("up", AWS, "", FOR_EVER, remedy, True),
-        ("workers", {"AWS_ENDPOINT_URL": ENDPOINT, **VARIABLES}, tmp_path / "workers.log", True),
+        ("workers", {"AWS_ENDPOINT_URL": ENDPOINT, **VARIABLES}, tmp_path / "workers.log", True, True),
         *SAMPLES,
         "workers stopped",
         "local AWS stopped",
@@ -195,10 +203,22 @@ def test_run_shows_the_samples_and_the_logs_until_ctrl_c(
     assert out.splitlines()[-1].endswith("order_id=9")
     assert err.splitlines() == [
         "Starting a local AWS",
+        "noted",
         "Starting the sample orders",
         MAKE_ENV,
+        "Health checks and metrics: fulfillment=http://127.0.0.1:81, escalation=http://127.0.0.1:82",
         f"The workers' logs until Ctrl-C (as JSON in {tmp_path}/workers.log):",
     ]
+
+
+def test_a_run_publishes_the_addresses_of_its_workers(system: System, tmp_path: Path) -> None:
+    published: list[str] = []
+    system.end = lambda: published.append((tmp_path / "env").read_text(encoding="utf-8"))
+    with pytest.raises(DeployError):
+        commands.run(None, tmp_path)
+    assert published[0].endswith(
+        "export WORKER_HEALTH_URLS='fulfillment=http://127.0.0.1:81 escalation=http://127.0.0.1:82'\n"
+    )
 
 
 def test_a_run_whose_workers_end_says_why(system: System, tmp_path: Path) -> None:
@@ -231,7 +251,7 @@ def test_a_demo_that_ends_as_expected_leaves_nothing(
         ("checked", True),
         ("local_aws", {"state": None, "port": None, "preferred_port": None}),
         DEPLOYED,
-        ("workers", {"AWS_ENDPOINT_URL": ENDPOINT, **VARIABLES}, logs / "workers.log", False),
+        ("workers", {"AWS_ENDPOINT_URL": ENDPOINT, **VARIABLES}, logs / "workers.log", False, False),
         *SAMPLES,
         "workers stopped",
         "local AWS stopped",

@@ -8,11 +8,15 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from deploy.errors import DeployError
-from deploy.local import children
+from deploy.local import children, supervisor
 from deploy.local import workers as workers_module
 from deploy.local.aws import ROOT
+from deploy.local.lifeline import ORPHAN_STOP_S
 from deploy.local.log_lines import LogLine
 from deploy.local.workers import Workers, _follow, check_settings, local_workers
+from workers.settings import Settings
+
+FLUSH_S = 3.0  # Of the acknowledger.
 
 
 def lines_of(workers: Workers) -> list[str]:
@@ -46,19 +50,18 @@ def test_the_last_ten_thousand_lines_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "failed"),
+    ("fields", "failure"),
     [
-        ("fulfillment.1 stopped (rc=0)", False),
-        ("fulfillment.1 stopped (rc=1)", True),
-        ("fulfillment.1 stopped (rc=-9)", True),
-        ("fulfillment.1 started (pid=1)", False),
+        ('"level":"info","event":"process.ended","exit_code":0', None),
+        ('"level":"error","event":"process.ended","exit_code":1', "escalation ended with exit code 1"),
+        ('"level":"error","event":"process.ended","exit_code":0', "escalation ended with exit code 0"),
+        ('"level":"warning","event":"process.ended","signal":"SIGKILL"', "escalation ended with SIGKILL"),
+        ('"level":"error","event":"worker.failed"', None),
     ],
 )
-def test_processes_that_ended_badly_are_failures(text: str, failed: bool) -> None:
-    workers = Workers(lambda _: None)
-    workers.add(LogLine(text, {}))
-    workers.read(0)
-    assert workers.failures() == ([text] if failed else [])
+def test_processes_that_ended_badly_are_failures(fields: str, failure: str | None) -> None:
+    workers = workers_that_said("not JSON", f'{{"worker":"escalation",{fields}}}')
+    assert workers.failures() == ([failure] if failure else [])
 
 
 class Process:
@@ -89,22 +92,27 @@ def test_a_growing_file_is_followed_in_whole_lines_until_its_writer_ends(
     assert lines_of(workers) == ["one", "two", "\ufffd"]
 
 
-def test_the_workers_stop_sooner_than_honcho_kills_them() -> None:
-    assert workers_module.TIMINGS == {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2"}
+def test_the_workers_stop_sooner_than_they_are_killed() -> None:
+    settings = Settings.read(workers_module.TIMINGS)
+    assert (settings.wait_s, settings.drain_s) == (1, 2)
+    assert settings.wait_s + settings.drain_s + FLUSH_S < supervisor.STOP_S < workers_module.STOP_S < ORPHAN_STOP_S
 
 
-class Honcho:
-    """Stands for the process: writes `output` when it starts, and `last` when it is stopped."""
+class FakeSupervisor:
+    """Stands for the supervisor's process: writes `output` when it starts, and `last` when it is asked to stop."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, output: bytes, last: bytes) -> None:
-        self.output = output
-        self.last = last
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, output: bytes, last: bytes = b"", *, obeys: bool = True
+    ) -> None:
+        self.output, self.last, self.obeys = output, last, obeys
         self.ended = threading.Event()
-        self.stopped: list[float] = []
+        self.steps: list[Any] = []
         monkeypatch.setattr(children, "start", self.start)
         monkeypatch.setattr(children, "stop", self.stop)
 
-    def start(self, python: Path, module: str, arguments: list[str], *, output: BinaryIO, **given: Any) -> "Honcho":
+    def start(
+        self, python: Path, module: str, arguments: list[str], *, output: BinaryIO, **given: Any
+    ) -> "FakeSupervisor":
         self.command = (python, module, arguments)
         self.given = given
         self.file = output
@@ -118,35 +126,49 @@ class Honcho:
     def poll(self) -> int | None:
         return 0 if self.ended.is_set() else None
 
+    def terminate(self) -> None:
+        self.steps.append("terminate")
+        self.write(self.last)
+        if self.obeys:
+            self.ended.set()
+
     def stop(self, process: object, timeout_s: float) -> None:
         assert process is self
-        self.stopped.append(timeout_s)
-        self.write(self.last)
+        self.steps.append(("stop", timeout_s))
         self.ended.set()
 
 
 def test_both_workers_run_during_the_block_and_their_output_is_read_to_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log, seen = tmp_path / "workers.log", list[str]()
+    log, seen, notes = tmp_path / "workers.log", list[str](), list[str]()
     log.write_bytes(b"of an earlier run\n")
-    honcho = Honcho(monkeypatch, b"first\n", b"last\n")
-    with local_workers({"AWS_REGION": "r", "PATH": "/bin"}, log, lambda line: seen.append(line.text)) as workers:
+    fake = FakeSupervisor(monkeypatch, b"first\n", b"last\n")
+
+    def see(line: LogLine) -> None:
+        seen.append(line.text)
+
+    with local_workers({"AWS_REGION": "r", "PATH": "/bin"}, log, see, restart=True, note=notes.append) as workers:
         line = workers.read(10)
         assert line is not None
         assert line.text == "first"
-        directory = honcho.given.pop("directory")
+        directory = fake.given.pop("directory")
         assert directory.is_dir()
+        assert list(workers.health_urls) == ["fulfillment", "escalation"]
+        ports = [int(url.removeprefix("http://127.0.0.1:")) for url in workers.health_urls.values()]
     assert seen == ["first", "last"]
     assert not directory.exists()
     assert log.read_bytes() == b"of an earlier run\nfirst\nlast\n"
-    assert honcho.stopped == [10.0]
-    options = ["--procfile", str(ROOT / "Procfile"), "--env", "/dev/null", "--no-prefix", "--no-colour"]
-    assert honcho.command == (Path(sys.executable), "honcho", ["start", *options])
-    assert honcho.given == {
+    assert fake.steps == ["terminate", ("stop", 0)]
+    assert notes == ["Stopping both workers, for at most 14 s; Ctrl-C ends them at once"]
+    options = ["--procfile", str(ROOT / "Procfile")]
+    options += ["--health-port", f"fulfillment={ports[0]}", "--health-port", f"escalation={ports[1]}", "--restart"]
+    assert fake.command == (Path(sys.executable), "deploy.local.supervisor", options)
+    assert fake.given == {
         "environment": {
             "AWS_REGION": "r",
             "PATH": f"{Path(sys.executable).parent}:/bin",
+            "PYTHONPATH": str(ROOT),
             "WORKER_WAIT_S": "1",
             "WORKER_DRAIN_S": "2",
             "LOG_FORMAT": "json",
@@ -156,8 +178,66 @@ def test_both_workers_run_during_the_block_and_their_output_is_read_to_the_end(
     }
 
 
+def test_without_restart_and_with_a_port_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeSupervisor(monkeypatch, b"")
+    given = {"WORKER_HEALTH_PORT": "9000", "PYTHONPATH": "/mine"}
+    with local_workers(given, tmp_path / "workers.log") as workers:
+        assert workers.health_urls["escalation"] == "http://127.0.0.1:9001"
+    assert fake.command[2][2:] == ["--health-port", "fulfillment=9000", "--health-port", "escalation=9001"]
+    assert fake.given["environment"]["PYTHONPATH"] == f"{ROOT}:/mine"
+    for port, problem in (("65535", "must be at most 65534"), ("many", "WORKER_HEALTH_PORT is 'many', must be")):
+        with pytest.raises(DeployError, match=problem), local_workers({"WORKER_HEALTH_PORT": port}, tmp_path / "log"):
+            pass
+
+
+def test_workers_that_have_ended_are_not_asked_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, notes = FakeSupervisor(monkeypatch, b""), list[str]()
+    with local_workers({}, tmp_path / "workers.log", note=notes.append) as workers:
+        fake.ended.set()
+        assert workers.read(30) is None
+    assert (fake.steps, notes) == ([("stop", 0)], [])
+
+
+def test_workers_that_do_not_stop_are_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "STOP_S", 0.0)
+    fake = FakeSupervisor(monkeypatch, b"", b"not yet\n", obeys=False)
+    with local_workers({}, tmp_path / "workers.log") as workers:
+        pass
+    assert fake.steps == ["terminate", ("stop", 0)]
+    assert [line.text for line in workers.lines] == ["not yet"]
+
+
+def test_an_interrupt_during_the_stop_kills_the_workers_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeSupervisor(monkeypatch, b"", b"stopping\n", obeys=False)
+
+    def interrupt(_: LogLine) -> None:
+        if not fake.ended.is_set():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), local_workers({}, tmp_path / "workers.log", interrupt):
+        pass
+    assert fake.steps == ["terminate", ("stop", 0)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(b"", b"first\n"), (b"whole\n", b"whole\nfirst\n"), (b'{"cut', b'{"cut\nfirst\n')]
+)
+def test_a_line_that_a_killed_run_has_cut_does_not_spoil_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes, after: bytes
+) -> None:
+    log = tmp_path / "workers.log"
+    log.write_bytes(before)
+    FakeSupervisor(monkeypatch, b"first\n")
+    with local_workers({}, log) as workers:
+        pass
+    assert log.read_bytes() == after
+    assert [line.text for line in workers.lines] == ["first"]
+
+
 def test_the_workers_are_stopped_after_an_error_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honcho = Honcho(monkeypatch, b"", b"")
+    fake = FakeSupervisor(monkeypatch, b"")
 
     def fail() -> None:
         with local_workers({}, tmp_path / "workers.log"):
@@ -165,7 +245,7 @@ def test_the_workers_are_stopped_after_an_error_too(tmp_path: Path, monkeypatch:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert honcho.stopped == [10.0]
+    assert fake.steps == ["terminate", ("stop", 0)]
 
 
 def workers_that_said(*texts: str) -> Workers:
@@ -180,11 +260,12 @@ def test_the_reason_why_workers_ended_is_their_own() -> None:
     failed = '{"event": "worker.failed", "worker": "fulfillment", "reason": "there is no queue"}'
     crashed = '{"event": "worker.failed", "worker": "escalation", "exception": "Traceback: no"}'
     stopped = '{"event": "worker.stopped", "worker": "escalation"}'
-    workers = workers_that_said(failed, crashed, failed, stopped, "fulfillment.1 stopped (rc=1)")
+    workers = workers_that_said(failed, crashed, failed, stopped, "process.ended")
     assert workers.reason() == "fulfillment: there is no queue\nescalation: Traceback: no"
 
 
 def test_workers_that_gave_no_reason_have_their_last_lines() -> None:
+    assert workers_that_said('{"event": "process.printed", "detail": "no module"}').reason() == "no module"
     assert workers_that_said(*map(str, range(12))).reason() == "\n".join(map(str, range(2, 12)))
 
 

@@ -1,0 +1,40 @@
+"""Free ports on loopback that stay ours: for processes that are started later, and started again."""
+
+import contextlib
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+
+from deploy.errors import DeployError
+from deploy.local.sdk import HOST
+
+LAST_PORT = 65_535
+
+
+@contextlib.contextmanager
+def reserved_ports(names: Sequence[str], first: int | None = None) -> Iterator[dict[str, int]]:
+    """
+    Give each of `names` a port for the length of the block: `first` and the ones after it, or else any free ones.
+
+    On Linux, each free port stays bound meanwhile, without listening: a process that asks for this very port can listen
+    on it, and no process gets it that asks for any port.
+
+    Raises `DeployError` if there are no ports after `first`.
+    """
+    if first is not None:
+        if first + len(names) - 1 > LAST_PORT:
+            raise DeployError(
+                f"WORKER_HEALTH_PORT is {first}, must be at most {LAST_PORT + 1 - len(names)}: {len(names)} processes "
+                "get a port each, this one and the next"
+            )
+        yield {name: first + number for number, name in enumerate(names)}
+        return
+    with contextlib.ExitStack() as bound:
+        probes = [bound.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in names]
+        for probe in probes:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, 0))
+        ports: dict[str, int] = {name: probe.getsockname()[1] for name, probe in zip(names, probes, strict=True)}
+        if sys.platform != "linux":
+            bound.close()  # Elsewhere, two sockets cannot be bound to the same port.
+        yield ports

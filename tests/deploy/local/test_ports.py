@@ -1,0 +1,45 @@
+"""Ports that stay ours while no process listens on them."""
+
+import socket
+import sys
+
+import pytest
+
+from deploy.errors import DeployError
+from deploy.local.ports import reserved_ports
+
+
+def test_each_name_gets_a_free_port_of_its_own() -> None:
+    with reserved_ports(["a", "b", "c"]) as ports:
+        assert list(ports) == ["a", "b", "c"]
+        assert len(set(ports.values())) == 3
+        for port in ports.values():
+            for _ in range(2):  # A process that is started again listens again.
+                with socket.create_server(("127.0.0.1", port)) as listening:
+                    socket.create_connection(listening.getsockname()).close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets two sockets be bound to a port")
+def test_a_port_stays_reserved_although_nothing_listens() -> None:
+    with reserved_ports(["a"]) as ports, socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", ports["a"]))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", ports["a"]))
+
+
+def test_elsewhere_a_port_is_only_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with reserved_ports(["a"]) as ports, socket.socket() as other:
+        other.bind(("127.0.0.1", ports["a"]))
+
+
+def test_given_ports_count_from_the_first() -> None:
+    with reserved_ports(["a", "b"], 8080) as ports:
+        assert ports == {"a": 8080, "b": 8081}
+    with reserved_ports(["a", "b"], 65_534) as ports:
+        assert ports == {"a": 65_534, "b": 65_535}
+    with pytest.raises(DeployError) as raised, reserved_ports(["a", "b"], 65_535):
+        pass
+    assert str(raised.value) == (
+        "WORKER_HEALTH_PORT is 65535, must be at most 65534: 2 processes get a port each, this one and the next"
+    )

@@ -1,0 +1,280 @@
+"""When processes are started again, what is logged, and how they are stopped. The processes are fakes, time virtual."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.local import supervisor
+from deploy.local.supervisor import Process, Program, Supervisor, lines, programs
+
+READY = b'{"event":"worker.started"}\n'
+FAILED = b'{"event":"worker.failed","reason":"the queue is gone"}\n'
+FULFILLMENT = Program("fulfillment", "exec f", 8081)
+ESCALATION = Program("escalation", "exec e", 8082)
+
+
+class FakeProcess:
+    """Prints `output` at once. Ends with `code` after `for_s`, or `stop_s` after it was asked to stop."""
+
+    def __init__(self, pid: int, code: int, for_s: float, output: bytes, stop_s: float) -> None:
+        self.pid = pid
+        self.code, self.for_s, self.stop_s = code, for_s, stop_s
+        self.signals: list[int] = []
+        self.pipe_stays_open = False
+        self.reader = asyncio.StreamReader()
+        self.reader.feed_data(output)
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(for_s, self.end, code)
+
+    def end(self, code: int) -> None:
+        if not self.ended.done():
+            if not self.pipe_stays_open:
+                self.reader.feed_eof()
+            self.ended.set_result(code)
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self.ended)
+
+    def send_signal(self, signal: int) -> None:
+        if self.ended.done():
+            raise ProcessLookupError
+        self.signals.append(signal)
+        if signal == 9:
+            self.end(-9)
+        else:
+            asyncio.get_running_loop().call_later(self.stop_s, self.end, 0)
+
+
+@dataclass
+class World:
+    """Processes to be: for each start of a program the next of its `runs`; after the last, one that runs for ever."""
+
+    runs: dict[str, list[tuple[int, float, bytes]]]
+    stop_s: float = 0.5
+    pipes_stay_open: bool = False  # As if a child of the process had it, too.
+    started: list[tuple[str, float]] = field(default_factory=list)
+    processes: list[FakeProcess] = field(default_factory=list)
+    written: list[bytes] = field(default_factory=list)
+    began_s: float = 0.0
+
+    async def start(self, program: Program) -> tuple[Process, asyncio.StreamReader]:
+        self.started.append((program.name, round(asyncio.get_running_loop().time() - self.began_s, 1)))
+        runs = self.runs.get(program.name, [])
+        code, for_s, output = runs.pop(0) if runs else (0, 1e9, READY)
+        process = FakeProcess(100 + len(self.started), code, for_s, output, self.stop_s)
+        process.pipe_stays_open = self.pipes_stay_open
+        self.processes.append(process)
+        return process, process.reader
+
+
+@dataclass
+class Result:
+    code: int = -1
+    took_s: float = 0.0
+    logs: Sequence[Mapping[str, Any]] = field(default_factory=list)
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [
+            {name: value for name, value in line.items() if name != "event" and value is not None}
+            for line in self.logs
+            if line["event"] == event
+        ]
+
+
+async def supervised(
+    world: World, *, for_s: float, restart: bool = True, then: Callable[[Supervisor], None] = Supervisor.stop
+) -> Result:
+    """Supervise both programs; after `for_s`, do `then`."""
+    loop, result = asyncio.get_running_loop(), Result()
+    world.began_s = loop.time()
+    made = Supervisor([FULFILLMENT, ESCALATION], world.start, restart, world.written.append)
+    stopping = loop.call_later(for_s, then, made)
+    with structlog.testing.capture_logs() as logs:
+        result.code = await made.run()
+    stopping.cancel()
+    result.logs, result.took_s = logs, loop.time() - world.began_s
+    return result
+
+
+def ended(worker: str, level: str, **more: Any) -> dict[str, Any]:
+    return {"worker": worker, "log_level": level, **more}
+
+
+async def test_a_process_that_is_killed_is_started_again_and_the_other_goes_on() -> None:
+    world = World({"fulfillment": [(-9, 20.0, READY)]})
+    result = await supervised(world, for_s=30)
+    assert world.started == [("fulfillment", 0), ("escalation", 0), ("fulfillment", 21.0)]
+    assert result.of("process.ended")[0] == ended("fulfillment", "warning", signal="SIGKILL", ran_s=20.0, restart_s=1.0)
+    assert [line["pid"] for line in result.of("process.started")] == [101, 102, 103]
+    assert {line["health_url"] for line in result.of("process.started")} == {
+        "http://127.0.0.1:8081",
+        "http://127.0.0.1:8082",
+    }
+    assert result.code == 0
+
+
+async def test_a_process_that_ends_again_and_again_waits_longer_each_time_and_says_why() -> None:
+    world = World({"fulfillment": [(1, 1.0, READY + FAILED)] * 8})
+    result = await supervised(world, for_s=200)
+    lines = result.of("process.ended")[:8]
+    assert [line["restart_s"] for line in lines] == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert all(line["exit_code"] == 1 and line["reason"] == "the queue is gone" for line in lines)
+
+
+async def test_the_wait_is_short_again_after_a_long_run() -> None:
+    world = World({"fulfillment": [(1, 1.0, READY), (1, 1.0, b""), (1, 60.0, b""), (1, 1.0, b"")]})
+    result = await supervised(world, for_s=100)
+    assert [line["restart_s"] for line in result.of("process.ended")[:4]] == [1, 2, 1, 2]
+
+
+async def test_a_process_that_stops_by_itself_is_started_again_too() -> None:
+    world = World({"escalation": [(0, 5.0, READY)]})
+    result = await supervised(world, for_s=10)
+    assert world.started[-1] == ("escalation", 6.0)
+    assert result.of("process.ended")[0] == ended("escalation", "warning", exit_code=0, ran_s=5.0, restart_s=1.0)
+
+
+async def test_a_process_that_cannot_start_ends_all_with_its_reason() -> None:
+    world = World({"fulfillment": [(1, 1.0, FAILED)]})
+    result = await supervised(world, for_s=1000)
+    assert len(world.started) == 2
+    assert result.code == 1
+    assert result.of("process.ended") == [
+        ended("fulfillment", "error", exit_code=1, ran_s=1.0, reason="the queue is gone"),
+        ended("escalation", "info", exit_code=0, ran_s=1.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param((-9, 1.0, b""), id="killed while it starts"),
+        pytest.param((1, 61.0, b""), id="ran for long, although its log level hides that it got ready"),
+    ],
+)
+async def test_other_first_runs_are_no_failed_start(first: tuple[int, float, bytes]) -> None:
+    world = World({"fulfillment": [first]})
+    assert (await supervised(world, for_s=100)).code == 0
+    assert len(world.started) == 3
+
+
+@pytest.mark.parametrize("code", [0, 1, -9])
+async def test_without_restart_all_end_with_the_first(code: int) -> None:
+    world = World({"escalation": [(code, 5.0, READY)]})
+    result = await supervised(world, for_s=1000, restart=False)
+    assert (len(world.started), result.code) == (2, 1)
+    assert [(line["worker"], line["log_level"]) for line in result.of("process.ended")] == [
+        ("escalation", "error"),
+        ("fulfillment", "info"),
+    ]
+
+
+async def test_a_stop_asks_all_and_waits_for_them() -> None:
+    world = World({}, stop_s=7.0)
+    result = await supervised(world, for_s=10)
+    assert [process.signals for process in world.processes] == [[signal.SIGTERM]] * 2
+    assert result.of("processes.stopping") == [
+        {"log_level": "info", "processes": ["fulfillment", "escalation"], "at_most_s": 12.0}
+    ]
+    assert (result.code, round(result.took_s)) == (0, 17)
+
+
+async def test_a_process_that_does_not_stop_is_killed_and_that_is_an_error() -> None:
+    world = World({}, stop_s=1e6)
+    result = await supervised(world, for_s=10)
+    assert round(result.took_s) == 22
+    assert [line["worker"] for line in result.of("process.killed")] == ["fulfillment", "escalation"]
+    assert [(line["signal"], line["log_level"]) for line in result.of("process.ended")] == [("SIGKILL", "error")] * 2
+
+
+async def test_a_second_stop_kills_at_once() -> None:
+    def twice(made: Supervisor) -> None:
+        made.stop()
+        made.stop()
+
+    world = World({}, stop_s=1e6)
+    result = await supervised(world, for_s=10, then=twice)
+    assert round(result.took_s, 1) == 10.0
+    assert len(result.of("process.killed")) == 2
+
+
+async def test_a_stop_during_the_wait_starts_nothing() -> None:
+    world = World({"fulfillment": [(-9, 1.0, READY)] * 9})
+    result = await supervised(world, for_s=18)  # In the wait of eight seconds, from the tenth on.
+    assert result.took_s < 20
+    assert [name for name, _ in world.started].count("fulfillment") == 4
+
+
+async def test_a_process_that_starts_during_the_stop_is_stopped_too() -> None:
+    world = World({})
+
+    async def slowly(program: Program) -> tuple[Process, asyncio.StreamReader]:
+        await asyncio.sleep(5)
+        return await world.start(program)
+
+    made = Supervisor([FULFILLMENT], slowly, restart=True, write=world.written.append)
+    asyncio.get_running_loop().call_later(1, made.stop)
+    assert await made.run() == 0
+    assert world.processes[0].signals == [signal.SIGTERM]
+
+
+async def test_lines_are_passed_on_and_what_is_not_json_becomes_a_line() -> None:
+    output = b'{"event":"a","n":1}\n42\nTraceback: no\n\n{"cut":\n  \xff 1234 5678 1234 5678\n[1]\n'
+    world = World({"fulfillment": [(-9, 1.0, output)]})
+    result = await supervised(world, for_s=1.5)
+    assert world.written[0] == b'{"event":"a","n":1}\n'
+    assert [line["detail"] for line in result.of("process.printed")] == [
+        *("42", "Traceback: no", '{"cut":', "  \ufffd 1234 5678 1234 5678", "[1]"),
+    ]
+    assert all(json.loads(line) for line in world.written)
+
+
+async def test_the_end_of_a_process_does_not_wait_for_a_pipe_that_stays_open() -> None:
+    world = World({"fulfillment": [(-9, 5.0, READY)]}, pipes_stay_open=True)
+    await supervised(world, for_s=20)
+    assert ("fulfillment", 8.0) in world.started, "after two seconds for the last lines, and one to wait"
+
+
+@given(st.lists(st.binary(max_size=30)), st.integers(1, 7))
+def test_lines_are_the_same_however_they_arrive(pieces: list[bytes], limit: int) -> None:
+    async def split() -> list[bytes]:
+        reader = asyncio.StreamReader()
+        for piece in pieces:
+            reader.feed_data(piece)
+        reader.feed_eof()
+        return [line async for line in lines(reader, read_bytes=limit)]
+
+    whole = b"".join(pieces)
+    expected = whole.split(b"\n")
+    assert asyncio.run(split()) == (expected[:-1] if not expected[-1] else expected)
+
+
+async def test_an_endless_line_comes_in_pieces() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"x" * 2_500_000 + b"\nend\n")
+    reader.feed_eof()
+    found = [line async for line in lines(reader)]
+    assert found[-1] == b"end"
+    assert sum(map(len, found)) == 2_500_003
+    assert max(map(len, found)) <= supervisor.MAX_LINE_BYTES + supervisor.READ_BYTES
+
+
+def test_the_programs_are_those_of_the_procfile(tmp_path: Path) -> None:
+    procfile = tmp_path / "Procfile"
+    procfile.write_text("# both\nfulfillment: exec f\nescalation:   exec e\n", encoding="utf-8")
+    assert programs(procfile, {"fulfillment": 8081, "escalation": 8082}) == [FULFILLMENT, ESCALATION]
+
+
+def test_processes_may_stop_for_as_long_as_a_worker_needs_and_before_the_lifeline_kills() -> None:
+    from deploy.local import lifeline  # noqa: PLC0415
+
+    assert supervisor.STOP_S + supervisor.LAST_LINES_S < lifeline.ORPHAN_STOP_S
