@@ -168,7 +168,12 @@ class Consumer:
                     await stop.wait()
                 finally:  # Also after a failed stage, so that `_accept` releases the messages of a running receive.
                     self._stopping = True
-                log.info("consumer.stopping", in_flight=len(self._in_flight), drain_s=self._limits.drain_s)
+                log.info(
+                    "consumer.stopping",
+                    in_flight=len(self._in_flight),
+                    drain_s=self._limits.drain_s,
+                    waiting_for=self._waiting_for(),
+                )
                 drain.reschedule(asyncio.get_running_loop().time() + self._limits.drain_s)
                 polling.cancel()
                 self._gate.cancel_waiters()
@@ -177,6 +182,19 @@ class Consumer:
                         delivery.cancel(Cancellation.STOPPING)
         except TimeoutError:
             log.warning("consumer.drain_expired", drain_s=self._limits.drain_s)
+
+    def _waiting_for(self) -> str | None:
+        """Return what a stop waits for, and for how long at most; None if that is nothing."""
+        polls_s = self._poller.waits_s()
+        running = sum(delivery.state is DeliveryState.RUNNING for delivery in self._in_flight)
+        awaited = []
+        if polls_s:
+            polls = "a long poll" if len(polls_s) == 1 else f"{len(polls_s)} long polls"
+            awaited.append(f"{polls}, at most {math.ceil(max(polls_s))} s")
+        if running:
+            messages = "a message" if running == 1 else f"{running} messages"
+            awaited.append(f"{messages}, at most {self._limits.drain_s:g} s")
+        return "; ".join(awaited) or None
 
     def _accept(self, messages: Sequence[Message], asked_at_s: float) -> None:
         for message in messages:

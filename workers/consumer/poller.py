@@ -31,11 +31,12 @@ OUTPUT_FULL = "standard output takes no more log lines"  # Its reader is slow or
 
 @dataclass(frozen=True, slots=True)
 class _Receive:
-    """A running receive: how many slots it has reserved, and when it began by the two clocks."""
+    """A running receive: how many slots it has reserved, when it began by the two clocks, and how long it waits."""
 
     reserved: int
     asked_at_s: float
     started_at_s: float
+    wait_s: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,6 +103,11 @@ class Poller:
         now_s = asyncio.get_running_loop().time()
         return any(now_s - receive.started_at_s > self.stuck_after_s for receive in self._receives.values())
 
+    def waits_s(self) -> list[float]:
+        """Return for each running receive how many more seconds it may wait for messages."""
+        now_s = asyncio.get_running_loop().time()
+        return [max(0.0, receive.started_at_s + receive.wait_s - now_s) for receive in self._receives.values()]
+
     async def _keep_receiving(self) -> None:
         try:
             while True:
@@ -113,7 +119,8 @@ class Poller:
 
     def _receive(self, reserved: int) -> None:
         max_wait_s = EXTRA_WAIT_S if self._receives else None
-        receive = _Receive(reserved, self.now_s(), asyncio.get_running_loop().time())
+        wait_s = self.queue.wait_s if max_wait_s is None else min(self.queue.wait_s, max_wait_s)
+        receive = _Receive(reserved, self.now_s(), asyncio.get_running_loop().time(), wait_s)
         request = asyncio.ensure_future(outages_only(self.queue.receive(reserved, max_wait_s)))
         self._receives[request] = receive
         request.add_done_callback(self._finish)

@@ -34,6 +34,10 @@ class Queue(Protocol):
     def visibility_timeout_s(self) -> int:
         """How many seconds a received message stays invisible to other consumers. Each `receive` requests that."""
 
+    @property
+    def wait_s(self) -> float:
+        """How many seconds a `receive` waits for messages, unless it is given less."""
+
     async def receive(self, limit: int, max_wait_s: int | None = None) -> Sequence[Message]:
         """
         Wait for messages and return up to *limit* of them, often none.

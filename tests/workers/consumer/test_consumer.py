@@ -270,6 +270,37 @@ async def test_a_stop_releases_unstarted_messages_at_once() -> None:
     assert sorted(handler.began) == ["m0", "m1"]
 
 
+@pytest.mark.parametrize(
+    ("running_messages", "polls", "waiting_for"),
+    [
+        (0, 1, "a long poll, at most 15 s"),
+        (1, 0, "a message, at most 25 s"),
+        (3, 1, "a long poll, at most 15 s; 3 messages, at most 25 s"),
+    ],
+)
+async def test_a_stop_says_what_it_waits_for(running_messages: int, polls: int, waiting_for: str) -> None:
+    queue, handler, slow = FakeQueue(messages(running_messages), wait_s=20), FakeHandler(), asyncio.Event()
+    for n in range(running_messages):
+        handler.when(f"m{n}", slow)
+    concurrency = running_messages + polls  # Without a free slot there is no poll.
+    async with running(queue, handler, limits(concurrency=concurrency, drain_s=25)) as run:
+        await until(lambda: len(handler.began) == running_messages)
+        await until(lambda: queue.waiting == polls)
+        await asyncio.sleep(5.5)
+        run.signal.set()
+        await turns()
+        slow.set()
+        queue.end_waits()
+        await run.ended()
+    (line,) = (line for line in run.logs if line["event"] == "consumer.stopping")
+    assert line["waiting_for"] == waiting_for
+    assert line["in_flight"] == running_messages
+
+
+async def test_a_stop_that_waits_for_nothing_says_nothing() -> None:
+    assert Consumer(FakeQueue(), FakeHandler(), limits())._waiting_for() is None
+
+
 async def test_a_running_receive_finishes_even_if_the_drain_time_is_over() -> None:
     queue, handler = FakeQueue(wait_s=60), FakeHandler()
     async with running(queue, handler, limits(drain_s=0.02)) as run:
