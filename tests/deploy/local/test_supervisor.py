@@ -209,8 +209,8 @@ async def test_a_second_stop_kills_at_once() -> None:
 
 async def test_a_stop_during_the_wait_starts_nothing() -> None:
     world = World({"fulfillment": [(-9, 1.0, READY)] * 9})
-    result = await supervised(world, for_s=18)  # In the wait of eight seconds, from the tenth on.
-    assert result.took_s < 20
+    result = await supervised(world, for_s=12)  # In the wait of eight seconds, which ends after the 19th.
+    assert result.took_s < 13
     assert [name for name, _ in world.started].count("fulfillment") == 4
 
 
@@ -236,6 +236,12 @@ async def test_lines_are_passed_on_and_what_is_not_json_becomes_a_line() -> None
         *("42", "Traceback: no", '{"cut":', "  \ufffd 1234 5678 1234 5678", "[1]"),
     ]
     assert all(json.loads(line) for line in world.written)
+
+
+async def test_an_endless_text_that_a_process_prints_is_cut() -> None:
+    world = World({"fulfillment": [(-9, 1.0, b"x" * 100_000 + b"\n")]})
+    (line,) = (await supervised(world, for_s=1.5)).of("process.printed")
+    assert line["detail"] == "x" * 4_000
 
 
 async def test_the_end_of_a_process_does_not_wait_for_a_pipe_that_stays_open() -> None:
