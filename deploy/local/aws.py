@@ -7,7 +7,6 @@ A local AWS: ministack in its own virtual environment, started on loopback and s
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -24,6 +23,7 @@ from typing import Any
 from deploy.errors import DeployError
 from deploy.local import children, sdk
 from deploy.local.sdk import HOST, REGION
+from deploy.local.state_lock import await_lock, is_running, take_lock
 from deploy.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -249,48 +249,18 @@ def _locked(state: Path, timeouts: Timeouts, waiting: Waiting) -> Iterator[int]:
     path = state / "lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _lock(descriptor):
+        if not take_lock(descriptor):
             holder = path.read_text(encoding="ascii").strip() or "unknown"
             whose, limit_s = f"another run (process {holder})", timeouts.lock_s
-            if not _is_running(holder):
+            if not is_running(holder):
                 whose, limit_s = f"the local AWS of a killed run (process {holder})", timeouts.orphan_s
             with waiting(f"Waiting for {whose} to end, at most {limit_s:.0f} s"):
-                _await_lock(descriptor, limit_s, whose, state)
+                await_lock(descriptor, limit_s, whose, state)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _await_lock(descriptor: int, limit_s: float, whose: str, state: Path) -> None:
-    deadline = time.monotonic() + limit_s
-    while not _lock(descriptor):
-        if time.monotonic() > deadline:
-            raise DeployError(
-                f"{whose[0].upper()}{whose[1:]} is using the state in {state}. Stop it first (Ctrl-C there),"
-                ' or use it: eval "$(make env)"'
-            )
-        time.sleep(POLL_S)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_running(pid: str) -> bool:
-    """Return whether a process runs; also if `pid` is not known yet, or is another user's process."""
-    try:
-        os.kill(int(pid), 0)
-    except (PermissionError, ValueError):
-        return True
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _free_port() -> int:
