@@ -163,7 +163,7 @@ def test_a_worker_that_is_killed_under_run_is_started_again_and_fulfills(start: 
     pid = re.findall(r"fulfillment +process\.started +pid=(\d+)", run.output)[0]
     assert healthy(urls["fulfillment"])
     os.kill(int(pid), signal.SIGKILL)
-    ended = re.compile(r"warning fulfillment process\.ended .*signal=SIGKILL ran_s=[\d.]+ restart_s=1\.0")
+    ended = re.compile(r"warning +fulfillment +process\.ended .*signal=SIGKILL ran_s=[\d.]+ restart_s=1\.0")
     run.eventually(lambda: ended.search(run.output) is not None)
     run.eventually(lambda: len(re.findall(r"fulfillment +worker\.started", run.output)) == 2, 60)
     assert healthy(urls["fulfillment"])
