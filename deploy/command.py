@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import errno
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType

@@ -51,6 +51,7 @@ async def test_health_readiness_and_metrics_are_served() -> None:
 async def test_health_says_what_is_worth_knowing_although_all_is_well() -> None:
     port, checks, notes = free_port(), Checks(), [None, "the output is full"]
     served = monitoring(
+        "127.0.0.1",
         port,
         health=checks.health,
         readiness=checks.readiness,
