@@ -240,8 +240,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--restart", action="store_true", help="start a process again that has ended")
     options = parser.parse_args(arguments)
     ports = {name: int(port) for name, _, port in (given.partition("=") for given in options.health_port)}
-    logs.configure(level="INFO", as_json=True)
-    return asyncio.run(_supervise(programs(options.procfile, ports), restart=options.restart))
+    output = logs.configure(level="INFO", as_json=True)
+    try:
+        return asyncio.run(_supervise(programs(options.procfile, ports), restart=options.restart))
+    finally:
+        output.flush()
 
 
 async def _supervise(found: Sequence[Program], *, restart: bool) -> int:
