@@ -338,7 +338,7 @@ async def test_a_shipped_or_refused_order_ends_the_row(
 
 async def test_simultaneous_timeouts_cost_few_attempts(server: ProviderServer, session: ClientSession) -> None:
     server.otherwise = hang
-    provider = http_provider(session, server.url, timeout_s=0.3)
+    provider = http_provider(session, server.url, timeout_s=1)
     failures = await asyncio.gather(*(outcome(provider, order(order_id=f"o{n}")) for n in range(10)))
     assert [type(failure) for failure in failures].count(SuspectedOutageError) == 8
 
