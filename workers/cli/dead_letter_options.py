@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from workers.cli.ages import Age
+from workers.cli.searching import When
+from workers.cli.tables import wide_option
 from workers.operations.hold import MAX_HELD
 
 DEFAULT_LIMIT, DEFAULT_RATE = 1_000, 10.0
@@ -28,6 +30,8 @@ SELECTION = (
         metavar="AGE",
         help="Only those first received longer ago than this: 90s, 10m, 2h, 3d.",
     ),
+    click.option("--since", type=When(), metavar="TIME", help="Only those first received from this time on."),
+    click.option("--until", type=When(), metavar="TIME", help="Only those first received before this time."),
     click.option(
         "--id", "ids", multiple=True, metavar="ID", help="Only the one with this id or original id. Repeatable."
     ),
@@ -39,6 +43,7 @@ SELECTION = (
         metavar="N",
         help=f"Select at most N, up to {MAX_HELD}.",
     ),
+    wide_option,
     click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts."),
 )
 ACTION = (

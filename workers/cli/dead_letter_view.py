@@ -11,7 +11,9 @@ from workers.operations.ages import format_age
 from workers.operations.dead_letters import DeadLetter
 
 
-def print_letters(rows: Sequence[tuple[DeadLetter, str]], last: str | None, now: datetime) -> None:
+def print_letters(
+    rows: Sequence[tuple[DeadLetter, str]], last: str | None, now: datetime, *, wide: bool = False
+) -> None:
     """Print a table of dead letters. The last column has the heading *last* and shows the texts; None omits it."""
     headings = ["queue", "id", "age", "order", "reason", "error", "case", *([last] if last else [])]
     print_table(
@@ -30,7 +32,8 @@ def print_letters(rows: Sequence[tuple[DeadLetter, str]], last: str | None, now:
             for letter, text in rows
         ],
         right=("age",),
-        text=[last] if last else [],
+        text=["reason", *([last] if last else [])],
+        wide=wide,
     )
 
 
@@ -59,5 +62,8 @@ def summary(found: FoundLetters) -> str:
     name = found.source.queue.dead_letter_queue
     if not found.approximate_count:
         return f"{name}: no dead letters"
-    counts = f"{len(found.letters)} selected of {found.seen} looked at, of about {found.approximate_count} dead letters"
-    return f"{name}: {counts}. A list is a sample: it does not show messages that another consumer has received"
+    selected = f"{len(found.letters)} selected of"
+    if found.is_complete:
+        return f"{name}: {selected} {found.seen} dead {'letter' if found.seen == 1 else 'letters'}"
+    counts = f"{selected} {found.seen} looked at, of about {found.approximate_count} dead letters"
+    return f"{name}: {counts}. The list is incomplete: {found.gap}"

@@ -39,6 +39,22 @@ class FoundLetters:
     letters: list[DeadLetter]
     seen: int
 
+    limit: int | None = None  # Reached: others may match, too.
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all dead letters of the queue were looked at, as far as SQS counts them."""
+        return self.gap is None
+
+    @property
+    def gap(self) -> str | None:
+        """Why dead letters may be missing; None if all were looked at."""
+        if self.seen >= self.source.approximate_count:
+            return None
+        if len(self.letters) == self.limit:
+            return f"it ended after {self.limit} (--limit)"
+        return "another consumer has received the others, or SQS's count is late"
+
     @property
     def approximate_count(self) -> int:
         """About how many dead letters the queue has."""
@@ -109,17 +125,18 @@ async def held_queue(stack: "Stack", name: str, *, warn: Warn = unreported) -> A
 
 async def find(source: HeldQueue, selection: Selection, limit: int, *, progress: Progress = unreported) -> FoundLetters:
     """Look at dead letters until *limit* of them are selected. The letters stay held as long as *source* does."""
-    now, letters = source.stack.now(), list[DeadLetter]()
+    now, letters, looked_at = source.stack.now(), list[DeadLetter](), 0
     async with contextlib.aclosing(source.hold.messages()) as messages:
         async for message in messages:
             progress(1)
+            looked_at += 1
             letter = DeadLetter.of(source.queue.dead_letter_queue, message)
             if selection.includes(letter, now):
                 letters.append(letter)
             if len(letters) >= limit:
                 break
     letters.sort(key=lambda letter: -(letter.age_s(now) or 0.0))
-    return FoundLetters(source, letters, len(source.hold))
+    return FoundLetters(source, letters, looked_at, limit)
 
 
 def dry_run(found: FoundLetters, action: Action) -> list[Outcome]:

@@ -1,7 +1,7 @@
 """A dead letter as an operator may see it, and the selection of dead letters."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from workers.domain.reasons import Reason
 from workers.domain.text import clean
 from workers.errors import UndecodableError
 from workers.operations.ages import seconds_since
+from workers.operations.windows import Window
 
 REDRIVEN = "moved by SQS's own redrive: delivered too often"
 UNKNOWN = "not given"
@@ -79,10 +80,15 @@ class DeadLetter:
             return None
         return message_case_id(self.origin_message_id)
 
+    @property
+    def at(self) -> str | None:
+        """When the message was first received or, if that is unknown, when it was sent."""
+        known = (clock.rfc_3339(at) for at in (self.first_received_at, self.sent_at))
+        return next((at for at in known if at is not None), None)
+
     def age_s(self, now: datetime) -> float | None:
-        """Return the seconds since the message was first received or, if that is unknown, since it was sent."""
-        ages = (seconds_since(at, now) for at in (self.first_received_at, self.sent_at))
-        return next((age for age in ages if age is not None), None)
+        """Return the seconds since then."""
+        return seconds_since(self.at, now)
 
     @property
     def excerpt(self) -> str:
@@ -98,6 +104,7 @@ class Selection:
     reason: str | None = None
     order_id: str | None = None
     older_than: timedelta | None = None
+    window: Window = field(default_factory=Window)
     ids: Sequence[str] = ()
 
     def includes(self, letter: DeadLetter, now: datetime) -> bool:
@@ -105,6 +112,7 @@ class Selection:
             (self.reason is None or self.reason.casefold() in letter.reason.casefold())
             and (self.order_id is None or self.order_id == letter.order_id)
             and (not self.ids or letter.id in self.ids or letter.origin_message_id in self.ids)
+            and self.window.includes(letter.at or "")
             and (self.older_than is None or (letter.age_s(now) or 0.0) > self.older_than.total_seconds())
         )
 

@@ -24,7 +24,6 @@ HEADINGS = "QUEUE | ID | AGE | ORDER | REASON | ERROR | CASE"
 OLD = f"OrderFulfillmentQueue-DLQ | m-old | 2h | - | {UNDECODABLE} | UndecodableError | message-o-1"
 NEW = f"OrderFulfillmentQueue-DLQ | m-new | 90s | 001 | {REDRIVEN} | - | -"
 OTHER = f"EscalationQueue-DLQ | m-other | 10m | 007 | {REDRIVEN} | - | -"
-SAMPLE = "A list is a sample: it does not show messages that another consumer has received"
 DRY = "This was a dry run: nothing was changed. Use --execute to do it"
 
 
@@ -82,7 +81,10 @@ class Aws:
 
 
 def found(selected: int, seen: int, count: int, name: str = "OrderFulfillmentQueue-DLQ") -> str:
-    return f"{name}: {selected} selected of {seen} looked at, of about {count} dead letters. {SAMPLE}"
+    if seen >= count:
+        return f"{name}: {selected} selected of {seen} dead {'letter' if seen == 1 else 'letters'}"
+    counts = f"{selected} selected of {seen} looked at, of about {count} dead letters"
+    return f"{name}: {counts}. The list is incomplete: another consumer has received the others, or SQS's count is late"
 
 
 def test_dead_letters_of_both_queues_are_a_table_oldest_first() -> None:
@@ -104,6 +106,9 @@ def test_ages_are_aligned_to_the_right() -> None:
         (["--reason", "undecodable"], [OLD]),
         (["--order", "001"], [NEW]),
         (["--older-than", "5m"], [OLD, OTHER]),
+        (["--since", "5m"], [NEW]),
+        (["--since", "11m", "--until", "5m"], [OTHER]),
+        (["--until", "2026-11-22T11:00Z"], [OLD]),
         (["--id", "m-new", "--id", "o-1"], [OLD, NEW]),
         (["fulfillment", "--limit", "1"], [NEW]),
     ],
@@ -351,3 +356,70 @@ def test_ctrl_c_finishes_the_letter_and_says_what_is_done(operation: str, text: 
     else:
         assert ran.stdout == ""
     assert aws.fulfillment.visible == (["m-new", "m-old"] if operation == "receive_message" else ["m-new"])
+
+
+FIXED = json.dumps({"OrderId": "001"})
+
+
+class Editor:
+    """Stands for $EDITOR: saves these texts, None to leave it as it is. `shown`: what it was opened with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *texts: str | None) -> None:
+        self.shown: list[str] = []
+        self._texts = iter(texts)
+        monkeypatch.setattr("workers.cli.dead_letter_edit.click.edit", self._edit)
+        monkeypatch.setattr(
+            "click.testing._NamedTextIOWrapper.isatty", lambda stream: stream.name == "<stdin>", raising=False
+        )
+        self.closed: list[str] = []
+        monkeypatch.setattr("workers.operations.letter_edits.resolve_case", self._close)
+
+    def _edit(self, text: str, *, extension: str) -> str | None:
+        assert extension == ".json"
+        self.shown.append(text)
+        return next(self._texts)
+
+    async def _close(self, _stack: Any, case_id: str, request: Any, _order: Any) -> None:
+        self.closed.append(f"{case_id} by {request.actor}: {request.note}")
+
+
+EDIT = ("replay", "fulfillment", "--id", "m-old", "--edit", "--execute", "--actor", "ada", "--note", "a typo")
+
+
+def test_a_letter_is_edited_until_a_worker_can_decode_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, editor = Aws(), Editor(monkeypatch, '{"OrderId": 1}\n', f"{FIXED}\n")
+    ran = done(command, *EDIT, stack=aws.stack, given="y\n")
+    assert editor.shown == ["[****]", '{"OrderId": 1}\n'], "masked, and then as it was left"
+    assert "m-old: no worker could decode it: OrderId is a number" in ran.stderr
+    ((operation, request),) = aws.requests
+    assert (operation, request["MessageBody"]) == ("send_message", FIXED)
+    assert request["MessageAttributes"]["EditedBy"]["StringValue"] == "ada"
+    assert editor.closed == ["message-o-1 by ada: Replayed after an edit of its whole body: a typo"]
+    assert rows(ran.stdout)[1].endswith("| message-o-1 | edited and replayed")
+    assert CARD not in ran.output
+
+
+@pytest.mark.parametrize("texts", [[None], ["[****]\n"], ["{}"]], ids=["not saved", "unchanged", "given up"])
+def test_a_letter_that_is_left_as_it_is_stays(monkeypatch: pytest.MonkeyPatch, texts: list[str | None]) -> None:
+    aws, editor = Aws(), Editor(monkeypatch, *texts)
+    ran = done(command, *EDIT, stack=aws.stack, given="n\n")
+    assert (aws.requests, editor.closed, aws.fulfillment.hidden) == ([], [], [])
+    assert ran.stdout == ""
+
+
+def test_editing_needs_a_terminal_and_execute(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = run(command, *EDIT, stack=Aws().stack)
+    assert (refused.exit_code, "--edit needs a terminal" in refused.stderr) == (2, True)
+    Editor(monkeypatch)
+    refused = run(command, *[word for word in EDIT if word != "--execute"], stack=Aws().stack)
+    assert "--edit needs --execute: there is nothing to edit in a dry run" in refused.stderr
+    refused = run(command, *EDIT, "--note", " ", stack=Aws().stack)
+    assert "the note must be 1 to 1000 characters" in refused.stderr
+
+
+def test_a_list_that_ended_at_its_limit_says_so() -> None:
+    ran = Aws().list("fulfillment", "--limit", "1")
+    assert ran.stderr == (
+        "OrderFulfillmentQueue-DLQ: 1 selected of 1 looked at, of about 2 dead letters."
+        " The list is incomplete: it ended after 1 (--limit)\n"
+    )
