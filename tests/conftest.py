@@ -51,7 +51,7 @@ _UNTIMED = settings(
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("suite", _UNTIMED, derandomize=True, max_examples=60)
+settings.register_profile("suite", _UNTIMED, derandomize=True, max_examples=40)
 settings.register_profile("mutation", settings.get_profile("suite"), phases=[Phase.explicit, Phase.generate])
 settings.register_profile("explore", _UNTIMED, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "suite")

@@ -338,7 +338,7 @@ async def test_a_shipped_or_refused_order_ends_the_row(
 
 async def test_simultaneous_timeouts_cost_few_attempts(server: ProviderServer, session: ClientSession) -> None:
     server.otherwise = hang
-    provider = http_provider(session, server.url, timeout_s=1)
+    provider = http_provider(session, server.url, timeout_s=0.6)
     failures = await asyncio.gather(*(outcome(provider, order(order_id=f"o{n}")) for n in range(10)))
     assert [type(failure) for failure in failures].count(SuspectedOutageError) == 8
 
@@ -615,7 +615,7 @@ async def test_a_self_signed_certificate_is_not_accepted(session: ClientSession,
 
 
 async def test_a_server_without_tls_gets_no_request(server: ProviderServer, session: ClientSession) -> None:
-    error = await outcome(http_provider(session, server.url.replace("http:", "https:"), timeout_s=2))
+    error = await outcome(http_provider(session, server.url.replace("http:", "https:"), timeout_s=1))
     assert isinstance(error, OutageError)
     assert server.requests == []
 

@@ -97,7 +97,7 @@ async def test_an_endpoint_with_a_query_is_left_to_the_sdk() -> None:
 
 
 async def test_a_call_that_times_out_is_counted_and_not_repeated() -> None:
-    async with calling(timeout_s=1) as calls:
+    async with calling(timeout_s=0.5) as calls:
         await calls.learn()
         calls.server.otherwise = hang
         with pytest.raises(ReadTimeoutError):
