@@ -266,6 +266,16 @@ def test_dead_letters_of_version_1_are_listed_with_their_reasons(upgraded: Upgra
     assert all(letter["reason"].startswith("UNDECODABLE_MESSAGE") for letter in letters)
 
 
+def test_cases_of_version_1_are_settled_together_and_listed_as_resolved(upgraded: Upgraded) -> None:
+    by = ("--actor", "a", "--note", "read", "--yes")
+    closed = upgraded.orders("escalations", "resolve", "close", "--reason", "UNDECODABLE_MESSAGE", *by)
+    assert (closed.code, closed.err) == (0, "3 resolved\n")
+    found = upgraded.orders(
+        "escalations", "list", "--state", "resolved", "--reason", "UNDECODABLE_MESSAGE", "--since", "1h", "--json"
+    )
+    assert [case["resolutions"][-1]["note"] for case in json.loads(found.out)] == ["read"] * 3
+
+
 def test_the_queues_are_empty_at_the_end(upgraded: Upgraded) -> None:
     pipeline = upgraded.running.pipeline
     for url in (pipeline.stack.order_fulfillment_queue_url, pipeline.stack.escalation_queue_url):
