@@ -52,25 +52,36 @@ class Window:
         Raises:
             OperationError: It would be empty.
         """
-        window = cls(_time(now, since), _time(now, until))
-        if window.since is not None and window.since >= (window.until or now):
-            raise OperationError("the time window is empty: its begin must be before its end, and before now")
-        return window
+        return cls(_time(now, since), _time(now, until))._checked(now)
 
     def older_than(self, now: datetime, age: timedelta | None) -> "Window":
-        """Return the part of this window that is longer ago than *age*."""
+        """
+        Return the part of this window that is longer ago than *age*.
+
+        Raises:
+            OperationError: It would be empty: DynamoDB refuses a query between two times in the wrong order.
+        """
         until = _time(now, age)
-        return self if until is None else Window(self.since, min(until, self.until or until))
+        return self if until is None else Window(self.since, min(until, self.until or until))._checked(now)
+
+    def _checked(self, now: datetime) -> Self:
+        if self.since is not None and self.since >= self._end(now):
+            raise OperationError("the time window is empty: its begin must be before its end, and before now")
+        return self
+
+    def _end(self, now: datetime) -> datetime:
+        """Return when the window ends: not after now, as nothing is there yet."""
+        return min(self.until or now, now)
 
     def bounded(self, now: datetime) -> "Window":
         """
-        Return this window with a begin: without one, the 7 days before its end.
+        Return this window with a begin: without one, the 7 days before its end, or before now.
 
         Raises:
             OperationError: It is longer than 366 days: each day takes sixteen requests, and more if it has orders.
         """
-        end = self.until or now
-        since = self.since or end - timedelta(days=DEFAULT_DAYS)
+        end = self._end(now)
+        since = self.since or _time(end, timedelta(days=DEFAULT_DAYS)) or end
         if end - since > timedelta(days=MAX_DAYS) + _CLOCKS_DIFFER:  # Time has passed since it was computed.
             raise OperationError(f"the time window is longer than {MAX_DAYS} days: choose a shorter one")
         return Window(since, self.until)
@@ -79,10 +90,8 @@ class Window:
         """Yield the days (UTC) of a bounded window, the newest first."""
         newest = min(self.until or now + _CLOCKS_DIFFER, now + _CLOCKS_DIFFER).astimezone(UTC).date()
         oldest = (self.since or now).astimezone(UTC).date()
-        day = newest
-        while day >= oldest:
-            yield day
-            day -= _DAY
+        for ago in range((newest - oldest).days + 1):
+            yield newest - ago * _DAY
 
     @property
     def bounds(self) -> tuple[str, str]:
@@ -96,7 +105,7 @@ class Window:
 
     def length_s(self, now: datetime) -> float:
         """Return how long a bounded window is."""
-        return ((self.until or now) - (self.since or now)).total_seconds()
+        return (self._end(now) - (self.since or now)).total_seconds()
 
 
 def _time(now: datetime, moment: Moment | None) -> datetime | None:

@@ -36,6 +36,21 @@ def test_a_window_without_a_begin_is_seven_days_long() -> None:
     assert Window(until).bounded(NOW) == Window(until)
 
 
+def test_a_window_that_ends_in_the_future_ends_now() -> None:
+    until = NOW + timedelta(days=40)
+    window = Window(None, until).bounded(NOW)
+    assert (window, window.length_s(NOW)) == (Window(NOW - timedelta(days=7), until), 7 * 86_400)
+    assert [*window.days(NOW)][0] == NOW.date()
+    assert Window(NOW - timedelta(days=366), until).bounded(NOW).length_s(NOW) == 366 * 86_400
+
+
+def test_a_window_at_the_begin_of_all_times_has_days() -> None:
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    assert [*Window(first, first + timedelta(days=1, hours=1)).days(NOW)] == [date(1, 1, 2), date(1, 1, 1)]
+    with pytest.raises(OperationError, match="begins too early"):
+        Window(None, first + timedelta(days=1)).bounded(NOW)
+
+
 def test_a_window_is_at_most_366_days_long() -> None:
     longest = Window(NOW - timedelta(days=366))
     assert longest.bounded(NOW) == longest
@@ -44,7 +59,15 @@ def test_a_window_is_at_most_366_days_long() -> None:
 
 
 @pytest.mark.parametrize(
-    ("since", "until"), [("1h", "1h"), ("1h", "2h"), ("0s", None), ("2026-11-23", None), ("2026-11-20", "2026-11-19")]
+    ("since", "until"),
+    [
+        ("1h", "1h"),
+        ("1h", "2h"),
+        ("0s", None),
+        ("2026-11-23", None),
+        ("2026-11-23", "2026-11-24"),
+        ("2026-11-20", "2026-11-19"),
+    ],
 )
 def test_an_empty_window_is_refused(since: str, until: str | None) -> None:
     with pytest.raises(OperationError, match="the time window is empty"):
@@ -62,6 +85,9 @@ def test_the_part_of_a_window_that_is_older() -> None:
     assert window.older_than(NOW, timedelta(hours=1)) == window
     assert window.older_than(NOW, timedelta(hours=3)) == Window(window.since, NOW - timedelta(hours=3))
     assert Window().older_than(NOW, timedelta(hours=3)) == Window(None, NOW - timedelta(hours=3))
+    for age in (timedelta(days=3), timedelta(days=4)):
+        with pytest.raises(OperationError, match="the time window is empty"):
+            window.older_than(NOW, age)
 
 
 def test_the_days_of_a_window_are_those_of_utc_and_the_newest_comes_first() -> None:
