@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import Any, Protocol
@@ -10,10 +9,7 @@ from typing import Any, Protocol
 import click
 
 from workers.cli.output import json_text
-from workers.domain.text import clean
-
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
-_FORMULAS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # Spreadsheets run a cell that begins so; the last four are wide.
+from workers.operations.cells import cell_of
 
 
 class Rows(Protocol):
@@ -40,18 +36,14 @@ class JsonRows:
 
 
 class CsvRows:
-    """
-    CSV by RFC 4180 in UTF-8, with a header. Entries of a list are separated by semicolons, None is empty.
-
-    Card numbers are masked. A text that a spreadsheet would run as a formula begins with an apostrophe; numbers do not.
-    """
+    """CSV by RFC 4180 in UTF-8, with a header."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = columns
         self._print(columns)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        self._print([_cell(row.get(column)) for column in self._columns])
+        self._print([cell_of(row.get(column)) for column in self._columns])
 
     def end(self) -> None:
         """Everything is printed."""
@@ -60,11 +52,3 @@ class CsvRows:
         line = io.StringIO()
         csv.writer(line, lineterminator="\r\n").writerow(cells)
         click.echo(line.getvalue().encode(), nl=False)  # As bytes: Windows would add another \r.
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    text = clean("; ".join(map(str, value)) if isinstance(value, list | tuple) else value)
-    runs = text.lstrip()[:1] in _FORMULAS and _NUMBER.fullmatch(text) is None
-    return f"'{text}" if text and runs else text

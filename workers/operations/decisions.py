@@ -9,7 +9,11 @@ from typing import Any
 
 from workers.domain.resolutions import Action, Request, ResolutionError
 from workers.domain.text import clean
+from workers.operations.cells import text_of
 from workers.operations.errors import OperationError
+from workers.operations.files.encodings import encoding_of, without_marks
+from workers.operations.files.header import separator_of
+from workers.operations.files.values import corrected
 from workers.operations.order_table import is_key
 
 MAX_DECISIONS = 10_000
@@ -91,11 +95,15 @@ def read_card_numbers(content: bytes, case_ids: Iterable[str]) -> dict[str, str]
 def _rows(name: str, content: bytes) -> list[tuple[int, list[str]]]:
     """Return the rows that are not empty, with the numbers of their lines."""
     try:
-        text = content.decode("utf-8-sig")
+        text = without_marks(content.decode(encoding_of(name, io.BytesIO(content)).name))
     except UnicodeDecodeError:
         raise OperationError(f"{name} is not UTF-8: save it as UTF-8") from None
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
+    first, end, rest = text.partition("\n")
+    separator = separator_of(first)
+    if separator is not None:
+        text = end + rest  # With an empty line instead, so that the numbers of lines stay right.
+    header = next((line for line in text.split("\n") if line.strip()), "")
+    delimiter = separator or max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     return list(_numbered(name, reader))
 
@@ -129,18 +137,12 @@ def _normalized(header: str) -> str:
     return next((column for column in _COLUMNS if column.replace("_", "") == plain), header)
 
 
-def _value(cell: str) -> str:
-    """Return a cell's value. `orders escalations list --csv` writes an apostrophe before what looks like a formula."""
-    text = cell.strip()
-    return text[1:] if re.match(r"'[=+@-]", text) else text
-
-
 def _decision(
     columns: Sequence[str], cells: Sequence[str], actor: str, note: str | None, *, cards_allowed: bool
 ) -> Decision | None:
-    if len(cells) > len(columns):
+    if any(cell.strip() for cell in cells[len(columns) :]):
         raise OperationError(f"it has {len(cells)} columns, the header has {len(columns)}")
-    given = {column: _value(cell) for column, cell in zip(columns, cells, strict=False) if cell.strip()}
+    given = {column: text_of(cell) for column, cell in zip(columns, cells, strict=False) if cell.strip()}
     if "action" not in given:
         return None
     if not is_key(given.get("case_id", "")):
@@ -156,6 +158,14 @@ def _decision(
         raise OperationError("note is missing, and there is no --note")
     shipment_id = given.get("shipment_id") if action is Action.FULFILL else None
     request = Request(action=action, actor=actor, note=reason, shipment_id=shipment_id)
-    corrections = {field: given[column] for column, field in _FIELDS.items() if column in given}
+    corrections = {field: _corrected(field, given[column]) for column, field in _FIELDS.items() if column in given}
     is_new = action is Action.RESUBMIT
     return Decision(given["case_id"], request, corrections if is_new else {}, card if is_new else None)
+
+
+def _corrected(field: str, text: str) -> str:
+    """Return a value as in a file of orders: without what a spreadsheet has changed in it."""
+    value = corrected(field, text)
+    if value.fault is not None:
+        raise OperationError(value.fault)
+    return value.text

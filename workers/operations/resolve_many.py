@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from workers import clock
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order
-from workers.domain.resolutions import Action, Request
+from workers.domain.resolutions import Action
 from workers.errors import WorkerError
+from workers.operations.cells import cell_of, text_of
 from workers.operations.concurrency import finish, in_parallel
 from workers.operations.decisions import Decision
 from workers.operations.errors import OperationError
@@ -92,13 +93,6 @@ class Plan:
         return sum(step.outcome == outcome for step in self.steps)
 
 
-def decisions_for(
-    case_ids: Sequence[str], request: Request, corrections: Mapping[str, str], card_numbers: Mapping[str, str]
-) -> list[Decision]:
-    """Return the same decision for each of these cases, each once."""
-    return [Decision(case_id, request, corrections, card_numbers.get(case_id)) for case_id in dict.fromkeys(case_ids)]
-
-
 async def plan(stack: "Stack", decisions: Sequence[Decision], *, progress: Progress = unreported) -> Plan:
     """Look at each case and its order, and return what would be done. Nothing is changed."""
 
@@ -122,7 +116,7 @@ async def _planned(stack: "Stack", decision: Decision) -> Step:
         if step.case.state is CaseState.OPEN:
             step.problem = problem_of(step.case, step.order, request, clock.written(stack.now()))
             if step.problem is None and request.action is Action.RESUBMIT:
-                step.corrected = corrected_order(step.case, step.order, decision.corrections)
+                step.corrected = corrected_order(step.case, step.order, _changes(step.order, decision.corrections))
                 if decision.card_number is not None:
                     step.add_card_number(decision.card_number)
     except InvalidOrderError as error:
@@ -131,6 +125,13 @@ async def _planned(stack: "Stack", decision: Decision) -> Step:
     except OperationError as error:
         step.problem = str(error)
     return step
+
+
+def _changes(order: Order | None, corrections: Mapping[str, str]) -> dict[str, str]:
+    """Return *corrections* without the values that a list shows of *order*: in a list, some characters are replaced."""
+    stored = {} if order is None else {"Name": order.name, "ItemName": order.item_name, "Price": order.price}
+    shown = {field: text_of(cell_of(value)) for field, value in stored.items()}
+    return {field: value for field, value in corrections.items() if value != shown.get(field)}
 
 
 async def carry_out(stack: "Stack", planned: Plan, *, progress: Callable[[int], None] = unreported) -> None:

@@ -52,7 +52,9 @@ class Window:
         Raises:
             OperationError: It would be empty.
         """
-        return cls(_time(now, since), _time(now, until))._checked(now)
+        window = cls(_time(now, since), _time(now, until))
+        window.check(now)
+        return window
 
     def older_than(self, now: datetime, age: timedelta | None) -> "Window":
         """
@@ -62,12 +64,16 @@ class Window:
             OperationError: It would be empty: DynamoDB refuses a query between two times in the wrong order.
         """
         until = _time(now, age)
-        return self if until is None else Window(self.since, min(until, self.until or until))._checked(now)
+        if until is None:
+            return self
+        window = Window(self.since, min(until, self.until or until))
+        window.check(now)
+        return window
 
-    def _checked(self, now: datetime) -> Self:
+    def check(self, now: datetime) -> None:
+        """Raise `OperationError` if the window is empty."""
         if self.since is not None and self.since >= self._end(now):
             raise OperationError("the time window is empty: its begin must be before its end, and before now")
-        return self
 
     def _end(self, now: datetime) -> datetime:
         """Return when the window ends: not after now, as nothing is there yet."""

@@ -50,9 +50,14 @@ def test_each_line_is_a_decision() -> None:
         "\ufeffCase ID;Action\r\n001;close\r\n",
         "ACTION\tCaseId\nclose\t001",
         'case-id,action\n\n"001","close"\n\n',
+        "sep=;\r\ncase_id;action\r\n001;close\r\n",
+        "\ncase_id\taction\t\t\n001\tclose\t\t\n",
+        "case_id,action\n001,close,,\n",
+        "\ufeff\ufeffCase ID;Action\n001;close\n",
+        "\ufeffCase ID;Action\n001;close\n".encode("utf-16-le"),
     ],
 )
-def test_headers_and_separators_are_those_of_spreadsheets(text: str) -> None:
+def test_headers_and_separators_are_those_of_spreadsheets(text: str | bytes) -> None:
     (decision,) = read(text)
     assert (decision.case_id, decision.request.action) == ("001", Action.CLOSE)
 
@@ -67,6 +72,24 @@ def test_a_list_of_cases_can_be_decided_in_part() -> None:
 def test_an_apostrophe_before_a_formula_is_not_part_of_the_value() -> None:
     (decision,) = read("case_id,action,name,item_name\n001,resubmit,'=Ada,'t Hooft\n")
     assert decision.corrections == {"Name": "=Ada", "ItemName": "'t Hooft"}
+
+
+def test_letters_that_are_not_utf_8_are_read_where_they_can_only_be_of_one_encoding() -> None:
+    (decision,) = read("case_id,action,note\n001,close,Zo\u00e9\n".encode("windows-1252"))
+    assert decision.request.note == "Zo\u00e9"
+
+
+def test_prices_are_read_as_in_files_of_orders() -> None:
+    header = "case_id;action;price\n001;resubmit;"
+    (decision,) = read(f"{header}1.234,50\n")
+    assert decision.corrections == {"Price": "1234.50"}
+    assert refusal(f"{header}8E+4\n").startswith(
+        "f.csv: nothing was done: line 2: Price is in scientific notation, so digits may be lost"
+    )
+
+
+def test_lines_are_numbered_as_in_the_file() -> None:
+    assert "line 4: " in refusal("sep=,\n\ncase_id,action\n001,ship\n")
 
 
 def test_card_numbers_come_from_standard_input_only() -> None:

@@ -11,10 +11,12 @@ from tests.workers.cli.tables import FakeTables
 from tests.workers.domain.examples import case
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
 from tests.workers.operations.fakes import fake_stack
-from workers.domain.cases import CaseState, Claim, Resolution
+from workers.domain.cases import Case, CaseState, Claim, OrderCopy, Resolution
 from workers.domain.resolutions import Action, Request
 from workers.errors import OutageError
-from workers.operations.decisions import Decision
+from workers.operations.cells import cell_of
+from workers.operations.decisions import Decision, read_decisions
+from workers.operations.documents import case_row
 from workers.operations.errors import OperationError
 from workers.operations.resolve import InvalidOrderError
 from workers.operations.resolve_many import MAX_FAILURES, Plan, carry_out, plan
@@ -104,6 +106,22 @@ async def test_a_resubmission_that_was_interrupted_is_finished(monkeypatch: pyte
     desk.tables.orders["1"] = order("RECEIVED", order_id="1", name="Ada", item_name="Bicycle", price="1")
     planned = await desk.plan(decision("1", "resubmit", CARD))
     assert await desk.carry_out(planned) == ["resolved"]
+
+
+async def test_what_a_list_shows_of_an_order_does_not_correct_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, name = Desk(monkeypatch, "1"), " =Ada\tMary\u202e "
+    desk.tables.orders["1"] = order("ESCALATED", order_id="1", name=name, item_name="Bicycle", price="1")
+    listed = case_row(case_of_escalated(name), None)
+    row = ",".join(cell_of(listed[column]) for column in ("case_id", "name", "item_name"))
+    content = f"case_id,name,item_name,price,action\n{row},2,resubmit\n".encode()
+    decisions, _ = read_decisions("f.csv", content, actor="ada", note="x", cards_allowed=False)
+    (step,) = (await desk.plan(*decisions)).steps
+    assert step.corrected == {"OrderId": "1", "Name": name, "ItemName": "Bicycle", "Price": "2"}
+
+
+def case_of_escalated(name: str) -> Case:
+    escalated = order("ESCALATED", order_id="1", name=name, item_name="Bicycle", price="1")
+    return case(case_id="1", order_id="1", order=OrderCopy.of(escalated))
 
 
 async def test_each_is_done_and_reported_and_a_failure_stops_none(monkeypatch: pytest.MonkeyPatch) -> None:

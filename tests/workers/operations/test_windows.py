@@ -40,7 +40,7 @@ def test_a_window_that_ends_in_the_future_ends_now() -> None:
     until = NOW + timedelta(days=40)
     window = Window(None, until).bounded(NOW)
     assert (window, window.length_s(NOW)) == (Window(NOW - timedelta(days=7), until), 7 * 86_400)
-    assert [*window.days(NOW)][0] == NOW.date()
+    assert next(iter(window.days(NOW))) == NOW.date()
     assert Window(NOW - timedelta(days=366), until).bounded(NOW).length_s(NOW) == 366 * 86_400
 
 
