@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -48,6 +49,7 @@ def resolve(
     case, order = run(stack, read_case(stack, case_id))
     repeated = is_done(case, request)
     if not repeated:
+        seen = replace(request, episode=case.episode)
         if not yes and (from_stdin or not sys.stdin.isatty()):
             raise click.UsageError("there is no terminal to ask for confirmation: use --yes")
         corrected = None
@@ -57,7 +59,7 @@ def resolve(
             _confirm(case, order, request, corrected)
 
         async def resolve_and_read() -> Case:
-            await resolve_case(stack, case_id, request, corrected)
+            await resolve_case(stack, case_id, seen, corrected)
             return (await read_case(stack, case_id))[0]
 
         case = run(stack, resolve_and_read())

@@ -37,13 +37,18 @@ class AlreadyResolvedError(ResolutionError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A person's request to resolve a case. `shipment_id` is for `fulfill`, `execution_arn` for `resubmit`."""
+    """
+    A person's request to resolve a case. `shipment_id` is for `fulfill`, `execution_arn` for `resubmit`.
+
+    With an `episode`, it is only about that one: what the person has seen of the case.
+    """
 
     action: Action
     actor: str
     note: str
     shipment_id: str | None = None
     execution_arn: str | None = None
+    episode: int | None = None
 
     def __post_init__(self) -> None:
         for name, text, max_chars in (
@@ -101,6 +106,7 @@ def plan_resolution(case: Case | None, order: Order | None, request: Request, no
     """
     if case is None:
         raise missing_case()
+    check_episode(case, request)
     record = request.record(case.episode, now)
     if case.state is CaseState.RESOLVED:
         _check_same_resolution(case, record)
@@ -168,6 +174,14 @@ def _check_same_resolution(case: Case, record: Resolution) -> None:
 
 def missing_case() -> ResolutionError:
     return ResolutionError("the case does not exist")
+
+
+def check_episode(case: Case, request: Request) -> None:
+    """Raise `ResolutionError` if *request* is about an earlier episode of *case*."""
+    if request.episode is not None and request.episode != case.episode:
+        raise ResolutionError(
+            f"the case has been opened again meanwhile, for {', '.join(case.reasons)}: look at it first"
+        )
 
 
 def already_resolved(case: Case) -> AlreadyResolvedError:

@@ -15,6 +15,7 @@ from workers.domain.resolutions import (
     ResolutionError,
     add_resubmission,
     already_resolved,
+    check_episode,
     claim_resubmission,
     has_recorded,
     is_claim_of,
@@ -69,7 +70,8 @@ class Resolver:
         execution_arn, episode = await self._claim(case_id, order, request)
         if episode is not None:
             await self.executions.start(execution_name(execution_arn), order)
-            await self._close(case_id, replace(request, execution_arn=execution_arn), episode)
+            started = replace(request, execution_arn=execution_arn, episode=None)  # Its case may be open again already.
+            await self._close(case_id, started, episode)
         return execution_arn
 
     @retry_conflicts
@@ -82,6 +84,7 @@ class Resolver:
         case = await self.cases.get(case_id)
         if case is None:
             raise missing_case()
+        check_episode(case, request)
         if wrong := malformed_fields(order):
             raise ResolutionError(f"malformed fields: {', '.join(wrong)}")
         order_id = order["OrderId"]

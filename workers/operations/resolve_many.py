@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from workers import clock
@@ -136,7 +136,9 @@ def _changes(order: Order | None, corrections: Mapping[str, str]) -> dict[str, s
 
 async def carry_out(stack: "Stack", planned: Plan, *, progress: Callable[[int], None] = unreported) -> None:
     """
-    Do the steps that are open, one after the other. A step that fails does not stop the next ones.
+    Do the steps that are open, one after the other.
+
+    A step that fails does not stop the next ones, unless AWS has failed for several in a row.
 
     If it is cancelled, it finishes the case it is working on and does not start another. Repeating all of it does only
     what is left.
@@ -144,18 +146,19 @@ async def carry_out(stack: "Stack", planned: Plan, *, progress: Callable[[int], 
     failures = 0
     async with opened_resolver(stack) as resolver:
         for step in planned.open:
-            if failures >= MAX_FAILURES:
-                step.problem = f"not tried, because the {MAX_FAILURES} before it failed"
-            else:
-                failed = await finish(_carry_out(stack, resolver, step))
-                failures = failures + 1 if failed else 0
+            failed = await finish(_carry_out(stack, resolver, step))
+            failures = failures + 1 if failed else 0
             progress(1)
+            if failures == MAX_FAILURES:
+                return
 
 
 async def _carry_out(stack: "Stack", resolver: "Resolver", step: Step) -> bool:
     """Do a step. Return whether AWS failed, so that the next one may fail, too."""
+    seen = step.case.episode if step.case is not None else None
     try:
-        await resolve_with(resolver, step.decision.case_id, step.decision.request, step.corrected)
+        request = replace(step.decision.request, episode=seen)
+        await resolve_with(resolver, step.decision.case_id, request, step.corrected)
     except OperationError as error:
         step.problem = str(error)
         return False

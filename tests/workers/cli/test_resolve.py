@@ -104,6 +104,7 @@ def test_a_case_is_cancelled_and_reported(table: Table) -> None:
     ((case_id, request, corrected),) = table.resolved
     assert (case_id, corrected) == ("001", None)
     assert (request.action, request.actor, request.note, request.shipment_id) == ("cancel", "ada", "as agreed", None)
+    assert request.episode == 2  # The one that was shown.
 
 
 def test_an_order_is_fulfilled_with_its_shipment(table: Table) -> None:

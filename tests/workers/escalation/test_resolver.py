@@ -575,3 +575,31 @@ async def test_an_escalated_order_is_not_left_without_an_open_case() -> None:
     with pytest.raises(ResolutionError, match=r"^the order is ESCALATED: resubmit, fulfill or cancel it"):
         await bench.resolve(request("close"))
     assert bench.case.state is CaseState.OPEN
+
+
+@pytest.mark.parametrize("action", ["resubmit", "fulfill", "cancel"])
+async def test_a_request_about_an_episode_leaves_a_later_one_alone(action: str) -> None:
+    bench, asked = Bench(), request(action, episode=1)
+    await bench.resubmit()
+    await bench.escalate(bench.arn(1))
+    assert (bench.case.state, bench.case.episode) == (CaseState.OPEN, 2)
+    with pytest.raises(ResolutionError, match="the case has been opened again meanwhile, for INVALID_PRICE"):
+        await (bench.resubmit(asked) if action == "resubmit" else bench.resolve(asked))
+    assert (bench.case.state, bench.order.status) == (CaseState.OPEN, OrderStatus.ESCALATED)
+    later = replace(asked, episode=2)
+    await (bench.resubmit(later) if action == "resubmit" else bench.resolve(later))
+    assert bench.case.state is CaseState.RESOLVED
+
+
+async def test_a_resubmission_about_an_episode_is_added_although_its_execution_has_begun_the_next() -> None:
+    bench = Bench()
+
+    class Overtaken(FakeExecutions):
+        async def start(self, name: str, order: Mapping[str, str]) -> str:
+            arn = await super().start(name, order)
+            await bench.escalate(arn)
+            return arn
+
+    bench.resolver = replace(bench.resolver, executions=Overtaken(bench.journal, bench.orders))
+    assert await bench.resubmit(request("resubmit", episode=1)) == bench.arn(1)
+    assert (bench.case.episode, bench.case.resolutions) == (2, (resubmission(bench.arn(1)),))

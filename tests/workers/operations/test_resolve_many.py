@@ -43,6 +43,7 @@ class Desk:
             self.tables.orders[each] = order("ESCALATED", order_id=each, name="Ada", item_name="Bicycle", price="-1")
         self.errors: dict[str, Exception] = {}
         self.done: list[tuple[str, str, Mapping[str, str] | None]] = []
+        self.episodes: list[int | None] = []
         self.during: dict[str, asyncio.Event] = {}
         monkeypatch.setattr("workers.operations.resolve_many.opened_resolver", self._opened)
         monkeypatch.setattr("workers.operations.resolve_many.resolve_with", self._resolve)
@@ -58,6 +59,7 @@ class Desk:
             self.during[case_id].set()
             await asyncio.sleep(0.01)
         self.done.append((case_id, request.action, corrected))
+        self.episodes.append(request.episode)
         if case_id in self.errors:
             raise self.errors[case_id]
 
@@ -133,6 +135,13 @@ async def test_each_is_done_and_reported_and_a_failure_stops_none(monkeypatch: p
     assert [case_id for case_id, *_ in desk.done] == ["1", "2", "3", "4"]
 
 
+async def test_what_is_done_is_about_the_episode_that_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1")
+    desk.tables.cases["1"] = case(case_id="1", order_id="1", episode=3)
+    await desk.carry_out(await desk.plan(decision("1")))
+    assert desk.episodes == [3]
+
+
 async def test_what_was_done_before_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(monkeypatch, "1", "2", "3")
     closed = {"state": CaseState.RESOLVED, "resolutions": (resolution("cancel"),)}
@@ -173,7 +182,7 @@ async def test_an_aws_that_fails_again_and_again_is_left_alone(monkeypatch: pyte
     planned = await desk.plan(*map(decision, ids))
     await desk.carry_out(planned)
     assert len(desk.done) == 1 + MAX_FAILURES
-    assert problems(planned)[-2:] == ["not tried, because the 5 before it failed"] * 2
+    assert outcomes(planned) == ["resolved"] + MAX_FAILURES * ["failed"] + 2 * ["not tried"]
 
 
 async def test_refusals_are_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
