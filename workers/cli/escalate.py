@@ -42,8 +42,8 @@ def command(stack: "Stack", *, order_id: str, text: str, actor: str, yes: bool, 
     The escalation worker opens a case and notifies people as for any other reason. A resubmission from the case runs
     the whole workflow again, which verifies the order. If the order's first message turns up later, it has no effect.
 
-    An order that is already escalated, and whose case is open, stays as it is. An ESCALATED order without an open case
-    gets one.
+    An order that is already escalated, and whose case is open, stays as it is. An ESCALATED order without a case gets
+    one.
     """
     from workers.operations.unstick import escalate, read_to_escalate  # noqa: PLC0415 - the SDK takes a while to import.
 

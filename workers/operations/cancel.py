@@ -103,8 +103,13 @@ async def _close(stack: "Stack", order_id: str, request: Request) -> None:
 
 async def open_case(stack: "Stack", order_id: str) -> Sequence[str] | None:
     """Return the reasons of the order's case if it is open."""
-    case = await _item(stack, stack.names.escalation_table, "CaseId", order_id)
+    case = await case_of_order(stack, order_id)
     return [*map(str, case.get("Reasons", []))] if case is not None and case.get("State") == CaseState.OPEN else None
+
+
+async def case_of_order(stack: "Stack", order_id: str) -> dict[str, Any] | None:
+    """Return the stored case of an order."""
+    return await _item(stack, stack.names.escalation_table, "CaseId", order_id)
 
 
 async def _cancel(stack: "Stack", order: Mapping[str, Any], request: Request, at: str) -> bool:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from workers.aws.items import from_item, to_item
 from workers.aws.outgoing import sqs_message
 from workers.contracts import OutgoingEscalation
+from workers.domain.cases import CaseState
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason
 from workers.domain.text import clean
-from workers.operations.cancel import open_case
+from workers.operations.cancel import case_of_order
 from workers.operations.errors import OperationError
 from workers.operations.executions import Execution, read_execution
 from workers.operations.order_table import is_key
@@ -80,13 +81,21 @@ async def read_to_escalate(stack: "Stack", order_id: str) -> tuple[dict[str, Any
     Return an order that can be escalated, or is escalated already, and then the reasons of its open case.
 
     Raises:
-        OperationError: The order does not exist, is final, or its execution is still running.
+        OperationError: The order does not exist, is final, its execution is still running, or its case is resolved.
     """
     order = await _order(stack, order_id)
-    reasons = await open_case(stack, order_id)
+    case = await case_of_order(stack, order_id) or {}
     status = order.get("Status")
-    if reasons is not None and status == OrderStatus.ESCALATED:
-        return order, list(reasons)
+    if status == OrderStatus.ESCALATED:
+        if case.get("State") == CaseState.OPEN:
+            return order, [*map(str, case.get("Reasons", []))]
+        if order.get("ExecutionArn") in (case.get("ExecutionArns") or []):
+            # A message about the same execution would not open it again: a late one must not.
+            submit = f"`orders show {shlex.quote(order_id)}` says how to submit it again"
+            raise OperationError(
+                f"the case of order {order_id} is resolved, and what follows is not recorded yet; if that stays so,"
+                f" {submit}"
+            )
     if status not in {OrderStatus.RECEIVED, OrderStatus.ESCALATED}:
         raise OperationError(f"order {order_id} is {clean(status)}: only an order that is RECEIVED can be escalated")
     arn = str(order.get("ExecutionArn", ""))

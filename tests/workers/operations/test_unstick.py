@@ -184,6 +184,14 @@ async def test_an_order_with_an_open_case_of_its_own_is_left_alone(
     assert await read_to_escalate(aws.stack, "001") == (aws.items["OrderId"], reasons)
 
 
+async def test_a_case_that_a_person_has_resolved_is_not_opened_again() -> None:
+    aws = Aws("ESCALATED", {"CaseId": "001", "State": "RESOLVED", "ExecutionArns": [ARN]})
+    assert await aws.refusal(read_to_escalate(aws.stack, "001")) == (
+        "the case of order 001 is resolved, and what follows is not recorded yet; if that stays so,"
+        " `orders show 001` says how to submit it again"
+    )
+
+
 async def test_an_escalation_is_bound_to_the_execution_and_says_who_and_why() -> None:
     aws = Aws()
     order, _ = await read_to_escalate(aws.stack, "001")
