@@ -13,7 +13,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, cast
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -100,6 +100,10 @@ def _simple(value: Any) -> Any:
             return {name: _simple(member) for name, member in value.items()}
         case list():
             return [_simple(element) for element in value]
+        case set():
+            return {_simple(element) for element in value}
+        case Binary():  # Nothing of ours writes bytes.
+            return bytes(value.value).decode(errors="replace")
         case _:
             return value
 

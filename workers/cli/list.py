@@ -138,7 +138,7 @@ class _Table:
                 None if since is None else since[:19],
                 *whose,
                 order["attempts"],
-                ", ".join(map(str, order["reasons"])) or None,
+                ", ".join(order["reasons"]) or None,
             )
         )
 

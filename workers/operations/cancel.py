@@ -14,6 +14,7 @@ from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason
 from workers.domain.resolutions import Request
 from workers.domain.text import clean
+from workers.operations.documents import texts
 from workers.operations.errors import OperationError
 from workers.operations.order_table import is_key
 from workers.operations.resolve import resolve_case
@@ -104,7 +105,7 @@ async def _close(stack: "Stack", order_id: str, request: Request) -> None:
 async def open_case(stack: "Stack", order_id: str) -> Sequence[str] | None:
     """Return the reasons of the order's case if it is open."""
     case = await case_of_order(stack, order_id)
-    return [*map(str, case.get("Reasons", []))] if case is not None and case.get("State") == CaseState.OPEN else None
+    return texts(case.get("Reasons")) if case is not None and case.get("State") == CaseState.OPEN else None
 
 
 async def case_of_order(stack: "Stack", order_id: str) -> dict[str, Any] | None:

@@ -64,7 +64,14 @@ _NESTED = {
 def order_document(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item of the order table, in plain values."""
     document = {name: _value(name, item.get(attribute_name(name))) for name in ORDER_FIELDS}
-    return document | {"reasons": document["reasons"] or [], "attempts": document["attempts"] or 0}
+    return document | {"reasons": texts(document["reasons"]), "attempts": document["attempts"] or 0}
+
+
+def texts(value: Any) -> list[str]:
+    """Return a stored list of texts. Someone may have edited the table, so that it can be of any kind."""
+    if isinstance(value, list | set):
+        return [*map(str, value)]
+    return [] if value is None else [str(value)]
 
 
 def order_now(order: Order | None) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from workers.domain.orders import OrderStatus
+from workers.operations.documents import texts
 from workers.operations.order_table import MAX_CONCURRENT_REQUESTS, get_orders
 from workers.operations.progress import Progress, unreported
 from workers.operations.search import Found, contains
@@ -51,7 +52,7 @@ class Selection:
             and "ErasedAt" not in order
             and contains(order.get("Name"), self.name)
             and contains(order.get("ItemName"), self.item)
-            and (self.reason is None or self.reason in order.get("Reasons", []))
+            and (self.reason is None or self.reason in texts(order.get("Reasons")))
             and (self.actor is None or any(contains(order.get(by), self.actor) for by in ("CancelledBy", "ResolvedBy")))
         )
 

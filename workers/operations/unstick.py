@@ -15,6 +15,7 @@ from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason
 from workers.domain.text import clean
 from workers.operations.cancel import case_of_order
+from workers.operations.documents import texts
 from workers.operations.errors import OperationError
 from workers.operations.executions import Execution, read_execution
 from workers.operations.order_table import is_key
@@ -88,8 +89,8 @@ async def read_to_escalate(stack: "Stack", order_id: str) -> tuple[dict[str, Any
     status = order.get("Status")
     if status == OrderStatus.ESCALATED:
         if case.get("State") == CaseState.OPEN:
-            return order, [*map(str, case.get("Reasons", []))]
-        if order.get("ExecutionArn") in (case.get("ExecutionArns") or []):
+            return order, texts(case.get("Reasons"))
+        if order.get("ExecutionArn") in texts(case.get("ExecutionArns")):
             # A message about the same execution would not open it again: a late one must not.
             submit = f"`orders show {shlex.quote(order_id)}` says how to submit it again"
             raise OperationError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from workers.aws.items import attributes, from_item, to_item
 from workers.domain.orders import OrderStatus
@@ -160,6 +160,10 @@ def library_plain(stored: Any) -> Any:
                 return {name: simple(member) for name, member in value.items()}
             case list():
                 return [simple(element) for element in value]
+            case set():
+                return {simple(element) for element in value}
+            case Binary():
+                return value.value.decode(errors="replace")
         return value
 
     return simple(TypeDeserializer().deserialize(stored))

@@ -261,3 +261,13 @@ def test_the_limit_is_one_to_a_million(limit: str) -> None:
     ran = run(command, "--limit", limit)
     assert ran.exit_code == 2
     assert f"{limit} is not in the range 1<=x<=1000000" in ran.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--wide"], ["--csv"], ["--reason", "INVALID_PRICE"]])
+@pytest.mark.parametrize("value", [7, b"\xff", "x", {1, 2}, ["x", None], {"a": [b"x"]}])
+def test_an_order_that_was_edited_by_hand_stops_no_list(arguments: list[str], value: object) -> None:
+    edited = FOUND[3] | dict.fromkeys(("Name", "ItemName", "Reasons", "Attempts", "CreatedAt"), value)
+    stack = fake_stack(dynamodb=dynamodb(edited, FOUND[0]))
+    ran = done(command, "--since", "3d", *arguments, stack=stack)
+    assert "001" in ran.stdout
+    assert ("004" in ran.stdout) is ("--reason" not in arguments)

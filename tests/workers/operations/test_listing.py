@@ -300,10 +300,11 @@ async def test_texts_are_searched_in_upper_or_lower_case(part: dict[str, Any], e
     table.put_final("ada", at, Name="Ada Lovelace", ItemName="Lamp", CancelledBy="operator 1")
     table.put_final("grace", at, Name="Grace Hopper", ItemName="LAMP", Reasons=["INVALID_PRICE"], ResolvedBy="Operator")
     table.put_final("eszett", at, Name="STRASSE", ItemName="Bell")
-    table.put_final("edited", at, Name=7)
+    table.put_final("edited", at, Name=7, Reasons=7, CancelledBy=b"\xff")
+    table.put_final("edited too", at, ItemName={"a"}, Reasons=b"x", ResolvedBy=[None])
     listing = finds(table, **part)
     assert sorted(await ids(listing)) == expected
-    assert (listing.found.read, listing.found.matched, listing.found.is_cut) == (4, len(expected), False)
+    assert (listing.found.read, listing.found.matched, listing.found.is_cut) == (5, len(expected), False)
 
 
 async def test_an_order_that_the_index_has_as_open_and_as_final_is_listed_once() -> None:
