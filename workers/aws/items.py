@@ -103,7 +103,7 @@ def _simple(value: Any) -> Any:
         case set():
             return {_simple(element) for element in value}
         case Binary():  # Nothing of ours writes bytes.
-            return bytes(value.value).decode(errors="replace")
+            return str(cast("Any", value).value.decode(errors="replace"))
         case _:
             return value
 

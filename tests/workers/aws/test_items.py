@@ -3,7 +3,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
@@ -163,7 +163,7 @@ def library_plain(stored: Any) -> Any:
             case set():
                 return {simple(element) for element in value}
             case Binary():
-                return value.value.decode(errors="replace")
+                return str(cast("Any", value).value.decode(errors="replace"))
         return value
 
     return simple(TypeDeserializer().deserialize(stored))
