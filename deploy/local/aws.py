@@ -81,7 +81,12 @@ class LocalAws:
     def wait(self) -> None:
         """Block until the server ends unexpectedly, then raise `DeployError` with the end of its log."""
         self.process.wait()
-        raise DeployError(f"The local AWS has ended (exit code {self.process.returncode}):\n{_tail(self.log_path)}")
+        self.check()
+
+    def check(self) -> None:
+        """Raise `DeployError` with the end of the server's log if the server has ended."""
+        if self.process.poll() is not None:
+            raise DeployError(f"The local AWS has ended (exit code {self.process.returncode}):\n{_tail(self.log_path)}")
 
 
 def port_is_free(port: int) -> bool:

@@ -34,6 +34,7 @@ from deploy.stacks.changes import AGREED, Review
 from workers.log_text import wants_color
 
 STATE = ROOT / ".local-aws"
+CHECK_S = 1.0  # How often `run` looks whether the local AWS runs.
 UP_SHOWN_AFTER_S = 10.0  # It takes three seconds on an idle machine.
 
 
@@ -70,10 +71,17 @@ def run(port: int | None, state: Path = STATE) -> int:
             progress.note(f"Health checks and metrics: {_health(workers, ', ')}")
             progress.note(f"The workers' logs until Ctrl-C (as JSON in {_relative(log_path)}):")
             with contextlib.suppress(KeyboardInterrupt):
-                while workers.read():
-                    pass
-                raise DeployError(f"The workers have ended:\n{workers.reason()}")
+                _show_lines(server, workers)
     return 0
+
+
+def _show_lines(server: LocalAws, workers: Workers) -> None:
+    """Show the workers' lines. Raises `DeployError` once the workers have ended, or the local AWS under them."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            if workers.read(CHECK_S) is None:
+                raise DeployError(f"The workers have ended:\n{workers.reason()}")
+        server.check()
 
 
 def demo() -> int:

@@ -48,6 +48,7 @@ class System:
         self.steps: list[Any] = []
         self.outcomes = OUTCOMES
         self.failures: list[str] = []
+        self.server_ends = False
         self.end: Callable[[], None] = self.interrupt
         self.lines: list[LogLine | None] = [LogLine.parse('{"event": "order.fulfilled", "order_id": "9"}'), None]
         log_path = directory / "local-aws.log"
@@ -58,10 +59,15 @@ class System:
             log_path=log_path,
             client=lambda service: f"client of {service}",
             wait=self.wait,
+            check=self.check,
         )
 
     def wait(self) -> None:
         self.end()
+
+    def check(self) -> None:
+        if self.server_ends:
+            raise DeployError("The local AWS has ended")
 
     def interrupt(self) -> None:
         raise KeyboardInterrupt
@@ -84,7 +90,9 @@ class System:
     ) -> Iterator[Any]:
         self.steps.append(("workers", environment, log_path, on_line is not None, restart))
 
-        def read() -> LogLine | None:
+        def read(_timeout_s: float) -> LogLine | None:
+            if not self.lines:
+                raise TimeoutError
             line = self.lines.pop(0)
             if line is None:
                 self.end()
@@ -227,6 +235,12 @@ def test_a_run_whose_workers_end_says_why(system: System, tmp_path: Path) -> Non
         commands.run(4567, tmp_path)
     assert str(raised.value) == "The workers have ended:\nfulfillment: no"
     assert system.steps[1] == ("local_aws", {"state": tmp_path, "port": 4567, "preferred_port": 4566})
+
+
+def test_a_run_whose_local_aws_ends_says_so_although_its_workers_wait_for_it(system: System, tmp_path: Path) -> None:
+    system.lines, system.server_ends = [], True
+    with pytest.raises(DeployError, match="The local AWS has ended"):
+        commands.run(4567, tmp_path)
 
 
 @pytest.fixture
