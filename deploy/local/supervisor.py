@@ -151,7 +151,11 @@ class Supervisor:
     async def _run(self, program: Program) -> tuple[_Run, int]:
         """Run a program once; return its exit code, negative if a signal ended it."""
         run = _Run()
-        process, output = await self.start(program)
+        try:
+            process, output = await self.start(program)
+        except OSError as error:  # Too many processes or open files, or too little memory.
+            run.reason = f"it cannot be started: {error.strerror}"
+            return run, os.EX_OSERR
         self._running[program.name] = process
         log.info("process.started", worker=program.name, pid=process.pid, health_url=program.health_url)
         if self._stopping.is_set():  # Since it was started.

@@ -1,6 +1,7 @@
 """When processes are started again, what is logged, and how they are stopped. The processes are fakes, time virtual."""
 
 import asyncio
+import errno
 import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -225,6 +226,24 @@ async def test_a_process_that_starts_during_the_stop_is_stopped_too() -> None:
     asyncio.get_running_loop().call_later(1, made.stop)
     assert await made.run() == 0
     assert world.processes[0].signals == [signal.SIGTERM]
+
+
+async def test_a_machine_that_can_start_no_more_processes_is_tried_again() -> None:
+    world, full = World({"fulfillment": [(-9, 1.0, READY)]}), [True, True]
+
+    async def start(program: Program) -> tuple[Process, asyncio.StreamReader]:
+        if world.processes and full:
+            full.pop()
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return await world.start(program)
+
+    made = Supervisor([FULFILLMENT], start, restart=True, write=world.written.append)
+    asyncio.get_running_loop().call_later(30, made.stop)
+    with structlog.testing.capture_logs() as logs:
+        assert await made.run() == 0
+    ends = [(line.get("reason"), line.get("restart_s")) for line in logs if line["event"] == "process.ended"]
+    cannot = "it cannot be started: Resource temporarily unavailable"
+    assert ends == [(None, 1), (cannot, 2), (cannot, 4), (None, None)]
 
 
 async def test_lines_are_passed_on_and_what_is_not_json_becomes_a_line() -> None:
