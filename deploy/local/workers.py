@@ -123,7 +123,7 @@ def _read(environment: Mapping[str, str], variable: str) -> Settings:
 
 
 def _given(environment: Mapping[str, str]) -> dict[str, str]:
-    return {**environment, **TIMINGS, "LOG_FORMAT": "json"}
+    return {**environment, **TIMINGS, "LOG_FORMAT": "json", "WORKER_HEALTH_HOST": HOST}
 
 
 def _end(line: LogLine) -> str:
@@ -222,6 +222,9 @@ def _follow(written: BinaryIO, process: subprocess.Popen[bytes], workers: Worker
     """Pass on every line of the growing file until the process that writes it has ended."""
     begun = b""
     while True:
+        if os.fstat(written.fileno()).st_size < written.tell():  # A person has emptied the file.
+            written.seek(0)
+            begun = b""
         ended = process.poll() is not None  # Check this before reading: the last lines may come just before the end.
         for raw in written:
             begun += raw

@@ -1,5 +1,6 @@
 """The workers' output, line by line, while it is still written."""
 
+import os
 import sys
 import threading
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_a_growing_file_is_followed_in_whole_lines_until_its_writer_ends(
     assert lines_of(workers) == ["one", "two", "\ufffd"]
 
 
+def test_a_file_that_a_person_empties_is_followed_from_its_new_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * 100 + b"\nhalf a li")
+    process = Process(path, b"", b"new\n", b"er\n")
+    sleeps = iter([lambda: os.truncate(path, 0)])
+    monkeypatch.setattr(workers_module.time, "sleep", lambda _: next(sleeps, lambda: None)())
+    workers = Workers(lambda _: None)
+    with path.open("rb") as written:
+        _follow(written, cast("Any", process), workers)
+    assert lines_of(workers) == ["x" * 100, "new", "er"]
+
+
 def test_the_workers_stop_sooner_than_they_are_killed() -> None:
     settings = Settings.read(workers_module.TIMINGS)
     assert (settings.wait_s, settings.drain_s) == (1, 2)
@@ -172,6 +187,7 @@ def test_both_workers_run_during_the_block_and_their_output_is_read_to_the_end(
             "WORKER_WAIT_S": "1",
             "WORKER_DRAIN_S": "2",
             "LOG_FORMAT": "json",
+            "WORKER_HEALTH_HOST": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
         },
         "working_directory": ROOT,
