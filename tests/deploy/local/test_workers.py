@@ -100,7 +100,7 @@ def test_a_file_that_a_person_empties_is_followed_from_its_new_begin(
     path.write_bytes(b"x" * 100 + b"\nhalf a li")
     process = Process(path, b"", b"new\n", b"er\n")
     sleeps = iter([lambda: os.truncate(path, 0)])
-    monkeypatch.setattr(workers_module.time, "sleep", lambda _: next(sleeps, lambda: None)())
+    monkeypatch.setattr("deploy.local.workers.time.sleep", lambda _: next(sleeps, lambda: None)())
     workers = Workers(lambda _: None)
     with path.open("rb") as written:
         _follow(written, cast("Any", process), workers)
