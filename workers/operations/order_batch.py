@@ -26,7 +26,7 @@ _CHANGED = "the file has changed since it was checked, so no more of it was read
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of orders that can be read more than once. *name* is for people."""
+    """A file of orders that can be read more than once. *name* is for people, and no other file of a command has it."""
 
     name: str
     open: Callable[[], BinaryIO]
@@ -40,8 +40,10 @@ def sources(paths: Sequence[str], stdin: BinaryIO) -> list[Source]:
         OperationError: A file is given twice, cannot be opened, or is a pipe with too much in it.
     """
     found, given = list[Source](), set[object]()
-    for path in paths:
+    for number, path in enumerate(paths, 1):
         name = "stdin" if path == STDIN else clean(path)
+        while any(name == file.name for file in found):  # A name with a time of day is masked, as a card number is.
+            name = f"file {number}: {name}"
         with _errors_of(name):
             status = None if path == STDIN else Path(path).stat()
             file = STDIN if status is None else (status.st_dev, status.st_ino)

@@ -94,6 +94,15 @@ def test_a_file_may_not_be_given_twice(tmp_path: Path, again: str) -> None:
         sources([path, second], NO_INPUT)
 
 
+def test_files_whose_names_are_shown_alike_are_told_apart(tmp_path: Path) -> None:
+    first = written(tmp_path / "orders-20261126120000.csv", HEADER + row("1"))
+    second = written(tmp_path / "orders-20261126130000.csv", HEADER + row("1") + row("2"))
+    batch, shown = batch_of(first, second), f"{tmp_path}/orders-****.csv"
+    assert reasons(batch) == [f"file 2: {shown}:2: OrderId is already in {shown} line 2"]
+    assert ids(batch.records()) == ["1", "2"]
+    assert len(list(batch.rejects())) == 1
+
+
 def test_standard_input_may_not_be_given_twice() -> None:
     with pytest.raises(OperationError, match="stdin is given twice"):
         sources(["-", "-"], NO_INPUT)
