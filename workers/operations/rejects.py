@@ -10,16 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from workers.domain.cards import MASK, is_masked_card_number, recorded_card_number, recorded_text
+from workers.domain.cards import MASK, is_masked_card_number, recorded_card_number
 from workers.operations.errors import OperationError
-from workers.operations.files.header import FIELDS
+from workers.operations.files.header import DELIMITERS, FIELDS
+from workers.operations.files.values import mask_card_numbers
 from workers.operations.json_records import DuplicateFields
 from workers.operations.records import RawRecord, Table
 
 PROBLEM = "Problem"
 _TABLES, _JSON = {".csv", ".tsv"}, {".json", ".jsonl", ".ndjson"}
 _ESCAPED_DIGIT = re.compile(r"\\u003([0-9])")
-_PRIVATE = 0o600
+_NEW, _PRIVATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600
 
 Reject = tuple[RawRecord, str]
 Rejects = Callable[[], Iterable[Reject]]  # Can be called several times.
@@ -27,6 +28,8 @@ Rejects = Callable[[], Iterable[Reject]]  # Can be called several times.
 
 def refuse_path(path: Path) -> str | None:
     """Return why rejects cannot be written to *path*; None if they can."""
+    if str(path) == "-":
+        return "they are written to a file, not to standard output"
     if path.exists() or path.is_symlink():
         return f"{path} exists already, and is not overwritten: give another name, or remove it"
     if not path.parent.is_dir():
@@ -41,8 +44,8 @@ def write_rejects(path: Path, rejects: Rejects) -> int:
     Write *rejects* to the new file *path*, which only its owner can read, and return how many there were.
 
     It is CSV or JSON lines, as its name says, or else as the first reject was. Rows of CSV are as in their file if all
-    rejects have the same header. Card numbers are masked. Without rejects nothing is written; after an error or an
-    interruption nothing is left.
+    rejects have the same header. Card numbers are masked. Nothing is written without rejects, or after an error or an
+    interruption.
 
     Raises:
         OperationError: The file exists, or cannot be written.
@@ -60,20 +63,22 @@ def write_rejects(path: Path, rejects: Rejects) -> int:
 
 
 def _write_new(path: Path, write: Callable[[TextIO], int]) -> int:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
-    except OSError as error:
-        raise OperationError(f"{path}: {error.strerror}") from error
+    # Under its name the file is whole, also if this process is killed. A name of any length becomes this one.
+    part = path.with_name(f".rejects-{os.urandom(8).hex()}.part")
     try:
         # Bytes that are not UTF-8 are written as they were.
-        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:  # noqa: PTH123
-            return write(file)
-    except BaseException as error:
+        with open(  # noqa: PTH123
+            os.open(part, _NEW, _PRIVATE), "w", encoding="utf-8", errors="surrogateescape", newline=""
+        ) as file:
+            count = write(file)
+        os.close(os.open(path, _NEW, _PRIVATE))  # Never overwrite a file that was made meanwhile.
+        part.replace(path)
+    except OSError as error:
+        raise OperationError(f"{path}: {error.strerror}") from error
+    finally:
         with contextlib.suppress(OSError):
-            path.unlink()
-        if isinstance(error, OSError):
-            raise OperationError(f"{path}: {error.strerror}") from error
-        raise
+            part.unlink()
+    return count
 
 
 def _write_table(same: Table | None, file: TextIO, rejects: Iterable[Reject]) -> int:
@@ -81,11 +86,13 @@ def _write_table(same: Table | None, file: TextIO, rejects: Iterable[Reject]) ->
     header = same.header if same else FIELDS
     first = int(header[0].strip() == PROBLEM)  # The files are corrected rejects themselves.
     file.write("\ufeff")  # Without it, Excel does not read UTF-8.
-    writer, count = csv.writer(file, delimiter=same.delimiter if same else ","), 0
-    writer.writerow([PROBLEM, *header[first:]])
+    # Another delimiter than these is not found out, and the line that named it is not written.
+    delimiter = same.delimiter if same and same.delimiter in DELIMITERS else DELIMITERS[0]
+    writer, count = csv.writer(file, delimiter=delimiter), 0
+    writer.writerow([PROBLEM, *map(mask_card_numbers, header[first:])])
     for record, problem in rejects:
         columns = _row(record)[first:] if same else _values(record)
-        writer.writerow([recorded_text(problem), *(columns or [_text(record)])])
+        writer.writerow([mask_card_numbers(problem), *(columns or [_text(record)])])
         count += 1
     return count
 
@@ -93,7 +100,9 @@ def _write_table(same: Table | None, file: TextIO, rejects: Iterable[Reject]) ->
 def _row(record: RawRecord) -> list[str]:
     """Return the columns of a row of CSV, masked."""
     card = record.table.card if record.table else None
-    return [_card_number(text) if place == card else recorded_text(text) for place, text in enumerate(record.columns)]
+    return [
+        _card_number(text) if place == card else mask_card_numbers(text) for place, text in enumerate(record.columns)
+    ]
 
 
 def _values(record: RawRecord) -> list[str]:
@@ -108,7 +117,7 @@ def _write_json(file: TextIO, rejects: Iterable[Reject]) -> int:
     """Write JSON lines. A record that is no object becomes one with its text."""
     count = 0
     for record, problem in rejects:
-        start, unreadable = (PROBLEM, recorded_text(problem)), ("Text", _text(record))
+        start, unreadable = (PROBLEM, mask_card_numbers(problem)), ("Text", _text(record))
         fields = [field for field in _order(record) if field[0] != PROBLEM] or [unreadable]
         try:
             line = _json(_Fields([start, *fields]))
@@ -148,12 +157,12 @@ def _order(record: RawRecord) -> _Fields:
 def _masked(value: Any) -> Any:
     match value:
         case _Number():
-            return value if recorded_text(value) == value else MASK
+            return value if mask_card_numbers(value) == value else MASK
         case str():
-            return recorded_text(value)
+            return mask_card_numbers(value)
         case _Fields():
             pairs = (
-                (recorded_text(name), _masked_card(item) if name == "CC" else _masked(item)) for name, item in value
+                (mask_card_numbers(name), _masked_card(item) if name == "CC" else _masked(item)) for name, item in value
             )
             return _Fields(pairs)
         case list():
@@ -188,4 +197,4 @@ def _is_unicode(value: Any) -> bool:
 def _text(record: RawRecord) -> str:
     """Return the text of a record that cannot be read, masked."""
     text = record.text or " ".join(record.columns)
-    return recorded_text(_ESCAPED_DIGIT.sub(r"\1", text).rstrip("\r\n"))
+    return mask_card_numbers(_ESCAPED_DIGIT.sub(r"\1", text).rstrip("\r\n"))

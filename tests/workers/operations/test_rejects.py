@@ -119,6 +119,34 @@ def test_no_card_number_is_written_in_any_form(tmp_path: Path, escaped: str, end
     assert "u003" not in text
 
 
+GROUPED = [
+    f"4929{between}1234{between}1234{between}5678"
+    for between in (" ", "-", "\u00a0", "\u202f", "\u2011", "\u200b", ".", "'")
+] + ["4.929.123.412.345.678", "4929 12341234 5678"]
+
+
+@pytest.mark.parametrize("card", [CARD, *GROUPED])
+@pytest.mark.parametrize("name", ["rejects.csv", "rejects.jsonl"])
+def test_a_card_number_is_masked_wherever_it_is_and_however_it_is_grouped(tmp_path: Path, card: str, name: str) -> None:
+    header = f'{HEADER.strip()},"{card}"\n'
+    shifted, unreadable = f"1,Ada,a,Bell,1,{card},x\n", f'2,"Ada" b,Bell,1,{card},x\n'
+    for content in (
+        header + shifted + unreadable,
+        json.dumps({"OrderId": "", f"no {card}": [f"no {card}."], "Name": card}),
+    ):
+        text = written(tmp_path, name, ("orders" if content[0] == "{" else "orders.csv", content))
+        assert "****" in text
+        assert "678" not in text
+        (tmp_path / name).unlink()
+
+
+def test_rejects_of_an_unusual_separator_can_be_read_again(tmp_path: Path) -> None:
+    header = HEADER.replace(",", "^")
+    text = written(tmp_path, "rejects.csv", ("orders.csv", f"sep=^\n{header}1^^a,b^1^{CARD}\n"))
+    assert table(text)[1] == [f"Name is empty, {NAME_RULE}", "1", "", "a,b", "1", MASKED]
+    assert len(list(checked(tmp_path, ("again.csv", text)).rejects())) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "shown"),
     [
@@ -227,13 +255,24 @@ def test_after_an_error_or_an_interruption_nothing_is_left(
         nonlocal times
         times += 1
         yield from batch.rejects()
-        if path.exists():
+        if times == 3:  # The first records were written.
             raise error
 
     with pytest.raises(raised):
         write_rejects(path, rejects)
-    assert times == 3
-    assert not path.exists()
+    assert set(tmp_path.iterdir()) == {tmp_path / name for name, _ in FILES[:1]}
+
+
+def test_a_file_with_the_name_of_the_rejects_is_whole(tmp_path: Path) -> None:
+    batch, path, seen = checked(tmp_path, FILES[0]), tmp_path / ("r" * 250), list[bool]()
+
+    def rejects() -> Iterator[tuple[RawRecord, str]]:
+        yield from batch.rejects()
+        seen.append(path.exists())
+
+    assert write_rejects(path, rejects) == 1
+    assert seen == [False, False]
+    assert path.exists()
 
 
 def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,6 +291,7 @@ def test_where_rejects_cannot_be_written(tmp_path: Path) -> None:
     for name in ("dangling", "."):
         path = tmp_path / name
         assert refuse_path(path) == f"{path} exists already, and is not overwritten: give another name, or remove it"
+    assert refuse_path(Path("-")) == "they are written to a file, not to standard output"
     assert refuse_path(tmp_path / "none" / "new.csv") == f"there is no directory {tmp_path / 'none'}"
 
 

@@ -10,7 +10,7 @@ from workers.operations.errors import OperationError
 
 FIELDS = ("OrderId", "Name", "ItemName", "Price", "CC")
 
-_DELIMITERS = (",", ";", "\t", "|")
+DELIMITERS = (",", ";", "\t", "|")
 # A program that writes this line says with which character it separates columns. Excel hides the line.
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\r\n"])"?\1*[\r\n]*', re.IGNORECASE)
 _BETWEEN = re.compile(r"[\s_.-]+")
@@ -48,7 +48,7 @@ def delimiter_of(line: str, columns: Mapping[str, str]) -> str:
         names = {_spelling(name.strip().strip('"')) for name in line.split(delimiter)}
         return sum(name in names for name in known), line.count(delimiter)
 
-    return max(_DELIMITERS, key=found)
+    return max(DELIMITERS, key=found)
 
 
 def read_columns(text: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from workers.domain.cards import MASK, recorded_text
 from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
 from workers.domain.submissions import improper_fields
 
@@ -46,10 +47,16 @@ _CODE = r"(?:[A-Z]{3}|[A-Z]{0,2}\$|kr|Kr|z\u0142|K\u010d|Ft|Fr|Rs|R|lei)\.?"
 _CURRENCY = re.compile(rf"{_CODE}[{_SPACES}]*{_NUMBER}|{_NUMBER}[{_SPACES}]*{_CODE}")
 
 _DIGITS = re.compile(r"[0-9]{16}")
+_BETWEEN_GROUPS = rf"{_SPACES}\-\u2010-\u2013"
 _CARD_FORMS = (
-    re.compile(rf"[0-9]+(?:[{_SPACES}\-\u2010-\u2013]+[0-9]+)+"),
+    re.compile(rf"[0-9]+(?:[{_BETWEEN_GROUPS}]+[0-9]+)+"),
     re.compile(r"[0-9]{4}(?P<between>[.,'\u2019])[0-9]{4}(?P=between)[0-9]{4}(?P=between)[0-9]{4}"),
     re.compile(r"[0-9](?P<between>[.,'\u2019])[0-9]{3}(?:(?P=between)[0-9]{3}){4}"),
+)
+_INVISIBLE = r"\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+_CARDS_IN_TEXT = (
+    re.compile(rf"[0-9](?:[{_BETWEEN_GROUPS}{_INVISIBLE}]*[0-9]){{12,}}"),
+    *_CARD_FORMS[1:],
 )
 _WHOLE_CARD = re.compile(r"([0-9]{16})[.,]0{1,2}")
 _MAX_EXACT = 2**53  # Up to here, a program that keeps numbers as floats keeps all digits.
@@ -137,6 +144,14 @@ def _order_id(text: str) -> Value:
 
 
 _CORRECTORS: dict[str, Callable[[str], Value]] = {"OrderId": _order_id, "Price": _price, "CC": _card_number}
+
+
+def mask_card_numbers(text: str) -> str:
+    """Mask what the workflow masks in *text*, and what `corrected` would read as a card number."""
+    masked = recorded_text(text)
+    for form in _CARDS_IN_TEXT:
+        masked = form.sub(MASK, masked)
+    return masked
 
 
 def is_card_number(text: str) -> bool:

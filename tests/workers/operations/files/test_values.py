@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.strategies import any_text, digit_text
 from workers.domain.orders import is_order_id
 from workers.domain.submissions import improper_fields
-from workers.operations.files.values import Correction, Value, corrected, passes_check_digit
+from workers.operations.files.values import Correction, Value, corrected, mask_card_numbers, passes_check_digit
 
 CARD = "4929123412345678"
 PRICE_FORMS = {
@@ -179,3 +179,16 @@ def test_any_price_with_a_decimal_comma_is_read(whole: int, point: str, cents: i
 )
 def test_the_check_digit_is_that_of_card_numbers(digits: str, passes: bool) -> None:
     assert passes_check_digit(digits) == passes
+
+
+@given(st.text("0123456789 -.,'\u00a0\u2010\u200b") | digit_text, st.sampled_from(["", "a", " ", ","]))
+def test_what_would_be_read_as_a_card_number_is_masked_in_any_text(text: str, around: str) -> None:
+    masked = mask_card_numbers(f"{around}{text}{around}")
+    assert mask_card_numbers(masked) == masked
+    if is_proper("CC", corrected("CC", text).text):
+        assert sum(map(str.isdigit, masked)) < 4
+
+
+def test_other_numbers_are_not_masked() -> None:
+    text = "1.234.567,50;2026-11-26;12,34,56,78,90,12,34,56;123 456 789 012"
+    assert mask_card_numbers(text) == text
