@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workers.cli.order_file_options import order_file_options, report_findings
-from workers.cli.output import note, print_json, print_line, progress, results
+from workers.cli.output import InterruptedCommandError, note, print_json, print_line, progress, results
 from workers.cli.running import run
 from workers.cli.submit_view import (
     document,
@@ -155,18 +155,23 @@ def _submit(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options
             run(stack, work, interrupted=lambda: f"interrupted: {task.so_far()}")
     report_more(summary.failed, "records that Step Functions refused")
     report_more(summary.different, "different orders")
-    written = _write_rejects(batch, options)
+    try:
+        written = _write_rejects(batch, options)
+    except KeyboardInterrupt:
+        raise InterruptedCommandError(f"interrupted before the rejects were written: {task.so_far()}") from None
     if not options.as_json:
         with results():
             print_line(str(summary))
-    ended: list[Ended] | None = None
-    if options.wait:
-        ended = _wait(stack, batch.ledger, options.submission)
-        if ended and not options.as_json:
+    ended: list[Ended] | None = [] if options.wait else None
+    try:
+        if ended is not None:
+            _wait(stack, batch.ledger, options.submission, ended)
+    finally:  # If the wait fails or is interrupted, say what has ended.
+        if options.as_json:
+            with results():
+                print_json(document(summary, ended))
+        elif ended:
             print_ended(ended)
-    if options.as_json:
-        with results():
-            print_json(document(summary, ended))
     return 0 if summary.complete and written and not any(order.problem for order in ended or ()) else 1
 
 
@@ -216,34 +221,40 @@ def _write_rejects(batch: OrderBatch, options: "_Options") -> bool:
     return True
 
 
-def _wait(stack: "Stack", ledger: Ledger, submission: int) -> list[Ended]:
-    """Wait for the orders. Report those that this submission has not recorded, and return all in the files' order."""
-    ended: list[Ended] = []
+def _wait(stack: "Stack", ledger: Ledger, submission: int, ended: list[Ended]) -> None:
+    """
+    Wait for the orders, add them to *ended* in the files' order, and report those this submission has not recorded.
+
+    After an error or an interruption that is done with those that have ended by then.
+    """
+    found: list[Ended] = []
     total = sum(1 for _ in ledger.entries(lacking=State.NOT_SUBMITTED))
 
     def interrupted() -> str:
-        return f"interrupted: {len(ended)} of {total} orders have ended, the rest continue without this command"
+        return f"interrupted: {len(found)} of {total} orders have ended, the rest continue without this command"
 
-    with progress("ended", total) as advance:
-        work = wait_for_orders(
-            stack,
-            ledger.entries(lacking=State.NOT_SUBMITTED),
-            ended,
-            submission=submission,
-            retries=Retries(warn=note),
-            progress=advance,
-        )
-        run(stack, work, interrupted=interrupted)
-    by_id, in_order, problems = {order.order_id: order for order in ended}, list[Ended](), Problems()
-    for entry in ledger.entries(lacking=State.NOT_SUBMITTED):
-        order = by_id[entry.order_id]
-        in_order.append(order)
-        if order.problem is not None:
-            bad = BadRecord(entry.line, order.problem, order.order_id, entry.file)
-            if problems.add(bad):
-                report_bad(bad)
-    report_more(problems, "orders that this submission has not recorded")
-    return in_order
+    try:
+        with progress("ended", total) as advance:
+            work = wait_for_orders(
+                stack,
+                ledger.entries(lacking=State.NOT_SUBMITTED),
+                found,
+                submission=submission,
+                retries=Retries(warn=note),
+                progress=advance,
+            )
+            run(stack, work, interrupted=interrupted)
+    finally:
+        by_id, problems = {order.order_id: order for order in found}, Problems()
+        for entry in ledger.entries(lacking=State.NOT_SUBMITTED):
+            if (order := by_id.get(entry.order_id)) is None:
+                continue
+            ended.append(order)
+            if order.problem is not None:
+                bad = BadRecord(entry.line, order.problem, order.order_id, entry.file)
+                if problems.add(bad):
+                    report_bad(bad)
+        report_more(problems, "orders that this submission has not recorded")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """`orders submit` with several files, `--check` and `--rejects`, against a scripted AWS."""
 
+import contextlib
 import errno
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from tests.json_documents import check
 from tests.workers.cli.test_submit import Aws, rows, stored
-from tests.workers.operations.fakes import FakeClient, fake_stack, refused
+from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
 from workers.cli import submit as module
 from workers.cli.submit import command
 from workers.domain.submissions import submission_name
@@ -48,6 +50,16 @@ def submit(aws: Aws, *arguments: object, stdin: str = "", raises: bool = False) 
     if "--json" in arguments:
         check("submit", ran.stdout)
     return ran
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise `KeyboardInterrupt`: it is ignored if tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(name="path")
@@ -276,16 +288,61 @@ def test_an_interrupted_submission_writes_no_rejects_and_can_be_repeated(tmp_pat
 
     aws.start_execution = interrupted  # type: ignore[method-assign]
     orders = written(tmp_path / "a.csv", row("o-1"), row("o-2", name=""))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with interruptible():
         ran = submit(aws, orders, "--rejects", path, raises=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
     assert getattr(ran.exception, "exit_code", None) == 130
     assert not path.exists()
     aws.start_execution = start  # type: ignore[method-assign]
     submit(aws, orders, "--rejects", path)
     assert path.exists()
+
+
+def test_ctrl_c_while_the_rejects_are_written_says_what_was_submitted(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "write_rejects", interrupted)
+    orders = written(tmp_path / "a.csv", row("o-1"), row("o-2", name=""))
+    ran = submit(Aws(), orders, "--rejects", path, raises=True)
+    assert str(ran.exception).startswith(
+        "interrupted before the rejects were written: 1 submitted, 0 already submitted, 1 bad, 0 failed of 2; "
+    )
+    assert getattr(ran.exception, "exit_code", None) == 130
+
+
+def test_an_interrupted_wait_shows_what_has_ended(tmp_path: Path) -> None:
+    aws = Aws(stored("o-1", 1))
+
+    def describe_execution(*_: Any, **__: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return {"status": "RUNNING", "startDate": NOW}
+
+    aws.describe_execution = describe_execution  # type: ignore[method-assign]
+    orders = written(tmp_path / "a.csv", row("o-2"), row("o-1"))
+    for arguments in (["--wait"], ["--wait", "--json"]):
+        with interruptible():
+            ran = submit(aws, orders, *arguments, raises=True)
+        assert str(ran.exception).startswith("interrupted: 1 of 2 orders have ended")
+        assert getattr(ran.exception, "exit_code", None) == 130
+        if "--json" in arguments:
+            document = json.loads(ran.stdout)
+            assert (document["submitted"], [order["order_id"] for order in document["ended"]]) == (2, ["o-1"])
+        else:
+            assert rows(ran)[1:] == ["OUTCOME REASONS ORDERS", "FULFILLED - 1"]
+
+
+def test_a_wait_that_fails_prints_the_document_too(tmp_path: Path) -> None:
+    aws = Aws()
+
+    def describe_execution(*_: Any, **__: Any) -> Any:
+        raise refused("AccessDeniedException")
+
+    aws.describe_execution = describe_execution  # type: ignore[method-assign]
+    ran = submit(aws, written(tmp_path / "a.csv", row("o-1")), "--wait", "--json", raises=True)
+    assert isinstance(ran.exception, OperationError)
+    assert (json.loads(ran.stdout)["submitted"], json.loads(ran.stdout)["ended"]) == (1, [])
 
 
 def test_rejects_are_written_before_the_wait(tmp_path: Path, path: Path) -> None:
