@@ -19,6 +19,7 @@ class Correction(StrEnum):
     DECIMAL_COMMA = "decimal commas"
     THOUSANDS = "prices with separators of thousands"
     ZEROS = "prices with zeros after the second decimal"
+    NO_ZERO = "prices without a zero before the decimals"
     GROUPS = "card numbers with separators"
     WHOLE = "card numbers with a decimal zero"
     WRAPPED = "values marked as text"
@@ -109,6 +110,7 @@ def _price(text: str) -> Value:
     if match := _DECIMALS.fullmatch(text):
         corrections = [Correction.DECIMAL_COMMA] if match["point"] == "," else []
         corrections += [Correction.ZEROS] if match["zeros"] else []
+        corrections += [] if match["whole"] else [Correction.NO_ZERO]
         return Value(f"{match['whole'] or 0}.{match['decimals']}", tuple(corrections))
     return Value(text)
 

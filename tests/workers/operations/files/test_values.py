@@ -15,7 +15,8 @@ CARD = "4929123412345678"
 PRICE_FORMS = {
     "10,50": ("10.50", [Correction.DECIMAL_COMMA]),
     "10,5": ("10.5", [Correction.DECIMAL_COMMA]),
-    ",5": ("0.5", [Correction.DECIMAL_COMMA]),
+    ",5": ("0.5", [Correction.DECIMAL_COMMA, Correction.NO_ZERO]),
+    ".50": ("0.50", [Correction.NO_ZERO]),
     "1,234.50": ("1234.50", [Correction.THOUSANDS]),
     "1,234,567": ("1234567", [Correction.THOUSANDS]),
     "1.234.567": ("1234567", [Correction.THOUSANDS]),
