@@ -21,6 +21,8 @@ _CSV_ERRORS = {
     ),
 }
 _BETWEEN_EMPTY = ' \t,;|"\r\n\u00a0'
+# Each bad row costs a look at the lines after it, as many as it may have.
+MAX_ROW_LINES = 1_000
 TOO_LONG = f"is longer than {MAX_RECORD_CHARS:,} characters"
 
 
@@ -195,6 +197,8 @@ class _RowLines:
     def __next__(self) -> str:
         line = self._again.popleft() if self._again else next(self._lines)
         self.row.append(line)
+        if len(self.row) > MAX_ROW_LINES:
+            raise csv.Error(f"a quote is never closed, or it has more than {MAX_ROW_LINES:,} lines")
         self._chars += len(line)
         if self._chars > MAX_RECORD_CHARS or not _is_whole(line):
             raise _TooLongError

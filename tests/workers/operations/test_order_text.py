@@ -8,7 +8,7 @@ import pytest
 from workers.operations.order_files import read_orders
 from workers.operations.order_record import Record
 from workers.operations.order_text import MAX_RECORD_CHARS
-from workers.operations.records import BadRecord
+from workers.operations.records import MAX_ROW_LINES, BadRecord
 
 HEADER = "OrderId,Name,ItemName,Price,CC\n"
 TOO_LONG = f"is longer than {MAX_RECORD_CHARS:,} characters"
@@ -75,6 +75,16 @@ def test_a_quote_that_is_never_closed_in_a_large_file_costs_one_row() -> None:
     found = read("x.csv", HEADER + "\n".join(rows))
     assert len(good(found)) == 999
     assert bad(found) == [(6, "is not CSV: a quote is never closed, or a column is longer than 131,072 characters")]
+
+
+def test_a_quote_that_is_never_closed_costs_a_look_at_some_lines_only() -> None:
+    rows = [f'{n},"Ada,Bell,1,12' if n == 1 else f"{n},Ada,Bell,1,12" for n in range(1, MAX_ROW_LINES + 2)]
+    found = read("x.csv", HEADER + "\n".join(rows))
+    assert len(good(found)) == MAX_ROW_LINES
+    assert bad(found) == [(2, "is not CSV: a quote is never closed, or it has more than 1,000 lines")]
+    longest = "\n" * (MAX_ROW_LINES - 1)
+    found = read("x.csv", f'More,{HEADER}"{longest}",1,Ada,Bell,1,12\n,2,Ada,Bell,1,12')
+    assert good(found) == [(2, "1"), (MAX_ROW_LINES + 2, "2")]
 
 
 def test_a_row_of_many_lines_that_is_too_long_costs_one_line() -> None:
