@@ -119,16 +119,18 @@ def _start(lines: Iterator[str]) -> tuple[list[str], str | None]:
 def _record(row: "_Row", header: Header, table: Table, findings: Findings) -> RawRecord:
     if row.columns is None:
         return RawRecord(row.line, text=row.text, problem=row.problem, table=table)
-    if len(row.columns) < header.width or "".join(row.columns[header.width :]).strip():
+    is_short, surplus = len(row.columns) < header.width, "".join(row.columns[header.width :]).strip()
+    order = {} if surplus else header.order_of(row.columns)
+    values = corrected_fields(order) if order else {}
+    order |= {name: value.text for name, value in values.items()}
+    # Excel leaves out a row's last columns if they are empty. If another one is missing, the fields are not in place.
+    if not order or (is_short and corrected_fields(order)):
         problem = f"has {len(row.columns)} columns, the header has {header.width}"
-        if len(row.columns) > header.width and table.delimiter.isprintable():
+        if surplus and table.delimiter.isprintable():
             problem += f"; values with {table.delimiter} must be in double quotes"
         return RawRecord(row.line, problem=problem, table=table, columns=row.columns)
-    if len(row.columns) > header.width:
-        findings.skipped(Skipped.EMPTY_COLUMNS, row.line)
-    order = header.order_of(row.columns)
-    values = corrected_fields(order)
-    order |= {name: value.text for name, value in values.items()}
+    if len(row.columns) != header.width:
+        findings.skipped(Skipped.MISSING_COLUMNS if is_short else Skipped.EMPTY_COLUMNS, row.line)
     return RawRecord(
         row.line,
         order,

@@ -203,6 +203,27 @@ def test_lines_are_counted_through_quoted_line_breaks() -> None:
     assert (good(found), bad(found)) == ([(2, "001"), (6, "003")], [(5, "has 4 columns, the header has 5")])
 
 
+def test_a_row_may_lack_the_headers_last_columns_if_its_fields_are_in_place() -> None:
+    rows = [
+        f"001,Ada,B,1,{CARD}",
+        f'002,Ada,B,"1,5",{CARD},x',
+        f"003,Ada,B,{CARD},x",
+        f"004,Ada B,1,{CARD}",
+        "005,Ada,B,1",
+    ]
+    values, reading = read_with(f"{HEADER.strip()},More,Last\n" + "\n".join(rows))
+    assert values == [
+        order("001", ItemName="B", Price="1", CC=CARD),
+        order("002", ItemName="B", Price="1.5", CC=CARD),
+        "has 5 columns, the header has 7",
+        "has 4 columns, the header has 7",
+        "has 4 columns, the header has 7",
+    ]
+    assert reading.findings.notice() == (
+        "rows without the header's last columns: 2 (first in line 2); corrected decimal commas: 1 (first in line 3)"
+    )
+
+
 def test_a_quote_that_is_never_closed_costs_one_record() -> None:
     found = read("-", f'{HEADER}001,"Ada,B,1,{CARD}\n002,Ada,B,1,{CARD}\n003,"Ada"x,B,1,{CARD}\n004,"Ada",B,1,{CARD}\n')
     assert good(found) == [(3, "002"), (5, "004")]

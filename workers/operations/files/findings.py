@@ -17,6 +17,7 @@ class Skipped(StrEnum):
     EMPTY_ROWS = "rows without any value, skipped"
     HEADERS = "rows that repeat the header, skipped"
     EMPTY_COLUMNS = "rows with empty columns after the header's last"
+    MISSING_COLUMNS = "rows without the header's last columns"
 
 
 ANYWAY = "--anyway"

@@ -27,6 +27,9 @@ class Header:
     renamed: Mapping[str, str]
 
     def order_of(self, row: Sequence[str]) -> dict[str, str]:
+        """Return the fields in *row*; none if the row has not the column of each."""
+        if len(row) <= max(self.places.values()):
+            return {}
         return {field: row[place].strip() for field, place in self.places.items()}
 
 
