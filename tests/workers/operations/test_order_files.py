@@ -298,12 +298,12 @@ def test_a_file_without_orders_is_refused_in_one_line(content: bytes, reason: st
     assert str(raised.value) == reason
 
 
-def test_twenty_thousand_lines_are_read() -> None:
+def test_thousands_of_lines_are_read() -> None:
     text = io.StringIO()
     rows = csv.DictWriter(text, FIELDS)
     rows.writeheader()
-    rows.writerows(order(f"{n:06}") for n in range(20_000))
-    assert len(good(read("orders.csv", text.getvalue()))) == 20_000
+    rows.writerows(order(f"{n:06}") for n in range(2_000))
+    assert len(good(read("orders.csv", text.getvalue()))) == 2_000
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.TSV"])
