@@ -42,14 +42,15 @@ def sources(paths: Sequence[str], stdin: BinaryIO) -> list[Source]:
     found, given = list[Source](), set[object]()
     for number, path in enumerate(paths, 1):
         name = "stdin" if path == STDIN else clean(path)
-        while any(name == file.name for file in found):  # A name with a time of day is masked, as a card number is.
-            name = f"file {number}: {name}"
         with _errors_of(name):
             status = None if path == STDIN else Path(path).stat()
             file = STDIN if status is None else (status.st_dev, status.st_ino)
             if file in given:
                 raise OperationError(f"{name} is given twice")
             given.add(file)
+        while any(name == source.name for source in found):  # A name with a time of day is masked like a card number.
+            name = f"file {number}: {name}"
+        with _errors_of(name):
             found.append(_source(name, path, stdin, is_file=status is not None and stat.S_ISREG(status.st_mode)))
     return found
 

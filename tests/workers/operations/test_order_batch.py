@@ -104,7 +104,7 @@ def test_files_whose_names_are_shown_alike_are_told_apart(tmp_path: Path) -> Non
 
 
 def test_standard_input_may_not_be_given_twice() -> None:
-    with pytest.raises(OperationError, match="stdin is given twice"):
+    with pytest.raises(OperationError, match=r"^stdin is given twice"):
         sources(["-", "-"], NO_INPUT)
 
 
