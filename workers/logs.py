@@ -102,7 +102,8 @@ class _OutputHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._output.put(self.format(record).encode(), record.levelno >= logging.WARNING)
+            message_id = structlog.contextvars.get_contextvars().get("message_id")
+            self._output.put(self.format(record).encode(), record.levelno >= logging.WARNING, message_id)
         except Exception:  # noqa: BLE001 - as in every handler of the standard library.
             self.handleError(record)
 

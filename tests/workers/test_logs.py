@@ -248,9 +248,10 @@ def test_escalations_and_warnings_are_kept_and_belong_to_their_message(
         for method in (log.debug, log.info, log.warning, log.error, log.critical):
             method("x.done")
         log.info("escalation.routed")
+        logging.getLogger("some.provider").error("Refused")
     log.info("x.done", message_id=["not", "an", "id"])
     logging.getLogger("some.library").warning("Slow")
-    assert put == [(False, "m")] * 2 + [(True, "m")] * 4 + [(False, None), (True, None)]
+    assert put == [(False, "m")] * 2 + [(True, "m")] * 5 + [(False, None), (True, None)]
 
 
 def test_console_lines_are_readable_text(configured: Configure) -> None:
