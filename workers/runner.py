@@ -24,7 +24,7 @@ from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from workers.aws.sdk.parsing import plain_session
 from workers.connections import fetch_credentials, open_clients
 from workers.consumer.consumer import Consumer
-from workers.consumer.poller import OUTPUT_FULL
+from workers.consumer.output import OUTPUT_FULL
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
 from workers.log_output import LogOutput

@@ -16,7 +16,7 @@ import structlog
 
 from workers import runner
 from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from workers.consumer.poller import OUTPUT_FULL
+from workers.consumer.output import OUTPUT_FULL
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
 from workers.log_output import LogOutput

@@ -14,8 +14,9 @@ from workers.consumer.elapsed import elapsed_s
 from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Released, Settlement
+from workers.consumer.output import OUTPUT_FULL, Output
 from workers.consumer.poller import FRESH_S as POLL_FRESH_S
-from workers.consumer.poller import OUTPUT_FULL, Poller
+from workers.consumer.poller import Poller
 from workers.consumer.ports import MAX_BATCH, Handler, Lines, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
@@ -69,9 +70,9 @@ class Consumer:
         lines: Lines | None = None,
     ) -> None:
         """*now_s* is the clock of visibility timeouts."""
-        self._lines = lines
         self._metrics = metrics or Metrics()
         self._outages = self._metrics.outages
+        self._output = Output(lines, self._outages.stage("log_output"))
         self._handler = handler
         self._limits = limits
         self._timings = timings
@@ -101,8 +102,7 @@ class Consumer:
             now_s=now_s,
             timings=timings,
             outage=self._outages.stage("poll", fresh_s=POLL_FRESH_S),
-            lines=lines,
-            output_outage=self._outages.stage("log_output"),
+            output=self._output,
         )
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False
@@ -125,7 +125,7 @@ class Consumer:
         """Return why this consumer receives nothing, or what has failed for too long; None if all is well."""
         if self._stopping:
             return "stopping"
-        if self._lines is not None and self._lines.is_full:
+        if self._output.is_full:
             return OUTPUT_FULL
         return "polls fail" if self._poller.is_failing() else self._outages.problem()
 
@@ -220,8 +220,7 @@ class Consumer:
                 settlement = await self._trials.run(delivery, self._handle, self._is_stopped)
             else:
                 settlement = await self._handle(delivery, self._handler.handle)
-            if self._lines is not None and self._lines.awaits(delivery.message.id):
-                settlement = await self._logged(settlement, self._lines, delivery.message.id)
+            settlement = await self._output.logged(delivery.message.id, settlement)
         except asyncio.CancelledError as error:
             self._cut_short(delivery, error)
             raise
@@ -229,13 +228,6 @@ class Consumer:
             self._stopping = True  # From now on the group starts no tasks, and receives may be answered at any moment.
             raise
         self._acknowledger.settle(delivery, settlement)
-
-    @staticmethod
-    async def _logged(settlement: Settlement, lines: Lines, message_id: str) -> Settlement:
-        """Wait until the important lines of the message are written. If they never are, another worker handles it."""
-        if isinstance(settlement, Released) or await lines.is_written(message_id):
-            return settlement
-        return Released("stopping")
 
     def _cut_short(self, delivery: Delivery, error: asyncio.CancelledError) -> None:
         """Settle or end a cancelled delivery, depending on the reason."""

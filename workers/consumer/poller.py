@@ -11,7 +11,8 @@ from workers.consumer.elapsed import elapsed_s
 from workers.consumer.failures import FailureTracker, outages_only
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
-from workers.consumer.ports import MAX_BATCH, Lines, Queue
+from workers.consumer.output import Output
+from workers.consumer.ports import MAX_BATCH, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
@@ -26,7 +27,6 @@ FRESH_S = 120.0
 # How long receives wait for messages while another one is running. So they end soon after a burst, and do not keep
 # slots reserved. With a wait of a second, SQS still looks for messages on all of its servers.
 EXTRA_WAIT_S = 1
-OUTPUT_FULL = "standard output takes no more log lines"  # Its reader is slow or stopped, or a disk is full.
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Poller:
     load a receive waits a little until `min_batch` slots are free, because a receive of one message costs as much as
     one of ten. During an outage only one receive at a time is tried.
 
-    While the output of the log is full, nothing is received. `output_outage` lasts as long.
+    While the output of the log is full, nothing is received.
 
     `is_stuck` is true if a receive takes longer than `stuck_after_s` seconds.
     """
@@ -64,8 +64,7 @@ class Poller:
     now_s: Callable[[], float] = elapsed_s
     timings: Timings = DEFAULT_TIMINGS
     outage: StageOutage | None = None
-    lines: Lines | None = None
-    output_outage: StageOutage | None = None
+    output: Output = field(default_factory=Output)
     _receives: dict[asyncio.Future[Sequence[Message]], _Receive] = field(default_factory=dict)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Future[None] | None = None
@@ -131,8 +130,7 @@ class Poller:
             if len(self._receives) >= self.demand.polls:
                 await self._await_answer()
                 continue
-            if self.lines is not None and self.lines.is_full:
-                await self._await_room(self.lines)
+            await self.output.wait_for_room()
             if (wait_s := self._until_retry_s()) > 0:
                 await asyncio.sleep(wait_s)
             limit = await self.gate.wait_to_receive(MAX_BATCH)
@@ -144,19 +142,9 @@ class Poller:
             # While this waited, the gate may have closed, an answer may have shown that no other receive is needed, a
             # receive may have failed, whose slots are these, or the output of the log may have become full.
             needed = len(self._receives) < self.demand.polls and self._until_retry_s() <= 0
-            is_full = self.lines is not None and self.lines.is_full
-            if needed and not is_full and (to_probe or self.gate.is_open):
+            if needed and not self.output.is_full and (to_probe or self.gate.is_open):
                 return reserved
             self.slots.release(reserved)
-
-    async def _await_room(self, lines: Lines) -> None:
-        if self.output_outage is not None:
-            self.output_outage.failed(OUTPUT_FULL)
-        try:
-            await lines.wait_for_room()
-        finally:
-            if self.output_outage is not None:
-                self.output_outage.ended()
 
     def _until_retry_s(self) -> float:
         return self._retry_at_s - asyncio.get_running_loop().time()

@@ -29,6 +29,7 @@ QUICK = replace(
     poll_retry=Backoff(0.001, 0.002),
     probe=Backoff(0.001, 0.005),
     acknowledge_retry=Backoff(0.001, 0.002),
+    take_back_s=30.0,  # On a busy machine, a step may take longer than the second that a worker allows.
 )
 
 Answer = Refusal | Exception | None

@@ -17,7 +17,7 @@ from tests.workers.consumer.fakes import (
 )
 from workers.consumer.consumer import Consumer
 from workers.consumer.message import DeadLettered
-from workers.consumer.poller import OUTPUT_FULL
+from workers.consumer.output import OUTPUT_FULL
 from workers.metrics import Metrics
 
 
@@ -121,6 +121,26 @@ async def test_a_full_output_is_healthy_but_not_ready_and_an_outage() -> None:
     assert (consumer.health_problem(), consumer.readiness_problem()) == (None, OUTPUT_FULL)
     lines.room.set()
     await until(lambda: bool(queue.limits))
+    assert (consumer.readiness_problem(), metrics.outages.duration_s("log_output")) == (None, 0)
+    stop.set()
+    await task
+
+
+async def test_messages_that_wait_for_their_lines_are_an_outage_although_the_output_is_not_full() -> None:
+    queue, handler, lines = FakeQueue([message("a"), message("b")]), FakeHandler(), FakeLines()
+    metrics = Metrics(prolonged_after_s=0)
+    consumer = Consumer(queue, handler, limits(), metrics, QUICK, lines=lines)
+    stop = asyncio.Event()
+    first, second = lines.hold("a"), lines.hold("b")
+    task = asyncio.create_task(consumer.run(stop))
+    await until(lambda: metrics.outages.duration_s("log_output") > 0)
+    assert consumer.health_problem() is None
+    assert str(consumer.readiness_problem()).startswith("log_output has failed for ")
+    first.set_result(True)
+    await until(lambda: queue.deleted == ["r-a"])
+    assert metrics.outages.duration_s("log_output") > 0
+    second.set_result(True)
+    await until(lambda: len(queue.deleted) == 2)
     assert (consumer.readiness_problem(), metrics.outages.duration_s("log_output")) == (None, 0)
     stop.set()
     await task
