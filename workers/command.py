@@ -48,11 +48,12 @@ def run_command(arguments: Sequence[str] | None = None, *, make_handler: MakeHan
         return 1
     as_json = settings.log_format != "console" if settings.log_format else not sys.stdout.isatty()
     output = logs.configure(level=settings.log_level, as_json=as_json, release=settings.release)
-    code = _run(worker, settings, make_handler, output)
-    if not output.flush():
-        problem = f"cannot be written ({output.closed})" if output.closed else "takes no more log lines"
-        complain(f"python -m workers: standard output {problem}; the last lines are lost")
-    return code
+    try:
+        return _run(worker, settings, make_handler, output)
+    finally:  # Also if the process ends in another way, for example because a provider calls `sys.exit`.
+        if not output.flush():
+            problem = f"cannot be written ({output.closed})" if output.closed else "takes no more log lines"
+            complain(f"python -m workers: standard output {problem}; the last lines are lost")
 
 
 def _run(worker: Worker, settings: Settings, make_handler: MakeHandler, output: LogOutput) -> int:

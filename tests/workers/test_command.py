@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 import structlog
 
@@ -146,6 +148,20 @@ def test_lost_lines_are_one_line_on_standard_error(
     monkeypatch.setattr(logs, "configure", lambda **_: output)
     run_command(["fulfillment"])
     assert capsys.readouterr() == ("", f"python -m workers: {line}\n")
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_the_last_lines_are_written_however_the_worker_ends(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    written = list[bytes]()
+    output = LogOutput(lambda data: written.append(bytes(data)) or len(data), linger_s=0.05)  # type: ignore[func-returns-value]
+    monkeypatch.setattr(logs, "configure", lambda **_: output)
+    output.put(b"last")
+    run.error = error
+    with pytest.raises(type(error)):
+        run_command(["fulfillment"])
+    assert written == [b"last\n"]
 
 
 def test_a_bug_while_settings_are_read_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
