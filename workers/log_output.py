@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from workers.streams import complain
@@ -26,7 +26,8 @@ MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 LINGER_S = 0.002
 RETRY_S = 0.5  # Between attempts to write to a full disk.
 FLUSH_S = 1.0  # For the last lines. With the drain and the last deletes it fits into the 30 s that platforms allow.
-_WRITE_BYTES = 64 * 1024  # A pipe holds as much on Linux.
+# A pipe takes this much as a whole, so lines of processes that share a pipe are not mixed. Only longer lines may be.
+_WRITE_BYTES = select.PIPE_BUF
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 Write = Callable[[memoryview], int]
@@ -220,14 +221,11 @@ class LogOutput:
                 lines, self._lines = self._lines, []
             if not lines:
                 return
-            begin, size_bytes = 0, 0
-            for end, (line, _) in enumerate(lines, 1):
-                size_bytes += len(line)
-                if size_bytes >= _WRITE_BYTES or end == len(lines):
-                    if not self._write_all(b"".join(line for line, _ in lines[begin:end])):
-                        return
-                    self._end(lines[begin:end], size_bytes)
-                    begin, size_bytes = end, 0
+            for part in _parts(lines):
+                data = b"".join(line for line, _ in part)
+                if not self._write_all(data):
+                    return
+                self._end(part, len(data))
 
     def _write_all(self, data: bytes) -> bool:
         left = memoryview(data)
@@ -268,7 +266,20 @@ class LogOutput:
         if not self._waiting:
             return
         with self._lock:
-            met = [wake for condition, wake in self._waiting if condition()]
-            self._waiting = [waiting for waiting in self._waiting if not waiting[0]()]
+            conditions = [condition() for condition, _ in self._waiting]
+            met = [wake for is_met, (_, wake) in zip(conditions, self._waiting, strict=True) if is_met]
+            self._waiting = [each for is_met, each in zip(conditions, self._waiting, strict=True) if not is_met]
         for wake in met:
             wake()
+
+
+def _parts(lines: list[_Line]) -> Iterator[list[_Line]]:
+    """Yield *lines* in parts that are written at once."""
+    part, size_bytes = list[_Line](), 0
+    for line in lines:
+        size_bytes += len(line[0])
+        if part and size_bytes > _WRITE_BYTES:
+            yield part
+            part, size_bytes = [], len(line[0])
+        part.append(line)
+    yield part

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ class Reader:
 
     def __init__(self, most_bytes: int = 1_000_000) -> None:
         self.taken = b""
+        self.offered: list[bytes] = []
         self.most_bytes = most_bytes
         self._going = threading.Event()
         self._going.set()
@@ -45,6 +47,7 @@ class Reader:
         assert self._going.wait(PATIENCE_S)
         if self._error is not None:
             raise self._error
+        self.offered.append(bytes(data))
         part = bytes(data[: self.most_bytes])
         self.taken += part
         return len(part)
@@ -120,6 +123,20 @@ def test_a_full_buffer_drops_and_counts_lines_that_need_not_be_kept(reader: Read
     output.put(b"after", keep=False)
     assert output.flush(PATIENCE_S)
     assert reader.lines[-1] == "after"
+
+
+def test_what_is_written_at_once_are_whole_lines_that_a_pipe_takes_as_a_whole(reader: Reader) -> None:
+    output = stopped(reader)
+    lines = [b"x" * (number * 97 % 1_000) for number in range(100)] + [b"y" * 5_000, b"z"]
+    for line in lines:
+        output.put(line)
+    reader.go_on()
+    assert output.flush(PATIENCE_S)
+    _, *writes = reader.offered
+    assert b"".join(writes).split(b"\n") == [*lines, b""]
+    assert all(data.endswith(b"\n") for data in writes)
+    assert [data for data in writes if len(data) > select.PIPE_BUF] == [b"y" * 5_000 + b"\n"]
+    assert len(writes) < 20, "together, not one by one"
 
 
 def test_it_has_room_only_after_half_of_the_buffer_is_written(reader: Reader) -> None:
