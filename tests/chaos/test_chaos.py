@@ -162,8 +162,8 @@ def test_refused_entries_are_sent_again_and_duplicates_folded(scenario: Scenario
 
 def test_a_handler_may_take_longer_than_the_visibility_timeout(scenario: Scenario) -> None:
     """Visibility is extended until a message is settled, so a slow message is delivered and handled once."""
-    # Long enough for the local AWS to process the fifty extensions of the long version.
-    scenario.set_visibility_timeout(8)
+    # Long enough for a busy machine, and for the local AWS to process the fifty extensions of the long version.
+    scenario.set_visibility_timeout(10)
     scenario.proxy.inject(Rule(Fault.FAILED_ENTRIES, 0.1, actions={EXTEND}))
     scenario.start(
         FULFILLMENT_PROVIDER="tests.chaos.providers:Slow",

