@@ -2,13 +2,17 @@
 
 import asyncio
 import math
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass, field
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
+from workers.service_calls import Services
 from workers.tallies import Distribution, Tally
 
 log = structlog.get_logger(__name__)
@@ -76,6 +80,12 @@ class StageOutage:
         return 0.0 if longest is None else self._lasted_s(longest)
 
     @property
+    def reason(self) -> str | None:
+        """The last failure of the longest row; None if there is no outage."""
+        longest = self._longest()
+        return None if longest is None else longest.reason
+
+    @property
     def is_prolonged(self) -> bool:
         return bool(self._rows) and self.duration_s >= self._prolonged_after_s
 
@@ -113,6 +123,7 @@ class Outages:
     """The outages of one worker. Stages with the same name share one value of the gauge: their longest outage."""
 
     registry: CollectorRegistry
+    mask: Callable[[str], str] = str
     prolonged_after_s: float = PROLONGED_AFTER_S
     logged_every_s: float = LOGGED_EVERY_S
     _gauge: Gauge = field(init=False)
@@ -125,6 +136,7 @@ class Outages:
             ["stage"],
             registry=self.registry,
         )
+        self.registry.register(_Reasons(self))
 
     def stage(self, name: str, *, fresh_s: float = math.inf, **fields: str) -> StageOutage:
         """Add a stage, or another part of one, and return its outage. *fields* are added to its log lines."""
@@ -143,20 +155,72 @@ class Outages:
         """Return how long the outage of the stage called *name* has lasted; 0 if there is none."""
         return max((stage.duration_s for stage in self._stages if stage.stage == name), default=0.0)
 
+    def reasons(self) -> dict[str, str]:
+        """Return the last failure of each stage that has an outage."""
+        longest: dict[str, StageOutage] = {}
+        for stage in self._stages:
+            if stage.reason is not None and (
+                stage.stage not in longest or stage.duration_s > longest[stage.stage].duration_s
+            ):
+                longest[stage.stage] = stage
+        return {name: self.mask(stage.reason or "") for name, stage in longest.items()}
+
     def problem(self) -> str | None:
         """Return which stages have a prolonged outage, and for how long; None if none has."""
         names = dict.fromkeys(stage.stage for stage in self._stages if stage.is_prolonged)
         return ", ".join(f"{name} has failed for {self.duration_s(name):.0f} s" for name in names) or None
 
 
+class _Reasons(Collector):
+    """Why each stage that has an outage fails."""
+
+    def __init__(self, outages: Outages) -> None:
+        self._outages = outages
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "workers_outage_reason",
+            "1 for each stage that has an outage, with its last failure.",
+            labels=["stage", "reason"],
+        )
+        for stage, reason in self._outages.reasons().items():
+            family.add_metric([stage, reason], 1)
+        yield family
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Without it, registering would call `collect`, which needs a running event loop."""
+        return ()
+
+
 class Metrics:
     """The metrics of one worker, in their own registry, and its outages."""
 
     def __init__(
-        self, *, prolonged_after_s: float = PROLONGED_AFTER_S, prolonged_every_s: float = LOGGED_EVERY_S
+        self,
+        *,
+        mask: Callable[[str], str] = str,
+        prolonged_after_s: float = PROLONGED_AFTER_S,
+        prolonged_every_s: float = LOGGED_EVERY_S,
     ) -> None:
+        """*mask* hides card numbers in the texts of errors, which are labels."""
         self.registry = CollectorRegistry()
-        self.outages = Outages(self.registry, prolonged_after_s, prolonged_every_s)
+        self.outages = Outages(self.registry, mask, prolonged_after_s, prolonged_every_s)
+        self.services = Services(self.registry, mask)
+        self._polled_at_s = math.nan
+        Gauge(
+            "workers_last_poll_timestamp_seconds",
+            "When SQS last answered a receive; NaN before the first answer.",
+            registry=self.registry,
+        ).set_function(lambda: self._polled_at_s)
+        Gauge(
+            "workers_start_timestamp_seconds", "When the process began its work.", registry=self.registry
+        ).set_to_current_time()
+        self._info = Gauge(
+            "workers_info",
+            "1, with the worker, its queue and its release.",
+            ["worker", "queue", "release"],
+            registry=self.registry,
+        )
         self.received = Tally("workers_messages_received", "Messages received.", self.registry)
         self.settled = Tally(
             "workers_messages_settled",
@@ -206,3 +270,11 @@ class Metrics:
     def count_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let `workers_tasks` be the number of *loop*'s tasks."""
         self._tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
+
+    def describe(self, worker: str, queue: str, release: str | None) -> None:
+        """Say which worker's these metrics are."""
+        self._info.labels(worker, queue, release or "").set(1)
+
+    def polled(self) -> None:
+        """Record that SQS has answered a receive."""
+        self._polled_at_s = time.time()

@@ -25,6 +25,7 @@ from workers.aws.sdk.parsing import plain_session
 from workers.connections import fetch_credentials, open_clients
 from workers.consumer.consumer import Consumer
 from workers.consumer.output import OUTPUT_FULL
+from workers.domain.cards import mask
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
 from workers.log_output import LogOutput
@@ -63,11 +64,12 @@ async def run(
         log.warning("setting.ignored", variable=variable, **({} if meant is None else {"meant": meant}))
     rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
     agent = agent_uri(settings, os.environ)
-    metrics = Metrics()
+    metrics = Metrics(mask=mask)
     metrics.count_tasks(asyncio.get_running_loop())
     if output is not None:
         watch_output(output, metrics, stop, exit_after_s=longest_stop_s(settings))
     status = Status(output=output)
+    metrics.describe(worker.value, settings.queue_of(worker).name, settings.release)
     sdk = plain_session()
     async with monitoring(
         settings.health_host,

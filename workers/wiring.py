@@ -31,6 +31,7 @@ from workers.fulfillment.tokens import FixedToken, Token
 from workers.metrics import Metrics
 from workers.ports import DeadLetters
 from workers.proxies import proxy_for
+from workers.service_calls import PROVIDER, ServiceCalls
 from workers.settings import Settings, Worker
 from workers.start import PATIENCE_S, START_BACKOFF, Start
 
@@ -53,15 +54,18 @@ async def make_handler(
     retention = Retention(settings.order_retention_days)
     match worker:
         case Worker.FULFILLMENT:
+            provider = await _provider(settings, clients)
             return FulfillmentHandler(
                 queue_name=settings.queue_of(worker).name,
                 orders=DynamoOrders(clients.dynamodb, settings.order_table, retention=retention),
                 orders_to_ship=DynamoOrdersToShip(clients.dynamodb, settings.order_table, settings.escalation_table),
                 escalations=SqsEscalations(clients.sqs, await queue_url(clients.sqs, escalations)),
                 dead_letters=dead_letters,
-                provider=await _provider(settings, clients),
+                provider=provider,
                 max_attempts=settings.max_attempts,
                 max_ship_s=SHIP_SHARE * settings.max_handle_s,
+                # Without a provider, no metric says whether it works.
+                provider_calls=ServiceCalls(PROVIDER) if provider is None else metrics.services.service(PROVIDER),
             )
         case Worker.ESCALATION:
             assert clients.routes is not None, "no rules"  # noqa: S101 - only a bug fails it.
@@ -73,7 +77,13 @@ async def make_handler(
                 reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, escalations)),
                 trials=DynamoTrials(clients.dynamodb, settings.escalation_table),
                 rules=clients.routes.rules,
-                router=Router(clients.routes.channels, cases, metrics.notifications, outages=metrics.outages),
+                router=Router(
+                    clients.routes.channels,
+                    cases,
+                    metrics.notifications,
+                    outages=metrics.outages,
+                    services=metrics.services,
+                ),
             )
 
 

@@ -24,10 +24,11 @@ ROOMS = [
         "http_values",
         "log_output",
         "loop_watch",
-        "metrics",
         "queue_address",
         "threads",
     },
+    {"service_calls"},
+    {"metrics"},
     {"domain", "consumer", "monitoring"},
     {"bodies", "log_text"},
     {"log_values"},
@@ -107,7 +108,14 @@ def test_the_consumer_imports_nothing_but_errors_metrics_and_backoff() -> None:
     }
     for name in consumer:
         others = {module for module in reachable(name) if not module.startswith("workers.consumer")}
-        assert others <= {"workers", "workers.backoff", "workers.errors", "workers.metrics", "workers.tallies"}, name
+        metrics = {
+            "workers.metrics",
+            "workers.tallies",
+            "workers.service_calls",
+            "workers.domain",
+            "workers.domain.cards",
+        }
+        assert others <= {"workers", "workers.backoff", "workers.errors", *metrics}, name
 
 
 def test_the_domain_imports_only_itself_errors_and_clock() -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
 from workers.metrics import Metrics
 
-QUICK = {"prolonged_after_s": 0.03, "prolonged_every_s": 0.02}
+QUICK: dict[str, Any] = {"prolonged_after_s": 0.03, "prolonged_every_s": 0.02}
 
 
 def value(metrics: Metrics, stage: str) -> float | None:

@@ -103,6 +103,7 @@ class Consumer:
             timings=timings,
             outage=self._outages.stage("poll", fresh_s=POLL_FRESH_S),
             output=self._output,
+            polled=self._metrics.polled,
         )
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False

@@ -65,6 +65,7 @@ class Poller:
     timings: Timings = DEFAULT_TIMINGS
     outage: StageOutage | None = None
     output: Output = field(default_factory=Output)
+    polled: Callable[[], None] = lambda: None  # Called for each receive that SQS has answered.
     _receives: dict[asyncio.Future[Sequence[Message]], _Receive] = field(default_factory=dict)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Future[None] | None = None
@@ -176,6 +177,7 @@ class Poller:
             self._fail(error, receive)
             return ()
         self._failures.recovered()
+        self.polled()
         took_s = asyncio.get_running_loop().time() - receive.started_at_s
         self.demand.answered(len(messages), took_s, len(self._receives) + 1)
         self.prefetch.receive_s = self.demand.receive_s

@@ -20,6 +20,7 @@ from workers.escalation.notifications import Channel, ChannelError, Notification
 from workers.escalation.refusals import Refusals, Verdict
 from workers.metrics import Outages, StageOutage
 from workers.ports import SentNotifications
+from workers.service_calls import ServiceCalls, Services, channel_service
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +71,11 @@ class ChannelSender:
         retry_backoff: Backoff,
         pause_backoff: Backoff,
         outages: Outages | None = None,
+        services: Services | None = None,
     ) -> None:
         self._channel = channel
+        name = channel_service(channel.name)
+        self._calls = ServiceCalls(name) if services is None else services.service(name)
         self._send_timeout_s = send_timeout_s
         self._retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: not isinstance(error, ChannelError) or error.passing),
@@ -97,10 +101,12 @@ class ChannelSender:
         except RefusedError as error:
             verdict = self._refusals.refused(notification.id, blames_content=error.blames_content)
             if verdict is Verdict.GIVE_UP:
+                self._calls.failed(error, down=False)
                 return Sent(Result.GIVEN_UP, str(error))
             if verdict is Verdict.KEEP:
                 if not error.blames_content:  # More likely the address or the credentials.
                     self._failed(error)
+                self._calls.failed(error, down=False)
                 return Sent(Result.REFUSED)
             self._pause(error, probed=paused)
             return Sent(Result.FAILED)
@@ -111,6 +117,7 @@ class ChannelSender:
             if paused:
                 self._probing = False
         self._pauses = 0
+        self._calls.worked()
         self._refusals.accepted(notification.id)
         with bound_contextvars(channel=self._channel.name):
             self._failures.recovered()
@@ -132,6 +139,7 @@ class ChannelSender:
             self._failures.failed(OutageError(reason))
 
     def _pause(self, error: Exception, *, probed: bool) -> None:
+        self._calls.failed(error, down=True)
         if self._pauses > 0 and not probed:  # Count simultaneous failures once.
             return
         self._failed(error)
@@ -155,6 +163,7 @@ class Router:
         notifications: Counter | None = None,
         *,
         outages: Outages | None = None,
+        services: Services | None = None,
         now: Callable[[], str] = clock.now,
         send_timeout_s: float = SEND_TIMEOUT_S,
         retry_backoff: Backoff = RETRY_BACKOFF,
@@ -167,6 +176,7 @@ class Router:
                 retry_backoff=retry_backoff,
                 pause_backoff=pause_backoff,
                 outages=outages,
+                services=services,
             )
             for channel in channels
         }

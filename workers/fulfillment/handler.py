@@ -22,6 +22,7 @@ from workers.domain.reasons import Reason, Source
 from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
 from workers.fulfillment.providers import Provider, RejectedError, usable_shipment_id
 from workers.ports import DeadLetters, Escalations, Orders, OrdersToShip
+from workers.service_calls import PROVIDER, ServiceCalls
 from workers.trials import MAX_TRIALS, TrialCounter, trial_id
 
 log = structlog.get_logger(__name__)
@@ -50,6 +51,7 @@ class FulfillmentHandler:
     provider: Provider | None
     max_attempts: int
     max_ship_s: float
+    provider_calls: ServiceCalls = field(default_factory=lambda: ServiceCalls(PROVIDER))
     now: Callable[[], str] = clock.now
     _counter: TrialCounter = field(default_factory=TrialCounter)
     _unconfirmed: dict[str, str] = field(default_factory=dict)
@@ -136,6 +138,19 @@ class FulfillmentHandler:
         return await self._conclude(message, request, order, at)
 
     async def _ship(self, provider: Provider, order: Order) -> str:
+        """Call *provider*, and record whether it works."""
+        try:
+            shipment = await self._call(provider, order)
+        except RejectedError:  # It has answered.
+            self.provider_calls.worked()
+            raise
+        except Exception as error:
+            self.provider_calls.failed(error, down=isinstance(error, OutageError))
+            raise
+        self.provider_calls.worked()
+        return shipment
+
+    async def _call(self, provider: Provider, order: Order) -> str:
         """Call *provider*. Whatever it does, this method returns or raises only what the provider contract allows."""
         try:
             async with asyncio.timeout(self.max_ship_s):

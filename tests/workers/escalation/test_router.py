@@ -404,3 +404,35 @@ async def test_the_note_on_the_case_is_short(logs: list[EventDict], reason: str,
     await routed(bench, "001", "001")
     assert bench.cases.cases["001"].routed[-1].given_up == noted
     assert [line["reason"] for line in of(logs, "notification.given_up")] == [reason]
+
+
+async def test_a_channel_is_down_from_its_first_failure_until_it_accepts_one() -> None:
+    services = Metrics().services
+    bench = Bench(case("chat", "pager"), services=services, pause_backoff=NO_WAIT)
+    chat, pager = services.service("channel chat"), services.service("channel pager")
+
+    def states() -> list[bool | None]:
+        return [chat.up, pager.up]
+
+    assert states() == [None, None]
+    bench.journal.fail("chat", REFUSED)
+    assert await bench.route() == ("chat",)
+    assert (states(), chat.last_error) == ([False, True], "HTTP 403")
+    since_s = chat.down_since_s
+    bench.journal.fail("chat", REFUSED)
+    await bench.route()
+    assert since_s is not None
+    assert chat.down_since_s == since_s
+    assert await bench.route() == ()
+    assert states() == [True, True]
+    assert services.service("channel chat").down_since_s is None
+
+
+async def test_a_notification_that_is_refused_for_its_content_leaves_its_channel_up() -> None:
+    services = Metrics().services
+    bench = Bench(case("chat"), services=services)
+    services.service("channel chat").worked()
+    bench.journal.fail("chat", RefusedError("HTTP 422", blames_content=True))
+    await bench.route()
+    chat = services.service("channel chat")
+    assert (chat.up, chat.last_error) == (True, "HTTP 422")

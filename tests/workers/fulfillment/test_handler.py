@@ -2,6 +2,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -538,3 +539,26 @@ async def test_a_cancelled_order_that_was_not_being_shipped_is_superseded(stored
     bench = Bench(stored, provider=True)
     assert await bench.handle(receive_count=receive_count) == Acknowledged("superseded", used_downstream=False)
     assert bench.escalations.sent == []
+
+
+@pytest.mark.parametrize(
+    ("error", "up", "last_error"),
+    [
+        (None, True, ""),
+        (RejectedError("not in stock"), True, ""),
+        (OutageError("the provider is down"), False, "the provider is down"),
+        (TransientError("try again"), True, "try again"),
+        (ValueError("of Ada"), True, "ValueError"),
+    ],
+)
+async def test_the_handler_records_whether_the_provider_works(
+    error: Exception | None, *, up: bool, last_error: str
+) -> None:
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.handler.provider_calls.worked()
+    if error is not None:
+        bench.journal.fail("provider.ship", error)
+    with suppress(OutageError, TransientError, ValueError):
+        await bench.handle()
+    calls = bench.handler.provider_calls
+    assert (calls.up, calls.last_error, calls.down_since_s is None) == (up, last_error, up)
