@@ -10,6 +10,7 @@ TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+
 TEXT: Schema = {"type": "string"}
 YES_OR_NO: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "number"}
 TIME: Schema = {"type": "string", "pattern": TIME_PATTERN}
 PRICE: Schema = TEXT
 
@@ -245,6 +246,59 @@ SCHEMAS: Mapping[str, Schema] = {
             outcome={"enum": ["resolved", "unchanged", "failed", "not tried"]},
             problem=maybe(TEXT),
         )
+    ),
+    "status": record(
+        at=TIME,
+        needs=many(record(text=TEXT, command=TEXT)),
+        workers=many(
+            record(
+                worker=TEXT,
+                state={"enum": ["running", "starting", "stopping", "unhealthy", "not running", "unknown"]},
+                running=maybe(COUNT),
+                desired=maybe(COUNT),
+                problem=maybe(TEXT),
+                last_poll_at=maybe(TIME),
+                messages_per_second=maybe(NUMBER),
+                failures=maybe(COUNT),
+                failures_since_at=maybe(TIME),
+                held=maybe(YES_OR_NO),
+                held_by=maybe(TEXT),
+                held_since_at=maybe(TIME),
+                held_reason=maybe(TEXT),
+                release=maybe(TEXT),
+            )
+        ),
+        services=many(
+            record(
+                service=TEXT,
+                state={"enum": ["up", "down", "not called", "unknown"]},
+                down_since_at=maybe(TIME),
+                last_success_at=maybe(TIME),
+                last_error=maybe(TEXT),
+                last_error_at=maybe(TIME),
+            )
+        ),
+        queues=many(
+            record(
+                queue=TEXT,
+                depth=maybe(COUNT),
+                in_flight=maybe(COUNT),
+                delayed=maybe(COUNT),
+                oldest_s=maybe(COUNT),
+                drained_per_second=maybe(NUMBER),
+                empty_in_s=maybe(COUNT),
+                dead_letter_queue=maybe(TEXT),
+                dead_letters=maybe(COUNT),
+                oldest_dead_letter_s=maybe(COUNT),
+            )
+        ),
+        orders=many(
+            record(status=TEXT, orders=maybe(COUNT), at_least=YES_OR_NO, today=YES_OR_NO, oldest_at=maybe(TIME))
+        ),
+        open_cases=maybe(COUNT),
+        severities=many(record(severity=TEXT, cases=COUNT, oldest_at=TIME)),
+        cases=many(record(severity=TEXT, reason=TEXT, cases=COUNT, oldest_at=TIME)),
+        unknown=many(record(what=many(TEXT), reason=TEXT)),
     ),
     "queues": many(
         record(

@@ -219,15 +219,29 @@ def _lambda(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
 
 
 def _ecs(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
-    if operation != "DescribeServices":
-        raise KeyError(operation)
-    return {("ecs:DescribeServices", arn("ecs", f"service/{asked['cluster']}/{ANY}"))}
+    match operation:
+        case "DescribeServices":
+            return {("ecs:DescribeServices", arn("ecs", f"service/{asked['cluster']}/{ANY}"))}
+        case "DescribeTaskDefinition":  # IAM cannot allow it for a single one.
+            return {("ecs:DescribeTaskDefinition", ANY)}
+    raise KeyError(operation)
+
+
+def _logs(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
+    match operation:
+        case "DescribeLogGroups":
+            return {("logs:DescribeLogGroups", ANY)}
+        case "FilterLogEvents":
+            return {
+                ("logs:FilterLogEvents", arn("logs", f"log-group:{asked['logGroupName'].rpartition('/')[0]}/{ANY}"))
+            }
+    raise KeyError(operation)
 
 
 def _monitoring(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
     if operation == "GetDashboard":
         return {("cloudwatch:GetDashboard", f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{asked['DashboardName']}")}
-    if operation not in {"DescribeAlarms", "GetMetricStatistics"}:
+    if operation not in {"DescribeAlarms", "GetMetricData", "GetMetricStatistics"}:
         raise KeyError(operation)
     return {(f"cloudwatch:{operation}", ANY)}
 
@@ -238,7 +252,7 @@ _SERVICES: dict[str, Callable[[str, Mapping[str, Any]], set[Permission]]] = {
     "ecs": _ecs,
     "iam": _iam,
     "lambda": _lambda,
-    "logs": _simple({"DescribeLogGroups": ("logs:DescribeLogGroups", ANY)}),
+    "logs": _logs,
     "monitoring": _monitoring,
     "s3": _s3,
     "secretsmanager": _simple({"GetSecretValue": ("secretsmanager:GetSecretValue", "SecretId")}),

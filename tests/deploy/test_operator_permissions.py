@@ -47,6 +47,7 @@ def needed(
         with Recorder(local_aws.endpoint) as proxy:
             work(CommandLine(pipeline.stack), proxy.url, pipeline, directory)
             deploy_stand_in(aws)
+            CommandLine(pipeline.stack)("status", AWS_ENDPOINT_URL=proxy.url)
             environment = local_aws.environment | {"AWS_ENDPOINT_URL": proxy.url}
             status = [sys.executable, "-m", "deploy", "status", "--name-prefix", PREFIX]
             subprocess.run(status, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -15,6 +15,8 @@ def _is(kind: str, value: object) -> bool:
             return isinstance(value, bool)
         case "integer":
             return isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
         case _:
             return isinstance(value, {"array": list, "object": dict, "string": str}[kind])
 

@@ -13,6 +13,7 @@ _COMMANDS = {
     "requeue": ("requeue", "Send the message of an order to the workers again."),
     "escalate": ("escalate", "Escalate an order that hangs."),
     "erase": ("erase", "Erase a person's data: an order and its cases."),
+    "status": ("status", "Show the whole system on one screen."),
     "escalations": ("escalations", "List, show and resolve escalation cases."),
     "queues": ("queues", "Show the queues and their dead-letter queues."),
     "dead-letters": ("dead_letters", "List, replay or discard dead letters."),

@@ -96,9 +96,9 @@ def print_json(value: Any) -> None:
     click.echo(json_text(value))
 
 
-def json_text(value: Any) -> str:
-    """Return *value* as `print_json` prints it."""
-    return json.dumps(mask_all(_plain(value)), indent=2)
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """Return *value* as `print_json` prints it; without *indent* on one line."""
+    return json.dumps(mask_all(_plain(value)), indent=indent)
 
 
 def _plain(value: Any) -> Any:

@@ -3,19 +3,24 @@
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from workers.domain.text import clean
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 STACKED_BELOW = 100  # Columns of a terminal. On a narrower one, a table that does not fit shows each row as a block.
 MIN_TEXT_WIDTH = 24  # A column of prose that is narrower than this is hard to read.
 _GAP = "  "
 # A word, and the spaces before it. A command in backquotes is kept whole, so that it can be copied.
 _WORDS = re.compile(r"( *)(\S*`[^`]*`\S*|\S+)")
+
+StyledLine = Sequence[tuple[str, str]]  # Parts of a line, each with the name of its style.
 
 _STYLED = {"status", "state", "severity", "outcome"}  # The columns whose values have a colour.
 _STYLES = {
@@ -29,6 +34,12 @@ _STYLES = {
     "error": "red",
     "warning": "yellow",
     "failed": "red",
+    "up": "green",
+    "running": "green",
+    "down": "bold red",
+    "not running": "bold red",
+    "unhealthy": "bold red",
+    "unknown": "magenta",
 }
 
 
@@ -48,15 +59,61 @@ def print_table(
     If that is not enough, each row becomes a block of lines that begins with the first column. *wide* turns this off:
     one line per row, as in a pipe. *err* prints on standard error.
     """
+    width = terminal_width(sys.stderr if err else sys.stdout)
+    print_styled(table_lines(headings, rows, right=right, text=text, wide=wide, width=width), err=err)
+
+
+def table_lines(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    text: Sequence[str] = (),
+    wide: bool = False,
+    width: int | None,
+) -> Iterator[StyledLine]:
+    """Return the lines that `print_table` prints on a terminal of *width* columns; None: in a pipe."""
     cells = [[clean("-" if value is None else value) for value in row] for row in rows]
     table = _Table([heading.upper() for heading in headings], cells, headings, frozenset(right), frozenset(text))
+    if width is None or wide:
+        return table.lines(table.widths())
+    widths = table.widths_within(width)
+    return table.blocks(width) if widths is None else table.lines(widths)
+
+
+def wrapped_lines(text: str, width: int | None, before: str = "", style: str = "") -> Iterator[StyledLine]:
+    """Yield *before* and *text*, wrapped between words to *width* columns; None: in a pipe, not wrapped."""
+    shown = clean(text)
+    for number, line in enumerate([shown] if width is None else _wrapped(shown, width - len(before))):
+        yield [(" " * len(before) if number else before, ""), (line, style)]
+
+
+def print_styled(lines: Iterable[StyledLine], *, err: bool = False) -> None:
+    """Print lines, on a terminal in colour; *err* prints on standard error."""
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
-        for line in table.lines(table.widths()):
+        for line in lines:
             click.echo("".join(part for part, _ in line).rstrip(), err=err)
         return
-    widths = table.widths() if wide else table.widths_within(_terminal_width())
-    _print_lines(table.blocks(_terminal_width()) if widths is None else table.lines(widths), stream)
+    from rich.console import Console  # noqa: PLC0415 - takes 0.1 s to import; only a terminal needs it.
+
+    console = Console(highlight=False, soft_wrap=True, file=stream)
+    for line in lines:
+        console.print(styled_text(line))
+
+
+def styled_text(line: StyledLine) -> "Text":
+    """Return a line as rich prints it."""
+    from rich.text import Text  # noqa: PLC0415 - as in `print_styled`.
+
+    text = Text.assemble(*line)
+    text.rstrip()
+    return text
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Return how many columns the terminal of *stream* has; None if it is not a terminal."""
+    return _terminal_width() if stream.isatty() else None
 
 
 def print_fields(fields: Sequence[tuple[str, object]], *, indent: int = 2) -> None:
@@ -75,8 +132,6 @@ def print_wrapped(text: str, before: str = "") -> None:
 
 
 wide_option = click.option("--wide", is_flag=True, help="One line per row, however narrow the terminal is.")
-
-_Line = Sequence[tuple[str, str]]  # Parts of a line, each with the name of its style.
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +172,7 @@ class _Table:
         words = (word for row in self.rows for _, word in _WORDS.findall(row[column]))
         return max(MIN_TEXT_WIDTH, _width(self.headings[column]), *map(_width, words))
 
-    def lines(self, widths: Sequence[int]) -> Iterator[_Line]:
+    def lines(self, widths: Sequence[int]) -> Iterator[StyledLine]:
         """Yield the table's lines. Cells that are wider than their column continue on the next line."""
         yield self._line(self.headings, widths, ["bold"] * len(widths))
         for row in self.rows:
@@ -130,7 +185,7 @@ class _Table:
                 parts = [column[number] if number < len(column) else "" for column in columns]
                 yield self._line(parts, widths, styles)
 
-    def _line(self, cells: Sequence[str], widths: Sequence[int], styles: Sequence[str]) -> _Line:
+    def _line(self, cells: Sequence[str], widths: Sequence[int], styles: Sequence[str]) -> StyledLine:
         parts: list[tuple[str, str]] = []
         for name, cell, width, style in zip(self.names, cells, widths, styles, strict=True):
             padding = " " * (width - _width(cell))
@@ -138,7 +193,7 @@ class _Table:
             parts += [(before, ""), (cell, style), (after + _GAP, "")]
         return parts
 
-    def blocks(self, total: int) -> Iterator[_Line]:
+    def blocks(self, total: int) -> Iterator[StyledLine]:
         """Yield each row as a block: the first cell, then the others with their headings, as many as fit in a line."""
         for number, row in enumerate(self.rows):
             if number:
@@ -165,22 +220,11 @@ class _Table:
                 yield line
 
     def _style(self, column: int, cell: str) -> str:
-        return _STYLES.get(cell, "") if self.names[column] in _STYLED else ""
+        return _STYLES.get(cell, "") if self.names[column] in _STYLED or cell == "unknown" else ""
 
 
 def _terminal_width() -> int:
     return shutil.get_terminal_size().columns
-
-
-def _print_lines(lines: Iterator[_Line], stream: TextIO) -> None:
-    from rich.console import Console  # noqa: PLC0415 - takes 0.1 s to import; only a terminal needs it.
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(highlight=False, soft_wrap=True, file=stream)
-    for line in lines:
-        text = Text.assemble(*line)
-        text.rstrip()
-        console.print(text)
 
 
 def _wrapped(text: str, width: int) -> list[str]:

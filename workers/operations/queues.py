@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +41,25 @@ async def queue_depths(stack: "Stack") -> list[Depth]:
 
 async def _depth(stack: "Stack", given: str) -> Depth:
     queue = await stack.queue(given)
+    return replace(
+        await queue_depth(stack, queue),
+        oldest_s=await oldest_s(stack, queue, queue.name),
+        oldest_dead_letter_s=await oldest_s(stack, queue, queue.dead_letter_queue),
+    )
+
+
+async def queue_depth(stack: "Stack", queue: "Queue") -> Depth:
+    """Return the numbers of messages of *queue*, without ages."""
     dead_letters = await stack.attributes(queue.dead_letter_url)
     return Depth(
         queue=queue.name,
         depth=_number(queue.attributes, ""),
         in_flight=_number(queue.attributes, "NotVisible"),
         delayed=_number(queue.attributes, "Delayed"),
-        oldest_s=await oldest_s(stack, queue, queue.name),
+        oldest_s=None,
         dead_letter_queue=queue.dead_letter_queue,
         dead_letters=total_messages(dead_letters),
-        oldest_dead_letter_s=await oldest_s(stack, queue, queue.dead_letter_queue),
+        oldest_dead_letter_s=None,
     )
 
 

@@ -79,6 +79,10 @@ class Stack:
         return self._session.client("logs")
 
     @property
+    def ecs(self) -> "AsyncClient":
+        return self._session.client("ecs")
+
+    @property
     def cloudwatch(self) -> "AsyncClient":
         """A client with short timeouts and a single attempt: ages are optional."""
         return self._session.client(

@@ -90,6 +90,7 @@ HELP = [
     ("requeue", "Send the message of an order to the workers again."),
     ("escalate", "Escalate an order that hangs."),
     ("erase", "Erase a person's data: an order and its cases."),
+    ("status", "Show the whole system on one screen."),
     ("escalations", "List, show and resolve escalation cases."),
     ("queues", "Show the queues and their dead-letter queues."),
     ("dead-letters", "List, replay or discard dead letters."),

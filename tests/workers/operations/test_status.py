@@ -1,0 +1,345 @@
+"""What the status says if its sources answer, fail, hang, or disagree."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.workers.operations.fakes import refused
+from tests.workers.operations.status_world import (
+    ESCALATION,
+    FULFILLMENT,
+    World,
+    ago,
+    busy,
+    metrics,
+)
+from workers.errors import FatalError
+from workers.operations.status import Need, ServiceState, Status, Unknown, WorkerState
+
+
+async def read(world: World) -> Status:
+    return await world.reader(FULFILLMENT, ESCALATION).read()
+
+
+def reasons(status: Status) -> dict[str, str]:
+    return {what: unknown.reason for unknown in status.unknown for what in unknown.what}
+
+
+async def test_a_system_without_work_needs_nobody_and_is_known() -> None:
+    world = World()
+    world.workers_run()
+    status = await read(world)
+    assert (status.needs, status.unknown, status.open_cases) == ([], [], 0)
+    assert [(worker.worker, worker.state, worker.held, worker.release) for worker in status.workers] == [
+        ("fulfillment", "running", False, "r1"),
+        ("escalation", "running", False, "r1"),
+    ]
+    assert [(service.service, service.state) for service in status.services] == [
+        ("provider", "up"),
+        ("channel pager", "up"),
+        ("channel tickets", "not called"),
+    ]
+    assert [(queue.queue, queue.messages, queue.empty_in_s) for queue in status.queues] == [
+        ("OrderFulfillmentQueue", 0, 0),
+        ("EscalationQueue", 0, 0),
+    ]
+    assert [(count.status, count.orders) for count in status.orders] == [
+        ("RECEIVED", 0),
+        ("ESCALATED", 0),
+        ("FULFILLED", 0),
+        ("CANCELLED", 0),
+    ]
+
+
+async def test_what_needs_a_person_comes_with_the_command_to_run_next() -> None:
+    status = await read(busy())
+    assert [(need.text, need.command) for need in status.needs] == [
+        (
+            "the fulfillment worker is held by an outage for 6m (downstream: the provider is down or busy (HTTP 503))",
+            "orders status --watch",
+        ),
+        ("2 critical cases are open, the oldest for 3h", "orders escalations list --severity critical"),
+        ("1 warning case is open, for 5h", "orders escalations list --severity warning"),
+        ("8 dead letters are in OrderFulfillmentDLQ", "orders dead-letters list fulfillment"),
+        ("the oldest RECEIVED order waits for 40m", "orders list --status RECEIVED --older-than 15m"),
+    ]
+
+
+async def test_a_held_worker_says_since_when_and_why() -> None:
+    fulfillment, escalation = (await read(busy())).workers
+    assert fulfillment.held
+    assert fulfillment.held_since_at is not None
+    assert fulfillment.held_since_at[:19] == ago(seconds=359)[:19]  # A second passes between the two samples.
+    assert (fulfillment.held_by, fulfillment.held_reason) == ("downstream", "the provider is down or busy (HTTP 503)")
+    assert (escalation.held, escalation.held_since_at) == (False, None)
+
+
+async def test_a_provider_that_is_down_says_since_when_and_its_last_error() -> None:
+    provider = (await read(busy())).services[0]
+    assert (provider.service, provider.state) == ("provider", ServiceState.DOWN)
+    assert (provider.down_since_at, provider.last_success_at) == (ago(seconds=360), ago(seconds=400))
+    assert (provider.last_error, provider.last_error_at) == ("the provider is down or busy (HTTP 503)", ago(seconds=4))
+
+
+async def test_orders_and_cases_are_counted_by_status_and_reason() -> None:
+    status = await read(busy())
+    assert [(each.status, each.orders, each.today, each.oldest_at) for each in status.orders] == [
+        ("RECEIVED", 3, False, ago(minutes=40)),
+        ("ESCALATED", 1, False, None),
+        ("FULFILLED", 241, True, None),
+        ("CANCELLED", 0, True, None),
+    ]
+    assert [(each.severity, each.reason, each.cases) for each in status.cases] == [
+        ("critical", "FULFILLMENT_EXHAUSTED", 1),
+        ("critical", "ORDER_NOT_FOUND", 1),
+        ("warning", "INVALID_PRICE", 1),
+        ("warning", "INVALID_CARD_NUMBER", 1),
+    ]
+    assert status.open_cases == 3
+
+
+async def test_a_key_with_more_than_a_page_counts_as_at_least_so_many() -> None:
+    world = World()
+    world.workers_run()
+    query = world.clients["dynamodb"].operations["query"]
+
+    async def first_page(**asked: object) -> object:
+        page = await query(**asked)
+        return page | {"LastEvaluatedKey": {}} if page.get("Count") else page
+
+    world.clients["dynamodb"].operations["query"] = first_page
+    world.orders = {"RECEIVED#0": [ago(minutes=1)]}
+    assert [(each.orders, each.at_least) for each in (await read(world)).orders[:2]] == [(1, True), (0, False)]
+
+
+async def test_the_index_is_only_queried_and_each_key_read_once() -> None:
+    world = busy()
+    await read(world)
+    requests = world.clients["dynamodb"].requests
+    assert {operation for operation, _ in requests} == {"query"}
+    assert len(requests) == 5 * 16 + 16  # And the oldest RECEIVED order of each key.
+
+
+async def test_the_speed_of_a_worker_comes_from_two_samples() -> None:
+    world = World()
+    world.workers_run(settled=100)
+
+    async def settle(seconds: float) -> None:
+        world.now += timedelta(seconds=seconds)
+        world.answer(FULFILLMENT, metrics("fulfillment", settled=112))
+
+    world.sleep = settle
+    reader = world.reader(FULFILLMENT, ESCALATION)
+    assert [worker.messages_per_second for worker in (await reader.read()).workers] == [9, 0]  # 3 failed before.
+    world.now += timedelta(seconds=10)
+    world.answer(FULFILLMENT, metrics("fulfillment", settled=162))
+    assert [worker.messages_per_second for worker in (await reader.read()).workers] == [5, 0]
+    world.now += timedelta(seconds=10)
+    world.answer(FULFILLMENT, metrics("fulfillment", settled=1))  # It was started again.
+    assert [worker.messages_per_second for worker in (await reader.read()).workers] == [None, 0]
+
+
+async def test_the_drain_rate_is_unknown_at_the_first_look_and_measured_after_it() -> None:
+    world = World()
+    world.workers_run()
+    world.depths = {"OrderFulfillmentQueue": (1000, 100, 0)}
+    reader = world.reader(FULFILLMENT, ESCALATION)
+    first = await reader.read()
+    assert (first.queues[0].drained_per_second, first.queues[0].empty_in_s) == (None, None)
+    assert reasons(first)["how fast OrderFulfillmentQueue drains"] == "it was looked at only once: use --watch"
+    world.now += timedelta(seconds=10)
+    world.depths = {"OrderFulfillmentQueue": (700, 100, 0)}
+    second = (await reader.read()).queues[0]
+    assert (second.drained_per_second, second.empty_in_s) == (30, 27)
+    world.now += timedelta(seconds=10)
+    world.depths = {"OrderFulfillmentQueue": (1700, 100, 0)}
+    third = (await reader.read()).queues[0]
+    assert (third.drained_per_second, third.empty_in_s) == (-35, None)
+
+
+@pytest.mark.parametrize(
+    ("problem", "state", "reason"),
+    [
+        (TimeoutError(), WorkerState.UNKNOWN, "http://127.0.0.1:8081 did not answer within 2 s"),
+        (ConnectionRefusedError(), WorkerState.NOT_RUNNING, None),
+        (
+            OSError(113, "No route to host"),
+            WorkerState.UNKNOWN,
+            "http://127.0.0.1:8081 cannot be read: No route to host",
+        ),
+        ((404, "no"), WorkerState.UNKNOWN, "http://127.0.0.1:8081 is not a worker: /metrics answers with 404"),
+        ((200, "<html>"), WorkerState.UNKNOWN, "http://127.0.0.1:8081 is not a worker: its metrics cannot be read"),
+        ((200, "x 1"), WorkerState.RUNNING, "its metrics are not those of a worker"),
+    ],
+)
+async def test_a_worker_that_says_nothing_is_not_shown_as_fine(
+    problem: object, state: WorkerState, reason: str | None
+) -> None:
+    world = World()
+    world.workers_run()
+    world.pages[f"{FULFILLMENT.url}/metrics"] = problem
+    status = await read(world)
+    worker, provider = status.workers[0], status.services[0]
+    assert (worker.state, worker.messages_per_second if state is not WorkerState.RUNNING else None) == (state, None)
+    assert (worker.failures, worker.held, worker.last_poll_at) == (None, None, None)
+    assert (provider.service, provider.state) == ("channel pager", ServiceState.UP)
+    assert ("provider", ServiceState.UNKNOWN) in [(each.service, each.state) for each in status.services]
+    assert reasons(status).get("the fulfillment worker") == reason
+    not_running = Need(
+        text="the fulfillment worker is not running: nothing listens at http://127.0.0.1:8081",
+        command="python -m workers fulfillment",
+    )
+    assert (not_running in status.needs) == (state is WorkerState.NOT_RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "state"),
+    [
+        ("readyz", "waiting for AWS", WorkerState.STARTING),
+        ("readyz", "stopping", WorkerState.STOPPING),
+        ("readyz", "polls fail", WorkerState.RUNNING),
+        ("healthz", "no poll has finished for too long", WorkerState.UNHEALTHY),
+    ],
+)
+async def test_the_state_of_a_worker_comes_from_its_checks(path: str, text: str, state: WorkerState) -> None:
+    world = World()
+    world.workers_run()
+    world.pages[f"{ESCALATION.url}/{path}"] = (503, f"{text}\n")
+    status = await read(world)
+    assert (status.workers[1].state, status.workers[1].problem) == (state, text)
+    unhealthy = [need.text for need in status.needs]
+    assert unhealthy == ([f"the escalation worker is unhealthy: {text}"] if state is WorkerState.UNHEALTHY else [])
+
+
+async def test_a_worker_without_an_address_is_unknown() -> None:
+    world = World()
+    world.workers_run()
+    status = await world.reader(FULFILLMENT, replace(FULFILLMENT, worker="fulfillment-2")).read()
+    assert [(worker.worker, worker.state) for worker in status.workers] == [
+        ("fulfillment", "running"),
+        ("fulfillment-2", "running"),
+        ("escalation", "unknown"),
+    ]
+    assert reasons(status)["the escalation worker"] == "WORKER_HEALTH_URLS does not name it"
+
+
+async def test_sources_that_hang_are_unknown_after_some_seconds_and_hide_nothing_else() -> None:
+    world = busy()
+    world.hanging = {"get_metric_data", "query"}
+    began_s = asyncio.get_running_loop().time()
+    status = await read(world)
+    assert asyncio.get_running_loop().time() - began_s == pytest.approx(4, abs=0.1)
+    assert [count.orders for count in status.orders] == [None] * 4
+    assert (status.queues[0].depth, status.queues[0].oldest_s) == (1200, None)
+    hidden = ("CloudWatch's metrics", "the number of open cases", "the orders")
+    assert Unknown(what=hidden, reason="no answer within 4 s") in status.unknown
+    assert (status.open_cases, status.workers[0].held) == (3, True)
+
+
+async def test_a_reason_is_said_once_for_all_that_it_hides() -> None:
+    world = busy()
+    world.cases = FatalError("AWS cannot be reached")
+
+    def fail(**_: object) -> object:
+        raise FatalError("AWS cannot be reached")
+
+    for service in ("sqs", "dynamodb", "cloudwatch"):
+        world.clients[service].operations = dict.fromkeys(world.clients[service].operations, fail)
+    status = await read(world)
+    assert [unknown.reason for unknown in status.unknown].count("AWS cannot be reached") == 1
+    assert set(reasons(status)) == {
+        "the orders",
+        "the open cases by reason",
+        "the number of open cases",
+        "queue OrderFulfillmentQueue",
+        "queue EscalationQueue",
+        "CloudWatch's metrics",
+    }
+    assert [queue.depth for queue in status.queues] == [None, None]
+    assert (status.open_cases, status.cases) == (None, [])
+
+
+async def test_a_missing_queue_does_not_hide_the_other_one() -> None:
+    world = busy()
+
+    def url(QueueName: str) -> object:  # noqa: N803 - the SDK's name.
+        if QueueName == "EscalationQueue":
+            raise refused("AWS.SimpleQueueService.NonExistentQueue", "GetQueueUrl")
+        return {"QueueUrl": QueueName}
+
+    world.clients["sqs"].operations["get_queue_url"] = url
+    status = await read(world)
+    assert [queue.depth for queue in status.queues] == [1200, None]
+    assert reasons(status)["queue EscalationQueue"].startswith("there is no queue EscalationQueue")
+
+
+async def test_an_error_of_this_program_is_not_taken_for_an_unknown() -> None:
+    world = busy()
+    world.cases = KeyError("bug")
+    with pytest.raises(KeyError, match="bug"):
+        await read(world)
+
+
+async def test_cases_that_cannot_be_read_are_said() -> None:
+    world = busy()
+    reader = world.reader(FULFILLMENT, ESCALATION)
+    found = await reader.read_cases(reader.stack, None)  # type: ignore[arg-type]
+
+    async def read_cases(*_: object) -> object:
+        return replace(found, unreadable=["9"])
+
+    reader.read_cases = read_cases  # type: ignore[assignment]
+    assert reasons(await reader.read())["1 of the cases"] == "they were edited in the table and cannot be read"
+
+
+async def test_a_young_order_and_a_short_outage_need_nobody() -> None:
+    world = World()
+    world.workers_run()
+    world.orders = {"RECEIVED#0": [ago(minutes=14)]}
+    text = metrics("escalation", more='workers_outage_seconds{stage="downstream"} 200\n')
+    world.answer(ESCALATION, text)
+    status = await read(world)
+    assert (status.workers[1].held, status.needs) == (True, [])
+
+
+async def test_a_channel_that_fails_holds_no_messages() -> None:
+    world = World()
+    world.workers_run()
+    world.answer(ESCALATION, metrics("escalation", more='workers_outage_seconds{stage="channel"} 900\n'))
+    assert (await read(world)).workers[1].held is False
+
+
+async def test_cases_that_are_too_many_to_read_in_time_are_counted() -> None:
+    world = busy()
+    world.cases = TimeoutError()
+    world.orders |= {"OPEN#0": [ago(hours=1)] * 9000, "OPEN#f": [ago(hours=2)]}
+    status = await read(world)
+    assert (status.open_cases, status.severities, status.cases) == (9001, [], [])
+    assert Need(text="9,001 cases are open", command="orders escalations list") in status.needs
+    assert reasons(status)["the open cases by reason"] == "no answer within 4 s"
+
+
+async def test_a_worker_of_an_earlier_version_is_shown_without_what_it_does_not_report() -> None:
+    world = World()
+    world.workers_run()
+    world.answer(ESCALATION, 'workers_messages_received_total 1\nworkers_outage_seconds{stage="poll"} 0\n')
+    status = await read(world)
+    worker = status.workers[1]
+    assert (worker.state, worker.held, worker.failures, worker.last_poll_at) == ("running", False, 0, None)
+    assert reasons(status)["last poll and release of the escalation worker"] == "its version does not report them"
+    assert reasons(status)["channels"] == "the escalation worker does not say"
+
+
+async def test_the_drain_rate_is_that_of_the_last_two_minutes() -> None:
+    world = World()
+    world.workers_run()
+    world.depths = {"OrderFulfillmentQueue": (100_000, 0, 0)}
+    reader = world.reader(FULFILLMENT, ESCALATION)
+    await reader.read()
+    for depth in (1000, 900):  # Someone has purged most of it meanwhile.
+        world.now += timedelta(seconds=100)
+        world.depths = {"OrderFulfillmentQueue": (depth, 0, 0)}
+        queue = (await reader.read()).queues[0]
+    assert (queue.drained_per_second, queue.empty_in_s) == (1, 900)

@@ -1,0 +1,212 @@
+"""What ECS and the log lines say about the workers that deploy/workers.yaml runs."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from workers import clock
+from workers.aws.errors import error_code
+from workers.domain.text import clean
+from workers.operations.errors import OperationError
+from workers.operations.sdk_errors import ClientError
+from workers.operations.status import ServiceState, ServiceStatus
+from workers.operations.status_endpoints import HOLDING_STAGES
+from workers.service_calls import PROVIDER, channel_service
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+WORKERS = ("fulfillment", "escalation")
+LINES_WINDOW = timedelta(minutes=15)
+_FRESH = timedelta(minutes=5)  # A stage that fails logs it every minute.
+_MAX_PAGES = 5  # Of log lines about failures; a stage writes at most a few a minute.
+_EVENTS = (
+    "outage.prolonged",
+    *(f"{stage}.{what}" for stage in ("poll", "downstream", "channel") for what in ("failed", "recovered")),
+)
+_PATTERN = "{ " + " || ".join(f'$.event = "{event}"' for event in _EVENTS) + " }"
+_OF_PROVIDER = re.compile(r"(?:the|this) provider")
+
+
+def cluster(prefix: str) -> str:
+    return f"{prefix}order-fulfillment"
+
+
+def log_group(prefix: str, worker: str) -> str:
+    return f"/ecs/{cluster(prefix)}/{worker}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of ECS: how many of its tasks run, and the release in its task definition."""
+
+    worker: str
+    running: int
+    desired: int
+    pending: int
+    release: str | None
+
+
+class Services:
+    """Reads the services. A task definition never changes, so it is read once."""
+
+    def __init__(self, stack: "Stack", prefix: str) -> None:
+        self._stack = stack
+        self._prefix = prefix
+        self._releases: dict[str, str | None] = {}
+
+    async def read(self) -> dict[str, Service]:
+        """
+        Return the services that exist, by worker.
+
+        Raises:
+            OperationError: There is no cluster.
+        """
+        name = cluster(self._prefix)
+        try:
+            answer = await self._stack.ecs.call("describe_services", cluster=name, services=list(WORKERS))
+        except ClientError as error:
+            if error_code(error) == "ClusterNotFoundException":
+                raise OperationError(
+                    f"there is no cluster {name} on ECS, and WORKER_HEALTH_URLS does not say where workers run"
+                ) from None
+            raise
+        found = [each for each in answer["services"] if each.get("status") != "INACTIVE"]
+        releases = await asyncio.gather(*(self._release(each["taskDefinition"]) for each in found))
+        return {
+            each["serviceName"]: Service(
+                each["serviceName"], each["runningCount"], each["desiredCount"], each["pendingCount"], release
+            )
+            for each, release in zip(found, releases, strict=True)
+        }
+
+    async def _release(self, task_definition: str) -> str | None:
+        if task_definition not in self._releases:
+            answer = await self._stack.ecs.call("describe_task_definition", taskDefinition=task_definition)
+            containers = answer["taskDefinition"]["containerDefinitions"]
+            values = [each["value"] for one in containers for each in one.get("environment", ()) if _is_release(each)]
+            self._releases[task_definition] = clean(values[0]) if values and values[0] else None
+        return self._releases[task_definition]
+
+
+def _is_release(variable: Mapping[str, str]) -> bool:
+    return variable["name"] == "WORKER_RELEASE"
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """What the lines of one task say about a stage, or about a channel: it has failed, or it works again."""
+
+    stage: str
+    channel: str | None
+    failing: bool
+    since_at: str | None
+    at: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outages:
+    """The newest state of each stage of each task, from the lines of the last fifteen minutes."""
+
+    newest: Sequence[Outage] = field(default_factory=tuple)
+
+    def holding(self, now: datetime) -> Outage | None:
+        """Return the longest outage that holds messages. Without a line for five minutes, its task has ended."""
+        fresh_since = clock.written(now - _FRESH)
+        return _longest(each for each in self.newest if each.failing and _holds(each) and each.at >= fresh_since)
+
+    def services(self) -> list[ServiceStatus]:
+        """Return the provider and the channels that lines tell of."""
+        found = []
+        provider = [
+            each for each in self.newest if each.stage == "downstream" and _OF_PROVIDER.search(each.reason or "")
+        ]
+        names = {channel_service(each.channel): each.channel for each in self.newest if each.channel is not None}
+        by_service = {
+            name: [each for each in self.newest if each.channel == channel] for name, channel in names.items()
+        }
+        for name, lines in ({PROVIDER: provider} | by_service).items():
+            failing = _longest(each for each in lines if each.failing)
+            if failing is not None:
+                found.append(
+                    ServiceStatus(
+                        service=clean(name),
+                        state=ServiceState.DOWN,
+                        down_since_at=failing.since_at,
+                        last_error=failing.reason,
+                        last_error_at=failing.at,
+                    )
+                )
+            elif lines:
+                found.append(ServiceStatus(service=clean(name), state=ServiceState.UP))
+        return found
+
+
+def _holds(outage: Outage) -> bool:
+    return outage.stage in HOLDING_STAGES
+
+
+def _longest(outages: Iterable[Outage]) -> Outage | None:
+    return min(outages, key=lambda outage: outage.since_at or outage.at, default=None)
+
+
+async def read_outages(stack: "Stack", prefix: str, worker: str) -> Outages:
+    """Read the lines about failing stages that the tasks of *worker* wrote lately."""
+    since = stack.now() - LINES_WINDOW
+    newest: dict[tuple[str, str, str | None], Outage] = {}
+    request: dict[str, Any] = {
+        "logGroupName": log_group(prefix, worker),
+        "startTime": round(since.timestamp() * 1000),
+        "filterPattern": _PATTERN,
+    }
+    for _ in range(_MAX_PAGES):
+        page = await _lines(stack, request)
+        for event in page["events"]:
+            with suppress(ValueError, KeyError, TypeError, AttributeError):  # Not a line of ours.
+                outage = _outage(json.loads(event["message"]))
+                key = event["logStreamName"], outage.stage, outage.channel
+                newest[key] = _joined(newest.get(key), outage)
+        if "nextToken" not in page:
+            break
+        request["nextToken"] = page["nextToken"]
+    return Outages(list(newest.values()))
+
+
+async def _lines(stack: "Stack", request: Mapping[str, Any]) -> Any:
+    try:
+        return await stack.logs.call("filter_log_events", **request)
+    except ClientError as error:
+        if error_code(error) == "ResourceNotFoundException":
+            raise OperationError(f"there is no log group {request['logGroupName']}") from None
+        raise
+
+
+def _outage(line: Mapping[str, Any]) -> Outage:
+    stage, _, what = line["event"].rpartition(".")
+    prolonged, at = stage == "outage", line["timestamp"]
+    since_at = clock.earlier(at, line["duration_ms"] / 1000) if prolonged else at
+    reason = line.get("reason")
+    return Outage(
+        stage=line["stage"] if prolonged else stage,
+        channel=line.get("channel"),
+        failing=what != "recovered",
+        since_at=since_at,
+        at=at,
+        reason=None if reason is None else clean(reason),
+    )
+
+
+def _joined(before: Outage | None, now: Outage) -> Outage:
+    """Return *now*, with what only the lines before say: since when it fails, and why."""
+    if before is None or not before.failing:
+        return now
+    if not now.failing:
+        return Outage(now.stage, now.channel, failing=False, since_at=None, at=now.at, reason=before.reason)
+    since_at = min(filter(None, (before.since_at, now.since_at)))
+    return Outage(now.stage, now.channel, failing=True, since_at=since_at, at=now.at, reason=now.reason)

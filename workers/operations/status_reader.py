@@ -1,0 +1,280 @@
+"""Reads the state of the whole system: every source at the same time, and none for longer than its limit."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from workers import clock
+from workers.operations.cases import OpenCases, Selection, read_open_cases
+from workers.operations.errors import OperationError
+from workers.operations.queues import Depth, queue_depth
+from workers.operations.sdk_errors import explained
+from workers.operations.status import QueueStatus, Status, Unknowns
+from workers.operations.status_counts import count_cases, count_open_cases, count_orders, unknown_orders
+from workers.operations.status_ecs import WORKERS, Outages, Service, Services, read_outages
+from workers.operations.status_endpoints import ANSWER_S, Endpoint, Fetch, Sample, sample
+from workers.operations.status_metrics import Metrics, read_metrics
+from workers.operations.status_needs import needs
+from workers.operations.status_workers import services_on_ecs, workers_at, workers_on_ecs
+from workers.queue_address import QueueAddress
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+LIMIT_S = 4.0  # How long a source may take.
+LEAST_S = 1.0  # How long CloudWatch may take, however long SQS took before.
+BETWEEN_SAMPLES_S = 1.0  # Of the workers' endpoints, to see how fast they are.
+_METRICS_KEPT = timedelta(seconds=30)  # CloudWatch has new ones every minute, and each request costs.
+_DEPTHS_KEPT = timedelta(minutes=2)
+_QUEUE = "OrderFulfillmentQueue"
+
+Result = TypeVar("Result")
+
+
+async def fetch(url: str) -> tuple[int, str]:
+    """Request *url*, without a proxy; return the status and the text of the response. Raises `OSError`."""
+    import aiohttp  # noqa: PLC0415 - takes a while to import.
+
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        try:
+            async with session.get(url) as answer:
+                return answer.status, await answer.text()
+        except aiohttp.ClientConnectorError as error:
+            raise error.os_error from error
+        except (aiohttp.ClientError, UnicodeDecodeError) as error:
+            raise OSError(type(error).__name__) from error
+
+
+@dataclass(slots=True)
+class _Queues:
+    """What is known about both queues, the fulfillment one first."""
+
+    names: Sequence[str]
+    depths: Sequence[Depth | None]
+    metrics: Metrics | None
+
+
+@dataclass(slots=True)
+class StatusReader:
+    """
+    Reads the status again and again. Rates come from what it read before.
+
+    *endpoints* are those of the workers. Without any, they are looked for on ECS, as deploy/workers.yaml runs them.
+    """
+
+    stack: "Stack"
+    endpoints: Sequence[Endpoint] = ()
+    fetch: Fetch = fetch
+    read_cases: Callable[["Stack", Selection], Awaitable[OpenCases]] = read_open_cases
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    limit_s: float = LIMIT_S
+    _samples: dict[Endpoint, Sample] = field(default_factory=dict)
+    _depths: dict[str, deque[tuple[float, int]]] = field(default_factory=dict)
+    _services: Services | None = None
+    _metrics: Metrics | None = None
+
+    async def read(self) -> Status:
+        """
+        Read everything that can be read within some seconds.
+
+        Raises:
+            OperationError: The names of the stack's resources are wrong.
+        """
+        names, unknowns = self.stack.names, Unknowns()
+        addresses = [QueueAddress.parse(name) for name in (names.order_fulfillment_queue, names.escalation_queue)]
+        prefix = _prefix(addresses[0].name)
+        now = self.stack.now()
+        counting = self._bounded(unknowns, "the orders", count_orders(self.stack))
+        cases = self._cases(unknowns)
+        if self.endpoints:
+            queues, (samples, before), orders, (found, open_cases) = await asyncio.gather(
+                self._queues(addresses, None, unknowns), self._ask_workers(), counting, cases
+            )
+            workers, services = workers_at(samples, before, unknowns)
+        else:
+            queues, on_ecs, outages, orders, (found, open_cases) = await asyncio.gather(
+                self._queues(addresses, prefix, unknowns),
+                self._on_ecs(prefix, unknowns),
+                self._outages(prefix, unknowns),
+                counting,
+                cases,
+            )
+            workers = workers_on_ecs(now, on_ecs, outages, queues.metrics, queues.names)
+            services = services_on_ecs(outages, queues.metrics, unknowns)
+        now = self.stack.now()  # Ages are those of the end.
+        severities, by_reason = count_cases([] if found is None else found.selected)
+        statuses = [
+            self._queue(*each, queues.metrics, unknowns) for each in zip(queues.names, queues.depths, strict=True)
+        ]
+        if found is not None and found.unreadable:
+            unknowns.add(f"{len(found.unreadable)} of the cases", "they were edited in the table and cannot be read")
+        return Status(
+            at=clock.written(now),
+            needs=needs(
+                now,
+                prefix=None if self.endpoints else prefix,
+                workers=workers,
+                services=services,
+                queues=statuses,
+                orders=orders or (),
+                severities=severities,
+                open_cases=open_cases,
+            ),
+            workers=workers,
+            services=services,
+            queues=statuses,
+            orders=orders or unknown_orders(),
+            open_cases=open_cases,
+            severities=severities,
+            cases=by_reason,
+            unknown=unknowns.listed(),
+        )
+
+    async def _bounded(
+        self, unknowns: Unknowns, what: str, work: Coroutine[Any, Any, Result], limit_s: float | None = None
+    ) -> Result | None:
+        """Return the result of *work*, or None if there is none within the limit; *unknowns* gets the reason."""
+        try:
+            async with asyncio.timeout(limit_s or self.limit_s):
+                try:
+                    return await work
+                except OperationError as error:
+                    unknowns.add(what, str(error))
+                except TimeoutError:
+                    raise
+                except Exception as error:
+                    text = await explained(error, self.stack)
+                    if text is None:
+                        raise
+                    unknowns.add(what, text)
+        except TimeoutError:
+            unknowns.add(what, f"no answer within {self.limit_s:g} s")
+        return None
+
+    async def _cases(self, unknowns: Unknowns) -> tuple[OpenCases | None, int | None]:
+        """Return the open cases, and how many there are: that is also known if they are too many to read in time."""
+
+        async def read() -> OpenCases:
+            return await self.read_cases(self.stack, Selection())
+
+        found, number = await asyncio.gather(
+            self._bounded(unknowns, "the open cases by reason", read()),
+            self._bounded(unknowns, "the number of open cases", count_open_cases(self.stack)),
+        )
+        return found, number if found is None else found.total
+
+    async def _ask_workers(self) -> tuple[list[Sample], list[Sample | None]]:
+        """Ask each worker. The first time, ask twice, so that its speed is known."""
+        before = dict(self._samples)
+        if not before:
+            before = {each.endpoint: each for each in await self._sampled()}
+            if any(each.is_running for each in before.values()):
+                await self.sleep(BETWEEN_SAMPLES_S)
+        samples = await self._sampled()
+        self._samples = {each.endpoint: each for each in samples}
+        return samples, [before.get(each.endpoint) for each in samples]
+
+    async def _sampled(self) -> list[Sample]:
+        def now_s() -> float:
+            return self.stack.now().timestamp()
+
+        return await asyncio.gather(*(sample(each, self.fetch, now_s) for each in self.endpoints))
+
+    async def _on_ecs(self, prefix: str | None, unknowns: Unknowns) -> dict[str, Service] | None:
+        if prefix is None:
+            unknowns.add(
+                "the workers", f"the fulfillment queue is not named as in a stack: its name must end in {_QUEUE}"
+            )
+            return None
+        if self._services is None:
+            self._services = Services(self.stack, prefix)
+        return await self._bounded(unknowns, "the workers", self._services.read())
+
+    async def _outages(self, prefix: str | None, unknowns: Unknowns) -> Sequence[Outages | None]:
+        if prefix is None:
+            return [None for _ in WORKERS]
+        return await asyncio.gather(
+            *(
+                self._bounded(unknowns, f"outages of the {worker} worker", read_outages(self.stack, prefix, worker))
+                for worker in WORKERS
+            )
+        )
+
+    async def _queues(self, addresses: Sequence[QueueAddress], prefix: str | None, unknowns: Unknowns) -> _Queues:
+        """Read the numbers of messages, then the metrics of these queues and of their dead-letter queues."""
+        loop, limit_s = asyncio.get_running_loop(), self.limit_s
+        began_s = loop.time()
+        found = await asyncio.gather(
+            *(self._bounded(unknowns, f"queue {each.name}", self._depth(each)) for each in addresses)
+        )
+        owned = [depth for depth, is_owned in filter(None, found) if is_owned]
+        if any(not is_owned for _, is_owned in filter(None, found)):
+            unknowns.add("ages of messages", "CloudWatch has metrics only of queues in the account of the credentials")
+        names = [address.name for address in addresses]
+        depths = [None if each is None else each[0] for each in found]
+        left_s = max(LEAST_S, limit_s - (loop.time() - began_s))
+        return _Queues(names, depths, await self._read_metrics(owned, prefix, unknowns, left_s))
+
+    async def _depth(self, address: QueueAddress) -> tuple[Depth, bool]:
+        queue = await self.stack.queue(address.given)
+        depth, owned = await asyncio.gather(queue_depth(self.stack, queue), self.stack.owns(queue))
+        return depth, owned
+
+    async def _read_metrics(
+        self, depths: Sequence[Depth], prefix: str | None, unknowns: Unknowns, limit_s: float
+    ) -> Metrics | None:
+        now = self.stack.now()
+        if self._metrics is None or now - self._metrics.now >= _METRICS_KEPT:
+            queues, dead = [each.queue for each in depths], [each.dead_letter_queue for each in depths]
+            reading = read_metrics(self.stack, queues, dead, prefix)
+            self._metrics = await self._bounded(unknowns, "CloudWatch's metrics", reading, limit_s)
+        return self._metrics
+
+    def _queue(self, name: str, depth: Depth | None, metrics: Metrics | None, unknowns: Unknowns) -> QueueStatus:
+        if depth is None:
+            return QueueStatus(queue=name)
+        messages = depth.depth + depth.in_flight + depth.delayed
+        oldest_s = None if metrics is None else metrics.oldest_s(name)
+        if metrics is not None and oldest_s is None and messages:
+            unknowns.add(f"the oldest message of {name}", "CloudWatch has no age of it, as on a local AWS")
+        drained = self._drained(name, messages, metrics)
+        if drained is None and messages:
+            unknowns.add(f"how fast {name} drains", "it was looked at only once: use --watch")
+        return QueueStatus(
+            queue=name,
+            depth=depth.depth,
+            in_flight=depth.in_flight,
+            delayed=depth.delayed,
+            oldest_s=oldest_s,
+            drained_per_second=None if drained is None else round(drained, 3),
+            empty_in_s=_empty_in_s(messages, drained),
+            dead_letter_queue=depth.dead_letter_queue,
+            dead_letters=depth.dead_letters,
+            oldest_dead_letter_s=None if metrics is None else metrics.oldest_s(depth.dead_letter_queue),
+        )
+
+    def _drained(self, name: str, messages: int, metrics: Metrics | None) -> float | None:
+        """Return how fast a queue drains: by CloudWatch, or else since it was first looked at, within two minutes."""
+        at_s = self.stack.now().timestamp()
+        seen = self._depths.setdefault(name, deque())
+        seen.append((at_s, messages))
+        while at_s - seen[0][0] > _DEPTHS_KEPT.total_seconds():
+            seen.popleft()
+        measured = None if metrics is None else metrics.drained_per_second(name)
+        first_s, first = seen[0]
+        return (first - messages) / (at_s - first_s) if measured is None and at_s > first_s else measured
+
+
+def _empty_in_s(messages: int, drained_per_second: float | None) -> int | None:
+    if not messages:
+        return 0
+    return round(messages / drained_per_second) if drained_per_second is not None and drained_per_second > 0 else None
+
+
+def _prefix(queue: str) -> str | None:
+    """Return the prefix of the stack's names; None if the queue is not named as in a stack."""
+    return queue.removesuffix(_QUEUE) if queue.endswith(_QUEUE) else None
