@@ -1,6 +1,18 @@
 """Errors, grouped by what the worker does about them."""
 
+import re
+
 MAX_RETRY_AFTER_S = 600.0  # A longer Retry-After is shortened to this: one call every ten minutes does no harm.
+
+
+_CASE_CHANGE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def plain_name(error: BaseException | str) -> str:
+    """Return what kind of error *error* is, or the class of this name, in words: `connection reset error`."""
+    name = error if isinstance(error, str) else type(error).__name__
+    words = _CASE_CHANGE.sub(" ", name).split()
+    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in words)
 
 
 class WorkerError(Exception):

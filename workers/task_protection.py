@@ -18,7 +18,7 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from pydantic_core import from_json
 
-from workers.errors import FatalError
+from workers.errors import FatalError, plain_name
 from workers.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -80,7 +80,7 @@ class Agent:
             async with self.session.request(method, self.uri.rstrip("/") + PATH, json=body) as response:
                 status, text = response.status, await response.read()
         except (ClientError, TimeoutError, ValueError, OSError) as error:  # ValueError: an answer that is not HTTP.
-            raise ProtectionError(type(error).__name__, uncertain=method == "PUT") from error
+            raise ProtectionError(plain_name(error), uncertain=method == "PUT") from error
         try:
             answer = from_json(text)
         except ValueError:

@@ -36,7 +36,7 @@ def test_refused_credentials_come_with_a_hint(code: str) -> None:
         ),
         (
             exceptions.ProxyConnectionError(proxy_url="http://***:***@proxy.example:3128"),
-            "AWS cannot be reached: ProxyConnectionError at the proxy proxy.example:3128",
+            "AWS cannot be reached: proxy connection error at the proxy proxy.example:3128",
         ),
         (
             exceptions.ConnectTimeoutError(endpoint_url="https://x"),

@@ -127,7 +127,7 @@ def test_a_worker_waits_for_aws_and_then_starts(tmp_path: Path) -> None:
         running.callback(stopped.kill)
         for attempt in range(1, 4):
             line = waiting.wait_for("aws.unavailable", attempt=attempt)
-            assert line["reason"] == f"EndpointConnectionError at {aws.endpoint}/"
+            assert line["reason"] == f"endpoint connection error at {aws.endpoint}/"
             assert 0 <= line["delay_ms"] <= 500 * 2 ** (attempt - 1)
         stopped.wait_for("aws.unavailable")
         assert stopped.stop() == 0

@@ -107,7 +107,7 @@ async def test_an_outage_at_the_start_is_logged_and_tried_again() -> None:
     assert logs == [
         {"event": "aws.unavailable", "log_level": "warning", "reason": reason, "attempt": attempt, "delay_ms": 0}
         for attempt, reason in enumerate(
-            [f"EndpointConnectionError at {ENDPOINT}", "DescribeTable: ThrottlingException"], start=1
+            [f"endpoint connection error at {ENDPOINT}", "DescribeTable: ThrottlingException"], start=1
         )
     ]
     assert aws.asked[-1] == "EscalationQueue"

@@ -18,7 +18,7 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
 from workers.aws.unreachable import unreachable
-from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, WorkerError
+from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, WorkerError, plain_name
 
 log = structlog.get_logger(__name__)
 
@@ -270,7 +270,7 @@ def error_code(error: sdk.ClientError) -> str:
 
 def _without_answer(error: Exception) -> OutageError:
     """Return the outage for an *error* that is not a response from AWS."""
-    kind = type(error).__name__
+    kind = plain_name(error)
     outage: OutageError
     match error:
         case sdk.NoCredentialsError() | sdk.PartialCredentialsError():

@@ -7,7 +7,7 @@ from typing import TypeVar
 import structlog
 
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
-from workers.errors import AccessDeniedError, FatalError, OutageError
+from workers.errors import AccessDeniedError, FatalError, OutageError, plain_name
 from workers.metrics import StageOutage
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ async def outages_only(call: Awaitable[T]) -> T:
             raise
         raise OutageError("the call was cancelled by something else") from error
     except Exception as error:
-        raise OutageError(f"the call failed ({type(error).__name__})") from error
+        raise OutageError(f"the call failed ({plain_name(error)})") from error
 
 
 class FailureTracker:

@@ -10,7 +10,7 @@ from workers.consumer.delivery import Delivery
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Settlement
 from workers.consumer.ports import Handler
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
-from workers.errors import FatalError, OutageError
+from workers.errors import FatalError, OutageError, plain_name
 
 log = structlog.get_logger(__name__)
 
@@ -79,4 +79,4 @@ class Trials:
             task.cancel()
             log.warning("trial.not_taken_back", reason="no answer in time")
         elif (error := task.exception()) is not None:
-            log.warning("trial.not_taken_back", reason=str(error) or type(error).__name__)
+            log.warning("trial.not_taken_back", reason=str(error) or plain_name(error))

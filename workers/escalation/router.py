@@ -14,7 +14,7 @@ from workers import clock
 from workers.backoff import Backoff
 from workers.consumer.failures import FailureTracker
 from workers.domain.cases import LOG_CHANNEL, MAX_GIVEN_UP_CHARS, Case, SentNotification
-from workers.errors import OutageError, TransientError, WorkerError
+from workers.errors import OutageError, TransientError, WorkerError, plain_name
 from workers.escalation.log_channel import log_escalation
 from workers.escalation.notifications import Channel, ChannelError, Notification, RefusedError
 from workers.escalation.refusals import Refusals, Verdict
@@ -134,7 +134,7 @@ class ChannelSender:
 
     def _failed(self, error: Exception) -> None:
         # Only our own errors are known not to quote the notification or the address.
-        reason = str(error) if isinstance(error, WorkerError) else type(error).__name__
+        reason = str(error) if isinstance(error, WorkerError) else plain_name(error)
         with bound_contextvars(channel=self._channel.name):
             self._failures.failed(OutageError(reason))
 

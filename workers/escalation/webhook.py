@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from aiohttp import ClientError, ClientHttpProxyError, ClientSession, DummyCookieJar
 
+from workers.errors import plain_name
 from workers.escalation.notifications import ChannelError, Notification, RefusedError
 from workers.proxies import Proxy, through
 from workers.request_log import traces
@@ -62,9 +63,7 @@ class WebhookChannel:
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
         except (ClientError, OSError, ValueError) as error:
             # The error's text quotes the address.
-            kind = (
-                f"{type(error).__name__}{f', HTTP {error.status}' if isinstance(error, ClientHttpProxyError) else ''}"
-            )
+            kind = f"{plain_name(error)}{f', HTTP {error.status}' if isinstance(error, ClientHttpProxyError) else ''}"
             raise ChannelError(f"the call failed{through(self.proxy)} ({kind})") from None
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             raise _error(status, float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0)

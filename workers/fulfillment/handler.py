@@ -19,7 +19,7 @@ from workers.domain.orders import (
     unrecorded_shipment,
 )
 from workers.domain.reasons import Reason, Source
-from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError
+from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError, plain_name
 from workers.fulfillment.providers import Provider, RejectedError, usable_shipment_id
 from workers.ports import DeadLetters, Escalations, Orders, OrdersToShip
 from workers.service_calls import PROVIDER, ServiceCalls
@@ -169,7 +169,7 @@ class FulfillmentHandler:
                 case Exception():
                     raise
                 case _:  # It would end the worker: for example, a provider that calls sys.exit().
-                    raise TransientError(f"the provider raised {type(error).__name__}") from error
+                    raise TransientError(f"the provider raised {plain_name(error)}") from error
 
     async def _write(self, message: Message, request: FulfillmentRequest, shipment: str, at: str) -> Order | None:
         try:
@@ -217,8 +217,10 @@ class FulfillmentHandler:
         self, message: Message, request: FulfillmentRequest, attempts: int, error: Exception | None = None
     ) -> Acknowledged:
         # The text of an error that is not ours could be anything. It is only in the log, masked.
-        last = str(error) if isinstance(error, TransientError) else type(error).__name__
-        detail = f"Failed {attempts} times." if error is None else f"Failed {attempts} times; last error: {last}."
+        detail = f"Failed {attempts} times."
+        if error is not None:
+            last = str(error) if isinstance(error, TransientError) else plain_name(error)
+            detail = f"Failed {attempts} times; last error: {last}."
         return await self._escalate(message, request, Reason.FULFILLMENT_EXHAUSTED, detail, attempts)
 
     async def _escalate(

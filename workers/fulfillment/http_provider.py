@@ -28,7 +28,7 @@ from pydantic_core import from_json
 from workers.backoff import Backoff
 from workers.domain.cards import mask
 from workers.domain.orders import Order, is_shipment_id
-from workers.errors import OutageError, SuspectedOutageError, TransientError
+from workers.errors import OutageError, SuspectedOutageError, TransientError, plain_name
 from workers.fulfillment.providers import RejectedError
 from workers.fulfillment.tokens import Token
 from workers.proxies import Proxy, through
@@ -199,7 +199,7 @@ class HttpProvider:
             reason = self._unreachable(error)
             raise OutageError(f"the provider cannot be reached{through(self._proxy)}: {reason}") from None
         except (ClientError, ConnectionError) as error:
-            raise TransientError(f"the call failed ({type(error).__name__})") from None
+            raise TransientError(f"the call failed ({plain_name(error)})") from None
 
     def _unreachable(self, error: ClientError | ConnectionTimeoutError) -> str:
         """Return why nothing could be sent."""
@@ -210,7 +210,7 @@ class HttpProvider:
                 why = getattr(error.certificate_error, "verify_message", "unverified")
                 return f"its certificate is not accepted, {why}"
             case ClientConnectorError():
-                return error.os_error.strerror or type(error.os_error).__name__
+                return error.os_error.strerror or plain_name(error.os_error)
             case _:
                 return f"no connection within {self._client_timeout.connect:g} s"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workers.aws.outgoing import sqs_message
+from workers.errors import plain_name
 from workers.operations.concurrency import finish
 from workers.operations.dead_letters import DeadLetter, Selection
 from workers.operations.hold import Hold
@@ -189,4 +190,4 @@ async def _outcome(source: HeldQueue, letter: DeadLetter, action: Action) -> Out
 
 
 async def _failed(source: HeldQueue, letter: DeadLetter, result: str, error: Exception) -> Outcome:
-    return Outcome(letter, result, await explained(error, source.stack) or type(error).__name__)
+    return Outcome(letter, result, await explained(error, source.stack) or plain_name(error))

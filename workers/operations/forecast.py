@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from workers.domain.orders import OrderStatus
 from workers.domain.submissions import IMPROPER_REASONS, submission_name
+from workers.errors import plain_name
 from workers.operations.ledger import Entry, Ledger, State
 from workers.operations.progress import Progress, unreported
 from workers.operations.records import BadRecord
@@ -71,7 +72,7 @@ async def forecast(
                 else:
                     found.already_submitted[str(item.get("Status"))] += 1
     except SDK_ERRORS as error:
-        found.not_compared = await explained(error, stack) or type(error).__name__
+        found.not_compared = await explained(error, stack) or plain_name(error)
         found.to_start = Counter(map(reasons, ledger.entries()))
         found.already_submitted.clear()
 

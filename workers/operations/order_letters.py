@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from workers.domain.ids import execution_name
 from workers.domain.submissions import submission_number
-from workers.errors import FatalError
+from workers.errors import FatalError, plain_name
 from workers.operations.actions import HeldQueue, held_queue
 from workers.operations.dead_letters import DeadLetter
 from workers.operations.errors import OperationError
@@ -121,7 +121,7 @@ async def _search(
     except (OperationError, FatalError) as error:  # The queue does not exist, or the SDK's settings are wrong.
         return Search(choice=choice, queue=shown, problem=str(error)), None
     except SDK_ERRORS as error:
-        return Search(choice=choice, queue=shown, problem=await explained(error, stack) or type(error).__name__), None
+        return Search(choice=choice, queue=shown, problem=await explained(error, stack) or plain_name(error)), None
     found = Search(
         choice=choice,
         queue=shown,

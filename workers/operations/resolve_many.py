@@ -9,7 +9,7 @@ from workers import clock
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order
 from workers.domain.resolutions import Action
-from workers.errors import WorkerError
+from workers.errors import WorkerError, plain_name
 from workers.operations.cells import cell_of, text_of
 from workers.operations.concurrency import finish, in_parallel
 from workers.operations.decisions import Decision
@@ -163,7 +163,7 @@ async def _carry_out(stack: "Stack", resolver: "Resolver", step: Step) -> bool:
         step.problem = str(error)
         return False
     except (*SDK_ERRORS, WorkerError) as error:
-        step.problem = await explained(error, stack) or type(error).__name__
+        step.problem = await explained(error, stack) or plain_name(error)
         return True
     step.is_resolved = True
     return False

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from workers.aws.errors import error_code, translate
 from workers.backoff import Backoff
-from workers.errors import OutageError
+from workers.errors import OutageError, plain_name
 from workers.operations.progress import Warn, unreported
 from workers.operations.sdk_errors import SDK_ERRORS, UNREACHABLE, ClientError, ResponseParserError
 
@@ -65,7 +65,7 @@ class Retries:
     def _report(self, name: str, error: Exception) -> None:
         if not self._warned:
             self._warned = True
-            code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+            code = error_code(error) if isinstance(error, ClientError) else plain_name(error)
             self._warn(f"{name}: {code}; continuing more slowly")
 
     def _is_transient(self, error: Exception) -> bool:

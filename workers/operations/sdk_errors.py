@@ -9,7 +9,7 @@ from botocore.parsers import ResponseParserError
 
 from workers.aws.errors import CredentialsError, MissingResourceError, error_code, translate
 from workers.aws.unreachable import unreachable
-from workers.errors import AccessDeniedError, FatalError, WorkerError
+from workers.errors import AccessDeniedError, FatalError, WorkerError, plain_name
 from workers.http_values import is_loopback
 from workers.operations.names import Names
 
@@ -76,7 +76,7 @@ def _failed(error: Exception) -> str:
     if isinstance(error, ResponseParserError):
         return "an AWS response cannot be read; the command can be repeated"
     secret = isinstance(error, exceptions.ParamValidationError)  # Its text quotes the request.
-    return f"the AWS SDK cannot make calls: {type(error).__name__ if secret else text}"
+    return f"the AWS SDK cannot make calls: {plain_name(error) if secret else text}"
 
 
 def _hint(error: Exception) -> str:

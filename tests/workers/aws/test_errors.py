@@ -23,7 +23,7 @@ from workers.aws.errors import (
     statement_error,
     translated,
 )
-from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, WorkerError
+from workers.errors import AccessDeniedError, FatalError, OutageError, SuspectedOutageError, WorkerError, plain_name
 
 
 def client_error(code: str, status: int = 400, **more: Any) -> sdk.ClientError:
@@ -110,7 +110,7 @@ def test_a_request_that_the_sdk_refuses_is_a_fault_of_that_request() -> None:
 @pytest.mark.parametrize("faults", [(), ITEM_FAULTS])
 def test_an_error_of_another_library_is_an_outage(error: Exception, faults: Collection[str]) -> None:
     outage = raised_for(error, faults)
-    assert (type(outage), str(outage)) == (SuspectedOutageError, f"the call failed ({type(error).__name__})")
+    assert (type(outage), str(outage)) == (SuspectedOutageError, f"the call failed ({plain_name(error)})")
 
 
 async def test_a_call_that_cancels_itself_is_an_outage() -> None:
@@ -169,30 +169,30 @@ def test_a_transaction_cancelled_for_unknown_reasons_is_an_outage(reasons: Any) 
         (
             sdk.EndpointConnectionError(endpoint_url="http://127.0.0.1:1/"),
             UnreachableError,
-            "EndpointConnectionError at http://127.0.0.1:1/",
+            "endpoint connection error at http://127.0.0.1:1/",
         ),
         (
             sdk.ReadTimeoutError(endpoint_url="http://127.0.0.1:1/"),
             UnreachableError,
-            "ReadTimeoutError at http://127.0.0.1:1/",
+            "read timeout error at http://127.0.0.1:1/",
         ),
-        (sdk.ConnectionClosedError(endpoint_url="http://x/"), UnreachableError, "ConnectionClosedError at http://x/"),
+        (sdk.ConnectionClosedError(endpoint_url="http://x/"), UnreachableError, "connection closed error at http://x/"),
         (
             sdk.ProxyConnectionError(proxy_url="http://***:***@proxy.example:3128/"),
             UnreachableError,
-            "ProxyConnectionError at the proxy proxy.example:3128",
+            "proxy connection error at the proxy proxy.example:3128",
         ),
         (
             sdk.ProxyConnectionError(proxy_url="h***tp://***:t@proxy.example", error=SimpleNamespace(status=407)),
             UnreachableError,
-            "ProxyConnectionError at the proxy proxy.example, HTTP 407",
+            "proxy connection error at the proxy proxy.example, HTTP 407",
         ),
-        (sdk.UnauthorizedSSOTokenError(), CredentialsError, "no AWS credentials: UnauthorizedSSOTokenError"),
-        (sdk.SSOTokenLoadError(error_msg="prose"), CredentialsError, "no AWS credentials: SSOTokenLoadError"),
+        (sdk.UnauthorizedSSOTokenError(), CredentialsError, "no AWS credentials: unauthorized SSO token error"),
+        (sdk.SSOTokenLoadError(error_msg="prose"), CredentialsError, "no AWS credentials: SSO token load error"),
         (
             sdk.TokenRetrievalError(provider="sso", error_msg="prose"),
             CredentialsSourceError,
-            "no AWS credentials: TokenRetrievalError",
+            "no AWS credentials: token retrieval error",
         ),
         (
             sdk.CredentialRetrievalError(provider="container-role", error_msg="HTTP\n500"),
@@ -202,9 +202,9 @@ def test_a_transaction_cancelled_for_unknown_reasons_is_an_outage(reasons: Any) 
         (
             sdk.MetadataRetrievalError(error_msg="prose"),
             CredentialsSourceError,
-            "no AWS credentials: MetadataRetrievalError",
+            "no AWS credentials: metadata retrieval error",
         ),
-        (sdk.InvalidConfigError(error_msg="prose"), CredentialsError, "no AWS credentials: InvalidConfigError"),
+        (sdk.InvalidConfigError(error_msg="prose"), CredentialsError, "no AWS credentials: invalid config error"),
         (
             FileNotFoundError(2, "No such file or directory", "/run/token"),
             CredentialsError,
@@ -218,16 +218,16 @@ def test_a_transaction_cancelled_for_unknown_reasons_is_an_outage(reasons: Any) 
         (
             sdk.ProfileNotFound(profile="prose"),
             CredentialsError,
-            "the AWS SDK cannot make calls: ProfileNotFound",
+            "the AWS SDK cannot make calls: profile not found",
         ),
-        (sdk.IncompleteReadError(actual_bytes=1, expected_bytes=2), UnreachableError, "IncompleteReadError"),
+        (sdk.IncompleteReadError(actual_bytes=1, expected_bytes=2), UnreachableError, "incomplete read error"),
         (
             sdk.ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"),
             OutageError,
             "an unreadable response",
         ),
-        (TimeoutError(), UnreachableError, "TimeoutError"),
-        (ConnectionResetError("peer"), UnreachableError, "ConnectionResetError"),
+        (TimeoutError(), UnreachableError, "timeout error"),
+        (ConnectionResetError("peer"), UnreachableError, "connection reset error"),
         (ResponseParserError("<html>"), OutageError, "an unreadable response"),
     ],
 )

@@ -62,7 +62,7 @@ def test_without_such_a_report_the_command_can_be_repeated() -> None:
         (NoRegionError, "no region: set AWS_REGION, or a region in your AWS profile"),
         (
             lambda: exceptions.ProxyConnectionError(proxy_url="http://***:***@proxy.example:3128"),
-            "AWS cannot be reached: ProxyConnectionError at the proxy proxy.example:3128",
+            "AWS cannot be reached: proxy connection error at the proxy proxy.example:3128",
         ),
         (
             lambda: exceptions.ReadTimeoutError(endpoint_url="https://x"),

@@ -176,7 +176,7 @@ async def test_an_outage_or_a_missing_queue_is_raised_as_it_is(error: Exception)
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (KeyError("x"), "the call failed (KeyError)"),
+        (KeyError("x"), "the call failed (key error)"),
         (asyncio.CancelledError(), "the call was cancelled by something else"),
     ],
 )

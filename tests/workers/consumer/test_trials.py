@@ -286,7 +286,7 @@ async def test_a_take_back_that_gets_no_answer_is_cancelled_in_the_end() -> None
         await cancelled.wait()
 
 
-@pytest.mark.parametrize(("error", "reason"), [(OutageError("down"), "down"), (KeyError(), "KeyError")])
+@pytest.mark.parametrize(("error", "reason"), [(OutageError("down"), "down"), (KeyError(), "key error")])
 async def test_a_take_back_that_fails_is_logged_with_its_reason(error: Exception, reason: str) -> None:
     handler = TrialHandler(asyncio.Event())
     handler.error = error

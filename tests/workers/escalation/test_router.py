@@ -128,7 +128,7 @@ async def test_a_refusal_is_not_retried_at_once() -> None:
     [
         (DOWN, "down"),
         (REFUSED, "HTTP 403"),
-        (ValueError("card 4929123412345678 at https://chat.example/secret"), "ValueError"),
+        (ValueError("card 4929123412345678 at https://chat.example/secret"), "value error"),
     ],
 )
 async def test_only_our_own_error_texts_are_logged(logs: list[EventDict], error: Exception, reason: str) -> None:

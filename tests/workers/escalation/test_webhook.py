@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from tests.workers.escalation.examples import case
 from tests.workers.forward_proxy import forward_proxy
+from workers.errors import plain_name
 from workers.escalation.notifications import ChannelError, Notification, RefusedError
 from workers.escalation.webhook import WebhookChannel, webhook_session
 from workers.proxies import Proxy
@@ -116,7 +117,7 @@ async def test_an_unreachable_server_is_reported_without_its_address(receiver: R
     await receiver.server.close()
     with pytest.raises(ChannelError) as raised:
         await send(url)
-    assert str(raised.value) == "the call failed (ClientConnectorError)"
+    assert str(raised.value) == "the call failed (client connector error)"
     assert raised.value.__cause__ is None
 
 
@@ -170,7 +171,7 @@ class BrokenSession:
 async def test_a_failed_call_is_reported_without_its_text(error: Exception) -> None:
     with pytest.raises(ChannelError) as raised:
         await WebhookChannel("chat", cast("Any", BrokenSession(error)), "https://chat.example/").send(NOTIFICATION)
-    assert str(raised.value) == f"the call failed ({type(error).__name__})"
+    assert str(raised.value) == f"the call failed ({plain_name(error)})"
     assert (raised.value.passing, raised.value.__cause__) == (True, None)
 
 
@@ -200,7 +201,7 @@ async def test_a_proxy_that_refuses_is_named_and_may_pass(status: int) -> None:
         with pytest.raises(ChannelError) as raised:
             await channel.send(NOTIFICATION)
         assert str(raised.value) == (
-            f"the call failed through the proxy {proxy.address} (ClientHttpProxyError, HTTP {status})"
+            f"the call failed through the proxy {proxy.address} (client http proxy error, HTTP {status})"
         )
         assert raised.value.passing
 
@@ -214,7 +215,7 @@ async def test_a_proxy_that_is_down_is_named_without_its_password() -> None:
         )
         with pytest.raises(ChannelError) as raised:
             await channel.send(NOTIFICATION)
-    assert str(raised.value) == f"the call failed through the proxy {proxy.address} (ClientProxyConnectionError)"
+    assert str(raised.value) == f"the call failed through the proxy {proxy.address} (client proxy connection error)"
     assert raised.value.passing
 
 

@@ -201,7 +201,7 @@ async def test_the_last_failed_attempt_is_escalated() -> None:
     bench = Bench(order("RECEIVED", attempts=4), provider=True)
     bench.journal.fail("provider.ship", ValueError("busy"))
     assert await bench.handle() == Acknowledged("escalated")
-    detail = "Failed 5 times; last error: ValueError."  # The text of a foreign error could be anything.
+    detail = "Failed 5 times; last error: value error."  # The text of a foreign error could be anything.
     assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", detail, attempts=5)]
     assert bench.journal.names() == ["orders.get", "orders.count_attempt", "escalations.send"]
 
@@ -367,8 +367,8 @@ class OddProvider:
         *((answer, "the provider answered without a usable ShipmentId") for answer in (None, 5, "", "x" * 129, "a b")),
         ("4929123412345678", "the provider answered without a usable ShipmentId"),
         (asyncio.CancelledError(), "the provider cancelled its own call"),
-        (SystemExit(0), "the provider raised SystemExit"),
-        (GeneratorExit(), "the provider raised GeneratorExit"),
+        (SystemExit(0), "the provider raised system exit"),
+        (GeneratorExit(), "the provider raised generator exit"),
         (60.0, "the provider did not answer in time"),
     ],
 )

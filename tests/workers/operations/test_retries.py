@@ -49,7 +49,7 @@ async def test_an_unreachable_endpoint_is_repeated_only_after_an_answer() -> Non
     answered = Retries(backoff=Waits(), warn=warned.append)
     assert await answered.run("StartExecution", failing()) == "done"
     assert await answered.run("StartExecution", failing(UNREACHABLE)) == "done"
-    assert warned == ["StartExecution: EndpointConnectionError; continuing more slowly"]
+    assert warned == ["StartExecution: endpoint connection error; continuing more slowly"]
     refused_first = Retries(backoff=Waits())
     with pytest.raises(ClientError):
         await refused_first.run("StartExecution", failing(refused("InvalidName")))

@@ -98,7 +98,7 @@ async def test_a_refusal_is_explained(code: str, line: str) -> None:
         ),
         (
             exceptions.ProxyConnectionError(proxy_url="http://***:***@proxy.example:3128"),
-            "AWS cannot be reached: ProxyConnectionError at the proxy proxy.example:3128",
+            "AWS cannot be reached: proxy connection error at the proxy proxy.example:3128",
         ),
         (
             exceptions.ConnectTimeoutError(endpoint_url="http://x"),
@@ -115,7 +115,7 @@ async def test_a_refusal_is_explained(code: str, line: str) -> None:
         (ResponseParserError("x"), "an AWS response cannot be read; the command can be repeated"),
         (
             exceptions.ParamValidationError(report="a card number"),
-            "the AWS SDK cannot make calls: ParamValidationError",
+            "the AWS SDK cannot make calls: param validation error",
         ),
         (
             exceptions.ProfileNotFound(profile="p"),

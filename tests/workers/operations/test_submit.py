@@ -269,7 +269,7 @@ async def test_a_throttled_record_is_given_up_after_five_minutes(monkeypatch: py
 
 @pytest.mark.parametrize(
     ("error", "named"),
-    [(refused("ThrottlingException"), "ThrottlingException"), (ResponseParserError(), "ResponseParserError")],
+    [(refused("ThrottlingException"), "ThrottlingException"), (ResponseParserError(), "response parser error")],
 )
 async def test_the_warning_names_what_slows_the_submission_down(error: Exception, named: str) -> None:
     submitting = Submitting(1, failing(1, error))

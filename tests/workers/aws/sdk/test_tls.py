@@ -146,7 +146,7 @@ async def test_a_proxy_that_is_down_is_named_without_its_password(monkeypatch: p
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         down = ForwardProxy(f"127.0.0.1:{closed.getsockname()[1]}")
-        await unreachable_through(down, monkeypatch, "ProxyConnectionError at the proxy {}")
+        await unreachable_through(down, monkeypatch, "proxy connection error at the proxy {}")
 
 
 async def test_a_proxy_that_does_not_answer_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,14 +156,14 @@ async def test_a_proxy_that_does_not_answer_is_named_without_its_password(monkey
         address = silent.getsockname()
         with socket.create_connection(address):
             down = ForwardProxy(f"{address[0]}:{address[1]}")
-            await unreachable_through(down, monkeypatch, "ProxyConnectionError at the proxy {}", timeout_s=0.1)
+            await unreachable_through(down, monkeypatch, "proxy connection error at the proxy {}", timeout_s=0.1)
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])
 async def test_a_proxy_that_refuses_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     async with forward_proxy() as proxy:
         proxy.refuses = status
-        await unreachable_through(proxy, monkeypatch, f"ProxyConnectionError at the proxy {{}}, HTTP {status}")
+        await unreachable_through(proxy, monkeypatch, f"proxy connection error at the proxy {{}}, HTTP {status}")
 
 
 async def unreachable_through(
