@@ -129,7 +129,7 @@ _LETTER = {
     "id": TEXT,
     "origin_message_id": maybe(TEXT),
     "reason": TEXT,
-    "error_class": maybe(TEXT),
+    "error": maybe(TEXT),
     "order_id": maybe(TEXT),
     "case_id": maybe(TEXT),
     "first_received_at": maybe(TIME),

@@ -88,8 +88,8 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     run("escalations", "list", "--state", "resolved", "--csv")
     run("queues")
     for name in ("fulfillment", "escalation"):
-        run("dead-letters", "replay", name, "--limit", "1", "--execute")
-        run("dead-letters", "discard", name, "--execute", "--yes")
+        run("dead-letters", "replay", name, "--limit", "1", "--yes")
+        run("dead-letters", "discard", name, "--yes")
 
 
 def deploy_stand_in(aws: Aws) -> None:

@@ -27,8 +27,8 @@ UNKNOWN = [
     ["escalations", "show", "nowhere"],
     ["escalations", "resolve", "nowhere", "close", *ACTOR],
     ["dead-letters", "list", "--id", "nowhere"],
-    ["dead-letters", "replay", "fulfillment", "--id", "nowhere"],
-    ["dead-letters", "discard", "escalation", "--id", "nowhere", "--execute"],
+    ["dead-letters", "replay", "fulfillment", "--id", "nowhere", "--dry-run"],
+    ["dead-letters", "discard", "escalation", "--id", "nowhere", "--yes"],
 ]
 EMPTY = [
     ["submit", "{empty}", "--wait"],
@@ -36,8 +36,8 @@ EMPTY = [
     ["escalations", "list", "--older-than", "9999d"],
     ["queues"],
     ["dead-letters", "list", "--order", "nowhere"],
-    ["dead-letters", "replay", "fulfillment", "--order", "nowhere"],
-    ["dead-letters", "discard", "fulfillment", "--order", "nowhere", "--execute"],
+    ["dead-letters", "replay", "fulfillment", "--order", "nowhere", "--dry-run"],
+    ["dead-letters", "discard", "fulfillment", "--order", "nowhere", "--yes"],
     ["logs", "{empty}", "--order", "nowhere"],
 ]
 CALLING = [
@@ -46,12 +46,12 @@ CALLING = [
     ["escalations", "list"],
     ["queues"],
     ["dead-letters", "list"],
-    ["dead-letters", "replay", "fulfillment", "--execute"],
-    ["dead-letters", "discard", "fulfillment", "--execute", "--yes"],
+    ["dead-letters", "replay", "fulfillment", "--yes"],
+    ["dead-letters", "discard", "fulfillment", "--yes"],
     *UNKNOWN[:7],
 ]
 # A read and the other kinds of requests. (`submit` first waits for the answer, so that it can say what is done.)
-WAITING = [["list"], ["escalations", "list"], ["dead-letters", "replay", "fulfillment", "--execute"], *UNKNOWN[1:2]]
+WAITING = [["list"], ["escalations", "list"], ["dead-letters", "replay", "fulfillment", "--yes"], *UNKNOWN[1:2]]
 MISUSED = [
     ["submit"],
     ["submit", "{missing}"],
@@ -68,6 +68,7 @@ MISUSED = [
     ["queues", "more"],
     ["dead-letters", "list", "nowhere"],
     ["dead-letters", "replay", "fulfillment", "--rate", "0"],
+    ["dead-letters", "discard", "fulfillment"],  # There is no terminal to ask.
     ["dead-letters", "discard", "fulfillment", "--execute"],
     ["logs", "{missing}"],
     ["no-command"],
@@ -148,7 +149,7 @@ def test_what_is_done_only_in_part_is_1(call: Called, running: Running, capsys: 
     assert capsys.readouterr().out.endswith("submitted, 1 bad, 0 failed\n")
     pipeline = running.pipeline
     sent = pipeline.client("sqs").send_message(QueueUrl=pipeline.stack.escalation_dlq_url, MessageBody="in part")
-    chosen = ["--id", sent["MessageId"], "--id", "nowhere", "--execute"]
+    chosen = ["--id", sent["MessageId"], "--id", "nowhere", "--yes"]
     assert call(["dead-letters", "discard", "escalation", *chosen]) == 1
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1].endswith("discarded")

@@ -91,11 +91,11 @@ def test_dead_letters_are_listed_and_left_visible(pipeline: Pipeline, orders: Co
     rows = [re.split(r"  +", line) for line in listed.lines]
     queue, age = "dead-OrderFulfillmentDLQ", rows[1][2]
     assert rows[0] == ["QUEUE", "ID", "AGE", "ORDER", "REASON", "ERROR", "CASE", "BODY"]
-    assert [queue, ids[0], age, "list-1", "delivered 11 times without an outcome", "UndecodableError", "-"] in [
+    assert [queue, ids[0], age, "list-1", "delivered 11 times without an outcome", "undecodable error", "-"] in [
         row[:7] for row in rows
     ]
     undecodable = next(row for row in rows if row[1] == ids[1])
-    assert undecodable[3:7] == ["-", UNDECODABLE, "UndecodableError", 'message-origin-of-{"OrderId"']
+    assert undecodable[3:7] == ["-", UNDECODABLE, "undecodable error", 'message-origin-of-{"OrderId"']
     assert undecodable[7] == '{"OrderId": "****", "\\u001b[2J'
     assert rows[3][:1] + rows[3][3:] == ["dead-EscalationDLQ", "bare-1", "not given", "-", "-", "bare-1"]
     assert age.endswith("d")  # Since it was first received, not since it was dead-lettered.
@@ -113,7 +113,7 @@ def test_dead_letters_are_listed_and_left_visible(pipeline: Pipeline, orders: Co
     assert (nothing.code, nothing.out) == (0, "")
 
 
-def test_a_replay_is_a_dry_run_until_execute_then_sends_the_originals(pipeline: Pipeline, orders: CommandLine) -> None:
+def test_a_replay_is_tried_without_effect_then_sends_the_originals(pipeline: Pipeline, orders: CommandLine) -> None:
     stack = pipeline.stack
     body = '{ "OrderId":"replay-1",  "x": "\\u00e9 \u20ac" }'
     ids = [
@@ -122,13 +122,13 @@ def test_a_replay_is_a_dry_run_until_execute_then_sends_the_originals(pipeline: 
         add_dead_letter(pipeline, "not me !"),
     ]
     chosen = ("--id", ids[0], "--id", ids[1])
-    dry = orders("dead-letters", "replay", "fulfillment", *chosen)
+    dry = orders("dead-letters", "replay", "fulfillment", *chosen, "--dry-run")
     assert [line.split()[-3:] for line in dry.lines[1:]] == [["would", "be", "replayed"]] * 2
-    assert dry.err.splitlines()[-1] == "This was a dry run: nothing was changed. Use --execute to do it"
+    assert dry.err.splitlines()[-1] == "This was a dry run: nothing was changed"
     assert dry.code == 0
     assert visible(pipeline, stack.order_fulfillment_dlq_url) == 3
 
-    done = orders("dead-letters", "replay", "fulfillment", *chosen, "--execute", "--rate", "1000", "--json")
+    done = orders("dead-letters", "replay", "fulfillment", *chosen, "--yes", "--rate", "1000", "--json")
     assert (done.code, [letter["outcome"] for letter in json.loads(done.out)]) == (0, ["replayed", "replayed"])
     assert taken(pipeline, stack.order_fulfillment_queue_url) == [(body, {"trace": "t-1"}), (document("replay-2"), {})]
     assert [body for body, _ in taken(pipeline, stack.order_fulfillment_dlq_url)] == ["not me !"]
@@ -138,9 +138,9 @@ def test_only_selected_messages_are_discarded(pipeline: Pipeline, orders: Comman
     for body in ("keep", "drop !", "drop, too"):
         add_dead_letter(pipeline, body, UNDECODABLE if body != "keep" else "delivered 11 times")
     arguments = ("dead-letters", "discard", "fulfillment", "--reason", "undecodable", "--limit", "2")
-    assert orders(*arguments).lines[1].endswith("would be discarded")
+    assert orders(*arguments, "--dry-run").lines[1].endswith("would be discarded")
     for expected in (2, 0):
-        done = orders(*arguments, "--execute", "--rate", "1000")
+        done = orders(*arguments, "--yes", "--rate", "1000")
         assert (done.code, done.out.count("discarded")) == (0, expected)
     assert [body for body, _ in taken(pipeline, pipeline.stack.order_fulfillment_dlq_url)] == ["keep"]
     assert taken(pipeline, pipeline.stack.order_fulfillment_queue_url) == []
@@ -150,14 +150,14 @@ def test_an_interrupted_replay_makes_the_rest_visible_again(pipeline: Pipeline, 
     stack = pipeline.stack
     for n in range(20):
         add_dead_letter(pipeline, document(f"interrupted-{n}"))
-    with orders.start("dead-letters", "replay", "fulfillment", "--execute", "--rate", "2") as process:
+    with orders.start("dead-letters", "replay", "fulfillment", "--yes", "--rate", "2") as process:
         wait_until(lambda: visible(pipeline, stack.order_fulfillment_queue_url) >= 2)
         ended = orders.interrupt(process)
     replayed = visible(pipeline, stack.order_fulfillment_queue_url)
     assert (ended.code, visible(pipeline, stack.order_fulfillment_dlq_url)) == (130, 20 - replayed)
     last = ended.err.splitlines()[-1]
     assert re.fullmatch(r"orders: interrupted: \d+ of 20 dead letters replayed; the command can be repeated", last)
-    again = orders("dead-letters", "replay", "fulfillment", "--execute", "--rate", "1000")
+    again = orders("dead-letters", "replay", "fulfillment", "--yes", "--rate", "1000")
     assert again.code == 0
     bodies = [body for body, _ in taken(pipeline, stack.order_fulfillment_queue_url)]
     assert {*bodies} == {document(f"interrupted-{n}") for n in range(20)}
@@ -189,7 +189,7 @@ def test_a_replay_killed_before_removal_and_repeated_changes_the_order_once(
         add_dead_letter(
             pipeline, json.dumps({"OrderId": f"killed-{n}", "ExecutionArn": pipeline.arn(f"of-killed-{n}")})
         )
-    arguments = ("dead-letters", "replay", "fulfillment", "--execute", "--rate", "1000")
+    arguments = ("dead-letters", "replay", "fulfillment", "--yes", "--rate", "1000")
     killed_after(orders, "SendMessage", 2, *arguments)
     assert visible(pipeline, stack.order_fulfillment_queue_url) == 2
     wait_until(lambda: visible(pipeline, stack.order_fulfillment_dlq_url) == 2)  # Their hold has run out.
@@ -229,7 +229,7 @@ def test_a_message_that_cannot_be_replayed_is_reported_and_stays(pipeline: Pipel
     change: dict[str, Any] = {"QueueUrl": stack.order_fulfillment_queue_url}
     sqs.set_queue_attributes(**change, Attributes={"MaximumMessageSize": "1024"})
     try:
-        done = orders("dead-letters", "replay", "fulfillment", "--execute", "--rate", "1000")
+        done = orders("dead-letters", "replay", "fulfillment", "--yes", "--rate", "1000")
     finally:
         sqs.set_queue_attributes(**change, Attributes={"MaximumMessageSize": policy})
     assert done.code == 1

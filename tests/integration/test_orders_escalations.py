@@ -173,7 +173,7 @@ def test_a_case_without_an_order_needs_all_fields_to_be_resubmitted(desk: Runnin
     )
     desk.escalation.wait_for("escalation.routed", execution_arn=started["executionArn"])
     missing = resubmit(orders, "malformed-1")
-    problem = "the case has no order: to resubmit it, give --order-id, --name, --item-name, --price"
+    problem = "the case has no order: to resubmit it, give --order, --name, --item, --price"
     assert (missing.code, missing.err) == (2, f"orders escalations resolve: {problem}\n")
     whole = ("--order-id", "whole-1", "--name", "Ada", "--item-name", "Bicycle", "--price", "1")
     assert resubmit(orders, "malformed-1", *whole).code == 0

@@ -42,7 +42,7 @@ COMMANDS = [
     ["escalations", "show", "001"],
     ["escalations", "resolve", "001", "cancel", *ACT],
     ["dead-letters", "list"],
-    ["dead-letters", "discard", "fulfillment", "--execute", "--yes"],
+    ["dead-letters", "discard", "fulfillment", "--yes"],
 ]
 
 
@@ -156,7 +156,7 @@ def test_a_card_number_in_any_field_or_argument_is_never_written(
         ["dead-letters", "list", "--bodies"],
         ["dead-letters", "list", "--bodies", "--json"],
         ["dead-letters", "replay", "escalation", "--limit", CARD],
-        ["dead-letters", "discard", "fulfillment", "--execute", "--yes"],
+        ["dead-letters", "discard", "fulfillment", "--yes"],
         ["logs", log],
         ["logs", log, "--order", "card-1", "--json"],
         ["submit", CARD],
@@ -164,7 +164,7 @@ def test_a_card_number_in_any_field_or_argument_is_never_written(
         shown = orders(*arguments)
         assert "Traceback" not in shown.err
 
-    assert orders("dead-letters", "discard", "escalation", "--execute", "--yes").code == 0  # The message of this test.
+    assert orders("dead-letters", "discard", "escalation", "--yes").code == 0  # The message of this test.
     logged = desk.fulfillment.output() + desk.escalation.output()
     stored = [*pipeline.scan(pipeline.stack.order_table), *pipeline.scan(pipeline.stack.escalation_table)]
     urls = (pipeline.stack.order_fulfillment_queue_url, pipeline.stack.escalation_queue_url)

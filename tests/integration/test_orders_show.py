@@ -237,7 +237,7 @@ def test_show_finds_the_dead_letters_of_an_order_and_says_what_to_do(orders: Com
     shown = orders("show", "buried")
     assert (shown.code, shown.err) == (0, "")
     assert re.search(r"^Dead letter \S+ in orders-OrderFulfillmentDLQ: not given, \d+s old$", shown.out, re.MULTILINE)
-    todo = "replay its dead letter: `orders dead-letters replay fulfillment --order buried --execute`"
+    todo = "replay its dead letter: `orders dead-letters replay fulfillment --order buried --yes`"
     assert shown.lines[-1] == f"Next: {todo}"
     story = json.loads(orders("show", "buried", "--json").out)
     assert story["next"] == todo
@@ -249,7 +249,7 @@ def test_show_finds_the_dead_letters_of_an_order_and_says_what_to_do(orders: Com
         "approximate_count": 2,
         "problem": None,
     }
-    assert orders("dead-letters", "replay", "fulfillment", "--order", "buried", "--execute").code == 0
+    assert orders("dead-letters", "replay", "fulfillment", "--order", "buried", "--yes").code == 0
     assert (
         orders("show", "buried").lines[-1].startswith("Next: check with `orders queues` that the fulfillment workers")
     )
@@ -257,7 +257,7 @@ def test_show_finds_the_dead_letters_of_an_order_and_says_what_to_do(orders: Com
     unknown = orders("show", "another")
     assert unknown.lines[0] == "Order another: not recorded"
     assert unknown.lines[-1].startswith("Next: submit it, it was never recorded: `orders submit FILE`; then discard")
-    assert orders("dead-letters", "discard", "fulfillment", "--order", "another", "--execute").code == 0
+    assert orders("dead-letters", "discard", "fulfillment", "--order", "another", "--yes").code == 0
 
 
 def test_show_says_which_dead_letters_it_could_not_look_at(orders: CommandLine, quiet: Pipeline) -> None:

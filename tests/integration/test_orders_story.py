@@ -103,7 +103,7 @@ def test_an_operator_sees_explains_and_finishes_every_order(deploy_stack: Deploy
         # One order is stuck without a case: its message is a dead letter. It is replayed.
         dead = json.loads(orders("dead-letters", "list", "fulfillment", "--json").out)
         assert [letter["order_id"] for letter in dead] == ["day-007"]
-        assert orders("dead-letters", "replay", "fulfillment", "--order", "day-007", "--execute").code == 0
+        assert orders("dead-letters", "replay", "fulfillment", "--order", "day-007", "--yes").code == 0
 
         # In the evening only the orders left on purpose are open.
         left = {"bad-card": "ESCALATED", "broken": "ESCALATED"}

@@ -45,7 +45,7 @@ def test_a_queue_in_another_account_and_a_url_with_another_host_work_everywhere(
     assert queues[1]["queue"] == stack.outputs["EscalationQueueName"]
     (letter,) = json.loads(orders("dead-letters", "list", "fulfillment", "--json", **named).out)
     assert letter["queue"] == "elsewhere-DLQ"
-    replayed = orders("dead-letters", "replay", "fulfillment", "--execute", **named)
+    replayed = orders("dead-letters", "replay", "fulfillment", "--yes", **named)
     assert replayed.code == 0, replayed.err
     assert (
         other.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]["ApproximateNumberOfMessages"]

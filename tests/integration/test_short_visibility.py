@@ -125,7 +125,7 @@ def test_dead_letters_are_held_whatever_the_timeout_of_their_queue(running: Runn
     named = {"ORDER_FULFILLMENT_QUEUE": none.name, "ESCALATION_QUEUE": short.name}
     listed = json.loads(orders("dead-letters", "list", "--bodies", "--json", **named).out)
     assert Counter(letter["body"] for letter in listed) == Counter(bodies * 2)
-    command = ("dead-letters", "replay", "fulfillment", "--execute", "--rate", "5", "--json")  # Takes over two seconds.
+    command = ("dead-letters", "replay", "fulfillment", "--yes", "--rate", "5", "--json")  # Takes over two seconds.
     replayed = orders(*command, **named)
     assert (replayed.code, [letter["outcome"] for letter in json.loads(replayed.out)]) == (0, ["replayed"] * 12)
     assert (pipeline.queued(none.dead_letter_url), pipeline.queued(short.dead_letter_url)) == (0, 12)

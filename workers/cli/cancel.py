@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workers import clock
+from workers.cli.options import json_option, note_option, order_argument, yes_option
 from workers.cli.output import CliError, note, print_json, print_line, results
 from workers.cli.people import actor_option
 from workers.cli.running import run
@@ -25,11 +26,11 @@ Examples:
   orders cancel 001
   orders cancel 001 --actor ada --note "customer has left" --yes""",
 )
-@click.argument("order_id", metavar="ORDER_ID")
-@click.option("--note", "text", default="no reason given", metavar="TEXT", help="Reason. Stored with the order.")
+@order_argument
+@note_option("with the order", default="no reason given")
 @actor_option("with the order")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with what was done, for scripts.")
+@yes_option
+@json_option("an object with what was done")
 @click.pass_obj
 def command(stack: "Stack", *, order_id: str, text: str, actor: str, yes: bool, as_json: bool) -> None:
     """

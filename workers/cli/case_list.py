@@ -5,6 +5,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from workers import clock
 from workers.cli.output import note, print_json, progress
 from workers.cli.rows import CsvRows, JsonRows
 from workers.cli.running import run
@@ -161,7 +162,7 @@ def _resolved_row(case: Case, order: Order | None, now: datetime) -> tuple[objec
         resolution and resolution.action,
         resolution and resolution.actor,
         format_age(seconds_since(at, now)),
-        at and at[:19],
+        at and clock.shown(at),
         ", ".join(case.reasons),
         case.order_id,
         None if order is None else order.status,

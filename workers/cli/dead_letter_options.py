@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from workers.cli.ages import Age
-from workers.cli.searching import When
+from workers.cli.choices import ReasonText
+from workers.cli.options import json_option, limit_option, older_than_option, order_option, yes_option
+from workers.cli.searching import since_option, until_option
 from workers.cli.tables import wide_option
 from workers.operations.hold import MAX_HELD
 
 DEFAULT_LIMIT, DEFAULT_RATE = 1_000, 10.0
-QUEUES = ("fulfillment", "escalation")
 
 
 def _a_number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
@@ -22,32 +22,36 @@ def _a_number(_ctx: click.Context, _param: click.Parameter, value: float) -> flo
 
 
 SELECTION = (
-    click.option("--reason", metavar="TEXT", help="Only those with this text in their reason, such as UNDECODABLE."),
-    click.option("--order", "order_id", metavar="ID", help="Only those about this order."),
     click.option(
-        "--older-than",
-        type=Age(),
-        metavar="AGE",
-        help="Only those first received longer ago than this: 90s, 10m, 2h, 3d.",
+        "--reason",
+        type=ReasonText(),
+        metavar="REASON",
+        help="Only with this reason, such as UNDECODABLE_MESSAGE, or this part of its text.",
     ),
-    click.option("--since", type=When(), metavar="TIME", help="Only those first received from this time on."),
-    click.option("--until", type=When(), metavar="TIME", help="Only those first received before this time."),
+    order_option("dead letters about"),
+    older_than_option("the message was first received"),
+    since_option,
+    until_option,
     click.option(
-        "--id", "ids", multiple=True, metavar="ID", help="Only the one with this id or original id. Repeatable."
+        "--id",
+        "ids",
+        multiple=True,
+        metavar="MESSAGE_ID",
+        help="Only the dead letter with this id or original id. Can be repeated.",
     ),
-    click.option(
-        "--limit",
+    limit_option(
+        f"dead letters are selected, up to {MAX_HELD}",
         type=click.IntRange(1, MAX_HELD),
         default=DEFAULT_LIMIT,
         show_default=True,
-        metavar="N",
-        help=f"Select at most N, up to {MAX_HELD}.",
     ),
     wide_option,
-    click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts."),
+    json_option("an array"),
 )
 ACTION = (
-    click.option("--execute", is_flag=True, help="Do it. Without this, only show what would be done."),
+    yes_option,
+    click.option("--dry-run", is_flag=True, help="Only show what would be done."),
+    click.option("--execute", is_flag=True, hidden=True),  # What `--yes` was called before.
     click.option(
         "--rate",
         type=click.FloatRange(0.1, 1000),

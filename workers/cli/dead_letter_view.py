@@ -12,7 +12,12 @@ from workers.operations.dead_letters import DeadLetter
 
 
 def print_letters(
-    rows: Sequence[tuple[DeadLetter, str]], last: str | None, now: datetime, *, wide: bool = False
+    rows: Sequence[tuple[DeadLetter, str]],
+    last: str | None,
+    now: datetime,
+    *,
+    wide: bool = False,
+    err: bool = False,
 ) -> None:
     """Print a table of dead letters. The last column has the heading *last* and shows the texts; None omits it."""
     headings = ["queue", "id", "age", "order", "reason", "error", "case", *([last] if last else [])]
@@ -25,7 +30,7 @@ def print_letters(
                 format_age(letter.age_s(now)),
                 letter.order_id,
                 letter.reason,
-                letter.error_class,
+                letter.error,
                 letter.case_id,
                 *([text] if last else []),
             )
@@ -34,6 +39,7 @@ def print_letters(
         right=("age",),
         text=["reason", *([last] if last else [])],
         wide=wide,
+        err=err,
     )
 
 
@@ -44,7 +50,7 @@ def letter_document(letter: DeadLetter, now: datetime) -> dict[str, Any]:
         "id": letter.id,
         "origin_message_id": letter.origin_message_id,
         "reason": letter.reason,
-        "error_class": letter.error_class,
+        "error": letter.error,
         "order_id": letter.order_id,
         "case_id": letter.case_id,
         "first_received_at": clock.rfc_3339(letter.first_received_at),

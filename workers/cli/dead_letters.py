@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workers.cli.choices import QUEUES, QueueName
 from workers.cli.dead_letter_edit import edit_letter
-from workers.cli.dead_letter_options import ACTION, QUEUES, SELECTION, with_options
+from workers.cli.dead_letter_options import ACTION, SELECTION, with_options
 from workers.cli.dead_letter_view import letter_document, print_letters, summary
 from workers.cli.dead_letter_work import act_on, fail, look, missing, queue_name, selection_of
-from workers.cli.output import CliError, note, print_json
+from workers.cli.options import note_option
+from workers.cli.output import note, print_json
 from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.domain.resolutions import Action as Resolve
@@ -52,7 +54,7 @@ Examples:
   orders dead-letters list fulfillment --reason UNDECODABLE --older-than 1h
   orders dead-letters list --json | jq -r '.[].order_id'""",
 )
-@click.argument("queue", type=click.Choice(QUEUES), required=False)
+@click.argument("queue", type=QueueName(), required=False)
 @click.option("--bodies", is_flag=True, help="Show the start of each message, masked. It may contain anything.")
 @with_options(*SELECTION)
 @click.pass_obj
@@ -94,24 +96,24 @@ def list_command(
     epilog="""\b
 Examples:
   orders dead-letters replay fulfillment --order 001
-  orders dead-letters replay fulfillment --order 001 --execute
-  orders dead-letters replay escalation --older-than 1h --rate 50 --execute
-  orders dead-letters replay fulfillment --id 8c2aecf1-d80a-45a3-90a8-6c2b0bb860f7 --edit --execute""",
+  orders dead-letters replay fulfillment --order 001 --yes
+  orders dead-letters replay escalation --older-than 1h --rate 50 --yes
+  orders dead-letters replay fulfillment --id 8c2aecf1-d80a-45a3-90a8-6c2b0bb860f7 --edit""",
 )
-@click.argument("queue", type=click.Choice(QUEUES))
+@click.argument("queue", type=QueueName())
 @with_options(*SELECTION, *ACTION)
 @click.option("--edit", is_flag=True, help="Correct each message in $EDITOR before it is sent.")
 @actor_option("on the message and its case")
-@click.option("--note", "text", default="no reason given", metavar="TEXT", help="Why it is edited. Stored on its case.")
+@note_option("on the case of an edited message", default="no reason given")
 @click.pass_obj
 def replay_command(stack: "Stack", /, *, queue: str, edit: bool, actor: str, text: str, **options: Any) -> None:
     """
     Send dead letters back to the queue they came from: body and attributes as they were sent.
 
-    A dry run unless --execute is given. An --id that is not found is named, and the exit code is 1. The selection is
-    complete before the first message is sent. Each is removed
-    from the dead-letter queue only after its queue has accepted it. If the command is killed in between, the message is
-    in both queues, and repeating the command sends it again. That is harmless: every change to an order is conditional.
+    The command shows what it is about to do, and asks. It then acts on exactly these dead letters. An --id that is not
+    found is named, and the exit code is 1. Each is removed from the dead-letter queue only after its queue has accepted
+    it. If the command is killed in between, the message is in both queues, and repeating the command sends it again.
+    That is harmless: every change to an order is conditional.
 
     A message that could not be decoded comes back unchanged and opens a second case: fix the sender, and discard the
     message here. Or correct it with --edit: each message opens in $EDITOR, digits that look like a card number masked,
@@ -124,13 +126,14 @@ def replay_command(stack: "Stack", /, *, queue: str, edit: bool, actor: str, tex
             note(f"{undecodable} of them could not be decoded and will come back here")
         return replay_to(found.source)
 
-    editing = _editing(actor, text, execute=options["execute"]) if edit else None
+    editing = _editing(actor, text, dry_run=options["dry_run"]) if edit else None
     act_on(stack, queue, action, editing, **options)
 
 
-def _editing(actor: str, text: str, *, execute: bool) -> Editing:
-    if not execute:
-        raise click.UsageError("--edit needs --execute: there is nothing to edit in a dry run")
+def _editing(actor: str, text: str, *, dry_run: bool) -> Editing:
+    """To edit a message is to confirm that it is sent."""
+    if dry_run:
+        raise click.UsageError("--edit and --dry-run exclude each other")
     if not sys.stdin.isatty():
         raise click.UsageError("--edit needs a terminal")
     try:
@@ -146,31 +149,17 @@ def _editing(actor: str, text: str, *, execute: bool) -> Editing:
     epilog="""\b
 Examples:
   orders dead-letters discard fulfillment --reason UNDECODABLE
-  orders dead-letters discard fulfillment --id 8c2aecf1-d80a-45a3-90a8-6c2b0bb860f7 --execute""",
+  orders dead-letters discard fulfillment --id 8c2aecf1-d80a-45a3-90a8-6c2b0bb860f7 --yes""",
 )
-@click.argument("queue", type=click.Choice(QUEUES))
+@click.argument("queue", type=QueueName())
 @with_options(*SELECTION, *ACTION)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
-def discard_command(stack: "Stack", /, *, queue: str, yes: bool, **options: Any) -> None:
+def discard_command(stack: "Stack", /, *, queue: str, **options: Any) -> None:
     """
     Delete dead letters for good. This cannot be undone.
 
-    A dry run unless --execute is given. It asks before it deletes all of them, without --reason, --order, --older-than
-    or --id. An --id that is not found is named, and the exit code is 1. The selection is complete before the first
-    message is deleted. The command can be repeated safely. An open case about the message stays open: `orders
-    escalations resolve` closes it.
+    The command shows what it is about to do, and asks. It then acts on exactly these dead letters. An --id that is not
+    found is named, and the exit code is 1. The command can be repeated safely. An open case about the message stays
+    open: `orders escalations resolve` closes it.
     """
-    everything = not any(options[name] for name in ("reason", "order_id", "older_than", "since", "until", "ids"))
-    if options["execute"] and everything and not yes:
-        _confirm_all(queue_name(stack, queue))
-    act_on(stack, queue, lambda _: DISCARD, **options)
-
-
-def _confirm_all(queue: str) -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            "there is no terminal to ask whether to delete all: use --yes, or --reason, --order, --older-than or --id"
-        )
-    if not click.confirm(f"Delete all dead letters of {queue} for good?", err=True):
-        raise CliError("nothing was deleted")
+    act_on(stack, queue, lambda _: DISCARD, deletes=True, **options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workers import clock
+from workers.cli.options import json_option, order_argument, yes_option
 from workers.cli.output import CliError, note, print_json, print_line, progress, results
 from workers.cli.people import actor_option
 from workers.cli.running import run
@@ -35,10 +36,10 @@ Examples:
   orders erase 001
   orders erase 001 --actor ada --yes --json | jq -c . >> erasures.jsonl""",
 )
-@click.argument("order_id", metavar="ORDER_ID")
+@order_argument
 @actor_option("with the order", callback=_actor)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with what was done, for scripts.")
+@yes_option
+@json_option("an object with what was done")
 @click.pass_obj
 def command(stack: "Stack", *, order_id: str, actor: str, yes: bool, as_json: bool) -> None:
     """

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workers import clock
+from workers.cli.options import json_option, note_option, order_argument, yes_option
 from workers.cli.output import CliError, note, print_json, print_line, results
 from workers.cli.people import actor_option
 from workers.cli.running import run
@@ -29,11 +31,11 @@ Examples:
   orders escalate 001 --note "its message was deleted by hand"
   orders escalate 001 --actor ada --note "received two days ago" --yes""",
 )
-@click.argument("order_id", metavar="ORDER_ID")
-@click.option("--note", "text", required=True, callback=_bounded, metavar="TEXT", help="Why. Stored on the case.")
+@order_argument
+@note_option("on the case", required=True, callback=_bounded)
 @actor_option("on the case", callback=_bounded)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with what was done, for scripts.")
+@yes_option
+@json_option("an object with what was done")
 @click.pass_obj
 def command(stack: "Stack", *, order_id: str, text: str, actor: str, yes: bool, as_json: bool) -> None:
     """
@@ -54,7 +56,7 @@ def command(stack: "Stack", *, order_id: str, text: str, actor: str, yes: bool, 
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("there is no terminal to ask for confirmation: use --yes")
-        note(f"Order {order_id}: {order['Status']} since {order.get('UpdatedAt')}")
+        note(f"Order {order_id}: {order['Status']} since {clock.shown(str(order.get('UpdatedAt')))}")
         if not click.confirm(clean(f"Escalate it, by {actor}: {text}?"), err=True):
             raise CliError("nothing was done")
     sent = run(stack, escalate(stack, order, actor, text))

@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.ages import Age
+from workers.cli.options import json_option, limit_option, older_than_option, severity_option, source_option
 from workers.cli.output import print_json
 from workers.cli.resolve import resolve_command
 from workers.cli.running import run
 from workers.cli.searching import Form, search_options
 from workers.domain.cases import CaseState
-from workers.domain.reasons import Severity, Source
 from workers.operations.groups import GROUPS
 from workers.operations.windows import Moment, Window
 
@@ -47,26 +46,16 @@ Examples:
     show_default=True,
     help="Only cases in this state.",
 )
-@click.option(
-    "--severity",
-    type=click.Choice([severity.value for severity in Severity], case_sensitive=False),
-    help="Only cases of this severity.",
-)
-@click.option(
-    "--source",
-    type=click.Choice([source.value for source in Source], case_sensitive=False),
-    help="Only cases that were reported by this part of the system.",
-)
+@severity_option
+@source_option
 @click.option(
     "--by",
-    type=click.Choice(GROUPS),
+    type=click.Choice(GROUPS, case_sensitive=False),
     help="Count the open cases in groups instead.",
 )
-@click.option(
-    "--older-than", type=Age(), metavar="AGE", help="Only cases opened (or resolved) longer ago: 90s, 10m, 2h, 3d."
-)
-@search_options("Only if the name of someone who resolved the case contains this.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Show only the first N.")
+@older_than_option("the case was opened (or resolved)")
+@search_options("Only if the actor's name contains this: someone who resolved the case.")
+@limit_option("cases, the first ones", type=click.IntRange(1))
 @click.pass_obj
 def list_command(
     stack: "Stack",
@@ -119,7 +108,7 @@ Examples:
   orders escalations show message-8c2aecf1-d80a-45a3-90a8-6c2b0bb860f7 --json""",
 )
 @click.argument("case_id", metavar="CASE_ID")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for scripts.")
+@json_option("an object")
 @click.pass_obj
 def show_command(stack: "Stack", /, *, case_id: str, as_json: bool) -> None:
     """Show everything about one case: its messages, notifications, resolutions and ids."""

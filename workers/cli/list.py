@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.ages import Age
+from workers import clock
+from workers.cli.choices import StatusName
+from workers.cli.options import limit_option, older_than_option
 from workers.cli.output import note, progress
 from workers.cli.rows import CsvRows, JsonRows, Rows
 from workers.cli.running import run
@@ -27,13 +29,6 @@ MAX_LIMIT = 1_000_000
 _STATUSES = (*OPEN, *FINAL)
 
 
-def _statuses(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> list[OrderStatus]:
-    for value in values:
-        if value.upper() not in _STATUSES:
-            raise click.BadParameter(f"{value!r} must be one of {', '.join(_STATUSES)}")
-    return [OrderStatus(value.upper()) for value in values]
-
-
 @click.command(
     "list",
     epilog="""\b
@@ -49,21 +44,19 @@ Examples:
     "--status",
     "statuses",
     multiple=True,
-    callback=_statuses,
+    type=StatusName(),
     metavar="STATUS",
     help="Only orders with this status: RECEIVED, ESCALATED, FULFILLED or CANCELLED. Can be repeated.",
 )
-@click.option(
-    "--older-than", type=Age(), metavar="AGE", help="Only orders whose status is older than this: 90s, 10m, 2h, 3d."
-)
+@older_than_option("the order got its status")
 @search_options("Only if the actor's name contains this: who cancelled the order, or resolved its case.")
-@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), metavar="N", help="Only the first N.")
+@limit_option("orders, the first ones", type=click.IntRange(1, MAX_LIMIT))
 @click.pass_obj
 def command(
     stack: "Stack",
     /,
     *,
-    statuses: Sequence[OrderStatus],
+    statuses: Sequence[str],
     older_than: timedelta | None,
     since: Moment | None,
     until: Moment | None,
@@ -91,11 +84,12 @@ def command(
     The list comes from an index that is slightly behind; each order is then read from the table. So the orders shown
     are current, but one that has just changed may be missing.
     """
+    chosen = [OrderStatus(status) for status in statuses]
     form, selection = Form(as_json, as_csv, wide), Selection(window=Window.of(stack.now(), since, until), **parts)
-    finds = bool(selection.searches or since or until or [status for status in statuses if status in FINAL])
+    finds = bool(selection.searches or since or until or [status for status in chosen if status in FINAL])
     selection = replace(
         selection,
-        statuses=statuses or (_STATUSES if finds else OPEN),
+        statuses=chosen or (_STATUSES if finds else OPEN),
         window=selection.window.older_than(stack.now(), older_than),
     )
     limits = {"limit": form.limit(limit), "max_read": form.max_read} if finds else {"limit": limit, "max_read": None}
@@ -135,7 +129,7 @@ class _Table:
                 order["order_id"],
                 order["status"],
                 format_age(seconds_since(since, self._now)),
-                None if since is None else since[:19],
+                None if since is None else clock.shown(since),
                 *whose,
                 order["attempts"],
                 ", ".join(order["reasons"]) or None,

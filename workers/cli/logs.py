@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workers.cli.options import json_option, order_option
 from workers.cli.output import InterruptedCommandError, note
 from workers.cli.running import run
 from workers.domain.cards import mask_all
@@ -33,15 +34,17 @@ Examples:
   aws logs tail /ecs/order-fulfillment/escalation --follow | orders logs - --escalations""",
 )
 @click.argument(
-    "file", type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path), metavar="FILE"
+    "file",
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
+    metavar="FILE|-",
 )
-@click.option("--order", "order_id", metavar="ID", help="Only lines about this order or case.")
+@order_option("lines about")
 @click.option("--escalations", is_flag=True, help="Only escalations: one line for each, escalation.routed.")
 @click.option(
     "--follow", is_flag=True, help="Wait for new lines in the file and show them, until Ctrl-C (exit code 0)."
 )
 @click.option("--tracebacks", is_flag=True, help="Show the whole traceback of an exception below its line.")
-@click.option("--json", "as_json", is_flag=True, help="Print the matching lines as JSON lines, for scripts.")
+@json_option("the matching lines, one document a line")
 @click.pass_obj
 def command(
     stack: "Stack",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workers.cli.options import json_option
 from workers.cli.output import print_json
 from workers.cli.running import run
 from workers.cli.tables import print_table, wide_option
@@ -23,7 +24,7 @@ Examples:
   orders queues --json | jq '.[] | select(.dead_letters > 0)'""",
 )
 @wide_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts.")
+@json_option("an array")
 @click.pass_obj
 def command(stack: "Stack", *, wide: bool, as_json: bool) -> None:
     """

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workers.cli.options import json_option, order_argument
 from workers.cli.output import print_json, print_line, results
 from workers.cli.running import run
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 Examples:
   orders requeue 001""",
 )
-@click.argument("order_id", metavar="ORDER_ID")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with what was sent, for scripts.")
+@order_argument
+@json_option("an object with what was sent")
 @click.pass_obj
 def command(stack: "Stack", *, order_id: str, as_json: bool) -> None:
     """

@@ -5,22 +5,31 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from workers.cli import resolve_many, resolve_one
-from workers.cli.ages import Age
+from workers.cli.choices import completions
+from workers.cli.options import (
+    json_option,
+    note_option,
+    older_than_option,
+    reason_option,
+    severity_option,
+    source_option,
+    yes_option,
+)
 from workers.cli.people import ACTOR_VARIABLE, actor_option
-from workers.cli.reasons import ReasonName
-from workers.cli.searching import When
-from workers.domain.reasons import Severity, Source
+from workers.cli.searching import since_option
 from workers.domain.resolutions import Action, Request, ResolutionError
 from workers.operations.windows import Moment
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
-MAX_INPUT_BYTES = 1_000  # Limit for standard input. A card number has only 16 digits, perhaps in groups.
-# The options that correct a field of the order.
-_OPTIONS = {"OrderId": "--order-id", "Name": "--name", "ItemName": "--item-name", "Price": "--price"}
+
+def _actions(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the action where a case may be named, too: ids are not completed."""
+    return completions(list(Action), incomplete)
 
 
 @click.command(
@@ -38,15 +47,17 @@ Many at once:
   orders escalations resolve cancel --reason INVALID_PRICE --older-than 2d --note "never corrected"
   orders escalations resolve --from cases.csv --note "as decided on Monday\"""",
 )
-@click.argument("case_ids", nargs=-1, metavar="[CASE_ID]...")
-@click.argument("action", required=False, type=click.Choice([action.value for action in Action]))
+@click.argument("case_ids", nargs=-1, metavar="[CASE_ID]...", shell_complete=_actions)
+@click.argument("action", required=False, type=click.Choice([action.value for action in Action], case_sensitive=False))
 @actor_option("on the case", required=True)
-@click.option("--note", "text", metavar="TEXT", help="Reason. Stored on the case. Required.")
-@click.option("--shipment-id", metavar="ID", help="fulfill: the id of the shipment.")
+@note_option("on the case. Required, except with --from")
+@click.option("--shipment-id", metavar="SHIPMENT_ID", help="fulfill: the id of the shipment.")
 @click.option("--price", metavar="PRICE", help="resubmit: the correct price.")
 @click.option("--name", metavar="TEXT", help="resubmit: the correct Name.")
-@click.option("--item-name", metavar="TEXT", help="resubmit: the correct ItemName.")
-@click.option("--order-id", metavar="ID", help="resubmit: the OrderId, if the case has none.")
+@click.option("--item", "--item-name", "item_name", metavar="TEXT", help="resubmit: the correct ItemName.")
+@click.option(
+    "--order", "--order-id", "order_id", metavar="ORDER_ID", help="resubmit: the OrderId, if the case has none."
+)
 @click.option("--card-number-stdin", is_flag=True, help="resubmit: read the card number from standard input.")
 @click.option(
     "--card-numbers-fd",
@@ -61,25 +72,13 @@ Many at once:
     metavar="FILE|-",
     help="A CSV file with a decision for each case.",
 )
-@click.option(
-    "--severity",
-    type=click.Choice([severity.value for severity in Severity], case_sensitive=False),
-    help="All open cases of this severity.",
-)
-@click.option("--reason", type=ReasonName(), metavar="REASON", help="All open cases with this reason.")
-@click.option(
-    "--source",
-    type=click.Choice([source.value for source in Source], case_sensitive=False),
-    help="All open cases that were reported by this part of the system.",
-)
-@click.option("--older-than", type=Age(), metavar="AGE", help="All open cases that were opened longer ago.")
-@click.option(
-    "--since", type=When(), metavar="TIME", help="All open cases that were opened since then: 2h, 2026-11-22."
-)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print what was done as JSON: an object for one CASE_ID, else an array."
-)
+@severity_option
+@reason_option
+@source_option
+@older_than_option("the case was opened")
+@since_option
+@yes_option
+@json_option("what was done, an object for one CASE_ID, else an array")
 @click.pass_obj
 def resolve_command(
     stack: "Stack",

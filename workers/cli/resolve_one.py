@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_INPUT_BYTES = 1_000  # Limit for standard input. A card number has only 16 digits, perhaps in groups.
 # The options that correct a field of the order.
-_OPTIONS = {"OrderId": "--order-id", "Name": "--name", "ItemName": "--item-name", "Price": "--price"}
+_OPTIONS = {"OrderId": "--order", "Name": "--name", "ItemName": "--item", "Price": "--price"}
 
 
 def resolve(

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from workers.cli.options import json_option, reason_option
 from workers.cli.output import note
-from workers.cli.reasons import ReasonName
 from workers.cli.tables import wide_option
 from workers.operations.ages import format_age
 from workers.operations.search import MAX_READ, Found
@@ -41,18 +41,24 @@ class Part(click.ParamType[str]):
         return value
 
 
+since_option = click.option(
+    "--since", type=When(), metavar="TIME", help="Only from this time on: 2h, 3d, 2026-11-22, 2026-11-22T10:00Z."
+)
+until_option = click.option("--until", type=When(), metavar="TIME", help="Only before this time.")
+
+
 def search_options(actor: str) -> Callable[[Any], Any]:
     """Add the options; *actor* is the help of `--actor`."""
     options = (
-        click.option("--since", type=When(), metavar="TIME", help="Only from this time on: 2h, 3d, 2026-11-22."),
-        click.option("--until", type=When(), metavar="TIME", help="Only before this time."),
+        since_option,
+        until_option,
         click.option("--name", type=Part(), metavar="TEXT", help="Only if the customer's name contains this."),
-        click.option("--item", type=Part(), metavar="TEXT", help="Only if the item's name contains this."),
         click.option(
-            "--reason", type=ReasonName(), metavar="REASON", help="Only with this reason, such as INVALID_PRICE."
+            "--item", "--item-name", "item", type=Part(), metavar="TEXT", help="Only if the item's name contains this."
         ),
-        click.option("--actor", type=Part(), metavar="TEXT", help=actor),
-        click.option("--json", "as_json", is_flag=True, help="Print a JSON array, for scripts."),
+        reason_option,
+        click.option("--actor", type=Part(), metavar="NAME", help=actor),
+        json_option("an array"),
         wide_option,
         click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, for spreadsheets and scripts."),
     )

@@ -12,6 +12,7 @@ import click
 
 from workers import clock
 from workers.cli.dead_letter_view import letter_document
+from workers.cli.options import json_option, order_argument
 from workers.cli.output import print_json, print_line
 from workers.cli.running import run
 from workers.cli.tables import print_table
@@ -36,16 +37,16 @@ Examples:
   orders show 001 --logs .local-aws/workers.log
   kubectl logs deploy/fulfillment | orders show 001 --logs - --json""",
 )
-@click.argument("order_id")
+@order_argument
 @click.option(
     "--logs",
     "log_files",
     type=click.File("rb"),
     multiple=True,
     metavar="FILE|-",
-    help="Also show the workers' log lines about this order, from a file with their JSON lines. Repeatable.",
+    help="Also show the workers' log lines about this order, from a file with their JSON lines. Can be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for scripts.")
+@json_option("an object")
 @click.pass_obj
 def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_json: bool) -> None:
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workers.cli.options import json_option
 from workers.cli.order_file_options import order_file_options, report_findings
 from workers.cli.output import InterruptedCommandError, note, print_json, print_line, progress, results
 from workers.cli.running import run
@@ -72,10 +73,12 @@ Examples:
     default=DEFAULT_CONCURRENCY,
     show_default=True,
     metavar="N",
-    help="How many orders to submit at the same time.",
+    help="At most N orders are submitted at the same time.",
 )
 @order_file_options
-@click.option("--check", is_flag=True, help="Submit nothing: only read the files, and say what would happen.")
+@click.option(
+    "--dry-run", "--check", "check", is_flag=True, help="Only show what would be done: read the files, submit nothing."
+)
 @click.option(
     "--rejects",
     type=click.Path(path_type=Path),
@@ -83,7 +86,7 @@ Examples:
     help="Write what is not submitted to a new FILE, each record with its problem. Card numbers are masked.",
 )
 @click.option("--wait", is_flag=True, help="Wait until the orders have ended, and show how.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object, for scripts.")
+@json_option("an object with the summary")
 @click.pass_obj
 def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
     """

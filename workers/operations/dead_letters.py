@@ -12,7 +12,7 @@ from workers.domain.ids import message_case_id
 from workers.domain.orders import is_order_id
 from workers.domain.reasons import Reason
 from workers.domain.text import clean
-from workers.errors import UndecodableError
+from workers.errors import UndecodableError, plain_name
 from workers.operations.ages import seconds_since
 from workers.operations.windows import Window
 
@@ -34,7 +34,7 @@ class DeadLetter:
     body: str
     attributes: Mapping[str, Any]
     reason: str
-    error_class: str | None
+    error: str | None  # In words; the stored attribute has the name of a class.
     order_id: str | None
     execution_arn: str | None
     origin_message_id: str | None
@@ -49,6 +49,7 @@ class DeadLetter:
         labeled = {DeadLetterAttribute.REASON, DeadLetterAttribute.ORIGIN_MESSAGE_ID} <= attributes.keys()
         ours = set(DeadLetterAttribute) if labeled else set[DeadLetterAttribute]()
         labels = {name: _text(attributes, name) for name in ours}
+        error_class = labels.get(DeadLetterAttribute.ERROR_CLASS)
         order_id, execution_arn = _subject(received["Body"])
         return cls(
             queue=queue,
@@ -61,7 +62,7 @@ class DeadLetter:
             },
             reason=labels.get(DeadLetterAttribute.REASON)
             or (REDRIVEN if "DeadLetterQueueSourceArn" in system else UNKNOWN),
-            error_class=labels.get(DeadLetterAttribute.ERROR_CLASS),
+            error=None if error_class is None else plain_name(error_class),
             order_id=order_id,
             execution_arn=execution_arn,
             origin_message_id=labels.get(DeadLetterAttribute.ORIGIN_MESSAGE_ID),

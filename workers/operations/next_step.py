@@ -60,7 +60,7 @@ class _Advice:
         if Reason.UNRECORDED_SHIPMENT in self._reasons:
             return self._ask_provider()
         if useful := self._letters(useful=True):
-            return f"replay its dead letter: {_orders(f'dead-letters replay {self._selected(*useful)} --execute')}"
+            return f"replay its dead letter: {_orders(f'dead-letters replay {self._selected(*useful)} --yes')}"
         if (elsewhere := self._elsewhere()) is not None:
             return self._rest() or elsewhere
         match self._order.get("Status"):
@@ -177,8 +177,8 @@ class _Advice:
             return f"read the message: {self._read(*letters)}; then {close}; then discard it: {self._discard(*letters)}"
         corrections = "--price PRICE " if Reason.INVALID_PRICE in self._reasons else ""
         if not self._order:
-            order_id = "" if self._case.get("OrderId") else "--order-id ID "
-            corrections = f"{order_id}--name TEXT --item-name TEXT --price PRICE "
+            order_id = "" if self._case.get("OrderId") else "--order ORDER_ID "
+            corrections = f"{order_id}--name TEXT --item TEXT --price PRICE "
         ways = ["cancel"] if not self._order else ["fulfill --shipment-id ID", "cancel"]
         return "resolve its case: " + ", or ".join(map(self._resolution, (f"resubmit {corrections}".strip(), *ways)))
 
@@ -239,7 +239,7 @@ class _Advice:
         return is_current and self._order.get("Status") == OrderStatus.RECEIVED
 
     def _discard(self, search: Search, letters: Sequence[DeadLetter]) -> str:
-        return _orders(f"dead-letters discard {self._selected(search, letters)} --execute")
+        return _orders(f"dead-letters discard {self._selected(search, letters)} --yes")
 
     def _selected(self, search: Search, letters: Sequence[DeadLetter]) -> str:
         """Return the arguments that select *letters*, or the first of them if there are many."""

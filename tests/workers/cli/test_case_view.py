@@ -55,7 +55,7 @@ OR_CANCEL = f", or `{RESOLVE} cancel {WHO}`"
         (order("CANCELLED"), f"close its case: `{RESOLVE} close {WHO}`"),
         (
             None,
-            (f"resolve its case: `{RESOLVE} resubmit --name TEXT --item-name TEXT --price PRICE {WHO}`{OR_CANCEL}"),
+            (f"resolve its case: `{RESOLVE} resubmit --name TEXT --item TEXT --price PRICE {WHO}`{OR_CANCEL}"),
         ),
     ],
 )

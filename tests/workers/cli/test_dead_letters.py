@@ -21,10 +21,10 @@ LOST = {"OrderId": "001", "ExecutionArn": "arn:aws:states:us-east-1:000000000000
 UNDECODABLE = "UNDECODABLE_MESSAGE: neither a JSON object nor an OrderId"
 REDRIVEN = "moved by SQS's own redrive: delivered too often"
 HEADINGS = "QUEUE | ID | AGE | ORDER | REASON | ERROR | CASE"
-OLD = f"OrderFulfillmentQueue-DLQ | m-old | 2h | - | {UNDECODABLE} | UndecodableError | message-o-1"
+OLD = f"OrderFulfillmentQueue-DLQ | m-old | 2h | - | {UNDECODABLE} | undecodable error | message-o-1"
 NEW = f"OrderFulfillmentQueue-DLQ | m-new | 90s | 001 | {REDRIVEN} | - | -"
 OTHER = f"EscalationQueue-DLQ | m-other | 10m | 007 | {REDRIVEN} | - | -"
-DRY = "This was a dry run: nothing was changed. Use --execute to do it"
+DRY = "This was a dry run: nothing was changed"
 
 
 def sent(age: timedelta, **more: Any) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def test_for_scripts_the_letters_are_json() -> None:
         "id": "m-old",
         "origin_message_id": "o-1",
         "reason": UNDECODABLE,
-        "error_class": "UndecodableError",
+        "error": "undecodable error",
         "order_id": None,
         "case_id": "message-o-1",
         "first_received_at": "2026-11-22T10:00:00.000000Z",
@@ -183,9 +183,9 @@ def test_letters_of_both_queues_are_held_until_the_last_was_looked_at() -> None:
 
 
 @pytest.mark.parametrize(("action", "past"), [("replay", "replayed"), ("discard", "discarded")])
-def test_without_execute_an_action_is_only_shown(action: str, past: str) -> None:
+def test_a_dry_run_only_shows_the_action(action: str, past: str) -> None:
     aws = Aws()
-    ran = done(command, action, "fulfillment", stack=aws.stack)
+    ran = done(command, action, "fulfillment", "--dry-run", stack=aws.stack)
     assert rows(ran.stdout) == [f"{HEADINGS} | OUTCOME", f"{OLD} | would be {past}", f"{NEW} | would be {past}"]
     undecodable = ["1 of them could not be decoded and will come back here"] if action == "replay" else []
     assert ran.stderr.splitlines() == [*undecodable, found(2, 2, 2), DRY]
@@ -194,7 +194,7 @@ def test_without_execute_an_action_is_only_shown(action: str, past: str) -> None
 
 def test_letters_are_replayed_as_they_were_sent() -> None:
     aws = Aws()
-    ran = done(command, "replay", "fulfillment", "--execute", "--rate", "1000", stack=aws.stack)
+    ran = done(command, "replay", "fulfillment", "--yes", "--rate", "1000", stack=aws.stack)
     assert rows(ran.stdout) == [f"{HEADINGS} | OUTCOME", f"{OLD} | replayed", f"{NEW} | replayed"]
     assert ran.stderr.splitlines() == [
         "1 of them could not be decoded and will come back here",
@@ -212,54 +212,130 @@ def test_letters_are_replayed_as_they_were_sent() -> None:
 
 def test_the_selected_letters_are_discarded_and_no_others() -> None:
     aws = Aws()
-    ran = done(command, "discard", "escalation", "--id", "m-other", "--execute", stack=aws.stack)
+    ran = done(command, "discard", "escalation", "--id", "m-other", "--yes", stack=aws.stack)
     assert rows(ran.stdout) == [f"{HEADINGS} | OUTCOME", f"{OTHER} | discarded"]
     assert ran.stderr.splitlines() == [
         "1 dead letter of EscalationQueue-DLQ to be discarded",
         found(1, 1, 1, "EscalationQueue-DLQ"),
     ]
     assert (aws.requests, aws.escalation.visible, aws.fulfillment.calls) == ([], [], [])
-    ran = done(command, "discard", "fulfillment", "--order", "001", "--execute", "--json", stack=aws.stack)
+    ran = done(command, "discard", "fulfillment", "--order", "001", "--yes", "--json", stack=aws.stack)
     (letter,) = json.loads(ran.stdout)
     assert (letter["id"], letter["outcome"], letter["problem"]) == ("m-new", "discarded", None)
     assert aws.fulfillment.visible == ["m-old"]
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a person answer, and show no progress."""
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: self.name == "<stdin>", raising=False)
+
+
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("answer", ["n", "y"])
-def test_on_a_terminal_discarding_all_asks_first(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
-    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _self: True, raising=False)
+@pytest.mark.parametrize(
+    ("verb", "past", "question"),
+    [
+        ("replay", "replayed", "Replay 2 dead letters of OrderFulfillmentQueue-DLQ? [y/N]: "),
+        ("discard", "discarded", "Discard 2 dead letters of OrderFulfillmentQueue-DLQ for good? [y/N]: "),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_is_about_to_be_done_is_shown_and_asked(
+    verb: str, past: str, question: str, answer: str, options: list[str]
+) -> None:
     aws = Aws()
-    ran = run(command, "discard", "escalation", "--execute", stack=aws.stack, given=f"{answer}\n")
-    assert ran.stderr.startswith("Delete all dead letters of EscalationQueue for good? [y/N]: ")
+    ran = run(command, verb, "fulfillment", "--rate", "1000", *options, stack=aws.stack, given=f"{answer}\n")
+    *shown, asked = ran.stderr.partition(question)
+    assert rows(shown[0])[-3:] == [f"{HEADINGS} | OUTCOME", f"{OLD} | would be {past}", f"{NEW} | would be {past}"]
     if answer == "n":
-        assert str(ran.exception) == "nothing was deleted"
-        assert (aws.escalation.visible, aws.escalation.calls) == (["m-other"], [])
+        assert (str(ran.exception), ran.stdout) == ("nothing was done", "")
+        assert (sorted(aws.fulfillment.visible), aws.requests) == (["m-new", "m-old"], [])
     else:
-        assert (ran.exit_code, aws.escalation.visible) == (0, [])
+        assert (ran.exit_code, aws.fulfillment.visible, aws.fulfillment.hidden) == (0, [], [])
+        assert asked.splitlines() == ["y", f"2 dead letters of OrderFulfillmentQueue-DLQ to be {past}", found(2, 2, 2)]
+        assert ran.stdout.count(past) == 2
 
 
-@pytest.mark.parametrize("arguments", [[], ["--reason", ""], ["--limit", "5"], ["--json"]])
-def test_without_a_terminal_discarding_all_needs_yes(arguments: list[str]) -> None:
+@pytest.mark.usefixtures("terminal")
+def test_only_those_that_were_shown_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     aws = Aws()
-    ran = run(command, "discard", "escalation", "--execute", *arguments, stack=aws.stack)
+
+    def confirm(*_: object, **__: object) -> bool:
+        aws.fulfillment.visible.insert(0, "m-later")
+        aws.fulfillment.visible.remove("m-old")
+        return True
+
+    monkeypatch.setattr("click.confirm", confirm)
+    ran = run(command, "discard", "fulfillment", "--rate", "1000", stack=aws.stack)
+    assert rows(ran.stdout)[1:] == [f"{NEW} | discarded"]
+    assert str(ran.exception) == "no dead letter found with the id m-old", "another consumer has it"
+    assert aws.fulfillment.visible == ["m-later"]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_nothing_is_asked_if_nothing_is_selected() -> None:
+    ran = done(command, "discard", "fulfillment", "--order", "002", "--json", stack=Aws().stack)
+    assert (ran.stdout, ran.stderr.splitlines()) == ("[]\n", [found(0, 2, 2)])
+    ran = run(command, "discard", "fulfillment", "--id", "m-gone", stack=Aws().stack)
+    assert str(ran.exception) == "no dead letter found with the id m-gone"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "there is no terminal to ask for confirmation: use --yes, or --dry-run to only look"),
+        (["--json"], "there is no terminal to ask for confirmation: use --yes, or --dry-run to only look"),
+        (["--yes", "--dry-run"], "--yes and --dry-run exclude each other"),
+        (["--execute", "--dry-run"], "--yes and --dry-run exclude each other"),
+        (["--yes", "--reason", ""], "is empty, must be a reason, or a part of its text"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_without_a_terminal_an_answer_must_be_given(verb: str, arguments: list[str], problem: str) -> None:
+    aws = Aws()
+    ran = run(command, verb, "escalation", *arguments, stack=aws.stack)
     assert (ran.exit_code, ran.stdout, aws.escalation.calls) == (2, "", [])
-    assert "there is no terminal to ask whether to delete all: use --yes, or --reason, --order" in ran.stderr
-    done(command, "discard", "escalation", "--execute", "--yes", *arguments, stack=aws.stack)
-    assert aws.escalation.visible == []
+    assert problem in ran.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--reason", "moved"], ["--order", "007"], ["--older-than", "1m"]])
-def test_a_selection_is_discarded_without_a_question(arguments: list[str]) -> None:
+def test_the_former_name_of_yes_is_accepted_and_deletes_all_only_with_it() -> None:
     aws = Aws()
-    done(command, "discard", "escalation", "--execute", *arguments, stack=aws.stack)
+    done(command, "replay", "fulfillment", "--execute", "--rate", "1000", stack=aws.stack)
+    assert aws.fulfillment.visible == []
+    ran = run(command, "discard", "escalation", "--execute", stack=aws.stack)
+    assert (ran.exit_code, aws.escalation.calls) == (2, [])
+    done(command, "discard", "escalation", "--execute", "--reason", "moved", stack=aws.stack)
     assert aws.escalation.visible == []
+    again = Aws()
+    done(command, "discard", "escalation", "--execute", "--yes", stack=again.stack)
+    assert again.escalation.visible == []
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("FULFILLMENT", [OLD, NEW]),
+        ("OrderFulfillmentQueue", [OLD, NEW]),
+        ("OrderFulfillmentDLQ", [OLD, NEW]),
+        ("Escalation", [OTHER]),
+        ("EscalationQueue", [OTHER]),
+    ],
+)
+def test_a_queue_is_named_by_its_word_or_by_its_own_name(given: str, shown: list[str]) -> None:
+    assert rows(Aws().list(given).stdout) == [HEADINGS, *shown]
+
+
+@pytest.mark.parametrize("reason", ["undecodable_message", "Undecodable-Message", "undecodable message", "UNDECODABLE"])
+def test_a_reason_may_be_spelled_as_for_cases(reason: str) -> None:
+    assert rows(Aws().list("--reason", reason).stdout) == [HEADINGS, OLD]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_letters_that_fail_are_counted_and_exit_with_1(arguments: list[str]) -> None:
     aws = Aws()
     aws.fulfillment.refused.add("delete_message")
-    ran = run(command, "replay", "fulfillment", "--execute", "--rate", "1000", *arguments, stack=aws.stack)
+    ran = run(command, "replay", "fulfillment", "--yes", "--rate", "1000", *arguments, stack=aws.stack)
     assert str(ran.exception) == "2 of 2 dead letters failed; the command can be repeated"
     assert getattr(ran.exception, "exit_code", None) == 1
     if arguments:
@@ -272,7 +348,7 @@ def test_letters_that_fail_are_counted_and_exit_with_1(arguments: list[str]) -> 
     assert ran.stderr.splitlines()[-1] == found(2, 2, 2)
 
 
-@pytest.mark.parametrize("arguments", [["--execute"], [], ["--execute", "--json"]])
+@pytest.mark.parametrize("arguments", [["--yes"], ["--dry-run"], ["--yes", "--json"]])
 @pytest.mark.parametrize("verb", ["replay", "discard"])
 def test_an_id_that_is_not_found_is_named_and_exits_with_1(verb: str, arguments: list[str]) -> None:
     aws = Aws()
@@ -281,7 +357,7 @@ def test_an_id_that_is_not_found_is_named_and_exits_with_1(verb: str, arguments:
     assert str(ran.exception) == "no dead letter found with the id m-gone, m-lost"
     assert getattr(ran.exception, "exit_code", None) == 1
     assert "m-new" in ran.stdout, "what is found is dealt with"
-    assert ("m-new" in aws.fulfillment.visible) == (not arguments)
+    assert ("m-new" in aws.fulfillment.visible) == ("--dry-run" in arguments)
 
 
 def test_an_id_in_neither_queue_is_named_by_list() -> None:
@@ -293,30 +369,34 @@ def test_an_id_in_neither_queue_is_named_by_list() -> None:
 def test_failures_and_ids_that_are_not_found_are_both_named() -> None:
     aws = Aws()
     aws.fulfillment.refused.add("delete_message")
-    ran = run(command, "discard", "fulfillment", "--id", "m-new", "--id", "m-gone", "--execute", stack=aws.stack)
+    ran = run(command, "discard", "fulfillment", "--id", "m-new", "--id", "m-gone", "--yes", stack=aws.stack)
     assert str(ran.exception) == (
         "1 of 1 dead letters failed; the command can be repeated; no dead letter found with the id m-gone"
     )
 
 
 def test_an_action_without_letters_prints_no_table_and_no_dry_run() -> None:
-    ran = done(command, "discard", "fulfillment", "--order", "002", stack=Aws().stack)
+    given = ("discard", "fulfillment", "--order", "002", "--dry-run")
+    ran = done(command, *given, stack=Aws().stack)
     assert (ran.stdout, ran.stderr.splitlines()) == ("", [found(0, 2, 2)])
-    assert done(command, "discard", "fulfillment", "--order", "002", "--json", stack=Aws().stack).stdout == "[]\n"
+    assert done(command, *given, "--json", stack=Aws().stack).stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["replay", "orders"], "'orders' is not one of 'fulfillment', 'escalation'"),
-        (["list", "orders"], "'orders' is not one of 'fulfillment', 'escalation'"),
+        (
+            ["replay", "orders"],
+            "'orders' must be fulfillment, escalation or the name of a queue, as in `orders queues`",
+        ),
+        (["list", "orders"], "'orders' must be fulfillment, escalation or the name of a queue, as in `orders queues`"),
         (["list", "--limit", "0"], "0 is not in the range 1<=x<=10000"),
         (["list", "--limit", "10001"], "10001 is not in the range 1<=x<=10000"),
         (["list", "--older-than", "1w"], "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
         (["discard", "fulfillment", "--rate", "0.09"], "0.09 is not in the range 0.1<=x<=1000"),
         (["discard", "fulfillment", "--rate", "1001"], "1001.0 is not in the range 0.1<=x<=1000"),
         (["discard", "fulfillment", "--rate", "nan"], "nan is not a number of messages"),
-        (["list", "--execute"], "No such option '--execute'"),
+        (["list", "--yes"], "No such option '--yes'"),
         (["discard", "fulfillment", "--bodies"], "No such option '--bodies'"),
     ],
 )
@@ -328,7 +408,7 @@ def test_wrong_options_name_what_is_allowed(arguments: list[str], problem: str) 
 
 def test_a_thousand_letters_at_ten_a_second_are_the_default() -> None:
     text = " ".join(done(command, "replay", "--help").stdout.split())
-    assert "Select at most N, up to 10000. [default: 1000; 1<=x<=10000]" in text
+    assert "At most N dead letters are selected, up to 10000. [default: 1000; 1<=x<=10000]" in text
     assert "At most N messages a second, 0.1 to 1000. [default: 10.0; 0.1<=x<=1000]" in text
 
 
@@ -345,9 +425,7 @@ def test_ctrl_c_finishes_the_letter_and_says_what_is_done(operation: str, text: 
     aws.fulfillment.during[operation] = lambda: signal.raise_signal(signal.SIGINT)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # It is ignored if tests run in the background.
     try:
-        ran = run(
-            command, "discard", "fulfillment", "--execute", "--yes", "--rate", "1000", *arguments, stack=aws.stack
-        )
+        ran = run(command, "discard", "fulfillment", "--yes", "--rate", "1000", *arguments, stack=aws.stack)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (str(ran.exception), getattr(ran.exception, "exit_code", None)) == (text, 130)
@@ -383,7 +461,7 @@ class Editor:
         self.closed.append(f"{case_id} by {request.actor}: {request.note}")
 
 
-EDIT = ("replay", "fulfillment", "--id", "m-old", "--edit", "--execute", "--actor", "ada", "--note", "a typo")
+EDIT = ("replay", "fulfillment", "--id", "m-old", "--edit", "--actor", "ada", "--note", "a typo")
 
 
 def test_a_letter_is_edited_until_a_worker_can_decode_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,12 +485,12 @@ def test_a_letter_that_is_left_as_it_is_stays(monkeypatch: pytest.MonkeyPatch, t
     assert ran.stdout == ""
 
 
-def test_editing_needs_a_terminal_and_execute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_editing_needs_a_terminal_and_is_no_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = run(command, *EDIT, stack=Aws().stack)
     assert (refused.exit_code, "--edit needs a terminal" in refused.stderr) == (2, True)
     Editor(monkeypatch)
-    refused = run(command, *[word for word in EDIT if word != "--execute"], stack=Aws().stack)
-    assert "--edit needs --execute: there is nothing to edit in a dry run" in refused.stderr
+    refused = run(command, *EDIT, "--dry-run", stack=Aws().stack)
+    assert "--edit and --dry-run exclude each other" in refused.stderr
     refused = run(command, *EDIT, "--note", " ", stack=Aws().stack)
     assert "the note must be 1 to 1000 characters" in refused.stderr
 

@@ -234,7 +234,7 @@ CANCEL = Resolution(action="cancel", episode=1, actor="Grace", note="customer ha
 RESOLVED = case(state=CaseState.RESOLVED, resolutions=(CANCEL,), updated_at=RESOLVED_AT)
 RESOLVED_HEADINGS = "CASE | RESOLUTION | ACTOR | AGE | RESOLVED | REASONS | ORDER | STATUS | NOTE"
 RESOLVED_ROW = (
-    "001 | cancel | Grace | 90m | 2026-11-22T10:30:00 | INVALID_CARD_NUMBER | 001 | CANCELLED | customer has left"
+    "001 | cancel | Grace | 90m | 2026-11-22 10:30:00 | INVALID_CARD_NUMBER | 001 | CANCELLED | customer has left"
 )
 NOT_LISTED = "cases that were resolved before the workers were updated to this version are not listed"
 

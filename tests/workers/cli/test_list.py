@@ -42,12 +42,12 @@ FOUND: list[dict[str, Any]] = [
 ]
 NOT_LISTED = "orders that became final before the workers were updated to this version are not listed"
 DETAILED_HEADINGS = "ORDER | STATUS | AGE | SINCE | NAME | ITEM | ATTEMPTS | REASONS"
-DETAILED = "001 | ESCALATED | 3h | 2026-11-22T09:00:00 | Ada Lovelace | Lamp | 5 | INVALID_PRICE, INVALID_CARD_NUMBER"
-CANCELLED = "003 | CANCELLED | 2d | 2026-11-20T12:00:00 | Ada King | - | 0 | -"
-SHIPPED = "004 | FULFILLED | 2h | 2026-11-22T10:00:00 | Ada King | Bell | 0 | -"
+DETAILED = "001 | ESCALATED | 3h | 2026-11-22 09:00:00 | Ada Lovelace | Lamp | 5 | INVALID_PRICE, INVALID_CARD_NUMBER"
+CANCELLED = "003 | CANCELLED | 2d | 2026-11-20 12:00:00 | Ada King | - | 0 | -"
+SHIPPED = "004 | FULFILLED | 2h | 2026-11-22 10:00:00 | Ada King | Bell | 0 | -"
 HEADINGS = "ORDER | STATUS | AGE | SINCE | ATTEMPTS | REASONS"
-FIRST = "001 | ESCALATED | 3h | 2026-11-22T09:00:00 | 5 | INVALID_PRICE, INVALID_CARD_NUMBER"
-SECOND = "002 | RECEIVED | 90s | 2026-11-22T11:58:30 | 0 | -"
+FIRST = "001 | ESCALATED | 3h | 2026-11-22 09:00:00 | 5 | INVALID_PRICE, INVALID_CARD_NUMBER"
+SECOND = "002 | RECEIVED | 90s | 2026-11-22 11:58:30 | 0 | -"
 
 
 def key_of(order: dict[str, Any]) -> str:
@@ -244,7 +244,8 @@ def test_a_wrong_time_is_refused_with_what_is_allowed(time: str) -> None:
 def test_an_empty_text_is_refused(option: str) -> None:
     ran = run(command, option, " ")
     assert (ran.exit_code, ran.stdout) == (2, "")
-    assert ran.stderr.splitlines()[-1] == f"Error: Invalid value for '{option}': is empty, must be a part of the text"
+    assert ran.stderr.splitlines()[-1].startswith(f"Error: Invalid value for '{option}'")
+    assert ran.stderr.endswith(": is empty, must be a part of the text\n")
 
 
 def test_no_list_of_orders_scans_the_table() -> None:

@@ -185,7 +185,7 @@ def test_a_case_that_was_opened_again_is_said_to_be_open(monkeypatch: pytest.Mon
             False,
             [],
             CARD,
-            "order 001 is not in the table: to resubmit it, give --name, --item-name, --price",
+            "order 001 is not in the table: to resubmit it, give --name, --item, --price",
         ),
     ],
 )

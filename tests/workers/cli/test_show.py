@@ -201,7 +201,7 @@ def test_for_scripts_the_story_is_json() -> None:
                 "id": "m-9",
                 "origin_message_id": None,
                 "reason": "moved by SQS's own redrive: delivered too often",
-                "error_class": None,
+                "error": None,
                 "order_id": "001",
                 "case_id": None,
                 "first_received_at": None,

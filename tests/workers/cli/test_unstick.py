@@ -75,7 +75,7 @@ def test_escalate_asks_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _self: True, raising=False)
     ran = run(escalate.command, *arguments, given="n\n")
     assert str(ran.exception) == "nothing was done"
-    assert ran.stderr.startswith("Order 001: RECEIVED since 2026-11-22T11:59:30Z\nEscalate it, by ada: lost? [y/N]:")
+    assert ran.stderr.startswith("Order 001: RECEIVED since 2026-11-22 11:59:30\nEscalate it, by ada: lost? [y/N]:")
     assert operations.done == []
     done(escalate.command, *arguments, given="y\n")
     assert operations.done == [("escalate", "001", "ada", "lost")]

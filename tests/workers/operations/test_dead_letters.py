@@ -34,7 +34,7 @@ def letter(body: str = "001", system: Any = None, **attributes: str) -> DeadLett
 
 def test_the_workers_attributes_are_read_and_not_sent_back() -> None:
     found = letter("?", **LABELS, trace="t-1")
-    assert (found.reason, found.error_class, found.origin_message_id) == (LABELS["Reason"], "UndecodableError", "m-0")
+    assert (found.reason, found.error, found.origin_message_id) == (LABELS["Reason"], "undecodable error", "m-0")
     assert (found.undecodable, found.case_id, found.order_id) == (True, "message-m-0", None)
     assert found.attributes == {"trace": {"DataType": "String", "StringValue": "t-1"}}
 

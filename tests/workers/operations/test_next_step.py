@@ -61,7 +61,7 @@ def letter(
         body="",
         attributes={},
         reason=reason,
-        error_class=None,
+        error=None,
         order_id=order_id,
         execution_arn=arn,
         origin_message_id=None,
@@ -223,7 +223,7 @@ def test_an_order_whose_history_cannot_be_read_is_as_any_other() -> None:
 
 @pytest.mark.parametrize("arn", [ONE, None])
 def test_the_dead_letter_of_a_received_order_is_replayed(arn: str | None) -> None:
-    replay = "replay its dead letter: `orders dead-letters replay {0} --order 001 --execute`"
+    replay = "replay its dead letter: `orders dead-letters replay {0} --order 001 --yes`"
     assert advice(order("RECEIVED"), None, execution(), found=searches((letter(arn),))) == replay.format("fulfillment")
     assert advice(order("RECEIVED"), None, execution(), found=searches((), (letter(arn),))) == replay.format(
         "escalation"
@@ -233,7 +233,7 @@ def test_the_dead_letter_of_a_received_order_is_replayed(arn: str | None) -> Non
 def test_a_dead_letter_is_selected_by_its_id_if_the_order_has_others_that_have_no_effect() -> None:
     found = searches((letter(TWO, name="old"), letter(name="current")))
     assert advice(order("RECEIVED"), None, execution(), found=found) == (
-        "replay its dead letter: `orders dead-letters replay fulfillment --id current --execute`"
+        "replay its dead letter: `orders dead-letters replay fulfillment --id current --yes`"
     )
 
 
@@ -247,7 +247,7 @@ def test_a_dead_letter_that_cannot_be_decoded_is_not_replayed() -> None:
 def test_a_notice_without_an_order_id_is_selected_by_its_id() -> None:
     found = searches((), (letter(order_id=None, name="-m"),))
     assert advice(order("RECEIVED"), None, execution(), found=found) == (
-        "replay its dead letter: `orders dead-letters replay escalation --id -m --execute`"
+        "replay its dead letter: `orders dead-letters replay escalation --id -m --yes`"
     )
 
 
@@ -260,11 +260,11 @@ def test_an_escalated_order_has_its_case_resolved(reasons: list[str], correction
 
 
 def test_the_case_of_an_order_that_was_never_recorded_needs_the_whole_order() -> None:
-    whole = "--name TEXT --item-name TEXT --price PRICE "
+    whole = "--name TEXT --item TEXT --price PRICE "
     assert advice(None, case("OPEN", "MALFORMED_ORDER"), execution()) == RESOLVE.format(whole, OR_CANCEL_CASE)
     notice = {"CaseId": "two", "State": "OPEN", "Reasons": ["WORKFLOW_FAILED"]}
     assert advice(None, notice, execution(TWO), key="two") == RESOLVE.format(
-        f"--order-id ID {whole}", OR_CANCEL_CASE
+        f"--order ORDER_ID {whole}", OR_CANCEL_CASE
     ).replace("001", "two")
 
 
@@ -281,7 +281,7 @@ def test_the_case_of_an_undecodable_message_is_closed_once_the_message_was_read(
     found = searches((letter(None, "UNDECODABLE_MESSAGE: neither", None),))
     assert advice(None, undecodable, key=key, found=found) == (
         f"read the message: `orders dead-letters list fulfillment --id m-1 --bodies`; then c{close};"
-        " then discard it: `orders dead-letters discard fulfillment --id m-1 --execute`"
+        " then discard it: `orders dead-letters discard fulfillment --id m-1 --yes`"
     )
 
 
@@ -379,7 +379,7 @@ def test_a_shipment_that_was_looked_into_is_not_asked_about_again() -> None:
 
 def test_the_case_of_a_dead_letter_is_closed_before_the_letter_is_discarded() -> None:
     bad = replace(letter(None, "UNDECODABLE_MESSAGE: neither"), origin_message_id="o-1")
-    discard = "discard its dead letter, which has no effect: `orders dead-letters discard fulfillment {0} --execute`"
+    discard = "discard its dead letter, which has no effect: `orders dead-letters discard fulfillment {0} --yes`"
     assert advice(order("FULFILLED"), found=searches((bad,)), related_cases={"message-o-1": {"State": "OPEN"}}) == (
         "the order is FULFILLED; read its dead letter: `orders dead-letters list fulfillment --order 001 --bodies`;"
         f" then close that message's case: `orders escalations resolve message-o-1 close {WHO}`"
@@ -413,7 +413,7 @@ def test_dead_letters_that_were_not_looked_at_are_said() -> None:
 def test_the_dead_letter_of_a_final_order_has_no_effect(status: str) -> None:
     assert advice(order(status), None, execution(), found=searches((letter(),))) == (
         f"the order is {status}; discard its dead letter, which has no effect:"
-        " `orders dead-letters discard fulfillment --order 001 --execute`"
+        " `orders dead-letters discard fulfillment --order 001 --yes`"
     )
 
 
@@ -423,7 +423,7 @@ def test_an_order_that_was_never_recorded_is_submitted() -> None:
     assert advice(None, None, failed, found=searches(waiting=(0, 2))) == "wait: its escalation is on the way"
     assert advice(found=searches((letter(),))) == (
         "submit it, it was never recorded: `orders submit FILE`; then discard its dead letter,"
-        " which has no effect: `orders dead-letters discard fulfillment --order 001 --execute`"
+        " which has no effect: `orders dead-letters discard fulfillment --order 001 --yes`"
     )
     assert advice(found=searches((), (letter(),))).startswith("replay its dead letter: ")
 
