@@ -95,6 +95,7 @@ HELP = [
     ("queues", "Show the queues and their dead-letter queues."),
     ("dead-letters", "List, replay or discard dead letters."),
     ("logs", "Show the workers' log lines in a readable form."),
+    ("completion", "Print what completes `orders` in a shell."),
 ]
 
 

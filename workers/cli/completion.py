@@ -1,0 +1,32 @@
+"""`orders completion`: prints what makes a shell complete the commands, options and values of `orders`."""
+
+import click
+from click.shell_completion import ShellComplete, get_completion_class
+
+SHELLS = ("bash", "zsh", "fish")
+VARIABLE = "_ORDERS_COMPLETE"  # click's own: the script sets it to ask `orders` for what may follow.
+
+
+@click.command(
+    "completion",
+    epilog="""\b
+Examples:
+  eval "$(orders completion bash)"                                    in ~/.bashrc
+  eval "$(orders completion zsh)"                                     in ~/.zshrc, after compinit
+  orders completion fish > ~/.config/fish/completions/orders.fish""",
+)
+@click.argument("shell", type=click.Choice(SHELLS, case_sensitive=False))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
+    """
+    Print a script for SHELL that completes the commands of `orders`, their options and the words these take.
+
+    Words are statuses, reasons, severities, queues and the like, and the names of files. Ids are not completed: nothing
+    is asked of AWS. The script calls `orders` each time, so it stays the same after an update.
+    """
+    completion = get_completion_class(shell)
+    if completion is None:  # click knows all of them.
+        raise click.UsageError(f"no completion for {shell}")
+    # The script itself, without click's check of which bash this machine has: that starts one.
+    script = ShellComplete.source(completion(ctx.find_root().command, {}, "orders", VARIABLE))
+    click.echo(script, nl=False)
