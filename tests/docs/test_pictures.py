@@ -27,7 +27,8 @@ def text_of(svg: str) -> str:
 def test_a_picture_shows_what_its_command_prints_today(name: str) -> None:
     command, make = PICTURES[name]
     today = picture(name, command, make())
-    assert lines(text_of((IMAGES / name).read_text(encoding="utf-8"))) == lines(text_of(today))
+    shown = [line for line in lines(text_of(today)) if not line.startswith("Waiting for ")]  # On a slow machine.
+    assert lines(text_of((IMAGES / name).read_text(encoding="utf-8"))) == shown
 
 
 def test_every_picture_is_well_formed_is_on_a_page_and_has_a_command() -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from workers.cli.options import json_option
 from workers.cli.output import InterruptedCommandError, json_text, print_json
 from workers.cli.running import run
 from workers.cli.status_view import screen
@@ -80,9 +81,9 @@ Examples:
     type=_Worker(),
     envvar="WORKER_HEALTH_URLS",
     metavar="NAME=URL",
-    help="Where a worker has its health port; can be repeated. Default: WORKER_HEALTH_URLS, separated by spaces.",
+    help="Where a worker has its health port. Can be repeated. Default: WORKER_HEALTH_URLS, separated by spaces.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for scripts; with --watch one per line.")
+@json_option("an object; with --watch one per line")
 @click.pass_obj
 def command(stack: "Stack", *, watch_s: int | None, endpoints: "Sequence[Endpoint]", as_json: bool) -> None:
     """

@@ -65,6 +65,8 @@ SHOWING = {
     "--bodies": (FLAG, "Show the start of each message, masked"),
     "--tracebacks": (FLAG, "Show the whole traceback"),
     "--logs": ("FILE|-", "Also show the workers' log lines"),
+    "--watch": ("[SECONDS]", "Show it again every "),
+    "--worker": ("NAME=URL", "Where a worker has its health port"),
 }
 ONE = SELECTING | DOING | SHOWING
 OTHER_NAMES = {
