@@ -140,7 +140,11 @@ def local_aws(
         try:
             yield aws
         finally:
-            with waiting(f"Waiting for the local AWS to save its state and end, at most {timeouts.stop_s:.0f} s"):
+            with (
+                # Killed, the server would lose what this run has done to the state.
+                children.uninterrupted() if state else contextlib.nullcontext(),
+                waiting(f"Waiting for the local AWS to save its state and end, at most {timeouts.stop_s:.0f} s"),
+            ):
                 children.stop(aws.process, timeouts.stop_s)
 
 

@@ -4,7 +4,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -38,6 +39,20 @@ def start(
         start_new_session=True,
         pass_fds=pass_fds,
     )
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C and SIGTERM during the block: what ends already, and ends soon, must not be cut short."""
+    if threading.current_thread() is not threading.main_thread():  # Only the main thread gets signals.
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> int:

@@ -384,6 +384,8 @@ class Children:
     def __init__(self) -> None:
         self.started: list[dict[str, Any]] = []
         self.stopped: list[float] = []
+        self.interrupts: list[signal.Signals] = []
+        self.uninterrupted = deploy.local.children.uninterrupted
 
     def start(self, python: Path, module: str, **more: Any) -> Process:
         self.started.append({"python": python, "module": module, **more})
@@ -391,6 +393,8 @@ class Children:
 
     def stop(self, process: Process, timeout_s: float) -> None:
         assert process.pid == 77
+        for number in self.interrupts:
+            signal.raise_signal(number)
         self.stopped.append(timeout_s)
 
 
@@ -400,6 +404,23 @@ def children(monkeypatch: pytest.MonkeyPatch) -> Children:
     monkeypatch.setattr(deploy.local.aws, "children", made)
     monkeypatch.setattr(deploy.local.aws, "_await_healthy", lambda *_: None)
     return made
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_an_impatient_person_cuts_short_only_a_server_that_keeps_nothing(
+    children: Children, tmp_path: Path, *, keeps: bool
+) -> None:
+    settings: dict[str, Any] = {"python": Path(sys.executable), "is_free": lambda _: True}
+    children.interrupts = [signal.SIGINT]
+    state = tmp_path / "state" if keeps else None
+    with (
+        contextlib.nullcontext() if keeps else pytest.raises(KeyboardInterrupt),
+        deploy.local.aws.local_aws(state=state, port=4567, **settings),
+    ):
+        pass
+    assert len(children.stopped) == keeps
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # As before.
 
 
 def test_a_server_is_started_in_its_directory_and_stopped_at_the_end(children: Children, tmp_path: Path) -> None:
