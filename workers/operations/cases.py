@@ -108,18 +108,30 @@ async def read_case(stack: "Stack", case_id: str) -> tuple[Case, Order | None]:
     Raises:
         OperationError: The case does not exist, or it cannot be read.
     """
-    case, order = None, None
-    if is_key(case_id):
-        async with tables(stack) as (orders, cases):
-            try:
-                case = await cases.get(case_id)
-                if case is not None and case.order_id is not None:
-                    order = await orders.get(case.order_id)
-            except (KeyError, TypeError, ValueError):
-                raise OperationError(f"case {clean(case_id)} cannot be read: it was edited in the table") from None
+    if not is_key(case_id):
+        raise _no_case(case_id)
+    async with tables(stack) as (orders, cases):
+        return await find_case(orders, cases, case_id)
+
+
+async def find_case(orders: DynamoOrders, cases: DynamoCases, case_id: str) -> tuple[Case, Order | None]:
+    """Do what `read_case` does: for many cases with one connection."""
+    if not is_key(case_id):
+        raise _no_case(case_id)
+    order = None
+    try:
+        case = await cases.get(case_id)
+        if case is not None and case.order_id is not None:
+            order = await orders.get(case.order_id)
+    except (KeyError, TypeError, ValueError):
+        raise OperationError(f"case {clean(case_id)} cannot be read: it was edited in the table") from None
     if case is None:
-        raise OperationError(f"there is no case {clean(case_id)!r}; `orders escalations list` shows the open ones")
+        raise _no_case(case_id)
     return case, order
+
+
+def _no_case(case_id: str) -> OperationError:
+    return OperationError(f"there is no case {clean(case_id)!r}; `orders escalations list` shows the open ones")
 
 
 @asynccontextmanager

@@ -1,8 +1,9 @@
 """Resolves many cases, one after the other: a fixed set, of which each is reported."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workers import clock
@@ -95,26 +96,28 @@ class Plan:
 
 async def plan(stack: "Stack", decisions: Sequence[Decision], *, progress: Progress = unreported) -> Plan:
     """Look at each case and its order, and return what would be done. Nothing is changed."""
+    from workers.operations.cases import find_case, tables  # noqa: PLC0415 - the SDK takes a while to import.
 
-    async def look(decision: Decision) -> Step:
-        step = await _planned(stack, decision)
-        progress(1)
-        return step
+    now = clock.written(stack.now())
+    async with tables(stack) as (orders, cases):
 
-    steps = in_parallel(look, decisions, at_most=READS_AT_ONCE)
-    async with aclosing(steps):
-        return Plan([step async for step in steps])
+        async def look(decision: Decision) -> Step:
+            step = await _planned(decision, partial(find_case, orders, cases), now)
+            progress(1)
+            return step
+
+        steps = in_parallel(look, decisions, at_most=READS_AT_ONCE)
+        async with aclosing(steps):
+            return Plan([step async for step in steps])
 
 
-async def _planned(stack: "Stack", decision: Decision) -> Step:
-    from workers.operations.cases import read_case  # noqa: PLC0415 - the SDK takes a while to import.
-
+async def _planned(decision: Decision, find: Callable[[str], Awaitable[tuple[Case, Order | None]]], now: str) -> Step:
     step, request = Step(decision), decision.request
     try:
-        step.case, step.order = await read_case(stack, decision.case_id)
+        step.case, step.order = await find(decision.case_id)
         step.unchanged = is_done(step.case, request)
         if step.case.state is CaseState.OPEN:
-            step.problem = problem_of(step.case, step.order, request, clock.written(stack.now()))
+            step.problem = problem_of(step.case, step.order, request, now)
             if step.problem is None and request.action is Action.RESUBMIT:
                 step.corrected = corrected_order(step.case, step.order, _changes(step.order, decision.corrections))
                 if decision.card_number is not None:

@@ -1,6 +1,6 @@
 """The tables of orders and of cases, in memory, for commands that read them with the workers' adapters."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,13 +19,15 @@ class FakeTables:
         self.orders: dict[str, Order] = {}
         self.edited: list[str] = []
         self.read: list[str] = []
+        self.opened = 0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "FakeTables":
-        monkeypatch.setattr(
-            "workers.operations.cases.tables",
-            lambda _stack: nullcontext((_Table(self.orders, self), _Table(self.cases, self))),
-        )
+        monkeypatch.setattr("workers.operations.cases.tables", self._open)
         return self
+
+    def _open(self, _stack: object) -> AbstractContextManager[Any]:
+        self.opened += 1
+        return nullcontext((_Table(self.orders, self), _Table(self.cases, self)))
 
 
 class _Table:

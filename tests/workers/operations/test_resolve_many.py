@@ -93,6 +93,12 @@ async def test_a_plan_changes_nothing_and_says_what_cannot_be_done(monkeypatch: 
     assert desk.done == []
 
 
+async def test_many_cases_are_read_with_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, *map(str, range(100)))
+    planned = await desk.plan(*(decision(str(n)) for n in range(100)))
+    assert (len(planned.open), desk.tables.opened) == (100, 1)
+
+
 @pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
 async def test_only_an_escalated_order_is_resubmitted(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
     desk = Desk(monkeypatch, "1")
