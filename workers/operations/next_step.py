@@ -24,6 +24,8 @@ from workers.operations.story import Story
 LATE_S = 300.0
 SOON_S = 60.0
 LONG_S = 3_600.0
+# AWS: a message that was received three times has left the age of the oldest one.
+UNCOUNTED_RECEIVES = 3
 MAX_IDS = 3  # Ids of dead letters in a command.
 
 _FINAL = {OrderStatus.FULFILLED, OrderStatus.CANCELLED}
@@ -109,8 +111,11 @@ class _Advice:
         return self._waiting(fulfillment, age_s)
 
     def _waiting(self, queue: Search, age_s: float) -> str:
-        if queue.oldest_s is not None and age_s > queue.oldest_s + LATE_S:
-            return f"its message is lost, as the oldest one in {queue.queue} is younger than the order; {self._again()}"
+        attempts = self._order.get("Attempts")
+        counted = not (isinstance(attempts, int) and attempts >= UNCOUNTED_RECEIVES)
+        if counted and queue.oldest_s is not None and age_s > queue.oldest_s + LATE_S:
+            oldest = f"the oldest one in {queue.queue} is younger than the order"
+            return f"its message is probably lost (inferred: {oldest}); {self._again()}"
         because = "its execution has ended" if self._current and self._current.execution.status else "it is RECEIVED"
         if queue.waiting:
             oldest = f", the oldest for {format_age(queue.oldest_s)}" if queue.oldest_s is not None else ""

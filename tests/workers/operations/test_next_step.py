@@ -163,14 +163,17 @@ def test_a_received_order_whose_queue_is_empty_has_lost_its_message() -> None:
 
 
 def test_a_received_order_that_is_older_than_all_messages_has_lost_its_own() -> None:
-    def step(age_s: float) -> str:
-        return advice(order("RECEIVED", age_s), None, execution(), found=searches(waiting=(5, 0), oldest_s=100))
+    def step(age_s: float, attempts: object = 2) -> str:
+        found = searches(waiting=(5, 0), oldest_s=100)
+        return advice(order("RECEIVED", age_s, Attempts=attempts), None, execution(), found=found)
 
     assert step(400).startswith("wait: "), "the age from CloudWatch is some minutes late"
     assert step(401) == (
-        "its message is lost, as the oldest one in OrderFulfillmentQueue is younger than the order; "
+        "its message is probably lost (inferred: the oldest one in OrderFulfillmentQueue is younger than the order); "
         f"{REQUEUE}{OR_CANCEL}"
     )
+    assert step(401, attempts=3).startswith("wait: "), "what was received three times is not counted"
+    assert step(401, attempts="edited").startswith("its message is probably lost")
 
 
 @pytest.mark.parametrize(
