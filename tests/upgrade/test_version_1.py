@@ -30,7 +30,7 @@ from deploy.local import aws as local
 from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline as pipelines
-from tests.deploy.local.test_commands import Command
+from tests.deploy.local.test_commands import ENDS_S, Command
 from tests.integration.command_line import CommandLine
 from tests.integration.conftest import Running
 from tests.integration.pipeline import Pipeline, wait_until
@@ -286,16 +286,16 @@ def test_run_brings_up_the_state_of_version_1(tmp_path: Path) -> None:
     unpack(tmp_path / "state")
     run = Command(tmp_path, 0, "run")
     try:
-        run.wait_for("until Ctrl-C", timeout_s=120)
+        run.wait_for("until Ctrl-C")
 
         def fulfilled() -> set[str]:
-            lines = (tmp_path / "state" / "workers.log").read_text(encoding="utf-8").splitlines()
-            events = [json.loads(line) for line in lines if line.startswith("{")]
+            whole, _, _ = (tmp_path / "state" / "workers.log").read_text(encoding="utf-8").rpartition("\n")
+            events = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
             return {line["order_id"] for line in events if line["event"] == "order.fulfilled"}
 
         run.eventually(lambda: fulfilled() >= {"open-1", "open-2", "case-price", "attempted", "001"})
         run.process.send_signal(signal.SIGINT)
-        assert run.process.wait(60) == 0, run.output
+        assert run.process.wait(ENDS_S) == 0, run.output
     finally:
         run.process.kill()
         run.process.wait()
