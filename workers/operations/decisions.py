@@ -145,7 +145,8 @@ def _decision(
     given = {column: text_of(cell) for column, cell in zip(columns, cells, strict=False) if cell.strip()}
     if "action" not in given:
         return None
-    if not is_key(given.get("case_id", "")):
+    case_id = _corrected("OrderId", given.get("case_id", ""))
+    if not is_key(case_id):
         raise OperationError("case_id is missing" if "case_id" not in given else "case_id is not the id of a case")
     if given["action"].lower() not in set(Action):
         raise OperationError(f"action is none of {', '.join(Action)}")
@@ -160,7 +161,7 @@ def _decision(
     request = Request(action=action, actor=actor, note=reason, shipment_id=shipment_id)
     corrections = {field: _corrected(field, given[column]) for column, field in _FIELDS.items() if column in given}
     is_new = action is Action.RESUBMIT
-    return Decision(given["case_id"], request, corrections if is_new else {}, card if is_new else None)
+    return Decision(case_id, request, corrections if is_new else {}, card if is_new else None)
 
 
 def _corrected(field: str, text: str) -> str:
