@@ -27,7 +27,7 @@ class Forecast:
     What would become of the records of files.
 
     *to_start* has the orders that would be submitted, by the reasons to escalate them, *already_submitted* the others,
-    by their status. *not_compared* says why the order table could not be read: *to_start* then has all orders.
+    by their status. *not_compared* says why the order table could not be read: *to_start* then has all but *different*.
     """
 
     bad: Problems
@@ -73,7 +73,7 @@ async def forecast(
                     found.already_submitted[str(item.get("Status"))] += 1
     except SDK_ERRORS as error:
         found.not_compared = await explained(error, stack) or plain_name(error)
-        found.to_start = Counter(map(reasons, ledger.entries()))
+        found.to_start = Counter(map(reasons, ledger.entries(lacking=State.NOT_SUBMITTED)))
         found.already_submitted.clear()
 
 
