@@ -113,11 +113,11 @@ def test_a_terminal_shows_what_is_done_and_how_much_is_left(monkeypatch: pytest.
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
-    with progress("submitting", 7) as advance:
+    with progress("submitting a[/b].csv", 7) as advance:
         advance(3)
         advance(2)
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
-    assert re.search(r"submitting .* 5/7 ", shown)
+    assert re.search(r"submitting a\[/b\]\.csv .* 5/7 ", shown)
     assert shown.endswith("\r") or terminal.getvalue().endswith("\x1b[2K"), "the bar is removed at the end"
 
 
