@@ -134,20 +134,20 @@ def from_array(text: OrderText) -> Iterator[RawRecord]:
         element += 1
         record = reader.take()
         if record.problem:
-            yield replace(record, problem=f"element {element}: {record.problem}; {_NOT_READ}")
+            yield replace(record, problem=f"element {element}: {record.problem}; {_NOT_READ}", text=reader.skip_line())
             return
         yield replace(record, element=element)
         following = reader.skip_space()
         if following not in {",", "]"}:
             problem = f"after element {element}: expected a comma or the array's end; {_NOT_READ}"
-            yield RawRecord(reader.line, problem=problem)
+            yield RawRecord(reader.line, problem=problem, text=reader.skip_line())
             return
         reader.step()
         reader.skip_space()
     if element == 0:
         reader.step()
     if reader.skip_space():
-        yield RawRecord(reader.line, problem=f"follows the array's end; {_NOT_READ}")
+        yield RawRecord(reader.line, problem=f"follows the array's end; {_NOT_READ}", text=reader.skip_line())
 
 
 def from_stream(text: OrderText) -> Iterator[RawRecord]:

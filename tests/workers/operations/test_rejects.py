@@ -111,6 +111,22 @@ def test_json_is_written_as_lines(tmp_path: Path) -> None:
     assert [len(line.split('"Problem"')) for line in again.splitlines()] == [2] * 6
 
 
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [
+        (f",\n{{broken {CARD}}},\n{{}}]", "{broken ****},"),
+        (f'\n"{CARD}" {{}}]', '"****" {}]'),
+        (f"] x {CARD}\n", "x ****"),
+    ],
+)
+def test_what_is_wrong_in_an_array_is_written_as_its_line(tmp_path: Path, end: str, text: str) -> None:
+    order = {"OrderId": "1", "Name": "Ada", "ItemName": "Bell", "Price": "1", "CC": CARD}
+    (line,) = written(tmp_path, "rejects.jsonl", ("orders.json", f"[{json.dumps(order)}{end}")).splitlines()
+    reject = json.loads(line)
+    assert reject["Text"] == text
+    assert reject["Problem"].endswith("the rest of the file was not read")
+
+
 @pytest.mark.parametrize("escaped", [CARD, "".join(f"\\u003{digit}" for digit in CARD)])
 @pytest.mark.parametrize("end", ['"}', '"'])
 def test_no_card_number_is_written_in_any_form(tmp_path: Path, escaped: str, end: str) -> None:
