@@ -13,13 +13,13 @@ from typing import Any, TextIO
 from workers.domain.cards import MASK, is_masked_card_number, recorded_card_number
 from workers.operations.errors import OperationError
 from workers.operations.files.header import DELIMITERS, FIELDS
-from workers.operations.files.values import mask_card_numbers
+from workers.operations.files.values import CARD_CHARACTER, mask_card_numbers
 from workers.operations.json_records import DuplicateFields
 from workers.operations.records import RawRecord, Table
 
 PROBLEM = "Problem"
 _TABLES, _JSON = {".csv", ".tsv"}, {".json", ".jsonl", ".ndjson"}
-_ESCAPED_DIGIT = re.compile(r"\\u003([0-9])")
+_ESCAPED = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _NEW, _PRIVATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600
 
 Reject = tuple[RawRecord, str]
@@ -197,4 +197,10 @@ def _is_unicode(value: Any) -> bool:
 def _text(record: RawRecord) -> str:
     """Return the text of a record that cannot be read, masked."""
     text = record.text or " ".join(record.columns)
-    return mask_card_numbers(_ESCAPED_DIGIT.sub(r"\1", text).rstrip("\r\n"))
+    return mask_card_numbers(_ESCAPED.sub(_unescaped, text).rstrip("\r\n"))
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """Return an escaped character of JSON as it is, if a card number may have it."""
+    char = chr(int(match[1], 16))
+    return char if CARD_CHARACTER.fullmatch(char) else match[0]

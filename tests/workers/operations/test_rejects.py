@@ -127,11 +127,20 @@ def test_what_is_wrong_in_an_array_is_written_as_its_line(tmp_path: Path, end: s
     assert reject["Problem"].endswith("the rest of the file was not read")
 
 
-@pytest.mark.parametrize("escaped", [CARD, "".join(f"\\u003{digit}" for digit in CARD)])
+@pytest.mark.parametrize(
+    "escaped",
+    [
+        CARD,
+        "".join(f"\\u003{digit}" for digit in CARD),
+        "4929\\u00a01234\\u00A01234\\u00a05678",
+        "4929\\u002d1234\\u002d1234\\u002d5678",
+    ],
+)
 @pytest.mark.parametrize("end", ['"}', '"'])
 def test_no_card_number_is_written_in_any_form(tmp_path: Path, escaped: str, end: str) -> None:
     text = written(tmp_path, "rejects", ("orders.jsonl", f'{{"OrderId": "{escaped}", "{escaped}": "a {escaped}{end}'))
     assert "****" in text
+    assert "5678" not in text
     assert "u003" not in text
 
 

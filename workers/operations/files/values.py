@@ -59,6 +59,7 @@ _CARDS_IN_TEXT = (
     re.compile(rf"[0-9](?:[{_BETWEEN_GROUPS}{_INVISIBLE}]*[0-9]){{12,}}"),
     *_CARD_FORMS[1:],
 )
+CARD_CHARACTER = re.compile(rf"[0-9.,'\u2019{_BETWEEN_GROUPS}{_INVISIBLE}]")
 _WHOLE_CARD = re.compile(r"([0-9]{16})[.,]0{1,2}")
 _MAX_EXACT = 2**53  # Up to here, a program that keeps numbers as floats keeps all digits.
 
