@@ -110,7 +110,8 @@ def _values(record: RawRecord) -> list[str]:
     order = dict(_order(record))
     values = (order.get(field, "") for field in FIELDS)
     texts = [value if type(value) is str else _json(value) for value in values] if order else []
-    return [text.encode("utf-8", "replace").decode() for text in texts]
+    # A file with half a pair, or with a zero byte, could not be read again.
+    return [text.encode("utf-8", "replace").decode().replace("\0", "?") for text in texts]
 
 
 def _write_json(file: TextIO, rejects: Iterable[Reject]) -> int:

@@ -172,6 +172,13 @@ def test_rejects_of_an_unusual_separator_can_be_read_again(tmp_path: Path) -> No
     assert len(list(checked(tmp_path, ("again.csv", text)).rejects())) == 1
 
 
+def test_characters_that_no_file_may_have_are_replaced_in_a_table(tmp_path: Path) -> None:
+    order = {"OrderId": "1", "Name": "A\0\ud800", "ItemName": "", "Price": "1", "CC": CARD}
+    text = written(tmp_path, "rejects.csv", ("orders.json", json.dumps(order)))
+    assert table(text)[1][1:] == ["1", "A??", "", "1", MASKED]
+    assert len(list(checked(tmp_path, ("again.csv", text)).rejects())) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "shown"),
     [

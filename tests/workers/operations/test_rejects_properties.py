@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -34,9 +35,8 @@ CSV = st.builds(
     st.sampled_from([",", ";", "\t"]),
     st.sampled_from(["\n", "\r\n"]),
 )
-CONTENTS = st.tuples(st.sampled_from(["a.json", "a.jsonl"]), json_texts(st.lists(ORDERS))) | st.tuples(
-    st.just("a.csv"), CSV.filter(lambda text: "\0" not in text)
-)
+JSON = st.tuples(st.sampled_from(["a.json", "a.jsonl"]), json_texts(st.lists(ORDERS)))
+CONTENTS = (JSON | st.tuples(st.just("a.csv"), CSV)).filter(lambda content: "\0" not in content[1])
 
 
 def rejects_of(name: str, files: list[tuple[str, str]]) -> tuple[int, bytes]:
@@ -59,7 +59,8 @@ def rejects_of(name: str, files: list[tuple[str, str]]) -> tuple[int, bytes]:
 def test_no_reject_shows_a_card_number(files: list[tuple[str, str]], name: str) -> None:
     count, data = rejects_of(name, files)
     written = data.decode("utf-8", "surrogateescape")
-    assert recorded_text(written) == written
+    shown = re.sub(r"\\u[0-9a-f]{4}", "", written)  # The digits of an escaped character are not a card number's.
+    assert recorded_text(shown) == shown
     form = name if name != "rejects" else "rejects.csv" if written.startswith("\ufeff") else "rejects.jsonl"
     if count:
         assert len(list(read_records(form, io.BytesIO(data)))) == count

@@ -141,7 +141,7 @@ def is_proper(field: str, text: str) -> bool:
     return field not in improper_fields({"Price": "1", "CC": "0" * 16} | {field: text})
 
 
-@given(FIELDS, any_text | digit_text | NEARLY)
+@given(FIELDS, (any_text | digit_text | NEARLY).map(str.strip))  # As a file is read.
 def test_what_is_fine_is_never_changed_and_what_is_changed_is_fine(field: str, text: str) -> None:
     value = corrected(field, text)
     if is_proper(field, text) or field in {"Name", "ItemName"}:
