@@ -3,9 +3,9 @@
 import contextlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ from workers.cli.output import InterruptedCommandError, note
 from workers.cli.running import run
 from workers.domain.cards import mask_all
 from workers.log_text import render, render_foreign, wants_color
+from workers.log_values import plain
 from workers.operations.lines import Line, follow_file, read
 from workers.operations.log_lines import Selection
 from workers.operations.log_records import Record, Records
@@ -136,11 +137,16 @@ class _Printer:
         if record.fields is not None:
             if not self.selection.matches(record.fields):
                 return None
-            with contextlib.suppress(RecursionError):  # JSON nested a thousand levels deep: no worker logs that.
-                if self._as_json:
-                    return json.dumps(mask_all(record.fields))
-                return render(record.fields, color=self._color, tracebacks=self._tracebacks)
+            try:
+                return self._shown(record.fields)
+            except (RecursionError, ValueError):  # Nested a thousand levels deep, or NaN, which only Python reads.
+                return self._shown(plain(record.fields))
         if not self._shows_foreign:
             return None
         omitted = f" ({record.omitted_bytes} more bytes)" if record.omitted_bytes else ""
         return f"{render_foreign(record.text, color=self._color)}{omitted}"
+
+    def _shown(self, fields: Mapping[str, Any]) -> str:
+        if self._as_json:
+            return json.dumps(mask_all(fields), allow_nan=False)
+        return render(fields, color=self._color, tracebacks=self._tracebacks)

@@ -20,6 +20,9 @@ from workers.operations.lines import MAX_LINE_BYTES, Line
 _WRAPPERS = ("log", "MESSAGE", "message", "@message")
 _MAX_WRAPPERS = 3  # Around each other.
 MAX_STARTS = 50  # How many braces of a line may be the start of a log line.
+# Docker's last entry may have no line end. Longer parts of a line are not searched before it ends: that would take a
+# time that grows with the square of the line's length.
+MAX_UNENDED_BYTES = 256 * 1024
 _DECODER = json.JSONDecoder()
 _START = re.compile(r'\{\s*"')
 _COLOR_CODES = re.compile(rb"\x1b\[[0-9;]*m")
@@ -60,7 +63,7 @@ class Records:
     damaged: int = 0
     _indented: list[bytes] = field(default_factory=list)  # Lines of a JSON object that has not ended yet.
     _size_bytes: int = 0
-    _parts: dict[str, bytes] = field(default_factory=dict)  # By stream: the beginning of a line.
+    _parts: dict[str, bytearray] = field(default_factory=dict)  # By stream: the beginning of a line.
 
     def add(self, line: Line) -> Iterator[Record]:
         """Yield the records that are complete with *line*."""
@@ -73,7 +76,7 @@ class Records:
 
     def end(self) -> Iterator[Record]:
         """Yield what is left of lines that have not ended."""
-        rest = [*self._pop_indented(), *self._parts.values()]
+        rest = [*self._pop_indented(), *map(bytes, self._parts.values())]
         self._parts.clear()
         yield from map(self._counted, (record for raw in rest for record in _records(_text(raw))))
 
@@ -131,12 +134,10 @@ class Records:
         return lines
 
     def _cri(self, plain: bytes, cri: re.Match[bytes]) -> Iterator[Record]:
-        stream, part = cri["stream"].decode(), cri["part"]
-        whole = self._parts.pop(stream, b"") + part
-        if cri["tag"] == b"P" and len(whole) < MAX_LINE_BYTES:
-            self._parts[stream] = whole
-        else:
-            yield from _found(_text(whole)) or [Record(_text(plain if whole == part else whole))]
+        joined = self._joined(cri["stream"].decode(), cri["part"])
+        if cri["tag"] == b"F" or len(joined) >= MAX_LINE_BYTES:
+            whole = self._pop_parts(cri["stream"].decode())
+            yield from _found(whole) or [Record(_text(plain) if len(joined) == len(cri["part"]) else whole)]
 
     def _line(self, raw: bytes, plain: bytes) -> Iterator[Record]:
         text = _text(plain)
@@ -145,11 +146,21 @@ class Records:
             yield from _found(text) or [Record(_text(raw))]
             return
         stream, part = docker
-        whole = self._parts.pop(stream, b"").decode() + part
-        if part.endswith("\n") or _found(whole) or len(whole) >= MAX_LINE_BYTES:
-            yield from _records(whole.rstrip("\r\n"))
-        else:
-            self._parts[stream] = whole.encode(errors="replace")
+        joined = self._joined(stream, part.encode(errors="replace"))
+        if part.endswith("\n") or len(joined) >= MAX_LINE_BYTES:
+            yield from _records(self._pop_parts(stream).rstrip("\r\n"))
+        elif part.endswith("}") and len(joined) <= MAX_UNENDED_BYTES and (found := _found(_text(joined))):
+            del self._parts[stream]
+            yield from found
+
+    def _joined(self, stream: str, part: bytes) -> bytearray:
+        """Add *part* to what is there of a line; return that."""
+        joined = self._parts.setdefault(stream, bytearray())
+        joined += part
+        return joined
+
+    def _pop_parts(self, stream: str) -> str:
+        return _text(self._parts.pop(stream))
 
 
 def records(lines: Iterable[Line], may_match: Callable[[bytes], object]) -> Iterator[Mapping[str, Any]]:
@@ -160,7 +171,7 @@ def records(lines: Iterable[Line], may_match: Callable[[bytes], object]) -> Iter
     yield from (record.fields for record in found.end() if record.fields is not None)
 
 
-def _text(raw: bytes) -> str:
+def _text(raw: bytes | bytearray) -> str:
     return raw.decode(errors="replace")
 
 
@@ -224,7 +235,11 @@ def _inside(value: Mapping[str, Any], depth: int) -> list[Record]:
     """Return the log lines that an object of a log driver or of `aws logs filter-log-events` has in its fields."""
     events = value.get("events")
     if isinstance(events, list):
-        return [record for event in events if isinstance(event, dict) for record in _inside(event, depth)]
+        return [record for event in events if isinstance(event, dict) for record in _wrapped(event, depth)]
+    return _wrapped(value, depth)
+
+
+def _wrapped(value: Mapping[str, Any], depth: int) -> list[Record]:
     for name in _WRAPPERS:
         inner = value.get(name)
         if isinstance(inner, dict) and _is_log_line(inner):

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from tests.workers.cli.console import done
+from workers.cli import logs as cli_logs
 from workers.cli.logs import _follow, _Printer, command
 from workers.cli.output import InterruptedCommandError, note
 from workers.domain.cards import mask
@@ -111,15 +113,28 @@ def test_a_line_that_was_cut_is_no_json(
     assert (output.getvalue(), printer.printed) == (shown, bool(shown))
 
 
-def test_json_that_is_nested_too_deep_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch, log: Path) -> None:
-    def deep(*_: object, **__: object) -> None:
-        raise RecursionError
+@pytest.mark.parametrize(("name", "options"), [("render", []), ("mask_all", ["--json"])])
+def test_json_that_is_nested_too_deep_is_cut(
+    monkeypatch: pytest.MonkeyPatch, log: Path, name: str, options: list[str]
+) -> None:
+    shown = getattr(cli_logs, name)
 
-    log.write_text('{"event": "a"}\n', encoding="utf-8")
-    monkeypatch.setattr("workers.cli.logs.render", deep)
-    monkeypatch.setattr("workers.cli.logs.mask_all", deep)
-    assert done(command, str(log)).output == '{"event": "a"}\n'
-    assert done(command, str(log), "--json").output == ""
+    def refuse(fields: dict[str, Any], **arguments: Any) -> Any:
+        if json.dumps(fields).count("[") > 100:  # How deep is too deep depends on Python's version.
+            raise RecursionError
+        return shown(fields, **arguments)
+
+    monkeypatch.setattr(cli_logs, name, refuse)
+    line = {"event": "a", "v": json.loads("[" * 300 + "]" * 300), "w": "x"}
+    log.write_text(f"{json.dumps(line)}\n", encoding="utf-8")
+    output = done(command, str(log), *options).output
+    assert "...(cut, nested too deeply)" in output
+    assert json.loads(output)["w"] == "x" if options else output.rstrip().endswith("w=x")
+
+
+def test_numbers_that_json_does_not_know_are_null(log: Path) -> None:
+    log.write_text('{"event": "a", "v": [NaN, -Infinity, 1e999], "w": 1.5}\n', encoding="utf-8")
+    assert done(command, str(log), "--json").output == '{"event": "a", "v": [null, null, null], "w": 1.5}\n'
 
 
 def test_an_order_is_looked_for_in_lines_that_only_mention_it(log: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from workers.operations import log_records
 from workers.operations.lines import MAX_LINE_BYTES, Line
 from workers.operations.log_records import MAX_STARTS, Record, Records, records
 
@@ -184,6 +185,28 @@ def test_the_parts_of_a_line_that_never_ends_are_shown() -> None:
     found, counts = read(f"{TIME} stdout P {LINE[:50]}", wrapped(log="so far", stream="stderr", time=TIME))
     assert [record.text for record in found] == [LINE[:50], "so far"]
     assert (counts.unread, counts.damaged) == (2, 1 if '"event"' in LINE[:50] else 0)
+
+
+@pytest.mark.parametrize("ends", ["}", "x"])
+def test_a_line_without_an_end_is_not_searched_again_with_every_part(
+    monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    searched = list[int]()
+
+    def record(text: str, depth: int = 0) -> list[Record]:
+        searched.append(len(text))
+        return found(text, depth)
+
+    found = log_records._found
+    monkeypatch.setattr(log_records, "_found", record)
+    part = wrapped(log=f"{'x' * 16_383}{ends}", stream="stdout", time=TIME)
+    assert len(read(*[part] * 200)[0]) == 1
+    assert sum(searched) < 3 * 200 * 16_384
+
+
+def test_events_in_events_are_not_looked_for() -> None:
+    event = {"events": [{"message": LINE}]}
+    assert fields(json.dumps(event), json.dumps({"events": [event]})) == [FIELDS, {"events": [event]}]
 
 
 def test_what_others_log_through_docker_or_cri_is_shown_as_they_wrote_it() -> None:
