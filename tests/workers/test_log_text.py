@@ -73,8 +73,8 @@ def test_a_value_that_is_not_a_plain_word_is_quoted(value: object, shown: str) -
 
 
 def test_a_long_value_is_cut() -> None:
-    shown = readable(FIELDS | {"detail": "x" * 10_000_000}).values
-    assert f"{'x' * MAX_VALUE_CHARS}... (10000000 characters)" in shown
+    shown = readable(FIELDS | {"detail": "x" * 1_000_000}).values
+    assert f"{'x' * MAX_VALUE_CHARS}... (1000000 characters)" in shown
     assert len(shown) < MAX_VALUE_CHARS + 500
 
 
