@@ -43,11 +43,16 @@ SHIP_SHARE = 0.9
 MIN_VISIBILITY_TIMEOUT_S = 30
 QUEUE_MARGIN = 5  # Deliveries that SQS must allow beyond WORKER_MAX_DELIVERIES: its own redrive is only a backstop.
 
-MakeHandler = Callable[[Worker, Settings, Clients, DeadLetters, Metrics], Awaitable[Handler]]
+MakeHandler = Callable[[Worker, Settings, Clients, DeadLetters, Metrics, Lines | None], Awaitable[Handler]]
 
 
-async def make_handler(
-    worker: Worker, settings: Settings, clients: Clients, dead_letters: DeadLetters, metrics: Metrics
+async def make_handler(  # noqa: PLR0917 - all that a handler is made of.
+    worker: Worker,
+    settings: Settings,
+    clients: Clients,
+    dead_letters: DeadLetters,
+    metrics: Metrics,
+    lines: Lines | None = None,
 ) -> Handler:
     """Return the handler of *worker*'s messages."""
     escalations = settings.queue_of(Worker.ESCALATION)
@@ -83,6 +88,7 @@ async def make_handler(
                     metrics.notifications,
                     outages=metrics.outages,
                     services=metrics.services,
+                    lines=lines,
                 ),
             )
 
@@ -149,7 +155,7 @@ async def _assemble(
         max_polls=settings.max_polls,
         stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
     )
-    handler = await make_handler(worker, settings, clients, dead_letters, metrics)
+    handler = await make_handler(worker, settings, clients, dead_letters, metrics, lines)
     return Consumer(queue, handler, limits, metrics, timings, lines=lines)
 
 

@@ -16,6 +16,7 @@ from workers.aws.trials import DynamoTrials
 from workers.backoff import Backoff
 from workers.connections import Clients, Routes
 from workers.consumer.consumer import Consumer
+from workers.consumer.ports import Lines
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.domain.orders import Order
 from workers.domain.reasons import Severity
@@ -169,7 +170,12 @@ async def consumer_of(scenario: Scenario, double: Double, metrics: Metrics, timi
     sdk: Any = double
 
     async def handler(
-        worker: Worker, settings: Settings, _clients: Clients, dead_letters: DeadLetters, metrics: Metrics
+        worker: Worker,
+        settings: Settings,
+        _clients: Clients,
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+        _lines: Lines | None,
     ) -> Any:
         if worker is Worker.FULFILLMENT:
             provider = None if scenario.behave is None else FakeProvider(scenario.behave)

@@ -181,7 +181,7 @@ async def test_a_handler_can_be_injected() -> None:
         made.append(parts)
 
     await assemble(Worker.FULFILLMENT, Settings.read({}), clients(aws), Metrics(), make_handler=make)
-    ((worker, _, _, dead_letters, _),) = made
+    ((worker, _, _, dead_letters, _, _),) = made
     assert (worker, dead_letters.url, dead_letters.source) == (
         *(Worker.FULFILLMENT, "https://sqs/DLQ"),
         "OrderFulfillmentQueue",

@@ -7,12 +7,13 @@ from enum import StrEnum
 
 import structlog
 from prometheus_client import Counter
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, get_contextvars
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
 from workers import clock
 from workers.backoff import Backoff
 from workers.consumer.failures import FailureTracker
+from workers.consumer.ports import Lines
 from workers.domain.cases import LOG_CHANNEL, MAX_GIVEN_UP_CHARS, Case, SentNotification
 from workers.errors import OutageError, TransientError, WorkerError, plain_name
 from workers.escalation.log_channel import log_escalation
@@ -164,6 +165,7 @@ class Router:
         *,
         outages: Outages | None = None,
         services: Services | None = None,
+        lines: Lines | None = None,
         now: Callable[[], str] = clock.now,
         send_timeout_s: float = SEND_TIMEOUT_S,
         retry_backoff: Backoff = RETRY_BACKOFF,
@@ -181,6 +183,7 @@ class Router:
             for channel in channels
         }
         self._cases = cases
+        self._lines = lines
         self._notifications = notifications
         self._now = now
         self._undefined = FailureTracker("channel")
@@ -195,7 +198,8 @@ class Router:
         others = [name for name in case.unrouted if name != LOG_CHANNEL]
         if LOG_CHANNEL in case.unrouted:  # Version 1 wrote the case: it recorded the log after the line.
             self.log(case)
-            await self._record(case, LOG_CHANNEL)
+            if await self._is_logged():
+                await self._record(case, LOG_CHANNEL)
         # If recording fails for one channel, let the others finish, so that their sent notifications are recorded.
         results = await asyncio.gather(*(self._route(case, name) for name in others), return_exceptions=True)
         unrouted = []
@@ -221,6 +225,8 @@ class Router:
             log.error(
                 "notification.given_up", channel=name, case_id=case.case_id, episode=case.episode, reason=sent.given_up
             )
+            if not await self._is_logged():
+                return False
         await self._record(case, name, sent.given_up)
         return True
 
@@ -228,6 +234,16 @@ class Router:
         why = None if given_up is None else given_up.rpartition(": ")[2][:MAX_GIVEN_UP_CHARS]  # The code alone.
         ended = SentNotification(channel=name, episode=case.episode, at=self._now(), given_up=why)
         await self._cases.record_sent(case, ended)
+
+    async def _is_logged(self) -> bool:
+        """
+        Wait until the lines about the message that is handled are written. False: they never will be.
+
+        What a record says to be logged is written before it. Otherwise a crash in between would lose the line, because
+        the next delivery of the message would find the record.
+        """
+        message_id = get_contextvars().get("message_id")
+        return self._lines is None or message_id is None or await self._lines.is_written(message_id)
 
     def _count(self, name: str, result: Result) -> None:
         if self._notifications is not None:

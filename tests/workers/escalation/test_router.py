@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict
 
+from tests.workers.consumer.fakes import FakeLines, turns
 from tests.workers.escalation.examples import case
 from tests.workers.fakes import DOWN, NO_WAIT, NOW, FakeCases, FakeChannel, FakeOrders, Journal
 from workers.backoff import Backoff
@@ -436,3 +438,23 @@ async def test_a_notification_that_is_refused_for_its_content_leaves_its_channel
     await bench.route()
     chat = services.service("channel chat")
     assert (chat.up, chat.last_error) == (True, "HTTP 422")
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+@pytest.mark.parametrize("kind", ["given up", "version 1"])
+async def test_what_is_recorded_as_logged_is_written_before(kind: str, is_written: bool) -> None:
+    lines = FakeLines()
+    if kind == "version 1":
+        bench = Bench(case(routed=()), lines=lines)
+    else:
+        bench, _ = bench_of(WRONG, "001", lines=lines)
+        assert await routed(bench, "001") == [False], "given up only when it is refused again"
+    recorded = bench.recorded()
+    written = lines.hold("m")
+    with bound_contextvars(message_id="m"):
+        routing = asyncio.create_task(bench.route())
+    await turns()
+    assert (routing.done(), bench.recorded()) == (False, recorded)
+    written.set_result(is_written)
+    await routing
+    assert (bench.recorded() != recorded) is is_written
