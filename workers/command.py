@@ -51,7 +51,7 @@ def run_command(arguments: Sequence[str] | None = None, *, make_handler: MakeHan
     try:
         return _run(worker, settings, make_handler, output)
     finally:  # Also if the process ends in another way, for example because a provider calls `sys.exit`.
-        if not output.flush():
+        if not output.finish():
             problem = f"cannot be written ({output.closed})" if output.closed else "takes no more log lines"
             complain(f"python -m workers: standard output {problem}; the last lines are lost")
 

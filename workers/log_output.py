@@ -112,6 +112,7 @@ class LogOutput:
         self._thread: threading.Thread | None = None
         self._dropped = 0  # Since the buffer was full.
         self._full_at_s = 0.0
+        self._is_finished = False
         self.is_full = False
         self.closed: str | None = None
 
@@ -157,7 +158,7 @@ class LogOutput:
             self._buffered_bytes += len(line) + 1
             if self._buffered_bytes >= self._max_bytes and not self.is_full:
                 self.is_full, self._full_at_s = True, time.monotonic()
-            if self._thread is None and not self._start():
+            if self._is_finished or (self._thread is None and not self._start()):
                 self._write_lines()
         if not self._filled.is_set():
             self._filled.set()
@@ -180,6 +181,15 @@ class LogOutput:
         written = threading.Event()
         self._when(lambda: self._buffered_bytes == 0 or self.closed is not None, written.set)
         return written.wait(timeout_s) and self.closed is None
+
+    def finish(self, timeout_s: float = FLUSH_S) -> bool:
+        """
+        Flush before the process ends. If that succeeds, later lines are written at once, without the thread.
+
+        The interpreter still logs at its exit, such as sessions that were not closed, but then no thread runs any more.
+        """
+        self._is_finished = self.flush(timeout_s)
+        return self._is_finished
 
     async def _wait(self, condition: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()

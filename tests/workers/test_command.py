@@ -144,7 +144,7 @@ def test_lost_lines_are_one_line_on_standard_error(
 ) -> None:
     output = LogOutput(len)
     output.closed = closed
-    monkeypatch.setattr(output, "flush", lambda: False)
+    monkeypatch.setattr(output, "finish", lambda: False)
     monkeypatch.setattr(logs, "configure", lambda **_: output)
     run_command(["fulfillment"])
     assert capsys.readouterr() == ("", f"python -m workers: {line}\n")

@@ -196,6 +196,21 @@ def test_a_flush_ends_in_time(reader: Reader) -> None:
     assert not stopped(reader).flush(0.01)
 
 
+def test_after_the_end_lines_are_written_at_once(reader: Reader) -> None:
+    output = LogOutput(reader, linger_s=0)
+    output.put(b"last")
+    assert output.finish(PATIENCE_S)
+    output.put(b"at exit")
+    assert reader.lines == ["last", "at exit"]
+
+
+def test_after_an_end_without_a_reader_no_caller_waits_for_it(reader: Reader) -> None:
+    output = stopped(reader)
+    assert not output.finish(0.01)
+    output.put(b"at exit")
+    assert reader.taken == b""
+
+
 FORKING = """
 import os
 from workers.log_output import FileWriter, LogOutput
