@@ -31,7 +31,7 @@ class InterruptedCommandError(CliError):
 def note(text: str) -> None:
     """Print a line on standard error, if that is possible: an action must not end because nobody can read about it."""
     try:
-        click.echo(clean(text), err=True)
+        print_wrapped(clean(text), err=True)
     except OSError:
         discard(sys.stderr)
 
@@ -52,17 +52,22 @@ def results() -> Iterator[None]:
     """
     For the lines that say what the command has done: if standard output does not take them, standard error gets them.
 
+    Notes in the block are printed after what is on standard output: the sum of a long table stays in sight.
+
     Raises:
         CliError: Standard output does not take them.
     """
-    held = _Results(sys.stdout)
+    held, notes = _Results(sys.stdout), _Results(sys.stderr)
     try:
-        with contextlib.redirect_stdout(held):
+        with contextlib.redirect_stdout(held), contextlib.redirect_stderr(notes):
             yield
     except CliError:  # Something failed, and the lines say what was done before.
         _print_results(held.getvalue())
+        _print_notes(notes.getvalue())
         raise
-    if (error := _print_results(held.getvalue())) is not None:
+    error = _print_results(held.getvalue())
+    _print_notes(notes.getvalue())
+    if error is not None:
         raise CliError(f"standard output: {error.strerror}") from error
 
 
@@ -79,11 +84,16 @@ def _print_results(text: str) -> OSError | None:
     return None
 
 
-def print_line(text: str = "") -> None:
-    """Print a line on standard output. On a terminal, a long one is wrapped between words."""
+def _print_notes(text: str) -> None:
+    for line in text.splitlines():
+        note(line)
+
+
+def print_line(text: str = "", *, styled: bool = False) -> None:
+    """Print a line on standard output. On a terminal, a long one is wrapped, and has colours if it is *styled*."""
     shown = clean(text)
     indent = len(shown) - len(shown.lstrip())
-    print_wrapped(shown[indent:], shown[:indent])
+    print_wrapped(shown[indent:], shown[:indent], styled=styled)
 
 
 def print_json(value: Any) -> None:

@@ -106,6 +106,7 @@ def test_named_cases_are_resolved_and_each_is_reported(desk: Desk) -> None:
         "2 | cancel | resolved | -",
     ]
     assert (ran.exit_code, ran.stderr) == (0, "2 resolved\n")
+    assert ran.output == f"{ran.stdout}{ran.stderr}"  # The sum stands below the table.
     assert [(case_id, request.action, request.note) for case_id, request, _ in desk.done] == [
         ("1", Action.CANCEL, "as agreed"),
         ("2", Action.CANCEL, "as agreed"),
