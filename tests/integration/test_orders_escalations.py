@@ -99,7 +99,7 @@ def test_show_prints_everything_about_a_case(desk: Running, orders: CommandLine)
     escalate(desk, "show-1", Name=f"Ada {CARD}", ItemName="Rocket \x1b[31m")
     assert resubmit(orders, "show-1", "--price", "0.50", "--item-name", "reject").code == 0
     desk.escalation.wait_for("escalation.routed", case_id="show-1", episode=2)
-    shown = orders("escalations", "show", "show-1")
+    shown = orders("escalations", "show", "show-1", "--wide")
     assert shown.code == 0
     text = without_times(shown.out)
     execution = case_of(desk, "show-1")["ExecutionArn"].rpartition(":")[2]

@@ -12,8 +12,8 @@ from workers.operations.ages import format_age, seconds_since
 from workers.operations.next_step import next_step_of_case
 
 
-def print_case(case: Case, order: Order | None, now: datetime) -> None:
-    """Print *case* and the current state of its *order*."""
+def print_case(case: Case, order: Order | None, now: datetime, *, wide: bool = False) -> None:
+    """Print *case* and the current state of its *order*; rows on one line and whole ARNs only if *wide*."""
     print_fields(_head(case, order, now))
     if case.order is not None:
         copy = case.order
@@ -29,15 +29,15 @@ def print_case(case: Case, order: Order | None, now: datetime) -> None:
                 ("Attempts", copy.attempts),
             ]
         )
-    _print_evidence(case)
+    _print_evidence(case, wide=wide)
     _print_notifications(case)
-    _print_history(case)
+    _print_history(case, wide=wide)
     print_line()
     print_line("Ids")
     print_fields(
         [
-            *(("Execution", arn) for arn in case.execution_arns),
-            *(("Refused by provider", arn) for arn in case.rejected_executions),
+            *(("Execution", arn if wide else execution_name(arn)) for arn in case.execution_arns),
+            *(("Refused by provider", arn if wide else execution_name(arn)) for arn in case.rejected_executions),
             *(("Message", message_id) for message_id in case.message_ids),
         ]
     )
@@ -97,7 +97,7 @@ def _begun_resubmission(case: Case) -> str | None:
     return f"a resubmission by {claim.actor} at {_time(claim.at)}"
 
 
-def _print_evidence(case: Case) -> None:
+def _print_evidence(case: Case, *, wide: bool) -> None:
     print_line()
     print_line("Messages")
     print_table(
@@ -113,6 +113,7 @@ def _print_evidence(case: Case) -> None:
             for evidence in case.evidence
         ],
         text=("reasons", "detail"),
+        wide=wide,
     )
 
 
@@ -129,7 +130,7 @@ def _ended(notification: SentNotification) -> str:
     return at if notification.given_up is None else f"{at}, given up: {notification.given_up}"
 
 
-def _print_history(case: Case) -> None:
+def _print_history(case: Case, *, wide: bool) -> None:
     if case.episodes:
         print_line()
         print_line("Earlier episodes")
@@ -148,6 +149,7 @@ def _print_history(case: Case) -> None:
             ],
             right=("episode",),
             text=("reasons", "order at that time"),
+            wide=wide,
         )
     if case.resolutions:
         print_line()
@@ -167,6 +169,7 @@ def _print_history(case: Case) -> None:
             ],
             right=("episode",),
             text=("note",),
+            wide=wide,
         )
 
 

@@ -37,6 +37,7 @@ def print_letters(
             for letter, text in rows
         ],
         right=("age",),
+        head="id",
         text=["reason", *([last] if last else [])],
         wide=wide,
         err=err,

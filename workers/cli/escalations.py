@@ -108,9 +108,10 @@ Examples:
   orders escalations show message-8c2aecf1-d80a-45a3-90a8-6c2b0bb860f7 --json""",
 )
 @click.argument("case_id", metavar="CASE_ID")
+@click.option("--wide", is_flag=True, help="One line per row, however narrow the terminal is, and whole ARNs.")
 @json_option("an object")
 @click.pass_obj
-def show_command(stack: "Stack", /, *, case_id: str, as_json: bool) -> None:
+def show_command(stack: "Stack", /, *, case_id: str, as_json: bool, wide: bool) -> None:
     """Show everything about one case: its messages, notifications, resolutions and ids."""
     from workers.cli.case_view import print_case  # noqa: PLC0415 - as in `list_command`.
     from workers.operations.cases import read_case  # noqa: PLC0415
@@ -120,7 +121,7 @@ def show_command(stack: "Stack", /, *, case_id: str, as_json: bool) -> None:
     if as_json:
         print_json(case_document(case) | {"order_now": order_now(order)})
     else:
-        print_case(case, order, stack.now())
+        print_case(case, order, stack.now(), wide=wide)
 
 
 command.add_command(resolve_command)

@@ -72,7 +72,7 @@ def command(stack: "Stack", order_id: str, *, log_files: Sequence[BinaryIO], as_
         print_json(_document(story, now) | {"next": todo})
         return
     for line in _heading(order_id, story, now):
-        print_line(line)
+        print_line(line, styled=line.startswith(("Order ", "Case ")))
     print_line()
     if story.timeline:
         rows = [(_time(entry.at, 23), entry.source, entry.text) for entry in story.timeline]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STACKED_BELOW = 100  # Columns of a terminal. On a narrower one, a table that does not fit shows each row as a block.
 MIN_TEXT_WIDTH = 24  # A column of prose that is narrower than this is hard to read.
+# On a narrow terminal, a table with one wide column of prose is easier to read than blocks.
+MIN_TEXT_WIDTH_IF_NARROW = 40
 _GAP = "  "
 # A word, and the spaces before it. A command in backquotes is kept whole, so that it can be copied.
 _WORDS = re.compile(r"( *)(\S*`[^`]*`\S*|\S+)")
@@ -33,6 +35,7 @@ _STYLES = {
     "critical": "bold red",
     "error": "red",
     "warning": "yellow",
+    "resolved": "green",
     "failed": "red",
     "up": "green",
     "running": "green",
@@ -41,6 +44,8 @@ _STYLES = {
     "unhealthy": "bold red",
     "unknown": "magenta",
 }
+# In a line of text: the statuses of orders and the states of cases, and severities.
+_STYLED_WORD = re.compile(rf"(?<![\w.-])({'|'.join(filter(str.isupper, _STYLES))}|critical|warning)(?![\w.-])")
 
 
 def print_table(
@@ -49,6 +54,7 @@ def print_table(
     *,
     right: Sequence[str] = (),
     text: Sequence[str] = (),
+    head: str | None = None,
     wide: bool = False,
     err: bool = False,
 ) -> None:
@@ -56,11 +62,12 @@ def print_table(
     Print rows in columns; None is shown as `-`. The columns named in *right* are aligned to the right.
 
     On a terminal, a table that is wider than the terminal breaks the columns of prose, named in *text*, between words.
-    If that is not enough, each row becomes a block of lines that begins with the first column. *wide* turns this off:
-    one line per row, as in a pipe. *err* prints on standard error.
+    If that is not enough, each row becomes a block of lines that begins with the column *head*, by default the first.
+    *wide* turns this off: one line per row, as in a pipe. *err* prints on standard error.
     """
     width = terminal_width(sys.stderr if err else sys.stdout)
-    print_styled(table_lines(headings, rows, right=right, text=text, wide=wide, width=width), err=err)
+    lines = table_lines(headings, rows, right=right, text=text, head=head, wide=wide, width=width)
+    print_styled(lines, err=err)
 
 
 def table_lines(
@@ -69,6 +76,7 @@ def table_lines(
     *,
     right: Sequence[str] = (),
     text: Sequence[str] = (),
+    head: str | None = None,
     wide: bool = False,
     width: int | None,
 ) -> Iterator[StyledLine]:
@@ -78,7 +86,8 @@ def table_lines(
     if width is None or wide:
         return table.lines(table.widths())
     widths = table.widths_within(width)
-    return table.blocks(width) if widths is None else table.lines(widths)
+    blocks = table.blocks(width, 0 if head is None else headings.index(head))
+    return blocks if widths is None else table.lines(widths)
 
 
 def wrapped_lines(text: str, width: int | None, before: str = "", style: str = "") -> Iterator[StyledLine]:
@@ -121,14 +130,23 @@ def print_fields(fields: Sequence[tuple[str, object]], *, indent: int = 2) -> No
     shown = [(name, clean(value)) for name, value in fields if value is not None]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        print_wrapped(value, f"{' ' * indent}{name:<{width}}{_GAP}")
+        print_wrapped(value, f"{' ' * indent}{name:<{width}}{_GAP}", styled=name.lower() in _STYLED)
 
 
-def print_wrapped(text: str, before: str = "") -> None:
-    """Print *before* and *text*. On a terminal, *text* is wrapped between words, and continues below its beginning."""
-    lines = _wrapped(text, _terminal_width() - len(before)) if sys.stdout.isatty() else [text]
-    for number, line in enumerate(lines):
-        click.echo(f"{' ' * len(before) if number else before}{line}".rstrip())
+def print_wrapped(text: str, before: str = "", *, err: bool = False, styled: bool = False) -> None:
+    """
+    Print *before* and *text*. On a terminal, *text* is wrapped between words, and continues below its beginning.
+
+    *err* prints on standard error. If it is *styled*, statuses and severities have their colours on a terminal.
+    """
+    stream = sys.stderr if err else sys.stdout
+    lines = _wrapped(text, _terminal_width() - len(before)) if stream.isatty() else [text]
+    shown = [f"{' ' * len(before) if number else before}{line}".rstrip() for number, line in enumerate(lines)]
+    if styled and stream.isatty() and _STYLED_WORD.search(text):
+        print_styled(([(part, _STYLES.get(part, "")) for part in _STYLED_WORD.split(line)] for line in shown), err=err)
+        return
+    for line in shown:
+        click.echo(line, err=err)
 
 
 wide_option = click.option("--wide", is_flag=True, help="One line per row, however narrow the terminal is.")
@@ -154,23 +172,22 @@ class _Table:
         excess = sum(widths) + len(_GAP) * (len(widths) - 1) - total
         if excess <= 0:
             return widths
-        if total < STACKED_BELOW:
-            return None
+        readable = MIN_TEXT_WIDTH_IF_NARROW if total < STACKED_BELOW else MIN_TEXT_WIDTH
         shrinkable = [index for index, name in enumerate(self.names) if name in self.text]
         while excess > 0 and shrinkable:
             # Take from the widest column of prose until all are equally wide.
             widest = max(shrinkable, key=lambda index: widths[index])
-            if widths[widest] <= self._least(widest):
+            if widths[widest] <= self._least(widest, readable):
                 shrinkable.remove(widest)
                 continue
             widths[widest] -= 1
             excess -= 1
         return widths if excess <= 0 else None
 
-    def _least(self, column: int) -> int:
+    def _least(self, column: int, readable: int) -> int:
         """Return the least width of a column of prose: that of its longest word, so that no id in it is broken."""
         words = (word for row in self.rows for _, word in _WORDS.findall(row[column]))
-        return max(MIN_TEXT_WIDTH, _width(self.headings[column]), *map(_width, words))
+        return max(readable, _width(self.headings[column]), *map(_width, words))
 
     def lines(self, widths: Sequence[int]) -> Iterator[StyledLine]:
         """Yield the table's lines. Cells that are wider than their column continue on the next line."""
@@ -193,15 +210,15 @@ class _Table:
             parts += [(before, ""), (cell, style), (after + _GAP, "")]
         return parts
 
-    def blocks(self, total: int) -> Iterator[StyledLine]:
-        """Yield each row as a block: the first cell, then the others with their headings, as many as fit in a line."""
+    def blocks(self, total: int, head: int) -> Iterator[StyledLine]:
+        """Yield each row as a block: one cell, then the others with their headings, as many as fit in a line."""
         for number, row in enumerate(self.rows):
             if number:
                 yield []
-            yield [(row[0], "bold")]
+            yield [(row[head], "bold")]
             line: list[tuple[str, str]] = []
-            for column, cell in list(enumerate(row))[1:]:
-                if cell == "-":
+            for column, cell in enumerate(row):
+                if column == head or cell == "-":
                     continue
                 name = self.names[column]
                 lines = _wrapped(cell, total - len(_GAP) - len(name) - 1)

@@ -21,6 +21,7 @@ from workers.domain.cases import (
     Resolution,
     SentNotification,
 )
+from workers.domain.ids import execution_name
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 
@@ -226,8 +227,8 @@ AT | EPISODE | BY | ACTION | NOTE | SHIPMENT OR EXECUTION
 2026-11-21 14:00:00 | 1 | eve | cancel | left | -
 
 Ids
-  Execution            {EXECUTION}
-  Refused by provider  {ANOTHER}
+  Execution            {execution_name(EXECUTION)}
+  Refused by provider  {execution_name(ANOTHER)}
   Message              m1
   Message              m2
 """
@@ -241,6 +242,11 @@ def columns(text: str) -> list[str]:
 def test_everything_about_a_case_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     print_case(FULL, order("ESCALATED", shipment_id="S-1"), NOW)
     assert columns(capsys.readouterr().out) == LINES.splitlines()
+    print_case(FULL, None, NOW, wide=True)
+    assert columns(capsys.readouterr().out)[-4:-2] == [
+        f"  Execution            {EXECUTION}",
+        f"  Refused by provider  {ANOTHER}",
+    ]
 
 
 def test_a_case_without_an_order_or_a_message_is_shown_without_their_parts(capsys: pytest.CaptureFixture[str]) -> None:

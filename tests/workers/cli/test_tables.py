@@ -89,7 +89,24 @@ def test_a_wide_table_on_100_columns_breaks_only_prose(shown: Shown) -> None:
         "002   critical  INVALID_PRICE, INVALID_CARD_NUMBER   2h  Correct it, or ask the customer who sent it",
         "                                                         by post, twice",
     ]
-    assert plain(shown(99, print_table, HEADINGS, rows, text=("reasons", "next")))[0] == "002"
+    assert plain(shown(80, print_table, HEADINGS, rows, text=("reasons", "next")))[0] == "002"
+
+
+def test_a_table_stays_one_on_a_narrow_terminal_if_its_prose_has_room(shown: Shown) -> None:
+    note = "it is sent by courier, because the provider does not ship there"
+    rows = [("a-long-id", "b" * 25, note)]
+    assert plain(shown(80, print_table, ("id", "x", "note"), rows, text=("note",))) == [
+        f"ID         X{' ' * 26}NOTE",
+        f"a-long-id  {'b' * 25}  it is sent by courier, because the",
+        f"{' ' * 38}provider does not ship there",
+    ]
+    narrower = plain(shown(77, print_table, ("id", "x", "note"), rows, text=("note",)))
+    assert narrower == ["a-long-id", f"  x {'b' * 25}", f"  note {note}"]
+
+
+def test_a_block_begins_with_the_column_that_is_its_head(shown: Shown) -> None:
+    row = ("x" * 60, "y" * 60, "z")
+    assert plain(shown(80, print_table, ("a", "b", "c"), [row], head="b")) == ["y" * 60, f"  a {'x' * 60}  c z"]
 
 
 def test_a_table_whose_ids_do_not_fit_is_shown_in_blocks_on_any_terminal(shown: Shown) -> None:
