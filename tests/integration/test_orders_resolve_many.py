@@ -76,3 +76,27 @@ def test_decisions_from_standard_input_are_carried_out_once_also_after_a_kill(
     assert [fulfilled(running.fulfillment)[order_id] for order_id in sent] == [0, 0]
     for order_id in resubmitted:
         assert len((running.pipeline.case(order_id) or {})["Resolutions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "status"), [("cancel", "CANCELLED"), ("fulfill", "FULFILLED"), ("resubmit", "FULFILLED")]
+)
+def test_twenty_cases_are_settled_with_one_command(
+    running: Running, orders: CommandLine, action: str, status: str
+) -> None:
+    settled = [f"twenty-{action}-{n}" for n in range(20)]
+    escalate(running, "WORKFLOW_FAILED", *settled)
+    lines = ["case_id,action,price,shipment_id,cc"]
+    match action:
+        case "cancel":
+            ran = orders("escalations", "resolve", *settled, action, *WHO, "--yes")
+        case "fulfill":
+            lines += [f"{order_id},{action},,S-{order_id}," for order_id in settled]
+            ran = orders("escalations", "resolve", "--from", "-", *WHO, "--yes", stdin="\n".join(lines))
+        case _:
+            lines += [f"{order_id},{action},5,,{CARD}" for order_id in settled]
+            ran = orders("escalations", "resolve", "--from", "-", *WHO, "--yes", stdin="\n".join(lines))
+    assert (ran.code, ran.err) == (0, "20 resolved\n")
+    wait_until(lambda: states(running, *settled) == [(status, "RESOLVED")] * 20)
+    shipped = fulfilled(running.fulfillment)
+    assert [shipped[order_id] for order_id in settled] == [1 if action == "resubmit" else 0] * 20
