@@ -60,9 +60,9 @@ async def test_the_standard_library_is_not_blamed_for_a_call_into_it(logs: list[
 
     with loop_watch(lambda _: None, QUICK):
         await wait_for_a_thread()
-        await until_logged(logs, 1)
-    (line,) = lines(logs)
-    assert line["function"].endswith("wait_for_a_thread")
+        # On a busy machine, this thread may get no CPU time elsewhere, too.
+        await until(lambda: any("wait_for_a_thread" in line["function"] for line in lines(logs)))
+    line = next(line for line in lines(logs) if "wait_for_a_thread" in line["function"])
     assert line["callers"][0].split(" ")[0] == "test_the_standard_library_is_not_blamed_for_a_call_into_it"
 
 
