@@ -269,7 +269,7 @@ def test_a_handler_that_blocks_the_event_loop_is_named_in_the_log(
     assert line["function"] == "ScriptedProvider.ship"
     assert Path(line["file"]).name == "providers.py"
     assert Path(line["file"]).read_text().splitlines()[line["line"] - 1].strip().startswith("time.sleep(")
-    assert line["callers"][0].startswith("FulfillmentHandler._ship (")
+    assert line["callers"][0].startswith("FulfillmentHandler._call (")
     assert line["late"] == "visibility extensions, polls and health checks"
     assert "Ada" not in json.dumps(line)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:

@@ -44,7 +44,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/operations/search.py": ("tests/workers/operations/test_listing.py",),
     "workers/cli/searching.py": ("tests/workers/cli/test_list.py", "tests/workers/cli/test_escalations.py"),
     "workers/cli/case_list.py": ("tests/workers/cli/test_escalations.py",),
-    "workers/cli/reasons.py": ("tests/workers/cli/test_list.py", "tests/workers/cli/test_escalations.py"),
+    "workers/cli/choices.py": ("tests/workers/cli/test_list.py", "tests/workers/cli/test_escalations.py"),
     "workers/cli/submit.py": ("tests/workers/cli/test_submit_files.py",),
     "workers/cli/submit_view.py": ("tests/workers/cli/test_submit.py", "tests/workers/cli/test_submit_files.py"),
     "workers/operations/json_records.py": (
