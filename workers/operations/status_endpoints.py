@@ -3,11 +3,12 @@
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from workers import clock
 from workers.domain.text import clean
+from workers.errors import plain_name
 from workers.operations.errors import OperationError
 from workers.operations.status import ServiceState, ServiceStatus, WorkerState, WorkerStatus
 from workers.service_calls import PROVIDER
@@ -17,6 +18,14 @@ ANSWER_S = 2.0
 HOLDING_STAGES = ("start", "poll", "downstream", "log_output")
 _FAILED_RELEASES = {"transient", "unexpected_error", "timed_out"}
 _OK = 200
+_MAX_PROBLEM_CHARS = 300
+# The labels that a worker gives to these metrics.
+_LABELS = {
+    "workers_outage_seconds": {"stage"},
+    "workers_messages_settled_total": {"ending", "outcome"},
+    "workers_service_up": {"service"},
+    "workers_service_last_error_timestamp_seconds": {"service", "reason"},
+}
 
 Fetch = Callable[[str], Awaitable[tuple[int, str]]]
 """Requests a URL; returns the status and the text of the response. Raises `OSError`; `TimeoutError` is one."""
@@ -63,7 +72,7 @@ async def sample(endpoint: Endpoint, fetch: Fetch, now_s: Callable[[], float]) -
     except ConnectionRefusedError:
         return Sample(endpoint, now_s(), {}, is_running=False, problem=f"nothing listens at {endpoint.url}")
     except OSError as error:
-        problem = f"{endpoint.url} cannot be read: {error.strerror or type(error).__name__}"
+        problem = f"{endpoint.url} cannot be read: {error.strerror or plain_name(error)}"
         return Sample(endpoint, now_s(), {}, is_running=None, problem=problem)
     except OperationError as error:
         return Sample(endpoint, now_s(), {}, is_running=None, problem=str(error))
@@ -71,7 +80,7 @@ async def sample(endpoint: Endpoint, fetch: Fetch, now_s: Callable[[], float]) -
 
 
 def _problem(answer: tuple[int, str]) -> str | None:
-    return None if answer[0] == _OK else clean(answer[1].strip())
+    return None if answer[0] == _OK else clean(answer[1].strip())[:_MAX_PROBLEM_CHARS]
 
 
 def _parsed(endpoint: Endpoint, code: int, text: str) -> Values:
@@ -89,9 +98,17 @@ def _parsed(endpoint: Endpoint, code: int, text: str) -> Values:
     try:
         for family in text_string_to_metric_families(text):
             for each in family.samples:
-                values[each.name].append((each.labels, each.value))
-    except (ValueError, KeyError, IndexError):
+                if not math.isinf(each.value):
+                    values[each.name].append((each.labels, each.value))
+    except Exception:  # noqa: BLE001 - the parser fails in many ways at what is not for it.
         raise OperationError(f"{endpoint.url} is not a worker: its metrics cannot be read") from None
+    if "workers_messages_received_total" not in values or any(
+        not wanted <= labels.keys() for name, wanted in _LABELS.items() for labels, _ in values.get(name, ())
+    ):
+        raise OperationError(f"{endpoint.url} is not a worker: its metrics are not those of a worker")
+    worker = _label(values, "workers_info", "worker")
+    if worker not in (None, endpoint.worker.partition("-")[0]):
+        raise OperationError(f"{endpoint.url} is the {worker} worker")
     return values
 
 
@@ -116,7 +133,7 @@ def worker_status(now: Sample, before: Sample | None) -> WorkerStatus:
         failures_since_at=_time(_value(values, "workers_start_timestamp_seconds")),
         held=None if "workers_outage_seconds" not in values else stage is not None,
         held_by=stage,
-        held_since_at=None if stage is None else clock.at(now.at_s - lasted_s),
+        held_since_at=None if stage is None else clock.rfc_3339(now.at_s - lasted_s),
         held_reason=_label(values, "workers_outage_reason", "reason", stage=stage),
         release=_label(values, "workers_info", "release"),
     )
@@ -141,14 +158,12 @@ def _longest(values: Values) -> tuple[str | None, float]:
     return stage, lasted_s
 
 
-def _failures(values: Values) -> int | None:
-    """Return how many deliveries have failed; None if the metrics of a worker are not there."""
-    if _value(values, "workers_messages_received_total") is None:
-        return None
+def _failures(values: Values) -> int:
+    """Return how many deliveries have failed."""
     return round(
         sum(
             count
-            for labels, count in values.get("workers_messages_settled_total", ())
+            for labels, count in _counts(values)
             if labels["ending"] in {"message.dead_lettered", "message.abandoned"}
             or labels["outcome"] in _FAILED_RELEASES
         )
@@ -164,7 +179,12 @@ def _speed(now: Sample, before: Sample | None) -> float | None:
 
 
 def _settled(values: Values) -> float:
-    return sum(count for _, count in values.get("workers_messages_settled_total", ()))
+    return sum(count for _, count in _counts(values))
+
+
+def _counts(values: Values) -> Iterator[tuple[Mapping[str, str], float]]:
+    settled = values.get("workers_messages_settled_total", ())
+    return ((labels, count) for labels, count in settled if math.isfinite(count))
 
 
 def service_statuses(samples: Iterable[Sample]) -> list[ServiceStatus]:

@@ -53,6 +53,8 @@ def _of_workers(now: datetime, workers: Iterable[WorkerStatus], prefix: str | No
             else:
                 command = f"aws ecs describe-services --cluster {cluster(prefix)} --services {name}"
             yield Need(text=f"the {name} worker is {worker.state}{problem}", command=command)
+        if worker.state is WorkerState.UNKNOWN and worker.problem:  # It hangs, for example.
+            yield Need(text=f"the {name} worker does not say how it is: {worker.problem}", command=_WATCH)
         held_s = seconds_since(worker.held_since_at, now)
         if worker.held and held_s is not None and held_s >= PROLONGED_S:
             reason = f": {worker.held_reason}" if worker.held_reason else ""

@@ -1,6 +1,7 @@
 """Reads the state of the whole system: every source at the same time, and none for longer than its limit."""
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workers import clock
+from workers.errors import plain_name
 from workers.operations.cases import OpenCases, Selection, read_open_cases
 from workers.operations.errors import OperationError
 from workers.operations.queues import Depth, queue_depth
@@ -30,6 +32,7 @@ BETWEEN_SAMPLES_S = 1.0  # Of the workers' endpoints, to see how fast they are.
 _METRICS_KEPT = timedelta(seconds=30)  # CloudWatch has new ones every minute, and each request costs.
 _DEPTHS_KEPT = timedelta(minutes=2)
 _QUEUE = "OrderFulfillmentQueue"
+_MAX_ANSWER_BYTES = 2**20  # Of a worker's endpoint. Its metrics take some ten thousand.
 
 Result = TypeVar("Result")
 
@@ -41,12 +44,17 @@ async def fetch(url: str) -> tuple[int, str]:
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         try:
-            async with session.get(url) as answer:
-                return answer.status, await answer.text()
+            async with session.get(url, allow_redirects=False) as answer:
+                body = bytearray()
+                async for part in answer.content.iter_any():
+                    body += part
+                    if len(body) > _MAX_ANSWER_BYTES:
+                        raise OSError(errno.EMSGSIZE, "it answers with more than a worker does")
+                return answer.status, body.decode(errors="replace")
         except aiohttp.ClientConnectorError as error:
             raise error.os_error from error
-        except (aiohttp.ClientError, UnicodeDecodeError) as error:
-            raise OSError(type(error).__name__) from error
+        except aiohttp.ClientError as error:
+            raise OSError(errno.EPROTO, plain_name(error)) from error
 
 
 @dataclass(slots=True)

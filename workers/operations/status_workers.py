@@ -30,7 +30,7 @@ def workers_at(
         if status.state is WorkerState.UNKNOWN:
             unknowns.add(f"the {status.worker} worker", status.problem or "")
         elif status.state is not WorkerState.NOT_RUNNING and status.held is None:
-            unknowns.add(f"the {status.worker} worker", "its metrics are not those of a worker")
+            unknowns.add(f"outages of the {status.worker} worker", "its version does not report them")
         elif status.state is not WorkerState.NOT_RUNNING and "workers_info" not in now.values:
             unknowns.add(f"last poll and release of the {status.worker} worker", "its version does not report them")
         workers.append(status)

@@ -1,6 +1,7 @@
 """What the status says if its sources answer, fail, hang, or disagree."""
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,6 +18,8 @@ from tests.workers.operations.status_world import (
 )
 from workers.errors import FatalError
 from workers.operations.status import Need, ServiceState, Status, Unknown, WorkerState
+
+FOREIGN = "its metrics are not those of a worker"
 
 
 async def read(world: World) -> Status:
@@ -171,7 +174,23 @@ async def test_the_drain_rate_is_unknown_at_the_first_look_and_measured_after_it
         ),
         ((404, "no"), WorkerState.UNKNOWN, "http://127.0.0.1:8081 is not a worker: /metrics answers with 404"),
         ((200, "<html>"), WorkerState.UNKNOWN, "http://127.0.0.1:8081 is not a worker: its metrics cannot be read"),
-        ((200, "x 1"), WorkerState.RUNNING, "its metrics are not those of a worker"),
+        (
+            OSError(),
+            WorkerState.UNKNOWN,
+            "http://127.0.0.1:8081 cannot be read: OS error",
+        ),
+        *(
+            ((200, text), WorkerState.UNKNOWN, f"http://127.0.0.1:8081 is not a worker: {FOREIGN}")
+            for text in (
+                "",
+                "up 1",
+                "workers_outage_seconds 1",
+                "workers_messages_received_total 1\nworkers_outage_seconds 5",
+                "workers_messages_received_total 1\nworkers_messages_settled_total 5",
+                "workers_messages_received_total 1\nworkers_service_up 1",
+            )
+        ),
+        ((200, metrics("escalation")), WorkerState.UNKNOWN, "http://127.0.0.1:8081 is the escalation worker"),
     ],
 )
 async def test_a_worker_that_says_nothing_is_not_shown_as_fine(
@@ -182,7 +201,7 @@ async def test_a_worker_that_says_nothing_is_not_shown_as_fine(
     world.pages[f"{FULFILLMENT.url}/metrics"] = problem
     status = await read(world)
     worker, provider = status.workers[0], status.services[0]
-    assert (worker.state, worker.messages_per_second if state is not WorkerState.RUNNING else None) == (state, None)
+    assert (worker.state, worker.messages_per_second) == (state, None)
     assert (worker.failures, worker.held, worker.last_poll_at) == (None, None, None)
     assert (provider.service, provider.state) == ("channel pager", ServiceState.UP)
     assert ("provider", ServiceState.UNKNOWN) in [(each.service, each.state) for each in status.services]
@@ -191,7 +210,28 @@ async def test_a_worker_that_says_nothing_is_not_shown_as_fine(
         text="the fulfillment worker is not running: nothing listens at http://127.0.0.1:8081",
         command="python -m workers fulfillment",
     )
-    assert (not_running in status.needs) == (state is WorkerState.NOT_RUNNING)
+    silent = Need(text=f"the fulfillment worker does not say how it is: {reason}", command="orders status --watch")
+    assert list(status.needs) == [not_running if state is WorkerState.NOT_RUNNING else silent]
+
+
+@pytest.mark.parametrize("number", ["NaN", "+Inf", "-Inf", "1e300"])
+async def test_impossible_numbers_of_a_worker_are_unknown_and_hide_nothing_else(number: str) -> None:
+    world = World()
+    world.workers_run()
+    text = re.sub(
+        r"^(\S+(?:timestamp_seconds|outage_seconds\S*)) .*", rf"\1 {number}", metrics("fulfillment"), flags=re.MULTILINE
+    )
+    world.answer(FULFILLMENT, text)
+    status = await read(world)
+    assert (status.workers[0].last_poll_at, status.workers[0].failures_since_at) == (None, None)
+    assert status.workers[1].state is WorkerState.RUNNING
+
+
+async def test_a_page_of_another_program_does_not_fill_the_screen() -> None:
+    world = World()
+    world.workers_run()
+    world.pages[f"{ESCALATION.url}/healthz"] = (404, "<p>not found</p>" * 1000)
+    assert len((await read(world)).workers[1].problem or "") == 300
 
 
 @pytest.mark.parametrize(
