@@ -323,7 +323,7 @@ def test_one_card_number_that_may_be_rounded_is_submitted_with_a_warning(orders_
     inputs, ran = submitted(orders_csv)
     assert (len(inputs), ran.return_value) == (1, 0)
     assert ran.stderr.startswith(
-        f"{orders_csv}: card numbers that end with 0, a wrong check digit: 1 (first in line 2): "
+        f"{orders_csv}: 1 of 1 card numbers end with 0, a wrong check digit (first in line 2), and were "
     )
 
 

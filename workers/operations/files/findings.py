@@ -23,8 +23,6 @@ class Skipped(StrEnum):
 ANYWAY = "--anyway"
 # One order with a wrong price is one case. Several that are all wrong have one reason.
 _MANY = 2
-# A card number ends like this by chance once in ten thousand times, and then it is the right check digit.
-_MANY_ZEROS = "0000"
 _ROUNDED = f"a spreadsheet keeps only 15 digits; {AS_TEXT}"
 _MONTHS = "Jan|Feb|Mar|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez"
 _DATE = re.compile(rf"[0-9]{{1,2}}[.-](?:{_MONTHS})|(?:{_MONTHS})[.-][0-9]{{2}}", re.IGNORECASE)
@@ -56,8 +54,7 @@ class _CardNumbers:
 
     all: int = 0
     zeros: Count = field(default_factory=Count)
-    wrong_check_digits: int = 0
-    rounded: Count = field(default_factory=Count)
+    rounded: Count = field(default_factory=Count)  # They end with a zero that is a wrong check digit.
     are_different: bool = False
     _first: str = field(default="", repr=False)
 
@@ -66,27 +63,27 @@ class _CardNumbers:
         if number.endswith("0"):
             self.zeros.add(line)
             if not passes_check_digit(number):
-                self.wrong_check_digits += 1
-                if number.endswith(_MANY_ZEROS):
-                    self.rounded.add(line)
+                self.rounded.add(line)
             self._first = self._first or number
             self.are_different |= number != self._first
 
     def refusal(self) -> str | None:
         """Return what is suspicious about most of them, if there are several."""
-        if not self.are_different or not self.wrong_check_digits or not _most(self.zeros.count, self.all):
+        if not self.are_different or not self.rounded.count or not _most(self.zeros.count, self.all):
             return None
         return (
             f"{self.zeros.count:,} of {self.all:,} card numbers end with 0 (first in line {self.zeros.line}), which is "
-            f"a wrong check digit for {self.wrong_check_digits:,} of them: {_ROUNDED}"
+            f"a wrong check digit for {self.rounded.count:,} of them: {_ROUNDED}"
         )
 
     def warning(self) -> str | None:
         """Return what is suspicious about some of them."""
-        found = self.rounded if self.are_different or self.zeros.count < self.all else self.zeros
-        if not self.wrong_check_digits or not found.count:
+        if not self.rounded.count:
             return None
-        return f"card numbers that end with 0, a wrong check digit: {found}: {_ROUNDED}"
+        return (
+            f"{self.rounded.count:,} of {self.all:,} card numbers end with 0, a wrong check digit "
+            f"(first in line {self.rounded.line}), and were probably rounded: {_ROUNDED}"
+        )
 
 
 def _most(count: int, of: int) -> bool:
