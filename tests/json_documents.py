@@ -178,9 +178,16 @@ SCHEMAS: Mapping[str, Schema] = {
         ),
         check=maybe(
             record(
+                refusal=maybe(TEXT),
                 would_submit=COUNT,
                 would_fulfill=COUNT,
-                would_escalate=many(record(reasons=many(TEXT), orders=COUNT)),
+                would_escalate=many(
+                    record(
+                        reasons=many(TEXT),
+                        orders=COUNT,
+                        first=many(record(line=COUNT, order_id=TEXT, file=TEXT)),
+                    )
+                ),
                 by_status=many(record(status=TEXT, orders=COUNT)),
                 not_compared=maybe(TEXT),
             )

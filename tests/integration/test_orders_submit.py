@@ -140,9 +140,9 @@ def test_rejects_of_a_check_are_corrected_and_submitted(orders: CommandLine, run
     assert check.err.splitlines() == [*problems, f"{rejects}: 2 records written, with masked card numbers"]
     assert [" ".join(line.split()) for line in check.lines] == [
         "2 would be submitted, 0 already submitted, 2 bad; nothing was submitted",
-        "OUTCOME REASONS ORDERS",
-        "to fulfill - 1",
-        "to escalate INVALID_PRICE 1",
+        "OUTCOME REASONS ORDERS LINES",
+        "to fulfill - 1 -",
+        f"to escalate INVALID_PRICE 1 {second}:3",
     ]
     assert (check.code, running.pipeline.order("both-1"), rejects.stat().st_mode & 0o777) == (1, None, 0o600)
     assert CARD not in rejects.read_text(encoding="utf-8")

@@ -180,7 +180,7 @@ def _submit(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options
 
 def _check(stack: "Stack", batch: OrderBatch, bad: Problems, refusal: str | None, options: "_Options") -> int:
     """Say what would happen, and start nothing."""
-    found, count = Forecast(bad), len(batch.ledger)
+    found, count = Forecast(bad, refusal=refusal), len(batch.ledger)
     if refusal:
         note(f"refused without --anyway: {refusal}")
     if count:
@@ -204,8 +204,8 @@ def _check(stack: "Stack", batch: OrderBatch, bad: Problems, refusal: str | None
         already = found.already_submitted.total()
         print_json(document(Summary(already_submitted=already, bad=bad, different=found.different), check=found))
     else:
-        print_forecast(found)
-    return 0 if found.good and written and not refusal else 1
+        print_forecast(found, name_files=len(batch.findings) > 1)
+    return 0 if found.good and written else 1
 
 
 def _write_rejects(batch: OrderBatch, options: "_Options") -> bool:

@@ -7,9 +7,12 @@ from typing import Any
 from workers.cli.output import note, print_line
 from workers.cli.tables import print_table
 from workers.operations.forecast import Forecast
+from workers.operations.ledger import Entry
 from workers.operations.records import BadRecord
 from workers.operations.submit import Problems, Summary
 from workers.operations.waiting import Ended
+
+_SHOWN_LINES = 5
 
 
 def report_bad(bad: BadRecord) -> None:
@@ -36,18 +39,29 @@ def document(summary: Summary, ended: Sequence[Ended] | None = None, check: Fore
 
 
 def _check_document(found: Forecast) -> dict[str, Any]:
-    escalated = ((reasons, count) for reasons, count in found.to_start.items() if reasons)
+    escalated = [
+        {"reasons": reasons, "orders": count, "first": [*map(_place, found.first_to_escalate[reasons])]}
+        for reasons, count in found.to_start.items()
+        if reasons
+    ]
     return {
+        "refusal": found.refusal,
         "would_submit": found.to_start.total(),
         "would_fulfill": found.to_start[()],
-        "would_escalate": [{"reasons": reasons, "orders": count} for reasons, count in escalated],
+        "would_escalate": escalated,
         "by_status": [{"status": status, "orders": count} for status, count in sorted(found.already_submitted.items())],
         "not_compared": found.not_compared,
     }
 
 
-def print_forecast(found: Forecast) -> None:
+def _place(entry: Entry) -> dict[str, Any]:
+    return {"line": entry.line, "order_id": entry.order_id, "file": entry.file}
+
+
+def print_forecast(found: Forecast, *, name_files: bool) -> None:
     """Print what would become of how many orders."""
+    if found.refusal:
+        print_line("nothing would be submitted; with --anyway:")
     different = f", {found.different.count} different" if found.different.count else ""
     print_line(
         f"{found.to_start.total()} would be submitted, {found.already_submitted.total()} already submitted, "
@@ -55,14 +69,34 @@ def print_forecast(found: Forecast) -> None:
     )
     rows = [
         *(
-            ("to escalate" if reasons else "to fulfill", ", ".join(reasons) or None, count)
+            (
+                "to escalate" if reasons else "to fulfill",
+                ", ".join(reasons) or None,
+                count,
+                _lines(found.first_to_escalate.get(reasons, ()), count, name_files=name_files),
+            )
             for reasons, count in sorted(found.to_start.items())
             if count
         ),
-        *(("already submitted", f"now {status}", count) for status, count in sorted(found.already_submitted.items())),
+        *(
+            ("already submitted", f"now {status}", count, None)
+            for status, count in sorted(found.already_submitted.items())
+        ),
     ]
+    columns = 4 if found.first_to_escalate else 3
     if rows:
-        print_table(("outcome", "reasons", "orders"), rows, right=("orders",))
+        table = ("outcome", "reasons", "orders", "lines")[:columns], [row[:columns] for row in rows]
+        print_table(*table, right=("orders",))
+
+
+def _lines(entries: Sequence[Entry], count: int, *, name_files: bool) -> str | None:
+    """Return the places of the first of *count* orders."""
+    shown = [
+        (f"{entry.file}:" if name_files else "")
+        + (str(entry.line) if entry.element is None else f"element {entry.element}")
+        for entry in entries[:_SHOWN_LINES]
+    ]
+    return ", ".join([*shown, *(["..."] if count > len(shown) else [])]) if shown else None
 
 
 def print_ended(ended: Sequence[Ended]) -> None:

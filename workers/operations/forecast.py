@@ -15,10 +15,13 @@ from workers.operations.records import BadRecord
 from workers.operations.retries import Retries
 from workers.operations.sdk_errors import SDK_ERRORS, explained
 from workers.operations.stored_orders import Item, described, differing_fields, is_taken, stored_orders
-from workers.operations.submit import Problems
+from workers.operations.submit import MAX_SHOWN, Problems
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
+
+
+Reasons = tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -27,19 +30,30 @@ class Forecast:
     What would become of the records of files.
 
     *to_start* has the orders that would be submitted, by the reasons to escalate them, *already_submitted* the others,
-    by their status. *not_compared* says why the order table could not be read: *to_start* then has all but *different*.
+    by their status. *first_to_escalate* has the first `MAX_SHOWN` for each reason. *refusal* says why nothing of all
+    this would happen. *not_compared* says why the order table could not be read: *to_start* then has all but
+    *different*.
     """
 
     bad: Problems
     different: Problems = field(default_factory=Problems)
-    to_start: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    to_start: Counter[Reasons] = field(default_factory=Counter)
+    first_to_escalate: dict[Reasons, list[Entry]] = field(default_factory=dict)
     already_submitted: Counter[str] = field(default_factory=Counter)
     not_compared: str | None = None
+    refusal: str | None = None
 
     @property
     def good(self) -> bool:
         """Whether all records were read and compared, and have no problem."""
-        return not (self.bad.count or self.different.count or self.not_compared)
+        return not (self.bad.count or self.different.count or self.not_compared or self.refusal)
+
+    def add_to_start(self, entry: Entry) -> None:
+        """Add an order that would be submitted."""
+        why = reasons(entry)
+        self.to_start[why] += 1
+        if why and len(first := self.first_to_escalate.setdefault(why, [])) < MAX_SHOWN:
+            first.append(entry)
 
 
 async def forecast(
@@ -62,7 +76,7 @@ async def forecast(
             async for entry, item in orders:
                 progress(1)
                 if item is None or await _would_start(stack, entry, item, number):
-                    found.to_start[reasons(entry)] += 1
+                    found.add_to_start(entry)
                 elif differing_fields(entry, item):
                     problem = f"would be skipped: {described(entry, item, number)}"
                     ledger.mark(entry.order_id, State.NOT_SUBMITTED, problem=problem)
@@ -73,8 +87,10 @@ async def forecast(
                     found.already_submitted[str(item.get("Status"))] += 1
     except SDK_ERRORS as error:
         found.not_compared = await explained(error, stack) or plain_name(error)
-        found.to_start = Counter(map(reasons, ledger.entries(lacking=State.NOT_SUBMITTED)))
-        found.already_submitted.clear()
+        for counted in (found.to_start, found.first_to_escalate, found.already_submitted):
+            counted.clear()
+        for entry in ledger.entries(lacking=State.NOT_SUBMITTED):
+            found.add_to_start(entry)
 
 
 async def _would_start(stack: "Stack", entry: Entry, item: Item, number: int) -> bool:
@@ -84,6 +100,6 @@ async def _would_start(stack: "Stack", entry: Entry, item: Item, number: int) ->
     return item.get("ExecutionArn") != await stack.execution_arn(submission_name(entry.order_id, number))
 
 
-def reasons(entry: Entry) -> tuple[str, ...]:
+def reasons(entry: Entry) -> Reasons:
     """Return the reasons for which the workflow would escalate an order."""
     return tuple(reason for field, reason in IMPROPER_REASONS.items() if field in entry.improper)

@@ -24,7 +24,7 @@ _INSERT = """
 INSERT OR IGNORE INTO orders (order_id, file, line, element, content, marks, improper) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _PAGE_OF = """
-SELECT number, order_id, file, line, marks, improper, state, started, asked FROM orders
+SELECT number, order_id, file, line, element, marks, improper, state, started, asked FROM orders
 WHERE number > ? AND state & ? = ? AND state & ? = 0 ORDER BY number LIMIT ?
 """
 _PLACE = "SELECT file, line, element, content FROM orders WHERE order_id = ?"
@@ -72,6 +72,7 @@ class Entry:
     state: State = State.NEW
     started_at: datetime | None = None
     asked_at: datetime | None = None
+    element: int | None = None
 
 
 def marks_of(recorded: Mapping[str, str]) -> bytes:
@@ -152,10 +153,10 @@ class Ledger:
         last = 0
         # Page by page, because the caller changes states meanwhile.
         while rows := self._database.execute(_PAGE_OF, (last, having, having, lacking, _PAGE)).fetchall():
-            for number, order_id, file, line, marks, improper, state, started, asked in rows:
+            for number, order_id, file, line, element, marks, improper, state, started, asked in rows:
                 fields = tuple(field for field, bit in _IMPROPER.items() if improper & bit)
                 place = (self._files[file], line)
-                yield Entry(order_id, *place, marks, fields, State(state), _time(started), _time(asked))
+                yield Entry(order_id, *place, marks, fields, State(state), _time(started), _time(asked), element)
                 last = number
 
     def problem(self, order_id: str) -> str | None:

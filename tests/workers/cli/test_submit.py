@@ -294,8 +294,15 @@ def test_a_check_says_that_a_file_would_be_refused(orders_csv: str) -> None:
     assert ran.stderr.startswith(
         f"refused without --anyway: {orders_csv}: 3 of 3 orders would be escalated: INVALID_PRICE: 3"
     )
-    assert "3 would be submitted" in ran.stdout
-    assert submitted(orders_csv, "--check", "--anyway")[1].return_value == 0
+    assert ran.stdout.splitlines()[:2] == [
+        "nothing would be submitted; with --anyway:",
+        "3 would be submitted, 0 already submitted, 0 bad; nothing was submitted",
+    ]
+    refusal = json.loads(submitted(orders_csv, "--check", "--json")[1].stdout)["check"]["refusal"]
+    assert refusal.startswith(f"{orders_csv}: 3 of 3 orders would be escalated")
+    _, ran = submitted(orders_csv, "--check", "--anyway")
+    assert (ran.return_value, "nothing would be" in ran.stdout) == (0, False)
+    assert json.loads(submitted(orders_csv, "--check", "--anyway", "--json")[1].stdout)["check"]["refusal"] is None
 
 
 def test_rejects_have_the_columns_and_values_of_the_file(orders_csv: str, tmp_path: Path) -> None:

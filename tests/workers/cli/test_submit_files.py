@@ -144,11 +144,11 @@ def test_a_check_says_what_would_happen_and_starts_nothing(tmp_path: Path) -> No
     assert ran.stderr.splitlines() == [f"{path}:4: order o-3: {NAME}", f"{path}:6: order o-5: {problem}"]
     assert rows(ran) == [
         "2 would be submitted, 2 already submitted, 1 bad, 1 different; nothing was submitted",
-        "OUTCOME REASONS ORDERS",
-        "to fulfill - 1",
-        "to escalate INVALID_PRICE 1",
-        "already submitted now ESCALATED 1",
-        "already submitted now FULFILLED 1",
+        "OUTCOME REASONS ORDERS LINES",
+        "to fulfill - 1 -",
+        "to escalate INVALID_PRICE 1 3",
+        "already submitted now ESCALATED 1 -",
+        "already submitted now FULFILLED 1 -",
     ]
     assert ran.return_value == 1
     assert json.loads(submit(aws, path, "--check", "--json").stdout) == {
@@ -162,13 +162,40 @@ def test_a_check_says_what_would_happen_and_starts_nothing(tmp_path: Path) -> No
         "different": [{"line": 6, "reason": problem, "order_id": "o-5", "file": path}],
         "ended": None,
         "check": {
+            "refusal": None,
             "would_submit": 2,
             "would_fulfill": 1,
-            "would_escalate": [{"reasons": ["INVALID_PRICE"], "orders": 1}],
+            "would_escalate": [
+                {
+                    "reasons": ["INVALID_PRICE"],
+                    "orders": 1,
+                    "first": [{"line": 3, "order_id": "o-2", "file": path}],
+                }
+            ],
             "by_status": [{"status": "ESCALATED", "orders": 1}, {"status": "FULFILLED", "orders": 1}],
             "not_compared": None,
         },
     }
+
+
+def test_a_check_names_the_first_lines_that_would_be_escalated(tmp_path: Path) -> None:
+    count = MAX_SHOWN + 5
+    path = written(tmp_path / "a.csv", *(row(f"o-{n}", price="-1" if n % 2 else "1") for n in range(2 * count)))
+    lines = submit(Aws(), path, "--check")
+    assert rows(lines)[-1] == f"to escalate INVALID_PRICE {count} 3, 5, 7, 9, 11, ..."
+    array = [{"OrderId": f"j-{n}", "Name": "Ada", "ItemName": "Bell", "Price": "x", "CC": CARD} for n in range(2)]
+    array.append({"OrderId": "j-2", "Name": "Ada", "ItemName": "Bell", "Price": "1", "CC": CARD})
+    other = tmp_path / "b.json"
+    other.write_text(json.dumps(array), encoding="utf-8")
+    assert rows(submit(Aws(), other, "--check"))[-1] == "to escalate INVALID_PRICE 2 element 1, element 2"
+    (found,) = json.loads(submit(Aws(), other, path, "--check", "--json").stdout)["check"]["would_escalate"]
+    assert (found["orders"], len(found["first"])) == (count + 2, MAX_SHOWN)
+    assert found["first"][1:3] == [
+        {"line": 1, "order_id": "j-1", "file": str(other)},
+        {"line": 3, "order_id": "o-1", "file": path},
+    ]
+    both = rows(submit(Aws(), other, path, "--check"))[-1]
+    assert both.startswith(f"to escalate INVALID_PRICE {count + 2} {other}:element 1, {other}:element 2, {path}:3, ")
 
 
 def test_a_check_of_good_orders_exits_with_0_also_if_some_would_be_escalated(tmp_path: Path) -> None:

@@ -73,6 +73,12 @@ async def test_new_orders_would_be_fulfilled_or_escalated_with_their_reasons() -
         record("5", 5, CC="12"),
     ]
     found, _ = await found_in(stack_with(), ledger_of(*records))
+    assert {why: [entry.line for entry in first] for why, first in found.first_to_escalate.items()} == {
+        ("INVALID_PRICE",): [2],
+        ("INVALID_CARD_NUMBER",): [3, 5],
+        ("INVALID_CARD_NUMBER", "INVALID_PRICE"): [4],
+    }
+    found.first_to_escalate.clear()
     assert found == Forecast(
         Problems(),
         to_start=Counter(
@@ -152,6 +158,7 @@ async def test_without_the_table_the_check_says_so_and_what_the_files_tell(error
     ledger = ledger_of(*(record(f"o-{n}", n, Price="-1" if n in {7, 107} else "1") for n in range(150)))
     found, different = await found_in(fake_stack(dynamodb=FakeClient(batch_get_item=batch_get_item)), ledger)
     assert (found.to_start, found.already_submitted) == (Counter({(): 148, ("INVALID_PRICE",): 1}), Counter())
+    assert [entry.line for entry in found.first_to_escalate[("INVALID_PRICE",)]] == [107]
     assert [bad.order_id for bad in different] == ["o-7"]  # What was compared before is not counted twice.
     assert text in str(found.not_compared)
     assert not found.good
