@@ -86,10 +86,11 @@ def header_of(where: str, row: Sequence[str] | csv.Error, columns: Mapping[str, 
         OperationError: A field has no column, or several.
     """
     names = [name.strip() for name in row] if not isinstance(row, csv.Error) else []
-    found = {field: _places(names, columns.get(field, field)) for field in FIELDS}
+    found = {field: _places(names, field, columns) for field in FIELDS}
+    repeated = {field: [names[place] for place in places] for field, places in found.items() if len(places) > 1}
     wrong = [
         *_problem("missing", [_wanted(field, columns) for field, places in found.items() if not places]),
-        *_problem("repeated", [_wanted(field, columns) for field, places in found.items() if len(places) > 1]),
+        *_problem("repeated", [_repeated(field, headers) for field, headers in repeated.items()]),
     ]
     if wrong:
         # Without a header, the names would be values.
@@ -107,10 +108,15 @@ def header_of(where: str, row: Sequence[str] | csv.Error, columns: Mapping[str, 
     return Header(len(names), places, renamed)
 
 
-def _places(names: Sequence[str], wanted: str) -> list[int]:
-    """Return the places of the columns with this name; if there is none, of those that only are spelled differently."""
-    exact = [place for place, name in enumerate(names) if name == wanted]
-    return exact or [place for place, name in enumerate(names) if _spelling(name) == _spelling(wanted)]
+def _places(names: Sequence[str], field: str, columns: Mapping[str, str]) -> list[int]:
+    """Return the places of the columns that may be *field*, in any spelling; a header that a person mapped is exact."""
+    wanted = columns.get(field, field)
+    alike = [place for place, name in enumerate(names) if _spelling(name) == _spelling(wanted)]
+    if field in columns:
+        preferred = [place for place in alike if names[place] == wanted]
+    else:
+        preferred = [place for place in alike if names[place] not in columns.values()]
+    return preferred or alike
 
 
 def _spelling(name: str) -> str:
@@ -120,6 +126,11 @@ def _spelling(name: str) -> str:
 
 def _wanted(field: str, columns: Mapping[str, str]) -> str:
     return f"{field} ({_shown([columns[field]])})" if field in columns else field
+
+
+def _repeated(field: str, headers: Sequence[str]) -> str:
+    """Return a field that several columns may be, with the first two of their headers."""
+    return f"{field} ({_shown(headers[:2])})" if set(headers) != {field} else field
 
 
 def _problem(kind: str, fields: Sequence[str]) -> list[str]:

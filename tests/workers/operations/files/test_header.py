@@ -35,10 +35,14 @@ def test_headers_may_be_spelled_differently(row: tuple[str, ...]) -> None:
     assert header.renamed == {name: field for name, field in zip(row, FIELDS, strict=True) if name != field}
 
 
-def test_an_exact_header_is_preferred_to_another_spelling() -> None:
-    header = header_of("x:1", ["price", *FIELDS, "cc"], {})
-    assert header.places == {field: place + 1 for place, field in enumerate(FIELDS)}
-    assert header.renamed == {}
+def test_of_two_spellings_of_a_field_a_person_must_map_one() -> None:
+    row = ["price", *FIELDS, "cc"]
+    assert 'repeated: Price ("price", "Price"), CC ("CC", "cc"); it has ' in refusal(row)
+    header = header_of("x:1", row, {"Price": "Price", "CC": "cc"})
+    assert (header.places["Price"], header.places["CC"]) == (4, 6)
+    # What is mapped to one field is not another spelling of a second one.
+    header = header_of("x:1", [*FIELDS, "NAME"], {"ItemName": "NAME"})
+    assert (header.places["Name"], header.places["ItemName"]) == (1, 5)
 
 
 def test_columns_are_mapped() -> None:
@@ -62,11 +66,16 @@ HAS = '"Name", "ItemName", "Price"'
             'missing: OrderId ("Bestellnr"), Name, ItemName, Price, CC ("Card number"); is this line the header?',
         ),
         ([*FIELDS[:4], CARD], {}, f'missing: CC; it has "OrderId", {HAS}, "****"; --columns maps others'),
-        ([*FIELDS, "Price"], {}, f'repeated: Price; it has "OrderId", {HAS}, "CC", "Price"; --columns maps others'),
+        (
+            [*FIELDS, "Price"],
+            {},
+            f'repeated: Price; it has "OrderId", {HAS}, "CC", "Price"; --columns maps others',
+        ),
         (
             ["orderid", "Order_Id", *FIELDS[1:]],
             {},
-            f'repeated: OrderId; it has "orderid", "Order_Id", {HAS}, "CC"; --columns maps others',
+            'repeated: OrderId ("orderid", "Order_Id"); it has "orderid", "Order_Id", '
+            f'{HAS}, "CC"; --columns maps others',
         ),
         (FIELDS, GERMAN, f'missing: OrderId ("Bestellnr"), CC ("Card number"); it has "OrderId", {HAS}, "CC"'),
         ([], {}, "missing: OrderId, Name, ItemName, Price, CC; is this line the header?; --columns maps others"),
