@@ -19,7 +19,7 @@ from workers.operations.order_record import Record
 from workers.operations.records import BadRecord
 
 NAMES = st.sampled_from(["orders.csv", "orders.tsv", "orders.json", "orders.jsonl", "-"])
-VALUES = st.sampled_from(["Ada", "Zo\u00eb", 'a "b"', "a,b", "a;b", "a\nb", " x ", "1e3", "\u5f20"]) | card_numbers
+VALUES = st.sampled_from(["Ada", "Zo\u00eb", 'a "b"', "a,b", "a;b", "a\nb", " x ", "1e", "\u5f20"]) | card_numbers
 HALF = st.just("half a pair, \ud800")
 PLAIN_ORDERS = st.fixed_dictionaries({"OrderId": order_ids} | dict.fromkeys(FIELDS[1:], VALUES))
 ORDERS: st.SearchStrategy[Any] = st.fixed_dictionaries(

@@ -20,6 +20,9 @@ class Correction(StrEnum):
     THOUSANDS = "prices with separators of thousands"
     ZEROS = "prices with zeros after the second decimal"
     NO_ZERO = "prices without a zero before the decimals"
+    SIGN = "prices with a plus sign"
+    LEADING_ZEROS = "prices with leading zeros"
+    BARE_POINT = "prices with a point or comma at the end"
     GROUPS = "card numbers with separators"
     WHOLE = "card numbers with a decimal zero"
     WRAPPED = "values marked as text"
@@ -42,7 +45,8 @@ _THOUSANDS = re.compile(
     r"(?:(?P<point>[.,])(?P<decimals>[0-9]{1,2}))?"
 )
 _DECIMALS = re.compile(r"(?P<whole>0|[1-9][0-9]*|)(?P<point>[.,])(?P<decimals>[0-9]{1,2})(?P<zeros>0*)")
-_SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?[Ee][+-][0-9]+")
+_SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?[Ee][+-]?[0-9]+")
+_DECORATED = re.compile(r"(?P<plus>\+?)(?P<zeros>0*)(?:(?P<number>[0-9](?:.*[0-9])?)|(?P<whole>[0-9]+)(?P<end>[.,]))")
 _NUMBER = rf"[+-]?[0-9](?:[0-9.,{_SPACES}'\u2019]*[0-9])?"
 _CODE = r"(?:[A-Z]{3}|[A-Z]{0,2}\$|kr|Kr|z\u0142|K\u010d|Ft|Fr|Rs|R|lei)\.?"
 _CURRENCY = re.compile(rf"{_CODE}[{_SPACES}]*{_NUMBER}|{_NUMBER}[{_SPACES}]*{_CODE}")
@@ -106,6 +110,8 @@ def _price(text: str) -> Value:
         return Value(text, fault=f"Price is in scientific notation, so digits may be lost: {AS_TEXT}")
     if any(unicodedata.category(char) == "Sc" for char in text) or _CURRENCY.fullmatch(text):
         return Value(text, fault="Price has a currency, must be only a number such as 10.50: export it without one")
+    if (match := _DECORATED.fullmatch(text)) and match["number"] != text:
+        return _without_decoration(match)
     if (match := _THOUSANDS.fullmatch(text)) and match["between"] != match["point"]:
         return _with_thousands(match)
     if match := _DECIMALS.fullmatch(text):
@@ -114,6 +120,14 @@ def _price(text: str) -> Value:
         corrections += [] if match["whole"] else [Correction.NO_ZERO]
         return Value(f"{match['whole'] or 0}.{match['decimals']}", tuple(corrections))
     return Value(text)
+
+
+def _without_decoration(match: re.Match[str]) -> Value:
+    """Return a price without what does not change a number: a plus, leading zeros, a point at its end."""
+    value = _price(match["number"] or match["whole"])
+    removed = {"plus": Correction.SIGN, "zeros": Correction.LEADING_ZEROS, "end": Correction.BARE_POINT}
+    corrections = tuple(correction for part, correction in removed.items() if match[part])
+    return Value(value.text, corrections + value.corrections, value.fault)
 
 
 def _with_thousands(match: re.Match[str]) -> Value:

@@ -52,7 +52,7 @@ def test_columns_are_mapped() -> None:
 
 
 ROW = ["001", "Ada", "Bell", "1", CARD]  # Of a file without a header.
-HAS = '"Name", "ItemName", "Price"'
+HAS, TWO = '"Name", "ItemName", "Price"', '("orderid", "Order_Id")'
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,7 @@ HAS = '"Name", "ItemName", "Price"'
         (
             ["orderid", "Order_Id", *FIELDS[1:]],
             {},
-            'repeated: OrderId ("orderid", "Order_Id"); it has "orderid", "Order_Id", '
-            f'{HAS}, "CC"; --columns maps others',
+            f'repeated: OrderId {TWO}; it has "orderid", "Order_Id", {HAS}, "CC"; --columns maps others',
         ),
         (FIELDS, GERMAN, f'missing: OrderId ("Bestellnr"), CC ("Card number"); it has "OrderId", {HAS}, "CC"'),
         ([], {}, "missing: OrderId, Name, ItemName, Price, CC; is this line the header?; --columns maps others"),

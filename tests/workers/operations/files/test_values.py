@@ -27,6 +27,15 @@ PRICE_FORMS = {
     "12.5000": ("12.50", [Correction.ZEROS]),
     "0,500": ("0.50", [Correction.DECIMAL_COMMA, Correction.ZEROS]),
     "1234,500": ("1234.50", [Correction.DECIMAL_COMMA, Correction.ZEROS]),
+    "+80000": ("80000", [Correction.SIGN]),
+    "+10,50": ("10.50", [Correction.SIGN, Correction.DECIMAL_COMMA]),
+    "80000.": ("80000", [Correction.BARE_POINT]),
+    "80000,": ("80000", [Correction.BARE_POINT]),
+    "0010.50": ("10.50", [Correction.LEADING_ZEROS]),
+    "007.5": ("7.5", [Correction.LEADING_ZEROS]),
+    "00.50": ("0.50", [Correction.LEADING_ZEROS]),
+    "0080": ("80", [Correction.LEADING_ZEROS]),
+    "+0010.": ("10", [Correction.SIGN, Correction.LEADING_ZEROS, Correction.BARE_POINT]),
     "'10.50": ("10.50", [Correction.WRAPPED]),
     '="10,50"': ("10.50", [Correction.WRAPPED, Correction.DECIMAL_COMMA]),
     "\u200e10.50\u200b": ("10.50", [Correction.INVISIBLE]),
@@ -74,10 +83,11 @@ def test_an_order_id_that_is_marked_as_text_is_corrected(text: str, kind: Correc
             ("Price", text, "Price has a currency")
             for text in ("$10.50", "10,50 \u20ac", "EUR 10", "10.50 USD", "R$ 10", "CA$10", "kr 5", "5 z\u0142", "-$5")
         ),
-        ("Price", "8E+04", "Price is in scientific notation"),
+        ("Price", "+80,000", "Price has a comma before three digits, which may be decimals or thousands"),
+        *(("Price", text, "Price is in scientific notation") for text in ("8E+04", "8E04", "1e3", "1.5e3", "+1E3")),
         *(
             ("CC", text, "CC is in scientific notation, so its last digits are lost")
-            for text in ("4.11111E+15", "4,11111E+15", "4.929123412345678e+15", "4E+15", '="4.1E+15"')
+            for text in ("4.11111E+15", "4,11111E+15", "4.1E15", "4.929123412345678e+15", "4E+15", '="4.1E+15"')
         ),
         ("OrderId", "1.23457E+11", "OrderId is in scientific notation"),
     ],
@@ -98,14 +108,19 @@ def test_what_may_be_several_values_or_has_lost_digits_is_a_fault(field: str, te
                 "-123",
                 "0",
                 "0,00",
-                "1e3",
+                "00",
+                "+",
+                "+-1",
+                "++1",
+                "1..",
+                "-007.5",
+                "10.50.",
                 "0.125",
                 "1,234,50",
                 "1,2,3",
                 "12a",
                 "Ada",
                 "10-",
-                "007.5",
                 "1" * 9000,
             )
         ),
