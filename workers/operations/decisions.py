@@ -12,7 +12,7 @@ from workers.domain.text import clean
 from workers.operations.cells import text_of
 from workers.operations.errors import OperationError
 from workers.operations.files.encodings import encoding_of, without_marks
-from workers.operations.files.header import separator_of
+from workers.operations.files.header import separator_of, wrong_width
 from workers.operations.files.values import corrected
 from workers.operations.order_table import is_key
 
@@ -141,7 +141,7 @@ def _decision(
     columns: Sequence[str], cells: Sequence[str], actor: str, note: str | None, *, cards_allowed: bool
 ) -> Decision | None:
     if any(cell.strip() for cell in cells[len(columns) :]):
-        raise OperationError(f"it has {len(cells)} columns, the header has {len(columns)}")
+        raise OperationError(f"it {wrong_width(cells, len(columns))}")
     given = {column: text_of(cell) for column, cell in zip(columns, cells, strict=False) if cell.strip()}
     if "action" not in given:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from workers.operations.files.encodings import without_marks
 from workers.operations.files.findings import Findings, Skipped
-from workers.operations.files.header import Header, delimiter_of, header_of, separator_of
+from workers.operations.files.header import Header, delimiter_of, header_of, separator_hint, separator_of, wrong_width
 from workers.operations.files.values import Correction, corrected_fields
 from workers.operations.order_text import MAX_RECORD_CHARS, OrderText
 
@@ -89,7 +89,7 @@ def from_csv(text: OrderText, mapped: Mapping[str, str], findings: Findings) -> 
     first = next((row for row in rows if not _is_empty(row.columns)), None)
     if first is None:  # All rows are empty: their columns are quoted, or have only spaces.
         return
-    header = header_of(f"{text.name}:{first.line}", first.columns or (), mapped)
+    header = header_of(f"{text.name}:{first.line}", first.columns or (), mapped, delimiter, named=separator is not None)
     findings.renamed = header.renamed
     table = Table(first.columns or (), delimiter, header.places["CC"])
     for row in rows:
@@ -125,7 +125,9 @@ def _record(row: "_Row", header: Header, table: Table, findings: Findings) -> Ra
     order |= {name: value.text for name, value in values.items()}
     # Excel leaves out a row's last columns if they are empty. If another one is missing, the fields are not in place.
     if not order or (is_short and corrected_fields(order)):
-        problem = f"has {len(row.columns)} columns, the header has {header.width}"
+        problem = wrong_width(row.columns, header.width)
+        if hint := separator_hint(row.columns, header.width, table.delimiter):
+            problem += f"; {hint}"
         if surplus and table.delimiter.isprintable():
             problem += f"; values with {table.delimiter} must be in double quotes"
         return RawRecord(row.line, problem=problem, table=table, columns=row.columns)

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -387,6 +388,48 @@ def test_a_file_of_a_spreadsheet_is_read_as_it_is_meant() -> None:
         "corrected values marked as text: 1 (first in line 6); "
         "rows with empty columns after the header's last: 1 (first in line 9)"
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("001", "has 1 column, the header has 5"),
+        (f"001;Ada;Bell;1;{CARD}", "has 1 column, the header has 5; its columns seem to be separated by ;, not by ,"),
+        (
+            f"001;Ada;Bell;1,50;{CARD}",
+            "has 2 columns, the header has 5; its columns seem to be separated by ;, not by ,",
+        ),
+        (
+            f"001\tAda\tBell\t1\t{CARD}",
+            "has 1 column, the header has 5; its columns seem to be separated by tabs, not by ,",
+        ),
+        (f'"001,Ada,Bell,1,{CARD}"', "has 1 column, the header has 5; all of it is in one pair of double quotes"),
+        ('"001,Ada",Bell,1', "has 3 columns, the header has 5"),
+    ],
+)
+def test_a_row_with_another_separator_or_quoted_as_a_whole_is_named_with_the_cause(row: str, reason: str) -> None:
+    assert read_with(f"{HEADER}{row}\n")[0] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("header", "cause"),
+    [
+        (
+            "sep=,\nOrderId;Name;ItemName;Price;CC",
+            "its columns seem to be separated by ;, not by , as the line with sep=, says",
+        ),
+        (
+            "sep=;\nOrderId\tName\tItemName\tPrice\tCC",
+            "its columns seem to be separated by tabs, not by ; as the line with",
+        ),
+        ('"OrderId,Name,ItemName,Price,CC"', "all of it is in one pair of double quotes; --columns maps others"),
+    ],
+)
+def test_a_header_with_another_separator_or_quoted_as_a_whole_is_refused_with_the_cause(
+    header: str, cause: str
+) -> None:
+    with pytest.raises(OperationError, match=re.escape(f"missing: {', '.join(FIELDS)}; {cause}")):
+        read_with(f"{header}\n")
 
 
 def test_the_headers_of_joined_files_are_left_out() -> None:

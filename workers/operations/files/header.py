@@ -78,9 +78,36 @@ def read_columns(text: str) -> dict[str, str]:
     return columns
 
 
-def header_of(where: str, row: Sequence[str] | csv.Error, columns: Mapping[str, str]) -> Header:
+def wrong_width(row: Sequence[str], width: int) -> str:
+    """Return what is wrong with a row that has not as many columns as the header."""
+    columns = "1 column" if len(row) == 1 else f"{len(row)} columns"
+    return f"has {columns}, the header has {width}"
+
+
+def separator_hint(row: Sequence[str], width: int, delimiter: str) -> str | None:
+    """Return why a row probably has fewer than *width* columns, as a part of a sentence; None if that is unknown."""
+    if len(row) >= width:
+        return None
+    if len(row) == 1 and row[0].count(delimiter) >= width - 1:
+        return "all of it is in one pair of double quotes"
+    text = delimiter.join(row)
+    for other in DELIMITERS:
+        if other != delimiter and text.count(other) >= width - 1:
+            return f"its columns seem to be separated by {_name(other)}, not by {_name(delimiter)}"
+    return None
+
+
+def _name(delimiter: str) -> str:
+    return "tabs" if delimiter == "\t" else delimiter
+
+
+def header_of(
+    where: str, row: Sequence[str] | csv.Error, columns: Mapping[str, str], delimiter: str = ",", *, named: bool = False
+) -> Header:
     """
     Return the columns of the header *row*, of which *columns* maps some. *where* is its file and line.
+
+    *named* says that a line such as `sep=;` has named the *delimiter*.
 
     Raises:
         OperationError: A field has no column, or several.
@@ -94,7 +121,11 @@ def header_of(where: str, row: Sequence[str] | csv.Error, columns: Mapping[str, 
     ]
     if wrong:
         # Without a header, the names would be values.
-        has = f"; it has {_shown(names)}" if any(found.values()) else "; is this line the header?"
+        is_header = any(found.values())
+        separated = None if is_header else separator_hint(names, len(FIELDS), delimiter)
+        has = f"; it has {_shown(names)}" if is_header else f"; {separated or 'is this line the header?'}"
+        if separated and named:
+            has += f" as the line with sep={delimiter} says"
         hint = "" if columns else "; --columns maps others"
         raise OperationError(
             f"{where}: the header must have each of {', '.join(FIELDS)} once; {'; '.join(wrong)}{has}{hint}"
