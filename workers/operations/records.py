@@ -38,11 +38,11 @@ class BadRecord:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The header of a CSV file, as it is in the file. *card* is the place of the column with the card numbers."""
+    """The header of a CSV file, as it is in the file, and the place of the column of each field."""
 
     header: Sequence[str]
     delimiter: str
-    card: int
+    places: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def from_csv(text: OrderText, mapped: Mapping[str, str], findings: Findings) -> 
         return
     header = header_of(f"{text.name}:{first.line}", first.columns or (), mapped, delimiter, named=separator is not None)
     findings.renamed = header.renamed
-    table = Table(first.columns or (), delimiter, header.places["CC"])
+    table = Table(first.columns or (), delimiter, header.places)
     for row in rows:
         if _is_empty(row.columns):
             if len(row.columns or ()) > 1:

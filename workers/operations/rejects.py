@@ -91,7 +91,7 @@ def _write_table(same: Table | None, file: TextIO, rejects: Iterable[Reject]) ->
     writer, count = csv.writer(file, delimiter=delimiter), 0
     writer.writerow([PROBLEM, *map(mask_card_numbers, header[first:])])
     for record, problem in rejects:
-        columns = _row(record)[first:] if same else _values(record)
+        columns = _row(record)[first:] if same else _values(record) or _placed(record)
         writer.writerow([mask_card_numbers(problem), *(columns or [_text(record)])])
         count += 1
     return count
@@ -99,9 +99,20 @@ def _write_table(same: Table | None, file: TextIO, rejects: Iterable[Reject]) ->
 
 def _row(record: RawRecord) -> list[str]:
     """Return the columns of a row of CSV, masked."""
-    card = record.table.card if record.table else None
+    card = record.table.places["CC"] if record.table else None
     return [
         _card_number(text) if place == card else mask_card_numbers(text) for place, text in enumerate(record.columns)
+    ]
+
+
+def _placed(record: RawRecord) -> list[str]:
+    """Return the columns of a row that has too many of them, masked: first those of the fields, then all others."""
+    table, row = record.table, _row(record)
+    if table is None or len(row) <= len(table.header):
+        return []
+    skipped = {*table.places.values(), *([0] if table.header[0].strip() == PROBLEM else [])}
+    return [row[table.places[field]] for field in FIELDS] + [
+        text for place, text in enumerate(row) if place not in skipped
     ]
 
 
@@ -197,7 +208,8 @@ def _is_unicode(value: Any) -> bool:
 
 def _text(record: RawRecord) -> str:
     """Return the text of a record that cannot be read, masked."""
-    text = record.text or " ".join(record.columns)
+    delimiter = record.table.delimiter if record.table else DELIMITERS[0]
+    text = record.text or delimiter.join(map(mask_card_numbers, record.columns))
     return mask_card_numbers(_ESCAPED.sub(_unescaped, text).rstrip("\r\n"))
 
 

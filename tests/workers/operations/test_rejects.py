@@ -216,6 +216,23 @@ def test_files_with_different_headers_become_one_table_of_orders(tmp_path: Path)
     ]
 
 
+def test_a_row_with_too_many_columns_keeps_them_in_any_table(tmp_path: Path) -> None:
+    first = ("a.csv", f"Note;CC;OrderId;Name;ItemName;Price\nn;{CARD};1;Ada;Bell;1;x;;y\nn;{CARD};2;Ada\n")
+    second = ("b.csv", f"{HEADER}3,Ada,Bell,1,50,{CARD}\n")
+    text = written(tmp_path, "rejects.csv", first, second)
+    assert [row[1:] for row in table(text)[1:]] == [
+        ["1", "Ada", "Bell", "1", MASKED, "n", "x", "", "y"],
+        ["n;****;2;Ada"],
+        ["3", "Ada", "Bell", "1", "****", "****"],
+    ]
+    again = written(
+        tmp_path, "again.csv", ("rejects.csv", text), ("c.csv", f"CC,OrderId,Name,ItemName,Price\n{CARD}\n")
+    )
+    assert [row[1:] for row in table(again)[1:]][::2] == [row[1:] for row in table(text)[1:]][::2]
+    lines = [json.loads(line)["Text"] for line in written(tmp_path, "rejects.jsonl", first, second).splitlines()]
+    assert lines == ["n;****;1;Ada;Bell;1;x;;y", "n;****;2;Ada", "3,Ada,Bell,1,50,****"]
+
+
 def test_files_of_any_form_become_json_lines_if_the_name_says_so(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in written(tmp_path, "rejects.jsonl", *FILES).splitlines()]
     assert all(line.pop("Problem") for line in lines)
