@@ -18,6 +18,7 @@ from workers.cli.submit_view import (
     print_forecast,
     report_bad,
     report_more,
+    report_more_ended,
 )
 from workers.domain.text import clean
 from workers.operations.errors import OperationError
@@ -125,7 +126,7 @@ def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
     if options.rejects is not None and (refusal := refuse_path(options.rejects)):
         raise click.UsageError(f"--rejects: {refusal}")
     batch = OrderBatch(sources(files, sys.stdin.buffer), options.columns, options.encoding)
-    bad = _read(batch)
+    bad = _read(batch, options.rejects)
     refusal = report_findings(batch.findings, anyway=options.anyway)
     if options.check:
         return _check(stack, batch, bad, refusal, options)
@@ -134,14 +135,14 @@ def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
     return _submit(stack, batch, bad, options)
 
 
-def _read(batch: OrderBatch) -> Problems:
+def _read(batch: OrderBatch, rejects: Path | None) -> Problems:
     """Read all files before anything is started, and report their bad records."""
     bad = Problems()
     with progress("reading", None):
         for record in batch.check():
             if isinstance(record, BadRecord) and bad.add(record):
                 report_bad(record)
-    report_more(bad, "bad records")
+    report_more(bad, "bad records", rejects)
     for name in batch.empty_files:
         note(f"{name} has no orders")
     return bad
@@ -156,8 +157,8 @@ def _submit(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options
         with progress("submitting", count) as advance:
             work = task.run(concurrency=options.concurrency, progress=advance)
             run(stack, work, interrupted=lambda: f"interrupted: {task.so_far()}")
-    report_more(summary.failed, "records that Step Functions refused")
-    report_more(summary.different, "different orders")
+    report_more(summary.failed, "records that Step Functions refused", options.rejects)
+    report_more(summary.different, "different orders", options.rejects)
     try:
         written = _write_rejects(batch, options)
     except KeyboardInterrupt:
@@ -196,7 +197,7 @@ def _check(stack: "Stack", batch: OrderBatch, bad: Problems, refusal: str | None
                 progress=advance,
             )
             run(stack, work)
-    report_more(found.different, "different orders")
+    report_more(found.different, "different orders", options.rejects)
     if found.not_compared:
         note(f"not compared with the orders that were submitted before: {found.not_compared}")
     written = _write_rejects(batch, options)
@@ -257,7 +258,7 @@ def _wait(stack: "Stack", ledger: Ledger, submission: int, ended: list[Ended]) -
                 bad = BadRecord(entry.line, order.problem, order.order_id, entry.file)
                 if problems.add(bad):
                     report_bad(bad)
-        report_more(problems, "orders that this submission has not recorded")
+        report_more_ended(problems, "orders that this submission has not recorded")
 
 
 @dataclass(frozen=True, slots=True)

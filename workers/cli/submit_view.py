@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from workers.cli.output import note, print_line
@@ -19,10 +20,20 @@ def report_bad(bad: BadRecord) -> None:
     note(f"{bad.file}:{bad.line}: {f'order {bad.order_id}: ' if bad.order_id else ''}{bad.reason}")
 
 
-def report_more(problems: Problems, what: str) -> None:
-    """Say how many records with a problem were not shown."""
+def report_more(problems: Problems, what: str, rejects: Path | None) -> None:
+    """Say how many records with a problem were not shown, and that all are in *rejects*, or how to get them there."""
+    all_of_them = "`--rejects FILE` writes all to a file" if rejects is None else f"{rejects} will have all"
+    _report_more(problems, what, all_of_them)
+
+
+def report_more_ended(problems: Problems, what: str) -> None:
+    """Say how many orders were not shown that were submitted, and ended with a problem: they are no rejects."""
+    _report_more(problems, what, "`--json` has all")
+
+
+def _report_more(problems: Problems, what: str, where: str) -> None:
     if more := problems.count - len(problems.shown):
-        note(f"{more} more {what} are not shown; `--rejects FILE` writes all to a file")
+        note(f"{more} more {what} are not shown; {where}")
 
 
 def document(summary: Summary, ended: Sequence[Ended] | None = None, check: Forecast | None = None) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from tests.workers.cli.test_submit import Aws, rows, stored
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
 from workers.cli import submit as module
 from workers.cli.submit import command
+from workers.cli.submit_view import report_more_ended
 from workers.domain.submissions import submission_name
 from workers.operations.errors import OperationError
-from workers.operations.submit import MAX_SHOWN
+from workers.operations.records import BadRecord
+from workers.operations.submit import MAX_SHOWN, Problems
 
 CARD, MASKED = "4929123412345678", "************5678"
 HEADER = "OrderId,Name,ItemName,Price,CC\n"
@@ -125,10 +127,18 @@ def test_only_the_first_problems_are_shown(tmp_path: Path) -> None:
     assert len(lines) == 2 * (MAX_SHOWN + 1)
     assert lines[MAX_SHOWN] == "5 more bad records are not shown; `--rejects FILE` writes all to a file"
     assert lines[-1] == "5 more different orders are not shown; `--rejects FILE` writes all to a file"
+    given = submit(aws, bad, good, "--rejects", tmp_path / "rejects.csv").stderr.splitlines()
+    assert given[MAX_SHOWN] == f"5 more bad records are not shown; {tmp_path / 'rejects.csv'} will have all"
+    assert given[-2] == f"5 more different orders are not shown; {tmp_path / 'rejects.csv'} will have all"
     answer = json.loads(ran.stdout)
     assert (answer["bad_count"], answer["different_count"], answer["failed_count"]) == (count, count, 0)
     assert (len(answer["bad"]), len(answer["different"]), answer["failed"]) == (MAX_SHOWN, MAX_SHOWN, [])
     assert answer["bad"][0] == {"line": 2, "reason": NAME, "order_id": "b-0", "file": bad}
+
+
+def test_what_is_not_shown_of_a_wait_is_in_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    report_more_ended(Problems(MAX_SHOWN + 5, [BadRecord(1, "x")] * MAX_SHOWN), "orders")
+    assert capsys.readouterr().err == "5 more orders are not shown; `--json` has all\n"
 
 
 def test_a_check_says_what_would_happen_and_starts_nothing(tmp_path: Path) -> None:
