@@ -96,6 +96,19 @@ def without_marks(text: str) -> str:
     return text[marks.end() :] if marks else text
 
 
+def is_misread(text: str) -> bool:
+    """Return whether *text* looks like UTF-8 that was read in a Western encoding, such as an `ü` that became `Ã¼`."""
+    return not text.isascii() and any(_is_utf_8(text, name) for name in (_WESTERN, "iso8859-1"))
+
+
+def _is_utf_8(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding).decode()
+    except UnicodeError:
+        return False
+    return True
+
+
 def _pieces(stream: BinaryIO) -> Iterator[bytes]:
     while piece := stream.readline(_MAX_READ_BYTES):
         yield piece

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from workers.domain.submissions import IMPROPER_REASONS, improper_fields
 from workers.domain.text import clean
-from workers.operations.files.encodings import Encoding
+from workers.operations.files.encodings import Encoding, is_misread
 from workers.operations.files.values import AS_TEXT, Correction, is_card_number, passes_check_digit
 
 
@@ -24,6 +24,7 @@ ANYWAY = "--anyway"
 # One order with a wrong price is one case. Several that are all wrong have one reason.
 _MANY = 2
 _ROUNDED = f"a spreadsheet keeps only 15 digits; {AS_TEXT}"
+_EXPORT = "export the file again as UTF-8"
 _MONTHS = "Jan|Feb|Mar|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez"
 _DATE = re.compile(rf"[0-9]{{1,2}}[.-](?:{_MONTHS})|(?:{_MONTHS})[.-][0-9]{{2}}", re.IGNORECASE)
 
@@ -98,6 +99,7 @@ class Findings:
     renamed: Mapping[str, str] = field(default_factory=dict)
     _counts: dict[Correction | Skipped, Count] = field(default_factory=dict)
     _dates: Count = field(default_factory=Count)
+    _misread: Count = field(default_factory=Count)
     _orders: int = 0
     _escalated: Count = field(default_factory=Count)
     _improper: dict[str, Count] = field(default_factory=dict)
@@ -122,6 +124,8 @@ class Findings:
             self._card_numbers.add(order["CC"], line)
         if _DATE.fullmatch(order["OrderId"]):
             self._dates.add(line)
+        if any(is_misread(order[name]) for name in ("Name", "ItemName")):
+            self._misread.add(line)
 
     def notice(self) -> str | None:
         """Return what was done to the file's text, in one line; None if it was taken as it is."""
@@ -141,6 +145,9 @@ class Findings:
             yield warning
         if self._dates.count:
             yield f"OrderIds that look like dates: {self._dates}; spreadsheets make 1-2 a date; {AS_TEXT}"
+
+        if self._misread.count:
+            yield f"names that look like UTF-8 read in another encoding: {self._misread}; {_EXPORT}"
 
     def refusal(self) -> str | None:
         """Return why the file should not be submitted, although its orders could be; None if it should."""

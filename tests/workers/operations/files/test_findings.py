@@ -13,11 +13,12 @@ BROKEN = ["4929123412345680", "4111111111111110", "5500000000000000", "400012341
 GENUINE = ["4000000000000010", "5105105105105100"]  # They end with 0, which is their check digit.
 
 
-def findings(*orders: tuple[str, str], order_id: str = "001") -> Findings:
+def findings(*orders: tuple[str, str], order_id: str = "001", name: str = "Ada") -> Findings:
     """Return what is found in orders of these prices and card numbers, from line 2 on."""
     found = Findings()
     for line, (price, card) in enumerate(orders, 2):
-        found.add_order({"OrderId": order_id, "Price": price, "CC": card}, line)
+        order = {"OrderId": order_id, "Name": name, "ItemName": "Bell", "Price": price, "CC": card}
+        found.add_order(order, line)
     return found
 
 
@@ -33,7 +34,7 @@ def test_nothing_is_said_about_a_file_that_is_taken_as_it_is() -> None:
 
 def test_corrections_are_counted_in_one_line() -> None:
     found = Findings(Encoding("windows-1252", guessed=True), {"order id": "OrderId"})
-    order = {"OrderId": "001", "Price": "1", "CC": GOOD}
+    order = {"OrderId": "001", "Name": "Ada", "ItemName": "Bell", "Price": "1", "CC": GOOD}
     for line in (3, 5, 1_007):
         found.add_order(order, line, [Correction.DECIMAL_COMMA])
     found.skipped(Skipped.EMPTY_ROWS, 9)
@@ -119,6 +120,23 @@ def test_an_order_id_that_looks_like_a_date_is_a_warning(order_id: str) -> None:
 @pytest.mark.parametrize("order_id", ["2026-01-02", "bike-2", "2-January", "JAN", "02-Jan-x"])
 def test_other_order_ids_are_no_dates(order_id: str) -> None:
     assert not list(findings(("1", GOOD), order_id=order_id).warnings())
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "windows-1252"])
+@pytest.mark.parametrize("text", ["J\u00fcrgen", "Zo\u00eb \u00c4", "Ma\u00f1ana", "5 \u20ac"])
+def test_a_name_that_was_read_in_the_wrong_encoding_is_a_warning(text: str, encoding: str) -> None:
+    misread = text.encode().decode(encoding)
+    (warning,) = findings(("1", GOOD), name=misread).warnings()
+    assert warning == (
+        "names that look like UTF-8 read in another encoding: 1 (first in line 2); export the file again as UTF-8"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["J\u00fcrgen", "S\u00c3O", "\u00c2ge", "\u5f20", "A\u00a9", "\u00d1\u00d1", "\u0141\u00f3d\u017a"]
+)
+def test_other_names_are_not_misread(name: str) -> None:
+    assert not list(findings(("1", GOOD), name=name).warnings())
 
 
 @given(st.lists(st.tuples(st.sampled_from(["1", "-1", "x"]), st.sampled_from([GOOD, "12", *BROKEN, *GENUINE]))))
