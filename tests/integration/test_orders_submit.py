@@ -233,7 +233,7 @@ def test_interrupted_or_killed_and_repeated_submit_starts_each_order_once(
             interrupted = orders.interrupt(process)
             assert interrupted.code == 130
             assert interrupted.out == ""
-            (line,) = interrupted.err.strip().splitlines()
+            *_, line = interrupted.err.strip().splitlines()  # On a slow machine, progress is before it.
             reported = int(line.split()[2])
             assert line == (
                 f"orders: interrupted: {reported} submitted, 0 already submitted, 0 bad, 0 failed of {count}; "

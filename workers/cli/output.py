@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, TextIO
@@ -123,22 +124,49 @@ def _plain(value: Any) -> Any:
             return value
 
 
+class ProgressLines:
+    """Says on standard error now and then how far something has come, such as `reading: 40 %`."""
+
+    EVERY_S = 10
+
+    def __init__(self, what: str, total: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what, self._total, self._clock = what, total, clock
+        self._done = 0
+        self._last = clock()
+
+    def add(self, done: int) -> None:
+        self._done += done
+        now = self._clock()
+        if now - self._last >= self.EVERY_S and self._total:
+            self._last = now
+            note(f"{self._what}: {min(100, 100 * self._done // self._total)} %")
+
+
 @contextlib.contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress(
+    what: str, total: int | None, *, in_bytes: bool = False, always: bool = False
+) -> Iterator[Callable[[int], None]]:
     """
     During the block, show a progress bar on standard error if standard error is a terminal.
 
     Yields a function to call with the number of items that were just done. Without *total*, the bar only moves
-    and does not show how much is left.
+    and does not show how much is left. If *always*, a line says it every ten seconds if there is no terminal.
     """
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield ProgressLines(what, total).add if always else lambda _: None
         return
     from rich.console import Console  # noqa: PLC0415 - takes 0.1 s to import; not all commands need it.
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     text = TextColumn("{task.description}", markup=False)  # The name of a file may have brackets.
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (text, BarColumn(), DownloadColumn() if in_bytes else MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)

@@ -138,8 +138,8 @@ def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
 def _read(batch: OrderBatch, rejects: Path | None) -> Problems:
     """Read all files before anything is started, and report their bad records."""
     bad = Problems()
-    with progress("reading", None):
-        for record in batch.check():
+    with progress("reading", batch.size, in_bytes=True, always=True) as advance:
+        for record in batch.check(advance):
             if isinstance(record, BadRecord) and bad.add(record):
                 report_bad(record)
     report_more(bad, "bad records", rejects)
@@ -154,7 +154,7 @@ def _submit(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options
         stack, batch.ledger, batch.records, summary, number=options.submission, warn=note, failed=report_bad
     )
     if count := len(batch.ledger):
-        with progress("submitting", count) as advance:
+        with progress("submitting", count, always=True) as advance:
             work = task.run(concurrency=options.concurrency, progress=advance)
             run(stack, work, interrupted=lambda: f"interrupted: {task.so_far()}")
     report_more(summary.failed, "records that Step Functions refused", options.rejects)
@@ -186,7 +186,7 @@ def _check(stack: "Stack", batch: OrderBatch, bad: Problems, refusal: str | None
         note(f"refused without --anyway: {refusal}")
     if count:
         retries = Retries(warn=note)
-        with progress("comparing", count) as advance:
+        with progress("comparing", count, always=True) as advance:
             work = forecast(
                 stack,
                 batch.ledger,
@@ -214,8 +214,8 @@ def _write_rejects(batch: OrderBatch, options: "_Options") -> bool:
     if options.rejects is None:
         return True
     try:
-        with progress(f"writing {clean(options.rejects)}", None):
-            count = write_rejects(options.rejects, batch.rejects)
+        with progress(f"writing {clean(options.rejects)}", None) as advance:
+            count = write_rejects(options.rejects, batch.rejects, advance)
     except OperationError as error:
         note(f"the rejects could not be written: {error}; `--check --rejects FILE` writes them without submitting")
         return False

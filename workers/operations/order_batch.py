@@ -15,21 +15,28 @@ from workers.operations.files.findings import Findings
 from workers.operations.ledger import Found, Ledger
 from workers.operations.order_files import Reading, read_orders, read_records, repeated
 from workers.operations.order_record import Record
+from workers.operations.progress import Progress, unreported
 from workers.operations.records import BadRecord, RawRecord
 
 STDIN = "-"
 # What cannot be read twice is kept in memory. It is never written to a file, because it has card numbers.
 MAX_KEPT_BYTES = 256 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
+_REPORT_EVERY = 500  # Records.
 _CHANGED = "the file has changed since it was checked, so no more of it was read"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of orders that can be read more than once. *name* is for people, and no other file of a command has it."""
+    """
+    A file of orders that can be read more than once, and its size in bytes.
+
+    *name* is for people, and no other file of a command has it.
+    """
 
     name: str
     open: Callable[[], BinaryIO]
+    size: int = 0
 
 
 def sources(paths: Sequence[str], stdin: BinaryIO) -> list[Source]:
@@ -57,7 +64,7 @@ def sources(paths: Sequence[str], stdin: BinaryIO) -> list[Source]:
 
 def _source(name: str, path: str, stdin: BinaryIO, *, is_file: bool) -> Source:
     if is_file:
-        return Source(name, lambda: Path(path).open("rb"))
+        return Source(name, lambda: Path(path).open("rb"), Path(path).stat().st_size)
     with contextlib.nullcontext(stdin) if path == STDIN else Path(path).open("rb") as stream:
         content = io.BytesIO()
         while chunk := stream.read(_CHUNK_BYTES):
@@ -68,7 +75,7 @@ def _source(name: str, path: str, stdin: BinaryIO, *, is_file: bool) -> Source:
                     "write it to a file and submit that, or submit it in parts"
                 )
     data = content.getvalue()
-    return Source(name, lambda: io.BytesIO(data))
+    return Source(name, lambda: io.BytesIO(data), len(data))
 
 
 class OrderBatch:
@@ -87,20 +94,30 @@ class OrderBatch:
         """What was found in each file while it was checked."""
         return [(file.name, reading.findings) for file, reading in self._files]
 
-    def check(self) -> Iterator[Record | BadRecord]:
+    @property
+    def size(self) -> int:
+        """How many bytes the files have."""
+        return sum(file.size for file, _ in self._files)
+
+    def check(self, progress: Progress = unreported) -> Iterator[Record | BadRecord]:
         """
-        Yield all records, and add the good ones to the ledger.
+        Yield all records, and add the good ones to the ledger. *progress* is called with numbers of bytes.
 
         Raises:
             OperationError: A file cannot be read, or is not one of orders.
         """
         for file, reading in self._files:
-            is_empty = True
+            count = reported = 0
             with _errors_of(file.name):
-                for record in read_orders(file.name, file.open(), self.ledger, reading):
-                    is_empty = False
+                stream = file.open()
+                for count, record in enumerate(read_orders(file.name, stream, self.ledger, reading), 1):
+                    if count % _REPORT_EVERY == 0:
+                        position = stream.tell()
+                        progress(position - reported)
+                        reported = position
                     yield record
-            if is_empty:
+            progress(file.size - reported)
+            if not count:
                 self.empty_files.append(file.name)
 
     def records(self) -> Iterator[Record]:

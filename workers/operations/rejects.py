@@ -5,7 +5,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,6 +15,7 @@ from workers.operations.errors import OperationError
 from workers.operations.files.header import DELIMITERS, FIELDS
 from workers.operations.files.values import CARD_CHARACTER, mask_card_numbers
 from workers.operations.json_records import DuplicateFields
+from workers.operations.progress import Progress, unreported
 from workers.operations.records import RawRecord, Table
 
 PROBLEM = "Problem"
@@ -39,7 +40,7 @@ def refuse_path(path: Path) -> str | None:
     return None
 
 
-def write_rejects(path: Path, rejects: Rejects) -> int:
+def write_rejects(path: Path, rejects: Rejects, progress: Progress = unreported) -> int:
     """
     Write *rejects* to the new file *path*, which only its owner can read, and return how many there were.
 
@@ -59,7 +60,13 @@ def write_rejects(path: Path, rejects: Rejects) -> int:
         # A third reading; only rows of one table can be written as they are.
         same = table if all(raw.table == table for raw, _ in rejects()) else None
         write = partial(_write_table, same)
-    return _write_new(path, lambda file: write(file, rejects()))
+    return _write_new(path, lambda file: write(file, _counted(rejects(), progress)))
+
+
+def _counted(rejects: Iterable[Reject], progress: Progress) -> Iterator[Reject]:
+    for reject in rejects:
+        progress(1)
+        yield reject
 
 
 def _write_new(path: Path, write: Callable[[TextIO], int]) -> int:

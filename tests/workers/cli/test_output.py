@@ -7,7 +7,16 @@ from typing import TextIO
 
 import pytest
 
-from workers.cli.output import CliError, InterruptedCommandError, note, print_json, print_line, progress, results
+from workers.cli.output import (
+    CliError,
+    InterruptedCommandError,
+    ProgressLines,
+    note,
+    print_json,
+    print_line,
+    progress,
+    results,
+)
 
 HOSTILE = "A\x1b]0;owned\x07d\ta\n\x9b2J\u202e\u2028 4929 1234 1234 5678"
 
@@ -106,6 +115,27 @@ def test_without_a_terminal_there_is_no_progress_bar(capsys: pytest.CaptureFixtu
     with progress("reading", 3) as advance:
         advance(3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_a_line_every_ten_seconds_says_how_far_long_work_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    lines = ProgressLines("reading", 1_000, lambda: now)
+    for seconds in range(1, 25):
+        now = float(seconds)
+        lines.add(25)
+    assert capsys.readouterr() == ("", "reading: 25 %\nreading: 50 %\n")
+
+
+def test_the_size_of_what_was_read_is_shown_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("reading", 4_000_000, in_bytes=True) as advance:
+        advance(1_000_000)
+    assert "1.0/4.0 MB" in terminal.getvalue()
 
 
 def test_a_terminal_shows_what_is_done_and_how_much_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

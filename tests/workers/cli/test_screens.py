@@ -116,7 +116,7 @@ def _confirmed(text: str, **_: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _no_progress(*_: Any) -> Iterator[Callable[[int], None]]:
+def _no_progress(*_: Any, **__: Any) -> Iterator[Callable[[int], None]]:
     yield lambda _: None
 
 

@@ -59,6 +59,16 @@ def test_several_files_are_read_twice_in_their_order(tmp_path: Path) -> None:
     ]
 
 
+def test_while_files_are_checked_their_bytes_are_counted(tmp_path: Path) -> None:
+    first = written(tmp_path / "a.csv", HEADER + "".join(row(str(n)) for n in range(3_000)))
+    second = written(tmp_path / "b.jsonl", json.dumps(order("x")))
+    batch, reports = batch_of(first, second, "-", stdin=json.dumps(order("y")).encode()), list[int]()
+    assert len(list(batch.check(reports.append))) == 3_002
+    assert sum(reports) == batch.size > Path(first).stat().st_size
+    assert len(reports) == 6 + 3
+    assert all(0 <= report < Path(first).stat().st_size for report in reports)
+
+
 def test_an_order_id_may_not_be_repeated_in_any_file(tmp_path: Path) -> None:
     first = written(tmp_path / "a.csv", HEADER + row("1") + row("2") + row("1"))
     second = written(tmp_path / "b.json", json.dumps([order("3"), order("2"), order("3")]))

@@ -70,8 +70,9 @@ def test_corrected_rejects_can_be_submitted_and_rejected_again(tmp_path: Path) -
     half_corrected = one_corrected.replace(",2,,", ",2,Ada,")
     batch = checked(tmp_path, ("corrected.csv", half_corrected))
     assert [(record.order_id, record.fields()["CC"]) for record in batch.records()] == [("1", CARD)]
-    path = tmp_path / "2.csv"
-    assert write_rejects(path, batch.rejects) == 2
+    path, reports = tmp_path / "2.csv", list[int]()
+    assert write_rejects(path, batch.rejects, reports.append) == 2
+    assert reports == [1, 1]
     assert table(path.read_text(encoding="utf-8")) == [
         ["Problem", "OrderId", "Name", "ItemName", "Price", "CC"],
         ["CC is masked: fill in the whole card number", "2", "Ada", "Bell", "1", MASKED],
