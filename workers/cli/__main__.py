@@ -11,13 +11,13 @@ def main() -> int:
     try:
         import signal  # noqa: PLC0415 - takes a while.
 
-        def terminate(_signal: int, frame: object) -> None:
+        def terminate(number: int, frame: object) -> None:
             nonlocal terminated
             terminated = True
             interrupt = signal.getsignal(signal.SIGINT)  # The event loop's, while one runs.
             if not callable(interrupt):  # A shell script ignores SIGINT for what it starts in the background.
                 interrupt = signal.default_int_handler
-            interrupt(signal.SIGINT, frame)  # type: ignore[arg-type]
+            interrupt(number, frame)  # type: ignore[arg-type]
 
         before = signal.signal(signal.SIGTERM, terminate)
         try:

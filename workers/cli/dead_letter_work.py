@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from workers.cli.dead_letter_confirm import ask, must_ask
+from workers.cli.dead_letter_edit import ctrl_c_for_editor
 from workers.cli.dead_letter_view import outcome_document, print_letters, summary
 from workers.cli.output import CliError, InterruptedCommandError, note, print_json, progress, results
 from workers.cli.running import run
@@ -140,7 +141,8 @@ def _carry_out(
             found = await _find(source, selection, limit)
             looked_at = found.letters
             if editing is not None:
-                originals, found = found, await edited(found, queue, editing)
+                with ctrl_c_for_editor():
+                    originals, found = found, await edited(found, queue, editing)
                 action = replay_edited(source, originals, editing, warn)
             else:
                 action = action_for(found)

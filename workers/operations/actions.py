@@ -39,7 +39,6 @@ class FoundLetters:
     source: HeldQueue
     letters: list[DeadLetter]
     seen: int
-
     limit: int | None = None  # Reached: others may match, too.
 
     @property
@@ -52,7 +51,7 @@ class FoundLetters:
         """Why dead letters may be missing; None if all were looked at."""
         if self.seen >= self.source.approximate_count:
             return None
-        if len(self.letters) == self.limit:
+        if self.limit is not None:
             return f"it ended after {self.limit} (--limit)"
         return "another consumer has received the others, or SQS's count is late"
 
@@ -137,7 +136,7 @@ async def find(source: HeldQueue, selection: Selection, limit: int, *, progress:
             if len(letters) >= limit:
                 break
     letters.sort(key=lambda letter: -(letter.age_s(now) or 0.0))
-    return FoundLetters(source, letters, looked_at, limit)
+    return FoundLetters(source, letters, looked_at, limit if len(letters) >= limit else None)
 
 
 def dry_run(found: FoundLetters, action: Action) -> list[Outcome]:

@@ -1,16 +1,20 @@
 """What `orders dead-letters` prints and does, against two dead-letter queues in memory."""
 
 import json
+import os
 import signal
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import click
 import pytest
 from click.testing import Result
 
 from tests.workers.cli.console import done, rows, run
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack
 from tests.workers.operations.queue_fakes import FakeQueue
+from workers.cli.dead_letter_edit import ctrl_c_for_editor, edit_letter
 from workers.cli.dead_letters import command
 
 if TYPE_CHECKING:
@@ -440,9 +444,19 @@ FIXED = json.dumps({"OrderId": "001"})
 
 
 class Editor:
-    """Stands for $EDITOR: saves these texts, None to leave it as it is. `shown`: what it was opened with."""
+    """
+    Stands for $EDITOR: saves these texts, None to leave it as it is. `shown`: what it was opened with.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *texts: str | None) -> None:
+    *answer* is what the person types when they are asked whether to edit again.
+    """
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *texts: str | click.ClickException | None, answer: str = ""
+    ) -> None:
+        typed, keyboard = os.pipe()
+        os.write(keyboard, answer.encode())
+        os.close(keyboard)
+        monkeypatch.setattr("workers.cli.dead_letter_edit._STDIN", typed)
         self.shown: list[str] = []
         self._texts = iter(texts)
         monkeypatch.setattr("workers.cli.dead_letter_edit.click.edit", self._edit)
@@ -455,7 +469,10 @@ class Editor:
     def _edit(self, text: str, *, extension: str) -> str | None:
         assert extension == ".json"
         self.shown.append(text)
-        return next(self._texts)
+        saved = next(self._texts)
+        if isinstance(saved, click.ClickException):
+            raise saved
+        return saved
 
     async def _close(self, _stack: Any, case_id: str, request: Any, _order: Any) -> None:
         self.closed.append(f"{case_id} by {request.actor}: {request.note}")
@@ -465,8 +482,8 @@ EDIT = ("replay", "fulfillment", "--id", "m-old", "--edit", "--actor", "ada", "-
 
 
 def test_a_letter_is_edited_until_a_worker_can_decode_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    aws, editor = Aws(), Editor(monkeypatch, '{"OrderId": 1}\n', f"{FIXED}\n")
-    ran = done(command, *EDIT, stack=aws.stack, given="y\n")
+    aws, editor = Aws(), Editor(monkeypatch, '{"OrderId": 1}\n', f"{FIXED}\n", answer="y\n")
+    ran = done(command, *EDIT, stack=aws.stack)
     assert editor.shown == ["[****]", '{"OrderId": 1}\n'], "masked, and then as it was left"
     assert "m-old: no worker could decode it: OrderId is a number" in ran.stderr
     ((operation, request),) = aws.requests
@@ -477,12 +494,52 @@ def test_a_letter_is_edited_until_a_worker_can_decode_it(monkeypatch: pytest.Mon
     assert CARD not in ran.output
 
 
-@pytest.mark.parametrize("texts", [[None], ["[****]\n"], ["{}"]], ids=["not saved", "unchanged", "given up"])
-def test_a_letter_that_is_left_as_it_is_stays(monkeypatch: pytest.MonkeyPatch, texts: list[str | None]) -> None:
-    aws, editor = Aws(), Editor(monkeypatch, *texts)
-    ran = done(command, *EDIT, stack=aws.stack, given="n\n")
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [(None, ""), ("[****]\n", ""), ("{}", "n\n"), ("", "no\n"), ("{}", "")],
+    ids=["not saved", "unchanged", "given up", "emptied", "no answer"],
+)
+def test_a_letter_that_is_left_as_it_is_stays(monkeypatch: pytest.MonkeyPatch, text: str | None, answer: str) -> None:
+    aws, editor = Aws(), Editor(monkeypatch, text, answer=answer)
+    ran = done(command, *EDIT, stack=aws.stack)
     assert (aws.requests, editor.closed, aws.fulfillment.hidden) == ([], [], [])
     assert ran.stdout == ""
+    assert "another consumer" not in ran.stderr
+
+
+def test_a_limit_is_said_though_no_letter_was_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, _ = Aws(), Editor(monkeypatch, None)
+    ran = done(command, "replay", "fulfillment", "--edit", "--limit", "1", stack=aws.stack)
+    assert "The list is incomplete: it ended after 1 (--limit)" in ran.stderr
+
+
+def test_an_editor_that_fails_ends_the_command_and_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, editor = Aws(), Editor(monkeypatch, click.ClickException("vi: Editing failed"))
+    ran = run(command, *EDIT, stack=aws.stack)
+    assert str(ran.exception) == "nothing was sent: vi: Editing failed"
+    assert (aws.requests, editor.closed, aws.fulfillment.hidden) == ([], [], [])
+
+
+def test_ctrl_c_is_for_the_editor_while_one_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[str] = []
+    before = signal.signal(signal.SIGINT, lambda *_: got.append("interrupt"))
+
+    def editor(_text: str, **_: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        got.append("edited")
+        terminate: Any = signal.getsignal(signal.SIGINT)  # As the handler of SIGTERM does.
+        terminate(signal.SIGTERM, None)
+
+    monkeypatch.setattr("workers.cli.dead_letter_edit.click.edit", editor)
+    letter: Any = SimpleNamespace(id="m-1", reason="why")
+    try:
+        with ctrl_c_for_editor():
+            assert edit_letter(letter, "{}", str) is None
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert got == ["edited", "interrupt", "interrupt", "interrupt"]
 
 
 def test_editing_needs_a_terminal_and_is_no_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
