@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,8 @@ async def _holding(source: HeldQueue, work: Coroutine[object, object, str | None
     running = asyncio.ensure_future(work)
     while not running.done():
         await asyncio.wait([running], timeout=EXTEND_S)
-        await source.hold.extend()
+        with suppress(*SDK_ERRORS):  # AWS may be back before the person is done. Otherwise, replaying fails with it.
+            await source.hold.extend()
     return running.result()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.operations.fakes import NOW
+from tests.workers.operations.fakes import NOW, refused
 from workers import clock
 from workers.errors import OutageError
 from workers.operations import letter_edits
@@ -86,6 +86,16 @@ async def test_only_changed_letters_are_replayed_and_say_who_changed_them() -> N
         "EditedAt": clock.written(NOW),
     }
     assert held.extended >= 2, "the letters stay held while a person edits"
+
+
+async def test_an_edit_survives_aws_being_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held()
+
+    async def away() -> None:
+        raise refused("ServiceUnavailable", "ChangeMessageVisibility")
+
+    monkeypatch.setattr(held, "extend", away)
+    assert [letter.body for letter in (await edited(held.found(BAD), "fulfillment", editing(FIXED))).letters] == [FIXED]
 
 
 async def test_the_editor_sees_no_card_number() -> None:
