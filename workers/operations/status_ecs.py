@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 WORKERS = ("fulfillment", "escalation")
 LINES_WINDOW = timedelta(minutes=15)
-_FRESH = timedelta(minutes=5)  # A stage that fails logs it every minute.
-_MAX_PAGES = 5  # Of log lines about failures; a stage writes at most a few a minute.
+_FRESH = timedelta(minutes=6)  # A stage that fails logs that again after five minutes at the latest.
 _EVENTS = (
     "outage.prolonged",
     *(f"{stage}.{what}" for stage in ("poll", "downstream", "channel") for what in ("failed", "recovered")),
@@ -117,20 +116,15 @@ class Outages:
     newest: Sequence[Outage] = field(default_factory=tuple)
 
     def holding(self, now: datetime) -> Outage | None:
-        """Return the longest outage that holds messages. Without a line for five minutes, its task has ended."""
-        fresh_since = clock.written(now - _FRESH)
-        return _longest(each for each in self.newest if each.failing and _holds(each) and each.at >= fresh_since)
+        """Return the longest outage that holds messages."""
+        return _longest(each for each in self._known(now) if each.failing and _holds(each))
 
-    def services(self) -> list[ServiceStatus]:
+    def services(self, now: datetime) -> list[ServiceStatus]:
         """Return the provider and the channels that lines tell of."""
-        found = []
-        provider = [
-            each for each in self.newest if each.stage == "downstream" and _OF_PROVIDER.search(each.reason or "")
-        ]
-        names = {channel_service(each.channel): each.channel for each in self.newest if each.channel is not None}
-        by_service = {
-            name: [each for each in self.newest if each.channel == channel] for name, channel in names.items()
-        }
+        found, known = [], self._known(now)
+        provider = [each for each in known if each.stage == "downstream" and _OF_PROVIDER.search(each.reason or "")]
+        names = {channel_service(each.channel): each.channel for each in known if each.channel is not None}
+        by_service = {name: [each for each in known if each.channel == channel] for name, channel in names.items()}
         for name, lines in ({PROVIDER: provider} | by_service).items():
             failing = _longest(each for each in lines if each.failing)
             if failing is not None:
@@ -146,6 +140,11 @@ class Outages:
             elif lines:
                 found.append(ServiceStatus(service=clean(name), state=ServiceState.UP))
         return found
+
+    def _known(self, now: datetime) -> list[Outage]:
+        """Return the states that still hold. Without a new line about a failure, its task has ended."""
+        fresh_since = clock.written(now - _FRESH)
+        return [each for each in self.newest if not each.failing or each.at >= fresh_since]
 
 
 def _holds(outage: Outage) -> bool:
@@ -165,7 +164,7 @@ async def read_outages(stack: "Stack", prefix: str, worker: str) -> Outages:
         "startTime": round(since.timestamp() * 1000),
         "filterPattern": _PATTERN,
     }
-    for _ in range(_MAX_PAGES):
+    while True:  # The newest lines, which count, come last.
         page = await _lines(stack, request)
         for event in page["events"]:
             with suppress(ValueError, KeyError, TypeError, AttributeError):  # Not a line of ours.

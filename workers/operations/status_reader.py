@@ -112,7 +112,7 @@ class StatusReader:
                 cases,
             )
             workers = workers_on_ecs(now, on_ecs, outages, queues.metrics, queues.names)
-            services = services_on_ecs(outages, queues.metrics, unknowns)
+            services = services_on_ecs(now, outages, queues.metrics, unknowns)
         now = self.stack.now()  # Ages are those of the end.
         severities, by_reason = count_cases([] if found is None else found.selected)
         statuses = [

@@ -103,10 +103,10 @@ def _state(worker: str, service: Service | None) -> tuple[WorkerState, str | Non
 
 
 def services_on_ecs(
-    outages: Iterable[Outages | None], metrics: Metrics | None, unknowns: Unknowns
+    now: datetime, outages: Iterable[Outages | None], metrics: Metrics | None, unknowns: Unknowns
 ) -> list[ServiceStatus]:
     """Return the services that log lines tell of. Nothing counts the notifications of a channel that works."""
-    found = {status.service: status for each in outages if each is not None for status in each.services()}
+    found = {status.service: status for each in outages if each is not None for status in each.services(now)}
     shipped_at = None if metrics is None else metrics.recently_fulfilled()
     if PROVIDER not in found and shipped_at is not None:
         at = clock.written(shipped_at)

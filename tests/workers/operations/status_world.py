@@ -80,6 +80,7 @@ class World:
     metrics: dict[tuple[str, str], list[tuple[datetime, float]]] = field(default_factory=dict)
     services: Any = None
     lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # By log group; others do not exist.
+    lines_a_page: int = 1000
     hanging: set[str] = field(default_factory=set)  # Operations that never answer.
     now: datetime = NOW
     environ: dict[str, str] = field(default_factory=dict)
@@ -103,6 +104,7 @@ class World:
 
     def _bounded(self, name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
         async def answered(**asked: Any) -> Any:
+            await asyncio.sleep(0.001)  # As a request does; the limits are in virtual time.
             if name in self.hanging:
                 await asyncio.Event().wait()
             return answer(**asked)
@@ -195,15 +197,13 @@ class World:
         variables = [{"name": "LOG_LEVEL", "value": "INFO"}, {"name": "WORKER_RELEASE", "value": "r7"}]
         return {"taskDefinition": {"containerDefinitions": [{"environment": variables}, {}]}}
 
-    def _log_lines(self, *, logGroupName: str, **_: Any) -> Any:  # noqa: N803
+    def _log_lines(self, *, logGroupName: str, nextToken: str = "0", **_: Any) -> Any:  # noqa: N803
         if logGroupName not in self.lines:
             raise refused("ResourceNotFoundException", "FilterLogEvents")
-        return {
-            "events": [
-                {"logStreamName": line.get("task", "t1"), "message": json.dumps(line)}
-                for line in self.lines[logGroupName]
-            ]
-        }
+        lines, begin = self.lines[logGroupName], int(nextToken)
+        end = begin + self.lines_a_page
+        page = [{"logStreamName": line.get("task", "t1"), "message": json.dumps(line)} for line in lines[begin:end]]
+        return {"events": page} | ({"nextToken": str(end)} if end < len(lines) or not self.lines_a_page else {})
 
 
 def busy() -> World:

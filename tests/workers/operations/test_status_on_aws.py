@@ -119,6 +119,9 @@ async def test_an_outage_is_known_from_the_lines_about_it(world: World) -> None:
     ]
     world.lines[f"{GROUP}escalation"] = [
         line("channel.failed", 8, channel="pager", reason="no answer within 5 s", failures=1),
+        line(
+            "outage.prolonged", 3, stage="channel", channel="pager", reason="no answer within 5 s", duration_ms=300_000
+        ),
         line("channel.failed", 7, channel="tickets", reason="HTTP 500", failures=1),
         line("channel.recovered", 6, channel="tickets", failures=2, duration_ms=60_000),
     ]
@@ -147,6 +150,29 @@ async def test_an_outage_that_is_over_holds_nothing(world: World) -> None:
     status = await read(world)
     assert status.workers[0].held is False
     assert status.services[0].state is ServiceState.UP
+
+
+async def test_a_service_is_not_down_because_a_task_that_has_ended_said_so(world: World) -> None:
+    world.lines[f"{GROUP}fulfillment"] = [line("downstream.failed", 8, reason="the provider is down", failures=1)]
+    world.lines[f"{GROUP}escalation"] = [line("channel.failed", 8, channel="pager", reason="HTTP 500", failures=1)]
+    services = {each.service: each.state for each in (await read(world)).services}
+    assert services == {"provider": ServiceState.UP, "channels": ServiceState.UNKNOWN}
+
+
+async def test_the_newest_lines_count_however_many_there_are(world: World) -> None:
+    world.lines[f"{GROUP}fulfillment"] = [
+        *(line("poll.failed", 14 - number, reason="Throttled", failures=1) for number in range(14)),
+        line("poll.recovered", 0.5, failures=14, duration_ms=800_000),
+    ]
+    world.lines_a_page = 1
+    assert (await read(world)).workers[0].held is False
+
+
+async def test_lines_that_have_no_end_leave_outages_unknown(world: World) -> None:
+    world.lines_a_page = 0
+    status = await read(world)
+    assert [worker.held for worker in status.workers] == [None, None]
+    assert reasons(status)["outages of the fulfillment worker"] == "no answer within 4 s"
 
 
 async def test_an_outage_of_one_task_counts_although_another_one_works(world: World) -> None:
