@@ -1,6 +1,6 @@
 """Puts together what several sources say about workers, and about the services that they use."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -103,18 +103,27 @@ def _state(worker: str, service: Service | None) -> tuple[WorkerState, str | Non
 
 
 def services_on_ecs(
-    now: datetime, outages: Iterable[Outages | None], metrics: Metrics | None, unknowns: Unknowns
+    now: datetime, outages: Sequence[Outages | None], metrics: Metrics | None, unknowns: Unknowns
 ) -> list[ServiceStatus]:
     """Return the services that log lines tell of. Nothing counts the notifications of a channel that works."""
     found = {status.service: status for each in outages if each is not None for status in each.services(now)}
+    of_fulfillment, of_escalation = outages
     shipped_at = None if metrics is None else metrics.recently_fulfilled()
-    if PROVIDER not in found and shipped_at is not None:
-        at = clock.written(shipped_at)
-        found[PROVIDER] = ServiceStatus(service=PROVIDER, state=ServiceState.UP, last_success_at=at)
     if PROVIDER not in found:
-        unknowns.add(PROVIDER, "no order was fulfilled in the last 15 minutes, and no failure logged")
         found[PROVIDER] = ServiceStatus(service=PROVIDER)
+        if of_fulfillment is None:  # It may have failed since the last shipment.
+            unknowns.add(PROVIDER, "the log lines of the fulfillment worker are unknown")
+        elif shipped_at is not None:
+            at = clock.written(shipped_at)
+            found[PROVIDER] = ServiceStatus(service=PROVIDER, state=ServiceState.UP, last_success_at=at)
+        elif metrics is None:
+            unknowns.add(PROVIDER, "no failure is logged, and CloudWatch's metrics are unknown")
+        else:
+            unknowns.add(PROVIDER, "no order was fulfilled in the last 15 minutes, and no failure logged")
     if len(found) == 1:
-        unknowns.add(CHANNELS, "CloudWatch shows only channels that fail, and none is known to fail")
+        if of_escalation is None:
+            unknowns.add(CHANNELS, "the log lines of the escalation worker are unknown")
+        else:
+            unknowns.add(CHANNELS, "CloudWatch shows only channels that fail, and none is known to fail")
         found[CHANNELS] = ServiceStatus(service=CHANNELS)
     return [found.pop(PROVIDER), *(found[name] for name in sorted(found))]

@@ -205,6 +205,14 @@ async def test_a_missing_log_group_leaves_outages_and_failures_unknown(world: Wo
     status = await read(world)
     assert [(worker.held, worker.failures) for worker in status.workers] == [(None, None)] * 2
     assert reasons(status)["outages of the escalation worker"] == f"there is no log group {GROUP}escalation"
+    assert [each.state for each in status.services] == [ServiceState.UNKNOWN] * 2, "though orders were fulfilled"
+    assert reasons(status)["provider"] == "the log lines of the fulfillment worker are unknown"
+    assert reasons(status)["channels"] == "the log lines of the escalation worker are unknown"
+
+
+async def test_without_metrics_it_is_not_said_that_nothing_was_fulfilled(world: World) -> None:
+    world.hanging = {"get_metric_data"}
+    assert reasons(await read(world))["provider"] == "no failure is logged, and CloudWatch's metrics are unknown"
 
 
 async def test_names_with_a_prefix_lead_to_the_stack_with_this_prefix(world: World) -> None:
