@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from workers.operations.status_reader import StatusReader
 
 WATCH_S, MAX_WATCH_S = 5, 3600
+_SECRETS = re.compile(r"(?<=//)[^/@]*(?=@)|(?<=[?#]).*", re.DOTALL)  # Of a URL: user and password, query and fragment.
 
 
 class _Worker(click.ParamType["Endpoint"]):
@@ -37,7 +39,7 @@ class _Worker(click.ParamType["Endpoint"]):
         worker, _, url = str(value).partition("=")
         if worker.partition("-")[0] not in {"fulfillment", "escalation"} or not _is_base_url(url):
             self.fail(
-                f"{value!r} must be a worker and the address of its health port, such as "
+                f"{_SECRETS.sub('***', value)!r} must be a worker and the address of its health port, such as "
                 "fulfillment=http://127.0.0.1:8081 or escalation-2=http://10.0.0.7:8080",
                 param,
                 ctx,

@@ -210,3 +210,9 @@ def test_addresses_are_those_of_the_option_before_those_of_the_variable(
     done(status.command, stack=world.stack())
     done(status.command, "--worker", "escalation-2=http://10.0.0.7:8080/", stack=world.stack())
     assert asked == [(FULFILLMENT, ESCALATION), (Endpoint("escalation-2", "http://10.0.0.7:8080"),)]
+
+
+@pytest.mark.parametrize("value", ["fulfillment=http://ada:s3cret@host:1", "fulfillment=https://host/?key=s3cret"])
+def test_a_secret_in_a_wrong_address_is_not_repeated(value: str) -> None:
+    ran = run(status.command, "--worker", value)
+    assert (ran.exit_code, "s3cret" in ran.output, "***" in ran.stderr) == (2, False, True)
