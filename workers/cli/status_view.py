@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from workers import clock
 from workers.cli.tables import StyledLine, table_lines, wrapped_lines
+from workers.domain.orders import OrderStatus
 from workers.operations.ages import format_age, seconds_since
 from workers.operations.status import (
     OrderCount,
@@ -126,7 +127,8 @@ def _orders(status: Status, width: int | None) -> Iterator[StyledLine]:
 
 def _order(count: OrderCount, now: str) -> list[object]:
     number = UNKNOWN if count.orders is None else f"{count.orders:,}{'+' if count.at_least else ''}"
-    return [count.status, f"{number} today" if count.today else number, _age(count.oldest_at, now)]
+    oldest = UNKNOWN if count.orders is None and count.status == OrderStatus.RECEIVED else _age(count.oldest_at, now)
+    return [count.status, f"{number} today" if count.today else number, oldest]
 
 
 def _cases(status: Status, width: int | None) -> Iterator[StyledLine]:
