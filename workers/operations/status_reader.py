@@ -176,21 +176,22 @@ class StatusReader:
         return found, number if found is None else found.total
 
     async def _ask_workers(self) -> tuple[list[Sample], list[Sample | None]]:
-        """Ask each worker. The first time, ask twice, so that its speed is known."""
-        before = dict(self._samples)
+        """Ask each worker. The first time, ask those that answer twice, so that their speed is known."""
+        before, asked = dict(self._samples), self.endpoints
         if not before:
-            before = {each.endpoint: each for each in await self._sampled()}
-            if any(each.is_running for each in before.values()):
+            self._samples = before = await self._sampled(asked)
+            asked = [each for each in asked if before[each].is_running]
+            if asked:
                 await self.sleep(BETWEEN_SAMPLES_S)
-        samples = await self._sampled()
-        self._samples = {each.endpoint: each for each in samples}
-        return samples, [before.get(each.endpoint) for each in samples]
+        self._samples = self._samples | await self._sampled(asked)
+        return [self._samples[each] for each in self.endpoints], [before.get(each) for each in self.endpoints]
 
-    async def _sampled(self) -> list[Sample]:
+    async def _sampled(self, endpoints: Sequence[Endpoint]) -> dict[Endpoint, Sample]:
         def now_s() -> float:
             return self.stack.now().timestamp()
 
-        return await asyncio.gather(*(sample(each, self.fetch, now_s) for each in self.endpoints))
+        samples = await asyncio.gather(*(sample(each, self.fetch, now_s) for each in endpoints))
+        return {each.endpoint: each for each in samples}
 
     async def _on_ecs(self, prefix: str | None, unknowns: Unknowns) -> dict[str, Service] | None:
         if prefix is None:

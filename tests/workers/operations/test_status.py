@@ -214,6 +214,25 @@ async def test_a_worker_that_says_nothing_is_not_shown_as_fine(
     assert list(status.needs) == [not_running if state is WorkerState.NOT_RUNNING else silent]
 
 
+async def test_a_worker_that_does_not_answer_is_asked_once() -> None:
+    world = World()
+    world.workers_run()
+    world.pages[f"{FULFILLMENT.url}/metrics"] = TimeoutError()
+    asked: list[str] = []
+    reader = world.reader(FULFILLMENT, ESCALATION)
+    fetch = reader.fetch
+
+    async def counted(url: str) -> tuple[int, str]:
+        asked.append(url)
+        return await fetch(url)
+
+    reader.fetch = counted
+    await reader.read()
+    assert (asked.count(f"{FULFILLMENT.url}/metrics"), asked.count(f"{ESCALATION.url}/metrics")) == (1, 2)
+    await reader.read()
+    assert (asked.count(f"{FULFILLMENT.url}/metrics"), asked.count(f"{ESCALATION.url}/metrics")) == (2, 3)
+
+
 @pytest.mark.parametrize("number", ["NaN", "+Inf", "-Inf", "1e300"])
 async def test_impossible_numbers_of_a_worker_are_unknown_and_hide_nothing_else(number: str) -> None:
     world = World()
