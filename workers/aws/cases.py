@@ -80,7 +80,13 @@ class DynamoCases:
 
     async def open_cases(self) -> tuple[list[Case], list[str]]:
         """Return the open cases, unsorted, and the ids of cases that are unreadable because of edits by hand."""
-        found = await asyncio.gather(*map(self._open_ids, open_keys(CaseState.OPEN)))
+        queries = [asyncio.create_task(self._open_ids(key)) for key in open_keys(CaseState.OPEN)]
+        try:
+            found = await asyncio.gather(*queries)
+        finally:  # After an error, the others would go on and use a client that is closed by then.
+            for query in queries:
+                query.cancel()
+            await asyncio.gather(*queries, return_exceptions=True)
         # A batch refuses duplicates, and a case that changes during the query may be in two pages of the index.
         ids = list(dict.fromkeys(itertools.chain.from_iterable(found)))
         groups = [ids[at : at + MAX_KEYS] for at in range(0, len(ids), MAX_KEYS)]

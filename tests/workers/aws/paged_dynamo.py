@@ -1,5 +1,6 @@
 """A DynamoDB client that tests script, with indexes of open items."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,14 @@ from workers.aws.items import to_item
 
 
 class PagedDynamo(FakeSdk):
-    """A `FakeSdk` whose index has these *pages* of items, by the value of `OpenKey`. A page that is an error fails."""
+    """
+    A `FakeSdk` whose index has these *pages* of items, by the value of `OpenKey`.
+
+    A page that is an error fails; `NEVER` does not come. `running` counts the queries that run.
+    """
+
+    NEVER = object()
+    running = 0
 
     def __init__(self, pages: Mapping[str, Sequence[Any]] = {}, /, **answers: list[Any]) -> None:
         super().__init__(**answers)
@@ -20,7 +28,13 @@ class PagedDynamo(FakeSdk):
 
     async def paginate(self, **request: Any) -> AsyncIterator[dict[str, Any]]:
         self.requests.append(("query", request))
-        for page in self._pages.get(request["ExpressionAttributeValues"][":key"]["S"], ()):
-            if isinstance(page, Exception):
-                raise page
-            yield {"Items": [to_item(item) for item in page]}
+        self.running += 1
+        try:
+            for page in self._pages.get(request["ExpressionAttributeValues"][":key"]["S"], ()):
+                if page is self.NEVER:
+                    await asyncio.Event().wait()
+                if isinstance(page, Exception):
+                    raise page
+                yield {"Items": [to_item(item) for item in page]}
+        finally:
+            self.running -= 1

@@ -142,6 +142,13 @@ async def test_an_edited_case_is_named_and_hides_no_other(change: dict[str, Any]
     assert await table(dynamodb).open_cases() == ([CASE], ["x"])
 
 
+async def test_no_query_of_open_cases_outlives_one_that_failed() -> None:
+    dynamodb = PagedDynamo({"OPEN#0": [PagedDynamo.NEVER], "OPEN#3": [refusal("InternalServerError", "Query")]})
+    with pytest.raises(OutageError):
+        await table(dynamodb).open_cases()
+    assert dynamodb.running == 0
+
+
 async def test_open_cases_are_read_a_hundred_at_a_time() -> None:
     ids = [f"c{number}" for number in range(201)]
     index = {"OPEN#3": [[{"CaseId": case_id} for case_id in ids]]}
