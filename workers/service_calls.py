@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from workers.errors import WorkerError
+from workers.errors import WorkerError, plain_name
 
 PROVIDER = "provider"
 MAX_REASON_CHARS = 300
@@ -40,7 +40,7 @@ class ServiceCalls:
         """Record a call that failed. *down*: the service works for no call, as far as this one shows."""
         self.last_error_s = self._now_s()
         # Only our own errors are known not to quote a message or an address.
-        reason = str(error) if isinstance(error, WorkerError) and str(error) else type(error).__name__
+        reason = str(error) if isinstance(error, WorkerError) and str(error) else plain_name(error)
         self.last_error = self._mask(" ".join(reason.split()))[:MAX_REASON_CHARS]
         if down:
             self.up = False

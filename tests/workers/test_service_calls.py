@@ -28,7 +28,7 @@ def test_a_recorded_error_quotes_no_card_number_and_no_foreign_text() -> None:
     assert "1234 1234" not in calls.last_error
     assert len(calls.last_error) == MAX_REASON_CHARS
     calls.failed(ValueError("secret"), down=True)
-    assert calls.last_error == "ValueError"
+    assert calls.last_error == "value error"
 
 
 async def test_what_a_worker_exposes_is_what_the_status_reads() -> None:

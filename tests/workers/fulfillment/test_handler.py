@@ -548,7 +548,7 @@ async def test_a_cancelled_order_that_was_not_being_shipped_is_superseded(stored
         (RejectedError("not in stock"), True, ""),
         (OutageError("the provider is down"), False, "the provider is down"),
         (TransientError("try again"), True, "try again"),
-        (ValueError("of Ada"), True, "ValueError"),
+        (ValueError("of Ada"), True, "value error"),
     ],
 )
 async def test_the_handler_records_whether_the_provider_works(
