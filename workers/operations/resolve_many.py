@@ -1,9 +1,10 @@
-"""Resolves many cases, one after the other: a fixed set, of which each is reported."""
+"""Resolves many cases, a few at once: a fixed set, of which each is reported."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from workers import clock
@@ -12,7 +13,7 @@ from workers.domain.orders import Order
 from workers.domain.resolutions import Action
 from workers.errors import WorkerError, plain_name
 from workers.operations.cells import cell_of, text_of
-from workers.operations.concurrency import finish, in_parallel
+from workers.operations.concurrency import in_parallel
 from workers.operations.decisions import Decision
 from workers.operations.errors import OperationError
 from workers.operations.progress import Progress, unreported
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from workers.escalation.resolver import Resolver
     from workers.operations.stack import Stack
 
-READS_AT_ONCE = 8
+RESOLVED_AT_ONCE = 8
 MAX_FAILURES = 5  # Of AWS, in a row. After these, the next case would probably fail too.
 
 
@@ -41,7 +42,7 @@ class Step:
     What is to be done about a case, and then what was done.
 
     *order* is the order as it is stored, *corrected* the one to resubmit, without its card number. *problem* says why
-    nothing is or was done; *unchanged* that it was done before.
+    nothing is or was done; *unchanged* that it was done before; *can_repeat* that the same may succeed later.
     """
 
     decision: Decision
@@ -51,11 +52,18 @@ class Step:
     problem: str | None = None
     unchanged: bool = False
     is_resolved: bool = False
+    can_repeat: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether it is still to be done."""
         return self.problem is None and not self.unchanged and not self.is_resolved
+
+    @property
+    def about(self) -> str:
+        """The order it is about, or the case if that has none."""
+        order_id = (self.corrected or {}).get("OrderId") or (self.case and self.case.order_id)
+        return order_id or self.decision.case_id
 
     @property
     def needs_card_number(self) -> bool:
@@ -90,31 +98,31 @@ class Plan:
     def open(self) -> list[Step]:
         return [step for step in self.steps if step.is_open]
 
+    @property
+    def is_worth_repeating(self) -> bool:
+        """Whether the same command may do what it has not done now."""
+        return any(step.can_repeat or step.outcome == "not tried" for step in self.steps)
+
     def count(self, outcome: str) -> int:
         return sum(step.outcome == outcome for step in self.steps)
 
 
 async def plan(stack: "Stack", decisions: Sequence[Decision], *, progress: Progress = unreported) -> Plan:
     """Look at each case and its order, and return what would be done. Nothing is changed."""
-    from workers.operations.cases import find_case, tables  # noqa: PLC0415 - the SDK takes a while to import.
+    from workers.operations.cases import read_cases  # noqa: PLC0415 - the SDK takes a while to import.
 
     now = clock.written(stack.now())
-    async with tables(stack) as (orders, cases):
-
-        async def look(decision: Decision) -> Step:
-            step = await _planned(decision, partial(find_case, orders, cases), now)
-            progress(1)
-            return step
-
-        steps = in_parallel(look, decisions, at_most=READS_AT_ONCE)
-        async with aclosing(steps):
-            return Plan([step async for step in steps])
+    found = await read_cases(stack, [decision.case_id for decision in decisions], progress=progress)
+    return Plan([_planned(decision, found[decision.case_id], now) for decision in decisions])
 
 
-async def _planned(decision: Decision, find: Callable[[str], Awaitable[tuple[Case, Order | None]]], now: str) -> Step:
+def _planned(decision: Decision, found: tuple[Case, Order | None] | OperationError, now: str) -> Step:
     step, request = Step(decision), decision.request
+    if isinstance(found, OperationError):
+        step.problem = str(found)
+        return step
+    step.case, step.order = found
     try:
-        step.case, step.order = await find(decision.case_id)
         step.unchanged = is_done(step.case, request)
         if step.case.state is CaseState.OPEN:
             step.problem = problem_of(step.case, step.order, request, now)
@@ -139,21 +147,31 @@ def _changes(order: Order | None, corrections: Mapping[str, str]) -> dict[str, s
 
 async def carry_out(stack: "Stack", planned: Plan, *, progress: Callable[[int], None] = unreported) -> None:
     """
-    Do the steps that are open, one after the other.
+    Do the steps that are open, a few at once; those about the same order one after the other.
 
     A step that fails does not stop the next ones, unless AWS has failed for several in a row.
 
-    If it is cancelled, it finishes the case it is working on and does not start another. Repeating all of it does only
+    If it is cancelled, it finishes the cases it is working on and does not start another. Repeating all of it does only
     what is left.
     """
-    failures = 0
+    failures, stop = 0, asyncio.Event()
+    turns = defaultdict[str, asyncio.Lock](asyncio.Lock)
     async with opened_resolver(stack) as resolver:
-        for step in planned.open:
-            failed = await finish(_carry_out(stack, resolver, step))
+
+        async def work(step: Step) -> None:
+            nonlocal failures
+            async with turns[step.about]:
+                if stop.is_set():
+                    return
+                failed = await _carry_out(stack, resolver, step)
             failures = failures + 1 if failed else 0
-            progress(1)
             if failures == MAX_FAILURES:
-                return
+                stop.set()
+            progress(1)
+
+        async with aclosing(in_parallel(work, planned.open, at_most=RESOLVED_AT_ONCE, stop=stop)) as done:
+            async for _ in done:
+                pass
 
 
 async def _carry_out(stack: "Stack", resolver: "Resolver", step: Step) -> bool:
@@ -166,7 +184,10 @@ async def _carry_out(stack: "Stack", resolver: "Resolver", step: Step) -> bool:
         step.problem = str(error)
         return False
     except (*SDK_ERRORS, WorkerError) as error:
-        step.problem = await explained(error, stack) or plain_name(error)
+        step.problem, step.can_repeat = await explained(error, stack) or plain_name(error), True
         return True
+    except asyncio.CancelledError:
+        step.problem, step.can_repeat = "interrupted: it may be resolved or not", True
+        raise
     step.is_resolved = True
     return False

@@ -1,11 +1,13 @@
 """The tables of orders and of cases, in memory, for commands that read them with the workers' adapters."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from workers.domain.cases import Case
+from workers.operations.cases import with_order
 
 if TYPE_CHECKING:
     from workers.domain.orders import Order
@@ -23,7 +25,11 @@ class FakeTables:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "FakeTables":
         monkeypatch.setattr("workers.operations.cases.tables", self._open)
+        monkeypatch.setattr("workers.operations.cases.read_cases", self._read_cases)
         return self
+
+    async def _read_cases(self, _stack: object, case_ids: Iterable[str], **_: object) -> dict[str, Any]:
+        return {each: with_order(each, self.cases.get(each), self.orders) for each in case_ids}
 
     def _open(self, _stack: object) -> AbstractContextManager[Any]:
         self.opened += 1

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,14 +7,15 @@ from typing import Any, cast
 import pytest
 
 from tests.workers.operations.fakes import FakeClient, fake_stack
-from workers.aws.items import to_item
+from workers.aws.case_items import case_item
+from workers.aws.items import from_item, to_item
 from workers.aws.sdk.clients import calling_config
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
 from workers.domain.retention import Retention
 from workers.errors import OutageError
-from workers.operations.cases import Selection, read_case, read_open_cases, read_orders, select
+from workers.operations.cases import Selection, read_case, read_cases, read_open_cases, read_orders, select
 from workers.operations.cases import tables as stack_tables
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
@@ -218,3 +220,52 @@ async def test_an_internal_error_while_a_client_is_made_is_not_explained(monkeyp
     monkeypatch.setattr("workers.operations.cases._session", lambda _region: Session(KeyError("bug")))
     with pytest.raises(KeyError, match="bug"):
         await read_case(Stack({"AWS_REGION": "eu-west-1"}), "002")
+
+
+def stack_of(*cases: dict[str, Any], orders: Sequence[dict[str, Any]] = ()) -> tuple[Stack, FakeClient]:
+    """Return a stack with these items, and its DynamoDB."""
+    tables = {"EscalationTable": ("CaseId", cases), "OrderTable": ("OrderId", orders)}
+
+    def batch(**request: Any) -> Any:
+        ((table, asked),) = request["RequestItems"].items()
+        key, items = tables[table]
+        wanted = [each[key]["S"] for each in asked["Keys"]]
+        return {"Responses": {table: [to_item(item) for item in items if item[key] in wanted]}}
+
+    dynamodb = FakeClient(batch_get_item=batch)
+    return fake_stack(dynamodb=dynamodb), dynamodb
+
+
+def stored(case_id: str, order_id: str | None) -> dict[str, Any]:
+    return from_item(case_item(replace(case(case_id), order_id=order_id)))
+
+
+async def test_many_cases_and_their_orders_are_read_with_few_requests() -> None:
+    ids = [str(number) for number in range(200)]
+    orders = [{"OrderId": each, "Status": "ESCALATED"} for each in ids]
+    stack, dynamodb = stack_of(*(stored(each, each) for each in ids), orders=orders)
+    found = await read_cases(stack, ids)
+    read = [(each[0].case_id, each[1] and each[1].order_id) for each in found.values() if isinstance(each, tuple)]
+    assert read == [(each, each) for each in ids]
+    assert len(dynamodb.requests) == 4
+
+
+async def test_a_case_is_read_with_its_own_order() -> None:
+    orders = [{"OrderId": each, "Status": "ESCALATED"} for each in ("1", "message-2")]
+    stack, _ = stack_of(stored("execution-1", "1"), stored("message-2", None), orders=orders)
+    found = await read_cases(stack, ["execution-1", "message-2"])
+    read = [each[1] and each[1].order_id for each in found.values() if isinstance(each, tuple)]
+    assert read == ["1", None]
+
+
+async def test_what_of_many_cannot_be_read_is_named() -> None:
+    orders = [{"OrderId": "3", "Status": "x"}]
+    stack, _ = stack_of({"CaseId": "edited"}, stored("3", "3"), stored("4", "4"), orders=orders)
+    found = await read_cases(stack, ["2", "4929 1234 1234 5678", "edited", "3", "4"])
+    assert [str(each) for each in found.values() if isinstance(each, OperationError)] == [
+        "there is no case '2'; `orders escalations list` shows the open ones",
+        "there is no case '****'; `orders escalations list` shows the open ones",
+        "case edited cannot be read: it was edited in the table",
+        "the order's Status in the table is not a valid status",
+    ]
+    assert isinstance(found["4"], tuple)

@@ -1,4 +1,4 @@
-"""Many cases are resolved one after the other, as a fixed set; what fails does not stop the others."""
+"""Many cases are resolved a few at once, as a fixed set; what fails does not stop the others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,13 +13,13 @@ from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
 from tests.workers.operations.fakes import fake_stack
 from workers.domain.cases import Case, CaseState, Claim, OrderCopy, Resolution
 from workers.domain.resolutions import Action, Request
-from workers.errors import OutageError
+from workers.errors import OutageError, UnreadableOrderError
 from workers.operations.cells import cell_of
 from workers.operations.decisions import Decision, read_decisions
 from workers.operations.documents import case_row
 from workers.operations.errors import OperationError
 from workers.operations.resolve import InvalidOrderError
-from workers.operations.resolve_many import MAX_FAILURES, Plan, carry_out, plan
+from workers.operations.resolve_many import MAX_FAILURES, RESOLVED_AT_ONCE, Plan, carry_out, plan
 
 CARD = "4929123412345678"
 
@@ -45,6 +45,7 @@ class Desk:
         self.done: list[tuple[str, str, Mapping[str, str] | None]] = []
         self.episodes: list[int | None] = []
         self.during: dict[str, asyncio.Event] = {}
+        self.running, self.most_at_once = 0, 0
         monkeypatch.setattr("workers.operations.resolve_many.opened_resolver", self._opened)
         monkeypatch.setattr("workers.operations.resolve_many.resolve_with", self._resolve)
 
@@ -55,9 +56,13 @@ class Desk:
     async def _resolve(
         self, _resolver: Any, case_id: str, request: Request, corrected: Mapping[str, str] | None
     ) -> None:
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
         if case_id in self.during:
             self.during[case_id].set()
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        self.running -= 1
         self.done.append((case_id, request.action, corrected))
         self.episodes.append(request.episode)
         if case_id in self.errors:
@@ -91,12 +96,6 @@ async def test_a_plan_changes_nothing_and_says_what_cannot_be_done(monkeypatch: 
     ]
     assert [step.decision.case_id for step in planned.open] == ["1"]
     assert desk.done == []
-
-
-async def test_many_cases_are_read_with_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk(monkeypatch, *map(str, range(100)))
-    planned = await desk.plan(*(decision(str(n)) for n in range(100)))
-    assert (len(planned.open), desk.tables.opened) == (100, 1)
 
 
 @pytest.mark.parametrize("status", ["RECEIVED", "FULFILLED", "CANCELLED"])
@@ -182,13 +181,43 @@ async def test_a_wrong_card_number_concerns_only_its_case(monkeypatch: pytest.Mo
 
 
 async def test_an_aws_that_fails_again_and_again_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = [str(n) for n in range(MAX_FAILURES + 3)]
+    ids = [str(n) for n in range(MAX_FAILURES + RESOLVED_AT_ONCE + 3)]
     desk = Desk(monkeypatch, *ids)
     desk.errors = dict.fromkeys(ids[1:], OutageError("down"))
     planned = await desk.plan(*map(decision, ids))
     await desk.carry_out(planned)
-    assert len(desk.done) == 1 + MAX_FAILURES
-    assert outcomes(planned) == ["resolved"] + MAX_FAILURES * ["failed"] + 2 * ["not tried"]
+    tried = len(desk.done)
+    assert 1 + MAX_FAILURES <= tried < 1 + MAX_FAILURES + RESOLVED_AT_ONCE
+    assert outcomes(planned) == ["resolved"] + (tried - 1) * ["failed"] + (len(ids) - tried) * ["not tried"]
+    assert planned.is_worth_repeating
+
+
+async def test_a_few_are_resolved_at_once_and_reported_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [str(n) for n in range(3 * RESOLVED_AT_ONCE)]
+    desk = Desk(monkeypatch, *ids)
+    desk.during["0"] = asyncio.Event()
+    planned = await desk.plan(*map(decision, ids))
+    await desk.carry_out(planned)
+    assert desk.most_at_once == RESOLVED_AT_ONCE
+    assert [step.decision.case_id for step in planned.steps] == ids
+    assert desk.done[0][0] != "0"
+
+
+async def test_cases_of_one_order_are_resolved_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1", "2", "3")
+    for each in ("2", "3"):
+        desk.tables.cases[each] = case(case_id=each, order_id="1")
+    await desk.carry_out(await desk.plan(decision("1"), decision("2"), decision("3")))
+    assert (desk.most_at_once, [case_id for case_id, *_ in desk.done]) == (1, ["1", "2", "3"])
+
+
+async def test_an_order_that_cannot_be_read_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1", "2")
+    desk.tables.orders["1"] = UnreadableOrderError("the order's Status is not valid")  # type: ignore[assignment]
+    planned = await desk.plan(decision("1"), decision("2"))
+    assert await desk.carry_out(planned) == ["failed", "resolved"]
+    assert problems(planned) == ["the order's Status is not valid", None]
+    assert not planned.is_worth_repeating
 
 
 async def test_refusals_are_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,14 +228,38 @@ async def test_refusals_are_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -
     assert len(desk.done) == len(ids)
 
 
-async def test_an_interruption_finishes_the_case_and_begins_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk(monkeypatch, "1", "2", "3")
-    desk.during["2"] = asyncio.Event()
-    planned = await desk.plan(*map(decision, ("1", "2", "3")))
+async def test_an_interruption_finishes_the_running_cases_and_begins_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [str(n) for n in range(2 * RESOLVED_AT_ONCE)]
+    desk = Desk(monkeypatch, *ids)
+    desk.during = {each: asyncio.Event() for each in ids}
+    planned = await desk.plan(*map(decision, ids))
     running = asyncio.create_task(desk.carry_out(planned))
-    await desk.during["2"].wait()
+    await desk.during[ids[RESOLVED_AT_ONCE - 1]].wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert [case_id for case_id, *_ in desk.done] == ["1", "2"]
-    assert outcomes(planned)[2] == "not tried"
+    assert outcomes(planned) == RESOLVED_AT_ONCE * ["resolved"] + RESOLVED_AT_ONCE * ["not tried"]
+    assert len(desk.done) == RESOLVED_AT_ONCE
+
+
+async def test_after_an_interruption_a_case_whose_order_is_busy_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1", "2")
+    desk.tables.cases["2"] = case(case_id="2", order_id="1")
+    desk.during["1"] = asyncio.Event()
+    planned = await desk.plan(decision("1"), decision("2"))
+    running = asyncio.create_task(desk.carry_out(planned))
+    await desk.during["1"].wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert outcomes(planned) == ["resolved", "not tried"]
+
+
+async def test_a_case_that_is_cut_off_is_not_called_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, "1")
+    desk.errors["1"] = asyncio.CancelledError()  # type: ignore[assignment]
+    planned = await desk.plan(decision("1"))
+    with pytest.raises(asyncio.CancelledError):
+        await desk.carry_out(planned)
+    assert problems(planned) == ["interrupted: it may be resolved or not"]
+    assert planned.is_worth_repeating
