@@ -94,12 +94,15 @@ def resolve(
         if not yes:
             _confirm(planned)
         _ask_for_card_numbers(planned)
-        with progress("resolving", len(planned.open)) as advance:
-            run(
-                stack,
-                carry_out(stack, planned, progress=advance),
-                interrupted=lambda: f"interrupted: {_summary(planned)}; {REPEAT}",
-            )
+        number = len(planned.open)
+        try:
+            with progress("resolving", number) as advance:
+                run(stack, carry_out(stack, planned, progress=advance), interrupted=lambda: _interrupted(planned))
+        except Exception:  # Whatever has ended it, what was done before is reported.
+            if len(planned.open) < number:
+                with results():
+                    _print(planned, as_json=as_json)
+            raise
     with results():
         _report(planned, as_json=as_json)
 
@@ -181,7 +184,21 @@ def _summary(planned: "Plan") -> str:
     return ", ".join(f"{number} {outcome}" for number, outcome in counts if number or outcome == "resolved")
 
 
+def _interrupted(planned: "Plan") -> str:
+    """Say what an interruption has left."""
+    return f"interrupted: {_summary(planned)}" + (f"; {REPEAT}" if planned.is_worth_repeating else "")
+
+
 def _report(planned: "Plan", *, as_json: bool) -> None:
+    _print(planned, as_json=as_json)
+    note(_summary(planned) if planned.steps else "no open case matches: nothing was done")
+    if planned.is_worth_repeating:
+        raise CliError(f"not everything is done; {REPEAT}")
+    if failed := planned.count("failed"):
+        raise CliError(f"{failed} failed: the problem of each is above")
+
+
+def _print(planned: "Plan", *, as_json: bool) -> None:
     if as_json:
         print_json([_document(step) for step in planned.steps])
     elif planned.steps:
@@ -189,9 +206,6 @@ def _report(planned: "Plan", *, as_json: bool) -> None:
             (step.decision.case_id, step.decision.request.action, step.outcome, step.problem) for step in planned.steps
         ]
         print_table(("case", "action", "outcome", "problem"), rows, text=("problem",))
-    note(_summary(planned) if planned.steps else "no open case matches: nothing was done")
-    if any(step.outcome in {"failed", "not tried"} for step in planned.steps):
-        raise CliError(f"not everything is done; {REPEAT}")
 
 
 def _document(step: "Step") -> dict[str, Any]:

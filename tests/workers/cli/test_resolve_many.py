@@ -37,7 +37,9 @@ class Desk:
         for each in ("1", "2", "3"):
             self.tables.orders[each] = order("ESCALATED", order_id=each, name="Ada", item_name="Bicycle", price="-1")
         self.refused: set[str] = set()
+        self.unavailable: set[str] = set()
         self.interrupted_at: str | None = None
+        self.interruption: BaseException = KeyboardInterrupt()
         self.done: list[tuple[str, Request, Mapping[str, str] | None]] = []
         monkeypatch.setattr("workers.operations.resolve_many.carry_out", self._carry_out)
         self._monkeypatch = monkeypatch
@@ -45,13 +47,16 @@ class Desk:
     async def _carry_out(self, _stack: Any, planned: Plan, **_: Any) -> None:
         for step in planned.open:
             if step.decision.case_id == self.interrupted_at:
-                raise KeyboardInterrupt
+                raise self.interruption
             self._do(step)
 
     def _do(self, step: Step) -> None:
         case_id = step.decision.case_id
         if case_id in self.refused:
             step.problem = str(OperationError("others are changing it"))
+            return
+        if case_id in self.unavailable:
+            step.problem, step.can_repeat = "DynamoDB is down", True
             return
         self.done.append((case_id, step.decision.request, step.corrected))
         step.is_resolved = True
@@ -145,6 +150,16 @@ def test_what_fails_is_said_and_the_others_are_done(desk: Desk) -> None:
         "2 | cancel | failed | others are changing it",
         "3 | cancel | failed | the order is already FULFILLED; close closes its case",
     ]
+    assert ran.stderr == "1 resolved, 2 failed\n"
+    assert (ran.exit_code, str(ran.exception)) == (
+        1,
+        "2 failed: the problem of each is above",
+    )
+
+
+def test_what_may_succeed_later_is_to_be_repeated(desk: Desk) -> None:
+    desk.unavailable = {"2"}
+    ran = desk.run("1", "2", "unknown", "cancel", *WHO, "--yes")
     assert ran.stderr == "1 resolved, 2 failed\n"
     assert (ran.exit_code, str(ran.exception)) == (
         1,
@@ -252,12 +267,39 @@ def test_cases_that_are_resolved_already_need_no_confirmation(desk: Desk) -> Non
     assert (ran.exit_code, ran.stderr, desk.done) == (0, "0 resolved, 2 unchanged\n", [])
 
 
+INTERRUPTED = "interrupted: 1 resolved, 1 not tried; repeat the command to do the rest: what is done is not done again"
+
+
 def test_an_interruption_says_what_is_done(desk: Desk) -> None:
     desk.interrupted_at = "2"
     ran = desk.run("1", "2", "cancel", *WHO, "--yes")
-    assert str(ran.exception) == (
-        "interrupted: 1 resolved, 1 not tried; repeat the command to do the rest: what is done is not done again"
-    )
+    assert rows(ran.stdout)[1:] == ["1 | cancel | resolved | -", "2 | cancel | not tried | -"]
+    assert str(ran.exception) == INTERRUPTED
+
+
+def test_an_interruption_prints_the_report_for_scripts_too(desk: Desk) -> None:
+    desk.interrupted_at = "2"
+    ran = desk.run("1", "2", "cancel", *WHO, "--yes", "--json")
+    assert [(each["case_id"], each["outcome"]) for each in json.loads(ran.stdout)] == [
+        ("1", "resolved"),
+        ("2", "not tried"),
+    ]
+    assert str(ran.exception) == INTERRUPTED
+
+
+def test_any_other_end_prints_the_report_too(desk: Desk) -> None:
+    desk.interrupted_at, desk.interruption = "2", OperationError("there is no table")
+    ran = desk.run("1", "2", "cancel", *WHO, "--yes")
+    assert rows(ran.stdout)[1:] == ["1 | cancel | resolved | -", "2 | cancel | not tried | -"]
+    assert str(ran.exception) == "there is no table"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_interruption_before_anything_was_done_prints_no_report(desk: Desk, form: list[str]) -> None:
+    desk.interrupted_at = "1"
+    ran = desk.run("1", "2", "cancel", *WHO, "--yes", *form)
+    assert ran.stdout == ""
+    assert str(ran.exception).startswith("interrupted: 0 resolved, 2 not tried; repeat the command")
 
 
 def test_the_actor_may_come_from_the_environment(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
