@@ -1,10 +1,12 @@
 """`orders escalations resolve` for many cases, with both workers on a local AWS."""
 
 import json
+import signal
 from collections import Counter
 
 import pytest
 
+from tests.chaos.proxy import Fault, FaultProxy, Rule
 from tests.integration.command_line import CARD, CommandLine
 from tests.integration.conftest import Running
 from tests.integration.cutting import killed_after
@@ -100,3 +102,22 @@ def test_twenty_cases_are_settled_with_one_command(
     wait_until(lambda: states(running, *settled) == [(status, "RESOLVED")] * 20)
     shipped = fulfilled(running.fulfillment)
     assert [shipped[order_id] for order_id in settled] == [1 if action == "resubmit" else 0] * 20
+
+
+def test_an_interrupted_command_reports_what_is_done_and_repeated_does_the_rest(
+    running: Running, orders: CommandLine, proxy: FaultProxy
+) -> None:
+    ids = [f"cut-{n}" for n in range(20)]
+    escalate(running, "WORKFLOW_FAILED", *ids)
+    proxy.inject(Rule(Fault.LATENCY, delay_s=3, actions={"TransactWriteItems"}))
+    command = ("escalations", "resolve", *ids, "cancel", *WHO, "--yes", "--json")
+    with orders.start(*command, AWS_ENDPOINT_URL=proxy.url) as process:
+        wait_until(lambda: proxy.count("TransactWriteItems") >= 1)
+        ended = orders.interrupt(process, signal.SIGTERM)
+    outcomes = {step["case_id"]: step["outcome"] for step in json.loads(ended.out)}
+    assert (ended.code, [*outcomes], {*outcomes.values()}) == (143, ids, {"resolved", "not tried"})
+    done = [case_id for case_id, outcome in outcomes.items() if outcome == "resolved"]
+    assert ended.err.startswith(f"orders: interrupted: {len(done)} resolved, {len(ids) - len(done)} not tried; repeat")
+    assert [status for status, _ in states(running, *ids)].count("CANCELLED") == len(done)
+    again = orders(*command)
+    assert (again.code, again.err) == (0, f"{len(ids) - len(done)} resolved, {len(done)} unchanged\n")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workers.operations.resolve_many import Plan, Step
     from workers.operations.stack import Stack
 
+MANY = 100  # From how many cases on progress is printed without a terminal.
 MAX_FILE_BYTES = 64 * 1024 * 1024
 REPEAT = "repeat the command to do the rest: what is done is not done again"
 
@@ -83,7 +84,7 @@ def resolve(
     from workers.operations.resolve_many import Plan, carry_out, plan  # noqa: PLC0415 - the SDK takes a while to import.
 
     can_ask = is_stdin_free and sys.stdin.isatty()
-    with progress("reading cases", len(decisions)) as advance:
+    with progress("reading cases", len(decisions), always=len(decisions) >= MANY) as advance:
         planned = run(stack, plan(stack, decisions, progress=advance)) if decisions else Plan()
     _add_card_numbers(planned, cards_fd)
     if planned.open:
@@ -96,7 +97,7 @@ def resolve(
         _ask_for_card_numbers(planned)
         number = len(planned.open)
         try:
-            with progress("resolving", number) as advance:
+            with progress("resolving", number, always=number >= MANY) as advance:
                 run(stack, carry_out(stack, planned, progress=advance), interrupted=lambda: _interrupted(planned))
         except Exception:  # Whatever has ended it, what was done before is reported.
             if len(planned.open) < number:
