@@ -250,7 +250,7 @@ SCHEMAS: Mapping[str, Schema] = {
             order_id=maybe(TEXT),
             action=TEXT,
             actor=TEXT,
-            outcome={"enum": ["resolved", "unchanged", "failed", "not tried"]},
+            outcome={"enum": ["resolved", "unchanged", "failed", "not tried", "would be resolved", "would fail"]},
             problem=maybe(TEXT),
         )
     ),

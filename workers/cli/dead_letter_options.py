@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from workers.cli.choices import ReasonText
-from workers.cli.options import json_option, limit_option, older_than_option, order_option, yes_option
+from workers.cli.options import dry_run_option, json_option, limit_option, older_than_option, order_option, yes_option
 from workers.cli.searching import since_option, until_option
 from workers.cli.tables import wide_option
 from workers.operations.hold import MAX_HELD
@@ -50,7 +50,7 @@ SELECTION = (
 )
 ACTION = (
     yes_option,
-    click.option("--dry-run", is_flag=True, help="Only show what would be done."),
+    dry_run_option,
     click.option("--execute", is_flag=True, hidden=True),  # What `--yes` was called before.
     click.option(
         "--rate",

@@ -18,6 +18,7 @@ _Option = Callable[[Any], Any]
 
 order_argument = click.argument("order_id", metavar="ORDER_ID")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation. Needed without a terminal.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 reason_option = click.option(
     "--reason", type=ReasonName(), metavar="REASON", help="Only with this reason, such as INVALID_PRICE."
 )

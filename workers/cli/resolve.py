@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from workers.cli import resolve_many, resolve_one
 from workers.cli.choices import completions
 from workers.cli.options import (
+    dry_run_option,
     json_option,
     note_option,
     older_than_option,
@@ -44,7 +45,8 @@ Examples:
 
 Many at once:
   orders escalations resolve 007 008 009 cancel --note "test orders"
-  orders escalations resolve cancel --reason INVALID_PRICE --older-than 2d --note "never corrected"
+  orders escalations resolve cancel --reason INVALID_PRICE --older-than 2d --note "never corrected" --dry-run
+  orders escalations resolve cancel --reason INVALID_PRICE --older-than 2d --note "never corrected" --yes
   orders escalations resolve --from cases.csv --note "as decided on Monday\"""",
 )
 @click.argument("case_ids", nargs=-1, metavar="[CASE_ID]...", shell_complete=_actions)
@@ -78,7 +80,8 @@ Many at once:
 @older_than_option("the case was opened")
 @since_option
 @yes_option
-@json_option("what was done, an object for one CASE_ID, else an array")
+@dry_run_option
+@json_option("what was done, an object for one CASE_ID, else an array; with --dry-run an array")
 @click.pass_obj
 def resolve_command(
     stack: "Stack",
@@ -102,6 +105,7 @@ def resolve_command(
     older_than: timedelta | None,
     since: Moment | None,
     yes: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """
@@ -114,7 +118,8 @@ def resolve_command(
     close     the order stays as it is: for a case whose order is final, in progress, or unknown
 
     The cases are those that are named, or all open ones that the options select, or those of a file. The command shows
-    what it is about to do, and asks. It then acts on exactly these cases, reports each, and goes on after a failure.
+    what it is about to do, and asks; --dry-run only shows it, and needs no card number. It then acts on exactly these
+    cases, reports each, and goes on after a failure.
 
     resubmit needs the whole order. Fields that no option corrects are taken from the table. The table does not have the
     card number: resubmit asks for it at a hidden prompt, for each case, or reads it from standard input or from a file
@@ -132,26 +137,26 @@ def resolve_command(
     selected = {"severity": severity, "reason": reason, "source": source, "older_than": older_than, "since": since}
     criteria = {option: value for option, value in selected.items() if value is not None}
     _check_choice(case_ids, action, file, criteria)
+    form = resolve_many.Form(cards_fd=card_numbers_fd, yes=yes, dry=dry_run, as_json=as_json)
     if file is not None:
         if corrections or shipment_id is not None or card_number_stdin:
             raise click.UsageError("--from takes corrections, shipment ids and card numbers from the file")
-        resolve_many.from_file(stack, file, _actor(actor), text, card_numbers_fd, yes=yes, as_json=as_json)
+        resolve_many.from_file(stack, file, _actor(actor), text, form)
         return
     request = _request(Action(str(action)), actor, text, shipment_id)
     if request.action is not Action.RESUBMIT and (corrections or card_number_stdin or card_numbers_fd is not None):
         raise click.UsageError(f"{action} does not correct the order: only resubmit does")
-    if len(case_ids) == 1 and card_numbers_fd is None:
+    is_one = len(case_ids) == 1 and card_numbers_fd is None
+    if is_one and not dry_run:
         resolve_one.resolve(
             stack, case_ids[0], request, corrections, from_stdin=card_number_stdin, yes=yes, as_json=as_json
         )
         return
-    if card_number_stdin:
+    if card_number_stdin and not is_one:
         raise click.UsageError("--card-number-stdin is for one case: use --card-numbers-fd")
-    if "OrderId" in corrections or (shipment_id is not None and len(case_ids) != 1):
+    if ("OrderId" in corrections or shipment_id is not None) and not is_one:
         raise click.UsageError("several cases cannot have the same order or shipment id: use --from")
-    resolve_many.selected(
-        stack, case_ids, criteria, request, corrections, cards_fd=card_numbers_fd, yes=yes, as_json=as_json
-    )
+    resolve_many.selected(stack, case_ids, criteria, request, corrections, form=form)
 
 
 def _check_choice(

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,11 +23,24 @@ if TYPE_CHECKING:
 MANY = 100  # From how many cases on progress is printed without a terminal.
 MAX_FILE_BYTES = 64 * 1024 * 1024
 REPEAT = "repeat the command to do the rest: what is done is not done again"
+NONE = "no open case matches: nothing was done"
+# How each outcome is called, in the order of a summary; what comes first is always in it.
+Words = Mapping[str, str]
+AS_IT_IS: Words = {outcome: outcome for outcome in ("resolved", "unchanged", "failed", "not tried")}
+WOULD: Words = {"not tried": "would be resolved", "unchanged": "unchanged", "failed": "would fail"}
 
 
-def from_file(
-    stack: "Stack", path: str, actor: str, text: str | None, cards_fd: int | None, *, yes: bool, as_json: bool
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How cases are resolved: where the card numbers are read from, whether to ask or only to show, what is printed."""
+
+    cards_fd: int | None
+    yes: bool
+    dry: bool
+    as_json: bool
+
+
+def from_file(stack: "Stack", path: str, actor: str, text: str | None, form: Form) -> None:
     """Carry out the decisions of the file *path*; `-` is standard input."""
     is_stdin = path == "-"
     name = "standard input" if is_stdin else clean(path)
@@ -37,7 +51,7 @@ def from_file(
     decisions, unused = read_decisions(name, content, actor=actor, note=text, cards_allowed=is_stdin)
     if unused:
         note(f"columns that are not used: {', '.join(unused)}")
-    resolve(stack, decisions, cards_fd, is_stdin_free=not is_stdin, yes=yes, as_json=as_json)
+    resolve(stack, decisions, form, is_stdin_free=not is_stdin)
 
 
 def selected(
@@ -47,9 +61,7 @@ def selected(
     request: Request,
     corrections: Mapping[str, str],
     *,
-    cards_fd: int | None,
-    yes: bool,
-    as_json: bool,
+    form: Form,
 ) -> None:
     """Carry out one decision about the named cases, or about the open ones that *criteria* select."""
     if criteria:
@@ -63,49 +75,50 @@ def selected(
         for case_id in found.unreadable:
             note(f"orders: case {case_id} cannot be read: it was edited in the table")
     decisions = [Decision(case_id, request, corrections) for case_id in dict.fromkeys(case_ids)]
-    resolve(stack, decisions, cards_fd, is_stdin_free=True, yes=yes, as_json=as_json)
+    resolve(stack, decisions, form, is_stdin_free=True)
 
 
-def resolve(
-    stack: "Stack",
-    decisions: Sequence[Decision],
-    cards_fd: int | None,
-    *,
-    is_stdin_free: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
+def resolve(stack: "Stack", decisions: Sequence[Decision], form: Form, *, is_stdin_free: bool) -> None:
     """
     Carry out *decisions*. Standard input can be asked for confirmation and card numbers if it *is_stdin_free*.
 
     Raises:
         CliError: Not everything is done.
     """
-    from workers.operations.resolve_many import Plan, carry_out, plan  # noqa: PLC0415 - the SDK takes a while to import.
+    from workers.operations.resolve_many import Plan, plan  # noqa: PLC0415 - the SDK takes a while to import.
 
     can_ask = is_stdin_free and sys.stdin.isatty()
     with progress("reading cases", len(decisions), always=len(decisions) >= MANY) as advance:
         planned = run(stack, plan(stack, decisions, progress=advance)) if decisions else Plan()
-    _add_card_numbers(planned, cards_fd)
+    _add_card_numbers(planned, form.cards_fd)
+    if form.dry:
+        _show(planned, as_json=form.as_json)
+        return
     if planned.open:
-        if not yes and not can_ask:
-            raise click.UsageError("there is no terminal to ask for confirmation: use --yes")
+        if not form.yes and not can_ask:
+            raise click.UsageError("there is no terminal to ask for confirmation: use --yes, or --dry-run")
         if any(step.needs_card_number for step in planned.open) and not can_ask:
             raise click.UsageError("there is no terminal to ask for the card numbers: use --card-numbers-fd")
-        if not yes:
+        if not form.yes:
             _confirm(planned)
         _ask_for_card_numbers(planned)
-        number = len(planned.open)
-        try:
-            with progress("resolving", number, always=number >= MANY) as advance:
-                run(stack, carry_out(stack, planned, progress=advance), interrupted=lambda: _interrupted(planned))
-        except Exception:  # Whatever has ended it, what was done before is reported.
-            if len(planned.open) < number:
-                with results():
-                    _print(planned, as_json=as_json)
-            raise
+        _carry_out(stack, planned, as_json=form.as_json)
     with results():
-        _report(planned, as_json=as_json)
+        _report(planned, as_json=form.as_json)
+
+
+def _carry_out(stack: "Stack", planned: "Plan", *, as_json: bool) -> None:
+    from workers.operations.resolve_many import carry_out  # noqa: PLC0415 - the SDK takes a while to import.
+
+    number = len(planned.open)
+    try:
+        with progress("resolving", number, always=number >= MANY) as advance:
+            run(stack, carry_out(stack, planned, progress=advance), interrupted=lambda: _interrupted(planned))
+    except Exception:  # Whatever has ended it, what was done before is reported.
+        if len(planned.open) < number:
+            with results():
+                _print(planned, as_json=as_json)
+        raise
 
 
 def _add_card_numbers(planned: "Plan", cards_fd: int | None) -> None:
@@ -129,14 +142,29 @@ def _add_card_numbers(planned: "Plan", cards_fd: int | None) -> None:
             step.problem = str(error)
 
 
-def _confirm(planned: "Plan") -> None:
+def _show(planned: "Plan", *, as_json: bool) -> None:
+    """
+    Show what would be done.
+
+    Raises:
+        CliError: Something would fail.
+    """
+    if as_json:
+        print_json([_document(step, WOULD) for step in planned.steps])
+    elif planned.steps:
+        _print_planned(planned)
+    note(f"{_summary(planned, WOULD)}; this was a dry run: nothing was changed" if planned.steps else NONE)
+    _fail(planned, WOULD)
+
+
+def _print_planned(planned: "Plan", *, err: bool = False) -> None:
     rows = [_planned_row(step) for step in planned.steps]
-    print_table(
-        ("case", "order", "name", "item", "price", "action", "note"),
-        rows,
-        text=("name", "item", "action", "note"),
-        err=True,
-    )
+    columns = ("case", "order", "name", "item", "price", "action", "note")
+    print_table(columns, rows, text=("name", "item", "action", "note"), err=err)
+
+
+def _confirm(planned: "Plan") -> None:
+    _print_planned(planned, err=True)
     number, left_out = len(planned.open), len(planned.steps) - len(planned.open)
     question = f"Resolve {number} {'case' if number == 1 else 'cases'}" + (f" ({left_out} not)" if left_out else "")
     if not click.confirm(f"{question}?", err=True):
@@ -180,9 +208,10 @@ def _ask_for_card_numbers(planned: "Plan") -> None:
                 note(f"orders: {error}")
 
 
-def _summary(planned: "Plan") -> str:
-    counts = [(planned.count(outcome), outcome) for outcome in ("resolved", "unchanged", "failed", "not tried")]
-    return ", ".join(f"{number} {outcome}" for number, outcome in counts if number or outcome == "resolved")
+def _summary(planned: "Plan", words: Words = AS_IT_IS) -> str:
+    first = next(iter(words))
+    counts = [(planned.count(outcome), outcome) for outcome in words]
+    return ", ".join(f"{number} {words[outcome]}" for number, outcome in counts if number or outcome == first)
 
 
 def _interrupted(planned: "Plan") -> str:
@@ -192,11 +221,15 @@ def _interrupted(planned: "Plan") -> str:
 
 def _report(planned: "Plan", *, as_json: bool) -> None:
     _print(planned, as_json=as_json)
-    note(_summary(planned) if planned.steps else "no open case matches: nothing was done")
+    note(_summary(planned) if planned.steps else NONE)
     if planned.is_worth_repeating:
         raise CliError(f"not everything is done; {REPEAT}")
+    _fail(planned)
+
+
+def _fail(planned: "Plan", words: Words = AS_IT_IS) -> None:
     if failed := planned.count("failed"):
-        raise CliError(f"{failed} failed: the problem of each is above")
+        raise CliError(f"{failed} {words['failed']}: the problem of each is above")
 
 
 def _print(planned: "Plan", *, as_json: bool) -> None:
@@ -209,13 +242,13 @@ def _print(planned: "Plan", *, as_json: bool) -> None:
         print_table(("case", "action", "outcome", "problem"), rows, text=("problem",))
 
 
-def _document(step: "Step") -> dict[str, Any]:
+def _document(step: "Step", words: Words = AS_IT_IS) -> dict[str, Any]:
     request = step.decision.request
     return {
         "case_id": step.decision.case_id,
         "order_id": step.order.order_id if step.order else step.case and step.case.order_id,
         "action": request.action,
         "actor": request.record(0, "").actor,
-        "outcome": step.outcome,
+        "outcome": words[step.outcome],
         "problem": step.problem,
     }

@@ -197,6 +197,52 @@ def test_a_person_confirms_what_is_shown(desk: Desk) -> None:
     assert desk.resolved == ["1", "2"]
 
 
+def test_a_dry_run_shows_what_would_be_done_and_changes_nothing(desk: Desk) -> None:
+    desk.tables.orders["3"] = order("RECEIVED", order_id="3", name="Zoe", item_name="Car", price="3")
+    ran = desk.run("1", "3", "cancel", *WHO, "--dry-run")
+    assert rows(ran.stdout) == [
+        "CASE | ORDER | NAME | ITEM | PRICE | ACTION | NOTE",
+        "1 | ESCALATED | Ada | Bicycle | -1 | cancel | as agreed",
+        "3 | RECEIVED | Zoe | Car | 3 | nothing: the order is RECEIVED: it is in progress, not escalated | as agreed",
+    ]
+    assert ran.stderr == "1 would be resolved, 1 would fail; this was a dry run: nothing was changed\n"
+    assert (ran.exit_code, str(ran.exception)) == (1, "1 would fail: the problem of each is above")
+    assert desk.done == []
+
+
+def test_a_dry_run_is_json_for_scripts(desk: Desk) -> None:
+    ran = desk.run("1", "unknown", "cancel", *WHO, "--dry-run", "--yes", "--json")
+    assert [each["outcome"] for each in json.loads(ran.stdout)] == ["would be resolved", "would fail"]
+    assert desk.done == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (["cancel", "--reason", "INVALID_PRICE"], 1),
+        (["cancel", "--severity", "info"], 0),
+        (["1", "fulfill", "--shipment-id", "S-1"], 1),
+        (["1", "2", "resubmit", "--price", "5"], 2),
+        (["1", "resubmit", "--price", "5", "--card-number-stdin"], 1),
+    ],
+)
+def test_a_dry_run_needs_no_terminal_and_no_card_number(desk: Desk, arguments: list[str], number: int) -> None:
+    ran = desk.run(*arguments, *WHO, "--dry-run")
+    assert (ran.exit_code, desk.done) == (0, [])
+    assert ran.stderr.startswith(f"{number} would be resolved; " if number else "no open case matches: ")
+
+
+def test_a_file_can_be_looked_at_before(desk: Desk) -> None:
+    given = f"case_id,action,price,cc\n1,resubmit,5,{CARD}\n2,resubmit,,\n"
+    ran = desk.run("--from", "-", *WHO, "--dry-run", given=given)
+    assert [line.split(" | ")[4:6] for line in rows(ran.stdout)[1:]] == [
+        ["5 (was -1)", "resubmit"],
+        ["-1", "nothing: Price must be a price above 0 with at most two decimals (correct Price)"],
+    ]
+    assert desk.done == []
+    assert CARD not in ran.output
+
+
 def test_each_card_number_is_asked_for(desk: Desk) -> None:
     ran = desk.at_terminal(
         "1", "2", "3", "resubmit", "--price", "5", *WHO, given="y\n", hidden=("12", CARD, "", "4929 1234 1234 5678")
@@ -322,6 +368,10 @@ def test_the_actor_may_come_from_the_environment(desk: Desk, monkeypatch: pytest
         (["1", "2", "resubmit", "--card-number-stdin"], "--card-number-stdin is for one case: use --card-numbers-fd"),
         (["1", "2", "fulfill", "--shipment-id", "S"], "several cases cannot have the same order or shipment id: use"),
         (["1", "2", "resubmit", "--order-id", "7"], "several cases cannot have the same order or shipment id: use"),
+        (
+            ["1", "resubmit", "--card-number-stdin", "--card-numbers-fd", "3"],
+            "--card-number-stdin is for one case: use",
+        ),
         (["1", "2", "cancel", "--card-numbers-fd", "3"], "cancel does not correct the order: only resubmit does"),
         (["1", "2", "cancel"], "there is no terminal to ask for confirmation: use --yes"),
         (["1", "2", "resubmit", "--price", "1", "--yes"], "there is no terminal to ask for the card numbers: use"),

@@ -129,6 +129,11 @@ def test_what_cannot_be_taken_back_asks_and_yes_answers() -> None:
     assert {path for path in COMMANDS if "--yes" in options(path)} == ASKING
 
 
+def test_whatever_acts_on_a_selection_can_be_looked_at_before() -> None:
+    selecting = {path for path in ASKING if {"--reason", "--older-than"} <= options(path).keys()}
+    assert selecting == {path for path in ASKING if "--dry-run" in options(path)} != set()
+
+
 @pytest.mark.parametrize("path", COMMANDS)
 def test_words_are_taken_in_upper_and_lower_case(path: str) -> None:
     for param in COMMANDS[path][0].params:
