@@ -40,7 +40,7 @@ SELECTION = (
         help="Only the dead letter with this id or original id. Can be repeated.",
     ),
     limit_option(
-        f"dead letters are selected, up to {MAX_HELD}",
+        f"dead letters of a queue are selected, up to {MAX_HELD}",
         type=click.IntRange(1, MAX_HELD),
         default=DEFAULT_LIMIT,
         show_default=True,

@@ -412,7 +412,7 @@ def test_wrong_options_name_what_is_allowed(arguments: list[str], problem: str) 
 
 def test_a_thousand_letters_at_ten_a_second_are_the_default() -> None:
     text = " ".join(done(command, "replay", "--help").stdout.split())
-    assert "At most N dead letters are selected, up to 10000. [default: 1000; 1<=x<=10000]" in text
+    assert "At most N dead letters of a queue are selected, up to 10000. [default: 1000; 1<=x<=10000]" in text
     assert "At most N messages a second, 0.1 to 1000. [default: 10.0; 0.1<=x<=1000]" in text
 
 
@@ -558,3 +558,9 @@ def test_a_list_that_ended_at_its_limit_says_so() -> None:
         "OrderFulfillmentQueue-DLQ: 1 selected of 1 looked at, of about 2 dead letters."
         " The list is incomplete: it ended after 1 (--limit)\n"
     )
+
+
+def test_the_limit_is_for_each_queue_as_its_help_says() -> None:
+    assert rows(Aws().list("--limit", "1").stdout) == [HEADINGS, OTHER, NEW]
+    help_text = " ".join(run(command, "list", "--help").stdout.split())
+    assert "At most N dead letters of a queue are selected" in help_text
