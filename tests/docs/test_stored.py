@@ -14,6 +14,7 @@ from tests.integration.pipeline import Pipeline, wait_until
 from tests.support import DeployStack
 from workers.aws.items import from_item
 from workers.domain.bounds import MAX_EVIDENCE
+from workers.operations.letter_edits import EDITED_AT, EDITED_BY
 
 PAGE = page("docs/contracts.md")
 # One failed attempt, then a trial, and it is escalated.
@@ -93,3 +94,7 @@ def test_cases_have_the_attributes_of_the_page(used: Running) -> None:
 def test_dead_letters_have_the_attributes_of_the_page(used: Running) -> None:
     (letter,) = used.pipeline.take(used.pipeline.stack.order_fulfillment_dlq_url)
     assert set(letter["MessageAttributes"]) == set(listed("Dead letters"))
+
+
+def test_edited_messages_have_the_attributes_of_the_page() -> None:
+    assert {EDITED_BY, EDITED_AT} == set(listed("Edited messages"))
