@@ -12,7 +12,7 @@ from workers.domain.text import clean
 from workers.operations.cells import text_of
 from workers.operations.errors import OperationError
 from workers.operations.files.encodings import encoding_of, without_marks
-from workers.operations.files.header import separator_of, wrong_width
+from workers.operations.files.header import DELIMITERS, separator_of, wrong_width
 from workers.operations.files.values import corrected
 from workers.operations.order_table import is_key
 
@@ -103,7 +103,7 @@ def _rows(name: str, content: bytes) -> list[tuple[int, list[str]]]:
     if separator is not None:
         text = end + rest  # With an empty line instead, so that the numbers of lines stay right.
     header = next((line for line in text.split("\n") if line.strip()), "")
-    delimiter = separator or max(",;\t", key=header.count)
+    delimiter = separator or max(DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     return list(_numbered(name, reader))
 

@@ -51,6 +51,7 @@ def test_each_line_is_a_decision() -> None:
         "ACTION\tCaseId\nclose\t001",
         'case-id,action\n\n"001","close"\n\n',
         "sep=;\r\ncase_id;action\r\n001;close\r\n",
+        "case_id|action\n001|close\n",
         "\ncase_id\taction\t\t\n001\tclose\t\t\n",
         "case_id,action\n001,close,,\n",
         'case_id,action\n"=""001""",close\n',
