@@ -164,9 +164,9 @@ def _carry_out(
     try:
         found = run(stack, work(), interrupted=interrupted)
     except InterruptedCommandError:
-        if form.as_json and report.outcomes:
+        if report.outcomes:
             with results():
-                print_json([outcome_document(outcome, stack.now()) for outcome in report.outcomes])
+                _print_table(report.outcomes, form, now=stack.now())
         raise
     with contextlib.nullcontext() if form.dry else results():
         _print_outcomes(found, report.outcomes, form, now=stack.now())
@@ -176,7 +176,14 @@ def _carry_out(
 
 
 def _print_outcomes(found: FoundLetters, outcomes: Sequence[Outcome], form: Form, *, now: datetime) -> None:
-    """Show what was done with each dead letter."""
+    """Show what was done with each dead letter, and how many there are."""
+    _print_table(outcomes, form, now=now)
+    note(summary(found))
+    if form.dry and outcomes:
+        note("This was a dry run: nothing was changed")
+
+
+def _print_table(outcomes: Sequence[Outcome], form: Form, *, now: datetime) -> None:
     if form.as_json:
         print_json([outcome_document(outcome, now) for outcome in outcomes])
     elif outcomes:
@@ -185,6 +192,3 @@ def _print_outcomes(found: FoundLetters, outcomes: Sequence[Outcome], form: Form
             for outcome in outcomes
         ]
         print_letters(rows, "outcome", now, wide=form.wide)
-    note(summary(found))
-    if form.dry and outcomes:
-        note("This was a dry run: nothing was changed")
