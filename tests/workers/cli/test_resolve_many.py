@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.workers.domain.examples import case
 from tests.workers.fakes import order
 from tests.workers.operations.fakes import fake_stack
 from workers.cli.resolve import resolve_command
+from workers.cli.resolve_many import MANY
 from workers.domain.cases import CaseState
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.resolutions import Action, Request
@@ -346,6 +347,23 @@ def test_an_interruption_before_anything_was_done_prints_no_report(desk: Desk, f
     ran = desk.run("1", "2", "cancel", *WHO, "--yes", *form)
     assert ran.stdout == ""
     assert str(ran.exception).startswith("interrupted: 0 resolved, 2 not tried; repeat the command")
+
+
+@pytest.mark.parametrize(("count", "always"), [(MANY - 1, False), (MANY, True)])
+def test_many_cases_are_counted_without_a_terminal_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, count: int, *, always: bool
+) -> None:
+    asked: list[bool] = []
+
+    def noted(*_: Any, always: bool) -> AbstractContextManager[Any]:
+        asked.append(always)
+        return nullcontext(lambda _: None)
+
+    monkeypatch.setattr("workers.cli.resolve_many.progress", noted)
+    ids = [str(number) for number in range(count)]
+    desk.tables.cases |= {each: case(case_id=each, order_id="1") for each in ids}
+    desk.run(*ids, "cancel", *WHO, "--yes")
+    assert asked == [always, always]
 
 
 def test_the_actor_may_come_from_the_environment(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
