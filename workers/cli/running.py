@@ -1,7 +1,9 @@
 """Runs the one coroutine of a command, and turns Ctrl-C into exit code 130."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workers.cli.output import InterruptedCommandError
@@ -27,7 +29,8 @@ def run(
         OperationError: *work* raised it, or it explains an error of AWS or of the workers' library that *work* raised.
     """
     try:
-        return asyncio.run(_explaining(stack, work))
+        with _without_log_lines():
+            return asyncio.run(_explaining(stack, work))
     except KeyboardInterrupt:
         raise InterruptedCommandError(interrupted()) from None
 
@@ -44,3 +47,16 @@ async def _explaining(stack: "Stack", work: Coroutine[Any, Any, Result]) -> Resu
         if text is None:
             raise
         raise OperationError(text) from error
+
+
+@contextlib.contextmanager
+def _without_log_lines() -> Iterator[None]:
+    """Silence the workers' adapters, which log their requests: what a command prints is its own output only."""
+    import structlog  # noqa: PLC0415 - takes 0.1 s to import; the adapters import it, too.
+
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from botocore import exceptions
 from botocore.exceptions import NoRegionError
 
@@ -89,3 +90,14 @@ def test_errors_of_aws_and_the_library_are_explained(error: Callable[[], Excepti
 def test_any_other_error_is_raised_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
         run(STACK, fail(ZeroDivisionError()))
+
+
+def test_what_adapters_log_is_not_part_of_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work() -> str:
+        structlog.get_logger().error("aws.call_failed", reason="a plugin")
+        return "done"
+
+    before = structlog.get_config()
+    assert run(STACK, work()) == "done"
+    assert capsys.readouterr() == ("", "")
+    assert structlog.get_config() == before
