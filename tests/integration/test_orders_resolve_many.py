@@ -3,16 +3,25 @@
 import json
 import signal
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
 from tests.chaos.proxy import Fault, FaultProxy, Rule
 from tests.integration.command_line import CARD, CommandLine
-from tests.integration.conftest import Running
+from tests.integration.conftest import Running, running_workers
 from tests.integration.cutting import killed_after
 from tests.integration.pipeline import fulfilled, wait_until
+from tests.support import DeployStack
 
 WHO = ("--actor", "ada", "--note", "as decided")
+
+
+@pytest.fixture(scope="module")
+def running(deploy_stack: DeployStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A separate pipeline: the selected cases are those of these tests."""
+    with running_workers(deploy_stack("many-"), tmp_path_factory.mktemp("many")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
