@@ -1,4 +1,4 @@
-"""`make test-unit` runs every test that needs neither the local AWS nor another process, and no other."""
+"""`make test-unit` runs the tests that need neither the local AWS nor another process, and no others."""
 
 import asyncio
 import os
