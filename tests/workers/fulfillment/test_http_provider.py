@@ -275,17 +275,17 @@ async def test_the_whole_response_has_one_time_limit(
 ) -> None:
     server.otherwise = slow
     began_s = time.monotonic()
-    error = await outcome(http_provider(session, server.url, timeout_s=0.4))
+    error = await outcome(http_provider(session, server.url, timeout_s=2))
     assert isinstance(error, TransientError)
-    assert str(error) == "no answer within 0.4 s"
-    assert 0.39 < time.monotonic() - began_s < 2
+    assert str(error) == "no answer within 2 s"
+    assert 1.99 < time.monotonic() - began_s < 30
     assert len(server.requests) == 1
 
 
 async def test_retries_do_not_extend_the_time_limit(server: ProviderServer, session: ClientSession) -> None:
     server.answers(reply(500), hang)
-    error = await outcome(http_provider(session, server.url, timeout_s=0.4))
-    assert str(error) == "no answer within 0.4 s"
+    error = await outcome(http_provider(session, server.url, timeout_s=2))
+    assert str(error) == "no answer within 2 s"
     assert len(server.requests) == 2
 
 
@@ -338,7 +338,7 @@ async def test_a_shipped_or_refused_order_ends_the_row(
 
 async def test_simultaneous_timeouts_cost_few_attempts(server: ProviderServer, session: ClientSession) -> None:
     server.otherwise = hang
-    provider = http_provider(session, server.url, timeout_s=0.6)
+    provider = http_provider(session, server.url, timeout_s=2)
     failures = await asyncio.gather(*(outcome(provider, order(order_id=f"o{n}")) for n in range(10)))
     assert [type(failure) for failure in failures].count(SuspectedOutageError) == 8
 
@@ -445,7 +445,7 @@ async def test_a_token_that_cannot_be_read_in_time_is_an_outage(
     server: ProviderServer, session: ClientSession, first: str | None
 ) -> None:
     server.otherwise = reply(401)
-    provider = http_provider(session, server.url, timeout_s=0.05, token=HangingToken(first=first))
+    provider = http_provider(session, server.url, timeout_s=1, token=HangingToken(first=first))
     error = await outcome(provider)
     assert (type(error), str(error)) == (OutageError, "the secret cannot be read")
 
@@ -464,10 +464,10 @@ async def test_a_refused_token_without_a_replacement_is_an_outage(
 async def test_the_providers_timeout_goes_on_after_the_token_is_read(
     server: ProviderServer, session: ClientSession
 ) -> None:
-    provider = http_provider(session, server.url, timeout_s=0.05, token=RotatingToken("old", "new"))
+    provider = http_provider(session, server.url, timeout_s=1, token=RotatingToken("old", "new"))
     server.answers(reply(401), hang)
     error = await outcome(provider)
-    assert (type(error), str(error)) == (TransientError, "no answer within 0.05 s")
+    assert (type(error), str(error)) == (TransientError, "no answer within 1 s")
 
 
 # Evidence.
