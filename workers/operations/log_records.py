@@ -3,7 +3,7 @@ Finds the workers' log lines in what log drivers and other programs put before, 
 
 - A prefix needs no knowledge of the program that wrote it: an object with an event and a time or level is a log line,
   wherever in a line it stands. So the prefixes of `aws logs tail`, journald, docker, compose, kubectl and process
-  managers are all the same here.
+  managers make no difference here.
 - Around it: JSON objects that have the log line as the text of a field, as docker's and journald's do (`_WRAPPERS`).
 - In several lines: a long line split by CRI or docker, and JSON that was printed with indentation.
 """

@@ -31,6 +31,7 @@ def test_elsewhere_a_port_is_only_chosen(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "platform", "darwin")
     with reserved_ports(["a"]) as ports, socket.socket() as other:
         other.bind(("127.0.0.1", ports["a"]))
+        assert other.getsockname()[1] == ports["a"]
 
 
 def test_given_ports_count_from_the_first() -> None:
