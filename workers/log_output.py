@@ -1,5 +1,9 @@
 """
-Writes log lines from a thread, so that a slow or stopped reader of the output stops nothing else.
+Writes log lines so that a slow or stopped reader of the output stops nothing else.
+
+The event loop writes the lines of each of its turns at once, as far as the output takes them without waiting. A thread,
+which may wait, writes the rest and the lines of other threads. It does not write them all: each of its writes takes the
+interpreter from the loop, which cost a third more CPU time for each order.
 
 While the buffer is full, lines of DEBUG and INFO are dropped and counted, and the worker receives nothing. Other lines
 are kept, and their message is acknowledged only after they were written.
@@ -7,80 +11,27 @@ are kept, and their message is acknowledged only after they were written.
 
 import asyncio
 import contextlib
-import errno
 import os
-import select
-import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from workers.streams import complain
+from workers.log_writers import Line, Write, first_part, split
 
 # Lines of about two seconds at full speed. Once the buffer was full, half of it must be free before it has room again.
 MAX_BUFFERED_BYTES = 4 * 1024 * 1024
-# How long the thread waits for more lines before it writes. So it takes the interpreter from the event loop at most 500
-# times a second, and not for every line.
-LINGER_S = 0.002
-RETRY_S = 0.5  # Between attempts to write to a full disk.
-FLUSH_S = 1.0  # For the last lines. With the drain and the last deletes it fits into the 30 s that platforms allow.
-# A pipe takes this much as a whole, so lines of processes that share a pipe are not mixed. Only longer lines may be.
-_WRITE_BYTES = select.PIPE_BUF
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-Write = Callable[[memoryview], int]
-_Line = tuple[bytes, str | None]  # A line with its line break, and the message that waits for it.
+LINGER_S = 0.002  # How long the thread waits for more lines before it writes.
+FLUSH_S = 1.0  # For the last lines. With drain and deletes it fits into the 30 s that platforms allow.
 
 
 def _nothing(*_: object) -> None:
     """Do nothing: nobody watches the output."""
 
 
-@dataclass(slots=True)
-class FileWriter:
-    """
-    Writes to a file descriptor, without Python's own buffer: what a failed write leaves there would fail again at exit.
-
-    A full disk may have room again later, and another program may have made the descriptor non-blocking: both are tried
-    again. Every other error is final, also that of a full device that is no disk (`/dev/full`).
-    """
-
-    descriptor: int
-    retry_s: float = RETRY_S
-    complain: Callable[[str], None] = complain
-    _complained: bool = field(default=False, init=False)
-
-    def __call__(self, data: memoryview) -> int:
-        """
-        Write the beginning of *data*; return how many bytes. That is 0 if nothing can be written for now.
-
-        Raises:
-            OSError: The output is closed for good.
-        """
-        try:
-            written = os.write(self.descriptor, data)
-        except BlockingIOError:
-            poll = select.poll()
-            poll.register(self.descriptor, select.POLLOUT)
-            poll.poll(self.retry_s * 1000)
-            return 0
-        except OSError as error:
-            if error.errno not in _NO_SPACE or not stat.S_ISREG(os.fstat(self.descriptor).st_mode):
-                raise
-            if not self._complained:
-                self._complained = True
-                self.complain(f"standard output: {error.strerror}; log lines are kept until there is room")
-            time.sleep(self.retry_s)
-            return 0
-        self._complained = False
-        return written
-
-
 class LogOutput:
     """
-    The buffer of lines, and the thread that writes them.
+    The buffer of lines. *write* writes the beginning of what it gets and may wait; *write_at_once* must not wait.
 
     `is_full` is true from when *max_bytes* are buffered until half of that is written. `closed` says why nothing can be
     written any more; then every further line is dropped.
@@ -90,10 +41,12 @@ class LogOutput:
         self,
         write: Write,
         *,
+        write_at_once: Write | None = None,
         max_bytes: int = MAX_BUFFERED_BYTES,
         linger_s: float = LINGER_S,
     ) -> None:
         self._write = write
+        self._write_at_once = write_at_once
         self._max_bytes = max_bytes
         self._linger_s = linger_s
         self._on_closed: Callable[[], object] = _nothing
@@ -104,12 +57,16 @@ class LogOutput:
     def _reset(self) -> None:
         # Reentrant: a garbage collection may log a line while this thread holds the lock.
         self._lock = threading.RLock()
-        self._lines = list[_Line]()
+        self._lines = list[Line]()
         self._buffered_bytes = 0  # With those that are being written.
         self._awaited = Counter[str]()  # Lines that are not written yet, by message.
         self._filled = threading.Event()
         self._waiting = list[tuple[Callable[[], bool], Callable[[], object]]]()
         self._thread: threading.Thread | None = None
+        self._writing = threading.RLock()  # One thread writes at a time.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._is_scheduled = False  # The loop will write what is in the buffer.
         self._dropped = 0  # Since the buffer was full.
         self._full_at_s = 0.0
         self._is_finished = False
@@ -148,7 +105,7 @@ class LogOutput:
         with self._lock:
             if not keep:
                 message_id = None
-            if message_id is not None:
+            elif message_id is not None:
                 self._awaited[message_id] += 1
             if self.closed is not None or (self.is_full and not keep):
                 self._dropped += 1
@@ -158,18 +115,71 @@ class LogOutput:
             self._buffered_bytes += len(line) + 1
             if self._buffered_bytes >= self._max_bytes and not self.is_full:
                 self.is_full, self._full_at_s = True, time.monotonic()
-            if self._is_finished or (self._thread is None and not self._start()):
-                self._write_lines()
-        if not self._filled.is_set():
+        if not self._is_scheduled:
+            self._schedule()
+
+    def write_from(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let *loop*, which runs in this thread, write the lines that this thread logs, as far as no write waits."""
+        if self._write_at_once is not None:
+            self._loop, self._loop_thread = loop, threading.get_ident()
+
+    def _schedule(self) -> None:
+        """Have the buffer written by the loop, or by the thread."""
+        if self._loop is not None and threading.get_ident() == self._loop_thread:
+            with contextlib.suppress(RuntimeError):  # The loop is closed.
+                self._loop.call_soon(self._write_turn)
+                self._is_scheduled = True
+                return
+        self._wake_thread()
+
+    def _wake_thread(self) -> None:
+        if self._is_finished or not self._has_thread():
+            self._write_now()
+        elif not self._filled.is_set():
             self._filled.set()
 
+    def _write_turn(self) -> None:
+        """Write the lines of the loop's last turn at once; leave to the thread what the output does not take."""
+        self._is_scheduled = False
+        if self._write_at_once is not None and self._writing.acquire(blocking=False):
+            try:
+                if self._wrote_all(self._write_at_once):
+                    return
+            finally:
+                self._writing.release()
+        self._wake_thread()
+
+    def _wrote_all(self, write_at_once: Write) -> bool:
+        """Write lines without waiting. Return False if some are left."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+        while lines:
+            part = first_part(lines)
+            try:
+                written = write_at_once(memoryview(b"".join(line for line, _ in part)))
+            except (OSError, ValueError):  # It would wait, or it is closed: the thread finds out.
+                written = 0
+            ended, left = split(part, written)
+            self._end(ended, written)
+            if left:
+                with self._lock:
+                    self._lines[:0] = left + lines[len(part) :]
+                return False
+            del lines[: len(part)]
+        return True
+
     def awaits(self, message_id: str) -> bool:
-        """Return whether a kept line of the message is not written yet."""
+        """Return whether a kept line of the message is not written yet. It is written now if that needs no waiting."""
+        if message_id not in self._awaited:
+            return False
+        if self._is_scheduled:
+            self._write_turn()
         return message_id in self._awaited
 
     async def is_written(self, message_id: str) -> bool:
         """Wait until the kept lines of the message are written, and return True. False: they will never be."""
-        await self._wait(lambda: message_id not in self._awaited or self.closed is not None)
+        if self.awaits(message_id):
+            await self._wait(lambda: message_id not in self._awaited or self.closed is not None)
         return message_id not in self._awaited
 
     async def wait_for_room(self) -> None:
@@ -179,15 +189,14 @@ class LogOutput:
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until every line is written. Return False if that takes longer than *timeout_s*, or is impossible."""
         written = threading.Event()
+        self._loop, self._is_scheduled = None, False  # This may be the loop's thread, which waits now.
+        if self._buffered_bytes:
+            self._schedule()
         self._when(lambda: self._buffered_bytes == 0 or self.closed is not None, written.set)
         return written.wait(timeout_s) and self.closed is None
 
     def finish(self, timeout_s: float = FLUSH_S) -> bool:
-        """
-        Flush before the process ends. If that succeeds, later lines are written at once, without the thread.
-
-        The interpreter still logs at its exit, such as sessions that were not closed, but then no thread runs any more.
-        """
+        """Flush before the process ends. If that succeeds, later lines, of the interpreter's exit, need no thread."""
         self._is_finished = self.flush(timeout_s)
         return self._is_finished
 
@@ -210,32 +219,36 @@ class LogOutput:
                 return
         wake()
 
-    def _start(self) -> bool:
-        self._thread = threading.Thread(target=self._run, name="log-output", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:  # The system cannot start another thread, or the interpreter is about to end.
-            self._thread = None
-        return self._thread is not None
+    def _has_thread(self) -> bool:
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="log-output", daemon=True)
+                with contextlib.suppress(RuntimeError):  # The system cannot start one, or the interpreter is ending.
+                    thread.start()
+                    self._thread = thread
+            return self._thread is not None
 
     def _run(self) -> None:
         while self.closed is None:
             self._filled.wait()
             time.sleep(self._linger_s)
             self._filled.clear()
-            self._write_lines()
+            self._write_now()
 
-    def _write_lines(self) -> None:
-        while self.closed is None:
-            with self._lock:
-                lines, self._lines = self._lines, []
-            if not lines:
-                return
-            for part in _parts(lines):
-                data = b"".join(line for line, _ in part)
-                if not self._write_all(data):
+    def _write_now(self) -> None:
+        """Write all lines, however long that takes."""
+        with self._writing:
+            while self.closed is None:
+                with self._lock:
+                    lines, self._lines = self._lines, []
+                if not lines:
                     return
-                self._end(part, len(data))
+                while lines:
+                    part = first_part(lines)
+                    if not self._write_all(data := b"".join(line for line, _ in part)):
+                        return
+                    self._end(part, len(data))
+                    del lines[: len(part)]
 
     def _write_all(self, data: bytes) -> bool:
         left = memoryview(data)
@@ -247,7 +260,7 @@ class LogOutput:
             return False
         return True
 
-    def _end(self, lines: list[_Line], size_bytes: int) -> None:
+    def _end(self, lines: list[Line], size_bytes: int) -> None:
         """Count *lines* as written, and wake those who have waited for that."""
         room: tuple[int, float] | None = None
         with self._lock:
@@ -281,15 +294,3 @@ class LogOutput:
             self._waiting = [each for is_met, each in zip(conditions, self._waiting, strict=True) if not is_met]
         for wake in met:
             wake()
-
-
-def _parts(lines: list[_Line]) -> Iterator[list[_Line]]:
-    """Yield *lines* in parts that are written at once."""
-    part, size_bytes = list[_Line](), 0
-    for line in lines:
-        size_bytes += len(line[0])
-        if part and size_bytes > _WRITE_BYTES:
-            yield part
-            part, size_bytes = [], len(line[0])
-        part.append(line)
-    yield part

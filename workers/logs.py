@@ -17,10 +17,11 @@ from structlog.typing import EventDict, WrappedLogger
 from workers import clock
 from workers.domain.cards import mask_all, may_hold_card
 from workers.log_calls import logger_that_never_raises
-from workers.log_output import FileWriter, LogOutput, Write
+from workers.log_output import LogOutput
 from workers.log_text import render as render_text
 from workers.log_text import wants_color
 from workers.log_values import MAX_LINE_BYTES, cut, plain
+from workers.log_writers import FileWriter, write_at_once
 
 _FIRST = ("timestamp", "level", "event", "worker", "queue", "message_id", "order_id", "execution_arn", "receive_count")
 _IN_ORDER: dict[str, None] = dict.fromkeys(_FIRST)
@@ -115,7 +116,7 @@ def configure(*, level: str, as_json: bool, release: str | None = None, stream: 
     Every line carries *release*, if there is one. Returns the buffer of lines: flush it at the end.
     """
     stream = stream or sys.stdout
-    output = LogOutput(_writer(stream))
+    output = _output(stream)
     output.reset_after_fork()
     fields = FieldsInOrder(release)
     console = _console(color=wants_color(stream), tracebacks=level == "DEBUG")
@@ -147,11 +148,12 @@ def configure(*, level: str, as_json: bool, release: str | None = None, stream: 
     return output
 
 
-def _writer(stream: TextIO) -> Write:
+def _output(stream: TextIO) -> LogOutput:
     try:
-        return FileWriter(stream.fileno())
+        descriptor = stream.fileno()
     except OSError:  # A stream in memory.
-        return stream.buffer.write
+        return LogOutput(stream.buffer.write)
+    return LogOutput(FileWriter(descriptor), write_at_once=write_at_once(descriptor))
 
 
 def _arguments(level: str, event: EventDict, line: bytes) -> tuple[bytes, bool, str | None]:

@@ -97,7 +97,7 @@ async def run(
 
 def watch_output(output: LogOutput, metrics: Metrics, stop: asyncio.Event, *, exit_after_s: float) -> None:
     """
-    Count the lines that *output* drops, log when it has room again, and set *stop* when it is closed.
+    Write the lines of *output* from this loop, count those it drops, and set *stop* when it is closed.
 
     If the process still runs *exit_after_s* seconds after it was closed, it exits with code 1.
     """
@@ -114,6 +114,7 @@ def watch_output(output: LogOutput, metrics: Metrics, stop: asyncio.Event, *, ex
     def has_room(dropped: int, full_s: float) -> None:
         log.warning("log_output.recovered", dropped=dropped, duration_ms=round(full_s * 1000))
 
+    output.write_from(loop)
     output.watch(
         on_closed=closed,
         on_dropped=metrics.log_lines_dropped.inc,

@@ -32,7 +32,7 @@ import sys
 from workers import log_output, logs
 from workers.__main__ import main
 
-logs.LogOutput = lambda write: log_output.LogOutput(write, max_bytes=300)
+logs.LogOutput = lambda write, **ways: log_output.LogOutput(write, max_bytes=300, **ways)
 sys.exit(main())
 """
 

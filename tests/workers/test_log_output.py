@@ -1,18 +1,23 @@
-"""The thread that writes log lines. A fake reader decides when each write ends and how."""
+"""What writes log lines: the loop, or a thread. A fake reader decides when each write of the thread ends and how."""
 
 import asyncio
+import contextlib
 import errno
 import os
+import pty
 import select
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deploy.local.aws import ROOT
-from workers.log_output import FileWriter, LogOutput
+from workers.log_output import LogOutput
+from workers.log_writers import FileWriter, write_at_once
 
 PATIENCE_S = 30.0
 
@@ -213,7 +218,8 @@ def test_after_an_end_without_a_reader_no_caller_waits_for_it(reader: Reader) ->
 
 FORKING = """
 import os
-from workers.log_output import FileWriter, LogOutput
+from workers.log_output import LogOutput
+from workers.log_writers import FileWriter, write_at_once
 
 output = LogOutput(FileWriter(1), linger_s=0.5)
 output.reset_after_fork()
@@ -294,3 +300,177 @@ def test_a_pipe_that_does_not_block_is_written_once_it_has_room() -> None:
     assert taken.split(b"\n") == [*sent, b""]
     os.close(reading)
     os.close(writing)
+
+
+class AtOnce:
+    """What the loop writes to: takes `room` bytes, then refuses, as a pipe without room does."""
+
+    def __init__(self, reader: Reader, room: int = 1_000_000) -> None:
+        self.reader, self.room = reader, room
+
+    def __call__(self, data: memoryview) -> int:
+        if not self.room:
+            raise BlockingIOError
+        part = bytes(data[: self.room])
+        self.room -= len(part)
+        self.reader.taken += part
+        return len(part)
+
+
+def no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_thread: threading.Thread) -> None:
+        raise AssertionError("a thread was started")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+
+
+async def test_the_loop_writes_the_lines_of_a_turn_at_once_and_needs_no_thread(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_thread(monkeypatch)
+    output = LogOutput(reader, write_at_once=AtOnce(reader))
+    output.write_from(asyncio.get_running_loop())
+    output.put(b"one")
+    output.put(b"two")
+    assert reader.lines == []
+    await asyncio.sleep(0)
+    assert reader.lines == ["one", "two"]
+    output.put(b"three")
+    await asyncio.sleep(0)
+    assert reader.lines == ["one", "two", "three"]
+
+
+async def test_a_message_does_not_wait_for_lines_that_can_be_written_at_once(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_thread(monkeypatch)
+    output = LogOutput(reader, write_at_once=AtOnce(reader))
+    output.write_from(asyncio.get_running_loop())
+    output.put(b"info", keep=False)
+    output.put(b"warning", message_id="m")
+    assert not output.awaits("other")
+    assert reader.lines == [], "only what is waited for is hurried"
+    assert not output.awaits("m")
+    assert reader.lines == ["info", "warning"]
+    output.put(b"another", message_id="m")
+    assert await output.is_written("m")
+    assert reader.lines[-1] == "another"
+
+
+@pytest.mark.parametrize("room", range(0, 60, 7))
+async def test_what_the_output_does_not_take_at_once_is_written_by_the_thread(reader: Reader, room: int) -> None:
+    output = LogOutput(reader, write_at_once=AtOnce(reader, room), linger_s=0)
+    output.write_from(asyncio.get_running_loop())
+    reader.stop()
+    numbers = range(20)
+    for number in numbers:
+        output.put(b"line %d" % number, message_id=str(number))
+    await asyncio.sleep(0)
+    reader.until_writing()
+    assert len(reader.taken) == room
+    assert [number for number in numbers if not output.awaits(str(number))] == list(range(reader.taken.count(b"\n")))
+    output.put(b"later")
+    reader.go_on()
+    assert await asyncio.wait_for(output.is_written("19"), PATIENCE_S)
+    assert output.flush(PATIENCE_S)
+    assert reader.lines == [*(f"line {number}" for number in numbers), "later"]
+
+
+async def test_lines_of_the_loop_and_of_threads_are_each_written_once(reader: Reader) -> None:
+    output = LogOutput(reader, write_at_once=AtOnce(reader, 2_000), linger_s=0)
+    output.write_from(asyncio.get_running_loop())
+
+    def put_all(name: int) -> None:
+        for number in range(100):
+            output.put(f"{name} {number}".encode())
+
+    threads = [asyncio.to_thread(put_all, name) for name in range(3)]
+    working = asyncio.gather(*threads)
+    for number in range(100):
+        output.put(f"loop {number}".encode())
+        await asyncio.sleep(0)
+    await working
+    assert output.flush(PATIENCE_S)
+    assert sorted(reader.lines) == sorted(f"{name} {number}" for name in (0, 1, 2, "loop") for number in range(100))
+
+
+def test_lines_that_the_loop_did_not_get_to_write_are_written_at_the_end(reader: Reader) -> None:
+    output = LogOutput(reader, write_at_once=AtOnce(reader))
+    loop = asyncio.new_event_loop()
+    output.write_from(loop)
+    output.put(b"scheduled")
+    loop.close()
+    output.put(b"after")
+    assert output.finish(PATIENCE_S)
+    output.put(b"at exit")
+    assert reader.lines == ["scheduled", "after", "at exit"]
+
+
+def test_a_closed_loop_leaves_its_lines_to_the_thread(reader: Reader) -> None:
+    output = LogOutput(reader, write_at_once=AtOnce(reader), linger_s=0)
+    loop = asyncio.new_event_loop()
+    output.write_from(loop)
+    loop.close()
+    output.put(b"line")
+    assert output.flush(PATIENCE_S)
+    assert reader.lines == ["line"]
+
+
+def filled(descriptor: int) -> int:
+    """Write at once until nothing more is taken; return how many bytes that was."""
+    write, total = write_at_once(descriptor), 0
+    assert write is not None
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            total += write(memoryview(b"x" * 4_096))
+    return total
+
+
+def test_a_pipe_is_written_without_waiting_and_stays_as_it_is_for_others() -> None:
+    reading, writing = os.pipe()
+    try:
+        assert filled(writing) > 0
+        assert os.get_blocking(writing), "a process that shares it may rely on that"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # It stays open as long as the process.
+def test_a_socket_is_written_without_waiting_and_stays_as_it_is_for_others() -> None:
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        assert filled(writing.fileno()) > 0
+        assert writing.getblocking()
+
+
+def test_a_terminal_is_written_without_waiting() -> None:
+    reading, writing = pty.openpty()
+    try:
+        assert filled(writing) > 0
+        assert os.get_blocking(writing)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_file_is_written_where_others_left_off(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    os.write(descriptor, b"before ")
+    write = write_at_once(descriptor)
+    assert write is not None
+    write(memoryview(b"between "))
+    os.write(descriptor, b"after")
+    os.close(descriptor)
+    assert (tmp_path / "log").read_text() == "before between after"
+
+
+def test_a_closed_pipe_and_what_cannot_be_opened_are_left_to_the_thread() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    write = write_at_once(writing)
+    assert write is not None
+    with pytest.raises(BrokenPipeError):
+        write(memoryview(b"x"))
+    os.close(writing)
+    assert write_at_once(99_999) is None
