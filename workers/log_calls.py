@@ -28,7 +28,7 @@ def logger_that_never_raises(level: int) -> type[Any]:
     """Return structlog's logger for lines from *level* up, with methods that do not raise."""
     base = structlog.make_filtering_bound_logger(level)
     methods = {
-        name: _safe(getattr(base, name), _LEVELS[number]) if number >= level else _ignore
+        name: _safe(getattr(base, name), _LEVELS[number], name) if number >= level else _ignore
         for name, number in _METHODS.items()
     }
     return type("SafeLogger", (base,), methods | {"log": _safe_log(base, level)})
@@ -38,16 +38,21 @@ def _ignore(_self: Any, /, *_args: Any, **_fields: Any) -> None:
     """Log nothing: the line is below the level."""
 
 
-def _safe(method: Callable[..., Any], name: str) -> Callable[..., None]:
+def _safe(method: Callable[..., Any], level: str, name: str) -> Callable[..., None]:
+    adds_nothing = name != "exception"
+
     @wraps(method)
     def call(self: Any, /, *args: Any, **fields: Any) -> None:
         try:
-            method(self, *args, **fields)
+            if len(args) == 1 and adds_nothing:
+                self._proxy_to_logger(level, args[0], **fields)  # As *method* does.
+            else:
+                method(self, *args, **fields)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - values may raise anything.
             try:
-                _salvage(self, name, args, fields)
+                _salvage(self, level, args, fields)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException:  # noqa: BLE001, S110 - the last resort, for example at the end of the stack.
@@ -57,7 +62,7 @@ def _safe(method: Callable[..., Any], name: str) -> Callable[..., None]:
 
 
 def _safe_log(base: type[Any], level: int) -> Callable[..., None]:
-    methods = {number: _safe(getattr(base, name), name) for number, name in _LEVELS.items()}
+    methods = {number: _safe(getattr(base, name), name, name) for number, name in _LEVELS.items()}
 
     def log(self: Any, number: int, /, *args: Any, **fields: Any) -> None:
         if number >= level:

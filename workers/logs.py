@@ -87,6 +87,22 @@ class MaskingRenderer:
         return line if len(line) < MAX_LINE_BYTES else cut(event, self._render)
 
 
+class _Line:
+    """Makes of an event the arguments of `LogOutput.put`. One processor for all of it saves a microsecond a line."""
+
+    def __init__(self, fields: FieldsInOrder, render: MaskingRenderer) -> None:
+        self._fields, self._render = fields, render
+
+    def __call__(self, logger: WrappedLogger, level: str, event: EventDict) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if "exc_info" in event:
+            event = structlog.processors.format_exc_info(logger, level, event)
+        event = self._fields(logger, level, event)
+        message_id = event.get("message_id")
+        # Escalations and everything from WARNING up must not be lost.
+        keep = level not in _MAY_BE_DROPPED or str(event["event"]).startswith("escalation.")
+        return (self._render(logger, level, event), keep, message_id if type(message_id) is str else None), {}
+
+
 class OutputLogger:
     """What structlog calls with the rendered line. All of its methods do the same: the level is in the line."""
 
@@ -122,11 +138,7 @@ def configure(*, level: str, as_json: bool, release: str | None = None, stream: 
     console = _console(color=wants_color(stream), tracebacks=level == "DEBUG")
     render = MaskingRenderer(render_json if as_json else console)
     structlog.configure(
-        processors=[
-            fields,
-            structlog.processors.format_exc_info,
-            lambda logger, method, event: (_arguments(method, event, render(logger, method, event)), {}),
-        ],
+        processors=[_Line(fields, render)],
         wrapper_class=logger_that_never_raises(getattr(logging, level)),
         logger_factory=lambda *_: OutputLogger(output),
         cache_logger_on_first_use=True,
@@ -154,13 +166,6 @@ def _output(stream: TextIO) -> LogOutput:
     except OSError:  # A stream in memory.
         return LogOutput(stream.buffer.write)
     return LogOutput(FileWriter(descriptor), write_at_once=write_at_once(descriptor))
-
-
-def _arguments(level: str, event: EventDict, line: bytes) -> tuple[bytes, bool, str | None]:
-    """Return the arguments of `LogOutput.put`: escalations and everything from WARNING up must not be lost."""
-    keep = level not in _MAY_BE_DROPPED or str(event["event"]).startswith("escalation.")
-    message_id = event.get("message_id")
-    return line, keep, message_id if isinstance(message_id, str) else None
 
 
 def render_json(event: EventDict) -> bytes:

@@ -10,6 +10,7 @@ import structlog
 from workers.consumer.acknowledger import Acknowledger
 from workers.consumer.delivery import Cancellation, Delivery, DeliveryState, Ending
 from workers.consumer.demand import Demand
+from workers.consumer.drain import awaited
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
@@ -173,7 +174,7 @@ class Consumer:
                     "consumer.stopping",
                     in_flight=len(self._in_flight),
                     drain_s=self._limits.drain_s,
-                    waiting_for=self._waiting_for(),
+                    waiting_for=awaited(self._poller.waits_s(), self._in_flight, self._limits.drain_s),
                 )
                 drain.reschedule(asyncio.get_running_loop().time() + self._limits.drain_s)
                 polling.cancel()
@@ -183,19 +184,6 @@ class Consumer:
                         delivery.cancel(Cancellation.STOPPING)
         except TimeoutError:
             log.warning("consumer.drain_expired", drain_s=self._limits.drain_s)
-
-    def _waiting_for(self) -> str | None:
-        """Return what a stop waits for, and for how long at most; None if that is nothing."""
-        polls_s = self._poller.waits_s()
-        running = sum(delivery.state is DeliveryState.RUNNING for delivery in self._in_flight)
-        awaited = []
-        if polls_s:
-            polls = "a long poll" if len(polls_s) == 1 else f"{len(polls_s)} long polls"
-            awaited.append(f"{polls}, at most {math.ceil(max(polls_s))} s")
-        if running:
-            messages = "a message" if running == 1 else f"{running} messages"
-            awaited.append(f"{messages}, at most {self._limits.drain_s:g} s")
-        return "; ".join(awaited) or None
 
     def _accept(self, messages: Sequence[Message], asked_at_s: float) -> None:
         for message in messages:
@@ -221,7 +209,8 @@ class Consumer:
                 settlement = await self._trials.run(delivery, self._handle, self._is_stopped)
             else:
                 settlement = await self._handle(delivery, self._handler.handle)
-            settlement = await self._output.logged(delivery.message.id, settlement)
+            if self._output.awaits(delivery.message.id):
+                settlement = await self._output.logged(delivery.message.id, settlement)
         except asyncio.CancelledError as error:
             self._cut_short(delivery, error)
             raise

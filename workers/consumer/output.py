@@ -34,13 +34,17 @@ class Output:
             finally:
                 self._ended()
 
+    def awaits(self, message_id: str) -> bool:
+        """Return whether an important line about the message is not written yet."""
+        return self.lines is not None and self.lines.awaits(message_id)
+
     async def logged(self, message_id: str, settlement: Settlement) -> Settlement:
         """
         Wait until the important lines of a message are written, and return its *settlement*.
 
         If they never are, another worker handles the message. A message that is released is not waited for.
         """
-        if self.lines is None or not self.lines.awaits(message_id) or isinstance(settlement, Released):
+        if self.lines is None or isinstance(settlement, Released):
             return settlement
         self._failed(message_id)
         try:

@@ -24,6 +24,7 @@ from tests.workers.consumer.fakes import (
 )
 from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer
+from workers.consumer.drain import awaited
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.consumer.timings import DEFAULT_TIMINGS
 from workers.errors import FatalError, OutageError, TransientError
@@ -298,7 +299,7 @@ async def test_a_stop_says_what_it_waits_for(running_messages: int, polls: int, 
 
 
 async def test_a_stop_that_waits_for_nothing_says_nothing() -> None:
-    assert Consumer(FakeQueue(), FakeHandler(), limits())._waiting_for() is None
+    assert awaited([], [], 25) is None
 
 
 async def test_a_running_receive_finishes_even_if_the_drain_time_is_over() -> None:
