@@ -72,7 +72,9 @@ def _line(error: Exception) -> str:
         case OperationError() | WorkerError():
             return str(error)
         case OSError():
-            return f"{error.filename or 'input or output'}: {error.strerror}"
+            # Whatever else is written names its file.
+            unnamed = "standard output" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "input or output"
+            return f"{error.filename or unnamed}: {error.strerror}"
         case _:
             click.echo(mask("".join(traceback.format_exception(error))), err=True)
             return f"internal error: {type(error).__name__}"

@@ -163,7 +163,8 @@ def test_a_command_returns_its_exit_code(
             1,
             "orders: orders.csv: No such file or directory",
         ),
-        (OSError(28, "No space left on device"), 1, "orders: input or output: No space left on device"),
+        (OSError(28, "No space left on device"), 1, "orders: standard output: No space left on device"),
+        (OSError(5, "Input/output error"), 1, "orders: input or output: Input/output error"),
         (click.ClickException("it is broken."), 1, "orders: it is broken (see `orders --help`)"),
         (click.UsageError("say --yes."), 2, "orders: say --yes"),
     ],
@@ -272,6 +273,16 @@ def test_output_that_is_written_late_can_fail_too(
         ending(patched, lambda: setattr(disk, "full", True))
         assert main() == 1
     disk.full = False
+    assert capsys.readouterr().err == "orders: standard output: No space left on device\n"
+
+
+def test_output_that_fails_while_it_is_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full, monkeypatch.context() as patched:  # noqa: PTH123
+        patched.setattr(sys, "stdout", full)
+        ending(patched, lambda: print("x" * 100_000))  # noqa: T201
+        assert main() == 1
     assert capsys.readouterr().err == "orders: standard output: No space left on device\n"
 
 
