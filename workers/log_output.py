@@ -14,7 +14,6 @@ import contextlib
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 
 from workers.log_writers import Line, Write, first_part, split
@@ -59,7 +58,7 @@ class LogOutput:
         self._lock = threading.RLock()
         self._lines = list[Line]()
         self._buffered_bytes = 0  # With those that are being written.
-        self._awaited = Counter[str]()  # Lines that are not written yet, by message.
+        self._awaited = dict[str, int]()  # Lines that are not written yet, by message.
         self._filled = threading.Event()
         self._waiting = list[tuple[Callable[[], bool], Callable[[], object]]]()
         self._thread: threading.Thread | None = None
@@ -106,7 +105,7 @@ class LogOutput:
             if not keep:
                 message_id = None
             elif message_id is not None:
-                self._awaited[message_id] += 1
+                self._awaited[message_id] = self._awaited.get(message_id, 0) + 1
             if self.closed is not None or (self.is_full and not keep):
                 self._dropped += 1
                 self._on_dropped()
@@ -126,8 +125,11 @@ class LogOutput:
     def _schedule(self) -> None:
         """Have the buffer written by the loop, or by the thread."""
         if self._loop is not None and threading.get_ident() == self._loop_thread:
-            with contextlib.suppress(RuntimeError):  # The loop is closed.
+            try:
                 self._loop.call_soon(self._write_turn)
+            except RuntimeError:  # The loop is closed.
+                self._loop = None
+            else:
                 self._is_scheduled = True
                 return
         self._wake_thread()
@@ -155,16 +157,18 @@ class LogOutput:
             lines, self._lines = self._lines, []
         while lines:
             part = first_part(lines)
+            data = b"".join(line for line, _ in part)
             try:
-                written = write_at_once(memoryview(b"".join(line for line, _ in part)))
+                written = write_at_once(memoryview(data))
             except (OSError, ValueError):  # It would wait, or it is closed: the thread finds out.
                 written = 0
-            ended, left = split(part, written)
-            self._end(ended, written)
-            if left:
+            if written < len(data):
+                ended, left = split(part, written)
+                self._end(ended, written)
                 with self._lock:
                     self._lines[:0] = left + lines[len(part) :]
                 return False
+            self._end(part, written)
             del lines[: len(part)]
         return True
 
@@ -267,9 +271,8 @@ class LogOutput:
             self._buffered_bytes -= size_bytes
             for _, message_id in lines:
                 if message_id is not None:
-                    self._awaited[message_id] -= 1
-                    if self._awaited[message_id] <= 0:
-                        del self._awaited[message_id]
+                    if left := self._awaited.pop(message_id) - 1:
+                        self._awaited[message_id] = left
             if self.is_full and self._buffered_bytes <= self._max_bytes // 2:
                 room = self._dropped, time.monotonic() - self._full_at_s
                 self.is_full, self._dropped = False, 0

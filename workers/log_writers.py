@@ -83,6 +83,8 @@ def write_at_once(descriptor: int) -> Write | None:
 
 def first_part(lines: list[Line]) -> list[Line]:
     """Return the first of *lines*, as many as are written at once."""
+    if len(lines) == 1:
+        return lines
     size_bytes = 0
     for number, (line, _) in enumerate(lines):
         size_bytes += len(line)
