@@ -17,7 +17,10 @@ from botocore.compat import accepts_kwargs
 from botocore.hooks import EVENT_ALIASES, EventAliaser
 from botocore.loaders import Loader, create_loader
 
+import workers.aws.sdk.models
+
 _models: dict[Any, Any] = {}
+_trimmed_models: dict[str | None, dict[Any, Any]] = {}  # By the folders they are from.
 _event_names: dict[str, str] = {}
 _make_aliaser = EventAliaser.__init__
 
@@ -25,6 +28,7 @@ _make_aliaser = EventAliaser.__init__
 def share_sdk_models() -> None:
     """Let all sessions that begin from now on share the models they read, and the names of events."""
     botocore.session.create_loader = _create_loader
+    workers.aws.sdk.models.create_loader = _create_trimming_loader  # type: ignore[attr-defined]
     EventAliaser.__init__ = _share_names  # type: ignore[method-assign,assignment]
     botocore.hooks.accepts_kwargs = _accepts_kwargs  # type: ignore[assignment]
 
@@ -32,6 +36,12 @@ def share_sdk_models() -> None:
 def _create_loader(search_path_string: str | None = None) -> Loader:
     loader = create_loader(search_path_string)
     loader._cache = _models  # type: ignore[attr-defined]
+    return loader
+
+
+def _create_trimming_loader(search_path_string: str | None = None) -> Loader:
+    loader = create_loader(search_path_string)
+    loader._cache = _trimmed_models.setdefault(search_path_string, {})  # type: ignore[attr-defined]
     return loader
 
 
