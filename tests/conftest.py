@@ -163,6 +163,20 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish() -> Generator[None, object, object]:
+    """
+    Look for garbage once, and leave what is still in use out of later looks.
+
+    At its end pytest looks ten times, for resources that were not closed: each took 0.4 s.
+    """
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)  # Before `-m` looks at the marks.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the unit tests. If the tests are distributed, start with `LONGEST_FIRST`."""
