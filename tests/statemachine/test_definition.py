@@ -33,8 +33,13 @@ def resources() -> dict[str, Any]:
     return found
 
 
+@cache  # Parsing an expression takes longer than evaluating it.
+def parsed(expression: str) -> Jsonata:
+    return Jsonata(expression[2:-2].strip())
+
+
 def evaluate(expression: str, states_input: object) -> Any:
-    return Jsonata(expression[2:-2].strip()).evaluate(None, {"states": {"input": states_input}})
+    return parsed(expression).evaluate(None, {"states": {"input": states_input}})
 
 
 def is_accepted(order: object) -> bool:
