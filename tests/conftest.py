@@ -109,8 +109,6 @@ ONE_BY_ONE = (
 # Fixtures that start processes. Tests that do so without them have the mark `process`; all others are unit tests.
 STARTING = {"local_aws", "start_worker", "certificate"}
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "pty.spawn"}
-# Thousands of runs of a whole consumer: `make test` runs them, but they take too long to run while one works.
-NO_UNIT_TESTS = ("tests/answers/",)
 MAX_PROCESSES = 8  # Each, with its local AWS and its workers, needs up to 0.6 GB.
 
 # Whether the test that runs is a unit test; empty between tests.
@@ -182,8 +180,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark the unit tests. If the tests are distributed, start with `LONGEST_FIRST`."""
     for item in items:
         marked = any(item.get_closest_marker(name) for name in ("process", "chaos"))
-        whole = marked or item.nodeid.startswith(NO_UNIT_TESTS)
-        if not whole and STARTING.isdisjoint(getattr(item, "fixturenames", ())):
+        if not marked and STARTING.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("unit")
     if hasattr(config, "workerinput"):
         ranks = {file: rank for rank, file in enumerate(LONGEST_FIRST)}
