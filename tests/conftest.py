@@ -123,6 +123,28 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("CHAOS_SEED", str(random.SystemRandom().randrange(1_000_000)))
     if config.getoption("numprocesses", None):
         config.pluginmanager.register(FailureNames(config))
+    if hasattr(config, "workerinput") and config.getoption("durations", None) is None:
+        for plugin in config.pluginmanager.get_plugins():
+            if type(plugin).__name__ == "WorkerInteractor":
+                send_less(plugin)
+
+
+def send_less(interactor: Any) -> None:
+    """
+    Keep a process of xdist from sending what nobody reads: that a test starts, and that its setup or teardown passed.
+
+    That is half of the messages, and for a short test they take as long as the test. `--durations` reads them.
+    """
+    send = interactor.sendevent
+
+    def sendevent(name: str, **fields: Any) -> None:
+        if name == "logstart":
+            return
+        if name == "testreport" and fields["data"]["outcome"] == "passed" and fields["data"]["when"] != "call":
+            return
+        send(name, **fields)
+
+    interactor.sendevent = sendevent
 
 
 def pytest_report_header() -> str:
