@@ -4,6 +4,7 @@ import re
 import shlex
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import click
@@ -110,14 +111,19 @@ def advice(
 def check_commands(line: str) -> None:
     """Check that the command line accepts each command of `orders` in *line*."""
     for command in re.findall(r"`orders ([^`]*)`", line):
-        arguments = shlex.split(command.replace("FILE", "-"))
-        context: click.Context = click.Context(app, info_name="orders")
-        group: click.Command = app
-        while isinstance(group, click.Group):
-            _, chosen, arguments = group.resolve_command(context, arguments)
-            assert chosen is not None
-            group = chosen
-        group.make_context(group.name, [*arguments], parent=context)
+        check_command(command)
+
+
+@cache  # Hundreds of lines have the same few.
+def check_command(command: str) -> None:
+    arguments = shlex.split(command.replace("FILE", "-"))
+    context: click.Context = click.Context(app, info_name="orders")
+    group: click.Command = app
+    while isinstance(group, click.Group):
+        _, chosen, arguments = group.resolve_command(context, arguments)
+        assert chosen is not None
+        group = chosen
+    group.make_context(group.name, [*arguments], parent=context)
 
 
 def test_the_case_of_an_execution_is_closed_or_its_order_sent_by_its_own_id() -> None:
