@@ -270,9 +270,8 @@ class LogOutput:
         with self._lock:
             self._buffered_bytes -= size_bytes
             for _, message_id in lines:
-                if message_id is not None:
-                    if left := self._awaited.pop(message_id) - 1:
-                        self._awaited[message_id] = left
+                if message_id is not None and (left := self._awaited.pop(message_id) - 1):
+                    self._awaited[message_id] = left
             if self.is_full and self._buffered_bytes <= self._max_bytes // 2:
                 room = self._dropped, time.monotonic() - self._full_at_s
                 self.is_full, self._dropped = False, 0
