@@ -231,6 +231,10 @@ class Metrics:
         self.in_flight = Gauge(
             "workers_messages_in_flight", "Messages received that have not ended.", registry=self.registry
         )
+        self.rate_limit = Gauge(
+            "workers_rate_limit", "Messages that may begin a second; +Inf without a limit.", registry=self.registry
+        )
+        self.rate_limit.set(math.inf)
         self.handle_s = Distribution(
             "workers_handle_seconds",
             "Duration of each call of the handler.",

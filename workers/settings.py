@@ -107,6 +107,10 @@ class Settings(BaseModel):
     fulfillment_timeout_s: float = Field(
         10, alias="FULFILLMENT_TIMEOUT_S", ge=0.1, le=300, description="0.1 to 300 seconds"
     )
+    # How many orders a worker begins a second, evenly spread, for a provider that allows no more. Absent: any number.
+    fulfillment_rate: float | None = Field(
+        None, alias="FULFILLMENT_RATE", ge=0.001, le=10_000, description="0.001 to 10000 orders a second"
+    )
     # The provider's bearer token, or the name of the secret that holds it. A token in a secret may be rotated.
     fulfillment_token: Annotated[SecretStr, AfterValidator(_check_token)] | None = Field(
         None, alias="FULFILLMENT_TOKEN", description="1 to 4096 visible ASCII characters"

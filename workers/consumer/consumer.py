@@ -20,6 +20,7 @@ from workers.consumer.poller import FRESH_S as POLL_FRESH_S
 from workers.consumer.poller import Poller
 from workers.consumer.ports import MAX_BATCH, Handler, Lines, Queue
 from workers.consumer.prefetch import Prefetch
+from workers.consumer.rate import PacedGate
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.consumer.trials import Handle, Trials
@@ -38,7 +39,8 @@ class Limits:
 
     At most `concurrency` handlers run at once. A message delivered more than `max_deliveries` times is given up. A
     handler may run for `max_handle_s`; once the consumer stops, for `drain_s` at most. Up to `max_polls` receives run
-    at once. A receive that runs for longer than `stuck_poll_s` makes the consumer unhealthy.
+    at once. A receive that runs for longer than `stuck_poll_s` makes the consumer unhealthy. At most `per_second`
+    messages begin a second; None: any number.
     """
 
     concurrency: int
@@ -47,6 +49,7 @@ class Limits:
     drain_s: float
     max_polls: int
     stuck_poll_s: float
+    per_second: float | None = None
 
 
 class Consumer:
@@ -80,7 +83,7 @@ class Consumer:
         self._prefetch = Prefetch(limits.concurrency, prefetch_s=timings.prefetch_s)
         self._slots = Slots(limits.concurrency + self._prefetch.count)
         self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics, now_s=now_s)
-        self._gate = Gate(_used_downstream, timings, self._outages.stage("downstream"))
+        self._gate = self._make_gate(timings)
         self._running = asyncio.Semaphore(limits.concurrency)
         self._trials = Trials(handler, timings)
         self._acknowledger = Acknowledger(queue, self._in_flight, timings, self._outages)
@@ -108,6 +111,14 @@ class Consumer:
         )
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False
+
+    def _make_gate(self, timings: Timings) -> Gate:
+        outage, rate = self._outages.stage("downstream"), self._limits.per_second
+        if rate is None:
+            return Gate(_used_downstream, timings, outage)
+        self._metrics.rate_limit.set(rate)
+        not_begun = lambda: self._in_flight.not_begun() + self._poller.asked()  # noqa: E731
+        return PacedGate(rate, not_begun, _used_downstream, timings, outage)
 
     def handling_s(self) -> list[float]:
         """Return for each message in flight how many seconds its handler has been running; 0 if it is not running."""

@@ -118,6 +118,9 @@ class Gate:
                     if self._outage is not None:
                         self._outage.failed(str(error), held)
 
+    def answered(self) -> None:
+        """Note that a receive was answered. Its messages are in flight by now."""
+
     def cancel_waiters(self) -> None:
         """Cancel every caller that waits here without a running call, or will wait later: the worker is stopping."""
         self._cancelling = True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from workers.consumer.delivery import Delivery, Ending
+from workers.consumer.delivery import Delivery, DeliveryState, Ending
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.message import Message
 from workers.consumer.slots import Slots
@@ -79,6 +79,11 @@ class InFlight:
         self._metrics.received.inc()
         self._metrics.age_s.observe(max(0.0, time.time() - message.sent_at_s))
         return delivery
+
+    def not_begun(self) -> int:
+        """Return how many messages have no running handler and are not settled."""
+        waiting = (DeliveryState.RECEIVED, DeliveryState.HELD)
+        return sum(delivery.state in waiting for delivery in self._deliveries.values())
 
     def is_lost(self, delivery: Delivery) -> bool:
         """Return whether another consumer may have *delivery* by now. See `Delivery.is_lost`."""

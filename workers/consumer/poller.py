@@ -103,6 +103,10 @@ class Poller:
         now_s = asyncio.get_running_loop().time()
         return any(now_s - receive.started_at_s > self.stuck_after_s for receive in self._receives.values())
 
+    def asked(self) -> int:
+        """Return how many messages the running receives have asked for."""
+        return sum(receive.reserved for receive in self._receives.values())
+
     def waits_s(self) -> list[float]:
         """Return for each running receive how many more seconds it may wait for messages."""
         now_s = asyncio.get_running_loop().time()
@@ -135,7 +139,7 @@ class Poller:
             if (wait_s := self._until_retry_s()) > 0:
                 await asyncio.sleep(wait_s)
             limit = await self.gate.wait_to_receive(MAX_BATCH)
-            to_probe = limit < MAX_BATCH
+            to_probe = not self.gate.is_open
             if to_probe and self._receives:
                 await self._await_answer()
                 continue
@@ -162,6 +166,7 @@ class Poller:
             messages = self._messages(request, receive)
             self.slots.release(receive.reserved - len(messages))
             self.accept(messages, receive.asked_at_s)
+            self.gate.answered()
         except Exception as error:  # noqa: BLE001 - raised by `run`.
             if self._ended is not None and not self._ended.done():
                 self._ended.set_exception(error)

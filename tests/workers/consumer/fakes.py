@@ -259,7 +259,13 @@ class FakeHandler:
 
 
 def limits(
-    *, concurrency: int = 10, max_deliveries: int = 10, max_handle_s: float = 60, drain_s: float = 5, max_polls: int = 4
+    *,
+    concurrency: int = 10,
+    max_deliveries: int = 10,
+    max_handle_s: float = 60,
+    drain_s: float = 5,
+    max_polls: int = 4,
+    per_second: float | None = None,
 ) -> Limits:
     return Limits(
         concurrency=concurrency,
@@ -268,6 +274,7 @@ def limits(
         drain_s=drain_s,
         max_polls=max_polls,
         stuck_poll_s=60,
+        per_second=per_second,
     )
 
 

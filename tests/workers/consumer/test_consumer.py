@@ -298,7 +298,7 @@ async def test_a_stop_says_what_it_waits_for(running_messages: int, polls: int, 
     assert line["in_flight"] == running_messages
 
 
-async def test_a_stop_that_waits_for_nothing_says_nothing() -> None:
+def test_a_stop_that_waits_for_nothing_says_nothing() -> None:
     assert awaited([], [], 25) is None
 
 
