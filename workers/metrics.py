@@ -231,6 +231,9 @@ class Metrics:
         self.in_flight = Gauge(
             "workers_messages_in_flight", "Messages received that have not ended.", registry=self.registry
         )
+        self.paused = Gauge(
+            "workers_paused", "1 while a person has paused the queue: nothing is received.", registry=self.registry
+        )
         self.rate_limit = Gauge(
             "workers_rate_limit", "Messages that may begin a second; +Inf without a limit.", registry=self.registry
         )

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from workers.aws.cases import DynamoCases
 from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.orders_to_ship import DynamoOrdersToShip
+from workers.aws.pauses import SqsPauses
 from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from workers.aws.secrets import SecretToken
 from workers.aws.senders import SqsDeadLetters, SqsEscalations, SqsReminders
@@ -157,7 +158,8 @@ async def _assemble(
         stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
     )
     handler = await make_handler(worker, settings, clients, dead_letters, metrics, lines)
-    return Consumer(queue, handler, limits, metrics, timings, lines=lines)
+    pauses = SqsPauses(clients.sqs, attributes.url)
+    return Consumer(queue, handler, limits, metrics, timings, lines=lines, pauses=pauses)
 
 
 async def _provider(settings: Settings, clients: Clients) -> Provider | None:

@@ -75,6 +75,9 @@ class Double:
         attributes = {"VisibilityTimeout": str(self.visibility_timeout_s), "RedrivePolicy": redrive}
         return await self._answered("GetQueueAttributes") or {"Attributes": attributes}
 
+    async def list_queue_tags(self, **_: Any) -> dict[str, Any]:
+        return await self._answered("ListQueueTags") or {}
+
     async def receive_message(self, *, MaxNumberOfMessages: int, **_: Any) -> dict[str, Any]:  # noqa: N803
         if (instead := await self._answered("ReceiveMessage")) is not None:
             return instead

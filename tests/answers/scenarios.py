@@ -141,6 +141,7 @@ SCENARIOS = {
     "delete": Scenario(operation="DeleteMessageBatch"),
     "extend": Scenario(operation="ChangeMessageVisibilityBatch", behave=takes_until_extended, visibility_timeout_s=4),
     "release": Scenario(operation="ChangeMessageVisibilityBatch", behave=fails_once, attempts=1),
+    "look for a pause": Scenario(operation="ListQueueTags"),
     "batch write": Scenario(operation="BatchExecuteStatement"),
     "read an order": Scenario(operation="BatchGetItem", behave=ships),
     "count an attempt": Scenario(operation="UpdateItem", behave=fails_until_that_is_counted, attempts=1),

@@ -237,20 +237,21 @@ class Sqs:
                 return {"QueueUrl": f"{self.endpoint}/{ACCOUNT}/{self.queue(request['QueueName']).name}"}
             case "GetQueueAttributes":
                 return {"Attributes": self._attributes(self.of(request))}
+            case "ListQueueTags":
+                pass  # There are none.
             case "SendMessage":
                 body = Body(request["MessageBody"], attributes=request.get("MessageAttributes"))
                 message = self.of(request).send(body, request.get("DelaySeconds", 0))
                 return {"MessageId": message.id, "MD5OfMessageBody": message.md5}
             case "DeleteMessage":
                 self._delete(self.of(request), request)
-                return {}
             case "ChangeMessageVisibility":
                 self.of(request).change_visibility(request["ReceiptHandle"], request["VisibilityTimeout"])
-                return {}
             case "SendMessageBatch" | "DeleteMessageBatch" | "ChangeMessageVisibilityBatch":
                 return self._batch(action.removesuffix("Batch"), request)
             case _:
                 raise AwsError("UnknownOperationException", f"the stub does not know {action}")
+        return {}
 
     def queue(self, name: str) -> Queue:
         if name not in self.queues:

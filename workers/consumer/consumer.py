@@ -12,15 +12,15 @@ from workers.consumer.delivery import Cancellation, Delivery, DeliveryState, End
 from workers.consumer.demand import Demand
 from workers.consumer.drain import awaited
 from workers.consumer.elapsed import elapsed_s
-from workers.consumer.gate import Gate
 from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message, Released, Settlement
 from workers.consumer.output import OUTPUT_FULL, Output
+from workers.consumer.pause import Pause, Pauses
 from workers.consumer.poller import FRESH_S as POLL_FRESH_S
 from workers.consumer.poller import Poller
 from workers.consumer.ports import MAX_BATCH, Handler, Lines, Queue
 from workers.consumer.prefetch import Prefetch
-from workers.consumer.rate import PacedGate
+from workers.consumer.rate import make_gate
 from workers.consumer.slots import Slots
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.consumer.trials import Handle, Trials
@@ -72,18 +72,20 @@ class Consumer:
         *,
         now_s: Callable[[], float] = elapsed_s,
         lines: Lines | None = None,
+        pauses: Pauses | None = None,
     ) -> None:
         """*now_s* is the clock of visibility timeouts."""
         self._metrics = metrics or Metrics()
         self._outages = self._metrics.outages
         self._output = Output(lines, self._outages.stage("log_output"))
+        self.pause = Pause(pauses, self._metrics, timings)
         self._handler = handler
         self._limits = limits
         self._timings = timings
         self._prefetch = Prefetch(limits.concurrency, prefetch_s=timings.prefetch_s)
         self._slots = Slots(limits.concurrency + self._prefetch.count)
         self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics, now_s=now_s)
-        self._gate = self._make_gate(timings)
+        self._gate = make_gate(limits.per_second, self._not_begun, _used_downstream, timings, self._metrics)
         self._running = asyncio.Semaphore(limits.concurrency)
         self._trials = Trials(handler, timings)
         self._acknowledger = Acknowledger(queue, self._in_flight, timings, self._outages)
@@ -107,18 +109,14 @@ class Consumer:
             timings=timings,
             outage=self._outages.stage("poll", fresh_s=POLL_FRESH_S),
             output=self._output,
+            pause=self.pause,
             polled=self._metrics.polled,
         )
         self._work: asyncio.TaskGroup | None = None
         self._stopping = False
 
-    def _make_gate(self, timings: Timings) -> Gate:
-        outage, rate = self._outages.stage("downstream"), self._limits.per_second
-        if rate is None:
-            return Gate(_used_downstream, timings, outage)
-        self._metrics.rate_limit.set(rate)
-        not_begun = lambda: self._in_flight.not_begun() + self._poller.asked()  # noqa: E731
-        return PacedGate(rate, not_begun, _used_downstream, timings, outage)
+    def _not_begun(self) -> int:
+        return self._in_flight.not_begun() + self._poller.asked()
 
     def handling_s(self) -> list[float]:
         """Return for each message in flight how many seconds its handler has been running; 0 if it is not running."""

@@ -12,6 +12,7 @@ from workers.consumer.failures import FailureTracker, outages_only
 from workers.consumer.gate import Gate
 from workers.consumer.message import Message
 from workers.consumer.output import Output
+from workers.consumer.pause import Pause
 from workers.consumer.ports import MAX_BATCH, Queue
 from workers.consumer.prefetch import Prefetch
 from workers.consumer.slots import Slots
@@ -48,7 +49,7 @@ class Poller:
     load a receive waits a little until `min_batch` slots are free, because a receive of one message costs as much as
     one of ten. During an outage only one receive at a time is tried.
 
-    While the output of the log is full, nothing is received.
+    While the output of the log is full, or the queue is paused, nothing is received.
 
     `is_stuck` is true if a receive takes longer than `stuck_after_s` seconds.
     """
@@ -65,6 +66,7 @@ class Poller:
     timings: Timings = DEFAULT_TIMINGS
     outage: StageOutage | None = None
     output: Output = field(default_factory=Output)
+    pause: Pause = field(default_factory=lambda: Pause(None))
     polled: Callable[[], None] = lambda: None  # Called for each receive that SQS has answered.
     _receives: dict[asyncio.Future[Sequence[Message]], _Receive] = field(default_factory=dict)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -89,6 +91,7 @@ class Poller:
         self._ended = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.TaskGroup() as stage:
+                stage.create_task(self.pause.watch(), name="pause")
                 stage.create_task(self._keep_receiving(), name="receive")
                 await self._ended
         finally:
@@ -136,6 +139,7 @@ class Poller:
                 await self._await_answer()
                 continue
             await self.output.wait_for_room()
+            await self.pause.wait()
             if (wait_s := self._until_retry_s()) > 0:
                 await asyncio.sleep(wait_s)
             limit = await self.gate.wait_to_receive(MAX_BATCH)
@@ -145,9 +149,10 @@ class Poller:
                 continue
             reserved = await self.slots.reserve(min(limit, self.min_batch), limit, self.prefetch.max_wait_s)
             # While this waited, the gate may have closed, an answer may have shown that no other receive is needed, a
-            # receive may have failed, whose slots are these, or the output of the log may have become full.
+            # receive may have failed, whose slots are these, the output of the log may have become full, or the queue
+            # may have been paused.
             needed = len(self._receives) < self.demand.polls and self._until_retry_s() <= 0
-            if needed and not self.output.is_full and (to_probe or self.gate.is_open):
+            if needed and not self.output.is_full and not self.pause.is_paused and (to_probe or self.gate.is_open):
                 return reserved
             self.slots.release(reserved)
 

@@ -5,14 +5,10 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import structlog
-
 from workers.consumer.gate import Gate
 from workers.consumer.ports import MAX_BATCH
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
-from workers.metrics import StageOutage
-
-log = structlog.get_logger(__name__)
+from workers.metrics import Metrics, StageOutage
 
 T = TypeVar("T")
 
@@ -24,6 +20,21 @@ AHEAD_S = 1.0
 MAX_LATE_S = 0.05
 # When receives look again whether messages may be received, if nothing has said so before.
 LOOK_S = 1.0
+
+
+def make_gate(
+    per_second: float | None,
+    not_begun: Callable[[], int],
+    used_downstream: Callable[[Any], bool],
+    timings: Timings,
+    metrics: Metrics,
+) -> Gate:
+    """Return the gate of a consumer; without a rate, a plain one."""
+    outage = metrics.outages.stage("downstream")
+    if per_second is None:
+        return Gate(used_downstream, timings, outage)
+    metrics.rate_limit.set(per_second)
+    return PacedGate(per_second, not_begun, used_downstream, timings, outage)
 
 
 class PacedGate(Gate):

@@ -15,6 +15,7 @@ from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.message import Acknowledged, DeadLettered, Message
+from workers.consumer.pause import Paused, Pauses
 from workers.consumer.ports import Handler, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.metrics import StageOutage
@@ -206,6 +207,23 @@ class FakeLines:
         return await self.unwritten[message_id]
 
 
+class FakePauses:
+    """The tag of a queue, or the error of reading it; records when it was read."""
+
+    def __init__(self, answer: Paused | Exception | None = None) -> None:
+        self.answer = answer
+        self.read_at_s: list[float] = []
+        self.takes_s = 0.0
+
+    async def paused(self) -> Paused | None:
+        self.read_at_s.append(asyncio.get_running_loop().time())
+        answer = self.answer
+        await asyncio.sleep(self.takes_s)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
 class FakeHandler:
     """Behaves as told by `when`, and records which messages it began and finished."""
 
@@ -282,6 +300,7 @@ class Run:
     """A running consumer and its log lines."""
 
     def __init__(self, consumer: Consumer, logs: list[EventDict]) -> None:
+        self.consumer = consumer
         self.logs = logs
         self.signal = asyncio.Event()
         self.task = asyncio.create_task(consumer.run(self.signal), name="consumer")
@@ -319,10 +338,11 @@ async def running(
     now_s: Callable[[], float] = elapsed_s,
     *,
     lines: FakeLines | None = None,
+    pauses: Pauses | None = None,
 ) -> AsyncIterator[Run]:
     """Run a consumer during the block, and stop it afterward unless it has ended."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        run = Run(Consumer(queue, handler, limits, timings=timings, now_s=now_s, lines=lines), logs)
+        run = Run(Consumer(queue, handler, limits, timings=timings, now_s=now_s, lines=lines, pauses=pauses), logs)
         try:
             yield run
             if not run.task.done():
