@@ -28,6 +28,11 @@ def record(**fields: Schema) -> Schema:
     return {"type": "object", "required": [*fields], "additionalProperties": False, "properties": fields}
 
 
+_PAUSE = {
+    "paused_since_at": maybe(TIME),
+    "paused_by": maybe(TEXT),
+    "paused_note": maybe(TEXT),
+}
 _PERSONS = {"name": maybe(TEXT), "item_name": maybe(TEXT), "price": maybe(PRICE), "cc": maybe(TEXT)}
 _ORDER_NOW = {
     "order_id": TEXT,
@@ -297,6 +302,8 @@ SCHEMAS: Mapping[str, Schema] = {
                 dead_letter_queue=maybe(TEXT),
                 dead_letters=maybe(COUNT),
                 oldest_dead_letter_s=maybe(COUNT),
+                paused=maybe(YES_OR_NO),
+                **_PAUSE,
             )
         ),
         orders=many(
@@ -317,8 +324,12 @@ SCHEMAS: Mapping[str, Schema] = {
             dead_letter_queue=TEXT,
             dead_letters=COUNT,
             oldest_dead_letter_s=maybe(COUNT),
+            paused=maybe(YES_OR_NO),
+            **_PAUSE,
         )
     ),
+    "workers pause": record(queue=TEXT, changed=YES_OR_NO, paused=YES_OR_NO, **_PAUSE),
+    "workers resume": record(queue=TEXT, changed=YES_OR_NO, paused=YES_OR_NO, **_PAUSE),
     "dead-letters list": many(record(**_LETTER, body=maybe(TEXT))),
     "dead-letters replay": _OUTCOMES,
     "dead-letters discard": _OUTCOMES,

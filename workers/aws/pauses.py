@@ -1,23 +1,24 @@
-"""Pauses of queues on SQS: a tag on the queue says who paused it, when and why."""
+"""Pauses of queues on SQS: tags on the queue say who paused and resumed it, when and why."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from workers.aws.errors import ask, readable
-from workers.consumer.pause import Paused
+from workers.consumer.pause import PauseState, Person
 from workers.domain.text import clean
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-TAG = "workers:paused"
+PAUSED_TAG = "workers:paused"  # A queue that has it is paused.
+RESUMED_TAG = "workers:resumed"  # Who resumed it last.
 # AWS: the value of a tag has at most 256 characters, of letters, digits, spaces and _ . : / = + - @.
 MAX_VALUE_CHARS = 256
 _PLAIN = " .:_+-@"  # Besides letters and digits. The slash separates the parts, and the equals sign escapes.
 
 
-def encode(paused: Paused) -> str:
+def encode(person: Person) -> str:
     """
     Return the value of the tag: time, actor and note, as `2026-11-26T21:08:18Z/ada/new prices`.
 
@@ -25,24 +26,24 @@ def encode(paused: Paused) -> str:
     """
     return "/".join(
         quote(part.strip(), safe=_PLAIN).replace("%", "=").replace("~", "=7E")
-        for part in (paused.since or "", paused.actor or "", paused.note or "")
+        for part in (person.since or "", person.actor or "", person.note or "")
     )
 
 
-def decode(value: str) -> Paused:
+def decode(value: str) -> Person:
     """Return what a value says, whatever it is: a queue with the tag is paused, whoever set it."""
     since, actor, note = (
         clean(unquote(part.replace("%", "%25").replace("=", "%"))).strip() or None
         for part in (*value.split("/", 2), "", "")[:3]
     )
-    return Paused(actor, since, note)
+    return Person(actor, since, note)
 
 
-def paused_by(tags: object) -> Paused | None:
-    """Return what the tags of a queue, in an answer of ListQueueTags, say; None if it is not paused."""
-    if not isinstance(tags, dict) or TAG not in tags:
-        return None
-    return decode(str(tags[TAG]))
+def pause_state(tags: object) -> PauseState:
+    """Return what the tags of a queue, as in an answer of ListQueueTags, say."""
+    found = tags if isinstance(tags, dict) else {}
+    paused, resumed = (decode(str(found[name])) if name in found else None for name in (PAUSED_TAG, RESUMED_TAG))
+    return PauseState(paused, resumed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class SqsPauses:
     sqs: "SQSClient"
     url: str
 
-    async def paused(self) -> Paused | None:
+    async def read(self) -> PauseState:
         answer = await ask(self.sqs.list_queue_tags, (), QueueUrl=self.url)
         with readable("ListQueueTags"):
-            return paused_by(answer.get("Tags"))
+            return pause_state(answer.get("Tags"))

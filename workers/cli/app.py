@@ -16,6 +16,7 @@ _COMMANDS = {
     "erase": ("erase", "Erase a person's data: an order and its cases."),
     "status": ("status", "Show the whole system on one screen."),
     "escalations": ("escalations", "List, show and resolve escalation cases."),
+    "workers": ("pauses", "Pause and resume the workers of a queue."),
     "queues": ("queues", "Show the queues and their dead-letter queues."),
     "dead-letters": ("dead_letters", "List, replay or discard dead letters."),
     "logs": ("logs", "Show the workers' log lines in a readable form."),

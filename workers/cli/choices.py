@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason
-from workers.queue_address import QueueAddress
+from workers.queue_address import QueueAddress, check_queue
 
 if TYPE_CHECKING:
     from workers.operations.names import Names
@@ -99,6 +99,25 @@ class QueueName(click.ParamType[str]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         return completions(QUEUES, incomplete)
+
+
+class AnyQueueName(QueueName):
+    """A queue of the stack, as `QueueName`, or any other by its name, URL or ARN. Becomes what names it on AWS."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature.
+        return "QUEUE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        given = value.strip()
+        known = {} if ctx is None or ctx.obj is None else _deployed(ctx.obj.names)
+        if given.lower() in known:
+            return known[given.lower()][1]
+        if any(given in dead_letters for _, _, *dead_letters in known.values()):
+            self.fail(f"{given!r} is a dead-letter queue, must be a queue that workers receive from", param, ctx)
+        try:
+            return check_queue(given)
+        except ValueError as error:
+            self.fail(f"{given!r} must be {', '.join(QUEUES)}, or {str(error).removeprefix('must be ')}", param, ctx)
 
 
 def completions(words: Collection[str], incomplete: str) -> list[CompletionItem]:

@@ -12,6 +12,7 @@ from workers.cli.dead_letter_view import letter_document, print_letters, summary
 from workers.cli.dead_letter_work import act_on, fail, look, missing, queue_name, selection_of
 from workers.cli.options import note_option
 from workers.cli.output import note, print_json
+from workers.cli.paused import note_pause
 from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.domain.resolutions import Action as Resolve
@@ -127,6 +128,7 @@ def replay_command(stack: "Stack", /, *, queue: str, edit: bool, actor: str, tex
         return replay_to(found.source)
 
     editing = _editing(actor, text, dry_run=options["dry_run"]) if edit else None
+    note_pause(stack, queue_name(stack, queue))
     act_on(stack, queue, action, editing, **options)
 
 

@@ -8,6 +8,7 @@ import click
 from workers import clock
 from workers.cli.options import json_option, note_option, order_argument, yes_option
 from workers.cli.output import CliError, note, print_json, print_line, results
+from workers.cli.paused import note_pause
 from workers.cli.people import actor_option
 from workers.cli.running import run
 from workers.domain.resolutions import MAX_ACTOR_CHARS, MAX_NOTE_CHARS
@@ -62,6 +63,7 @@ def command(stack: "Stack", *, order_id: str, text: str, actor: str, yes: bool, 
     sent = run(stack, escalate(stack, order, actor, text))
     with results():
         _report(sent.order_id, sent.message_id, [], as_json=as_json)
+    note_pause(stack, stack.names.escalation_queue)
 
 
 def _report(order_id: str, message_id: str | None, reasons: list[str], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from workers.cli.output import print_json
 from workers.cli.running import run
 from workers.cli.tables import print_table, wide_option
 from workers.operations.ages import format_age
-from workers.operations.queues import queue_depths
+from workers.operations.queues import paused_text, queue_depths
 
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
@@ -32,15 +32,15 @@ def command(stack: "Stack", *, wide: bool, as_json: bool) -> None:
 
     DEPTH counts the messages that are waiting, IN FLIGHT those that workers are handling. The numbers are SQS's
     approximate ones. The age of the oldest message comes from CloudWatch, a few minutes late; it is `-` if CloudWatch
-    has none, as on a local AWS. No message is received.
+    has none, as on a local AWS. PAUSED is shown if a queue is paused: `orders workers`. No message is received.
     """
     depths = run(stack, queue_depths(stack))
     if as_json:
         print_json(depths)
         return
-    headings = ("queue", "depth", "in flight", "delayed", "oldest", "dead letters", "oldest dead")
+    headings = ["queue", "depth", "in flight", "delayed", "oldest", "dead letters", "oldest dead"]
     rows = [
-        (
+        [
             queue.queue,
             queue.depth,
             queue.in_flight,
@@ -48,7 +48,11 @@ def command(stack: "Stack", *, wide: bool, as_json: bool) -> None:
             format_age(queue.oldest_s),
             queue.dead_letters,
             format_age(queue.oldest_dead_letter_s),
-        )
+        ]
         for queue in depths
     ]
-    print_table(headings, rows, right=headings[1:], wide=wide)
+    right = headings[1:]
+    if any(queue.paused for queue in depths):
+        headings.append("paused")
+        rows = [[*row, paused_text(queue)] for row, queue in zip(rows, depths, strict=True)]
+    print_table(headings, rows, right=right, wide=wide)

@@ -6,6 +6,7 @@ import click
 
 from workers.cli.options import json_option, order_argument
 from workers.cli.output import print_json, print_line, results
+from workers.cli.paused import note_pause
 from workers.cli.running import run
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def command(stack: "Stack", *, order_id: str, as_json: bool) -> None:
     sent = run(stack, requeue(stack, order_id))
     with results():
         _report(sent, as_json=as_json)
+    note_pause(stack, stack.names.order_fulfillment_queue)
 
 
 def _report(sent: "Sent", *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from workers import clock
 from workers.cli.tables import StyledLine, table_lines, wrapped_lines
 from workers.domain.orders import OrderStatus
 from workers.operations.ages import format_age, seconds_since
+from workers.operations.queues import paused_text
 from workers.operations.status import (
     OrderCount,
     QueueStatus,
@@ -98,8 +99,12 @@ def _service(service: ServiceStatus, now: str) -> list[object]:
 
 
 def _queues(status: Status, width: int | None) -> Iterator[StyledLine]:
-    headings = ("queue", "depth", "in flight", "delayed", "oldest", "drains", "empty in", "dead letters")
-    return table_lines(headings, [_queue(queue) for queue in status.queues], right=headings[1:], width=width)
+    headings = ["queue", "depth", "in flight", "delayed", "oldest", "drains", "empty in", "dead letters"]
+    rows, right = [_queue(queue) for queue in status.queues], headings[1:]
+    if any(queue.paused for queue in status.queues):
+        headings.append("paused")
+        rows = [[*row, paused_text(queue)] for row, queue in zip(rows, status.queues, strict=True)]
+    return table_lines(headings, rows, right=right, text=("paused",), width=width)
 
 
 def _queue(queue: QueueStatus) -> list[object]:

@@ -11,6 +11,7 @@ import click
 from workers.cli.options import json_option
 from workers.cli.order_file_options import order_file_options, report_findings
 from workers.cli.output import InterruptedCommandError, note, print_json, print_line, progress, results
+from workers.cli.paused import note_pause
 from workers.cli.running import run
 from workers.cli.submit_view import (
     document,
@@ -238,6 +239,8 @@ def _wait(stack: "Stack", ledger: Ledger, submission: int, ended: list[Ended]) -
         return f"interrupted: {len(found)} of {total} orders have ended, the rest continue without this command"
 
     try:
+        if total:
+            note_pause(stack, stack.names.order_fulfillment_queue)
         with progress("ended", total) as advance:
             work = wait_for_orders(
                 stack,

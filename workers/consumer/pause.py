@@ -1,7 +1,7 @@
 """Stops receiving while people have paused the queue."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -20,19 +20,27 @@ LOGGED_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Paused:
-    """Who paused a queue, when and why; None if that cannot be read."""
+class Person:
+    """Who paused or resumed a queue, since when and why; None if that cannot be read."""
 
     actor: str | None = None
     since: str | None = None
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PauseState:
+    """Who has paused a queue, None if it is not paused; and who resumed it last, as far as that is known."""
+
+    paused: Person | None = None
+    resumed: Person | None = None
+
+
 class Pauses(Protocol):
     """Where people say that a queue is paused."""
 
-    async def paused(self) -> Paused | None:
-        """Return who paused the queue; None if it is not paused. May raise any error."""
+    async def read(self) -> PauseState:
+        """Return whether the queue is paused. May raise any error."""
 
 
 class Pause:
@@ -46,7 +54,7 @@ class Pause:
         self, pauses: Pauses | None, metrics: Metrics | None = None, timings: Timings = DEFAULT_TIMINGS
     ) -> None:
         """Without *pauses*, the queue is never paused."""
-        self.current: Paused | None = None
+        self.current: Person | None = None
         self._pauses = pauses
         self._failures = FailureTracker("pause_check", replace(timings, log_every_s=LOGGED_EVERY_S))
         self._since_s = 0.0
@@ -73,7 +81,7 @@ class Pause:
     async def _look(self, pauses: Pauses) -> None:
         try:
             async with asyncio.timeout(MAX_READ_S):
-                found = await outages_only(pauses.paused())
+                found = await outages_only(pauses.read())
         except TimeoutError:
             self._failures.failed(OutageError(f"no answer within {MAX_READ_S:g} s"))
         except (OutageError, FatalError) as error:
@@ -84,17 +92,17 @@ class Pause:
         if not self.is_paused:
             self._may_receive.set()
 
-    def _change(self, found: Paused | None) -> None:
-        before, self.current = self.current, found
-        if found == before:
+    def _change(self, found: PauseState) -> None:
+        before, self.current = self.current, found.paused
+        if self.current == before:
             return
         now_s = asyncio.get_running_loop().time()
-        if found is not None:
+        if self.current is not None:
             self._since_s = self._since_s if before is not None else now_s
             self._may_receive.clear()
-            log.info("consumer.paused", actor=found.actor, since=found.since, note=found.note)
-        elif before is not None:
-            duration_ms = round((now_s - self._since_s) * 1000)
-            log.info(
-                "consumer.resumed", actor=before.actor, since=before.since, note=before.note, duration_ms=duration_ms
-            )
+            log.info("consumer.paused", **asdict(self.current))
+        else:
+            by = found.resumed or Person()
+            if before is not None and (by.since or "") < (before.since or ""):  # Of a pause before.
+                by = Person()
+            log.info("consumer.resumed", **asdict(by), duration_ms=round((now_s - self._since_s) * 1000))

@@ -6,17 +6,22 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from workers import clock
+from workers.consumer.pause import Person
+from workers.operations.pauses import described, read_pause
 from workers.operations.sdk_errors import SDK_ERRORS
 
 if TYPE_CHECKING:
     from workers.operations.stack import Queue, Stack
+    from workers.operations.status import QueueStatus
 
+PAUSE_FIELDS = ("paused", "paused_since_at", "paused_by", "paused_note")
 _WINDOW = timedelta(minutes=15)  # SQS reports once a minute, and a few minutes late.
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """The state of a queue. The numbers of messages are SQS's approximate counts; an unknown age is None."""
+    """The state of a queue. The numbers of messages are SQS's approximate counts; what is unknown is None."""
 
     queue: str
     depth: int
@@ -26,6 +31,10 @@ class Depth:
     dead_letter_queue: str
     dead_letters: int
     oldest_dead_letter_s: int | None
+    paused: bool | None = None
+    paused_since_at: str | None = None
+    paused_by: str | None = None
+    paused_note: str | None = None
 
 
 async def queue_depths(stack: "Stack") -> list[Depth]:
@@ -41,11 +50,32 @@ async def queue_depths(stack: "Stack") -> list[Depth]:
 
 async def _depth(stack: "Stack", given: str) -> Depth:
     queue = await stack.queue(given)
+    try:
+        pause = await read_pause_fields(stack, queue)
+    except SDK_ERRORS:  # Without access to the tags, the rest is still useful.
+        pause = {}
     return replace(
         await queue_depth(stack, queue),
+        **pause,
         oldest_s=await oldest_s(stack, queue, queue.name),
         oldest_dead_letter_s=await oldest_s(stack, queue, queue.dead_letter_queue),
     )
+
+
+async def read_pause_fields(stack: "Stack", queue: "Queue") -> dict[str, Any]:
+    """Return the fields of a queue that say whether and by whom it is paused."""
+    person = await read_pause(stack, queue.url)
+    if person is None:
+        return {"paused": False}
+    since = clock.rfc_3339(person.since) if person.since else None
+    return dict(zip(PAUSE_FIELDS, (True, since, person.actor, person.note), strict=True))
+
+
+def paused_text(queue: "Depth | QueueStatus") -> str:
+    """Return what a table says about the pause of a queue."""
+    if not queue.paused:
+        return "unknown" if queue.paused is None else "no"
+    return described(Person(queue.paused_by, queue.paused_since_at, queue.paused_note))
 
 
 async def queue_depth(stack: "Stack", queue: "Queue") -> Depth:

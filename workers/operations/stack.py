@@ -125,10 +125,7 @@ class Stack:
         Raises:
             OperationError: One of them does not exist, or cannot be used.
         """
-        queue = QueueAddress.parse(name)
-        if queue.region is not None and (problem := queue.wrong_region(await self.region())):
-            raise OperationError(problem)
-        url = await self._queue_url(queue, "deploy the stack, or correct the variable that names it")
+        queue, url = await self.find_queue(name, "deploy the stack, or correct the variable that names it")
         attributes = await self.attributes(url)
         if "RedrivePolicy" not in attributes:
             raise OperationError(f"queue {queue} has no dead-letter queue (RedrivePolicy)")
@@ -138,6 +135,18 @@ class Stack:
         dead_letters = queue.dead_letter_queue(arn)
         dead_letter_url = await self._queue_url(dead_letters, f"the RedrivePolicy of {queue} names it")
         return Queue(queue.name, url, attributes, dead_letters.name, dead_letter_url, queue.account)
+
+    async def find_queue(self, name: str, hint: str) -> tuple[QueueAddress, str]:
+        """
+        Look up the URL of a queue. *name* may also be its URL or its ARN.
+
+        Raises:
+            OperationError: It does not exist; *hint* says what to do.
+        """
+        queue = QueueAddress.parse(name)
+        if queue.region is not None and (problem := queue.wrong_region(await self.region())):
+            raise OperationError(problem)
+        return queue, await self._queue_url(queue, hint)
 
     async def attributes(self, queue_url: str) -> dict[str, str]:
         """Return all attributes of a queue, including its approximate numbers of messages."""

@@ -67,6 +67,7 @@ class QueueStatus:
     """
     A queue. The numbers of messages are SQS's approximate ones.
 
+    Of a `paused` queue, workers receive nothing, because a person wants that.
     `drained_per_second` is how fast it gets shorter; negative if it grows. At this rate, it is empty in `empty_in_s`.
     """
 
@@ -80,6 +81,10 @@ class QueueStatus:
     dead_letter_queue: str | None = None
     dead_letters: int | None = None
     oldest_dead_letter_s: int | None = None
+    paused: bool | None = None
+    paused_since_at: str | None = None
+    paused_by: str | None = None
+    paused_note: str | None = None
 
     @property
     def messages(self) -> int | None:

@@ -38,7 +38,7 @@ def needs(
         *_of_workers(now, workers, prefix),
         *_of_services(now, services, {worker.held_reason for worker in workers if worker.held}),
         *_of_cases(now, severities, open_cases),
-        *_of_queues(queues),
+        *_of_queues(now, queues),
         *_of_orders(now, orders),
     ]
 
@@ -91,7 +91,7 @@ def _of_cases(now: datetime, severities: Sequence[SeverityCount], open_cases: in
         )
 
 
-def _of_queues(queues: Iterable[QueueStatus]) -> Iterator[Need]:
+def _of_queues(now: datetime, queues: Iterable[QueueStatus]) -> Iterator[Need]:
     for name, queue in zip(WORKERS, queues, strict=True):
         if queue.dead_letters:
             one = queue.dead_letters == 1
@@ -100,10 +100,24 @@ def _of_queues(queues: Iterable[QueueStatus]) -> Iterator[Need]:
                 f"{queue.dead_letter_queue}",
                 command=f"orders dead-letters list {name}",
             )
-        if queue.oldest_s is not None and queue.oldest_s >= TOO_OLD_S:
+        if queue.paused:  # It explains why its messages are old.
+            yield from _of_pause(now, name, queue)
+        elif queue.oldest_s is not None and queue.oldest_s >= TOO_OLD_S:
             yield Need(
                 text=f"the oldest message of {queue.queue} is {format_age(queue.oldest_s)} old", command="orders queues"
             )
+
+
+def _of_pause(now: datetime, name: str, queue: QueueStatus) -> Iterator[Need]:
+    """Yield a pause that has lasted for long: it may have been forgotten."""
+    paused_s = seconds_since(queue.paused_since_at, now)
+    if paused_s is None or paused_s >= TOO_OLD_S:
+        since = "" if paused_s is None else f" for {format_age(paused_s)}"
+        yield Need(
+            text=f"{queue.queue} is paused{since} by {queue.paused_by or 'an unknown person'}: "
+            f"{queue.paused_note or 'no reason given'}",
+            command=f"orders workers resume {name}",
+        )
 
 
 def _of_orders(now: datetime, orders: Iterable[OrderCount]) -> Iterator[Need]:

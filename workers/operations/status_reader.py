@@ -4,7 +4,7 @@ import asyncio
 import errno
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +12,7 @@ from workers import clock
 from workers.errors import plain_name
 from workers.operations.cases import OpenCases, Selection, read_open_cases
 from workers.operations.errors import OperationError
-from workers.operations.queues import Depth, queue_depth
+from workers.operations.queues import PAUSE_FIELDS, Depth, queue_depth, read_pause_fields
 from workers.operations.sdk_errors import explained
 from workers.operations.status import QueueStatus, Status, Unknowns
 from workers.operations.status_counts import count_cases, count_open_cases, count_orders, unknown_orders
@@ -218,7 +218,7 @@ class StatusReader:
         loop, limit_s = asyncio.get_running_loop(), self.limit_s
         began_s = loop.time()
         found = await asyncio.gather(
-            *(self._bounded(unknowns, f"queue {each.name}", self._depth(each)) for each in addresses)
+            *(self._bounded(unknowns, f"queue {each.name}", self._depth(each, unknowns)) for each in addresses)
         )
         owned = [depth for depth, is_owned in filter(None, found) if is_owned]
         if any(not is_owned for _, is_owned in filter(None, found)):
@@ -228,10 +228,15 @@ class StatusReader:
         left_s = max(LEAST_S, limit_s - (loop.time() - began_s))
         return _Queues(names, depths, await self._read_metrics(owned, prefix, unknowns, left_s))
 
-    async def _depth(self, address: QueueAddress) -> tuple[Depth, bool]:
+    async def _depth(self, address: QueueAddress, unknowns: Unknowns) -> tuple[Depth, bool]:
         queue = await self.stack.queue(address.given)
-        depth, owned = await asyncio.gather(queue_depth(self.stack, queue), self.stack.owns(queue))
-        return depth, owned
+        reading = read_pause_fields(self.stack, queue)
+        depth, owned, pause = await asyncio.gather(
+            queue_depth(self.stack, queue),
+            self.stack.owns(queue),
+            self._bounded(unknowns, f"whether {queue.name} is paused", reading, self.limit_s / 2),
+        )
+        return replace(depth, **(pause or {})), owned
 
     async def _read_metrics(
         self, depths: Sequence[Depth], prefix: str | None, unknowns: Unknowns, limit_s: float
@@ -264,6 +269,7 @@ class StatusReader:
             dead_letter_queue=depth.dead_letter_queue,
             dead_letters=depth.dead_letters,
             oldest_dead_letter_s=None if metrics is None else metrics.oldest_s(depth.dead_letter_queue),
+            **{name: getattr(depth, name) for name in PAUSE_FIELDS},
         )
 
     def _drained(self, name: str, messages: int, metrics: Metrics | None) -> float | None:

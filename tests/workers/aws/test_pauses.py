@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.answers.double import Double
-from workers.aws.pauses import MAX_VALUE_CHARS, TAG, SqsPauses, decode, encode, paused_by
-from workers.consumer.pause import Paused
+from workers.aws.pauses import MAX_VALUE_CHARS, PAUSED_TAG, RESUMED_TAG, SqsPauses, decode, encode, pause_state
+from workers.consumer.pause import PauseState, Person
 from workers.domain.text import clean
 
 _ALLOWED = re.compile(r"[A-Za-z0-9 _.:/=+@-]*")
@@ -15,37 +15,40 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 def test_the_tag_can_be_read_by_people() -> None:
-    value = encode(Paused("ada", "2026-11-26T21:08:18Z", "new prices, 100% (see #7)"))
+    value = encode(Person("ada", "2026-11-26T21:08:18Z", "new prices, 100% (see #7)"))
     assert value == "2026-11-26T21:08:18Z/ada/new prices=2C 100=25 =28see =237=29"
     assert len(value) < MAX_VALUE_CHARS
 
 
 @given(TEXTS, TEXTS)
 def test_any_actor_and_note_make_a_value_that_aws_takes_and_come_back(actor: str, note: str) -> None:
-    value = encode(Paused(actor, "2026-11-26T21:08:18Z", note))
+    value = encode(Person(actor, "2026-11-26T21:08:18Z", note))
     assert _ALLOWED.fullmatch(value)
-    assert decode(value) == Paused(
+    assert decode(value) == Person(
         clean(actor.strip()).strip() or None, "2026-11-26T21:08:18Z", clean(note.strip()).strip() or None
     )
 
 
 @given(st.text())
 def test_a_queue_with_the_tag_is_paused_whatever_it_says(value: str) -> None:
-    assert isinstance(paused_by({TAG: value}), Paused)
+    assert isinstance(pause_state({PAUSED_TAG: value}).paused, Person)
 
 
 def test_card_numbers_and_control_characters_in_a_tag_are_not_shown() -> None:
-    assert decode("1/4111111111111111/=1B[31m 4111 1111 1111 1111") == Paused("****", "1", "\ufffd[31m ****")
+    assert decode("1/4111111111111111/=1B[31m 4111 1111 1111 1111") == Person("****", "1", "\ufffd[31m ****")
 
 
 @pytest.mark.parametrize("tags", [None, {}, {"other": "x"}, {"workers:Paused": "x"}, []])
 def test_a_queue_without_the_tag_is_not_paused(tags: Any) -> None:
-    assert paused_by(tags) is None
+    assert pause_state(tags) == PauseState()
 
 
 async def test_the_tag_is_read_from_the_queue() -> None:
-    double: Any = Double("ListQueueTags", {"Tags": {TAG: "2026-11-26T21:08:18Z/ada/new prices", "team": "shop"}})
+    double: Any = Double(
+        "ListQueueTags", {"Tags": {PAUSED_TAG: "2026-11-26T21:08:18Z/ada/new prices", RESUMED_TAG: "x", "team": "shop"}}
+    )
     pauses = SqsPauses(double, "https://sqs/Orders")
-    assert await pauses.paused() == Paused("ada", "2026-11-26T21:08:18Z", "new prices")
+    by_ada = Person("ada", "2026-11-26T21:08:18Z", "new prices")
+    assert await pauses.read() == PauseState(by_ada, Person(None, "x", None))
     double.clear()
-    assert await pauses.paused() is None
+    assert await pauses.read() == PauseState()

@@ -71,6 +71,8 @@ class Aws:
             return await (self.fulfillment if url == "OrderFulfillmentQueue-DLQ" else self.escalation).call(
                 operation, **request
             )
+        if operation == "list_queue_tags":
+            return {}
         if operation == "get_queue_attributes":
             target = f"arn:aws:sqs:us-east-1:000000000000:{url}-DLQ"
             return {"Attributes": {"RedrivePolicy": json.dumps({"deadLetterTargetArn": target})}}

@@ -92,6 +92,7 @@ HELP = [
     ("erase", "Erase a person's data: an order and its cases."),
     ("status", "Show the whole system on one screen."),
     ("escalations", "List, show and resolve escalation cases."),
+    ("workers", "Pause and resume the workers of a queue."),
     ("queues", "Show the queues and their dead-letter queues."),
     ("dead-letters", "List, replay or discard dead letters."),
     ("logs", "Show the workers' log lines in a readable form."),

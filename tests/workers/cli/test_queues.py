@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.workers.cli.console import done, rows
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
+from workers.aws.pauses import PAUSED_TAG
 from workers.cli.queues import command
 from workers.operations.stack import Stack
 
@@ -75,6 +76,10 @@ def test_for_scripts_the_depths_are_json() -> None:
         "dead_letter_queue": "OrderFulfillmentQueue-DLQ",
         "dead_letters": 18,
         "oldest_dead_letter_s": 7200,
+        "paused": False,
+        "paused_since_at": None,
+        "paused_by": None,
+        "paused_note": None,
     }
     assert (escalation["queue"], escalation["oldest_s"], escalation["oldest_dead_letter_s"]) == (
         *("EscalationQueue", None),
@@ -87,3 +92,29 @@ def test_without_access_to_cloudwatch_only_the_ages_are_missing() -> None:
         "OrderFulfillmentQueue | 12 | 3 | 4 | - | 18 | -",
         "EscalationQueue | 0 | 1 | 0 | - | 0 | -",
     ]
+
+
+def tagged(QueueUrl: str) -> Any:  # noqa: N803
+    paused = {PAUSED_TAG: "2026-11-22T11:55:00Z/ada/new prices"}
+    return {"Tags": paused if QueueUrl == "http://sqs/OrderFulfillmentQueue" else {}}
+
+
+def test_a_paused_queue_says_since_when_and_by_whom() -> None:
+    given = stack()
+    given.sqs.operations["list_queue_tags"] = tagged  # type: ignore[attr-defined]
+    assert rows(done(command, stack=given).stdout) == [
+        "QUEUE | DEPTH | IN FLIGHT | DELAYED | OLDEST | DEAD LETTERS | OLDEST DEAD | PAUSED",
+        "OrderFulfillmentQueue | 12 | 3 | 4 | 90s | 18 | 2h | since 2026-11-22 11:55:00 by ada: new prices",
+        "EscalationQueue | 0 | 1 | 0 | - | 0 | - | no",
+    ]
+    fulfillment, escalation = json.loads(done(command, "--json", stack=given).stdout)
+    assert (fulfillment["paused"], fulfillment["paused_since_at"]) == (True, "2026-11-22T11:55:00Z")
+    assert (fulfillment["paused_by"], fulfillment["paused_note"]) == ("ada", "new prices")
+    assert escalation["paused"] is False
+
+
+def test_without_access_to_tags_only_the_pause_is_unknown() -> None:
+    given = stack()
+    given.sqs.operations["list_queue_tags"] = denied  # type: ignore[attr-defined]
+    assert len(rows(done(command, stack=given).stdout)) == 3
+    assert [queue["paused"] for queue in json.loads(done(command, "--json", stack=given).stdout)] == [None, None]

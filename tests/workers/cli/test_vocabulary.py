@@ -76,7 +76,7 @@ OTHER_NAMES = {
 }  # Accepted too: the same noun, longer.
 ARGUMENTS = {
     "ORDER_ID", "CASE_ID", "[CASE_ID]...", "FILE|-", "FILE|-...",
-    "{fulfillment|escalation}", "[fulfillment|escalation]",
+    "QUEUE", "{fulfillment|escalation}", "[fulfillment|escalation]",
     "[[resubmit|fulfill|cancel|close]]", "[resubmit|fulfill|cancel|close]", "{bash|zsh|fish}",
 }  # fmt: skip
 # What a command does cannot be taken back, so it asks. The others can be repeated without effect.

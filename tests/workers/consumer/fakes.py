@@ -15,7 +15,7 @@ from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.elapsed import elapsed_s
 from workers.consumer.message import Acknowledged, DeadLettered, Message
-from workers.consumer.pause import Paused, Pauses
+from workers.consumer.pause import Pauses, PauseState, Person
 from workers.consumer.ports import Handler, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.metrics import StageOutage
@@ -210,18 +210,19 @@ class FakeLines:
 class FakePauses:
     """The tag of a queue, or the error of reading it; records when it was read."""
 
-    def __init__(self, answer: Paused | Exception | None = None) -> None:
+    def __init__(self, answer: Person | Exception | None = None) -> None:
         self.answer = answer
+        self.resumed: Person | None = None
         self.read_at_s: list[float] = []
         self.takes_s = 0.0
 
-    async def paused(self) -> Paused | None:
+    async def read(self) -> PauseState:
         self.read_at_s.append(asyncio.get_running_loop().time())
         answer = self.answer
         await asyncio.sleep(self.takes_s)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return PauseState(answer, self.resumed)
 
 
 class FakeHandler:

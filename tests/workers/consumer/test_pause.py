@@ -20,10 +20,11 @@ from tests.workers.consumer.fakes import (
     until,
 )
 from workers.backoff import Backoff
-from workers.consumer.pause import Paused
+from workers.consumer.pause import Person
 from workers.errors import AccessDeniedError, FatalError, OutageError
 
-BY_ADA = Paused("ada", "2026-11-26T21:08:18Z", "new prices")
+BY_ADA = Person("ada", "2026-11-26T21:08:18Z", "new prices")
+BY_BOB = Person("bob", "2026-11-26T21:13:00Z", "they are there")
 MINUTE_S = 60.5
 
 
@@ -45,12 +46,12 @@ async def test_a_worker_that_starts_while_paused_receives_nothing() -> None:
         assert lines_of(run, "consumer.paused") == [("ada", "2026-11-26T21:08:18Z", "new prices")]
         assert run.consumer.health_problem() is None
         assert run.consumer.readiness_problem() is None
-        pauses.answer = None
+        pauses.answer, pauses.resumed = None, BY_BOB
         await asyncio.sleep(MINUTE_S)
         assert sorted(handler.finished) == ["m0", "m1", "m2"]
         assert paused_gauge(run) == 0
     (resumed,) = (line for line in run.logs if line["event"] == "consumer.resumed")
-    assert (resumed["actor"], resumed["note"], resumed["duration_ms"]) == ("ada", "new prices", 302_500)
+    assert (resumed["actor"], resumed["note"], resumed["duration_ms"]) == ("bob", "they are there", 302_500)
 
 
 async def test_a_pause_is_noticed_within_a_minute_and_what_runs_ends() -> None:
@@ -95,7 +96,7 @@ async def test_the_tag_is_read_once_a_minute_and_before_the_first_receive() -> N
     ],
 )
 async def test_a_tag_that_cannot_be_read_changes_nothing_and_is_logged_once_an_hour(
-    error: Exception, before: Paused | None
+    error: Exception, before: Person | None
 ) -> None:
     queue, handler, pauses = FakeQueue(wait_s=9), FakeHandler(), FakePauses(before)
     async with running(queue, handler, limits(), pauses=pauses) as run:
@@ -170,10 +171,20 @@ async def test_a_pause_by_another_person_is_logged_and_lasts() -> None:
     queue, pauses = FakeQueue(wait_s=9), FakePauses(BY_ADA)
     async with running(queue, FakeHandler(), limits(), pauses=pauses) as run:
         await asyncio.sleep(1)
-        pauses.answer = Paused("bob", "2026-11-26T22:00:00Z")
+        pauses.answer = Person("bob", "2026-11-26T22:00:00Z")
         await asyncio.sleep(2 * MINUTE_S)
     assert lines_of(run, "consumer.paused") == [
         ("ada", "2026-11-26T21:08:18Z", "new prices"),
         ("bob", "2026-11-26T22:00:00Z", None),
     ]
     assert queue.limits == []
+
+
+async def test_who_resumed_an_earlier_pause_is_not_named_again() -> None:
+    queue, pauses = FakeQueue(wait_s=9), FakePauses(Person("ada", "2026-11-26T22:00:00Z"))
+    pauses.resumed = BY_BOB
+    async with running(queue, FakeHandler(), limits(), pauses=pauses) as run:
+        await asyncio.sleep(1)
+        pauses.answer = None  # The tag was removed by hand.
+        await asyncio.sleep(MINUTE_S)
+    assert lines_of(run, "consumer.resumed") == [(None, None, None)]

@@ -18,10 +18,14 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 class FakeClient:
-    """Answers each operation with a function of its request: a response, or for `pages` an iterable of them."""
+    """
+    Answers each operation with a function of its request: a response, or for `pages` an iterable of them.
+
+    Queues have no tags, if nothing else is said.
+    """
 
     def __init__(self, **operations: Callable[..., Any]) -> None:
-        self.operations = operations
+        self.operations = {"list_queue_tags": lambda **_: {}} | operations
         self.requests: list[tuple[str, dict[str, Any]]] = []
 
     async def call(self, operation: str, **request: Any) -> Any:
@@ -38,7 +42,10 @@ class FakeClient:
 class FakeSession(BlockingSession):
     def __init__(self, clients: dict[str, FakeClient]) -> None:
         super().__init__({})
-        self._fakes = {"cloudwatch": FakeClient(get_metric_statistics=lambda **_: {"Datapoints": []})} | clients
+        self._fakes = {
+            "cloudwatch": FakeClient(get_metric_statistics=lambda **_: {"Datapoints": []}),
+            "sqs": empty_queues(),
+        } | clients
         self.config: dict[str, dict[str, Any]] = {}  # The configuration that was asked for, by service.
 
     def client(self, service: str, **config: Any) -> AsyncClient:

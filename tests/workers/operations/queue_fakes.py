@@ -71,6 +71,9 @@ class FakeQueue:
         self.during.get(operation, lambda: None)()
         return getattr(self, f"_{operation}")(request)
 
+    def _list_queue_tags(self, _request: Mapping[str, Any]) -> Any:
+        return {}
+
     def _receive_message(self, _request: Mapping[str, Any]) -> Any:
         received, self.visible = self.visible[: self._batch], self.visible[self._batch :]
         self.hidden += received

@@ -81,6 +81,7 @@ class World:
     services: Any = None
     lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # By log group; others do not exist.
     lines_a_page: int = 1000
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)  # Of queues, by name.
     hanging: set[str] = field(default_factory=set)  # Operations that never answer.
     now: datetime = NOW
     environ: dict[str, str] = field(default_factory=dict)
@@ -93,7 +94,9 @@ class World:
 
         self.clients = {
             "sqs": client(
-                get_queue_url=lambda **asked: {"QueueUrl": asked["QueueName"]}, get_queue_attributes=self._queue
+                get_queue_url=lambda **asked: {"QueueUrl": asked["QueueName"]},
+                get_queue_attributes=self._queue,
+                list_queue_tags=lambda **asked: {"Tags": self.tags.get(asked["QueueUrl"], {})},
             ),
             "dynamodb": client(query=self._query, describe_table=lambda **_: {}),
             "cloudwatch": client(get_metric_data=self._metric_data),

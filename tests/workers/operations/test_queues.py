@@ -48,8 +48,8 @@ async def test_a_queue_is_counted_with_its_dead_letters_and_ages() -> None:
 
     stack = fake_stack(sqs=SQS, cloudwatch=FakeClient(get_metric_statistics=statistics))
     assert await queue_depths(stack) == [
-        Depth("OrderFulfillmentQueue", 1, 2, 3, 70, "OrderFulfillmentQueue-dead", 15, 3600),
-        Depth("EscalationQueue", 0, 0, 0, None, "EscalationQueue-dead", 15, None),
+        Depth("OrderFulfillmentQueue", 1, 2, 3, 70, "OrderFulfillmentQueue-dead", 15, 3600, paused=False),
+        Depth("EscalationQueue", 0, 0, 0, None, "EscalationQueue-dead", 15, None, paused=False),
     ]
 
 
@@ -96,4 +96,4 @@ async def test_counts_that_sqs_leaves_out_are_zero() -> None:
     )
     stack = fake_stack(sqs=sqs, cloudwatch=FakeClient(get_metric_statistics=lambda **_: {"Datapoints": []}))
     depths = await queue_depths(stack)
-    assert depths[0] == Depth("OrderFulfillmentQueue", 0, 0, 0, None, "dead", 0, None)
+    assert depths[0] == Depth("OrderFulfillmentQueue", 0, 0, 0, None, "dead", 0, None, paused=False)

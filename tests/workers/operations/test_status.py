@@ -4,10 +4,11 @@ import asyncio
 import re
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from tests.workers.operations.fakes import refused
+from tests.workers.operations.fakes import NOW, refused
 from tests.workers.operations.status_world import (
     ESCALATION,
     FULFILLMENT,
@@ -16,6 +17,9 @@ from tests.workers.operations.status_world import (
     busy,
     metrics,
 )
+from workers import clock
+from workers.aws.pauses import PAUSED_TAG
+from workers.cli.status_view import screen
 from workers.errors import FatalError
 from workers.operations.status import Need, ServiceState, Status, Unknown, WorkerState
 
@@ -28,6 +32,12 @@ async def read(world: World) -> Status:
 
 def reasons(status: Status) -> dict[str, str]:
     return {what: unknown.reason for unknown in status.unknown for what in unknown.what}
+
+
+def idle() -> World:
+    world = World()
+    world.workers_run()
+    return world
 
 
 async def test_a_system_without_work_needs_nobody_and_is_known() -> None:
@@ -402,3 +412,48 @@ async def test_the_drain_rate_is_that_of_the_last_two_minutes() -> None:
         world.depths = {"OrderFulfillmentQueue": (depth, 0, 0)}
         queue = (await reader.read()).queues[0]
     assert (queue.drained_per_second, queue.empty_in_s) == (1, 900)
+
+
+@pytest.mark.parametrize(("minutes", "needed"), [(14, False), (16, True)])
+async def test_a_paused_queue_says_since_when_and_by_whom_and_needs_somebody_after_a_while(
+    minutes: int, *, needed: bool
+) -> None:
+    world, since = idle(), ago(minutes=minutes)
+    world.tags["OrderFulfillmentQueue"] = {PAUSED_TAG: f"{since}/ada/new prices"}
+    status = await read(world)
+    fulfillment, escalation = status.queues
+    assert (fulfillment.paused, fulfillment.paused_since_at) == (True, since)
+    assert (fulfillment.paused_by, fulfillment.paused_note) == ("ada", "new prices")
+    assert (escalation.paused, escalation.paused_by) == (False, None)
+    assert [(need.text, need.command) for need in status.needs] == [
+        ("OrderFulfillmentQueue is paused for 16m by ada: new prices", "orders workers resume fulfillment")
+    ] * needed
+    lines = ["".join(text for text, _ in line) for line in screen(status, 200)]
+    (shown,) = (line for line in lines if line.startswith("OrderFulfillmentQueue"))
+    assert shown.rstrip().endswith(f"since {clock.shown(since)} by ada: new prices")
+
+
+async def test_old_messages_of_a_paused_queue_are_no_need_of_their_own() -> None:
+    world = idle()
+    world.metrics["ApproximateAgeOfOldestMessage", "OrderFulfillmentQueue"] = [(NOW, 3600.0)]
+    assert [need.text for need in (await read(world)).needs] == [
+        "the oldest message of OrderFulfillmentQueue is 60m old"
+    ]
+    world.tags["OrderFulfillmentQueue"] = {PAUSED_TAG: "by hand"}
+    assert [need.text for need in (await read(world)).needs] == [
+        "OrderFulfillmentQueue is paused by an unknown person: no reason given"
+    ]
+
+
+async def test_tags_that_cannot_be_read_hide_nothing_else() -> None:
+    world = idle()
+
+    def denied(**_: Any) -> Any:
+        raise refused("AccessDenied", "ListQueueTags", 403)
+
+    world.clients["sqs"].operations["list_queue_tags"] = denied
+    status = await read(world)
+    assert [(queue.paused, queue.depth) for queue in status.queues] == [(None, 0), (None, 0)]
+    (unknown,) = status.unknown
+    assert unknown.what == ("whether EscalationQueue is paused", "whether OrderFulfillmentQueue is paused")
+    assert unknown.reason == "these credentials do not allow ListQueueTags (AccessDenied)"
