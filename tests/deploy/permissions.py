@@ -136,9 +136,12 @@ _SQS = {
     "DeleteMessageBatch": "DeleteMessage",
     "GetQueueAttributes": "GetQueueAttributes",
     "GetQueueUrl": "GetQueueUrl",
+    "ListQueueTags": "ListQueueTags",
     "ReceiveMessage": "ReceiveMessage",
     "SendMessage": "SendMessage",
     "SendMessageBatch": "SendMessage",
+    "TagQueue": "TagQueue",
+    "UntagQueue": "UntagQueue",
 }
 
 

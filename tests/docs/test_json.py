@@ -20,7 +20,7 @@ def example(command: str) -> str:
     return block
 
 
-SAME_AS_ANOTHER = {"dead-letters discard": "dead-letters replay"}
+SAME_AS_ANOTHER = {"dead-letters discard": "dead-letters replay", "workers resume": "workers pause"}
 
 
 @pytest.mark.parametrize("command", SCHEMAS)

@@ -33,7 +33,7 @@ LISTS = {
     "status": {"Query", "BatchGetItem"},
 }
 # They act. What they read before, they read by its key.
-ACTIONS = {"cancel", "erase", "escalate", "requeue", "submit"}
+ACTIONS = {"cancel", "erase", "escalate", "requeue", "submit", "workers pause", "workers resume"}
 LOCAL = {"completion", "logs"}  # They ask AWS for nothing.
 # No index has what these look for; docs/operating.md says what it costs.
 SCANS = {
