@@ -86,9 +86,9 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     run("erase", "shipped", "--yes")
     run("list", "--name", "ada", "--since", "1d", "--json")
     run("escalations", "list", "--state", "resolved", "--csv")
-    run("workers", "pause", "escalation", "--actor", "ada", "--note", "new prices")
-    run("workers", "resume", "escalation", "--actor", "ada", "--note", "done")
-    run("workers", "pause", "fulfillment", "--actor", "ada", "--note", "new prices")
+    for name in ("fulfillment", "escalation"):
+        run("workers", "pause", name)
+        run("workers", "resume", name)
     run("queues")
     for name in ("fulfillment", "escalation"):
         run("dead-letters", "replay", name, "--limit", "1", "--yes")
