@@ -166,7 +166,9 @@ class Status:
         return None if self.consumer is None else self.consumer.health_problem()
 
     def note(self) -> str | None:
-        return OUTPUT_FULL if self.output is not None and self.output.is_full else None
+        if self.output is not None and self.output.is_full:
+            return OUTPUT_FULL
+        return None if self.consumer is None else self.consumer.pause.note()
 
     def readiness(self) -> str | None:
         return "waiting for AWS" if self.consumer is None else self.consumer.readiness_problem()

@@ -28,9 +28,9 @@ def test_a_paused_worker_is_ready_and_receives_nothing_until_it_is_resumed(
     try:
         line = worker.wait_for("consumer.paused")
         assert (line["actor"], line["note"]) == ("ada", note)
-        for path in ("healthz", "readyz"):
+        for path, said in (("healthz", b"ok: paused since "), ("readyz", b"ok\n")):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=30) as answer:
-                assert answer.status == 200
+                assert (answer.status, answer.read()[: len(said)]) == (200, said)
         shown = json.loads(orders("queues", "--json").out)[0]
         assert (shown["paused"], shown["paused_by"], shown["paused_note"], shown["depth"]) == (True, "ada", note, 1)
         assert worker.stop() == 0, worker.output()

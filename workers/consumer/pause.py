@@ -68,6 +68,13 @@ class Pause:
     def is_paused(self) -> bool:
         return self.current is not None
 
+    def note(self) -> str | None:
+        """Return what a healthy worker says about the pause; None if there is none."""
+        if self.current is None:
+            return None
+        since = f" since {self.current.since}" if self.current.since else ""
+        return f"paused{since} by {self.current.actor or 'an unknown person'}"
+
     async def wait(self) -> None:
         """Wait until the queue is not paused."""
         await self._may_receive.wait()

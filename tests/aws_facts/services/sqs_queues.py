@@ -72,6 +72,23 @@ def a_redrive_policy_is_json(lab: Lab) -> object:
 
 
 @fact(
+    "A tag of a queue may have any value of 256 letters, digits, spaces and _ . : / = + - @, as it was set. It is gone "
+    "once it was removed, and to remove it again is no error. Other tags stay.",
+    source=SQS_GUIDE + "sqs-queue-tags.html",
+    relied_on_by=("workers/aws/pauses.py::MAX_VALUE_CHARS", "workers/operations/pauses.py::untag_queue"),
+    expected=[True, ["other"]],
+)
+def a_queue_keeps_a_tag(lab: Lab) -> object:
+    url, value = lab.queue(), "2026-11-26T21:08:18Z/ada/_ .:=C3+-@".ljust(256, "x")
+    lab.sqs.tag_queue(QueueUrl=url, Tags={"other": "x"})
+    lab.sqs.tag_queue(QueueUrl=url, Tags={"workers:paused": value})
+    kept = lab.sqs.list_queue_tags(QueueUrl=url)["Tags"]
+    for _ in range(2):
+        lab.sqs.untag_queue(QueueUrl=url, TagKeys=["workers:paused"])
+    return [kept == {"other": "x", "workers:paused": value}, [*lab.sqs.list_queue_tags(QueueUrl=url)["Tags"]]]
+
+
+@fact(
     "A message that was received `maxReceiveCount` times goes to the dead-letter queue at the next receive, with its "
     "id, body and attributes.",
     source=_DEAD_LETTERS,

@@ -46,10 +46,12 @@ async def test_a_worker_that_starts_while_paused_receives_nothing() -> None:
         assert lines_of(run, "consumer.paused") == [("ada", "2026-11-26T21:08:18Z", "new prices")]
         assert run.consumer.health_problem() is None
         assert run.consumer.readiness_problem() is None
+        assert run.consumer.pause.note() == "paused since 2026-11-26T21:08:18Z by ada"
         pauses.answer, pauses.resumed = None, BY_BOB
         await asyncio.sleep(MINUTE_S)
         assert sorted(handler.finished) == ["m0", "m1", "m2"]
         assert paused_gauge(run) == 0
+        assert run.consumer.pause.note() is None
     (resumed,) = (line for line in run.logs if line["event"] == "consumer.resumed")
     assert (resumed["actor"], resumed["note"], resumed["duration_ms"]) == ("bob", "they are there", 302_500)
 
