@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.virtual_time import VirtualTimeLoop
 from tests.workers.consumer.fakes import QUICK, FakeHandler, FakeQueue, limits, messages, running, until
 from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer
@@ -208,3 +209,28 @@ def test_without_a_rate_there_is_no_paced_gate() -> None:
 def long_s(per_second: float) -> float:
     """Return how long a test looks, in virtual time: for 20 turns, but for 5 seconds at least."""
     return max(5.0, 20 / per_second)
+
+
+async def test_turns_that_come_late_do_not_lower_the_rate() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    gate, began_s = PacedGate(100, lambda: 0), loop.time()
+
+    async def block() -> None:
+        loop.now_s += 0.012  # Longer than a turn: the next timer is late.
+
+    async def go_on() -> None: ...
+
+    await asyncio.gather(*(gate.run(call) for _ in range(100) for call in (block, go_on)))
+    assert loop.time() - began_s == pytest.approx(2, abs=0.05)
+
+
+async def test_an_answer_lets_a_receive_look_again_at_once() -> None:
+    waiting = 1000
+    gate = PacedGate(1, lambda: waiting)
+    receive = asyncio.create_task(gate.wait_to_receive(10))
+    await asyncio.sleep(0.1)
+    waiting, asked_s = 0, asyncio.get_running_loop().time()
+    gate.answered()
+    assert await receive == 2
+    assert asyncio.get_running_loop().time() - asked_s < 0.01
