@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError
 
 from workers.aws.channels import SnsChannel, SqsChannel
 from workers.aws.errors import CredentialsError, CredentialsSourceError, translated
+from workers.aws.outgoing import is_refusal
 from workers.aws.sdk.clients import calling_config, channel_config, open_session, receiving_config
 from workers.aws.sdk.direct import direct
 from workers.aws.sdk.metering import Meter
@@ -34,6 +35,8 @@ from workers.fulfillment.http_provider import http_session
 from workers.metrics import Metrics
 from workers.proxies import proxy_for
 from workers.settings import Settings, Worker
+from workers.tracing.off import NO_TRACING, Tracing
+from workers.tracing.opening import open_tracing
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -66,6 +69,7 @@ class Clients:
     secretsmanager: Any = None  # Any: its type stubs would be one more package, for one call.
     http: ClientSession | None = None
     routes: Routes | None = None
+    tracing: Tracing = NO_TRACING
 
 
 async def fetch_credentials(sdk: "AioSession") -> None:
@@ -105,9 +109,13 @@ async def open_clients(
     Yield the connections that *worker* needs. *rules* are for the escalation worker. *sdk* has the credentials.
 
     Raises:
-        FatalError: The SDK is not configured: no region, an unknown profile, an invalid endpoint or CA bundle.
+        FatalError: The SDK is not configured: no region, an unknown profile, an invalid endpoint or CA bundle. Or
+            tracing is asked for, and not installed or not configured.
     """
     async with AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(
+            open_tracing(os.environ, f"order-fulfillment-{worker.value}", settings.release, is_refusal=is_refusal)
+        )
         try:
             sdk, others = sdk or plain_session(), calling_config(settings.concurrency)
             session = open_session(sdk)
@@ -121,16 +129,19 @@ async def open_clients(
                 visibility=await opened("sqs", calling_config(settings.concurrency, attempts=1)),
                 sqs=await opened("sqs", others),
                 dynamodb=await opened("dynamodb", others),
+                tracing=tracing,
             )
             if worker is Worker.FULFILLMENT and settings.fulfillment_provider == "http":
-                clients = replace(clients, http=await stack.enter_async_context(http_session(settings.concurrency)))
+                http = await stack.enter_async_context(http_session(settings.concurrency, tracing.http()))
+                clients = replace(clients, http=http)
                 if settings.fulfillment_token_secret is not None:
                     secretsmanager = await stack.enter_async_context(session.client("secretsmanager", config=others))
                     Meter(secretsmanager, metrics.requests)
                     log_requests(secretsmanager)
                     clients = replace(clients, secretsmanager=secretsmanager)
             if rules is not None:
-                channels = await _open_channels(rules.channels, session, channel_config(SEND_TIMEOUT_S), stack)
+                config = channel_config(SEND_TIMEOUT_S)
+                channels = await _open_channels(rules.channels, session, config, stack, tracing)
                 clients = replace(clients, routes=Routes(rules.rules, channels))
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
@@ -138,23 +149,27 @@ async def open_clients(
 
 
 async def _open_channels(
-    tables: Mapping[str, ChannelTable], session: aioboto3.Session, config: AioConfig, stack: AsyncExitStack
+    tables: Mapping[str, ChannelTable],
+    session: aioboto3.Session,
+    config: AioConfig,
+    stack: AsyncExitStack,
+    tracing: Tracing,
 ) -> tuple[Channel, ...]:
     """Return the channels of the rules. Each has its own connections, so one that hangs does not delay the others."""
-    webhooks = await stack.enter_async_context(webhook_session())
+    webhooks = await stack.enter_async_context(webhook_session(tracing.http()))
     channels: list[Channel] = []
     for name, table in tables.items():
         match table:
             case SnsTopic():
                 sns = await stack.enter_async_context(session.client("sns", region_name=table.region, config=config))
                 log_requests(sns)
-                channels.append(SnsChannel(name, sns, table.topic_arn))
+                channels.append(SnsChannel(name, tracing.sender(sns), table.topic_arn))
             case SqsTarget():
                 region = table.address.region
                 sqs = await stack.enter_async_context(session.client("sqs", region_name=region, config=config))
                 log_requests(sqs)
-                channels.append(SqsChannel(name, sqs, table.queue))
+                channels.append(SqsChannel(name, tracing.sender(sqs), table.queue))
             case Webhook():
                 url, authorization = table.address(os.environ), table.authorization(os.environ)
                 channels.append(WebhookChannel(name, webhooks, url, authorization, proxy_for(url)))
-    return tuple(channels)
+    return tuple(tracing.port(channel, f"notify {channel.name}", "send") for channel in channels)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,10 +36,14 @@ def log_request(
     )
 
 
-def traces(operation: str) -> list[TraceConfig] | None:
-    """Return what makes a `ClientSession` log its requests as *operation*; None unless the log's level is DEBUG."""
+def traces(operation: str, others: Sequence[TraceConfig] = ()) -> list[TraceConfig] | None:
+    """
+    Return what makes a `ClientSession` log its requests as *operation* if the log's level is DEBUG, and *others*.
+
+    None if that is nothing.
+    """
     if not is_on():
-        return None
+        return [*others] or None
 
     async def started(_session: Any, context: SimpleNamespace, _params: Any) -> None:
         context.started_at_s = time.perf_counter()
@@ -53,4 +58,4 @@ def traces(operation: str) -> list[TraceConfig] | None:
     trace.on_request_start.append(started)
     trace.on_request_end.append(ended)
     trace.on_request_exception.append(failed)
-    return [trace]
+    return [trace, *others]

@@ -8,6 +8,7 @@ passed in here; `runner` runs the resulting consumer.
 from collections.abc import Awaitable, Callable
 
 from workers.aws.cases import DynamoCases
+from workers.aws.operations import CASES, ORDERS, ORDERS_TO_SHIP, TRIALS
 from workers.aws.orders import DynamoOrders, check_table
 from workers.aws.orders_to_ship import DynamoOrdersToShip
 from workers.aws.pauses import SqsPauses
@@ -58,16 +59,25 @@ async def make_handler(  # noqa: PLR0917 - all that a handler is made of.
     """Return the handler of *worker*'s messages."""
     escalations = settings.queue_of(Worker.ESCALATION)
     retention = Retention(settings.order_retention_days)
+    tracing, sender = clients.tracing, clients.tracing.sender(clients.sqs)
     match worker:
         case Worker.FULFILLMENT:
             provider = await _provider(settings, clients)
             return FulfillmentHandler(
                 queue_name=settings.queue_of(worker).name,
-                orders=DynamoOrders(clients.dynamodb, settings.order_table, retention=retention),
-                orders_to_ship=DynamoOrdersToShip(clients.dynamodb, settings.order_table, settings.escalation_table),
-                escalations=SqsEscalations(clients.sqs, await queue_url(clients.sqs, escalations)),
+                orders=tracing.table(
+                    DynamoOrders(clients.dynamodb, settings.order_table, retention=retention),
+                    settings.order_table,
+                    ORDERS,
+                ),
+                orders_to_ship=tracing.table(
+                    DynamoOrdersToShip(clients.dynamodb, settings.order_table, settings.escalation_table),
+                    settings.order_table,
+                    ORDERS_TO_SHIP,
+                ),
+                escalations=SqsEscalations(sender, await queue_url(clients.sqs, escalations)),
                 dead_letters=dead_letters,
-                provider=provider,
+                provider=None if provider is None else tracing.port(provider, "ship order", "ship"),
                 max_attempts=settings.max_attempts,
                 max_ship_s=SHIP_SHARE * settings.max_handle_s,
                 # Without a provider, no metric says whether it works.
@@ -75,13 +85,19 @@ async def make_handler(  # noqa: PLR0917 - all that a handler is made of.
             )
         case Worker.ESCALATION:
             assert clients.routes is not None, "no rules"  # noqa: S101 - only a bug fails it.
-            cases = DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table, retention=retention)
+            cases = tracing.table(
+                DynamoCases(clients.dynamodb, settings.escalation_table, settings.order_table, retention=retention),
+                settings.escalation_table,
+                CASES,
+            )
             return EscalationHandler(
                 queue_name=settings.queue_of(worker).name,
                 cases=cases,
                 dead_letters=dead_letters,
-                reminders=SqsReminders(clients.sqs, await queue_url(clients.sqs, escalations)),
-                trials=DynamoTrials(clients.dynamodb, settings.escalation_table),
+                reminders=SqsReminders(sender, await queue_url(clients.sqs, escalations)),
+                trials=tracing.table(
+                    DynamoTrials(clients.dynamodb, settings.escalation_table), settings.escalation_table, TRIALS
+                ),
                 rules=clients.routes.rules,
                 router=Router(
                     clients.routes.channels,
@@ -146,8 +162,10 @@ async def _assemble(
         receiving=clients.receiving,
         visibility=clients.visibility,
         sqs=clients.sqs,
+        traced=clients.tracing.is_on,
     )
-    dead_letters = SqsDeadLetters(clients.sqs, await queue_url(clients.sqs, attributes.dead_letter_queue), source=name)
+    sender = clients.tracing.sender(clients.sqs)
+    dead_letters = SqsDeadLetters(sender, await queue_url(clients.sqs, attributes.dead_letter_queue), source=name)
     limits = Limits(
         concurrency=settings.concurrency,
         max_deliveries=settings.max_deliveries,
@@ -159,7 +177,8 @@ async def _assemble(
     )
     handler = await make_handler(worker, settings, clients, dead_letters, metrics, lines)
     pauses = SqsPauses(clients.sqs, attributes.url)
-    return Consumer(queue, handler, limits, metrics, timings, lines=lines, pauses=pauses)
+    in_flight = clients.tracing.in_flight(name)
+    return Consumer(queue, handler, limits, metrics, timings, lines=lines, pauses=pauses, in_flight=in_flight)
 
 
 async def _provider(settings: Settings, clients: Clients) -> Provider | None:

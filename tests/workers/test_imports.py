@@ -34,7 +34,7 @@ ROOMS = [
     {"log_values"},
     {"log_calls"},
     {"contracts", "dead_letters", "logs", "proxies", "request_log", "settings"},
-    {"ports", "trials"},
+    {"ports", "tracing", "trials"},
     {"fulfillment", "escalation"},
     {"aws"},
     {"connections", "operations", "task_protection"},

@@ -8,6 +8,9 @@ here (`sendable`). What came from SQS stays as it is: it has none of them.
 from collections.abc import Mapping
 from typing import Any
 
+from botocore.exceptions import ClientError, ParamValidationError
+
+from workers.aws.errors import SEND_FAULTS, error_code
 from workers.domain.characters import sendable
 
 MAX_SUBJECT_CHARS = 99  # SNS: a subject is ASCII, less than 100 characters, without line breaks.
@@ -40,6 +43,13 @@ def sns_message(topic_arn: str, subject: str, message: str, attributes: Mapping[
 def string_attribute(text: str) -> dict[str, str]:
     """Return the message attribute of type String with the start of *text*. SQS and SNS refuse an empty one."""
     return {"DataType": "String", "StringValue": text[:MAX_ATTRIBUTE_CHARS] or "-"}
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether AWS, or already the SDK, blames a message that is sent, and not the queue or itself."""
+    return isinstance(error, ParamValidationError) or (
+        isinstance(error, ClientError) and error_code(error) in SEND_FAULTS
+    )
 
 
 def _sendable_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from botocore.exceptions import ClientError, ParamValidationError
@@ -17,11 +17,19 @@ from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
+    from types_aiobotocore_sqs.literals import MessageSystemAttributeNameType as SystemAttribute
 
 log = structlog.get_logger(__name__)
 
 Entry = TypeVar("Entry")
 
+TRACE_HEADER: Final = "AWSTraceHeader"
+SYSTEM_ATTRIBUTES: list["SystemAttribute"] = [
+    "ApproximateReceiveCount",
+    "SentTimestamp",
+    "ApproximateFirstReceiveTimestamp",
+]
+TRACED_SYSTEM_ATTRIBUTES: list["SystemAttribute"] = [*SYSTEM_ATTRIBUTES, TRACE_HEADER]
 MAX_REFUSED_ALONE = 2
 # Codes with which SQS may refuse a whole batch because of one entry.
 _BATCH_FAULTS = frozenset(
@@ -109,6 +117,7 @@ class SqsQueue:
     - Each receive sets `visibility_timeout_s`, so the queue's own timeout does not matter.
     - `receiving` has its own connection pool, so that long polls do not keep other calls waiting.
     - `visibility` does not retry, because a retry might be sent after the receipt has expired.
+    - Only if `traced` are messages asked for their trace header.
     """
 
     name: str
@@ -118,6 +127,7 @@ class SqsQueue:
     receiving: "SQSClient"
     visibility: "SQSClient"
     sqs: "SQSClient"
+    traced: bool = False
 
     async def receive(self, limit: int, max_wait_s: int | None = None) -> Sequence[Message]:
         answer = await ask(
@@ -127,16 +137,16 @@ class SqsQueue:
             MaxNumberOfMessages=limit,
             VisibilityTimeout=self.visibility_timeout_s,
             WaitTimeSeconds=self.wait_s if max_wait_s is None else min(self.wait_s, max_wait_s),
-            MessageSystemAttributeNames=[
-                "ApproximateReceiveCount",
-                "SentTimestamp",
-                "ApproximateFirstReceiveTimestamp",
-            ],
+            MessageSystemAttributeNames=TRACED_SYSTEM_ATTRIBUTES if self.traced else SYSTEM_ATTRIBUTES,
             MessageAttributeNames=["All"],
         )
         with readable("ReceiveMessage"):
             received: list[Any] = [*(answer.get("Messages") or [])]
-        messages = [message for message in map(_message, received) if message is not None]
+        messages = [
+            message
+            for message in map(read_traced_message if self.traced else read_message, received)
+            if message is not None
+        ]
         if len(messages) < len(received):
             # The unreadable messages become visible again by themselves. It is an outage only if all are unreadable.
             log.error("message.not_read", unreadable=len(received) - len(messages), received=len(received))
@@ -203,7 +213,7 @@ def _code(refusal: Exception) -> str:
     return error_code(refusal) if isinstance(refusal, ClientError) else type(refusal).__name__
 
 
-def _message(received: Any) -> Message | None:
+def read_message(received: Any) -> Message | None:
     """Return a received message, or None without an id, receipt or body. Unreadable counts and times get defaults."""
     try:
         needed = [received[name] for name in ("MessageId", "ReceiptHandle", "Body")]
@@ -221,6 +231,15 @@ def _message(received: Any) -> Message | None:
         first_received_at_s=_number(system, "ApproximateFirstReceiveTimestamp", 0) / 1000,
         attributes=_attributes(received.get("MessageAttributes")),
     )
+
+
+def read_traced_message(received: Any) -> Message | None:
+    """Return a received message with its `trace_header`."""
+    message = read_message(received)
+    if message is None or not isinstance(system := received.get("Attributes"), dict):
+        return message
+    header = system.get(TRACE_HEADER)
+    return replace(message, trace_header=header) if isinstance(header, str) else message
 
 
 def _number(system: Any, name: str, otherwise: int) -> int:

@@ -73,8 +73,9 @@ class Consumer:
         now_s: Callable[[], float] = elapsed_s,
         lines: Lines | None = None,
         pauses: Pauses | None = None,
+        in_flight: Callable[..., InFlight] = InFlight,
     ) -> None:
-        """*now_s* is the clock of visibility timeouts."""
+        """*now_s* is the clock of visibility timeouts, *in_flight* makes the `InFlight`."""
         self._metrics = metrics or Metrics()
         self._outages = self._metrics.outages
         self._output = Output(lines, self._outages.stage("log_output"))
@@ -84,7 +85,7 @@ class Consumer:
         self._timings = timings
         self._prefetch = Prefetch(limits.concurrency, prefetch_s=timings.prefetch_s)
         self._slots = Slots(limits.concurrency + self._prefetch.count)
-        self._in_flight = InFlight(self._slots, queue.visibility_timeout_s, self._metrics, now_s=now_s)
+        self._in_flight = in_flight(self._slots, queue.visibility_timeout_s, self._metrics, now_s=now_s)
         self._gate = make_gate(limits.per_second, self._not_begun, _used_downstream, timings, self._metrics)
         self._running = asyncio.Semaphore(limits.concurrency)
         self._trials = Trials(handler, timings)
@@ -127,8 +128,7 @@ class Consumer:
         """Return a problem that only a restart fixes, or None. An outage of AWS is not such a problem."""
         if self._poller.is_stuck():
             return "no poll has finished for too long"
-        cap_s = self._limits.max_handle_s + self._timings.stuck_margin_s
-        if any(taken_s > cap_s for taken_s in self.handling_s()):
+        if max(self.handling_s(), default=0.0) > self._limits.max_handle_s + self._timings.stuck_margin_s:
             return "a handler has been running for too long"
         return None
 

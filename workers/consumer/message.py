@@ -7,7 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One received message. `sent_at_s` and `first_received_at_s` are seconds since the epoch."""
+    """
+    One received message. `sent_at_s` and `first_received_at_s` are seconds since the epoch.
+
+    `trace_header` is AWS X-Ray's header. It is requested only if tracing is on.
+    """
 
     id: str
     receipt_handle: str
@@ -16,6 +20,7 @@ class Message:
     sent_at_s: float = 0.0
     first_received_at_s: float = 0.0
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    trace_header: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

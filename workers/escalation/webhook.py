@@ -1,13 +1,13 @@
 """A webhook as a channel, for chat tools and pagers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from string import punctuation
 from urllib.parse import quote
 
-from aiohttp import ClientError, ClientHttpProxyError, ClientSession, DummyCookieJar
+from aiohttp import ClientError, ClientHttpProxyError, ClientSession, DummyCookieJar, TraceConfig
 
 from workers.errors import plain_name
 from workers.escalation.notifications import ChannelError, Notification, RefusedError
@@ -24,12 +24,12 @@ _BLAMING_CONTENT = {
 
 
 @asynccontextmanager
-async def webhook_session() -> AsyncIterator[ClientSession]:
+async def webhook_session(spans: Sequence[TraceConfig] = ()) -> AsyncIterator[ClientSession]:
     """Open a session for webhooks. TLS is verified; cookies are not kept."""
     async with ClientSession(
         cookie_jar=DummyCookieJar(),
         headers={"User-Agent": "order-fulfillment-workers"},
-        trace_configs=traces("webhook"),
+        trace_configs=traces("webhook", spans),
     ) as session:
         yield session
 

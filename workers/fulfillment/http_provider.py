@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from aiohttp import (
     ConnectionTimeoutError,
     DummyCookieJar,
     TCPConnector,
+    TraceConfig,
 )
 from pydantic_core import from_json
 
@@ -54,7 +55,7 @@ _TRY_AGAIN = {408, 409, 425}
 
 
 @asynccontextmanager
-async def http_session(connections: int) -> AsyncIterator[ClientSession]:
+async def http_session(connections: int, spans: Sequence[TraceConfig] = ()) -> AsyncIterator[ClientSession]:
     """
     Open a session with *connections* connections, one per concurrent call, so that no call waits for another.
 
@@ -62,7 +63,7 @@ async def http_session(connections: int) -> AsyncIterator[ClientSession]:
     """
     async with ClientSession(
         connector=TCPConnector(limit=connections),
-        trace_configs=traces("provider"),
+        trace_configs=traces("provider", spans),
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,  # Otherwise a small response could unpack to more than the size limit.
         headers={

@@ -7,6 +7,7 @@ from workers.domain.orders import is_order_id
 
 CARD = "4929123412345678"
 ARN = "arn:aws:states:us-east-1:123456789012:execution:Orders:4929123412345678"
+TRACE_ID = "12345678901234567890abcdef123456"
 UUID = "12345678-1234-1234-1234-123456789012"
 TIMESTAMP = "2026-11-22T10:00:00.123456Z"
 
@@ -66,9 +67,11 @@ def test_leaves_shorter_and_other_runs(text: str) -> None:
         f"{TIMESTAMP} {TIMESTAMP}",
         "2026-11-22 10:00:00.123456789-05:30",
         "00000000-0000-0000-0000-000000000000",
+        TRACE_ID,
+        f'{{"trace_id": "{TRACE_ID}"}}',
     ],
 )
-def test_keeps_the_digits_of_arns_uuids_and_timestamps(text: str) -> None:
+def test_keeps_the_digits_of_arns_uuids_trace_ids_and_timestamps(text: str) -> None:
     assert mask(text) == text
 
 
@@ -89,6 +92,11 @@ def test_keeps_the_digits_of_arns_uuids_and_timestamps(text: str) -> None:
         (f"00000000-0000-4000-8000-{CARD}", "****"),
         (f"order_{UUID}", f"order_{UUID}"),
         (f"{UUID}-{UUID}", f"{UUID}-{UUID}"),
+        (f"{CARD[:4]} {TRACE_ID}", "****abcdef123456"),  # It could begin with the rest of a card number.
+        (f"{TRACE_ID}1", "****abcdef1234561"),
+        ("1" * 32, "****"),  # An id of a trace has a letter.
+        (TRACE_ID.upper(), "****ABCDEF123456"),
+        (f"{TRACE_ID} {CARD}", f"{TRACE_ID} ****"),
     ],
 )
 def test_masks_card_numbers_next_to_arns_uuids_and_timestamps(text: str, masked: str) -> None:

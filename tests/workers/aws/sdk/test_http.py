@@ -21,8 +21,9 @@ UNUSED_PORT_URL = "http://127.0.0.1:9/"
 async def error_of_sdk(url: str, read_s: float = PATIENT_S) -> Exception:
     timeouts: Any = (PATIENT_S, read_s)  # Any: the stubs know neither this nor the class of the headers.
     headers: Any = HeadersDict({})
+    request: Any = AWSPreparedRequest("POST", url, headers, b"{}", False)
     async with AIOHTTPSession(timeout=timeouts) as session:
-        return await error_of(session.send(AWSPreparedRequest("POST", url, headers, b"{}", False)))
+        return await error_of(session.send(request))
 
 
 async def our_error(url: str, read_s: float = PATIENT_S) -> Exception:
