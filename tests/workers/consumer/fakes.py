@@ -14,6 +14,7 @@ from structlog.typing import EventDict
 from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.elapsed import elapsed_s
+from workers.consumer.in_flight import InFlight
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.consumer.pause import Pauses, PauseState, Person
 from workers.consumer.ports import Handler, Refusal
@@ -340,10 +341,14 @@ async def running(
     *,
     lines: FakeLines | None = None,
     pauses: Pauses | None = None,
+    in_flight: Callable[..., InFlight] = InFlight,
 ) -> AsyncIterator[Run]:
     """Run a consumer during the block, and stop it afterward unless it has ended."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        run = Run(Consumer(queue, handler, limits, timings=timings, now_s=now_s, lines=lines, pauses=pauses), logs)
+        consumer = Consumer(
+            queue, handler, limits, timings=timings, now_s=now_s, lines=lines, pauses=pauses, in_flight=in_flight
+        )
+        run = Run(consumer, logs)
         try:
             yield run
             if not run.task.done():
