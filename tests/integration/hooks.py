@@ -22,6 +22,7 @@ class Hooks:
         self.asked: list[str] = []
         self.taken: list[tuple[str, dict[str, Any]]] = []
         self.authorizations: set[str | None] = set()
+        self.traceparents: list[str | None] = []
         self.closing = threading.Event()
         hooks = self
 
@@ -41,12 +42,13 @@ class Hooks:
         body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
         path = request.path.strip("/")
         self.asked.append(path)
-        status = self.refused.get(body["OrderId"]) or self.answers.get(path, 200)
+        status = self.refused.get(body.get("OrderId", "")) or self.answers.get(path, 200)
         if status is None:
             self.closing.wait(30)
             return
         self.closing.wait(self.slow_s)
         self.authorizations.add(request.headers["Authorization"])
+        self.traceparents.append(request.headers["traceparent"])
         if status == 200:
             self.taken.append((path, body))
         with contextlib.suppress(OSError):  # The worker may be gone.
