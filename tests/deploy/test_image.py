@@ -131,7 +131,7 @@ def test_only_copied_files_are_sent_to_the_builder() -> None:
 
 def test_docker_and_ecs_use_the_same_health_check() -> None:
     for task in of_type("AWS::ECS::TaskDefinition").values():
-        (container,) = task["ContainerDefinitions"]
+        container = task["ContainerDefinitions"][0]
         assert container["HealthCheck"]["Command"] == ["CMD", *health_check()]
         environment: dict[str, Any] = {
             variable["Name"]: variable["Value"] for variable in container["Environment"] if "Name" in variable

@@ -75,6 +75,7 @@ class Account:
     secret: str
     roles: Mapping[str, list[dict[str, Any]]]
     roles_with_protection: Mapping[str, list[dict[str, Any]]]
+    roles_with_collector: Mapping[str, list[dict[str, Any]]]
     roles_with_key: Mapping[str, list[dict[str, Any]]]
 
 
@@ -124,6 +125,7 @@ def account(local_aws: LocalAws, aws: Aws, deploy_stack: DeployStack) -> Account
     }
     create_workers_roles(local_aws, PREFIX, **given)
     create_workers_roles(local_aws, "protecting-", TaskProtection="true")
+    create_workers_roles(local_aws, "collecting-", TracingCollectorImage="collector")
     create_workers_roles(local_aws, "keyed-roles-", **given, KmsKeyArn=KEY)
     up(aws, "keyed-roles-", Progress(quiet=True), given={"KmsKeyArn": KEY})
     return Account(
@@ -132,6 +134,7 @@ def account(local_aws: LocalAws, aws: Aws, deploy_stack: DeployStack) -> Account
         secret=secret,
         roles=policies(local_aws, PREFIX),
         roles_with_protection=policies(local_aws, "protecting-"),
+        roles_with_collector=policies(local_aws, "collecting-"),
         roles_with_key=policies(local_aws, "keyed-roles-"),
     )
 
@@ -244,6 +247,17 @@ async def test_a_worker_may_protect_its_task_if_that_is_on(account: Account, rol
 
     assert ecs(account.roles_with_protection[role]) == needed
     assert ecs(account.roles[role]) == set()
+
+
+@pytest.mark.parametrize("role", ["RoleForFulfillmentWorker", "RoleForEscalationWorker"])
+def test_a_collector_may_send_traces_if_there_is_one(account: Account, role: str) -> None:
+    """Its exporter `awsxray` makes one kind of call: PutTraceSegments."""
+
+    def xray(documents: list[dict[str, Any]]) -> set[Permission]:
+        return {permission for permission in granted(documents) if permission[0].startswith("xray:")}
+
+    assert xray(account.roles_with_collector[role]) == {("xray:PutTraceSegments", ANY)}
+    assert xray(account.roles[role]) == set()
 
 
 def test_the_workflow_may_do_what_its_definition_does_and_nothing_else(account: Account) -> None:

@@ -19,14 +19,21 @@ MAX_ATTRIBUTE_CHARS = 1_000
 
 
 def sqs_message(
-    url: str, body: str, attributes: Mapping[str, Any] | None = None, *, delay_s: int | None = None
+    url: str,
+    body: str,
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    delay_s: int | None = None,
+    trace_header: str | None = None,
 ) -> dict[str, Any]:
-    """Return the parameters of SQS's SendMessage."""
+    """Return the parameters of SQS's SendMessage. *trace_header* is AWS X-Ray's, as it was received."""
     parameters: dict[str, Any] = {"QueueUrl": url, "MessageBody": sendable(body)}
     if attributes is not None:
         parameters["MessageAttributes"] = _sendable_attributes(attributes)
     if delay_s is not None:
         parameters["DelaySeconds"] = delay_s
+    if trace_header is not None:
+        parameters["MessageSystemAttributes"] = {"AWSTraceHeader": string_attribute(trace_header)}
     return parameters
 
 

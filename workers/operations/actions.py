@@ -103,7 +103,7 @@ def replay_to(source: HeldQueue) -> Action:
     """Return the action that sends dead letters back to the queue they came from, as they were sent."""
 
     async def send(letter: DeadLetter) -> None:
-        message = sqs_message(source.queue.url, letter.body, letter.attributes)
+        message = sqs_message(source.queue.url, letter.body, letter.attributes, trace_header=letter.trace_header)
         await source.stack.sqs.call("send_message", **message)
 
     return Action("replay", "replayed", send)

@@ -40,6 +40,7 @@ class DeadLetter:
     origin_message_id: str | None
     first_received_at: str | None
     sent_at: str | None
+    trace_header: str | None = None  # AWS X-Ray's. The copy that is sent again keeps it, as it keeps the attributes.
 
     @classmethod
     def of(cls, queue: str, received: Mapping[str, Any]) -> "DeadLetter":
@@ -68,6 +69,7 @@ class DeadLetter:
             origin_message_id=labels.get(DeadLetterAttribute.ORIGIN_MESSAGE_ID),
             first_received_at=labels.get(DeadLetterAttribute.FIRST_RECEIVED_AT),
             sent_at=_time(system.get("SentTimestamp")),
+            trace_header=system.get("AWSTraceHeader"),
         )
 
     @property

@@ -104,7 +104,8 @@ def replay_edited(source: HeldQueue, originals: FoundLetters, editing: Editing, 
     bodies = {letter.id: letter.body for letter in originals.letters}
 
     async def send(letter: DeadLetter) -> None:
-        await source.stack.sqs.call("send_message", **sqs_message(source.queue.url, letter.body, letter.attributes))
+        message = sqs_message(source.queue.url, letter.body, letter.attributes, trace_header=letter.trace_header)
+        await source.stack.sqs.call("send_message", **message)
         if letter.case_id is not None:
             fields = changed_fields(bodies[letter.id], letter.body)
             note = f"Replayed after an edit of {fields}: {editing.note}"

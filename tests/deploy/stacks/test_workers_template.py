@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import pytest
+import yaml
 from annotated_types import Ge, Le
 
 from deploy.errors import DeployError
@@ -21,6 +22,8 @@ from workers.monitoring import SHUTDOWN_S
 from workers.proxies import proxy_for
 from workers.runner import FORCED_EXIT_MARGIN_S, longest_stop_s
 from workers.settings import Settings, Worker
+from workers.tracing.export import FLUSH_S as TRACES_FLUSH_S
+from workers.tracing.variables import asks_for_tracing
 from workers.trials import MAX_TRIALS
 from workers.wiring import QUEUE_MARGIN
 
@@ -61,14 +64,27 @@ NAMED_BY_DEPLOYMENT = {"WORKER_RELEASE"}
 TUNED = [variable for variable in FIELDS if variable not in {*FIXED, *LEFT_OUT}]
 
 
+def container_of(task: dict[str, Any]) -> Any:
+    """Return the container of the worker itself."""
+    return task["ContainerDefinitions"][0]
+
+
+def collector_of(task: dict[str, Any]) -> Any:
+    """Return the container that a task has only if a collector is given."""
+    (_, conditional) = task["ContainerDefinitions"]
+    condition, collector, otherwise = conditional["Fn::If"]
+    assert (condition, otherwise) == ("HasTracingCollector", {"Ref": "AWS::NoValue"})
+    return collector
+
+
 def environment(task: dict[str, Any]) -> dict[str, Any]:
-    (container,) = task["ContainerDefinitions"]
+    container = container_of(task)
     return {variable["Name"]: variable["Value"] for variable in container["Environment"] if "Name" in variable}
 
 
 def optional(task: dict[str, Any]) -> dict[str, Any]:
     """Return the variables that a task has only under a condition: name to condition and value."""
-    (container,) = task["ContainerDefinitions"]
+    container = container_of(task)
     conditions = [variable["Fn::If"] for variable in container["Environment"] if "Fn::If" in variable]
     assert all(otherwise == {"Ref": "AWS::NoValue"} for _, _, otherwise in conditions)
     return {variable["Name"]: (condition, variable["Value"]) for condition, variable, _ in conditions}
@@ -146,14 +162,43 @@ def test_a_task_gets_every_setting_of_its_worker_and_nothing_else(name: str) -> 
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_gets_a_proxy_only_if_one_is_given(name: str) -> None:
+def test_a_task_gets_a_proxy_and_traces_only_if_a_parameter_says_so(name: str) -> None:
     assert optional(TASKS[name]) == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": ("HasTracingCollector", "http://127.0.0.1:4318"),
         "HTTPS_PROXY": ("HasHttpsProxy", {"Ref": "HttpsProxy"}),
         "NO_PROXY": ("HasNoProxy", {"Ref": "NoProxy"}),
     }
-    for parameter_name in ("HttpsProxy", "NoProxy"):
+    for parameter_name in ("HttpsProxy", "NoProxy", "TracingCollectorImage"):
+        assert PARAMETERS[parameter_name]["Default"] == ""
+        condition = f"Has{parameter_name.removesuffix('Image')}"
         empty = {"Fn::Equals": [{"Ref": parameter_name}, ""]}
-        assert WORKERS["Conditions"][f"Has{parameter_name}"] == {"Fn::Not": [empty]}
+        assert WORKERS["Conditions"][condition] == {"Fn::Not": [empty]}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_collector_takes_the_spans_where_the_worker_sends_them(name: str) -> None:
+    collector, (_, endpoint) = collector_of(TASKS[name]), optional(TASKS[name])["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    config = yaml.safe_load(WORKERS["Mappings"]["Collector"]["Config"]["Yaml"])
+    assert f"http://{config['receivers']['otlp']['protocols']['http']['endpoint']}" == endpoint
+    assert asks_for_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+    parts = config["service"]["pipelines"]["traces"]
+    assert {part: set(names) for part, names in parts.items()} == {
+        part: set(config[part]) for part in ("receivers", "processors", "exporters")
+    }
+    given = {variable["Name"]: variable["Value"] for variable in collector["Environment"] if "Name" in variable}
+    assert given["COLLECTOR_CONFIG"] == {"Fn::FindInMap": ["Collector", "Config", "Yaml"]}
+    assert collector["Command"] == ["--config=env:COLLECTOR_CONFIG"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_collector_that_fails_ends_no_worker_and_stops_after_it(name: str) -> None:
+    collector, worker = collector_of(TASKS[name]), container_of(TASKS[name])
+    assert (collector["Essential"], worker["Essential"]) == (False, True)
+    depends = {"ContainerName": collector["Name"], "Condition": "START"}
+    assert worker["DependsOn"] == [{"Fn::If": ["HasTracingCollector", depends, {"Ref": "AWS::NoValue"}]}]
+    least = min(int(sizes["Memory"]) for sizes in WORKERS["Mappings"]["MemoryMb"].values())
+    assert collector["Memory"] <= least - 256, "leaves the worker what it needs"
+    assert collector["ReadonlyRootFilesystem"] is True
 
 
 def test_the_worker_accepts_the_proxies_that_a_parameter_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +267,7 @@ def test_parameter_and_setting_accept_the_same_releases(release: str, accepted: 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_worker_ends_by_itself_before_ecs_kills_it(name: str) -> None:
-    (container,) = TASKS[name]["ContainerDefinitions"]
+    container = container_of(TASKS[name])
     for drain, wait in itertools.product(("MinValue", "MaxValue"), repeat=2):
         settings = Settings.read(
             {
@@ -234,7 +279,7 @@ def test_a_worker_ends_by_itself_before_ecs_kills_it(name: str) -> None:
 
 
 def test_the_last_deletes_and_connections_end_before_a_stop_is_forced() -> None:
-    assert DEFAULT_TIMINGS.flush_s + SHUTDOWN_S < FORCED_EXIT_MARGIN_S
+    assert DEFAULT_TIMINGS.flush_s + TRACES_FLUSH_S + SHUTDOWN_S < FORCED_EXIT_MARGIN_S
 
 
 def test_each_worker_has_its_own_task_service_and_role() -> None:
@@ -246,7 +291,7 @@ def test_each_worker_has_its_own_task_service_and_role() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_runs_without_privileges(name: str) -> None:
-    (container,) = TASKS[name]["ContainerDefinitions"]
+    container = container_of(TASKS[name])
     assert (container["User"], container["Privileged"]) == ("10001:10001", False)
     assert container["ReadonlyRootFilesystem"] is True
     assert container["LinuxParameters"] == {"Capabilities": {"Drop": ["ALL"]}, "InitProcessEnabled": True}

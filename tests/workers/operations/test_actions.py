@@ -109,11 +109,21 @@ async def test_the_number_of_letters_is_at_least_the_number_seen() -> None:
 
 async def test_letters_are_held_in_the_dead_letter_queue_and_replayed_as_they_were_sent() -> None:
     queue, trace = FakeQueue("001"), {"DataType": "String", "StringValue": "t-1"}
-    queue.parts["001"] = {"Body": '{"OrderId": "001"}', "MessageAttributes": {"trace": trace}}
+    header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    queue.parts["001"] = {
+        "Body": '{"OrderId": "001"}',
+        "Attributes": {"AWSTraceHeader": header},
+        "MessageAttributes": {"trace": trace},
+    }
     async with held_queue(stack_of(queue), "Q") as source:
         await act(await find(source, Selection(), 10), replay_to(source), ActionReport(), rate=RATE)
     assert queue.requests_of("send_message") == [
-        {"QueueUrl": "url", "MessageBody": '{"OrderId": "001"}', "MessageAttributes": {"trace": trace}}
+        {
+            "QueueUrl": "url",
+            "MessageBody": '{"OrderId": "001"}',
+            "MessageAttributes": {"trace": trace},
+            "MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": header}},
+        }
     ]
     assert {request["QueueUrl"] for name, request in queue.requests if name != "send_message"} == {"dlq-url"}
 

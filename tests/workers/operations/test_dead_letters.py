@@ -39,6 +39,11 @@ def test_the_workers_attributes_are_read_and_not_sent_back() -> None:
     assert found.attributes == {"trace": {"DataType": "String", "StringValue": "t-1"}}
 
 
+def test_the_header_of_a_trace_is_sent_back() -> None:
+    assert letter(system={"AWSTraceHeader": "Root=1-5759e988-bd862e3fe1be46a994272793"}).trace_header is not None
+    assert letter().trace_header is None
+
+
 def test_the_times_of_workers_and_sqs_have_one_format() -> None:
     found = letter(**LABELS)
     assert (found.first_received_at, found.sent_at) == ("2026-11-22T11:00:00.000000Z", "2026-11-22T11:50:00.000000Z")
