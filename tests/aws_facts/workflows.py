@@ -16,24 +16,34 @@ States = Mapping[str, Mapping[str, Any]]
 
 PASS: States = {"Pass": {"Type": "Pass", "End": True}}
 WAIT: States = {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}
+_TRACING = ("GetSamplingRules", "GetSamplingTargets", "PutTelemetryRecords", "PutTraceSegments")
 _POLL_S = 0.2
 _GIVE_UP_S = 60.0
 
 
-def state_machine(lab: Lab, states: States, **top: object) -> str:
-    """Create a state machine that starts with the first state, unless the run has it already; return its ARN."""
+def state_machine(lab: Lab, states: States, *, traced: bool = False, **top: object) -> str:
+    """
+    Create a state machine that starts with the first state, unless the run has it already; return its ARN.
+
+    If it is *traced*, by X-Ray.
+    """
     definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": next(iter(states)), "States": states, **top})
-    return lab.shared(definition, lambda: _create(lab, definition))
+    return lab.shared(f"{definition}{traced}", lambda: _create(lab, definition, traced=traced))
 
 
 def _with_partition(lab: Lab, definition: str) -> str:
     return definition.replace("arn:aws:states:::", f"arn:{lab.partition}:states:::")
 
 
-def _create(lab: Lab, definition: str) -> str:
+def _create(lab: Lab, definition: str, *, traced: bool) -> str:
     name, role = lab.name(), role_of(lab)
     lab.removes(lambda: remove_state_machine(lab, name))
-    answer = lab.workflows.create_state_machine(name=name, roleArn=role, definition=_with_partition(lab, definition))
+    answer = lab.workflows.create_state_machine(
+        name=name,
+        roleArn=role,
+        definition=_with_partition(lab, definition),
+        tracingConfiguration={"enabled": traced},
+    )
     return str(answer["stateMachineArn"])
 
 
@@ -58,6 +68,7 @@ def _create_role(lab: Lab) -> str:
     allowed = [
         _allow(["dynamodb:GetItem", "dynamodb:PutItem"], f"{tables}{lab.prefix}*"),
         _allow(["sqs:SendMessage"], f"{queues}{lab.prefix}*"),
+        _allow([f"xray:{action}" for action in _TRACING], "*"),  # X-Ray has no permissions for single resources.
     ]
     iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=_policy(*allowed))
     _wait_for_role(lab, arn)

@@ -16,7 +16,7 @@ from deploy.local import sdk
 from tests.bench.loads import ARRIVALS_PER_S, Load
 from tests.bench.network import Mode, Network, networks
 from tests.bench.processes import STOP_TIMEOUT_S, BenchError, Command, environment, peak_memory_mb, tail
-from tests.bench.stub import PROVIDER
+from tests.bench.stub import PROVIDER, TRACES
 from tests.bench.window import Event
 
 if TYPE_CHECKING:
@@ -53,12 +53,17 @@ QUICK = Plan(rounds=1, settle_s=0.5, window_s=1.2, latency_window_s=3.0, idle_wi
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A consumer to measure: processes `python -m <command>`, which consume *load* as near to AWS as *mode* says."""
+    """
+    A consumer to measure: processes `python -m <command>`, which consume *load* as near to AWS as *mode* says.
+
+    *traced* is the share of the messages that it traces; None if tracing is off.
+    """
 
     name: str
     commands: tuple[tuple[str, ...], ...]
     load: Load
     mode: Mode = Mode.LOOPBACK
+    traced: float | None = None
 
     @property
     def full_name(self) -> str:
@@ -161,6 +166,12 @@ def measure(stub: Stub, subject: Subject, plan: Plan, *, stop_s: float = 0) -> R
     variables = environment() | sdk.exports(stub.endpoint) | {"WORKER_WAIT_S": wait_s}
     if subject.load is Load.SHIPMENTS:
         variables |= {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": f"{stub.endpoint}{PROVIDER}"}
+    if subject.traced is not None:
+        variables |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"{stub.endpoint}{TRACES}",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": str(subject.traced),
+        }
     more: tuple[str, ...] = ()
     if subject.load is Load.TRICKLE:
         more = ("--latencies", str(latencies))

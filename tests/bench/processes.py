@@ -53,7 +53,7 @@ class Command:
 
 def environment() -> dict[str, str]:
     """Return the caller's environment without settings of AWS and of ours: the benchmark measures the defaults."""
-    settings = ("AWS_", "WORKER_", "LOG_", "ORDER_", "ESCALATION_", "FULFILLMENT_")
+    settings = ("AWS_", "WORKER_", "LOG_", "ORDER_", "ESCALATION_", "FULFILLMENT_", "OTEL_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
     return kept | {"PYTHONPATH": str(ROOT), "NO_PROXY": sdk.HOST, "no_proxy": sdk.HOST}
 

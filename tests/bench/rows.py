@@ -18,6 +18,8 @@ from tests.bench.subjects import (
     OURS_LATENCY,
     OURS_NOOP,
     OURS_ORDERS,
+    OURS_ORDERS_SAMPLED,
+    OURS_ORDERS_TRACED,
     OURS_ORDERS_TWICE,
     OURS_SHIPMENTS,
     OURS_SLOW,
@@ -93,6 +95,15 @@ def _latency(percentile: int, bounds: Bounds) -> Row:
     return Row(what, "latency", OURS_LATENCY, BOTO3_LATENCY, figure, 2, *bounds, by_ratio=True)
 
 
+def _traced(which: str, subject: Subject) -> Sequence[Row]:
+    """Compare with our own figures without tracing: what it costs."""
+    return (
+        Row(f"orders fulfilled/s, {which} traced", "tracing", subject, OURS_ORDERS, PER_SECOND, 0),
+        Row(f"CPU s per 1,000 orders, {which} traced", "tracing", subject, OURS_ORDERS, CPU, 3),
+        Row(f"peak resident memory, MB, {which} traced", "tracing", subject, OURS_ORDERS, MEMORY, 0),
+    )
+
+
 ROWS: Sequence[Row] = (
     *_orders("aws-orders", Mode.AWS, rate=(6, 9), requests=(0.40, 0.35)),
     _own_loopback("aws-orders"),
@@ -152,6 +163,8 @@ ROWS: Sequence[Row] = (
         goal=1.1,
     ),
     Row("orders fulfilled/s, 2 processes", "growth", OURS_ORDERS_TWICE, OURS_ORDERS, PER_SECOND, 0),
+    *_traced("every order", OURS_ORDERS_TRACED),
+    *_traced("1 order in 100", OURS_ORDERS_SAMPLED),
 )
 
 GROUPS = tuple(dict.fromkeys(row.group for row in ROWS))

@@ -6,7 +6,7 @@ The benchmark's endpoint: a minimal SQS and DynamoDB in memory, fast enough not 
 - It speaks the JSON protocols of both services over HTTP/1.1 with keep-alive, and does not check signatures.
 - It knows the calls that consumers of orders make, and refuses others with an error that names them.
 - It is as near as `reset` says: it answers at once, or with the latencies and receives of a `Network`.
-- It is also a provider that ships orders, at `PROVIDER`.
+- It is also a provider that ships orders, at `PROVIDER`, and takes traces at `TRACES`.
 - It is the neutral observer: it counts requests by action, and opens and closes the window in which a consumer is
   measured, whose CPU time it reads at both ends. Of every message that is deleted, it checks that its order is settled.
 - `POST /_stub/<command>` with a JSON object controls it; `StubServer.control` has the commands.
@@ -36,6 +36,7 @@ QUEUES = ("OrderFulfillmentQueue", "OrderFulfillmentDLQ", "EscalationQueue", "Es
 TABLES = {"OrderTable": "OrderId", "EscalationTable": "CaseId"}
 COMMANDS = "/_stub/"
 PROVIDER = "/provider/orders"
+TRACES = "/otlp"
 PROVIDER_S = 0.02  # How long the provider takes to ship an order.
 
 
@@ -72,6 +73,8 @@ class StubServer:
     def command(self, path: str, body: bytes) -> tuple[Any, float]:
         if path == PROVIDER:
             return self._ship(orjson.loads(body)), PROVIDER_S
+        if path.startswith(TRACES):
+            return {}, 0
         if not path.startswith(COMMANDS):
             raise AwsError("UnknownOperationException", "neither a request of the SDK nor a command")
         return self.control(path.removeprefix(COMMANDS), orjson.loads(body or b"{}")), 0

@@ -13,6 +13,8 @@ OURS = "tests.bench.ours"
 
 OURS_ORDERS = Subject("ours-orders", (FULFILLMENT,), Load.ORDERS)
 OURS_ORDERS_TWICE = replace(OURS_ORDERS, name="ours-orders-twice", commands=(FULFILLMENT, FULFILLMENT))
+OURS_ORDERS_TRACED = replace(OURS_ORDERS, name="ours-orders-traced", traced=1.0)
+OURS_ORDERS_SAMPLED = replace(OURS_ORDERS, name="ours-orders-sampled", traced=0.01)
 PLAIN_ORDERS = Subject("plain-orders", ((PEERS, "orders"),), Load.ORDERS)
 OURS_SHIPMENTS = Subject("ours-shipments", (FULFILLMENT,), Load.SHIPMENTS)
 PLAIN_SHIPMENTS = Subject("plain-shipments", ((PEERS, "provider"),), Load.SHIPMENTS)

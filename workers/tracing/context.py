@@ -25,6 +25,8 @@ def parent_of(message: Message) -> tuple[Context, list[Link]]:
     `traceparent` counts before `AWSTraceHeader`: a sender has set it on purpose, and AWS services set only the header.
     If both name different traces, the header becomes a link.
     """
+    if message.trace_header is None and TRACE_PARENT not in message.attributes:
+        return _NOTHING, []
     w3c, xray = _w3c(message.attributes), _xray(message.trace_header)
     if not _span(w3c).is_valid:
         return xray, []

@@ -41,7 +41,7 @@ class TracedInFlight(InFlight):
     def end(self, delivery: Delivery, ending: Ending, outcome: str) -> None:
         super().end(delivery, ending, outcome)
         span = self._spans.pop(delivery.message.id, None)
-        if span is not None:
+        if span is not None and span.is_recording():
             # In a copy: the caller may be running in this context, and a context cannot be entered twice.
             _finish(span, delivery.context.copy().run(get_contextvars), ending, outcome)
 

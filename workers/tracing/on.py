@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 
 from aiohttp import TraceConfig
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.trace import SpanKind, Tracer, get_current_span
 
 from workers.consumer.in_flight import InFlight
 from workers.tracing.deliveries import TracedInFlight
@@ -73,10 +73,16 @@ class _Traced:
 def traced(
     tracer: Tracer, method: Callable[..., Any], name: str, kind: SpanKind, attributes: Mapping[str, str]
 ) -> Callable[..., Any]:
-    """Return the async *method* with a span for each call."""
+    """
+    Return the async *method* with a span for each call of a message whose span is recorded.
+
+    Whatever the sampler is, it would not record the others: it decides by the trace.
+    """
 
     @wraps(method)
     async def call(*arguments: Any, **options: Any) -> Any:
+        if not get_current_span().is_recording():
+            return await method(*arguments, **options)
         with tracer.start_as_current_span(
             name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
         ) as span:

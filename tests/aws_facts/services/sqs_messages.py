@@ -103,11 +103,52 @@ def a_receive_has_its_own_timeouts(lab: Lab) -> object:
     return [polled, received, hidden, bool(receive(lab, url, WaitTimeSeconds=15))]
 
 
+_TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"  # As W3C's: it does not begin with a time.
+_TRACE_HEADER = f"Root=1-{_TRACE_ID[:8]}-{_TRACE_ID[8:]};Parent=00f067aa0ba902b7;Sampled=1"
+_SYSTEM_ATTRIBUTES = {"AWSTraceHeader": text(_TRACE_HEADER)}
+
+
+@fact(
+    "A message keeps the trace header that its sender gave it as a system attribute.",
+    source="https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html",
+    relied_on_by=("workers/aws/sqs.py::TRACE_HEADER", "workers/tracing/sending.py::AWSTraceHeader"),
+    expected=_TRACE_HEADER,
+)
+def a_message_keeps_its_trace_header(lab: Lab) -> object:
+    url = lab.queue()
+    send(lab, url, MessageSystemAttributes=_SYSTEM_ATTRIBUTES)
+    return receive_one(lab, url, MessageSystemAttributeNames=["AWSTraceHeader"])["Attributes"].get("AWSTraceHeader")
+
+
+@fact(
+    "A trace header counts neither among the ten attributes of a message nor toward its size.",
+    source="https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html",
+    relied_on_by=("workers/tracing/sending.py::AWSTraceHeader",),
+    expected=["ok", "ok"],
+)
+def a_trace_header_needs_no_room(lab: Lab) -> object:
+    url, ten = lab.queue(), {f"a{n}": text("1") for n in range(10)}
+    full = error_of(
+        lab.sqs.send_message,
+        QueueUrl=url,
+        MessageBody="x",
+        MessageAttributes=ten,
+        MessageSystemAttributes=_SYSTEM_ATTRIBUTES,
+    )
+    largest = error_of(
+        lab.sqs.send_message,
+        QueueUrl=url,
+        MessageBody="x" * _MAX_BYTES,
+        MessageSystemAttributes=_SYSTEM_ATTRIBUTES,
+    )
+    return [full, largest]
+
+
 @fact(
     "Receive counts and times come as texts, times in milliseconds; the time of the first receive stays the same.",
     source=_RECEIVE,
     relied_on_by=(
-        "workers/aws/sqs.py::_message",
+        "workers/aws/sqs.py::read_message",
         "workers/operations/dead_letters.py::SentTimestamp",
     ),
     expected=[["1", "2"], [13, 13], True],

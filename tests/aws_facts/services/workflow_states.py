@@ -1,9 +1,11 @@
 """States: what errors services give, Catch, Retry, Choice and Fail, and what a task sends."""
 
 import json
+import time
+import uuid
 from typing import Any
 
-from tests.aws_facts.fact import RECORDED, facts_of
+from tests.aws_facts.fact import RECORDED, AnyOf, facts_of
 from tests.aws_facts.lab import Lab
 from tests.aws_facts.queues import receive_one
 from tests.aws_facts.tables import put_order, table_of
@@ -95,6 +97,26 @@ def an_object_is_sent_as_json(lab: Lab) -> object:
     body = {"OrderId": "{% $states.input.id %}", "Reasons": "{% ['A'] %}", "Detail": None}
     run(lab, state_machine(lab, {"Send": task("sqs:sendMessage", {"QueueUrl": url, "MessageBody": body})}), {"id": "1"})
     return json.loads(receive_one(lab, url, WaitTimeSeconds=10)["Body"])
+
+
+# AWS documents neither that it does nor that it does not. Workers continue the trace where there is a header; where
+# there is none, a trace begins at the message, and its span names the execution.
+@fact(
+    "The message that a traced execution sends has the execution's trace header, or none.",
+    source=WORKFLOW_GUIDE + "concepts-xray-tracing.html",
+    relied_on_by=("workers/tracing/context.py::parent_of", "workers/tracing/deliveries.py::execution_arn"),
+    expected=AnyOf(("the execution's", "none")),
+)
+def a_traced_execution_sends_its_trace_header(lab: Lab) -> object:
+    url = lab.queue()
+    machine = state_machine(lab, {"Send": task("sqs:sendMessage", {"QueueUrl": url, "MessageBody": "x"})}, traced=True)
+    now = f"{int(time.time()):08x}"
+    root = f"1-{now}-{uuid.uuid4().hex[:24]}"
+    lab.workflows.start_execution(
+        stateMachineArn=machine, name=lab.name(), input="{}", traceHeader=f"Root={root};Sampled=1"
+    )
+    header = receive_one(lab, url, WaitTimeSeconds=20)["Attributes"].get("AWSTraceHeader")
+    return "none" if header is None else "the execution's" if root in header else "another"
 
 
 @fact(

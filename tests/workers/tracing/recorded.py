@@ -1,6 +1,7 @@
 """Tracing whose spans the test reads from memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -18,6 +19,12 @@ class Recorded(OpenTelemetry):
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         super().__init__(provider, is_refusal)
+
+    @contextmanager
+    def message(self) -> Iterator[None]:
+        """Be in the span of a message in this block."""
+        with self._tracer.start_as_current_span("process Q"):
+            yield
 
     @property
     def spans(self) -> list[ReadableSpan]:

@@ -31,8 +31,9 @@ def parent(span: ReadableSpan) -> int:
 async def test_a_call_of_a_table_is_a_span() -> None:
     tracing = Recorded()
     orders = tracing.table(Orders(), "OrderTable", {"fulfill": "BatchExecuteStatement"})
-    order_id, at, inside = await orders.fulfill("001", at="now")
-    span = tracing.span
+    with tracing.message():
+        order_id, at, inside = await orders.fulfill("001", at="now")
+    span = tracing.spans[0]
     assert span.context is not None
     assert (order_id, at, inside) == ("001", "now", span.context.span_id)
     assert (span.name, span.kind) == ("BatchExecuteStatement OrderTable", SpanKind.CLIENT)
@@ -47,9 +48,9 @@ async def test_a_call_of_a_table_is_a_span() -> None:
 async def test_a_call_that_fails_is_an_error_without_its_text() -> None:
     tracing = Recorded()
     orders = tracing.port(Orders(), "look", "get")
-    with pytest.raises(ValueError, match="4111"):
+    with tracing.message(), pytest.raises(ValueError, match="4111"):
         await orders.get()
-    span = tracing.span
+    span = tracing.spans[0]
     assert (span.name, span.kind, failed(span)) == ("look", SpanKind.INTERNAL, True)
     assert dict(span.attributes or {}) == {"error.type": "ValueError"}
     assert (span.events, span.status.description) == ((), None)
@@ -95,6 +96,13 @@ async def test_a_request_that_fails_is_an_error(answer: object, kind: str) -> No
     error_type = str((tracing.span.attributes or {})["error.type"])
     assert error_type == kind or (answer is reset and error_type == "ServerDisconnectedError")
     assert tracing.span.events == ()
+
+
+async def test_calls_without_a_recorded_message_are_no_spans() -> None:
+    tracing = Recorded()
+    orders = tracing.table(Orders(), "OrderTable", {"fulfill": "BatchExecuteStatement"})
+    assert await orders.fulfill("001", at="now") == ("001", "now", 0)
+    assert tracing.spans == []
 
 
 def test_without_tracing_every_part_is_unchanged() -> None:
