@@ -11,8 +11,16 @@ LINKS = [(name, target) for name in PAGES for target in links(page(name))]
 # A file by its path from the root, or by its name within a room; not what a system writes at run time.
 _PATH = re.compile(r"(?:[A-Za-z_.][\w.-]*/)+[\w.-]*\w|[\w-]+\.(?:py|yaml|md|toml|csv|svg|json)")
 _WRITTEN = {".local-aws/workers.log", "build/bench.json", "build/soak.json", "build/soak.md"}
-# Names that only examples use.
-_EXAMPLES = {"packaged.yaml", "rules.toml", "warehouse.py", "orders.csv", "corrected.json", "tests/test_mine.py"}
+# Names that only examples use, and what looks like a path.
+_EXAMPLES = {
+    "http/protobuf",
+    "packaged.yaml",
+    "rules.toml",
+    "warehouse.py",
+    "orders.csv",
+    "corrected.json",
+    "tests/test_mine.py",
+}
 
 
 @pytest.mark.parametrize(("name", "target"), [link for link in LINKS if ":" not in link[1]])

@@ -165,6 +165,8 @@ def test_a_task_gets_every_setting_of_its_worker_and_nothing_else(name: str) -> 
 def test_a_task_gets_a_proxy_and_traces_only_if_a_parameter_says_so(name: str) -> None:
     assert optional(TASKS[name]) == {
         "OTEL_EXPORTER_OTLP_ENDPOINT": ("HasTracingCollector", "http://127.0.0.1:4318"),
+        "OTEL_TRACES_SAMPLER": ("HasTracingCollector", "parentbased_traceidratio"),
+        "OTEL_TRACES_SAMPLER_ARG": ("HasTracingCollector", {"Ref": "TracingShare"}),
         "HTTPS_PROXY": ("HasHttpsProxy", {"Ref": "HttpsProxy"}),
         "NO_PROXY": ("HasNoProxy", {"Ref": "NoProxy"}),
     }
