@@ -10,7 +10,7 @@ from tests.acceptance.figures import figures
 from tests.acceptance.findings import Findings
 from tests.acceptance.markdown import line, table
 from tests.acceptance.plan import Plan
-from tests.aws_facts.fact import Result
+from tests.aws_facts.fact import AnyOf, Result
 from tests.aws_facts.known import LOCAL_AWS, problem, problems
 from tests.aws_facts.runner import ALL_FACTS
 from workers.domain.cards import mask
@@ -127,7 +127,7 @@ def _facts(run: Run) -> list[str]:
         (
             "holds" if result.holds else "differs",
             f"`{result.id}`",
-            result.fact.statement,
+            result.fact.statement + _which(result),
             _files(result),
             _source(result),
         )
@@ -136,6 +136,11 @@ def _facts(run: Run) -> list[str]:
     if not facts:
         return lines
     return [*lines, "", "### All facts", "", *table(("", "fact", "statement", "relied on by", "source"), rows)]
+
+
+def _which(result: Result) -> str:
+    """Return what was observed, if several things are expected."""
+    return f" Observed: `{line(repr(result.observed))}`." if isinstance(result.fact.expected, AnyOf) else ""
 
 
 def _chosen(wanted: int) -> str:

@@ -75,6 +75,12 @@ class TestFacts:
             assert place in row
         assert f"1 of {len(ALL_FACTS)} were checked: 1 hold, 0 do not." in text
 
+    def test_a_fact_with_several_answers_says_which_one_was_observed(self) -> None:
+        fact_id = "stepfunctions.a_traced_execution_sends_its_trace_header"
+        held = replace(result(fact_id), observed="none")
+        (row,) = [line for line in rendered(findings([held])).splitlines() if f"`{fact_id}`" in line]
+        assert "Observed: `'none'`." in row
+
     def test_a_fact_that_does_not_hold_is_reported_with_the_files_that_rely_on_it(self) -> None:
         differing = result(self.ID, "something else")
         text = rendered(findings([differing]))
