@@ -1,5 +1,6 @@
 """A worker is assembled from what AWS says about its resources."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,7 @@ from workers.aws.sqs import SqsQueue
 from workers.backoff import Backoff
 from workers.connections import Clients, Routes
 from workers.consumer.consumer import Consumer
+from workers.consumer.in_flight import InFlight
 from workers.domain.cases import CaseState
 from workers.domain.routing import Rules
 from workers.errors import FatalError
@@ -20,6 +22,7 @@ from workers.escalation.handler import EscalationHandler
 from workers.fulfillment.handler import FulfillmentHandler
 from workers.metrics import Metrics
 from workers.settings import Settings, Worker
+from workers.tracing.off import Tracing
 from workers.wiring import assemble, make_handler
 
 if TYPE_CHECKING:
@@ -172,6 +175,56 @@ async def test_each_worker_has_its_handler(worker: Worker, expected: type) -> No
     dead_letters = SqsDeadLetters(aws, "https://sqs/DLQ", source="queue")
     handler = await make_handler(worker, Settings.read({}), clients(aws), dead_letters, Metrics())
     assert type(handler) is expected
+
+
+@pytest.mark.parametrize("worker", Worker)
+async def test_every_part_of_a_worker_passes_through_tracing(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed, queues = list[str](), list[SqsQueue]()
+
+    class Noted(Tracing):
+        is_on = True
+
+        def in_flight(self, queue: str) -> type[InFlight]:
+            passed.append(f"in_flight {queue}")
+            return InFlight
+
+        def table(self, port: Any, table: str, operations: Mapping[str, str]) -> Any:
+            assert all(hasattr(port, method) for method in operations)
+            passed.append(f"{type(port).__name__} {table}")
+            return port
+
+        def port(self, port: Any, name: str, *_methods: str) -> Any:
+            passed.append(name)
+            return port
+
+        def sender(self, client: Any) -> Any:
+            passed.append("sender")
+            return client
+
+    monkeypatch.setattr("workers.wiring.Consumer", lambda queue, *_, **__: queues.append(queue))
+    settings = Settings.read({"FULFILLMENT_PROVIDER": "tests.integration.providers:ScriptedProvider"})
+    await assemble(worker, settings, replace(clients(FakeAws()), tracing=Noted()), Metrics())
+    assert [queue.traced for queue in queues] == [True]
+    assert (
+        sorted(passed)
+        == {
+            Worker.FULFILLMENT: [
+                "DynamoOrders OrderTable",
+                "DynamoOrdersToShip OrderTable",
+                "in_flight OrderFulfillmentQueue",
+                "sender",
+                "sender",
+                "ship order",
+            ],
+            Worker.ESCALATION: [
+                "DynamoCases EscalationTable",
+                "DynamoTrials EscalationTable",
+                "in_flight EscalationQueue",
+                "sender",
+                "sender",
+            ],
+        }[worker]
+    )
 
 
 async def test_a_handler_can_be_injected() -> None:

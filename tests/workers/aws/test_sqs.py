@@ -1,6 +1,7 @@
 import json
 import time
 import uuid
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -237,3 +238,21 @@ async def test_a_receive_waits_as_long_as_asked_but_no_longer_than_the_setting()
         for max_wait_s in (None, 1):
             await sqs.queue(wait_s).receive(10, max_wait_s)
     assert sqs.waits_s == [20, 1, 0, 0]
+
+
+@pytest.mark.parametrize("header", ["Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1", None, 7])
+async def test_only_a_traced_queue_asks_for_the_trace_header_and_reads_it(header: object) -> None:
+    asked = list[list[str]]()
+
+    class Traced(BatchesOnly):
+        async def receive_message(self, **request: Any) -> dict[str, Any]:
+            asked.append(request["MessageSystemAttributeNames"])
+            message = {"MessageId": "1", "ReceiptHandle": "r", "Body": "x", "Attributes": {"AWSTraceHeader": header}}
+            return {"Messages": [message, {**message, "Attributes": None}]}
+
+    queue = Traced().queue()
+    headers = [
+        [message.trace_header for message in await each.receive(10)] for each in (queue, replace(queue, traced=True))
+    ]
+    assert headers == [[None, None], [header if isinstance(header, str) else None, None]]
+    assert ["AWSTraceHeader" in names for names in asked] == [False, True]
