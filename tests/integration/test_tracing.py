@@ -128,11 +128,12 @@ def test_a_trace_goes_from_the_message_to_the_provider_and_on_to_the_webhook(  #
         (*handled, "notify chat", "POST"),
         (*handled, f"UpdateItem {tables[1]}"),
     }
-    assert (
-        paths(receiver, 2) == (shipped - {(SENDER, process, f"BatchExecuteStatement {tables[0]}")}) | {sent} | written
-    )
+    # A webhook that answers late is tried again, which adds spans.
+    rejected = shipped - {(SENDER, process, f"BatchExecuteStatement {tables[0]}")}
+    assert rejected | {sent} | written <= paths(receiver, 2)
     letter = (SENDER, process, f"send {stack.name_prefix}OrderFulfillmentDLQ")
-    assert paths(receiver, 3) == {(SENDER, process), sent, letter} | written
+    assert {(SENDER, process), sent, letter} | written <= paths(receiver, 3)
+    assert {path[:2] for number in (2, 3) for path in paths(receiver, number)} == {(SENDER, process)}
     check_attributes(receiver, process, pipeline)
     check_headers(receiver, provider, hooks)
     for number, worker in ((1, fulfillment), (2, fulfillment), (2, escalation), (3, escalation)):
@@ -161,7 +162,7 @@ def check_headers(receiver: Receiver, provider: FaultyProvider, hooks: Hooks) ->
     asked = {found[1] for body in provider.bodies if (found := re.search(r"'traceparent': '([^']+)'", body))}
     given = asked | {header for header in hooks.traceparents if header is not None}
     posts = [span for span in receiver.named("POST") if span.kind == "CLIENT"]
-    assert {header.split("-")[2] for header in given} == {span.span_id for span in posts}
+    assert {header.split("-")[2] for header in given} <= {span.span_id for span in posts}
     assert {header.split("-")[1] for header in given} == {trace_id(number) for number in (1, 2, 3)}
 
 
