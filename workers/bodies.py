@@ -37,7 +37,7 @@ _FAULTS = {
 
 def object_of(body: str) -> dict[str, Any] | None:
     """Return the JSON object that is *body*; None if it is something else."""
-    value = _value(_stripped(body))
+    value = _value(stripped(body))
     return value if isinstance(value, dict) else None
 
 
@@ -48,7 +48,7 @@ def order_id_of(body: str) -> str:
     Raises:
         UndecodableError: It is not an OrderId either.
     """
-    text = _stripped(body)
+    text = stripped(body)
     if not is_order_id(text):
         raise UndecodableError(f"neither a JSON object nor an OrderId: {_problem(text)}")
     return text
@@ -99,7 +99,7 @@ def missing(field: str, document: Mapping[str, Any]) -> str:
     return "is missing"
 
 
-def _stripped(body: str) -> str:
+def stripped(body: str) -> str:
     text = body.strip(_AROUND)
     return text[len(_MISREAD_BOM) :].strip(_AROUND) if text.startswith(_MISREAD_BOM) else text
 

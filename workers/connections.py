@@ -5,10 +5,11 @@ Opens a worker's connections: the SDK's clients, HTTP sessions, and the channels
 nothing: `wiring` makes the first call on them.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import aioboto3
@@ -33,8 +34,9 @@ from workers.escalation.rules.tables import ChannelTable, SnsTopic, SqsTarget, W
 from workers.escalation.webhook import WebhookChannel, webhook_session
 from workers.fulfillment.http_provider import http_session
 from workers.metrics import Metrics
+from workers.opened import Opened
 from workers.proxies import proxy_for
-from workers.settings import Settings, Worker
+from workers.settings import AnyWorker, Settings, Worker
 from workers.tracing.off import NO_TRACING, Tracing
 from workers.tracing.opening import open_tracing
 
@@ -59,17 +61,18 @@ class Clients:
 
     Receives have a client of their own, so that long polls do not keep other calls waiting. Changes of visibility have
     one too, without retries: in a retry, the SDK might send a receipt that has run out meanwhile. The consumer retries
-    these changes itself.
+    these changes itself. What the handler opens for itself is closed before the connections.
     """
 
     receiving: "SQSClient"
     visibility: "SQSClient"
     sqs: "SQSClient"
-    dynamodb: "DynamoDBClient"
+    dynamodb: "DynamoDBClient | None" = None
     secretsmanager: Any = None  # Any: its type stubs would be one more package, for one call.
     http: ClientSession | None = None
     routes: Routes | None = None
     tracing: Tracing = NO_TRACING
+    opened: Opened = field(default_factory=Opened)
 
 
 async def fetch_credentials(sdk: "AioSession") -> None:
@@ -99,22 +102,26 @@ async def fetch_credentials(sdk: "AioSession") -> None:
 
 @asynccontextmanager
 async def open_clients(
-    worker: Worker,
+    worker: AnyWorker,
     settings: Settings,
     rules: EscalationRules | None,
     metrics: Metrics,
     sdk: "AioSession | None" = None,
+    *,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Clients]:
     """
     Yield the connections that *worker* needs. *rules* are for the escalation worker. *sdk* has the credentials.
 
+    *stop* is set if what the handler opens ends before the worker does.
+
     Raises:
         FatalError: The SDK is not configured: no region, an unknown profile, an invalid endpoint or CA bundle. Or
-            tracing is asked for, and not installed or not configured.
+            tracing is asked for, and not installed or not configured. Or what the handler has opened has failed.
     """
     async with AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(
-            open_tracing(os.environ, f"order-fulfillment-{worker.value}", settings.release, is_refusal=is_refusal)
+            open_tracing(os.environ, f"order-fulfillment-{worker}", settings.release, is_refusal=is_refusal)
         )
         try:
             sdk, others = sdk or plain_session(), calling_config(settings.concurrency)
@@ -128,8 +135,9 @@ async def open_clients(
                 receiving=await opened("sqs", receiving_config(settings.wait_s, settings.max_polls)),
                 visibility=await opened("sqs", calling_config(settings.concurrency, attempts=1)),
                 sqs=await opened("sqs", others),
-                dynamodb=await opened("dynamodb", others),
+                dynamodb=await opened("dynamodb", others) if isinstance(worker, Worker) else None,
                 tracing=tracing,
+                opened=Opened(stop),
             )
             if worker is Worker.FULFILLMENT and settings.fulfillment_provider == "http":
                 http = await stack.enter_async_context(http_session(settings.concurrency, tracing.http()))
@@ -145,6 +153,7 @@ async def open_clients(
                 clients = replace(clients, routes=Routes(rules.rules, channels))
         except (BotoCoreError, ValueError) as error:
             raise FatalError(f"AWS access is not configured: {error}") from error
+        stack.push_async_callback(clients.opened.close)
         yield clients
 
 

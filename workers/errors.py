@@ -35,6 +35,15 @@ class ConflictError(TransientError):
     """Another writer was faster: the data has changed since it was read."""
 
 
+class PermanentError(WorkerError):
+    """
+    The message is refused for good: another delivery would fail in the same way. The text says why.
+
+    A worker of your own moves the message to the dead-letter queue, with the text as its reason. The fulfillment worker
+    escalates the order.
+    """
+
+
 class OutageError(WorkerError):
     """
     A service that every message needs is down. The message itself is fine: it is held until the service is back.

@@ -32,7 +32,7 @@ from workers.log_output import LogOutput
 from workers.loop_watch import loop_watch
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
-from workers.settings import Settings, Worker, ignored_variables
+from workers.settings import AnyWorker, Settings, Worker, ignored_variables
 from workers.start import Start
 from workers.task_protection import agent_uri, protecting
 from workers.wiring import MakeHandler, assemble, make_handler
@@ -46,7 +46,7 @@ FORCED_EXIT_MARGIN_S = 10.0  # Beyond the drain time and the last poll: for the 
 
 
 async def run(
-    worker: Worker, settings: Settings, *, make_handler: MakeHandler = make_handler, output: LogOutput | None = None
+    worker: AnyWorker, settings: Settings, *, make_handler: MakeHandler = make_handler, output: LogOutput | None = None
 ) -> None:
     """
     Run *worker* until SIGTERM or SIGINT, or until *output*, which writes its log lines, is closed.
@@ -56,10 +56,10 @@ async def run(
     Raises:
         FatalError: The worker cannot start or cannot continue; the text is for the operator.
     """
-    bind_contextvars(worker=worker.value, queue=settings.queue_of(worker).name)
+    bind_contextvars(worker=str(worker), queue=settings.queue_of(worker).name)
     stop = asyncio.Event()
     stop_on_signals(stop, exit_after_s=longest_stop_s(settings), output=output)
-    log.info("worker.starting", **settings.model_dump(exclude_none=True))
+    log.info("worker.starting", **settings.shown(worker))
     for variable, meant in ignored_variables(os.environ).items():
         log.warning("setting.ignored", variable=variable, **({} if meant is None else {"meant": meant}))
     rules = EscalationRules.read(settings.escalation_rules, os.environ) if worker is Worker.ESCALATION else None
@@ -69,7 +69,7 @@ async def run(
     if output is not None:
         watch_output(output, metrics, stop, exit_after_s=longest_stop_s(settings))
     status = Status(output=output)
-    metrics.describe(worker.value, settings.queue_of(worker).name, settings.release)
+    metrics.describe(str(worker), settings.queue_of(worker).name, settings.release)
     sdk = plain_session()
     async with monitoring(
         settings.health_host,
@@ -81,7 +81,7 @@ async def run(
     ):
         await unless_stopped(stop, Start(metrics.outages).until_done(lambda: fetch_credentials(sdk)))
         if not stop.is_set():
-            async with open_clients(worker, settings, rules, metrics, sdk) as clients:
+            async with open_clients(worker, settings, rules, metrics, sdk, stop=stop) as clients:
                 assembling = assemble(worker, settings, clients, metrics, make_handler=make_handler, lines=output)
                 status.consumer = await unless_stopped(stop, assembling)
                 if status.consumer is not None:
@@ -181,6 +181,7 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[None, None, T]) ->
     stopping.cancel()
     if not working.done():
         working.cancel()
+        await asyncio.wait((working,))  # It may have to close what it was opening.
         return None
     return working.result()
 

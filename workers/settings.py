@@ -8,9 +8,10 @@ on the fields say what the settings are for, and why they have these defaults.
 import difflib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -35,6 +36,7 @@ _Queue = Annotated[str, AfterValidator(check_queue)]
 
 
 _PREFIX = "WORKER_"
+_SHARED = (_PREFIX, "LOG_")  # What the settings begin with that concern every worker.
 _OF_MAKE_ENV = {"WORKER_HEALTH_URLS"}  # No setting; says where the workers of `make run` are.
 _SIMILAR, _NEARLY_EQUAL = 0.6, 0.85  # Of two names, by `difflib`; 1 is equal.
 
@@ -44,6 +46,20 @@ class Worker(StrEnum):
 
     FULFILLMENT = "fulfillment"
     ESCALATION = "escalation"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWorker:
+    """A worker that is not ours: `python -m workers run`. Its text is its name, as that of a `Worker` is."""
+
+    name: str
+    queue: QueueAddress
+
+    def __str__(self) -> str:
+        return self.name
+
+
+AnyWorker = Worker | OwnWorker
 
 
 def _check_provider_url(text: str) -> str:
@@ -195,9 +211,35 @@ class Settings(BaseModel):
             raise FatalError("; ".join(problems))
         return settings
 
-    def queue_of(self, worker: Worker) -> QueueAddress:
+    @classmethod
+    def read_shared(cls, environ: Mapping[str, str]) -> Self:
+        """
+        Read only the settings that concern every worker, for a worker of your own.
+
+        Raises:
+            FatalError: A value is wrong, or there cannot be as many attempts: each of them is a delivery.
+        """
+        settings = cls.read({name: value for name, value in environ.items() if name.startswith(_SHARED)})
+        if settings.max_attempts > settings.max_deliveries:
+            raise FatalError(
+                f"WORKER_MAX_ATTEMPTS is {settings.max_attempts}, must be at most WORKER_MAX_DELIVERIES, "
+                f"{settings.max_deliveries}: each attempt is a delivery"
+            )
+        return settings
+
+    def shown(self, worker: AnyWorker) -> dict[str, Any]:
+        """Return the settings that concern *worker* and are not absent, as the log may show them."""
+        fields = type(self).model_fields.items()
+        own = None
+        if isinstance(worker, OwnWorker):
+            own = {name for name, field in fields if field.alias is not None and field.alias.startswith(_SHARED)}
+        return self.model_dump(exclude_none=True, include=own)
+
+    def queue_of(self, worker: AnyWorker) -> QueueAddress:
         """Return the queue that *worker* consumes."""
         match worker:
+            case OwnWorker():
+                return worker.queue
             case Worker.FULFILLMENT:
                 return QueueAddress.parse(self.order_fulfillment_queue)
             case Worker.ESCALATION:

@@ -31,10 +31,14 @@ from workers.fulfillment.http_provider import HttpProvider
 from workers.fulfillment.providers import Provider, load_provider
 from workers.fulfillment.tokens import FixedToken, Token
 from workers.metrics import Metrics
+from workers.own.decoding import decoder
+from workers.own.handler import OwnHandler
+from workers.own.loading import Handling, Opening
+from workers.own.opening import opened_handler
 from workers.ports import DeadLetters
 from workers.proxies import proxy_for
 from workers.service_calls import PROVIDER, ServiceCalls
-from workers.settings import Settings, Worker
+from workers.settings import AnyWorker, Settings, Worker
 from workers.start import PATIENCE_S, START_BACKOFF, Start
 
 # The share of WORKER_MAX_HANDLE_S that a call to the provider may take. If the provider hangs, that counts as a failed
@@ -45,18 +49,20 @@ SHIP_SHARE = 0.9
 MIN_VISIBILITY_TIMEOUT_S = 30
 QUEUE_MARGIN = 5  # Deliveries that SQS must allow beyond WORKER_MAX_DELIVERIES: its own redrive is only a backstop.
 
-MakeHandler = Callable[[Worker, Settings, Clients, DeadLetters, Metrics, Lines | None], Awaitable[Handler]]
+MakeHandler = Callable[[AnyWorker, Settings, Clients, DeadLetters, Metrics, Lines | None], Awaitable[Handler]]
 
 
 async def make_handler(  # noqa: PLR0917 - all that a handler is made of.
-    worker: Worker,
+    worker: AnyWorker,
     settings: Settings,
     clients: Clients,
     dead_letters: DeadLetters,
     metrics: Metrics,
     lines: Lines | None = None,
 ) -> Handler:
-    """Return the handler of *worker*'s messages."""
+    """Return the handler of *worker*'s messages, which is one of ours."""
+    assert isinstance(worker, Worker), worker  # noqa: S101 - your own workers have `own_handler`.
+    assert clients.dynamodb is not None, "no client for DynamoDB"  # noqa: S101 - only a bug fails it.
     escalations = settings.queue_of(Worker.ESCALATION)
     retention = Retention(settings.order_retention_days)
     tracing, sender = clients.tracing, clients.tracing.sender(clients.sqs)
@@ -110,8 +116,31 @@ async def make_handler(  # noqa: PLR0917 - all that a handler is made of.
             )
 
 
+def own_handler(loaded: Handling | Opening) -> MakeHandler:
+    """Return what makes the handler of a worker of your own."""
+
+    async def make(
+        _worker: AnyWorker,
+        settings: Settings,
+        clients: Clients,
+        dead_letters: DeadLetters,
+        _metrics: Metrics,
+        _lines: Lines | None = None,
+    ) -> Handler:
+        handler = await opened_handler(loaded, clients.opened)
+        return OwnHandler(
+            call=handler.handle,
+            decode=decoder(handler.model),
+            dead_letters=dead_letters,
+            max_attempts=settings.max_attempts,
+            max_deliveries=settings.max_deliveries,
+        )
+
+    return make
+
+
 async def assemble(
-    worker: Worker,
+    worker: AnyWorker,
     settings: Settings,
     clients: Clients,
     metrics: Metrics,
@@ -136,7 +165,7 @@ async def assemble(
 
 
 async def _assemble(
-    worker: Worker,
+    worker: AnyWorker,
     settings: Settings,
     clients: Clients,
     metrics: Metrics,
@@ -152,8 +181,9 @@ async def _assemble(
             f"WORKER_MAX_DELIVERIES is {settings.max_deliveries}, must be at most "
             f"{attributes.max_receive_count - QUEUE_MARGIN}: {name}'s maxReceiveCount less {QUEUE_MARGIN}"
         )
-    for table in (settings.order_table, settings.escalation_table):
-        await check_table(clients.dynamodb, table)
+    if clients.dynamodb is not None:
+        for table in (settings.order_table, settings.escalation_table):
+            await check_table(clients.dynamodb, table)
     queue = SqsQueue(
         name=name,
         url=attributes.url,

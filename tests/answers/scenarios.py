@@ -29,7 +29,7 @@ from workers.fulfillment.handler import FulfillmentHandler
 from workers.fulfillment.providers import RejectedError
 from workers.metrics import Metrics
 from workers.ports import DeadLetters
-from workers.settings import Settings, Worker
+from workers.settings import AnyWorker, Settings, Worker
 from workers.wiring import assemble
 
 ORDER_ID = "answer-1"
@@ -171,7 +171,7 @@ async def consumer_of(scenario: Scenario, double: Double, metrics: Metrics, timi
     sdk: Any = double
 
     async def handler(
-        worker: Worker,
+        worker: AnyWorker,
         settings: Settings,
         _clients: Clients,
         dead_letters: DeadLetters,

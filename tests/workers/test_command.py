@@ -17,7 +17,7 @@ def test_help_names_the_workers_and_the_exit_codes(capsys: pytest.CaptureFixture
         run_command(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    assert text.startswith("usage: python -m workers [-h] {fulfillment,escalation}\n")
+    assert text.startswith("usage: python -m workers [-h] WORKER ...\n")
     assert "  0  stopped by SIGTERM or Ctrl-C\n" in text
     assert "  1  cannot start, or failed while running; the last line of output says why. If" in text
     assert "  2  wrong command line\n" in text

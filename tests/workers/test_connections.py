@@ -61,7 +61,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_receives_and_changes_of_visibility_have_their_own_clients() -> None:
     async with open_clients(Worker.FULFILLMENT, Settings.read({}), None, Metrics()) as clients:
         assert len({id(client) for client in (clients.receiving, clients.visibility, clients.sqs)}) == 3
-        assert {clients.receiving.meta.region_name, clients.dynamodb.meta.region_name} == {"eu-central-1"}
+        assert {clients.receiving.meta.region_name, clients.sqs.meta.region_name} == {"eu-central-1"}
         assert (clients.secretsmanager, clients.http, clients.routes) == (None, None, None)
 
 

@@ -216,7 +216,7 @@ class World:
         await asyncio.sleep(0)
 
     @contextlib.asynccontextmanager
-    async def open_clients(self, *_given: object) -> AsyncIterator[str]:
+    async def open_clients(self, *_given: object, **_stop: object) -> AsyncIterator[str]:
         self.open("clients")
         try:
             yield "clients"

@@ -19,8 +19,16 @@ from workers.domain.orders import (
     unrecorded_shipment,
 )
 from workers.domain.reasons import Reason, Source
-from workers.errors import FatalError, OutageError, TransientError, UndecodableError, UnreadableOrderError, plain_name
-from workers.fulfillment.providers import Provider, RejectedError, usable_shipment_id
+from workers.errors import (
+    FatalError,
+    OutageError,
+    PermanentError,
+    TransientError,
+    UndecodableError,
+    UnreadableOrderError,
+    plain_name,
+)
+from workers.fulfillment.providers import Provider, usable_shipment_id
 from workers.ports import DeadLetters, Escalations, Orders, OrdersToShip
 from workers.service_calls import PROVIDER, ServiceCalls
 from workers.trials import MAX_TRIALS, TrialCounter, trial_id
@@ -128,7 +136,7 @@ class FulfillmentHandler:
                 request = request.model_copy(update={"execution_arn": order.execution_arn, "resubmitted": True})
             try:
                 shipment = await self._ship(self.provider, order)
-            except RejectedError as error:
+            except PermanentError as error:
                 detail = f"The provider refused: {error}"
                 return await self._escalate(message, request, Reason.FULFILLMENT_REJECTED, detail)
         order = await self._write(message, request, shipment, at)
@@ -141,7 +149,7 @@ class FulfillmentHandler:
         """Call *provider*, and record whether it works."""
         try:
             shipment = await self._call(provider, order)
-        except RejectedError:  # It has answered.
+        except PermanentError:  # It has answered.
             self.provider_calls.worked()
             raise
         except Exception as error:
@@ -155,7 +163,7 @@ class FulfillmentHandler:
         try:
             async with asyncio.timeout(self.max_ship_s):
                 return usable_shipment_id(await provider.ship(order))
-        except RejectedError:
+        except PermanentError:
             raise
         except BaseException as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():

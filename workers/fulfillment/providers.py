@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from workers.domain.orders import Order, is_shipment_id
-from workers.errors import FatalError, OutageError, TransientError, WorkerError
+from workers.errors import FatalError, OutageError, PermanentError, TransientError
 from workers.threads import NoFreeThreadError, Threads
 
 
-class RejectedError(WorkerError):
+class RejectedError(PermanentError):
     """The provider refused the order, and trying again is useless. The text is kept as evidence, masked."""
 
 
@@ -21,8 +21,8 @@ class Provider(Protocol):
     `ship` may be called more than once for an order (after a crash or a lost response): it must be idempotent by
     `order.idempotency_key`, which is the OrderId until the provider refuses the order.
 
-    Raises `RejectedError` if another try is useless, `OutageError` if the provider is down for every order, and any
-    other error if this attempt failed.
+    Raises `RejectedError`, or another `PermanentError`, if another try is useless, `OutageError` if the provider is
+    down for every order, and any other error if this attempt failed.
     """
 
     async def ship(self, order: Order) -> str:
