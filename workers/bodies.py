@@ -94,7 +94,7 @@ def missing(field: str, document: Mapping[str, Any]) -> str:
             return f"is missing (this is {envelope})"
     for name in document:
         letters = name.translate(_BETWEEN) if len(name) <= len(field) + _MAX_BETWEEN_CHARS else ""
-        if letters.lower() == field.lower():
+        if letters.lower() == field.translate(_BETWEEN).lower():
             return f"is missing ({json.dumps(name)} is another name: it must be {field})"
     return "is missing"
 

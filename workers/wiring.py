@@ -175,11 +175,13 @@ async def _assemble(
     lines: Lines | None,
 ) -> Consumer:
     address = settings.queue_of(worker)
-    attributes, name = await describe_queue(clients.sqs, address), address.name
+    hint = {} if isinstance(worker, Worker) else {"hint": "create it, or correct --queue"}
+    attributes, name = await describe_queue(clients.sqs, address, **hint), address.name
     if settings.max_deliveries > attributes.max_receive_count - QUEUE_MARGIN:
         raise FatalError(
             f"WORKER_MAX_DELIVERIES is {settings.max_deliveries}, must be at most "
-            f"{attributes.max_receive_count - QUEUE_MARGIN}: {name}'s maxReceiveCount less {QUEUE_MARGIN}"
+            f"{attributes.max_receive_count - QUEUE_MARGIN}: {name}'s maxReceiveCount less {QUEUE_MARGIN}; "
+            f"or raise maxReceiveCount to {settings.max_deliveries + QUEUE_MARGIN}"
         )
     if clients.dynamodb is not None:
         for table in (settings.order_table, settings.escalation_table):
@@ -194,8 +196,11 @@ async def _assemble(
         sqs=clients.sqs,
         traced=clients.tracing.is_on,
     )
-    sender = clients.tracing.sender(clients.sqs)
-    dead_letters = SqsDeadLetters(sender, await queue_url(clients.sqs, attributes.dead_letter_queue), source=name)
+    dead_letters = SqsDeadLetters(
+        clients.tracing.sender(clients.sqs),
+        await queue_url(clients.sqs, attributes.dead_letter_queue, f"the RedrivePolicy of {name} names it"),
+        source=name,
+    )
     limits = Limits(
         concurrency=settings.concurrency,
         max_deliveries=settings.max_deliveries,

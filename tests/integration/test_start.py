@@ -55,7 +55,8 @@ TRIALS = {
     ),
     "no URL": Trial("AWS access is not configured: Invalid endpoint: nowhere", set={"AWS_ENDPOINT_URL": "nowhere"}),
     "too many deliveries": Trial(
-        "WORKER_MAX_DELIVERIES is 96, must be at most 95: test-OrderFulfillmentQueue's maxReceiveCount less 5",
+        "WORKER_MAX_DELIVERIES is 96, must be at most 95: test-OrderFulfillmentQueue's maxReceiveCount less 5; "
+        "or raise maxReceiveCount to 101",
         set={"WORKER_MAX_DELIVERIES": "96"},
     ),
     "missing provider": Trial(

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 
 import pytest
 import structlog
@@ -7,8 +8,10 @@ from workers import command, logs
 from workers.command import run_command
 from workers.errors import FatalError
 from workers.log_output import LogOutput
-from workers.settings import Settings, Worker
+from workers.queue_address import QUEUE, QueueAddress
+from workers.settings import OwnWorker, Settings, Worker
 
+ARN = "arn:aws:sqs:eu-west-1:123456789012:Returns"
 OUTPUT = LogOutput(len)  # Nothing is written to it.
 
 
@@ -79,6 +82,68 @@ def test_a_worker_that_stops_is_exit_code_0(run: Run, worker: Worker, monkeypatc
     handler = object()
     assert run_command([worker.value], make_handler=handler) == 0  # type: ignore[arg-type]
     assert run.given == (worker, Settings.read({"WORKER_WAIT_S": "7"}), handler, OUTPUT)
+
+
+OWN = ["run", "tests.workers.own.handlers:of_message", "--queue"]
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize(
+    ("arguments", "worker"),
+    [
+        (["Returns"], OwnWorker("Returns", QueueAddress.parse("Returns"))),
+        (["Returns", "--name", "shop-1"], OwnWorker("shop-1", QueueAddress.parse("Returns"))),
+        ([ARN], OwnWorker("Returns", QueueAddress.parse(ARN))),
+    ],
+)
+def test_a_worker_of_your_own_is_called_like_its_queue_or_as_it_is_named(
+    arguments: list[str], worker: OwnWorker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORDER_TABLE", "not a name")  # It has no orders.
+    monkeypatch.setenv("WORKER_WAIT_S", "7")
+    assert run_command([*OWN, *arguments]) == 0
+    assert run.given[:2] == (worker, Settings.read({"WORKER_WAIT_S": "7"}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["Returns.fifo"], f"--queue is 'Returns.fifo', must be {QUEUE}"),
+        (
+            ["Returns", "--name", "a b"],
+            "--name is 'a b', must be 1 to 80 letters, digits, dashes and underscores, and ",
+        ),
+        (["fulfillment"], "--name is 'fulfillment', must be 1 to 80 letters, digits, dashes and underscores, and not "),
+    ],
+)
+def test_a_wrong_queue_or_name_is_exit_code_1_and_one_line(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command([*OWN, *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"python -m workers: {problem}")
+
+
+@pytest.mark.usefixtures("configured", "run")
+def test_a_handler_that_cannot_be_loaded_is_exit_code_1_and_one_log_line() -> None:
+    with structlog.testing.capture_logs() as lines:
+        assert run_command(["run", "nowhere:handle", "--queue", "Returns"]) == 1
+    assert [(line["event"], line["worker"]) for line in lines] == [("worker.failed", "Returns")]
+
+
+@pytest.mark.usefixtures("configured", "run")
+def test_what_the_package_of_a_handler_logs_is_written_from_the_level_of_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+    logger = logging.getLogger("tests")
+    before = logger.level
+    try:
+        assert run_command([*OWN, "Returns"]) == 0
+        assert logger.level == logging.DEBUG
+    finally:
+        logger.setLevel(before)
 
 
 @pytest.mark.usefixtures("configured")

@@ -4,8 +4,8 @@ import pytest
 from pydantic import SecretStr
 
 from workers.errors import FatalError
-from workers.queue_address import QUEUE
-from workers.settings import Settings, Worker, ignored_variables
+from workers.queue_address import QUEUE, QueueAddress
+from workers.settings import OwnWorker, Settings, Worker, ignored_variables
 
 URL = "https://ship.example.com/orders"
 SECRET_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/provider-AbCdEf"
@@ -391,3 +391,21 @@ def test_settings_other_programs_variables_and_empty_ones_are_not_reported() -> 
     settings = [field.alias for field in Settings.model_fields.values() if field.alias]
     others = ["PATH", "HOME", "AWS_REGION", "HTTPS_PROXY", "ECS_AGENT_URI", "LOGNAME", "RELEASE", "WORKER_HEALTH_URLS"]
     assert ignored_variables(dict.fromkeys([*settings, *others], "1") | {"WORKER_SPEED": " "}) == {}
+
+
+def test_a_worker_of_your_own_reads_only_what_concerns_every_worker() -> None:
+    others = {"ORDER_TABLE": "not a name", "FULFILLMENT_PROVIDER": "http", "ESCALATION_QUEUE": "Q.fifo"}
+    settings = Settings.read_shared({"WORKER_WAIT_S": "7", "LOG_LEVEL": "DEBUG", **others})
+    assert (settings.wait_s, settings.log_level) == (7, "DEBUG")
+    shown = settings.shown(OwnWorker("shop", QueueAddress.parse("Returns")))
+    assert {"wait_s", "log_level", "max_attempts"} <= shown.keys()
+    assert not {"order_table", "fulfillment_provider", "escalation_queue"} & shown.keys()
+    assert {"order_table", "wait_s"} <= settings.shown(Worker.FULFILLMENT).keys()
+
+
+def test_a_worker_of_your_own_cannot_have_more_attempts_than_deliveries() -> None:
+    with pytest.raises(FatalError) as raised:
+        Settings.read_shared({"WORKER_MAX_DELIVERIES": "3"})
+    assert str(raised.value) == (
+        "WORKER_MAX_ATTEMPTS is 5, must be at most WORKER_MAX_DELIVERIES, 3: each attempt is a delivery"
+    )

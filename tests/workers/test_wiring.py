@@ -21,9 +21,11 @@ from workers.errors import FatalError
 from workers.escalation.handler import EscalationHandler
 from workers.fulfillment.handler import FulfillmentHandler
 from workers.metrics import Metrics
-from workers.settings import Settings, Worker
+from workers.own.loading import load
+from workers.queue_address import QueueAddress
+from workers.settings import OwnWorker, Settings, Worker
 from workers.tracing.off import Tracing
-from workers.wiring import assemble, make_handler
+from workers.wiring import assemble, make_handler, own_handler
 
 if TYPE_CHECKING:
     from workers.proxies import Proxy
@@ -152,7 +154,8 @@ async def test_sqs_must_allow_five_deliveries_more_than_the_worker() -> None:
     with pytest.raises(FatalError) as raised:
         await assembled(aws, WORKER_MAX_DELIVERIES="16")
     assert str(raised.value) == (
-        "WORKER_MAX_DELIVERIES is 16, must be at most 15: OrderFulfillmentQueue's maxReceiveCount less 5"
+        "WORKER_MAX_DELIVERIES is 16, must be at most 15: OrderFulfillmentQueue's maxReceiveCount less 5; "
+        "or raise maxReceiveCount to 21"
     )
 
 
@@ -239,6 +242,18 @@ async def test_a_handler_can_be_injected() -> None:
         *(Worker.FULFILLMENT, "https://sqs/DLQ"),
         "OrderFulfillmentQueue",
     )
+
+
+async def test_a_worker_of_your_own_needs_only_its_queue_with_a_dead_letter_queue() -> None:
+    aws = FakeAws()
+    worker = OwnWorker("shop", QueueAddress.parse("Returns"))
+    given = replace(clients(aws), dynamodb=None)
+    loaded = load("tests.workers.own.handlers:of_model")
+    await assemble(worker, Settings.read_shared({}), given, Metrics(), make_handler=own_handler(loaded))
+    assert aws.asked == ["Returns", "DLQ"]
+    aws.errors = [refused("QueueDoesNotExist", "GetQueueUrl")]
+    with pytest.raises(FatalError, match=r"^there is no queue Returns: create it, or correct --queue$"):
+        await assemble(worker, Settings.read_shared({}), given, Metrics(), make_handler=own_handler(loaded))
 
 
 @pytest.mark.parametrize(("excepted", "address"), [("", "proxy.example:3128"), ("example.com", None)])

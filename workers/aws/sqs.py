@@ -30,6 +30,7 @@ SYSTEM_ATTRIBUTES: list["SystemAttribute"] = [
     "ApproximateFirstReceiveTimestamp",
 ]
 TRACED_SYSTEM_ATTRIBUTES: list["SystemAttribute"] = [*SYSTEM_ATTRIBUTES, TRACE_HEADER]
+HINT = "deploy the stack, or correct the variable that names it"
 MAX_REFUSED_ALONE = 2
 # Codes with which SQS may refuse a whole batch because of one entry.
 _BATCH_FAULTS = frozenset(
@@ -65,9 +66,9 @@ class QueueAttributes:
     max_receive_count: int
 
 
-async def queue_url(sqs: "SQSClient", queue: QueueAddress) -> str:
+async def queue_url(sqs: "SQSClient", queue: QueueAddress, hint: str = HINT) -> str:
     """
-    Return the URL of *queue*.
+    Return the URL of *queue*. *hint* says what to do if it does not exist.
 
     Raises:
         FatalError: It does not exist, or not in the client's region.
@@ -77,19 +78,19 @@ async def queue_url(sqs: "SQSClient", queue: QueueAddress) -> str:
     try:
         answer = await ask(sqs.get_queue_url, (), **queue.lookup())
     except FatalError:
-        raise FatalError(f"{queue.missing()}: deploy the stack, or correct the variable that names it") from None
+        raise FatalError(f"{queue.missing()}: {hint}") from None
     with readable("GetQueueUrl"):
         return answer["QueueUrl"]
 
 
-async def describe_queue(sqs: "SQSClient", queue: QueueAddress) -> QueueAttributes:
+async def describe_queue(sqs: "SQSClient", queue: QueueAddress, hint: str = HINT) -> QueueAttributes:
     """
-    Look up *queue*.
+    Look up *queue*. *hint* says what to do if it does not exist.
 
     Raises:
         FatalError: It does not exist, or has no dead-letter queue.
     """
-    url, name = await queue_url(sqs, queue), queue.name
+    url, name = await queue_url(sqs, queue, hint), queue.name
     answer = await ask(
         sqs.get_queue_attributes, (), QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
     )

@@ -72,7 +72,7 @@ def handling(name: str, handle: object) -> Handling:
     """
     if inspect.isasyncgenfunction(handle):
         raise FatalError(f"{name} is an async generator: decorate it with contextlib.asynccontextmanager")
-    if not (inspect.iscoroutinefunction(handle) or inspect.iscoroutinefunction(getattr(handle, "__call__", None))):  # noqa: B004
+    if not _is_async(handle):
         raise FatalError(f"{name} is {_kind(handle)}, must be an async function, or a context manager that yields one")
     return Handling(cast("Handle", handle), _model(name, cast("Handle", handle)))
 
@@ -119,6 +119,12 @@ def _opens_handler(found: object) -> bool:
         return hasattr(found, "__aenter__") and hasattr(found, "__aexit__")
     wrapped = getattr(found, "__wrapped__", None)
     return callable(found) and not inspect.isasyncgenfunction(found) and inspect.isasyncgenfunction(wrapped)
+
+
+def _is_async(handle: object) -> bool:
+    if inspect.isclass(handle):
+        return False
+    return inspect.iscoroutinefunction(handle) or inspect.iscoroutinefunction(getattr(handle, "__call__", None))  # noqa: B004
 
 
 def _kind(found: object) -> str:
