@@ -242,7 +242,7 @@ def test_a_message_that_cannot_be_replayed_is_reported_and_stays(pipeline: Pipel
 
 def test_bad_usage_and_a_missing_queue_are_one_line(orders: CommandLine) -> None:
     for arguments, code, problem in (
-        (["replay"], 2, "orders dead-letters replay: Missing argument '{fulfillment|escalation}'. Choose from:"),
+        (["replay"], 2, "orders dead-letters replay: Missing argument '{fulfillment|escalation|QUEUE}'. Choose from:"),
         (["list", "--older-than", "old"], 2, "must be a whole number and a unit: 90s, 10m, 2h or 3d"),
         (["replay", "fulfillment", "--rate", "0"], 2, "0.0 is not in the range 0.1<=x<=1000"),
     ):

@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason
-from workers.queue_address import QueueAddress, check_queue
+from workers.queue_address import QUEUE, QueueAddress, check_queue
 
 if TYPE_CHECKING:
     from workers.operations.names import Names
@@ -73,29 +73,31 @@ class ReasonText(ReasonName):
 
 class QueueName(click.ParamType[str]):
     """
-    A queue of the stack: `fulfillment` or `escalation`, or the name that it is deployed with, or that it is set to.
+    A queue of the stack, `fulfillment` or `escalation`, or the name, URL or ARN of any other queue.
 
-    The name of its dead-letter queue is taken, too: tables show it.
+    A queue of the stack is known by the name that it is deployed with, or that it is set to, too. So is each queue by
+    the name of its dead-letter queue: tables show it.
     """
 
     name = "queue"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature.
-        return f"{{{'|'.join(QUEUES)}}}" if param.required else "|".join(QUEUES)
+        return f"{{{'|'.join(QUEUES)}|QUEUE}}" if param.required else "|".join((*QUEUES, "QUEUE"))
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
-        return f"Choose from: {', '.join(QUEUES)}"
+        return f"Choose from: {', '.join(QUEUES)}, or the name of another queue"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value.strip().lower() in QUEUES:
             return value.strip().lower()
         known = {} if ctx is None or ctx.obj is None else _deployed(ctx.obj.names)
         queue = next((queue for queue, names in known.items() if value in names), None)
-        if queue is None:
-            self.fail(
-                f"{value!r} must be {', '.join(QUEUES)} or the name of a queue, as in `orders queues`", param, ctx
-            )
-        return queue
+        if queue is not None:
+            return queue
+        try:
+            return check_queue(value)
+        except ValueError:
+            self.fail(f"{value!r} must be {', '.join(QUEUES)} or {QUEUE}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         return completions(QUEUES, incomplete)

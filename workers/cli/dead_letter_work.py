@@ -63,7 +63,7 @@ def fail(problems: Sequence[str]) -> None:
 
 
 def queue_name(stack: "Stack", queue: str) -> str:
-    return stack.names.order_fulfillment_queue if queue == "fulfillment" else stack.names.escalation_queue
+    return stack.names.queues.get(queue, queue)
 
 
 def warn(text: str) -> None:
@@ -142,7 +142,7 @@ def _carry_out(
             looked_at = found.letters
             if editing is not None:
                 with ctrl_c_for_editor():
-                    originals, found = found, await edited(found, queue, editing)
+                    originals, found = found, await edited(found, editing)
                 action = replay_edited(source, originals, editing, warn)
             else:
                 action = action_for(found)

@@ -53,6 +53,7 @@ def command() -> None:
 Examples:
   orders dead-letters list
   orders dead-letters list fulfillment --reason UNDECODABLE --older-than 1h
+  orders dead-letters list Returns
   orders dead-letters list --json | jq -r '.[].order_id'""",
 )
 @click.argument("queue", type=QueueName(), required=False)
@@ -71,7 +72,10 @@ def list_command(
     **selection: Any,
 ) -> None:
     """
-    Show dead letters of one queue or of both, the oldest first.
+    Show dead letters of one queue, or of both queues of the stack, the oldest first.
+
+    QUEUE may be any queue, for example that of a worker of your own, or its dead-letter queue. If several queues share
+    a dead-letter queue, only the letters of QUEUE are shown.
 
     The reason comes from the worker; messages that SQS itself moved have none. A message that could not be decoded also
     has a case. An --id that is not found is named, and the exit code is 1.
@@ -120,6 +124,8 @@ def replay_command(stack: "Stack", /, *, queue: str, edit: bool, actor: str, tex
     message here. Or correct it with --edit: each message opens in $EDITOR, digits that look like a card number masked,
     and is sent only if a worker can decode it. The message gets the attributes EditedBy and EditedAt, and the case that
     a worker opened for it is closed. A message that you leave as it is stays here.
+
+    For the queue of a worker of your own there are no cases, and only that worker knows what it can decode.
     """
 
     def action(found: FoundLetters) -> Action:

@@ -1,9 +1,11 @@
 """`orders queues`: the messages in the queues, and their dead letters."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from workers.cli.choices import QueueName
 from workers.cli.options import json_option
 from workers.cli.output import print_json
 from workers.cli.running import run
@@ -21,20 +23,25 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   orders queues
+  orders queues Returns
   orders queues --json | jq '.[] | select(.dead_letters > 0)'""",
 )
+@click.argument("queues", type=QueueName(), metavar="[QUEUE]...", nargs=-1)
 @wide_option
 @json_option("an array")
 @click.pass_obj
-def command(stack: "Stack", *, wide: bool, as_json: bool) -> None:
+def command(stack: "Stack", *, queues: Sequence[str], wide: bool, as_json: bool) -> None:
     """
     Show how many messages are in the queues and in their dead-letter queues.
+
+    Without QUEUE, these are the queues of the stack. A QUEUE may be any queue with a dead-letter queue, for example
+    that of a worker of your own.
 
     DEPTH counts the messages that are waiting, IN FLIGHT those that workers are handling. The numbers are SQS's
     approximate ones. The age of the oldest message comes from CloudWatch, a few minutes late; it is `-` if CloudWatch
     has none, as on a local AWS. PAUSED is shown if a queue is paused: `orders workers`. No message is received.
     """
-    depths = run(stack, queue_depths(stack))
+    depths = run(stack, queue_depths(stack, queues))
     if as_json:
         print_json(depths)
         return

@@ -11,6 +11,7 @@ from workers.aws.outgoing import sqs_message
 from workers.errors import plain_name
 from workers.operations.concurrency import finish
 from workers.operations.dead_letters import DeadLetter, Selection
+from workers.operations.errors import OperationError
 from workers.operations.hold import Hold
 from workers.operations.progress import Progress, Warn, unreported
 from workers.operations.queues import total_messages
@@ -123,15 +124,39 @@ async def held_queue(stack: "Stack", name: str, *, warn: Warn = unreported) -> A
         yield HeldQueue(stack, queue, hold, count)
 
 
+class _Sources:
+    """
+    Says whether a dead letter came from the queue that was named: several queues may share a dead-letter queue.
+
+    A letter of a queue that is gone, or of unknown origin, is taken for one of this queue.
+    """
+
+    def __init__(self, source: HeldQueue) -> None:
+        self._stack, self._queue = source.stack, source.queue
+        self._known: dict[str | None, bool] = {None: True, source.queue.name: True}
+
+    async def __call__(self, letter: DeadLetter) -> bool:
+        if letter.source is not None and letter.source not in self._known:
+            try:
+                other = await self._stack.queue(letter.source)
+            except (OperationError, ValueError):
+                self._known[letter.source] = True
+            else:
+                self._known[letter.source] = other.dead_letter_url != self._queue.dead_letter_url
+        return self._known[letter.source]
+
+
 async def find(source: HeldQueue, selection: Selection, limit: int, *, progress: Progress = unreported) -> FoundLetters:
     """Look at dead letters until *limit* of them are selected. The letters stay held as long as *source* does."""
     now, letters, looked_at = source.stack.now(), list[DeadLetter](), 0
+    is_of_queue = _Sources(source)
     async with contextlib.aclosing(source.hold.messages()) as messages:
         async for message in messages:
             progress(1)
             looked_at += 1
-            letter = DeadLetter.of(source.queue.dead_letter_queue, message)
-            if selection.includes(letter, now):
+            ours = source.queue.worker is not None
+            letter = DeadLetter.of(source.queue.dead_letter_queue, message, ours=ours)
+            if selection.includes(letter, now) and await is_of_queue(letter):
                 letters.append(letter)
             if len(letters) >= limit:
                 break

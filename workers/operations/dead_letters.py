@@ -41,17 +41,23 @@ class DeadLetter:
     first_received_at: str | None
     sent_at: str | None
     trace_header: str | None = None  # AWS X-Ray's. The copy that is sent again keeps it, as it keeps the attributes.
+    source: str | None = None  # The name of the queue that it came from, if it is known.
+    is_ours: bool = True  # It came from a queue of our workers, which open cases.
 
     @classmethod
-    def of(cls, queue: str, received: Mapping[str, Any]) -> "DeadLetter":
-        """Return the dead letter of a message that was received from *queue* with all its attributes."""
+    def of(cls, queue: str, received: Mapping[str, Any], *, ours: bool = True) -> "DeadLetter":
+        """
+        Return the dead letter of a message that was received from *queue* with all its attributes.
+
+        *ours* is false for a queue with messages of another kind: such a body may have an OrderId, but is none.
+        """
         system: Mapping[str, str] = received.get("Attributes", {})
         attributes: Mapping[str, Any] = received.get("MessageAttributes", {})
         labeled = {DeadLetterAttribute.REASON, DeadLetterAttribute.ORIGIN_MESSAGE_ID} <= attributes.keys()
-        ours = set(DeadLetterAttribute) if labeled else set[DeadLetterAttribute]()
-        labels = {name: _text(attributes, name) for name in ours}
+        added = set(DeadLetterAttribute) if labeled else set[DeadLetterAttribute]()
+        labels = {name: _text(attributes, name) for name in added}
         error_class = labels.get(DeadLetterAttribute.ERROR_CLASS)
-        order_id, execution_arn = _subject(received["Body"])
+        order_id, execution_arn = _subject(received["Body"], bare=ours)
         return cls(
             queue=queue,
             id=received["MessageId"],
@@ -59,7 +65,7 @@ class DeadLetter:
             attributes={
                 name: {key: item for key, item in value.items() if item not in ([], None)}
                 for name, value in attributes.items()
-                if name not in ours
+                if name not in added
             },
             reason=labels.get(DeadLetterAttribute.REASON)
             or (REDRIVEN if "DeadLetterQueueSourceArn" in system else UNKNOWN),
@@ -70,6 +76,10 @@ class DeadLetter:
             first_received_at=labels.get(DeadLetterAttribute.FIRST_RECEIVED_AT),
             sent_at=_time(system.get("SentTimestamp")),
             trace_header=system.get("AWSTraceHeader"),
+            source=labels.get(DeadLetterAttribute.ORIGIN_QUEUE)
+            or system.get("DeadLetterQueueSourceArn", "").rpartition(":")[2]
+            or None,
+            is_ours=ours,
         )
 
     @property
@@ -79,7 +89,7 @@ class DeadLetter:
     @property
     def case_id(self) -> str | None:
         """The id of the case that a worker opened for it: workers open a case for each message they cannot decode."""
-        if not self.undecodable or self.origin_message_id is None:
+        if not (self.is_ours and self.undecodable) or self.origin_message_id is None:
             return None
         return message_case_id(self.origin_message_id)
 
@@ -125,9 +135,11 @@ def _text(attributes: Mapping[str, Any], name: str) -> str | None:
     return text
 
 
-def _subject(body: str) -> tuple[str | None, str | None]:
-    """Return the OrderId and the ExecutionArn that a message names: fields of a JSON object, or a bare OrderId."""
+def _subject(body: str, *, bare: bool) -> tuple[str | None, str | None]:
+    """Return the OrderId and the ExecutionArn of a message: fields of a JSON object, or, if *bare*, a bare OrderId."""
     fields = object_of(body)
+    if fields is None and not bare:
+        return None, None
     if fields is None:
         try:
             fields = {"OrderId": order_id_of(body)}

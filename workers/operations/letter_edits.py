@@ -11,7 +11,7 @@ from workers.aws.outgoing import sqs_message
 from workers.bodies import object_of
 from workers.consumer.message import Message
 from workers.contracts import decode_escalation, decode_fulfillment, decode_order_finished, decode_reminder
-from workers.domain.cards import mask
+from workers.domain.cards import MASK, mask
 from workers.domain.characters import sendable
 from workers.domain.resolutions import Action as Resolve
 from workers.domain.resolutions import Request
@@ -46,11 +46,17 @@ class Editing:
     editor: Editor
 
 
-def fault_of(choice: str, body: str) -> str | None:
-    """Return why the workers of a queue (`fulfillment` or `escalation`) cannot decode *body*; None if they can."""
+def fault_of(worker: str | None, body: str) -> str | None:
+    """
+    Return why the workers of a queue (`fulfillment` or `escalation`) cannot decode *body*; None if they can.
+
+    For another queue (None), only its own worker knows.
+    """
+    if worker is None:
+        return None
     message = Message(id="edited", receipt_handle="", body=body, receive_count=1)
     try:
-        if choice == "fulfillment":
+        if worker == "fulfillment":
             decode_fulfillment(message)
         elif decode_reminder(message) is None and decode_order_finished(message) is None:
             decode_escalation(message)
@@ -59,18 +65,25 @@ def fault_of(choice: str, body: str) -> str | None:
     return None
 
 
-async def edited(found: FoundLetters, choice: str, editing: Editing) -> FoundLetters:
+async def edited(found: FoundLetters, editing: Editing) -> FoundLetters:
     """
     Have each letter edited; return those whose body was changed. All stay held meanwhile.
 
-    Digits that look like a card number are masked before the editor sees them: it writes to a file.
+    Digits that look like a card number are masked before the editor sees them: it writes to a file. In a message of
+    another kind than ours they may be something else, so there a masked part must be replaced before it is sent.
     """
-    changed = list[DeadLetter]()
+    changed, worker = list[DeadLetter](), found.source.queue.worker
     for letter in found.letters:
-        shown = mask(sendable(letter.body))
-        body = await _holding(
-            found.source, in_thread(editing.editor, letter, shown, lambda text: fault_of(choice, text))
-        )
+        original = sendable(letter.body)
+        shown = mask(original)
+        masked = worker is None and shown != original
+
+        def fault(text: str, *, masked: bool = masked) -> str | None:
+            if masked and MASK in text:
+                return f"{MASK} stands for digits that look like a card number: replace it"
+            return fault_of(worker, text)
+
+        body = await _holding(found.source, in_thread(editing.editor, letter, shown, fault))
         if body is not None:
             attributes = dict(letter.attributes)
             if len(attributes) <= MAX_ATTRIBUTES - 2:

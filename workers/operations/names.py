@@ -27,6 +27,11 @@ class Names:
     escalation_queue: str
     state_machine: str
 
+    @property
+    def queues(self) -> dict[str, str]:
+        """The queues by what they are called on the command line."""
+        return {"fulfillment": self.order_fulfillment_queue, "escalation": self.escalation_queue}
+
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
         """

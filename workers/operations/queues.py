@@ -1,7 +1,7 @@
 """The messages that are waiting in the queues, and their dead letters."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,15 +37,15 @@ class Depth:
     paused_note: str | None = None
 
 
-async def queue_depths(stack: "Stack") -> list[Depth]:
+async def queue_depths(stack: "Stack", names: Sequence[str] = ()) -> list[Depth]:
     """
-    Return the depths of both queues, without receiving a message.
+    Return the depths of the queues called *names*, by default of our two, without receiving a message.
 
     Raises:
         OperationError: A queue or its dead-letter queue does not exist.
     """
-    names = (stack.names.order_fulfillment_queue, stack.names.escalation_queue)
-    return await asyncio.gather(*(_depth(stack, name) for name in names))
+    known = stack.names.queues
+    return await asyncio.gather(*(_depth(stack, known.get(name, name)) for name in names or known))
 
 
 async def _depth(stack: "Stack", given: str) -> Depth:

@@ -7,13 +7,21 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from workers.aws.errors import CredentialsError, MissingResourceError, error_code, translate
+from workers.aws.errors import CredentialsError, MissingResourceError, WrongEndpointError, error_code, translate
 from workers.aws.unreachable import unreachable
 from workers.errors import AccessDeniedError, FatalError, WorkerError, plain_name
 from workers.http_values import is_loopback
 from workers.operations.names import Names
 
-__all__ = ["SDK_ERRORS", "UNREACHABLE", "ClientError", "ResponseParserError", "explained", "is_missing"]
+__all__ = [
+    "SDK_ERRORS",
+    "UNREACHABLE",
+    "ClientError",
+    "ResponseParserError",
+    "explained",
+    "is_missing",
+    "is_unknown_call",
+]
 
 # All errors that a call to AWS may raise.
 SDK_ERRORS = (exceptions.BotoCoreError, ClientError, ResponseParserError)
@@ -43,6 +51,11 @@ class Explaining(Protocol):
 def is_missing(error: Exception) -> bool:
     """Return whether a call failed because its queue or table does not exist."""
     return isinstance(error, ClientError) and isinstance(translate(error), FatalError | MissingResourceError)
+
+
+def is_unknown_call(error: Exception) -> bool:
+    """Return whether the endpoint does not know a call: it is not AWS."""
+    return isinstance(error, ClientError) and isinstance(translate(error), WrongEndpointError)
 
 
 async def explained(error: Exception, stack: Explaining) -> str | None:

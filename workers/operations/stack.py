@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Queue:
     """
-    A queue of the stack, and the dead-letter queue that its RedrivePolicy names.
+    A queue, and the dead-letter queue that its RedrivePolicy names.
 
-    `account` is the one that its address names, None for the caller's.
+    `account` is the one that its address names, None for the caller's. `worker` says which of our workers consumes it,
+    `fulfillment` or `escalation`; None if it is another queue, with messages of another kind.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Queue:
     dead_letter_queue: str
     dead_letter_url: str
     account: str | None = None
+    worker: str | None = None
 
 
 class Stack:
@@ -120,21 +122,58 @@ class Stack:
 
     async def queue(self, name: str) -> Queue:
         """
-        Look up a queue and its dead-letter queue. *name* may also be its URL or its ARN.
+        Look up a queue and its dead-letter queue. *name* may be a URL or an ARN, too, or that of its dead-letter queue.
 
         Raises:
             OperationError: One of them does not exist, or cannot be used.
         """
-        queue, url = await self.find_queue(name, "deploy the stack, or correct the variable that names it")
+        worker = self._worker_of(QueueAddress.parse(name))
+        ours = "deploy the stack, or correct the variable that names it"
+        queue, url = await self.find_queue(
+            name, ours if worker else "must be fulfillment, escalation, or an existing queue"
+        )
         attributes = await self.attributes(url)
         if "RedrivePolicy" not in attributes:
-            raise OperationError(f"queue {queue} has no dead-letter queue (RedrivePolicy)")
+            return await self.queue(await self._source_of(queue, url, attributes))
         arn: str = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
         if arn.endswith(".fifo"):
             raise OperationError(f"queue {queue} has the dead-letter queue {arn}, must be a standard queue")
         dead_letters = queue.dead_letter_queue(arn)
         dead_letter_url = await self._queue_url(dead_letters, f"the RedrivePolicy of {queue} names it")
-        return Queue(queue.name, url, attributes, dead_letters.name, dead_letter_url, queue.account)
+        return Queue(queue.name, url, attributes, dead_letters.name, dead_letter_url, queue.account, worker)
+
+    def _worker_of(self, queue: QueueAddress) -> str | None:
+        """Return which of our workers consumes *queue*, None if none does."""
+        for worker, given in self.names.queues.items():
+            known = QueueAddress.parse(given)
+            if known.name == queue.name and (queue.account or known.account) == (known.account or queue.account):
+                return worker
+        return None
+
+    async def _source_of(self, dead_letters: QueueAddress, url: str, attributes: Mapping[str, str]) -> str:
+        """Return the ARN or URL of the only queue that has this dead-letter queue."""
+        allowed: list[str] = json.loads(attributes.get("RedriveAllowPolicy", "{}")).get("sourceQueueArns", [])
+        sources = allowed or await self._sources(url)
+        if not sources:
+            raise OperationError(f"queue {dead_letters} has no dead-letter queue (RedrivePolicy)")
+        if len(sources) > 1:
+            names = ", ".join(sorted(QueueAddress.parse(source).name for source in sources))
+            raise OperationError(
+                f"{dead_letters} is the dead-letter queue of several queues, name one of them: {names}"
+            )
+        return sources[0]
+
+    async def _sources(self, dead_letter_url: str) -> list[str]:
+        """Return the URLs of the queues that have this dead-letter queue. The local AWS does not know the call."""
+        from workers.operations.sdk_errors import ClientError, is_unknown_call  # noqa: PLC0415 - see above.
+
+        try:
+            answer = await self.sqs.call("list_dead_letter_source_queues", QueueUrl=dead_letter_url)
+        except ClientError as error:
+            if is_unknown_call(error):
+                return []
+            raise
+        return list(answer.get("queueUrls") or [])
 
     async def find_queue(self, name: str, hint: str) -> tuple[QueueAddress, str]:
         """

@@ -392,10 +392,10 @@ def test_an_action_without_letters_prints_no_table_and_no_dry_run() -> None:
     ("arguments", "problem"),
     [
         (
-            ["replay", "orders"],
-            "'orders' must be fulfillment, escalation or the name of a queue, as in `orders queues`",
+            ["replay", "Q.fifo"],
+            "'Q.fifo' must be fulfillment, escalation or the name, the URL or the ARN of a standard SQS queue, not",
         ),
-        (["list", "orders"], "'orders' must be fulfillment, escalation or the name of a queue, as in `orders queues`"),
+        (["list", "Q.fifo"], "'Q.fifo' must be fulfillment, escalation or the name, the URL or the ARN of a standard"),
         (["list", "--limit", "0"], "0 is not in the range 1<=x<=10000"),
         (["list", "--limit", "10001"], "10001 is not in the range 1<=x<=10000"),
         (["list", "--older-than", "1w"], "must be a whole number and a unit: 90s, 10m, 2h or 3d"),

@@ -55,7 +55,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
         (["show", "--log", CARD], "orders show: No such option '--log'. Did you mean '--logs'? (see `orders show"),
         (
             ["dead-letters", "replay"],
-            "orders dead-letters replay: Missing argument '{fulfillment|escalation}'. Choose from: fulfillment, escal",
+            "orders dead-letters replay: Missing argument '{fulfillment|escalation|QUEUE}'. Choose from: fulfillment",
         ),
         (
             ["escalations", "resolve", "1", "cancel", "--actor", "ada"],

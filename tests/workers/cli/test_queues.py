@@ -15,6 +15,8 @@ COUNTS = {
     "OrderFulfillmentQueue-DLQ": ("5", "6", "7"),
     "EscalationQueue": ("0", "1", "0"),
     "EscalationQueue-DLQ": ("0", "0", "0"),
+    "Returns": ("1", "0", "0"),
+    "Returns-DLQ": ("0", "0", "0"),
 }
 AGES = {"OrderFulfillmentQueue": 90.4, "OrderFulfillmentQueue-DLQ": 7200.0}
 
@@ -118,3 +120,8 @@ def test_without_access_to_tags_only_the_pause_is_unknown() -> None:
     given.sqs.operations["list_queue_tags"] = denied  # type: ignore[attr-defined]
     assert len(rows(done(command, stack=given).stdout)) == 3
     assert [queue["paused"] for queue in json.loads(done(command, "--json", stack=given).stdout)] == [None, None]
+
+
+def test_any_queue_with_a_dead_letter_queue_can_be_named() -> None:
+    shown = rows(done(command, "EscalationQueue", "Returns", "fulfillment", stack=stack()).stdout)[1:]
+    assert [row.split(" | ")[0] for row in shown] == ["EscalationQueue", "Returns", "OrderFulfillmentQueue"]

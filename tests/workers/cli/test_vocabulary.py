@@ -76,7 +76,7 @@ OTHER_NAMES = {
 }  # Accepted too: the same noun, longer.
 ARGUMENTS = {
     "ORDER_ID", "CASE_ID", "[CASE_ID]...", "FILE|-", "FILE|-...",
-    "QUEUE", "{fulfillment|escalation}", "[fulfillment|escalation]",
+    "QUEUE", "{fulfillment|escalation|QUEUE}", "[fulfillment|escalation|QUEUE]", "[QUEUE]...",
     "[[resubmit|fulfill|cancel|close]]", "[resubmit|fulfill|cancel|close]", "{bash|zsh|fish}",
 }  # fmt: skip
 # What a command does cannot be taken back, so it asks. The others can be repeated without effect.
@@ -140,7 +140,7 @@ def test_words_are_taken_in_upper_and_lower_case(path: str) -> None:
         assert not isinstance(param.type, click.Choice) or not param.type.case_sensitive, f"{path} {param.name}"
         if param.name == "reason":
             assert isinstance(param.type, ReasonName), path
-        if param.name == "queue":
+        if param.name in {"queue", "queues"}:
             assert isinstance(param.type, QueueName), path
 
 
@@ -165,10 +165,12 @@ def test_a_status_is_one_of_all() -> None:
     assert StatusName().convert("received", None, None) == OrderStatus.RECEIVED
 
 
-def test_a_queue_without_an_environment_is_one_of_two_words() -> None:
+def test_a_queue_is_one_of_two_words_or_any_other_queue() -> None:
     assert [QueueName().convert(word.upper(), None, None) for word in QUEUES] == list(QUEUES)
-    with pytest.raises(click.BadParameter, match="must be fulfillment, escalation or the name of a queue"):
-        QueueName().convert("orders", None, None)
+    others = ["Returns", "arn:aws:sqs:eu-west-1:123456789012:Returns", "http://localhost:4566/000000000000/Returns"]
+    assert [QueueName().convert(name, None, None) for name in others] == others
+    with pytest.raises(click.BadParameter, match=r"'Q\.fifo' must be fulfillment, escalation or the name, the URL or"):
+        QueueName().convert("Q.fifo", None, None)
 
 
 @pytest.mark.parametrize(

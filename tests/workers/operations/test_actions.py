@@ -20,6 +20,7 @@ from workers.operations.actions import (
     replay_to,
 )
 from workers.operations.dead_letters import Selection
+from workers.operations.errors import OperationError
 from workers.operations.hold import HOLD_S
 from workers.operations.stack import Queue
 
@@ -31,9 +32,11 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
 
 
-def stack_of(queue: FakeQueue) -> "Stack":
+def stack_of(queue: FakeQueue, worker: str | None = "fulfillment", gone: str = "") -> "Stack":
     async def find_queue(name: str) -> Queue:
-        return Queue(name, "url", {}, "DLQ", "dlq-url")
+        if name == gone:
+            raise OperationError("there is no such queue")
+        return Queue(name, "url", {}, "DLQ", "dlq-url", worker=worker)
 
     async def attributes(url: str) -> dict[str, str]:
         answer: dict[str, dict[str, str]] = await queue.call("get_queue_attributes", QueueUrl=url)
@@ -277,3 +280,29 @@ async def test_a_cancelled_action_finishes_its_letter_and_starts_no_other() -> N
         await task
     assert (queue.sent, sorted(queue.visible), queue.hidden) == (["001"], ["002", "003"], [])
     assert (report.done, report.total) == (1, 3)
+
+
+def redriven(source: str) -> dict[str, object]:
+    return {"Body": "{}", "Attributes": {"DeadLetterQueueSourceArn": f"arn:aws:sqs:us-east-1:000000000000:{source}"}}
+
+
+async def test_letters_of_another_queue_with_the_same_dead_letter_queue_are_left_alone() -> None:
+    queue = FakeQueue("mine", "other", "gone", "unknown")
+    queue.parts = {"mine": redriven("Q"), "other": redriven("Other"), "gone": redriven("Gone")}
+    async with held_queue(stack_of(queue, gone="Gone"), "Q") as source:
+        found = await find(source, Selection(), 10)
+        assert sorted(letter.id for letter in found.letters) == ["gone", "mine", "unknown"]
+        assert found.seen == 4
+
+
+async def test_a_letter_of_another_queue_than_ours_has_no_case_and_a_bare_body_is_no_order() -> None:
+    labels = {
+        name: {"DataType": "String", "StringValue": value}
+        for name, value in {"Reason": "UNDECODABLE_MESSAGE: no", "OriginMessageId": "o-1"}.items()
+    }
+    for worker, order_id, case_id in (("fulfillment", "001", "message-o-1"), (None, None, None)):
+        queue = FakeQueue("m-1")
+        queue.parts = {"m-1": {"Body": "001", "MessageAttributes": labels}}
+        async with held_queue(stack_of(queue, worker), "Q") as source:
+            (letter,) = (await find(source, Selection(), 10)).letters
+        assert (letter.order_id, letter.case_id, letter.undecodable) == (order_id, case_id, True)

@@ -47,7 +47,7 @@ class Held:
             "HeldQueue",
             SimpleNamespace(
                 stack=SimpleNamespace(now=lambda: NOW, sqs=self),
-                queue=SimpleNamespace(url="http://sqs/Orders"),
+                queue=SimpleNamespace(url="http://sqs/Orders", worker="fulfillment"),
                 hold=self,
                 approximate_count=1,
             ),
@@ -77,7 +77,7 @@ def editing(*bodies: str | None, seen: list[str] | None = None) -> Editing:
 
 async def test_only_changed_letters_are_replayed_and_say_who_changed_them() -> None:
     held = Held()
-    result = await edited(held.found(BAD, replace(BAD, id="m-2")), "fulfillment", editing(FIXED, None))
+    result = await edited(held.found(BAD, replace(BAD, id="m-2")), editing(FIXED, None))
     (letter,) = result.letters
     assert (letter.id, letter.body) == ("m-1", FIXED)
     assert {name: value["StringValue"] for name, value in letter.attributes.items()} == {
@@ -95,18 +95,34 @@ async def test_an_edit_survives_aws_being_away(monkeypatch: pytest.MonkeyPatch) 
         raise refused("ServiceUnavailable", "ChangeMessageVisibility")
 
     monkeypatch.setattr(held, "extend", away)
-    assert [letter.body for letter in (await edited(held.found(BAD), "fulfillment", editing(FIXED))).letters] == [FIXED]
+    assert [letter.body for letter in (await edited(held.found(BAD), editing(FIXED))).letters] == [FIXED]
 
 
 async def test_the_editor_sees_no_card_number() -> None:
     seen: list[str] = []
-    await edited(Held().found(replace(BAD, body=f"[{CARD}, \ud800]")), "fulfillment", editing(None, seen=seen))
+    await edited(Held().found(replace(BAD, body=f"[{CARD}, \ud800]")), editing(None, seen=seen))
     assert seen == ["[****, \ufffd]"]
+
+
+async def test_a_masked_part_of_a_message_of_another_kind_must_be_replaced() -> None:
+    faults: list[str | None] = []
+
+    def editor(_letter: DeadLetter, body: str, fault: Callable[[str], str | None]) -> str | None:
+        faults.extend([fault(body), fault('{"stamp": 1}'), fault("anything ****")])
+        return '{"stamp": 1}'
+
+    held = Held()
+    held.source.queue.worker = None  # type: ignore[misc]
+    for body in (f'{{"stamp": {CARD}}}', "plain"):
+        result = await edited(held.found(replace(BAD, body=body)), Editing("ada", "a typo", editor))
+        assert [letter.body for letter in result.letters] == ['{"stamp": 1}']
+    masked = "**** stands for digits that look like a card number: replace it"
+    assert faults == [masked, None, masked, None, None, None]
 
 
 async def test_attributes_that_sqs_has_no_room_for_are_left_out() -> None:
     many = {f"a{n}": {"DataType": "String", "StringValue": "x"} for n in range(9)}
-    result = await edited(Held().found(replace(BAD, attributes=many)), "fulfillment", editing(FIXED))
+    result = await edited(Held().found(replace(BAD, attributes=many)), editing(FIXED))
     assert result.letters[0].attributes == many
 
 

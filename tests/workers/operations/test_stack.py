@@ -19,7 +19,73 @@ def sqs(*existing: str, **attributes: str) -> FakeClient:
             raise refused("AWS.SimpleQueueService.NonExistentQueue", "GetQueueUrl")
         return {"QueueUrl": f"http://sqs/{request['QueueName']}"}
 
-    return FakeClient(get_queue_url=get_queue_url, get_queue_attributes=lambda **_: {"Attributes": attributes})
+    return FakeClient(
+        get_queue_url=get_queue_url,
+        get_queue_attributes=lambda **_: {"Attributes": attributes},
+        list_dead_letter_source_queues=lambda **_: {"queueUrls": []},
+    )
+
+
+def shared(*sources: str, **attributes: str) -> FakeClient:
+    """Return an SQS with the dead-letter queue `DLQ` of the queues *sources*, and its other *attributes*."""
+    client = sqs("DLQ", *sources)
+
+    def get_queue_attributes(QueueUrl: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's name.
+        return {"Attributes": attributes if QueueUrl.endswith("/DLQ") else {"RedrivePolicy": POLICY}}
+
+    client.operations |= {
+        "get_queue_attributes": get_queue_attributes,
+        "list_dead_letter_source_queues": lambda **_: {"queueUrls": [f"http://sqs/{source}" for source in sources]},
+    }
+    return client
+
+
+async def test_a_dead_letter_queue_stands_for_the_only_queue_it_belongs_to() -> None:
+    queue = await fake_stack(sqs=shared("Returns")).queue("DLQ")
+    assert (queue.name, queue.dead_letter_queue, queue.worker) == ("Returns", "DLQ", None)
+    arn = "arn:aws:sqs:us-east-1:000000000000:Refunds"
+    allowed = json.dumps({"redrivePermission": "byQueue", "sourceQueueArns": [arn]})
+    client = shared("Refunds", "Returns", RedriveAllowPolicy=allowed)
+    assert (await fake_stack(sqs=client).queue("DLQ")).name == "Refunds"
+    assert "list_dead_letter_source_queues" not in [operation for operation, _ in client.requests]
+
+
+async def test_a_dead_letter_queue_of_several_queues_is_refused_with_their_names() -> None:
+    with pytest.raises(OperationError) as raised:
+        await fake_stack(sqs=shared("Returns", "Refunds")).queue("DLQ")
+    assert str(raised.value) == "DLQ is the dead-letter queue of several queues, name one of them: Refunds, Returns"
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "text"),
+    [
+        ("InvalidAction", OperationError, r"^queue DLQ has no dead-letter queue \(RedrivePolicy\)$"),
+        ("AccessDenied", ClientError, "AccessDenied"),
+    ],
+)
+async def test_only_an_endpoint_that_does_not_know_the_call_knows_no_sources(
+    code: str, error: type[Exception], text: str
+) -> None:
+    def unknown(**_: Any) -> None:
+        raise refused(code, "ListDeadLetterSourceQueues", 400)
+
+    client = shared("Returns")
+    client.operations["list_dead_letter_source_queues"] = unknown
+    with pytest.raises(error, match=text):
+        await fake_stack(sqs=client).queue("DLQ")
+
+
+@pytest.mark.parametrize(
+    ("given", "worker"),
+    [
+        ("OrderFulfillmentQueue", "fulfillment"),
+        ("http://localhost:4566/000000000000/EscalationQueue", "escalation"),
+        ("Orders", None),
+    ],
+)
+async def test_a_queue_of_ours_is_known_however_it_is_named(given: str, worker: str | None) -> None:
+    client = sqs("OrderFulfillmentQueue", "EscalationQueue", "Orders", "DLQ", RedrivePolicy=POLICY)
+    assert (await fake_stack(sqs=client).queue(given)).worker == worker
 
 
 async def test_an_arn_of_the_state_machine_needs_no_call() -> None:
@@ -68,8 +134,8 @@ async def test_a_queue_in_another_account_is_found_there_with_its_dead_letter_qu
         (
             "arn:aws:sqs:us-east-1:111122223333:Mine",
             (
-                "there is no queue Mine in account 111122223333, or its policy denies access: deploy the stack, "
-                "or correct the variable that names it"
+                "there is no queue Mine in account 111122223333, or its policy denies access: must be fulfillment, "
+                "escalation, or an existing queue"
             ),
         ),
         ("Orders", "queue Orders has the dead-letter queue arn:aws:sqs:us-east-1:1:D.fifo, must be a standard queue"),
@@ -118,7 +184,7 @@ async def test_without_a_session_clients_come_from_the_environment() -> None:
     [
         (
             sqs("DLQ", RedrivePolicy=POLICY),
-            "there is no queue Orders: deploy the stack, or correct the variable that names it",
+            "there is no queue Orders: must be fulfillment, escalation, or an existing queue",
         ),
         (sqs("Orders", RedrivePolicy=POLICY), "there is no queue DLQ: the RedrivePolicy of Orders names it"),
         (sqs("Orders", "DLQ"), "queue Orders has no dead-letter queue (RedrivePolicy)"),
@@ -177,3 +243,11 @@ async def test_a_queue_of_another_account_is_told_from_ones_own(account: str | N
     sts = FakeClient(get_caller_identity=lambda: {"Arn": "arn:aws:sts::123456789012:assumed-role/ops/ada"})
     queue: Any = SimpleNamespace(account=account)
     assert await fake_stack(sts=sts).owns(queue) is own
+
+
+async def test_a_missing_queue_of_ours_says_what_names_it() -> None:
+    with pytest.raises(OperationError) as raised:
+        await fake_stack(sqs=sqs()).queue("EscalationQueue")
+    assert str(raised.value) == (
+        "there is no queue EscalationQueue: deploy the stack, or correct the variable that names it"
+    )
