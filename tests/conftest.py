@@ -295,7 +295,7 @@ def start_worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sta
         def started(name: str, *, stack: DeployedStack | None = None, env: Mapping[str, str] | None = None) -> Worker:
             served: DeployedStack = stack or request.getfixturevalue("stack")
             environment = served.worker_environment() | WORKER_DEFAULTS | dict(env or {})
-            worker = run_worker(name, environment, tmp_path / f"{name}-{next(numbers)}.log")
+            worker = run_worker(name, environment, tmp_path / f"{name.split(maxsplit=1)[0]}-{next(numbers)}.log")
             running.callback(worker.kill)
             return worker
 

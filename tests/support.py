@@ -158,7 +158,11 @@ class DeployStack(Protocol):
 
 
 class StartWorker(Protocol):
-    """`start_worker("fulfillment", env={"LOG_LEVEL": "DEBUG"})`: a worker on the session's stack or on `stack`."""
+    """
+    `start_worker("fulfillment", env={"LOG_LEVEL": "DEBUG"})`: a worker on the session's stack or on `stack`.
+
+    For a worker of your own, it is the whole command: `start_worker("run returns:handle --queue Returns")`.
+    """
 
     def __call__(
         self, name: str, *, stack: DeployedStack | None = None, env: Mapping[str, str] | None = None
@@ -170,7 +174,7 @@ def run_worker(name: str, environment: Mapping[str, str], log_path: Path) -> Wor
     module = "tests.short_visibility" if SHORT_VISIBILITY.items() <= environment.items() else "workers"
     with log_path.open("ab") as log:
         process = forked.Popen(
-            ["-m", module, name],
+            ["-m", module, *name.split()],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,

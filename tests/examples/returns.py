@@ -1,7 +1,8 @@
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientSession
 from pydantic import BaseModel
 
 from workers import OutageError, PermanentError
@@ -9,18 +10,18 @@ from workers import OutageError, PermanentError
 
 class Return(BaseModel):
     order_id: str
-    reason: str = "not given"
+    item: str
 
 
 @asynccontextmanager
-async def open_returns() -> AsyncIterator[Callable[[Return], Awaitable[None]]]:
-    async with ClientSession("http://localhost:8000") as shop:
+async def open_returns() -> AsyncIterator[object]:
+    async with ClientSession(os.environ["SHOP_URL"]) as shop:
 
-        async def accept(item: Return) -> None:
-            answer: ClientResponse = await shop.put(f"/returns/{item.order_id}", json=item.model_dump())
-            if answer.status == 404:
-                raise PermanentError("there is no such order")
-            if answer.status >= 500:
-                raise OutageError(f"the shop answers {answer.status}")
+        async def take_back(returned: Return) -> None:
+            async with shop.put(f"/returns/{returned.order_id}", json=returned.model_dump()) as answer:
+                if answer.status == 404:
+                    raise PermanentError("the shop has no such order")
+                if answer.status >= 500:
+                    raise OutageError(f"the shop answers with {answer.status}")
 
-        yield accept
+        yield take_back
