@@ -35,7 +35,11 @@ def statements(node: yaml.Node | None) -> Iterator[tuple[dict[str, Any], int, in
             yield from statements(child)
 
 
-@pytest.mark.parametrize("path", [template.PIPELINE, template.WORKERS], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [template.PIPELINE, template.WORKERS, template.WORKERS.with_name("own-worker.yaml")],
+    ids=lambda path: path.name,
+)
 def test_every_wildcard_in_a_grant_has_its_reason_beside_it(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     lines, wild, unexplained = text.splitlines(), 0, []
