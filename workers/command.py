@@ -55,7 +55,7 @@ NAME = r"[A-Za-z0-9_-]{1,80}"
 
 def run_command(arguments: Sequence[str] | None = None, *, make_handler: MakeHandler = make_handler) -> int:
     """Run the worker named in *arguments* (default: the command line's); return 0 or 1, as `EPILOG` says."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     keep_metadata_direct()
     try:
         worker = _worker(given)
@@ -76,14 +76,15 @@ def run_command(arguments: Sequence[str] | None = None, *, make_handler: MakeHan
             complain(f"python -m workers: standard output {problem}; the last lines are lost")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
         prog="python -m workers",
         description="Run one worker: consume its queue until SIGTERM or Ctrl-C, then finish the messages in flight.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    workers = parser.add_subparsers(dest="worker", required=True, metavar="WORKER", title="workers")
+    workers = top.add_subparsers(dest="worker", required=True, metavar="WORKER", title="workers")
     workers.add_parser(Worker.FULFILLMENT.value, help="fulfills orders", description="Run the fulfillment worker.")
     workers.add_parser(Worker.ESCALATION.value, help="routes escalations", description="Run the escalation worker.")
     own = workers.add_parser(
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("handler", metavar="HANDLER", help="package.module:name, for example returns:handle")
     own.add_argument("--queue", required=True, help=f"{QUEUE}; it needs a dead-letter queue")
     own.add_argument("--name", help="the worker's name in logs and metrics (default: the queue's name)")
-    return parser
+    return top
 
 
 def _worker(given: argparse.Namespace) -> AnyWorker:

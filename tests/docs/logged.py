@@ -27,7 +27,7 @@ _SUPERVISOR = ROOT / "deploy" / "local" / "supervisor.py"
 _EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
 _OPERATOR = {"cli", "operations"}  # Prints for people; logs nothing.
 _SETTLEMENTS = {"Acknowledged", "DeadLettered", "Released"}
-_OF_MESSAGES = {"consumer", "domain", "fulfillment", "escalation"}
+_OF_MESSAGES = {"consumer", "domain", "fulfillment", "own", "escalation"}
 
 
 @dataclass(frozen=True, slots=True)

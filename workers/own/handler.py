@@ -52,7 +52,8 @@ class OwnHandler:
         try:
             await self.call(self.decode(message))
         except UndecodableError as error:
-            return await self._dead_letter(message, Reason.UNDECODABLE_MESSAGE, str(error), error)
+            await self._dead_letter(message, f"{Reason.UNDECODABLE_MESSAGE}: {error}", error)
+            return DeadLettered("undecodable")
         except BaseException as error:  # noqa: BLE001 - what it raises must not end the worker.
             return await self._settle(message, _translated(error))
         return _HANDLED
@@ -66,7 +67,8 @@ class OwnHandler:
         if message.receive_count <= self.max_deliveries + MAX_TRIALS:
             return await self.handle(message)
         text = f"delivered {message.receive_count} times without an outcome; not handled again"
-        return await self._dead_letter(message, DELIVERED_TOO_OFTEN, text)
+        await self._dead_letter(message, f"{DELIVERED_TOO_OFTEN}: {text}")
+        return DeadLettered("delivered_too_often")
 
     async def take_back(self, message: Message) -> None:
         """Do nothing: SQS's receive count cannot be taken back."""
@@ -79,21 +81,20 @@ class OwnHandler:
             Exception: It is not: *error*.
         """
         if isinstance(error, PermanentError):
-            return await self._dead_letter(message, PERMANENT_ERROR, str(error) or "no reason given", error)
+            await self._dead_letter(message, f"{PERMANENT_ERROR}: {str(error) or 'no reason given'}", error)
+            return DeadLettered("permanent_error")
         if isinstance(error, OutageError | FatalError) or message.receive_count < self.max_attempts:
             raise error
         log.error("message.attempts_exhausted", attempts=message.receive_count, exc_info=error)
         # The text of an error that is not ours could be anything. It is only in the log, masked.
         last = str(error) if isinstance(error, WorkerError) and str(error) else plain_name(error)
         text = f"failed at delivery {message.receive_count}; last error: {last}"
-        return await self._dead_letter(message, ATTEMPTS_EXHAUSTED, text, error)
+        await self._dead_letter(message, f"{ATTEMPTS_EXHAUSTED}: {text}", error)
+        return DeadLettered("attempts_exhausted")
 
-    async def _dead_letter(
-        self, message: Message, reason: str, text: str, error: Exception | None = None
-    ) -> DeadLettered:
-        bind_contextvars(reason=text)
-        await self.dead_letters.send(message, reason=f"{reason}: {text}", error=error)
-        return DeadLettered("undecodable" if reason == Reason.UNDECODABLE_MESSAGE else reason.lower())
+    async def _dead_letter(self, message: Message, reason: str, error: Exception | None = None) -> None:
+        bind_contextvars(reason=reason)  # For the last line of the message.
+        await self.dead_letters.send(message, reason=reason, error=error)
 
 
 def _translated(error: BaseException) -> Exception:
