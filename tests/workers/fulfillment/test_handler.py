@@ -27,7 +27,14 @@ from workers.consumer.message import Acknowledged, DeadLettered
 from workers.contracts import OrderFinished, OutgoingEscalation
 from workers.domain.orders import Order, OrderStatus, shipment_id
 from workers.domain.reasons import Reason, Source
-from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError, UnreadableOrderError
+from workers.errors import (
+    AccessDeniedError,
+    FatalError,
+    OutageError,
+    PermanentError,
+    TransientError,
+    UnreadableOrderError,
+)
 from workers.fulfillment.handler import FulfillmentHandler
 from workers.fulfillment.providers import RejectedError
 
@@ -149,9 +156,10 @@ async def test_the_provider_ships_before_the_order_is_marked() -> None:
     ]
 
 
-async def test_a_rejected_order_is_escalated_at_once() -> None:
+@pytest.mark.parametrize("kind", [RejectedError, PermanentError])
+async def test_a_rejected_order_is_escalated_at_once(kind: type[PermanentError]) -> None:
     bench = Bench(order("RECEIVED"), provider=True)
-    bench.journal.fail("provider.ship", RejectedError(f"no such street, card {CARD}"))
+    bench.journal.fail("provider.ship", kind(f"no such street, card {CARD}"))
     assert await bench.handle() == Acknowledged("escalated")
     (sent,) = bench.escalations.sent
     assert sent.reasons == (Reason.FULFILLMENT_REJECTED,)
