@@ -65,8 +65,8 @@ MISUSED = [
     ["escalations", "list", "--reason", "BOGUS"],
     ["escalations", "show"],
     ["escalations", "resolve", "nowhere", "close"],
-    ["queues", "more"],
-    ["dead-letters", "list", "nowhere"],
+    ["queues", "Q.fifo"],
+    ["dead-letters", "list", "Q.fifo"],
     ["dead-letters", "replay", "fulfillment", "--rate", "0"],
     ["dead-letters", "discard", "fulfillment"],  # There is no terminal to ask.
     ["dead-letters", "discard", "fulfillment", "--execute"],

@@ -71,7 +71,8 @@ async def test_a_background_task_that_fails_stops_the_worker() -> None:
     stop = asyncio.Event()
     opened = Opened(stop)
     await opened.enter("shop:open", failing())
-    await stop.wait()
+    async with asyncio.timeout(30):
+        await stop.wait()
     with pytest.raises(FatalError, match=r"^shop:open failed while the worker was running: value error: lost$"):
         await opened.close()
 
