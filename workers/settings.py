@@ -230,10 +230,8 @@ class Settings(BaseModel):
     def shown(self, worker: AnyWorker) -> dict[str, Any]:
         """Return the settings that concern *worker* and are not absent, as the log may show them."""
         fields = type(self).model_fields.items()
-        own = None
-        if isinstance(worker, OwnWorker):
-            own = {name for name, field in fields if field.alias is not None and field.alias.startswith(_SHARED)}
-        return self.model_dump(exclude_none=True, include=own)
+        own = {name for name, field in fields if (field.alias or "").startswith(_SHARED)}
+        return self.model_dump(exclude_none=True, include=own if isinstance(worker, OwnWorker) else None)
 
     def queue_of(self, worker: AnyWorker) -> QueueAddress:
         """Return the queue that *worker* consumes."""
