@@ -123,4 +123,4 @@ lock: setup ## Recompile the pinned and hashed requirements
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements-second.in -o requirements-second.txt
 
 clean: ## Remove the environments, build output and the state of `make run`
-	rm -rf $(VENV) $(LOCAL_AWS_VENV) $(CHECKOV_VENV) $(MUTATION_VENV) $(SECOND_VENV) build .local-aws .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCAL_AWS_VENV) $(CHECKOV_VENV) $(MUTATION_VENV) $(SECOND_VENV) build dist .local-aws .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -31,11 +31,11 @@ from xdist.scheduler import LoadScopeScheduling
 import deploy.local.aws
 from deploy.aws import Aws
 from deploy.local.aws import LocalAws
-from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline
 from tests.sdk_models import share_sdk_models
 from tests.support import DeployedStack, DeployStack, StartWorker, Worker, run_worker
+from workers.testing.sdk import REGION
 
 # A wait or backoff of one second in a state machine takes 20 ms.
 WAIT_SCALE = 0.02

@@ -35,8 +35,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy.local import sdk
 from tests.sdk_models import share_sdk_models
+from workers.testing import sdk
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("workers", "deploy")

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import DeployError
-from deploy.local import children, sdk
-from deploy.local.sdk import HOST, REGION
 from deploy.local.state_lock import await_lock, is_running, take_lock
 from deploy.progress import Progress
+from workers.testing import children, sdk
+from workers.testing.sdk import HOST, REGION
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-local-aws" / "bin" / "python"

@@ -15,10 +15,9 @@ from rich.console import Console
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.local import aws as local_aws
-from deploy.local import samples, sdk
+from deploy.local import samples
 from deploy.local.aws import DEFAULT_PORT, ROOT, LocalAws
 from deploy.local.log_lines import LogLine, shown
-from deploy.local.sdk import REGION
 from deploy.local.workers import (
     HEALTH_URLS,
     RETENTION,
@@ -32,6 +31,8 @@ from deploy.progress import Progress
 from deploy.stacks import pipeline
 from deploy.stacks.changes import AGREED, Review
 from workers.log_text import wants_color
+from workers.testing import sdk
+from workers.testing.sdk import REGION
 
 STATE = ROOT / ".local-aws"
 CHECK_S = 1.0  # How often `run` looks whether the local AWS runs.

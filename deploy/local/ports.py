@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from deploy.errors import DeployError
-from deploy.local.sdk import HOST
+from workers.testing.sdk import HOST
 
 LAST_PORT = 65_535
 

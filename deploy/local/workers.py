@@ -17,15 +17,16 @@ from typing import BinaryIO
 from honcho.environ import parse_procfile
 
 from deploy.errors import DeployError
-from deploy.local import children, supervisor
+from deploy.local import supervisor
 from deploy.local.aws import ROOT
 from deploy.local.log_lines import LogLine
 from deploy.local.ports import reserved_ports
-from deploy.local.sdk import HOST
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
 from workers.settings import Settings
 from workers.task_protection import agent_uri
+from workers.testing import children
+from workers.testing.sdk import HOST
 
 PROCFILE = ROOT / "Procfile"
 STOP_S = supervisor.STOP_S + supervisor.LAST_LINES_S

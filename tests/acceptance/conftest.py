@@ -9,9 +9,9 @@ import pytest
 from botocore.model import OperationModel
 
 from deploy.local.aws import LocalAws
-from deploy.local.sdk import REGION
 from tests.acceptance import __main__ as command
 from tests.acceptance.account import Account
+from workers.testing.sdk import REGION
 
 ACCOUNT = "000000000000"
 

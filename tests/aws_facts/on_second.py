@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from deploy.local import sdk
 from tests.aws_facts.conftest import PATIENCE_S, PREFIX
 from tests.aws_facts.fact import Fact, Result
 from tests.aws_facts.known import SECOND_SQS, problem
 from tests.aws_facts.runner import ALL_FACTS, run_facts
 from tests.aws_facts.second import VARIABLE
+from workers.testing import sdk
 
 QUEUE_FACTS = [fact for fact in ALL_FACTS if fact.service == "sqs"]
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from deploy.local import children, sdk
 from deploy.stacks import pipeline
 from tests.support import free_port
+from workers.testing import children, sdk
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-second" / "bin" / "python"

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from deploy.local import sdk
 from deploy.local.aws import LocalAws
 from tests.acceptance.permissions import LISTED, allowed, needed
 from tests.aws_facts.conftest import PATIENCE_S, PREFIX, Run
@@ -19,6 +18,7 @@ from tests.aws_facts.stacks import propose, template
 from tests.aws_facts.tables import table_of
 from tests.aws_facts.workflows import PASS, WAIT, start, state_machine
 from tests.chaos.proxy import Fault, FaultProxy, Rule
+from workers.testing import sdk
 
 
 def _facts(*names: str) -> list[Fact]:

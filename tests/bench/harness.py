@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from deploy.local import sdk
 from tests.bench.loads import ARRIVALS_PER_S, Load
 from tests.bench.network import Mode, Network, networks
 from tests.bench.processes import STOP_TIMEOUT_S, BenchError, Command, environment, peak_memory_mb, tail
 from tests.bench.stub import PROVIDER, TRACES
 from tests.bench.window import Event
+from workers.testing import sdk
 
 if TYPE_CHECKING:
     from tests.bench.processes import Process

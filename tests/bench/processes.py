@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.local import children, sdk
 from deploy.local.aws import ROOT
+from workers.testing import children, sdk
 
 if TYPE_CHECKING:
     from subprocess import Popen

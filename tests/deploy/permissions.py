@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from deploy.local.sdk import REGION
 from deploy.stacks.preflight import SERVICE_LINKED_ROLES
 from tests.chaos.proxy import FaultProxy
+from workers.testing.sdk import REGION
 
 ACCOUNT = "000000000000"
 ANY = "*"

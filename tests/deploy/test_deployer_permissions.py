@@ -13,7 +13,6 @@ from deploy.aws import Aws
 from deploy.command import main
 from deploy.errors import DeployError
 from deploy.local.aws import ROOT, LocalAws
-from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline, preflight, stack
 from deploy.stacks import workers as workers_stack
@@ -22,6 +21,7 @@ from tests.deploy import handlers
 from tests.deploy.permissions import ACCOUNT, ANY, Permission, Recorder, granted
 from tests.deploy.stacks.support import Resources, edited
 from tests.deploy.stacks.test_workers import GIVEN, SERVICE
+from workers.testing.sdk import REGION
 
 POLICIES = [ROOT / "deploy" / "policies" / f"{name}.json" for name in ("pipeline", "workers")]
 # For a caller whose stacks have a role. CloudFormation looks up the subnets and security groups of parameters.

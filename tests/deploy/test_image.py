@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from deploy.local import sdk
 from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import of_type
 from tests.support import STOP_TIMEOUT_S, DeployedStack, Worker, free_port
+from workers.testing import sdk
 
 FORMS = {"RUN", "CMD", "ENTRYPOINT"}
 # Without its capabilities, root cannot write to read-only files either.

@@ -10,7 +10,6 @@ import pytest
 
 from deploy.aws import Aws
 from deploy.local.aws import ROOT, LocalAws
-from deploy.local.sdk import REGION
 from deploy.stacks import template
 from deploy.stacks import workers as workers_stack
 from tests.deploy.permissions import ACCOUNT, Permission, Recorder, granted
@@ -18,6 +17,7 @@ from tests.deploy.stacks.test_workers import GIVEN, SERVICE
 from tests.integration.command_line import CARD, CommandLine
 from tests.integration.pipeline import Pipeline
 from tests.support import DeployStack
+from workers.testing.sdk import REGION
 
 README = ROOT / "deploy" / "README.md"
 PREFIX = "operators-"

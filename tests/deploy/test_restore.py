@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from deploy.aws import Aws
 from deploy.local.aws import LocalAws
-from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline, template
 from tests.deploy.aws_commands import Command, commands
@@ -20,6 +19,7 @@ from tests.docs.pages import blocks, page
 from tests.integration.command_line import CommandLine
 from tests.integration.pipeline import Pipeline, wait_until
 from tests.support import DeployStack
+from workers.testing.sdk import REGION
 
 README = page("deploy/README.md")
 PREFIX = "restored-"

@@ -27,11 +27,11 @@ from rich.text import Text
 
 from deploy.aws import Aws
 from deploy.local.aws import ROOT, LocalAws, local_aws
-from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline
 from tests.docs.console import DUMMY_CARD
 from tests.support import DeployedStack, run_worker
+from workers.testing.sdk import REGION
 
 IMAGES = ROOT / "docs" / "images"
 COLUMNS = 110

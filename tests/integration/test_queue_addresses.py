@@ -4,10 +4,10 @@ import json
 
 import boto3
 
-from deploy.local.sdk import REGION
 from tests.integration.command_line import CommandLine
 from tests.support import DeployedStack, StartWorker
 from workers.queue_address import QUEUE
+from workers.testing.sdk import REGION
 
 OTHER_ACCOUNT = "111122223333"
 

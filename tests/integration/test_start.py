@@ -13,12 +13,12 @@ import pytest
 
 import deploy.local.aws
 from deploy.aws import Aws
-from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline as deployed_pipeline
 from tests.integration.pipeline import ENVIRONMENT, Pipeline
 from tests.support import DeployedStack, StartWorker, Worker, free_port, run_worker
 from tests.workers.ecs_agent import running_agent
+from workers.testing.sdk import REGION
 
 CARD = "4929123412345678"
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from deploy.local import children, sdk
 from deploy.local.aws import ROOT
 from tests.bench.processes import environment
 from tests.soak.endings import Endings
@@ -23,6 +22,7 @@ from tests.soak.endpoint import CHANNEL, PROVIDER
 from tests.soak.ledger import Problems, Promise
 from tests.soak.measures import Sample, sample
 from tests.support import free_port
+from workers.testing import children, sdk
 
 if TYPE_CHECKING:
     from subprocess import Popen

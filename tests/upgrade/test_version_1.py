@@ -27,7 +27,6 @@ import pytest
 
 from deploy.aws import Aws
 from deploy.local import aws as local
-from deploy.local.sdk import REGION
 from deploy.progress import Progress
 from deploy.stacks import pipeline as pipelines
 from tests.deploy.local.test_commands import ENDS_S, Command
@@ -36,6 +35,7 @@ from tests.integration.conftest import Running
 from tests.integration.pipeline import Pipeline, wait_until
 from tests.support import DeployedStack
 from workers.domain.orders import OrderStatus
+from workers.testing.sdk import REGION
 
 pytestmark = pytest.mark.process
 

@@ -20,6 +20,7 @@ import deploy.local.aws
 from deploy.errors import DeployError
 from deploy.local.aws import ROOT, LocalAws, PortTakenError, Timeouts
 from tests.support import eventually, is_running
+from workers.testing import children as children_module
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the sockets of /proc")
@@ -379,13 +380,13 @@ def test_a_running_server_that_ends_is_an_error_with_its_log(tmp_path: Path) -> 
 
 
 class Children:
-    """Stands for `deploy.local.children`: records what is started and stopped."""
+    """Stands for `workers.testing.children`: records what is started and stopped."""
 
     def __init__(self) -> None:
         self.started: list[dict[str, Any]] = []
         self.stopped: list[float] = []
         self.interrupts: list[signal.Signals] = []
-        self.uninterrupted = deploy.local.children.uninterrupted
+        self.uninterrupted = children_module.uninterrupted
 
     def start(self, python: Path, module: str, **more: Any) -> Process:
         self.started.append({"python": python, "module": module, **more})

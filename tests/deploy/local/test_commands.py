@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import commands, samples, sdk
+from deploy.local import commands, samples
 from deploy.local.aws import ROOT
 from tests import forked
 from tests.support import is_running
+from workers.testing import sdk
 
 pytestmark = pytest.mark.process
 

@@ -300,6 +300,6 @@ def test_the_programs_are_those_of_the_procfile(tmp_path: Path) -> None:
 
 
 def test_processes_may_stop_for_as_long_as_a_worker_needs_and_before_the_lifeline_kills() -> None:
-    from deploy.local import lifeline  # noqa: PLC0415
+    from workers.testing import lifeline  # noqa: PLC0415
 
     assert supervisor.STOP_S + supervisor.LAST_LINES_S < lifeline.ORPHAN_STOP_S

@@ -9,13 +9,14 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from deploy.errors import DeployError
-from deploy.local import children, supervisor
+from deploy.local import supervisor
 from deploy.local import workers as workers_module
 from deploy.local.aws import ROOT
-from deploy.local.lifeline import ORPHAN_STOP_S
 from deploy.local.log_lines import LogLine
 from deploy.local.workers import Workers, _follow, check_settings, local_workers
 from workers.settings import Settings
+from workers.testing import children
+from workers.testing.lifeline import ORPHAN_STOP_S
 
 FLUSH_S = 3.0  # Of the acknowledger.
 

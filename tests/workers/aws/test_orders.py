@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from deploy.local import sdk
 from tests.support import DeployedStack
 from workers.aws.errors import MissingResourceError
 from workers.aws.items import from_item, to_item
@@ -14,6 +13,7 @@ from workers.aws.status_index import status_key
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.retention import Retention
 from workers.errors import SuspectedOutageError, UnreadableOrderError
+from workers.testing import sdk
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

@@ -3,7 +3,7 @@ Run a Python module as a process that ends when its starter does.
 
 Standard input is a pipe that only the starter holds open. When the starter dies, even by `kill -9`, the pipe closes and
 this process stops as it would after a SIGTERM. This file also runs under `.venv-local-aws`, which does not have our
-packages, so it imports only the standard library. `deploy.local.children` starts it:
+packages, so it imports only the standard library. `workers.testing.children` starts it:
 
     python lifeline.py DIRECTORY MODULE [ARGUMENT ...]
 

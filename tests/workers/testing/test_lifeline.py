@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from deploy.local import lifeline
+from workers.testing import lifeline
 
 WAIT_S = 30.0  # At most. Nothing waits that long if it works.
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from deploy.local import children
+from workers.testing import children
 
 
 class FakeProcess:

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from deploy.local import sdk
 from deploy.local.aws import LocalAws
-from deploy.local.sdk import environment
+from workers.testing import sdk
+from workers.testing.sdk import environment
 
 HOSTILE = {
     "AWS_PROFILE": "production",

@@ -1,0 +1,1 @@
+"""The fixtures: see docs/testing.md."""
