@@ -18,13 +18,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from deploy.errors import DeployError
 from deploy.local.state_lock import await_lock, is_running, take_lock
 from deploy.progress import Progress
-from workers.testing import children, sdk
-from workers.testing.sdk import HOST, REGION
+from workers.testing import children
+from workers.testing.sdk import HOST, REGION, Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-local-aws" / "bin" / "python"
@@ -54,10 +53,9 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class LocalAws:
+class LocalAws(Endpoint):
     """A running local AWS. `directory` has its log and temporary files, and is deleted when the server stops."""
 
-    endpoint: str
     directory: Path
     process: subprocess.Popen[bytes] = field(repr=False)
 
@@ -68,15 +66,6 @@ class LocalAws:
     @property
     def log_path(self) -> Path:
         return self.directory / "local-aws.log"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables for a child process that must use this local AWS only."""
-        return sdk.environment(self.endpoint)
-
-    def client(self, service: str) -> Any:
-        """Build a boto3 client for this local AWS, regardless of the caller's `AWS_*` variables and profiles."""
-        return sdk.client(service, self.endpoint)
 
     def wait(self) -> None:
         """Block until the server ends unexpectedly, then raise `DeployError` with the end of its log."""

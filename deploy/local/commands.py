@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -33,6 +33,7 @@ from deploy.stacks.changes import AGREED, Review
 from workers.log_text import wants_color
 from workers.testing import sdk
 from workers.testing.sdk import REGION
+from workers.testing.stack import variables
 
 STATE = ROOT / ".local-aws"
 CHECK_S = 1.0  # How often `run` looks whether the local AWS runs.
@@ -146,17 +147,6 @@ def _health(workers: Workers, separator: str) -> str:
 
 def _health_export(workers: Workers) -> str:
     return f"export {HEALTH_URLS}={shlex.quote(_health(workers, ' '))}\n"
-
-
-def variables(outputs: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that tell workers, tests and `orders` the names of a stack's resources."""
-    return {
-        "ORDER_TABLE": outputs["OrderTableName"],
-        "ESCALATION_TABLE": outputs["EscalationTableName"],
-        "ORDER_FULFILLMENT_QUEUE": outputs["OrderFulfillmentQueueName"],
-        "ESCALATION_QUEUE": outputs["EscalationQueueName"],
-        "STATE_MACHINE": outputs["StateMachineArn"],
-    }
 
 
 @contextlib.contextmanager

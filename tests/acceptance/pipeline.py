@@ -18,7 +18,6 @@ from botocore.exceptions import ClientError
 
 from deploy.errors import DeployError
 from deploy.local import samples
-from deploy.local.commands import variables
 from deploy.local.log_lines import LogLine
 from deploy.local.workers import Workers, local_workers
 from deploy.progress import Progress
@@ -32,6 +31,7 @@ from workers.operations.ledger import Ledger
 from workers.operations.stack import Stack
 from workers.operations.submit import Submission, Summary
 from workers.settings import Settings
+from workers.testing.stack import variables
 
 CONCURRENCY = 20
 # IAM shows new roles everywhere within seconds, not at once.

@@ -9,6 +9,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -19,6 +20,22 @@ REGION = "us-east-1"
 
 _CREDENTIAL = "local"
 _environment_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An AWS on this machine."""
+
+    endpoint: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables for a child process that must use this AWS only."""
+        return environment(self.endpoint)
+
+    def client(self, service: str) -> Any:
+        """Build a boto3 client for this AWS, regardless of the caller's `AWS_*` variables and profiles."""
+        return client(service, self.endpoint)
 
 
 def environment(endpoint: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:

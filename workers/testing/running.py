@@ -1,0 +1,110 @@
+"""The workers of one test."""
+
+import itertools
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from workers.testing.children import start, stop
+from workers.testing.queues import Queues
+from workers.testing.stack import Stack, variables
+from workers.testing.tree import python_path
+from workers.testing.worker import TIMEOUT_S, Worker, wait_for_line, waiting
+
+OURS = ("fulfillment", "escalation")
+# Short, so that tests are fast.
+DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
+# A developer's own settings, such as a provider's address, must not reach the workers of a test.
+NOT_INHERITED = ("WORKER_", "FULFILLMENT_", "ESCALATION_", "ORDER_", "LOG_LEVEL", "LOG_FORMAT")
+
+Found = TypeVar("Found")
+
+
+class StartWorker(Protocol):
+    """
+    Start a worker, which is killed after the test.
+
+        start_worker("fulfillment")
+        start_worker("shop.returns:handle", queue="Returns", env={"WORKER_MAX_ATTEMPTS": "1"})
+
+    *env* adds settings; those of your own environment are left out.
+    """
+
+    def __call__(self, worker: str, *, queue: str | None = None, env: Mapping[str, str] | None = None) -> Worker: ...
+
+
+class WaitFor(Protocol):
+    """
+    Wait until any worker of this test logs *event* with *fields*, and return the line.
+
+        wait_for("message.acknowledged", queue=..., outcome="handled")
+    """
+
+    def __call__(self, event: str, *, timeout_s: float = TIMEOUT_S, **fields: Any) -> dict[str, Any]: ...
+
+
+class Running:
+    """The workers of one test, on the session's stack."""
+
+    def __init__(self, stack: Stack, queues: Queues, directory: Callable[[], Path]) -> None:
+        """Keep the logs of the workers in *directory*."""
+        self.workers: list[Worker] = []
+        self._stack = stack
+        self._queues = queues
+        self._directory = directory
+        self._numbers = itertools.count(1)
+
+    def start(self, worker: str, *, queue: str | None = None, env: Mapping[str, str] | None = None) -> Worker:
+        arguments = self._arguments(worker, queue)
+        directory = self._directory()
+        log_path = directory / f"worker-{next(self._numbers)}.log"
+        inherited = {
+            name: value
+            for name, value in self._stack.worker_environment().items()
+            if not name.startswith(NOT_INHERITED)
+        }
+        environment = inherited | variables(self._stack.outputs) | DEFAULTS | dict(env or {})
+        with log_path.open("ab") as log:
+            process = start(
+                Path(sys.executable),
+                "workers",
+                arguments,
+                environment=environment | {"PYTHONPATH": python_path()},
+                output=log,
+                directory=Path(),
+                working_directory=Path.cwd(),
+            )
+        started = Worker(process, log_path, worker)
+        self.workers.append(started)
+        return started
+
+    def _arguments(self, worker: str, queue: str | None) -> list[str]:
+        if ":" in worker:
+            if queue is None:
+                raise ValueError(f"start_worker({worker!r}): name its queue, queue=...")
+            return ["run", worker, "--queue", self._queues.name(queue)]
+        if worker not in OURS:
+            raise ValueError(f"start_worker({worker!r}): must be {' or '.join(map(repr, OURS))}, or 'module:handler'")
+        if queue is not None:
+            raise ValueError(f"start_worker({worker!r}): it consumes the queue of the stack, leave queue out")
+        return [worker]
+
+    def wait_for(self, event: str, *, timeout_s: float = TIMEOUT_S, **fields: Any) -> dict[str, Any]:
+        __tracebackhide__ = True
+        if fields.get("queue") in self._queues:
+            fields["queue"] = self._queues.name(fields["queue"])
+        return wait_for_line(self.workers, event, fields, timeout_s=timeout_s)
+
+    def wait_until(self, look: Callable[[], Found | None], missing: Callable[[], str], timeout_s: float) -> Found:
+        """Call *look* until it returns something. Raises `AssertionError` as `waiting`."""
+        __tracebackhide__ = True
+        for _ in waiting(self.workers, missing, timeout_s=timeout_s):
+            if (found := look()) is not None:
+                return found
+        raise AssertionError  # `waiting` never ends by itself.
+
+    def kill(self) -> None:
+        """End all workers. They are killed: a message in flight comes back, and no other test uses its queue."""
+        for worker in self.workers:
+            stop(worker.process, 0)

@@ -1,0 +1,35 @@
+"""What one test has: its workers, its queues, its orders."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.testing.orders import Orders
+from workers.testing.queues import Queues
+from workers.testing.running import Running
+from workers.testing.stack import Stack
+
+_queue_numbers = itertools.count(1)  # Of a session: each of its tests has queues of its own.
+
+
+@dataclass(frozen=True, slots=True)
+class Testbed:
+    """The parts of one test."""
+
+    running: Running
+    queues: Queues
+    orders: Orders
+
+
+@contextlib.contextmanager
+def testbed(stack: Stack, directory: Callable[[], Path]) -> Iterator[Testbed]:
+    """Yield the parts of one test on *stack*; end its workers and delete its queues afterward."""
+    queues = Queues(stack, _queue_numbers)
+    running = Running(stack, queues, directory)
+    try:
+        yield Testbed(running, queues, Orders(stack, running))
+    finally:
+        running.kill()
+        queues.delete()
