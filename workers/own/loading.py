@@ -54,9 +54,19 @@ def load(name: str) -> Handling | Opening:
             found = getattr(found, attribute)
         except AttributeError:
             raise FatalError(f"{name}: there is no {attribute!r} in {module_name}{_place_of(found)}") from None
+    return loaded(name, found)
+
+
+def loaded(name: str, found: object) -> Handling | Opening:
+    """
+    Return *found*, a handler or what opens one, after a check.
+
+    Raises:
+        FatalError: It cannot handle messages.
+    """
     if _opens_handler(found):
         try:
-            inspect.signature(found).bind()
+            inspect.signature(cast("OpenHandler", found)).bind()
         except TypeError as error:
             raise FatalError(f"{name} opens a handler, so it must take no arguments: {error}") from None
         return Opening(name, cast("OpenHandler", found))

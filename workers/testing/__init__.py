@@ -8,6 +8,7 @@ here.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from workers.testing.memory import MemoryQueue, Outcome, run_handler, run_handler_async
     from workers.testing.orders import GetCase, GetOrder, Orders
     from workers.testing.queues import Queues
     from workers.testing.running import StartWorker, WaitFor
@@ -15,19 +16,38 @@ if TYPE_CHECKING:
     from workers.testing.stack import Stack
     from workers.testing.worker import Worker
 
-__all__ = ["Case", "GetCase", "GetOrder", "Order", "Orders", "Queues", "Stack", "StartWorker", "WaitFor", "Worker"]
+__all__ = [
+    "Case",
+    "GetCase",
+    "GetOrder",
+    "MemoryQueue",
+    "Order",
+    "Orders",
+    "Outcome",
+    "Queues",
+    "Stack",
+    "StartWorker",
+    "WaitFor",
+    "Worker",
+    "run_handler",
+    "run_handler_async",
+]
 
 _MODULES = {
     "Case": "snapshots",
     "GetCase": "orders",
     "GetOrder": "orders",
+    "MemoryQueue": "memory",
     "Order": "snapshots",
     "Orders": "orders",
+    "Outcome": "memory",
     "Queues": "queues",
     "Stack": "stack",
     "StartWorker": "running",
     "WaitFor": "running",
     "Worker": "worker",
+    "run_handler": "memory",
+    "run_handler_async": "memory",
 }
 
 

@@ -20,6 +20,7 @@ from workers.consumer.pause import Pauses, PauseState, Person
 from workers.consumer.ports import Handler, Refusal
 from workers.consumer.timings import DEFAULT_TIMINGS, Timings
 from workers.metrics import StageOutage
+from workers.testing.memory import MemoryQueue
 
 LOST = Refusal("ReceiptHandleIsInvalid", receipt_lost=True)
 REFUSED = Refusal("InternalError", receipt_lost=False)
@@ -85,37 +86,26 @@ def messages(count: int) -> list[Message]:
     return [message(f"m{n}") for n in range(count)]
 
 
-class FakeQueue:
+class FakeQueue(MemoryQueue):
     """
-    Returns the messages sent to it, and records the requests.
+    A queue in memory that counts the requests, and whose answers can be set.
 
     `refuse` sets the answers for one receipt handle, one per request; an `Exception` is raised for the whole request.
     While `outage` is set, every request raises it. Deletes and changes are answered only while `answering` is set.
     """
 
-    name = "queue"
-
     def __init__(self, sent: Iterable[Message] = (), *, visibility_timeout_s: int = 60, wait_s: float = 0.02) -> None:
-        self.visibility_timeout_s = visibility_timeout_s
-        self.wait_s = wait_s
+        super().__init__(sent, visibility_timeout_s=visibility_timeout_s, wait_s=wait_s)
         self.limits: list[int] = []
         self.waits_s: list[int | None] = []
         self.receiving = 0
         self.waiting = 0
         self.most_receiving = 0
-        self.deletes: list[list[str]] = []
-        self.changes: list[list[tuple[str, int]]] = []
         self.outage: Exception | None = None
         self.on_receive: Callable[[Sequence[Message]], Sequence[Message]] = lambda received: received
         self.answering = asyncio.Event()
         self.answering.set()
-        self._sent = deque(sent)
-        self._arrived = asyncio.Event()
         self._refusals: dict[str, deque[Answer]] = {}
-
-    def send(self, *sent: Message) -> None:
-        self._sent.extend(sent)
-        self._arrived.set()
 
     def refuse(self, receipt_handle: str, *answers: Answer) -> None:
         self._refusals[receipt_handle] = deque(answers)
@@ -137,36 +127,24 @@ class FakeQueue:
         try:
             await asyncio.sleep(0.001)
             if not self._sent:
-                self._arrived.clear()
                 self.waiting += 1
                 try:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(
-                            self._arrived.wait(), self.wait_s if max_wait_s is None else min(self.wait_s, max_wait_s)
-                        )
+                    await self._wait_for_messages(max_wait_s)
                 finally:
                     self.waiting -= 1
             if self.outage is not None:
                 raise self.outage
-            return self.on_receive([self._sent.popleft() for _ in range(min(limit, len(self._sent)))])
+            return self.on_receive(self._take(limit))
         finally:
             self.receiving -= 1
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Refusal | None]:
-        self.deletes.append(list(receipt_handles))
+        await super().delete(receipt_handles)
         return await self._answer(receipt_handles)
 
     async def change_visibility(self, entries: Sequence[tuple[str, int]]) -> Sequence[Refusal | None]:
-        self.changes.append(list(entries))
+        await super().change_visibility(entries)
         return await self._answer([handle for handle, _ in entries])
-
-    @property
-    def deleted(self) -> list[str]:
-        return [handle for batch in self.deletes for handle in batch]
-
-    @property
-    def changed(self) -> list[tuple[str, int]]:
-        return [entry for batch in self.changes for entry in batch]
 
     async def _answer(self, receipt_handles: Sequence[str]) -> list[Refusal | None]:
         await asyncio.sleep(0)

@@ -1,0 +1,143 @@
+"""A handler on a queue in memory: what becomes of each message."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import pytest
+import structlog
+from pydantic import BaseModel
+from structlog.typing import EventDict
+
+from workers import Message, OutageError, PermanentError, TransientError
+from workers.consumer.message import Message as Received
+from workers.errors import FatalError
+from workers.testing import MemoryQueue, Outcome, run_handler, run_handler_async
+
+
+@pytest.fixture(autouse=True)
+def lines() -> Iterator[Sequence[EventDict]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+class Return(BaseModel):
+    order_id: str
+
+
+async def accept(item: Return) -> None:
+    match item.order_id:
+        case "unknown":
+            raise PermanentError("there is no such order")
+        case "busy":
+            raise TransientError("busy", retry_after_s=90)
+        case "down":
+            raise OutageError("the shop is down")
+        case "broken":
+            raise ZeroDivisionError
+
+
+def statuses(outcomes: list[Outcome]) -> list[tuple[str, str]]:
+    return [(outcome.status, outcome.reason) for outcome in outcomes]
+
+
+def test_each_message_has_its_outcome_whatever_the_others_have() -> None:
+    outcomes = run_handler(
+        accept, {"order_id": "down"}, {"order_id": "1"}, '{"order_id": "unknown"}', {"order_id": "busy"}, {}, "?"
+    )
+
+    assert statuses(outcomes[:4]) == [
+        ("held", "the shop is down"),
+        ("acknowledged", ""),
+        ("dead_lettered", "PERMANENT_ERROR: there is no such order"),
+        ("released", "busy"),
+    ]
+    assert outcomes[3].delay_s == 90
+    assert isinstance(outcomes[3].error, TransientError)
+    assert [outcome.status for outcome in outcomes[4:]] == ["dead_lettered", "dead_lettered"]
+    assert outcomes[4].reason.startswith("UNDECODABLE_MESSAGE: order_id is missing")
+
+
+def test_any_other_error_releases_a_message_until_its_attempts_are_used_up() -> None:
+    first, fifth = run_handler(
+        accept,
+        Message(body='{"order_id": "broken"}'),
+        Message(body='{"order_id": "broken"}', receive_count=5),
+    )
+    (only,) = run_handler(accept, {"order_id": "broken"}, max_attempts=1)
+
+    assert first.status == "released"
+    assert first.delay_s is not None
+    assert isinstance(first.error, ZeroDivisionError)
+    assert fifth.reason == "ATTEMPTS_EXHAUSTED: failed at delivery 5; last error: zero division error"
+    assert only.status == "dead_lettered"
+
+
+def test_a_message_delivered_far_too_often_is_not_handled_again() -> None:
+    (outcome,) = run_handler(accept, Message(body='{"order_id": "1"}', receive_count=40))
+    assert outcome.status == "dead_lettered"
+    assert outcome.reason.startswith("DELIVERED_TOO_OFTEN")
+
+
+def test_a_handler_gets_the_message_as_it_was_sent() -> None:
+    seen: list[Message] = []
+
+    async def record(message: Message) -> None:
+        await asyncio.sleep(0)
+        seen.append(message)
+
+    sent = Message(id="m1", body="hello", attributes={"Who": "Ada", "Key": b"\0"}, receive_count=3)
+    assert statuses(run_handler(record, sent)) == [("acknowledged", "")]
+    assert seen == [sent]
+
+
+async def test_what_opens_a_handler_is_opened_once_and_closed() -> None:
+    steps: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def opening() -> AsyncIterator[object]:
+        steps.append("opened")
+
+        async def handle(message: Message) -> None:
+            await asyncio.sleep(0)
+            steps.append(message.body)
+
+        yield handle
+        steps.append("closed")
+
+    await run_handler_async(opening, "a", "b")
+    assert steps == ["opened", "a", "b", "closed"]
+
+
+async def test_async_code_is_told_what_to_call() -> None:
+    with pytest.raises(RuntimeError, match="await run_handler_async"):
+        run_handler(accept, "1")
+
+
+def test_what_cannot_be_a_handler_is_refused() -> None:
+    with pytest.raises(FatalError, match="print is not async"):
+        run_handler(print, "1")
+
+
+async def test_a_handler_that_hangs_is_named_by_a_timeout() -> None:
+    async def hang(_: Message) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await run_handler_async(hang, "1", timeout_s=0.01)
+
+
+async def test_a_queue_in_memory_delivers_once_and_records_what_becomes_of_it() -> None:
+    queue = MemoryQueue(wait_s=0)
+    messages = [Received(id=f"m{n}", receipt_handle=f"r{n}", body="") for n in range(3)]
+    queue.send(*messages)
+
+    assert [await queue.receive(2), await queue.receive(10), await queue.receive(10)] == [
+        messages[:2],
+        messages[2:],
+        [],
+    ]
+    assert await queue.delete(["r0", "r1"]) == [None, None]
+    assert await queue.change_visibility([("r2", 5)]) == [None]
+    assert queue.deleted == ["r0", "r1"]
+    assert queue.changed == [("r2", 5)]
