@@ -37,7 +37,14 @@ _Queue = Annotated[str, AfterValidator(check_queue)]
 
 _PREFIX = "WORKER_"
 _SHARED = (_PREFIX, "LOG_")  # What the settings begin with that concern every worker.
-_OF_MAKE_ENV = {"WORKER_HEALTH_URLS"}  # No setting; says where the workers of `make run` are.
+# No settings: they say where the workers of `make run` and the queues are.
+_OF_MAKE_ENV = {
+    "WORKER_HEALTH_URLS",
+    "ORDER_FULFILLMENT_QUEUE_URL",
+    "ORDER_FULFILLMENT_DLQ_URL",
+    "ESCALATION_QUEUE_URL",
+    "ESCALATION_DLQ_URL",
+}
 _SIMILAR, _NEARLY_EQUAL = 0.6, 0.85  # Of two names, by `difflib`; 1 is equal.
 
 

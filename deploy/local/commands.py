@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -36,17 +36,18 @@ from workers.testing.sdk import REGION
 from workers.testing.stack import variables
 
 STATE = ROOT / ".local-aws"
+READY = "# The local AWS is ready"  # The last line of what `local` prints: scripts wait for it.
 CHECK_S = 1.0  # How often `run` looks whether the local AWS runs.
 UP_SHOWN_AFTER_S = 10.0  # It takes three seconds on an idle machine.
 
 
 def local(port: int | None, state: Path = STATE) -> int:
-    """Run a local AWS with the stack until Ctrl-C, and print the variables to export. Nothing is kept."""
+    """Run a local AWS with the stack until Ctrl-C. Print the variables to export once it is ready. Nothing is kept."""
     progress = Progress()
     with _stack(progress, port=port, preferred_port=DEFAULT_PORT) as (server, deployment):
         text = _exports(server, deployment)
         with _published(text, state) as published:
-            print(text, end="", flush=True)
+            print(f"{text}{READY}", flush=True)
             _show_endpoint(progress, server, published=published)
             progress.note("Press Ctrl-C to stop")
             with contextlib.suppress(KeyboardInterrupt):
@@ -135,10 +136,20 @@ export no_proxy NO_PROXY="$no_proxy"
 
 def _exports(server: LocalAws, deployment: pipeline.Deployment) -> str:
     """Return the lines that point a shell at the local AWS and the stack on it."""
-    named = sdk.exports(server.endpoint) | variables(deployment.outputs)
+    named = sdk.exports(server.endpoint) | variables(deployment.outputs) | _queue_urls(deployment.outputs)
     # For workers that are started there; empty, it counts as not set.
     named[RETENTION] = deployment.parameters[RETENTION_PARAMETER]
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items()) + _WITHOUT_PROXY
+
+
+def _queue_urls(outputs: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with the queues' addresses, for clients of any language."""
+    return {
+        "ORDER_FULFILLMENT_QUEUE_URL": outputs["OrderFulfillmentQueueUrl"],
+        "ORDER_FULFILLMENT_DLQ_URL": outputs["OrderFulfillmentDLQUrl"],
+        "ESCALATION_QUEUE_URL": outputs["EscalationQueueUrl"],
+        "ESCALATION_DLQ_URL": outputs["EscalationDLQUrl"],
+    }
 
 
 def _health(workers: Workers, separator: str) -> str:
@@ -210,7 +221,9 @@ def _published(text: str, state: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        path.write_text(text, encoding="utf-8")
+        unfinished = path.with_suffix(".part")  # So that nobody who waits for the file reads a part of it.
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.rename(path)
         try:
             yield True
         finally:

@@ -390,6 +390,7 @@ def test_a_variable_that_is_named_like_a_setting_is_reported_with_that_setting(
 def test_settings_other_programs_variables_and_empty_ones_are_not_reported() -> None:
     settings = [field.alias for field in Settings.model_fields.values() if field.alias]
     others = ["PATH", "HOME", "AWS_REGION", "HTTPS_PROXY", "ECS_AGENT_URI", "LOGNAME", "RELEASE", "WORKER_HEALTH_URLS"]
+    others += ["ORDER_FULFILLMENT_QUEUE_URL", "ORDER_FULFILLMENT_DLQ_URL", "ESCALATION_QUEUE_URL", "ESCALATION_DLQ_URL"]
     assert ignored_variables(dict.fromkeys([*settings, *others], "1") | {"WORKER_SPEED": " "}) == {}
 
 

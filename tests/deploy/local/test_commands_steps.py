@@ -21,6 +21,10 @@ OUTPUTS = {
     "EscalationTableName": "Cases",
     "OrderFulfillmentQueueName": "Fulfillment",
     "EscalationQueueName": "Escalation queue",
+    "OrderFulfillmentQueueUrl": "http://q/1",
+    "OrderFulfillmentDLQUrl": "http://q/2",
+    "EscalationQueueUrl": "http://q/3",
+    "EscalationDLQUrl": "http://q/4",
     "StateMachineArn": "arn:machine",
 }
 ENDPOINT = "http://127.0.0.1:4567"
@@ -156,12 +160,14 @@ def test_local_publishes_the_variables_until_ctrl_c(
         "local AWS stopped",
     ]
     out, err = capsys.readouterr()
-    assert published == [out]
+    assert [f"{text}# The local AWS is ready\n" for text in published] == [out]
     assert f"export AWS_ENDPOINT_URL={ENDPOINT}\n" in out
     assert "export ORDER_TABLE=Orders\nexport ESCALATION_TABLE=Cases\n" in out
     assert "export ESCALATION_QUEUE='Escalation queue'\nexport STATE_MACHINE=arn:machine\n" in out
+    assert "export ORDER_FULFILLMENT_QUEUE_URL=http://q/1\nexport ORDER_FULFILLMENT_DLQ_URL=http://q/2\n" in out
+    assert "export ESCALATION_QUEUE_URL=http://q/3\nexport ESCALATION_DLQ_URL=http://q/4\n" in out
     assert "export ORDER_RETENTION_DAYS=''\nno_proxy=" in out
-    assert out.endswith('export no_proxy NO_PROXY="$no_proxy"\n')
+    assert published[0].endswith('export no_proxy NO_PROXY="$no_proxy"\n')
     assert err.splitlines() == ["Starting a local AWS", MAKE_ENV, "Press Ctrl-C to stop"]
     assert not (tmp_path / "state" / "env").exists()
 
