@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local env test test-unit second acceptance mutation check chaos bench soak format lock clean
+.PHONY: help setup run demo local env test test-unit second acceptance mutation check chaos bench soak format wheel lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ soak: setup ## Run a busy week in an hour: 200,000 orders, deploys, outages; pro
 format: setup ## Format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix --quiet .
+
+wheel: setup ## Build the package in dist/, for other projects: the wheel and the source distribution
+	@$(PY) -m hatchling build
 
 lock: setup ## Recompile the pinned and hashed requirements
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra tracing pyproject.toml -o requirements.txt

@@ -4,12 +4,12 @@ import re
 from typing import Any
 
 from deploy.local.aws import ROOT
-from tests.docs.pages import blocks, links, page
+from tests.docs.pages import blocks, links, page, section
 from tests.support import DeployedStack, StartWorker
 
 
 def test_the_test_on_the_page_passes(stack: DeployedStack, start_worker: StartWorker) -> None:
-    (example,) = blocks(page("docs/testing.md"), "python")
+    (example,) = blocks(section(page("docs/testing.md"), "Tests in this project"), "python")
     namespace: dict[str, Any] = {}
     exec(compile(example, "docs/testing.md", "exec"), namespace)
     (name,) = re.findall(r"def (test_\w+)", example)

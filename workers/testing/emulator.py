@@ -39,7 +39,7 @@ def install(cache: Path, requirements: Path, note: Callable[[str], None], run: R
     Raises:
         SetupError: It cannot be installed.
     """
-    folder = cache / f"local-aws-{_key(requirements)}"
+    folder = cache / f"local-aws-{key(requirements)}"
     python, complete = folder / "bin" / "python", folder / ".installed"
     if complete.exists():
         return python
@@ -60,7 +60,8 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "order-fulfillment-workers"
 
 
-def _key(requirements: Path) -> str:
+def key(requirements: Path) -> str:
+    """Return what is the same for environments of the same requirements and the same interpreter."""
     version = ".".join(map(str, sys.version_info[:2]))
     text = b"\0".join([requirements.read_bytes(), version.encode(), sys.base_prefix.encode()])
     return hashlib.sha256(text).hexdigest()[:16]
