@@ -19,7 +19,7 @@ def start(
     *,
     environment: Mapping[str, str],
     output: IO[bytes] | int,
-    directory: Path,
+    directory: Path | None,
     working_directory: Path,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
@@ -27,10 +27,10 @@ def start(
     Start `python -m module`; its standard output and error go to `output`.
 
     The child leads its own session. So Ctrl-C in a terminal reaches only its parent, which then stops its children in
-    order. `directory` is the parent's temporary directory: the child deletes it if the parent is killed.
+    order. `directory` is the parent's temporary directory, if it has one: the child deletes it if the parent is killed.
     """
     return subprocess.Popen(  # noqa: S603 - our own file under one of our own interpreters
-        [str(python), str(LIFELINE), str(directory), module, *arguments],
+        [str(python), str(LIFELINE), str(directory or ""), module, *arguments],
         env=dict(environment),
         cwd=working_directory,
         stdin=subprocess.PIPE,

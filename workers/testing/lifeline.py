@@ -7,7 +7,8 @@ packages, so it imports only the standard library. `workers.testing.children` st
 
     python lifeline.py DIRECTORY MODULE [ARGUMENT ...]
 
-`DIRECTORY` is the starter's temporary directory. This process deletes it if the starter was killed and could not.
+`DIRECTORY` is the starter's temporary directory, or empty. This process deletes it if the starter was killed and could
+not.
 """
 
 import os
@@ -41,7 +42,7 @@ def main(directory: str, module: str, arguments: list[str]) -> None:
     try:
         runpy.run_module(module, run_name="__main__")
     finally:
-        if orphaned.is_set():
+        if orphaned.is_set() and directory:
             shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -2,8 +2,9 @@
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from typing import Any, Generic, Protocol, TypeVar
 
 from workers.aws.items import from_item
@@ -19,12 +20,12 @@ Snapshot = TypeVar("Snapshot", Order, Case)
 
 @dataclass(frozen=True, slots=True)
 class _Kind(Generic[Snapshot]):
-    """Orders or cases: their table, its key, and how an item is read."""
+    """Orders or cases: their table, its key, and what an item is read as."""
 
     noun: str
     table: str
     key: str
-    read: Callable[[Mapping[str, Any]], Snapshot]
+    snapshot: type[Snapshot]
 
 
 class GetOrder(Protocol):
@@ -77,23 +78,26 @@ class Orders:
 
     def get(self, order_id: str, *, timeout_s: float = TIMEOUT_S, **fields: Any) -> Order:
         __tracebackhide__ = True
-        kind = _Kind("order", self._stack.order_table, "OrderId", Order.of)
+        kind = _Kind("order", self._stack.order_table, "OrderId", Order)
         return self._wait_for(kind, order_id, fields, timeout_s)
 
     def get_case(self, case_id: str, *, timeout_s: float = TIMEOUT_S, **fields: Any) -> Case:
         __tracebackhide__ = True
-        kind = _Kind("case", self._stack.escalation_table, "CaseId", Case.of)
+        kind = _Kind("case", self._stack.escalation_table, "CaseId", Case)
         return self._wait_for(kind, case_id, fields, timeout_s)
 
     def _wait_for(self, kind: "_Kind[Snapshot]", key: str, fields: Mapping[str, Any], timeout_s: float) -> Snapshot:
         __tracebackhide__ = True
+        known = [field.name for field in fields_of(kind.snapshot)]
+        if unknown := sorted(fields.keys() - set(known)):
+            raise TypeError(f"{kind.noun}(...) got {', '.join(unknown)}; the fields are: {', '.join(known)}")
         seen: list[Snapshot] = []
 
         def look() -> Snapshot | None:
             answer = self._dynamodb.get_item(TableName=kind.table, Key={kind.key: {"S": key}}, ConsistentRead=True)
             if "Item" not in answer:
                 return None
-            seen[:] = [kind.read(from_item(answer["Item"]))]
+            seen[:] = [kind.snapshot.of(from_item(answer["Item"]))]
             matches = all(getattr(seen[0], name) == value for name, value in fields.items())
             return seen[0] if matches else None
 

@@ -59,6 +59,7 @@ class Queues:
 
         The full name is unique, so that tests may run side by side; everything here takes the short *name*.
         """
+        __tracebackhide__ = True
         if name in self._urls:
             raise ValueError(f"queues.create({name!r}): there is a queue of this name already")
         full = f"{self._stack.name_prefix}{name}-{next(self._numbers)}"
@@ -74,6 +75,7 @@ class Queues:
 
     def url(self, name: str) -> str:
         """Return the address of a queue, for a client of your own."""
+        __tracebackhide__ = True
         if name not in self._urls:
             known = ", ".join(self._urls)
             raise ValueError(f"there is no queue {name}: queues.create({name!r}) makes one. There are: {known}")
@@ -81,10 +83,12 @@ class Queues:
 
     def name(self, name: str) -> str:
         """Return the full name of a queue, for a setting of your own."""
+        __tracebackhide__ = True
         return self.url(name).rpartition("/")[2]
 
     def send(self, name: str, body: object, *, delay_s: int = 0, **attributes: str) -> str:
         """Send a message, a text or what becomes JSON, with message attributes; return the message's id."""
+        __tracebackhide__ = True
         sent = self._sqs.send_message(
             QueueUrl=self.url(name),
             MessageBody=body if isinstance(body, str) else json.dumps(body),

@@ -56,6 +56,7 @@ class Running:
         self._numbers = itertools.count(1)
 
     def start(self, worker: str, *, queue: str | None = None, env: Mapping[str, str] | None = None) -> Worker:
+        __tracebackhide__ = True
         arguments = self._arguments(worker, queue)
         directory = self._directory()
         log_path = directory / f"worker-{next(self._numbers)}.log"
@@ -72,7 +73,7 @@ class Running:
                 arguments,
                 environment=environment | {"PYTHONPATH": python_path()},
                 output=log,
-                directory=Path(),
+                directory=None,  # The log stays: pytest keeps and removes its folders.
                 working_directory=Path.cwd(),
             )
         started = Worker(process, log_path, worker)
@@ -80,6 +81,7 @@ class Running:
         return started
 
     def _arguments(self, worker: str, queue: str | None) -> list[str]:
+        __tracebackhide__ = True
         if ":" in worker:
             if queue is None:
                 raise ValueError(f"start_worker({worker!r}): name its queue, queue=...")

@@ -88,9 +88,10 @@ class Worker:
         state = "runs" if self.process.poll() is None else f"has ended with exit code {self.process.returncode}"
         shown = [
             render_foreign(text, color=False) if fields is None else render(fields, color=False, tracebacks=True)
-            for text in self.output().splitlines()[-SHOWN_LINES:]
+            for text in self.output().splitlines()
             for fields in [_fields(text)]
-        ]
+            if fields is None or fields.get("event") != "worker.starting"  # It has all the settings.
+        ][-SHOWN_LINES:]
         lines = "\n".join(f"  {line}" for text in shown for line in text.splitlines())
         return f"{self.name} {state}. Its last lines:\n{lines or '  (none)'}"
 

@@ -119,3 +119,12 @@ def test_a_child_runs_under_the_lifeline_in_a_session_of_its_own(
             },
         )
     ]
+
+
+def test_a_child_without_a_directory_is_given_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr("subprocess.Popen", lambda command, **_: commands.append(command))
+    children.start(
+        Path("python"), "honcho", environment={}, output=BytesIO(), directory=None, working_directory=Path("work")
+    )
+    assert commands[0][2:] == ["", "honcho"]

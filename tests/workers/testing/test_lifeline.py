@@ -87,6 +87,20 @@ def test_a_module_runs_as_main_with_its_arguments(
     assert (tmp_path.exists(), starter.signals) == (True, [])
 
 
+def test_without_a_directory_nothing_is_deleted(
+    monkeypatch: pytest.MonkeyPatch, starter: Starter, tmp_path: Path
+) -> None:
+    def run() -> None:
+        starter.die()
+        assert starter.terminated.wait(WAIT_S)
+
+    (tmp_path / "mine").touch()
+    monkeypatch.chdir(tmp_path)
+    running(monkeypatch, run)
+    lifeline.main("", "honcho", [])
+    assert (tmp_path / "mine").exists()
+
+
 def test_a_module_is_stopped_and_its_directory_deleted_if_its_starter_dies(
     monkeypatch: pytest.MonkeyPatch, starter: Starter, tmp_path: Path
 ) -> None:
