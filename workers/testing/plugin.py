@@ -4,6 +4,7 @@ The fixtures, as docs/testing.md describes them. pytest loads this module in eve
 So it imports nothing of ours before a fixture is used, and adds no option and no mark.
 """
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,15 @@ def workers_stack(request: pytest.FixtureRequest) -> "Iterator[Stack]":
             sys.stderr.write(f"\nworkers.testing: {text}\n")
             sys.stderr.flush()
 
-    try:
-        with session_stack(note) as stack:
-            yield stack
-    except SetupError as error:
-        pytest.fail(f"workers.testing: {error}", pytrace=False)
+    problem = ""
+    with contextlib.ExitStack() as running:
+        try:
+            stack = running.enter_context(session_stack(note))
+        except SetupError as error:
+            problem = str(error)
+        if problem:  # Not above, where pytest would show the error twice.
+            pytest.fail(f"workers.testing: {problem}", pytrace=False)
+        yield stack
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from workers.testing.stack import Stack
 
 DEAD_LETTERS = "DLQ"
 RETENTION_S = 14 * 24 * 3600
-VISIBILITY_TIMEOUT_S = 60
+VISIBILITY_TIMEOUT_S = 30  # The shortest that workers ask for.
 MAX_RECEIVE_COUNT = 100  # As the queues of the stack: only a backstop behind WORKER_MAX_ATTEMPTS.
 MAX_BATCH = 10
 RECEIVE_S = 1
-TIMEOUT_S = 60.0
+TIMEOUT_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,10 @@
 """The workers of one test."""
 
+import contextlib
 import itertools
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,7 +17,8 @@ from workers.testing.worker import TIMEOUT_S, Worker, wait_for_line, waiting
 
 OURS = ("fulfillment", "escalation")
 # Short, so that tests are fast.
-DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "5", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
+DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
+STOP_S = 15.0  # What is left then is killed.
 # A developer's own settings, such as a provider's address, must not reach the workers of a test.
 NOT_INHERITED = ("WORKER_", "FULFILLMENT_", "ESCALATION_", "ORDER_", "LOG_LEVEL", "LOG_FORMAT")
 
@@ -106,7 +110,16 @@ class Running:
                 return found
         raise AssertionError  # `waiting` never ends by itself.
 
-    def kill(self) -> None:
-        """End all workers. They are killed: a message in flight comes back, and no other test uses its queue."""
+    def stop(self) -> None:
+        """
+        Stop all workers in order, so that what they have received goes back to the stack's queues for other tests.
+
+        A receive of a worker that is killed would go on, and take the next message for as long as its timeout.
+        """
         for worker in self.workers:
+            worker.process.terminate()
+        deadline_s = time.monotonic() + STOP_S
+        for worker in self.workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # A second SIGTERM would end it at once.
+                worker.process.wait(max(0.0, deadline_s - time.monotonic()))
             stop(worker.process, 0)

@@ -25,11 +25,11 @@ class Testbed:
 
 @contextlib.contextmanager
 def testbed(stack: Stack, directory: Callable[[], Path]) -> Iterator[Testbed]:
-    """Yield the parts of one test on *stack*; end its workers and delete its queues afterward."""
+    """Yield the parts of one test on *stack*; stop its workers and delete its queues afterward."""
     queues = Queues(stack, _queue_numbers)
     running = Running(stack, queues, directory)
     try:
         yield Testbed(running, queues, Orders(stack, running))
     finally:
-        running.kill()
+        running.stop()
         queues.delete()

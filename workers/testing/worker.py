@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import subprocess
 
 POLL_S = 0.05
-TIMEOUT_S = 60.0
+TIMEOUT_S = 90.0  # Longer than a message of a killed worker stays invisible.
 SHOWN_LINES = 15
 
 Line = Mapping[str, Any]
