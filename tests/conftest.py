@@ -78,6 +78,7 @@ LONGEST_FIRST = (
     "tests/integration/test_start.py",
     "tests/acceptance/test_acceptance.py",
     "tests/integration/test_orders_dead_letters.py",
+    "tests/workers/testing/test_installed.py",
     "tests/chaos/test_crash_moments.py",
     "tests/integration/test_orders_escalations.py",
     "tests/integration/test_orders_submit.py",

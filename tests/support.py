@@ -88,6 +88,16 @@ def is_running(pid: int) -> bool:
     )
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that these have started, and so on."""
+    found = [pid]
+    for each in found:
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{each}/task/{each}/children").read_text(encoding="ascii")
+            found.extend(map(int, children.split()))
+    return found[1:]
+
+
 def free_port() -> int:
     """
     Return a loopback port that is free now, and will be when a test listens on it.

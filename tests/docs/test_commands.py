@@ -24,7 +24,21 @@ DEPLOY_COMMANDS = [
     *((local_commands, name) for name in ("local", "run", "demo")),
 ]
 # Not ours, or plain shell.
-FOREIGN = {".", "aws", "docker", "eval", "export", "grep", "journalctl", "kubectl", "sed", "vault"}
+FOREIGN = {
+    ".",
+    "aws",
+    "docker",
+    "eval",
+    "export",
+    "grep",
+    "journalctl",
+    "kubectl",
+    "pip",
+    "pytest",
+    "sed",
+    "until",
+    "vault",
+}
 
 
 def lines(text: str) -> list[str]:

@@ -17,6 +17,7 @@ _EXAMPLES = {
     "packaged.yaml",
     "rules.toml",
     "warehouse.py",
+    "test_shop.py",
     "orders.csv",
     "corrected.json",
     "tests/test_mine.py",

@@ -1,6 +1,5 @@
 """`local`, `run` and `demo` as processes: their output, the state they keep, and no process left behind."""
 
-import contextlib
 import json
 import os
 import re
@@ -18,7 +17,7 @@ import pytest
 from deploy.local import commands, samples
 from deploy.local.aws import ROOT
 from tests import forked
-from tests.support import is_running
+from tests.support import descendants, is_running
 from workers.testing import sdk
 
 pytestmark = pytest.mark.process
@@ -68,12 +67,7 @@ class Command:
             time.sleep(0.05)
 
     def descendants(self) -> list[int]:
-        found = [self.process.pid]
-        for pid in found:
-            with contextlib.suppress(OSError):
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-                found.extend(map(int, children.split()))
-        return found[1:]
+        return descendants(self.process.pid)
 
 
 Start = Callable[..., Command]

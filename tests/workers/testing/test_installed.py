@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.aws import PYTHON, ROOT
+from deploy.local.aws import PYTHON, ROOT, LocalAws
 from tests.docs.pages import blocks, page, section
+from tests.support import descendants, eventually, is_running
 from workers.testing import emulator
 
 pytestmark = pytest.mark.process
@@ -145,3 +146,123 @@ def test_the_tests_of_the_page_pass_in_another_project(project: Project) -> None
     code, output = project.test()
 
     assert (code, "3 passed" in output) == (0, True), output
+
+
+FAILING = """
+def test_a_handler_that_cannot_be_imported(start_worker, queues, wait_for):
+    queues.create("Returns")
+    start_worker("broken:accept", queue="Returns")
+    wait_for("message.acknowledged")
+
+def test_an_order_that_was_escalated(start_worker, orders, order):
+    start_worker("escalation")
+    order_id = orders.submit(price="0")
+    order(order_id, status="ESCALATED")
+    order(order_id, status="FULFILLED", timeout_s=0)
+
+def test_names_that_are_wrong(start_worker, queues, case, order):
+    for call in (
+        lambda: start_worker("fulfilment"),
+        lambda: start_worker("escalation", queue="EscalationQueue"),
+        lambda: start_worker("returns:accept"),
+        lambda: start_worker("returns:accept", queue="Returns"),
+        lambda: queues.send("Retruns", "x"),
+        lambda: queues.create("EscalationQueue"),
+        lambda: order("1", state="FULFILLED"),
+        lambda: queues.receive("EscalationDLQ", timeout_s=0),
+    ):
+        try:
+            call()
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}")
+
+def test_a_dead_letter(start_worker, queues, workers_stack):
+    print(workers_stack.name_prefix, queues.create("Returns"))
+    start_worker("strict:accept", queue="Returns", env={"WORKER_MAX_ATTEMPTS": "1"})
+    queues.send("Returns", {"number": 1}, Who="Ada")
+    [letter] = queues.receive("ReturnsDLQ")
+    assert letter.json() == {"number": 1}
+    assert letter.attributes["Who"] == "Ada"
+    assert letter.attributes["Reason"] == "PERMANENT_ERROR: FULFILLMENT_URL is None"
+"""
+STRICT = """
+import os
+from workers import PermanentError
+
+async def accept(message):
+    raise PermanentError(f"FULFILLMENT_URL is {os.environ.get('FULFILLMENT_URL')}")
+"""
+
+
+def test_failures_say_why_and_a_given_endpoint_is_left_as_it_was(project: Project, local_aws: LocalAws) -> None:
+    project.write("broken.py", "import no_such_module")
+    project.write("strict.py", STRICT)
+    project.write("test_failing.py", FAILING)
+    stacks = local_aws.client("cloudformation").describe_stacks
+    queues = local_aws.client("sqs").list_queues
+    before = [stack["StackName"] for stack in stacks()["Stacks"]], queues().get("QueueUrls")
+
+    code, output = project.test(
+        "-rP", AWS_ENDPOINT_URL=local_aws.endpoint, AWS_PROFILE="production", FULFILLMENT_URL="https://shop.example"
+    )
+
+    assert (code, "2 failed, 2 passed" in output) == (1, True), output
+    assert "No log line message.acknowledged before broken:accept ended with exit code 1" in output
+    assert "No module named 'no_such_module'" in output
+    assert "has status 'ESCALATED', and did not get status='FULFILLED' within 0 s" in output
+    assert "escalation runs. Its last lines:" in output
+    assert "escalation.routed" in output
+    for line in (
+        "ValueError: start_worker('fulfilment'): must be 'fulfillment' or 'escalation', or 'module:handler'",
+        "ValueError: start_worker('escalation'): it consumes the queue of the stack, leave queue out",
+        "ValueError: start_worker('returns:accept'): name its queue, queue=...",
+        "ValueError: there is no queue Returns: queues.create('Returns') makes one. There are: OrderFulfillmentQueue, ",
+        "ValueError: there is no queue Retruns: ",
+        "ValueError: queues.create('EscalationQueue'): there is a queue of this name already",
+        "TypeError: order(...) got state; the fields are: order_id, status, ",
+        "AssertionError: EscalationDLQ had 0 of 1 messages within 0 s",
+    ):
+        assert f"\n{line}" in output, output
+    assert ([stack["StackName"] for stack in stacks()["Stacks"]], queues().get("QueueUrls")) == before
+
+
+def test_nothing_outlives_a_killed_session(project: Project) -> None:
+    project.write("returns.py", "async def accept(message): ...")
+    project.write(
+        "test_hanging.py",
+        "import time\n"
+        "def test_it(start_worker, queues):\n"
+        "    queues.create('Returns')\n"
+        "    start_worker('returns:accept', queue='Returns').wait_for('worker.started')\n"
+        "    print('hanging', flush=True)\n"
+        "    time.sleep(600)\n",
+    )
+    with project.start("-s") as process:
+        assert process.stdout is not None
+        seen = next((line for line in process.stdout if "hanging" in line), None)
+        children = descendants(process.pid)
+        process.kill()
+
+    assert seen is not None
+    assert len(children) >= 3  # The session, its local AWS, the worker.
+    eventually(lambda: not any(is_running(pid) for pid in children))
+    assert (project.folder / "returns.py").exists()
+
+
+def test_where_aws_may_not_be_used_one_line_says_so(project: Project) -> None:
+    project.write("test_it.py", "def test_it(orders): ...")
+    code, output = project.test(AWS_ENDPOINT_URL="https://sqs.us-east-1.amazonaws.com")
+    assert code == 1
+    line = "workers.testing: AWS_ENDPOINT_URL is an address of AWS itself (sqs.us-east-1.amazonaws.com): "
+    assert f"\n{line}tests use a local AWS only\n" in output
+    assert "Traceback" not in output
+
+
+def test_a_project_that_uses_no_fixture_pays_nothing(project: Project) -> None:
+    project.write(
+        "test_it.py",
+        "import sys\ndef test_it():\n    print(sorted(name for name in sys.modules if name.startswith('workers')))\n",
+    )
+    code, output = project.test("-rP")
+    assert code == 0
+    assert "['workers', 'workers.errors', 'workers.message', 'workers.testing', 'workers.testing.plugin']" in output

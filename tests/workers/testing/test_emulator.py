@@ -1,0 +1,103 @@
+"""The environment of the local AWS: made once, by one process, and again after a failure."""
+
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from workers.testing import emulator
+from workers.testing.errors import SetupError
+
+
+class Commands:
+    """Stands for venv and pip: records the commands, and returns `failing` for one that contains `at`."""
+
+    def __init__(self, output: str = "", at: str = "nothing") -> None:
+        self.commands: list[list[str]] = []
+        self.output = output
+        self.at = at
+
+    def __call__(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        self.commands.append(list(command))
+        if "venv" in command:
+            Path(command[-1]).mkdir(exist_ok=True)
+        return subprocess.CompletedProcess(command, int(self.at in command), "", self.output)
+
+
+@pytest.fixture
+def requirements(tmp_path: Path) -> Path:
+    path = tmp_path / "requirements.txt"
+    path.write_text("ministack==1\n", encoding="utf-8")
+    return path
+
+
+def test_it_is_made_once_and_that_is_said(tmp_path: Path, requirements: Path) -> None:
+    run, notes = Commands(), list[str]()
+    cache = tmp_path / "cache"
+
+    python = emulator.install(cache, requirements, notes.append, run)
+    folder = cache / f"local-aws-{emulator.key(requirements)}"
+    again = emulator.install(cache, requirements, notes.append, run)
+
+    assert python == again == folder / "bin" / "python"
+    assert [command[1:3] for command in run.commands] == [["-m", "venv"], ["-m", "pip"]]
+    assert run.commands[1][-3:] == ["--require-hashes", "--requirement", str(requirements)]
+    assert notes == [f"Installing the local AWS in {folder}, once; it takes about a minute ..."]
+
+
+def test_other_requirements_are_another_environment(tmp_path: Path, requirements: Path) -> None:
+    before = emulator.install(tmp_path, requirements, lambda _: None, Commands())
+    requirements.write_text("ministack==2\n", encoding="utf-8")
+    assert emulator.install(tmp_path, requirements, lambda _: None, Commands()) != before
+
+
+def test_without_a_network_one_line_says_what_to_do_and_the_next_run_tries_again(
+    tmp_path: Path, requirements: Path
+) -> None:
+    output = "WARNING: Retrying\nERROR: No matching distribution found for ministack==1\n[notice] a new pip\n"
+
+    with pytest.raises(SetupError) as raised:
+        emulator.install(tmp_path, requirements, lambda _: None, Commands(output, at="pip"))
+    assert str(raised.value) == (
+        f"The local AWS cannot be installed in {tmp_path}/local-aws-{emulator.key(requirements)}: No matching "
+        "distribution found for ministack==1. It needs the package index, once; or let AWS_ENDPOINT_URL point to one "
+        "that runs already"
+    )
+    repeated = Commands()
+    emulator.install(tmp_path, requirements, lambda _: None, repeated)
+    assert "--clear" in repeated.commands[0]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, requirements: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match=r"cannot be installed in .*file/local-aws-.*: File exists"):
+        emulator.install(tmp_path / "file", requirements, lambda _: None, Commands())
+
+
+def test_of_two_at_once_the_second_waits_and_makes_nothing(tmp_path: Path, requirements: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    first, second = Commands(), Commands()
+
+    def slow(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        begun.set()
+        assert go_on.wait(60)
+        return first(command)
+
+    threads = [threading.Thread(target=emulator.install, args=(tmp_path, requirements, lambda _: None, slow))]
+    threads[0].start()
+    assert begun.wait(60)
+    threads.append(threading.Thread(target=emulator.install, args=(tmp_path, requirements, lambda _: None, second)))
+    threads[1].start()
+    go_on.set()
+    for thread in threads:
+        thread.join(60)
+    assert (len(first.commands), second.commands) == (2, [])
+
+
+@pytest.mark.parametrize("given", ["", "relative"])
+def test_the_cache_is_in_the_users_cache_folder(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert emulator.cache_folder({"XDG_CACHE_HOME": given}) == Path("/home/ada/.cache/order-fulfillment-workers")
+    assert emulator.cache_folder({"XDG_CACHE_HOME": "/cache"}) == Path("/cache/order-fulfillment-workers")

@@ -1,0 +1,98 @@
+"""Waiting for log lines: found, or a failure that says why, with the last lines."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from workers.testing.worker import Worker, wait_for_line, waiting
+
+
+class Process:
+    """Runs until it has an exit code."""
+
+    pid = 1
+
+    def __init__(self) -> None:
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+
+class Made(Worker):
+    def __init__(self, path: Path, name: str = "fulfillment") -> None:
+        path.touch()
+        self.fake = Process()
+        super().__init__(cast("Any", self.fake), path, name)
+
+    def write(self, text: str) -> None:
+        with self.log_path.open("a", encoding="utf-8") as log:
+            log.write(text)
+
+    def log(self, event: str, **fields: object) -> None:
+        line = {"timestamp": "2026-11-26T10:00:00Z", "level": "info", "worker": self.name, "event": event, **fields}
+        self.write(json.dumps(line) + "\n")
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Made:
+    return Made(tmp_path / "log")
+
+
+def test_lines_are_read_whole_and_others_left_out(worker: Made) -> None:
+    worker.log("a", n=1)
+    worker.write("Traceback\n[1]\n")
+    worker.write('{"event": "b"')
+    assert [line["event"] for line in worker.lines()] == ["a"]
+    worker.write(', "n": 2}\n')
+    assert [(line["event"], line["n"]) for line in worker.lines()] == [("a", 1), ("b", 2)]
+    assert "Traceback" in worker.output()
+
+
+def test_the_first_line_with_the_event_and_the_fields_is_returned(tmp_path: Path) -> None:
+    first, second = Made(tmp_path / "1"), Made(tmp_path / "2", "escalation")
+    second.log("order.fulfilled", order_id="1")
+    second.log("order.fulfilled", order_id="2", n=1)
+    second.log("order.fulfilled", order_id="2", n=2)
+    line = wait_for_line([first, second], "order.fulfilled", {"order_id": "2"})
+    assert (line["order_id"], line["n"]) == ("2", 1)
+    assert second.wait_for("order.fulfilled", order_id="1")["worker"] == "escalation"
+
+
+def test_after_the_time_the_last_lines_are_shown_masked(worker: Made) -> None:
+    worker.log("worker.starting", order_table="OrderTable")
+    worker.log("message.failed", reason="card 4000001234567899")
+    with pytest.raises(AssertionError) as raised:
+        worker.wait_for("order.fulfilled", timeout_s=0, order_id="1")
+    text = str(raised.value)
+    assert text.startswith("No log line order.fulfilled order_id='1' within 0 s\nfulfillment runs. Its last lines:\n")
+    assert "message.failed" in text
+    assert "4000001234567899" not in text
+    assert "OrderTable" not in text
+
+
+def test_a_worker_that_ends_by_itself_fails_any_wait_at_once(worker: Made) -> None:
+    worker.log("worker.failed", reason="there is no table OrderTable")
+    worker.fake.returncode = 1
+    for needs_worker in (True, False):
+        waits = waiting([worker], lambda: "No order 1", timeout_s=1_000, needs_worker=needs_worker)
+        next(waits)  # The caller looks once more: the process may have ended with the line.
+        with pytest.raises(AssertionError, match="No order 1 before fulfillment ended with exit code 1") as raised:
+            next(waits)
+        assert 'reason="there is no table OrderTable"' in str(raised.value)
+
+
+def test_a_worker_that_the_test_has_stopped_fails_only_waits_for_its_lines(worker: Made) -> None:
+    worker.fake.returncode, worker.was_stopped = 0, True
+    waits = waiting([worker], lambda: "No order 1", timeout_s=1_000)
+    next(waits)
+    next(waits)
+    with pytest.raises(AssertionError, match="No log line a before the last worker ended"):
+        worker.wait_for("a", timeout_s=1_000)
+
+
+def test_without_a_worker_no_line_is_waited_for() -> None:
+    with pytest.raises(AssertionError, match=r"No log line a because no worker was started: start_worker\(\.\.\.\)"):
+        wait_for_line([], "a", {}, timeout_s=1_000)
