@@ -2,12 +2,12 @@
 
 import itertools
 import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from workers.testing.stack import Stack
+from workers.testing.worker import TIMEOUT_S, Worker, waiting
 
 DEAD_LETTERS = "DLQ"
 RETENTION_S = 14 * 24 * 3600
@@ -15,7 +15,6 @@ VISIBILITY_TIMEOUT_S = 30  # The shortest that workers ask for.
 MAX_RECEIVE_COUNT = 100  # As the queues of the stack: only a backstop behind WORKER_MAX_ATTEMPTS.
 MAX_BATCH = 10
 RECEIVE_S = 1
-TIMEOUT_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,10 @@ class Queues:
     dead-letter queue of `create("Returns")` is `ReturnsDLQ`. Created queues are deleted after the test.
     """
 
-    def __init__(self, stack: Stack, numbers: Iterator[int] | None = None) -> None:
+    def __init__(self, stack: Stack, workers: Sequence[Worker] = (), numbers: Iterator[int] | None = None) -> None:
+        """Show the last lines of *workers* if a message does not come. Take what makes names unique from *numbers*."""
         self._stack = stack
+        self._workers = workers
         self._sqs = stack.client("sqs")
         self._numbers = numbers or itertools.count(1)
         self._urls = {
@@ -104,15 +105,19 @@ class Queues:
         """
         Take *count* messages from a queue that no worker consumes, such as a dead-letter queue.
 
-        Raises `AssertionError` if fewer come within *timeout_s*.
+        Raises `AssertionError` if fewer come within *timeout_s*, or a worker ends by itself.
         """
         __tracebackhide__ = True
         taken: list[Received] = []
-        deadline_s = time.monotonic() + timeout_s
-        while len(taken) < count:
-            if time.monotonic() > deadline_s:
-                raise AssertionError(f"{name} had {len(taken)} of {count} messages within {timeout_s:g} s")
-            taken += self._receive(self.url(name), min(count - len(taken), MAX_BATCH))
+        url = self.url(name)
+
+        def missing() -> str:
+            return f"{name} had {len(taken)} of {count} messages"
+
+        for _ in waiting(self._workers, missing, timeout_s=timeout_s):
+            taken += self._receive(url, min(count - len(taken), MAX_BATCH))
+            if len(taken) == count:
+                break
         return taken
 
     def delete(self) -> None:

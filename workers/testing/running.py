@@ -51,9 +51,9 @@ class WaitFor(Protocol):
 class Running:
     """The workers of one test, on the session's stack."""
 
-    def __init__(self, stack: Stack, queues: Queues, directory: Callable[[], Path]) -> None:
-        """Keep the logs of the workers in *directory*."""
-        self.workers: list[Worker] = []
+    def __init__(self, stack: Stack, queues: Queues, directory: Callable[[], Path], workers: list[Worker]) -> None:
+        """Keep the logs of the workers in *directory*, and add them to *workers*."""
+        self.workers = workers
         self._stack = stack
         self._queues = queues
         self._directory = directory

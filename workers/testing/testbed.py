@@ -10,6 +10,7 @@ from workers.testing.orders import Orders
 from workers.testing.queues import Queues
 from workers.testing.running import Running
 from workers.testing.stack import Stack
+from workers.testing.worker import Worker
 
 _queue_numbers = itertools.count(1)  # Of a session: each of its tests has queues of its own.
 
@@ -26,8 +27,8 @@ class Testbed:
 @contextlib.contextmanager
 def testbed(stack: Stack, directory: Callable[[], Path]) -> Iterator[Testbed]:
     """Yield the parts of one test on *stack*; stop its workers and delete its queues afterward."""
-    queues = Queues(stack, _queue_numbers)
-    running = Running(stack, queues, directory)
+    queues = Queues(stack, workers := list[Worker](), _queue_numbers)
+    running = Running(stack, queues, directory, workers)
     try:
         yield Testbed(running, queues, Orders(stack, running))
     finally:

@@ -149,6 +149,8 @@ def test_the_tests_of_the_page_pass_in_another_project(project: Project) -> None
 
 
 FAILING = """
+import pytest
+
 def test_a_handler_that_cannot_be_imported(start_worker, queues, wait_for):
     queues.create("Returns")
     start_worker("broken:accept", queue="Returns")
@@ -181,6 +183,8 @@ def test_a_dead_letter(start_worker, queues, workers_stack):
     start_worker("strict:accept", queue="Returns", env={"WORKER_MAX_ATTEMPTS": "1"})
     queues.send("Returns", {"number": 1}, Who="Ada")
     [letter] = queues.receive("ReturnsDLQ")
+    with pytest.raises(AssertionError, match="(?s)strict:accept runs. Its last lines:.*message.dead_lettered"):
+        queues.receive("ReturnsDLQ", timeout_s=0)
     assert letter.json() == {"number": 1}
     assert letter.attributes["Who"] == "Ada"
     assert letter.attributes["Reason"] == "PERMANENT_ERROR: FULFILLMENT_URL is None"
