@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from workers.aws.items import from_item
 from workers.testing.running import Running
+from workers.testing.sdk import shared_client
 from workers.testing.snapshots import Case, Order
 from workers.testing.stack import Stack
 from workers.testing.worker import TIMEOUT_S
@@ -54,8 +55,8 @@ class Orders:
     def __init__(self, stack: Stack, running: Running) -> None:
         self._stack = stack
         self._running = running
-        self._stepfunctions = stack.client("stepfunctions")
-        self._dynamodb = stack.client("dynamodb")
+        self._stepfunctions = shared_client("stepfunctions", stack.local_aws.endpoint)
+        self._dynamodb = shared_client("dynamodb", stack.local_aws.endpoint)
 
     def submit(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from workers.testing.sdk import shared_client
 from workers.testing.stack import Stack
 from workers.testing.worker import TIMEOUT_S, Worker, waiting
 
@@ -42,7 +43,7 @@ class Queues:
         """Show the last lines of *workers* if a message does not come. Take what makes names unique from *numbers*."""
         self._stack = stack
         self._workers = workers
-        self._sqs = stack.client("sqs")
+        self._sqs = shared_client("sqs", stack.local_aws.endpoint)
         self._numbers = numbers or itertools.count(1)
         self._urls = {
             "OrderFulfillmentQueue": stack.order_fulfillment_queue_url,

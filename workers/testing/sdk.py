@@ -6,6 +6,7 @@ variables, profiles and files.
 """
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,12 @@ def exports(endpoint: str) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+@functools.cache
+def shared_client(service: str, endpoint: str) -> Any:
+    """Return a client for a process's tests to share: to build one takes longer than most requests."""
+    return client(service, endpoint)
 
 
 def client(service: str, endpoint: str) -> Any:
