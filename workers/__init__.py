@@ -1,8 +1,8 @@
 """
 Asyncio workers on SQS queues: they fulfill orders, route escalations, and run handlers of your own.
 
-The names below are the public ones, for your own workers and providers: docs/own-workers.md describes them. Every other
-name of this package may change in any release.
+The names below are the public ones, for your own workers and providers: docs/own-workers.md describes them. Those of
+`workers.testing`, for tests, are public too: docs/testing.md. Every other name may change in any release.
 """
 
 TYPE_CHECKING = False  # As typing's, whose import takes a while.

@@ -11,6 +11,7 @@ from deploy.stacks import template
 from tests.deploy.permissions import Recorder, arn, granted
 from tests.support import DeployedStack, StartWorker
 from workers.settings import Settings
+from workers.testing.sdk import Endpoint
 
 OWN_WORKER = template.load(template.WORKERS.with_name("own-worker.yaml"))
 WORKERS = template.load(template.WORKERS)
@@ -67,7 +68,7 @@ def queues(local_aws: LocalAws) -> tuple[str, str]:
     ], dead_letters
 
 
-def roles(local_aws: LocalAws, name: str, **given: str) -> list[dict[str, Any]]:
+def roles(local_aws: Endpoint, name: str, **given: str) -> list[dict[str, Any]]:
     """Return the policies of the worker's role, as CloudFormation creates it."""
     source = template.load(template.WORKERS.with_name("own-worker.yaml"))
     kept = ("RoleForOwnWorker",)
