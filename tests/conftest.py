@@ -202,7 +202,7 @@ def pytest_sessionfinish() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the unit tests. If the tests are distributed, start with `LONGEST_FIRST`."""
     for item in items:
-        marked = any(item.get_closest_marker(name) for name in ("process", "chaos"))
+        marked = any(item.get_closest_marker(name) for name in ("process", "chaos", "exhaustive"))
         if not marked and STARTING.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("unit")
     if hasattr(config, "workerinput"):

@@ -42,7 +42,7 @@ def test_parameters_have_the_defaults_of_the_settings() -> None:
 
 def test_what_it_shares_with_the_template_of_our_workers_is_the_same() -> None:
     (own,) = OWN_WORKER["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
-    (ours,) = WORKERS["Resources"]["FulfillmentTask"]["Properties"]["ContainerDefinitions"]
+    ours, _collector = WORKERS["Resources"]["FulfillmentTask"]["Properties"]["ContainerDefinitions"]
     for name in ("HealthCheck", "LinuxParameters", "ReadonlyRootFilesystem", "StopTimeout", "User"):
         assert own[name] == ours[name]
     for name, parameter in OWN_WORKER["Parameters"].items():

@@ -150,7 +150,7 @@ def test_every_message_is_sent_with_parameters_of_this_module() -> None:
     root = Path(next(iter(workers.__path__)))
     for name in ("MessageBody", "MessageAttributes=", "Subject="):
         users = [path.relative_to(root) for path in root.rglob("*.py") if name in path.read_text(encoding="utf-8")]
-        assert set(map(str, users)) <= {"aws/outgoing.py"}, name
+        assert {str(user) for user in users if user.parts[0] != "testing"} <= {"aws/outgoing.py"}, name
 
 
 def test_a_message_has_only_the_parameters_that_are_given() -> None:
