@@ -23,7 +23,7 @@ MAX_NAME_CHARS = 256
 # What is allowed in a field, after "must be".
 _RULES = {
     "OrderId": ORDER_ID_RULE,
-    "ExecutionArn": "an execution's ARN, arn:aws:states:REGION:ACCOUNT:execution:STATE_MACHINE:NAME, or absent",
+    "ExecutionArn": "an ARN like arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME, or absent",
     "Reasons": f"an array of 1 to {len(Reason)} of {', '.join(Reason)}",
     "Source": f"one of {', '.join(Source)}, or absent",
     "Detail": "a string, or absent",

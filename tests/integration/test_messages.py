@@ -187,7 +187,7 @@ def test_a_late_message_leaves_an_escalated_order_alone(running: Running) -> Non
     assert fulfilled(running.fulfillment)["escalated-1"] == 0
 
 
-@pytest.mark.parametrize("source", ["workflow", "fulfillment", "eventbridge", None])
+@pytest.mark.parametrize("source", ["workflow", "fulfillment", "eventbridge", "sweep", None])
 def test_an_escalation_of_any_source_changes_order_and_case(running: Running, source: str | None) -> None:
     pipeline, order_id = running.pipeline, f"source-{source}"
     pipeline.put_order(order_id)

@@ -53,7 +53,7 @@ def test_decodes_an_object_of_the_contract_or_a_bare_order_id(
 NEITHER = "neither a JSON object nor an OrderId: "
 ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit, and not like a card number"
 ID = f"must be {ID_RULE}"
-ARN = "must be an execution's ARN, arn:aws:states:REGION:ACCOUNT:execution:STATE_MACHINE:NAME, or absent"
+ARN = "must be an ARN like arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME, or absent"
 NOT_ALLOWED = f"{NEITHER}it has a character that is not allowed; an OrderId {ID}"
 UNDECODABLE = [
     *((body, f"{NEITHER}it is empty") for body in ("", " ", "\ufeff", " \r\n\u00a0")),
@@ -195,7 +195,7 @@ def test_decodes_an_escalation_with_every_field() -> None:
     )
 
 
-@pytest.mark.parametrize("source", ["workflow", "fulfillment", "eventbridge"])
+@pytest.mark.parametrize("source", ["workflow", "fulfillment", "eventbridge", "sweep"])
 def test_decodes_every_source(source: str) -> None:
     assert decode_escalation(message(json.dumps(ESCALATION | {"Source": source}))).source == Source(source)
 

@@ -63,6 +63,16 @@ class Escalation:
         """
         return self.order_id is None and self.source is Source.EVENTBRIDGE and not self.has_waited
 
+    def is_stale_sweep(self, order: Order | None) -> bool:
+        """
+        Whether the sweep found *order* stuck, but it is not any more.
+
+        The sweep says only that an order is `RECEIVED`, as an index showed it, and says so again until the order is
+        escalated. Once it is, there is nothing to add to its case.
+        """
+        stuck = order is not None and order.status is OrderStatus.RECEIVED and order.belongs_to(self.execution_arn)
+        return self.source is Source.SWEEP and not stuck
+
 
 def execution_case_id(execution_arn: str) -> str:
     """Return the id of the case about an execution whose order is unknown: the execution's name."""
@@ -123,6 +133,8 @@ def plan_escalation(
     - *execution_case* is the case of the escalation's execution, opened before its order was known. It is merged into
       the order's case.
     """
+    if escalation.is_stale_sweep(order) and not (case is not None and escalation.message_id in case.message_ids):
+        return EscalationPlan(EscalationOutcome.SUPERSEDED, False, None, routes=False)
     if execution_case is None or not can_merge(execution_case, escalation.order_id, escalation.execution_arn):
         return _plan(escalation, order, case, now, assessment)
     if case is None and order is not None and order.is_final and order.belongs_to(escalation.execution_arn):

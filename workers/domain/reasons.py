@@ -26,6 +26,7 @@ class Source(StrEnum):
     WORKFLOW = "workflow"
     FULFILLMENT = "fulfillment"
     EVENTBRIDGE = "eventbridge"
+    SWEEP = "sweep"
 
 
 class Severity(StrEnum):

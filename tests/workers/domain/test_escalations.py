@@ -194,6 +194,41 @@ def test_no_other_message_routes_on_redelivery(existing: Case) -> None:
     assert plan == EscalationPlan(EscalationOutcome.ADDED_TO_CASE, False, None, routes=False)
 
 
+def sweep(message_id: str = "m2", **changes: Any) -> Escalation:
+    return escalation(message_id, reasons=(Reason.ORDER_STUCK,), source=Source.SWEEP, **changes)
+
+
+def test_the_sweep_escalates_an_order_that_is_still_received() -> None:
+    plan = plan_escalation(sweep(), order("RECEIVED"), None, NOW, WARNING)
+    assert (plan.outcome, plan.escalates_order, plan.routes) == (EscalationOutcome.ESCALATED, True, True)
+    assert plan.case is not None
+    assert (plan.case.reasons, plan.case.sources) == ((Reason.ORDER_STUCK,), (Source.SWEEP,))
+
+
+@pytest.mark.parametrize("existing", [None, case(), case(state=CaseState.RESOLVED)])
+@pytest.mark.parametrize(
+    "now",
+    [
+        None,
+        *(order(status) for status in OrderStatus if status != "RECEIVED"),
+        order("RECEIVED", execution_arn=ANOTHER),
+    ],
+)
+def test_the_sweep_changes_nothing_once_its_order_is_not_stuck_any_more(
+    now: Order | None, existing: Case | None
+) -> None:
+    plan = plan_escalation(sweep(), now, existing, NOW, WARNING)
+    assert plan == EscalationPlan(EscalationOutcome.SUPERSEDED, False, None, routes=False)
+
+
+def test_the_sweep_is_on_the_case_of_an_execution_once_and_routes_it_once() -> None:
+    opened_case = plan_escalation(sweep(), order("RECEIVED"), None, NOW, WARNING).case
+    again = plan_escalation(sweep("m3"), order("ESCALATED"), opened_case, NOW, WARNING)
+    assert (again.case, again.routes) == (None, False)
+    redelivered = plan_escalation(sweep(), order("ESCALATED"), opened_case, NOW, WARNING)
+    assert (redelivered.case, redelivered.routes) == (None, True)
+
+
 def test_a_bare_message_is_about_the_current_execution() -> None:
     bare = Escalation(message_id="m2", order_id="001", reasons=(Reason.UNSPECIFIED,))
     plan = plan_escalation(bare, order("RECEIVED"), None, NOW, WARNING)

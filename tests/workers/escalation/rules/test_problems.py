@@ -57,7 +57,7 @@ NAME = "1 to 32 lower-case letters, digits and dashes, and not log"
         ),
         (
             f'[[rules]]\nseverity = "info"\nsources = ["mars"]\n{LAST}',
-            "F:3: rules.sources is 'mars', must be a list of any of workflow, fulfillment, eventbridge",
+            "F:3: rules.sources is 'mars', must be a list of any of workflow, fulfillment, eventbridge, sweep",
         ),
         (
             '[[rules]]\nseverity = "info"\nchannels = "pager"\n',
