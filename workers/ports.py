@@ -121,13 +121,6 @@ class ResolvableCases(CaseReader, Protocol):
         """Write the plan in one transaction. Raises `ConflictError` if order or case changed after they were read."""
 
 
-class OpenOrders(Protocol):
-    """The index of open orders."""
-
-    async def received_before(self, at: str) -> list[str]:
-        """Return the ids of orders that have been `RECEIVED` since before *at*, RFC 3339."""
-
-
 class Executions(Protocol):
     """The order workflow, to start executions."""
 

@@ -28,7 +28,7 @@ from deploy.local.workers import (
     retention,
 )
 from deploy.progress import Progress
-from deploy.stacks import pipeline
+from deploy.stacks import pipeline, sweep
 from deploy.stacks.changes import AGREED, Review
 from workers.log_text import wants_color
 from workers.testing import sdk
@@ -164,7 +164,8 @@ def _health_export(workers: Workers) -> str:
 def _stack(
     progress: Progress, *, port: int | None = None, preferred_port: int | None = None, state: Path | None = None
 ) -> Iterator[tuple[LocalAws, pipeline.Deployment]]:
-    given = retention(os.environ)
+    # The workers here are of this release.
+    given = {**retention(os.environ), sweep.PARAMETER: sweep.ENABLED}
     review = Review(lambda: True, remedy=f"To start over without it: rm -r {_relative(state)}") if state else AGREED
 
     def starting() -> None:

@@ -10,7 +10,7 @@ from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
 from deploy.stacks import options as stack_options
-from deploy.stacks import parameters, pipeline, preflight, running, senders, stack, template
+from deploy.stacks import parameters, pipeline, preflight, running, senders, stack, sweep, template
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.changes import Review
 
@@ -40,11 +40,14 @@ def up(options: argparse.Namespace) -> int:
     preflight.prepare(aws, sources, prefix, progress)
     # With --pipeline-only, workers run elsewhere, not on ECS. At first, only the caller's own workers may send to the
     # queues.
+    workers = stack.find(aws, workers_stack.stack_name(prefix))
     at_first = {senders.PARAMETER: senders.caller(aws)} if pipeline_only else {}
-    deployment = preflight.once_queue_names_are_free(
-        lambda: pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review, options=chosen),
-        progress,
-    )
+    at_first |= sweep.at_first(stack.find(aws, pipeline.stack_name(prefix)), workers)
+
+    def pipeline_up(given: Mapping[str, str]) -> pipeline.Deployment:
+        return pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review, options=chosen)
+
+    deployment = preflight.once_queue_names_are_free(lambda: pipeline_up(given), progress)
     named = deployment.parameters.get(senders.PARAMETER)
     if named:
         progress.note(f"{senders.PARAMETER} (who may send to the queues, besides the system's own roles): {named}")
@@ -53,6 +56,11 @@ def up(options: argparse.Namespace) -> int:
     outputs = {**deployment.outputs}
     if not pipeline_only:
         outputs |= workers_stack.up(aws, prefix, progress, given=given, review=review, options=chosen)
+        replaced = stack.find(aws, workers_stack.stack_name(prefix))
+        if sweep.is_due(deployment.parameters, stack.parameters(workers), stack.parameters(replaced)):
+            deployment = pipeline_up({**given, sweep.PARAMETER: sweep.ENABLED})
+    if note := sweep.pending_note(deployment.parameters):
+        progress.note(note)
     _print_outputs(outputs)
     return 0
 

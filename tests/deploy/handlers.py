@@ -54,6 +54,9 @@ _HANDLERS: Mapping[str, str] = {
         events:DeleteRule events:DescribeRule events:ListTagsForResource events:ListTargetsByRule events:PutRule
         events:PutTargets events:RemoveTargets events:TagResource events:UntagResource
     """,
+    "AWS::Scheduler::Schedule": """
+        scheduler:CreateSchedule scheduler:DeleteSchedule scheduler:GetSchedule scheduler:UpdateSchedule
+    """,
     "AWS::CloudWatch::Alarm": """
         cloudwatch:DeleteAlarms cloudwatch:ListTagsForResource cloudwatch:PutMetricAlarm cloudwatch:TagResource
         cloudwatch:UntagResource
@@ -104,6 +107,7 @@ _ARNS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
     "AWS::Lambda::Function": lambda names: arn("lambda", f"function:{names['FunctionName']}"),
     "AWS::StepFunctions::StateMachine": lambda names: arn("states", f"stateMachine:{names['StateMachineName']}"),
     "AWS::Events::Rule": lambda names: arn("events", f"rule/{names['Name']}"),
+    "AWS::Scheduler::Schedule": lambda names: arn("scheduler", f"schedule/default/{names['Name']}"),
     "AWS::CloudWatch::Alarm": lambda names: arn("cloudwatch", f"alarm:{names['AlarmName']}"),
     "AWS::CloudWatch::Dashboard": lambda names: f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{names['DashboardName']}",
     "AWS::ECS::Cluster": lambda names: arn("ecs", f"cluster/{names['ClusterName']}"),

@@ -18,10 +18,8 @@ from tests.support import DeployedStack, DeployStack, StartWorker
 from workers.aws.cases import DynamoCases
 from workers.aws.executions import Executions
 from workers.aws.orders import DynamoOrders
-from workers.aws.status_index import status_key
 from workers.domain.resolutions import Action, Request, ResolutionError, claim_resubmission
 from workers.escalation.resolver import Resolver
-from workers.escalation.stuck_orders import find_stuck
 
 CARD = "4929123412345678"
 NOW = "2026-11-22T11:00:00.000000Z"
@@ -251,42 +249,6 @@ async def test_of_two_concurrent_resolutions_one_wins(
     wait_until(lambda: running.pipeline.status(order_id) == status)
     # The worker writes its line after the status.
     wait_until(lambda: fulfilled(running.fulfillment)[order_id] == (1 if won.action is Action.RESUBMIT else 0))
-
-
-async def test_stuck_orders_are_found(running: Running, resolver: Resolver) -> None:
-    limit, before, after = (f"2020-01-01T00:00:0{n}.000000Z" for n in (2, 1, 3))
-    put = running.pipeline.put_order
-    for order_id, at in (("stuck-1", before), ("stuck-2", before), ("stuck-resolved", before), ("young", after)):
-        put(order_id, UpdatedAt=at, OpenKey=status_key("RECEIVED", order_id, at))
-    put("limit", UpdatedAt=limit, OpenKey=status_key("RECEIVED", "limit", limit))
-    put("escalated-before", "ESCALATED", UpdatedAt=before, OpenKey=status_key("ESCALATED", "escalated-before", before))
-    put("fulfilled-before", "FULFILLED", UpdatedAt=before, OpenKey=status_key("FULFILLED", "fulfilled-before", before))
-    for order_id in ("stuck-resolved", "with-a-case"):
-        # An escalation of another execution writes only a case, not the order.
-        put(order_id, UpdatedAt=before, OpenKey=status_key("RECEIVED", order_id, before))
-        notice = {"OrderId": order_id, "Reasons": ["WORKFLOW_FAILED"], "ExecutionArn": running.pipeline.arn("another")}
-        running.escalation.wait_for("message.acknowledged", message_id=running.pipeline.send_escalation(notice))
-    case = await resolver.cases.get("stuck-resolved")
-    assert case is not None
-    with pytest.raises(ResolutionError, match="RECEIVED: it is in progress"):
-        await resolver.resolve("stuck-resolved", request("cancel"))
-    running.pipeline.client("dynamodb").update_item(
-        TableName=running.pipeline.stack.escalation_table,
-        Key={"CaseId": {"S": "stuck-resolved"}},
-        UpdateExpression="SET #State = :resolved, OpenKey = :resolved",
-        ExpressionAttributeNames={"#State": "State"},
-        ExpressionAttributeValues={":resolved": {"S": "RESOLVED"}},
-    )
-    orders = resolver.orders
-    assert isinstance(orders, DynamoOrders)
-    found = await find_stuck(orders, resolver.cases, since_before=limit)
-    assert found == ["stuck-1", "stuck-2", "stuck-resolved"]
-
-    # As documented, a bare OrderId on a queue fulfills or escalates a stuck order.
-    ids = running.pipeline.send_fulfillment("stuck-1"), running.pipeline.send_escalation("stuck-2")
-    running.fulfillment.wait_for("message.acknowledged", message_id=ids[0], outcome="fulfilled")
-    running.escalation.wait_for("message.acknowledged", message_id=ids[1], outcome="escalated")
-    assert await find_stuck(orders, resolver.cases, since_before=limit) == ["stuck-resolved"]
 
 
 @pytest.mark.usefixtures("environment")

@@ -211,4 +211,4 @@ def metric(sweep: Sweep, named: Mapping[str, str]) -> float:
         StartTime=now - timedelta(hours=1),
         EndTime=now + timedelta(minutes=1),
     )["MetricDataResults"]
-    return sum(result["Values"])
+    return float(sum(result["Values"]))

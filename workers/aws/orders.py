@@ -1,6 +1,5 @@
 """The order table."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,11 @@ from workers.aws.errors import (
     error_code,
     readable,
     statement_error,
-    translated,
 )
 from workers.aws.group_commit import GroupCommit
 from workers.aws.halves import send_halves
 from workers.aws.items import from_item, to_item
-from workers.aws.status_index import ORDERS_BY_STATUS, STATUS_KEY, open_keys, status_key
+from workers.aws.status_index import STATUS_KEY, status_key
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.retention import FOR_EVER, Retention
 from workers.errors import OutageError, UnreadableOrderError
@@ -91,25 +89,6 @@ class DynamoOrders:
         with readable("GetItem"):
             item = from_item(answer["Item"]) if "Item" in answer else None
         return None if item is None else order_of(item)
-
-    async def received_before(self, at: str) -> list[str]:
-        """Return the ids of the orders that have been `RECEIVED` since before *at* (RFC 3339), from the index."""
-        keys = open_keys(OrderStatus.RECEIVED)
-        pages = await asyncio.gather(*(self._received_before(key, at) for key in keys))
-        return sorted(order_id for page in pages for order_id in page)
-
-    async def _received_before(self, key: str, at: str) -> list[str]:
-        found: list[str] = []
-        with translated():
-            pages = self._dynamodb.get_paginator("query").paginate(
-                TableName=self._table,
-                IndexName=ORDERS_BY_STATUS,
-                KeyConditionExpression=f"{STATUS_KEY} = :key AND UpdatedAt < :at",
-                ExpressionAttributeValues=to_item({":key": key, ":at": at}),
-            )
-            async for page in pages:
-                found.extend(from_item(item)["OrderId"] for item in page["Items"])
-        return found
 
     async def fulfill(self, order_id: str, execution_arn: str | None, shipment_id: str, at: str) -> Order | None:
         return await self._fulfillments.submit(order_id, _Fulfillment(order_id, execution_arn, shipment_id, at))

@@ -13,6 +13,7 @@ _COMMANDS = {
     "cancel": ("cancel", "Cancel an order that is not fulfilled yet."),
     "requeue": ("requeue", "Send the message of an order to the workers again."),
     "escalate": ("escalate", "Escalate an order that hangs."),
+    "sweep": ("sweep", "Show the last sweep of stuck orders, or start one."),
     "erase": ("erase", "Erase a person's data: an order and its cases."),
     "status": ("status", "Show the whole system on one screen."),
     "escalations": ("escalations", "List, show and resolve escalation cases."),

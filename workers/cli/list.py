@@ -35,6 +35,7 @@ _STATUSES = (*OPEN, *FINAL)
 Examples:
   orders list
   orders list --status ESCALATED --older-than 2h
+  orders list --stuck
   orders list --status FULFILLED --since 1d
   orders list --name lovelace --since 30d
   orders list --status CANCELLED --since 2026-11-01 --until 2026-12-01 --csv
@@ -48,6 +49,7 @@ Examples:
     metavar="STATUS",
     help="Only orders with this status: RECEIVED, ESCALATED, FULFILLED or CANCELLED. Can be repeated.",
 )
+@click.option("--stuck", is_flag=True, help="Only orders that the sweep would escalate: RECEIVED for too long.")
 @older_than_option("the order got its status")
 @search_options("Only if the actor's name contains this: who cancelled the order, or resolved its case.")
 @limit_option("orders, the first ones", type=click.IntRange(1, MAX_LIMIT))
@@ -57,6 +59,7 @@ def command(
     /,
     *,
     statuses: Sequence[str],
+    stuck: bool,
     older_than: timedelta | None,
     since: Moment | None,
     until: Moment | None,
@@ -77,6 +80,9 @@ def command(
     --since does not say otherwise. Texts are searched in what was read, in upper or lower case. A table is bounded: at
     most 100,000 orders are read, and 1,000 shown. --csv and --json have all.
 
+    --stuck lists what the next sweep would escalate: see `orders sweep`. If no order counts as stuck for now, because
+    messages of unknown age wait, or because of an outage, the command says so, and the exit code is 1.
+
     Not listed are orders that became final before the workers were updated to this version, erased ones, and orders
     that their execution has not recorded yet or has refused as malformed: use `orders show`, and for the refused ones
     `orders escalations list`.
@@ -84,9 +90,15 @@ def command(
     The list comes from an index that is slightly behind; each order is then read from the table. So the orders shown
     are current, but one that has just changed may be missing.
     """
+    if stuck:
+        if statuses or older_than or since or until:
+            raise click.UsageError("--stuck has a status and times of its own: leave out --status and times")
+        statuses, until = [OrderStatus.RECEIVED], _stuck_before(stack)
     chosen = [OrderStatus(status) for status in statuses]
     form, selection = Form(as_json, as_csv, wide), Selection(window=Window.of(stack.now(), since, until), **parts)
-    finds = bool(selection.searches or since or until or [status for status in chosen if status in FINAL])
+    finds = bool(
+        selection.searches or since or (until and not stuck) or [status for status in chosen if status in FINAL]
+    )
     selection = replace(
         selection,
         statuses=chosen or (_STATUSES if finds else OPEN),
@@ -104,6 +116,12 @@ def command(
         _note_summary(listing, selection)
     elif form.is_table and not listing.found.matched:
         note("no matching open orders")
+
+
+def _stuck_before(stack: "Stack") -> datetime:
+    from workers.operations.stuck import read_rule  # noqa: PLC0415 - the SDK takes a while to import.
+
+    return run(stack, read_rule(stack)).before(stack.now())
 
 
 async def _print(listing: OrderListing, rows: "Rows | _Table") -> None:

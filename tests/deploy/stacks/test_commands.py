@@ -70,15 +70,22 @@ class World:
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.senders = "arn:aws:iam::111122223333:user/ann"
-        self.workers: dict[str, str] | None = {"StackStatus": "UPDATE_COMPLETE"}
+        self.sweep = "ENABLED"
+        self.images = ["i", "i"]  # Of the workers' stack, before and after.
+        self.pipeline: dict[str, Any] | None = {"StackStatus": "UPDATE_COMPLETE"}
+        self.workers: dict[str, Any] | None = {"StackStatus": "UPDATE_COMPLETE"}
         self.status: pipeline.Status | None = pipeline.Status(
             "CREATE_COMPLETE", {"Url": "u"}, Contents((Table("Orders", 1, more=False),), (), 0)
         )
         self.deleted = True
 
     def find(self, _aws: Aws, name: str) -> Any:
-        assert name.endswith("-workers"), "a deployment returns what the pipeline's stack is"
-        return self.workers
+        if not name.endswith("-workers"):
+            return self.pipeline
+        if self.workers is None:
+            return None
+        image = self.images["up workers" in dict(self.calls)]
+        return {**self.workers, "Parameters": [{"ParameterKey": "Image", "ParameterValue": image}]}
 
     def preflight(self, step: str) -> Callable[..., None]:
         return lambda _aws, sources, prefix, *_: self.calls.append((step, (list(sources), prefix)))
@@ -90,9 +97,9 @@ class World:
         self.calls.append(("up", (prefix, options["given"], options["at_first"])))
         self.review: Review = options["review"]
         self.stack_options: StackOptions = options["options"]
-        return pipeline.Deployment(
-            f"{prefix}order-fulfillment", {"Url": "u"}, {"SenderArns": self.senders}, changed=True
-        )
+        self.sweep = options["given"].get("SweepState", self.sweep)
+        parameters = {"SenderArns": self.senders, "SweepState": self.sweep}
+        return pipeline.Deployment(f"{prefix}order-fulfillment", {"Url": "u"}, parameters, changed=True)
 
     def workers_up(self, _aws: Aws, prefix: str, _progress: Progress, **options: Any) -> dict[str, str]:
         self.calls.append(("up workers", (prefix, options["given"])))
@@ -172,6 +179,42 @@ def test_up_of_the_pipeline_alone_lets_its_caller_send(world: World, capsys: pyt
     assert shown.out == "Url  u\n"
     assert shown.err.startswith("SenderArns is empty: operators and workers elsewhere cannot send to the queues\n")
     assert world.review.allow_replacement
+
+
+def test_up_enables_the_sweep_once_new_workers_run(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.sweep, world.images = "PENDING", ["old", "new"]
+    assert commands.up(options("Image=new")) == 0
+    assert [call for call in world.calls if call[0].startswith("up")] == [
+        ("up", ("p-", {"Image": "new"}, {})),
+        ("up workers", ("p-", {"Image": "new"})),
+        ("up", ("p-", {"Image": "new", "SweepState": "ENABLED"}, {})),
+    ]
+    assert "The sweep" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [{}, {"pipeline_only": True}])
+def test_up_that_leaves_the_old_workers_leaves_the_sweep_off_and_says_so(
+    world: World, capsys: pytest.CaptureFixture[str], more: dict[str, Any]
+) -> None:
+    world.sweep = "PENDING"
+    assert commands.up(options(**more)) == 0
+    assert [name for name, _ in world.calls if name == "up"] == ["up"]
+    assert capsys.readouterr().err.endswith(
+        "The sweep of stuck orders is off: workers of an earlier release do not know its messages. Once workers of this"
+        " release run: python -m deploy up --parameter SweepState=ENABLED\n"
+    )
+
+
+def test_a_sweep_that_a_person_has_switched_off_stays_off(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.sweep, world.images = "DISABLED", ["old", "new"]
+    assert commands.up(options("Image=new")) == 0
+    assert (world.sweep, "The sweep" in capsys.readouterr().err) == ("DISABLED", False)
+
+
+def test_a_new_system_has_the_sweep_from_the_start(world: World) -> None:
+    world.pipeline = world.workers = None
+    assert commands.up(options("Image=i")) == 0
+    assert dict(world.calls)["up"] == ("p-", {"Image": "i"}, {"SweepState": "ENABLED"})
 
 
 @pytest.mark.parametrize("parameter", ["Image=x", "Picture=x"])

@@ -14,7 +14,7 @@ from workers.aws.items import to_item
 from workers.aws.orders import DynamoOrders, check_table
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.retention import FOR_EVER, Retention
-from workers.errors import AccessDeniedError, OutageError, SuspectedOutageError, UnreadableOrderError, WorkerError
+from workers.errors import OutageError, SuspectedOutageError, UnreadableOrderError, WorkerError
 
 THEN = "2026-11-22T10:00:00.000000Z"
 CONDITION_FAILED = "ConditionalCheckFailedException"
@@ -87,34 +87,6 @@ async def test_an_order_that_was_edited_is_unreadable(edited: dict[str, Any]) ->
 async def test_an_unreadable_answer_is_an_outage_not_a_missing_order() -> None:
     with pytest.raises(OutageError, match=r"^GetItem: an unreadable response$"):
         await table(PagedDynamo(get_item=[{"Item": {"OrderId": "001"}}])).get("001")
-
-
-async def test_orders_received_before_a_time_are_found_in_all_pages_of_all_shards() -> None:
-    index = {
-        "RECEIVED#0": [[{"OrderId": "c"}], [{"OrderId": "a"}]],
-        "RECEIVED#f": [[{"OrderId": "b"}]],
-        "ESCALATED#0": [[{"OrderId": "d"}]],
-    }
-    dynamodb = PagedDynamo(index)
-    assert await table(dynamodb).received_before(THEN) == ["a", "b", "c"]
-    assert dynamodb.requests == [
-        (
-            "query",
-            {
-                "TableName": "Orders",
-                "IndexName": "OpenOrders",
-                "KeyConditionExpression": "OpenKey = :key AND UpdatedAt < :at",
-                "ExpressionAttributeValues": {":key": {"S": f"RECEIVED#{digit}"}, ":at": {"S": THEN}},
-            },
-        )
-        for digit in "0123456789abcdef"
-    ]
-
-
-async def test_an_index_that_cannot_be_read_is_not_empty() -> None:
-    dynamodb = PagedDynamo({"RECEIVED#7": [[{"OrderId": "a"}], refusal("AccessDeniedException", "Query")]})
-    with pytest.raises(AccessDeniedError):
-        await table(dynamodb).received_before(THEN)
 
 
 @pytest.mark.parametrize(
