@@ -81,7 +81,7 @@ def look(aws: Aws, stack_name: str, tables: Mapping[str, str]) -> Contents:
     return Contents(
         tables=tuple(table for name in tables.values() if (table := _table(aws, name))),
         queues=tuple(queue for url in resources.get(template.QUEUE_TYPE, []) if (queue := _queue(aws, url))),
-        running_executions=_running(aws, resources.get(template.STATE_MACHINE_TYPE, [])),
+        running_executions=_running(aws, _with_orders(resources.get(template.STATE_MACHINE_TYPE, []))),
     )
 
 
@@ -101,6 +101,11 @@ def _queue(aws: Aws, url: str) -> Queue | None:
         return None
     visible, in_flight, delayed = (int(attributes[name]) for name in _DEPTHS)
     return Queue(url.rsplit("/", 1)[-1], visible, in_flight, delayed)
+
+
+def _with_orders(state_machine_arns: Iterable[str]) -> list[str]:
+    """Return the state machines whose executions may not be lost. The sweep looks again with its next execution."""
+    return [arn for arn in state_machine_arns if not arn.endswith("StuckOrderSweep")]
 
 
 def _running(aws: Aws, state_machine_arns: Iterable[str]) -> int:

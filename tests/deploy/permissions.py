@@ -159,6 +159,8 @@ def _states(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
     match operation:
         case "StartExecution" | "ListExecutions":
             return {(f"states:{operation}", asked["stateMachineArn"])}
+        case "ListTagsForResource":
+            return {("states:ListTagsForResource", asked["resourceArn"])}
         case "DescribeExecution" | "GetExecutionHistory":
             return {(f"states:{operation}", f"{asked['executionArn'].rpartition(':')[0]}:{ANY}")}
     raise KeyError(operation)

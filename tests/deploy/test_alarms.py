@@ -1,10 +1,12 @@
 """Alarms, dashboard and scaling use metrics that exist, and cover everything that should be watched."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 
+from deploy.check_state_machine import DEFINITIONS
 from tests.deploy.cloudwatch import (
     OURS,
     PIPELINE,
@@ -40,6 +42,10 @@ def extracted() -> dict[str, set[frozenset[str]]]:
             assert text(transformation["MetricNamespace"]) == OURS
             dimensions = frozenset(dimension["Key"] for dimension in transformation.get("Dimensions", []))
             found.setdefault(transformation["MetricName"], set()).add(dimensions)
+    # The sweep writes a metric itself.
+    sweep = json.loads((DEFINITIONS / "stuck-order-sweep.asl.json").read_text(encoding="utf-8"))
+    for metric in sweep["States"]["Count stuck orders"]["Arguments"]["MetricData"]:
+        found.setdefault(metric["MetricName"], set()).add(frozenset())
     return found
 
 
@@ -132,6 +138,8 @@ def test_state_machine_function_and_rule_have_alarms() -> None:
         ("ExecutionsFailed", "OrderFulfillmentStateMachine"),
         ("ExecutionsTimedOut", "OrderFulfillmentStateMachine"),
         ("ExecutionThrottled", "OrderFulfillmentStateMachine"),
+        ("ExecutionsFailed", "StuckOrderSweep"),
+        ("OrdersStuck",),
         ("Errors", "VerifyCCAndPrice"),
         ("FailedInvocations", "FailedExecutionsRule"),
         ("CriticalEscalations",),

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from deploy.local.aws import ROOT
-from tests.deploy.cloudwatch import RESOURCES, WORKERS, alarmed, computed, of_type, queried
+from tests.deploy.cloudwatch import PIPELINE, RESOURCES, WORKERS, alarmed, computed, of_type, queried
 from workers.settings import Worker
 
 TEXT = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
@@ -78,6 +78,24 @@ def test_the_paid_metrics_are_those_of_the_templates() -> None:
     released = [name for name in of_type("AWS::Logs::MetricFilter") if "Released" in name]
     extracted = len(of_type("AWS::Logs::MetricFilter")) + len(released) * (OUTCOMES - 1)
     assert number(row(PER_MONTH, "CloudWatch, metrics from the log lines")[1]) == extracted
+
+
+def test_the_paid_sweeps_are_those_of_the_schedule() -> None:
+    """A sweep that finds nothing enters every state once but those about orders, and one for each shard."""
+    assert PIPELINE["Parameters"]["SweepSchedule"]["Default"] == "rate(1 hour)"
+    states = json.loads((ROOT / "statemachine" / "stuck-order-sweep.asl.json").read_text(encoding="utf-8"))["States"]
+    entered, name = 0, "Ask for ages and outages"
+    while name:
+        state = states[name]
+        entered += 1 + (len(state["Items"]) if state["Type"] == "Map" else 0)
+        name = state.get("Next") or state.get("Default", "")
+    what, thousands, *_ = row(PER_MONTH, "Step Functions, thousand state transitions")
+    assert f"a sweep of {entered} states every hour" in what
+    assert number(thousands) == entered * 730 / 1000
+    asked = states["Ask for ages and outages"]["Arguments"]["MetricDataQueries"]
+    assert number(row(PER_MONTH, "CloudWatch, thousand metrics that sweeps read")[1]) == len(asked) * 730 / 1000
+    written = states["Count stuck orders"]["Arguments"]["MetricData"]
+    assert number(row(PER_MONTH, "CloudWatch, metrics from the sweep")[1]) == len(written)
 
 
 def test_the_paid_tasks_are_those_that_run() -> None:

@@ -23,7 +23,7 @@ from tests.deploy.stacks.support import Resources, edited
 from tests.deploy.stacks.test_workers import GIVEN, SERVICE
 from workers.testing.sdk import REGION
 
-POLICIES = [ROOT / "deploy" / "policies" / f"{name}.json" for name in ("pipeline", "workers")]
+POLICIES = [ROOT / "deploy" / "policies" / f"{name}.json" for name in ("pipeline", "workflows", "workers")]
 # For a caller whose stacks have a role. CloudFormation looks up the subnets and security groups of parameters.
 WITH_ROLE = ROOT / "deploy" / "policies" / "with-role.json"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{handlers.PREFIX}DeployOrderFulfillment"
@@ -135,8 +135,8 @@ def test_a_deployer_may_do_what_a_deployment_does_and_nothing_else(called: Calle
     assert without_call(allowed, needed) == []
 
 
-def test_the_pipeline_alone_needs_only_the_first_policy(called: Called) -> None:
-    allowed = granted([filled_in(POLICIES[0])])
+def test_the_pipeline_alone_needs_only_the_first_two_policies(called: Called) -> None:
+    allowed = granted(filled_in(path) for path in POLICIES[:2])
     assert without_grant(called.for_pipeline | set(handlers.needed(handlers.PIPELINE)), allowed) == []
 
 

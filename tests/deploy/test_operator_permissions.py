@@ -72,6 +72,9 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     for url in [pipeline.stack.order_fulfillment_dlq_url, pipeline.stack.escalation_dlq_url] * 2:
         pipeline.client("sqs").send_message(QueueUrl=url, MessageBody="x y")
 
+    run("sweep", "--now")  # Before anything waits: then no order counts as stuck.
+    run("sweep", "--json")
+    run("list", "--stuck")
     run("submit", str(file), "--wait", "--anyway")
     run("list", "--json")
     run("escalations", "list", "--json")

@@ -285,6 +285,56 @@ def test_the_workflow_may_do_what_its_definition_does_and_nothing_else(account: 
     assert sorted(allowed - needed) == [], "grants without a call"
 
 
+def tasks(machine: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the tasks of a state machine and of those in its maps."""
+    for state in machine["States"].values():
+        if state["Type"] == "Task":
+            yield state
+        if "ItemProcessor" in state:
+            yield from tasks(state["ItemProcessor"])
+
+
+def test_the_sweep_may_do_what_its_definition_does_and_nothing_else(account: Account) -> None:
+    definition = json.loads((DEFINITIONS / "stuck-order-sweep.asl.json").read_text(encoding="utf-8"))
+    stack = account.pipeline.stack
+    table = arn("dynamodb", f"table/{stack.order_table}")
+    queues = {
+        f"${{{name}Url}}": arn("sqs", stack.outputs[f"{name}Name"])
+        for name in ("OrderFulfillmentQueue", "EscalationQueue")
+    }
+    needed = {(action, ANY) for action in LOG_DELIVERY | TRACING}
+    for state in tasks(definition):
+        arguments = state["Arguments"]
+        needed.add(
+            {
+                "aws-sdk:cloudwatch:getMetricData": lambda _: ("cloudwatch:GetMetricData", ANY),
+                "aws-sdk:cloudwatch:putMetricData": lambda _: ("cloudwatch:PutMetricData", ANY),
+                "aws-sdk:dynamodb:batchGetItem": lambda _: ("dynamodb:BatchGetItem", table),
+                "aws-sdk:dynamodb:query": lambda asked: ("dynamodb:Query", f"{table}/index/{asked['IndexName']}"),
+                "aws-sdk:sqs:getQueueAttributes": lambda asked: ("sqs:GetQueueAttributes", queues[asked["QueueUrl"]]),
+                "sqs:sendMessage": lambda asked: ("sqs:SendMessage", queues[asked["QueueUrl"]]),
+            }[state["Resource"].partition(":::")[2]](arguments)
+        )
+    allowed = granted(account.roles["RoleForStuckOrderSweep"])
+
+    assert sorted(needed - allowed) == [], "calls without a grant"
+    assert sorted(allowed - needed) == [], "grants without a call"
+    (statement,) = [
+        statement
+        for document in account.roles["RoleForStuckOrderSweep"]
+        for statement in document["Statement"]
+        if statement["Action"] == "cloudwatch:PutMetricData"
+    ]
+    assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": f"{PREFIX}OrderFulfillment"}}
+
+
+def test_the_schedule_may_start_the_sweep_and_nothing_else(account: Account, local_aws: LocalAws) -> None:
+    sweep = arn("states", f"stateMachine:{PREFIX}StuckOrderSweep")
+    assert granted(account.roles["RoleForSweepSchedule"]) == {("states:StartExecution", sweep)}
+    target = local_aws.client("scheduler").get_schedule(Name=f"{PREFIX}StuckOrderSweep")["Target"]
+    assert (target["Arn"], target["RoleArn"]) == (sweep, f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}RoleForSweepSchedule")
+
+
 def test_the_function_may_write_its_log_and_nothing_else(account: Account, local_aws: LocalAws) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html"""
     group = arn("logs", f"log-group:/aws/lambda/{PREFIX}VerifyCCAndPrice:*")

@@ -224,6 +224,9 @@ def test_a_kms_key_is_added_and_removed_in_place_and_other_parameters_stay(aws: 
         "OrderRetentionDays": "",
         "PermissionsBoundaryArn": "",
         "SenderArns": role,
+        "StuckAfterMinutes": "360",
+        "SweepSchedule": "rate(1 hour)",
+        "SweepState": "PENDING",
         "TableProtection": "true",
     }
     assert aws.dynamodb.scan(TableName="keyed-OrderTable")["Count"] == 1
