@@ -314,6 +314,21 @@ SCHEMAS: Mapping[str, Schema] = {
         cases=many(record(severity=TEXT, reason=TEXT, cases=COUNT, oldest_at=TIME)),
         unknown=many(record(what=many(TEXT), reason=TEXT)),
     ),
+    "sweep": maybe(
+        record(
+            execution_arn=TEXT,
+            status=TEXT,
+            started_at=maybe(TIME),
+            ended_at=maybe(TIME),
+            error=maybe(TEXT),
+            deferred=maybe({"enum": ["OUTAGE", "AGE_UNKNOWN"]}),
+            limit_s=maybe(COUNT),
+            queue_age_s=maybe(COUNT),
+            stuck_before=maybe(TIME),
+            escalated=maybe(many(TEXT)),
+            more=maybe(YES_OR_NO),
+        )
+    ),
     "queues": many(
         record(
             queue=TEXT,

@@ -304,17 +304,20 @@ def test_the_sweep_may_do_what_its_definition_does_and_nothing_else(account: Acc
     }
     needed = {(action, ANY) for action in LOG_DELIVERY | TRACING}
     for state in tasks(definition):
-        arguments = state["Arguments"]
-        needed.add(
-            {
-                "aws-sdk:cloudwatch:getMetricData": lambda _: ("cloudwatch:GetMetricData", ANY),
-                "aws-sdk:cloudwatch:putMetricData": lambda _: ("cloudwatch:PutMetricData", ANY),
-                "aws-sdk:dynamodb:batchGetItem": lambda _: ("dynamodb:BatchGetItem", table),
-                "aws-sdk:dynamodb:query": lambda asked: ("dynamodb:Query", f"{table}/index/{asked['IndexName']}"),
-                "aws-sdk:sqs:getQueueAttributes": lambda asked: ("sqs:GetQueueAttributes", queues[asked["QueueUrl"]]),
-                "sqs:sendMessage": lambda asked: ("sqs:SendMessage", queues[asked["QueueUrl"]]),
-            }[state["Resource"].partition(":::")[2]](arguments)
-        )
+        asked = state["Arguments"]
+        match state["Resource"].partition(":::")[2].split(":"):
+            case ["aws-sdk", "cloudwatch", "getMetricData" | "putMetricData" as call]:
+                needed.add((f"cloudwatch:{call[0].upper()}{call[1:]}", ANY))
+            case ["aws-sdk", "dynamodb", "batchGetItem"]:
+                needed.add(("dynamodb:BatchGetItem", table))
+            case ["aws-sdk", "dynamodb", "query"]:
+                needed.add(("dynamodb:Query", f"{table}/index/{asked['IndexName']}"))
+            case ["aws-sdk", "sqs", "getQueueAttributes"]:
+                needed.add(("sqs:GetQueueAttributes", queues[asked["QueueUrl"]]))
+            case ["sqs", "sendMessage"]:
+                needed.add(("sqs:SendMessage", queues[asked["QueueUrl"]]))
+            case other:
+                raise AssertionError(other)
     allowed = granted(account.roles["RoleForStuckOrderSweep"])
 
     assert sorted(needed - allowed) == [], "calls without a grant"

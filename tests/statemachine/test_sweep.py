@@ -1,5 +1,6 @@
 """The sweep on the local AWS: which orders it escalates, when it escalates none, and what it says."""
 
+import asyncio
 import itertools
 import json
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,8 @@ import pytest
 from tests.integration.pipeline import Pipeline
 from tests.statemachine.workflow import wait_until
 from tests.support import DeployStack
+from workers.operations.stack import Stack
+from workers.operations.stuck import read_rule
 
 HOUR, LIMIT_S = 3600, 6 * 3600
 KEYS = "0123456789abcdef"
@@ -201,6 +204,47 @@ def test_stuck_orders_are_counted_and_no_card_number_or_name_is_in_the_history(s
     assert "5678" not in history
     assert CARD not in history
     assert metric(sweep, {"MetricName": "OrdersStuck"}) >= 1
+
+
+def test_the_schedule_starts_the_sweep_once_it_is_enabled(deploy_stack: DeployStack) -> None:
+    sweep = Sweep(Pipeline(deploy_stack("swept-by-schedule-")))
+    scheduler, name = sweep.client("scheduler"), "swept-by-schedule-StuckOrderSweep"
+    deployed = scheduler.get_schedule(Name=name)
+    assert (deployed["State"], deployed["ScheduleExpression"]) == ("DISABLED", "rate(1 hour)")
+    sweep.put("scheduled", 7 * HOUR)
+    scheduler.update_schedule(
+        Name=name,
+        ScheduleExpression="at(2026-01-01T00:00:00)",  # Due at once.
+        State="ENABLED",
+        FlexibleTimeWindow=deployed["FlexibleTimeWindow"],
+        Target=deployed["Target"],
+    )
+    assert wait_until(sweep.escalations).keys() == {"scheduled"}
+
+
+def test_the_command_line_has_the_same_rule(deploy_stack: DeployStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = deploy_stack("swept-by-rule-")
+    sweep = Sweep(Pipeline(stack))
+    for name, value in {"STATE_MACHINE": stack.state_machine_arn, **stack.worker_environment()}.items():
+        monkeypatch.setenv(name, value)
+
+    def rule() -> tuple[str | None, int | None, int]:
+        found = asyncio.run(read_rule(Stack()))
+        age = found.queue_age
+        return found.deferred, None if age is None else int(age.total_seconds()), int(found.limit.total_seconds())
+
+    def swept() -> tuple[str | None, int | None, int]:
+        output = sweep.run()
+        return output["Deferred"], output["QueueAgeSeconds"], output["LimitSeconds"]
+
+    assert rule() == swept() == (None, 0, LIMIT_S)
+    sweep.pipeline.send_order("waiting")
+    assert rule() == swept() == ("AGE_UNKNOWN", None, LIMIT_S)
+    for queue, age_s in (("OrderFulfillmentQueue", 20.5), ("EscalationQueue", 3)):
+        sweep.report("AWS/SQS", "ApproximateAgeOfOldestMessage", age_s, QueueName=f"swept-by-rule-{queue}")
+    assert rule() == swept() == (None, 21, LIMIT_S)
+    sweep.report("swept-by-rule-OrderFulfillment", "OutagesProlonged", 1, Worker="fulfillment")
+    assert rule() == swept() == ("OUTAGE", 21, LIMIT_S)
 
 
 def metric(sweep: Sweep, named: Mapping[str, str]) -> float:

@@ -157,6 +157,12 @@ def test_no_table_queue_or_state_machine_is_replaced(upgraded: Upgraded) -> None
     assert now.items() >= upgraded.resources.items()
 
 
+def test_the_sweep_waits_until_the_workers_are_replaced(upgraded: Upgraded) -> None:
+    """Workers of version 1 send its messages to the dead-letter queue."""
+    scheduler = upgraded.running.pipeline.client("scheduler")
+    assert scheduler.get_schedule(Name="StuckOrderSweep")["State"] == "DISABLED"
+
+
 def test_open_orders_end_and_final_ones_stay(upgraded: Upgraded) -> None:
     pipeline = upgraded.running.pipeline
     open_orders = ("open-1", "open-2", "case-price", "attempted")

@@ -73,14 +73,14 @@ def _lines(sweep: "Sweep") -> list[str]:
         return [first, _sentence(_why_not(sweep))]
     limit = f"longer than {format_age(sweep.limit_s)}"
     if sweep.queue_age_s:
-        limit += f" and the {format_age(sweep.queue_age_s)} of the oldest message"
+        limit += f" and the oldest message's age, {format_age(sweep.queue_age_s)}"
     escalated = sweep.escalated or []
     if not escalated:
         return [first, f"No order was stuck: none was RECEIVED for {limit}"]
     one = len(escalated) == 1
     lines = [
         first,
-        f"{len(escalated)} {'order was' if one else 'orders were'} RECEIVED for {limit}, and escalated as ORDER_STUCK:",
+        f"{len(escalated)} {'order was' if one else 'orders were'} RECEIVED for {limit}: escalated as ORDER_STUCK",
         *(f"  {order_id}" for order_id in escalated),
         "Their cases are there once a worker has handled the messages: `orders escalations list --reason ORDER_STUCK`",
     ]

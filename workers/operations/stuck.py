@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from workers.operations.ages import format_age
 from workers.operations.errors import OperationError
 from workers.operations.names import DEFAULT_STATE_MACHINE
 from workers.operations.sdk_errors import ClientError
@@ -59,11 +60,8 @@ class Rule:
         """
         if self.deferred is not None or self.queue_age is None:
             why = (self.deferred or Deferred.AGE_UNKNOWN).explanation
-            hours = f"{self.limit.total_seconds() / 60:.0f}m"
-            raise OperationError(
-                f"no order counts as stuck: {why}; `orders list --status RECEIVED --older-than {hours}` lists all"
-                " that wait"
-            )
+            listed = f"`orders list --status RECEIVED --older-than {format_age(self.limit.total_seconds())}`"
+            raise OperationError(f"no order counts as stuck: {why}; {listed} lists all that wait")
         return now - self.limit - self.queue_age
 
 

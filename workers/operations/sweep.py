@@ -31,7 +31,7 @@ class Sweep:
     error: str | None = None
     deferred: str | None = None
     limit_s: int | None = None
-    queue_age_s: float | None = None
+    queue_age_s: int | None = None
     stuck_before: str | None = None
     escalated: list[str] | None = None
     more: bool | None = None

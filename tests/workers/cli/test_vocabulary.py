@@ -29,6 +29,7 @@ SELECTING = {
     "--id": ("MESSAGE_ID", "Only the dead letter with this id"),
     "--escalations": (FLAG, "Only escalations"),
     "--limit": ("N", "At most N "),
+    "--stuck": (FLAG, "Only orders that the sweep would escalate"),
 }
 # A noun that selects in a list, and is given in a command that changes something.
 BOTH = {
@@ -56,6 +57,7 @@ DOING = {
     "--submission": ("N", "The N-th submission"),
     "--wait": (FLAG, "Wait until"),
     "--follow": (FLAG, "Wait for"),
+    "--now": (FLAG, "Start a sweep"),
 }
 SHOWING = {
     "--json": (FLAG, "Print JSON for scripts: "),
