@@ -30,6 +30,7 @@ from tests.aws_facts.services import (
     sqs_receipts,
     workflow_calls,
     workflow_expressions,
+    workflow_sdk,
     workflow_states,
 )
 
@@ -44,6 +45,7 @@ MODULES = (
     dynamodb_retention,
     dynamodb_writes,
     workflow_calls,
+    workflow_sdk,
     workflow_states,
     workflow_expressions,
     cloudformation,

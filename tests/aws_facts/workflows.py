@@ -66,8 +66,10 @@ def _create_role(lab: Lab) -> str:
     own = f"{lab.region}:{lab.account}"
     tables, queues = f"arn:{lab.partition}:dynamodb:{own}:table/", f"arn:{lab.partition}:sqs:{own}:"
     allowed = [
-        _allow(["dynamodb:GetItem", "dynamodb:PutItem"], f"{tables}{lab.prefix}*"),
-        _allow(["sqs:SendMessage"], f"{queues}{lab.prefix}*"),
+        _allow(["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem"], f"{tables}{lab.prefix}*"),
+        _allow(["dynamodb:Query"], f"{tables}{lab.prefix}*/index/*"),
+        _allow(["sqs:GetQueueAttributes", "sqs:SendMessage"], f"{queues}{lab.prefix}*"),
+        _allow(["cloudwatch:GetMetricData"], "*"),
         _allow([f"xray:{action}" for action in _TRACING], "*"),  # X-Ray has no permissions for single resources.
     ]
     iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=_policy(*allowed))

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
+from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Severity
 from workers.operations.ages import format_age, seconds_since
 from workers.operations.status import (
@@ -16,6 +17,7 @@ from workers.operations.status import (
     WorkerStatus,
 )
 from workers.operations.status_ecs import WORKERS, cluster, log_group
+from workers.operations.stuck import DEFAULT_LIMIT
 
 TOO_OLD_S = 900.0  # Of a message or an order that workers should handle. They take seconds.
 PROLONGED_S = 300.0  # As in `workers.metrics`: AWS's deployments, throttling and failovers are over sooner.
@@ -28,7 +30,7 @@ def needs(
     prefix: str | None,
     workers: Sequence[WorkerStatus],
     services: Iterable[ServiceStatus],
-    queues: Iterable[QueueStatus],
+    queues: Sequence[QueueStatus],
     orders: Iterable[OrderCount],
     severities: Sequence[SeverityCount],
     open_cases: int | None,
@@ -39,7 +41,7 @@ def needs(
         *_of_services(now, services, {worker.held_reason for worker in workers if worker.held}),
         *_of_cases(now, severities, open_cases),
         *_of_queues(now, queues),
-        *_of_orders(now, orders),
+        *_of_orders(now, orders, max((queue.oldest_s or 0 for queue in queues), default=0)),
     ]
 
 
@@ -120,10 +122,15 @@ def _of_pause(now: datetime, name: str, queue: QueueStatus) -> Iterator[Need]:
         )
 
 
-def _of_orders(now: datetime, orders: Iterable[OrderCount]) -> Iterator[Need]:
+def _of_orders(now: datetime, orders: Iterable[OrderCount], oldest_message_s: float) -> Iterator[Need]:
     for count in orders:
         age_s = seconds_since(count.oldest_at, now)
-        if age_s is not None and age_s >= TOO_OLD_S:
+        if age_s is None:
+            continue
+        if count.status == OrderStatus.RECEIVED and age_s >= DEFAULT_LIMIT.total_seconds() + oldest_message_s:
+            text = f"the oldest {count.status} order waits for {format_age(age_s)}, and may be stuck"
+            yield Need(text=text, command="orders list --stuck")
+        elif age_s >= TOO_OLD_S:
             yield Need(
                 text=f"the oldest {count.status} order waits for {format_age(age_s)}",
                 command=f"orders list --status {count.status} --older-than {format_age(TOO_OLD_S)}",
