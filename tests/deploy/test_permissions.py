@@ -400,17 +400,16 @@ def test_a_given_key_is_granted_for_the_services_that_use_it(
         assert statement["Resource"] == KEY
         via = statement["Condition"]["StringEquals"]["kms:ViaService"]
         assert set(via) == {f"{service}.us-east-1.amazonaws.com" for service in used}
-    workflow = key_statements(account.roles_with_key["Role4OrderFulfillmentStepFunctions"])
-    assert {statement["Resource"] for statement in workflow} == {KEY}
-    conditions = {statement["Sid"]: statement["Condition"]["StringEquals"] for statement in workflow}
-    assert conditions == {
-        "EncryptHistory": {
-            "kms:EncryptionContext:aws:states:stateMachineArn": arn(
-                "states", "stateMachine:keyed-roles-OrderFulfillmentStateMachine"
-            )
-        },
-        "EncryptLogs": {"kms:EncryptionContext:SourceArn": arn("logs", "*")},
-        "EncryptOrdersAndMessages": {
-            "kms:ViaService": [f"{service}.us-east-1.amazonaws.com" for service in ("dynamodb", "sqs")]
-        },
-    }
+    for role, machine, last in (
+        ("Role4OrderFulfillmentStepFunctions", "OrderFulfillmentStateMachine", "EncryptOrdersAndMessages"),
+        ("RoleForStuckOrderSweep", "StuckOrderSweep", "ReadOrdersAndEncryptMessages"),
+    ):
+        workflow = key_statements(account.roles_with_key[role])
+        assert {statement["Resource"] for statement in workflow} == {KEY}
+        conditions = {statement["Sid"]: statement["Condition"]["StringEquals"] for statement in workflow}
+        history = arn("states", f"stateMachine:keyed-roles-{machine}")
+        assert conditions == {
+            "EncryptHistory": {"kms:EncryptionContext:aws:states:stateMachineArn": history},
+            "EncryptLogs": {"kms:EncryptionContext:SourceArn": arn("logs", "*")},
+            last: {"kms:ViaService": [f"{service}.us-east-1.amazonaws.com" for service in ("dynamodb", "sqs")]},
+        }

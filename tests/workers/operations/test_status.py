@@ -80,6 +80,19 @@ async def test_what_needs_a_person_comes_with_the_command_to_run_next() -> None:
     ]
 
 
+@pytest.mark.parametrize(("hours", "is_stuck"), [(5.9, False), (6.1, True)])
+async def test_an_order_that_waits_for_longer_than_the_sweeps_limit_may_be_stuck(hours: float, is_stuck: bool) -> None:
+    world = busy()
+    world.orders = {"RECEIVED#7": [ago(hours=hours)]}
+    need = (await read(world)).needs[-1]
+    if is_stuck:
+        assert need == Need(
+            text="the oldest RECEIVED order waits for 6h, and may be stuck", command="orders list --stuck"
+        )
+    else:
+        assert need.command == "orders list --status RECEIVED --older-than 15m"
+
+
 async def test_a_held_worker_says_since_when_and_why() -> None:
     fulfillment, escalation = (await read(busy())).workers
     assert fulfillment.held
