@@ -324,7 +324,7 @@ SCHEMAS: Mapping[str, Schema] = {
             deferred=maybe({"enum": ["OUTAGE", "AGE_UNKNOWN"]}),
             limit_s=maybe(COUNT),
             queue_age_s=maybe(COUNT),
-            stuck_before=maybe(TIME),
+            received_before_at=maybe(TIME),
             escalated=maybe(many(TEXT)),
             more=maybe(YES_OR_NO),
         )

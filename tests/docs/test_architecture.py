@@ -1,6 +1,7 @@
 """docs/architecture.md: the figures follow from the formulas, the transitions from the code; the handler works."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.workers.consumer.fakes import FakeQueue, limits, message, running
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
 from workers.domain.escalations import Assessment, Escalation, EscalationOutcome, plan_escalation
 from workers.domain.orders import FulfillmentDecision, Order, OrderStatus, decide_fulfillment
-from workers.domain.reasons import Reason, Severity
+from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import OutageError
 
 PAGE = page("docs/architecture.md")
@@ -117,7 +118,12 @@ def test_a_message_does_what_the_table_says(cells: list[str]) -> None:
         escalation = Escalation(
             message_id="m-1", order_id="001", reasons=(Reason.INVALID_PRICE,), execution_arn=EXECUTION
         )
+        if queue == "escalation, by the sweep":
+            escalation = replace(escalation, source=Source.SWEEP)
         plan = plan_escalation(escalation, each, None, NOW, Assessment(Severity.WARNING, ("log",)))
+        if result == "nothing: `superseded`":
+            assert (plan.outcome, plan.case, plan.routes) == (EscalationOutcome.SUPERSEDED, None, False)
+            continue
         assert plan.escalates_order is (result == "`ESCALATED`, and a case")
         final = plan.outcome is EscalationOutcome.ORDER_ALREADY_FINAL
         assert final is (result == "a note on the case, if there is one")

@@ -32,7 +32,7 @@ class Sweep:
     deferred: str | None = None
     limit_s: int | None = None
     queue_age_s: int | None = None
-    stuck_before: str | None = None
+    received_before_at: str | None = None
     escalated: list[str] | None = None
     more: bool | None = None
 
@@ -99,7 +99,7 @@ async def _read(stack: "Stack", execution_arn: str) -> Sweep:
         deferred=output.get("Deferred"),
         limit_s=output.get("LimitSeconds"),
         queue_age_s=output.get("QueueAgeSeconds"),
-        stuck_before=output.get("Before"),
+        received_before_at=output.get("Before"),
         escalated=output.get("Escalated"),
         more=output.get("More"),
     )

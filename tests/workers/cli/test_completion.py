@@ -21,7 +21,7 @@ def completed(*words: str) -> list[str]:
         (["esc"], ["escalate", "escalations"]),
         (["escalations", ""], ["list", "resolve", "show"]),
         (["dead-letters", "re"], ["replay"]),
-        (["list", "--st"], ["--status"]),
+        (["list", "--st"], ["--status", "--stuck"]),
         (["list", "--status", ""], ["RECEIVED", "ESCALATED", "FULFILLED", "CANCELLED"]),
         (["list", "--status", "esc"], ["ESCALATED"]),
         (["list", "--reason", "invalid"], ["INVALID_CARD_NUMBER", "INVALID_PRICE"]),

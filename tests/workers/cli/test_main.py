@@ -89,6 +89,7 @@ HELP = [
     ("cancel", "Cancel an order that is not fulfilled yet."),
     ("requeue", "Send the message of an order to the workers again."),
     ("escalate", "Escalate an order that hangs."),
+    ("sweep", "Show the last sweep of stuck orders, or start one."),
     ("erase", "Erase a person's data: an order and its cases."),
     ("status", "Show the whole system on one screen."),
     ("escalations", "List, show and resolve escalation cases."),

@@ -22,7 +22,7 @@ RAN = Sweep(
     ended_at="2026-11-22T11:00:02.000000Z",
     limit_s=21600,
     queue_age_s=0,
-    stuck_before="2026-11-22T05:00:00.000Z",
+    received_before_at="2026-11-22T05:00:00.000Z",
     escalated=[],
     more=False,
 )

@@ -52,7 +52,7 @@ async def test_a_sweep_is_followed_to_its_end() -> None:
         ended_at="2026-11-22T12:00:00.000000Z",
         limit_s=21600,
         queue_age_s=42,
-        stuck_before="2026-11-22T05:59:18.000Z",
+        received_before_at="2026-11-22T05:59:18.000Z",
         escalated=["001"],
         more=False,
     )
