@@ -206,6 +206,39 @@ def test_stuck_orders_are_counted_and_no_card_number_or_name_is_in_the_history(s
     assert metric(sweep, {"MetricName": "OrdersStuck"}) >= 1
 
 
+def test_a_sweep_that_cannot_do_its_work_fails_and_says_why(deploy_stack: DeployStack) -> None:
+    sweep = Sweep(Pipeline(deploy_stack("swept-failing-")))
+    sweep.put("stuck", 7 * HOUR)
+    workflows = sweep.client("stepfunctions")
+    definition = json.loads(workflows.describe_state_machine(stateMachineArn=sweep.arn)["definition"])
+    states = definition["States"]
+
+    def failure() -> tuple[str, str]:
+        workflows.update_state_machine(stateMachineArn=sweep.arn, definition=json.dumps(definition))
+        described = sweep.described(sweep.start())
+        assert described["status"] == "FAILED"
+        return described["error"], described["cause"]
+
+    sending = states["Escalate the orders"]["ItemProcessor"]["States"]["Escalate an order"]["Arguments"]
+    sending["QueueUrl"] += "-missing"
+    assert failure() == (
+        "EscalationNotSent",
+        "1 of 1 stuck orders could not be put on the EscalationQueue.",
+    )
+    querying = states["Look for stuck orders"]["ItemProcessor"]["States"]["Query a shard"]["Arguments"]
+    for arguments, name, cause in (
+        (querying, "TableName", "The index of orders could not be read."),
+        (
+            states["Count escalation messages"]["Arguments"],
+            "QueueUrl",
+            "The messages of the EscalationQueue could not be counted.",
+        ),
+    ):
+        arguments[name] += "-missing"
+        assert failure() == ("SweepFailed", cause)
+    assert sweep.escalations() == {}
+
+
 def test_the_schedule_starts_the_sweep_once_it_is_enabled(deploy_stack: DeployStack) -> None:
     sweep = Sweep(Pipeline(deploy_stack("swept-by-schedule-")))
     scheduler, name = sweep.client("scheduler"), "swept-by-schedule-StuckOrderSweep"
