@@ -82,6 +82,19 @@ def _key(stored: dict[str, Any]) -> str:
     return f"{stored['Status']}{day}#0"
 
 
+def sweep_stack(**output: Any) -> Stack:
+    """Return a stack whose last sweep had this output."""
+    machine = "arn:aws:states:us-east-1:000000000000:stateMachine:OrderFulfillmentStateMachine"
+    arn = f"arn:aws:states:us-east-1:000000000000:execution:StuckOrderSweep:{UUID}"
+    found = {"Deferred": None, "LimitSeconds": 21_600, "QueueAgeSeconds": 7_300, "Before": ago(hours=8), "More": True}
+    found |= {"Escalated": [UUID, LONGEST]} | output
+    described = {"status": "SUCCEEDED", "startDate": NOW, "stopDate": NOW, "output": json.dumps(found)}
+    stepfunctions = FakeClient(
+        list_executions=lambda **_: {"executions": [{"executionArn": arn}]}, describe_execution=lambda **_: described
+    )
+    return fake_stack(machine, stepfunctions=stepfunctions)
+
+
 ESCALATED = case(
     case_id=UUID,
     order_id=UUID,

@@ -66,6 +66,8 @@ SCREENS_OF: dict[str, tuple[str, Callable[[], Stack]]] = {
     "case": (f"escalations show {data.UUID}", data.cases_stack),
     "case-wide": (f"escalations show {data.UUID} --wide", data.cases_stack),
     "queues": ("queues", data.queues_stack),
+    "sweep": ("sweep", data.sweep_stack),
+    "sweep-deferred": ("sweep", lambda: data.sweep_stack(Deferred="AGE_UNKNOWN", QueueAgeSeconds=None, Escalated=[])),
     "dead-letters": ("dead-letters list", data.letters_stack),
     "dead-letters-bodies": ("dead-letters list --bodies", data.letters_stack),
     "dead-letters-replay": ("dead-letters replay fulfillment --dry-run", data.letters_stack),
