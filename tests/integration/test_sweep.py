@@ -78,7 +78,8 @@ def test_every_order_that_hangs_is_escalated_by_the_sweep_once(pipeline: Pipelin
         make_older(pipeline, order_id, hours=7)
     pipeline.put_order("behind-the-backlog")
     make_older(pipeline, "behind-the-backlog", hours=6.01)
-    for queue, age_s in (("OrderFulfillmentQueue", 1800.0), ("EscalationQueue", 1.0)):  # As SQS reports them on AWS.
+    # As SQS reports them on AWS. Below the threshold of alarms: the local AWS rings those of other stacks, too.
+    for queue, age_s in (("OrderFulfillmentQueue", 800.0), ("EscalationQueue", 1.0)):
         pipeline.client("cloudwatch").put_metric_data(
             Namespace="AWS/SQS",
             MetricData=[
