@@ -64,12 +64,7 @@ class Escalation:
         return self.order_id is None and self.source is Source.EVENTBRIDGE and not self.has_waited
 
     def is_stale_sweep(self, order: Order | None) -> bool:
-        """
-        Whether the sweep found *order* stuck, but it is not any more.
-
-        The sweep says only that an order is `RECEIVED`, as an index showed it, and says so again until the order is
-        escalated. Once it is, there is nothing to add to its case.
-        """
+        """Whether the sweep found *order* stuck, but it is not any more. The sweep repeats itself until it is not."""
         stuck = order is not None and order.status is OrderStatus.RECEIVED and order.belongs_to(self.execution_arn)
         return self.source is Source.SWEEP and not stuck
 
