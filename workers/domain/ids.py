@@ -16,6 +16,18 @@ def fingerprint(text: str, length: int) -> str:
     return base64.b32encode(needed).decode()[:length]
 
 
+_HEXADECIMAL_LETTERS = str.maketrans("0123456789", "ghijklmnop")
+
+
+def letters(text: str, length: int) -> str:
+    """
+    Return the first *length* (up to 64) characters of the hexadecimal hash of *text*, with letters for its digits.
+
+    Unlike `fingerprint`, JSONata can do that, too. A run of digits could look like a card number.
+    """
+    return hashlib.sha256(text.encode()).hexdigest()[:length].translate(_HEXADECIMAL_LETTERS)
+
+
 def execution_arn(state_machine_arn: str, name: str) -> str:
     """Return the ARN of the execution *name* of a state machine, whether it was started or not."""
     return f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.domain.cards import recorded_card_number, recorded_text
-from workers.domain.ids import fingerprint
+from workers.domain.ids import fingerprint, letters
 from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
 from workers.domain.reasons import Reason
 
@@ -58,13 +58,15 @@ def submission_name(order_id: str, number: int) -> str:
     - The same *order_id* and *number* always give the same name, so that a repeated command starts nothing twice.
     - It is derived from the OrderId, never from the card number.
     - It differs from the names of resubmissions from a case.
+    - The workflow of bulk intake makes the same name, in JSONata: statemachine/bulk-order-intake.asl.json.
     """
-    return f"submission-{fingerprint(order_id, 26)}-{number}"
+    return f"submission-{letters(order_id, 26)}-{number}"
 
 
 def submission_number(order_id: str, name: str) -> int | None:
     """Return the number of the order's submission whose execution has this name; None if it has another name."""
     _, _, number = name.rpartition("-")
-    if not number.isdecimal() or name != submission_name(order_id, int(number)):
+    if not number.isdecimal():
         return None
-    return int(number)
+    before = f"submission-{fingerprint(order_id, 26)}-{int(number)}"  # The name in version 1.
+    return int(number) if name in {submission_name(order_id, int(number)), before} else None

@@ -2,7 +2,7 @@ import base64
 import hashlib
 
 from workers.domain.cards import looks_like_card
-from workers.domain.ids import execution_arn, execution_name, fingerprint, message_case_id
+from workers.domain.ids import execution_arn, execution_name, fingerprint, letters, message_case_id
 
 STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Orders"
 
@@ -17,6 +17,12 @@ def test_a_fingerprint_is_stable_and_never_looks_like_a_card_number() -> None:
 def test_a_fingerprint_is_the_start_of_the_whole_hash_in_base32() -> None:
     whole = base64.b32encode(hashlib.sha256(b"001").digest()).decode()
     assert [fingerprint("001", length) for length in range(53)] == [whole[:length] for length in range(53)]
+
+
+def test_letters_are_the_hexadecimal_hash_without_digits() -> None:
+    whole = hashlib.sha256(b"001").hexdigest()
+    assert letters("001", 32) == "".join(chr(ord("g") + int(c)) if c.isdigit() else c for c in whole)[:32]
+    assert letters("001", 64).isalpha()
 
 
 def test_an_execution_has_its_state_machines_arn_and_a_name() -> None:

@@ -4,6 +4,7 @@ from tests.lambda_.test_verify_cc_and_price import verify
 from tests.statemachine import test_definition as workflow
 from tests.workers.domain.examples import CARD, UUID
 from workers.domain.cards import looks_like_card
+from workers.domain.ids import fingerprint
 from workers.domain.submissions import (
     improper_fields,
     malformed_fields,
@@ -95,6 +96,7 @@ def test_a_submission_name_is_valid_and_not_like_a_card_number(order_id: str) ->
 def test_the_number_of_a_submission_is_in_its_name() -> None:
     for number in (1, 2, 10, 999_999):
         assert submission_number("001", submission_name("001", number)) == number
+    assert submission_number("001", f"submission-{fingerprint('001', 26)}-3") == 3  # As version 1 named it.
     other, first = submission_name("002", 1), submission_name("001", 1)
     for name in (
         "",
