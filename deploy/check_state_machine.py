@@ -17,6 +17,7 @@ from typing import Any
 
 from jsonata import Jsonata
 
+from deploy.check_languages import JSONATA, JSONPATH, check_language, has_distributed_map
 from deploy.errors import DeployError
 from deploy.stacks import template
 
@@ -27,7 +28,6 @@ WHOLE_FILE = "-"
 _TERMINAL_TYPES = frozenset({"Fail", "Succeed"})
 _TYPES_WITH_NEXT = frozenset({"Map", "Parallel", "Pass", "Task", "Wait"})
 _MAX_LABEL_WORDS = 3
-_JSONPATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "Variable"})
 _RETRY_FIELDS = ("IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy")
 _SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
 # AWS inserts a substitution's text into JSON strings without escaping it. It repeats this until no `${name}` is left.
@@ -74,11 +74,12 @@ def check_definition(definition: object, file: str) -> list[Finding]:
     if not isinstance(definition, Mapping):
         return [Finding(file, WHOLE_FILE, "is not a JSON object")]
     findings = []
-    if definition.get("QueryLanguage") != "JSONata":
+    language = definition.get("QueryLanguage", JSONPATH)
+    if language != JSONATA and not has_distributed_map(definition):
         findings.append(Finding(file, WHOLE_FILE, "QueryLanguage is not JSONata"))
     if "TimeoutSeconds" not in definition:
         findings.append(Finding(file, WHOLE_FILE, "has no TimeoutSeconds"))
-    findings += [Finding(file, state, problem) for state, problem in _check_machine(definition)]
+    findings += [Finding(file, state, problem) for state, problem in _check_machine(definition, language)]
     return findings
 
 
@@ -122,7 +123,7 @@ def check_sample(path: Path) -> list[Finding]:
     ]
 
 
-def _check_machine(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_machine(machine: Mapping[str, Any], language: str) -> Iterator[tuple[str, str]]:
     states = machine.get("States")
     if not isinstance(states, Mapping) or not all(isinstance(state, Mapping) for state in states.values()):
         yield WHOLE_FILE, "States is not an object of objects"
@@ -131,10 +132,10 @@ def _check_machine(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if start not in states:
         yield WHOLE_FILE, f"StartAt is not a state: {start}"
     for name, state in states.items():
-        for problem in _check_state(state, states):
+        for problem in (*_check_state(state, states), *check_language(state, language)):
             yield name, problem
         for nested in _nested_machines(state):
-            yield from _check_machine(nested)
+            yield from _check_machine(nested, language)
     for name in states.keys() - _reachable(start, states):
         yield name, "cannot be reached"
 
@@ -155,8 +156,6 @@ def _check_state(state: Mapping[str, Any], states: Mapping[str, Any]) -> Iterato
         yield from _check_task(state)
     for key, text in _strings(state):
         yield from _check_text(key, text)
-    for field in sorted(_JSONPATH_FIELDS & state.keys()):
-        yield f"{field} belongs to JSONPath"
 
 
 def _check_choice(state: Mapping[str, Any]) -> Iterator[str]:

@@ -66,6 +66,7 @@ LONGEST_FIRST = (
     "tests/chaos/test_chaos.py",
     "tests/soak/test_soak.py",
     "tests/integration/test_orders_day.py",
+    "tests/integration/test_bulk_intake.py",
     "tests/integration/test_processes.py",
     "tests/deploy/local/test_commands.py",
     "tests/integration/test_routing.py",

@@ -156,6 +156,16 @@ _EXECUTION = record(
 )
 _SEARCHED = record(queue=TEXT, dead_letter_queue=maybe(TEXT), seen=COUNT, approximate_count=COUNT, problem=maybe(TEXT))
 _BAD = many(record(line=COUNT, reason=TEXT, order_id=maybe(TEXT), file=TEXT))
+_INTAKE = {
+    "intake": TEXT,
+    "status": TEXT,
+    "started_at": TIME,
+    "ended_at": maybe(TIME),
+    "error": maybe(TEXT),
+    **dict.fromkeys(("rows", "done", "started", "already_started", "rejected", "not_started"), maybe(COUNT)),
+    "unreported": maybe(COUNT),
+    "unknown": COUNT,
+}
 _SERVICE = record(name=TEXT, running=COUNT, desired=COUNT)
 DEPLOY_STATUS = "deploy status"
 # By the words of the command; of `orders`, except for the last one.
@@ -181,6 +191,7 @@ SCHEMAS: Mapping[str, Schema] = {
                 )
             )
         ),
+        intake=maybe(TEXT),
         check=maybe(
             record(
                 refusal=maybe(TEXT),
@@ -196,6 +207,13 @@ SCHEMAS: Mapping[str, Schema] = {
                 by_status=many(record(status=TEXT, orders=COUNT)),
                 not_compared=maybe(TEXT),
             )
+        ),
+    ),
+    "bulk list": many(record(**_INTAKE)),
+    "bulk show": record(
+        **_INTAKE,
+        reported=many(
+            record(row=COUNT, outcome={"enum": ["already_started", "rejected", "not_started"]}, fields=many(TEXT))
         ),
     ),
     "list": many(record(**_ORDER)),

@@ -27,6 +27,7 @@ from workers.testing.sdk import HOST, REGION, Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-local-aws" / "bin" / "python"
+EMULATOR = Path(__file__).with_name("emulator.py")
 # The port that scripts for local AWS emulators expect. It is used if it is free.
 DEFAULT_PORT = 4566
 
@@ -167,7 +168,7 @@ def _start(server: _Server, port: int) -> LocalAws:
     with (directory / "local-aws.log").open("wb") as log:
         process = children.start(
             server.python,
-            "ministack",
+            str(EMULATOR),
             environment=_server_environment(server, port, token),
             output=log,
             directory=directory,

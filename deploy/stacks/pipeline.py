@@ -9,7 +9,7 @@ from typing import Any
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.stacks import artifacts, contents, parameters, stack, template
+from deploy.stacks import artifacts, contents, intake_bucket, parameters, stack, template
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.changes import AGREED, Review
 from deploy.stacks.options import NO_OPTIONS, StackOptions, merged_tags
@@ -106,6 +106,7 @@ def down(aws: Aws, name_prefix: str, *, delete_data: bool, confirm: Callable[[],
         progress.note("Nothing was deleted")
         return False
     workers_stack.down(aws, name_prefix, progress)
+    intake_bucket.empty(aws, name)
     stack.delete(aws, name, progress)
     for table in holds.tables:
         _delete_table(aws, table.name, progress)

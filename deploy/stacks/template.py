@@ -126,14 +126,29 @@ def _problem(rule: Mapping[str, Any], value: str) -> str | None:
 
 
 def definition_substitutions(path: Path, definition: Path) -> Mapping[str, Any] | None:
-    """Return the template's substitutions for this definition; `None` if the template does not use the definition."""
-    for resource in load(path)["Resources"].values():
+    """
+    Return the template's substitutions for this definition; `None` if the template does not use the definition.
+
+    Texts of a mapping, and the defaults of numbers, are looked up.
+    """
+    source = load(path)
+    for resource in source["Resources"].values():
         properties = resource.get("Properties", {})
         location = properties.get("DefinitionS3Location")
         if isinstance(location, str) and (path.parent / location).resolve() == definition.resolve():
-            substitutions: Mapping[str, Any] = properties.get("DefinitionSubstitutions", {})
-            return substitutions
+            given: Mapping[str, Any] = properties.get("DefinitionSubstitutions", {})
+            return {name: _looked_up(value, source) for name, value in given.items()}
     return None
+
+
+def _looked_up(value: Any, source: Mapping[str, Any]) -> Any:
+    match value:
+        case {"Fn::FindInMap": [str(mapping), str(key), str(name)]}:
+            return source["Mappings"][mapping][key][name]
+        case {"Ref": str(name)} if (rule := source.get("Parameters", {}).get(name, {})).get("Type") == "Number":
+            return str(rule.get("Default", rule.get("MinValue", 0)))
+        case _:
+            return value
 
 
 def with_texts(definition: str, substitutions: Mapping[str, Any]) -> str:

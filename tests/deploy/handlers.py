@@ -40,6 +40,14 @@ _HANDLERS: Mapping[str, str] = {
         logs:UntagResource
     """,
     "AWS::Logs::MetricFilter": "logs:DeleteMetricFilter logs:DescribeMetricFilters logs:PutMetricFilter",
+    # Without what reads properties that ours lacks.
+    "AWS::S3::Bucket": """
+        s3:CreateBucket s3:DeleteBucket s3:GetBucketNotification s3:GetBucketOwnershipControls
+        s3:GetBucketPublicAccessBlock s3:GetBucketTagging s3:GetBucketVersioning s3:GetEncryptionConfiguration
+        s3:GetLifecycleConfiguration s3:ListBucket s3:PutBucketNotification s3:PutBucketOwnershipControls
+        s3:PutBucketPublicAccessBlock s3:PutBucketTagging s3:PutEncryptionConfiguration s3:PutLifecycleConfiguration
+    """,
+    "AWS::S3::BucketPolicy": "s3:DeleteBucketPolicy s3:GetBucketPolicy s3:PutBucketPolicy",
     # Without networks, layers, code signing, reserved concurrency.
     "AWS::Lambda::Function": """
         lambda:CreateFunction lambda:DeleteFunction lambda:GetFunction lambda:GetFunctionCodeSigningConfig
@@ -108,6 +116,8 @@ _ARNS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
     "AWS::StepFunctions::StateMachine": lambda names: arn("states", f"stateMachine:{names['StateMachineName']}"),
     "AWS::Events::Rule": lambda names: arn("events", f"rule/{names['Name']}"),
     "AWS::Scheduler::Schedule": lambda names: arn("scheduler", f"schedule/default/{names['Name']}"),
+    "AWS::S3::Bucket": lambda _: "arn:aws:s3:::order-intake-0ec5",
+    "AWS::S3::BucketPolicy": lambda _: "arn:aws:s3:::order-intake-0ec5",
     "AWS::CloudWatch::Alarm": lambda names: arn("cloudwatch", f"alarm:{names['AlarmName']}"),
     "AWS::CloudWatch::Dashboard": lambda names: f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{names['DashboardName']}",
     "AWS::ECS::Cluster": lambda names: arn("ecs", f"cluster/{names['ClusterName']}"),

@@ -159,10 +159,12 @@ def _states(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
     match operation:
         case "StartExecution" | "ListExecutions":
             return {(f"states:{operation}", asked["stateMachineArn"])}
+        case "DescribeExecution" | "GetExecutionHistory" | "ListMapRuns":
+            return {(f"states:{operation}", f"{asked['executionArn'].rpartition(':')[0]}:{ANY}")}
         case "ListTagsForResource":
             return {("states:ListTagsForResource", asked["resourceArn"])}
-        case "DescribeExecution" | "GetExecutionHistory":
-            return {(f"states:{operation}", f"{asked['executionArn'].rpartition(':')[0]}:{ANY}")}
+        case "DescribeMapRun":  # arn:aws:states:REGION:ACCOUNT:mapRun:MACHINE/LABEL:ID
+            return {("states:DescribeMapRun", f"{asked['mapRunArn'].rpartition('/')[0]}/{ANY}")}
     raise KeyError(operation)
 
 
@@ -185,12 +187,15 @@ _CLOUDFORMATION = {
 
 def _s3(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
     bucket, _, key = str(asked["Path"]).strip("/").partition("/")
+    if operation == "POST delete":  # Of many objects at once.
+        return {("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{ANY}")}
     return {(f"s3:{(_S3_OBJECT if key else _S3_BUCKET)[operation]}", f"arn:aws:s3:::{bucket}{key and '/'}{key}")}
 
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 _S3_BUCKET = {
     "DELETE": "DeleteBucket",
+    "GET": "ListBucket",
     "GET versions": "ListBucketVersions",
     "HEAD": "ListBucket",
     "PUT": "CreateBucket",
@@ -200,8 +205,17 @@ _S3_BUCKET = {
     "PUT publicAccessBlock": "PutBucketPublicAccessBlock",
     "PUT versioning": "PutBucketVersioning",
 }
-_S3_IN_QUERY = {"encryption", "ownershipControls", "policy", "publicAccessBlock", "versionId", "versioning", "versions"}
-_S3_OBJECT = {"DELETE versionId": "DeleteObjectVersion", "HEAD": "GetObject", "PUT": "PutObject"}
+_S3_IN_QUERY = {
+    "delete",
+    "encryption",
+    "ownershipControls",
+    "policy",
+    "publicAccessBlock",
+    "versionId",
+    "versioning",
+    "versions",
+}
+_S3_OBJECT = {"DELETE versionId": "DeleteObjectVersion", "GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject"}
 
 
 def _iam(operation: str, asked: Mapping[str, Any]) -> set[Permission]:

@@ -135,6 +135,7 @@ def test_a_minute_that_is_not_reported_yet_hides_no_throttles(name: str) -> None
 def test_state_machine_function_and_rule_have_alarms() -> None:
     watched = {(metric.name, *metric.dimensions.values()) for alarm in ALARMS.values() for metric in alarmed(alarm)}
     assert watched >= {
+        ("ExecutionsFailed", "BulkOrderIntake"),
         ("ExecutionsFailed", "OrderFulfillmentStateMachine"),
         ("ExecutionsTimedOut", "OrderFulfillmentStateMachine"),
         ("ExecutionThrottled", "OrderFulfillmentStateMachine"),

@@ -1,5 +1,6 @@
 """The static check finds each kind of mistake, and none in the shipped definition."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from deploy import check_state_machine
 from deploy.errors import DeployError
+from tests.statemachine import bulk
 from tests.statemachine.test_definition import PROPER, load
 
 SMALL = {
@@ -280,4 +282,42 @@ def test_every_finding_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert capsys.readouterr().err.splitlines() == [
         f"{path}: -: no state machine in the template uses this definition",
         f"{path}: -: is not a JSON object",
+    ]
+
+
+def change_map(**fields: object) -> dict[str, Any]:
+    """Return the shipped definition of bulk intake with a changed Distributed Map; None leaves a field out."""
+    definition = copy.deepcopy(bulk.load())
+    state = definition["States"][bulk.MAPS[0]]
+    for name, value in fields.items():
+        state.pop(name, None)
+        if value is not None:
+            state[name] = value
+    return definition
+
+
+@pytest.mark.parametrize(
+    ("changed", "finding"),
+    [
+        (change_map(ResultSelector=None), "has no ResultSelector"),
+        (change_map(MaxConcurrency=None), "has no MaxConcurrency"),
+        (change_map(ToleratedFailurePercentage=None), "has no ToleratedFailurePercentage"),
+        (change_map(Catch=[{"ErrorEquals": ["X"], "Next": "Intake failed"}]), "Catch does not end in a catch-all"),
+        (
+            change_map(ResultWriter={}),
+            "has a ResultWriter, which writes the input of children that failed to S3",
+        ),
+    ],
+)
+def test_a_distributed_map_is_bounded_and_exports_no_input(changed: dict[str, Any], finding: str) -> None:
+    assert findings(changed) == [f"x.asl.json: {bulk.MAPS[0]}: {finding}"]
+
+
+def test_every_other_state_beside_a_distributed_map_is_jsonata() -> None:
+    definition = copy.deepcopy(bulk.load())
+    del definition["States"]["Sum up"]["QueryLanguage"]
+    del definition["States"][bulk.MAPS[1]]["ItemProcessor"]["States"]["Take the rows"]["QueryLanguage"]
+    assert findings(definition) == [
+        "x.asl.json: Take the rows: QueryLanguage is not JSONata",
+        "x.asl.json: Sum up: QueryLanguage is not JSONata",
     ]

@@ -8,9 +8,12 @@ import pytest
 
 from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import PIPELINE, RESOURCES, WORKERS, alarmed, computed, of_type, queried
+from tests.statemachine import bulk
 from workers.settings import Worker
 
 TEXT = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+# The states of an intake, in their order.
+ENTERED = {"Look at the file", bulk.MAPS[0], "Sum up", "Write the report", "How did it end", "Done"}
 OUTCOMES = 4  # Of a released message: transient, unexpected_error, timed_out, stopping.
 
 
@@ -35,10 +38,11 @@ def row(title: str, start: str) -> list[str]:
 
 
 PER_MILLION = "Per million valid orders that are fulfilled:\n"
+IN_BULK = "submitted [in bulk](../docs/operating.md#submitting-in-bulk), in addition:\n"
 PER_MONTH = "Per month, busy or not (730 hours):\n"
 
 
-@pytest.mark.parametrize("title", [PER_MILLION, PER_MONTH])
+@pytest.mark.parametrize("title", [PER_MILLION, IN_BULK, PER_MONTH])
 def test_costs_are_quantity_times_price_and_add_up(title: str) -> None:
     *rows, total = table(title)
     assert rows
@@ -62,6 +66,17 @@ def test_the_paid_states_are_those_that_a_valid_order_enters() -> None:
     assert definition["StartAt"] == path[0]
     assert definition["States"][path[-1]]["End"] is True
     assert number(row(PER_MILLION, "Step Functions")[1]) == len(path)
+
+
+def test_the_paid_children_of_an_intake_are_its_batches() -> None:
+    (batch,) = {bulk.load()["States"][name]["ItemBatcher"]["MaxItemsPerBatch"] for name in bulk.MAPS}
+    batches = 1_000_000 / batch
+    requests, seconds, transitions, writes = (number(cells[1]) for cells in table(IN_BULK)[:-1])
+    assert (requests * 1000, writes * 1000) == (batches, batches)
+    assert seconds == batches * 0.0625 * batch * 0.05
+    assert transitions * 1000 == batches + len({*bulk.load()["States"]} & ENTERED)
+    total = number(table(PER_MILLION)[-1][-1]) + number(table(IN_BULK)[-1][-1])
+    assert f"a million orders cost ${total:.2f}," in TEXT
 
 
 def test_the_paid_metrics_are_those_of_the_templates() -> None:

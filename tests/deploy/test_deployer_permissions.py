@@ -23,7 +23,7 @@ from tests.deploy.stacks.support import Resources, edited
 from tests.deploy.stacks.test_workers import GIVEN, SERVICE
 from workers.testing.sdk import REGION
 
-POLICIES = [ROOT / "deploy" / "policies" / f"{name}.json" for name in ("pipeline", "workflows", "workers")]
+POLICIES = [ROOT / "deploy" / "policies" / f"{name}.json" for name in ("pipeline", "workflows", "intake", "workers")]
 # For a caller whose stacks have a role. CloudFormation looks up the subnets and security groups of parameters.
 WITH_ROLE = ROOT / "deploy" / "policies" / "with-role.json"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{handlers.PREFIX}DeployOrderFulfillment"
@@ -81,13 +81,13 @@ def called(local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Ite
         def recorded() -> set[Permission]:
             return {(action, resource.replace(ELSEWHERE, REGION)) for action, resource in proxy.needed()}
 
-        deploy_pipeline(aws, directory)
+        deploy_pipeline(aws, directory, local_aws.client("s3"))
         for_pipeline = recorded()
         deploy_both(aws, directory)
         yield Called(for_pipeline, recorded())
 
 
-def deploy_pipeline(aws: Aws, directory: Path) -> None:
+def deploy_pipeline(aws: Aws, directory: Path, s3_of_others: Any) -> None:
     assert main(["up", "--pipeline-only", *NAMED]) == 0
     assert main(["up", "--pipeline-only", *NAMED]) == 0, "nothing to change"
     declined = Review(confirm=lambda: False)
@@ -95,7 +95,8 @@ def deploy_pipeline(aws: Aws, directory: Path) -> None:
         pipeline.up(aws, PREFIX, QUIET, edited(directory, other_index), review=declined)
     assert main(["status", *NAMED]) == 0
     stack.delete(aws, pipeline.stack_name(PREFIX), QUIET)
-    pipeline.up(aws, PREFIX, QUIET)  # With the tables that are left.
+    deployed = pipeline.up(aws, PREFIX, QUIET)  # With the tables that are left.
+    s3_of_others.put_object(Bucket=deployed.outputs["OrderIntakeBucketName"], Key="incoming/a.csv", Body=b"x")
     assert main(["down", "--yes", *NAMED]) == 0
 
 
@@ -135,8 +136,8 @@ def test_a_deployer_may_do_what_a_deployment_does_and_nothing_else(called: Calle
     assert without_call(allowed, needed) == []
 
 
-def test_the_pipeline_alone_needs_only_the_first_two_policies(called: Called) -> None:
-    allowed = granted(filled_in(path) for path in POLICIES[:2])
+def test_the_pipeline_alone_needs_only_the_first_three_policies(called: Called) -> None:
+    allowed = granted(filled_in(path) for path in POLICIES[:3])
     assert without_grant(called.for_pipeline | set(handlers.needed(handlers.PIPELINE)), allowed) == []
 
 

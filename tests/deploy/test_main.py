@@ -77,7 +77,8 @@ def test_a_second_region_of_the_account_needs_a_prefix_of_its_own(
     second = local_aws.environment | {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}
 
     refused = one_line(run(second, "up", "--pipeline-only", "--name-prefix", "home-"))
-    roles = ("RoleForLambda", "Role4OrderFulfillmentStepFunctions", "RoleForStuckOrderSweep", "RoleForSweepSchedule")
+    names = ("Lambda", "StuckOrderSweep", "SweepSchedule", "BulkOrderIntake")
+    roles = (f"RoleFor{names[0]}", "Role4OrderFulfillmentStepFunctions", *(f"RoleFor{name}" for name in names[1:]))
     assert f"{', '.join(f'the role home-{role}' for role in roles)} exist already" in refused
     assert "A stack in us-east-1 uses them" in refused
     assert "There is no stack home-order-fulfillment in eu-west-1" in one_line(

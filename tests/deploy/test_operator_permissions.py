@@ -23,24 +23,25 @@ README = ROOT / "deploy" / "README.md"
 PREFIX = "operators-"
 
 
-def policy() -> dict[str, object]:
+def policy(bucket: str) -> dict[str, object]:
     """Return the README's policy for operators, filled in for this stack."""
     (text,) = [
         block
         for block in re.findall(r"```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
         if "ResolveAndCancelOrders" in block
     ]
-    for name, value in (("<REGION>", REGION), ("<ACCOUNT>", ACCOUNT), ("<PREFIX>", PREFIX)):
+    values = {"<REGION>": REGION, "<ACCOUNT>": ACCOUNT, "<PREFIX>": PREFIX, "<BUCKET>": bucket}
+    for name, value in values.items():
         text = text.replace(name, value)
     document: dict[str, object] = json.loads(text)
     return document
 
 
 @pytest.fixture(scope="module")
-def needed(
+def operators(
     deploy_stack: DeployStack, aws: Aws, local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
-) -> set[Permission]:
-    """The permissions that all commands of `orders`, used in every way, and `status` needed."""
+) -> tuple[set[Permission], str]:
+    """The permissions that all commands of `orders`, used in every way, and `status` needed; the intake's bucket."""
     pipeline, directory = Pipeline(deploy_stack(PREFIX)), tmp_path_factory.mktemp("operator")
     worker = pipeline.start("escalation", directory / "escalation.log")
     try:
@@ -51,7 +52,8 @@ def needed(
             environment = local_aws.environment | {"AWS_ENDPOINT_URL": proxy.url}
             status = [sys.executable, "-m", "deploy", "status", "--name-prefix", PREFIX]
             subprocess.run(status, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-            return proxy.needed()
+            bucket = pipeline.stack.outputs["OrderIntakeBucketName"]
+            return {(action, re.sub(f"({bucket}/[a-z]+/).*", r"\1*", name)) for action, name in proxy.needed()}, bucket
     finally:
         worker.kill()
 
@@ -76,6 +78,9 @@ def work(orders: CommandLine, endpoint: str, pipeline: Pipeline, directory: Path
     run("sweep", "--json")
     run("list", "--stuck")
     run("submit", str(file), "--wait", "--anyway")
+    run("submit", str(file), "--bulk", "--anyway")
+    (intake,) = json.loads(run("bulk", "list", "--json"))
+    run("bulk", "show", intake["intake"])
     run("list", "--json")
     run("escalations", "list", "--json")
     run("escalations", "show", "again")
@@ -111,8 +116,10 @@ def deploy_stand_in(aws: Aws) -> None:
     aws.cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
 
 
-def test_an_operator_may_do_what_the_commands_do_and_nothing_else(needed: set[Permission]) -> None:
-    allowed = granted([policy()])
+def test_an_operator_may_do_what_the_commands_do_and_nothing_else(operators: tuple[set[Permission], str]) -> None:
+    called, bucket = operators
+    allowed = granted([policy(bucket)])
+    needed = called | {("s3:AbortMultipartUpload", f"arn:aws:s3:::{bucket}/submitted/*")}  # Only if an upload fails.
 
     assert sorted(needed - allowed) == [], "calls without a grant"
     assert sorted(allowed - needed) == [], "grants without a call"

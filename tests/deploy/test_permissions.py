@@ -25,6 +25,7 @@ from deploy.stacks.pipeline import up
 from tests.deploy.permissions import ACCOUNT, ANY, Permission, Recorder, arn, granted, listed
 from tests.integration.faulty_provider import Fault, FaultyProvider
 from tests.integration.pipeline import Pipeline
+from tests.statemachine import bulk
 from tests.support import DeployStack
 from tests.workers.ecs_agent import running_agent
 from workers.task_protection import Agent, TaskProtection
@@ -63,6 +64,7 @@ TRACING = {  # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xra
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }
+ON_CHILDREN = ("DescribeExecution", "StopExecution")
 PULLING = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
 
 
@@ -336,6 +338,56 @@ def test_the_schedule_may_start_the_sweep_and_nothing_else(account: Account, loc
     assert granted(account.roles["RoleForSweepSchedule"]) == {("states:StartExecution", sweep)}
     target = local_aws.client("scheduler").get_schedule(Name=f"{PREFIX}StuckOrderSweep")["Target"]
     assert (target["Arn"], target["RoleArn"]) == (sweep, f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}RoleForSweepSchedule")
+
+
+def test_an_intake_may_do_what_its_definition_does_and_nothing_else(account: Account) -> None:
+    stack = account.pipeline.stack
+    bucket = f"arn:aws:s3:::{stack.outputs['OrderIntakeBucketName']}"
+    itself = stack.outputs["BulkOrderIntakeArn"]
+    needed = {(action, ANY) for action in LOG_DELIVERY | TRACING} | {
+        # Its children: https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+        ("states:StartExecution", itself),
+        *((f"states:{action}", f"{itself.replace(':stateMachine:', ':execution:')}:*") for action in ON_CHILDREN),
+    }
+    for state in every_state(bulk.load()):
+        if "ItemReader" in state:
+            assert state["ItemReader"]["Parameters"]["Bucket"] == "${OrderIntakeBucketName}"
+            needed.add(("s3:GetObject", f"{bucket}/*"))
+        match state["Type"], state.get("Resource", "").partition(":::")[2]:
+            case "Task", "states:startExecution":
+                assert state["Arguments"]["StateMachineArn"] == "${OrderFulfillmentStateMachineArn}"
+                needed.add(("states:StartExecution", stack.state_machine_arn))
+            case "Task", resource:
+                assert (resource, state["Arguments"]["Bucket"]) == ("aws-sdk:s3:putObject", "${OrderIntakeBucketName}")
+                needed.add(("s3:PutObject", f"{bucket}/reports/*"))
+    allowed = granted(account.roles["RoleForBulkOrderIntake"])
+
+    assert sorted(needed - allowed) == [], "calls without a grant"
+    assert sorted(allowed - needed) == [], "grants without a call"
+
+
+def test_the_rule_for_dropped_files_may_start_intakes_and_nothing_else(account: Account) -> None:
+    resources = template.load(template.PIPELINE)["Resources"]
+    assert resources["RoleForDroppedFilesRule"]["Condition"] == resources["DroppedFilesRule"]["Condition"]
+    (policy,) = resources["RoleForDroppedFilesRule"]["Properties"]["Policies"]
+    assert granted([policy["PolicyDocument"] | {"Statement": [frozen(policy)]}]) == {
+        ("states:StartExecution", "BulkOrderIntake")
+    }
+    assert "RoleForDroppedFilesRule" not in account.roles, "off by default"
+
+
+def frozen(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a policy's only statement with the name of its resource."""
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    return {**statement, "Resource": statement["Resource"]["Ref"]}
+
+
+def every_state(machine: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the states of a machine, and of those nested in it."""
+    for state in machine["States"].values():
+        yield state
+        if "ItemProcessor" in state:
+            yield from every_state(state["ItemProcessor"])
 
 
 def test_the_function_may_write_its_log_and_nothing_else(account: Account, local_aws: LocalAws) -> None:

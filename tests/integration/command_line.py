@@ -17,7 +17,7 @@ from tests.support import DeployedStack
 CARD = "4929123412345678"
 SHORT_CARD = "492912341234"  # Too short to be recognized as a card number, and still it must not be written.
 TIMEOUT_S = 120.0
-GROUPS = {"escalations", "dead-letters", "workers"}
+GROUPS = {"bulk", "escalations", "dead-letters", "workers"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from click.shell_completion import CompletionItem
 # Each command's module and summary. `orders --help` prints these summaries, so it need not import the commands.
 _COMMANDS = {
     "submit": ("submit", "Submit the orders of a file, each once."),
+    "bulk": ("bulk", "List and show intakes: orders that are submitted in bulk."),
     "list": ("list", "List the open orders."),
     "show": ("show", "Show the whole story of one order."),
     "cancel": ("cancel", "Cancel an order that is not fulfilled yet."),

@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from workers.cli.options import json_option
 from workers.cli.order_file_options import order_file_options, report_findings
@@ -18,10 +20,12 @@ from workers.cli.submit_view import (
     print_ended,
     print_forecast,
     report_bad,
+    report_intake,
     report_more,
     report_more_ended,
 )
 from workers.domain.text import clean
+from workers.operations.bulk_submit import BulkSubmission
 from workers.operations.errors import OperationError
 from workers.operations.forecast import Forecast, forecast
 from workers.operations.ledger import Ledger, State
@@ -52,7 +56,8 @@ Examples:
   orders submit orders.csv --wait
   orders submit monday.csv tuesday.csv --rejects rejects.csv
   generate-orders | orders submit -
-  orders submit corrected.json --submission 2""",
+  orders submit corrected.json --submission 2
+  orders submit million.csv --bulk""",
 )
 @click.argument(
     "files",
@@ -77,6 +82,9 @@ Examples:
     metavar="N",
     help="At most N orders are submitted at the same time.",
 )
+@click.option(
+    "--bulk", is_flag=True, help="Upload the orders as one file, and let AWS start them: for 10,000 orders and more."
+)
 @order_file_options
 @click.option(
     "--dry-run", "--check", "check", is_flag=True, help="Only show what would be done: read the files, submit nothing."
@@ -89,8 +97,8 @@ Examples:
 )
 @click.option("--wait", is_flag=True, help="Wait until the orders have ended, and show how.")
 @json_option("an object with the summary")
-@click.pass_obj
-def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
+@click.pass_context
+def command(context: click.Context, /, files: Sequence[str], **given: Any) -> int:
     """
     Submit the orders of FILEs, or of standard input, each once.
 
@@ -118,10 +126,16 @@ def command(stack: "Stack", /, files: Sequence[str], **given: Any) -> int:
     A later submission than the first starts only the orders that are ESCALATED or not in the table. The others count as
     already submitted, so the whole file can be sent again.
 
+    With --bulk, the orders are checked in the same way, and are then started by an intake on AWS, which goes on if this
+    command ends: `orders bulk show` follows it. docs/operating.md says when that is faster.
+
     "Submitted" means that the execution was started. --wait shows whether the workflow recorded the order: it refuses
     one whose OrderId is used, unless that order is ESCALATED.
     """
+    stack: Stack = context.obj
     options = _Options(**given)
+    if options.bulk and context.get_parameter_source("concurrency") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("with --bulk, the stack's parameter IntakeConcurrency says how many, not --concurrency")
     if options.check and options.wait:
         raise click.UsageError("--check submits nothing, so there is nothing to --wait for")
     if options.rejects is not None and (refusal := refuse_path(options.rejects)):
@@ -151,9 +165,8 @@ def _read(batch: OrderBatch, rejects: Path | None) -> Problems:
 
 def _submit(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options") -> int:
     summary = Summary(bad=bad)
-    task = Submission(
-        stack, batch.ledger, batch.records, summary, number=options.submission, warn=note, failed=report_bad
-    )
+    kind = partial(BulkSubmission, begun=report_intake) if options.bulk else Submission
+    task = kind(stack, batch.ledger, batch.records, summary, number=options.submission, warn=note, failed=report_bad)
     if count := len(batch.ledger):
         with progress("submitting", count, always=True) as advance:
             work = task.run(concurrency=options.concurrency, progress=advance)
@@ -174,7 +187,7 @@ def _submit(stack: "Stack", batch: OrderBatch, bad: Problems, options: "_Options
     finally:  # If the wait fails or is interrupted, say what has ended.
         if options.as_json:
             with results():
-                print_json(document(summary, ended))
+                print_json(document(summary, ended, intake=task.intake))
         elif ended:
             print_ended(ended)
     return 0 if summary.complete and written and not any(order.problem for order in ended or ()) else 1
@@ -268,6 +281,7 @@ def _wait(stack: "Stack", ledger: Ledger, submission: int, ended: list[Ended]) -
 class _Options:
     submission: int
     concurrency: int
+    bulk: bool
     columns: Mapping[str, str]
     encoding: "Encoding | None"
     anyway: bool

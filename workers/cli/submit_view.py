@@ -20,6 +20,10 @@ def report_bad(bad: BadRecord) -> None:
     note(f"{bad.file}:{bad.line}: {f'order {bad.order_id}: ' if bad.order_id else ''}{bad.reason}")
 
 
+def report_intake(name: str) -> None:
+    note(f"intake {name} is started, and goes on without this command: `orders bulk show {name}` follows it")
+
+
 def report_more(problems: Problems, what: str, rejects: Path | None) -> None:
     """Say how many records with a problem were not shown, and that all are in *rejects*, or how to get them there."""
     all_of_them = "`--rejects FILE` writes all to a file" if rejects is None else f"{rejects} will have all"
@@ -36,7 +40,12 @@ def _report_more(problems: Problems, what: str, where: str) -> None:
         note(f"{more} more {what} are not shown; {where}")
 
 
-def document(summary: Summary, ended: Sequence[Ended] | None = None, check: Forecast | None = None) -> dict[str, Any]:
+def document(
+    summary: Summary,
+    ended: Sequence[Ended] | None = None,
+    check: Forecast | None = None,
+    intake: str | None = None,
+) -> dict[str, Any]:
     """Return what `--json` prints: docs/json.md."""
     problems = {"bad": summary.bad, "failed": summary.failed, "different": summary.different}
     return {
@@ -45,6 +54,7 @@ def document(summary: Summary, ended: Sequence[Ended] | None = None, check: Fore
         **{f"{kind}_count": found.count for kind, found in problems.items()},
         **{kind: found.shown for kind, found in problems.items()},
         "ended": ended,
+        "intake": intake,
         "check": None if check is None else _check_document(check),
     }
 

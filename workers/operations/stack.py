@@ -81,6 +81,10 @@ class Stack:
         return self._session.client("logs")
 
     @property
+    def s3(self) -> "AsyncClient":
+        return self._session.client("s3")
+
+    @property
     def ecs(self) -> "AsyncClient":
         return self._session.client("ecs")
 

@@ -107,6 +107,7 @@ class Submission:
         order. The *ledger* has all of them.
         """
         self.summary = summary
+        self.intake: str | None = None  # The name of the intake that starts the orders, if there is one.
         self._stack = stack
         self._ledger = ledger
         self._records = records
@@ -135,15 +136,19 @@ class Submission:
             await self._stack.state_machine_arn()  # Looked up once, before the calls start.
             if self._number > 1:
                 await self._find_taken(progress)
-            started = in_parallel(self._submit, self._startable(), at_most=concurrency, stop=self._retries.stop)
-            async with contextlib.aclosing(started):
-                async for _ in started:
-                    progress(1)
+            await self._start(concurrency, progress)
             await self._compare(look_s)
         except OperationError as error:
             raise OperationError(f"{error} ({self.so_far()})") from error
         except SDK_ERRORS as error:
             raise OperationError(f"{await explained(error, self._stack)} ({self.so_far()})") from error
+
+    async def _start(self, concurrency: int, progress: Progress) -> None:
+        """Start the orders that can be started, and add what becomes of each to the ledger and to the summary."""
+        started = in_parallel(self._submit, self._startable(), at_most=concurrency, stop=self._retries.stop)
+        async with contextlib.aclosing(started):
+            async for _ in started:
+                progress(1)
 
     async def _find_taken(self, progress: Progress) -> None:
         """Find the orders that this submission may not start, and compare them at once."""

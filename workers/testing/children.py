@@ -24,7 +24,7 @@ def start(
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """
-    Start `python -m module`; its standard output and error go to `output`.
+    Start `python -m module`, or `python module` if it is a file; its standard output and error go to `output`.
 
     The child leads its own session. So Ctrl-C in a terminal reaches only its parent, which then stops its children in
     order. `directory` is the parent's temporary directory, if it has one: the child deletes it if the parent is killed.

@@ -1,11 +1,11 @@
 """
-Run a Python module as a process that ends when its starter does.
+Run a Python module or file as a process that ends when its starter does.
 
 Standard input is a pipe that only the starter holds open. When the starter dies, even by `kill -9`, the pipe closes and
 this process stops as it would after a SIGTERM. This file also runs under `.venv-local-aws`, which does not have our
 packages, so it imports only the standard library. `workers.testing.children` starts it:
 
-    python lifeline.py DIRECTORY MODULE [ARGUMENT ...]
+    python lifeline.py DIRECTORY MODULE|FILE.py [ARGUMENT ...]
 
 `DIRECTORY` is the starter's temporary directory, or empty. This process deletes it if the starter was killed and could
 not.
@@ -40,7 +40,10 @@ def main(directory: str, module: str, arguments: list[str]) -> None:
     sys.argv = [module, *arguments]
     del sys.path[0]  # This file's folder: its modules must not hide installed ones.
     try:
-        runpy.run_module(module, run_name="__main__")
+        if module.endswith(".py"):
+            runpy.run_path(module, run_name="__main__")
+        else:
+            runpy.run_module(module, run_name="__main__")
     finally:
         if orphaned.is_set() and directory:
             shutil.rmtree(directory, ignore_errors=True)

@@ -448,7 +448,7 @@ def test_a_server_is_started_in_its_directory_and_stopped_at_the_end(children: C
         assert Path(started.pop("output").name) == aws.log_path
         assert started == {
             "python": python,
-            "module": "ministack",
+            "module": str(deploy.local.aws.EMULATOR),
             "environment": expected,
             "directory": aws.directory,
             "working_directory": aws.directory,

@@ -15,11 +15,13 @@ Resources = dict[str, Any]
 def edited(directory: Path, edit: Callable[[Resources], object]) -> Path:
     """Write the pipeline's template into `directory`, after `edit` has changed its resources."""
     source = template.load(template.PIPELINE)
-    for name, path in (
-        ("VerifyCCAndPrice", "Code"),
-        ("OrderFulfillmentStateMachine", "DefinitionS3Location"),
-        ("StuckOrderSweep", "DefinitionS3Location"),
-    ):
+    files = {
+        "VerifyCCAndPrice": "Code",
+        "OrderFulfillmentStateMachine": "DefinitionS3Location",
+        "StuckOrderSweep": "DefinitionS3Location",
+        "BulkOrderIntake": "DefinitionS3Location",
+    }
+    for name, path in files.items():
         properties = source["Resources"][name]["Properties"]
         properties[path] = str(template.PIPELINE.parent / properties[path])
     edit(source["Resources"])

@@ -220,6 +220,7 @@ def test_a_kms_key_is_added_and_removed_in_place_and_other_parameters_stay(aws: 
     assert stack.parameters(stack.find(aws, "keyed-order-fulfillment")) == {
         "NamePrefix": prefix,
         "AlarmTopicArn": "",
+        "IntakeConcurrency": "10",
         "KmsKeyArn": "",
         "OrderRetentionDays": "",
         "PermissionsBoundaryArn": "",
@@ -228,6 +229,7 @@ def test_a_kms_key_is_added_and_removed_in_place_and_other_parameters_stay(aws: 
         "SweepSchedule": "rate(1 hour)",
         "SweepState": "PENDING",
         "TableProtection": "true",
+        "TakeDroppedFiles": "false",
     }
     assert aws.dynamodb.scan(TableName="keyed-OrderTable")["Count"] == 1
     assert pipeline.down(aws, prefix, delete_data=True, confirm=lambda: True, progress=QUIET)

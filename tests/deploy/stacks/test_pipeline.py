@@ -11,7 +11,7 @@ import pytest
 from deploy.aws import Aws
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.stacks import artifacts, contents, pipeline, stack
+from deploy.stacks import artifacts, contents, intake_bucket, pipeline, stack
 from deploy.stacks import workers as workers_stack
 from deploy.stacks.contents import Contents, Table
 from deploy.stacks.options import StackOptions
@@ -252,6 +252,7 @@ class Scripted:
         monkeypatch.setattr(artifacts, "upload", lambda _aws, bucket, artifact: f"{bucket.stack_name}{artifact.suffix}")
         monkeypatch.setattr(artifacts, "as_argument", lambda _aws, _bucket, source: {"TemplateBody": len(source)})
         monkeypatch.setattr(artifacts, "remove", self.remove)
+        monkeypatch.setattr(intake_bucket, "empty", lambda _aws, name: self.steps.append(f"empty the bucket of {name}"))
         monkeypatch.setattr(
             workers_stack, "down", lambda _aws, prefix, _progress: self.steps.append(f"workers {prefix}")
         )
@@ -361,7 +362,12 @@ def test_workers_stack_tables_and_artifacts_are_deleted_in_this_order(
     scripted.stacks, scripted.holds, scripted.tables = stacks, EMPTY, {"p-Orders": PROTECTED}
     scripted.bucket_remains = "it holds artifacts of other stacks"
     assert scripted.down()
-    assert scripted.steps == ["workers p-", f"delete {NAME}", f"remove artifacts of {NAME}"]
+    assert scripted.steps == [
+        "workers p-",
+        f"empty the bucket of {NAME}",
+        f"delete {NAME}",
+        f"remove artifacts of {NAME}",
+    ]
     assert scripted.dynamodb.calls == [
         "describe_table",
         "update_table",

@@ -1,5 +1,6 @@
 """Templates: read with their intrinsic functions, parameters checked, table names resolved."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,21 @@ def test_texts_are_put_into_a_definition_and_references_are_not() -> None:
     substitutions = {"Table": {"Ref": "Table"}, "Two": "2"}
 
     assert template.with_texts("${Two} ${Table} ${Two} ${Other}", substitutions) == "2 ${Table} 2 ${Other}"
+
+
+def test_substitutions_from_a_mapping_and_default_numbers_are_looked_up(tmp_path: Path) -> None:
+    given = {"A": {"Fn::FindInMap": ["Texts", "One", "Long"]}, "B": {"Ref": "Count"}, "C": {"Ref": "Table"}}
+    source = {
+        "Parameters": {"Count": {"Type": "Number", "Default": 10}, "Table": {"Type": "String", "Default": "x"}},
+        "Mappings": {"Texts": {"One": {"Long": "text"}}},
+        "Resources": {"M": {"Properties": {"DefinitionS3Location": "a.json", "DefinitionSubstitutions": given}}},
+    }
+    path = tmp_path / "template.yaml"
+    path.write_text(json.dumps(source), encoding="utf-8")
+
+    found = template.definition_substitutions(path, tmp_path / "a.json")
+
+    assert found == {"A": "text", "B": "10", "C": {"Ref": "Table"}}
 
 
 @pytest.mark.parametrize(

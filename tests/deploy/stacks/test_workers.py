@@ -104,7 +104,7 @@ def test_status_shows_tasks_and_alarms_and_down_deletes_the_workers_first(
     assert shown.stdout.endswith(
         "both-order-fulfillment-workers  CREATE_COMPLETE\n"
         "fulfillment  0 of 0 tasks running\n"
-        "1 of 12 alarms in ALARM\n"
+        "1 of 13 alarms in ALARM\n"
         "  both-Rings: no poll\n"
     ), shown.stdout
 
@@ -178,7 +178,7 @@ def arguments(given: dict[str, str]) -> list[str]:
             "The workers would not start: WORKER_WAIT_S is '1.5', must be 0 to 20",
         ),
         (arguments(GIVEN | {"FulfillmentProvider": "http"}), "The workers would not start: FULFILLMENT_URL is not set"),
-        (["--pipeline-only", "--parameter", "Image=x"], "Unknown parameter Image. Known: AlarmTopicArn, KmsKeyArn"),
+        (["--pipeline-only", "--parameter", "Image=x"], "Unknown parameter Image. Known: AlarmTopicArn, IntakeC"),
         (["--pipeline-only", "--parameter", "KmsKeyArn=alias/x"], "KmsKeyArn 'alias/x': Empty, or the ARN of a key"),
         (arguments(GIVEN), "cannot be deployed here: Template format error: Unrecognized resource types"),
     ],

@@ -84,6 +84,7 @@ def test_without_arguments_the_help_is_shown(
 
 HELP = [
     ("submit", "Submit the orders of a file, each once."),
+    ("bulk", "List and show intakes: orders that are submitted in bulk."),
     ("list", "List the open orders."),
     ("show", "Show the whole story of one order."),
     ("cancel", "Cancel an order that is not fulfilled yet."),

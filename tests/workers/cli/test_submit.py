@@ -152,6 +152,7 @@ def test_a_different_order_is_named_not_waited_for_and_exits_with_1(tmp_path: Pa
         "failed": [],
         "different": [{"line": 3, "reason": problem, "order_id": "o-2", "file": orders_csv}],
         "ended": None,
+        "intake": None,
         "check": None,
     }
 

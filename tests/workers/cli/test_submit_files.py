@@ -171,6 +171,7 @@ def test_a_check_says_what_would_happen_and_starts_nothing(tmp_path: Path) -> No
         "failed": [],
         "different": [{"line": 6, "reason": problem, "order_id": "o-5", "file": path}],
         "ended": None,
+        "intake": None,
         "check": {
             "refusal": None,
             "would_submit": 2,

@@ -54,6 +54,7 @@ DOING = {
     "--rejects": ("FILE", "Write what is not submitted to a new FILE"),
     "--rate": ("N", "At most N messages a second"),
     "--concurrency": ("N", "At most N orders"),
+    "--bulk": (FLAG, "Upload the orders as one file"),
     "--submission": ("N", "The N-th submission"),
     "--wait": (FLAG, "Wait until"),
     "--follow": (FLAG, "Wait for"),
@@ -77,7 +78,7 @@ OTHER_NAMES = {
     "--dry-run": "--check",
 }  # Accepted too: the same noun, longer.
 ARGUMENTS = {
-    "ORDER_ID", "CASE_ID", "[CASE_ID]...", "FILE|-", "FILE|-...",
+    "ORDER_ID", "CASE_ID", "[CASE_ID]...", "FILE|-", "FILE|-...", "INTAKE",
     "QUEUE", "{fulfillment|escalation|QUEUE}", "[fulfillment|escalation|QUEUE]", "[QUEUE]...",
     "[[resubmit|fulfill|cancel|close]]", "[resubmit|fulfill|cancel|close]", "{bash|zsh|fish}",
 }  # fmt: skip

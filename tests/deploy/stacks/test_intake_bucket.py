@@ -1,0 +1,18 @@
+"""Before a stack is deleted, the bucket of bulk intake is emptied."""
+
+from deploy.aws import Aws
+from deploy.progress import Progress
+from deploy.stacks import intake_bucket, pipeline
+
+
+def test_all_files_and_reports_are_deleted_and_twice_is_no_error(aws: Aws) -> None:
+    bucket = pipeline.up(aws, "emptied-", Progress(quiet=True)).outputs["OrderIntakeBucketName"]
+    for key in ("incoming/a.csv", "reports/one/report.json"):
+        aws.s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    for _ in range(2):
+        intake_bucket.empty(aws, pipeline.stack_name("emptied-"))
+        assert "Contents" not in aws.s3.list_objects_v2(Bucket=bucket)
+
+
+def test_a_stack_that_is_gone_has_nothing_to_empty(aws: Aws) -> None:
+    intake_bucket.empty(aws, pipeline.stack_name("never-"))

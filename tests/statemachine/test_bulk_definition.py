@@ -1,0 +1,161 @@
+"""Bulk intake starts what `orders submit` starts, under the same name, and its report has no values."""
+
+import itertools
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.statemachine.bulk import DEFINITION, MAPS, child_states, evaluate, load, row_states
+from tests.statemachine.test_definition import PROPER
+from tests.statemachine.test_grammar import generated_orders
+from workers.domain.submissions import malformed_fields, submission_name
+
+FIELDS = ("OrderId", "Name", "ItemName", "Price", "CC")
+STARTED = "started"
+
+
+def outcome_of(item: object, row: int = 0, **variables: object) -> Any:
+    """Walk a row through its states; return its report, or the arguments with which its order is started."""
+    states, state = row_states(), row_states()["Take the order"]
+    taken = {"input": {"Row": row, "Intake": "bulk-1", "Submission": 1, "Order": item}}
+    known = {"until": time.time() * 1000 + 60_000, **evaluate(state["Assign"], taken), **variables}
+    order = {"input": evaluate(state["Output"], taken)}
+    choice = states["Is it an order"]
+    following = next(
+        (option["Next"] for option in choice["Choices"] if evaluate(option["Condition"], order, **known)),
+        choice["Default"],
+    )
+    state = states[following]
+    return evaluate(state["Arguments" if state["Type"] == "Task" else "Output"], order, **known)
+
+
+@given(st.text(), st.integers(min_value=1, max_value=999_999))
+def test_an_intake_names_executions_as_submit_does(order_id: str, submission: int) -> None:
+    order_id = order_id.encode("utf-8", "replace").decode()
+    arguments = row_states()["Start the order"]["Arguments"]
+
+    name = evaluate(arguments["Name"], {"input": {"OrderId": order_id}}, submission=submission)
+
+    assert name == submission_name(order_id, submission)
+    assert re.fullmatch(r"submission-[a-p]{26}-[0-9]+", name)
+
+
+def test_an_intake_accepts_and_rejects_the_orders_that_submit_does() -> None:
+    started = 0
+    for order in itertools.islice(generated_orders(), 0, None, 9):  # All are compared in test_grammar.py.
+        fields, outcome = malformed_fields(order), outcome_of(order, row=4)
+        if fields:
+            assert outcome == {"Row": 5, "Outcome": "rejected", "Fields": fields}, order
+        else:
+            assert outcome["Input"] == {field: order[field] for field in FIELDS}
+            started += 1
+    assert started > 10
+
+
+@pytest.mark.parametrize("item", ["text", 5, None, True, [], [PROPER], [[PROPER]]])
+def test_a_row_that_is_not_an_object_is_rejected(item: object) -> None:
+    assert outcome_of(item) == {"Row": 1, "Outcome": "rejected", "Fields": [*FIELDS]}
+
+
+def test_other_columns_and_a_byte_order_mark_are_not_part_of_an_order() -> None:
+    row = {"\ufeffOrderId": "001", **{field: PROPER[field] for field in FIELDS[1:]}, "Other": "x"}
+    assert outcome_of(row)["Input"] == PROPER
+
+
+def test_a_row_for_which_there_is_no_time_is_reported_and_not_started() -> None:
+    assert outcome_of(PROPER, until=0) == {"Row": 1, "Outcome": "not_started"}
+
+
+def test_both_kinds_of_files_have_the_same_children_and_results() -> None:
+    lines, csv = (load()["States"][name] for name in MAPS)
+    different = {"ItemReader", "Label"}
+    assert {name: lines[name] for name in lines.keys() - different} == {
+        name: csv[name] for name in csv.keys() - different
+    }
+    assert (lines["ItemReader"]["ReaderConfig"], csv["ItemReader"]["ReaderConfig"]) == (
+        {"InputType": "JSONL"},
+        {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"},
+    )
+
+
+def test_a_batch_of_aws_and_a_row_of_the_local_aws_are_the_same_to_a_child() -> None:
+    row, output = {"Row": 0, "Order": PROPER}, child_states()["Take the rows"]["Output"]
+    for given_, rows in (({"Items": [row, row]}, [row, row]), ({"Items": [row]}, [row]), (row, [row])):
+        assert evaluate(output, {"input": given_}) == {"Rows": rows}
+
+
+REJECTED = {"Row": 7, "Outcome": "rejected", "Fields": ["Price"]}
+EXISTING = {"Row": 8, "Outcome": "already_started"}
+LATE = {"Row": 9, "Outcome": "not_started"}
+
+
+@pytest.mark.parametrize(
+    ("results", "rows", "counts"),
+    [
+        ([STARTED], [], {"s": 1}),
+        ([STARTED] * 200, [], {"s": 200}),
+        ([REJECTED], [REJECTED], {"r": 1}),
+        ([STARTED, REJECTED, STARTED, EXISTING, LATE], [REJECTED, EXISTING, LATE], {"s": 2, "r": 1, "a": 1, "n": 1}),
+    ],
+)
+def test_a_child_reports_the_rows_that_it_did_not_start(
+    results: list[object], rows: list[object], counts: dict[str, int]
+) -> None:
+    states = child_states()
+    state = states["Start each order"]
+    given_ = {"input": {"Rows": [{"Row": 6, "Intake": "bulk-1"}]}, "result": results}
+
+    output = evaluate(state["Output"], given_)
+
+    assert output["Rows"] == rows
+    assert evaluate(state["Assign"], given_) == {"part": "reports/bulk-1/rows/000000007.json"}
+    is_done = states["Are there rows to report"]["Choices"][0]["Condition"]
+    assert evaluate(is_done, {"input": output}) is (not rows)
+    assert evaluate(states["Report the rows"]["Arguments"]["Body"], {"input": output}) == {"Rows": rows}
+    assert evaluate(states["Rows are done"]["Output"], {"input": output["Counts"]}) == counts
+
+
+def test_the_results_of_a_million_orders_fit_into_a_state() -> None:
+    state = load()["States"][MAPS[0]]
+    batches = 1_000_000 // state["ItemBatcher"]["MaxItemsPerBatch"]
+    largest = json.dumps({"s": 49, "a": 49, "r": 49, "n": 49}, separators=(",", ":"))
+    assert batches * (len(largest) + 1) < 262_144
+
+
+def test_the_batches_counts_are_added_up() -> None:
+    counts = {"Started": [200, 198], "AlreadyStarted": [], "Rejected": [1], "NotStarted": [1], "Unreported": []}
+    total = {"Started": 398, "AlreadyStarted": 0, "Rejected": 1, "NotStarted": 1, "Unreported": 0}
+    output = load()["States"]["Sum up"]["Output"]
+    assert evaluate(output, {"input": counts}) == {"Outcome": "complete", **total}
+
+
+@pytest.mark.parametrize(
+    ("given_", "following"),
+    [
+        ({"Key": "incoming/a.jsonl"}, MAPS[0]),
+        ({"Key": "incoming/A.NDJSON", "Submission": 2}, MAPS[0]),
+        ({"Key": "incoming/a.Csv"}, MAPS[1]),
+        ({"Key": "incoming/a.json"}, "File is refused"),
+        ({"Key": "incoming/csv"}, "File is refused"),
+        ({"Key": 5}, "File is refused"),
+        ({}, "File is refused"),
+    ],
+)
+def test_a_file_is_read_as_its_name_says(given_: dict[str, object], following: str) -> None:
+    state, states = load()["States"]["Look at the file"], {"input": given_}
+    found = [choice for choice in state["Choices"] if evaluate(choice["Condition"], states)]
+    assert [choice["Next"] for choice in found] == ([following] if following in MAPS else [])
+    for choice in found:
+        assert evaluate(choice["Output"], states) == {"Key": given_["Key"], "Submission": given_.get("Submission", 1)}
+    assert state["Default"] == "File is refused"
+
+
+def test_the_grammar_of_an_order_is_not_stored_a_second_time() -> None:
+    text = DEFINITION.read_text(encoding="utf-8")
+    assert text.count("${MalformedFields}") == 2 * len(MAPS)
+    assert "looks_like_card" not in text

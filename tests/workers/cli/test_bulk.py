@@ -1,0 +1,165 @@
+"""What `orders submit --bulk` and `orders bulk` print, and their exit codes, against an AWS in memory."""
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.json_documents import check
+from tests.workers.operations.intakes import Intakes
+from workers.cli.bulk import command as bulk
+from workers.cli.submit import command as submit
+from workers.operations.errors import OperationError
+
+CARD = "4929123412345678"
+ROWS = [
+    {"Row": 1, "Outcome": "already_started"},
+    {"Row": 2, "Outcome": "rejected", "Fields": ["Price", "CC"]},
+    {"Row": 3, "Outcome": "not_started"},
+]
+
+
+def run(aws: Intakes, command: click.Command, *arguments: str) -> Result:
+    ran = CliRunner().invoke(command, [*arguments], obj=aws.stack(), standalone_mode=False)
+    assert CARD not in ran.output
+    if "--json" in arguments:
+        check("submit" if command is submit else f"bulk {arguments[0]}", ran.stdout)
+    return ran
+
+
+def submitted(aws: Intakes, directory: Path, *arguments: str, count: int = 4) -> Result:
+    path = directory / "orders.csv"
+    rows = [f"o-{number},Ada,Bicycle,12.50,{CARD}" for number in range(1, count + 1)]
+    path.write_text("\n".join(["OrderId,Name,ItemName,Price,CC", *rows]), encoding="utf-8")
+    return run(aws, submit, str(path), "--bulk", *arguments)
+
+
+def ended(aws: Intakes, count: int = 4) -> str:
+    """Let an intake of *count* rows have ended, and return its name."""
+    aws.started["bulk-1"] = {"Key": "submitted/bulk-1.jsonl"}
+    aws.objects["submitted/bulk-1.jsonl"] = b"{}\n" * count
+    aws.looked = aws.looks
+    return "bulk-1"
+
+
+def words(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_a_submission_in_bulk_ends_as_any_other(tmp_path: Path) -> None:
+    aws = Intakes(looks=1)
+    ran = submitted(aws, tmp_path)
+    (name,) = aws.started
+    assert (ran.exception, ran.return_value) == (None, 0)
+    assert ran.stdout == "4 submitted, 0 already submitted, 0 bad, 0 failed\n"
+    begun = f"intake {name} is started, and goes on without this command: `orders bulk show {name}` follows it"
+    assert words(ran.stderr) == [begun]
+
+
+def test_rows_that_were_not_started_are_named_and_exit_with_1(tmp_path: Path) -> None:
+    aws = Intakes(looks=1, rows=ROWS[1:])
+    ran = submitted(aws, tmp_path)
+    assert ran.return_value == 1
+    assert ran.stdout == "2 submitted, 0 already submitted, 0 bad, 2 failed\n"
+    path = tmp_path / "orders.csv"
+    assert ran.stderr.splitlines()[1:] == [
+        f"{path}:3: order o-2: the intake rejected it (Price, CC)",
+        f"{path}:4: order o-3: Step Functions was too busy to start it",
+    ]
+
+
+def test_the_document_names_the_intake(tmp_path: Path) -> None:
+    aws = Intakes(looks=1)
+    document = json.loads(submitted(aws, tmp_path, "--json").stdout)
+    assert [document["intake"]] == [*aws.started]
+
+
+def test_a_check_in_bulk_starts_nothing(tmp_path: Path) -> None:
+    aws = Intakes()
+    ran = submitted(aws, tmp_path, "--check")
+    assert ran.stdout.startswith("4 would be submitted")
+    assert (aws.started, aws.objects) == ({}, {})
+
+
+def test_the_stack_bounds_how_many_orders_an_intake_starts_at_once(tmp_path: Path) -> None:
+    ran = submitted(Intakes(), tmp_path, "--concurrency", "10")
+    assert isinstance(ran.exception, click.UsageError)
+    assert str(ran.exception) == (
+        "with --bulk, the stack's parameter IntakeConcurrency says how many, not --concurrency"
+    )
+
+
+def test_intakes_are_listed() -> None:
+    aws = Intakes(looks=1, rows=ROWS)
+    name = ended(aws)
+    ran = run(aws, bulk, "list")
+    assert words(ran.stdout) == [
+        "INTAKE STARTED AT STATUS ROWS DONE STARTED BEFORE REJECTED NOT STARTED",
+        f"{name} 2026-11-22 12:00:00 SUCCEEDED 4 4 1 1 1 1",
+    ]
+    (document,) = json.loads(run(aws, bulk, "list", "--json").stdout)
+    assert (document["intake"], document["unknown"]) == (name, 0)
+
+
+def test_an_intake_is_shown_with_the_rows_that_it_did_not_start() -> None:
+    aws = Intakes(looks=1, rows=ROWS)
+    name = ended(aws)
+    ran = run(aws, bulk, "show", name)
+    assert ran.return_value == 1
+    assert words(ran.stdout) == [
+        f"Intake {name}",
+        "Status SUCCEEDED",
+        "Started at 2026-11-22 12:00:00",
+        "Ended at 2026-11-22 12:00:05",
+        "Rows 4",
+        "Done 4",
+        "Started 1",
+        "Started before 1",
+        "Rejected 1",
+        "Not started 1",
+        "",
+        "ROW OUTCOME MALFORMED FIELDS",
+        "1 already started -",
+        "2 rejected Price, CC",
+        "3 not started -",
+    ]
+    assert json.loads(run(aws, bulk, "show", name, "--json").stdout)["reported"][1] == {
+        "row": 2,
+        "outcome": "rejected",
+        "fields": ["Price", "CC"],
+    }
+
+
+def test_a_complete_intake_is_exit_code_0_and_a_failed_one_1() -> None:
+    for status, code in (("SUCCEEDED", 0), ("RUNNING", 0), ("FAILED", 1)):
+        aws = Intakes(looks=1)
+        name = ended(aws)
+        aws.status, aws.error = status, "FileRefused"
+        aws.looks = 1_000 if status == "RUNNING" else 1
+        assert run(aws, bulk, "show", name).return_value == code, status
+
+
+def test_rows_whose_report_is_gone_are_said_to_be() -> None:
+    aws = Intakes(looks=1, rows=ROWS)
+    name = ended(aws)
+    aws.get_object = lambda **_: {}  # type: ignore[method-assign]
+    aws.client.operations["list_objects_v2"] = lambda **_: iter([{}])
+    ran = run(aws, bulk, "show", name)
+    gone = "the report lists 0 of 3 rows that were not started now. Files and reports are kept for a day"
+    assert words(ran.stderr) == [gone]
+
+
+def test_many_rows_are_cut_in_a_table_and_whole_in_json() -> None:
+    rows = [{"Row": number, "Outcome": "not_started"} for number in range(1, 106)]
+    aws = Intakes(looks=1, rows=rows)
+    name = ended(aws, 110)
+    ran = run(aws, bulk, "show", name)
+    assert ran.stderr == "5 more rows are not shown; `--json` has all\n"
+    assert len(json.loads(run(aws, bulk, "show", name, "--json").stdout)["reported"]) == 105
+
+
+def test_an_unknown_intake_is_one_line() -> None:
+    with pytest.raises(OperationError, match="there is no intake nope; `orders bulk list` lists them"):
+        raise run(Intakes(), bulk, "show", "nope").exception or AssertionError

@@ -1,0 +1,252 @@
+"""Submitting in bulk: what is uploaded and started, and how an intake's report becomes the summary of a submission."""
+
+import asyncio
+import io
+import json
+
+import pytest
+
+from tests.workers.operations.fakes import Waits, refused
+from tests.workers.operations.intakes import ARN, BUCKET, STATE_MACHINE, Intakes
+from workers.domain.submissions import submission_name
+from workers.domain.text import clean
+from workers.operations import bulk_submit
+from workers.operations.bulk import (
+    Intake,
+    ReportedRow,
+    find_intake,
+    find_place,
+    list_intakes,
+    reported_rows,
+)
+from workers.operations.bulk_submit import BulkSubmission
+from workers.operations.errors import OperationError
+from workers.operations.order_batch import OrderBatch, Source
+from workers.operations.records import BadRecord
+from workers.operations.retries import Retries
+from workers.operations.submit import Summary
+
+CARD = "4929123412345678"
+
+
+def order(number: int) -> dict[str, str]:
+    return {"OrderId": f"o-{number}", "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
+
+
+def stored(number: int, **changes: str) -> dict[str, str]:
+    """Return an order as its first submission has recorded it."""
+    arn = f"{ARN}:execution:a-OrderFulfillmentStateMachine:{submission_name(f'o-{number}', 1)}"
+    return order(number) | {"CC": "************5678", "Status": "FULFILLED", "ExecutionArn": arn} | changes
+
+
+class Command:
+    """A submission in bulk of *count* orders, and what it reports."""
+
+    def __init__(self, aws: Intakes, count: int = 3, number: int = 1, **more: str) -> None:
+        lines = [json.dumps(order(n) | more) for n in range(1, count + 1)]
+        data = "\n".join(lines).encode()
+        batch = OrderBatch([Source("orders.jsonl", lambda: io.BytesIO(data), len(data))])
+        for _ in batch.check():
+            pass
+        self.begun, self.done = list[str](), list[int]()
+        self.failed = list[BadRecord]()
+        self.task = BulkSubmission(
+            aws.stack(),
+            batch.ledger,
+            batch.records,
+            Summary(),
+            number=number,
+            retries=Retries(backoff=Waits()),
+            failed=self.failed.append,
+            begun=self.begun.append,
+            poll_s=0,
+        )
+
+    async def run(self) -> str:
+        await self.task.run(look_s=0, progress=self.done.append)
+        return str(self.task.summary)
+
+
+async def test_orders_are_uploaded_started_and_followed() -> None:
+    aws = Intakes(looks=3)
+    command = Command(aws, Other="x")
+    assert await command.run() == "3 submitted, 0 already submitted, 0 bad, 0 failed"
+    ((name, given),) = aws.started.items()
+    assert given == {"Key": f"submitted/{name}.jsonl", "Submission": 1}
+    assert aws.lines(name) == [order(1), order(2), order(3)], "only the fields of an order"
+    assert (command.begun, command.task.intake) == ([name], name)
+    assert (sum(command.done), command.failed) == (3, [])
+
+
+async def test_a_name_of_an_intake_sorts_by_time_and_is_never_masked() -> None:
+    names = set()
+    for _ in range(50):
+        command = Command(Intakes(), count=1)
+        await command.run()
+        assert clean(command.begun[0]) == command.begun[0]
+        names.add(command.begun[0])
+    assert len(names) == 50
+    assert all(name.startswith("bulk-20261122T120000-") for name in names)
+
+
+async def test_text_that_looks_like_a_line_end_stays_in_its_line() -> None:
+    aws = Intakes()
+    command = Command(aws, count=2, Name="a\u2028b\u0085c\n\U0001f6b2")
+    await command.run()
+    (name,) = aws.started
+    assert [line["Name"] for line in aws.lines(name)] == ["a\u2028b\u0085c\n\U0001f6b2"] * 2
+    assert aws.objects[f"submitted/{name}.jsonl"].isascii()
+
+
+async def test_rows_that_an_intake_did_not_start_are_named_with_their_line() -> None:
+    rows = [
+        {"Row": 2, "Outcome": "rejected", "Fields": ["Price", "CC"]},
+        {"Row": 4, "Outcome": "not_started"},
+    ]
+    command = Command(Intakes(rows=rows), count=5)
+    assert await command.run() == "3 submitted, 0 already submitted, 0 bad, 2 failed"
+    assert [(bad.line, bad.order_id, bad.reason) for bad in command.failed] == [
+        (2, "o-2", "the intake rejected it (Price, CC)"),
+        (4, "o-4", "Step Functions was too busy to start it"),
+    ]
+
+
+async def test_orders_that_were_submitted_before_are_compared_with_the_table() -> None:
+    rows = [{"Row": number, "Outcome": "already_started"} for number in (1, 2)]
+    aws = Intakes(rows=rows, stored={"o-1": stored(1), "o-2": stored(2, Name="Eve")})
+    command = Command(aws)
+    assert await command.run() == "1 submitted, 1 already submitted, 0 bad, 0 failed, 1 different"
+    assert [bad.order_id for bad in command.failed] == ["o-2"]
+
+
+async def test_a_later_submission_uploads_only_what_may_be_started() -> None:
+    statuses = {"o-1": "FULFILLED", "o-2": "ESCALATED"}
+    aws = Intakes(
+        stored={f"o-{n}": stored(n, Status=statuses[f"o-{n}"]) for n in (1, 2)},
+        rows=[{"Row": 2, "Outcome": "not_started"}],
+    )
+    command = Command(aws, number=2)
+    assert await command.run() == "1 submitted, 1 already submitted, 0 bad, 1 failed"
+    ((name, given),) = aws.started.items()
+    assert given["Submission"] == 2
+    assert [line["OrderId"] for line in aws.lines(name)] == ["o-2", "o-3"]
+    assert [bad.order_id for bad in command.failed] == ["o-3"], "row 2 of the intake is line 3 of the file"
+
+
+async def test_nothing_is_started_if_nothing_may_be() -> None:
+    aws = Intakes(stored={"o-1": stored(1)})
+    command = Command(aws, count=1, number=2)
+    assert await command.run() == "0 submitted, 1 already submitted, 0 bad, 0 failed"
+    assert (aws.started, aws.objects) == ({}, {})
+
+
+async def test_a_large_file_is_uploaded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_submit, "PART_BYTES", 200)
+    aws = Intakes()
+    command = Command(aws, count=10)
+    await command.run()
+    (name,) = aws.started
+    parts = aws.uploads[f"submitted/{name}.jsonl"]
+    assert len(parts) == 4
+    assert all(200 <= len(part) < 400 for part in parts[:-1])
+    assert aws.lines(name) == [order(number) for number in range(1, 11)]
+    assert aws.aborted == []
+
+
+async def test_an_upload_that_fails_is_aborted_and_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_submit, "PART_BYTES", 200)
+    aws = Intakes(failing={"complete_multipart_upload": refused("AccessDenied", "CompleteMultipartUpload", 403)})
+    command = Command(aws, count=10)
+    with pytest.raises(OperationError, match=r"\(nothing was started; repeating the command is safe"):
+        await command.run()
+    assert len(aws.aborted) == 1
+    assert aws.started == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text"),
+    [
+        ("ABORTED", None, "the intake ended as ABORTED"),
+        ("TIMED_OUT", None, "the intake ended as TIMED_OUT"),
+        ("FAILED", "FileRefused", "the intake ended as FileRefused"),
+    ],
+)
+async def test_an_intake_that_fails_is_one_line_that_says_how_far_it_came(
+    status: str, error: str | None, text: str
+) -> None:
+    command = Command(Intakes(status=status, error=error))
+    with pytest.raises(OperationError) as raised:
+        await command.run()
+    (name,) = command.begun
+    assert str(raised.value) == (
+        f"{text} (intake {name}: 3 of 3 rows are done, `orders bulk show {name}` follows it; "
+        "repeating the command is safe: it submits nothing twice)"
+    )
+
+
+async def test_rows_that_an_intake_has_lost_are_not_counted_as_submitted() -> None:
+    command = Command(Intakes(lost=2))
+    with pytest.raises(OperationError, match="the intake does not know what became of 2 orders"):
+        await command.run()
+    assert command.task.summary.submitted == 0
+
+
+async def test_after_an_interruption_the_intake_is_named() -> None:
+    command = Command(Intakes(looks=1_000_000))
+    running = asyncio.ensure_future(command.run())
+
+    def begun(name: str) -> None:
+        command.begun.append(name)
+        running.cancel()
+
+    command.task._begun = begun
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert f"`orders bulk show {command.begun[0]}` follows it" in command.task.so_far()
+
+
+async def test_more_orders_than_an_intake_takes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_submit, "MAX_ROWS", 2)
+    aws = Intakes()
+    with pytest.raises(OperationError, match="there are 3 orders, more than the 2 of an intake: submit them in parts"):
+        await Command(aws).run()
+    assert aws.objects == {}
+
+
+async def test_a_stack_without_an_intake_is_named() -> None:
+    with pytest.raises(OperationError, match="STATE_MACHINE is Orders: only of a name that ends in Order"):
+        await find_place(Intakes().stack(f"{ARN}:stateMachine:Orders"))
+    other = STATE_MACHINE.replace(":a-", ":b-")
+    with pytest.raises(OperationError, match="there is no state machine b-BulkOrderIntake: deploy the stack"):
+        await find_place(Intakes().stack(other))
+    with pytest.raises(OperationError, match="has no tag OrderIntakeBucket"):
+        await find_place(Intakes(tags=[]).stack())
+
+
+async def test_intakes_are_listed_with_their_counts() -> None:
+    aws = Intakes(rows=[{"Row": 2, "Outcome": "rejected", "Fields": ["CC"]}])
+    first, second = Command(aws), Command(aws, count=4)
+    for command in (first, second):
+        await command.run()
+    found = await list_intakes(aws.stack(), 5)
+    at, ended_at = "2026-11-22T12:00:00.000000Z", "2026-11-22T12:00:05.000000Z"
+    assert found == [
+        Intake(second.begun[0], "SUCCEEDED", at, ended_at, None, 4, 4, 3, 0, 1, 0, 0),
+        Intake(first.begun[0], "SUCCEEDED", at, ended_at, None, 3, 3, 2, 0, 1, 0, 0),
+    ]
+    assert [intake.is_complete for intake in found] == [False, False]
+    assert [intake.intake for intake in await list_intakes(aws.stack(), 1)] == second.begun
+    assert await find_intake(aws.stack(), "other") is None
+
+
+async def test_a_report_is_read_in_the_order_of_the_file_and_ends_when_its_day_is_over() -> None:
+    rows = [{"Row": number, "Outcome": "not_started"} for number in (3, 2, 11)]
+    aws = Intakes(rows=rows)
+    command = Command(aws, count=12)
+    await command.run()
+    (name,) = command.begun
+    found = [row async for row in reported_rows(aws.stack(), BUCKET, name)]
+    assert found == [ReportedRow(number, "not_started") for number in (2, 3, 11)]
+    for key in [key for key in aws.objects if key.startswith("reports/")]:
+        del aws.objects[key]
+    assert [row async for row in reported_rows(aws.stack(), BUCKET, name)] == []

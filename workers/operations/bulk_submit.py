@@ -1,0 +1,190 @@
+"""Submits orders in bulk: uploads them as one file, has an intake start them, and reads its report."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+from workers import clock
+from workers.domain.ids import letters
+from workers.operations.bulk import Intake, Place, ReportedRow, find_intake, find_place, reported_rows
+from workers.operations.concurrency import finish
+from workers.operations.errors import OperationError
+from workers.operations.executions import SUCCEEDED
+from workers.operations.files.header import FIELDS
+from workers.operations.ledger import Entry, State
+from workers.operations.order_record import Record
+from workers.operations.progress import Progress, unreported
+from workers.operations.retries import Retries
+from workers.operations.sdk_errors import SDK_ERRORS
+from workers.operations.submit import SAFE, Submission
+
+if TYPE_CHECKING:
+    from workers.operations.stack import Stack
+
+# A million orders are 5,000 batches, whose counts take about a fifth of what fits into a state of the intake.
+MAX_ROWS = 3_000_000
+# S3: the parts of a multipart upload have at least 5 MiB each, except for the last one, and are at most 10,000.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+PART_BYTES = 8 * 1024 * 1024
+POLL_S = 1.0
+
+
+class BulkSubmission(Submission):
+    """
+    A submission whose orders are started by an intake. Each has the same name as in any other submission.
+
+    *intake* is its name once it was started: it then goes on without this command.
+    """
+
+    def __init__(
+        self, *arguments: Any, begun: Callable[[str], None] = unreported, poll_s: float = POLL_S, **more: Any
+    ) -> None:
+        """Prepare it like any `Submission`. *begun* is called with the name of the intake once it is started."""
+        super().__init__(*arguments, **more)
+        self._begun = begun
+        self._poll_s = poll_s
+        self._seen: Intake | None = None
+
+    def so_far(self) -> str:
+        """Return the outcome so far, with a note that repeating is safe."""
+        if self.intake is None:
+            return f"nothing was started; {SAFE}"
+        seen = self._seen
+        done = f"{seen.done} of {seen.rows} rows are done" if seen and seen.rows is not None else "no row is done yet"
+        return f"intake {self.intake}: {done}, `orders bulk show {self.intake}` follows it; {SAFE}"
+
+    async def _start(self, concurrency: int, progress: Progress) -> None:  # noqa: ARG002 - the stack's parameter bounds it.
+        if len(self._ledger) > MAX_ROWS:
+            raise OperationError(
+                f"there are {len(self._ledger):,} orders, more than the {MAX_ROWS:,} of an intake: submit them in parts"
+            )
+        place = await find_place(self._stack)
+        # It sorts by time. With more digits in a row, it could look like a card number.
+        name = f"bulk-{self._stack.now():%Y%m%dT%H%M%S}-{letters(uuid4().hex, 8)}"
+        key = f"submitted/{name}.jsonl"
+        rows = await self._upload(place, key)
+        if not rows:
+            return
+        intake = await self._run_intake(place, name, key, progress)
+        await self._take_report(place, intake)
+
+    async def _upload(self, place: Place, key: str) -> int:
+        """Upload the orders that can be started as JSON lines, and return how many there are."""
+        rows, content = 0, bytearray()
+        async with _Upload(self._stack, self._retries, place.bucket, key) as upload:
+            for record in self._startable():
+                content += _line(record)
+                rows += 1
+                if len(content) >= PART_BYTES:
+                    await upload.add(bytes(content))
+                    content.clear()
+            if rows:
+                await upload.end(bytes(content))
+        return rows
+
+    async def _run_intake(self, place: Place, name: str, key: str, progress: Progress) -> Intake:
+        """Start the intake, and wait until it has ended."""
+        start = partial(
+            self._stack.stepfunctions.call,
+            "start_execution",
+            stateMachineArn=place.arn,
+            name=name,
+            input=json.dumps({"Key": key, "Submission": self._number}),
+        )
+        # A repeated call finds the execution that the lost one started: its name and input are the same.
+        await self._retries.run("StartExecution", start)
+        self.intake = name
+        self._begun(name)
+        done = 0
+        while True:
+            self._seen = await self._retries.run("DescribeExecution", lambda: find_intake(self._stack, name))
+            if self._seen is not None:
+                progress((self._seen.done or 0) - done)
+                done = self._seen.done or 0
+                if not self._seen.is_running:
+                    return self._seen
+            await asyncio.sleep(self._poll_s)
+
+    async def _take_report(self, place: Place, intake: Intake) -> None:
+        """Add the intake's report to the ledger and to the summary."""
+        if intake.status != SUCCEEDED:
+            raise OperationError(f"the intake ended as {intake.error or intake.status}")
+        if unknown := intake.unknown + (intake.unreported or 0):
+            raise OperationError(f"the intake does not know what became of {unknown} orders")
+        started_at = clock.parse(intake.started_at)  # No later than that of each execution.
+        async with contextlib.aclosing(reported_rows(self._stack, place.bucket, intake.intake)) as report:
+            following = await anext(report, None)
+            for number, entry in enumerate(self._ledger.entries(lacking=State.TAKEN), 1):
+                if following is not None and following.row == number:
+                    self._take(entry, following)
+                    following = await anext(report, None)
+                else:
+                    self._ledger.mark(entry.order_id, started_at=started_at)
+                    self.summary.submitted += 1
+
+    def _take(self, entry: Entry, row: ReportedRow) -> None:
+        match row.outcome:
+            case "already_started":
+                self._ledger.mark(entry.order_id, State.EXISTING)
+                self.summary.already_submitted += 1
+            case "rejected":
+                self._not_submitted(self.summary.failed, entry, f"the intake rejected it ({', '.join(row.fields)})")
+            case _:
+                self._not_submitted(self.summary.failed, entry, "Step Functions was too busy to start it")
+
+
+def _line(record: Record) -> bytes:
+    """Return an order as a line of JSON: its fields only, in ASCII, so that nothing in it looks like the line's end."""
+    order = record.fields()
+    return json.dumps({field: order[field] for field in FIELDS}, separators=(",", ":")).encode() + b"\n"
+
+
+class _Upload:
+    """
+    An upload to S3 in parts, of which one at a time is in memory. A small one is a single request.
+
+    It is aborted if it fails; if this process is killed, S3 removes its parts after a day.
+    """
+
+    def __init__(self, stack: "Stack", retries: Retries, bucket: str, key: str) -> None:
+        self._stack = stack
+        self._retries = retries
+        self._target = {"Bucket": bucket, "Key": key}
+        self._id: str | None = None
+        self._parts: list[dict[str, Any]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._id is not None:
+            with contextlib.suppress(*SDK_ERRORS):
+                await finish(self._call("AbortMultipartUpload", "abort_multipart_upload", UploadId=self._id))
+
+    async def add(self, content: bytes) -> None:
+        """Upload a part."""
+        if self._id is None:
+            self._id = (await self._call("CreateMultipartUpload", "create_multipart_upload"))["UploadId"]
+        number = len(self._parts) + 1
+        answer = await self._call("UploadPart", "upload_part", UploadId=self._id, PartNumber=number, Body=content)
+        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+
+    async def end(self, content: bytes) -> None:
+        """Upload what is left; the object exists afterward."""
+        if self._id is None:
+            await self._call("PutObject", "put_object", Body=content)
+            return
+        if content:
+            await self.add(content)
+        parts = {"Parts": self._parts}
+        await self._call(
+            "CompleteMultipartUpload", "complete_multipart_upload", UploadId=self._id, MultipartUpload=parts
+        )
+        self._id = None
+
+    async def _call(self, name: str, operation: str, **request: Any) -> Any:
+        return await self._retries.run(name, partial(self._stack.s3.call, operation, **self._target, **request))
