@@ -31,6 +31,7 @@ from tests.aws_facts.services import (
     workflow_calls,
     workflow_expressions,
     workflow_sdk,
+    workflow_maps,
     workflow_states,
 )
 
@@ -48,6 +49,7 @@ MODULES = (
     workflow_sdk,
     workflow_states,
     workflow_expressions,
+    workflow_maps,
     cloudformation,
     deployments,
     others,

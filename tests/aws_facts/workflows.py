@@ -71,6 +71,12 @@ def _create_role(lab: Lab) -> str:
         _allow(["sqs:GetQueueAttributes", "sqs:SendMessage"], f"{queues}{lab.prefix}*"),
         _allow(["cloudwatch:GetMetricData"], "*"),
         _allow([f"xray:{action}" for action in _TRACING], "*"),  # X-Ray has no permissions for single resources.
+        _allow(["states:StartExecution"], f"arn:{lab.partition}:states:{own}:stateMachine:{lab.prefix}*"),
+        # Of the children of a Distributed Map.
+        _allow(
+            ["states:DescribeExecution", "states:StopExecution"],
+            f"arn:{lab.partition}:states:{own}:execution:{lab.prefix}*",
+        ),
     ]
     iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=_policy(*allowed))
     _wait_for_role(lab, arn)
