@@ -1,0 +1,33 @@
+"""What a command knows of its orders: bounded in memory, and without anything that reveals a card number."""
+
+import json
+
+import pytest
+
+from workers.operations import ledger
+from workers.operations.ledger import Found, Ledger, State, differing, marks_of
+from workers.operations.order_record import Record
+
+
+def record(number: int) -> Record:
+    order = {"OrderId": f"o-{number}", "Name": "Ada", "ItemName": "x", "Price": "1", "CC": "4929123412345678"}
+    return Record(number, order["OrderId"], json.dumps(order), "orders.jsonl")
+
+
+def test_orders_that_do_not_fit_into_memory_are_kept_in_order_and_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "CACHE_KIB", 16)
+    known, count = Ledger(), 1_000
+    for number in range(count):
+        assert known.add(record(number)) is None
+        known.mark(f"o-{number}", State.EXISTING)
+    assert known.add(record(7)) == "line 7"
+    assert [entry.line for entry in known.entries(having=State.EXISTING)] == [*range(count)]
+    assert {known.find(record(number)) for number in range(count)} == {Found.UNCHANGED}
+
+
+def test_hashes_have_a_key_of_their_process() -> None:
+    fields = {"CC": "************5678"}
+    marks = marks_of(fields)
+    assert differing(marks, fields) == []
+    ledger._key.cache_clear()  # As in another process.
+    assert differing(marks, fields) == ["CC"]
