@@ -377,8 +377,8 @@ def test_the_rule_for_dropped_files_may_start_intakes_and_nothing_else(account: 
 
 
 def frozen(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a policy's only statement with the name of its resource."""
-    (statement,) = policy["PolicyDocument"]["Statement"]
+    """Return a policy's only statement without a key, with the name of its resource."""
+    statement, _ = policy["PolicyDocument"]["Statement"]
     return {**statement, "Resource": statement["Resource"]["Ref"]}
 
 
@@ -452,9 +452,10 @@ def test_a_given_key_is_granted_for_the_services_that_use_it(
         assert statement["Resource"] == KEY
         via = statement["Condition"]["StringEquals"]["kms:ViaService"]
         assert set(via) == {f"{service}.us-east-1.amazonaws.com" for service in used}
-    for role, machine, last in (
-        ("Role4OrderFulfillmentStepFunctions", "OrderFulfillmentStateMachine", "EncryptOrdersAndMessages"),
-        ("RoleForStuckOrderSweep", "StuckOrderSweep", "ReadOrdersAndEncryptMessages"),
+    for role, machine, last, services in (
+        ("Role4OrderFulfillmentStepFunctions", "OrderFulfillmentStateMachine", "EncryptOrdersAndMessages", ("dynamodb", "sqs")),
+        ("RoleForStuckOrderSweep", "StuckOrderSweep", "ReadOrdersAndEncryptMessages", ("dynamodb", "sqs")),
+        ("RoleForBulkOrderIntake", "BulkOrderIntake", "EncryptFilesAndOrders", ("s3", "states")),
     ):
         workflow = key_statements(account.roles_with_key[role])
         assert {statement["Resource"] for statement in workflow} == {KEY}
@@ -463,5 +464,5 @@ def test_a_given_key_is_granted_for_the_services_that_use_it(
         assert conditions == {
             "EncryptHistory": {"kms:EncryptionContext:aws:states:stateMachineArn": history},
             "EncryptLogs": {"kms:EncryptionContext:SourceArn": arn("logs", "*")},
-            last: {"kms:ViaService": [f"{service}.us-east-1.amazonaws.com" for service in ("dynamodb", "sqs")]},
+            last: {"kms:ViaService": [f"{service}.us-east-1.amazonaws.com" for service in services]},
         }

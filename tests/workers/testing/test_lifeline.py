@@ -101,6 +101,15 @@ def test_without_a_directory_nothing_is_deleted(
     assert (tmp_path / "mine").exists()
 
 
+@pytest.mark.usefixtures("starter")
+def test_a_file_runs_as_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runs: list[tuple[str, str]] = []
+    run_path = SimpleNamespace(run_path=lambda path, *, run_name: runs.append((path, run_name)))
+    monkeypatch.setattr(lifeline, "runpy", run_path)
+    lifeline.main(str(tmp_path), "/somewhere/emulator.py", [])
+    assert runs == [("/somewhere/emulator.py", "__main__")]
+
+
 def test_a_module_is_stopped_and_its_directory_deleted_if_its_starter_dies(
     monkeypatch: pytest.MonkeyPatch, starter: Starter, tmp_path: Path
 ) -> None:
