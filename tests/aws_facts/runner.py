@@ -30,8 +30,8 @@ from tests.aws_facts.services import (
     sqs_receipts,
     workflow_calls,
     workflow_expressions,
-    workflow_sdk,
     workflow_maps,
+    workflow_sdk,
     workflow_states,
 )
 

@@ -453,7 +453,12 @@ def test_a_given_key_is_granted_for_the_services_that_use_it(
         via = statement["Condition"]["StringEquals"]["kms:ViaService"]
         assert set(via) == {f"{service}.us-east-1.amazonaws.com" for service in used}
     for role, machine, last, services in (
-        ("Role4OrderFulfillmentStepFunctions", "OrderFulfillmentStateMachine", "EncryptOrdersAndMessages", ("dynamodb", "sqs")),
+        (
+            "Role4OrderFulfillmentStepFunctions",
+            "OrderFulfillmentStateMachine",
+            "EncryptOrdersAndMessages",
+            ("dynamodb", "sqs"),
+        ),
         ("RoleForStuckOrderSweep", "StuckOrderSweep", "ReadOrdersAndEncryptMessages", ("dynamodb", "sqs")),
         ("RoleForBulkOrderIntake", "BulkOrderIntake", "EncryptFilesAndOrders", ("s3", "states")),
     ):
