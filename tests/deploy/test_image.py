@@ -157,6 +157,19 @@ def test_the_files_of_a_private_clone_become_readable_for_all(tmp_path: Path) ->
     assert stat.S_IMODE(source.parent.stat().st_mode) == 0o755
 
 
+def left_out() -> list[str]:
+    """Return the names of what .dockerignore leaves out of the copied folders."""
+    rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    return [rule.rpartition("/")[2] for rule in rules if rule != "*" and not rule.startswith(("!", "#"))]
+
+
+@pytest.mark.process
+def test_what_only_tests_need_is_left_out(built: Path) -> None:
+    assert left_out() == ["testing", "__pycache__"]
+    assert [path.name for path in (ROOT / "workers").rglob("testing")] == ["testing"], "no other folder has the name"
+    assert not (built / "workers" / "testing").exists()
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The image's `/app`: copied and compiled by the Dockerfile's own steps, then made read-only."""
@@ -164,7 +177,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     application = root / "app"
     for source, target in copied():
         if target.startswith("/app"):
-            shutil.copytree(ROOT / source, root / target.lstrip("/"), ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / source, root / target.lstrip("/"), ignore=shutil.ignore_patterns(*left_out()))
     _, *compiling = step("compileall")
     arguments = [str(application) if word == "/app" else word for word in compiling if word != "/venv"]
     subprocess.run([sys.executable, *arguments], check=True, timeout=60)

@@ -222,4 +222,4 @@ def test_the_page_says_how_long_everything_is_kept() -> None:
     assert rows["dead-letter queues"].startswith("14 days")
     logs = {r["Properties"]["RetentionInDays"] for r in resources.values() if r["Type"] == "AWS::Logs::LogGroup"}
     assert logs == {30}
-    assert rows["log groups of the function, the workflow and the workers"] == "30 days"
+    assert rows["log groups of the function, the workflow, the sweep and the workers"] == "30 days"

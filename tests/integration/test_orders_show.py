@@ -126,6 +126,10 @@ def test_queues_are_counted_without_receiving_a_message(orders: CommandLine, qui
         "dead_letter_queue": "orders-EscalationDLQ",
         "dead_letters": 1,
         "oldest_dead_letter_s": None,
+        "paused": False,
+        "paused_since_at": None,
+        "paused_by": None,
+        "paused_note": None,
     }
     sqs.delete_message(QueueUrl=stack.order_fulfillment_queue_url, ReceiptHandle=taken["ReceiptHandle"])
     left = sqs.receive_message(

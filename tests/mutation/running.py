@@ -83,7 +83,7 @@ class WorkTree:
         environment = os.environ | {"PYTHONPATH": str(self._root), "HYPOTHESIS_PROFILE": "mutation"}
         started_s = time.monotonic()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests),
+            *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:workers", *tests),
             cwd=self._root,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,

@@ -70,6 +70,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     for name, text in {
         FILE: SOURCE,
+        "workers/__init__.py": "",
+        "workers/domain/__init__.py": "",
         "tests/workers/domain/test_small.py": TESTS,
         "pyproject.toml": '[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\n',
     }.items():

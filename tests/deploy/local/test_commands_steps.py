@@ -138,7 +138,7 @@ def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> System:
 
 AWS = "client of x in us-east-1"
 SAMPLES = [("start", AWS, "arn:machine"), ("follow", AWS, "Orders", "started")]
-FOR_EVER = {"OrderRetentionDays": ""}
+FOR_EVER = {"OrderRetentionDays": "", "SweepState": "ENABLED"}
 DEPLOYED = ("up", AWS, "", FOR_EVER, "To do it anyway: --allow-replacement", True)
 MAKE_ENV = f'The local AWS is at {ENDPOINT}; in another terminal: eval "$(make env)"'
 
