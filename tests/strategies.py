@@ -55,7 +55,9 @@ execution_arns = st.builds(
     *[_names.map(lambda name: name.replace(" ", "_"))] * 2,
 )
 # What the masks leave as it is, whatever its digits are.
-trace_ids = st.from_regex(r"[0-9]{13,30}[a-f][0-9]{1,18}", fullmatch=True).map(lambda text: text[:32].ljust(32, "0"))
+trace_ids = st.from_regex(r"[0-9]{13,30}[a-f][0-9]{1,18}", fullmatch=True).map(
+    lambda text: f"trace_id={text[:32].ljust(32, '0')}"
+)
 exempt = uuids | timestamps | execution_arns | trace_ids
 
 # Pieces in any order, so that runs of digits begin and end next to each other, to letters and to exempt text.

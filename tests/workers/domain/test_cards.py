@@ -67,8 +67,10 @@ def test_leaves_shorter_and_other_runs(text: str) -> None:
         f"{TIMESTAMP} {TIMESTAMP}",
         "2026-11-22 10:00:00.123456789-05:30",
         "00000000-0000-0000-0000-000000000000",
-        TRACE_ID,
+        f"trace_id={TRACE_ID}",
+        f"trace_id={TRACE_ID} message_id=1",
         f'{{"trace_id": "{TRACE_ID}"}}',
+        f'{{"trace_id":"{TRACE_ID}"}}',
     ],
 )
 def test_keeps_the_digits_of_arns_uuids_trace_ids_and_timestamps(text: str) -> None:
@@ -92,15 +94,32 @@ def test_keeps_the_digits_of_arns_uuids_trace_ids_and_timestamps(text: str) -> N
         (f"00000000-0000-4000-8000-{CARD}", "****"),
         (f"order_{UUID}", f"order_{UUID}"),
         (f"{UUID}-{UUID}", f"{UUID}-{UUID}"),
-        (f"{CARD[:4]} {TRACE_ID}", "****abcdef123456"),  # It could begin with the rest of a card number.
-        (f"{TRACE_ID}1", "****abcdef1234561"),
-        ("1" * 32, "****"),  # An id of a trace has a letter.
-        (TRACE_ID.upper(), "****ABCDEF123456"),
-        (f"{TRACE_ID} {CARD}", f"{TRACE_ID} ****"),
+        (TRACE_ID, "****abcdef123456"),  # Outside of its field it could be anything.
+        (f"{CARD}abcdefabcdefabcd", "****abcdefabcdefabcd"),
+        (f"trace_id {TRACE_ID}", "trace_id****abcdef123456"),
+        (f"trace_id={TRACE_ID}1", "trace_id=****abcdef1234561"),
+        (f"trace_id={'1' * 32}", "trace_id=****"),  # An id of a trace has a letter.
+        (f"trace_id={TRACE_ID.upper()}", "trace_id=****ABCDEF123456"),
+        (f"trace_id={TRACE_ID} {CARD}", "trace_id=****abcdef****"),  # It may end with the begin of a card number.
+        (f"trace_id={TRACE_ID};{CARD}", f"trace_id={TRACE_ID};****"),
     ],
 )
 def test_masks_card_numbers_next_to_arns_uuids_and_timestamps(text: str, masked: str) -> None:
     assert mask(text).replace(" ", "") == masked.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "masked"),
+    [
+        ({"trace_id": TRACE_ID}, {"trace_id": TRACE_ID}),
+        ({"detail": TRACE_ID}, {"detail": "****abcdef123456"}),
+        ({"trace_id": f"{TRACE_ID}0"}, {"trace_id": "****abcdef1234560"}),
+        ({"trace_id": CARD * 2}, {"trace_id": "****"}),
+        ({"trace_id": int(CARD)}, {"trace_id": "****"}),
+    ],
+)
+def test_keeps_the_id_of_a_trace_in_its_field_alone(fields: dict[str, object], masked: dict[str, object]) -> None:
+    assert mask_all(fields) == masked
 
 
 def test_masks_nested_values_and_keys() -> None:
