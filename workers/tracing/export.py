@@ -6,11 +6,14 @@ The exporter speaks HTTP with protobuf: that needs 2 MB of packages, gRPC would 
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
+from typing import Any
 
+import requests
 import structlog
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
@@ -19,6 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider, set_tracer_provider
 
 from workers.consumer.failures import FailureTracker
+from workers.domain.cards import mask
 from workers.errors import FatalError, OutageError, plain_name
 
 log = structlog.get_logger(__name__)
@@ -27,6 +31,9 @@ FLUSH_S = 2.0  # For the last spans, after the consumer's own flush: together th
 _UNKNOWN = "unknown_service"  # The start of the SDK's name for a service without one.
 
 NO_REASON = "the OTLP receiver does not accept the spans"
+# Of two variables, the one for traces alone counts, as in the specification.
+HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+_REDIRECT, _BAD_REQUEST = 300, 400
 
 Report = Callable[[str | None], None]
 
@@ -51,17 +58,17 @@ async def exporting(service: str, release: str | None, flush_s: float = FLUSH_S)
         with suppress(RuntimeError):  # The loop is closed: the process ends.
             loop.call_soon_threadsafe(report, reason, context=context)
 
-    sdk_lines = SdkLines(report_from_thread)
+    session = Session()
     try:
-        exporter = ReportingExporter(OTLPSpanExporter(), report_from_thread, sdk_lines.reason)
-        processor = BatchSpanProcessor(exporter)
+        with _refused_headers():
+            exporter = ReportingExporter(OTLPSpanExporter(session=session), report_from_thread, session.last_problem)
+        provider = TracerProvider(resource=_resource(service, release), shutdown_on_exit=False)
+        provider.add_span_processor(BatchSpanProcessor(exporter))
     except ValueError as error:
-        raise FatalError(f"tracing is not configured: {error}") from error
-    provider = TracerProvider(resource=_resource(service, release), shutdown_on_exit=False)
-    provider.add_span_processor(processor)
+        raise FatalError(f"tracing is not configured: {mask(str(error))}") from error
     if isinstance(get_tracer_provider(), ProxyTracerProvider):  # For a handler's or provider's own spans.
         set_tracer_provider(provider)
-    with _instead_of_sdk_lines(sdk_lines):
+    with _instead_of_sdk_lines(SdkLines(report_from_thread)):
         try:
             yield provider
         finally:
@@ -69,18 +76,52 @@ async def exporting(service: str, release: str | None, flush_s: float = FLUSH_S)
                 log.warning("trace_export.flush_expired", flush_s=flush_s)
 
 
+class Session(requests.Session):
+    """
+    The exporter's connections. It knows why the last request failed, which the SDK says only in words.
+
+    A redirect is a failure: the SDK does not follow it, but takes it for success, and the spans would be lost unseen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._problem: str | None = None
+
+    def last_problem(self) -> str | None:
+        """Return why the last request failed; None if it was accepted, or if nothing was sent since the last call."""
+        problem, self._problem = self._problem, None
+        return problem
+
+    def request(self, *arguments: Any, **options: Any) -> requests.Response:
+        try:
+            response = super().request(*arguments, **options)
+        except Exception as error:
+            self._problem = plain_name(error)
+            raise
+        status = response.status_code
+        self._problem = None if status < _REDIRECT else f"HTTP {status}"
+        if _REDIRECT <= status < _BAD_REQUEST:
+            raise requests.RequestException(self._problem)
+        return response
+
+
 class ReportingExporter(SpanExporter):
     """Reports how each export ended: with a reason if it failed, None if it was accepted."""
 
-    def __init__(self, exporter: SpanExporter, report: Report, reason: Callable[[], str]) -> None:
-        """*reason* returns why the last export failed."""
+    def __init__(self, exporter: SpanExporter, report: Report, last_problem: Callable[[], str | None]) -> None:
+        """*last_problem* returns why the last request failed."""
         self._exporter = exporter
         self._report = report
-        self._reason = reason
+        self._last_problem = last_problem
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = self._exporter.export(spans)
-        self._report(None if result is SpanExportResult.SUCCESS else self._reason())
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:  # noqa: BLE001 - the SDK would only log it, and its lines are not shown.
+            self._report(plain_name(error))
+            return SpanExportResult.FAILURE
+        problem = self._last_problem()
+        self._report(None if result is SpanExportResult.SUCCESS else problem or NO_REASON)
         return result
 
     def shutdown(self) -> None:
@@ -88,31 +129,40 @@ class ReportingExporter(SpanExporter):
 
 
 class SdkLines(logging.Handler):
-    """
-    Takes what the SDK logs. Our own lines say that spans are lost, at most every 30 s.
-
-    The SDK says why only in its lines, so that is read from them.
-    """
+    """Takes what the SDK logs. Our own lines say that spans are lost, at most every 30 s."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
         self._report = report
-        self._reason = NO_REASON
-
-    def reason(self) -> str:
-        """Return why the last export failed."""
-        return self._reason
 
     def emit(self, record: logging.LogRecord) -> None:
-        match record.msg, record.args:
-            case str(text), _ if text.startswith("Queue full"):
-                self._report("there are more spans than the receiver takes: some are dropped")
-            case str(text), (Exception() as error, *_) if text.startswith("Transient error"):
-                self._reason = plain_name(error)
-            case str(text), (_, int(status), *_) if text.startswith("Failed to export"):
-                self._reason = f"HTTP {status}"
-            case str(text), (_, None, Exception() as error) if text.startswith("Failed to export"):
-                self._reason = plain_name(error)
+        if str(record.msg).startswith("Queue full"):
+            self._report("there are more spans than the receiver takes: some are dropped")
+
+
+@contextmanager
+def _refused_headers() -> Iterator[None]:
+    """
+    Check the headers that the SDK reads in this block.
+
+    Raises:
+        FatalError: One is not NAME=VALUE. The SDK would only leave it out, and log it, although it may be a secret.
+    """
+    refused = list[logging.LogRecord]()
+
+    def keep(record: logging.LogRecord) -> bool:
+        refused.append(record)
+        return False
+
+    logger = logging.getLogger("opentelemetry.util.re")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+    if refused:
+        variable = next((name for name in HEADERS if os.environ.get(name)), HEADERS[-1])
+        raise FatalError(f"{variable} must be NAME=VALUE, or several of them with commas between")
 
 
 @contextmanager
@@ -136,7 +186,8 @@ def _resource(service: str, release: str | None) -> Resource:
         ours[SERVICE_NAME] = service
     if release is not None and SERVICE_VERSION not in resource.attributes:
         ours[SERVICE_VERSION] = release
-    return resource.merge(Resource(ours))
+    masked = {name: mask(value) for name, value in resource.attributes.items() if isinstance(value, str)}
+    return resource.merge(Resource({**masked, **ours}))
 
 
 async def _within(limit_s: float, work: Callable[[], object]) -> bool:

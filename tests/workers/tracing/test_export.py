@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import requests
 import structlog
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tests.otlp import Receiver, otlp_receiver
 from tests.workers.consumer.fakes import until
 from workers.errors import FatalError
-from workers.tracing.export import NO_REASON, ReportingExporter, SdkLines, exporting
+from workers.tracing.export import HEADERS, NO_REASON, ReportingExporter, SdkLines, Session, exporting
 from workers.tracing.off import NO_TRACING
 from workers.tracing.opening import open_tracing
 
@@ -28,7 +29,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 @pytest.fixture(autouse=True)
 def _no_other_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"):
+    for name in (*HEADERS, "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -83,36 +84,95 @@ async def test_the_end_does_not_wait_for_a_receiver_that_never_answers(monkeypat
     assert logs == [{"event": "trace_export.flush_expired", "log_level": "warning", "flush_s": 0.05}]
 
 
-async def test_a_value_that_the_sdk_refuses_ends_the_start(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4000")
+@pytest.mark.parametrize(
+    ("variable", "value"), [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4000"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many")]
+)
+async def test_a_value_that_the_sdk_refuses_ends_the_start(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
     with pytest.raises(FatalError, match=r"^tracing is not configured: "):
         async with exporting("ours", None):
             pass
     assert receiver.requests == []
 
 
-class Refusing(SpanExporter):
-    def export(self, spans: object) -> SpanExportResult:  # noqa: ARG002
-        return SpanExportResult.FAILURE
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
+async def test_a_header_that_is_none_ends_the_start_without_being_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "a=b,authorization Bearer s3cret")
+    with pytest.raises(FatalError) as refusal:
+        async with exporting("ours", None):
+            pass
+    assert str(refusal.value) == f"{variable} must be NAME=VALUE, or several of them with commas between"
+    assert caplog.records == []
+
+
+async def test_no_card_number_is_exported_with_the_resource(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "shop=4929 1234 1234 5678,team=orders")
+    async with exporting("ours", None, flush_s=60) as provider:
+        provider.get_tracer("t").start_span("s").end()
+    assert (b"orders" in receiver.requests[0], b"5678" in receiver.requests[0]) == (True, False)
+
+
+@pytest.mark.parametrize("status", [302, 413])
+async def test_what_is_not_accepted_is_a_failure_with_its_status(receiver: Receiver, status: int) -> None:
+    receiver.status = status
+    with structlog.testing.capture_logs() as logs:
+        async with exporting("ours", None, flush_s=60) as provider:
+            provider.get_tracer("t").start_span("s").end()
+            await until(lambda: bool(logs))
+    assert [(line["event"], line["reason"]) for line in logs] == [("trace_export.failed", f"HTTP {status}")]
+
+
+@pytest.mark.parametrize(("status", "problem"), [(200, None), (202, None), (429, "HTTP 429"), (503, "HTTP 503")])
+def test_an_answer_is_accepted_or_a_problem(receiver: Receiver, status: int, problem: str | None) -> None:
+    receiver.status = status
+    session = Session()
+    assert session.post(receiver.url).status_code == status
+    assert session.last_problem() == problem
 
 
 @pytest.mark.parametrize(
-    ("text", "arguments", "reason"),
+    ("endpoint", "reason"),
+    [("http://127.0.0.1:1", "connection error"), ("http://", "invalid URL")],
+)
+def test_a_receiver_that_cannot_be_reached_has_a_reason(endpoint: str, reason: str) -> None:
+    session = Session()
+    with pytest.raises(requests.RequestException):
+        session.post(endpoint)
+    assert (session.last_problem(), session.last_problem()) == (reason, None)
+
+
+class Exporter(SpanExporter):
+    def __init__(self, result: SpanExportResult | Exception) -> None:
+        self.result = result
+
+    def export(self, spans: object) -> SpanExportResult:  # noqa: ARG002
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.mark.parametrize(
+    ("result", "problem", "reported"),
     [
-        ("Failed to export %s batch code: %s, reason: %s", ("spans", 401, "Unauthorized"), "HTTP 401"),
-        ("Failed to export %s batch code: %s, reason: %s", ("spans", None, OSError("x")), "OS error"),
-        ("Transient error %s encountered while ...", (ConnectionError("x"), "spans", 1.0), "connection error"),
-        ("anything else", (), NO_REASON),
+        (SpanExportResult.SUCCESS, None, None),
+        (SpanExportResult.SUCCESS, "HTTP 503", None),  # The second try was accepted.
+        (SpanExportResult.FAILURE, "HTTP 503", "HTTP 503"),
+        (SpanExportResult.FAILURE, None, NO_REASON),
+        (ValueError("4111111111111111"), None, "value error"),
     ],
 )
-def test_the_reason_of_a_failed_export_is_read_from_the_sdk(
-    text: str, arguments: tuple[object, ...], reason: str
+def test_every_export_is_reported(
+    result: SpanExportResult | Exception, problem: str | None, reported: str | None
 ) -> None:
-    reported = list[str | None]()
-    lines = SdkLines(reported.append)
-    lines.emit(logging.LogRecord("opentelemetry.x", logging.ERROR, "", 0, text, arguments, None))
-    ReportingExporter(Refusing(), reported.append, lines.reason).export([])
-    assert reported == [reason]
+    reports = list[str | None]()
+    ReportingExporter(Exporter(result), reports.append, lambda: problem).export([])
+    assert reports == [reported]
 
 
 def test_a_full_queue_is_reported() -> None:
