@@ -23,7 +23,7 @@ KEPT_FIELDS = frozenset(
     (
         *("timestamp", "level", "event", "worker", "queue", "message_id", "order_id", "execution_arn"),
         *("receive_count", "release", "outcome", "duration_ms", "case_id", "episode", "reasons", "severity"),
-        *("channels", "source", "channel", "stage", "shipment_id"),
+        *("channels", "source", "channel", "stage", "shipment_id", "trace_id"),
     )
 )
 _END_MATTERS = frozenset({"exception", "stack"})  # A traceback ends with the error.

@@ -177,6 +177,30 @@ def test_a_worker_whose_receiver_is_down_works_and_stops_in_time(pipeline: Pipel
     assert [line["event"] for line in worker.lines() if "opentelemetry" in str(line)] == []
 
 
+def test_a_worker_of_your_own_traces_too_and_its_handler_sees_the_span(
+    pipeline: Pipeline, receiver: Receiver, start_worker: StartWorker
+) -> None:
+    stack = pipeline.stack
+    name, url = f"{stack.name_prefix}OrderFulfillmentQueue", stack.order_fulfillment_queue_url
+    worker = start_worker(
+        f"run tests.integration.traced_handler:refuse --queue {name}", stack=stack, env=receiver.environment
+    )
+    message_id = send(pipeline, f"refuse {GROUPED}", 4, tracestate="vendor=1")
+    worker.wait_for("message.dead_lettered", message_id=message_id, outcome="permanent_error")
+    assert worker.stop() == 0
+
+    process, letter = f"process {name}", f"send {stack.name_prefix}OrderFulfillmentDLQ"
+    assert paths(receiver, 4) == {(SENDER, process), (SENDER, process, "look"), (SENDER, process, letter)}
+    assert {span.service for span in receiver.spans()} == {f"order-fulfillment-{name}"}
+    traced = [line for line in worker.lines() if line.get("message_id") == message_id]
+    assert {line["trace_id"] for line in traced} == {trace_id(4)}
+    letters = f"{url.rpartition('/')[0]}/{letter[5:]}"
+    (moved,) = [found for found in pipeline.take(letters) if found["Body"] == f"refuse {GROUPED}"]
+    assert moved["MessageAttributes"]["traceparent"]["StringValue"].split("-")[1] == trace_id(4)
+    assert moved["MessageAttributes"]["tracestate"]["StringValue"] == "vendor=1"
+    assert not [request for request in receiver.requests if GROUPED.encode() in request]
+
+
 @pytest.mark.process
 def test_a_worker_without_tracing_imports_nothing_of_it() -> None:
     program = """

@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 import structlog
+from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -66,8 +67,7 @@ async def exporting(service: str, release: str | None, flush_s: float = FLUSH_S)
         provider.add_span_processor(BatchSpanProcessor(exporter))
     except ValueError as error:
         raise FatalError(f"tracing is not configured: {mask(str(error))}") from error
-    if isinstance(get_tracer_provider(), ProxyTracerProvider):  # For a handler's or provider's own spans.
-        set_tracer_provider(provider)
+    _offer(provider)
     with _instead_of_sdk_lines(SdkLines(report_from_thread)):
         try:
             yield provider
@@ -176,6 +176,21 @@ def _instead_of_sdk_lines(handler: SdkLines) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = propagated
+
+
+def _offer(provider: TracerProvider) -> None:
+    """
+    Let a handler's or provider's own spans go to *provider*, unless its code or the environment has set another one.
+
+    Raises:
+        FatalError: The environment names one that does not exist.
+    """
+    try:
+        current = get_tracer_provider()
+    except Exception as error:
+        raise FatalError(f"{OTEL_PYTHON_TRACER_PROVIDER} names a provider that cannot be loaded") from error
+    if isinstance(current, ProxyTracerProvider):
+        set_tracer_provider(provider)
 
 
 def _resource(service: str, release: str | None) -> Resource:
