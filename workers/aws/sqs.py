@@ -3,14 +3,14 @@
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from botocore.exceptions import ClientError, ParamValidationError
 
 from workers.aws.errors import ask, error_code, readable
-from workers.consumer.message import Message
+from workers.consumer.message import Message, TracedMessage
 from workers.consumer.ports import Refusal
 from workers.errors import FatalError, OutageError
 from workers.queue_address import QueueAddress
@@ -235,12 +235,15 @@ def read_message(received: Any) -> Message | None:
 
 
 def read_traced_message(received: Any) -> Message | None:
-    """Return a received message with its `trace_header`."""
+    """Return a received message; with its `trace_header`, if it has one."""
     message = read_message(received)
     if message is None or not isinstance(system := received.get("Attributes"), dict):
         return message
     header = system.get(TRACE_HEADER)
-    return replace(message, trace_header=header) if isinstance(header, str) else message
+    if not isinstance(header, str):
+        return message
+    given: dict[str, Any] = {field.name: getattr(message, field.name) for field in fields(Message)}
+    return TracedMessage(**given, trace_header=header)
 
 
 def _number(system: Any, name: str, otherwise: int) -> int:

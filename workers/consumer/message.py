@@ -7,11 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """
-    One received message. `sent_at_s` and `first_received_at_s` are seconds since the epoch.
-
-    `trace_header` is AWS X-Ray's header. It is requested only if tracing is on.
-    """
+    """One received message. `sent_at_s` and `first_received_at_s` are seconds since the epoch."""
 
     id: str
     receipt_handle: str
@@ -20,7 +16,17 @@ class Message:
     sent_at_s: float = 0.0
     first_received_at_s: float = 0.0
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    trace_header: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedMessage(Message):
+    """
+    A message with the header of AWS X-Ray. Only if tracing is on is a message asked for it.
+
+    A class of its own, because each field more costs every message a third of a microsecond.
+    """
+
+    trace_header: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from opentelemetry.propagators.aws.aws_xray_propagator import TRACE_HEADER_KEY, 
 from opentelemetry.trace import Link, SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from workers.consumer.message import Message
+from workers.consumer.message import Message, TracedMessage
 from workers.domain.cards import may_hold_card
 
 _W3C = TraceContextTextMapPropagator()
@@ -25,9 +25,10 @@ def parent_of(message: Message) -> tuple[Context, list[Link]]:
     `traceparent` counts before `AWSTraceHeader`: a sender has set it on purpose, and AWS services set only the header.
     If both name different traces, the header becomes a link.
     """
-    if message.trace_header is None and TRACE_PARENT not in message.attributes:
+    header = message.trace_header if isinstance(message, TracedMessage) else None
+    if header is None and TRACE_PARENT not in message.attributes:
         return _NOTHING, []
-    w3c, xray = _w3c(message.attributes), _xray(message.trace_header)
+    w3c, xray = _w3c(message.attributes), _xray(header)
     if not _span(w3c).is_valid:
         return xray, []
     other = _span(xray)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, use_span
 
-from workers.consumer.message import Message
+from workers.consumer.message import Message, TracedMessage
 from workers.tracing.context import headers, parent_of, xray_header
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -18,7 +18,14 @@ XRAY = f"Root=1-{OTHER[:8]}-{OTHER[8:]};Parent={SPAN};Sampled=1"
 
 def message(header: str | None = None, **attributes: str) -> Message:
     given: dict[str, Any] = {name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()}
-    return Message(id="m", receipt_handle="r", body="b", attributes=given, trace_header=header)
+    return received(header, given)
+
+
+def received(header: str | None, attributes: dict[str, Any]) -> Message:
+    plain = Message(id="m", receipt_handle="r", body="b", attributes=attributes)
+    if header is None:
+        return plain
+    return TracedMessage(id="m", receipt_handle="r", body="b", attributes=attributes, trace_header=header)
 
 
 def parent(of: Message) -> SpanContext:
@@ -71,7 +78,7 @@ def test_a_message_without_a_trace_begins_one() -> None:
     ),
 )
 def test_any_header_and_attribute_can_be_read(header: str | None, attributes: dict[str, Any]) -> None:
-    parent_of(Message(id="m", receipt_handle="r", body="b", attributes=attributes, trace_header=header))
+    parent_of(received(header, attributes))
 
 
 ids = st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1)
