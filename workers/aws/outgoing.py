@@ -16,6 +16,13 @@ from workers.domain.characters import sendable
 MAX_SUBJECT_CHARS = 99  # SNS: a subject is ASCII, less than 100 characters, without line breaks.
 # SQS and SNS count attributes toward the size of a message. Only a text of a user's own code can be as long as this.
 MAX_ATTRIBUTE_CHARS = 1_000
+# Codes with which SQS and SNS refuse a message. Queues of other makers may have no system attributes.
+REFUSALS = SEND_FAULTS | {
+    "AWS.SimpleQueueService.UnsupportedOperation",
+    "InvalidParameter",
+    "ParameterValueInvalid",
+    "UnsupportedOperation",
+}
 
 
 def sqs_message(
@@ -54,9 +61,7 @@ def string_attribute(text: str) -> dict[str, str]:
 
 def is_refusal(error: Exception) -> bool:
     """Return whether AWS, or already the SDK, blames a message that is sent, and not the queue or itself."""
-    return isinstance(error, ParamValidationError) or (
-        isinstance(error, ClientError) and error_code(error) in SEND_FAULTS
-    )
+    return isinstance(error, ParamValidationError) or (isinstance(error, ClientError) and error_code(error) in REFUSALS)
 
 
 def _sendable_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:

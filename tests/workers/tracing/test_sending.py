@@ -105,12 +105,27 @@ async def test_a_notification_to_a_topic_has_no_system_attribute() -> None:
 
 
 @pytest.mark.parametrize(
-    "refusal", [error("InvalidParameterValue"), error("MessageTooLong"), ParamValidationError(report="x")]
+    "refusal",
+    [
+        error("InvalidParameterValue"),
+        error("MessageTooLong"),
+        error("AWS.SimpleQueueService.UnsupportedOperation"),
+        ParamValidationError(report="x"),
+    ],
 )
 async def test_a_refused_message_is_sent_again_without_the_context(refusal: Exception) -> None:
     tracing, client = Recorded(is_refusal), FakeClient(refusal)
     request = sqs_message(QUEUE_URL, "body")
     assert await tracing.sender(client).send_message(**request) == {"MessageId": "sent"}
+    assert client.requests[1:] == [request]
+    assert not failed(tracing.span)
+
+
+@pytest.mark.parametrize("code", ["InvalidParameter", "ParameterValueInvalid"])
+async def test_a_refused_notification_is_published_again_without_the_context(code: str) -> None:
+    tracing, client = Recorded(is_refusal), FakeClient(error(code))
+    request = {"TopicArn": "arn:aws:sns:eu-central-1:123456789012:pager", "Message": "m", "MessageAttributes": {}}
+    await tracing.sender(client).publish(**request)
     assert client.requests[1:] == [request]
     assert not failed(tracing.span)
 
