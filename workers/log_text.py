@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from workers.domain.cards import mask
+from workers.domain.cards import is_trace_id, mask
 from workers.domain.text import clean
 
 MAX_VALUE_CHARS = 2_000  # A value of ten megabytes is a mistake; its start is enough to recognize it.
@@ -153,6 +153,8 @@ def _value(name: str, value: object) -> str:
     elif isinstance(value, list | dict | bool):
         value = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
     text = str(value)
+    if is_trace_id(name, text):
+        return text
     if name == "execution_arn":  # The execution's name tells executions apart; the rest is the same for all.
         text = text.rpartition(":")[2]
     text = _cut(clean(text))

@@ -36,6 +36,14 @@ FIELDS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [("trace_id", "12345678901234567890abcdef123456"), ("detail", "****abcdef123456")]
+)
+def test_the_id_of_a_trace_is_shown_whole_in_its_field_alone(name: str, shown: str) -> None:
+    line = render({name: "12345678901234567890abcdef123456", "message_id": "1"}, color=False)
+    assert line.split() == [f"{name}={shown}", "message_id=1"]
+
+
 def texts(line: LogLine) -> list[str]:
     return [line.time, line.level, line.worker, line.event, line.values, *line.traceback]
 

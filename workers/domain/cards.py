@@ -62,14 +62,15 @@ def mask_all(value: Any) -> Any:
             masked = mask(str(value))
             return value if masked == str(value) else masked
         case dict():
-            return {mask_all(key): item if _is_trace_id(key, item) else mask_all(item) for key, item in value.items()}
+            return {mask_all(key): item if is_trace_id(key, item) else mask_all(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [mask_all(item) for item in value]
         case _:
             return mask(str(value))
 
 
-def _is_trace_id(field: object, value: object) -> bool:
+def is_trace_id(field: object, value: object) -> bool:
+    """Return whether this is the field of a log line with the id of a trace, which is not masked."""
     return field == _TRACE_FIELD and isinstance(value, str) and _ONLY_TRACE_ID.fullmatch(value) is not None
 
 
