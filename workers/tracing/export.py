@@ -25,6 +25,7 @@ from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider, set_tr
 from workers.consumer.failures import FailureTracker
 from workers.domain.cards import mask
 from workers.errors import FatalError, OutageError, plain_name
+from workers.tracing.masking import masked
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +107,7 @@ class Session(requests.Session):
 
 
 class ReportingExporter(SpanExporter):
-    """Reports how each export ended: with a reason if it failed, None if it was accepted."""
+    """Exports spans without card numbers. Reports how it ended: with a reason if it failed, None if it was accepted."""
 
     def __init__(self, exporter: SpanExporter, report: Report, last_problem: Callable[[], str | None]) -> None:
         """*last_problem* returns why the last request failed."""
@@ -116,7 +117,7 @@ class ReportingExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
-            result = self._exporter.export(spans)
+            result = self._exporter.export([masked(span) for span in spans])
         except Exception as error:  # noqa: BLE001 - the SDK would only log it, and its lines are not shown.
             self._report(plain_name(error))
             return SpanExportResult.FAILURE

@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind, Tracer, get_current_span
 from workers.consumer.in_flight import InFlight
 from workers.tracing.deliveries import TracedInFlight
 from workers.tracing.errors import failed
+from workers.tracing.masking import OURS
 from workers.tracing.off import Tracing
 from workers.tracing.requests import trace_requests
 from workers.tracing.sending import IsRefusal, TracedSender
@@ -28,7 +29,7 @@ class OpenTelemetry(Tracing):
     is_on = True
 
     def __init__(self, provider: TracerProvider, is_refusal: IsRefusal) -> None:
-        self._tracer = provider.get_tracer("workers")
+        self._tracer = provider.get_tracer(OURS)
         self._is_refusal = is_refusal
 
     def in_flight(self, queue: str) -> Callable[..., InFlight]:
