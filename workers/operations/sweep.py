@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workers import clock
+from workers.aws.errors import error_code
 from workers.operations.sdk_errors import ClientError
 from workers.operations.stuck import no_sweep, sweep_arn
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 POLL_S = 1.0
+MISSING_POLLS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +61,17 @@ async def start(stack: "Stack") -> str:
 async def follow(
     stack: "Stack", execution_arn: str, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> Sweep:
-    """Return a run of the sweep once it has ended."""
-    while (sweep := await _read(stack, execution_arn)).is_running:
+    """Return a run of the sweep once it has ended. At first, AWS may not know it everywhere."""
+    missing = 0
+    while True:
+        try:
+            if not (sweep := await _read(stack, execution_arn)).is_running:
+                return sweep
+        except ClientError as error:
+            missing += 1
+            if error_code(error) != "ExecutionDoesNotExist" or missing > MISSING_POLLS:
+                raise
         await sleep(POLL_S)
-    return sweep
 
 
 async def newest(stack: "Stack") -> Sweep | None:

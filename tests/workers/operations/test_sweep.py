@@ -9,7 +9,8 @@ import pytest
 from tests.workers.operations.fakes import FakeClient, fake_stack, refused
 from tests.workers.operations.test_stuck import MACHINE, SWEEP
 from workers.operations.errors import OperationError
-from workers.operations.sweep import Sweep, follow, newest, start
+from workers.operations.sdk_errors import ClientError
+from workers.operations.sweep import MISSING_POLLS, Sweep, follow, newest, start
 
 ARN = SWEEP.replace(":stateMachine:", ":execution:") + ":s-1"
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -57,6 +58,27 @@ async def test_a_sweep_is_followed_to_its_end() -> None:
         more=False,
     )
     assert (sweep.has_looked, slept) == (True, [1.0, 1.0])
+
+
+@pytest.mark.parametrize("missing", [1, 30, 31])
+async def test_a_sweep_that_aws_does_not_know_everywhere_yet_is_waited_for(missing: int) -> None:
+    ended = {"status": "SUCCEEDED", "output": json.dumps(OUTPUT)}
+    answers: Any = iter([*[refused("ExecutionDoesNotExist")] * missing, ended])
+
+    def describe(**_: Any) -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return {"startDate": AT, **answer}
+
+    async def sleep(_: float) -> None: ...
+
+    following = follow(fake_stack(MACHINE, stepfunctions=FakeClient(describe_execution=describe)), ARN, sleep)
+    if missing <= MISSING_POLLS:
+        assert (await following).has_looked
+    else:
+        with pytest.raises(ClientError, match="ExecutionDoesNotExist"):
+            await following
 
 
 @pytest.mark.parametrize(
