@@ -72,7 +72,10 @@ def test_an_alarm_has_name_description_and_topic(name: str) -> None:
     release = "-${WorkerRelease}" if name in JUDGING else ""
     assert alarm["AlarmName"] == {"Fn::Sub": f"${{NamePrefix}}{name}{release}"}
     assert alarm["AlarmDescription"].endswith(".")
-    assert alarm["TreatMissingData"] in NEVER_MISSING
+    if name == "SweepOverdue":  # Nothing is overdue while the schedule is off.
+        assert alarm["TreatMissingData"] == {"Fn::If": ["SweepIsEnabled", "breaching", "notBreaching"]}
+    else:
+        assert alarm["TreatMissingData"] in NEVER_MISSING
     topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
     assert alarm["AlarmActions"] == alarm["OKActions"] == topic
 
@@ -130,6 +133,19 @@ def test_a_minute_that_is_not_reported_yet_hides_no_throttles(name: str) -> None
     alarm = ALARMS[f"{name}Throttled"]
     assert "FILL" in next(query["Expression"] for query in alarm["Metrics"] if "Expression" in query)
     assert alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"] - 1
+
+
+def test_every_schedule_of_the_sweep_is_shorter_than_the_time_after_which_it_is_overdue() -> None:
+    alarm, pattern = ALARMS["SweepOverdue"], PIPELINE["Parameters"]["SweepSchedule"]["AllowedPattern"]
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == ("OrdersStuck", "SampleCount", 1)
+    allowed = {
+        minutes * number
+        for unit, minutes in (("minute", 1), ("hour", 60), ("day", 1440))
+        for number in range(1, 2000)
+        if re.match(pattern, f"rate({number} {unit}{'s' if number > 1 else ''})")
+    }
+    assert allowed == set(range(1, 721))
+    assert alarm["Period"] * alarm["EvaluationPeriods"] >= 60 * 720 * 2
 
 
 def test_state_machine_function_and_rule_have_alarms() -> None:
