@@ -266,8 +266,9 @@ def aws(local_aws: LocalAws) -> Aws:
 def deploy_stack(local_aws: LocalAws, aws: Aws) -> DeployStack:
     """Deploy the pipeline under a name prefix; it ends with the session's local AWS."""
 
-    def deployed(name_prefix: str) -> DeployedStack:
-        deployment = pipeline.up(aws, name_prefix, Progress(quiet=True))
+    def deployed(name_prefix: str, **parameters: str) -> DeployedStack:
+        given = {"SweepState": "DISABLED", **parameters}  # Tests start the sweep themselves.
+        deployment = pipeline.up(aws, name_prefix, Progress(quiet=True), given=given)
         return DeployedStack(local_aws, name_prefix, deployment.outputs)
 
     return deployed

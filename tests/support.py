@@ -36,9 +36,9 @@ _ports = itertools.count(random.SystemRandom().randrange(PORTS_PER_PROCESS))
 
 
 class DeployStack(Protocol):
-    """`deploy_stack("my-test-")`: a separate stack on the session's local AWS."""
+    """`deploy_stack("my-test-", StuckAfterMinutes="30")`: a separate stack on the session's local AWS."""
 
-    def __call__(self, name_prefix: str) -> DeployedStack: ...
+    def __call__(self, name_prefix: str, **parameters: str) -> DeployedStack: ...
 
 
 class StartWorker(Protocol):

@@ -42,7 +42,8 @@ def up(options: argparse.Namespace) -> int:
     # queues.
     workers = stack.find(aws, workers_stack.stack_name(prefix))
     at_first = {senders.PARAMETER: senders.caller(aws)} if pipeline_only else {}
-    at_first |= sweep.at_first(stack.find(aws, pipeline.stack_name(prefix)), workers)
+    earlier = stack.exists(stack.find(aws, pipeline.stack_name(prefix))) or stack.exists(workers)
+    at_first |= sweep.at_first(is_new=not earlier)
 
     def pipeline_up(given: Mapping[str, str]) -> pipeline.Deployment:
         return pipeline.up(aws, prefix, progress, given=given, at_first=at_first, review=review, options=chosen)

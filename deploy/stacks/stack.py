@@ -124,6 +124,11 @@ def make_ready(aws: Aws, name: str, progress: Progress) -> "StackTypeDef | None"
     return stack
 
 
+def exists(stack: "StackTypeDef | None") -> bool:
+    """Return whether there is more of *stack* than an attempt to create it."""
+    return stack is not None and stack["StackStatus"] not in {*_FAILED_CREATIONS, NEVER_EXECUTED}
+
+
 def parameters(stack: "StackTypeDef | None") -> dict[str, str]:
     """Return the stack's parameters; empty if there is no stack."""
     given = stack.get("Parameters", []) if stack else []

@@ -6,9 +6,9 @@ PARAMETER, PENDING, ENABLED = "SweepState", "PENDING", "ENABLED"
 _IMAGE = "Image"
 
 
-def at_first(pipeline: object, workers: object) -> dict[str, str]:
-    """Return the parameter for a new pipeline. Without earlier stacks, there are no workers of an earlier release."""
-    return {} if pipeline or workers else {PARAMETER: ENABLED}
+def at_first(*, is_new: bool) -> dict[str, str]:
+    """Return the parameter for a new pipeline. If the system is new, there are no workers of an earlier release."""
+    return {PARAMETER: ENABLED} if is_new else {}
 
 
 def is_due(deployed: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str]) -> bool:
@@ -16,9 +16,9 @@ def is_due(deployed: Mapping[str, str], before: Mapping[str, str], after: Mappin
     Return whether the pipeline with the parameters *deployed* still waits for the workers, and they were replaced now.
 
     *before* and *after* are the parameters of the workers' stack. An `up` without a new image leaves the old workers,
-    which would send the sweep's messages to the dead-letter queue.
+    which would send the sweep's messages to the dead-letter queue. So do workers elsewhere, if ECS had none before.
     """
-    return deployed.get(PARAMETER) == PENDING and before.get(_IMAGE) != after.get(_IMAGE)
+    return deployed.get(PARAMETER) == PENDING and before.get(_IMAGE) not in {None, after.get(_IMAGE)}
 
 
 def pending_note(deployed: Mapping[str, str]) -> str | None:

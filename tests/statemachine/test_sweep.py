@@ -257,7 +257,7 @@ def test_the_schedule_starts_the_sweep_once_it_is_enabled(deploy_stack: DeploySt
 
 
 def test_the_command_line_has_the_same_rule(deploy_stack: DeployStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = deploy_stack("swept-by-rule-")
+    stack = deploy_stack("swept-by-rule-", SweepState="PENDING")
     sweep = Sweep(Pipeline(stack))
     for name, value in {"STATE_MACHINE": stack.state_machine_arn, **stack.worker_environment()}.items():
         monkeypatch.setenv(name, value)
@@ -271,6 +271,10 @@ def test_the_command_line_has_the_same_rule(deploy_stack: DeployStack, monkeypat
         output = sweep.run()
         return output["Deferred"], output["QueueAgeSeconds"], output["LimitSeconds"]
 
+    assert rule() == swept() == ("PENDING", 0, LIMIT_S)
+    deploy_stack("swept-by-rule-", StuckAfterMinutes="30")
+    assert rule() == swept() == (None, 0, 1800)
+    deploy_stack("swept-by-rule-", StuckAfterMinutes="360")
     assert rule() == swept() == (None, 0, LIMIT_S)
     sweep.pipeline.send_order("waiting")
     assert rule() == swept() == ("AGE_UNKNOWN", None, LIMIT_S)

@@ -1,7 +1,7 @@
 """Which orders count as stuck: the rule of the sweep, as statemachine/stuck-order-sweep.asl.json has it."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from workers.operations.stack import Queue, Stack
 
 SWEEP = "StuckOrderSweep"
-LIMIT_TAG = "StuckAfterMinutes"  # Of the sweep's state machine. deploy/pipeline.yaml sets it from this parameter.
+# Tags of the sweep's state machine. deploy/pipeline.yaml sets them from these parameters.
+LIMIT_TAG, STATE_TAG = "StuckAfterMinutes", "SweepState"
 DEFAULT_LIMIT = timedelta(hours=6)  # The parameter's default.
 _MAX_DIGITS = 5  # Of the limit, which is at most 10 days.
 _WORKERS = ("fulfillment", "escalation")
@@ -31,12 +32,15 @@ _COUNTS = (
 class Deferred(StrEnum):
     """Why no order counts as stuck for now."""
 
+    PENDING = "PENDING"
     OUTAGE = "OUTAGE"
     AGE_UNKNOWN = "AGE_UNKNOWN"
 
     @property
     def explanation(self) -> str:
         match self:
+            case Deferred.PENDING:
+                return "workers of an earlier release, which do not know its messages, may run (SweepState is PENDING)"
             case Deferred.OUTAGE:
                 return "a worker has reported an outage in the last 15 minutes, and orders wait until it is over"
             case Deferred.AGE_UNKNOWN:
@@ -92,27 +96,37 @@ async def read_rule(stack: "Stack") -> Rule:
         OperationError: There is no sweep.
     """
     arn = await sweep_arn(stack)
-    limit = await _limit(stack, arn)
+    tags = await _tags(stack, arn)
+    limit = _limit(tags, arn)
     names = (stack.names.order_fulfillment_queue, stack.names.escalation_queue)
     queues = [await stack.queue(name) for name in names]
     prefix = arn.rpartition(":")[2].removesuffix(SWEEP)
-    found = await _metrics(stack, queues, prefix)
+    found, is_complete = await _metrics(stack, queues, prefix)
     ages = [_age(values, queue) for values, queue in zip(found[: len(queues)], queues, strict=True)]
     known = [age for age in ages if age is not None]
-    queue_age = timedelta(seconds=math.ceil(max(known))) if len(known) == len(ages) else None
-    outages = sum(count for values in found[len(queues) :] for count in values)
-    deferred = Deferred.OUTAGE if outages else Deferred.AGE_UNKNOWN if queue_age is None else None
+    queue_age = timedelta(seconds=math.ceil(max(known))) if is_complete and len(known) == len(ages) else None
+    deferred = None
+    if tags.get(STATE_TAG) == Deferred.PENDING:
+        deferred = Deferred.PENDING
+    elif any(count for values in found[len(queues) :] for count in values):
+        deferred = Deferred.OUTAGE
+    elif queue_age is None:
+        deferred = Deferred.AGE_UNKNOWN
     return Rule(limit=limit, queue_age=queue_age, deferred=deferred)
 
 
-async def _limit(stack: "Stack", arn: str) -> timedelta:
+async def _tags(stack: "Stack", arn: str) -> dict[str, str]:
     try:
         answer = await stack.stepfunctions.call("list_tags_for_resource", resourceArn=arn)
     except ClientError as error:
         if error.response["Error"]["Code"] in {"ResourceNotFound", "StateMachineDoesNotExist"}:
             raise no_sweep(arn) from error
         raise
-    minutes = next((tag["value"] for tag in answer["tags"] if tag["key"] == LIMIT_TAG), "")
+    return {tag["key"]: tag["value"] for tag in answer["tags"]}
+
+
+def _limit(tags: Mapping[str, str], arn: str) -> timedelta:
+    minutes = tags.get(LIMIT_TAG, "")
     if not (minutes.isascii() and minutes.isdigit() and len(minutes) <= _MAX_DIGITS):
         raise OperationError(
             f"the tag {LIMIT_TAG} of {arn.rpartition(':')[2]} must be a number of minutes: deploy the stack again"
@@ -127,8 +141,8 @@ def _age(values: Sequence[float], queue: "Queue") -> float | None:
     return None if any(int(queue.attributes.get(name, "0")) for name in _COUNTS) else 0.0
 
 
-async def _metrics(stack: "Stack", queues: Iterable["Queue"], prefix: str) -> list[list[float]]:
-    """Return the values of the last 15 minutes: of the queues' ages, then of the workers' outages."""
+async def _metrics(stack: "Stack", queues: Iterable["Queue"], prefix: str) -> tuple[list[list[float]], bool]:
+    """Return the values of the last 15 minutes, of the queues' ages, then of the workers' outages, and if all came."""
     asked = [
         *(_query("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue.name, "Maximum") for queue in queues),
         *(_query(f"{prefix}OrderFulfillment", "OutagesProlonged", "Worker", worker, "Sum") for worker in _WORKERS),
@@ -143,7 +157,8 @@ async def _metrics(stack: "Stack", queues: Iterable["Queue"], prefix: str) -> li
     found: list[list[float]] = [[] for _ in asked]
     for result in answer["MetricDataResults"]:
         found[int(result["Id"].removeprefix("m"))] += result["Values"]
-    return found
+    complete = [result for result in answer["MetricDataResults"] if result["StatusCode"] == "Complete"]
+    return found, len(complete) == len(asked)
 
 
 def _query(namespace: str, metric: str, dimension: str, value: str, stat: str) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class World:
         self.calls: list[tuple[str, Any]] = []
         self.senders = "arn:aws:iam::111122223333:user/ann"
         self.sweep = "ENABLED"
-        self.images = ["i", "i"]  # Of the workers' stack, before and after.
+        self.images: list[str | None] = ["i", "i"]  # Of the workers' stack, before and after.
         self.pipeline: dict[str, Any] | None = {"StackStatus": "UPDATE_COMPLETE"}
         self.workers: dict[str, Any] | None = {"StackStatus": "UPDATE_COMPLETE"}
         self.status: pipeline.Status | None = pipeline.Status(
@@ -85,7 +85,8 @@ class World:
         if self.workers is None:
             return None
         image = self.images["up workers" in dict(self.calls)]
-        return {**self.workers, "Parameters": [{"ParameterKey": "Image", "ParameterValue": image}]}
+        given = [] if image is None else [{"ParameterKey": "Image", "ParameterValue": image}]
+        return {**self.workers, "Parameters": given}
 
     def preflight(self, step: str) -> Callable[..., None]:
         return lambda _aws, sources, prefix, *_: self.calls.append((step, (list(sources), prefix)))
@@ -192,6 +193,12 @@ def test_up_enables_the_sweep_once_new_workers_run(world: World, capsys: pytest.
     assert "The sweep" not in capsys.readouterr().err
 
 
+def test_new_workers_on_ecs_do_not_enable_the_sweep_if_those_of_an_earlier_release_run_elsewhere(world: World) -> None:
+    world.sweep, world.images = "PENDING", [None, "new"]
+    assert commands.up(options("Image=new")) == 0
+    assert world.sweep == "PENDING"
+
+
 @pytest.mark.parametrize("more", [{}, {"pipeline_only": True}])
 def test_up_that_leaves_the_old_workers_leaves_the_sweep_off_and_says_so(
     world: World, capsys: pytest.CaptureFixture[str], more: dict[str, Any]
@@ -211,8 +218,11 @@ def test_a_sweep_that_a_person_has_switched_off_stays_off(world: World, capsys: 
     assert (world.sweep, "The sweep" in capsys.readouterr().err) == ("DISABLED", False)
 
 
-def test_a_new_system_has_the_sweep_from_the_start(world: World) -> None:
-    world.pipeline = world.workers = None
+@pytest.mark.parametrize(
+    "pipeline", [None, {"StackStatus": "ROLLBACK_COMPLETE"}, {"StackStatus": "REVIEW_IN_PROGRESS"}]
+)
+def test_a_new_system_has_the_sweep_from_the_start(world: World, pipeline: dict[str, Any] | None) -> None:
+    world.pipeline, world.workers = pipeline, None
     assert commands.up(options("Image=i")) == 0
     assert dict(world.calls)["up"] == ("p-", {"Image": "i"}, {"SweepState": "ENABLED"})
 

@@ -21,8 +21,16 @@ COUNTS = ("Messages", "MessagesNotVisible", "MessagesDelayed")
 class World:
     """A stack whose metrics, in the order in which they are asked for, and whose numbers of messages are given."""
 
-    def __init__(self, *metrics: list[float], waiting: dict[str, str] | None = None, tag: str = "360") -> None:
+    def __init__(
+        self,
+        *metrics: list[float],
+        waiting: dict[str, str] | None = None,
+        tag: str = "360",
+        state: str = "ENABLED",
+        status: str = "Complete",
+    ) -> None:
         self.metrics = metrics
+        self.status = status  # Of CloudWatch's last result.
         self.asked: list[tuple[str, str, str]] = []
         counts = {f"ApproximateNumberOf{name}": "0" for name in COUNTS} | (waiting or {})
         self.sqs = FakeClient(
@@ -30,7 +38,9 @@ class World:
             get_queue_attributes=lambda **_: {"Attributes": counts | {"RedrivePolicy": REDRIVE}},
         )
         self.states = FakeClient(
-            list_tags_for_resource=lambda **_: {"tags": [{"key": "StuckAfterMinutes", "value": tag}]}
+            list_tags_for_resource=lambda **_: {
+                "tags": [{"key": "StuckAfterMinutes", "value": tag}, {"key": "SweepState", "value": state}]
+            }
         )
         self.cloudwatch = FakeClient(get_metric_data=self._metric_data)
 
@@ -40,7 +50,7 @@ class World:
         self.asked = [(m["Namespace"], m["MetricName"], m["Dimensions"][0]["Value"]) for m in metrics]
         return {
             "MetricDataResults": [
-                {"Id": query["Id"], "Values": values}
+                {"Id": query["Id"], "Values": values, "StatusCode": self.status if query["Id"] == "m3" else "Complete"}
                 for query, values in zip(asked["MetricDataQueries"], self.metrics, strict=True)
             ]
         }
@@ -79,6 +89,21 @@ async def test_if_messages_wait_and_a_metric_is_missing_no_order_counts_as_stuck
         "no order counts as stuck: messages wait, and CloudWatch does not say for how long (a local AWS never does);"
         " `orders list --status RECEIVED --older-than 6h` lists all that wait"
     )
+
+
+@pytest.mark.parametrize("status", ["PartialData", "InternalError"])
+async def test_if_an_answer_of_cloudwatch_is_not_complete_no_order_counts_as_stuck(status: str) -> None:
+    rule = await read_rule(World([4.0], [4.0], [], [], status=status).stack)
+    assert (rule.deferred, rule.queue_age) == (Deferred.AGE_UNKNOWN, None)
+    rule = await read_rule(World([4.0], [4.0], [1.0], [], status=status).stack)
+    assert rule.deferred is Deferred.OUTAGE
+
+
+async def test_while_the_sweep_waits_for_new_workers_no_order_counts_as_stuck() -> None:
+    rule = await read_rule(World([4.0], [4.0], [1.0], [], state="PENDING").stack)
+    assert rule.deferred is Deferred.PENDING
+    with pytest.raises(OperationError, match=r"^no order counts as stuck: workers of an earlier release, which do not"):
+        rule.before(NOW)
 
 
 @pytest.mark.parametrize("outages", [([1.0], []), ([], [0.0, 2.0])])
