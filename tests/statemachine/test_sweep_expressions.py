@@ -10,12 +10,14 @@ from deploy.check_state_machine import DEFINITIONS
 
 STATES = json.loads((DEFINITIONS / "stuck-order-sweep.asl.json").read_text(encoding="utf-8"))["States"]
 ASKED, LIMIT, READ = STATES["Ask for ages and outages"], STATES["Work out the limit"], STATES["Read the orders"]
+LOOK = STATES["Look for stuck orders"]
 NOW = "2026-11-22T12:00:00.000Z"
 
 
-def value(expression: str, **variables: Any) -> Any:
+def value(expression: str, state: str = "ENABLED", **variables: Any) -> Any:
     """Return the value of an expression of the definition. Its substitutions are replaced."""
     text = expression[2:-2].replace("${OrderTableName}", "Orders").replace("${StuckAfterMinutes}", "360")
+    text = text.replace("${SweepState}", state)
     compiled = Jsonata(text)
     for name, variable in variables.items():
         compiled.assign(name, variable)
@@ -82,6 +84,26 @@ def test_the_limit_is_known_only_if_every_age_is(
     assert found == {"Deferred": deferred, "LimitSeconds": 21600, "QueueAgeSeconds": age_s, "Before": before}
 
 
+@pytest.mark.parametrize(("state", "deferred"), [("PENDING", "PENDING"), ("ENABLED", None), ("DISABLED", None)])
+def test_while_older_workers_may_run_nothing_is_escalated(state: str, deferred: str | None) -> None:
+    known = {"fulfillmentAge": 0, "escalationAge": 0, "isComplete": True, "outages": 0}
+    counts = {"fulfillmentMessages": 0, "escalationMessages": 0}
+    context = {"context": {"State": {"EnteredTime": NOW}}}
+    found = value(LIMIT["Assign"]["limit"], state, states=context, **known, **counts)
+    assert found["Deferred"] == deferred
+
+
+def test_items_that_nobody_can_escalate_take_no_places_of_others() -> None:
+    """They were edited by hand: such an id is in no message, and such a time has a space."""
+    times = {"not an id": "2020", "é": "2021", "behind": "2026-11-22T01:00:00.000Z", "spaced": "2026-11-22 01:00:00"}
+    items = [{"UpdatedAt": {"S": time}, "OrderId": {"S": order_id}} for order_id, time in times.items()]
+    found = value(
+        LOOK["ItemProcessor"]["States"]["Query a shard"]["Output"]["Found"], states={"result": {"Items": items}}
+    )
+    shards = [{"Found": found}, {"Found": []}, {"Found": found[:1]}]  # The last one: its key in the index has changed.
+    assert value(LOOK["Assign"]["found"], states={"result": shards}) == {"Count": 2, "OrderIds": ["spaced", "behind"]}
+
+
 def test_only_orders_that_the_table_still_has_as_stuck_are_escalated() -> None:
     """The index lags behind the table."""
     arn = "arn:aws:states:us-east-1:000000000000:execution:Machine:of-"
@@ -92,7 +114,6 @@ def test_only_orders_that_the_table_still_has_as_stuck_are_escalated() -> None:
         stuck | {"OrderId": "edited", "ExecutionArn": "x"},
         stuck | {"OrderId": "resubmitted", "UpdatedAt": "2026-11-22T11:00:00.000Z"},
         stuck | {"OrderId": "fulfilled", "Status": "FULFILLED"},
-        stuck | {"OrderId": "not an id"},
     ]
     items = [{name: {"S": text} for name, text in order.items()} for order in orders]
     found = value(
