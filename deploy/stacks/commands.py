@@ -58,7 +58,8 @@ def up(options: argparse.Namespace) -> int:
     if not pipeline_only:
         outputs |= workers_stack.up(aws, prefix, progress, given=given, review=review, options=chosen)
         replaced = stack.find(aws, workers_stack.stack_name(prefix))
-        if sweep.is_due(deployment.parameters, stack.parameters(workers), stack.parameters(replaced)):
+        due = sweep.is_due(deployment.parameters, stack.parameters(workers), stack.parameters(replaced))
+        if due and sweep.PARAMETER not in given:
             deployment = pipeline_up({**given, sweep.PARAMETER: sweep.ENABLED})
     if note := sweep.pending_note(deployment.parameters):
         progress.note(note)

@@ -212,6 +212,13 @@ def test_up_that_leaves_the_old_workers_leaves_the_sweep_off_and_says_so(
     )
 
 
+def test_a_sweep_that_a_person_leaves_pending_stays_pending(world: World) -> None:
+    """The new image may be of an earlier release."""
+    world.images = ["old", "older"]
+    assert commands.up(options("Image=older", "SweepState=PENDING")) == 0
+    assert world.sweep == "PENDING"
+
+
 def test_a_sweep_that_a_person_has_switched_off_stays_off(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.sweep, world.images = "DISABLED", ["old", "new"]
     assert commands.up(options("Image=new")) == 0
