@@ -241,8 +241,8 @@ def _ecs(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
     match operation:
         case "DescribeServices":
             return {("ecs:DescribeServices", arn("ecs", f"service/{asked['cluster']}/{ANY}"))}
-        case "DescribeTaskDefinition":  # IAM cannot allow it for a single one.
-            return {("ecs:DescribeTaskDefinition", ANY)}
+        case "DescribeTaskDefinition" | "ListServices":  # IAM cannot allow them for a single one.
+            return {(f"ecs:{operation}", ANY)}
     raise KeyError(operation)
 
 

@@ -29,7 +29,7 @@ _SECRETS = re.compile(r"(?<=//)[^/@]*(?=@)|(?<=[?#]).*", re.DOTALL)  # Of a URL:
 
 
 class _Worker(click.ParamType["Endpoint"]):
-    """A worker's endpoints: `fulfillment=http://127.0.0.1:8081`."""
+    """A worker's endpoints, whether ours or your own: `fulfillment=http://127.0.0.1:8081`."""
 
     name = "worker"
 
@@ -37,10 +37,10 @@ class _Worker(click.ParamType["Endpoint"]):
         from workers.operations.status_endpoints import Endpoint  # noqa: PLC0415 - `--help` needs no SDK.
 
         worker, _, url = str(value).partition("=")
-        if worker.partition("-")[0] not in {"fulfillment", "escalation"} or not _is_base_url(url):
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", worker) or not _is_base_url(url):
             self.fail(
                 f"{_SECRETS.sub('***', value)!r} must be a worker and the address of its health port, such as "
-                "fulfillment=http://127.0.0.1:8081 or escalation-2=http://10.0.0.7:8080",
+                "fulfillment=http://127.0.0.1:8081, escalation-2=http://10.0.0.7:8080 or Returns=http://10.0.0.8:8080",
                 param,
                 ctx,
             )
@@ -92,8 +92,9 @@ def command(stack: "Stack", *, watch_s: int | None, endpoints: "Sequence[Endpoin
     Show workers, provider and channels, queues, orders and open cases, and what needs a person now.
 
     The workers are asked at their health ports: `make run` starts them with one, and `make env` says where. Without
-    --worker and WORKER_HEALTH_URLS, they are those that deploy/workers.yaml runs on ECS. Ages of messages come from
-    CloudWatch, a few minutes late.
+    --worker and WORKER_HEALTH_URLS, they are those in the cluster of deploy/workers.yaml on ECS. NAME is fulfillment,
+    escalation, or a worker of your own, with a suffix if there are several: Returns, fulfillment-2. Ages of messages
+    come from CloudWatch, a few minutes late.
 
     What is not known is shown as unknown, with the reason below: never as 0, and never as fine. Every source has some
     seconds to answer, so the screen comes within about five. Final orders are those of today (UTC). Nothing is

@@ -21,7 +21,10 @@ from workers.service_calls import PROVIDER, channel_service
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
+QUEUE = "OrderFulfillmentQueue"
 WORKERS = ("fulfillment", "escalation")
+_NO_CLUSTER = "ClusterNotFoundException"
+_MAX_SERVICES, _BATCH = 100, 10  # AWS lists at most 100 services in an answer, and describes at most 10.
 LINES_WINDOW = timedelta(minutes=15)
 _FRESH = timedelta(minutes=6)  # A stage that fails logs that again after five minutes at the latest.
 _EVENTS = (
@@ -30,6 +33,11 @@ _EVENTS = (
 )
 _PATTERN = "{ " + " || ".join(f'$.event = "{event}"' for event in _EVENTS) + " }"
 _OF_PROVIDER = re.compile(r"(?:the|this) provider")
+
+
+def prefix_of(queue: str) -> str | None:
+    """Return the prefix of the stack's names; None if the fulfillment queue is not named as in a stack."""
+    return queue.removesuffix(QUEUE) if queue.endswith(QUEUE) else None
 
 
 def cluster(prefix: str) -> str:
@@ -51,50 +59,98 @@ class Service:
     release: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What matters of a task definition."""
+
+    release: str | None
+    is_own: bool  # It runs a worker of your own.
+
+
 class Services:
     """Reads the services. A task definition never changes, so it is read once."""
 
     def __init__(self, stack: "Stack", prefix: str) -> None:
         self._stack = stack
         self._prefix = prefix
-        self._releases: dict[str, str | None] = {}
+        self._tasks: dict[str, _Task] = {}
 
     async def read(self) -> dict[str, Service]:
         """
-        Return the services that exist, by worker.
+        Return the services of our workers that exist, by worker.
 
         Raises:
             OperationError: There is no cluster.
         """
         name = cluster(self._prefix)
         try:
-            answer = await self._stack.ecs.call("describe_services", cluster=name, services=list(WORKERS))
+            found = await self._described(WORKERS)
         except ClientError as error:
-            if error_code(error) == "ClusterNotFoundException":
+            if error_code(error) == _NO_CLUSTER:
                 raise OperationError(
                     f"there is no cluster {name} on ECS, and WORKER_HEALTH_URLS does not say where workers run"
                 ) from None
             raise
-        found = [each for each in answer["services"] if each.get("status") != "INACTIVE"]
-        releases = await asyncio.gather(*(self._release(each["taskDefinition"]) for each in found))
-        return {
-            each["serviceName"]: Service(
-                each["serviceName"], each["runningCount"], each["desiredCount"], each["pendingCount"], release
-            )
-            for each, release in zip(found, releases, strict=True)
-        }
+        return {service.worker: service for service, _ in found}
 
-    async def _release(self, task_definition: str) -> str | None:
-        if task_definition not in self._releases:
+    async def read_own(self) -> dict[str, Service]:
+        """
+        Return the services in the cluster that run workers of your own, by worker; none if there is no cluster.
+
+        Raises:
+            OperationError: They are too many to look at.
+        """
+        name = cluster(self._prefix)
+        try:
+            answer = await self._stack.ecs.call("list_services", cluster=name, maxResults=_MAX_SERVICES)
+        except ClientError as error:
+            if error_code(error) == _NO_CLUSTER:
+                return {}
+            raise
+        if "nextToken" in answer:
+            raise OperationError(f"the cluster {name} has more than {_MAX_SERVICES} services")
+        others = sorted({arn.rpartition("/")[2] for arn in answer["serviceArns"]} - {*WORKERS})
+        batches = (others[first : first + _BATCH] for first in range(0, len(others), _BATCH))
+        found = await asyncio.gather(*(self._described(batch) for batch in batches))
+        return {service.worker: service for batch in found for service, task in batch if task.is_own}
+
+    async def _described(self, names: Sequence[str]) -> list[tuple[Service, _Task]]:
+        answer = await self._stack.ecs.call("describe_services", cluster=cluster(self._prefix), services=list(names))
+        found = [each for each in answer["services"] if each.get("status") != "INACTIVE"]
+        tasks = await asyncio.gather(*(self._task(each["taskDefinition"]) for each in found))
+        return [
+            (
+                Service(
+                    clean(each["serviceName"]),
+                    each["runningCount"],
+                    each["desiredCount"],
+                    each["pendingCount"],
+                    task.release,
+                ),
+                task,
+            )
+            for each, task in zip(found, tasks, strict=True)
+        ]
+
+    async def _task(self, task_definition: str) -> _Task:
+        if task_definition not in self._tasks:
             answer = await self._stack.ecs.call("describe_task_definition", taskDefinition=task_definition)
             containers = answer["taskDefinition"]["containerDefinitions"]
             values = [each["value"] for one in containers for each in one.get("environment", ()) if _is_release(each)]
-            self._releases[task_definition] = clean(values[0]) if values and values[0] else None
-        return self._releases[task_definition]
+            self._tasks[task_definition] = _Task(
+                release=clean(values[0]) if values and values[0] else None,
+                is_own=any(_runs_own(one.get("command", ())) for one in containers),
+            )
+        return self._tasks[task_definition]
 
 
 def _is_release(variable: Mapping[str, str]) -> bool:
     return variable["name"] == "WORKER_RELEASE"
+
+
+def _runs_own(command: Sequence[str]) -> bool:
+    """Return whether this is `run HANDLER --queue QUEUE`, as in deploy/own-worker.yaml."""
+    return "run" in command and any(each.partition("=")[0] == "--queue" for each in command)
 
 
 @dataclass(frozen=True, slots=True)

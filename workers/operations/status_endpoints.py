@@ -58,6 +58,11 @@ class Sample:
     is_running: bool | None = True
     problem: str | None = None
 
+    @property
+    def worker_name(self) -> str:
+        """What the worker calls itself; if it has not said that, as it is called on the command line."""
+        return _label(self.values, "workers_info", "worker") or self.endpoint.worker.partition("-")[0]
+
 
 async def sample(endpoint: Endpoint, fetch: Fetch, now_s: Callable[[], float]) -> Sample:
     """Ask a worker."""
@@ -107,7 +112,7 @@ def _parsed(endpoint: Endpoint, code: int, text: str) -> Values:
     ):
         raise OperationError(f"{endpoint.url} is not a worker: its metrics are not those of a worker")
     worker = _label(values, "workers_info", "worker")
-    if worker not in (None, endpoint.worker.partition("-")[0]):
+    if worker is not None and not f"{endpoint.worker}-".startswith(f"{worker}-"):
         raise OperationError(f"{endpoint.url} is the {worker} worker")
     return values
 

@@ -51,7 +51,8 @@ def _of_workers(now: datetime, workers: Iterable[WorkerStatus], prefix: str | No
         if worker.state in (WorkerState.NOT_RUNNING, WorkerState.UNHEALTHY):
             problem = f": {worker.problem}" if worker.problem else ""
             if prefix is None:
-                command = f"python -m workers {name.partition('-')[0]}"
+                ours = name.partition("-")[0]
+                command = f"python -m workers {ours if ours in WORKERS else 'run HANDLER --queue QUEUE'}"
             else:
                 command = f"aws ecs describe-services --cluster {cluster(prefix)} --services {name}"
             yield Need(text=f"the {name} worker is {worker.state}{problem}", command=command)

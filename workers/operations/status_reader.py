@@ -16,11 +16,11 @@ from workers.operations.queues import PAUSE_FIELDS, Depth, queue_depth, read_pau
 from workers.operations.sdk_errors import explained
 from workers.operations.status import QueueStatus, Status, Unknowns
 from workers.operations.status_counts import count_cases, count_open_cases, count_orders, unknown_orders
-from workers.operations.status_ecs import WORKERS, Outages, Service, Services, read_outages
+from workers.operations.status_ecs import QUEUE, WORKERS, Outages, Service, Services, prefix_of, read_outages
 from workers.operations.status_endpoints import ANSWER_S, Endpoint, Fetch, Sample, sample
 from workers.operations.status_metrics import Metrics, read_metrics
 from workers.operations.status_needs import needs
-from workers.operations.status_workers import services_on_ecs, workers_at, workers_on_ecs
+from workers.operations.status_workers import own_workers_on_ecs, services_on_ecs, workers_at, workers_on_ecs
 from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ LEAST_S = 1.0  # How long CloudWatch may take, however long SQS took before.
 BETWEEN_SAMPLES_S = 1.0  # Of the workers' endpoints, to see how fast they are.
 _METRICS_KEPT = timedelta(seconds=30)  # CloudWatch has new ones every minute, and each request costs.
 _DEPTHS_KEPT = timedelta(minutes=2)
-_QUEUE = "OrderFulfillmentQueue"
 _MAX_ANSWER_BYTES = 2**20  # Of a worker's endpoint. Its metrics take some ten thousand.
 
 Result = TypeVar("Result")
@@ -94,7 +93,7 @@ class StatusReader:
         """
         names, unknowns = self.stack.names, Unknowns()
         addresses = [QueueAddress.parse(name) for name in (names.order_fulfillment_queue, names.escalation_queue)]
-        prefix = _prefix(addresses[0].name)
+        prefix = prefix_of(addresses[0].name)
         now = self.stack.now()
         counting = self._bounded(unknowns, "the orders", count_orders(self.stack))
         cases = self._cases(unknowns)
@@ -112,6 +111,7 @@ class StatusReader:
                 cases,
             )
             workers = workers_on_ecs(now, on_ecs, outages, queues.metrics, queues.names)
+            workers += own_workers_on_ecs(on_ecs or {}, unknowns)
             services = services_on_ecs(now, outages, queues.metrics, unknowns)
         now = self.stack.now()  # Ages are those of the end.
         severities, by_reason = count_cases([] if found is None else found.selected)
@@ -196,12 +196,16 @@ class StatusReader:
     async def _on_ecs(self, prefix: str | None, unknowns: Unknowns) -> dict[str, Service] | None:
         if prefix is None:
             unknowns.add(
-                "the workers", f"the fulfillment queue is not named as in a stack: its name must end in {_QUEUE}"
+                "the workers", f"the fulfillment queue is not named as in a stack: its name must end in {QUEUE}"
             )
             return None
         if self._services is None:
             self._services = Services(self.stack, prefix)
-        return await self._bounded(unknowns, "the workers", self._services.read())
+        ours, own = await asyncio.gather(
+            self._bounded(unknowns, "the workers", self._services.read()),
+            self._bounded(unknowns, "workers of your own", self._services.read_own()),
+        )
+        return None if ours is None else ours | (own or {})
 
     async def _outages(self, prefix: str | None, unknowns: Unknowns) -> Sequence[Outages | None]:
         if prefix is None:
@@ -288,8 +292,3 @@ def _empty_in_s(messages: int, drained_per_second: float | None) -> int | None:
     if not messages:
         return 0
     return round(messages / drained_per_second) if drained_per_second is not None and drained_per_second > 0 else None
-
-
-def _prefix(queue: str) -> str | None:
-    """Return the prefix of the stack's names; None if the queue is not named as in a stack."""
-    return queue.removesuffix(_QUEUE) if queue.endswith(_QUEUE) else None

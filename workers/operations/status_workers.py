@@ -1,6 +1,6 @@
 """Puts together what several sources say about workers, and about the services that they use."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -34,13 +34,13 @@ def workers_at(
         elif status.state is not WorkerState.NOT_RUNNING and "workers_info" not in now.values:
             unknowns.add(f"last poll and release of the {status.worker} worker", "its version does not report them")
         workers.append(status)
-    named = {each.worker.partition("-")[0] for each in workers}
+    named = {each.worker_name for each in samples}
     for name in WORKERS:
         if name not in named:
             unknowns.add(f"the {name} worker", "WORKER_HEALTH_URLS does not name it")
             workers.append(WorkerStatus(worker=name))
     services = service_statuses(samples)
-    answered = {each.endpoint.worker.partition("-")[0] for each in samples if "workers_info" in each.values}
+    answered = {each.worker_name for each in samples if "workers_info" in each.values}
     for worker, service in zip(WORKERS, (PROVIDER, CHANNELS), strict=True):
         if worker not in answered:
             unknowns.add(service, f"the {worker} worker does not say")
@@ -75,6 +75,14 @@ def workers_on_ecs(
                 status = replace(status, failures=metrics.failures(worker), failures_since_at=since_at)
         found.append(status)
     return found
+
+
+def own_workers_on_ecs(services: Mapping[str, Service], unknowns: Unknowns) -> list[WorkerStatus]:
+    """Return the workers that are not ours, as ECS shows them."""
+    own = [name for name in services if name not in WORKERS]
+    for name in own:
+        unknowns.add(f"all but the tasks of the {name} worker", "WORKER_HEALTH_URLS does not name it")
+    return [_with_tasks(WorkerStatus(worker=name), services[name]) for name in own]
 
 
 def _with_tasks(status: WorkerStatus, service: Service | None) -> WorkerStatus:

@@ -175,7 +175,8 @@ async def test_a_terminal_shows_as_many_lines_as_it_has_whatever_its_size_become
     "value",
     [
         "fulfillment",
-        "shipping=http://127.0.0.1:1",
+        "my worker=http://127.0.0.1:1",
+        "=http://127.0.0.1:1",
         "fulfillment=127.0.0.1:8081",
         "fulfillment=ftp://127.0.0.1",
         "fulfillment=http://",

@@ -79,6 +79,8 @@ class World:
     cases: Any = field(default_factory=list)
     metrics: dict[tuple[str, str], list[tuple[datetime, float]]] = field(default_factory=dict)
     services: Any = None
+    commands: dict[str, list[str]] = field(default_factory=dict)  # Of services that are not our workers'.
+    more_services: bool = False
     lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # By log group; others do not exist.
     lines_a_page: int = 1000
     tags: dict[str, dict[str, str]] = field(default_factory=dict)  # Of queues, by name.
@@ -100,7 +102,11 @@ class World:
             ),
             "dynamodb": client(query=self._query, describe_table=lambda **_: {}),
             "cloudwatch": client(get_metric_data=self._metric_data),
-            "ecs": client(describe_services=self._services, describe_task_definition=self._task_definition),
+            "ecs": client(
+                list_services=self._list_services,
+                describe_services=self._describe_services,
+                describe_task_definition=self._task_definition,
+            ),
             "logs": client(filter_log_events=self._log_lines),
             "sts": client(get_caller_identity=lambda: {"Arn": "arn:aws:sts::000000000000:assumed-role/ops/ada"}),
         }
@@ -179,9 +185,16 @@ class World:
             results.append({"Id": query["Id"], "Timestamps": timestamps, "Values": numbers})
         return {"MetricDataResults": results}
 
-    def _services(self, **_: Any) -> Any:
+    def _list_services(self, *, cluster: str, **_: Any) -> Any:
+        if self.services is None:
+            raise refused("ClusterNotFoundException", "ListServices")
+        arns = [f"arn:aws:ecs:r:0:service/{cluster}/{name}" for name in self.services]
+        return {"serviceArns": arns} | ({"nextToken": "more"} if self.more_services else {})
+
+    def _describe_services(self, *, services: list[str], **_: Any) -> Any:
         if self.services is None:
             raise refused("ClusterNotFoundException", "DescribeServices")
+        assert len(services) <= 10  # As AWS.
         return {
             "services": [
                 {
@@ -193,12 +206,14 @@ class World:
                     "taskDefinition": f"{name}:7",
                 }
                 for name, (running, desired, pending) in self.services.items()
+                if name in services
             ]
         }
 
-    def _task_definition(self, **_: Any) -> Any:
+    def _task_definition(self, *, taskDefinition: str) -> Any:  # noqa: N803
+        command = self.commands.get(taskDefinition.partition(":")[0], ["fulfillment"])
         variables = [{"name": "LOG_LEVEL", "value": "INFO"}, {"name": "WORKER_RELEASE", "value": "r7"}]
-        return {"taskDefinition": {"containerDefinitions": [{"environment": variables}, {}]}}
+        return {"taskDefinition": {"containerDefinitions": [{"environment": variables, "command": command}, {}]}}
 
     def _log_lines(self, *, logGroupName: str, nextToken: str = "0", **_: Any) -> Any:  # noqa: N803
         if logGroupName not in self.lines:

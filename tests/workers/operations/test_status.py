@@ -22,6 +22,7 @@ from workers.aws.pauses import PAUSED_TAG
 from workers.cli.status_view import screen
 from workers.errors import FatalError
 from workers.operations.status import Need, ServiceState, Status, Unknown, WorkerState
+from workers.operations.status_endpoints import Endpoint
 
 FOREIGN = "its metrics are not those of a worker"
 
@@ -305,6 +306,32 @@ async def test_a_worker_without_an_address_is_unknown() -> None:
         ("escalation", "unknown"),
     ]
     assert reasons(status)["the escalation worker"] == "WORKER_HEALTH_URLS does not name it"
+
+
+async def test_workers_of_your_own_are_shown_by_what_they_call_themselves() -> None:
+    world = World()
+    world.workers_run()
+    own = [Endpoint(name, f"http://127.0.0.1:{port}") for name, port in (("Returns-EU-2", 1), ("Returns", 2))]
+    for endpoint, worker in zip(own, ("Returns-EU", "Refunds"), strict=True):
+        world.answer(endpoint, metrics(worker, release="r9"))
+    status = await world.reader(FULFILLMENT, ESCALATION, *own, Endpoint("Gone", "http://127.0.0.1:3")).read()
+    assert [(worker.worker, worker.state, worker.release) for worker in status.workers[2:]] == [
+        ("Returns-EU-2", "running", "r9"),
+        ("Returns", "unknown", None),
+        ("Gone", "not running", None),
+    ]
+    assert reasons(status) == {"the Returns worker": "http://127.0.0.1:2 is the Refunds worker"}
+    text = "the Gone worker is not running: nothing listens at http://127.0.0.1:3"
+    assert Need(text=text, command="python -m workers run HANDLER --queue QUEUE") in status.needs
+
+
+async def test_a_worker_of_your_own_does_not_stand_for_one_of_ours() -> None:
+    world = World()
+    own = Endpoint("fulfillment-returns", "http://127.0.0.1:1")
+    world.answer(own, metrics("fulfillment-returns"))
+    status = await world.reader(own).read()
+    assert [worker.worker for worker in status.workers] == ["fulfillment-returns", "fulfillment", "escalation"]
+    assert reasons(status)["provider"] == "the fulfillment worker does not say"
 
 
 async def test_sources_that_hang_are_unknown_after_some_seconds_and_hide_nothing_else() -> None:

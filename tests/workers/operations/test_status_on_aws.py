@@ -256,3 +256,22 @@ async def test_a_channel_that_fails_on_ecs_holds_no_messages(world: World) -> No
     world.lines[f"{GROUP}escalation"] = [line("channel.failed", 1, channel="pager", reason="HTTP 500", failures=1)]
     status = await read(world)
     assert (status.workers[1].held, status.services[1].state) == (False, ServiceState.DOWN)
+
+
+async def test_services_that_run_workers_of_your_own_are_shown_with_what_ecs_knows(world: World) -> None:
+    world.services |= {f"web-{number}": (1, 1, 0) for number in range(12)} | {"returns": (1, 2, 0)}
+    world.commands = {"returns": ["run", "returns:handle", "--queue", "arn:aws:sqs:r:0:Returns"], "web-1": ["run"]}
+    status = await read(world)
+    own = status.workers[-1]
+    assert [worker.worker for worker in status.workers] == ["fulfillment", "escalation", "returns"]
+    assert (own.state, own.running, own.desired, own.release) == (WorkerState.RUNNING, 1, 2, "r7")
+    assert (own.held, own.failures, own.messages_per_second, own.last_poll_at) == (None, None, None, None)
+    assert reasons(status)["all but the tasks of the returns worker"] == "WORKER_HEALTH_URLS does not name it"
+
+
+async def test_services_that_cannot_be_listed_hide_nothing_else(world: World) -> None:
+    world.services["returns"] = (1, 1, 0)
+    world.more_services = True
+    status = await read(world)
+    assert [worker.state for worker in status.workers] == [WorkerState.RUNNING] * 2
+    assert reasons(status)["workers of your own"] == "the cluster order-fulfillment has more than 100 services"
