@@ -22,8 +22,8 @@ FIXED = {"WORKER_HEALTH_PORT": "8080", "LOG_FORMAT": "json"}
 
 
 def environment() -> dict[str, Any]:
-    (container,) = OWN_WORKER["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
-    return {variable["Name"]: variable["Value"] for variable in container["Environment"]}
+    container, _collector = OWN_WORKER["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
+    return {variable["Name"]: variable["Value"] for variable in container["Environment"] if "Name" in variable}
 
 
 def test_every_setting_of_a_worker_of_your_own_is_set() -> None:
@@ -41,17 +41,54 @@ def test_parameters_have_the_defaults_of_the_settings() -> None:
 
 
 def test_what_it_shares_with_the_template_of_our_workers_is_the_same() -> None:
-    (own,) = OWN_WORKER["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
-    ours, _collector = WORKERS["Resources"]["FulfillmentTask"]["Properties"]["ContainerDefinitions"]
-    for name in ("HealthCheck", "LinuxParameters", "ReadonlyRootFilesystem", "StopTimeout", "User"):
+    own, _ = OWN_WORKER["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
+    ours, _ = WORKERS["Resources"]["FulfillmentTask"]["Properties"]["ContainerDefinitions"]
+    for name in ("DependsOn", "HealthCheck", "LinuxParameters", "ReadonlyRootFilesystem", "StopTimeout", "User"):
         assert own[name] == ours[name]
     for name, parameter in OWN_WORKER["Parameters"].items():
         if name in WORKERS["Parameters"] and "AllowedPattern" in parameter:
             assert parameter["AllowedPattern"] == WORKERS["Parameters"][name]["AllowedPattern"], name
 
 
+def _if_traced(values: list[Any]) -> list[Any]:
+    """Return what is there only with a collector."""
+    return [value["Fn::If"] for value in values if "HasTracingCollector" in value.get("Fn::If", ())]
+
+
+def test_it_traces_through_a_collector_as_our_workers_do() -> None:
+    own, own_collector = OWN_WORKER["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
+    ours, collector = WORKERS["Resources"]["FulfillmentTask"]["Properties"]["ContainerDefinitions"]
+    assert _if_traced(own["Environment"]) == _if_traced(ours["Environment"]) != []
+    (_, mine, none), (_, theirs, _) = own_collector["Fn::If"], collector["Fn::If"]
+    assert none == {"Ref": "AWS::NoValue"}
+    for name in theirs.keys() - {"Environment", "LogConfiguration"}:
+        assert mine[name] == theirs[name], name
+    config = OWN_WORKER["Mappings"]["Collector"]["Config"]["Yaml"]
+    shown = "[worker.order_id, worker.execution_arn, worker.outcome]"
+    assert config.replace("[worker.outcome]", shown) == WORKERS["Mappings"]["Collector"]["Config"]["Yaml"]
+    assert OWN_WORKER["Parameters"]["TracingShare"]["Default"] == WORKERS["Parameters"]["TracingShare"]["Default"]
+
+
+def test_alarms_are_those_of_our_workers_on_its_queue() -> None:
+    pipeline = template.load(template.PIPELINE)["Resources"]
+    for name, theirs, queue in (
+        ("DeadLetters", pipeline["OrderFulfillmentDeadLetters"], "DeadLetterQueueArn"),
+        ("NotPolled", WORKERS["Resources"]["OrderFulfillmentNotPolled"], "QueueArn"),
+    ):
+        alarm = OWN_WORKER["Resources"][name]
+        assert alarm["Condition"] == "HasAlarms"
+        mine, named = alarm["Properties"], {"Fn::Select": [5, {"Fn::Split": [":", {"Ref": queue}]}]}
+        assert mine.keys() == theirs["Properties"].keys() - {"AlarmName"}
+        for key in mine.keys() - {"AlarmDescription", "Dimensions", "Metrics"}:
+            assert mine[key] == theirs["Properties"][key], (name, key)
+        metrics = [mine, *(one["MetricStat"]["Metric"] for one in mine.get("Metrics", ()) if "MetricStat" in one)]
+        assert [one["Dimensions"][0]["Value"] for one in metrics if "Dimensions" in one] == [named] * max(
+            1, len(metrics) - 1
+        )
+
+
 def test_the_task_runs_the_handler_on_the_queue() -> None:
-    (container,) = OWN_WORKER["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
+    container, _collector = OWN_WORKER["Resources"]["Task"]["Properties"]["ContainerDefinitions"]
     assert container["Command"] == [
         *("run", {"Ref": "Handler"}, "--queue", {"Ref": "QueueArn"}, "--name", {"Ref": "WorkerName"})
     ]
@@ -117,8 +154,13 @@ def test_the_worker_may_do_what_it_does_and_nothing_else(
     assert sorted(allowed - proxy.needed()) == [], "grants without a call"
 
 
-def test_the_role_may_use_a_key_and_protect_tasks_only_if_that_is_on(local_aws: LocalAws) -> None:
-    more, less = roles(local_aws, "own-more", KmsKeyArn=KEY, TaskProtection="true"), roles(local_aws, "own-less")
+def test_the_role_may_use_a_key_trace_and_protect_tasks_only_if_that_is_on(local_aws: LocalAws) -> None:
+    more = roles(local_aws, "own-more", KmsKeyArn=KEY, TaskProtection="true", TracingCollectorImage="collector:1")
+    less = roles(local_aws, "own-less")
     task = arn("ecs", "task/order-fulfillment/*")
-    assert granted(more) - granted(less) == {("ecs:GetTaskProtection", task), ("ecs:UpdateTaskProtection", task)}
+    assert granted(more) - granted(less) == {
+        ("ecs:GetTaskProtection", task),
+        ("ecs:UpdateTaskProtection", task),
+        ("xray:PutTraceSegments", "*"),
+    }
     assert (json.dumps(more).count(KEY), json.dumps(less).count(KEY)) == (1, 0)
