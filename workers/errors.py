@@ -15,6 +15,11 @@ def plain_name(error: BaseException | str) -> str:
     return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in words)
 
 
+def _bounded(retry_after_s: float) -> float:
+    """Return how long to wait: what is negative or not a number asks for nothing."""
+    return min(retry_after_s, MAX_RETRY_AFTER_S) if retry_after_s > 0 else 0.0
+
+
 class WorkerError(Exception):
     """Base class of every error this package raises on purpose."""
 
@@ -28,7 +33,7 @@ class TransientError(WorkerError):
 
     def __init__(self, reason: str = "", *, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
-        self.retry_after_s = min(retry_after_s, MAX_RETRY_AFTER_S)
+        self.retry_after_s = _bounded(retry_after_s)
 
 
 class ConflictError(TransientError):
@@ -53,7 +58,7 @@ class OutageError(WorkerError):
 
     def __init__(self, reason: str = "", *, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
-        self.retry_after_s = min(retry_after_s, MAX_RETRY_AFTER_S)
+        self.retry_after_s = _bounded(retry_after_s)
 
 
 class SuspectedOutageError(OutageError):

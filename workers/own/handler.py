@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from workers.consumer.message import Acknowledged, DeadLettered, Message
 from workers.domain.reasons import Reason
@@ -50,13 +50,21 @@ class OwnHandler:
 
     async def handle(self, message: Message) -> Acknowledged | DeadLettered:
         try:
-            await self.call(self.decode(message))
+            await self._call(self.decode(message))
         except UndecodableError as error:
             await self._dead_letter(message, f"{Reason.UNDECODABLE_MESSAGE}: {error}", error)
             return DeadLettered("undecodable")
         except BaseException as error:  # noqa: BLE001 - what it raises must not end the worker.
             return await self._settle(message, _translated(error))
         return _HANDLED
+
+    async def _call(self, argument: object) -> None:
+        bound = get_contextvars()
+        try:
+            await self.call(argument)
+        finally:
+            if get_contextvars() != bound:  # A handler may clear them, as web applications do.
+                bind_contextvars(**bound)
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         """

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from tests.workers.consumer.fakes import FakeQueue, limits, message, running
 from workers import Message, OutageError, PermanentError, TransientError
@@ -250,3 +251,18 @@ async def test_a_cancelled_handler_settles_nothing_whatever_it_raises() -> None:
         await run.stop()
     assert run.endings() == [("m1", "message.released", "stopping")]
     assert sent(own) == []
+
+
+@pytest.mark.parametrize("error", [None, PermanentError("no")])
+async def test_a_handler_that_clears_the_log_context_takes_no_id_from_the_last_line(error: Exception | None) -> None:
+    async def call(_: object) -> None:
+        clear_contextvars()
+        bind_contextvars(message_id="fake", shop="s1")
+        if error is not None:
+            raise error
+
+    queue = FakeQueue([message("m1")])
+    async with running(queue, handler(call), limits()) as run:
+        await run.until_settled(1)
+    (line,) = [line for line in run.logs if line["event"] in {"message.acknowledged", "message.dead_lettered"}]
+    assert (line["message_id"], line["receive_count"], line["shop"]) == ("m1", 1, "s1")
