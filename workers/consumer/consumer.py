@@ -174,7 +174,7 @@ class Consumer:
     async def _consume(self, stop: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(None) as drain, asyncio.TaskGroup() as self._work:
-                polling = self._work.create_task(self._poller.run(), name="poller")
+                polling = self._work.create_task(self._poll(), name="poller")
                 try:
                     await stop.wait()
                 finally:  # Also after a failed stage, so that `_accept` releases the messages of a running receive.
@@ -193,6 +193,13 @@ class Consumer:
                         delivery.cancel(Cancellation.STOPPING)
         except TimeoutError:
             log.warning("consumer.drain_expired", drain_s=self._limits.drain_s)
+
+    async def _poll(self) -> None:
+        try:
+            await self._poller.run()
+        except Exception:
+            self._stopping = True  # Before the group cancels the others.
+            raise
 
     def _accept(self, messages: Sequence[Message], asked_at_s: float) -> None:
         for message in messages:
@@ -223,7 +230,7 @@ class Consumer:
         except asyncio.CancelledError as error:
             self._cut_short(delivery, error)
             raise
-        except FatalError:
+        except Exception:
             self._stopping = True  # From now on the group starts no tasks, and receives may be answered at any moment.
             raise
         self._acknowledger.settle(delivery, settlement)
@@ -245,7 +252,7 @@ class Consumer:
                 self._acknowledger.settle(delivery, Released("unexpected_error", delay_s))
 
     def _cancellation(self, delivery: Delivery) -> Cancellation | None:
-        if delivery.cancellation is None and (self._stopping or _is_cancelled()):
+        if delivery.cancellation is None and self._stopping:
             return Cancellation.STOPPING  # The task group cancelled it: the drain time is over, or a stage failed.
         return delivery.cancellation
 
@@ -290,8 +297,3 @@ class Consumer:
 
 def _used_downstream(settlement: Acknowledged | DeadLettered) -> bool:
     return not isinstance(settlement, Acknowledged) or settlement.used_downstream
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

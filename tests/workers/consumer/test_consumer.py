@@ -426,6 +426,7 @@ async def test_a_fatal_error_of_a_stage_ends_the_run_after_a_flush(
         with pytest.raises(ExceptionGroup) as raised:
             await run.ended()
     assert raised.group_contains(FatalError, match="^gone$")
+    assert {outcome for _, event, outcome in run.endings() if event == "message.released"} == {"stopping"}
     endings = {message_id: event for message_id, event, _ in run.endings()}
     assert endings.pop("due", "message.released") == "message.released"
     assert endings.pop("denied", "message.released") == "message.released"

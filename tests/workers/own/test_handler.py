@@ -266,3 +266,13 @@ async def test_a_handler_that_clears_the_log_context_takes_no_id_from_the_last_l
         await run.until_settled(1)
     (line,) = [line for line in run.logs if line["event"] in {"message.acknowledged", "message.dead_lettered"}]
     assert (line["message_id"], line["receive_count"], line["shop"]) == ("m1", 1, "s1")
+
+
+async def test_a_handler_that_cancels_its_own_task_is_not_taken_for_a_stop() -> None:
+    async def call(_: object) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+
+    assert await endings(handler(call), message("m1")) == [("m1", "message.released", "unexpected_error")]
