@@ -133,12 +133,12 @@ def stop_on_signals(stop: asyncio.Event, *, exit_after_s: float, output: LogOutp
     Set *stop* at the first SIGTERM or SIGINT. A second one ends the process at once.
 
     If the process still runs *exit_after_s* seconds after the first signal, because a handler ignores its cancellation,
-    it exits with code 1.
+    or what it has opened does not close, it exits with code 1.
     """
     loop = asyncio.get_running_loop()
 
     def exit_now() -> None:
-        log.critical("worker.failed", reason="a handler keeps running although it was cancelled")
+        log.critical("worker.failed", reason="a handler, or what it has opened, does not end although it was cancelled")
         if output is not None:
             output.flush()
         os._exit(1)  # Its messages become visible again by themselves.

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 LOCAL_AWS: Mapping[str, object] = {
     "dynamodb.time_to_live_is_enabled_once": ["DISABLED", "ok", "ok", True],
     "sns.a_subject_is_limited": ["ok", "ok", "ok"],
+    "sqs.a_dead_letter_queue_names_its_sources": [["InvalidAction"], ["InvalidAction"]],
     "sqs.a_delay_is_at_most_900_seconds": "ok",
     "sqs.a_delete_with_an_older_receipt_succeeds": ["ReceiptHandleIsInvalid"],
     "sqs.a_deleted_message_cannot_be_hidden": "ReceiptHandleIsInvalid",

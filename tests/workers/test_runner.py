@@ -78,7 +78,7 @@ def test_a_process_that_does_not_stop_exits_with_code_1(number: signal.Signals) 
     assert (received["event"], received["signal"]) == ("signal.received", number.name)
     assert (failed["event"], failed["level"], failed["reason"]) == (
         *("worker.failed", "critical"),
-        "a handler keeps running although it was cancelled",
+        "a handler, or what it has opened, does not end although it was cancelled",
     )
 
 

@@ -279,7 +279,7 @@ def an_attribute_takes_the_characters_of_a_body(lab: Lab) -> object:
 )
 def a_delayed_message_comes_later(lab: Lab) -> object:
     url = lab.queue()
-    send(lab, url, DelaySeconds=40 if lab.is_patient else 2)
+    send(lab, url, DelaySeconds=40 if lab.is_patient else 6)
     counted = lab.eventually(lambda: counts(lab, url), ["0", "0", "1"])
     at_once = bool(receive(lab, url, WaitTimeSeconds=0))
     return [counted, at_once, lab.eventually(lambda: bool(receive(lab, url, WaitTimeSeconds=10)), wanted=True)]

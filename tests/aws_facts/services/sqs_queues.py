@@ -141,3 +141,24 @@ def a_redrive_allow_policy_is_enforced(lab: Lab) -> object:
     policy = {"RedrivePolicy": redrive(lab, dead_letters, 2)}
     code = error_of(lab.sqs.set_queue_attributes, QueueUrl=lab.queue(), Attributes=policy)
     return code if code == "ok" else "refused"
+
+
+@fact(
+    "ListDeadLetterSourceQueues of a dead-letter queue has the URLs of the queues that use it, in `queueUrls`.",
+    source=SQS_API + "API_ListDeadLetterSourceQueues.html",
+    relied_on_by=("workers/operations/stack.py::list_dead_letter_source_queues",),
+    expected=[["none"], ["source"]],
+)
+def a_dead_letter_queue_names_its_sources(lab: Lab) -> object:
+    dead_letters, other = lab.queue(), lab.queue()
+    source = lab.queue(RedrivePolicy=redrive(lab, dead_letters, 2))
+    names = {source.rpartition("/")[2]: "source"}
+    return [_sources(lab, url, names) for url in (other, dead_letters)]
+
+
+def _sources(lab: Lab, url: str, names: dict[str, str]) -> list[str]:
+    try:
+        urls = lab.sqs.list_dead_letter_source_queues(QueueUrl=url).get("queueUrls") or []
+    except lab.sqs.exceptions.ClientError as error:
+        return [error.response["Error"]["Code"]]
+    return [names.get(found.rpartition("/")[2], "another") for found in urls] or ["none"]

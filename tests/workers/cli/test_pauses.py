@@ -8,7 +8,7 @@ from tests.workers.cli.console import done, run
 from tests.workers.operations.fakes import empty_queues, fake_stack, refused
 from tests.workers.operations.test_pauses import Tags
 from workers.aws.pauses import PAUSED_TAG
-from workers.cli import dead_letters, requeue
+from workers.cli import dead_letters, escalate, requeue
 from workers.cli.pauses import command
 from workers.operations.stack import Stack
 from workers.operations.unstick import Sent
@@ -111,6 +111,19 @@ def test_a_message_that_is_sent_to_a_paused_queue_says_so(monkeypatch: pytest.Mo
     ran = done(requeue.command, "001", stack=paused_stack())
     assert ran.stdout == "Order 001: its message was sent to OrderFulfillmentQueue again (m-1)\n"
     assert f"OrderFulfillmentQueue {PAUSED_SINCE}" in " ".join(ran.stderr.split())
+
+
+def test_an_escalation_to_a_paused_queue_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(_stack: object, order_id: str) -> tuple[dict[str, str], None]:
+        return {"OrderId": order_id, "Status": "RECEIVED"}, None
+
+    async def send(_stack: object, order: dict[str, str], *_: str) -> Sent:
+        return Sent(order["OrderId"], "EscalationQueue", "m-1", 0)
+
+    monkeypatch.setattr("workers.operations.unstick.read_to_escalate", read)
+    monkeypatch.setattr("workers.operations.unstick.escalate", send)
+    ran = done(escalate.command, "001", "--yes", "--note", "lost", stack=paused_stack())
+    assert f"EscalationQueue {PAUSED_SINCE}" in " ".join(ran.stderr.split())
 
 
 def test_a_pause_that_cannot_be_read_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from tests.json_documents import check
 from tests.workers.cli.console import done, run
-from tests.workers.operations.status_world import ESCALATION, FULFILLMENT, World, busy
+from tests.workers.operations.status_world import ESCALATION, FULFILLMENT, World, ago, busy
+from workers.aws.pauses import PAUSED_TAG
 from workers.cli import status
 from workers.cli.status_view import screen
 from workers.cli.tables import print_styled
@@ -64,7 +65,14 @@ def unknown() -> World:
     return world
 
 
-WORLDS: dict[str, Callable[[], World]] = {"busy": busy, "unknown": unknown}
+def paused() -> World:
+    """Return a system whose orders wait because a person wants that."""
+    world = busy()
+    world.tags["OrderFulfillmentQueue"] = {PAUSED_TAG: f"{ago(minutes=20)}/ada/the provider changes its prices"}
+    return world
+
+
+WORLDS: dict[str, Callable[[], World]] = {"busy": busy, "paused": paused, "unknown": unknown}
 
 
 @pytest.mark.parametrize(("columns", "colour"), [(80, False), (80, True), (120, False), (120, True), (None, False)])

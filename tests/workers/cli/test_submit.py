@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from tests.workers.operations.fakes import EXECUTION, NOW, FakeClient, fake_stack, refused
 from workers.aws.items import to_item
+from workers.aws.pauses import PAUSED_TAG
 from workers.cli.submit import command
 from workers.domain.submissions import submission_name
 from workers.operations.submit import DEFAULT_CONCURRENCY, MAX_CONCURRENCY
@@ -32,6 +33,7 @@ class Aws:
         self.items = {item["OrderId"]: item for item in items}
         self.existing = existing
         self.errors = errors
+        self.tags: dict[str, str] = {}  # Of the OrderFulfillmentQueue.
         self.starting: dict[str, dict[str, Any]] = {}  # What an execution that is started records, by OrderId.
 
     def start_execution(self, **request: Any) -> dict[str, Any]:
@@ -64,6 +66,10 @@ class Aws:
                 get_execution_history=self.get_execution_history,
             ),
             dynamodb=FakeClient(batch_get_item=self.batch_get_item),
+            sqs=FakeClient(
+                get_queue_url=lambda QueueName, **_: {"QueueUrl": QueueName},  # noqa: N803
+                list_queue_tags=lambda **_: {"Tags": self.tags},
+            ),
         )
         ran = CliRunner().invoke(command, [str(path), *arguments], obj=stack, standalone_mode=False)
         assert ran.exception is None
@@ -94,6 +100,16 @@ def test_outcomes_are_listed_in_the_order_of_the_file(tmp_path: Path) -> None:
     ]
     answer = json.loads(aws.submit(tmp_path, "--wait", "--json", count=4).stdout)
     assert [order["order_id"] for order in answer["ended"]] == ["o-1", "o-2", "o-3", "o-4"]
+
+
+def test_waiting_for_a_paused_queue_says_why_nothing_ends(tmp_path: Path) -> None:
+    aws = Aws(*(stored(f"o-{n}", 1) for n in (1, 2, 3)))
+    aws.tags = {PAUSED_TAG: "2026-11-22T11:55:00Z/ada/new prices"}
+    ran = aws.submit(tmp_path, "--wait")
+    assert "OrderFulfillmentQueue is paused since 2026-11-22 11:55:00 by ada: new prices." in " ".join(
+        ran.stderr.split()
+    )
+    assert "is paused" not in aws.submit(tmp_path).stderr
 
 
 def test_a_refused_submission_is_named_and_exits_with_1(tmp_path: Path, orders_csv: str) -> None:
