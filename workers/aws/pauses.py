@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from workers import clock
 from workers.aws.errors import ask, readable
 from workers.consumer.pause import PauseState, Person
 from workers.domain.text import clean
@@ -31,11 +32,17 @@ def encode(person: Person) -> str:
 
 
 def decode(value: str) -> Person:
-    """Return what a value says, whatever it is: a queue with the tag is paused, whoever set it."""
+    """
+    Return what a value says, whatever it is: a queue with the tag is paused, in whichever way it was set.
+
+    A value that does not begin with a time was set by hand: all of it is the note.
+    """
     since, actor, note = (
         clean(unquote(part.replace("%", "%25").replace("=", "%"))).strip() or None
         for part in (*value.split("/", 2), "", "")[:3]
     )
+    if since is None or clock.rfc_3339(since) is None:
+        return Person(note=clean(value).strip() or None)
     return Person(actor, since, note)
 
 

@@ -35,7 +35,16 @@ def test_a_queue_with_the_tag_is_paused_whatever_it_says(value: str) -> None:
 
 
 def test_card_numbers_and_control_characters_in_a_tag_are_not_shown() -> None:
-    assert decode("1/4111111111111111/=1B[31m 4111 1111 1111 1111") == Person("****", "1", "\ufffd[31m ****")
+    value = "2026-11-26/4111111111111111/=1B[31m 4111 1111 1111 1111"
+    assert decode(value) == Person("****", "2026-11-26", "\ufffd[31m ****")
+
+
+@pytest.mark.parametrize(
+    ("value", "note"),
+    [("", None), ("true", "true"), ("prices=new / ada", "prices=new / ada"), ("4111111111111111\x1b", "****\ufffd")],
+)
+def test_a_value_that_was_set_by_hand_is_a_note(value: str, note: str | None) -> None:
+    assert decode(value) == Person(note=note)
 
 
 @pytest.mark.parametrize("tags", [None, {}, {"other": "x"}, {"workers:Paused": "x"}, []])
@@ -45,10 +54,11 @@ def test_a_queue_without_the_tag_is_not_paused(tags: Any) -> None:
 
 async def test_the_tag_is_read_from_the_queue() -> None:
     double: Any = Double(
-        "ListQueueTags", {"Tags": {PAUSED_TAG: "2026-11-26T21:08:18Z/ada/new prices", RESUMED_TAG: "x", "team": "shop"}}
+        "ListQueueTags",
+        {"Tags": {PAUSED_TAG: "2026-11-26T21:08:18Z/ada/new prices", RESUMED_TAG: "2026-11-26/bob", "team": "shop"}},
     )
     pauses = SqsPauses(double, "https://sqs/Orders")
     by_ada = Person("ada", "2026-11-26T21:08:18Z", "new prices")
-    assert await pauses.read() == PauseState(by_ada, Person(None, "x", None))
+    assert await pauses.read() == PauseState(by_ada, Person("bob", "2026-11-26"))
     double.clear()
     assert await pauses.read() == PauseState()

@@ -481,7 +481,7 @@ async def test_old_messages_of_a_paused_queue_are_no_need_of_their_own() -> None
     ]
     world.tags["OrderFulfillmentQueue"] = {PAUSED_TAG: "by hand"}
     assert [need.text for need in (await read(world)).needs] == [
-        "OrderFulfillmentQueue is paused by an unknown person: no reason given"
+        "OrderFulfillmentQueue is paused by an unknown person: by hand"
     ]
 
 
