@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ import structlog
 
 from workers import logs
 from workers.domain.cards import mask
-from workers.errors import FatalError
+from workers.errors import FatalError, plain_name
 from workers.log_output import LogOutput
 from workers.own.loading import Handling, Opening, load
 from workers.proxies import keep_metadata_direct
@@ -134,6 +135,12 @@ def _run(worker: AnyWorker, settings: Settings, maker: Callable[[], MakeHandler]
         asyncio.run(run(worker, settings, make_handler=maker(), output=output))
     except FatalError as error:
         structlog.get_logger().critical("worker.failed", worker=str(worker), reason=str(error))
+        return 1
+    except (SystemExit, KeyboardInterrupt) as error:
+        if callable(signal.getsignal(signal.SIGTERM)):
+            raise  # From the handler in __main__: the signal came before the worker had set its own.
+        reason = f"a task raised {plain_name(error)}"  # It ends the event loop, and with it the worker.
+        structlog.get_logger().critical("worker.failed", worker=str(worker), reason=reason, exc_info=error)
         return 1
     except Exception:  # noqa: BLE001 - the last resort: one event in the log, not a bare traceback.
         structlog.get_logger().exception("worker.failed", worker=str(worker))

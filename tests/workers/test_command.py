@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import sys
 
 import pytest
 import structlog
@@ -215,16 +216,39 @@ def test_lost_lines_are_one_line_on_standard_error(
     assert capsys.readouterr() == ("", f"python -m workers: {line}\n")
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
-def test_the_last_lines_are_written_however_the_worker_ends(
-    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(SystemExit(0), "a task raised system exit"), (KeyboardInterrupt(), "a task raised keyboard interrupt")],
+)
+def test_a_task_that_ends_the_event_loop_is_exit_code_1_and_one_log_line(
+    run: Run, error: BaseException, reason: str
 ) -> None:
+    run.error = error
+    with structlog.testing.capture_logs() as lines:
+        assert run_command(["escalation"]) == 1
+    assert [(line["event"], line["log_level"], line["reason"]) for line in lines] == [
+        ("worker.failed", "critical", reason)
+    ]
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_signal_before_the_worker_has_handlers_ends_the_process_with_0(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.error = SystemExit(0)
+    monkeypatch.setattr("signal.getsignal", lambda _: sys.exit)
+    with pytest.raises(SystemExit, match="0"):
+        run_command(["escalation"])
+
+
+def test_the_last_lines_are_written_however_the_worker_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     written = list[bytes]()
     output = LogOutput(lambda data: written.append(bytes(data)) or len(data), linger_s=0.05)  # type: ignore[func-returns-value]
     monkeypatch.setattr(logs, "configure", lambda **_: output)
     output.put(b"last")
-    run.error = error
-    with pytest.raises(type(error)):
+    run.error = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError):
         run_command(["fulfillment"])
     assert written == [b"last\n"]
 
