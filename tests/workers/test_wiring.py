@@ -1,5 +1,6 @@
 """A worker is assembled from what AWS says about its resources."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -297,3 +298,10 @@ async def test_both_workers_know_how_long_orders_and_cases_are_kept(settings: di
             case EscalationHandler():
                 await cast("Any", handler.cases).put(case(state=CaseState.RESOLVED))
     assert ["ExpiresAt" in str(write) for write in aws.written] == [expires, expires]
+
+
+@pytest.mark.parametrize(("worker", "limit"), [(Worker.FULFILLMENT, 2.5), (Worker.ESCALATION, math.inf)])
+async def test_the_rate_is_that_of_the_fulfillment_worker_only(worker: Worker, limit: float) -> None:
+    metrics = Metrics()
+    await assemble(worker, Settings.read({"FULFILLMENT_RATE": "2.5"}), clients(FakeAws()), metrics)
+    assert metrics.registry.get_sample_value("workers_rate_limit") == limit
