@@ -136,18 +136,19 @@ async def run_handler_async(
                 max_deliveries=MAX_DELIVERIES,
             )
             with contextlib.nullcontext() if structlog.is_configured() else _plain_lines():
-                outcomes.append(await _outcome(_Recorder(own), letters, _received(message, number), timeout_s))
+                outcomes.append(await _outcome(own, letters, _received(message, number), timeout_s))
         return outcomes
     finally:
         await opened.close()
 
 
-async def _outcome(recorder: "_Recorder", letters: "_DeadLetters", message: Received, timeout_s: float) -> Outcome:
+async def _outcome(handler: Handler, letters: "_DeadLetters", message: Received, timeout_s: float) -> Outcome:
     queue, stop = MemoryQueue([message], wait_s=_WAIT_S), asyncio.Event()
+    recorder = _Recorder(handler, queue)
     consuming = asyncio.create_task(Consumer(queue, recorder, _LIMITS).run(stop), name="consumer")
     try:
         async with asyncio.timeout(timeout_s):
-            while not (consuming.done() or recorder.is_held or queue.deletes or queue.changes):  # noqa: ASYNC110
+            while not (consuming.done() or recorder.is_held or queue.deletes or recorder.is_released):  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK_S)  # Any of these ends the wait, so there is no event to wait for.
             stop.set()
             await consuming
@@ -161,7 +162,7 @@ async def _outcome(recorder: "_Recorder", letters: "_DeadLetters", message: Rece
         return Outcome("acknowledged")
     if isinstance(recorder.settlement, DeadLettered):
         return Outcome("dead_lettered", letters.reason, None, letters.error)
-    (_, delay_s), *_ = queue.changed
+    *_, (_, delay_s) = queue.changed
     return Outcome("released", str(recorder.error), delay_s, recorder.error)
 
 
@@ -220,12 +221,18 @@ class _Recorder:
     """Passes messages on to `handler`, and records how it ended."""
 
     handler: Handler
+    queue: MemoryQueue
     settlement: Acknowledged | DeadLettered | None = None
     error: Exception | None = None
+    extensions: int = 0
 
     @property
     def is_held(self) -> bool:
         return isinstance(self.error, OutageError)
+
+    @property
+    def is_released(self) -> bool:
+        return self.error is not None and len(self.queue.changes) > self.extensions
 
     async def handle(self, message: Received) -> Acknowledged | DeadLettered:
         return await self._record(self.handler.handle(message))
@@ -241,5 +248,6 @@ class _Recorder:
             self.settlement = await call
         except Exception as error:
             self.error = error
+            self.extensions = len(self.queue.changes)  # Of a handler that took long.
             raise
         return self.settlement

@@ -9,10 +9,13 @@ import structlog
 from pydantic import BaseModel
 from structlog.typing import EventDict
 
+from tests.virtual_time import VirtualTimeLoop, virtual_elapsed_s
 from workers import Message, OutageError, PermanentError, TransientError
 from workers.consumer.message import Message as Received
 from workers.errors import FatalError
-from workers.testing import MemoryQueue, Outcome, run_handler, run_handler_async
+from workers.testing import MemoryQueue, Outcome, memory, run_handler, run_handler_async
+
+__all__ = ["virtual_elapsed_s"]
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +128,20 @@ async def test_a_handler_that_hangs_is_named_by_a_timeout() -> None:
 
     with pytest.raises(TimeoutError):
         await run_handler_async(hang, "1", timeout_s=0.01)
+
+
+def test_a_handler_may_take_longer_than_half_of_the_visibility_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_LOOK_S", 1.0)  # Each look is a turn of the loop.
+
+    async def take_long(message: Message) -> None:
+        await asyncio.sleep(100)
+        if message.body == "busy":
+            raise TransientError("busy", retry_after_s=90)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        outcomes = runner.run(run_handler_async(take_long, "1", "busy", timeout_s=1_000))
+    assert statuses(outcomes) == [("acknowledged", ""), ("released", "busy")]
+    assert outcomes[1].delay_s == 90
 
 
 async def test_a_queue_in_memory_delivers_once_and_records_what_becomes_of_it() -> None:
