@@ -12,7 +12,7 @@ from pathlib import Path
 from workers.testing.errors import SetupError
 from workers.testing.tree import CHECKOUT_PYTHON, REQUIREMENTS
 
-Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
+Run = Callable[[Sequence[str], int], "subprocess.CompletedProcess[str]"]
 
 
 def installed_python(note: Callable[[str], None], environ: Mapping[str, str] = os.environ) -> Path:
@@ -41,23 +41,39 @@ def install(cache: Path, requirements: Path, note: Callable[[str], None], run: R
     """
     folder = cache / f"local-aws-{key(requirements)}"
     python, complete = folder / "bin" / "python", folder / ".installed"
-    if complete.exists():
+
+    def is_there() -> bool:  # The interpreter that it was made with may have been removed since.
+        return complete.exists() and python.exists()
+
+    if is_there():
         return python
     try:
-        with _locked(cache, folder.name):
-            if not complete.exists():  # Another process may have made it meanwhile.
+        with _locked(cache, folder.name) as lock:
+            if not is_there():  # Another process may have made it meanwhile.
                 note(f"Installing the local AWS in {folder}, once; it takes about a minute ...")
-                _make(folder, requirements, run or _run)
+                complete.unlink(missing_ok=True)
+                _make(folder, requirements, run or _run, lock)
                 complete.touch()
     except OSError as error:
-        raise SetupError(f"The local AWS cannot be installed in {folder}: {error.strerror or error}") from error
+        why = f"{error.strerror or error}. XDG_CACHE_HOME may name another folder for it"
+        raise SetupError(f"The local AWS cannot be installed in {folder}: {why}") from error
     return python
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder of this package in the user's cache, as the XDG base directory specification names it."""
+    """
+    Return the folder of this package in the user's cache, as the XDG base directory specification names it.
+
+    Raises:
+        SetupError: The user has none.
+    """
     base = Path(environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "order-fulfillment-workers"
+    if not base.is_absolute():
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:  # For example in a container, with a user id that has no name.
+            raise SetupError("There is no home directory to install the local AWS in: set XDG_CACHE_HOME") from None
+    return base / "order-fulfillment-workers"
 
 
 def key(requirements: Path) -> str:
@@ -68,21 +84,21 @@ def key(requirements: Path) -> str:
 
 
 @contextlib.contextmanager
-def _locked(cache: Path, name: str) -> Iterator[None]:
-    """Hold the lock on an environment. It ends with the process, also if that is killed."""
+def _locked(cache: Path, name: str) -> Iterator[int]:
+    """Hold the lock on an environment; yield its descriptor. It ends with the last process that has the descriptor."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"{name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()
 
 
-def _make(folder: Path, requirements: Path, run: Run) -> None:
+def _make(folder: Path, requirements: Path, run: Run, lock: int) -> None:
     pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2")
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
         [str(folder / "bin" / "python"), *pip, "--require-hashes", "--requirement", str(requirements)],
     ):
-        done = run(command)
+        done = run(command, lock)
         if done.returncode:
             raise SetupError(
                 f"The local AWS cannot be installed in {folder}: {_reason(done)}. It needs the package index, once; "
@@ -90,9 +106,12 @@ def _make(folder: Path, requirements: Path, run: Run) -> None:
             )
 
 
-def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+def _run(command: Sequence[str], lock: int) -> "subprocess.CompletedProcess[str]":
+    """Run a command, which holds the lock, too: it goes on writing if this process is killed."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    return subprocess.run(  # noqa: S603 - ours
+        command, env=environment, capture_output=True, text=True, errors="replace", check=False, pass_fds=[lock]
+    )
 
 
 def _reason(done: "subprocess.CompletedProcess[str]") -> str:

@@ -1,6 +1,8 @@
 """The environment of the local AWS: made once, by one process, and again after a failure."""
 
+import os
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +21,12 @@ class Commands:
         self.output = output
         self.at = at
 
-    def __call__(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    def __call__(self, command: Sequence[str], lock: int) -> "subprocess.CompletedProcess[str]":
         self.commands.append(list(command))
+        os.fstat(lock)
         if "venv" in command:
-            Path(command[-1]).mkdir(exist_ok=True)
+            (Path(command[-1]) / "bin").mkdir(parents=True, exist_ok=True)
+            (Path(command[-1]) / "bin" / "python").touch()
         return subprocess.CompletedProcess(command, int(self.at in command), "", self.output)
 
 
@@ -72,7 +76,7 @@ def test_without_a_network_one_line_says_what_to_do_and_the_next_run_tries_again
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, requirements: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SetupError, match=r"cannot be installed in .*file/local-aws-.*: File exists"):
+    with pytest.raises(SetupError, match=r"cannot be installed in .*file/local-aws-.*: File exists\. XDG_CACHE_HOME"):
         emulator.install(tmp_path / "file", requirements, lambda _: None, Commands())
 
 
@@ -80,10 +84,10 @@ def test_of_two_at_once_the_second_waits_and_makes_nothing(tmp_path: Path, requi
     begun, go_on = threading.Event(), threading.Event()
     first, second = Commands(), Commands()
 
-    def slow(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    def slow(command: Sequence[str], lock: int) -> "subprocess.CompletedProcess[str]":
         begun.set()
         assert go_on.wait(60)
-        return first(command)
+        return first(command, lock)
 
     threads = [threading.Thread(target=emulator.install, args=(tmp_path, requirements, lambda _: None, slow))]
     threads[0].start()
@@ -101,3 +105,28 @@ def test_the_cache_is_in_the_users_cache_folder(given: str, monkeypatch: pytest.
     monkeypatch.setenv("HOME", "/home/ada")
     assert emulator.cache_folder({"XDG_CACHE_HOME": given}) == Path("/home/ada/.cache/order-fulfillment-workers")
     assert emulator.cache_folder({"XDG_CACHE_HOME": "/cache"}) == Path("/cache/order-fulfillment-workers")
+
+
+def test_without_a_home_directory_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    with pytest.raises(SetupError, match="no home directory to install the local AWS in: set XDG_CACHE_HOME"):
+        emulator.cache_folder({"XDG_CACHE_HOME": "relative"})
+
+
+def test_it_is_made_again_if_its_interpreter_was_removed(tmp_path: Path, requirements: Path) -> None:
+    python = emulator.install(tmp_path, requirements, lambda _: None, Commands())
+    python.unlink()
+    python.symlink_to(tmp_path / "an interpreter that was there")
+    again = Commands()
+    emulator.install(tmp_path, requirements, lambda _: None, again)
+    assert "--clear" in again.commands[0]
+
+
+@pytest.mark.process
+def test_the_commands_hold_the_lock_so_that_those_of_a_killed_process_are_waited_for(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("a") as lock:
+        done = emulator._run([sys.executable, "-c", f"import os; os.fstat({lock.fileno()})"], lock.fileno())
+    assert done.returncode == 0, done.stderr
