@@ -1,6 +1,7 @@
 """A worker process and its log lines."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 POLL_S = 0.05
 TIMEOUT_S = 90.0  # Longer than a message of a killed worker stays invisible.
 SHOWN_LINES = 15
+SHOWN_CHARACTERS = 2_000  # Of one line.
+SHOWN_BYTES = 512 * 1024  # Of the whole output, which may have any length.
 
 Line = Mapping[str, Any]
 
@@ -46,6 +49,16 @@ class Worker:
     def output(self) -> str:
         """Return the output of the process so far, standard error included."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def last_lines(self) -> list[str]:
+        """Return the end of the output, without the begin of a line, in which a card number could be cut in two."""
+        with self.log_path.open("rb") as log:
+            skipped = max(0, log.seek(0, os.SEEK_END) - SHOWN_BYTES)
+            log.seek(skipped)
+            output = log.read()
+        if skipped:
+            output = output.partition(b"\n")[2] or b"(a line that is too long to show)"
+        return output.decode(errors="replace").splitlines()
 
     def find(self, event: str, fields: Line) -> dict[str, Any] | None:
         """Return the first log line with this *event* and these *fields*."""
@@ -88,12 +101,16 @@ class Worker:
         state = "runs" if self.process.poll() is None else f"has ended with exit code {self.process.returncode}"
         shown = [
             render_foreign(text, color=False) if fields is None else render(fields, color=False, tracebacks=True)
-            for text in self.output().splitlines()
+            for text in self.last_lines()
             for fields in [_fields(text)]
             if fields is None or fields.get("event") != "worker.starting"  # It has all the settings.
         ][-SHOWN_LINES:]
-        lines = "\n".join(f"  {line}" for text in shown for line in text.splitlines())
+        lines = "\n".join(f"  {shortened(line)}" for text in shown for line in text.splitlines())
         return f"{self.name} {state}. Its last lines:\n{lines or '  (none)'}"
+
+
+def shortened(line: str) -> str:
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]} ..."
 
 
 def wait_for_line(

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from workers.testing.worker import Worker, wait_for_line, waiting
+from workers.testing.worker import SHOWN_BYTES, SHOWN_CHARACTERS, Worker, wait_for_line, waiting
 
 
 class Process:
@@ -96,3 +96,16 @@ def test_a_worker_that_the_test_has_stopped_fails_only_waits_for_its_lines(worke
 def test_without_a_worker_no_line_is_waited_for() -> None:
     with pytest.raises(AssertionError, match=r"No log line a because no worker was started: start_worker\(\.\.\.\)"):
         wait_for_line([], "a", {}, timeout_s=1_000)
+
+
+def test_of_much_output_the_end_is_shown_and_no_part_of_a_card_number(worker: Made) -> None:
+    worker.write("first\n" + "4" * SHOWN_BYTES + "\nlast\n")
+    assert worker.described().endswith("Its last lines:\n  last")
+    worker.write("5" * SHOWN_BYTES)
+    assert worker.described().endswith("Its last lines:\n  (a line that is too long to show)")
+
+
+def test_a_long_line_is_shortened(worker: Made) -> None:
+    worker.log("own", blob="y" * 100_000, n=1)
+    assert len(worker.described()) < 2 * SHOWN_CHARACTERS
+    assert worker.described().endswith("y ...")
