@@ -29,6 +29,20 @@ NOTED_AFTER_S = 10.0
 STOP_S = 60.0
 POLL_S = 0.05
 TAIL_LINES = 15
+# Of all partitions, for IPv4 alone and with IPv6.
+AWS_DOMAINS = (
+    ".amazonaws.com",
+    ".api.aws",
+    ".on.aws",
+    ".amazonaws.com.cn",
+    ".api.amazonwebservices.com.cn",
+    ".amazonaws.eu",
+    ".api.amazonwebservices.eu",
+    ".ic.gov",
+    ".sgov.gov",
+    ".aws.scloud",
+    ".adc-e.uk",
+)
 
 Note = Callable[[str], None]
 
@@ -93,7 +107,7 @@ def _problem(url: str, *, anywhere: bool) -> str | None:
         host = None
     if host is None or parts.scheme not in {"http", "https"}:
         return "must be an http or https URL, such as http://127.0.0.1:4566"
-    if host == "amazonaws.com" or host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
+    if f".{host.rstrip('.')}".endswith(AWS_DOMAINS):
         return f"is an address of AWS itself ({host}): tests use a local AWS only"
     if not anywhere and not _is_loopback(host):
         return (

@@ -23,6 +23,9 @@ AWS = [
     "https://amazonaws.com",
     "https://x.amazonaws.com.cn",
     "https://a.api.aws",
+    "https://SQS.us-east-1.amazonaws.com.",
+    "https://sqs.eusc-de-east-1.amazonaws.eu",
+    "https://x.lambda-url.us-east-1.on.aws",
 ]
 WRONG = ["127.0.0.1:4566", "ftp://localhost", "http://", "http://[::1", "/path"]
 
