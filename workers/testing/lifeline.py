@@ -38,7 +38,8 @@ def main(directory: str, module: str, arguments: list[str]) -> None:
 
     threading.Thread(target=stop_with_starter, name="lifeline", daemon=True).start()
     sys.argv = [module, *arguments]
-    del sys.path[0]  # This file's folder: its modules must not hide installed ones.
+    if not sys.flags.safe_path:
+        del sys.path[0]  # This file's folder: its modules must not hide installed ones.
     try:
         if module.endswith(".py"):
             runpy.run_path(module, run_name="__main__")

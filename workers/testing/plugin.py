@@ -26,7 +26,7 @@ def workers_stack(request: pytest.FixtureRequest) -> "Iterator[Stack]":
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def note(text: str) -> None:
-        with capture.global_and_fixture_disabled():
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             sys.stderr.write(f"\nworkers.testing: {text}\n")
             sys.stderr.flush()
 

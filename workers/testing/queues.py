@@ -1,7 +1,9 @@
 """Queues for one test, and the stack's own."""
 
+import contextlib
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,7 @@ RETENTION_S = 14 * 24 * 3600
 VISIBILITY_TIMEOUT_S = 30  # The shortest that workers ask for.
 MAX_RECEIVE_COUNT = 100  # As the queues of the stack: only a backstop behind WORKER_MAX_ATTEMPTS.
 MAX_BATCH = 10
+MAX_NAME = 80
 RECEIVE_S = 1
 
 
@@ -65,6 +68,11 @@ class Queues:
         if name in self._urls:
             raise ValueError(f"queues.create({name!r}): there is a queue of this name already")
         full = f"{self._stack.name_prefix}{name}-{next(self._numbers)}"
+        length = MAX_NAME - len(full + DEAD_LETTERS) + len(name)
+        if not re.fullmatch(f"[A-Za-z0-9_-]{{1,{length}}}", name):
+            raise ValueError(
+                f"queues.create({name!r}): must be 1 to {length} letters, digits, - or _; FIFO queues are not supported"
+            )
         dead_letters = self._create(f"{name}{DEAD_LETTERS}", full + DEAD_LETTERS, {})
         arn = self._sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]
         redrive = {"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": max_receive_count}
@@ -122,9 +130,14 @@ class Queues:
         return taken
 
     def delete(self) -> None:
-        """Delete what the test has created."""
+        """Delete what the test has created and has not deleted itself; empty the stack's queues for the next test."""
         for url in self._created:
-            self._sqs.delete_queue(QueueUrl=url)
+            with contextlib.suppress(self._sqs.exceptions.QueueDoesNotExist):
+                self._sqs.delete_queue(QueueUrl=url)
+        for url in self._urls.values():
+            if url not in self._created:
+                with contextlib.suppress(self._sqs.exceptions.PurgeQueueInProgress):
+                    self._sqs.purge_queue(QueueUrl=url)
 
     def _create(self, name: str, full: str, attributes: Mapping[str, str]) -> str:
         given = {"MessageRetentionPeriod": str(RETENTION_S), **attributes}

@@ -19,8 +19,17 @@ OURS = ("fulfillment", "escalation")
 # Short, so that tests are fast.
 DEFAULTS = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "2", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
 STOP_S = 15.0  # What is left then is killed.
-# A developer's own settings, such as a provider's address, must not reach the workers of a test.
-NOT_INHERITED = ("WORKER_", "FULFILLMENT_", "ESCALATION_", "ORDER_", "LOG_LEVEL", "LOG_FORMAT")
+# Settings in a developer's environment, such as a provider's or a collector's address, must not reach the workers of a
+# test. What a handler of theirs reads must.
+NOT_INHERITED = (
+    "WORKER_",
+    "FULFILLMENT_",
+    "ESCALATION_RULES",
+    "ORDER_RETENTION_DAYS",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "OTEL_",
+)
 
 Found = TypeVar("Found")
 

@@ -29,8 +29,7 @@ def testbed(stack: Stack, directory: Callable[[], Path]) -> Iterator[Testbed]:
     """Yield the parts of one test on *stack*; stop its workers and delete its queues afterward."""
     queues = Queues(stack, workers := list[Worker](), _queue_numbers)
     running = Running(stack, queues, directory, workers)
-    try:
+    with contextlib.ExitStack() as ending:
+        ending.callback(queues.delete)
+        ending.callback(running.stop)  # First.
         yield Testbed(running, queues, Orders(stack, running))
-    finally:
-        running.stop()
-        queues.delete()

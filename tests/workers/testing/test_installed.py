@@ -143,7 +143,7 @@ def test_the_tests_of_the_page_pass_in_another_project(project: Project) -> None
     project.write("test_returns.py", alone)
     project.write("deploy.py", "raise ImportError('a project may have a module of this name')")
 
-    code, output = project.test()
+    code, output = project.test(PYTHONSAFEPATH="1")
 
     assert (code, "3 passed" in output) == (0, True), output
 
@@ -156,13 +156,16 @@ def test_a_handler_that_cannot_be_imported(start_worker, queues, wait_for):
     start_worker("broken:accept", queue="Returns")
     wait_for("message.acknowledged")
 
-def test_an_order_that_was_escalated(start_worker, orders, order):
+def test_an_order_that_was_escalated(start_worker, orders, order, queues):
+    queues.send("EscalationDLQ", "of this test only")
     start_worker("escalation")
     order_id = orders.submit(price="0")
     order(order_id, status="ESCALATED")
     order(order_id, status="FULFILLED", timeout_s=0)
 
-def test_names_that_are_wrong(start_worker, queues, case, order):
+def test_names_that_are_wrong(start_worker, queues, case, order, workers_stack):
+    queues.create("Deleted")
+    workers_stack.client("sqs").delete_queue(QueueUrl=queues.url("Deleted"))
     for call in (
         lambda: start_worker("fulfilment"),
         lambda: start_worker("escalation", queue="EscalationQueue"),
@@ -170,6 +173,7 @@ def test_names_that_are_wrong(start_worker, queues, case, order):
         lambda: start_worker("returns:accept", queue="Returns"),
         lambda: queues.send("Retruns", "x"),
         lambda: queues.create("EscalationQueue"),
+        lambda: queues.create("Returns.fifo"),
         lambda: order("1", state="FULFILLED"),
         lambda: queues.receive("EscalationDLQ", timeout_s=0),
     ):
@@ -187,14 +191,15 @@ def test_a_dead_letter(start_worker, queues, workers_stack):
         queues.receive("ReturnsDLQ", timeout_s=0)
     assert letter.json() == {"number": 1}
     assert letter.attributes["Who"] == "Ada"
-    assert letter.attributes["Reason"] == "PERMANENT_ERROR: FULFILLMENT_URL is None"
+    assert letter.attributes["Reason"] == "PERMANENT_ERROR: the settings are ['ORDER_DB', 'RETURNS_DB']"
 """
 STRICT = """
 import os
 from workers import PermanentError
 
 async def accept(message):
-    raise PermanentError(f"FULFILLMENT_URL is {os.environ.get('FULFILLMENT_URL')}")
+    names = "FULFILLMENT_URL", "OTEL_TRACES_EXPORTER", "ORDER_DB", "RETURNS_DB"
+    raise PermanentError(f"the settings are {[name for name in names if name in os.environ]}")
 """
 
 
@@ -207,7 +212,13 @@ def test_failures_say_why_and_a_given_endpoint_is_left_as_it_was(project: Projec
     before = [stack["StackName"] for stack in stacks()["Stacks"]], queues().get("QueueUrls")
 
     code, output = project.test(
-        "-rP", AWS_ENDPOINT_URL=local_aws.endpoint, AWS_PROFILE="production", FULFILLMENT_URL="https://shop.example"
+        "-rP",
+        AWS_ENDPOINT_URL=local_aws.endpoint,
+        AWS_PROFILE="production",
+        FULFILLMENT_URL="https://shop.example",
+        OTEL_TRACES_EXPORTER="otlp",
+        ORDER_DB="a setting of the project",
+        RETURNS_DB="another",
     )
 
     assert (code, "2 failed, 2 passed" in output) == (1, True), output
@@ -223,6 +234,7 @@ def test_failures_say_why_and_a_given_endpoint_is_left_as_it_was(project: Projec
         "ValueError: there is no queue Returns: queues.create('Returns') makes one. There are: OrderFulfillmentQueue, ",
         "ValueError: there is no queue Retruns: ",
         "ValueError: queues.create('EscalationQueue'): there is a queue of this name already",
+        "ValueError: queues.create('Returns.fifo'): must be 1 to 64 letters, digits, - or _; FIFO queues are ",
         "TypeError: order(...) got state; the fields are: order_id, status, ",
         "AssertionError: EscalationDLQ had 0 of 1 messages within 0 s",
     ):
@@ -230,7 +242,10 @@ def test_failures_say_why_and_a_given_endpoint_is_left_as_it_was(project: Projec
     assert ([stack["StackName"] for stack in stacks()["Stacks"]], queues().get("QueueUrls")) == before
 
 
-def test_nothing_outlives_a_killed_session(project: Project) -> None:
+@pytest.mark.parametrize("is_given", [False, True])
+def test_nothing_outlives_a_killed_session(project: Project, local_aws: LocalAws, *, is_given: bool) -> None:
+    queues = local_aws.client("sqs").list_queues
+    before = queues().get("QueueUrls")
     project.write("returns.py", "async def accept(message): ...")
     project.write(
         "test_hanging.py",
@@ -241,15 +256,16 @@ def test_nothing_outlives_a_killed_session(project: Project) -> None:
         "    print('hanging', flush=True)\n"
         "    time.sleep(600)\n",
     )
-    with project.start("-s") as process:
+    with project.start("-s", **({"AWS_ENDPOINT_URL": local_aws.endpoint} if is_given else {})) as process:
         assert process.stdout is not None
         seen = next((line for line in process.stdout if "hanging" in line), None)
         children = descendants(process.pid)
         process.kill()
 
     assert seen is not None
-    assert len(children) >= 3  # The session, its local AWS, the worker.
+    assert len(children) >= (2 if is_given else 3)  # The session, its local AWS, the worker.
     eventually(lambda: not any(is_running(pid) for pid in children))
+    assert queues().get("QueueUrls") == before
     assert (project.folder / "returns.py").exists()
 
 
