@@ -77,6 +77,15 @@ def _serve(aws: Endpoint, name_prefix: str, ready: Path, stop: threading.Event, 
     finally:
         if take_down:
             pipeline.down(clients, name_prefix, delete_data=True, confirm=lambda: True, progress=progress)
+            _delete_queues(aws, name_prefix)
+
+
+def _delete_queues(aws: Endpoint, name_prefix: str) -> None:
+    """Delete the queues of tests that were killed; the stack's own go with it."""
+    sqs = aws.client("sqs")
+    pages = sqs.get_paginator("list_queues").paginate(QueueNamePrefix=name_prefix)
+    for url in [url for page in pages for url in page.get("QueueUrls", [])]:
+        sqs.delete_queue(QueueUrl=url)
 
 
 if __name__ == "__main__":
