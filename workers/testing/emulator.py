@@ -108,7 +108,7 @@ def _make(folder: Path, requirements: Path, run: Run, lock: int) -> None:
 
 def _run(command: Sequence[str], lock: int) -> "subprocess.CompletedProcess[str]":
     """Run a command, which holds the lock, too: it goes on writing if this process is killed."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return subprocess.run(  # noqa: S603 - ours
         command, env=environment, capture_output=True, text=True, errors="replace", check=False, pass_fds=[lock]
     )
@@ -117,5 +117,5 @@ def _run(command: Sequence[str], lock: int) -> "subprocess.CompletedProcess[str]
 def _reason(done: "subprocess.CompletedProcess[str]") -> str:
     """Return the last error of pip or venv, without its trailing full stop."""
     lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")] or lines
+    errors = [line for line in lines if line.startswith("ERROR:") and line != "ERROR: Exception:"] or lines
     return errors[-1].removeprefix("ERROR:").strip().rstrip(".") if errors else f"exit code {done.returncode}"

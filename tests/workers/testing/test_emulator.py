@@ -74,6 +74,12 @@ def test_without_a_network_one_line_says_what_to_do_and_the_next_run_tries_again
     assert "--clear" in repeated.commands[0]
 
 
+def test_the_last_line_says_why_pip_crashed(tmp_path: Path, requirements: Path) -> None:
+    output = "ERROR: Exception:\nTraceback (most recent call last):\nDeprecationWarning: old\n"
+    with pytest.raises(SetupError, match=r": DeprecationWarning: old\. It needs the package index"):
+        emulator.install(tmp_path, requirements, lambda _: None, Commands(output, at="pip"))
+
+
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, requirements: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SetupError, match=r"cannot be installed in .*file/local-aws-.*: File exists\. XDG_CACHE_HOME"):
@@ -126,7 +132,13 @@ def test_it_is_made_again_if_its_interpreter_was_removed(tmp_path: Path, require
 
 
 @pytest.mark.process
-def test_the_commands_hold_the_lock_so_that_those_of_a_killed_process_are_waited_for(tmp_path: Path) -> None:
+def test_the_commands_hold_the_lock_so_that_those_of_a_killed_process_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")  # pip would fail.
     with (tmp_path / "lock").open("a") as lock:
-        done = emulator._run([sys.executable, "-c", f"import os; os.fstat({lock.fileno()})"], lock.fileno())
+        done = emulator._run(
+            [sys.executable, "-c", f"import os, sys; os.fstat({lock.fileno()}); assert not sys.warnoptions"],
+            lock.fileno(),
+        )
     assert done.returncode == 0, done.stderr
