@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -58,6 +59,8 @@ def session_stack(note: Note, environ: Mapping[str, str] = os.environ) -> Iterat
         SetupError: That cannot be done.
     """
     endpoint = given_endpoint(environ)
+    if find_spec("yaml") is None:
+        raise SetupError("PyYAML is missing: install order-fulfillment-workers[testing], the package with its extra")
     where = ["--endpoint", endpoint] if endpoint else ["--python", str(installed_python(note, environ))]
     prefix = f"t-{secrets.token_hex(4)}-"
     with tempfile.TemporaryDirectory(prefix="workers-testing-", ignore_cleanup_errors=True) as name:

@@ -1,9 +1,11 @@
 """Where a session's stack may be: on this machine, elsewhere only if that is said, and never on AWS."""
 
+import sys
+
 import pytest
 
 from workers.testing.errors import SetupError
-from workers.testing.session import given_endpoint
+from workers.testing.session import given_endpoint, session_stack
 
 HERE = [
     "http://127.0.0.1:4566",
@@ -55,3 +57,9 @@ def test_aws_itself_and_what_is_no_url_are_refused(variable: str, urls: list[str
     for url in urls:
         with pytest.raises(SetupError, match=f"^{variable} {problem}"):
             given_endpoint({variable: url})
+
+
+def test_without_the_extra_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(SetupError, match=r"install order-fulfillment-workers\[testing\]"), session_stack(print, {}):
+        pass
