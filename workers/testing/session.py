@@ -105,7 +105,7 @@ def _problem(url: str, *, anywhere: bool) -> str | None:
     """Return what is wrong with an address, as the end of a sentence."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
     if host is None or parts.scheme not in {"http", "https"}:

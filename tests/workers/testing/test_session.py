@@ -29,7 +29,15 @@ AWS = [
     "https://sqs.eusc-de-east-1.amazonaws.eu",
     "https://x.lambda-url.us-east-1.on.aws",
 ]
-WRONG = ["127.0.0.1:4566", "ftp://localhost", "http://", "http://[::1", "/path"]
+WRONG = [
+    "127.0.0.1:4566",
+    "http://127.0.0.1:99999",
+    "http://127.0.0.1:port",
+    "ftp://localhost",
+    "http://",
+    "http://[::1",
+    "/path",
+]
 
 
 @pytest.mark.parametrize("url", HERE)
