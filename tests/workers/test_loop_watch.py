@@ -145,10 +145,13 @@ async def test_a_line_holds_no_values(logs: list[EventDict]) -> None:
         await block(0.4)
         assert card
 
+    def names_ship() -> bool:
+        return any(caller.split(" ")[0].endswith("ship") for line in lines(logs) for caller in line["callers"])
+
     with loop_watch(lambda _: None, QUICK):
-        await ship("4929123412345678")
-        await until_logged(logs, 1)
-    assert lines(logs)[0]["callers"][0].split(" ")[0].endswith("ship")
+        while not names_ship():  # On a busy machine, the watch may see nothing of it.
+            await ship("4929123412345678")
+            await asyncio.sleep(0.1)
     assert "4929" not in json.dumps(lines(logs))
 
 
