@@ -135,6 +135,5 @@ def _print(intake: Intake, rows: list[ReportedRow], *, wide: bool) -> None:
         print_table(("row", "outcome", "malformed fields"), shown, right=("row",), wide=wide)
     if len(rows) > MAX_SHOWN:
         note(f"{len(rows) - MAX_SHOWN} more rows are not shown; `--json` has all")
-    counted = sum(filter(None, (intake.already_started, intake.rejected, intake.not_started)))
-    if counted > len(rows) and not intake.is_running:
-        note(f"the report lists {len(rows)} of {counted} rows that were not started now. {_KEPT}")
+    if intake.to_report > len(rows):
+        note(f"the report lists {len(rows)} of {intake.to_report} rows that were not started now. {_KEPT}")

@@ -76,10 +76,19 @@ class Intake:
         return self.status == RUNNING
 
     @property
+    def to_report(self) -> int:
+        """How many rows the report is about: those that were not started now."""
+        return sum(filter(None, (self.already_started, self.rejected, self.not_started)))
+
+    @property
+    def known(self) -> int:
+        """How many rows have an outcome."""
+        return (self.started or 0) + self.to_report
+
+    @property
     def unknown(self) -> int:
         """How many rows have no outcome: AWS itself ended their part of the intake."""
-        known = self.started, self.already_started, self.rejected, self.not_started
-        return max((self.rows or 0) - sum(count or 0 for count in known), 0) if self.status == SUCCEEDED else 0
+        return max((self.rows or 0) - self.known, 0) if self.status == SUCCEEDED else 0
 
     @property
     def is_complete(self) -> bool:

@@ -31,6 +31,8 @@ MAX_ROWS = 3_000_000
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 PART_BYTES = 8 * 1024 * 1024
 POLL_S = 1.0
+# A new execution is unknown to DescribeExecution for seconds at most.
+MAX_UNKNOWN_POLLS = 120
 
 
 class BulkSubmission(Submission):
@@ -70,7 +72,7 @@ class BulkSubmission(Submission):
         if not rows:
             return
         intake = await self._run_intake(place, name, key, progress)
-        await self._take_report(place, intake)
+        await self._take_report(place, intake, rows)
 
     async def _upload(self, place: Place, key: str) -> int:
         """Upload the orders that can be started as JSON lines, and return how many there are."""
@@ -99,32 +101,38 @@ class BulkSubmission(Submission):
         await self._retries.run("StartExecution", start)
         self.intake = name
         self._begun(name)
-        done = 0
-        while True:
-            self._seen = await self._retries.run("DescribeExecution", lambda: find_intake(self._stack, name))
-            if self._seen is not None:
-                progress((self._seen.done or 0) - done)
-                done = self._seen.done or 0
-                if not self._seen.is_running:
-                    return self._seen
+        done = unknown = 0
+        while unknown < MAX_UNKNOWN_POLLS:
+            seen = await self._retries.run("DescribeExecution", lambda: find_intake(self._stack, name))
+            if seen is None:
+                unknown += 1
+            else:
+                self._seen = seen
+                progress((seen.done or 0) - done)
+                done = seen.done or 0
+                if not seen.is_running:
+                    return seen
             await asyncio.sleep(self._poll_s)
+        raise OperationError("the intake was started, but AWS does not show it")
 
-    async def _take_report(self, place: Place, intake: Intake) -> None:
-        """Add the intake's report to the ledger and to the summary."""
+    async def _take_report(self, place: Place, intake: Intake, rows: int) -> None:
+        """Add the intake's report about *rows* orders to the ledger and to the summary."""
         if intake.status != SUCCEEDED:
             raise OperationError(f"the intake ended as {intake.error or intake.status}")
-        if unknown := intake.unknown + (intake.unreported or 0):
+        if unknown := max(rows - intake.known, 0) + (intake.unreported or 0):
             raise OperationError(f"the intake does not know what became of {unknown} orders")
         started_at = clock.parse(intake.started_at)  # No later than that of each execution.
         async with contextlib.aclosing(reported_rows(self._stack, place.bucket, intake.intake)) as report:
-            following = await anext(report, None)
+            following, missing = await anext(report, None), intake.to_report
             for number, entry in enumerate(self._ledger.entries(lacking=State.TAKEN), 1):
                 if following is not None and following.row == number:
                     self._take(entry, following)
-                    following = await anext(report, None)
+                    following, missing = await anext(report, None), missing - 1
                 else:
                     self._ledger.mark(entry.order_id, started_at=started_at)
                     self.summary.submitted += 1
+        if missing > 0:  # This command slept for a day, for example.
+            raise OperationError(f"{missing} rows of the intake's report are gone: it is kept for a day")
 
     def _take(self, entry: Entry, row: ReportedRow) -> None:
         match row.outcome:

@@ -191,6 +191,32 @@ async def test_rows_that_an_intake_has_lost_are_not_counted_as_submitted() -> No
     assert command.task.summary.submitted == 0
 
 
+async def test_rows_that_the_map_run_does_not_count_are_not_counted_as_submitted() -> None:
+    aws = Intakes(lost=2)
+    aws.client.operations["list_map_runs"] = lambda **_: {"mapRuns": []}
+    with pytest.raises(OperationError, match="the intake does not know what became of 2 orders"):
+        await Command(aws).run()
+
+
+async def test_rows_whose_report_is_gone_are_not_counted_as_submitted() -> None:
+    aws = Intakes(rows=[{"Row": number, "Outcome": "not_started"} for number in (1, 3)])
+
+    def gone(**_: object) -> object:
+        raise refused("NoSuchKey", "GetObject")
+
+    aws.client.operations["get_object"] = gone
+    with pytest.raises(OperationError, match="2 rows of the intake's report are gone: it is kept for a day"):
+        await Command(aws).run()
+
+
+async def test_an_intake_that_aws_never_shows_ends_the_command() -> None:
+    aws = Intakes(failing={"describe_execution": refused("ExecutionDoesNotExist")})
+    command = Command(aws)
+    with pytest.raises(OperationError, match="the intake was started, but AWS does not show it") as raised:
+        await command.run()
+    assert f"`orders bulk show {command.begun[0]}` follows it" in str(raised.value)
+
+
 async def test_after_an_interruption_the_intake_is_named() -> None:
     command = Command(Intakes(looks=1_000_000))
     running = asyncio.ensure_future(command.run())
