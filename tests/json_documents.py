@@ -164,6 +164,7 @@ _INTAKE = {
     "error": maybe(TEXT),
     **dict.fromkeys(("rows", "done", "started", "already_started", "rejected", "not_started"), maybe(COUNT)),
     "unreported": maybe(COUNT),
+    "file": maybe(TEXT),
     "unknown": COUNT,
 }
 _SERVICE = record(name=TEXT, running=COUNT, desired=COUNT)

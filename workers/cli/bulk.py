@@ -48,23 +48,35 @@ def list_command(stack: "Stack", *, limit: int, wide: bool, as_json: bool) -> No
     List the latest intakes, the newest first.
 
     DONE counts the rows that are done, whatever became of them. The numbers after it are known when an intake has
-    ended. AWS keeps intakes for 90 days.
+    ended. FILE is a file that was put into the bucket. AWS keeps intakes for 90 days.
     """
     intakes = run(stack, list_intakes(stack, limit))
     if as_json:
         print_json([_document(intake) for intake in intakes])
         return
-    headings = ("intake", "started at", "status", "rows", "done", "started", "before", "rejected", "not started")
+    headings = (
+        "intake",
+        "started at",
+        "status",
+        "rows",
+        "done",
+        "started",
+        "before",
+        "rejected",
+        "not started",
+        "file",
+    )
     rows = [
         (
             intake.intake,
             clock.shown(intake.started_at),
             intake.error or intake.status,
             *(intake.rows, intake.done, intake.started, intake.already_started, intake.rejected, intake.not_started),
+            intake.file,
         )
         for intake in intakes
     ]
-    print_table(headings, rows, right=headings[3:], wide=wide)
+    print_table(headings, rows, right=headings[3:-1], wide=wide)
 
 
 @command.command(
@@ -116,6 +128,7 @@ def _print(intake: Intake, rows: list[ReportedRow], *, wide: bool) -> None:
     print_line(f"Intake {intake.intake}", styled=True)
     print_fields(
         [
+            ("File", intake.file),
             ("Status", intake.status),
             ("Error", intake.error),
             ("Started at", clock.shown(intake.started_at)),

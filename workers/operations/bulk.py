@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INTAKE = "BulkOrderIntake"  # The state machine, in the stack of DEFAULT_STATE_MACHINE and with the same prefix.
 BUCKET_TAG = "OrderIntakeBucket"  # Of that state machine. deploy/pipeline.yaml sets it.
+SUBMITTED = "submitted/"  # Files of `orders submit --bulk` are there, those of others elsewhere.
 _CONCURRENCY = 10
 _UNKNOWN = {"ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist"}
 _GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}
@@ -53,6 +54,7 @@ class Intake:
     """
     An intake, and how far it is.
 
+    *file* is the key of a file that was dropped, None of one of `orders submit --bulk`.
     *rows* and *done* are known from its map run, None before there is one. The counts are those of its report, None
     until it has ended. *unreported* counts rows of *rejected*, *already_started* and *not_started* which the report
     does not list. *error* says why it failed.
@@ -70,6 +72,7 @@ class Intake:
     rejected: int | None = None
     not_started: int | None = None
     unreported: int | None = None
+    file: str | None = None
 
     @property
     def is_running(self) -> bool:
@@ -174,8 +177,16 @@ async def _described(stack: "Stack", arn: str) -> Intake | None:
         clean(answer["error"]) if answer.get("error") else None,
         rows,
         done,
+        file=_dropped_file(answer),
         **_counts(answer),
     )
+
+
+def _dropped_file(answer: Mapping[str, Any]) -> str | None:
+    """Return the key in the input of an execution that a dropped file has started."""
+    given = json.loads(answer.get("input") or "{}")
+    key = given.get("Key") if isinstance(given, Mapping) else None
+    return clean(key) if isinstance(key, str) and not key.startswith(SUBMITTED) else None
 
 
 def _counts(answer: Mapping[str, Any]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from workers import clock
 from workers.domain.ids import letters
-from workers.operations.bulk import Intake, Place, ReportedRow, find_intake, find_place, reported_rows
+from workers.operations.bulk import SUBMITTED, Intake, Place, ReportedRow, find_intake, find_place, reported_rows
 from workers.operations.concurrency import finish
 from workers.operations.errors import OperationError
 from workers.operations.executions import SUCCEEDED
@@ -25,8 +25,8 @@ from workers.operations.submit import SAFE, Submission
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
-# A million orders are 5,000 batches, whose counts take about a fifth of what fits into a state of the intake.
-MAX_ROWS = 3_000_000
+# These are 5,000 batches, whose counts fit into a state of the intake, whatever became of each order.
+MAX_ROWS = 1_000_000
 # S3: the parts of a multipart upload have at least 5 MiB each, except for the last one, and are at most 10,000.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 PART_BYTES = 8 * 1024 * 1024
@@ -67,7 +67,7 @@ class BulkSubmission(Submission):
         place = await find_place(self._stack)
         # It sorts by time. With more digits in a row, it could look like a card number.
         name = f"bulk-{self._stack.now():%Y%m%dT%H%M%S}-{letters(uuid4().hex, 8)}"
-        key = f"submitted/{name}.jsonl"
+        key = f"{SUBMITTED}{name}.jsonl"
         rows = await self._upload(place, key)
         if not rows:
             return

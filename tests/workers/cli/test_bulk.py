@@ -36,10 +36,10 @@ def submitted(aws: Intakes, directory: Path, *arguments: str, count: int = 4) ->
     return run(aws, submit, str(path), "--bulk", *arguments)
 
 
-def ended(aws: Intakes, count: int = 4) -> str:
+def ended(aws: Intakes, count: int = 4, key: str = "submitted/bulk-1.jsonl") -> str:
     """Let an intake of *count* rows have ended, and return its name."""
-    aws.started["bulk-1"] = {"Key": "submitted/bulk-1.jsonl"}
-    aws.objects["submitted/bulk-1.jsonl"] = b"{}\n" * count
+    aws.started["bulk-1"] = {"Key": key}
+    aws.objects[key] = b"{}\n" * count
     aws.looked = aws.looks
     return "bulk-1"
 
@@ -96,8 +96,8 @@ def test_intakes_are_listed() -> None:
     name = ended(aws)
     ran = run(aws, bulk, "list")
     assert words(ran.stdout) == [
-        "INTAKE STARTED AT STATUS ROWS DONE STARTED BEFORE REJECTED NOT STARTED",
-        f"{name} 2026-11-22 12:00:00 SUCCEEDED 4 4 1 1 1 1",
+        "INTAKE STARTED AT STATUS ROWS DONE STARTED BEFORE REJECTED NOT STARTED FILE",
+        f"{name} 2026-11-22 12:00:00 SUCCEEDED 4 4 1 1 1 1 -",
     ]
     (document,) = json.loads(run(aws, bulk, "list", "--json").stdout)
     assert (document["intake"], document["unknown"]) == (name, 0)
@@ -130,6 +130,14 @@ def test_an_intake_is_shown_with_the_rows_that_it_did_not_start() -> None:
         "outcome": "rejected",
         "fields": ["Price", "CC"],
     }
+
+
+def test_a_file_that_was_dropped_is_named_without_a_card_number() -> None:
+    aws = Intakes(looks=1)
+    name = ended(aws, key=f"incoming/of \x1b[31m{CARD}.csv")
+    shown = "incoming/of \ufffd[31m****.csv"
+    assert f"File {shown}" in words(run(aws, bulk, "show", name).stdout)
+    assert json.loads(run(aws, bulk, "list", "--json").stdout)[0]["file"] == shown
 
 
 def test_a_complete_intake_is_exit_code_0_and_a_failed_one_1() -> None:

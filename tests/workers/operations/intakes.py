@@ -87,9 +87,10 @@ class Intakes:
         if name not in self.started:
             raise refused("ExecutionDoesNotExist")
         self.looked += 1
+        shown = {"startDate": NOW, "input": json.dumps(self.started[name])}
         if self.looked < self.looks:
-            return {"status": "RUNNING", "startDate": NOW}
-        ended: dict[str, Any] = {"status": self.status, "startDate": NOW, "stopDate": self.ended_at}
+            return shown | {"status": "RUNNING"}
+        ended: dict[str, Any] = shown | {"status": self.status, "stopDate": self.ended_at}
         if self.status != "SUCCEEDED":
             return ended | ({"error": self.error} if self.error else {})
         self.objects |= {
