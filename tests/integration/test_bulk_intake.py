@@ -172,6 +172,34 @@ def test_ctrl_c_leaves_the_intake_running(pipeline: Pipeline, orders: CommandLin
     assert started(pipeline, "ctrl", count) == Counter(good("ctrl", count))
 
 
+def test_a_command_that_is_killed_and_repeated_at_once_starts_each_order_once(
+    pipeline: Pipeline, orders: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "orders.jsonl"
+    count = 50
+    file.write_text("\n".join(map(json.dumps, rows("kill", count))), encoding="utf-8")
+    with orders.start("submit", file, "--bulk") as process:
+        assert process.stderr is not None
+        line = b""
+        while b"intake bulk-" not in line:
+            line = process.stderr.readline()
+        process.kill()
+    again = orders("submit", file, "--bulk", "--json")  # Its intake runs at the same time as the first one.
+    document = json.loads(again.out)
+    assert (again.code, document["submitted"] + document["already_submitted"]) == (0, count)
+    first = line.split()[1].decode()
+    arn = f"{pipeline.stack.outputs['BulkOrderIntakeArn'].replace(':stateMachine:', ':execution:')}:{first}"
+    assert ended(pipeline, arn)["status"] == "SUCCEEDED"
+    assert started(pipeline, "kill", count) == Counter(good("kill", count))
+
+
+def test_a_folder_that_is_made_is_no_file(pipeline: Pipeline, orders: CommandLine) -> None:
+    arn = dropped(pipeline, "incoming/", b"")
+    assert ended(pipeline, arn)["status"] == "SUCCEEDED"
+    shown_ = orders("bulk", "show", execution_name(arn))
+    assert (shown_.code, shown_.err) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("name", "body"),
     [

@@ -1,8 +1,8 @@
-"""Before a stack is deleted, the bucket of bulk intake is emptied."""
+"""The bucket of bulk intake keeps nothing for longer than a day, and is emptied before its stack is deleted."""
 
 from deploy.aws import Aws
 from deploy.progress import Progress
-from deploy.stacks import intake_bucket, pipeline
+from deploy.stacks import intake_bucket, pipeline, template
 
 
 def test_all_files_and_reports_are_deleted_and_twice_is_no_error(aws: Aws) -> None:
@@ -16,3 +16,15 @@ def test_all_files_and_reports_are_deleted_and_twice_is_no_error(aws: Aws) -> No
 
 def test_a_stack_that_is_gone_has_nothing_to_empty(aws: Aws) -> None:
     intake_bucket.empty(aws, pipeline.stack_name("never-"))
+
+
+def test_files_reports_and_uploads_that_never_ended_are_gone_after_a_day() -> None:
+    properties = template.load(template.PIPELINE)["Resources"]["OrderIntakeBucket"]["Properties"]
+    assert "VersioningConfiguration" not in properties
+    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    assert rule == {
+        "Id": "GoneAfterADay",
+        "Status": "Enabled",
+        "ExpirationInDays": 1,
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+    }

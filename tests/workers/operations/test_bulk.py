@@ -1,8 +1,12 @@
 """Submitting in bulk: what is uploaded and started, and how an intake's report becomes the summary of a submission."""
 
 import asyncio
+import contextlib
 import io
+import itertools
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -161,6 +165,53 @@ async def test_an_upload_that_fails_is_aborted_and_nothing_starts(monkeypatch: p
         await command.run()
     assert len(aws.aborted) == 1
     assert aws.started == {}
+
+
+class KilledError(BaseException):
+    """A kill -9: nothing of the process runs afterward."""
+
+
+def kill_at(aws: Intakes, number: int, *, applied: bool) -> list[str]:
+    """Let the process end at a call, which is *applied* or not; return the calls before, in which it grows."""
+    made = list[str]()
+
+    def killed(name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
+        def call(**request: Any) -> Any:
+            made.append(name)
+            if len(made) == number and applied:
+                operation(**request)
+            if len(made) >= number:
+                raise KilledError
+            return operation(**request)
+
+        return call
+
+    operations = dict(aws.client.operations)
+    aws.client.operations |= {name: killed(name, operation) for name, operation in operations.items()}
+    return made
+
+
+@pytest.mark.parametrize("applied", [False, True])
+async def test_a_command_that_is_killed_at_any_call_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, *, applied: bool
+) -> None:
+    monkeypatch.setattr(bulk_submit, "PART_BYTES", 200)
+    every_order = [order(number) for number in range(1, 6)]
+    for number in itertools.count(1):
+        aws = Intakes()
+        alive, made = dict(aws.client.operations), kill_at(aws, number, applied=applied)
+        with contextlib.suppress(KilledError):
+            await Command(aws, count=5).run()
+        if len(made) < number:
+            break
+        begun = set(aws.started)
+        assert begun or "start_execution" not in made[:-1]
+        aws.client.operations, aws.looked = alive, 0
+        assert await Command(aws, count=5).run() == "5 submitted, 0 already submitted, 0 bad, 0 failed"
+        assert len(aws.started) == len(begun) + 1
+        for name in aws.started:
+            assert aws.lines(name) == every_order, "an intake never reads a part of a file"
+    assert {"upload_part", "complete_multipart_upload", "start_execution", "describe_map_run"} <= set(made)
 
 
 @pytest.mark.parametrize(
