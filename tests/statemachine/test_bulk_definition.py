@@ -107,9 +107,11 @@ def test_both_kinds_of_files_have_the_same_children_and_results() -> None:
 
 
 def test_a_batch_of_aws_and_a_row_of_the_local_aws_are_the_same_to_a_child() -> None:
-    row, output = {"Row": 0, "Order": PROPER}, child_states()["Take the rows"]["Output"]
-    for given_, rows in (({"Items": [row, row]}, [row, row]), ({"Items": [row]}, [row]), (row, [row])):
-        assert evaluate(output, {"input": given_}) == {"Rows": rows}
+    row, state = {"Row": 6, "Intake": "bulk-1", "Order": PROPER}, child_states()["Take the rows"]
+    after = row | {"Row": 7}
+    for given_, rows in (({"Items": [row, after]}, [row, after]), ({"Items": [row]}, [row]), (row, [row])):
+        assert evaluate(state["Output"], {"input": given_}) == {"Rows": rows}
+        assert evaluate(state["Assign"], {"input": given_})["part"] == "reports/bulk-1/rows/000000007.json"
 
 
 REJECTED = {"Row": 7, "Outcome": "rejected", "Fields": ["Price"]}
@@ -136,11 +138,22 @@ def test_a_child_reports_the_rows_that_it_did_not_start(
     output = evaluate(state["Output"], given_)
 
     assert output["Rows"] == rows
-    assert evaluate(state["Assign"], given_) == {"part": "reports/bulk-1/rows/000000007.json"}
     is_done = states["Are there rows to report"]["Choices"][0]["Condition"]
     assert evaluate(is_done, {"input": output}) is (not rows)
     assert evaluate(states["Report the rows"]["Arguments"]["Body"], {"input": output}) == {"Rows": rows}
     assert evaluate(states["Rows are done"]["Output"], {"input": output["Counts"]}) == counts
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_rows_of_a_batch_that_an_expression_ends_are_reported_as_not_started(count: int) -> None:
+    (catch,) = child_states()["Start each order"]["Catch"]
+    rows = [{"Row": 6 + number, "Intake": "bulk-1", "Order": PROPER} for number in range(count)]
+    given_ = {"input": {"Rows": rows}}
+
+    output = evaluate(catch["Output"], given_)
+
+    assert output["Rows"] == [{"Row": 7 + number, "Outcome": "not_started"} for number in range(count)]
+    assert output["Counts"] == {"s": 0, "a": 0, "r": 0, "n": count}
 
 
 def test_the_results_of_the_largest_intake_fit_into_a_state() -> None:
