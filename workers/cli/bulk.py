@@ -1,7 +1,7 @@
 """`orders bulk`: lists and shows intakes, which start the orders of a file on AWS."""
 
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,15 @@ from workers.cli.options import json_option, limit_option
 from workers.cli.output import note, print_json, print_line
 from workers.cli.running import run
 from workers.cli.tables import print_fields, print_table, wide_option
-from workers.operations.bulk import Intake, ReportedRow, find_intake, find_place, list_intakes, reported_rows
+from workers.operations.bulk import (
+    STARTED_BEFORE,
+    Intake,
+    ReportedRow,
+    find_intake,
+    find_place,
+    list_intakes,
+    reported_rows,
+)
 from workers.operations.errors import OperationError
 
 if TYPE_CHECKING:
@@ -96,27 +104,44 @@ def show_command(stack: "Stack", *, intake: str, wide: bool, as_json: bool) -> i
     Show an intake, and the rows that it did not start.
 
     A row is counted from 1, the first one after the header of CSV. A rejected row names its malformed fields, never
-    their values. Files and reports are kept for a day: afterward, only the counts are left.
+    their values. Rows that were started before are only counted; --json lists them, too. Files and reports are kept for
+    a day: afterward, only the counts are left.
 
     The exit code is 1 if the intake failed, or did not start every row, now or before.
     """
-    found, rows = run(stack, _read(stack, intake))
+    found, report = run(stack, _read(stack, intake, whole=as_json))
     if found is None:
         raise OperationError(f"there is no intake {intake}; `orders bulk list` lists them")
     if as_json:
-        print_json(_document(found) | {"reported": rows})
+        print_json(_document(found) | {"reported": report.rows})
     else:
-        _print(found, rows, wide=wide)
+        _print(found, report, wide=wide)
     return 0 if found.is_running or found.is_complete else 1
 
 
-async def _read(stack: "Stack", name: str) -> tuple[Intake | None, list[ReportedRow]]:
-    found = await find_intake(stack, name)
+@dataclass(slots=True)
+class _Report:
+    """The rows of a report to show, how many more there are of the kind, and how many rows it has."""
+
+    rows: list[ReportedRow] = field(default_factory=list)
+    more: int = 0
+    total: int = 0
+
+
+async def _read(stack: "Stack", name: str, *, whole: bool) -> tuple[Intake | None, _Report]:
+    """Read the report of an intake; if not as a *whole*, keep the first rows that may need someone."""
+    found, report = await find_intake(stack, name), _Report()
     if found is None:
-        return None, []
+        return None, report
     place = await find_place(stack)
     async with aclosing(reported_rows(stack, place.bucket, found.intake)) as rows:
-        return found, [row async for row in rows]
+        async for row in rows:
+            report.total += 1
+            if whole or (row.outcome != STARTED_BEFORE and len(report.rows) < MAX_SHOWN):
+                report.rows.append(row)
+            else:
+                report.more += row.outcome != STARTED_BEFORE
+    return found, report
 
 
 def _document(intake: Intake) -> dict[str, Any]:
@@ -124,7 +149,7 @@ def _document(intake: Intake) -> dict[str, Any]:
     return {**asdict(intake), "unknown": intake.unknown}
 
 
-def _print(intake: Intake, rows: list[ReportedRow], *, wide: bool) -> None:
+def _print(intake: Intake, report: _Report, *, wide: bool) -> None:
     print_line(f"Intake {intake.intake}", styled=True)
     print_fields(
         [
@@ -142,11 +167,11 @@ def _print(intake: Intake, rows: list[ReportedRow], *, wide: bool) -> None:
             ("Unknown", intake.unknown or None),
         ]
     )
-    if rows:
+    if report.rows:
         print_line()
-        shown = [(row.row, row.outcome.replace("_", " "), ", ".join(row.fields) or None) for row in rows[:MAX_SHOWN]]
-        print_table(("row", "outcome", "malformed fields"), shown, right=("row",), wide=wide)
-    if len(rows) > MAX_SHOWN:
-        note(f"{len(rows) - MAX_SHOWN} more rows are not shown; `--json` has all")
-    if intake.to_report > len(rows):
-        note(f"the report lists {len(rows)} of {intake.to_report} rows that were not started now. {_KEPT}")
+        rows = [(row.row, row.outcome.replace("_", " "), ", ".join(row.fields) or None) for row in report.rows]
+        print_table(("row", "outcome", "malformed fields"), rows, right=("row",), wide=wide)
+    if report.more:
+        note(f"{report.more} more rows are not shown; `--json` has all")
+    if intake.to_report > report.total:
+        note(f"the report lists {report.total} of {intake.to_report} rows that were not started now. {_KEPT}")

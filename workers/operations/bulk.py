@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 INTAKE = "BulkOrderIntake"  # The state machine, in the stack of DEFAULT_STATE_MACHINE and with the same prefix.
 BUCKET_TAG = "OrderIntakeBucket"  # Of that state machine. deploy/pipeline.yaml sets it.
 SUBMITTED = "submitted/"  # Files of `orders submit --bulk` are there, those of others elsewhere.
+STARTED_BEFORE = "already_started"  # An outcome of a row.
 _CONCURRENCY = 10
 _UNKNOWN = {"ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist"}
 _GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}

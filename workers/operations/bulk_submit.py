@@ -10,7 +10,16 @@ from uuid import uuid4
 
 from workers import clock
 from workers.domain.ids import letters
-from workers.operations.bulk import SUBMITTED, Intake, Place, ReportedRow, find_intake, find_place, reported_rows
+from workers.operations.bulk import (
+    STARTED_BEFORE,
+    SUBMITTED,
+    Intake,
+    Place,
+    ReportedRow,
+    find_intake,
+    find_place,
+    reported_rows,
+)
 from workers.operations.concurrency import finish
 from workers.operations.errors import OperationError
 from workers.operations.executions import SUCCEEDED
@@ -135,14 +144,13 @@ class BulkSubmission(Submission):
             raise OperationError(f"{missing} rows of the intake's report are gone: it is kept for a day")
 
     def _take(self, entry: Entry, row: ReportedRow) -> None:
-        match row.outcome:
-            case "already_started":
-                self._ledger.mark(entry.order_id, State.EXISTING)
-                self.summary.already_submitted += 1
-            case "rejected":
-                self._not_submitted(self.summary.failed, entry, f"the intake rejected it ({', '.join(row.fields)})")
-            case _:
-                self._not_submitted(self.summary.failed, entry, "Step Functions was too busy to start it")
+        if row.outcome == STARTED_BEFORE:
+            self._ledger.mark(entry.order_id, State.EXISTING)
+            self.summary.already_submitted += 1
+        elif row.outcome == "rejected":
+            self._not_submitted(self.summary.failed, entry, f"the intake rejected it ({', '.join(row.fields)})")
+        else:
+            self._not_submitted(self.summary.failed, entry, "Step Functions was too busy to start it")
 
 
 def _line(record: Record) -> bytes:
