@@ -64,11 +64,12 @@ local: setup ## Run a local AWS and the stack only, for your own tests; prints t
 # A running one holds this lock. After a kill -9, only its file is left.
 ENDED = $(PYTHON) -c 'import fcntl; fcntl.flock(open(".local-aws/env.lock"), fcntl.LOCK_SH | fcntl.LOCK_NB)' 2>/dev/null
 
+# Our environment comes last: `python` and `pytest` stay those of the user's own environment.
 env: ## Print what points a shell and `orders` at the local AWS of `run` or `local`: eval "$(make env)"
 	@test -f .local-aws/env && ! $(ENDED) || { echo "No local AWS is running here: start one with make run or make local" >&2; exit 1; }
 	@env | sed -n 's/^\(AWS_[A-Z0-9_]*\)=.*/unset \1/p'
 	@cat .local-aws/env
-	@echo 'export PATH="$(CURDIR)/deploy/local/bin:$(CURDIR)/$(VENV)/bin:$$PATH"'
+	@echo 'export PATH="$(CURDIR)/deploy/local/bin:$$PATH:$(CURDIR)/$(VENV)/bin"'
 
 # With bytecode, even if the environment forbids it: the tests start hundreds of processes.
 test test-unit: export PYTHONDONTWRITEBYTECODE :=

@@ -98,8 +98,8 @@ def test_the_task_runs_the_handler_on_the_queue() -> None:
 def queues(local_aws: LocalAws) -> tuple[str, str]:
     """The URLs of a queue and of its dead-letter queue."""
     sqs = local_aws.client("sqs")
-    dead_letters = sqs.create_queue(QueueName="permissions-Returns-DLQ")["QueueUrl"]
-    redrive = json.dumps({"deadLetterTargetArn": arn("sqs", "permissions-Returns-DLQ"), "maxReceiveCount": 100})
+    dead_letters = sqs.create_queue(QueueName="permissions-ReturnsDLQ")["QueueUrl"]
+    redrive = json.dumps({"deadLetterTargetArn": arn("sqs", "permissions-ReturnsDLQ"), "maxReceiveCount": 100})
     return sqs.create_queue(QueueName="permissions-Returns", Attributes={"RedrivePolicy": redrive})[
         "QueueUrl"
     ], dead_letters
@@ -118,7 +118,7 @@ def roles(local_aws: Endpoint, name: str, **given: str) -> list[dict[str, Any]]:
         "Subnets": "subnet-1",
         "SecurityGroups": "sg-1",
         "QueueArn": arn("sqs", "permissions-Returns"),
-        "DeadLetterQueueArn": arn("sqs", "permissions-Returns-DLQ"),
+        "DeadLetterQueueArn": arn("sqs", "permissions-ReturnsDLQ"),
     } | given
     cloudformation, iam = local_aws.client("cloudformation"), local_aws.client("iam")
     cloudformation.create_stack(

@@ -291,12 +291,15 @@ def test_the_aws_cli_of_make_env_goes_to_the_endpoint_whatever_its_version(
 
 
 def test_make_env_points_a_shell_at_the_local_aws_and_nowhere_else(tmp_path: Path) -> None:
-    script = f'eval "$(make -f {ROOT}/Makefile env)"; echo "$AWS_ENDPOINT_URL|$AWS_PROFILE|$AWS_ENDPOINT_URL_SQS|$PATH"'
+    (tmp_path / "Makefile").symlink_to(ROOT / "Makefile")
+    elsewhere = tmp_path / "a project"
+    elsewhere.mkdir()
+    script = 'eval "$(make -sC .. env)"; echo "$AWS_ENDPOINT_URL|$AWS_PROFILE|$AWS_ENDPOINT_URL_SQS|$PATH"'
 
     def shell() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["/bin/sh", "-c", script],
-            cwd=tmp_path,
+            cwd=elsewhere,
             env={"PATH": os.environ["PATH"]} | HOSTILE,
             capture_output=True,
             text=True,
@@ -312,5 +315,7 @@ def test_make_env_points_a_shell_at_the_local_aws_and_nowhere_else(tmp_path: Pat
     (tmp_path / ".local-aws" / "env").write_text(published, encoding="utf-8")  # As a `kill -9` leaves it.
     killed = shell()
     assert (killed.stdout, killed.stderr) == (nothing.stdout, nothing.stderr)
-    assert running.stdout.startswith(f"http://127.0.0.1:1|||{tmp_path}/deploy/local/bin:{tmp_path}/.venv/bin:")
+    # The programs of an environment of the user's own come before those of ours.
+    path = f"{tmp_path}/deploy/local/bin:{os.environ['PATH']}:{tmp_path}/.venv/bin"
+    assert running.stdout == f"http://127.0.0.1:1|||{path}\n"
     assert running.stderr == ""
