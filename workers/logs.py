@@ -1,11 +1,12 @@
 """
 Structured logs: one JSON line per event for machines, or readable lines for a terminal; never a card number.
 
-A line that another library logs becomes an event too: `library.logged`.
+A line that another library logs becomes an event too, `library.logged`, and so does a warning of Python: `code.warned`.
 """
 
 import logging
 import sys
+import warnings
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar, copy_context
 from typing import Any, TextIO
@@ -20,7 +21,7 @@ from workers.log_calls import logger_that_never_raises
 from workers.log_output import LogOutput
 from workers.log_text import render as render_text
 from workers.log_text import wants_color
-from workers.log_values import MAX_LINE_BYTES, cut, plain
+from workers.log_values import MAX_LINE_BYTES, cut, plain, text_of
 from workers.log_writers import FileWriter, write_at_once
 
 _FIRST = ("timestamp", "level", "event", "worker", "queue", "message_id", "order_id", "execution_arn", "receive_count")
@@ -156,8 +157,22 @@ def configure(*, level: str, as_json: bool, release: str | None = None, stream: 
     )
     # Otherwise a library's line with a wrong format would go to standard error with its arguments, unmasked.
     logging.raiseExceptions = False
+    warnings.showwarning = _log_warning
     logging.basicConfig(level=max(logging.WARNING, getattr(logging, level)), handlers=[handler], force=True)
     return output
+
+
+def _log_warning(  # noqa: PLR0917 - as in the standard library.
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """Log a warning of Python, such as that of a coroutine that was never awaited. Otherwise only stderr shows it."""
+    logger = structlog.get_logger()
+    logger.warning("code.warned", warning=category.__name__, detail=text_of(message), file=filename, line=lineno)
 
 
 def _output(stream: TextIO) -> LogOutput:

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def configured() -> Iterator[Configure]:
     """Yield a function that configures logging and returns its stream. The former configuration is restored."""
     root = logging.getLogger()
     handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
-    before = structlog.get_config()
+    before, show = structlog.get_config(), warnings.showwarning
 
     def configure(level: str = "INFO", *, json: bool = True, release: str | None = None) -> Captured:
         stream = Captured()
@@ -53,6 +54,7 @@ def configured() -> Iterator[Configure]:
     yield configure
     root.handlers, root.level, logging.raiseExceptions = handlers, level, raises
     structlog.configure(**before)
+    warnings.showwarning = show
     clear_contextvars()
 
 
@@ -201,6 +203,24 @@ def test_a_librarys_line_is_one_line_of_json(configured: Configure) -> None:
     assert where["detail"] == "Where"
     assert (failed["level"], failed["detail"]) == ("error", "Failed")
     assert "ValueError: broken" in failed["exception"]
+
+
+async def helper(text: str) -> str:
+    return text
+
+
+def test_a_forgotten_await_is_an_event_with_its_place(configured: Configure, capfd: pytest.CaptureFixture[str]) -> None:
+    stream = configured()
+    with warnings.catch_warnings(), bound_contextvars(message_id="m"):
+        warnings.simplefilter("default")
+        helper("lost")  # type: ignore[unused-coroutine]
+        warnings.warn(f"card {CARD}", stacklevel=1)
+    forgotten, other = lines(stream)
+    assert (forgotten["level"], forgotten["event"], forgotten["message_id"]) == ("warning", "code.warned", "m")
+    assert (forgotten["warning"], forgotten["detail"]) == ("RuntimeWarning", "coroutine 'helper' was never awaited")
+    assert (forgotten["file"], other["line"]) == (__file__, forgotten["line"] + 1)
+    assert (other["warning"], other["detail"]) == ("UserWarning", "card ****")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_exceptions_traceback_is_on_the_same_line(configured: Configure) -> None:

@@ -1,6 +1,7 @@
 """Calls your own handler, and settles the message by what it does."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -61,10 +62,12 @@ class OwnHandler:
     async def _call(self, argument: object) -> None:
         bound = get_contextvars()
         try:
-            await self.call(argument)
+            result = await self.call(argument)
         finally:
             if get_contextvars() != bound:  # A handler may clear them, as web applications do.
                 bind_contextvars(**bound)
+        if result is not None:
+            _check(result)
 
     async def give_up(self, message: Message) -> Acknowledged | DeadLettered:
         """
@@ -103,6 +106,21 @@ class OwnHandler:
     async def _dead_letter(self, message: Message, reason: str, error: Exception | None = None) -> None:
         bind_contextvars(reason=reason)  # For the last line of the message.
         await self.dead_letters.send(message, reason=reason, error=error)
+
+
+def _check(result: object) -> None:
+    """
+    Take a handler for failed that returns a coroutine or a task: nothing would wait for what that does.
+
+    Raises:
+        TransientError: *result* is one.
+    """
+    if not inspect.isawaitable(result):
+        return
+    kind = type(result).__name__
+    if inspect.iscoroutine(result):
+        result.close()  # Otherwise Python warns that it was never awaited, too.
+    raise TransientError(f"the handler returned a {kind} without awaiting it: is an await missing?")
 
 
 def _translated(error: BaseException) -> Exception:

@@ -175,6 +175,30 @@ async def test_whatever_fails_is_delivered_again_until_its_attempts_are_used_up(
     assert (message_id, reason) == ("m2", f"ATTEMPTS_EXHAUSTED: failed at delivery 5; last error: {last}")
 
 
+async def test_a_handler_that_returns_what_nothing_awaits_has_failed() -> None:
+    async def helper() -> None:
+        """Do what the handler leaves to it."""
+
+    async def call(message: Message) -> object:
+        return helper() if message.receive_count == 5 else asyncio.ensure_future(helper())
+
+    own = handler(call)
+    received = (message("m1", receive_count=4), message("m2", receive_count=5))
+    assert sorted(await endings(own, *received)) == [
+        ("m1", "message.released", "transient"),
+        ("m2", "message.dead_lettered", "attempts_exhausted"),
+    ]
+    ((_, reason, _),) = sent(own)
+    assert reason.endswith("last error: the handler returned a coroutine without awaiting it: is an await missing?")
+
+
+async def test_the_value_that_a_handler_returns_does_not_matter() -> None:
+    async def call(message: Message) -> object:
+        return message
+
+    assert await endings(handler(call), message("m1")) == [("m1", "message.acknowledged", "handled")]
+
+
 async def test_a_validator_that_fails_is_an_unexpected_error() -> None:
     def decode(_: Received) -> object:
         raise ZeroDivisionError
