@@ -1,6 +1,11 @@
-"""Which of OpenTelemetry's standard variables switch tracing on. The SDK itself reads all the others."""
+"""
+Which of OpenTelemetry's standard variables switch tracing on.
 
-from collections.abc import Mapping
+The SDK itself reads all the others. It replaces most wrong values by its defaults, so they are found here.
+"""
+
+import math
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from workers.errors import FatalError
@@ -11,6 +16,13 @@ DISABLED = "OTEL_SDK_DISABLED"
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 PROTOCOL = "http/protobuf"
+SAMPLER, SAMPLER_ARG = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
+ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
+_PLAIN_SAMPLERS = ("always_on", "always_off", "parentbased_always_on", "parentbased_always_off")
+_SHARE_SAMPLERS = ("traceidratio", "parentbased_traceidratio")
+_SAMPLERS = (*_PLAIN_SAMPLERS, *_SHARE_SAMPLERS)
+_COMPRESSIONS = ("none", "gzip", "deflate")
+_COUNTS = ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE", "SCHEDULE_DELAY", "EXPORT_TIMEOUT")
 
 
 def asks_for_tracing(environ: Mapping[str, str]) -> bool:
@@ -33,7 +45,46 @@ def asks_for_tracing(environ: Mapping[str, str]) -> bool:
     protocol = _first(environ, PROTOCOLS)
     if protocol is not None and _value(environ, protocol) != PROTOCOL:
         raise FatalError(f"{protocol} is {_value(environ, protocol)!r}, must be {PROTOCOL}")
+    _refuse_what_the_sdk_ignores(environ)
     return True
+
+
+def _refuse_what_the_sdk_ignores(environ: Mapping[str, str]) -> None:
+    """Raise a `FatalError` for a value that the SDK would replace by its default."""
+
+    def check(name: str, is_right: Callable[[str], bool], allowed: str) -> None:
+        value = environ.get(name, "")
+        if value.strip() and not is_right(value):
+            raise FatalError(f"{name} is {value!r}, must be {allowed}")
+
+    check(SAMPLER, lambda value: value.lower() in _SAMPLERS, f"one of {', '.join(_SAMPLERS)}")
+    if _value(environ, SAMPLER).lower() in _SHARE_SAMPLERS:
+        check(SAMPLER_ARG, lambda value: 0 <= _number(value) <= 1, "a number from 0 to 1")
+    for name in _COUNTS:
+        check(f"OTEL_BSP_{name}", _is_count, "a positive whole number")
+    for prefix in ("OTEL_EXPORTER_OTLP_TRACES", "OTEL_EXPORTER_OTLP"):
+        check(f"{prefix}_TIMEOUT", lambda value: 0 < _number(value) < math.inf, "a positive number of seconds")
+        check(
+            f"{prefix}_COMPRESSION",
+            lambda value: value.strip().lower() in _COMPRESSIONS,
+            f"one of {', '.join(_COMPRESSIONS)}",
+        )
+    if any(item.strip() and "=" not in item for item in _value(environ, ATTRIBUTES).split(",")):
+        raise FatalError(f"{ATTRIBUTES} must be NAME=VALUE, or several of them with commas between")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _is_count(text: str) -> bool:
+    try:
+        return int(text) > 0
+    except ValueError:
+        return False
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:

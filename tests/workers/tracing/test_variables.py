@@ -5,6 +5,9 @@ import pytest
 from workers.errors import FatalError
 from workers.tracing.variables import asks_for_tracing
 
+SAMPLERS = (
+    "always_on, always_off, parentbased_always_on, parentbased_always_off, traceidratio, parentbased_traceidratio"
+)
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}
 
 
@@ -20,6 +23,12 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}
         {**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
         {**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"},
         {**ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ""},
+        {**ENDPOINT, "OTEL_TRACES_SAMPLER": "", "OTEL_BSP_MAX_QUEUE_SIZE": "", "OTEL_RESOURCE_ATTRIBUTES": ""},
+        {**ENDPOINT, "OTEL_TRACES_SAMPLER": "ParentBased_TraceIdRatio", "OTEL_TRACES_SAMPLER_ARG": "0.01"},
+        {**ENDPOINT, "OTEL_TRACES_SAMPLER": "traceidratio"},
+        {**ENDPOINT, "OTEL_TRACES_SAMPLER_ARG": "of a sampler that takes none"},
+        {**ENDPOINT, "OTEL_BSP_SCHEDULE_DELAY": "500", "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5"},
+        {**ENDPOINT, "OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP", "OTEL_RESOURCE_ATTRIBUTES": "a=b, c=d=e,"},
     ],
 )
 def test_an_endpoint_or_the_exporter_switches_tracing_on(environ: dict[str, str]) -> None:
@@ -55,6 +64,46 @@ def test_nothing_else_does(environ: dict[str, str]) -> None:
         (
             {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"},
             "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is 'http/json', must be http/protobuf",
+        ),
+        (
+            {**ENDPOINT, "OTEL_TRACES_SAMPLER": "foo"},
+            f"OTEL_TRACES_SAMPLER is 'foo', must be one of {SAMPLERS}",
+        ),
+        (
+            {**ENDPOINT, "OTEL_TRACES_SAMPLER": "always_on "},  # The SDK does not take it for `always_on`.
+            f"OTEL_TRACES_SAMPLER is 'always_on ', must be one of {SAMPLERS}",
+        ),
+        (
+            {**ENDPOINT, "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1%"},
+            "OTEL_TRACES_SAMPLER_ARG is '1%', must be a number from 0 to 1",
+        ),
+        (
+            {**ENDPOINT, "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "5"},
+            "OTEL_TRACES_SAMPLER_ARG is '5', must be a number from 0 to 1",
+        ),
+        (
+            {**ENDPOINT, "OTEL_RESOURCE_ATTRIBUTES": "a=b,secret"},
+            "OTEL_RESOURCE_ATTRIBUTES must be NAME=VALUE, or several of them with commas between",
+        ),
+        *(
+            ({**ENDPOINT, name: value}, f"{name} is {value!r}, must be a positive whole number")
+            for name, value in {
+                "OTEL_BSP_MAX_QUEUE_SIZE": "many",
+                "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0",
+                "OTEL_BSP_SCHEDULE_DELAY": "-1",
+                "OTEL_BSP_EXPORT_TIMEOUT": "1.5",
+            }.items()
+        ),
+        *(
+            ({**ENDPOINT, name: value}, f"{name} is {value!r}, must be a positive number of seconds")
+            for name, value in {
+                "OTEL_EXPORTER_OTLP_TIMEOUT": "10s",
+                "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "inf",
+            }.items()
+        ),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"},
+            "OTEL_EXPORTER_OTLP_COMPRESSION is 'zstd', must be one of none, gzip, deflate",
         ),
     ],
 )
