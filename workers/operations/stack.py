@@ -157,7 +157,7 @@ class Stack:
     async def _source_of(self, dead_letters: QueueAddress, url: str, attributes: Mapping[str, str]) -> str:
         """Return the ARN or URL of the only queue that has this dead-letter queue."""
         allowed: list[str] = json.loads(attributes.get("RedriveAllowPolicy", "{}")).get("sourceQueueArns", [])
-        sources = allowed or await self._sources(url)
+        sources = allowed or await self._sources(url, attributes)
         if not sources:
             raise OperationError(f"queue {dead_letters} has no dead-letter queue (RedrivePolicy)")
         if len(sources) > 1:
@@ -167,17 +167,33 @@ class Stack:
             )
         return sources[0]
 
-    async def _sources(self, dead_letter_url: str) -> list[str]:
-        """Return the URLs of the queues that have this dead-letter queue. The local AWS does not know the call."""
+    async def _sources(self, dead_letter_url: str, attributes: Mapping[str, str]) -> list[str]:
+        """Return the URLs of the queues that have this dead-letter queue, which has *attributes*."""
         from workers.operations.sdk_errors import ClientError, is_unknown_call  # noqa: PLC0415 - see above.
 
         try:
             answer = await self.sqs.call("list_dead_letter_source_queues", QueueUrl=dead_letter_url)
         except ClientError as error:
-            if is_unknown_call(error):
-                return []
+            if is_unknown_call(error):  # The local AWS.
+                return await self._sources_among_all(attributes.get("QueueArn"))
             raise
         return list(answer.get("queueUrls") or [])
+
+    async def _sources_among_all(self, dead_letter_arn: str | None) -> list[str]:
+        """Return the same by a look at each queue: at 1,000, which is what one answer holds."""
+        from workers.operations.sdk_errors import ClientError, is_missing  # noqa: PLC0415 - see above.
+
+        sources = []
+        for url in (await self.sqs.call("list_queues")).get("QueueUrls") or []:
+            try:
+                policy = (await self.attributes(url)).get("RedrivePolicy", "{}")
+            except ClientError as error:
+                if is_missing(error):  # It was deleted meanwhile.
+                    continue
+                raise
+            if dead_letter_arn is not None and json.loads(policy).get("deadLetterTargetArn") == dead_letter_arn:
+                sources.append(url)
+        return sources
 
     async def find_queue(self, name: str, hint: str) -> tuple[QueueAddress, str]:
         """

@@ -56,23 +56,42 @@ async def test_a_dead_letter_queue_of_several_queues_is_refused_with_their_names
     assert str(raised.value) == "DLQ is the dead-letter queue of several queues, name one of them: Refunds, Returns"
 
 
-@pytest.mark.parametrize(
-    ("code", "error", "text"),
-    [
-        ("InvalidAction", OperationError, r"^queue DLQ has no dead-letter queue \(RedrivePolicy\)$"),
-        ("AccessDenied", ClientError, "AccessDenied"),
-    ],
-)
-async def test_only_an_endpoint_that_does_not_know_the_call_knows_no_sources(
-    code: str, error: type[Exception], text: str
-) -> None:
-    def unknown(**_: Any) -> None:
+def without_the_call(code: str, *queues: str) -> FakeClient:
+    """Return an SQS with these queues that refuses `ListDeadLetterSourceQueues`. `Deleted` is only listed."""
+
+    def refuse(**_: Any) -> None:
         raise refused(code, "ListDeadLetterSourceQueues", 400)
 
-    client = shared("Returns")
-    client.operations["list_dead_letter_source_queues"] = unknown
-    with pytest.raises(error, match=text):
-        await fake_stack(sqs=client).queue("DLQ")
+    def get_queue_attributes(QueueUrl: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's name.
+        name = QueueUrl.rpartition("/")[2]
+        if name == "Deleted":
+            raise refused("AWS.SimpleQueueService.NonExistentQueue", "GetQueueAttributes")
+        redrive = {"RedrivePolicy": POLICY.replace("DLQ", f"{name[0]}DLQ")} if "DLQ" not in name else {}
+        return {"Attributes": {"QueueArn": f"arn:aws:sqs:us-east-1:000000000000:{name}"} | redrive}
+
+    client = sqs(*queues)
+    client.operations |= {
+        "get_queue_attributes": get_queue_attributes,
+        "list_dead_letter_source_queues": refuse,
+        "list_queues": lambda **_: {"QueueUrls": [f"http://sqs/{name}" for name in ("Deleted", *queues)]},
+    }
+    return client
+
+
+async def test_an_endpoint_that_does_not_know_the_call_is_asked_for_each_queue() -> None:
+    client = without_the_call("InvalidAction", "Orders", "ODLQ", "Returns", "Refunds", "RDLQ", "UnusedDLQ")
+    assert (await fake_stack(sqs=client).queue("ODLQ")).name == "Orders"
+    with pytest.raises(OperationError, match=r"of several queues, name one of them: Refunds, Returns$"):
+        await fake_stack(sqs=client).queue("RDLQ")
+    with pytest.raises(OperationError, match=r"^queue UnusedDLQ has no dead-letter queue \(RedrivePolicy\)$"):
+        await fake_stack(sqs=client).queue("UnusedDLQ")
+
+
+async def test_an_endpoint_that_denies_the_call_is_asked_no_more() -> None:
+    client = without_the_call("AccessDenied", "Orders", "ODLQ")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        await fake_stack(sqs=client).queue("ODLQ")
+    assert "list_queues" not in [operation for operation, _ in client.requests]
 
 
 @pytest.mark.parametrize(
