@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-QUEUE = "the name, the URL or the ARN of a standard SQS queue, not of a FIFO queue"
+_STANDARD = "the name, the URL or the ARN of a standard SQS queue"
+QUEUE = f"{_STANDARD}, not of a FIFO queue"
 
 _NAME = r"(?P<name>[A-Za-z0-9_-]{1,80})"
 _FORMS = (
@@ -41,7 +42,9 @@ class QueueAddress:
             if found := form.fullmatch(text):
                 parts = found.groupdict()
                 return cls(text, parts["name"], parts.get("account"), parts.get("region") or _region(parts.get("host")))
-        raise ValueError(f"must be {QUEUE}")
+        if text.endswith(".fifo"):
+            raise ValueError(f"must be {QUEUE}")
+        raise ValueError(f"must be {_STANDARD}, whose name has 1 to 80 letters, digits, dashes and underscores")
 
     def dead_letter_queue(self, arn: str) -> "QueueAddress":
         """

@@ -70,6 +70,14 @@ def test_a_fifo_queue_is_refused_however_it_is_named(standard: str) -> None:
         check_queue(f"{standard}.fifo")
 
 
+@pytest.mark.parametrize("text", ["a b", "", "a" * 81, "Fifo queue", "https://sqs.eu-west-1.amazonaws.com/"])
+def test_what_is_no_address_is_refused_with_what_a_name_may_be(text: str) -> None:
+    with pytest.raises(
+        ValueError, match="standard SQS queue, whose name has 1 to 80 letters, digits, dashes and under"
+    ):
+        check_queue(text)
+
+
 @given(
     any_text
     | st.sampled_from(

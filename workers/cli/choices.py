@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason
-from workers.queue_address import QUEUE, QueueAddress, check_queue
+from workers.queue_address import QueueAddress, check_queue
 
 if TYPE_CHECKING:
     from workers.operations.names import Names
@@ -96,8 +96,8 @@ class QueueName(click.ParamType[str]):
             return queue
         try:
             return check_queue(value)
-        except ValueError:
-            self.fail(f"{value!r} must be {', '.join(QUEUES)} or {QUEUE}", param, ctx)
+        except ValueError as error:
+            self.fail(f"{value!r} must be {', '.join(QUEUES)} or {str(error).removeprefix('must be ')}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         return completions(QUEUES, incomplete)
