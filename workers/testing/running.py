@@ -13,7 +13,7 @@ from workers.testing.children import start, stop
 from workers.testing.queues import Queues
 from workers.testing.stack import Stack, variables
 from workers.testing.tree import python_path
-from workers.testing.worker import TIMEOUT_S, Worker, wait_for_line, waiting
+from workers.testing.worker import TIMEOUT_S, Worker, wait_for_line, wait_until_ready, waiting
 
 OURS = ("fulfillment", "escalation")
 # Short, so that tests are fast.
@@ -31,6 +31,9 @@ NOT_INHERITED = (
     "OTEL_",
 )
 
+LEVELS_WITHOUT_START = ("WARNING", "ERROR")  # Those at which a worker does not say that it has started.
+
+Environment = Mapping[str, str | int | float | Path]
 Found = TypeVar("Found")
 
 
@@ -39,12 +42,15 @@ class StartWorker(Protocol):
     Start a worker, which is killed after the test.
 
         start_worker("fulfillment")
-        start_worker("shop.returns:handle", queue="Returns", env={"WORKER_MAX_ATTEMPTS": "1"})
+        start_worker("shop.returns:handle", queue="Returns", env={"WORKER_MAX_ATTEMPTS": 1})
 
-    *env* adds settings; those of your own environment are left out.
+    *env* adds settings; those of your own environment are left out. It returns once the worker consumes its queue, and
+    raises `AssertionError` if it ends before; with `ready=False`, at once.
     """
 
-    def __call__(self, worker: str, *, queue: str | None = None, env: Mapping[str, str] | None = None) -> Worker: ...
+    def __call__(
+        self, worker: str, queue: str | None = None, env: Environment | None = None, *, ready: bool = True
+    ) -> Worker: ...
 
 
 class WaitFor(Protocol):
@@ -68,9 +74,11 @@ class Running:
         self._directory = directory
         self._numbers = itertools.count(1)
 
-    def start(self, worker: str, *, queue: str | None = None, env: Mapping[str, str] | None = None) -> Worker:
+    def start(
+        self, worker: str, queue: str | None = None, env: Environment | None = None, *, ready: bool = True
+    ) -> Worker:
         __tracebackhide__ = True
-        arguments = self._arguments(worker, queue)
+        arguments, settings = self._arguments(worker, queue), DEFAULTS | _settings(worker, env or {})
         directory = self._directory()
         log_path = directory / f"worker-{next(self._numbers)}.log"
         inherited = {
@@ -78,7 +86,7 @@ class Running:
             for name, value in self._stack.worker_environment().items()
             if not name.startswith(NOT_INHERITED)
         }
-        environment = inherited | variables(self._stack.outputs) | DEFAULTS | dict(env or {})
+        environment = inherited | variables(self._stack.outputs) | settings
         with log_path.open("ab") as log:
             process = start(
                 Path(sys.executable),
@@ -91,7 +99,18 @@ class Running:
             )
         started = Worker(process, log_path, worker)
         self.workers.append(started)
+        if ready and settings["LOG_LEVEL"] not in LEVELS_WITHOUT_START:
+            self._await_ready(started)
         return started
+
+    def _await_ready(self, started: Worker) -> None:
+        __tracebackhide__ = True
+        try:
+            wait_until_ready(started)
+        except AssertionError:
+            self.workers.remove(started)  # This reports it; a test may go on with others.
+            stop(started.process, 0)
+            raise
 
     def _arguments(self, worker: str, queue: str | None) -> list[str]:
         __tracebackhide__ = True
@@ -132,3 +151,12 @@ class Running:
             with contextlib.suppress(subprocess.TimeoutExpired):  # A second SIGTERM would end it at once.
                 worker.process.wait(max(0.0, deadline_s - time.monotonic()))
             stop(worker.process, 0)
+
+
+def _settings(worker: str, env: Mapping[str, object]) -> dict[str, str]:
+    """Return settings as an environment has them."""
+    __tracebackhide__ = True
+    for name, value in env.items():
+        if not isinstance(value, str | int | float | Path):
+            raise TypeError(f"start_worker({worker!r}): env {name} is {value!r}, must be a text or a number")
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in env.items()}

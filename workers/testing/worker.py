@@ -60,6 +60,10 @@ class Worker:
             output = output.partition(b"\n")[2] or b"(a line that is too long to show)"
         return output.decode(errors="replace").splitlines()
 
+    def is_ready(self) -> bool:
+        """Return whether the worker consumes its queue, whatever the format of its lines."""
+        return "worker.started" in self.output()
+
     def find(self, event: str, fields: Line) -> dict[str, Any] | None:
         """Return the first log line with this *event* and these *fields*."""
         for line in self.lines():
@@ -78,7 +82,9 @@ class Worker:
 
     def wait(self, timeout_s: float = TIMEOUT_S) -> int:
         """Wait until the process ends by itself; return its exit code."""
-        return self.process.wait(timeout_s)
+        code = self.process.wait(timeout_s)
+        self.was_stopped = True  # The test knows.
+        return code
 
     def stop(self, timeout_s: float = TIMEOUT_S) -> int:
         """Send SIGTERM and wait; return the exit code."""
@@ -111,6 +117,14 @@ class Worker:
 
 def shortened(line: str) -> str:
     return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]} ..."
+
+
+def wait_until_ready(worker: Worker, *, timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until *worker* consumes its queue. Raises `AssertionError` as `waiting`."""
+    __tracebackhide__ = True
+    for _ in waiting([worker], lambda: f"{worker.name} was not ready", timeout_s=timeout_s):
+        if worker.is_ready():
+            return
 
 
 def wait_for_line(

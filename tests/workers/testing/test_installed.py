@@ -151,10 +151,10 @@ def test_the_tests_of_the_page_pass_in_another_project(project: Project) -> None
 FAILING = """
 import pytest
 
-def test_a_handler_that_cannot_be_imported(start_worker, queues, wait_for):
+def test_a_handler_that_cannot_be_imported(start_worker, queues):
     queues.create("Returns")
-    start_worker("broken:accept", queue="Returns")
-    wait_for("message.acknowledged")
+    start_worker("broken:accept", "Returns", ready=False).wait()
+    start_worker("broken:accept", "Returns")
 
 def test_an_order_that_was_escalated(start_worker, orders, order, queues):
     queues.send("EscalationDLQ", "of this test only")
@@ -184,7 +184,7 @@ def test_names_that_are_wrong(start_worker, queues, case, order, workers_stack):
 
 def test_a_dead_letter(start_worker, queues, workers_stack):
     print(workers_stack.name_prefix, queues.create("Returns"))
-    start_worker("strict:accept", queue="Returns", env={"WORKER_MAX_ATTEMPTS": "1"})
+    start_worker("strict:accept", queue="Returns", env={"WORKER_MAX_ATTEMPTS": 1})
     queues.send("Returns", {"number": 1}, Who="Ada")
     [letter] = queues.receive("ReturnsDLQ")
     with pytest.raises(AssertionError, match="(?s)strict:accept runs. Its last lines:.*message.dead_lettered"):
@@ -222,7 +222,7 @@ def test_failures_say_why_and_a_given_endpoint_is_left_as_it_was(project: Projec
     )
 
     assert (code, "2 failed, 2 passed" in output) == (1, True), output
-    assert "No log line message.acknowledged before broken:accept ended with exit code 1" in output
+    assert "broken:accept was not ready before broken:accept ended with exit code 1" in output
     assert "No module named 'no_such_module'" in output
     assert "has status 'ESCALATED', and did not get status='FULFILLED' within 0 s" in output
     assert "escalation runs. Its last lines:" in output

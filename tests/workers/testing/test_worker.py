@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from workers.testing.worker import SHOWN_BYTES, SHOWN_CHARACTERS, Worker, wait_for_line, waiting
+from workers.testing.worker import SHOWN_BYTES, SHOWN_CHARACTERS, Worker, wait_for_line, wait_until_ready, waiting
 
 
 class Process:
@@ -18,6 +18,10 @@ class Process:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, _: float) -> int:
+        assert self.returncode is not None
         return self.returncode
 
 
@@ -109,3 +113,26 @@ def test_a_long_line_is_shortened(worker: Made) -> None:
     worker.log("own", blob="y" * 100_000, n=1)
     assert len(worker.described()) < 2 * SHOWN_CHARACTERS
     assert worker.described().endswith("y ...")
+
+
+@pytest.mark.parametrize("line", ['{"event": "worker.started"}', "10:00:00 info worker.started"])
+def test_a_worker_is_ready_once_it_says_so_in_any_format(worker: Made, line: str) -> None:
+    worker.log("worker.starting")
+    with pytest.raises(AssertionError, match="fulfillment was not ready within 0 s"):
+        wait_until_ready(worker, timeout_s=0)
+    worker.write(line)
+    wait_until_ready(worker, timeout_s=0)
+
+
+def test_a_worker_that_ends_before_it_is_ready_fails_with_its_last_lines(worker: Made) -> None:
+    worker.log("worker.failed", reason="there is no table OrderTable")
+    worker.fake.returncode = 1
+    with pytest.raises(AssertionError, match="fulfillment was not ready before fulfillment ended with exit") as raised:
+        wait_until_ready(worker, timeout_s=1_000)
+    assert 'reason="there is no table OrderTable"' in str(raised.value)
+
+
+def test_an_end_that_the_test_has_waited_for_fails_no_other_wait(worker: Made) -> None:
+    worker.fake.returncode = 1
+    assert worker.wait() == 1
+    assert not worker.has_failed()
