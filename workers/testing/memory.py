@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-import json
+import itertools
+import logging
 from collections import deque
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,19 +15,20 @@ from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.message import Acknowledged, DeadLettered
 from workers.consumer.message import Message as Received
 from workers.consumer.ports import Handler, Refusal
-from workers.errors import OutageError
+from workers.errors import OutageError, WorkerError
 from workers.message import Message
 from workers.opened import Opened
 from workers.own.decoding import decoder
 from workers.own.handler import OwnHandler
 from workers.own.loading import loaded
 from workers.own.opening import opened_handler
+from workers.testing.bodies import body_text
 
 MAX_ATTEMPTS, MAX_DELIVERIES = 5, 10  # The defaults of WORKER_MAX_ATTEMPTS and WORKER_MAX_DELIVERIES.
 TIMEOUT_S = 60.0
 _WAIT_S, _LOOK_S = 0.01, 0.001
 _LIMITS = Limits(
-    concurrency=1, max_deliveries=MAX_DELIVERIES, max_handle_s=900, drain_s=0, max_polls=1, stuck_poll_s=900
+    concurrency=1, max_deliveries=MAX_DELIVERIES, max_handle_s=900, drain_s=10, max_polls=1, stuck_poll_s=900
 )
 
 
@@ -111,22 +113,42 @@ def run_handler(handler: Any, *messages: object, max_attempts: int = MAX_ATTEMPT
 
     Raises `workers.errors.FatalError` if *handler* cannot be one. In async code, await `run_handler_async`.
     """
+    __tracebackhide__ = True
+    if _in_async_code():
+        raise RuntimeError("run_handler cannot be called by async code: await run_handler_async(...)")
+    received = _received(messages)
+    try:
+        return asyncio.run(_outcomes(handler, received, max_attempts, TIMEOUT_S))
+    except (WorkerError, TimeoutError) as error:  # The text says it all: no frames of ours and of asyncio.
+        raise error.with_traceback(None) from error.__cause__
+
+
+def _in_async_code() -> bool:
     try:
         asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(run_handler_async(handler, *messages, max_attempts=max_attempts))
-    raise RuntimeError("run_handler cannot be called by async code: await run_handler_async(...)")
+    except RuntimeError:  # Not a context of what the handler raises later.
+        return False
+    return True
 
 
 async def run_handler_async(
     handler: Any, *messages: object, max_attempts: int = MAX_ATTEMPTS, timeout_s: float = TIMEOUT_S
 ) -> list[Outcome]:
     """Do what `run_handler` does. Raises `TimeoutError` if a message takes longer than *timeout_s* seconds."""
+    __tracebackhide__ = True
+    received = _received(messages)
+    try:
+        return await _outcomes(handler, received, max_attempts, timeout_s)
+    except (WorkerError, TimeoutError) as error:
+        raise error.with_traceback(None) from error.__cause__
+
+
+async def _outcomes(handler: Any, messages: Sequence[Received], max_attempts: int, timeout_s: float) -> list[Outcome]:
     opened, name = Opened(), getattr(handler, "__qualname__", type(handler).__qualname__)
     try:
         handling = await opened_handler(loaded(name, handler), opened)
         outcomes = []
-        for number, message in enumerate(messages, 1):
+        for message in messages:
             letters = _DeadLetters()
             own = OwnHandler(
                 call=handling.handle,
@@ -136,7 +158,7 @@ async def run_handler_async(
                 max_deliveries=MAX_DELIVERIES,
             )
             with contextlib.nullcontext() if structlog.is_configured() else _plain_lines():
-                outcomes.append(await _outcome(own, letters, _received(message, number), timeout_s))
+                outcomes.append(await _outcome(own, letters, message, timeout_s))
         return outcomes
     finally:
         await opened.close()
@@ -153,7 +175,10 @@ async def _outcome(handler: Handler, letters: "_DeadLetters", message: Received,
             stop.set()
             await consuming
     except ExceptionGroup as group:
-        raise first_error(group) from group
+        error = first_error(group)
+        raise error from error.__cause__
+    except TimeoutError:
+        raise TimeoutError(f"the handler took longer than {timeout_s:g} s for {message.id}") from None
     finally:
         consuming.cancel()
     if recorder.is_held:
@@ -168,9 +193,16 @@ async def _outcome(handler: Handler, letters: "_DeadLetters", message: Received,
 
 @contextlib.contextmanager
 def _plain_lines() -> Iterator[None]:
-    """Show log lines without the local variables of tracebacks, which structlog's own defaults spend a second on."""
+    """
+    Show the lines that a worker writes by default.
+
+    Without the local variables of tracebacks, which structlog's own defaults spend a second on.
+    """
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, plain])
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, plain],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
     try:
         yield
     finally:
@@ -184,11 +216,16 @@ def first_error(error: Exception) -> Exception:
     return error
 
 
-def _received(message: object, number: int) -> Received:
-    """Return a message as the queue delivers it."""
+def _received(messages: Iterable[object]) -> list[Received]:
+    """Return messages as the queue delivers them."""
+    __tracebackhide__ = True
+    return list(map(_delivered, messages, itertools.count(1)))
+
+
+def _delivered(message: object, number: int) -> Received:
+    __tracebackhide__ = True
     if not isinstance(message, Message):
-        body = message if isinstance(message, str) else json.dumps(message)
-        message = Message(id=f"message-{number}", body=body)
+        message = Message(id=f"message-{number}", body=body_text(message))
     attributes = {
         name: {"DataType": "Binary", "BinaryValue": value}
         if isinstance(value, bytes)

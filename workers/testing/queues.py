@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from workers.testing.bodies import body_text
 from workers.testing.sdk import shared_client
 from workers.testing.stack import Stack
 from workers.testing.worker import TIMEOUT_S, Worker, waiting
@@ -97,11 +98,11 @@ class Queues:
         return self.url(name).rpartition("/")[2]
 
     def send(self, name: str, body: object, *, delay_s: int = 0, **attributes: str) -> str:
-        """Send a message, a text or what becomes JSON, with message attributes; return the message's id."""
+        """Send a message, a text, a model or what becomes JSON, with message attributes; return the message's id."""
         __tracebackhide__ = True
         sent = self._sqs.send_message(
             QueueUrl=self.url(name),
-            MessageBody=body if isinstance(body, str) else json.dumps(body),
+            MessageBody=body_text(body),
             DelaySeconds=delay_s,
             MessageAttributes={
                 name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()

@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
 import pytest
 import structlog
@@ -14,6 +17,7 @@ from workers import Message, OutageError, PermanentError, TransientError
 from workers.consumer.message import Message as Received
 from workers.errors import FatalError
 from workers.testing import MemoryQueue, Outcome, memory, run_handler, run_handler_async
+from workers.testing.bodies import body_text
 
 __all__ = ["virtual_elapsed_s"]
 
@@ -117,16 +121,85 @@ async def test_async_code_is_told_what_to_call() -> None:
         run_handler(accept, "1")
 
 
-def test_what_cannot_be_a_handler_is_refused() -> None:
-    with pytest.raises(FatalError, match="print is not async"):
+def test_what_cannot_be_a_handler_is_refused_without_inner_frames() -> None:
+    with pytest.raises(FatalError, match="print is not async") as raised:
         run_handler(print, "1")
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+    assert [Path(entry.path).name for entry in raised.traceback] == ["test_memory.py", "memory.py"]
+    assert len(raised.traceback.filter(raised)) == 1
+
+
+def test_why_a_handler_cannot_be_opened_is_kept() -> None:
+    @contextlib.asynccontextmanager
+    async def opening() -> AsyncIterator[object]:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+        yield
+
+    with pytest.raises(FatalError, match="cannot be opened: zero division error") as raised:
+        run_handler(opening, "1")
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_what_a_handler_raises_has_no_context_that_is_not_its_own() -> None:
+    (outcome,) = run_handler(accept, {"order_id": "broken"})
+    assert outcome.error is not None
+    assert outcome.error.__context__ is None
+
+
+def test_only_lines_of_the_message_are_shown(lines: Sequence[EventDict]) -> None:
+    run_handler(accept, {"order_id": "down"}, {"order_id": "busy"}, {"order_id": "1"})
+    assert not any(line["event"] == "consumer.drain_expired" for line in lines)
+
+
+def test_without_a_configuration_the_lines_are_those_of_a_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    structlog.reset_defaults()
+    run_handler(accept, {"order_id": "busy"})
+    shown = capsys.readouterr().out
+    assert "message.failed" in shown
+    assert "debug" not in shown
+
+
+@dataclass
+class Parcel:
+    order_id: str
+    packed: date
+
+
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        (Return(order_id="1"), '{"order_id": "1"}'),
+        ([Return(order_id="1")], '[{"order_id": "1"}]'),
+        (Parcel("1", date(2026, 11, 26)), '{"order_id": "1", "packed": "2026-11-26"}'),
+        ({"order_id": 1}, '{"order_id": 1}'),
+        ("not JSON", "not JSON"),
+    ],
+)
+def test_a_body_may_be_a_model_or_a_dataclass(given: object, body: str) -> None:
+    assert body_text(given) == body
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (b"1", "a message of bytes must be a text, a pydantic model, a dataclass, or what becomes JSON"),
+        (object(), "a message of object must be .*JSON: Unable to serialize unknown type: <class 'object'>"),
+        ({"a": object()}, "a message of dict must be .*JSON: Unable to serialize unknown type: <class 'object'>"),
+    ],
+)
+def test_a_body_that_has_no_json_is_refused_with_its_type(given: object, why: str) -> None:
+    with pytest.raises(TypeError, match=why) as raised:
+        run_handler(accept, given)
+    assert len(raised.traceback.filter(raised)) == 1
 
 
 async def test_a_handler_that_hangs_is_named_by_a_timeout() -> None:
     async def hang(_: Message) -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"the handler took longer than 0\.01 s for message-1"):
         await run_handler_async(hang, "1", timeout_s=0.01)
 
 
