@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
+from decimal import Decimal
 from typing import Any, Generic, Protocol, TypeVar
 
 from workers.aws.items import from_item
@@ -56,25 +57,36 @@ class Orders:
         self._stack = stack
         self._running = running
         self._stepfunctions = shared_client("stepfunctions", stack.local_aws.endpoint)
+        self._executions: dict[str, str] = {}
         self._dynamodb = shared_client("dynamodb", stack.local_aws.endpoint)
 
     def submit(
         self,
-        order_id: str | None = None,
+        order_id: str | int | None = None,
         *,
-        name: str = "Ada",
-        item_name: str = "Bicycle",
-        price: str = "129.90",
-        cc: str = CARD_NUMBER,
+        name: str | None = "Ada",
+        item_name: str | None = "Bicycle",
+        price: str | float | Decimal | None = "129.90",
+        cc: str | int | None = CARD_NUMBER,
     ) -> str:
         """
         Start the workflow for an order, by default a valid one with an id of its own; return its id.
 
-        `price="-1"` or `cc="12"` make one that is escalated.
+        `price="-1"` or `cc="12"` make one that is escalated; None makes it malformed.
         """
-        order_id = f"order-{secrets.token_hex(6)}" if order_id is None else order_id
-        fields = {"OrderId": order_id, "Name": name, "ItemName": item_name, "Price": price, "CC": cc}
-        self._stepfunctions.start_execution(stateMachineArn=self._stack.state_machine_arn, input=json.dumps(fields))
+        __tracebackhide__ = True
+        order_id = f"order-{secrets.token_hex(6)}" if order_id is None else str(order_id)
+        fields = {
+            "OrderId": as_text("order_id", order_id),
+            "Name": as_text("name", name),
+            "ItemName": as_text("item_name", item_name),
+            "Price": as_text("price", price),
+            "CC": as_text("cc", cc),
+        }
+        started = self._stepfunctions.start_execution(
+            stateMachineArn=self._stack.state_machine_arn, input=json.dumps(fields)
+        )
+        self._executions[order_id] = started["executionArn"]
         return order_id
 
     def get(self, order_id: str, *, timeout_s: float = TIMEOUT_S, **fields: Any) -> Order:
@@ -104,9 +116,33 @@ class Orders:
 
         def missing() -> str:
             if not seen:
-                return f"There was no {kind.noun} {key}"
+                return f"There was no {kind.noun} {key}{self._workflow(key)}"
             differs = ", ".join(f"{name} {getattr(seen[0], name)!r}" for name in fields)
             wanted = ", ".join(f"{name}={value!r}" for name, value in fields.items())
             return f"The {kind.noun} {key} has {differs}, and did not get {wanted}"
 
         return self._running.wait_until(look, missing, timeout_s)
+
+    def _workflow(self, order_id: str) -> str:
+        """Return what the workflow of an order of this test did, without the order's values."""
+        if order_id not in self._executions:
+            return ""
+        return workflow(self._stepfunctions.describe_execution(executionArn=self._executions[order_id]))
+
+
+def as_text(name: str, value: object) -> str | None:
+    """Return a field of an order as an order has it; None stays None, which makes an order malformed."""
+    __tracebackhide__ = True
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise TypeError(
+            f"orders.submit: {name} is {value!r}, must be a text or a number, or None for a malformed order"
+        )
+    return format(Decimal(str(value)), "f")
+
+
+def workflow(execution: Mapping[str, Any]) -> str:
+    """Return what an execution did, in parentheses. Its error and cause have no values of the order."""
+    why = ": ".join(filter(None, [execution.get("error"), execution.get("cause")]))
+    return f" (its workflow is {execution['status']}{why and f', {why}'})"

@@ -18,6 +18,7 @@ TIMEOUT_S = 90.0  # Longer than a message of a killed worker stays invisible.
 SHOWN_LINES = 15
 SHOWN_CHARACTERS = 2_000  # Of one line.
 SHOWN_BYTES = 512 * 1024  # Of the whole output, which may have any length.
+NOT_FIELDS = ("timestamp", "level", "event")
 
 Line = Mapping[str, Any]
 
@@ -137,7 +138,11 @@ def wait_for_line(
     """
     __tracebackhide__ = True
     wanted = " ".join([event, *(f"{name}={value!r}" for name, value in fields.items())])
-    for _ in waiting(workers, lambda: f"No log line {wanted}", timeout_s=timeout_s, needs_worker=True):
+
+    def missing() -> str:
+        return f"No log line {wanted}{_other_fields(workers, event, fields)}"
+
+    for _ in waiting(workers, missing, timeout_s=timeout_s, needs_worker=True):
         for worker in workers:
             if (line := worker.find(event, fields)) is not None:
                 return line
@@ -164,6 +169,16 @@ def waiting(
         if why is not None:
             raise AssertionError("\n".join([f"{missing()} {why}", *(worker.described() for worker in workers)]))
         time.sleep(POLL_S)
+
+
+def _other_fields(workers: Sequence[Worker], event: str, fields: Line) -> str:
+    """Return which fields the lines of *event* have, if none of them has all that are waited for."""
+    lines = [line for worker in workers for line in worker.lines() if line.get("event") == event]
+    names = dict.fromkeys(name for line in lines for name in line if name not in NOT_FIELDS)
+    unknown = [name for name in fields if name not in names and name not in NOT_FIELDS]
+    if not lines or not unknown:
+        return ""
+    return f" (none of the {len(lines)} of this event has {', '.join(unknown)}; they have {', '.join(names)})"
 
 
 def _why_no_longer(workers: Sequence[Worker], *, needs_worker: bool) -> str | None:

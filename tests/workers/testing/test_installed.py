@@ -156,10 +156,15 @@ def test_a_handler_that_cannot_be_imported(start_worker, queues):
     start_worker("broken:accept", "Returns", ready=False).wait()
     start_worker("broken:accept", "Returns")
 
-def test_an_order_that_was_escalated(start_worker, orders, order, queues):
+def test_an_order_that_was_escalated(start_worker, orders, order, case, queues):
     queues.send("EscalationDLQ", "of this test only")
     start_worker("escalation")
-    order_id = orders.submit(price="0")
+    malformed = orders.submit(name=None)
+    assert case(malformed, state="OPEN").reasons == ("MALFORMED_ORDER",)
+    with pytest.raises(AssertionError) as raised:
+        order(malformed, timeout_s=0)
+    print(str(raised.value).replace(malformed, "ID"))
+    order_id = orders.submit(price=0)
     order(order_id, status="ESCALATED")
     order(order_id, status="FULFILLED", timeout_s=0)
 
@@ -225,6 +230,8 @@ def test_failures_say_why_and_a_given_endpoint_is_left_as_it_was(project: Projec
     assert "broken:accept was not ready before broken:accept ended with exit code 1" in output
     assert "No module named 'no_such_module'" in output
     assert "has status 'ESCALATED', and did not get status='FULFILLED' within 0 s" in output
+    line = "There was no order ID (its workflow is FAILED, MalformedOrder: Malformed fields: Name.) within 0 s"
+    assert line in output
     assert "escalation runs. Its last lines:" in output
     assert "escalation.routed" in output
     for line in (

@@ -136,3 +136,22 @@ def test_an_end_that_the_test_has_waited_for_fails_no_other_wait(worker: Made) -
     worker.fake.returncode = 1
     assert worker.wait() == 1
     assert not worker.has_failed()
+
+
+def test_fields_that_no_line_of_the_event_has_are_named_with_those_that_there_are(worker: Made) -> None:
+    worker.log("message.acknowledged", order_id="1", outcome="fulfilled")
+    worker.log("message.acknowledged", message_id="m")
+    worker.log("order.fulfilled", order="1")
+    with pytest.raises(AssertionError) as raised:
+        worker.wait_for("message.acknowledged", order="1", outcome="fulfilled", timeout_s=0)
+    assert str(raised.value).startswith(
+        "No log line message.acknowledged order='1' outcome='fulfilled' (none of the 2 of this event has order; "
+        "they have worker, order_id, outcome, message_id) within 0 s\n"
+    )
+
+
+@pytest.mark.parametrize("event", ["message.acknowledged", "message.released"])
+def test_no_field_is_named_if_it_is_there_or_the_event_never_came(worker: Made, event: str) -> None:
+    worker.log("message.acknowledged", order_id="1")
+    with pytest.raises(AssertionError, match=f"No log line {event} order_id='2' within 0 s\n"):
+        worker.wait_for(event, order_id="2", timeout_s=0)
