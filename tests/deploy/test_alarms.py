@@ -152,6 +152,7 @@ def test_state_machine_function_and_rule_have_alarms() -> None:
     watched = {(metric.name, *metric.dimensions.values()) for alarm in ALARMS.values() for metric in alarmed(alarm)}
     assert watched >= {
         ("ExecutionsFailed", "BulkOrderIntake"),
+        ("ExecutionsTimedOut", "BulkOrderIntake"),
         ("ExecutionsFailed", "OrderFulfillmentStateMachine"),
         ("ExecutionsTimedOut", "OrderFulfillmentStateMachine"),
         ("ExecutionThrottled", "OrderFulfillmentStateMachine"),

@@ -220,10 +220,12 @@ def test_any_other_file_is_refused_in_one_report(
     assert report["Outcome"] == "refused"
 
 
-def test_a_row_that_no_expression_takes_is_reported_and_ends_no_intake(pipeline: Pipeline, orders: CommandLine) -> None:
-    good_, odd = rows("odd", 1), '{"OrderId": "odd-2", "Name": 1e400}'
+def test_a_dropped_file_with_a_row_that_was_not_started_ends_as_failed_and_reports_all_rows(
+    pipeline: Pipeline, orders: CommandLine
+) -> None:
+    good_, odd = rows("odd", 1), '{"OrderId": "odd-2", "Name": 1e400}'  # No expression can take this number.
     arn = dropped(pipeline, "incoming/odd.jsonl", f"{json.dumps(good_[0])}\n{odd}".encode())
-    assert ended(pipeline, arn)["status"] == "SUCCEEDED"
+    assert ended(pipeline, arn)["error"] == "RowsNotStarted"
     document, reported = shown(orders, arn)
     assert (document["file"], document["started"], document["not_started"]) == ("incoming/odd.jsonl", 1, 1)
     assert reported == [(2, "not_started", ())]

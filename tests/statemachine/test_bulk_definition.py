@@ -14,6 +14,7 @@ from tests.statemachine.bulk import DEFINITION, MAPS, child_states, evaluate, lo
 from tests.statemachine.test_definition import PROPER
 from tests.statemachine.test_grammar import generated_orders
 from workers.domain.submissions import malformed_fields, submission_name
+from workers.operations.bulk import ROWS_NOT_STARTED
 from workers.operations.bulk_submit import MAX_ROWS
 
 FIELDS = ("OrderId", "Name", "ItemName", "Price", "CC")
@@ -168,6 +169,32 @@ def test_the_batches_counts_are_added_up() -> None:
     total = {"Started": 398, "AlreadyStarted": 0, "Rejected": 1, "NotStarted": 1, "Unreported": 0}
     output = load()["States"]["Sum up"]["Output"]
     assert evaluate(output, {"input": counts}) == {"Outcome": "complete", **total}
+
+
+@pytest.mark.parametrize(
+    ("key", "report", "following"),
+    [
+        ("incoming/a.csv", {"Outcome": "complete", "NotStarted": 0, "Rejected": 5}, "Done"),
+        ("incoming/a.csv", {"Outcome": "complete", "NotStarted": 1}, "Rows are not started"),
+        ("incoming/submitted/a.csv", {"Outcome": "complete", "NotStarted": 1}, "Rows are not started"),
+        ("submitted/bulk-1.jsonl", {"Outcome": "complete", "NotStarted": 1}, "Done"),  # The command reports it.
+        ("incoming/a.csv", {"Outcome": "refused"}, "Refused"),
+        (5, {"Outcome": "refused"}, "Refused"),
+        ("incoming/a.csv", {"Outcome": "failed"}, "Failed"),
+    ],
+)
+def test_an_intake_of_a_dropped_file_fails_if_rows_are_not_started(
+    key: object, report: dict[str, object], following: str
+) -> None:
+    state = load()["States"]["How did it end"]
+    states = {"input": report, "context": {"Execution": {"Input": {"Key": key}}}}
+    found = (choice["Next"] for choice in state["Choices"] if evaluate(choice["Condition"], states))
+    assert next(found, state["Default"]) == following
+
+
+def test_the_counts_of_an_intake_that_fails_are_its_cause() -> None:
+    state, report = load()["States"]["Rows are not started"], {"Outcome": "complete", "NotStarted": 1}
+    assert (state["Error"], json.loads(evaluate(state["Cause"], {"input": report}))) == (ROWS_NOT_STARTED, report)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 INTAKE = "BulkOrderIntake"  # The state machine, in the stack of DEFAULT_STATE_MACHINE and with the same prefix.
 BUCKET_TAG = "OrderIntakeBucket"  # Of that state machine. deploy/pipeline.yaml sets it.
 SUBMITTED = "submitted/"  # Files of `orders submit --bulk` are there, those of others elsewhere.
+ROWS_NOT_STARTED = "RowsNotStarted"  # The error of an intake of a dropped file that has done all it could.
 STARTED_BEFORE = "already_started"  # An outcome of a row.
 _CONCURRENCY = 10
 _UNKNOWN = {"ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist"}
@@ -92,7 +93,7 @@ class Intake:
     @property
     def unknown(self) -> int:
         """How many rows have no outcome: AWS itself ended their part of the intake."""
-        return max((self.rows or 0) - self.known, 0) if self.status == SUCCEEDED else 0
+        return max((self.rows or 0) - self.known, 0) if self.started is not None else 0
 
     @property
     def is_complete(self) -> bool:
@@ -191,10 +192,13 @@ def _dropped_file(answer: Mapping[str, Any]) -> str | None:
 
 
 def _counts(answer: Mapping[str, Any]) -> dict[str, int]:
-    """Return the counts in the output of an execution that has succeeded."""
-    if answer["status"] != SUCCEEDED:
+    """Return the counts of an execution that has come to its end: its output, or the cause of its error."""
+    if answer["status"] == SUCCEEDED:
+        report = json.loads(answer["output"])
+    elif answer.get("error") == ROWS_NOT_STARTED:
+        report = json.loads(answer["cause"])
+    else:
         return {}
-    report = json.loads(answer["output"])
     return {name: int(report.get(key, 0)) for name, key in _COUNTS.items()}
 
 

@@ -130,6 +130,18 @@ def test_an_intake_is_shown_with_the_rows_that_it_did_not_start() -> None:
     ]
 
 
+def test_an_intake_that_failed_because_of_rows_that_were_not_started_is_shown_with_its_counts() -> None:
+    aws = Intakes(looks=1, rows=ROWS, status="FAILED", error="RowsNotStarted", lost=1)
+    name = ended(aws, 5, key="incoming/a.csv")
+    ran = run(aws, bulk, "show", name)
+    assert ran.return_value == 1
+    lines = words(ran.stdout)
+    counts = ["Rows 5", "Done 5", "Started 1", "Started before 1", "Rejected 1", "Not started 1", "Unknown 1"]
+    assert lines[1:4] == ["File incoming/a.csv", "Status FAILED", "Error RowsNotStarted"]
+    assert lines[6:13] == counts
+    assert "3 not started -" in lines
+
+
 def test_a_file_that_was_dropped_is_named_without_a_card_number() -> None:
     aws = Intakes(looks=1)
     name = ended(aws, key=f"incoming/of \x1b[31m{CARD}.csv")

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
 from workers.aws.items import to_item
+from workers.operations.bulk import ROWS_NOT_STARTED
 from workers.operations.stack import Stack
 
 ARN = "arn:aws:states:us-east-1:000000000000"
@@ -91,7 +92,7 @@ class Intakes:
         if self.looked < self.looks:
             return shown | {"status": "RUNNING"}
         ended: dict[str, Any] = shown | {"status": self.status, "stopDate": self.ended_at}
-        if self.status != "SUCCEEDED":
+        if self.status != "SUCCEEDED" and self.error != ROWS_NOT_STARTED:
             return ended | ({"error": self.error} if self.error else {})
         self.objects |= {
             f"reports/{name}/rows/{row['Row']:09}.json": json.dumps({"Rows": [row]}).encode() for row in self.rows
@@ -103,6 +104,8 @@ class Intakes:
             "NotStarted": counts.count("not_started"),
         }
         report["Started"] = len(self.lines(name)) - len(self.rows) - self.lost
+        if self.status != "SUCCEEDED":
+            return ended | {"error": self.error, "cause": json.dumps(report)}
         return ended | {"output": json.dumps(report)}
 
     @property
