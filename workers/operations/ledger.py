@@ -107,8 +107,9 @@ class Ledger:
         self._files: list[str] = []
         self._counts: list[int] = []
         self._database = sqlite3.connect("", isolation_level=None)  # The empty name means such a file.
+        # All is one transaction, which never ends: once the file is written to, each commit looks at the whole cache.
         self._database.executescript(
-            f"PRAGMA journal_mode = OFF; PRAGMA temp_store = FILE; PRAGMA cache_size = -{CACHE_KIB}; {_TABLE}"
+            f"PRAGMA journal_mode = OFF; PRAGMA temp_store = FILE; PRAGMA cache_size = -{CACHE_KIB}; {_TABLE}; BEGIN"
         )
 
     def __len__(self) -> int:

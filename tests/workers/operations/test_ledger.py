@@ -21,6 +21,7 @@ def test_orders_that_do_not_fit_into_memory_are_kept_in_order_and_found(monkeypa
         assert known.add(record(number)) is None
         known.mark(f"o-{number}", State.EXISTING)
     assert known.add(record(7)) == "line 7"
+    assert known._database.in_transaction, "a commit for each order would take longer than all the rest"
     assert [entry.line for entry in known.entries(having=State.EXISTING)] == [*range(count)]
     assert {known.find(record(number)) for number in range(count)} == {Found.UNCHANGED}
 
