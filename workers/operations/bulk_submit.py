@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 1_000_000
 # S3: the parts of a multipart upload have at least 5 MiB each, except for the last one, and are at most 10,000.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-PART_BYTES = 8 * 1024 * 1024
+PART_BYTES = 5 * 1024 * 1024
 POLL_S = 1.0
 # A new execution is unknown to DescribeExecution for seconds at most.
 MAX_UNKNOWN_POLLS = 120
@@ -91,10 +91,10 @@ class BulkSubmission(Submission):
                 content += _line(record)
                 rows += 1
                 if len(content) >= PART_BYTES:
-                    await upload.add(bytes(content))
-                    content.clear()
+                    part, content = content, bytearray()  # No copy: it may be the largest of what is in memory.
+                    await upload.add(part)
             if rows:
-                await upload.end(bytes(content))
+                await upload.end(content)
         return rows
 
     async def _run_intake(self, place: Place, name: str, key: str, progress: Progress) -> Intake:
@@ -181,7 +181,7 @@ class _Upload:
             with contextlib.suppress(*SDK_ERRORS):
                 await finish(self._call("AbortMultipartUpload", "abort_multipart_upload", UploadId=self._id))
 
-    async def add(self, content: bytes) -> None:
+    async def add(self, content: bytearray) -> None:
         """Upload a part."""
         if self._id is None:
             self._id = (await self._call("CreateMultipartUpload", "create_multipart_upload"))["UploadId"]
@@ -189,7 +189,7 @@ class _Upload:
         answer = await self._call("UploadPart", "upload_part", UploadId=self._id, PartNumber=number, Body=content)
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
 
-    async def end(self, content: bytes) -> None:
+    async def end(self, content: bytearray) -> None:
         """Upload what is left; the object exists afterward."""
         if self._id is None:
             await self._call("PutObject", "put_object", Body=content)
