@@ -158,6 +158,7 @@ _SEARCHED = record(queue=TEXT, dead_letter_queue=maybe(TEXT), seen=COUNT, approx
 _BAD = many(record(line=COUNT, reason=TEXT, order_id=maybe(TEXT), file=TEXT))
 _INTAKE = {
     "intake": TEXT,
+    "execution_arn": TEXT,
     "status": TEXT,
     "started_at": TIME,
     "ended_at": maybe(TIME),

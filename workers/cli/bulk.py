@@ -156,6 +156,7 @@ def _print(intake: Intake, report: _Report, *, wide: bool) -> None:
             ("File", intake.file),
             ("Status", intake.status),
             ("Error", intake.error),
+            ("Execution", intake.execution_arn),
             ("Started at", clock.shown(intake.started_at)),
             ("Ended at", None if intake.ended_at is None else clock.shown(intake.ended_at)),
             ("Rows", intake.rows),

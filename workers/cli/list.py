@@ -92,7 +92,9 @@ def command(
     """
     if stuck:
         if statuses or older_than or since or until:
-            raise click.UsageError("--stuck has a status and times of its own: leave out --status and times")
+            raise click.UsageError(
+                "--stuck has a status and times of its own: leave out --status, --older-than, --since and --until"
+            )
         statuses, until = [OrderStatus.RECEIVED], _stuck_before(stack)
     chosen = [OrderStatus(status) for status in statuses]
     form, selection = Form(as_json, as_csv, wide), Selection(window=Window.of(stack.now(), since, until), **parts)

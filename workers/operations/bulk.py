@@ -1,6 +1,7 @@
 """Intakes: executions of BulkOrderIntake, which starts the order workflow for each row of a file; and their reports."""
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ STARTED_BEFORE = "already_started"  # An outcome of a row.
 _CONCURRENCY = 10
 _UNKNOWN = {"ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist"}
 _GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}
+# A name that Step Functions allows.
+_NAME = re.compile(r'[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}')
 _NO_OBJECT = {"NoSuchKey", "404", "NoSuchBucket"}
 # What the report counts, by its name in the report.
 _COUNTS = {
@@ -63,6 +66,7 @@ class Intake:
     """
 
     intake: str
+    execution_arn: str
     status: str
     started_at: str
     ended_at: str | None = None
@@ -159,7 +163,10 @@ async def _executions(stack: "Stack", arn: str) -> AsyncGenerator[str, None]:
 
 async def find_intake(stack: "Stack", name: str) -> Intake | None:
     """Return an intake by the name of its execution, or by its ARN; None if there is none."""
-    return await _described(stack, execution_arn(await intake_arn(stack), execution_name(name)))
+    name = execution_name(name)
+    if not _NAME.fullmatch(name):
+        return None
+    return await _described(stack, execution_arn(await intake_arn(stack), name))
 
 
 async def _described(stack: "Stack", arn: str) -> Intake | None:
@@ -173,6 +180,7 @@ async def _described(stack: "Stack", arn: str) -> Intake | None:
     stopped = answer.get("stopDate")
     return Intake(
         execution_name(arn),
+        arn,
         answer["status"],
         clock.written(answer["startDate"]),
         None if stopped is None else clock.written(stopped),

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.json_documents import check
-from tests.workers.operations.intakes import Intakes
+from tests.workers.operations.intakes import INTAKE_ARN, Intakes
 from workers.cli.bulk import command as bulk
 from workers.cli.submit import command as submit
 from workers.operations.errors import OperationError
@@ -111,6 +111,7 @@ def test_an_intake_is_shown_with_the_rows_that_it_did_not_start() -> None:
     assert words(ran.stdout) == [
         f"Intake {name}",
         "Status SUCCEEDED",
+        f"Execution {INTAKE_ARN.replace('stateMachine', 'execution')}:{name}",
         "Started at 2026-11-22 12:00:00",
         "Ended at 2026-11-22 12:00:05",
         "Rows 4",
@@ -138,7 +139,7 @@ def test_an_intake_that_failed_because_of_rows_that_were_not_started_is_shown_wi
     lines = words(ran.stdout)
     counts = ["Rows 5", "Done 5", "Started 1", "Started before 1", "Rejected 1", "Not started 1", "Unknown 1"]
     assert lines[1:4] == ["File incoming/a.csv", "Status FAILED", "Error RowsNotStarted"]
-    assert lines[6:13] == counts
+    assert lines[7:14] == counts
     assert "3 not started -" in lines
 
 

@@ -157,4 +157,6 @@ def test_list_stuck_says_why_no_order_counts_as_stuck(monkeypatch: pytest.Monkey
 def test_list_stuck_takes_no_status_and_no_time(more: tuple[str, ...]) -> None:
     ran = run(listing.command, "--stuck", *more)
     assert ran.exit_code == 2
-    assert "--stuck has a status and times of its own: leave out --status and times" in ran.stderr
+    assert (
+        "--stuck has a status and times of its own: leave out --status, --older-than, --since and --until" in ran.stderr
+    )

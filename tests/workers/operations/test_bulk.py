@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.workers.operations.fakes import Waits, refused
-from tests.workers.operations.intakes import ARN, BUCKET, STATE_MACHINE, Intakes
+from tests.workers.operations.intakes import ARN, BUCKET, INTAKE_ARN, STATE_MACHINE, Intakes
 from workers.domain.submissions import submission_name
 from workers.domain.text import clean
 from workers.operations import bulk_submit
@@ -307,13 +307,20 @@ async def test_intakes_are_listed_with_their_counts() -> None:
         await command.run()
     found = await list_intakes(aws.stack(), 5)
     at, ended_at = "2026-11-22T12:00:00.000000Z", "2026-11-22T12:00:05.000000Z"
+    arns = [f"{INTAKE_ARN.replace('stateMachine', 'execution')}:{each.begun[0]}" for each in (second, first)]
     assert found == [
-        Intake(second.begun[0], "SUCCEEDED", at, ended_at, None, 4, 4, 3, 0, 1, 0, 0),
-        Intake(first.begun[0], "SUCCEEDED", at, ended_at, None, 3, 3, 2, 0, 1, 0, 0),
+        Intake(second.begun[0], arns[0], "SUCCEEDED", at, ended_at, None, 4, 4, 3, 0, 1, 0, 0),
+        Intake(first.begun[0], arns[1], "SUCCEEDED", at, ended_at, None, 3, 3, 2, 0, 1, 0, 0),
     ]
     assert [intake.is_complete for intake in found] == [False, False]
     assert [intake.intake for intake in await list_intakes(aws.stack(), 1)] == second.begun
     assert await find_intake(aws.stack(), "other") is None
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "*", "x" * 81, "a\n"])
+async def test_a_name_that_no_execution_can_have_is_not_asked_for(name: str) -> None:
+    aws = Intakes(failing={"describe_execution": refused("AccessDenied")})
+    assert await find_intake(aws.stack(), name) is None
 
 
 async def test_a_report_is_read_in_the_order_of_the_file_and_ends_when_its_day_is_over() -> None:
