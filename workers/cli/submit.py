@@ -83,7 +83,9 @@ Examples:
     help="At most N orders are submitted at the same time.",
 )
 @click.option(
-    "--bulk", is_flag=True, help="Upload the orders as one file, and let AWS start them: for 10,000 orders and more."
+    "--bulk",
+    is_flag=True,
+    help="Upload the orders as one file, and let AWS start them: it goes on if this command ends.",
 )
 @order_file_options
 @click.option(
@@ -127,7 +129,8 @@ def command(context: click.Context, /, files: Sequence[str], **given: Any) -> in
     already submitted, so the whole file can be sent again.
 
     With --bulk, the orders are checked in the same way, and are then started by an intake on AWS, which goes on if this
-    command ends: `orders bulk show` follows it. docs/operating.md says when that is faster.
+    command ends or the connection breaks: `orders bulk show` follows it. It is faster only if your account's quotas and
+    the stack's parameter IntakeConcurrency were raised.
 
     "Submitted" means that the execution was started. --wait shows whether the workflow recorded the order: it refuses
     one whose OrderId is used, unless that order is ESCALATED.
@@ -141,8 +144,11 @@ def command(context: click.Context, /, files: Sequence[str], **given: Any) -> in
     if options.rejects is not None and (refusal := refuse_path(options.rejects)):
         raise click.UsageError(f"--rejects: {refusal}")
     batch = OrderBatch(sources(files, sys.stdin.buffer), options.columns, options.encoding)
-    bad = _read(batch, options.rejects)
-    refusal = report_findings(batch.findings, anyway=options.anyway)
+    try:
+        bad = _read(batch, options.rejects)
+        refusal = report_findings(batch.findings, anyway=options.anyway)
+    except KeyboardInterrupt:
+        raise InterruptedCommandError("interrupted: nothing was started; the command can be repeated") from None
     if options.check:
         return _check(stack, batch, bad, refusal, options)
     if refusal:

@@ -59,9 +59,14 @@ class BulkSubmission(Submission):
         self._begun = begun
         self._poll_s = poll_s
         self._seen: Intake | None = None
+        self._asked: str | None = (
+            None  # The name of an intake that may have been started, although AWS has not said so.
+        )
 
     def so_far(self) -> str:
         """Return the outcome so far, with a note that repeating is safe."""
+        if self.intake is None and self._asked is not None:
+            return f"`orders bulk show {self._asked}` says if the intake was started; {SAFE}"
         if self.intake is None:
             return f"nothing was started; {SAFE}"
         seen = self._seen
@@ -106,8 +111,16 @@ class BulkSubmission(Submission):
             name=name,
             input=json.dumps({"Key": key, "Submission": self._number}),
         )
+
+        def asked(_error: BaseException) -> None:
+            self._asked = name
+
         # A repeated call finds the execution that the lost one started: its name and input are the same.
-        await self._retries.run("StartExecution", start)
+        try:
+            await self._retries.run("StartExecution", start, failed=asked)
+        except asyncio.CancelledError as error:
+            asked(error)
+            raise
         self.intake = name
         self._begun(name)
         done = unknown = 0

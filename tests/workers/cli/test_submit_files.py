@@ -350,6 +350,18 @@ def test_ctrl_c_while_the_rejects_are_written_says_what_was_submitted(
     assert getattr(ran.exception, "exit_code", None) == 130
 
 
+def test_ctrl_c_while_the_files_are_read_says_that_nothing_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_read", interrupted)
+    ran = submit(Aws(), written(tmp_path / "a.csv", row("o-1")), raises=True)
+    assert str(ran.exception) == "interrupted: nothing was started; the command can be repeated"
+    assert getattr(ran.exception, "exit_code", None) == 130
+
+
 def test_an_interrupted_wait_shows_what_has_ended(tmp_path: Path) -> None:
     aws = Aws(stored("o-1", 1))
 

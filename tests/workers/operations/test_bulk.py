@@ -167,6 +167,32 @@ async def test_an_upload_that_fails_is_aborted_and_nothing_starts(monkeypatch: p
     assert aws.started == {}
 
 
+async def test_a_cancellation_while_the_intake_is_started_says_how_to_find_out() -> None:
+    aws, asked = Intakes(), asyncio.Event()
+    command = Command(aws)
+    start = aws.client.operations["start_execution"]
+
+    async def start_execution(**request: Any) -> None:
+        start(**request)
+        asked.set()
+        await asyncio.Event().wait()  # The answer never comes.
+
+    aws.client.operations["start_execution"] = start_execution
+    running = asyncio.create_task(command.run())
+    await asked.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    (name,) = aws.started
+    assert command.task.so_far().startswith(f"`orders bulk show {name}` says if the intake was started; ")
+
+
+async def test_a_refused_start_of_the_intake_starts_nothing() -> None:
+    aws = Intakes(failing={"start_execution": refused("AccessDenied", "StartExecution", 403)})
+    with pytest.raises(OperationError, match=r"\(nothing was started; "):
+        await Command(aws).run()
+
+
 class KilledError(BaseException):
     """A kill -9: nothing of the process runs afterward."""
 
