@@ -44,6 +44,7 @@ _OF_MAKE_ENV = {
     "ORDER_FULFILLMENT_DLQ_URL",
     "ESCALATION_QUEUE_URL",
     "ESCALATION_DLQ_URL",
+    "ORDER_INTAKE_BUCKET",
 }
 _SIMILAR, _NEARLY_EQUAL = 0.6, 0.85  # Of two names, by `difflib`; 1 is equal.
 

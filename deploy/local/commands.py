@@ -137,6 +137,7 @@ export no_proxy NO_PROXY="$no_proxy"
 def _exports(server: LocalAws, deployment: pipeline.Deployment) -> str:
     """Return the lines that point a shell at the local AWS and the stack on it."""
     named = sdk.exports(server.endpoint) | variables(deployment.outputs) | _queue_urls(deployment.outputs)
+    named["ORDER_INTAKE_BUCKET"] = deployment.outputs["OrderIntakeBucketName"]
     # For workers that are started there; empty, it counts as not set.
     named[RETENTION] = deployment.parameters[RETENTION_PARAMETER]
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items()) + _WITHOUT_PROXY

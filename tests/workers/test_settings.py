@@ -391,6 +391,7 @@ def test_settings_other_programs_variables_and_empty_ones_are_not_reported() -> 
     settings = [field.alias for field in Settings.model_fields.values() if field.alias]
     others = ["PATH", "HOME", "AWS_REGION", "HTTPS_PROXY", "ECS_AGENT_URI", "LOGNAME", "RELEASE", "WORKER_HEALTH_URLS"]
     others += ["ORDER_FULFILLMENT_QUEUE_URL", "ORDER_FULFILLMENT_DLQ_URL", "ESCALATION_QUEUE_URL", "ESCALATION_DLQ_URL"]
+    others += ["ORDER_INTAKE_BUCKET"]
     assert ignored_variables(dict.fromkeys([*settings, *others], "1") | {"WORKER_SPEED": " "}) == {}
 
 

@@ -25,6 +25,7 @@ OUTPUTS = {
     "OrderFulfillmentDLQUrl": "http://q/2",
     "EscalationQueueUrl": "http://q/3",
     "EscalationDLQUrl": "http://q/4",
+    "OrderIntakeBucketName": "order-intake-1",
     "StateMachineArn": "arn:machine",
 }
 ENDPOINT = "http://127.0.0.1:4567"
@@ -166,6 +167,7 @@ def test_local_publishes_the_variables_until_ctrl_c(
     assert "export ESCALATION_QUEUE='Escalation queue'\nexport STATE_MACHINE=arn:machine\n" in out
     assert "export ORDER_FULFILLMENT_QUEUE_URL=http://q/1\nexport ORDER_FULFILLMENT_DLQ_URL=http://q/2\n" in out
     assert "export ESCALATION_QUEUE_URL=http://q/3\nexport ESCALATION_DLQ_URL=http://q/4\n" in out
+    assert "export ORDER_INTAKE_BUCKET=order-intake-1\n" in out
     assert "export ORDER_RETENTION_DAYS=''\nno_proxy=" in out
     assert published[0].endswith('export no_proxy NO_PROXY="$no_proxy"\n')
     assert err.splitlines() == ["Starting a local AWS", MAKE_ENV, "Press Ctrl-C to stop"]
