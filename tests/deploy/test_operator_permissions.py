@@ -119,7 +119,10 @@ def deploy_stand_in(aws: Aws) -> None:
 def test_an_operator_may_do_what_the_commands_do_and_nothing_else(operators: tuple[set[Permission], str]) -> None:
     called, bucket = operators
     allowed = granted([policy(bucket)])
-    needed = called | {("s3:AbortMultipartUpload", f"arn:aws:s3:::{bucket}/submitted/*")}  # Only if an upload fails.
+    needed = called | {
+        ("s3:AbortMultipartUpload", f"arn:aws:s3:::{bucket}/submitted/*"),  # Only if an upload fails.
+        ("states:StopExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{PREFIX}BulkOrderIntake:*"),  # By hand.
+    }
 
     assert sorted(needed - allowed) == [], "calls without a grant"
     assert sorted(allowed - needed) == [], "grants without a call"
