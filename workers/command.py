@@ -14,12 +14,13 @@ import structlog
 from workers import logs
 from workers.domain.cards import mask
 from workers.errors import FatalError, plain_name
+from workers.kinds import AnyWorker, OwnWorker, Worker
 from workers.log_output import LogOutput
 from workers.own.loading import Handling, Opening, load
 from workers.proxies import keep_metadata_direct
 from workers.queue_address import QUEUE, QueueAddress
 from workers.runner import run
-from workers.settings import AnyWorker, OwnWorker, Settings, Worker
+from workers.settings import Settings
 from workers.streams import complain
 from workers.wiring import MakeHandler, make_handler, own_handler
 

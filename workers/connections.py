@@ -33,10 +33,11 @@ from workers.escalation.rules.reader import EscalationRules
 from workers.escalation.rules.tables import ChannelTable, SnsTopic, SqsTarget, Webhook
 from workers.escalation.webhook import WebhookChannel, webhook_session
 from workers.fulfillment.http_provider import http_session
+from workers.kinds import AnyWorker, Worker
 from workers.metrics import Metrics
 from workers.opened import Opened
 from workers.proxies import proxy_for
-from workers.settings import AnyWorker, Settings, Worker
+from workers.settings import Settings
 from workers.tracing.off import NO_TRACING, Tracing
 from workers.tracing.opening import open_tracing
 

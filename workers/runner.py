@@ -28,11 +28,12 @@ from workers.consumer.output import OUTPUT_FULL
 from workers.domain.cards import mask
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
+from workers.kinds import AnyWorker, Worker
 from workers.log_output import LogOutput
 from workers.loop_watch import loop_watch
 from workers.metrics import Metrics
 from workers.monitoring import monitoring
-from workers.settings import AnyWorker, Settings, Worker, ignored_variables
+from workers.settings import Settings, ignored_variables
 from workers.start import Start
 from workers.task_protection import agent_uri, protecting
 from workers.wiring import MakeHandler, assemble, make_handler

@@ -8,8 +8,6 @@ on the fields say what the settings are for, and why they have these defaults.
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -27,6 +25,7 @@ from workers.domain.cards import looks_like_card, mask
 from workers.domain.retention import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS
 from workers.errors import FatalError
 from workers.http_values import is_endpoint, is_token
+from workers.kinds import AnyWorker, OwnWorker, Worker
 from workers.queue_address import QUEUE, QueueAddress, check_queue
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="a name, not a URL or an ARN")]
@@ -47,27 +46,6 @@ _OF_MAKE_ENV = {
     "ORDER_INTAKE_BUCKET",
 }
 _SIMILAR, _NEARLY_EQUAL = 0.6, 0.85  # Of two names, by `difflib`; 1 is equal.
-
-
-class Worker(StrEnum):
-    """The workers that can be started, by their names on the command line."""
-
-    FULFILLMENT = "fulfillment"
-    ESCALATION = "escalation"
-
-
-@dataclass(frozen=True, slots=True)
-class OwnWorker:
-    """A worker that is not ours: `python -m workers run`. Its text is its name, as that of a `Worker` is."""
-
-    name: str
-    queue: QueueAddress
-
-    def __str__(self) -> str:
-        return self.name
-
-
-AnyWorker = Worker | OwnWorker
 
 
 def _check_provider_url(text: str) -> str:

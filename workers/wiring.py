@@ -30,6 +30,7 @@ from workers.fulfillment.handler import FulfillmentHandler
 from workers.fulfillment.http_provider import HttpProvider
 from workers.fulfillment.providers import Provider, load_provider
 from workers.fulfillment.tokens import FixedToken, Token
+from workers.kinds import AnyWorker, Worker
 from workers.metrics import Metrics
 from workers.own.decoding import decoder
 from workers.own.handler import OwnHandler
@@ -38,7 +39,7 @@ from workers.own.opening import opened_handler
 from workers.ports import DeadLetters
 from workers.proxies import proxy_for
 from workers.service_calls import PROVIDER, ServiceCalls
-from workers.settings import AnyWorker, Settings, Worker
+from workers.settings import Settings
 from workers.start import PATIENCE_S, START_BACKOFF, Start
 
 # The share of WORKER_MAX_HANDLE_S that a call to the provider may take. If the provider hangs, that counts as a failed

@@ -27,9 +27,10 @@ from workers.escalation.notifications import Channel, Notification
 from workers.escalation.router import Router
 from workers.fulfillment.handler import FulfillmentHandler
 from workers.fulfillment.providers import RejectedError
+from workers.kinds import AnyWorker, Worker
 from workers.metrics import Metrics
 from workers.ports import DeadLetters
-from workers.settings import AnyWorker, Settings, Worker
+from workers.settings import Settings
 from workers.wiring import assemble
 
 ORDER_ID = "answer-1"

@@ -23,7 +23,7 @@ from tests.deploy.cloudwatch import (
     text,
 )
 from tests.docs.pages import first_code, page, rows
-from workers.settings import Worker
+from workers.kinds import Worker
 from workers.trials import MAX_TRIALS
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")

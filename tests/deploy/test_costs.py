@@ -9,7 +9,7 @@ import pytest
 from deploy.local.aws import ROOT
 from tests.deploy.cloudwatch import PIPELINE, RESOURCES, WORKERS, alarmed, computed, of_type, queried
 from tests.statemachine import bulk
-from workers.settings import Worker
+from workers.kinds import Worker
 
 TEXT = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 # The states of an intake, in their order.

@@ -15,7 +15,7 @@ from tests.docs.pages import PAGES, blocks, code, page
 from tests.soak import options as soak_options
 from workers.cli.app import orders
 from workers.command import parser as worker_parser
-from workers.settings import Worker
+from workers.kinds import Worker
 
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 PYTHON = {"python", ".venv/bin/python"}

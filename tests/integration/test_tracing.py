@@ -208,7 +208,8 @@ import asyncio, sys
 import workers.command
 from workers.connections import open_clients
 from workers.metrics import Metrics
-from workers.settings import Settings, Worker
+from workers.kinds import Worker
+from workers.settings import Settings
 
 async def open_and_close():
     async with open_clients(Worker.FULFILLMENT, Settings.read({}), None, Metrics()):

@@ -8,9 +8,10 @@ import structlog
 from workers import command, logs
 from workers.command import run_command
 from workers.errors import FatalError
+from workers.kinds import OwnWorker, Worker
 from workers.log_output import LogOutput
 from workers.queue_address import QUEUE, QueueAddress
-from workers.settings import OwnWorker, Settings, Worker
+from workers.settings import Settings
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:Returns"
 OUTPUT = LogOutput(len)  # Nothing is written to it.

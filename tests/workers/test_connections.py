@@ -18,8 +18,9 @@ from workers.errors import FatalError, OutageError
 from workers.escalation.notifications import ChannelError, Notification
 from workers.escalation.rules.reader import EscalationRules
 from workers.escalation.webhook import WebhookChannel
+from workers.kinds import Worker
 from workers.metrics import Metrics
-from workers.settings import Settings, Worker
+from workers.settings import Settings
 from workers.start import Start
 
 HTTP = {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": "https://ship.example.com/orders"}

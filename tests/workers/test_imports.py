@@ -33,6 +33,7 @@ ROOMS = [
     {"bodies", "log_text"},
     {"log_values"},
     {"log_calls"},
+    {"kinds"},
     {"contracts", "dead_letters", "logs", "proxies", "request_log", "settings"},
     {"ports", "tracing", "trials"},
     {"fulfillment", "escalation", "own"},

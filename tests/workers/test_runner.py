@@ -19,6 +19,7 @@ from workers.aws.sdk.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from workers.consumer.output import OUTPUT_FULL
 from workers.errors import FatalError
 from workers.escalation.rules.reader import EscalationRules
+from workers.kinds import Worker
 from workers.log_output import LogOutput
 from workers.metrics import Metrics
 from workers.runner import (
@@ -30,7 +31,7 @@ from workers.runner import (
     unless_stopped,
     watch_output,
 )
-from workers.settings import Settings, Worker
+from workers.settings import Settings
 from workers.wiring import make_handler
 
 # Runs on until it is killed or exits by itself; it ignores its cancellation, as a handler may.

@@ -4,8 +4,9 @@ import pytest
 from pydantic import SecretStr
 
 from workers.errors import FatalError
+from workers.kinds import OwnWorker, Worker
 from workers.queue_address import QUEUE, QueueAddress
-from workers.settings import OwnWorker, Settings, Worker, ignored_variables
+from workers.settings import Settings, ignored_variables
 
 URL = "https://ship.example.com/orders"
 SECRET_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/provider-AbCdEf"

@@ -21,10 +21,11 @@ from workers.domain.routing import Rules
 from workers.errors import FatalError
 from workers.escalation.handler import EscalationHandler
 from workers.fulfillment.handler import FulfillmentHandler
+from workers.kinds import OwnWorker, Worker
 from workers.metrics import Metrics
 from workers.own.loading import load
 from workers.queue_address import QueueAddress
-from workers.settings import OwnWorker, Settings, Worker
+from workers.settings import Settings
 from workers.tracing.off import Tracing
 from workers.wiring import assemble, make_handler, own_handler
 

@@ -18,10 +18,11 @@ from tests.deploy.cloudwatch import PIPELINE, WORKERS, of_type, text
 from tests.support import StartWorker, free_port
 from workers.consumer.timings import DEFAULT_TIMINGS
 from workers.errors import FatalError
+from workers.kinds import Worker
 from workers.monitoring import SHUTDOWN_S
 from workers.proxies import proxy_for
 from workers.runner import FORCED_EXIT_MARGIN_S, longest_stop_s
-from workers.settings import Settings, Worker
+from workers.settings import Settings
 from workers.tracing.export import FLUSH_S as TRACES_FLUSH_S
 from workers.tracing.variables import asks_for_tracing
 from workers.trials import MAX_TRIALS
