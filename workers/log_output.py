@@ -141,8 +141,11 @@ class LogOutput:
             self._filled.set()
 
     def _write_turn(self) -> None:
-        """Write the lines of the loop's last turn at once; leave to the thread what the output does not take."""
         self._is_scheduled = False
+        self._write_ready()
+
+    def _write_ready(self) -> None:
+        """Write the lines of the loop's last turn at once; leave to the thread what the output does not take."""
         if self._write_at_once is not None and self._writing.acquire(blocking=False):
             try:
                 if self._wrote_all(self._write_at_once):
@@ -157,7 +160,7 @@ class LogOutput:
             lines, self._lines = self._lines, []
         while lines:
             part = first_part(lines)
-            data = b"".join(line for line, _ in part)
+            data = lines[0][0] if len(part) == 1 else b"".join([line for line, _ in part])
             try:
                 written = write_at_once(memoryview(data))
             except (OSError, ValueError):  # It would wait, or it is closed: the thread finds out.
@@ -174,10 +177,8 @@ class LogOutput:
 
     def awaits(self, message_id: str) -> bool:
         """Return whether a kept line of the message is not written yet. It is written now if that needs no waiting."""
-        if message_id not in self._awaited:
-            return False
-        if self._is_scheduled:
-            self._write_turn()
+        if self._is_scheduled and message_id in self._awaited:
+            self._write_ready()
         return message_id in self._awaited
 
     async def is_written(self, message_id: str) -> bool:
