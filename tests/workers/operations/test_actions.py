@@ -56,6 +56,7 @@ async def test_selected_letters_are_found_up_to_the_limit() -> None:
         found = await find(source, Selection(ids=("002", "003", "004")), 2, progress=looked_at.append)
         assert [letter.id for letter in found.letters] == ["002", "003"]
         assert (sum(looked_at), found.seen, found.approximate_count) == (3, 3, 4)
+        assert found.limit == 2
         assert [outcome.result for outcome in dry_run(found, DISCARD)] == ["would be discarded"] * 2
     assert sorted(queue.visible) == ["001", "002", "003", "004"]
 

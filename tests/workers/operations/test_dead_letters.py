@@ -177,3 +177,11 @@ def test_a_body_of_up_to_200_characters_is_shown_whole(body: str, excerpt: str) 
 )
 def test_a_letter_must_match_every_criterion(selection: Selection, included: bool) -> None:
     assert selection.includes(letter(**LABELS), NOW) is included
+
+
+def test_a_letter_comes_from_the_queue_that_a_worker_or_sqs_names() -> None:
+    moved = {"DeadLetterQueueSourceArn": "arn:aws:sqs:us-east-1:000000000000:Returns"}
+    assert letter(**LABELS).source == "OrderFulfillmentQueue"
+    assert letter(system=moved, **LABELS).source == "OrderFulfillmentQueue"
+    assert letter(system=moved).source == "Returns"
+    assert letter().source is None

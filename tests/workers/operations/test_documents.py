@@ -73,3 +73,20 @@ def test_a_time_that_was_edited_is_left_out(name: str, of: Any) -> None:
 def test_whatever_was_edited_in_a_table_is_shown_with_the_same_fields(item: dict[str, Any]) -> None:
     assert order_document(item).keys() == order_document({}).keys()
     assert case_document(item).keys() == case_document({}).keys()
+
+
+def test_what_a_case_lacks_is_empty_or_has_its_default() -> None:
+    assert case_document({}) == dict.fromkeys(case_document({})) | {"episode": 1} | {
+        name: []
+        for name in (
+            *("channels", "episodes", "evidence", "execution_arns", "message_ids", "reasons"),
+            *("rejected_executions", "resolutions", "routed", "sources"),
+        )
+    }
+
+
+def test_the_parts_of_a_case_are_documents_of_their_own() -> None:
+    document = case_document({"Episodes": [{"Number": 1, "Reasons": ["x"]}, "edited"], "Order": {"Price": 12}})
+    first, second = document["episodes"]
+    assert (first["number"], first["reasons"], first["opened_at"], second) == (1, ["x"], None, "edited")
+    assert document["order"]["price"] == "12"

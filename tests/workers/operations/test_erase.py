@@ -215,3 +215,9 @@ async def test_the_order_and_its_own_case_come_last_so_that_a_repetition_finds_a
     assert len(first) == MAX_DELETES
     assert [next(iter(write)) for write in last] == ["Delete"] * 6 + ["Put"]
     assert last[-2]["Delete"]["Key"] == to_item({"CaseId": "001"})
+
+
+async def test_as_many_cases_as_fit_are_deleted_in_one_transaction() -> None:
+    tables = Tables(cases=[OWN, *(case(f"e-{n}", ExecutionArns=[ONE]) for n in range(MAX_DELETES - 1))])
+    await erase(tables.stack, await tables.found(), "grace")
+    assert [len(writes) for writes in tables.written] == [MAX_DELETES + 1]

@@ -157,3 +157,16 @@ TO_FULFILLMENT = ("Are details Proper", "Put message in OrderFulfillment Queue")
 )
 def test_an_execution_has_sent_its_order_only_if_that_was_its_end(execution: Execution, *, sent: bool) -> None:
     assert execution.may_have_sent_to_fulfillment is sent
+
+
+@pytest.mark.parametrize(
+    ("execution", "runs"),
+    [
+        (Execution(ARN, "RUNNING", (), (Step("2026-11-22T11:55:00.000Z", "started"),)), True),
+        (Execution(ARN, "RUNNING", (), (Step("2026-11-22T10:00:00.000Z", "started"),)), False),
+        (Execution(ARN, "RUNNING"), True),
+        (Execution(ARN, "FAILED", (), (Step("2026-11-22T11:55:00.000Z", "FAILED"),)), False),
+    ],
+)
+def test_an_execution_runs_until_its_time_is_over(execution: Execution, *, runs: bool) -> None:
+    assert execution.is_running(datetime(2026, 11, 22, 12, tzinfo=UTC)) is runs

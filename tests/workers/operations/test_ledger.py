@@ -32,3 +32,13 @@ def test_hashes_have_a_key_of_their_process() -> None:
     assert differing(marks, fields) == []
     ledger._key.cache_clear()  # As in another process.
     assert differing(marks, fields) == ["CC"]
+
+
+def test_an_order_is_known_with_its_improper_fields_and_why_it_was_not_submitted() -> None:
+    known = Ledger()
+    for order_id, changes in (("1", {"Price": "-1"}), ("2", {"CC": "12"}), ("3", {"Price": "-1", "CC": "12"})):
+        order = {"OrderId": order_id, "Name": "Ada", "ItemName": "x", "Price": "1", "CC": "4929123412345678"} | changes
+        known.add(Record(1, order_id, json.dumps(order), "orders.jsonl"))
+    assert [entry.improper for entry in known.entries()] == [("Price",), ("CC",), ("Price", "CC")]
+    known.mark("2", State.NOT_SUBMITTED, problem="refused")
+    assert [known.problem(order_id) for order_id in ("1", "2")] == [None, "refused"]

@@ -8,7 +8,7 @@ import pytest
 
 from workers.operations import log_records
 from workers.operations.lines import MAX_LINE_BYTES, Line
-from workers.operations.log_records import MAX_STARTS, Record, Records, records
+from workers.operations.log_records import Record, Records, records
 
 FIELDS = {
     "timestamp": "2026-11-22T09:33:24.325884Z",
@@ -275,8 +275,8 @@ def test_what_has_not_ended_is_held_in_bounded_memory() -> None:
 
 
 def test_a_line_without_end_of_braces_is_given_up() -> None:
-    assert fields('{"' * (MAX_STARTS - 1) + LINE) == [FIELDS]
-    assert fields('{"' * MAX_STARTS + LINE) == [None]
+    assert fields('{"' * 49 + LINE) == [FIELDS]
+    assert fields('{"' * 50 + LINE) == [None]
 
 
 def test_lines_that_cannot_match_are_left_out_unparsed_but_counted() -> None:
@@ -295,3 +295,29 @@ def test_lines_of_all_kinds_do_not_disturb_each_other() -> None:
     lines = [*(f"{prefix}{LINE}" for prefix in PREFIXES.values()), *WRAPPERS.values()]
     random.Random(7).shuffle(lines)
     assert fields(*lines) == [FIELDS] * len(lines)
+
+
+def test_what_is_left_at_the_end_is_returned_once() -> None:
+    found = Records()
+    assert list(found.add(Line(f"{TIME} stdout P {LINE}".encode()))) == []
+    assert [[record.fields for record in found.end()] for _ in range(2)] == [[FIELDS], []]
+
+
+def test_a_line_is_found_in_three_wrappers_around_each_other() -> None:
+    wrapped = LINE
+    for _ in range(3):
+        wrapped = json.dumps({"message": wrapped})
+    assert fields(wrapped) == [FIELDS]
+    beyond = json.dumps({"message": wrapped})
+    assert fields(beyond) == [json.loads(beyond)]
+
+
+def test_an_object_of_many_lines_may_be_as_long_as_one_line() -> None:
+    for more, count in ((0, 0), (1, 3)):
+        found = Records()
+        lines = (b"{", b" " * (MAX_LINE_BYTES - 2), b" " * (1 + more))
+        assert [len(list(found.add(Line(raw)))) for raw in lines] == [0, 0, count]
+
+
+def test_a_whole_line_has_nothing_cut_off() -> None:
+    assert [record.omitted_bytes for record in read(LINE, "plain")[0]] == [0, 0]

@@ -13,13 +13,14 @@ import pytest
 from tests.workers.operations.fakes import EXECUTION, NOW
 from workers.cli.app import orders as app
 from workers.clock import at
-from workers.domain.cases import CaseState
-from workers.domain.orders import OrderStatus
+from workers.domain.cases import Case, CaseState
+from workers.domain.orders import Order, OrderStatus
+from workers.domain.reasons import Severity
 from workers.domain.submissions import submission_name
 from workers.operations.dead_letters import DeadLetter
 from workers.operations.executions import Execution, Step
 from workers.operations.history import runs_of
-from workers.operations.next_step import next_step
+from workers.operations.next_step import next_step, next_step_of_case
 from workers.operations.order_letters import Search
 from workers.operations.story import Story
 
@@ -471,3 +472,21 @@ def test_every_combination_has_a_next_step(
             found=found,
         )
         assert line
+
+
+def test_an_order_that_waits_for_five_minutes_without_a_message_has_lost_it() -> None:
+    assert advice(order("RECEIVED", 299), None, execution()).startswith("wait until 12:00:01 UTC: ")
+    assert advice(order("RECEIVED", 300), None, execution()).startswith("its message is lost; ")
+
+
+def test_the_next_step_of_a_case_whose_dead_letters_were_not_looked_for() -> None:
+    at = ago(60)
+    opened = Case(case_id="001", state=CaseState.OPEN, severity=Severity.WARNING, opened_at=at, updated_at=at)
+    closed = replace(opened, state=CaseState.RESOLVED)
+    escalated = Order("001", OrderStatus.ESCALATED, ONE)
+    done = replace(escalated, status=OrderStatus.FULFILLED)
+    assert next_step_of_case(opened, escalated, NOW).startswith("resolve its case: `orders escalations resolve 001 ")
+    assert next_step_of_case(opened, done, NOW) == f"close its case: `orders escalations resolve 001 close {WHO}`"
+    looks = "`orders show 001` looks for dead letters, too"
+    assert next_step_of_case(closed, done, NOW) == f"nothing: the order is FULFILLED; {looks}"
+    assert next_step_of_case(closed, None, NOW) == f"nothing: its case is resolved; {looks}"

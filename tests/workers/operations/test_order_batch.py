@@ -228,3 +228,13 @@ def test_a_source_can_be_opened_again_and_again() -> None:
     (source,) = sources(["-"], io.BytesIO(b"abc"))
     assert isinstance(source, Source)
     assert [source.open().read() for _ in range(2)] == [b"abc"] * 2
+
+
+def test_the_progress_of_a_check_is_reported_every_500_records(tmp_path: Path) -> None:
+    for count, reports in ((499, 1), (500, 2)):
+        path, done = (
+            written(tmp_path / f"{count}.csv", HEADER + "".join(row(str(n)) for n in range(count))),
+            list[int](),
+        )
+        assert len(list(batch_of(path).check(done.append))) == count
+        assert (len(done), sum(done)) == (reports, Path(path).stat().st_size)

@@ -8,7 +8,7 @@ import pytest
 
 from workers.operations.errors import OperationError
 from workers.operations.files.header import FIELDS
-from workers.operations.order_files import MAX_INPUT_BYTES, Reading, read_orders
+from workers.operations.order_files import MAX_INPUT_BYTES, Reading, read_orders, read_records
 from workers.operations.order_record import Record
 from workers.operations.records import BadRecord
 
@@ -484,3 +484,18 @@ def test_a_file_may_have_another_encoding(name: str, encoding: str) -> None:
 def test_a_second_byte_order_mark_is_ignored() -> None:
     for mark in ("\ufeff\ufeff", "\ufeff\u00ef\u00bb\u00bf", "\u00ef\u00bb\u00bf"):
         assert good(read("x", f"{mark}{HEADER}001,Ada,B,1,{CARD}\n")) == [(2, "001")]
+
+
+def test_only_rows_of_several_empty_columns_are_named() -> None:
+    row = f"001,Ada,Bell,1,{CARD}\n"
+    values, reading = read_with(f'{HEADER}  \n""\n{row}')
+    assert (len(values), reading.findings.notice()) == (1, None)
+    assert (
+        read_with(f"{HEADER},,,,\n{row}")[1].findings.notice() == "rows without any value, skipped: 1 (first in line 2)"
+    )
+
+
+def test_a_row_that_is_not_csv_has_the_text_of_its_first_line() -> None:
+    content = f'{HEADER}1,"Ada\nEve"x,Bell\n2,Ada,Bell,1,{CARD}\n'
+    raw = [each for each, _ in read_records("x.csv", io.BytesIO(content.encode()))]
+    assert next((each.line, each.text) for each in raw if each.problem) == (2, '1,"Ada\n')

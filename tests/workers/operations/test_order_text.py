@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from workers.operations.errors import OperationError
 from workers.operations.order_files import read_orders
 from workers.operations.order_record import Record
 from workers.operations.order_text import MAX_RECORD_CHARS
@@ -97,3 +98,8 @@ def test_a_row_of_many_lines_that_is_too_long_costs_one_line() -> None:
 def test_a_file_of_white_space_has_no_orders() -> None:
     for name in ("x", "x.csv", "x.jsonl"):
         assert read(name, f"{' ' * 999}\n" * (2 * MAX_RECORD_CHARS // 1_000)) == []
+
+
+def test_a_file_with_zero_bytes_is_refused() -> None:
+    with pytest.raises(OperationError, match=r"^x\.csv is not text: it has zero bytes$"):
+        read("x.csv", f"{HEADER}1,A\0da,Bell,1,12\n")

@@ -9,7 +9,7 @@ from workers.aws.pauses import PAUSED_TAG, RESUMED_TAG
 from workers.consumer.pause import Person
 from workers.domain.resolutions import Action, Request
 from workers.operations.errors import OperationError
-from workers.operations.pauses import PauseChange, described, pause, read_pause, resume
+from workers.operations.pauses import PauseChange, described, pause, pause_warning, read_pause, resume
 
 BY_ADA = Person("ada", "2026-11-22T12:00:00Z", "new prices")
 
@@ -93,3 +93,14 @@ async def test_no_card_number_gets_into_a_tag() -> None:
 )
 def test_a_pause_is_described_whatever_its_tag_says(person: Person, text: str) -> None:
     assert described(person) == text
+
+
+async def test_a_command_that_sends_to_a_paused_queue_warns() -> None:
+    stack = fake_stack(sqs=Tags())
+    assert await pause_warning(stack, "Returns") is None
+    await pause(stack, "Returns", request())
+    assert await pause_warning(stack, "Returns") == (
+        "Returns is paused since 2026-11-22 12:00:00 by ada: new prices."
+        " Messages wait there until `orders workers resume Returns`"
+    )
+    assert await pause_warning(stack, "Nowhere") is None

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.workers.operations.fakes import NOW, FakeClient, FakeSession, fake_stack, refused
-from workers.operations.queues import Depth, queue_depths
-from workers.operations.stack import Stack
+from workers.aws.pauses import PAUSED_TAG
+from workers.operations.queues import PAUSE_FIELDS, Depth, queue_depths, read_pause_fields
+from workers.operations.stack import Queue, Stack
 
 
 def attributes(**request: Any) -> dict[str, Any]:
@@ -97,3 +98,16 @@ async def test_counts_that_sqs_leaves_out_are_zero() -> None:
     stack = fake_stack(sqs=sqs, cloudwatch=FakeClient(get_metric_statistics=lambda **_: {"Datapoints": []}))
     depths = await queue_depths(stack)
     assert depths[0] == Depth("OrderFulfillmentQueue", 0, 0, 0, None, "dead", 0, None, paused=False)
+
+
+@pytest.mark.parametrize(
+    ("tag", "known"),
+    [
+        ("2026-11-22T11:00:00Z/ada/new prices", ("2026-11-22T11:00:00Z", "ada", "new prices")),
+        ("edited", (None, None, "edited")),
+    ],
+)
+async def test_a_paused_queue_says_by_whom_and_since_when(tag: str, known: tuple[str | None, ...]) -> None:
+    stack = fake_stack(sqs=FakeClient(list_queue_tags=lambda **_: {"Tags": {PAUSED_TAG: tag}}))
+    queue = Queue("Returns", "http://sqs/Returns", {}, "DLQ", "http://sqs/DLQ")
+    assert await read_pause_fields(stack, queue) == dict(zip(PAUSE_FIELDS, (True, *known), strict=True))

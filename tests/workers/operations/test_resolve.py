@@ -21,6 +21,7 @@ from workers.operations.resolve import (
     corrected_order,
     is_done,
     last_resolution,
+    problem_of,
     resolve_case,
     with_card_number,
 )
@@ -209,3 +210,20 @@ async def test_an_outage_during_a_resolution_is_raised_as_it_is(resolver: type[F
     resolver.error = OutageError("down")
     with pytest.raises(OutageError):
         await resolve_case(fake_stack(), "001", request("cancel"), None)
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "problem"),
+    [
+        ("resubmit", None, None),
+        ("resubmit", OrderStatus.ESCALATED, None),
+        ("resubmit", OrderStatus.FULFILLED, "the order is FULFILLED: only an escalated order can be resubmitted"),
+        ("cancel", OrderStatus.ESCALATED, None),
+        ("cancel", OrderStatus.RECEIVED, "the order is RECEIVED: it is in progress, not escalated"),
+    ],
+)
+def test_a_request_that_order_or_case_do_not_allow_has_a_problem(
+    action: str, status: OrderStatus | None, problem: str | None
+) -> None:
+    stored = None if status is None else replace(ORDER, status=status)
+    assert problem_of(OPEN, stored, request(action), AT) == problem

@@ -13,6 +13,7 @@ from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.reasons import Reason, Severity
 from workers.operations.cases import Selection
 from workers.operations.resolved_cases import CaseListing
+from workers.operations.status_index import Entry, FinalEntry
 from workers.operations.windows import Window
 
 
@@ -119,3 +120,9 @@ async def test_a_listing_is_bounded() -> None:
     assert (await ids(limited), limited.found.is_limited) == (["c4", "c3"], True)
     assert len(await ids(cut)) == 3
     assert (cut.found.is_cut, cut.found.read) == (True, 3)
+
+
+def test_final_entries_are_ordered_from_the_newest() -> None:
+    older, newer = FinalEntry("2026-11-21", "1"), FinalEntry("2026-11-22", "2")
+    assert sorted([older, newer]) == [newer, older]
+    assert (older.is_final, Entry("2026-11-21", "1").is_final) == (True, False)

@@ -39,3 +39,8 @@ async def test_without_the_tag_nothing_expires(tags: list[tuple[str, str]]) -> N
 async def test_a_tag_that_was_edited_is_one_clear_line(value: str) -> None:
     with pytest.raises(OperationError, match="the tag OrderRetentionDays of table OrderTable must be 90 to 3650 days"):
         await read_retention(tagged(("OrderRetentionDays", value)))
+
+
+@pytest.mark.parametrize("days", [90, 3650])
+async def test_the_shortest_and_the_longest_retention_are_taken(days: int) -> None:
+    assert await read_retention(tagged(("OrderRetentionDays", str(days)))) == Retention(days)

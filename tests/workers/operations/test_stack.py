@@ -1,7 +1,7 @@
 import json
 from datetime import UTC
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -270,3 +270,8 @@ async def test_a_missing_queue_of_ours_says_what_names_it() -> None:
     assert str(raised.value) == (
         "there is no queue EscalationQueue: deploy the stack, or correct the variable that names it"
     )
+
+
+def test_each_service_has_a_client() -> None:
+    logs = FakeClient()
+    assert fake_stack(logs=logs).logs is cast("Any", logs)

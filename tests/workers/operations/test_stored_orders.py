@@ -7,7 +7,7 @@ from workers.aws.items import to_item
 from workers.domain.submissions import recorded_fields, submission_name
 from workers.operations.ledger import Entry, marks_of
 from workers.operations.retries import Retries
-from workers.operations.stored_orders import MAX_LOOKS, described, differing_fields, submitted_before
+from workers.operations.stored_orders import LOOK_S, MAX_LOOKS, described, differing_fields, is_taken, submitted_before
 
 CARD = "4929123412345678"
 ORDER = {"OrderId": "001", "Name": "Ada", "ItemName": "Bicycle", "Price": "12.50", "CC": CARD}
@@ -159,3 +159,21 @@ async def test_it_looks_only_for_a_few_seconds(item: dict[str, Any] | None) -> N
     table = Table(*[item] * 9)
     await look(table)
     assert len(table.reads) == 9 - MAX_LOOKS
+
+
+@pytest.mark.parametrize(
+    ("item", "taken"),
+    [
+        ({"Status": "RECEIVED"}, True),
+        ({"Status": "RECEIVED", "ExecutionArn": arn(2)}, False),
+        ({"Status": "ESCALATED"}, False),
+        ({"Status": "FULFILLED", "ExecutionArn": arn(2)}, True),
+        ({"Status": "CANCELLED"}, True),
+    ],
+)
+async def test_an_order_is_taken_if_it_is_final_or_in_progress_elsewhere(item: dict[str, Any], *, taken: bool) -> None:
+    assert await is_taken(fake_stack(), entry(), STORED | item, 2) is taken
+
+
+def test_an_order_is_looked_at_again_for_three_seconds() -> None:
+    assert (MAX_LOOKS - 1) * LOOK_S == 3

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from deploy.stacks import template
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
-from workers.operations.stuck import Deferred, Rule, read_rule, sweep_arn
+from workers.operations.stuck import DEFAULT_LIMIT, Deferred, Rule, read_rule, sweep_arn
 
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:p-OrderFulfillmentStateMachine"
 SWEEP = "arn:aws:states:us-east-1:000000000000:stateMachine:p-StuckOrderSweep"
@@ -136,3 +137,8 @@ async def test_a_pipeline_without_a_sweep_is_named(code: str) -> None:
 async def test_the_sweep_of_a_workflow_with_a_name_of_its_own_is_unknown() -> None:
     with pytest.raises(OperationError, match=r"^STATE_MACHINE names Orders, must end in OrderFulfillmentStateMachine"):
         await sweep_arn(fake_stack())
+
+
+def test_the_limit_that_status_takes_is_the_default_of_the_pipeline() -> None:
+    parameter = template.load(template.PIPELINE)["Parameters"]["StuckAfterMinutes"]
+    assert timedelta(minutes=parameter["Default"]) == DEFAULT_LIMIT

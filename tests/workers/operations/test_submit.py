@@ -169,6 +169,7 @@ async def test_a_later_submission_names_taken_orders_that_differ() -> None:
     ]
     assert await submitting.run() == Summary(already_submitted=1, different=problems(*different))
     assert submitting.failed == different
+    assert [submitting.ledger.problem(f"o-{n}") for n in (1, 2, 3)] == [different[0].reason, None, different[1].reason]
     assert started(submitting) == []
 
 

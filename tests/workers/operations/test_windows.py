@@ -96,3 +96,16 @@ def test_the_days_of_a_window_are_those_of_utc_and_the_newest_comes_first() -> N
     ended = Window.of(NOW, timedelta(days=3), timedelta(days=1))
     assert [*ended.days(NOW)] == [date(2026, 11, 21), date(2026, 11, 20), date(2026, 11, 19)]
     assert next(iter(window.days(NOW.replace(hour=23, minute=56)))) == date(2026, 11, 23)
+
+
+def test_a_window_includes_its_first_time_but_not_its_last() -> None:
+    window = Window(NOW - timedelta(days=1), NOW)
+    times = (
+        "2026-11-21T11:59:59Z",
+        "2026-11-21T12:00:00.000000Z",
+        "2026-11-22T11:59:59Z",
+        "2026-11-22T12:00:00.000000Z",
+    )
+    assert [window.includes(at) for at in times] == [False, True, True, False]
+    assert [Window(window.since).includes(at) for at in times] == [False, True, True, True]
+    assert [Window(None, NOW).includes(at) for at in times] == [True, True, True, False]

@@ -166,3 +166,20 @@ def test_the_delimiter_of_a_mapped_header_is_found() -> None:
 
 def test_without_known_columns_the_most_frequent_delimiter_is_taken() -> None:
     assert delimiter_of("a;b;c,d", {}) == ";"
+
+
+def test_the_fields_of_a_row_are_those_of_its_columns() -> None:
+    header = header_of("x:1", ["CC", *FIELDS[:4]], {})
+    assert header.order_of([CARD, "001", " Ada ", "Bell", "1"]) == dict(
+        zip(FIELDS, ["001", "Ada", "Bell", "1", CARD], strict=True)
+    )
+    assert header.order_of([CARD, "001", "Ada", "Bell"]) == {}
+
+
+def test_a_header_with_some_fields_is_not_said_to_have_another_separator() -> None:
+    assert refusal(["OrderId", "Name;ItemName;Price;CC;More"]).endswith(
+        'missing: Name, ItemName, Price, CC; it has "OrderId", "Name;ItemName;Price;CC;More"; --columns maps others'
+    )
+    assert refusal(["OrderId;Name;ItemName;Price;CC"]).endswith(
+        "; its columns seem to be separated by ;, not by ,; --columns maps others"
+    )

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from tests.strategies import any_text, digit_text
 from workers.domain.orders import is_order_id
 from workers.domain.submissions import improper_fields
-from workers.operations.files.values import Correction, Value, corrected, mask_card_numbers, passes_check_digit
+from workers.operations.files.values import (
+    Correction,
+    Value,
+    corrected,
+    corrected_fields,
+    is_card_number,
+    mask_card_numbers,
+    passes_check_digit,
+)
 
 CARD = "4929123412345678"
 PRICE_FORMS = {
@@ -208,3 +216,15 @@ def test_what_would_be_read_as_a_card_number_is_masked_in_any_text(text: str, ar
 def test_other_numbers_are_not_masked() -> None:
     text = "1.234.567,50;2026-11-26;12,34,56,78,90,12,34,56;123 456 789 012"
     assert mask_card_numbers(text) == text
+
+
+def test_only_the_values_of_an_order_that_cannot_be_taken_are_looked_at() -> None:
+    order = {"OrderId": "001", "Name": "Ada", "ItemName": "Bell", "Price": "1", "CC": CARD}
+    assert corrected_fields(order) == {}
+    assert corrected_fields(order | {"Price": "10,50"}) == {"Price": Value("10.50", (Correction.DECIMAL_COMMA,))}
+    assert corrected_fields(order | {"OrderId": "'001"}) == {"OrderId": Value("001", (Correction.WRAPPED,))}
+
+
+@pytest.mark.parametrize(("text", "is_one"), [(CARD, True), (CARD[1:], False), ("4929 1234 1234 5678", False)])
+def test_a_card_number_has_16_digits(text: str, *, is_one: bool) -> None:
+    assert is_card_number(text) is is_one
