@@ -103,3 +103,12 @@ def test_a_file_of_white_space_has_no_orders() -> None:
 def test_a_file_with_zero_bytes_is_refused() -> None:
     with pytest.raises(OperationError, match=r"^x\.csv is not text: it has zero bytes$"):
         read("x.csv", f"{HEADER}1,A\0da,Bell,1,12\n")
+
+
+@pytest.mark.parametrize(("left", "reason"), [(7, "is not JSON: Expecting ',' delimiter"), (6, TOO_LONG)])
+def test_an_error_that_the_end_of_a_piece_may_have_caused_means_too_long(left: int, reason: str) -> None:
+    """`left` characters of the piece are left where the error is: an escape such as `\\uffff` could be cut off."""
+    start = '{"OrderId": "'
+    filler = "x" * (MAX_RECORD_CHARS - left - len(start) - 2)
+    found = read("x.jsonl", f'{start}{filler}" x}}\n{order("2")}\n' + "\n" * MAX_RECORD_CHARS)
+    assert (good(found), bad(found)) == ([(2, "2")], [(1, reason)])
