@@ -14,6 +14,8 @@ CORE = (
 )
 # `make mutation SINCE=main` takes changed lines of these.
 ALL = ("workers", "lambda")
+# The tests of `orders status`, of all its modules.
+STATUS = ("tests/workers/operations/test_status.py", "tests/workers/operations/test_status_on_aws.py")
 # The tests of `workers/a/b.py` are `tests/workers/a/test_b.py` and `test_b_properties.py`. Some modules have others.
 MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/aws/case_items.py": ("tests/workers/aws/test_cases.py", "tests/workers/aws/test_cases_requests.py"),
@@ -61,6 +63,20 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/operations/test_order_text.py",
     ),
     "workers/operations/lines.py": ("tests/workers/operations/test_lines_properties.py",),
+    "workers/operations/status_reader.py": (*STATUS, "tests/workers/operations/test_status_fetch.py"),
+    "workers/operations/status_endpoints.py": (*STATUS, "tests/workers/test_service_calls.py"),
+    "workers/operations/status_counts.py": STATUS,
+    "workers/operations/status_ecs.py": STATUS,
+    "workers/operations/status_metrics.py": STATUS,
+    "workers/operations/status_needs.py": STATUS,
+    "workers/operations/status_workers.py": STATUS,
+    "workers/operations/bulk_submit.py": ("tests/workers/operations/test_bulk.py",),
+    "workers/operations/groups.py": ("tests/workers/cli/test_escalations.py",),
+    "workers/operations/related_cases.py": (
+        "tests/workers/operations/test_next_step.py",
+        "tests/workers/operations/test_story.py",
+    ),
+    "workers/consumer/drain.py": ("tests/workers/consumer/test_consumer.py",),
 }
 
 
