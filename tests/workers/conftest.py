@@ -12,7 +12,7 @@ import pytest
 from tests.virtual_time import VirtualTimeLoop
 
 # Their code waits for timers, not for sockets or threads.
-IN_VIRTUAL_TIME = {"test_metrics.py", "test_router.py", "test_status.py", "test_status_on_aws.py"}
+IN_VIRTUAL_TIME = {"test_bulk.py", "test_metrics.py", "test_router.py", "test_status.py", "test_status_on_aws.py"}
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

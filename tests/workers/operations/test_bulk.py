@@ -46,7 +46,7 @@ def stored(number: int, **changes: str) -> dict[str, str]:
 class Command:
     """A submission in bulk of *count* orders, and what it reports."""
 
-    def __init__(self, aws: Intakes, count: int = 3, number: int = 1, **more: str) -> None:
+    def __init__(self, aws: Intakes, count: int = 3, number: int = 1, poll_s: float = 0, **more: str) -> None:
         lines = [json.dumps(order(n) | more) for n in range(1, count + 1)]
         data = "\n".join(lines).encode()
         batch = OrderBatch([Source("orders.jsonl", lambda: io.BytesIO(data), len(data))])
@@ -63,7 +63,7 @@ class Command:
             retries=Retries(backoff=Waits()),
             failed=self.failed.append,
             begun=self.begun.append,
-            poll_s=0,
+            poll_s=poll_s,
         )
 
     async def run(self) -> str:
@@ -266,6 +266,32 @@ async def test_rows_that_an_intake_has_lost_are_not_counted_as_submitted() -> No
     with pytest.raises(OperationError, match="the intake does not know what became of 2 orders"):
         await command.run()
     assert command.task.summary.submitted == 0
+
+
+async def test_rows_that_the_report_does_not_list_are_not_counted_as_submitted() -> None:
+    aws = Intakes()
+    described = aws.client.operations["describe_execution"]
+
+    def unreported(**request: Any) -> Any:
+        answer = described(**request)
+        if "output" in answer:
+            answer["output"] = json.dumps(json.loads(answer["output"]) | {"Unreported": 2})
+        return answer
+
+    aws.client.operations["describe_execution"] = unreported
+    with pytest.raises(OperationError, match="the intake does not know what became of 2 orders"):
+        await Command(aws).run()
+
+
+async def test_an_intake_is_looked_at_once_a_second() -> None:
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    await Command(Intakes(looks=4), poll_s=bulk_submit.POLL_S).run()
+    assert loop.time() - began_s == pytest.approx(3, abs=0.1)
+
+
+def test_parts_of_an_upload_are_as_large_as_s3_wants() -> None:
+    assert bulk_submit.PART_BYTES >= 5 * 2**20
 
 
 async def test_rows_that_the_map_run_does_not_count_are_not_counted_as_submitted() -> None:

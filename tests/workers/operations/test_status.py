@@ -10,6 +10,7 @@ import pytest
 
 from tests.workers.operations.fakes import NOW, refused
 from tests.workers.operations.status_world import (
+    EPOCH_S,
     ESCALATION,
     FULFILLMENT,
     World,
@@ -46,9 +47,9 @@ async def test_a_system_without_work_needs_nobody_and_is_known() -> None:
     world.workers_run()
     status = await read(world)
     assert (status.needs, status.unknown, status.open_cases) == ([], [], 0)
-    assert [(worker.worker, worker.state, worker.held, worker.release) for worker in status.workers] == [
-        ("fulfillment", "running", False, "r1"),
-        ("escalation", "running", False, "r1"),
+    assert [(each.worker, each.state, each.running, each.held, each.release) for each in status.workers] == [
+        ("fulfillment", "running", 1, False, "r1"),
+        ("escalation", "running", 1, False, "r1"),
     ]
     assert [(service.service, service.state) for service in status.services] == [
         ("provider", "up"),
@@ -108,6 +109,31 @@ async def test_a_provider_that_is_down_says_since_when_and_its_last_error() -> N
     assert (provider.service, provider.state) == ("provider", ServiceState.DOWN)
     assert (provider.down_since_at, provider.last_success_at) == (ago(seconds=360), ago(seconds=400))
     assert (provider.last_error, provider.last_error_at) == ("the provider is down or busy (HTTP 503)", ago(seconds=4))
+
+
+async def test_each_service_has_times_of_its_own() -> None:
+    names = ("pager", "tickets")
+    more = "".join(
+        f'workers_service_up{{service="channel {name}"}} 1\n'
+        f'workers_service_last_success_timestamp_seconds{{service="channel {name}"}} {EPOCH_S - seconds}\n'
+        for seconds, name in enumerate(names, 1)
+    )
+    world = idle()
+    world.answer(ESCALATION, metrics("escalation", more=more))
+    channels = (await read(world)).services[1:]
+    assert [(each.service, each.last_success_at) for each in channels] == [
+        ("channel pager", ago(seconds=1)),
+        ("channel tickets", ago(seconds=2)),
+    ]
+
+
+async def test_a_missing_age_is_said_of_a_queue_with_messages_only() -> None:
+    world = idle()
+    world.depths = {"OrderFulfillmentQueue": (0, 1, 0)}
+    ages = {what: why for what, why in reasons(await read(world)).items() if what.startswith("the oldest message")}
+    assert ages == {"the oldest message of OrderFulfillmentQueue": "CloudWatch has no age of it, as on a local AWS"}
+    world.hanging = {"get_metric_data"}
+    assert "the oldest message of OrderFulfillmentQueue" not in reasons(await read(world))
 
 
 async def test_orders_and_cases_are_counted_by_status_and_reason() -> None:

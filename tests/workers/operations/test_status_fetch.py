@@ -46,6 +46,11 @@ async def test_any_answer_is_text(answer: bytes, found: tuple[int, str]) -> None
         assert await fetch(url) == found
 
 
+async def test_an_answer_of_a_mebibyte_is_read() -> None:
+    async with answering(HEAD + b"\r\n" + b"x" * 2**20) as url:
+        assert await fetch(url) == (200, "x" * 2**20)
+
+
 async def test_an_endless_answer_is_not_kept() -> None:
     async with answering(HEAD + b"\r\n", endless=True) as url:
         with pytest.raises(OSError, match="it answers with more than a worker does"):

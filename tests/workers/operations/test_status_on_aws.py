@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.operations.fakes import NOW
+from tests.workers.operations.fakes import NOW, refused
 from tests.workers.operations.status_world import World, ago
 from workers.operations.status import ServiceState, Status, WorkerState
 
@@ -108,6 +108,17 @@ async def test_a_missing_service_does_not_run_and_a_missing_cluster_is_unknown(w
     assert [worker.state for worker in status.workers] == [WorkerState.UNKNOWN] * 2
     assert reasons(status)["the workers"] == (
         "there is no cluster order-fulfillment on ECS, and WORKER_HEALTH_URLS does not say where workers run"
+    )
+    assert "workers of your own" not in reasons(status), "without a cluster there are none"
+
+
+async def test_services_that_may_not_be_listed_are_said(world: World) -> None:
+    def denied(**_: Any) -> Any:
+        raise refused("AccessDenied", "ListServices", 403)
+
+    world.clients["ecs"].operations["list_services"] = denied
+    assert reasons(await read(world))["workers of your own"] == (
+        "these credentials do not allow ListServices (AccessDenied)"
     )
 
 
