@@ -62,8 +62,6 @@ def _first_and_newest(entries: Sequence[_T], limit: int, pinned: Sequence[int]) 
 
 def _without_repeated_notifications(case: Case) -> Case:
     """Return *case* with one record for each notification: two workers may have sent, and recorded, the same one."""
-    if len(case.routed) <= len(case.channels):
-        return case
     once = dict[tuple[str, int], SentNotification]()
     for sent in case.routed:
         once.setdefault((sent.channel, sent.episode), sent)

@@ -426,3 +426,26 @@ async def test_an_answer_about_fewer_entries_than_were_sent_is_an_error(queue: F
 class ShortAnswers(FakeQueue):
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Refusal | None]:
         return (await super().delete(receipt_handles))[1:]
+
+
+@pytest.mark.usefixtures("at_debug")
+async def test_each_batch_and_each_wait_has_a_log_line(queue: FakeQueue) -> None:
+    queue.refuse("r-m", REFUSED)
+    queue.answering.clear()
+    async with acknowledging(queue, replace(QUICK, acknowledge_retry=RecordedBackoff(fixed_s=2.0))) as stage:
+        stage.settle("m")
+        await until(lambda: bool(queue.deletes))
+        await asyncio.sleep(1.2345)
+        queue.answering.set()
+        await until(lambda: len(stage.endings()) == 1)
+        await turns()
+        lines = [line for line in stage.logs if line["event"] in ("batch.settled", "retry.scheduled")]
+    settled, scheduled, again = lines
+    assert 1234.5 <= settled.pop("duration_ms") <= 1240
+    assert settled.pop("reason") == "entries refused: 1 (InternalError)"
+    assert settled == {"event": "batch.settled", "stage": "delete", "entries": 1, "failed": 1, "attempt": 1} | DEBUG
+    assert scheduled == {"event": "retry.scheduled", "stage": "delete", "delay_ms": 2000} | DEBUG
+    assert (again["attempt"], again["failed"], again["reason"]) == (2, 0, None)
+
+
+DEBUG = {"log_level": "debug"}

@@ -13,6 +13,7 @@ from tests.workers.consumer.fakes import (
     TIMEOUT_S,
     FakeClock,
     FakeHandler,
+    FakeLines,
     FakeQueue,
     RecordedBackoff,
     limits,
@@ -773,3 +774,34 @@ async def test_a_prolonged_outage_of_any_stage_makes_the_consumer_unready(stage:
         stop.set()
         await asyncio.wait([task])
     assert metrics.outages.duration_s(stage) == 0
+
+
+def test_what_a_message_and_an_outcome_are_if_nothing_else_is_said() -> None:
+    assert Message(id="m", receipt_handle="r", body="{}") == Message(
+        id="m", receipt_handle="r", body="{}", receive_count=1, sent_at_s=0.0, first_received_at_s=0.0, attributes={}
+    )
+    assert Acknowledged("fulfilled") == Acknowledged("fulfilled", used_downstream=True)
+
+
+async def test_a_message_is_deleted_once_its_lines_are_written() -> None:
+    queue, handler, lines = FakeQueue(messages(2)), FakeHandler(), FakeLines()
+    written = lines.hold("m0")
+    async with running(queue, handler, limits(), lines=lines) as run:
+        await run.until_settled(1)
+        await turns()
+        assert queue.deleted == ["r-m1"]
+        written.set_result(True)
+        await run.until_settled(2)
+    assert queue.deleted == ["r-m1", "r-m0"]
+
+
+async def test_more_is_prefetched_once_handlers_have_turned_out_to_be_fast() -> None:
+    queue, handler, slow = FakeQueue(messages(200)), FakeHandler(), asyncio.Event()
+    for n in range(120, 200):
+        handler.when(f"m{n}", slow)
+    async with running(queue, handler, limits(concurrency=3)) as run:
+        await until(lambda: len(handler.finished) == 120 and len(handler.began) == 123)
+        await asyncio.sleep(5)
+        assert len(run.consumer._in_flight) == 15
+        slow.set()
+        await run.until_settled(200)

@@ -1,6 +1,7 @@
 import random
 
 import pytest
+import structlog
 
 from workers.consumer.demand import MAX_RECEIVE_S, Demand
 
@@ -95,3 +96,17 @@ def test_an_empty_answer_does_not_change_the_usual_duration() -> None:
     answer(demand, took_s=0.015)
     answer(demand, 0, 0.001)
     assert demand.receive_s == 0.015
+
+
+@pytest.mark.usefixtures("at_debug")
+def test_each_change_of_the_polls_has_a_log_line() -> None:
+    demand = Demand(max_polls=4)
+    with structlog.testing.capture_logs() as logs:
+        answer(demand)
+        demand.shrink()
+        demand.shrink()
+    line = {"event": "polls.changed", "log_level": "debug"}
+    assert logs == [
+        line | {"polls": 2, "before": 1, "reason": "messages came at once"},
+        line | {"polls": 1, "before": 2, "reason": "a receive failed"},
+    ]

@@ -547,3 +547,25 @@ async def test_a_held_caller_is_a_row_of_the_outage_before_it_probes() -> None:
     caller.cancel()
     await asyncio.wait([caller])
     assert [event for event, _, _ in outage.rows] == ["failed", "ended"]
+
+
+@pytest.mark.usefixtures("at_debug")
+async def test_each_change_of_the_gate_and_each_wait_has_a_log_line() -> None:
+    gate, downstream = quick_gate(timings=replace(QUICK, probe=RecordedBackoff(fixed_s=2.0))), Downstream()
+    downstream.error = OutageError("down")
+    with structlog.testing.capture_logs() as logs:
+        caller = asyncio.create_task(gate.run(downstream.call("0")))
+        await until(lambda: not gate.is_open)
+        downstream.error = None
+        assert await finished([caller]) == ["0"]
+    assert [line for line in logs if line["event"] in ("gate.changed", "retry.scheduled")] == [
+        {"event": "gate.changed", "state": "closed", "before": "open", "reason": "down", "log_level": "debug"},
+        {"event": "retry.scheduled", "stage": "probe", "delay_ms": 2000, "log_level": "debug"},
+        {
+            "event": "gate.changed",
+            "state": "open",
+            "before": "closed",
+            "reason": "a probe got through",
+            "log_level": "debug",
+        },
+    ]

@@ -5,7 +5,7 @@ import structlog
 
 from tests.workers.consumer.fakes import FakeClock, message
 from workers.consumer.delivery import DeliveryState, Ending
-from workers.consumer.in_flight import InFlight
+from workers.consumer.in_flight import MAX_REMEMBERED, InFlight
 from workers.consumer.slots import Slots
 from workers.metrics import Metrics
 
@@ -130,3 +130,7 @@ async def test_a_second_delivery_whose_time_has_run_out_does_not_replace_the_rec
     assert delivery is not None
     assert in_flight.take(message("m", "late"), clock.now_s - 60) is None
     assert (delivery.receipt_handle, delivery.visible_at_s) == ("newest", clock.now_s + 60)
+
+
+def test_the_memory_for_handled_ids_is_as_large_as_its_comment_says() -> None:
+    assert MAX_REMEMBERED == 50_000

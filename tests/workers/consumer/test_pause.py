@@ -190,3 +190,12 @@ async def test_who_resumed_an_earlier_pause_is_not_named_again() -> None:
         pauses.answer = None  # The tag was removed by hand.
         await asyncio.sleep(MINUTE_S)
     assert lines_of(run, "consumer.resumed") == [(None, None, None)]
+
+
+async def test_a_person_who_resumes_in_the_second_of_the_pause_is_named() -> None:
+    pauses = FakePauses(BY_ADA)
+    async with running(FakeQueue(wait_s=9), FakeHandler(), limits(), pauses=pauses) as run:
+        await asyncio.sleep(1)
+        pauses.answer, pauses.resumed = None, replace(BY_BOB, since=BY_ADA.since)
+        await asyncio.sleep(MINUTE_S)
+        assert lines_of(run, "consumer.resumed") == [("bob", BY_ADA.since, "they are there")]

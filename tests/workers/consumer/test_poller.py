@@ -4,6 +4,9 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+import pytest
+import structlog
+
 from tests.workers.consumer.fakes import (
     TIMEOUT_S,
     FakeClock,
@@ -376,3 +379,35 @@ async def test_passes_on_the_time_before_the_receive() -> None:
         queue.send(message("late"))
         await asyncio.wait([task], timeout=TIMEOUT_S)
     assert accept.asked_at_s[:2] == [began_s, began_s + 15]
+
+
+@pytest.mark.usefixtures("at_debug")
+async def test_each_answer_has_a_log_line_with_its_time() -> None:
+    slots = Slots(10)
+    queue = FakeQueue(messages(1), wait_s=2)
+    with structlog.testing.capture_logs() as logs:
+        async with polling(poller(queue, slots, Accepted(slots))):
+            await until(lambda: queue.waiting == 1)
+            queue.outage = OutageError("down")
+            await until(lambda: sum(line["event"] == "receive.finished" for line in logs) == 2)
+    assert [line for line in logs if line["event"] == "receive.finished"] == [
+        {"asked": 10, "received": 1, "duration_ms": 1.0, "reason": None} | FINISHED,
+        {"asked": 9, "received": 0, "duration_ms": 2001.0, "reason": "down"} | FINISHED,
+    ]
+
+
+FINISHED = {"event": "receive.finished", "log_level": "debug", "running": 0}
+
+
+async def test_a_cancelled_receive_gives_its_slots_back_and_another_one_follows() -> None:
+    slots = Slots(10)
+    queue, accept = FakeQueue(wait_s=60), Accepted(slots)
+    watched = poller(queue, slots, accept)
+    async with polling(watched):
+        await until(lambda: queue.waiting == 1)
+        for request in watched._receives:
+            request.cancel()
+        await until(lambda: len(queue.limits) == 2)
+        queue.send(message("next"))
+        await until(lambda: len(accept.messages) == 1)
+    assert queue.limits[:2] == [10, 10]

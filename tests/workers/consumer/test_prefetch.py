@@ -41,3 +41,8 @@ def test_it_follows_the_mean_time_of_a_handler() -> None:
     assert prefetch.handle_s == pytest.approx(0.05, rel=0.01)
     prefetch.observe(100)
     assert prefetch.count < 80
+
+
+def test_handlers_that_have_not_run_are_assumed_to_take_a_second() -> None:
+    assert Prefetch(100) == Prefetch(100, 1.0)
+    assert Prefetch(100).count == 4

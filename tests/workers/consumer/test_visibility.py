@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+import structlog
 
 from tests.workers.consumer.fakes import (
     LOST,
@@ -364,3 +365,16 @@ async def test_an_outage_lasts_although_the_messages_that_it_hits_are_soon_lost(
     await until(lambda: outage.duration_s == 0)
     task.cancel()
     await asyncio.wait([task])
+
+
+@pytest.mark.usefixtures("at_debug")
+async def test_the_wait_before_the_next_try_is_logged(queue: FakeQueue, in_flight: InFlight) -> None:
+    delivery = take(in_flight, "m")
+    queue.refuse("r-m", OutageError("throttled"))
+    timings = replace(DEFAULT_TIMINGS, extension_retry=RecordedBackoff(fixed_s=2.0))
+    with structlog.testing.capture_logs() as logs:
+        async with extending(queue, in_flight, timings):
+            await until(lambda: delivery.visible_at_s > elapsed_s() + 50)
+    assert [(line["stage"], line["delay_ms"]) for line in logs if line["event"] == "retry.scheduled"] == [
+        ("visibility_extension", 2000)
+    ]

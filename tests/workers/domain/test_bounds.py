@@ -83,3 +83,8 @@ def test_a_notification_that_two_workers_have_recorded_is_kept_once() -> None:
     sent = SentNotification(channel="log", episode=1, at=THEN)
     twice = case(channels=("log", "chat"), routed=(sent, replace(sent, at=NOW), replace(sent, channel="chat")))
     assert bounded(twice).routed == (sent, replace(sent, channel="chat"))
+
+
+def test_a_notification_recorded_twice_is_kept_once_also_while_another_channel_waits() -> None:
+    sent = SentNotification(channel="log", episode=1, at=THEN)
+    assert bounded(case(channels=("log", "chat"), routed=(sent, replace(sent, at=NOW)))).routed == (sent,)

@@ -5,7 +5,16 @@ import pytest
 
 from tests.workers.domain.examples import THEN, case, evidence
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW
-from workers.domain.cases import Case, CaseState, Episode, OrderCopy, Resolution, SentNotification
+from workers.domain.cases import (
+    MAX_GIVEN_UP_CHARS,
+    Case,
+    CaseState,
+    Dropped,
+    Episode,
+    OrderCopy,
+    Resolution,
+    SentNotification,
+)
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Severity
 
@@ -106,3 +115,21 @@ def test_the_message_that_opened_an_episode_writes_its_log_line_if_it_was_record
     assert replace(logged, evidence=()).is_logged_by_opener
     assert not replace(logged, episode=3).is_logged_by_opener
     assert not replace(logged, routed=()).is_logged_by_opener
+
+
+def test_a_case_is_resolved_when_its_newest_resolution_says_so() -> None:
+    resolution = Resolution(action="cancel", episode=1, actor="ann", note="-", at=NOW)
+    resolved = case(state=CaseState.RESOLVED, updated_at=THEN, resolutions=(resolution,))
+    assert resolved.resolved_at == NOW
+    assert replace(resolved, resolutions=()).resolved_at == THEN
+    assert replace(resolved, state=CaseState.OPEN).resolved_at is None
+
+
+def test_nothing_was_dropped_from_a_case_if_nothing_is_said() -> None:
+    assert Dropped() == Dropped(
+        evidence=0, message_ids=0, execution_arns=0, rejected_executions=0, routed=0, resolutions=0, episodes=0
+    )
+
+
+def test_the_code_of_a_refusal_is_kept_short() -> None:
+    assert MAX_GIVEN_UP_CHARS == 24
