@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.workers.fakes import NO_WAIT
-from workers.aws.batch_reads import MAX_TRIES, BatchReads, Item, Key, ReadTable
+from workers.aws.batch_reads import MAX_TRIES, UNPROCESSED, BatchReads, Item, Key, ReadTable
 from workers.backoff import Backoff
 from workers.errors import OutageError, SuspectedOutageError
 
@@ -231,3 +231,7 @@ async def test_a_read_that_is_cancelled_does_not_affect_the_others() -> None:
     first.cancel()
     dynamodb.released.set()
     assert await second == [item(key) for key in pairs(2)[1]]
+
+
+def test_the_waits_for_unprocessed_keys_double_up_to_five_seconds() -> None:
+    assert [UNPROCESSED.max_wait_s(tries) for tries in (1, 2, 6, 7, 20)] == [0.1, 0.2, 3.2, 5.0, 5.0]

@@ -72,3 +72,9 @@ def test_a_case_is_the_same_there_and_back(case: Case) -> None:
     assert case_of(from_item(stored)) == replace(case, version=case.version + 1)
     assert stored["OpenKey"]["S"].startswith("OPEN#" if case.state is CaseState.OPEN else "RESOLVED#")
     assert stored.get("ExecutionArn") == ({"S": case.execution_arns[-1]} if case.execution_arns else None)
+
+
+@given(CASES)
+def test_what_a_dropped_list_does_not_count_is_zero(case: Case) -> None:
+    item = from_item(case_item(replace(case, dropped=Dropped(evidence=1))))
+    assert case_of(item | {"Dropped": {}}).dropped == Dropped()

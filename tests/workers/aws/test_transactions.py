@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from workers.aws.transactions import MAX_GROUP, SINGLE_WRITES, Transactions
+from workers.aws.transactions import MAX_GROUP, MAX_GROUP_BYTES, SINGLE_WRITES, Transactions
 from workers.errors import ConflictError, OutageError, SuspectedOutageError
 
 
@@ -289,3 +289,7 @@ async def test_a_transaction_that_is_cancelled_for_another_reason_is_no_conflict
     dynamodb: Any = FakeDynamo(a="ItemCollectionSizeLimitExceeded")
     with pytest.raises(ClientError):
         await Transactions(dynamodb).write([put("a")])
+
+
+def test_a_group_stays_below_the_size_that_dynamodb_takes() -> None:
+    assert (MAX_GROUP, MAX_GROUP_BYTES) == (25, 3_000_000)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from tests.virtual_time import VirtualTimeLoop
-from tests.workers.consumer.fakes import QUICK, FakeHandler, FakeQueue, limits, messages, running, until
+from tests.workers.consumer.fakes import QUICK, TIMEOUT_S, FakeHandler, FakeQueue, limits, messages, running, until
 from workers.backoff import Backoff
 from workers.consumer.consumer import Consumer
 from workers.consumer.message import Acknowledged, Message
@@ -234,3 +234,9 @@ async def test_an_answer_lets_a_receive_look_again_at_once() -> None:
     gate.answered()
     assert await receive == 2
     assert asyncio.get_running_loop().time() - asked_s < 0.01
+
+
+async def test_a_receive_is_worth_a_request_if_half_of_what_begins_in_a_second_is_free() -> None:
+    gate = PacedGate(7.5, not_begun=lambda: 5)
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await gate.wait_to_receive(10) == 3

@@ -7,7 +7,14 @@ from tests.workers.domain.examples import THEN, case, evidence, order_copy
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
 from workers.domain.bounds import bounded
 from workers.domain.cases import MAX_GIVEN_UP_CHARS, Case, CaseState, Episode, SentNotification
-from workers.domain.escalations import Assessment, Escalation, EscalationOutcome, EscalationPlan, plan_escalation
+from workers.domain.escalations import (
+    MAX_DETAIL_CHARS,
+    Assessment,
+    Escalation,
+    EscalationOutcome,
+    EscalationPlan,
+    plan_escalation,
+)
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.resolutions import Action, Request, add_resubmission
@@ -475,3 +482,7 @@ def test_an_unrecorded_shipment_is_added_to_an_open_case() -> None:
     assert (found.outcome, found.escalates_order, found.routes) == (EscalationOutcome.ADDED_TO_CASE, False, False)
     assert found.case is not None
     assert found.case.evidence[-1].reasons == (Reason.UNRECORDED_SHIPMENT,)
+
+
+def test_a_detail_has_at_most_a_thousand_characters() -> None:
+    assert MAX_DETAIL_CHARS == 1_000

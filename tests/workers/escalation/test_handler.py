@@ -27,12 +27,13 @@ from tests.workers.fakes import (
 )
 from workers.consumer.message import Acknowledged, DeadLettered
 from workers.domain.cases import Case, CaseState, OrderCopy, SentNotification
+from workers.domain.escalations import execution_case_id
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.routing import Rule, Rules
 from workers.errors import ConflictError, OutageError, TransientError, UnreadableOrderError
 from workers.escalation.conflicts import MAX_TRIES
-from workers.escalation.handler import EscalationHandler
+from workers.escalation.handler import MAX_LOGGED, REMINDER_BACKOFF, EscalationHandler
 from workers.escalation.router import Router
 from workers.escalation.rules.reader import EscalationRules
 
@@ -555,3 +556,19 @@ async def test_a_report_about_an_order_without_a_case_or_without_an_order_is_ack
 @pytest.mark.parametrize("body", ['{"OrderFinished": "4929123412345678"}', '{"OrderFinished": null}'])
 async def test_a_report_with_wrong_fields_is_dead_lettered(body: str) -> None:
     assert await Bench().handle(body) == DeadLettered("undecodable")
+
+
+async def test_the_execution_before_points_to_the_case_of_the_order() -> None:
+    bench = Bench(order("ESCALATED"))
+    await bench.handle(notice())
+    await bench.handle(notice(ExecutionArn=ANOTHER), message_id="m2")
+    assert bench.case.execution_arns == (EXECUTION, ANOTHER)
+    assert bench.cases.cases[execution_case_id(EXECUTION)].merged_into == bench.case.case_id
+
+
+def test_the_waits_of_reminders_double_up_to_five_minutes() -> None:
+    assert [REMINDER_BACKOFF.max_wait_s(tries) for tries in (1, 2, 6, 7, 20)] == [5, 10, 160, 300, 300]
+
+
+def test_the_memory_for_logged_deliveries_is_bounded() -> None:
+    assert MAX_LOGGED == 1_000

@@ -6,7 +6,7 @@ import pytest
 from tests.workers.escalation.examples import case
 from tests.workers.fakes import EXECUTION, NOW
 from workers.domain.reasons import Reason, Severity
-from workers.escalation.notifications import ChannelError, Notification
+from workers.escalation.notifications import ChannelError, Notification, RefusedError
 
 CARD = "4929123412345678"
 
@@ -74,3 +74,9 @@ def test_a_channel_may_accept_a_notification_later_unless_it_says_otherwise() ->
     passing, lasting = ChannelError("busy"), ChannelError("gone", passing=False, retry_after_s=7.0)
     assert (str(passing), passing.passing, passing.retry_after_s) == ("busy", True, 0.0)
     assert (str(lasting), lasting.passing, lasting.retry_after_s) == ("gone", False, 7.0)
+
+
+def test_a_refusal_does_not_pass_by_itself() -> None:
+    refused = RefusedError("HTTP 422", blames_content=True)
+    assert (str(refused), refused.passing, refused.blames_content) == ("HTTP 422", False, True)
+    assert ChannelError("HTTP 500").passing

@@ -15,7 +15,7 @@ from workers.backoff import Backoff
 from workers.domain.cases import MAX_GIVEN_UP_CHARS, Case, SentNotification
 from workers.errors import OutageError
 from workers.escalation.notifications import Channel, ChannelError, Notification, RefusedError
-from workers.escalation.router import Router
+from workers.escalation.router import PAUSE_BACKOFF, Router
 from workers.metrics import Metrics
 
 REFUSED = ChannelError("HTTP 403", passing=False)
@@ -458,3 +458,25 @@ async def test_what_is_recorded_as_logged_is_written_before(kind: str, is_writte
     written.set_result(is_written)
     await routing
     assert (bench.recorded() != recorded) is is_written
+
+
+def test_the_pauses_of_a_failed_channel_double_up_to_half_a_minute() -> None:
+    assert [PAUSE_BACKOFF.max_wait_s(pauses) for pauses in (1, 2, 5, 6, 20)] == [1, 2, 16, 30, 30]
+
+
+async def test_a_channel_that_gives_a_notification_up_says_why() -> None:
+    services = Metrics().services
+    bench, channel = bench_of(WRONG, "001", services=services)
+    chat = services.service(f"channel {channel.name}")
+    assert await routed(bench, "001") == [False]
+    chat.last_error = ""
+    assert await routed(bench, "001") == [True]
+    assert chat.last_error == str(WRONG)
+
+
+@pytest.mark.parametrize(("lines", "bound"), [(None, {"message_id": "m"}), (FakeLines, {})])
+async def test_what_no_message_or_no_output_holds_up_is_recorded_at_once(lines: Any, bound: dict[str, str]) -> None:
+    bench = Bench(case(routed=()), lines=lines and lines())
+    with bound_contextvars(**bound):
+        await bench.route()
+    assert bench.recorded() == ["log"]

@@ -331,8 +331,10 @@ async def test_a_message_delivered_too_often_gets_another_trial_first() -> None:
 async def test_a_message_without_trials_left_is_escalated_without_handling() -> None:
     bench = Bench(order("RECEIVED"), provider=True)
     bench.orders.trials["001"] = 3  # Each crashed its worker.
+    structlog.contextvars.clear_contextvars()
     settlement = await bench.handler.give_up(message(BODY, receive_count=14))
     assert settlement == Acknowledged("escalated")
+    assert structlog.contextvars.get_contextvars() == {"order_id": "001", "execution_arn": EXECUTION}
     assert bench.escalations.sent == [
         escalation("FULFILLMENT_EXHAUSTED", "Delivered 14 times without an outcome; not handled again.")
     ]

@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
 from aiohttp import ClientSession, TCPConnector
 
+from tests.workers.consumer.fakes import RecordedBackoff
 from tests.workers.fakes import EXECUTION, NO_WAIT, order
 from tests.workers.forward_proxy import ForwardProxy, forward_proxy
 from tests.workers.fulfillment.provider_server import (
@@ -33,6 +35,7 @@ from tests.workers.fulfillment.provider_server import (
 )
 from workers.domain.orders import Order
 from workers.errors import OutageError, SuspectedOutageError, TransientError
+from workers.fulfillment import http_provider as http_provider_module
 from workers.fulfillment.http_provider import MAX_EVIDENCE_CHARS, MAX_RESPONSE_BYTES, HttpProvider, http_session
 from workers.fulfillment.providers import RejectedError
 from workers.fulfillment.tokens import FixedToken
@@ -630,3 +633,45 @@ async def test_each_request_is_one_line_at_debug(server: ProviderServer) -> None
     requests = [line for line in logs if line["event"] == "request.finished"]
     assert [(line["operation"], line["status"]) for line in requests] == [("provider", 500), ("provider", 200)]
     assert ("secret" in str(requests), server.url in str(requests)) == (False, False)
+
+
+async def test_each_retry_waits_longer(server: ProviderServer, session: ClientSession) -> None:
+    server.otherwise = reply(500)
+    backoff = RecordedBackoff(fixed_s=0.0)
+    assert isinstance(
+        await outcome(HttpProvider(session, server.url, timeout_s=40, retry_backoff=backoff)), TransientError
+    )
+    assert (len(server.requests), backoff.attempts) == (3, [1, 2])
+
+
+class Chunks:
+    """The content of a response: *sizes* bytes, one size for each read."""
+
+    def __init__(self, *sizes: int) -> None:
+        self.sizes = list(sizes)
+
+    async def read(self, limit: int) -> bytes:
+        size = self.sizes.pop(0) if self.sizes else 0
+        assert size <= limit
+        return b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("sizes", "complete"),
+    [
+        ((MAX_RESPONSE_BYTES,), True),
+        ((MAX_RESPONSE_BYTES, 1), False),
+        ((MAX_RESPONSE_BYTES + 1,), False),
+        ((1, MAX_RESPONSE_BYTES - 1), True),
+    ],
+)
+async def test_a_response_of_the_maximum_size_is_complete_only_if_nothing_follows(
+    sizes: tuple[int, ...], complete: bool
+) -> None:
+    response: Any = SimpleNamespace(status=200, headers={}, content=Chunks(*sizes))
+    read = await http_provider_module._read(response)
+    assert (len(read.body), read.complete) == (MAX_RESPONSE_BYTES, complete)
+
+
+def test_the_evidence_of_an_answer_has_at_most_500_characters() -> None:
+    assert MAX_EVIDENCE_CHARS == 500

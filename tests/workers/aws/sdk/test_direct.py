@@ -11,7 +11,7 @@ from aiobotocore.config import AioConfig
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import CredentialRetrievalError, ReadTimeoutError
 
 from tests.workers.aws.sdk.calls import (
     DELETED,
@@ -265,3 +265,43 @@ def connect(network: Network, client: Any) -> Any:
     session: Any = network
     http: Any = network
     return DirectClient(client, session, http, Meter(client, metrics.requests))
+
+
+async def test_credentials_that_cannot_be_read_are_a_failed_call() -> None:
+    class Denied(Network):
+        async def get_credentials(self) -> "Network":
+            raise CredentialRetrievalError(provider="web identity", error_msg="no")
+
+    session, metrics = fast(plain_session()), Metrics()
+    async with open_session(session).client("sqs", config=unchecked()) as client:
+        denied: Any = Denied()
+        calling = DirectClient(client, denied, denied, Meter(client, metrics.requests))
+        with pytest.raises(CredentialRetrievalError):
+            await calling.receive_message()
+    labels = {"action": "ReceiveMessage", "result": "CredentialRetrievalError"}
+    assert metrics.registry.get_sample_value("workers_aws_requests_total", labels) == 1
+
+
+async def test_each_success_gives_one_unit_of_the_sdks_quota_back(calls: Calls) -> None:
+    await calls.learn()
+    calls.direct._handover.used_quota = 2
+    await calls.delete()
+    assert calls.direct._handover.used_quota == 1
+
+
+async def test_requests_do_not_name_a_calling_lambda_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "f")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793")
+    async with calling() as calls:
+        for _ in range(2):
+            await calls.delete()
+        assert ["x-amzn-trace-id" in request.headers for request in calls.requests] == [False, False]
+
+
+async def test_an_action_that_the_sdk_begins_to_send_in_another_way_is_left_to_it(calls: Calls) -> None:
+    await calls.learn()
+    model = calls.direct.meta.service_model.operation_model("DeleteMessageBatch")
+    await calls.direct._learn(model, {"method": "POST", "url": "http://queue/?stage=a", "headers": {}}, {})
+    await calls.delete()
+    await calls.delete()
+    assert [sent_directly(request) for request in calls.requests] == [False, True]

@@ -12,6 +12,7 @@ from botocore.parsers import ResponseParserError
 
 from tests.workers.aws.sdk.calls import DELETED, Calls, calling, error, sent_directly
 from tests.workers.fulfillment.provider_server import Answer, Request, hang, reply, reset, write
+from workers.aws.sdk.handover import is_handed_over
 
 pytestmark = pytest.mark.usefixtures("environment", "waits_s")
 
@@ -223,3 +224,13 @@ async def test_a_cancelled_call_is_not_handed_over(calls: Calls) -> None:
         await call
     assert len(calls.requests) == 1
     assert calls.count_by_result() == {}
+
+
+async def test_a_call_knows_whether_its_first_attempt_was_made_already() -> None:
+    handed_over: list[bool] = []
+    async with calling() as calls:
+        calls.direct.meta.events.register_first("before-send", lambda **_: handed_over.append(is_handed_over()))
+        await calls.learn()
+        calls.server.answers(error(500, "InternalError"))
+        await calls.delete()
+    assert handed_over == [False, True, True]

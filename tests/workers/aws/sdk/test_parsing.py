@@ -47,6 +47,8 @@ def dumps(document: Any) -> bytes:
         ("ReceiveMessage", dumps({"Messages": [RECEIVED, RECEIVED | {"MessageAttributes": {"Text": TEXT}}]})),
         ("ReceiveMessage", dumps({"Messages": [RECEIVED | {"Body": "null, \u5f20 and \U0001f600 \ud800"}]})),
         ("ReceiveMessage", dumps({"Messages": None})),
+        ("ReceiveMessage", dumps({"Messages": ["x"]})),
+        ("ReceiveMessage", dumps({"Messages": [None]})),
         ("ReceiveMessage", dumps({"Messages": [RECEIVED | {"Attributes": None}]})),
         (
             "ReceiveMessage",
