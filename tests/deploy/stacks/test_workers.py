@@ -104,7 +104,7 @@ def test_status_shows_tasks_and_alarms_and_down_deletes_the_workers_first(
     assert shown.stdout.endswith(
         "both-order-fulfillment-workers  CREATE_COMPLETE\n"
         "fulfillment  0 of 0 tasks running\n"
-        "1 of 14 alarms in ALARM\n"
+        "1 of 15 alarms in ALARM\n"
         "  both-Rings: no poll\n"
     ), shown.stdout
 
