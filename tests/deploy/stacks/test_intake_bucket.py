@@ -15,7 +15,13 @@ def test_all_files_and_reports_are_deleted_and_twice_is_no_error(aws: Aws) -> No
 
 
 def test_a_stack_that_is_gone_has_nothing_to_empty(aws: Aws) -> None:
-    intake_bucket.empty(aws, pipeline.stack_name("never-"))
+    asked = list[str]()
+    aws.s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name), unique_id="asked")
+    try:
+        intake_bucket.empty(aws, pipeline.stack_name("never-"))
+    finally:
+        aws.s3.meta.events.unregister("before-call.s3", unique_id="asked")
+    assert asked == [], "no other stack's bucket is touched"
 
 
 def test_files_reports_and_uploads_that_never_ended_are_gone_after_a_day() -> None:
