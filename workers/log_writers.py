@@ -64,8 +64,8 @@ def write_at_once(descriptor: int) -> Write | None:
     """
     Return a function that writes what *descriptor* takes without waiting, and returns how many bytes, or raises.
 
-    A pipe or a terminal is opened anew for that, since a flag set on *descriptor* would also be one of the processes
-    that share it. None if that is impossible: Linux alone can do it, and only for files of the same user. A regular
+    A pipe or a terminal is opened again for that: a flag on *descriptor* itself would change it for the processes that
+    share it, too. None if that is impossible: Linux alone can do it, and only for files of the same user. A regular
     file takes everything at once, or raises: its disk is full.
     """
     try:
@@ -75,10 +75,10 @@ def write_at_once(descriptor: int) -> Write | None:
         if stat.S_ISSOCK(mode):
             connection = socket.socket(fileno=os.dup(descriptor))
             return lambda data: connection.send(data, socket.MSG_DONTWAIT)
-        anew = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return None
-    return lambda data: os.write(anew, data)
+    return lambda data: os.write(own, data)
 
 
 def first_part(lines: list[Line]) -> list[Line]:
