@@ -1,5 +1,6 @@
 """`orders workers`: pauses and resumes the workers of a queue."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -27,6 +28,18 @@ def command() -> None:
     """
 
 
+def _options(change: Callable[..., None]) -> Callable[..., None]:
+    """Add what both commands take: a queue, who changes it, and why."""
+    for option in (
+        json_option("an object with what was done"),
+        actor_option("in a tag of the queue"),
+        note_option("in a tag of the queue", default="no reason given"),
+        click.argument("queue", type=AnyQueueName()),
+    ):
+        change = option(change)
+    return change
+
+
 @command.command(
     "pause",
     short_help="Let the workers of a queue receive nothing more.",
@@ -35,10 +48,7 @@ Examples:
   orders workers pause fulfillment --note "the provider changes its prices"
   orders workers pause Returns --actor ada --note "a migration" """,
 )
-@click.argument("queue", type=AnyQueueName())
-@note_option("in a tag of the queue", default="no reason given")
-@actor_option("in a tag of the queue")
-@json_option("an object with what was done")
+@_options
 @click.pass_obj
 def pause_command(stack: "Stack", *, queue: str, text: str, actor: str, as_json: bool) -> None:
     """
@@ -67,10 +77,7 @@ def pause_command(stack: "Stack", *, queue: str, text: str, actor: str, as_json:
 Examples:
   orders workers resume fulfillment --note "the new prices are in" """,
 )
-@click.argument("queue", type=AnyQueueName())
-@note_option("in a tag of the queue", default="no reason given")
-@actor_option("in a tag of the queue")
-@json_option("an object with what was done")
+@_options
 @click.pass_obj
 def resume_command(stack: "Stack", *, queue: str, text: str, actor: str, as_json: bool) -> None:
     """
