@@ -206,6 +206,11 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.outages = Outages(self.registry, mask, prolonged_after_s, prolonged_every_s)
         self.services = Services(self.registry, mask)
+        self._add_process()
+        self._add_messages()
+        self._add_event_loop()
+
+    def _add_process(self) -> None:
         self._polled_at_s = math.nan
         Gauge(
             "workers_last_poll_timestamp_seconds",
@@ -221,6 +226,8 @@ class Metrics:
             ["worker", "queue", "release"],
             registry=self.registry,
         )
+
+    def _add_messages(self) -> None:
         self.received = Tally("workers_messages_received", "Messages received.", self.registry)
         self.settled = Tally(
             "workers_messages_settled",
@@ -262,6 +269,8 @@ class Metrics:
             ["channel", "result"],
             registry=self.registry,
         )
+
+    def _add_event_loop(self) -> None:
         self._tasks = Gauge("workers_tasks", "Tasks of the event loop.", registry=self.registry)
         self.loop_blocked_s = Counter(
             "workers_event_loop_blocked_seconds",
