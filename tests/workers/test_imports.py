@@ -39,7 +39,7 @@ ROOMS = [
     {"fulfillment", "escalation", "own"},
     {"aws"},
     {"connections", "operations", "task_protection"},
-    {"start", "cli"},
+    {"start", "cli", "console"},
     {"wiring"},
     {"runner"},
     {"command"},

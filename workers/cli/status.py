@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from workers.operations.status_reader import StatusReader
 
 WATCH_S, MAX_WATCH_S = 5, 3600
-_SECRETS = re.compile(r"(?<=//)[^/@]*(?=@)|(?<=[?#]).*", re.DOTALL)  # Of a URL: user and password, query and fragment.
 
 
 class _Worker(click.ParamType["Endpoint"]):
@@ -34,26 +31,12 @@ class _Worker(click.ParamType["Endpoint"]):
     name = "worker"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Endpoint":
-        from workers.operations.status_endpoints import Endpoint  # noqa: PLC0415 - `--help` needs no SDK.
+        from workers.operations.status_endpoints import parse_endpoint  # noqa: PLC0415 - `--help` needs no SDK.
 
-        worker, _, url = str(value).partition("=")
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", worker) or not _is_base_url(url):
-            self.fail(
-                f"{_SECRETS.sub('***', value)!r} must be a worker and the address of its health port, such as "
-                "fulfillment=http://127.0.0.1:8081, escalation-2=http://10.0.0.7:8080 or Returns=http://10.0.0.8:8080",
-                param,
-                ctx,
-            )
-        return Endpoint(worker, url.rstrip("/"))
-
-
-def _is_base_url(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-        valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        return False
-    return valid and url.path in {"", "/"} and not (url.query or url.fragment or url.username)
+        try:
+            return parse_endpoint(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command(

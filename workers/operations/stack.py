@@ -98,6 +98,14 @@ class Stack:
     async def region(self) -> str:
         return await self._session.region()
 
+    async def account(self) -> str:
+        """Return the account of the credentials."""
+        return (await self._identity())[1]
+
+    async def endpoints(self) -> list[str]:
+        """Return the URLs of the services that commands change."""
+        return [await client.endpoint() for client in (self.dynamodb, self.sqs, self.stepfunctions, self.s3)]
+
     async def state_machine_arn(self) -> str:
         """Return the ARN of the order workflow. If only its name is known, use the account of the credentials."""
         if self._state_machine_arn is None:
@@ -118,7 +126,7 @@ class Stack:
 
     async def owns(self, queue: Queue) -> bool:
         """Return whether *queue* is in the account of the credentials. CloudWatch has the metrics of no other."""
-        return queue.account is None or queue.account == (await self._identity())[1]
+        return queue.account is None or queue.account == await self.account()
 
     async def execution_arn(self, name: str) -> str:
         """Return the ARN that the workflow's execution *name* has or would have."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import math
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from workers import clock
 from workers.domain.text import clean
@@ -19,6 +21,7 @@ HOLDING_STAGES = ("start", "poll", "downstream", "log_output")
 _FAILED_RELEASES = {"transient", "unexpected_error", "timed_out"}
 _OK = 200
 _MAX_PROBLEM_CHARS = 300
+_SECRETS = re.compile(r"(?<=//)[^/@]*(?=@)|(?<=[?#]).*", re.DOTALL)  # Of a URL: user and password, query and fragment.
 # The labels that a worker gives to these metrics.
 _LABELS = {
     "workers_outage_seconds": {"stage"},
@@ -62,6 +65,31 @@ class Sample:
     def worker_name(self) -> str:
         """What the worker calls itself; if it has not said that, as it is called on the command line."""
         return _label(self.values, "workers_info", "worker") or self.endpoint.worker.partition("-")[0]
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """
+    Return the endpoint that `fulfillment=http://127.0.0.1:8081` names: the worker is ours or your own.
+
+    Raises:
+        ValueError: It is not a name and an address.
+    """
+    worker, _, url = text.partition("=")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", worker) or not _is_base_url(url):
+        raise ValueError(
+            f"{_SECRETS.sub('***', text)!r} must be a worker and the address of its health port, such as "
+            "fulfillment=http://127.0.0.1:8081, escalation-2=http://10.0.0.7:8080 or Returns=http://10.0.0.8:8080"
+        )
+    return Endpoint(worker, url.rstrip("/"))
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    return valid and url.path in {"", "/"} and not (url.query or url.fragment or url.username)
 
 
 async def sample(endpoint: Endpoint, fetch: Fetch, now_s: Callable[[], float]) -> Sample:

@@ -36,6 +36,10 @@ class AsyncClient:
         """Call *operation*, the name of a method of boto3, and return the response. Raises the SDK's errors."""
         return await in_thread(lambda: getattr(self._make(), operation)(**request))
 
+    async def endpoint(self) -> str:
+        """Return the URL that the calls go to."""
+        return await in_thread(lambda: str(self._make().meta.endpoint_url))
+
     async def pages(self, operation: str, **request: Any) -> AsyncIterator[Any]:
         """Yield the pages of *operation*, each requested when it is needed."""
         pages = await in_thread(lambda: iter(self._make().get_paginator(operation).paginate(**request)))

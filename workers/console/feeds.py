@@ -1,0 +1,168 @@
+"""What all viewers of a page share: it is read once for all of them, and only while somebody watches."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+Value = TypeVar("Value")
+
+KEPT_S = 15.0  # How long a feed is read after its last viewer has gone: a click takes a moment to the next page.
+MAX_FEEDS = 200  # Of all pages that are watched; beyond it, the feed that was watched the longest ago ends.
+Explain = Callable[[Exception], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[Value]):
+    """
+    What was read last, and when, in seconds of the loop's clock. `number` counts the readings.
+
+    After a failure, `problem` says why, and `value` is still that of the reading before; None if there was none.
+    """
+
+    number: int
+    at_s: float
+    value: Value | None
+    problem: str | None = None
+
+
+class Feed(Generic[Value]):
+    """
+    Calls *read* every *every_s* seconds while there are viewers, and keeps the last value for them.
+
+    *explain* returns what an error means for a person, None if it is an internal error: that goes to *failed*.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[Value]],
+        every_s: float,
+        explain: Explain,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._read, self._every_s, self._explain, self._failed = read, every_s, explain, failed
+        self._last: Reading[Value] | None = None
+        self._changed = asyncio.Event()
+        self._soon = asyncio.Event()
+        self._viewers = 0
+        self._task: asyncio.Task[None] | None = None
+        self._valid_from_s = 0.0
+        self.watched_s = 0.0
+
+    @property
+    def is_watched(self) -> bool:
+        return self._viewers > 0
+
+    async def latest(self, wait_s: float | None = None) -> Reading[Value] | None:
+        """
+        Return the last reading, if it is not much older than a period; otherwise wait for one, *wait_s* at most.
+
+        None if it is not there by then; it is read on for the next viewer.
+        """
+        with self._watching():
+            after = self._fresh_after()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    return await self._next(after)
+            return self._last
+
+    async def readings(self) -> AsyncGenerator[Reading[Value], None]:
+        """Yield the last reading if it is fresh, then each new one."""
+        with self._watching():
+            number = self._fresh_after()
+            while True:
+                reading = await self._next(number)
+                yield reading
+                number = reading.number
+
+    def refresh(self) -> None:
+        """Read again at once: something was changed here. Readings that began before do not count any more."""
+        self._valid_from_s = asyncio.get_running_loop().time()
+        self._soon.set()
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _fresh_after(self) -> int:
+        """Return the number of the last reading that is too old to be shown; 0 if there is none."""
+        if self._last is None:
+            return 0
+        oldest_s = max(self._valid_from_s, asyncio.get_running_loop().time() - self._every_s - KEPT_S)
+        return self._last.number if self._last.at_s < oldest_s else self._last.number - 1
+
+    async def _next(self, number: int) -> Reading[Value]:
+        while self._last is None or self._last.number <= number:
+            self._changed.clear()
+            await self._changed.wait()
+        return self._last
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
+        self._viewers += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="console-feed")
+        try:
+            yield
+        finally:
+            self._viewers -= 1
+            self.watched_s = asyncio.get_running_loop().time()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        number = 0 if self._last is None else self._last.number
+        while self._viewers or loop.time() - self.watched_s < KEPT_S:
+            self._soon.clear()
+            began_s = loop.time()
+            value, problem = await self._attempt()
+            number += 1
+            self._last = Reading(number, began_s, value, problem)
+            self._changed.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await self._soon.wait()
+
+    async def _attempt(self) -> tuple[Value | None, str | None]:
+        try:
+            return await self._read(), None
+        except Exception as error:  # noqa: BLE001 - the page says it, and the next attempt may succeed.
+            problem = await self._explain(error)
+            if problem is None:
+                self._failed(error)
+            kept = None if self._last is None else self._last.value
+            return kept, problem or "an internal error; the console's log has it"
+
+
+@dataclass(slots=True)
+class Feeds:
+    """The feeds of the console, by what they read."""
+
+    explain: Explain
+    failed: Callable[[Exception], None]
+    _feeds: dict[Hashable, Feed[Any]] = field(default_factory=dict)
+
+    def feed(self, key: Hashable, read: Callable[[], Awaitable[Value]], every_s: float) -> Feed[Value]:
+        """Return the feed *key*: the one that exists, or a new one. Nothing is read before it is watched."""
+        found = self._feeds.get(key)
+        if found is None:
+            self._drop_unwatched()
+            found = self._feeds[key] = Feed(read, every_s, self.explain, self.failed)
+        return found
+
+    def refresh(self) -> None:
+        """Read all feeds again: an action has changed something."""
+        for feed in self._feeds.values():
+            feed.refresh()
+
+    def close(self) -> None:
+        for feed in self._feeds.values():
+            feed.close()
+
+    def _drop_unwatched(self) -> None:
+        while len(self._feeds) >= MAX_FEEDS:
+            idle = [key for key, feed in self._feeds.items() if not feed.is_watched]
+            if not idle:
+                return
+            oldest = min(idle, key=lambda key: self._feeds[key].watched_s)
+            self._feeds.pop(oldest).close()

@@ -1,0 +1,117 @@
+"""What all pages use: to render one, to stream its live part, and to check and record an action."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from workers.console.console import console_of
+from workers.console.feeds import Feed, Reading, Value
+from workers.console.rendering import now, render
+
+SESSION: Final = web.RequestKey("session", str)
+MAX_STREAMS: Final = 64
+PATIENCE_S: Final = 0.15  # A page does not wait longer for what its stream brings anyway.
+KEEP_ALIVE_S: Final = 15.0
+MAX_NOTE_CHARS, MAX_ACTOR_CHARS = 1_000, 100
+
+log = structlog.get_logger(__name__)
+_STREAMS: Final = web.AppKey("streams", set[asyncio.Task[Any]])
+
+
+async def page(request: web.Request, template: str, /, *, status: int = 200, **values: Any) -> web.Response:
+    """Return a whole page. *values* are the template's own; `base.html` needs what `common_values` adds."""
+    text = render(console_of(request).templates, template, await common_values(request) | values)
+    return web.Response(text=text, content_type="text/html", status=status)
+
+
+async def common_values(request: web.Request) -> dict[str, Any]:
+    """Return what `base.html` shows: the navigation with its counts, the place, and what the forms need."""
+    console = console_of(request)
+    session = request.get(SESSION)
+    known = None if session is None else await console.status.latest(wait_s=0)
+    return {
+        "request_path": request.path,
+        "place": console.place,
+        "actor": console.actor,
+        "csrf": "" if session is None else console.guard.csrf_token(session),
+        "now": now(),
+        "system": None if known is None else known.value,
+    }
+
+
+async def stream(
+    request: web.Request, feed: Feed[Value], template: str, values: Callable[[Reading[Value]], dict[str, Any]]
+) -> web.StreamResponse:
+    """
+    Send the page's live part as server-sent events: *template* with what *values* makes of each reading of *feed*.
+
+    A part that has not changed is not sent again. The counts of the navigation come with it.
+    """
+    return await send(request, _parts(request, feed, template, values))
+
+
+async def _parts(
+    request: web.Request, feed: Feed[Value], template: str, values: Callable[[Reading[Value]], dict[str, Any]]
+) -> AsyncGenerator[str, None]:
+    templates = console_of(request).templates
+    async with aclosing(feed.readings()) as readings:
+        async for reading in readings:
+            common = await common_values(request)
+            yield render(templates, template, common | values(reading)) + render(templates, "_counts.html", common)
+
+
+async def send(request: web.Request, parts: AsyncGenerator[str, None]) -> web.StreamResponse:
+    """Send *parts* as unnamed events, each only if it differs from the one before, until the viewer or console ends."""
+    streams = request.app[_STREAMS]
+    if len(streams) >= MAX_STREAMS:
+        raise web.HTTPServiceUnavailable(text="too many pages are watched live; this one does not change by itself\n")
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+    await response.prepare(request)
+    await response.write(b": connected\n\n")  # The headers leave with the first bytes.
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - for the type checker.
+    streams.add(task)
+    ending = asyncio.create_task(console_of(request).stopping.wait(), name="console-stopping")
+    pending: asyncio.Task[str | None] | None = None
+    try:
+        last = None
+        while not ending.done():
+            pending = pending or asyncio.create_task(_next(parts), name="console-part")
+            done, _ = await asyncio.wait({pending, ending}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            if pending in done:
+                text, pending = pending.result(), None
+                if text is None:
+                    break
+                if text != last:
+                    await response.write(_event(text))
+                    last = text
+            elif not done:
+                await response.write(b": alive\n\n")
+    except ConnectionResetError:
+        pass  # The viewer has gone.
+    finally:
+        streams.discard(task)
+        for each in filter(None, (pending, ending)):
+            each.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await each
+        await parts.aclose()
+    return response
+
+
+async def _next(parts: AsyncGenerator[str, None]) -> str | None:
+    return await anext(parts, None)
+
+
+def _event(text: str) -> bytes:
+    lines = "".join(f"data: {line}\n" for line in text.splitlines())
+    return f"{lines}\n".encode()
+
+
+def prepare(application: web.Application) -> None:
+    application[_STREAMS] = set()

@@ -1,0 +1,100 @@
+"""
+Renders templates.
+
+Every value that a template shows is cleaned here, at one place: control characters are replaced, and runs of digits
+that look like a card number are masked. Jinja then escapes it. The only markup that passes is what templates and the
+graph write themselves.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from workers import clock
+from workers.domain.cards import mask
+from workers.domain.text import clean
+from workers.operations.ages import format_age, seconds_since
+
+TEMPLATES = Path(__file__).parent / "templates"
+_BLANKS = {"\t", "\n", "\r"}
+
+
+def shown(value: object) -> object:
+    """Return *value* as a page may show it. Markup comes only from templates and the graph, and is left as it is."""
+    if isinstance(value, Markup) or value is None:
+        return "" if value is None else value
+    return "\n".join(map(clean, str(value).splitlines())) if isinstance(value, str) else clean(value)
+
+
+def path(*parts: object, **query: object) -> Markup:
+    """
+    Return the address of a page; *parts* are quoted, and *query* has the values that are not None, False or empty.
+
+    Ids may have characters that a page shows otherwise, so an address is not cleaned; it holds ids only.
+    """
+    address = "/" + "/".join(quote(str(part), safe="") for part in parts)
+    given = [
+        (name.rstrip("_"), str(each))
+        for name, value in query.items()
+        for each in (value if isinstance(value, list | tuple) else [value])
+        if each not in (None, False, "")
+    ]
+    text = f"{address}?{urlencode(given)}" if given else address
+    return Markup.escape(mask(text) if mask(text) != text else text)
+
+
+def age(at: object, now: datetime) -> str | None:
+    """Return how long ago *at* was, such as `3m`."""
+    text = clock.rfc_3339(at)
+    return format_age(seconds_since(text, now))
+
+
+def utc(at: object) -> str | None:
+    """Return the time *at* as `2026-11-26 06:58:11 UTC`."""
+    text = clock.rfc_3339(at)
+    return None if text is None else f"{clock.shown(text)} UTC"
+
+
+def seconds(value: float | Decimal | None) -> str | None:
+    """Return a length of time: `0.42 s`, `12.3 s`, `3m`."""
+    if value is None:
+        return None
+    number = float(value)
+    if number < 1:
+        return f"{number:.2f} s"
+    return f"{number:.1f} s" if number < 120 else format_age(number)  # noqa: PLR2004 - two minutes.
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: `1 order`, `1,200 orders`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def environment() -> Environment:
+    """Return the environment of all templates. An unknown name in a template is an error."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update({"age": age, "utc": utc, "seconds": seconds, "counted": counted})
+    made.globals.update({"path": path})
+    return made
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def render(templates: Environment, name: str, values: Mapping[str, Any]) -> str:
+    return templates.get_template(name).render(values)
