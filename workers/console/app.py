@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from workers.console.console import CONSOLE, Console, Handler, console_of, explained_here, report
-from workers.console.pages import overview
+from workers.console.pages import overview, queues
 from workers.console.pages.common import SESSION, page, prepare
 from workers.console.security import CSRF_FIELD, HEADERS, TOKEN_FIELD, is_own_page
 
@@ -39,7 +39,7 @@ def application(console: Console) -> web.Application:
     made.on_response_prepare.append(_add_headers)
     made.on_shutdown.append(_stop)
     made.router.add_get("/static/{name}", _static(_files()))
-    for pages in (overview,):
+    for pages in (overview, queues):
         made.router.add_routes(pages.routes)
     return made
 

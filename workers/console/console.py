@@ -13,12 +13,12 @@ from jinja2 import Environment
 from workers.console.feeds import Feed, Feeds
 from workers.console.rendering import environment
 from workers.console.security import Guard
+from workers.console.system import SystemReader
 from workers.operations.errors import OperationError
 from workers.operations.sdk_errors import explained
 from workers.operations.stack import Stack
 from workers.operations.status import Status
 from workers.operations.status_endpoints import Endpoint
-from workers.operations.status_reader import StatusReader
 
 STATUS_EVERY_S: Final = 5.0
 
@@ -51,19 +51,19 @@ class Console:
     templates: Environment = field(default_factory=environment)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     feeds: Feeds = field(init=False)
-    _reader: StatusReader = field(init=False)
+    system: SystemReader = field(init=False)
 
     def __post_init__(self) -> None:
         async def explain(error: Exception) -> str | None:
             return await explained_here(error, self.stack)
 
         object.__setattr__(self, "feeds", Feeds(explain, report))
-        object.__setattr__(self, "_reader", StatusReader(self.stack, self.endpoints))
+        object.__setattr__(self, "system", SystemReader(self.stack, self.endpoints, has_alarms=not self.place.is_local))
 
     @property
     def status(self) -> Feed[Status]:
         """The state of the whole system, as `orders status` shows it."""
-        return self.feeds.feed("status", self._reader.read, STATUS_EVERY_S)
+        return self.feeds.feed("status", self.system.read, STATUS_EVERY_S)
 
 
 CONSOLE: Final = web.AppKey("console", Console)

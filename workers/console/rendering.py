@@ -71,6 +71,11 @@ def seconds(value: float | Decimal | None) -> str | None:
     return f"{number:.1f} s" if number < 120 else format_age(number)  # noqa: PLR2004 - two minutes.
 
 
+def rate(value: float | None) -> str | None:
+    """Return how many a second: `0`, `0.25`, `12.3`."""
+    return None if value is None else f"{value:,.3g}" if value < 1_000 else f"{value:,.0f}"  # noqa: PLR2004
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 order`, `1,200 orders`."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
@@ -87,7 +92,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update({"age": age, "utc": utc, "seconds": seconds, "counted": counted})
+    made.filters.update(
+        {"age": age, "utc": utc, "seconds": seconds, "length_of_time": format_age, "rate": rate, "counted": counted}
+    )
     made.globals.update({"path": path})
     return made
 

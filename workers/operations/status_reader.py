@@ -71,6 +71,7 @@ class StatusReader:
     Reads the status again and again. Rates come from what it read before.
 
     *endpoints* are those of the workers. Without any, they are looked for on ECS, as deploy/workers.yaml runs them.
+    With *rates_at_once*, the first reading takes a second longer, and already knows how fast the workers are.
     """
 
     stack: "Stack"
@@ -79,6 +80,7 @@ class StatusReader:
     read_cases: Callable[["Stack", Selection], Awaitable[OpenCases]] = read_open_cases
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     limit_s: float = LIMIT_S
+    rates_at_once: bool = True
     _samples: dict[Endpoint, Sample] = field(default_factory=dict)
     _depths: dict[str, deque[tuple[float, int]]] = field(default_factory=dict)
     _services: Services | None = None
@@ -176,11 +178,11 @@ class StatusReader:
         return found, number if found is None else found.total
 
     async def _ask_workers(self) -> tuple[list[Sample], list[Sample | None]]:
-        """Ask each worker. The first time, ask those that answer twice, so that their speed is known."""
+        """Ask each worker. With `rates_at_once`, ask those that answer twice the first time."""
         before, asked = dict(self._samples), self.endpoints
         if not before:
             self._samples = before = await self._sampled(asked)
-            asked = [each for each in asked if before[each].is_running]
+            asked = [each for each in asked if before[each].is_running and self.rates_at_once]
             if asked:
                 await self.sleep(BETWEEN_SAMPLES_S)
         self._samples = self._samples | await self._sampled(asked)

@@ -12,6 +12,7 @@ from aiohttp import web
 from workers.console.console import console_of
 from workers.console.feeds import Feed, Reading, Value
 from workers.console.rendering import now, render
+from workers.operations.disturbances import disturbances
 
 SESSION: Final = web.RequestKey("session", str)
 MAX_STREAMS: Final = 64
@@ -34,13 +35,15 @@ async def common_values(request: web.Request) -> dict[str, Any]:
     console = console_of(request)
     session = request.get(SESSION)
     known = None if session is None else await console.status.latest(wait_s=0)
+    system = None if known is None else known.value
     return {
         "request_path": request.path,
         "place": console.place,
         "actor": console.actor,
         "csrf": "" if session is None else console.guard.csrf_token(session),
         "now": now(),
-        "system": None if known is None else known.value,
+        "system": system,
+        "disturbances": [] if system is None else disturbances(system, console.system.sweep),
     }
 
 
