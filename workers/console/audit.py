@@ -63,7 +63,7 @@ def text_field(form: Mapping[str, Any], name: str) -> str:
 
 def audit(request: web.Request, *, action: str, actor: str, note: str, targets: Collection[str], outcome: str) -> None:
     """
-    Log one action: *action* is named as the command of `orders`, such as `resolve`, the ids of what it was done to, and its *outcome*.
+    Log one action: its name as in `orders`, such as `resolve`, the ids of what it was done to, and its *outcome*.
 
     Of very many targets, the first ones are named. *request* is the one that started the action.
     """

@@ -16,11 +16,12 @@ GAP_S: Final = 20.0  # Nobody watched in between: the line has a gap.
 _MIN_TOP = 1.0
 
 
-def plot(series: Series, now_s: float, what: str, unit: str = "") -> Markup:
+def plot(series: Series, now_s: float, what: str, unit: str = "", *, labels: bool = True) -> Markup:
     """
     Return the plot of the last fifteen minutes of *series*; *what* names it, such as `messages waiting`.
 
-    Unknown values and times without a reading are gaps. The area begins at 0.
+    Unknown values and times without a reading are gaps. The area begins at 0. Without *labels*, only screen readers get
+    the largest value and the times: for a plot in a table.
     """
     known = [value for _, value in series if value is not None]
     largest = max(known, default=0.0)
@@ -30,25 +31,26 @@ def plot(series: Series, now_s: float, what: str, unit: str = "") -> Markup:
     areas = Markup().join(Markup('<path class="area" d="{}"/>').format(_area(run)) for run in points)
     lines = Markup().join(Markup('<path class="line" d="{}"/>').format(_line(run)) for run in points)
     ends = Markup('<circle class="now" cx="{:.1f}" cy="{:.1f}" r="2.6"/>').format(*points[-1][-1]) if points else ""
-    text = f"{what}: {_said(known, largest, unit)}"
     return Markup(
         '<svg class="plot" viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{text}">'
-        '<path class="axis" d="M0 {base:.1f}H{width:.0f}"/>{areas}{lines}{ends}'
-        '<text class="top" x="0" y="9">{top}</text>'
-        '<text class="from" x="0" y="{low:.1f}">15 min ago</text>'
-        '<text class="to" x="{width:.0f}" y="{low:.1f}">now</text>'
-        "</svg>"
+        '<path class="axis" d="M0 {base:.1f}H{width:.0f}"/>{areas}{lines}{ends}{labels}</svg>'
     ).format(
         width=WIDTH,
         height=HEIGHT,
-        text=text,
+        text=f"{what}: {_said(known, largest, unit)}",
         base=HEIGHT - BOTTOM,
         areas=areas,
         lines=lines,
         ends=ends,
-        top=f"{number(largest)}{unit}" if known else "no reading yet",
-        low=HEIGHT - 2,
+        labels=_labels(f"{number(largest)}{unit}" if known else "no reading yet") if labels else "",
     )
+
+
+def _labels(largest: str) -> Markup:
+    return Markup(
+        '<text class="top" x="0" y="9">{largest}</text><text class="from" x="0" y="{low:.1f}">15 min ago</text>'
+        '<text class="to" x="{width:.0f}" y="{low:.1f}">now</text>'
+    ).format(largest=largest, low=HEIGHT - 2, width=WIDTH)
 
 
 def number(value: float) -> str:

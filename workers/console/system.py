@@ -1,7 +1,7 @@
 """Reads the state of the whole system, and keeps what pages show beside it: newest cases, the last sweep, a history."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +14,8 @@ from workers.operations.sdk_errors import SDK_ERRORS, explained
 from workers.operations.stack import Stack
 from workers.operations.status import Status
 from workers.operations.status_ecs import prefix_of
-from workers.operations.status_endpoints import Endpoint
-from workers.operations.status_reader import StatusReader
+from workers.operations.status_endpoints import Endpoint, Fetch
+from workers.operations.status_reader import StatusReader, fetch
 from workers.operations.sweep import Sweep, newest
 from workers.queue_address import QueueAddress
 
@@ -34,9 +34,17 @@ class SystemReader:
     AWS and before the first reading; `alarms_problem` says why the alarms are unknown.
     """
 
-    def __init__(self, stack: Stack, endpoints: Sequence[Endpoint], *, has_alarms: bool) -> None:
-        self._stack = stack
-        self._reader = StatusReader(stack, endpoints, read_cases=self._read_cases, rates_at_once=False)
+    def __init__(
+        self,
+        stack: Stack,
+        endpoints: Sequence[Endpoint],
+        *,
+        has_alarms: bool,
+        fetch: Fetch = fetch,
+        read_cases: Callable[[Stack, Selection], Awaitable[OpenCases]] = read_open_cases,
+    ) -> None:
+        self._stack, self._read_open_cases = stack, read_cases
+        self._reader = StatusReader(stack, endpoints, fetch=fetch, read_cases=self._read_cases, rates_at_once=False)
         self._has_alarms = has_alarms
         self._rarely_at = stack.now() - RARELY
         self.newest_cases: Sequence[Case] = ()
@@ -52,7 +60,7 @@ class SystemReader:
         return status
 
     async def _read_cases(self, stack: Stack, selection: Selection) -> OpenCases:
-        found = await read_open_cases(stack, selection)
+        found = await self._read_open_cases(stack, selection)
         self.newest_cases = sorted(found.selected, key=lambda case: case.opened_at, reverse=True)[:NEWEST_CASES]
         return found
 

@@ -135,7 +135,7 @@ class World:
 
     def reader(self, *endpoints: Endpoint) -> StatusReader:
         return StatusReader(
-            self.stack(), endpoints, fetch=self._fetch, read_cases=self._read_cases, sleep=self.sleep or self._pass_time
+            self.stack(), endpoints, fetch=self.fetch, read_cases=self.read_cases, sleep=self.sleep or self._pass_time
         )
 
     async def _pass_time(self, seconds: float) -> None:
@@ -144,14 +144,14 @@ class World:
     def stack(self) -> Stack:
         return Stack(self.environ, now=lambda: self.now, session=FakeSession(self.clients))
 
-    async def _fetch(self, url: str) -> tuple[int, str]:
+    async def fetch(self, url: str) -> tuple[int, str]:
         answer = self.pages.get(url, ConnectionRefusedError())
         if isinstance(answer, Exception):
             raise answer
         found: tuple[int, str] = answer
         return found
 
-    async def _read_cases(self, _stack: Stack, _selection: Selection) -> OpenCases:
+    async def read_cases(self, _stack: Stack, _selection: Selection) -> OpenCases:
         if isinstance(self.cases, Exception):
             raise self.cases
         return OpenCases(self.cases, len(self.cases), [])

@@ -41,8 +41,8 @@ def _values(console: Console, reading: Reading[Status] | None) -> dict[str, Any]
 def _queue_plots(console: Console, status: Status, queue: QueueStatus) -> list[Markup]:
     history, now_s = console.system.history, clock.parse(status.at).timestamp()
     return [
-        plot(history.of_queue(queue.queue, lambda seen: seen.messages), now_s, "messages"),
-        plot(history.of_queue(queue.queue, lambda seen: seen.dead_letters), now_s, "dead letters"),
+        plot(history.of_queue(queue.queue, lambda seen: seen.messages), now_s, f"messages in {queue.queue}"),
+        plot(history.of_queue(queue.queue, lambda seen: seen.dead_letters), now_s, f"dead letters of {queue.queue}"),
     ]
 
 
@@ -50,7 +50,11 @@ def _worker_plots(console: Console, status: Status) -> dict[str, Markup]:
     history, now_s = console.system.history, clock.parse(status.at).timestamp()
     return {
         worker.worker: plot(
-            history.of_worker(worker.worker, lambda seen: seen.messages_per_second), now_s, "messages", "/s"
+            history.of_worker(worker.worker, lambda seen: seen.messages_per_second),
+            now_s,
+            f"messages of the {worker.worker} worker",
+            "/s",
+            labels=False,
         )
         for worker in status.workers
     }
