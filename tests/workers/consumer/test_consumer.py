@@ -556,7 +556,7 @@ async def test_a_stop_releases_messages_held_by_an_outage_at_once() -> None:
     queue, handler = FakeQueue(messages(5)), FakeHandler()
     for n in range(5):
         handler.when(f"m{n}", *[OutageError("down")] * 10)
-    async with running(queue, handler, limits(drain_s=100), replace(QUICK, probe=Backoff(100, 100))) as run:
+    async with running(queue, handler, limits(drain_s=100), replace(QUICK, probe=RecordedBackoff(fixed_s=100))) as run:
         await until(lambda: len(handler.began) > 0)
         await turns()
     assert sorted(run.endings()) == [(f"m{n}", "message.released", "stopping") for n in range(5)]

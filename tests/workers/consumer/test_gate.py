@@ -198,17 +198,23 @@ async def test_probes_respect_retry_after() -> None:
 
 
 async def test_the_longest_retry_after_counts() -> None:
-    gate, downstream = quick_gate(), Downstream()
+    gate, both = quick_gate(), asyncio.Event()
+    errors = [OutageError("down", retry_after_s=0.2), OutageError("down", retry_after_s=0.1)]
     began_s = asyncio.get_running_loop().time()
-    downstream.error = OutageError("down")
-    first = asyncio.create_task(gate.run(downstream.call("1")))
+
+    async def call() -> str:
+        if errors:
+            error = errors.pop(0)
+            await both.wait()
+            raise error
+        return "done"
+
+    first, second = [asyncio.create_task(gate.run(call)) for _ in errors]
     await turns()
-    second = asyncio.create_task(gate.run(downstream.call("2")))
-    await until(lambda: downstream.calls == 2)
-    downstream.error = OutageError("down", retry_after_s=0.2)
-    await until(lambda: downstream.at_once == 0)
-    downstream.error = None
-    assert await finished([first, second]) == ["1", "2"]
+    both.set()
+    await turns()
+    first.cancel()  # Now the second one probes.
+    assert await finished([second]) == ["done"]
     assert asyncio.get_running_loop().time() - began_s >= 0.2
 
 

@@ -14,19 +14,19 @@ from tests.workers.consumer.fakes import (
     QUICK,
     FakeHandler,
     FakeQueue,
+    RecordedBackoff,
     limits,
     message,
     running,
     turns,
     until,
 )
-from workers.backoff import Backoff
 from workers.consumer.delivery import Delivery
 from workers.consumer.message import Acknowledged, Message, Settlement
 from workers.consumer.trials import Handle, Trials
 from workers.errors import AccessDeniedError, FatalError, OutageError, TransientError
 
-NEVER_PROBES = replace(QUICK, probe=Backoff(100, 100))
+NEVER_PROBES = replace(QUICK, probe=RecordedBackoff(fixed_s=100))  # A `Backoff` may also wait for no time at all.
 
 
 class TrialHandler(FakeHandler):
