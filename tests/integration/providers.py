@@ -18,9 +18,9 @@ class ScriptedProvider:
     """
     Ships every order except for a few items.
 
-    `slow` logs `provider.called` and takes as many seconds as the order's Price. `block` blocks the event loop as long.
-    `reject` and `fail` raise an error that quotes the order's Name. `crash` ends the worker's process after
-    `CRASH_AFTER_S` seconds.
+    `slow` takes as many seconds as the order's Price. `block` blocks the event loop as long. `reject` and `fail` raise
+    an error that quotes the order's Name. `crash` ends the worker's process after `CRASH_AFTER_S` seconds. `slow` and
+    `crash` log `provider.called` first.
     """
 
     async def ship(self, order: Order) -> str:
@@ -31,6 +31,7 @@ class ScriptedProvider:
             case "block":
                 time.sleep(float(order.price or 0))  # noqa: ASYNC251 - on purpose.
             case "crash":
+                log.info("provider.called")
                 await asyncio.sleep(float(os.environ["CRASH_AFTER_S"]))
                 os._exit(CRASHED)
             case "reject":
@@ -41,10 +42,16 @@ class ScriptedProvider:
 
 
 class PlainProvider:
-    """Ships every order. Not async: blocks for as many seconds as the order's Price."""
+    """Ships every order. Not async: logs `provider.called`, and blocks for as many seconds as the order's Price."""
+
+    def __init__(self) -> None:
+        self._shipping = set[str]()
 
     def ship(self, order: Order) -> str:
+        self._shipping.add(order.order_id)
+        log.info("provider.called", at_once=len(self._shipping))
         time.sleep(float(order.price or 0))
+        self._shipping.remove(order.order_id)
         return f"shipment-of-{order.order_id}"
 
 

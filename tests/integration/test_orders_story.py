@@ -79,8 +79,10 @@ def test_an_operator_sees_explains_and_finishes_every_order(deploy_stack: Deploy
         wait_until(lambda: open_orders() == expected)
 
         # Everything that went wrong is in the logs and in the list of cases, and nothing else.
-        logged = orders("logs", log, "--escalations", "--json")
-        assert {json.loads(line)["case_id"] for line in logged.lines} == set(ESCALATED)
+        def logged() -> set[str]:
+            return {json.loads(line)["case_id"] for line in orders("logs", log, "--escalations", "--json").lines}
+
+        wait_until(lambda: logged() == set(ESCALATED))  # A worker writes its line after the status.
         cases = json.loads(orders("escalations", "list", "--json").out)
         assert {case["case_id"]: case["reasons"] for case in cases} == {
             "bad-price": ["INVALID_PRICE"],
