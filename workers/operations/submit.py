@@ -239,12 +239,12 @@ class Submission:
 
     def _check_same(self, entry: Entry, item: Item) -> bool:
         """Return whether a record that counts as submitted before equals its stored order; report it if not."""
-        if not differing_fields(entry, item):
-            return True
-        self.summary.already_submitted -= 1
-        problem = f"skipped: {described(entry, item, self._number)}"
-        self._not_submitted(self.summary.different, entry, problem)
-        return False
+        same = not differing_fields(entry, item)
+        if not same:
+            self.summary.already_submitted -= 1
+            problem = f"skipped: {described(entry, item, self._number)}"
+            self._not_submitted(self.summary.different, entry, problem)
+        return same
 
     def _warn_not_compared(self, orders: "_Counted", why: str) -> None:
         if orders.first is not None:

@@ -15,7 +15,7 @@ from workers.backoff import Backoff
 from workers.domain.cases import MAX_GIVEN_UP_CHARS, Case, SentNotification
 from workers.errors import OutageError
 from workers.escalation.notifications import Channel, ChannelError, Notification, RefusedError
-from workers.escalation.router import PAUSE_BACKOFF, Router
+from workers.escalation.router import PAUSE_BACKOFF, RETRY_BACKOFF, Router
 from workers.metrics import Metrics
 
 REFUSED = ChannelError("HTTP 403", passing=False)
@@ -462,6 +462,10 @@ async def test_what_is_recorded_as_logged_is_written_before(kind: str, is_writte
 
 def test_the_pauses_of_a_failed_channel_double_up_to_half_a_minute() -> None:
     assert [PAUSE_BACKOFF.max_wait_s(pauses) for pauses in (1, 2, 5, 6, 20)] == [1, 2, 16, 30, 30]
+
+
+def test_a_notification_is_tried_again_within_two_seconds() -> None:
+    assert [RETRY_BACKOFF.max_wait_s(tries) for tries in (1, 2, 3, 4, 5, 20)] == [0.2, 0.4, 0.8, 1.6, 2, 2]
 
 
 async def test_a_channel_that_gives_a_notification_up_says_why() -> None:

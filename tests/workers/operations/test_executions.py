@@ -170,3 +170,8 @@ def test_an_execution_has_sent_its_order_only_if_that_was_its_end(execution: Exe
 )
 def test_an_execution_runs_until_its_time_is_over(execution: Execution, *, runs: bool) -> None:
     assert execution.is_running(datetime(2026, 11, 22, 12, tzinfo=UTC)) is runs
+
+
+@pytest.mark.parametrize(("states", "reached"), [(TO_FULFILLMENT, True), (TO_FULFILLMENT[:1], False), ((), False)])
+def test_an_execution_that_entered_the_state_that_sends_reached_it(states: tuple[str, ...], *, reached: bool) -> None:
+    assert Execution(ARN, "FAILED", states).reached_fulfillment is reached

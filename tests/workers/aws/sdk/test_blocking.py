@@ -100,6 +100,18 @@ async def test_a_response_that_is_not_json_is_an_error(session: BlockingSession,
             await session.client(service).call(operation, **request)
 
 
+async def test_an_error_that_is_not_json_is_still_an_error(session: BlockingSession, server: Server) -> None:
+    server.status, server.body = 400, b"<html>"
+    with pytest.raises(ClientError, match="400"):
+        await session.client("dynamodb").call("describe_table", TableName="t")
+
+
+async def test_an_empty_response_is_not_an_error(session: BlockingSession, server: Server) -> None:
+    server.body = b""
+    answer = await session.client("sqs").call("delete_message", QueueUrl="q", ReceiptHandle="r")
+    assert answer.keys() == {"ResponseMetadata"}
+
+
 async def test_a_cancelled_call_still_ends(session: BlockingSession, server: Server) -> None:
     client = session.client("dynamodb")
     await client.call("describe_table", TableName="t")

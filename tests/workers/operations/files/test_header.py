@@ -183,3 +183,10 @@ def test_a_header_with_some_fields_is_not_said_to_have_another_separator() -> No
     assert refusal(["OrderId;Name;ItemName;Price;CC"]).endswith(
         "; its columns seem to be separated by ;, not by ,; --columns maps others"
     )
+
+
+def test_long_and_many_headers_are_cut_and_masked() -> None:
+    row = ["OrderId", "n" * 41, f"card {CARD}", *map(str, range(17))]
+    shown = ", ".join(f'"{name}"' for name in ["OrderId", "n" * 40, "card ****", *map(str, range(17))])
+    assert refusal(row).endswith(f"it has {shown}; --columns maps others")
+    assert refusal([*row, "17"]).endswith(f"it has {shown}, ...; --columns maps others")
