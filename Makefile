@@ -79,8 +79,8 @@ test: setup ## Run all tests, on throwaway state, in several processes (PROCESSE
 test-unit: setup ## Run the tests that need no local AWS and no other process: most of them, in less than a minute
 	@$(PY) -m pytest -n $(PROCESSES) -m unit
 
-mutation: setup $(MUTATION_VENV)/.installed ## Change single lines of the core and report what no test sees; SINCE=main: only changed lines
-	@$(PY) -m tests.mutation $(if $(SINCE),--since $(SINCE))
+mutation: setup $(MUTATION_VENV)/.installed ## Change single lines of the core and report what no test sees; SINCE=main: only changed lines; FRESH=seed: a new sample of all code
+	@$(PY) -m tests.mutation $(if $(SINCE),--since $(SINCE)) $(if $(FRESH),--fresh $(FRESH))
 
 # Without the sample orders: executions send to the local AWS's own queues.
 second: setup $(SECOND_VENV)/.installed ## Run the tests about queues with another SQS beside the local AWS, in about a minute

@@ -1,10 +1,11 @@
 """
 Mutation testing: changes single lines of the core, and reports the changes that no test of their module sees.
 
-    python -m tests.mutation [--since REF] [--jobs N]
+    python -m tests.mutation [--since REF | --fresh SEED] [--jobs N]
 
-Without REF it takes a fixed sample of the core, with REF all mutants of the lines that changed since the branch left
-REF, of all modules. Exit codes:
+Without an option it takes a fixed sample of the core; with REF all mutants of the lines that changed since the branch
+left REF, of all modules; with SEED a small sample of all modules, another for each seed, and only unit
+tests run. Exit codes:
 
 - 0: at least 90 % are seen, and each entry of equivalents.toml matches a mutant
 - 1: not so
@@ -29,7 +30,7 @@ from deploy.local.aws import ROOT
 from tests.mutation import equivalents
 from tests.mutation.changes import Change, changed_lines, tracked_files
 from tests.mutation.equivalents import Equivalent
-from tests.mutation.mutants import Mutant, mutants_of, mutated_texts, on_lines, sample
+from tests.mutation.mutants import Mutant, fresh, mutants_of, mutated_texts, on_lines, sample
 from tests.mutation.running import BrokenTestsError, Verdict, WorkTree, baseline, judge, side_by_side
 from tests.mutation.targets import core_of, mutable, suite_of
 
@@ -38,6 +39,7 @@ LEAST_SEEN = 0.9
 # A mutant may run this much longer than its tests take without it, before it counts as hanging.
 GRACE_S, GRACE_FACTOR = 10.0, 5.0
 PROGRESS_EVERY = 20
+FRESH_COUNT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,13 @@ def is_python(text: str) -> bool:
     return True
 
 
-async def run(root: Path, tasks: Sequence[Task], jobs: int, console: Console) -> list[tuple[Task, Verdict]]:
+async def run(
+    root: Path, tasks: Sequence[Task], jobs: int, console: Console, *, unit: bool
+) -> list[tuple[Task, Verdict]]:
     """Test all mutants and print those that are not seen."""
     done: list[tuple[Task, Verdict]] = []
     with contextlib.ExitStack() as stack:
-        trees = [stack.enter_context(WorkTree.copied_from(root)) for _ in range(jobs)]
+        trees = [stack.enter_context(WorkTree.copied_from(root, unit=unit)) for _ in range(jobs)]
         suites = dict.fromkeys(task.tests for task in tasks if task.tests)
         console.print(f"running the tests of {len(suites)} modules without any mutation")
         took_s = await baseline(trees, suites)
@@ -122,18 +126,30 @@ def share(verdicts: Sequence[Verdict]) -> float:
     return seen(verdicts) / len(verdicts) if verdicts else 1.0
 
 
-def chosen(root: Path, python: Path, since: str | None) -> list[Mutant]:
-    """Return the mutants of the sample, or those of the lines that changed since a ref."""
+def chosen(root: Path, python: Path, since: str | None, seed: str | None) -> list[Mutant]:
+    """Return the mutants of the sample, those of the lines that changed since a ref, or the sample of a seed."""
     files = tracked_files(root)
+    if seed is not None:
+        return fresh(mutants_of(root, mutable(files), python), seed, FRESH_COUNT)
     if since is None:
         return sample(mutants_of(root, core_of(files), python))
     lines = changed_lines(root, since)
     return on_lines(mutants_of(root, [file for file in mutable(files) if file in lines], python), lines)
 
 
-def mutate(root: Path, python: Path, mutants: Sequence[Mutant], entries: Sequence[Equivalent], jobs: int) -> int:
+def mutate(
+    root: Path,
+    python: Path,
+    mutants: Sequence[Mutant],
+    entries: Sequence[Equivalent],
+    jobs: int,
+    *,
+    unit: bool = False,
+) -> int:
     """
     Test *mutants*, without the equivalent ones; print the results and return the exit code.
+
+    With *unit*, only the unit tests count.
 
     Raises:
         BrokenTestsError: The tests fail without any mutation.
@@ -150,7 +166,7 @@ def mutate(root: Path, python: Path, mutants: Sequence[Mutant], entries: Sequenc
         for task in tasks_of(root, python, mutants)
         if not any(entry.is_made_by(task.mutant, task.change) for entry in entries)
     ]
-    done = asyncio.run(run(root, tasks, jobs, console))
+    done = asyncio.run(run(root, tasks, jobs, console, unit=unit))
     console.print(summary(done))
     for entry in stale:
         console.print(f"stale in equivalents.toml: {entry.operator} makes no mutant of this line in {entry.file}:")
@@ -163,7 +179,9 @@ def mutate(root: Path, python: Path, mutants: Sequence[Mutant], entries: Sequenc
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--since", metavar="REF", help="take the lines that changed since the branch left this git ref")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--since", metavar="REF", help="take the lines that changed since the branch left this git ref")
+    which.add_argument("--fresh", metavar="SEED", help=f"take {FRESH_COUNT} mutants of all code, others for each seed")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="mutants tested at once; default: one per core"
     )
@@ -171,7 +189,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # Both end the run without leaving anything behind.
         signal.signal(number, signal.default_int_handler)
     try:
-        return mutate(ROOT, PYTHON, chosen(ROOT, PYTHON, options.since), equivalents.read(), options.jobs)
+        mutants = chosen(ROOT, PYTHON, options.since, options.fresh)
+        unit = options.fresh is not None
+        return mutate(ROOT, PYTHON, mutants, equivalents.read(), options.jobs, unit=unit)
     except KeyboardInterrupt:
         return 130
     except BrokenTestsError as error:

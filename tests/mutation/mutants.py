@@ -49,7 +49,10 @@ class Mutant:
     @property
     def key(self) -> bytes:
         """A hash that stays the same as long as the file keeps its name and the line its text, wherever it moves."""
-        facts = (SEED, self.file, self.operator, self.text, str(self.number))
+        return self.key_of(SEED)
+
+    def key_of(self, seed: str) -> bytes:
+        facts = (seed, self.file, self.operator, self.text, str(self.number))
         return hashlib.sha256("\0".join(facts).encode()).digest()
 
 
@@ -71,6 +74,11 @@ def mutated_texts(root: Path, mutants: Sequence[Mutant], python: Path) -> list[s
 def sample(mutants: Iterable[Mutant], share: float = SHARE) -> list[Mutant]:
     """Return the same *share* of the mutants each time. What changes elsewhere does not change who is in it."""
     return [mutant for mutant in mutants if int.from_bytes(mutant.key[:8], "big") < share * 2**64]
+
+
+def fresh(mutants: Iterable[Mutant], seed: str, count: int) -> list[Mutant]:
+    """Return *count* of the mutants, others for each seed."""
+    return sorted(sorted(mutants, key=lambda mutant: mutant.key_of(f"fresh {seed}"))[:count])
 
 
 def on_lines(mutants: Iterable[Mutant], lines: Mapping[str, Collection[int]]) -> list[Mutant]:
@@ -101,12 +109,13 @@ def _ignored(tree: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]
     """
     Yield the ranges of annotations, of what only type checkers read, and of the arguments of decorators.
 
-    A decorator that caches is left out, too: without it, the program is only slower.
+    Decorators in a Protocol are read by type checkers only. A decorator that caches is left out, too: without it, the
+    program is only slower.
     """
     for node in ast.walk(tree):
         for ignored in (*_for_types(node), *_in_decorators(node)):
             if isinstance(ignored, ast.expr | ast.stmt) and ignored.end_lineno and ignored.end_col_offset:
-                start = 0 if _CACHES.match(ast.unparse(ignored)) else ignored.col_offset  # With the @ before it.
+                start = ignored.col_offset - 1 if isinstance(ignored, ast.expr) else ignored.col_offset  # With an @.
                 yield (ignored.lineno, start), (ignored.end_lineno, ignored.end_col_offset)
 
 
@@ -118,6 +127,8 @@ def _for_types(node: ast.AST) -> Iterator[ast.AST | None]:
             yield node.returns
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             yield node
+        case ast.ClassDef() if any(ast.unparse(base).startswith("Protocol") for base in node.bases):
+            yield from (decorator for member in node.body for decorator in getattr(member, "decorator_list", ()))
 
 
 def _in_decorators(node: ast.AST) -> Iterator[ast.AST]:

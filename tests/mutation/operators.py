@@ -37,7 +37,8 @@ class DropStatement(Operator):  # type: ignore[misc] # Cosmic Ray has no types.
     """
     Replaces a statement of a function with `pass`.
 
-    It leaves out imports and assignments to local names: without them, every test fails.
+    It leaves out imports and assignments to local names: without them, every test fails. It also leaves out a `return`
+    of None at the end of a function, which changes nothing.
     """
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
@@ -58,6 +59,8 @@ def _has_effect(statement: Any) -> bool:
     function = statement.search_ancestor("funcdef", "classdef", "lambdef")
     if function is None or function.type != "funcdef":
         return False
+    if statement.get_code(include_prefix=False) in {"return", "return None"} and _is_last(statement, function):
+        return False
     match statement.type:
         case "atom_expr" | "power" | "return_stmt" | "raise_stmt" | "del_stmt" | "yield_expr":
             return True
@@ -70,6 +73,12 @@ def _has_effect(statement: Any) -> bool:
                 operator.value != "=" or not (is_local or function.name.value == "__init__")
             )
     return False
+
+
+def _is_last(statement: Any, function: Any) -> bool:
+    """Return whether nothing follows *statement* in the suite of *function*."""
+    line = statement.parent
+    return line.parent == function.children[-1] and line == line.parent.children[-1]
 
 
 def operators() -> dict[str, Operator]:

@@ -21,9 +21,10 @@ from tests.mutation.mutants import Mutant
 
 _T = TypeVar("_T")
 
-_PASSED = 0
+_PASSED, _NO_TESTS = 0, 5
 _MOST_BYTES = 4 * 1024**3
-_FAILED = {1, 2, 3}  # A test failed, the tests could not be imported, or pytest itself did not survive the mutant.
+# A test failed, the tests could not be imported, pytest itself did not survive the mutant, or conftest.py did not.
+_FAILED = {1, 2, 3, 4}
 
 
 class Verdict(StrEnum):
@@ -48,12 +49,13 @@ class Run:
 class WorkTree:
     """A copy of the work tree, with everything in it that is in git or could be."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, *, unit: bool = False) -> None:
+        self._root, self._marks = root, ("-m", "unit") if unit else ()
 
     @classmethod
     @contextlib.contextmanager
-    def copied_from(cls, root: Path) -> Iterator["WorkTree"]:
+    def copied_from(cls, root: Path, *, unit: bool = False) -> Iterator["WorkTree"]:
+        """Copy the work tree at *root*. With *unit*, only unit tests run in the copy."""
         with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
             copy = Path(folder)
             for name in tracked_files(root):
@@ -61,7 +63,7 @@ class WorkTree:
                 shutil.copy2(root / name, copy / name, follow_symlinks=False)
             for environment in root.glob(".venv*"):
                 (copy / environment.name).symlink_to(environment.resolve())
-            yield cls(copy)
+            yield cls(copy, unit=unit)
 
     @contextlib.contextmanager
     def mutated(self, file: str, text: str) -> Iterator[None]:
@@ -83,7 +85,8 @@ class WorkTree:
         environment = os.environ | {"PYTHONPATH": str(self._root), "HYPOTHESIS_PROFILE": "mutation"}
         started_s = time.monotonic()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:workers", *tests),
+            *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:workers"),
+            *(*self._marks, *tests),
             cwd=self._root,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
@@ -140,9 +143,9 @@ async def baseline(trees: Sequence[WorkTree], suites: Iterable[tuple[str, ...]])
 
     async def measure(tree: WorkTree, tests: tuple[str, ...]) -> None:
         run = await tree.test(tests)
-        if run.exit_code != _PASSED:
+        if run.exit_code not in {_PASSED, _NO_TESTS}:
             run = await tree.test(tests)  # Once more: the machine may have been too busy.
-        if run.exit_code != _PASSED:
+        if run.exit_code not in {_PASSED, _NO_TESTS}:
             raise BrokenTestsError(f"these tests fail without any mutation: {' '.join(tests)}\n{run.output}")
         took_s[tests] = run.took_s
 
@@ -163,7 +166,7 @@ async def judge(tree: WorkTree, mutant: Mutant, text: str, tests: tuple[str, ...
         run = await tree.test(tests, timeout_s)
     if run.exit_code is None:
         return Verdict.HUNG
-    if run.exit_code == _PASSED:
+    if run.exit_code in {_PASSED, _NO_TESTS}:
         return Verdict.NOT_SEEN
     if run.exit_code in _FAILED or run.exit_code < 0:  # Below 0: a signal ended the process.
         return Verdict.SEEN

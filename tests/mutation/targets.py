@@ -12,8 +12,8 @@ CORE = (
     "workers/fulfillment",
     "workers/operations",
 )
-# `make mutation SINCE=main` takes changed lines of these.
-ALL = ("workers", "lambda")
+# `make mutation SINCE=main` takes changed lines of these, `make mutation FRESH=seed` a sample.
+ALL = ("workers", "deploy", "lambda")
 # The tests of `orders status`, of all its modules.
 STATUS = ("tests/workers/operations/test_status.py", "tests/workers/operations/test_status_on_aws.py")
 # The tests of `workers/a/b.py` are `tests/workers/a/test_b.py` and `test_b_properties.py`. Some modules have others.
@@ -22,6 +22,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/aws/cases.py": ("tests/workers/aws/test_cases_requests.py",),
     "workers/aws/status_index.py": ("tests/workers/aws/test_cases_requests.py",),
     "workers/aws/orders.py": ("tests/workers/aws/test_orders_requests.py",),
+    "workers/aws/sdk/direct.py": ("tests/workers/aws/sdk/test_handover.py",),
     "workers/aws/sdk/tls.py": ("tests/workers/aws/sdk/test_clients.py", "tests/workers/aws/sdk/test_direct.py"),
     "workers/__main__.py": ("tests/workers/test_main.py",),
     "workers/cli/__main__.py": ("tests/workers/cli/test_main.py",),
@@ -76,6 +77,51 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/operations/test_story.py",
     ),
     "workers/consumer/drain.py": ("tests/workers/consumer/test_consumer.py",),
+    "workers/consumer/output.py": ("tests/workers/consumer/test_lines.py",),
+    "workers/domain/characters.py": (
+        "tests/workers/domain/test_text_properties.py",
+        "tests/workers/aws/test_outgoing.py",
+    ),
+    "workers/domain/merges.py": ("tests/workers/escalation/test_merging.py",),
+    "workers/aws/operations.py": ("tests/workers/test_wiring.py",),
+    "workers/bodies.py": ("tests/workers/test_contracts.py", "tests/workers/own/test_handler.py"),
+    "workers/dead_letters.py": ("tests/workers/aws/test_senders.py", "tests/workers/operations/test_dead_letters.py"),
+    "workers/kinds.py": ("tests/workers/test_settings.py", "tests/workers/test_wiring.py"),
+    "workers/log_calls.py": ("tests/workers/test_logs.py", "tests/workers/test_log_values.py"),
+    "workers/log_writers.py": ("tests/workers/test_log_output.py",),
+    "workers/message.py": ("tests/workers/own/test_loading.py",),
+    "workers/cli/dead_letter_confirm.py": ("tests/workers/cli/test_dead_letters.py",),
+    "workers/cli/dead_letter_edit.py": ("tests/workers/cli/test_dead_letters.py",),
+    "workers/cli/dead_letter_options.py": ("tests/workers/cli/test_dead_letters.py",),
+    "workers/cli/dead_letter_work.py": ("tests/workers/cli/test_dead_letters.py",),
+    "workers/cli/escalate.py": ("tests/workers/cli/test_unstick.py",),
+    "workers/cli/requeue.py": ("tests/workers/cli/test_unstick.py",),
+    "workers/cli/paused.py": ("tests/workers/cli/test_pauses.py",),
+    "workers/cli/options.py": ("tests/workers/cli/test_resolve.py", "tests/workers/cli/test_escalations.py"),
+    "workers/cli/order_file_options.py": ("tests/workers/cli/test_submit_files.py",),
+    "workers/cli/resolve_one.py": ("tests/workers/cli/test_resolve.py",),
+    "workers/cli/status_view.py": ("tests/workers/cli/test_status.py",),
+    "workers/operations/order_record.py": ("tests/workers/operations/test_order_files.py",),
+    "workers/own/decoding.py": ("tests/workers/own/test_handler.py",),
+    "workers/own/opening.py": ("tests/workers/own/test_loading.py",),
+    "workers/testing/bodies.py": ("tests/workers/testing/test_memory.py",),
+    "workers/testing/plugin.py": ("tests/workers/testing/test_session.py",),
+    "workers/testing/queues.py": ("tests/workers/testing/test_worker.py",),
+    "workers/testing/snapshots.py": ("tests/workers/testing/test_orders.py",),
+    "workers/testing/stack.py": ("tests/workers/testing/test_running.py",),
+    "workers/testing/testbed.py": ("tests/workers/testing/test_session.py",),
+    "workers/testing/tree.py": ("tests/workers/testing/test_running.py",),
+    "workers/tracing/off.py": ("tests/workers/tracing/test_on.py",),
+    "workers/tracing/opening.py": ("tests/workers/tracing/test_export.py",),
+    "workers/tracing/requests.py": ("tests/workers/tracing/test_on.py",),
+    "deploy/check_languages.py": ("tests/deploy/test_check_state_machine.py",),
+    "deploy/command.py": ("tests/deploy/test_arguments.py", "tests/deploy/test_main.py"),
+    "deploy/local/emulator.py": ("tests/deploy/local/test_aws.py",),
+    "deploy/local/session.py": ("tests/deploy/local/test_aws.py",),
+    "deploy/local/state_lock.py": ("tests/deploy/local/test_aws.py",),
+    "deploy/local/commands.py": ("tests/deploy/local/test_commands_steps.py",),
+    "deploy/stacks/events.py": ("tests/deploy/stacks/test_stack.py",),
+    "deploy/stacks/sweep.py": ("tests/deploy/stacks/test_commands.py",),
 }
 
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.mutation.mutants import Mutant, Place, located, on_lines, sample
+from tests.mutation.mutants import Mutant, Place, fresh, located, on_lines, sample
 
 SOURCE = """\
 def f(x):
@@ -56,6 +56,14 @@ def test_another_file_or_operator_has_another_sample() -> None:
     assert len({frozenset(texts) for texts in samples}) == 3
 
 
+def test_each_seed_takes_another_sample_of_the_same_size() -> None:
+    mutants = [mutant(line, f"x{line} = 1") for line in range(200)]
+    samples = [fresh(mutants, seed, 20) for seed in ("a", "b", "a")]
+    assert [len(set(mutants)) for mutants in samples] == [20, 20, 20]
+    assert samples[0] == samples[2] != samples[1]
+    assert fresh(mutants[:5], "a", 20) == fresh(mutants[:5], "b", 20) == mutants[:5]
+
+
 def test_all_mutants_of_the_changed_lines_are_taken() -> None:
     long = Mutant("a.py", 3, 6, "AddNot", 0, "if (", 0)
     mutants = [mutant(1), mutant(2), long, mutant(2, file="b.py")]
@@ -85,6 +93,23 @@ def test_a_cache_is_not_removed_but_any_other_decorator(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(f"{IGNORED}\n\n@cache\n@other\ndef g(): ...\n", encoding="utf-8")
     places = [Place("RemoveDecorator", 0, line, 0, line + 1) for line in (6, 7, 16, 17)]
     assert [mutant.line for mutant in located(tmp_path, "a.py", places)] == [7, 17]
+
+
+PROTOCOL = """\
+class A(Protocol[T]):
+    @property
+    def a(self) -> int: ...
+
+class B(A):
+    @property
+    def a(self) -> int: ...
+"""
+
+
+def test_a_decorator_in_a_protocol_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(PROTOCOL, encoding="utf-8")
+    places = [Place("RemoveDecorator", 0, line, 4, line + 1) for line in (2, 6)]
+    assert [mutant.line for mutant in located(tmp_path, "a.py", places)] == [6]
 
 
 def test_what_only_type_checkers_and_decorators_read_is_not_mutated(tmp_path: Path) -> None:

@@ -338,6 +338,11 @@ def test_a_cut_line_fits_whatever_its_renderer_adds() -> None:
     assert len(cut(event, coloured)) < MAX_LINE_BYTES
 
 
+def test_a_line_is_cut_until_it_has_room_for_its_end() -> None:
+    lengths = iter([MAX_LINE_BYTES, MAX_LINE_BYTES - 1])
+    assert len(cut({"event": "x.done"}, lambda _: b"x" * next(lengths))) == MAX_LINE_BYTES - 1
+
+
 def test_every_field_that_a_filter_of_the_template_reads_is_kept() -> None:
     from tests.deploy.cloudwatch import of_type  # noqa: PLC0415 - reads the template.
 

@@ -127,3 +127,18 @@ async def test_a_worker_shows_how_many_tasks_it_has() -> None:
     assert before == len(asyncio.all_tasks()) - 1
     assert metrics.registry.get_sample_value("workers_tasks") == before + 1
     task.cancel()
+
+
+def test_ages_and_durations_are_counted_from_milliseconds_to_days() -> None:
+    metrics = Metrics()
+    bounds: dict[str, list[float]] = {}
+    for name in ("workers_handle_seconds", "workers_message_age_seconds"):
+        (family,) = (family for family in metrics.registry.collect() if family.name == name)
+        bounds[name] = [float(sample.labels["le"]) for sample in family.samples if "le" in sample.labels]
+    day = 24 * 3600
+    assert bounds == {
+        "workers_handle_seconds": [
+            *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, float("inf"))
+        ],
+        "workers_message_age_seconds": [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, day, 10 * day, float("inf")],
+    }

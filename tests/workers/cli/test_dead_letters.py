@@ -564,6 +564,17 @@ def test_a_list_that_ended_at_its_limit_says_so() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [
+        ("list", "[OPTIONS] [fulfillment|escalation|QUEUE]"),
+        ("replay", "[OPTIONS] {fulfillment|escalation|QUEUE}"),
+    ],
+)
+def test_the_help_says_whether_a_queue_must_be_named(name: str, usage: str) -> None:
+    assert done(command, name, "--help").stdout.splitlines()[0].endswith(f" {name} {usage}")
+
+
 def test_the_limit_is_for_each_queue_as_its_help_says() -> None:
     assert rows(Aws().list("--limit", "1").stdout) == [HEADINGS, OTHER, NEW]
     help_text = " ".join(run(command, "list", "--help").stdout.split())

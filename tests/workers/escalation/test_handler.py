@@ -566,6 +566,13 @@ async def test_the_execution_before_points_to_the_case_of_the_order() -> None:
     assert bench.cases.cases[execution_case_id(EXECUTION)].merged_into == bench.case.case_id
 
 
+async def test_another_message_of_the_same_execution_leaves_no_pointer() -> None:
+    bench = Bench(order("ESCALATED"))
+    await bench.handle(notice())
+    await bench.handle(notice(), message_id="m2")
+    assert list(bench.cases.cases) == [bench.case.case_id]
+
+
 def test_the_waits_of_reminders_double_up_to_five_minutes() -> None:
     assert [REMINDER_BACKOFF.max_wait_s(tries) for tries in (1, 2, 6, 7, 20)] == [5, 10, 160, 300, 300]
 

@@ -1,6 +1,7 @@
 """What comes of a request to an address where something else than a worker answers."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -61,3 +62,10 @@ async def test_what_is_not_http_is_said_in_words() -> None:
     async with answering(bytes(range(256))) as url:
         with pytest.raises(OSError, match="client response error"):
             await fetch(url)
+
+
+async def test_the_error_of_a_connection_is_the_systems() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # It does not listen, so connections are refused.
+        with pytest.raises(ConnectionRefusedError):
+            await fetch(f"http://127.0.0.1:{bound.getsockname()[1]}/")

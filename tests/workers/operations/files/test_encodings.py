@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import unicode_text
 from workers.operations.errors import OperationError
-from workers.operations.files.encodings import Encoding, encoding_of, named_encoding
+from workers.operations.files.encodings import Encoding, encoding_of, is_misread, named_encoding
 
 UTF_8 = Encoding("utf-8", "surrogateescape")
 WESTERN = Encoding("windows-1252", guessed=True)
@@ -114,3 +114,11 @@ def test_an_encoding_may_be_named(name: str, encoding: Encoding) -> None:
 def test_an_unknown_encoding_is_refused(name: str) -> None:
     with pytest.raises(LookupError):
         named_encoding(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "misread"),
+    [("Zo\u00c3\u00ab", True), ("\u00c3\u0081", True), ("Zo\u00eb", False), ("Zoe", False), ("", False), ("\u5f20", False)],
+)
+def test_utf_8_that_was_read_as_western_is_noticed(text: str, *, misread: bool) -> None:
+    assert is_misread(text) is misread
