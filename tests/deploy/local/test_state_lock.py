@@ -40,7 +40,7 @@ def test_a_lock_that_stays_taken_is_refused_with_what_to_do(
     with pytest.raises(DeployError) as refused:
         await_lock(locks[1], 0.2, "another run", tmp_path)
     assert str(refused.value) == (
-        f"Another run is using the state in {tmp_path}. Stop it first (Ctrl-C there), or use it: eval \"$(make env)\""
+        f'Another run is using the state in {tmp_path}. Stop it first (Ctrl-C there), or use it: eval "$(make env)"'
     )
     assert 0.2 < sum(waits) < 0.3
 

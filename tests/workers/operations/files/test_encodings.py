@@ -118,7 +118,14 @@ def test_an_unknown_encoding_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "misread"),
-    [("Zo\u00c3\u00ab", True), ("\u00c3\u0081", True), ("Zo\u00eb", False), ("Zoe", False), ("", False), ("\u5f20", False)],
+    [
+        ("Zo\u00c3\u00ab", True),
+        ("\u00c3\u0081", True),
+        ("Zo\u00eb", False),
+        ("Zoe", False),
+        ("", False),
+        ("\u5f20", False),
+    ],
 )
 def test_utf_8_that_was_read_as_western_is_noticed(text: str, *, misread: bool) -> None:
     assert is_misread(text) is misread
