@@ -78,7 +78,7 @@ def _has_effect(statement: Any) -> bool:
 def _is_last(statement: Any, function: Any) -> bool:
     """Return whether nothing follows *statement* in the suite of *function*."""
     line = statement.parent
-    return line.parent == function.children[-1] and line == line.parent.children[-1]
+    return bool(line.parent == function.children[-1] and line == line.parent.children[-1])
 
 
 def operators() -> dict[str, Operator]:

@@ -99,6 +99,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/cli/paused.py": ("tests/workers/cli/test_pauses.py",),
     "workers/cli/options.py": ("tests/workers/cli/test_resolve.py", "tests/workers/cli/test_escalations.py"),
     "workers/cli/order_file_options.py": ("tests/workers/cli/test_submit_files.py",),
+    "workers/cli/resolve.py": ("tests/workers/cli/test_resolve_many.py",),
     "workers/cli/resolve_one.py": ("tests/workers/cli/test_resolve.py",),
     "workers/cli/status_view.py": ("tests/workers/cli/test_status.py",),
     "workers/operations/order_record.py": ("tests/workers/operations/test_order_files.py",),

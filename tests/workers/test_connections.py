@@ -197,3 +197,12 @@ async def test_requests_of_every_client_are_lines_at_debug(monkeypatch: pytest.M
                             await channel.send(notification)
     operations = {line["operation"] for line in logs if line["event"] == "request.finished"}
     assert {"GetSecretValue", "Publish", "GetQueueUrl"} <= operations
+
+
+async def test_credentials_are_fetched_before_a_client_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    sdk = plain_session()
+    await fetch_credentials(sdk)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert await sdk.get_credentials() is not None

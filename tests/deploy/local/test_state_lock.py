@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import DeployError
-from deploy.local import state_lock
 from deploy.local.state_lock import await_lock, is_running, take_lock
 
 
@@ -34,8 +33,8 @@ def test_a_lock_that_stays_taken_is_refused_with_what_to_do(
     locks: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(state_lock.time, "sleep", waits.append)
-    monkeypatch.setattr(state_lock.time, "monotonic", lambda: sum(waits))
+    monkeypatch.setattr("deploy.local.state_lock.time.sleep", waits.append)
+    monkeypatch.setattr("deploy.local.state_lock.time.monotonic", lambda: sum(waits))
     take_lock(locks[0])
     with pytest.raises(DeployError) as refused:
         await_lock(locks[1], 0.2, "another run", tmp_path)
@@ -49,7 +48,7 @@ def test_a_lock_is_taken_once_it_is_free(
     locks: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_lock(locks[0])
-    monkeypatch.setattr(state_lock.time, "sleep", lambda _: fcntl.flock(locks[0], fcntl.LOCK_UN))
+    monkeypatch.setattr("deploy.local.state_lock.time.sleep", lambda _: fcntl.flock(locks[0], fcntl.LOCK_UN))
     await_lock(locks[1], 60, "another run", tmp_path)
 
 

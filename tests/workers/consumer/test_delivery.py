@@ -57,6 +57,7 @@ def test_is_received_held_running_and_settled_in_turn() -> None:
 def test_only_a_running_call_counts_as_handling_time() -> None:
     delivery = received()
     assert delivery.running_for_s(10.0) == 0
+    assert delivery.end_handling(10.0) == 0
     delivery.begin_handling(10.0)
     assert delivery.running_for_s(12.0) == 2.0
     assert delivery.end_handling(13.0) == 3.0

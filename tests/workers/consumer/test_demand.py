@@ -105,8 +105,13 @@ def test_each_change_of_the_polls_has_a_log_line() -> None:
         answer(demand)
         demand.shrink()
         demand.shrink()
+        for received, took_s in ((5, 1.0), (0, 20.0)):
+            demand.polls = 2
+            answer(demand, received, took_s)
     line = {"event": "polls.changed", "log_level": "debug"}
     assert logs == [
         line | {"polls": 2, "before": 1, "reason": "messages came at once"},
         line | {"polls": 1, "before": 2, "reason": "a receive failed"},
+        line | {"polls": 1, "before": 2, "reason": "messages had to be waited for"},
+        line | {"polls": 1, "before": 2, "reason": "the queue is empty"},
     ]

@@ -194,9 +194,7 @@ async def test_a_refused_extension_is_tried_again_before_the_waiting_ones(
     queue.refuse("r-m0", REFUSED)
     async with extending(queue, in_flight):
         await until(lambda: len(queue.changed) == 201)
-    assert [handle for handle, _ in queue.changed].index(
-        "r-m0", 1
-    ) < 2 * MAX_BATCH * visibility_module.MAX_CONCURRENT_REQUESTS
+    assert [handle for handle, _ in queue.changed].index("r-m0", 1) < 2 * MAX_BATCH * 5
 
 
 async def test_a_message_released_meanwhile_is_not_extended(queue: FakeQueue, in_flight: InFlight) -> None:
@@ -205,7 +203,7 @@ async def test_a_message_released_meanwhile_is_not_extended(queue: FakeQueue, in
     last = next(delivery for delivery in in_flight if delivery.message.id == "m99")
     queue.answering.clear()
     async with extending(queue, in_flight):
-        await until(lambda: len(queue.changes) == visibility_module.MAX_CONCURRENT_REQUESTS)
+        await until(lambda: len(queue.changes) == 5)
         last.settle(Released("stopping"))
         queue.answering.set()
         await until(lambda: len(queue.changed) == 99)
@@ -226,9 +224,9 @@ async def test_a_slow_request_does_not_delay_the_others(queue: FakeQueue, in_fli
         take(in_flight, f"m{n}")
     queue.answering.clear()
     async with extending(queue, in_flight):
-        await until(lambda: len(queue.changes) == visibility_module.MAX_CONCURRENT_REQUESTS)
+        await until(lambda: len(queue.changes) == 5)
         await asyncio.sleep(0.02)
-        assert len(queue.changes) == visibility_module.MAX_CONCURRENT_REQUESTS
+        assert len(queue.changes) == 5
         queue.answering.set()
         await until(lambda: len(queue.changed) == 100)
     assert {handle for handle, _ in queue.changed} == {f"r-m{n}" for n in range(100)}
@@ -328,12 +326,12 @@ async def test_messages_that_wait_for_their_extension_until_it_is_too_late_are_n
         take(suspended, f"m{n}")
     queue.answering.clear()
     async with extending(queue, suspended):
-        await until(lambda: len(queue.changes) == visibility_module.MAX_CONCURRENT_REQUESTS)
+        await until(lambda: len(queue.changes) == 5)
         machine.now_s += LEFT_S
         queue.answering.set()
         lost = {Cancellation.RECEIPT_LOST}
         await until(lambda: {delivery.cancellation for delivery in suspended} == lost)
-    assert len(queue.changes) == visibility_module.MAX_CONCURRENT_REQUESTS
+    assert len(queue.changes) == 5
 
 
 async def test_a_message_received_at_the_end_of_a_long_poll_is_extended_in_time(

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from tests.lambda_.test_verify_cc_and_price import verify
@@ -91,6 +93,13 @@ def test_a_submission_name_is_valid_and_not_like_a_card_number(order_id: str) ->
         assert name.startswith("submission-")
         assert name.replace("-", "").isalnum()
         assert not looks_like_card(name)
+
+
+def test_the_name_of_a_submission_stays_the_same() -> None:
+    digits = str.maketrans("0123456789", "ghijklmnop")
+    for order_id in ("001", "a" * 64):
+        digest = hashlib.sha256(order_id.encode()).hexdigest()[:26].translate(digits)
+        assert submission_name(order_id, 12) == f"submission-{digest}-12"
 
 
 def test_the_number_of_a_submission_is_in_its_name() -> None:

@@ -1,5 +1,6 @@
 """Stored orders and cases as JSON documents: every field of the convention, whatever is stored."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from workers.aws.items import from_item
 from workers.domain.cases import Case, CaseState, Claim, Dropped, HandledReminder
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
-from workers.operations.documents import case_document, order_document, order_now
+from workers.operations.documents import case_document, case_row, order_document, order_now
 
 AT = "2026-11-22T10:00:00.000000Z"
 CASE = Case(
@@ -45,6 +46,11 @@ def test_a_case_and_its_stored_form_are_the_same_document() -> None:
     assert (document["claim"]["actor"], document["dropped"]["evidence"], document["dropped"]["routed"]) == ("ada", 3, 0)
     assert (document["first_seen_at"], document["last_seen_at"]) == (AT, AT)
     assert follows(SCHEMAS["escalations show"], document | {"order_now": None})
+
+
+def test_the_row_of_a_case_names_its_newest_execution() -> None:
+    assert case_row(CASE, None)["execution_arn"] is None
+    assert case_row(replace(CASE, execution_arns=("first", "second", "third")), None)["execution_arn"] == "third"
 
 
 def test_an_order_has_every_field_and_no_internal_one() -> None:

@@ -72,7 +72,8 @@ async def test_what_does_not_fit_into_a_tag_is_refused_before_anything_is_done()
     fits = "x" * (256 - 20 - 2 - 3)
     assert (await pause(fake_stack(sqs=sqs), "Returns", request(note=fits))).changed
     for note, excess in ((fits + "x", 1), ("\N{PILE OF POO}" * 20, 9)):
-        with pytest.raises(OperationError, match=f"are {excess} characters too long for a tag of the queue, must take"):
+        problem = f"are {excess} characters too long for a tag of the queue, must take at most 234; all but letters"
+        with pytest.raises(OperationError, match=problem):
             await resume(fake_stack(sqs=sqs), "Returns", request(note=note))
     assert "untag_queue" not in sqs.calls
 

@@ -189,6 +189,7 @@ async def test_an_aws_that_fails_again_and_again_is_left_alone(monkeypatch: pyte
     tried = len(desk.done)
     assert 1 + MAX_FAILURES <= tried < 1 + MAX_FAILURES + RESOLVED_AT_ONCE
     assert outcomes(planned) == ["resolved"] + (tried - 1) * ["failed"] + (len(ids) - tried) * ["not tried"]
+    assert [step.can_repeat for step in planned.steps[:tried]] == [False] + (tried - 1) * [True]
     assert planned.is_worth_repeating
 
 

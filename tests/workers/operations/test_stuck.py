@@ -117,7 +117,11 @@ async def test_in_an_outage_no_order_counts_as_stuck(outages: tuple[list[float],
         rule.before(NOW)
 
 
-@pytest.mark.parametrize("tag", ["", "6h", "-1", "1000000", "٣٦٠"])
+async def test_the_limit_may_be_the_longest_that_the_template_takes() -> None:
+    assert (await read_rule(World([], [], [], [], tag="99999").stack)).limit == timedelta(minutes=99_999)
+
+
+@pytest.mark.parametrize("tag", ["", "6h", "-1", "100000", "1000000", "٣٦٠"])
 async def test_a_tag_that_was_edited_is_refused(tag: str) -> None:
     with pytest.raises(OperationError, match=r"^the tag StuckAfterMinutes of p-StuckOrderSweep must be a number of"):
         await read_rule(World(tag=tag).stack)

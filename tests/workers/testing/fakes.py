@@ -28,10 +28,10 @@ STACK = Stack(Endpoint(ENDPOINT), "t-", OUTPUTS)
 class FakeClient:
     """Answers each operation by the function of its name, or with nothing; `requests` has all of them."""
 
-    class exceptions:  # noqa: N801 - as the SDK's clients have it.
-        class QueueDoesNotExist(ClientError): ...
+    class exceptions:  # noqa: N801 - these names are the SDK's.
+        class QueueDoesNotExist(ClientError): ...  # noqa: N818
 
-        class PurgeQueueInProgress(ClientError): ...
+        class PurgeQueueInProgress(ClientError): ...  # noqa: N818
 
     def __init__(self, **answers: Callable[..., Any]) -> None:
         self.answers = answers
@@ -40,7 +40,7 @@ class FakeClient:
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         def call(**request: Any) -> Any:
             self.requests.append((operation, request))
-            return self.answers.get(operation, lambda **_: {})(**request)
+            return self.answers[operation](**request) if operation in self.answers else {}
 
         return call
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.testing.fakes import QUEUES, FakeClient, use
-from tests.workers.testing.fakes import STACK as stack
+from tests.workers.testing.fakes import QUEUES, STACK, FakeClient, use
 from workers.testing.queues import Queues, Received
 
 NAMES = ["OrderFulfillmentQueue", "EscalationQueue", "OrderFulfillmentDLQ", "EscalationDLQ"]
@@ -46,7 +45,7 @@ def sqs() -> Sqs:
 @pytest.fixture
 def queues(sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> Queues:
     use(monkeypatch, "queues", sqs=sqs)
-    return Queues(stack, numbers=itertools.count(7))
+    return Queues(STACK, numbers=itertools.count(7))
 
 
 def test_a_queue_is_created_with_its_dead_letter_queue(queues: Queues, sqs: Sqs) -> None:
@@ -78,7 +77,7 @@ def test_a_queue_may_be_left_to_the_defaults(queues: Queues, sqs: Sqs) -> None:
 
 def test_numbers_begin_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "queues", sqs=Sqs())
-    assert Queues(stack).create("Returns") == "t-Returns-1"
+    assert Queues(STACK).create("Returns") == "t-Returns-1"
 
 
 def test_a_name_is_as_long_as_sqs_allows_for_its_dead_letter_queue(queues: Queues, sqs: Sqs) -> None:
@@ -133,15 +132,18 @@ def test_messages_are_taken_until_there_are_enough(queues: Queues, sqs: Sqs, mon
     assert others == [Received(f"m{number}", "b") for number in range(2, 14)]
     assert [request["MaxNumberOfMessages"] for request in sqs.of("receive_message")] == [10, 10, 9, 7, 5, 3, 1]
     assert sqs.of("receive_message")[0] == {
-        **{"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 1, "MessageAttributeNames": ["All"]}
+        "QueueUrl": url,
+        "MaxNumberOfMessages": 10,
+        "WaitTimeSeconds": 1,
+        "MessageAttributeNames": ["All"],
     }
     assert sqs.of("delete_message") == [{"QueueUrl": url, "ReceiptHandle": f"r{number}"} for number in range(13)]
 
 
 def test_messages_that_do_not_come_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "queues", sqs=Sqs({"MessageId": "m1", "Body": "b"}))
-    with pytest.raises(AssertionError, match="^EscalationDLQ had 1 of 2 messages within 0 s$"):
-        Queues(stack).receive("EscalationDLQ", 2, timeout_s=0)
+    with pytest.raises(AssertionError, match=r"^EscalationDLQ had 1 of 2 messages within 0 s$"):
+        Queues(STACK).receive("EscalationDLQ", 2, timeout_s=0)
 
 
 def test_one_message_is_taken_if_no_count_is_given(queues: Queues) -> None:

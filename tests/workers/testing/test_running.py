@@ -142,7 +142,7 @@ def test_a_worker_that_does_not_get_ready_fails_and_is_stopped(bench: Bench, mon
         raise AssertionError(worker.name)
 
     monkeypatch.setattr(running, "wait_until_ready", refuse)
-    with pytest.raises(AssertionError, match="^escalation$"):
+    with pytest.raises(AssertionError, match=r"^escalation$"):
         bench.running.start("escalation")
     assert bench.workers == []
     assert bench.steps[1:] == [("stop", 0)]
@@ -160,14 +160,14 @@ def test_a_line_is_waited_for_by_the_short_name_of_its_queue(bench: Bench) -> No
     bench.running.start("fulfillment")
     assert bench.running.wait_for("message.acknowledged", queue="Returns")["queue"] == "t-Returns-1"
     assert bench.running.wait_for("x.done", queue="other")["event"] == "x.done"
-    with pytest.raises(AssertionError, match="^No log line message.acknowledged queue='other' within 0 s"):
+    with pytest.raises(AssertionError, match=r"^No log line message.acknowledged queue='other' within 0 s"):
         bench.running.wait_for("message.acknowledged", queue="other", timeout_s=0)
 
 
 def test_what_is_looked_for_is_returned_once_it_is_there(bench: Bench) -> None:
     found = iter([None, None, "", "too late"])
     assert bench.running.wait_until(lambda: next(found), lambda: "", 60) == ""
-    with pytest.raises(AssertionError, match="^it is not there within 0 s$"):
+    with pytest.raises(AssertionError, match=r"^it is not there within 0 s$"):
         bench.running.wait_until(lambda: None, lambda: "it is not there", 0)
 
 
