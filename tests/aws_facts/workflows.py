@@ -77,6 +77,8 @@ def _create_role(lab: Lab) -> str:
             ["states:DescribeExecution", "states:StopExecution"],
             f"arn:{lab.partition}:states:{own}:execution:{lab.prefix}*",
         ),
+        _allow(["states:ListMapRuns"], f"arn:{lab.partition}:states:{own}:execution:{lab.prefix}*"),
+        _allow(["states:DescribeMapRun"], f"arn:{lab.partition}:states:{own}:mapRun:{lab.prefix}*"),
     ]
     iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=_policy(*allowed))
     _wait_for_role(lab, arn)

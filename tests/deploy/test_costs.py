@@ -13,7 +13,10 @@ from workers.kinds import Worker
 
 TEXT = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 # The states of an intake, in their order.
-ENTERED = {"Look at the file", bulk.MAPS[0], "Sum up", "Write the report", "How did it end", "Done"}
+ENTERED = {
+    *("Look at the file", bulk.MAPS[0], "Find the map run", "Count the rows"),
+    *("Sum up", "Write the report", "How did it end", "Done"),
+}
 OUTCOMES = 4  # Of a released message: transient, unexpected_error, timed_out, stopping.
 
 

@@ -357,6 +357,10 @@ def test_an_intake_may_do_what_its_definition_does_and_nothing_else(account: Acc
             case "Task", "states:startExecution":
                 assert state["Arguments"]["StateMachineArn"] == "${OrderFulfillmentStateMachineArn}"
                 needed.add(("states:StartExecution", stack.state_machine_arn))
+            case "Task", "aws-sdk:sfn:listMapRuns":
+                needed.add(("states:ListMapRuns", f"{itself.replace(':stateMachine:', ':execution:')}:*"))
+            case "Task", "aws-sdk:sfn:describeMapRun":
+                needed.add(("states:DescribeMapRun", f"{itself.replace(':stateMachine:', ':mapRun:')}/*"))
             case "Task", resource:
                 assert (resource, state["Arguments"]["Bucket"]) == ("aws-sdk:s3:putObject", "${OrderIntakeBucketName}")
                 needed.add(("s3:PutObject", f"{bucket}/reports/*"))

@@ -14,7 +14,7 @@ from tests.statemachine.bulk import DEFINITION, MAPS, child_states, evaluate, lo
 from tests.statemachine.test_definition import PROPER
 from tests.statemachine.test_grammar import generated_orders
 from workers.domain.submissions import malformed_fields, submission_name
-from workers.operations.bulk import ROWS_NOT_STARTED
+from workers.operations.bulk import EVERY_ROW_REJECTED, ROWS_NOT_STARTED
 from workers.operations.bulk_submit import MAX_ROWS
 
 FIELDS = ("OrderId", "Name", "ItemName", "Price", "CC")
@@ -164,37 +164,58 @@ def test_the_results_of_the_largest_intake_fit_into_a_state() -> None:
     assert batches * (len(largest) + 1) < 262_144
 
 
-def test_the_batches_counts_are_added_up() -> None:
+@pytest.mark.parametrize(("rows", "unknown"), [(400, 0), (600, 200), (399, 0)])
+def test_the_batches_counts_are_added_up_and_rows_without_a_count_are_unknown(rows: int, unknown: int) -> None:
     counts = {"Started": [200, 198], "AlreadyStarted": [], "Rejected": [1], "NotStarted": [1], "Unreported": []}
-    total = {"Started": 398, "AlreadyStarted": 0, "Rejected": 1, "NotStarted": 1, "Unreported": 0}
+    total = {"Started": 398, "AlreadyStarted": 0, "Rejected": 1, "NotStarted": 1, "Unknown": unknown, "Unreported": 0}
     output = load()["States"]["Sum up"]["Output"]
-    assert evaluate(output, {"input": counts}) == {"Outcome": "complete", **total}
+    assert evaluate(output, {"input": counts}, rows=rows) == {"Outcome": "complete", **total}
+
+
+def test_the_rows_are_those_of_the_last_map_run() -> None:
+    find, count = (load()["States"][name] for name in ("Find the map run", "Count the rows"))
+    runs = [{"MapRunArn": f"run-{second}", "StartDate": f"2026-11-26T21:15:0{second}.312Z"} for second in (1, 3, 2)]
+    for found, last in ((runs, "run-3"), (runs[:1], "run-1")):
+        assert evaluate(find["Assign"], {"result": {"MapRuns": found}}) == {"mapRun": last}
+    assert evaluate(find["Arguments"], {"context": {"Execution": {"Id": "arn"}}}) == {"ExecutionArn": "arn"}
+    assert evaluate(count["Arguments"], {}, mapRun="run-3") == {"MapRunArn": "run-3"}
+    assert evaluate(count["Assign"], {"result": {"ItemCounts": {"Total": 7}}}) == {"rows": 7}
+    for state in (find, count):
+        assert evaluate(state["Output"], {"input": {"Started": [1]}}) == {"Started": [1]}
+        assert [catch["Next"] for catch in state["Catch"]] == ["Intake failed"], "without counts, nothing is complete"
+    assert {load()["States"][name]["Next"] for name in MAPS} == {"Find the map run"}
+
+
+COMPLETE = {"Outcome": "complete", "Started": 0, "AlreadyStarted": 0, "Rejected": 0, "NotStarted": 0, "Unknown": 0}
 
 
 @pytest.mark.parametrize(
-    ("key", "report", "following"),
+    ("report", "following"),
     [
-        ("incoming/a.csv", {"Outcome": "complete", "NotStarted": 0, "Rejected": 5}, "Done"),
-        ("incoming/a.csv", {"Outcome": "complete", "NotStarted": 1}, "Rows are not started"),
-        ("incoming/submitted/a.csv", {"Outcome": "complete", "NotStarted": 1}, "Rows are not started"),
-        ("submitted/bulk-1.jsonl", {"Outcome": "complete", "NotStarted": 1}, "Done"),  # The command reports it.
-        ("incoming/a.csv", {"Outcome": "refused"}, "Refused"),
-        (5, {"Outcome": "refused"}, "Refused"),
-        ("incoming/a.csv", {"Outcome": "failed"}, "Failed"),
+        (COMPLETE, "Done"),  # An empty file.
+        (COMPLETE | {"Started": 1, "Rejected": 5}, "Done"),
+        (COMPLETE | {"AlreadyStarted": 1, "Rejected": 5}, "Done"),
+        (COMPLETE | {"Started": 5, "NotStarted": 1}, "Rows are not started"),
+        (COMPLETE | {"Started": 5, "Unknown": 1}, "Rows are not started"),
+        (COMPLETE | {"Rejected": 5, "Unknown": 1}, "Rows are not started"),
+        (COMPLETE | {"Rejected": 5}, "Every row is rejected"),
+        ({"Outcome": "refused"}, "Refused"),
+        ({"Outcome": "failed"}, "Failed"),
     ],
 )
-def test_an_intake_of_a_dropped_file_fails_if_rows_are_not_started(
-    key: object, report: dict[str, object], following: str
-) -> None:
+def test_an_intake_fails_if_rows_are_not_started_or_none_is_an_order(report: dict[str, object], following: str) -> None:
     state = load()["States"]["How did it end"]
-    states = {"input": report, "context": {"Execution": {"Input": {"Key": key}}}}
-    found = (choice["Next"] for choice in state["Choices"] if evaluate(choice["Condition"], states))
+    found = (choice["Next"] for choice in state["Choices"] if evaluate(choice["Condition"], {"input": report}))
     assert next(found, state["Default"]) == following
 
 
-def test_the_counts_of_an_intake_that_fails_are_its_cause() -> None:
-    state, report = load()["States"]["Rows are not started"], {"Outcome": "complete", "NotStarted": 1}
-    assert (state["Error"], json.loads(evaluate(state["Cause"], {"input": report}))) == (ROWS_NOT_STARTED, report)
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("Rows are not started", ROWS_NOT_STARTED), ("Every row is rejected", EVERY_ROW_REJECTED)],
+)
+def test_the_counts_of_an_intake_that_fails_are_its_cause(name: str, error: str) -> None:
+    state = load()["States"][name]
+    assert (state["Error"], json.loads(evaluate(state["Cause"], {"input": COMPLETE}))) == (error, COMPLETE)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from workers.operations.bulk import (
     list_intakes,
     reported_rows,
 )
+from workers.operations.bulk_remedy import remedy
 from workers.operations.errors import OperationError
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def list_command(stack: "Stack", *, limit: int, wide: bool, as_json: bool) -> No
     List the latest intakes, the newest first.
 
     DONE counts the rows that are done, whatever became of them. The numbers after it are known when an intake has
-    ended. FILE is a file that was put into the bucket. AWS keeps intakes for 90 days.
+    ended; UNKNOWN are rows of which AWS itself ended the part of the intake. FILE is a file that was put into the
+    bucket. AWS keeps intakes for 90 days.
     """
     intakes = run(stack, list_intakes(stack, limit))
     if as_json:
@@ -72,6 +74,7 @@ def list_command(stack: "Stack", *, limit: int, wide: bool, as_json: bool) -> No
         "before",
         "rejected",
         "not started",
+        "unknown",
         "file",
     )
     rows = [
@@ -80,6 +83,7 @@ def list_command(stack: "Stack", *, limit: int, wide: bool, as_json: bool) -> No
             clock.shown(intake.started_at),
             intake.error or intake.status,
             *(intake.rows, intake.done, intake.started, intake.already_started, intake.rejected, intake.not_started),
+            intake.unknown if intake.has_counts else None,
             intake.file,
         )
         for intake in intakes
@@ -105,7 +109,7 @@ def show_command(stack: "Stack", *, intake: str, wide: bool, as_json: bool) -> i
 
     A row is counted from 1, the first one after the header of CSV. A rejected row names its malformed fields, never
     their values. Rows that were started before are only counted; --json lists them, too. Files and reports are kept for
-    a day: afterward, only the counts are left.
+    a day: afterward, only the counts are left. If orders may be missing, the last line says what to do.
 
     The exit code is 1 if the intake failed, or did not start every row, now or before.
     """
@@ -176,3 +180,5 @@ def _print(intake: Intake, report: _Report, *, wide: bool) -> None:
         note(f"{report.more} more rows are not shown; `--json` has all")
     if intake.to_report > report.total:
         note(f"the report lists {report.total} of {intake.to_report} rows that were not started now. {_KEPT}")
+    if (advice := remedy(intake)) is not None:
+        note(advice)

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 INTAKE = "BulkOrderIntake"  # The state machine, in the stack of DEFAULT_STATE_MACHINE and with the same prefix.
 BUCKET_TAG = "OrderIntakeBucket"  # Of that state machine. deploy/pipeline.yaml sets it.
 SUBMITTED = "submitted/"  # Files of `orders submit --bulk` are there, those of others elsewhere.
-ROWS_NOT_STARTED = "RowsNotStarted"  # The error of an intake of a dropped file that has done all it could.
+FILE_REFUSED = "FileRefused"  # The error of an intake, as the next ones.
+ROWS_NOT_STARTED, EVERY_ROW_REJECTED = "RowsNotStarted", "EveryRowRejected"
 STARTED_BEFORE = "already_started"  # An outcome of a row.
 _CONCURRENCY = 10
 _UNKNOWN = {"ResourceNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist"}
 _GONE = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}
 # A name that Step Functions allows.
 _NAME = re.compile(r'[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}')
+_WITH_COUNTS = {ROWS_NOT_STARTED, EVERY_ROW_REJECTED}  # It has done all it could.
 _NO_OBJECT = {"NoSuchKey", "404", "NoSuchBucket"}
 # What the report counts, by its name in the report.
 _COUNTS = {
@@ -85,6 +87,11 @@ class Intake:
         return self.status == RUNNING
 
     @property
+    def has_counts(self) -> bool:
+        """Whether it has come to its end, whatever became of its rows."""
+        return self.started is not None
+
+    @property
     def to_report(self) -> int:
         """How many rows the report is about: those that were not started now."""
         return sum(filter(None, (self.already_started, self.rejected, self.not_started)))
@@ -97,7 +104,7 @@ class Intake:
     @property
     def unknown(self) -> int:
         """How many rows have no outcome: AWS itself ended their part of the intake."""
-        return max((self.rows or 0) - self.known, 0) if self.started is not None else 0
+        return max((self.rows or 0) - self.known, 0) if self.has_counts else 0
 
     @property
     def is_complete(self) -> bool:
@@ -203,7 +210,7 @@ def _counts(answer: Mapping[str, Any]) -> dict[str, int]:
     """Return the counts of an execution that has come to its end: its output, or the cause of its error."""
     if answer["status"] == SUCCEEDED:
         report = json.loads(answer["output"])
-    elif answer.get("error") == ROWS_NOT_STARTED:
+    elif answer.get("error") in _WITH_COUNTS:
         report = json.loads(answer["cause"])
     else:
         return {}

@@ -22,7 +22,6 @@ from workers.operations.bulk import (
 )
 from workers.operations.concurrency import finish
 from workers.operations.errors import OperationError
-from workers.operations.executions import SUCCEEDED
 from workers.operations.files.header import FIELDS
 from workers.operations.ledger import Entry, State
 from workers.operations.order_record import Record
@@ -139,10 +138,10 @@ class BulkSubmission(Submission):
 
     async def _take_report(self, place: Place, intake: Intake, rows: int) -> None:
         """Add the intake's report about *rows* orders to the ledger and to the summary."""
-        if intake.status != SUCCEEDED:
+        if not intake.has_counts:
             raise OperationError(f"the intake ended as {intake.error or intake.status}")
         if unknown := max(rows - intake.known, 0) + (intake.unreported or 0):
-            raise OperationError(f"the intake does not know what became of {unknown} orders")
+            raise OperationError(f"the intake does not know what became of {unknown} of {rows} orders")
         started_at = clock.parse(intake.started_at)  # No later than that of each execution.
         async with contextlib.aclosing(reported_rows(self._stack, place.bucket, intake.intake)) as report:
             following, missing = await anext(report, None), intake.to_report

@@ -1,6 +1,8 @@
 """Distributed Maps, and executions that a state starts: what bulk intake relies on."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from tests.aws_facts.fact import facts_of
 from tests.aws_facts.lab import Lab
@@ -12,8 +14,8 @@ _DEFINITION = "statemachine/bulk-order-intake.asl.json"
 _NESTED = WORKFLOW_GUIDE + "connect-stepfunctions.html"
 
 
-def _map_of(lab: Lab, **more: object) -> str:
-    """Return a state machine whose children fail for "bad" and else count themselves."""
+def _map_of(lab: Lab, after: Mapping[str, Mapping[str, Any]] = {}, **more: object) -> str:
+    """Return a state machine whose children fail for "bad" and else count themselves, and states *after* the Map."""
     failing = {"Type": "Fail", "QueryLanguage": "JSONata", "Error": "Bad", "Cause": "Bad"}
     good = {"Type": "Pass", "QueryLanguage": "JSONata", "Output": {"s": "{% $states.input.Row + 1 %}"}, "End": True}
     bad = {"Condition": "{% $states.input.Item = 'bad' %}", "Next": "Bad"}
@@ -31,9 +33,8 @@ def _map_of(lab: Lab, **more: object) -> str:
         "MaxConcurrency": 2,
         "ToleratedFailurePercentage": 100,
         "ItemProcessor": children,
-        "End": True,
-    }
-    return state_machine(lab, {"Map": each | more}, QueryLanguage="JSONPath")
+    } | (more if "Next" in more else {"End": True, **more})
+    return state_machine(lab, {"Map": each, **after}, QueryLanguage="JSONPath")
 
 
 _ITEMS = {"items": ["a", "bad", "c"]}
@@ -58,6 +59,22 @@ def results_of_children_are_selected(lab: Lab) -> object:
 )
 def a_failed_childs_result_holds_its_input(lab: Lab) -> object:
     return "bad" in run(lab, _map_of(lab), _ITEMS).get("output", "")
+
+
+@fact(
+    "After a Distributed Map, a state finds its map run, which counts the items of children that failed, too.",
+    source="https://docs.aws.amazon.com/step-functions/latest/apireference/API_MapRunItemCounts.html",
+    relied_on_by=(f"{_DEFINITION}::listMapRuns", f"{_DEFINITION}::describeMapRun"),
+    expected={"Succeeded": 2, "Failed": 1, "Total": 3},
+)
+def a_map_run_counts_all_items(lab: Lab) -> object:
+    own = "{% $states.context.Execution.Id %}"
+    found = {"run": "{% $states.result.MapRuns[0].MapRunArn %}"}
+    counted = "{% $sift($states.result.ItemCounts, function($v, $k) { $k in ['Succeeded', 'Failed', 'Total'] }) %}"
+    find = task("aws-sdk:sfn:listMapRuns", {"ExecutionArn": own}, Assign=found, Next="Count", QueryLanguage="JSONata")
+    count = task("aws-sdk:sfn:describeMapRun", {"MapRunArn": "{% $run %}"}, Output=counted, QueryLanguage="JSONata")
+    described = run(lab, _map_of(lab, {"Find": find, "Count": count}, Next="Find"), _ITEMS)
+    return json.loads(described["output"]) if described["status"] == "SUCCEEDED" else described.get("error")
 
 
 @fact(

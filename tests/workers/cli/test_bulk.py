@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -11,6 +12,8 @@ from tests.json_documents import check
 from tests.workers.operations.intakes import INTAKE_ARN, Intakes
 from workers.cli.bulk import command as bulk
 from workers.cli.submit import command as submit
+from workers.operations.bulk import Intake
+from workers.operations.bulk_remedy import remedy
 from workers.operations.errors import OperationError
 
 CARD = "4929123412345678"
@@ -96,8 +99,8 @@ def test_intakes_are_listed() -> None:
     name = ended(aws)
     ran = run(aws, bulk, "list")
     assert words(ran.stdout) == [
-        "INTAKE STARTED AT STATUS ROWS DONE STARTED BEFORE REJECTED NOT STARTED FILE",
-        f"{name} 2026-11-22 12:00:00 SUCCEEDED 4 4 1 1 1 1 -",
+        "INTAKE STARTED AT STATUS ROWS DONE STARTED BEFORE REJECTED NOT STARTED UNKNOWN FILE",
+        f"{name} 2026-11-22 12:00:00 SUCCEEDED 4 4 1 1 1 1 0 -",
     ]
     (document,) = json.loads(run(aws, bulk, "list", "--json").stdout)
     assert (document["intake"], document["unknown"]) == (name, 0)
@@ -141,6 +144,52 @@ def test_an_intake_that_failed_because_of_rows_that_were_not_started_is_shown_wi
     assert lines[1:4] == ["File incoming/a.csv", "Status FAILED", "Error RowsNotStarted"]
     assert lines[7:14] == counts
     assert "3 not started -" in lines
+    assert ran.stderr == (
+        "AWS ended a part of the intake, so it is unknown if these were started: 1 of 5 rows; "
+        "put the same file there again: no order starts twice\n"
+    )
+
+
+ONCE = "no order starts twice"
+REFUSED = (
+    "AWS cannot read the file: it must be CSV (.csv) or JSON lines (.jsonl, .ndjson), in UTF-8. Rows before the first "
+    "that cannot be read may be started; correct it, and put it there again: no order starts twice"
+)
+NO_ORDER = (
+    "no row of the file is an order: CSV needs a header with the names of the fields, and commas between values; "
+    "in JSON lines, each line is an order. Correct it, and put it there again"
+)
+
+
+@pytest.mark.parametrize(
+    ("intake", "advice"),
+    [
+        ({"status": "RUNNING"}, None),
+        ({"started": 3}, None),
+        ({"started": 2, "rejected": 1}, None),  # The rows are listed.
+        ({"started": 2, "not_started": 1}, f"not started: 1 of 3 rows; put the same file there again: {ONCE}"),
+        ({"started": 2, "not_started": 1, "file": None}, f"not started: 1 of 3 rows; repeat the command: {ONCE}"),
+        ({"status": "ABORTED"}, f"not every row may be started; put the same file there again: {ONCE}"),
+        ({"status": "TIMED_OUT", "file": None}, f"not every row may be started; repeat the command: {ONCE}"),
+        (
+            {"status": "FAILED", "error": "IntakeFailed"},
+            f"not every row may be started; put the same file there again: {ONCE}",
+        ),
+        (
+            {"status": "FAILED", "error": "FileRefused"},
+            REFUSED,
+        ),
+        (
+            {"status": "FAILED", "error": "EveryRowRejected", "started": 0, "rejected": 3},
+            NO_ORDER,
+        ),
+    ],
+)
+def test_what_to_do_about_an_intake_after_which_orders_may_be_missing(
+    intake: dict[str, Any], advice: str | None
+) -> None:
+    known = {"status": "SUCCEEDED", "rows": 3, "file": "incoming/a.csv", **intake}
+    assert remedy(Intake("bulk-1", "arn", started_at="2026-11-22T12:00:00Z", **known)) == advice
 
 
 def test_a_file_that_was_dropped_is_named_without_a_card_number() -> None:
@@ -167,7 +216,7 @@ def test_rows_whose_report_is_gone_are_said_to_be() -> None:
     aws.client.operations["list_objects_v2"] = lambda **_: iter([{}])
     ran = run(aws, bulk, "show", name)
     gone = "the report lists 0 of 3 rows that were not started now. Files and reports are kept for a day"
-    assert words(ran.stderr) == [gone]
+    assert words(ran.stderr) == [gone, f"not started: 1 of 4 rows; repeat the command: {ONCE}"]
 
 
 def test_many_rows_are_cut_in_a_table_and_whole_in_json() -> None:
@@ -176,7 +225,7 @@ def test_many_rows_are_cut_in_a_table_and_whole_in_json() -> None:
     aws = Intakes(looks=1, rows=rows)
     name = ended(aws, 110)
     ran = run(aws, bulk, "show", name)
-    assert ran.stderr == "5 more rows are not shown; `--json` has all\n"
+    assert ran.stderr.startswith("5 more rows are not shown; `--json` has all\nnot started: 105 of 110 rows; ")
     assert len(json.loads(run(aws, bulk, "show", name, "--json").stdout)["reported"]) == 108
 
 

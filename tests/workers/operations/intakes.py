@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
 from workers.aws.items import to_item
-from workers.operations.bulk import ROWS_NOT_STARTED
+from workers.operations.bulk import EVERY_ROW_REJECTED, ROWS_NOT_STARTED
 from workers.operations.stack import Stack
 
 ARN = "arn:aws:states:us-east-1:000000000000"
@@ -92,7 +92,7 @@ class Intakes:
         if self.looked < self.looks:
             return shown | {"status": "RUNNING"}
         ended: dict[str, Any] = shown | {"status": self.status, "stopDate": self.ended_at}
-        if self.status != "SUCCEEDED" and self.error != ROWS_NOT_STARTED:
+        if self.status != "SUCCEEDED" and self.error not in {ROWS_NOT_STARTED, EVERY_ROW_REJECTED}:
             return ended | ({"error": self.error} if self.error else {})
         self.objects |= {
             f"reports/{name}/rows/{row['Row']:09}.json": json.dumps({"Rows": [row]}).encode() for row in self.rows

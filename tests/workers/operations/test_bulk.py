@@ -263,9 +263,16 @@ async def test_an_intake_that_fails_is_one_line_that_says_how_far_it_came(
 
 async def test_rows_that_an_intake_has_lost_are_not_counted_as_submitted() -> None:
     command = Command(Intakes(lost=2))
-    with pytest.raises(OperationError, match="the intake does not know what became of 2 orders"):
+    with pytest.raises(OperationError, match="the intake does not know what became of 2 of 3 orders"):
         await command.run()
     assert command.task.summary.submitted == 0
+
+
+async def test_rows_of_an_intake_that_failed_because_of_them_are_named_with_their_line() -> None:
+    rows = [{"Row": 2, "Outcome": "not_started"}]
+    command = Command(Intakes(rows=rows, status="FAILED", error="RowsNotStarted"))
+    assert await command.run() == "2 submitted, 0 already submitted, 0 bad, 1 failed"
+    assert [(bad.line, bad.reason) for bad in command.failed] == [(2, "Step Functions was too busy to start it")]
 
 
 async def test_rows_that_the_report_does_not_list_are_not_counted_as_submitted() -> None:
@@ -279,7 +286,7 @@ async def test_rows_that_the_report_does_not_list_are_not_counted_as_submitted()
         return answer
 
     aws.client.operations["describe_execution"] = unreported
-    with pytest.raises(OperationError, match="the intake does not know what became of 2 orders"):
+    with pytest.raises(OperationError, match="the intake does not know what became of 2 of 3 orders"):
         await Command(aws).run()
 
 
@@ -297,7 +304,7 @@ def test_parts_of_an_upload_are_as_large_as_s3_wants() -> None:
 async def test_rows_that_the_map_run_does_not_count_are_not_counted_as_submitted() -> None:
     aws = Intakes(lost=2)
     aws.client.operations["list_map_runs"] = lambda **_: {"mapRuns": []}
-    with pytest.raises(OperationError, match="the intake does not know what became of 2 orders"):
+    with pytest.raises(OperationError, match="the intake does not know what became of 2 of 3 orders"):
         await Command(aws).run()
 
 
