@@ -1,8 +1,9 @@
 """
-Start ministack with the two things that bulk intake needs and that ministack 1.5.33 lacks.
+Start ministack, version 1.5.33, with what our state machines need.
 
-- A state that writes an object to S3.
+- A state that writes an object to S3, for bulk intake.
 - A file that cannot be read fails its Map state with `States.ItemReaderFailed`, which the state can catch.
+- An expression may take as long as it takes.
 
 This file runs under `.venv-local-aws`, which does not have our packages.
 """
@@ -13,10 +14,27 @@ from typing import Any
 from urllib.parse import quote
 
 
+def evaluate_without_limit(language: Any) -> None:
+    """
+    Let the expressions of *language*, the class `jsonata.Jsonata`, take as long as they take.
+
+    AWS stops one after a second. Here all executions share one interpreter: while hundreds run, or on a busy machine,
+    an expression of a few milliseconds waits for that long, and its execution would fail.
+    """
+    make = language.jsonata
+
+    def make_without_limit(expression: str, **_: int) -> Any:
+        return make(expression)
+
+    language.jsonata = staticmethod(make_without_limit)
+
+
 def extend() -> None:
-    """Add them to the Step Functions of this process."""
+    """Change the Step Functions of this process."""
+    from jsonata import Jsonata  # noqa: PLC0415 - only `.venv-local-aws` has it.
     from ministack.services import stepfunctions  # noqa: PLC0415 - only `.venv-local-aws` has it.
 
+    evaluate_without_limit(Jsonata)
     dispatch, read, error = (
         getattr(stepfunctions, name) for name in ("_dispatch_aws_sdk_rest_xml", "_read_map_items", "_ExecutionError")
     )
