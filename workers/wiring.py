@@ -209,7 +209,7 @@ async def _assemble(
         drain_s=settings.drain_s,
         max_polls=settings.max_polls,
         per_second=settings.fulfillment_rate if worker is Worker.FULFILLMENT else None,
-        stuck_poll_s=max(2 * settings.wait_s, settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S),
+        stuck_poll_s=settings.wait_s + CONNECT_TIMEOUT_S + 2 * READ_TIMEOUT_S,
     )
     handler = await make_handler(worker, settings, clients, dead_letters, metrics, lines)
     pauses = SqsPauses(clients.sqs, attributes.url)

@@ -1,5 +1,6 @@
 """The lock on the state of a local AWS: held by the run that uses it, and by its server until that has saved it."""
 
+import contextlib
 import fcntl
 import os
 import time
@@ -34,9 +35,8 @@ def take_lock(descriptor: int) -> bool:
 def is_running(pid: str) -> bool:
     """Return whether a process runs; also if `pid` is not known yet, or is another user's process."""
     try:
-        os.kill(int(pid), 0)
-    except (PermissionError, ValueError):
-        return True
+        with contextlib.suppress(PermissionError, ValueError):
+            os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     return True

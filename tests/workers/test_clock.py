@@ -60,3 +60,7 @@ def test_people_read_times_in_utc_to_the_second_and_other_text_as_it_is() -> Non
 )
 def test_a_time_of_any_source_is_rfc_3339_in_utc(value: object, time: str | None) -> None:
     assert clock.rfc_3339(value) == time
+
+
+def test_a_time_before_another_has_the_same_form() -> None:
+    assert clock.earlier("2026-11-22T10:00:00.000000Z", 90) == "2026-11-22T09:58:30.000000Z"

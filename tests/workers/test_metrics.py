@@ -142,3 +142,27 @@ def test_ages_and_durations_are_counted_from_milliseconds_to_days() -> None:
         ],
         "workers_message_age_seconds": [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600, day, 10 * day, float("inf")],
     }
+
+
+async def test_of_several_parts_of_a_stage_the_longest_outage_says_why() -> None:
+    outages = Metrics().outages
+    first, second, other = outages.stage("poll"), outages.stage("poll"), outages.stage("delete")
+    assert (first.reason, outages.reasons()) == (None, {})
+    second.failed("the longest")
+    await asyncio.sleep(0)
+    first.failed("the second")
+    other.failed("another")
+    assert (first.reason, second.reason) == ("the second", "the longest")
+    assert outages.reasons() == {"poll": "the longest", "delete": "another"}
+    second.ended()
+    assert outages.reasons() == {"poll": "the second", "delete": "another"}
+    first.ended()
+    other.ended()
+
+
+def test_a_worker_is_described_by_its_labels() -> None:
+    metrics = Metrics()
+    metrics.describe("fulfillment", "OrderFulfillmentQueue", None)
+    (info,) = (family for family in metrics.registry.collect() if family.name == "workers_info")
+    (sample,) = info.samples
+    assert (set(sample.labels.values()), sample.value) == ({"fulfillment", "OrderFulfillmentQueue", ""}, 1)

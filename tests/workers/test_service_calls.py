@@ -6,7 +6,7 @@ from workers.domain.cards import mask
 from workers.errors import OutageError
 from workers.metrics import Metrics
 from workers.operations.status_endpoints import Endpoint, sample, service_statuses, worker_status
-from workers.service_calls import MAX_REASON_CHARS, ServiceCalls
+from workers.service_calls import MAX_REASON_CHARS, ServiceCalls, channel_service
 
 
 async def test_a_service_is_down_from_its_first_failure_until_it_works() -> None:
@@ -73,3 +73,7 @@ async def test_a_worker_without_failures_has_no_outage_and_no_poll_yet() -> None
     status = worker_status(await sample(Endpoint("fulfillment", "http://worker"), fetch, lambda: 5e9), None)
     assert (status.held, status.held_reason, status.last_poll_at, status.release) == (False, None, None, None)
     assert status.failures == 0
+
+
+def test_a_channel_is_a_service_of_its_name() -> None:
+    assert channel_service("chat") == "channel chat"

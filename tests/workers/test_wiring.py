@@ -14,7 +14,7 @@ from workers.aws.senders import SqsDeadLetters
 from workers.aws.sqs import SqsQueue
 from workers.backoff import Backoff
 from workers.connections import Clients, Routes
-from workers.consumer.consumer import Consumer
+from workers.consumer.consumer import Consumer, Limits
 from workers.consumer.in_flight import InFlight
 from workers.domain.cases import CaseState
 from workers.domain.routing import Rules
@@ -306,3 +306,19 @@ async def test_the_rate_is_that_of_the_fulfillment_worker_only(worker: Worker, l
     metrics = Metrics()
     await assemble(worker, Settings.read({"FULFILLMENT_RATE": "2.5"}), clients(FakeAws()), metrics)
     assert metrics.registry.get_sample_value("workers_rate_limit") == limit
+
+
+@pytest.mark.parametrize(("wait_s", "stuck_s"), [("20", 43), ("1", 24)])
+async def test_a_receive_is_stuck_when_it_could_have_been_tried_twice(
+    wait_s: str, stuck_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[float] = []
+
+    class Limited(Consumer):
+        def __init__(self, queue: Any, handler: Any, limits: Limits, *others: Any, **more: Any) -> None:
+            found.append(limits.stuck_poll_s)
+            super().__init__(queue, handler, limits, *others, **more)
+
+    monkeypatch.setattr("workers.wiring.Consumer", Limited)
+    await assembled(FakeAws(), WORKER_WAIT_S=wait_s)
+    assert found == [stuck_s]

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -303,3 +304,59 @@ def test_processes_may_stop_for_as_long_as_a_worker_needs_and_before_the_lifelin
     from workers.testing import lifeline  # noqa: PLC0415
 
     assert supervisor.STOP_S + supervisor.LAST_LINES_S < lifeline.ORPHAN_STOP_S
+
+
+def test_it_runs_the_procfile_with_the_ports_and_logs_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    procfile = tmp_path / "Procfile"
+    procfile.write_text("fulfillment: exec f\nescalation: exec e\n", encoding="utf-8")
+    steps: list[Any] = []
+
+    class Output:
+        def flush(self) -> None:
+            steps.append("flush")
+
+    def configure(*, level: str, as_json: bool) -> Output:
+        steps.append((level, as_json))
+        return Output()
+
+    async def supervise(found: Sequence[Program], *, restart: bool) -> int:
+        steps.append((found, restart))
+        return 3
+
+    monkeypatch.setattr("deploy.local.supervisor.logs.configure", configure)
+    monkeypatch.setattr(supervisor, "_supervise", supervise)
+    ports = ["--health-port", "fulfillment=8081", "--health-port", "escalation=8082"]
+    assert supervisor.main(["--procfile", str(procfile), *ports]) == 3
+    assert supervisor.main(["--procfile", str(procfile), *ports, "--restart"]) == 3
+    logged, both = ("INFO", True), [FULFILLMENT, ESCALATION]
+    assert steps == [logged, (both, False), "flush", logged, (both, True), "flush"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_all_processes(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World({}, stop_s=0)
+    monkeypatch.setattr(supervisor, "start_shell", world.start)
+    running = asyncio.create_task(supervisor._supervise([FULFILLMENT, ESCALATION], restart=True))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    signal.raise_signal(number)
+    assert await running == 0
+    assert [process.signals for process in world.processes] == [[signal.SIGTERM]] * 2
+
+
+def test_lines_are_written_at_once_and_a_full_disk_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+
+    class Stream:
+        def write(self, line: bytes) -> None:
+            if line == b"full\n":
+                raise OSError(errno.ENOSPC, "full")
+            written.append(line)
+
+        def flush(self) -> None:
+            written.append(b"flushed")
+
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=Stream()))
+    for line in (b"a\n", b"full\n", b"b\n"):
+        supervisor._write(line)
+    assert written == [b"a\n", b"flushed", b"b\n", b"flushed"]

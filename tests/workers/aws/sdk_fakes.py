@@ -1,7 +1,7 @@
 """A client of aioboto3 that tests script, for answers that the emulator never gives."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -33,3 +33,31 @@ def refusal(code: str, operation: str = "Operation", status: int = 400, **more: 
     """Return the SDK's error for a response with this *code*; *more* are further parts of the response."""
     response: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(response | more, operation)
+
+
+class Waiting:
+    """Answers all operations alike once an answer is given. Until then, they wait."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.given: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def __getattr__(self, operation: str) -> Callable[..., Awaitable[Any]]:
+        async def call(**_: Any) -> Any:
+            self.requests += 1
+            return await asyncio.shield(self.given)
+
+        return call
+
+
+async def two_at_once(aws: Waiting, calls: Iterable[Awaitable[Any]], answer: Any) -> None:
+    """Check that of *calls*, which begin one by one, only two have requests until these are answered with *answer*."""
+    running = []
+    for call in calls:
+        running.append(asyncio.ensure_future(call))
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert aws.requests == 2
+    aws.given.set_result(answer)
+    await asyncio.gather(*running, return_exceptions=True)
+    assert aws.requests > 2

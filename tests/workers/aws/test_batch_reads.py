@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.workers.aws.sdk_fakes import Waiting, two_at_once
 from tests.workers.fakes import NO_WAIT
 from workers.aws.batch_reads import MAX_TRIES, UNPROCESSED, BatchReads, Item, Key, ReadTable
 from workers.backoff import Backoff
@@ -235,3 +236,10 @@ async def test_a_read_that_is_cancelled_does_not_affect_the_others() -> None:
 
 def test_the_waits_for_unprocessed_keys_double_up_to_five_seconds() -> None:
     assert [UNPROCESSED.max_wait_s(tries) for tries in (1, 2, 6, 7, 20)] == [0.1, 0.2, 3.2, 5.0, 5.0]
+
+
+async def test_two_requests_run_at_once() -> None:
+    dynamodb = Waiting()
+    reads = reads_of(dynamodb)
+    calls = [reads.read(("Cases", f"c{n}")) for n in range(4)]
+    await two_at_once(dynamodb, calls, {"Responses": {}, "UnprocessedKeys": {}})

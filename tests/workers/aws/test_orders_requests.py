@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
 from tests.workers.aws.paged_dynamo import PagedDynamo
-from tests.workers.aws.sdk_fakes import refusal
+from tests.workers.aws.sdk_fakes import Waiting, refusal, two_at_once
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW
 from workers.aws.errors import MissingResourceError
 from workers.aws.items import to_item
@@ -173,6 +173,13 @@ async def test_a_request_has_at_most_twenty_five_statements() -> None:
     orders = table(dynamodb)
     await asyncio.gather(*(orders.fulfill(f"o{n}", EXECUTION, "S-1", NOW) for n in range(40)))
     assert [len(request["Statements"]) for _, request in dynamodb.requests] == [25, 15]
+
+
+async def test_two_requests_run_at_once() -> None:
+    dynamodb = Waiting()
+    orders = DynamoOrders(cast("Any", dynamodb), "Orders", retention=FOR_EVER)
+    calls = [orders.fulfill(f"o{n}", EXECUTION, "S-1", NOW) for n in range(4)]
+    await two_at_once(dynamodb, calls, {"Responses": [{}, {}]})
 
 
 @pytest.mark.parametrize("responses", [{}, {"Responses": []}, {"Responses": [{}, {}, {}]}])

@@ -2,11 +2,12 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from tests.workers.aws.sdk_fakes import Waiting, two_at_once
 from workers.aws.transactions import MAX_GROUP, MAX_GROUP_BYTES, SINGLE_WRITES, Transactions
 from workers.errors import ConflictError, OutageError, SuspectedOutageError
 
@@ -92,6 +93,12 @@ async def test_concurrent_transactions_share_a_request() -> None:
     assert dynamodb.sizes == [50, 50, 20]
     assert len(dynamodb.written) == 120
     assert len(set(dynamodb.tokens)) == 3
+
+
+async def test_two_requests_run_at_once() -> None:
+    dynamodb = Waiting()
+    transactions = Transactions(cast("Any", dynamodb))
+    await two_at_once(dynamodb, [transactions.write_together(name, [put(name)]) for name in names(4)], {})
 
 
 async def test_transactions_with_the_same_key_are_in_different_requests() -> None:

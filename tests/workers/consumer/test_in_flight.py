@@ -134,3 +134,14 @@ async def test_a_second_delivery_whose_time_has_run_out_does_not_replace_the_rec
 
 def test_the_memory_for_handled_ids_is_as_large_as_its_comment_says() -> None:
     assert MAX_REMEMBERED == 50_000
+
+
+async def test_the_last_line_of_a_message_has_its_milliseconds_to_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_flight = InFlight(Slots(10), 60, Metrics())
+    delivery = in_flight.take(message("m"), 0.0)
+    assert delivery is not None
+    loop = asyncio.get_running_loop()
+    with structlog.testing.capture_logs() as logs, monkeypatch.context() as patched:
+        patched.setattr(loop, "time", lambda: delivery.received_at_s + 0.012_345)
+        in_flight.end(delivery, Ending.ACKNOWLEDGED, "fulfilled")
+    assert logs == [{"event": "message.acknowledged", "log_level": "info", "outcome": "fulfilled", "duration_ms": 12.3}]

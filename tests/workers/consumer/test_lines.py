@@ -17,7 +17,7 @@ from tests.workers.consumer.fakes import (
 )
 from workers.consumer.consumer import Consumer
 from workers.consumer.message import DeadLettered
-from workers.consumer.output import OUTPUT_FULL
+from workers.consumer.output import OUTPUT_FULL, Output
 from workers.metrics import Metrics
 
 
@@ -144,3 +144,17 @@ async def test_messages_that_wait_for_their_lines_are_an_outage_although_the_out
     assert (consumer.readiness_problem(), metrics.outages.duration_s("log_output")) == (None, 0)
     stop.set()
     await task
+
+
+async def test_only_an_output_that_is_full_is_waited_for() -> None:
+    lines, outage = FakeLines(), Metrics().outages.stage("log_output")
+    output = Output(lines, outage)
+    await output.wait_for_room()  # Nothing is awaited.
+    lines.room.clear()
+    waiting = asyncio.create_task(output.wait_for_room())
+    await turns()
+    assert (waiting.done(), outage.reason) == (False, OUTPUT_FULL)
+    lines.room.set()
+    await waiting
+    assert outage.reason is None
+    await Output().wait_for_room()

@@ -205,7 +205,7 @@ async def test_a_provider_that_does_not_accept_us_is_down_for_every_order(
     assert str(error) == f"the provider does not accept us, check the token (HTTP {status} without a body)"
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
 async def test_redirects_are_not_followed(server: ProviderServer, provider: HttpProvider, status: int) -> None:
     server.answers(reply(status, Location=server.url + "/elsewhere"))
     error = await outcome(provider)

@@ -172,3 +172,9 @@ async def test_a_stop_whose_take_back_fails_costs_one_trial() -> None:
     async with world.worker() as run:
         await run.until_settled(1)
     assert (world.status, world.escalations.sent) == ("FULFILLED", [])
+
+
+async def test_of_an_undecodable_message_no_trial_is_taken_back() -> None:
+    world = World()
+    await world.handler().take_back(message("{"))
+    assert world.journal.steps == []

@@ -342,6 +342,7 @@ async def test_after_an_interruption_the_intake_is_named() -> None:
 
 
 async def test_more_orders_than_an_intake_takes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bulk_submit.MAX_ROWS == 1_000_000
     monkeypatch.setattr(bulk_submit, "MAX_ROWS", 2)
     aws = Intakes()
     with pytest.raises(OperationError, match="there are 3 orders, more than the 2 of an intake: submit them in parts"):

@@ -9,7 +9,7 @@ from botocore.parsers import ResponseParserError
 from tests.workers.operations.fakes import refused
 from workers.errors import OutageError
 from workers.operations.names import Names
-from workers.operations.sdk_errors import SDK_ERRORS, Explaining, explained, is_missing
+from workers.operations.sdk_errors import SDK_ERRORS, Explaining, explained, is_missing, is_unknown_call
 from workers.operations.stack import Stack
 
 
@@ -167,3 +167,8 @@ def test_a_queue_or_table_that_aws_does_not_know_is_missing(error: Exception, mi
 )
 def test_these_are_the_errors_of_a_call_to_aws(error: Exception, caught: bool) -> None:
     assert isinstance(error, SDK_ERRORS) is caught
+
+
+def test_an_endpoint_that_does_not_know_a_call_is_not_aws() -> None:
+    errors = [refused("UnknownOperationException", "GetItem"), refused("Throttling", "GetItem"), ValueError("bug")]
+    assert [is_unknown_call(error) for error in errors] == [True, False, False]
