@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,16 @@ def test_lines_are_written_in_order_and_whole_however_little_the_reader_takes() 
         output.put(f"line {number}".encode())
     assert output.flush(PATIENCE_S)
     assert reader.lines == [f"line {number}" for number in range(100)]
+
+
+def test_the_thread_rests_while_there_are_no_lines(reader: Reader) -> None:
+    output = LogOutput(reader, linger_s=0)
+    output.put(b"line")
+    assert output.flush(PATIENCE_S)
+    until_s = time.monotonic() + PATIENCE_S
+    while output._filled.is_set() and time.monotonic() < until_s:
+        time.sleep(0.001)
+    assert not output._filled.is_set()
 
 
 def test_lines_of_many_threads_are_each_written_once(reader: Reader) -> None:

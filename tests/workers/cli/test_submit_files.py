@@ -291,6 +291,13 @@ def test_without_rejects_no_file_is_written(tmp_path: Path, path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_check_has_nothing_to_wait_for(tmp_path: Path) -> None:
+    orders = written(tmp_path / "a.csv", row("o-1"))
+    ran = CliRunner().invoke(command, [orders, "--check", "--wait"], obj=fake_stack())
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines()[-1] == "Error: --check submits nothing, so there is nothing to --wait for"
+
+
 def test_a_file_of_rejects_that_exists_is_refused_before_anything_starts(tmp_path: Path, path: Path) -> None:
     path.write_text("mine", encoding="utf-8")
     orders = written(tmp_path / "a.csv", row("o-1"))

@@ -86,6 +86,19 @@ async def test_passes_on_the_received_messages() -> None:
     assert [received.id for received in accept.messages] == ["m0", "m1", "m2", "later"]
 
 
+async def test_each_answered_receive_is_reported_and_no_failed_one() -> None:
+    slots, polled, backoff = Slots(50), list[int](), RecordedBackoff(fixed_s=0.0)
+    queue, accept = FakeQueue(messages(3)), Accepted(slots)
+    queue.outage = OutageError("down")
+    made = poller(queue, slots, accept, timings=replace(DEFAULT_TIMINGS, poll_retry=backoff))
+    async with polling(replace(made, polled=lambda: polled.append(len(backoff.attempts)))):
+        await until(lambda: len(backoff.attempts) >= 3)
+        assert polled == []
+        queue.outage = None
+        await until(lambda: len(accept.messages) == 3)
+    assert polled[0] >= 3
+
+
 async def test_never_receives_more_than_it_has_free_slots() -> None:
     slots = Slots(7)
     queue, accept = FakeQueue(messages(100)), Accepted(slots)

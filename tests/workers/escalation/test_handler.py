@@ -356,6 +356,14 @@ async def test_a_failed_channel_stays_unrouted_and_a_reminder_is_sent(logs: list
     assert (line["case_id"], line["channels"], line["tries"]) == ("001", ["chat"], 1)
 
 
+async def test_a_reminder_comes_after_a_second_at_least() -> None:
+    bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat"])
+    bench.handler.reminder_backoff = NO_WAIT
+    bench.journal.fail("chat", *[OutageError("down")] * 3)
+    await bench.handle(notice())
+    assert [delay_s for _, delay_s in bench.reminders.sent] == [1]
+
+
 async def test_a_reminder_sends_only_the_missing_notifications_and_is_the_last(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"), rules=RULES, channels=["chat", "pager"])
     bench.journal.fail("chat", *[OutageError("down")] * 3)

@@ -190,6 +190,18 @@ def test_a_full_queue_is_reported() -> None:
     assert reported == ["there are more spans than the receiver takes: some are dropped"]
 
 
+async def test_spans_that_the_sdk_drops_are_an_outage(receiver: Receiver) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with exporting("ours", None):
+            logging.getLogger("opentelemetry.sdk.trace").warning("Queue full, dropping %s.", "Span")
+            await asyncio.sleep(0)
+        logging.getLogger("opentelemetry.sdk.trace").warning("Queue full, dropping %s.", "Span")
+        await asyncio.sleep(0)
+    reason = "there are more spans than the receiver takes: some are dropped"
+    assert [(line["event"], line["reason"]) for line in logs] == [("trace_export.failed", reason)]
+    assert receiver.requests == []
+
+
 async def test_the_sdk_writes_no_lines_of_its_own(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     async with exporting("ours", None):
         logging.getLogger("opentelemetry.sdk").warning("x")
