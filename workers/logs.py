@@ -4,6 +4,7 @@ Structured logs: one JSON line per event for machines, or readable lines for a t
 A line that another library logs becomes an event too, `library.logged`, and so does a warning of Python: `code.warned`.
 """
 
+import contextlib
 import logging
 import sys
 import warnings
@@ -119,11 +120,9 @@ class _OutputHandler(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
+        with contextlib.suppress(Exception):  # A record that cannot be formatted has its values in the error, unmasked.
             message_id = structlog.contextvars.get_contextvars().get("message_id")
             self._output.put(self.format(record).encode(), record.levelno >= logging.WARNING, message_id)
-        except Exception:  # noqa: BLE001 - as in every handler of the standard library.
-            self.handleError(record)
 
 
 def configure(*, level: str, as_json: bool, release: str | None = None, stream: TextIO | None = None) -> LogOutput:

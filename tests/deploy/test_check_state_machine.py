@@ -248,6 +248,17 @@ def test_a_sample_that_is_not_an_order_is_found(sample: str, finding: str, tmp_p
     assert str(found).startswith(f"{path}: -: {finding}")
 
 
+def test_the_samples_beside_a_definition_are_checked_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.asl.json"
+    path.write_text(json.dumps(SMALL).replace("${Two}", "2"), encoding="utf-8")
+    (tmp_path / "samples").mkdir()
+    for name in ("2.json", "1.json"):
+        (tmp_path / "samples" / name).write_text("[]", encoding="utf-8")
+    assert [finding.file for finding in check_state_machine.check_file(path)[1:]] == [
+        str(tmp_path / "samples" / name) for name in ("1.json", "2.json")
+    ]
+
+
 @pytest.mark.parametrize("holder", [{"Branches": ["nested"]}, {"ItemProcessor": "nested"}], ids=str)
 def test_a_text_of_a_nested_state_machine_is_reported_once(holder: dict[str, Any]) -> None:
     nested = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Output": "x {% y %}", "End": True}}}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 OPERATORS = Path(__file__).with_name("operators.py")
-_CACHES = re.compile(r"(functools\.)?(lru_)?cache\b")
+_WITHOUT_EFFECT = re.compile(r"(functools\.)?((lru_)?cache|wraps)\b")
 # Another seed takes another sample. Commit it together with the tests for what that sample shows.
 SEED = "1"
 # One in ten, so that a run takes less than 25 minutes on two cores.
@@ -109,8 +109,8 @@ def _ignored(tree: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]
     """
     Yield the ranges of annotations, of what only type checkers read, and of the arguments of decorators.
 
-    Decorators in a Protocol are read by type checkers only. A decorator that caches is left out, too: without it, the
-    program is only slower.
+    Decorators in a Protocol are read by type checkers only. Decorators that cache, or keep the name of a function, are
+    left out, too: without them, the program does the same. So is what pytest reads, `__tracebackhide__`.
     """
     for node in ast.walk(tree):
         for ignored in (*_for_types(node), *_in_decorators(node)):
@@ -125,7 +125,7 @@ def _for_types(node: ast.AST) -> Iterator[ast.AST | None]:
             yield node.annotation
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             yield node.returns
-        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.Assign(targets=[ast.Name(id="__tracebackhide__")]):
             yield node
         case ast.ClassDef() if any(ast.unparse(base).startswith("Protocol") for base in node.bases):
             yield from (decorator for member in node.body for decorator in getattr(member, "decorator_list", ()))
@@ -134,7 +134,7 @@ def _for_types(node: ast.AST) -> Iterator[ast.AST | None]:
 def _in_decorators(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         for decorator in node.decorator_list:
-            if _CACHES.match(ast.unparse(decorator)):
+            if _WITHOUT_EFFECT.match(ast.unparse(decorator)):
                 yield decorator
             elif isinstance(decorator, ast.Call):
                 yield from (*decorator.args, *(keyword.value for keyword in decorator.keywords))

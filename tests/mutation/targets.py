@@ -85,6 +85,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/operations/test_story.py",
     ),
     "workers/consumer/drain.py": ("tests/workers/consumer/test_consumer.py",),
+    "workers/consumer/gate.py": ("tests/workers/consumer/test_debug_lines.py",),
     "workers/consumer/output.py": ("tests/workers/consumer/test_lines.py",),
     "workers/domain/characters.py": (
         "tests/workers/domain/test_text_properties.py",

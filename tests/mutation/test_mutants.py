@@ -89,10 +89,16 @@ def f(a: Literal[1] = 1, *b: Literal[1]) -> Literal[1]:
 """
 
 
-def test_a_cache_is_not_removed_but_any_other_decorator(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text(f"{IGNORED}\n\n@cache\n@other\ndef g(): ...\n", encoding="utf-8")
-    places = [Place("RemoveDecorator", 0, line, 0, line + 1) for line in (6, 7, 16, 17)]
+def test_a_cache_or_name_is_not_removed_but_any_other_decorator(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(f"{IGNORED}\n\n@cache\n@other\n@wraps(f)\ndef g(): ...\n", encoding="utf-8")
+    places = [Place("RemoveDecorator", 0, line, 0, line + 1) for line in (6, 7, 16, 17, 18)]
     assert [mutant.line for mutant in located(tmp_path, "a.py", places)] == [7, 17]
+
+
+def test_what_pytest_reads_is_not_mutated(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def f():\n    __tracebackhide__ = True\n    x = True\n", encoding="utf-8")
+    places = [Place("ReplaceTrueWithFalse", line, line, column, line) for line, column in ((2, 24), (3, 8))]
+    assert [mutant.line for mutant in located(tmp_path, "a.py", places)] == [3]
 
 
 PROTOCOL = """\

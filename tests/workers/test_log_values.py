@@ -354,6 +354,16 @@ def test_every_field_that_a_filter_of_the_template_reads_is_kept() -> None:
     assert {"event", "severity", "reasons"} <= read_fields <= KEPT_FIELDS
 
 
+@pytest.mark.parametrize("wrap", [lambda value: {"a": value}, lambda value: [value]])
+def test_twenty_levels_are_kept(wrap: Callable[[Any], Any]) -> None:
+    def wrapped(levels: int, value: Any) -> Any:
+        return wrapped(levels - 1, wrap(value)) if levels else value
+
+    kept = {"field": wrapped(20, "x")}
+    assert plain(kept) == kept
+    assert plain({"field": wrapped(21, "x")}) == {"field": wrapped(20, "...(cut, nested too deeply)")}
+
+
 def test_plain_values_stay_as_they_are() -> None:
     event = {"a": 1, "b": [True, None, 1.5, "x"], "c": {"d": {"e": ["f"]}}}
     assert plain(event) == event

@@ -3,7 +3,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import structlog
@@ -11,10 +11,8 @@ from pydantic_core import from_json
 from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars
 
 from workers import logs
+from workers.log_output import LogOutput
 from workers.log_text import render
-
-if TYPE_CHECKING:
-    from workers.log_output import LogOutput
 
 CARD = "4929123412345678"
 FORMS = [CARD, "4929-1234-1234-5678", "4929 1234 1234 5678"]
@@ -325,3 +323,11 @@ def log_error(**values: object) -> None:
         raise ValueError("broken")  # noqa: TRY301 - the error under test.
     except ValueError:
         structlog.get_logger().exception("message.failed", **values)
+
+
+def test_a_forked_process_that_configures_its_log_starts_with_no_lines_of_its_parent(
+    configured: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reset: list[LogOutput] = []
+    monkeypatch.setattr(LogOutput, "reset_after_fork", lambda output: reset.append(output))
+    assert [configured().output, configured().output] == reset

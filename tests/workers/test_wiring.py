@@ -182,6 +182,15 @@ async def test_each_worker_has_its_handler(worker: Worker, expected: type) -> No
     assert type(handler) is expected
 
 
+async def test_a_call_to_the_provider_ends_before_its_handler_is_cancelled() -> None:
+    aws: Any = FakeAws()
+    dead_letters = SqsDeadLetters(aws, "https://sqs/DLQ", source="queue")
+    settings = Settings.read({"WORKER_MAX_HANDLE_S": "100"})
+    handler = await make_handler(Worker.FULFILLMENT, settings, clients(aws), dead_letters, Metrics())
+    assert isinstance(handler, FulfillmentHandler)
+    assert handler.max_ship_s == 90
+
+
 @pytest.mark.parametrize("worker", Worker)
 async def test_every_part_of_a_worker_passes_through_tracing(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     passed, queues = list[str](), list[SqsQueue]()

@@ -71,7 +71,7 @@ class Tables:
 async def test_a_received_order_is_cancelled_in_one_conditional_write(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = Tables(monkeypatch, "RECEIVED")
     cancelled = await cancel_order(tables.stack(), "001", REQUEST)
-    assert (cancelled.was, cancelled.closed_case) == (OrderStatus.RECEIVED, False)
+    assert (cancelled.was, cancelled.closed_case, cancelled.still_open) == (OrderStatus.RECEIVED, False, ())
     (update,) = tables.updates
     assert update["ConditionExpression"] == "#Status = :before AND ExecutionArn = :execution"
     assert update["UpdateExpression"].endswith("CancelNote = :note, CancelledAt = :at")
@@ -100,7 +100,7 @@ async def test_an_open_case_is_closed_with_its_order(monkeypatch: pytest.MonkeyP
     """`CANCELLED`: the command was killed before it closed the case, and is repeated."""
     tables = Tables(monkeypatch, status, "OPEN")
     cancelled = await cancel_order(tables.stack(), "001", REQUEST)
-    assert (cancelled.was, cancelled.closed_case) == (status, True)
+    assert (cancelled.was, cancelled.closed_case, cancelled.still_open) == (status, True, ())
     assert tables.resolved == [REQUEST]
     assert len(tables.updates) == (status == "RECEIVED")
 

@@ -145,6 +145,13 @@ def test_no_card_number_is_written_in_any_form(tmp_path: Path, escaped: str, end
     assert "u003" not in text
 
 
+def test_a_card_number_that_is_a_json_number_is_masked(tmp_path: Path) -> None:
+    record = f'{{"OrderId": "1", "Price": {CARD}, "Name": -{CARD}, "More": [{CARD}.5, 7]}}'
+    assert written(tmp_path, "rejects", ("orders.jsonl", record)).endswith(
+        '"OrderId": "1", "Price": "****", "Name": "****", "More": ["****", 7]}\n'
+    )
+
+
 GROUPED = [
     f"4929{between}1234{between}1234{between}5678"
     for between in (" ", "-", "\u00a0", "\u202f", "\u2011", "\u200b", ".", "'")

@@ -57,6 +57,18 @@ def test_other_requirements_are_another_environment(tmp_path: Path, requirements
     assert emulator.install(tmp_path, requirements, lambda _: None, Commands()) != before
 
 
+def test_another_interpreter_needs_another_environment_but_not_its_next_patch(
+    requirements: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = []
+    for version in ((3, 11, 7), (3, 11, 8), (3, 12, 8)):
+        monkeypatch.setattr("sys.version_info", version)
+        keys.append(emulator.key(requirements))
+    assert keys[0] == keys[1] != keys[2]
+    monkeypatch.setattr("sys.base_prefix", "/elsewhere")
+    assert emulator.key(requirements) not in keys
+
+
 def test_without_a_network_one_line_says_what_to_do_and_the_next_run_tries_again(
     tmp_path: Path, requirements: Path
 ) -> None:
