@@ -15,13 +15,12 @@ from workers.console.graph.layers import Item, Rows, Size, rows_of
 from workers.console.graph.ordering import order
 from workers.console.graph.placing import Ports, place
 from workers.console.graph.routing import Point, route
-from workers.console.graph.text import LABEL, width_of
+from workers.console.graph.text import label_width
 
 NODE_WIDTH, NODE_HEIGHT = 244.0, 60.0
 PILL_WIDTH, PILL_HEIGHT = 72.0, 30.0
 DOT = 12.0  # Start and end of a machine inside a state.
 PADDING = 24.0
-_LABEL_PADDING = 14.0
 _FRAME_PADDING = 20.0
 _BETWEEN_MACHINES = 24.0
 _CROSSING = 120.0  # How much wider a drawing may be to save a crossing.
@@ -108,8 +107,9 @@ def _lay_out(graph: Graph, *, is_inside: bool) -> _Machine:
     with_loops = sizes | {line.source: _beside_loop(sizes[line.source], line) for line in loops}
     rows, ports = min((_placed(graph, with_loops, spine_first=first) for first in (False, True)), key=_cost)[:2]
     routed = route(rows, ports, NODE_HEIGHT)
-    widths = [_label_width(chain.line) for chain in rows.chains]
-    width = max(*(item.right for item in rows.items), *(x for points in routed.points for x, _ in points), *widths)
+    widths = [label_width(chain.line.label) for chain in rows.chains]
+    ends = [item.right for item in rows.items] + [x for points in routed.points for x, _ in points]
+    width = max(ends + widths)
     labels = place_labels(list(zip(routed.points, widths, strict=True)), routed.channels, width)
     routes = [
         Route(chain.line, tuple(points), label)
@@ -146,19 +146,15 @@ def _size(node: Node, inside: _Inside, *, is_inside: bool) -> Size:
     return Size(DOT / 2, DOT / 2, DOT) if is_inside else Size(PILL_WIDTH / 2, PILL_WIDTH / 2, PILL_HEIGHT)
 
 
-def _label_width(line: Line) -> float:
-    return width_of(line.label, LABEL) + _LABEL_PADDING if line.label else 0.0
-
-
 def _beside_loop(size: Size, line: Line) -> Size:
     """Return the size with room on the right for a line from the node to itself."""
-    return replace(size, right=size.right + _LOOP_WIDTH + _label_width(line))
+    return replace(size, right=size.right + _LOOP_WIDTH + label_width(line.label))
 
 
 def _loop(line: Line, item: Item, size: Size) -> Route:
     right, middle = item.x + size.right, item.y + NODE_HEIGHT / 2
     top, bottom, far = middle - _LOOP_HEIGHT / 2, middle + _LOOP_HEIGHT / 2, right + _LOOP_WIDTH
-    width = _label_width(line)
+    width = label_width(line.label)
     label = Rect(far - 6, middle - LABEL_HEIGHT / 2, far - 6 + width, middle + LABEL_HEIGHT / 2) if width else None
     return Route(line, ((right, top), (far, top), (far, bottom), (right, bottom)), label)
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from workers.console.graph.layers import Chain, Item, Rows
+from workers.console.graph.text import label_width
 
 GAP, BEND_GAP = 36.0, 22.0
 _FIRST_ROUNDS, _ROUNDS = 8, 60
@@ -12,7 +13,7 @@ _STILL = 0.05
 _FIXED = 1e9
 _NEAR = 60.0
 _STRAIGHTEN_ROUNDS = 4
-_PORT_STEP, _PORT_MARGIN = 30.0, 16.0
+_PORT_STEP, _PORT_MARGIN, _LEAST_STEP, _BESIDE_LABEL = 30.0, 16.0, 12.0, 6.0
 
 
 class Ports:
@@ -23,10 +24,12 @@ class Ports:
         self._leaving: dict[tuple[Item, Item], float] = {}
         self._entering: dict[tuple[Item, str], float] = {}
         entering: dict[Item, dict[str, list[tuple[Item, int]]]] = {}
+        labels = {chain.items[:2]: label_width(chain.line.label) for chain in rows.chains}
         for item in place:
             if item.below and not item.is_bend:
                 below = sorted(item.below, key=lambda other: place[other])
-                offsets = _spread(item, [item.below[other] for other in below])
+                main = max(below, key=lambda other: item.below[other])
+                offsets = _spread(item, [item.below[other] for other in below], labels.get((item, main), 0.0))
                 self._leaving |= {(item, other): offset for other, offset in zip(below, offsets, strict=True)}
         for chain in rows.chains:
             last, before = chain.items[-1], chain.items[-2]
@@ -164,16 +167,26 @@ def _straighten(rows: Rows, ports: Ports) -> None:
                 last.x = wanted
 
 
-def _spread(item: Item, pulls: Sequence[int]) -> list[float]:
-    """Return offsets for lines in this order, so that the strongest one is at 0 and all are within the item."""
+def _spread(item: Item, pulls: Sequence[int], label: float = 0.0) -> list[float]:
+    """
+    Return offsets for lines in this order, so that the strongest one is at 0 and all are within the item.
+
+    *label* is the width of that line's label: the lines beside it leave room for it.
+    """
     main = max(range(len(pulls)), key=lambda number: pulls[number])
-    before, after = main, len(pulls) - 1 - main
-    step = min(
-        _PORT_STEP,
-        (item.size.left - _PORT_MARGIN) / max(before, 1),
-        (item.size.right - _PORT_MARGIN) / max(after, 1),
-    )
-    return [(number - main) * step for number in range(len(pulls))]
+    before = _offsets(main, item.size.left - _PORT_MARGIN, label)
+    after = _offsets(len(pulls) - 1 - main, item.size.right - _PORT_MARGIN, label)
+    return [*(-offset for offset in reversed(before)), 0.0, *after]
+
+
+def _offsets(count: int, room: float, label: float) -> list[float]:
+    if not count:
+        return []
+    first = max(_PORT_STEP, label / 2 + _BESIDE_LABEL)
+    if first + (count - 1) * _LEAST_STEP > room:
+        return [room * (number + 1) / count for number in range(count)]
+    step = min(_PORT_STEP, (room - first) / max(count - 1, 1))
+    return [first + number * step for number in range(count)]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -8,9 +8,9 @@ from workers.console.graph.placing import Ports
 
 Point = tuple[float, float]
 
-TRACK = 14.0
-# Below the last track there is room for a label and the arrow.
-_ABOVE_TRACKS, _BELOW_TRACKS = 16.0, 32.0
+TRACK = 18.0  # A label on a track is clear of the next one.
+# There is room for a label above the tracks, and for one and the arrow below them.
+_ABOVE_TRACKS, _BELOW_TRACKS = 22.0, 30.0
 _STRAIGHT = 0.6
 _NEAR = 5.0
 _OVERLAP = 6
@@ -99,13 +99,11 @@ def _points(
 def _simplified(points: Sequence[Point]) -> list[Point]:
     """Return the points without those that are no corner."""
     kept: list[Point] = []
-    for point in points:
-        if kept and abs(kept[-1][0] - point[0]) < _STRAIGHT and abs(kept[-1][1] - point[1]) < _STRAIGHT:
+    for x, y in points:
+        point = (kept[-1][0], y) if kept and abs(kept[-1][0] - x) < _STRAIGHT else (x, y)
+        if kept and kept[-1] == point:
             continue
-        while len(kept) > 1 and any(
-            abs(kept[-2][axis] - kept[-1][axis]) < _STRAIGHT and abs(kept[-1][axis] - point[axis]) < _STRAIGHT
-            for axis in (0, 1)
-        ):
+        if len(kept) > 1 and any(kept[-2][axis] == kept[-1][axis] == point[axis] for axis in (0, 1)):
             kept.pop()
         kept.append(point)
     return kept

@@ -16,6 +16,7 @@ _UPPER, _OTHER, _WIDE_SCRIPT = 70, 64, 104
 # Bold letters are wider, the narrow ones most.
 _BOLD, _BOLD_EACH = 1.08, 3
 _ELLIPSIS = "…"
+_LABEL_PADDING = 14.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ def width_of(text: str, font: Font) -> float:
     """Return the width that *text* has at most, in user units."""
     width = sum(_width(char) for char in text)
     return (width * _BOLD + len(text) * _BOLD_EACH if font.is_bold else width) / 100 * font.size
+
+
+def label_width(label: str) -> float:
+    """Return the width of a line's label with the space around it, 0 for none."""
+    return width_of(label, LABEL) + _LABEL_PADDING if label else 0.0
 
 
 def wrap(text: str, room: float, font: Font, most: int = 2) -> list[str]:
