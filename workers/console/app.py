@@ -1,10 +1,12 @@
 """The console's web application: every request passes its checks here, and every response gets its headers."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -15,8 +17,12 @@ from workers.console.security import CSRF_FIELD, HEADERS, TOKEN_FIELD, is_own_pa
 
 STATIC: Final = Path(__file__).parent / "static"
 MAX_BODY_BYTES: Final = 2**20  # A form for some hundred cases.
+MAX_FIELDS: Final = 10_000
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _READING: Final = {"GET", "HEAD"}
+# Not one that a browser takes for another host: `//host`, `/\\host`.
+_PLAIN_PATH: Final = re.compile(r"/(?!/)[A-Za-z0-9/_.~%:@!$&'()*+,;=-]*")
 _NOT_YOURS: Final = "This page is not for other sites."
 
 
@@ -32,7 +38,7 @@ class StaticFile:
 def application(console: Console) -> web.Application:
     """Return the application that serves *console*."""
     made = web.Application(
-        middlewares=[_of_known_host, _with_session, _from_own_page, _explaining], client_max_size=MAX_BODY_BYTES
+        middlewares=[_of_known_host, _explaining, _with_session, _from_own_page], client_max_size=MAX_BODY_BYTES
     )
     made[CONSOLE] = console
     prepare(made)
@@ -82,8 +88,11 @@ def _exchange(request: web.Request) -> web.Response:
     """Exchange the launch token for a cookie, and lead to the same page without the token."""
     guard = console_of(request).guard
     query = [(name, value) for name, value in request.query.items() if name != TOKEN_FIELD]
+    raw_path = request.rel_url.raw_path
+    address = raw_path if _PLAIN_PATH.fullmatch(raw_path) else "/"
     response = web.Response(
-        status=web.HTTPSeeOther.status_code, headers={"Location": str(request.rel_url.with_query(query))}
+        status=web.HTTPSeeOther.status_code,
+        headers={"Location": f"{address}?{urlencode(query)}" if query else address},
     )
     if guard.is_launch_token(request.query[TOKEN_FIELD]):
         response.set_cookie(guard.cookie_name, guard.new_session(), httponly=True, samesite="Strict", path="/")
@@ -100,7 +109,7 @@ async def _from_own_page(request: web.Request, handler: Handler) -> web.StreamRe
         return await refused(request, f"{request.method} is not used here.", web.HTTPMethodNotAllowed.status_code)
     if not is_own_page(request.headers, request.host):
         return await refused(request, _NOT_YOURS, web.HTTPForbidden.status_code)
-    form = await request.post()
+    form = await _form(request)
     if not console.guard.is_csrf_token(request[SESSION], form.get(CSRF_FIELD)):
         text = "This form is not of your session any more. Go back, load the page again, and repeat it."
         return await refused(request, text, web.HTTPForbidden.status_code)
@@ -109,17 +118,32 @@ async def _from_own_page(request: web.Request, handler: Handler) -> web.StreamRe
     return await handler(request)
 
 
+async def _form(request: web.Request) -> Mapping[str, object]:
+    """Return the fields of a form; the page's handler gets the same from `request.post()`. Raises errors of HTTP."""
+    if request.content_type != FORM_TYPE:
+        raise web.HTTPUnsupportedMediaType(text=f"Forms are sent as {FORM_TYPE}.")
+    if (await request.read()).count(b"&") >= MAX_FIELDS:
+        raise web.HTTPBadRequest(text=f"The form has more than {MAX_FIELDS:,} fields.")
+    try:
+        return await request.post()
+    except (ValueError, LookupError):  # Its encoding is unknown, or it is not encoded as it says.
+        raise web.HTTPBadRequest(text="The form cannot be read.") from None
+
+
 @web.middleware
 async def _explaining(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn an error into a page that says what it means."""
     try:
         return await handler(request)
     except web.HTTPNotFound as error:
-        return await refused(request, error.text or "There is no such page.", error.status_code, title="Not found")
+        said = _said(error) or "There is no such page."
+        return await refused(request, said, error.status_code, title="Not found")
+    except web.HTTPRequestEntityTooLarge as error:
+        return await refused(request, f"That is more than {MAX_BODY_BYTES:,} bytes.", error.status_code)
     except web.HTTPException as error:
         if error.status_code < web.HTTPBadRequest.status_code:
             raise
-        return await refused(request, error.text or error.reason, error.status_code)
+        return await refused(request, _said(error) or error.reason, error.status_code)
     except Exception as error:  # noqa: BLE001 - the outermost handler.
         text = await explained_here(error, console_of(request).stack)
         if text is None:
@@ -127,6 +151,11 @@ async def _explaining(request: web.Request, handler: Handler) -> web.StreamRespo
             text = "Internal error. The console's log has it."
             return await refused(request, text, web.HTTPInternalServerError.status_code, title="Internal error")
         return await refused(request, text, web.HTTPBadGateway.status_code, title="Not available")
+
+
+def _said(error: web.HTTPException) -> str | None:
+    """Return the text that *error* was raised with; without one, aiohttp makes one of its number."""
+    return None if error.text == f"{error.status}: {error.reason}" else error.text
 
 
 async def refused(request: web.Request, text: str, status: int, title: str = "Not done") -> web.Response:

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import click
 import structlog
-from aiohttp import web
 
 from workers import logs
 from workers.console.app import application
 from workers.console.console import Console, Place, explained_here, login_name
 from workers.console.place import find_place
 from workers.console.security import Guard, allowed_hosts, is_token, new_token
+from workers.console.server import serving
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
 from workers.operations.status_endpoints import Endpoint, parse_endpoint
@@ -24,7 +24,6 @@ from workers.operations.status_endpoints import Endpoint, parse_endpoint
 HOST: Final = "127.0.0.1"
 PORT: Final = 8090
 TOKEN_VARIABLE: Final = "CONSOLE_TOKEN"  # noqa: S105 - its name, not its value.
-SHUTDOWN_S: Final = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -106,18 +105,13 @@ async def _serve(options: Options) -> None:
     host = f"[{options.host}]" if ":" in options.host else options.host
     guard = Guard(options.token, port, allowed_hosts(port, [host, *options.allowed]))
     console = Console(stack, guard, place, options.actor, options.endpoints)
-    runner = web.AppRunner(application(console), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listening).start()
+    async with serving(application(console), listening):
         address = f"http://{host}:{port}/"
         log.info("console.started", url=address, place=place.name, can_write=place.can_write)
         if not options.quiet:
             click.echo(f"The console is at {address}?token={options.token}")
         await stop.wait()
-    finally:
-        await runner.cleanup()
-        log.info("console.stopped")
+    log.info("console.stopped")
 
 
 async def _explained(stack: Stack, work: Awaitable[Place]) -> Place:

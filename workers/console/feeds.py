@@ -65,7 +65,7 @@ class Feed(Generic[Value]):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     return await self._next(after)
-            return self._last
+            return None
 
     async def readings(self) -> AsyncGenerator[Reading[Value], None]:
         """Yield the last reading if it is fresh, then each new one."""
@@ -93,7 +93,7 @@ class Feed(Generic[Value]):
         return self._last.number if self._last.at_s < oldest_s else self._last.number - 1
 
     async def _next(self, number: int) -> Reading[Value]:
-        while self._last is None or self._last.number <= number:
+        while self._last is None or self._last.number <= number or self._last.at_s < self._valid_from_s:
             self._changed.clear()
             await self._changed.wait()
         return self._last
@@ -127,11 +127,17 @@ class Feed(Generic[Value]):
         try:
             return await self._read(), None
         except Exception as error:  # noqa: BLE001 - the page says it, and the next attempt may succeed.
-            problem = await self._explain(error)
+            problem = await self._explained(error)
             if problem is None:
                 self._failed(error)
             kept = None if self._last is None else self._last.value
             return kept, problem or "an internal error; the console's log has it"
+
+    async def _explained(self, error: Exception) -> str | None:
+        try:
+            return await self._explain(error)
+        except Exception:  # noqa: BLE001 - to explain an error may need AWS, which has just failed.
+            return None
 
 
 @dataclass(slots=True)

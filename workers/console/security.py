@@ -24,6 +24,7 @@ from typing import Final
 
 TOKEN_FIELD: Final = "token"  # noqa: S105 - its name, not its value.
 CSRF_FIELD: Final = "csrf"
+HTTP_PORT: Final = 80
 MIN_TOKEN_CHARS = 22  # 128 bits in URL-safe base64.
 
 CONTENT_SECURITY_POLICY = (
@@ -39,6 +40,7 @@ HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
 }
 _TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{MIN_TOKEN_CHARS},256}}", re.ASCII)
+_HOST_NAME = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -51,9 +53,16 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
+def is_host_name(text: str) -> bool:
+    """Return whether *text* is a host as requests name it, with a port or without; IPv6 addresses are in brackets."""
+    return _HOST_NAME.fullmatch(text) is not None
+
+
 def allowed_hosts(port: int, names: Collection[str] = ()) -> frozenset[str]:
     """Return the values that a request's `Host` may have; a person gave *names*, with a port or without."""
     known = {f"{name}:{port}" for name in _LOOPBACK_NAMES}
+    if port == HTTP_PORT:  # Browsers leave it out.
+        known |= set(_LOOPBACK_NAMES)
     for name in names:
         has_port = re.search(r":[0-9]+\Z", name) is not None
         known |= {name.lower()} if has_port else {name.lower(), f"{name.lower()}:{port}"}

@@ -12,21 +12,27 @@ A request names the console's own host, carries its session, and a POST the form
 `site.calls` has what was asked of AWS.
 """
 
+import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
+from urllib.parse import urlencode
 
-from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient, TestServer
-from aiohttp.web import Application, Request
+from aiohttp import ClientResponse, ClientSession
+from aiohttp.web import Application
+from yarl import URL
 
 from tests.workers.console.document import Element, Form, parse
 from tests.workers.operations.fakes import FakeClient
 from tests.workers.operations.status_world import World
-from workers.console.app import application
+from workers.console.app import FORM_TYPE, application
 from workers.console.console import STATUS_EVERY_S, Console, Place
+from workers.console.rendering import environment
 from workers.console.security import CSRF_FIELD, Guard, allowed_hosts
+from workers.console.server import serving
 from workers.operations.status import Status
 
 TOKEN = "launch-token-of-the-tests-000"
@@ -35,6 +41,8 @@ HOST = f"127.0.0.1:{PORT}"
 ORIGIN = f"http://{HOST}"
 LOCAL = Place("local AWS · 127.0.0.1:4566", is_local=True, can_write=True)
 READ_ONLY = Place("000000000000 · us-east-1", is_local=False, can_write=False, why_not="it is for reading")
+
+_TEMPLATES = environment()  # Compiled once for all tests.
 
 Fields = Mapping[str, str | Sequence[str]]
 
@@ -97,9 +105,11 @@ class Site:
     """The console as its tests use it. `session` is the value of its cookie."""
 
     console: Console
+    application: Application
     world: World
     clients: Mapping[str, FakeClient]
-    _client: "TestClient[Request, Application]" = field(repr=False)
+    address: tuple[str, int]
+    _client: ClientSession = field(repr=False)
     session: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,7 +134,7 @@ class Site:
         world = world or World()
         world.clients = {"stepfunctions": FakeClient(), "s3": FakeClient()} | world.clients | clients
         guard = Guard(TOKEN, PORT, allowed_hosts(PORT, hosts))
-        console = Console(world.stack(), guard, place, "ada")
+        console = Console(world.stack(), guard, place, "ada", templates=_TEMPLATES)
 
         async def read() -> Status:
             if isinstance(status, Exception):
@@ -132,12 +142,10 @@ class Site:
             return status or await world.reader().read()
 
         console.feeds.feed("status", read, STATUS_EVERY_S)  # The console finds it there.
-        async with TestClient(TestServer(application(console))) as client:
-            yield cls(console, world, world.clients, client)
-
-    @property
-    def application(self) -> Application:
-        return self._client.app
+        served, listening = application(console), socket.create_server(("127.0.0.1", 0))
+        address: tuple[str, int] = listening.getsockname()
+        async with serving(served, listening), ClientSession(f"http://127.0.0.1:{address[1]}") as client:
+            yield cls(console, served, world, world.clients, address, client)
 
     @property
     def calls(self) -> list[tuple[str, str]]:
@@ -172,6 +180,16 @@ class Site:
         async with self._request(method, path, fields, anonymous=anonymous, headers=headers) as response:
             return Page(response.status, response.headers, await response.text())
 
+    async def raw(self, request: bytes) -> str:
+        """Send bytes that no browser sends, and return all that comes back until the console ends the connection."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        try:
+            writer.write(request)
+            return (await reader.read()).decode()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
     @contextlib.asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[Events]:
         """Open a live part, and close it at the end of the block."""
@@ -193,12 +211,13 @@ class Site:
         given = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
         data: Any = fields
         if isinstance(fields, Mapping):
-            data = [
-                (name, each)
-                for name, value in fields.items()
-                for each in ([value] if isinstance(value, str) else value)
-            ]
+            data = urlencode(fields, doseq=True).encode()
+            given = {"Content-Type": FORM_TYPE} | given
         async with self._client.request(
-            method, path, data=data, headers={"Host": HOST, **session, **given}, allow_redirects=False
+            method,
+            URL(path, encoded=True),
+            data=None if data is None else BytesIO(data),
+            headers={"Host": HOST, **session, **given},
+            allow_redirects=False,
         ) as response:
             yield response

@@ -1,7 +1,6 @@
 """What all pages use: to render one, to stream its live part, and to check and record an action."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, Final
@@ -9,7 +8,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from workers.console.console import console_of
+from workers.console.console import console_of, report
 from workers.console.feeds import Feed, Reading, Value
 from workers.console.rendering import now, render
 from workers.operations.disturbances import disturbances
@@ -38,7 +37,7 @@ async def common_values(request: web.Request) -> dict[str, Any]:
     system = None if known is None else known.value
     return {
         "request_path": request.path,
-        "place": console.place,
+        "place": None if session is None else console.place,
         "actor": console.actor,
         "csrf": "" if session is None else console.guard.csrf_token(session),
         "now": now(),
@@ -75,36 +74,50 @@ async def send(request: web.Request, parts: AsyncGenerator[str, None]) -> web.St
         raise web.HTTPServiceUnavailable(text="too many pages are watched live; this one does not change by itself\n")
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
     await response.prepare(request)
-    await response.write(b": connected\n\n")  # The headers leave with the first bytes.
+    if request.method == "HEAD":
+        return response
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - for the type checker.
     streams.add(task)
     ending = asyncio.create_task(console_of(request).stopping.wait(), name="console-stopping")
-    pending: asyncio.Task[str | None] | None = None
     try:
-        last = None
-        while not ending.done():
-            pending = pending or asyncio.create_task(_next(parts), name="console-part")
-            done, _ = await asyncio.wait({pending, ending}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
-            if pending in done:
-                text, pending = pending.result(), None
-                if text is None:
-                    break
-                if text != last:
-                    await response.write(_event(text))
-                    last = text
-            elif not done:
-                await response.write(b": alive\n\n")
-    except ConnectionResetError:
+        async with aclosing(parts):
+            await _send_all(response, parts, ending)
+    except ConnectionError:
         pass  # The viewer has gone.
+    except Exception as error:  # noqa: BLE001 - the answer has begun, so that no page can say it.
+        report(error)
     finally:
         streams.discard(task)
-        for each in filter(None, (pending, ending)):
-            each.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await each
-        await parts.aclose()
+        await _cancel(ending)
     return response
+
+
+async def _send_all(response: web.StreamResponse, parts: AsyncGenerator[str, None], ending: asyncio.Task[Any]) -> None:
+    await response.write(b": connected\n\n")  # The headers leave with the first bytes.
+    last, pending = None, asyncio.create_task(_next(parts), name="console-part")
+    try:
+        while True:
+            done, _ = await asyncio.wait({pending, ending}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            if ending in done:
+                return
+            if not done:
+                await response.write(b": alive\n\n")
+                continue
+            text = pending.result()
+            if text is None:
+                return
+            if text != last:
+                await response.write(_event(text))
+                last = text
+            pending = asyncio.create_task(_next(parts), name="console-part")
+    finally:
+        await _cancel(pending)
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _next(parts: AsyncGenerator[str, None]) -> str | None:
