@@ -329,5 +329,9 @@ def test_a_forked_process_that_configures_its_log_starts_with_no_lines_of_its_pa
     configured: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reset: list[LogOutput] = []
-    monkeypatch.setattr(LogOutput, "reset_after_fork", lambda output: reset.append(output))
+
+    def note(output: LogOutput) -> None:
+        reset.append(output)
+
+    monkeypatch.setattr(LogOutput, "reset_after_fork", note)
     assert [configured().output, configured().output] == reset
