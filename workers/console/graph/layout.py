@@ -105,7 +105,7 @@ def _lay_out(graph: Graph, *, is_inside: bool) -> _Machine:
     sizes = {node.id: _size(node, inside[node.id], is_inside=is_inside) for node in graph.nodes}
     loops = [line for line in graph.lines if line.source == line.target]
     with_loops = sizes | {line.source: _beside_loop(sizes[line.source], line) for line in loops}
-    rows, ports = min((_placed(graph, with_loops, spine_first=first) for first in (False, True)), key=_cost)[:2]
+    rows, ports = _placed(graph, with_loops)
     routed = route(rows, ports, NODE_HEIGHT)
     widths = [label_width(chain.line.label) for chain in rows.chains]
     ends = [item.right for item in rows.items] + [x for points in routed.points for x, _ in points]
@@ -128,16 +128,17 @@ def _lay_out(graph: Graph, *, is_inside: bool) -> _Machine:
     return _Machine(boxes, routes, width, routed.height, items[graph.nodes[0].id].x)
 
 
-def _placed(graph: Graph, sizes: Mapping[str, Size], *, spine_first: bool) -> tuple[Rows, Ports, int]:
-    """Return the items with their x, and how many lines cross."""
-    rows = rows_of(graph, sizes)
-    crossings = order(rows.rows, spine_first=spine_first)
-    return rows, place(rows), crossings
-
-
-def _cost(placed: tuple[Rows, Ports, int]) -> float:
-    rows, _, crossings = placed
-    return max(item.right for item in rows.items) + crossings * _CROSSING
+def _placed(graph: Graph, sizes: Mapping[str, Size]) -> tuple[Rows, Ports]:
+    """Return the items with their x. The main way is on the left, unless the drawing is better with something there."""
+    found: list[tuple[float, Rows, Ports]] = []
+    for spine_first in (False, True):
+        rows = rows_of(graph, sizes)
+        crossings = order(rows.rows, spine_first=spine_first)
+        ports = place(rows)
+        found.append((max(item.right for item in rows.items) + crossings * _CROSSING, rows, ports))
+        if all(row[0].is_spine or not any(item.is_spine for item in row) for row in rows.rows):
+            break
+    return min(found, key=lambda each: each[0])[1:]
 
 
 def _size(node: Node, inside: _Inside, *, is_inside: bool) -> Size:

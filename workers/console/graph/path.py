@@ -83,7 +83,7 @@ class _Visit:
 
     def done(self) -> Visit:
         seconds = (self.left - self.entered).total_seconds() if self.left else None
-        has_error = self.outcome not in {None, Outcome.SUCCEEDED}
+        has_error = self.outcome != Outcome.SUCCEEDED
         tries = max(self.tries, 1)
         return Visit(
             name=self.name,

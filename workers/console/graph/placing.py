@@ -8,7 +8,7 @@ from workers.console.graph.layers import Chain, Item, Rows
 from workers.console.graph.text import label_width
 
 GAP, BEND_GAP = 36.0, 22.0
-_FIRST_ROUNDS, _ROUNDS = 8, 60
+_FIRST_ROUNDS, _ROUNDS = 6, 24
 _STILL = 0.05
 _FIXED = 1e9
 _NEAR = 60.0

@@ -35,7 +35,8 @@ class Visit:
 
     *kind* is the state's type, *container* the Map or Parallel state it is in. *retries* is how many of the *tries*
     were not the first of their visit. *seconds* is the sum of all visits; None while one of them runs. *error* and
-    *cause* are texts of a service, on one line, with card numbers masked; *cause* is cut. *next* is the state after it.
+    *cause* are texts of a service, on one line, with card numbers masked; *cause* is cut. Those of a state that runs
+    are of its last try that failed. *next* is the state after it.
     """
 
     name: str

@@ -1,0 +1,38 @@
+"""How wide texts are, and how they are cut to fit."""
+
+import pytest
+
+from workers.console.graph.text import LABEL, TITLE, cut, label_width, width_of, wrap
+
+
+def test_widths_are_at_least_those_of_a_wide_font() -> None:
+    # DejaVu Sans Bold at 12.4 pixels, and DejaVu Sans at 10.5, as a browser shows them.
+    assert 164 < width_of("OrderFulfillment Queue", TITLE) < 185
+    assert 122 < width_of("ConditionalCheckFailed", LABEL) < 134
+    assert width_of("漢字", LABEL) > 20
+
+
+def test_a_label_has_space_around_it() -> None:
+    assert label_width("no") > width_of("no", LABEL)
+    assert label_width("") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("Short", ["Short"]),
+        ("Put message in Escalation Queue", ["Put message in", "Escalation Queue"]),
+        ("One two three four five six seven eight nine ten", ["One two three", "four five six sev…"]),
+        ("Pneumonoultramicroscopicsilicovolcanoconiosis", ["Pneumonoultramic", "roscopicsilicovol…"]),
+        ("  spaces \n between  ", ["spaces between"]),
+        ("", [""]),
+    ],
+)
+def test_a_long_name_is_wrapped_once_and_then_cut(text: str, lines: list[str]) -> None:
+    assert wrap(text, 140, TITLE) == lines
+    assert all(width_of(line, TITLE) <= 140 for line in lines)
+
+
+def test_no_text_is_longer_than_its_room() -> None:
+    assert cut("abcdef", 0, TITLE) == "…"
+    assert cut("abc", 100, TITLE) == "abc"
