@@ -11,7 +11,7 @@ _MARGIN = 2.0
 _ARROW = 8.0
 _ROUND = 12.0  # What the corners at the ends of a piece take.
 _PARTS = (0.5, 0.3, 0.7, 0.15, 0.85)
-_ON_LABEL, _ON_LINE, _TIGHT, _FARTHER = 1_000.0, 50.0, 30.0, 2.0
+_ON_LABEL, _ON_LINE, _TIGHT, _UPRIGHT, _FARTHER = 1_000.0, 50.0, 30.0, 10.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ def place_labels(
 def _candidates(
     points: Sequence[Point], label_width: float, channels: Sequence[Channel], width: float
 ) -> Iterator[tuple[Rect, float]]:
+    is_bent = len(points) > 2  # noqa: PLR2004 - A straight line has two points.
     for number, (a, b) in enumerate(itertools.pairwise(points)):
         is_vertical = abs(a[0] - b[0]) < 1
         for channel in channels:
@@ -77,7 +78,7 @@ def _candidates(
                 is_tight = length < _ROUND + (HEIGHT if is_vertical else label_width)
                 yield (
                     Rect(x - label_width / 2, y - HEIGHT / 2, x + label_width / 2, y + HEIGHT / 2),
-                    number * _FARTHER + abs(part - 0.5) * 3 + _TIGHT * is_tight,
+                    number * _FARTHER + abs(part - 0.5) * 3 + _TIGHT * is_tight + _UPRIGHT * (is_vertical and is_bent),
                 )
 
 

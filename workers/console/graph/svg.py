@@ -23,6 +23,7 @@ from workers.console.graph.visits import Outcome, Path, Visit
 
 _MAX_LAYOUTS = 16
 _HEAT_LEVELS = 5
+_QUIET = {"plain", "idle"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,10 @@ class _Drawing:
     def draw(self, title: str) -> Drawing:
         layout = self._layout
         width, height = round(layout.width), round(layout.height)
-        routes = sorted(layout.routes, key=lambda route: self._line_class(route.line) not in {"plain", "idle"})
+        # What is marked comes last, above the rest. Of the others, those that start lower join those that start higher.
+        routes = sorted(
+            layout.routes, key=lambda route: (self._line_class(route.line) not in _QUIET, route.points[0][1])
+        )
         anchors = {id_: f"{self._prefix}-{id_}" for id_ in self._nodes}
         states = tuple(
             State(anchors[node.id], node.name, node.kind, node.subtitle, parent.name if parent else None, visit)

@@ -72,7 +72,8 @@ class History:
     def add(self, kind: str, after: int | None = None, **details: Any) -> int:
         """Add an event after the last one or another one, and return its id."""
         number = len(self.events) + 1
-        event = {"id": number, "type": kind, "timestamp": STARTED + timedelta(seconds=number - 1), **details}
+        event: dict[str, Any] = {"id": number, "type": kind, "timestamp": STARTED + timedelta(seconds=number - 1)}
+        event |= details
         first = kind == "ExecutionStarted" or self.events[-1]["type"] == "ExecutionStarted"
         if not self._is_local:
             event["previousEventId"] = (0 if first else number - 1) if after is None else after

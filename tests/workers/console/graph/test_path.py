@@ -74,7 +74,7 @@ def test_a_task_fails_with_its_own_error(failure: str, outcome: str) -> None:
     history.enter("A")
     history.add("TaskScheduled")
     details = f"{failure[0].lower()}{failure[1:]}EventDetails"
-    history.add(failure, **{details: {"error": "Own", "cause": "why"}})
+    history.add(failure, None, **{details: {"error": "Own", "cause": "why"}})
     history.add("ExecutionFailed", executionFailedEventDetails={"error": "Own"})
     path = read_path(history.events)
     visit = path.states["A"]

@@ -153,6 +153,15 @@ def test_the_inside_of_a_map_that_is_in_no_history_is_not_faded() -> None:
     assert sorted(found) == ["idle"] * len(inside) + ["unknown"] * len(inside)
 
 
+def test_lines_that_join_are_drawn_once() -> None:
+    """Dashes that lie on each other would look like a solid line."""
+    drawing = draw(definition("stuck-order-sweep"))
+    catches = [e for e in elements(drawing) if e.attrib.get("class") == "graph-line catch plain"]
+    ends = [element.attrib["d"].rpartition("L")[2] for element in catches if "marker-end" in element.attrib]
+    assert (len(catches), len(ends)) == (9, 3)
+    assert len(set(ends)) == 3
+
+
 def test_heat_has_counts_and_wide_lines() -> None:
     heat = {(START, "Check the order"): 1_000, ("Check the order", "Update the order table"): 10}
     drawing = draw(ORDER, heat=heat)
