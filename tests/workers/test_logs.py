@@ -329,9 +329,5 @@ def test_a_forked_process_that_configures_its_log_starts_with_no_lines_of_its_pa
     configured: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reset: list[LogOutput] = []
-
-    def note(output: LogOutput) -> None:
-        reset.append(output)
-
-    monkeypatch.setattr(LogOutput, "reset_after_fork", note)
+    monkeypatch.setattr(LogOutput, "reset_after_fork", lambda output: reset.append(output))  # noqa: PLW0108 - `append` would not be a method.
     assert [configured().output, configured().output] == reset

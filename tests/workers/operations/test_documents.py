@@ -14,7 +14,7 @@ from workers.aws.items import from_item
 from workers.domain.cases import Case, CaseState, Claim, Dropped, HandledReminder
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
-from workers.operations.documents import case_document, case_row, order_document, order_now
+from workers.operations.documents import case_document, case_row, order_document, order_now, record_document
 
 AT = "2026-11-22T10:00:00.000000Z"
 CASE = Case(
@@ -36,6 +36,17 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     lambda values: st.lists(values) | st.dictionaries(st.text(), values),
     max_leaves=5,
 )
+
+
+def test_what_was_recorded_of_an_order_has_its_four_fields_and_a_time() -> None:
+    item = {"OrderId": "001", "Name": "Ada", "ItemName": "Bell", "Price": 12, "CC": "****"}
+    assert record_document("2026-11-22 11:00:00+01:00", item) == {
+        "at": AT,
+        "name": "Ada",
+        "item_name": "Bell",
+        "price": "12",
+        "cc": "****",
+    }
 
 
 def test_a_case_and_its_stored_form_are_the_same_document() -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
@@ -12,7 +13,7 @@ from botocore.parsers import ResponseParserError
 
 from tests.workers.aws.sdk.calls import DELETED, Calls, calling, error, sent_directly
 from tests.workers.fulfillment.provider_server import Answer, Request, hang, reply, reset, write
-from workers.aws.sdk.handover import is_handed_over
+from workers.aws.sdk.handover import Handover, is_handed_over
 
 pytestmark = pytest.mark.usefixtures("environment", "waits_s")
 
@@ -234,3 +235,24 @@ async def test_a_call_knows_whether_its_first_attempt_was_made_already() -> None
         calls.server.answers(error(500, "InternalError"))
         await calls.delete()
     assert handed_over == [False, True, True]
+
+
+async def test_only_attempts_after_the_first_use_the_quota() -> None:
+    before_send: list[Callable[[], Any]] = []
+    events = SimpleNamespace(register=lambda _, handler: before_send.append(handler))
+    handover = Handover(cast("Any", SimpleNamespace(meta=SimpleNamespace(events=events))))
+    response: Any = object()
+
+    async def attempts(count: int) -> list[Any]:
+        return [before_send[0]() for _ in range(count)]
+
+    assert before_send[0]() is None
+    assert await handover.call(attempts, {"count": 1}, response) == [response]
+    assert handover.used_quota == 0
+    assert await handover.call(attempts, {"count": 3}, response) == [response, None, None]
+    assert handover.used_quota == 20
+    with pytest.raises(TimeoutError):
+        await handover.call(attempts, {"count": 1}, TimeoutError())
+    await handover.call(attempts, {"count": 100}, response)
+    assert handover.used_quota == 500
+    assert not is_handed_over()
