@@ -191,6 +191,18 @@ async def test_a_call_to_the_provider_ends_before_its_handler_is_cancelled() -> 
     assert handler.max_ship_s == 90
 
 
+@pytest.mark.parametrize(
+    ("provider", "shown"), [("", []), ("tests.workers.fulfillment.test_stops:SlowProvider", ["provider"])]
+)
+async def test_the_metrics_show_whether_a_provider_works_if_there_is_one(provider: str, shown: list[str]) -> None:
+    aws: Any = FakeAws()
+    dead_letters = SqsDeadLetters(aws, "https://sqs/DLQ", source="queue")
+    settings, metrics = Settings.read({"FULFILLMENT_PROVIDER": provider} if provider else {}), Metrics()
+    await make_handler(Worker.FULFILLMENT, settings, clients(aws), dead_letters, metrics)
+    up = next(family for family in metrics.registry.collect() if family.name == "workers_service_up")
+    assert [sample.labels["service"] for sample in up.samples] == shown
+
+
 @pytest.mark.parametrize("worker", Worker)
 async def test_every_part_of_a_worker_passes_through_tracing(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     passed, queues = list[str](), list[SqsQueue]()

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from tests.support import DeployedStack
 from tests.workers.aws.sdk_fakes import FakeSdk, refusal
-from workers.aws.sqs import QueueAttributes, SqsQueue, describe_queue, queue_url
+from workers.aws.sqs import QueueAttributes, SqsQueue, describe_queue, queue_url, read_message
 from workers.consumer.message import TracedMessage
 from workers.consumer.ports import Refusal
 from workers.errors import FatalError, OutageError
@@ -258,3 +258,12 @@ async def test_only_a_traced_queue_asks_for_the_trace_header_and_reads_it(header
     ]
     assert headers == [[None, None], [header if isinstance(header, str) else None, None]]
     assert ["AWSTraceHeader" in names for names in asked] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["MessageId", "ReceiptHandle", "Body"])
+@pytest.mark.parametrize("value", ["", None, 1])
+def test_a_message_needs_an_id_and_a_receipt_and_a_body_of_any_length(name: str, value: Any) -> None:
+    received = {"MessageId": "1", "ReceiptHandle": "r", "Body": "x"} | {name: value}
+    assert (read_message(received) is None) == (value != "" or name != "Body")
+    del received[name]
+    assert read_message(received) is None

@@ -268,6 +268,11 @@ def test_rejects_have_every_record_that_was_not_submitted(tmp_path: Path, path: 
     assert ran.return_value == 1
 
 
+def test_one_reject_is_one_record(tmp_path: Path, path: Path) -> None:
+    ran = submit(Aws(), written(tmp_path / "a.csv", row("o-1", name=""), row("o-2")), "--rejects", path)
+    assert ran.stderr.splitlines()[-1] == f"{path}: 1 record written, with masked card numbers"
+
+
 def test_a_check_writes_rejects_too(tmp_path: Path, path: Path) -> None:
     orders = written(tmp_path / "a.csv", row("o-1", name=""), row("o-2"))
     ran = submit(Aws(stored("o-2", 1, Price="9")), orders, "--check", "--rejects", path)

@@ -245,6 +245,7 @@ async def test_a_queue_that_is_not_named_as_in_a_stack_has_unknown_workers(world
     status = await read(world)
     assert [worker.state for worker in status.workers] == [WorkerState.UNKNOWN] * 2
     assert reasons(status)["the workers"].startswith("the fulfillment queue is not named as in a stack")
+    assert world.clients["logs"].requests == []
 
 
 async def test_queues_of_another_account_have_no_metrics(world: World) -> None:
