@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from tests.test_figures import FIGURES
+
+FIGURES_TEST = "tests/test_figures.py::test_figures_are_changed_on_purpose"
 # The core: the sample is taken from these folders.
 CORE = (
     "workers/aws",
@@ -169,11 +172,13 @@ def mutable(files: Iterable[str]) -> list[str]:
 
 
 def suite_of(root: Path, file: str) -> tuple[str, ...]:
-    """Return the test files of a module that exist in *root*."""
+    """Return the tests of a module: the files that exist in *root*, and the test of its figures."""
     path = PurePosixPath(file)
     folder = PurePosixPath("tests", *("lambda_" if part == "lambda" else part for part in path.parent.parts))
     mirrored = (f"{folder}/test_{path.stem}.py", f"{folder}/test_{path.stem}_properties.py")
-    return tuple(test for test in (*mirrored, *MORE_TESTS.get(file, ())) if (root / test).is_file())
+    found = tuple(test for test in (*mirrored, *MORE_TESTS.get(file, ())) if (root / test).is_file())
+    module = ".".join(path.with_suffix("").parts)
+    return (*found, f"{FIGURES_TEST}[{module}]") if module in FIGURES else found
 
 
 def _below(folders: Iterable[str], files: Iterable[str]) -> list[str]:
