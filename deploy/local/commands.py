@@ -17,6 +17,7 @@ from deploy.errors import DeployError
 from deploy.local import aws as local_aws
 from deploy.local import samples
 from deploy.local.aws import DEFAULT_PORT, ROOT, LocalAws
+from deploy.local.console import check_token, local_console
 from deploy.local.log_lines import LogLine, shown
 from deploy.local.workers import (
     HEALTH_URLS,
@@ -58,21 +59,32 @@ def local(port: int | None, state: Path = STATE) -> int:
 def run(port: int | None, state: Path = STATE) -> int:
     """Run the whole system and the four samples, then show the workers' logs until Ctrl-C. The state is kept."""
     check_settings(os.environ)
+    check_token(os.environ)
     progress = Progress()
-    console = _console()
     log_path = state / "workers.log"
 
-    with _stack(progress, port=port, preferred_port=DEFAULT_PORT, state=state) as (server, deployment):
+    with (
+        _stack(progress, port=port, preferred_port=DEFAULT_PORT, state=state) as (server, deployment),
+        local_console(progress.note) as console,
+    ):
         environment = server.environment | variables(deployment.outputs)
+
+        def on_line(line: LogLine) -> None:
+            _show_line(line)
+            if console:
+                console.see(line)
+
         with (
-            local_workers(environment, log_path, _show_line, restart=True, note=progress.note) as workers,
+            local_workers(environment, log_path, on_line, restart=True, note=progress.note, console=console) as workers,
             _published(_exports(server, deployment) + _health_export(workers), state) as published,
         ):
             outcomes = _run_samples(server, deployment, workers, progress)
-            console.print(samples.table(outcomes))
+            _console().print(samples.table(outcomes))
             _show_endpoint(progress, server, published=published)
             progress.note(f"Health checks and metrics: {_health(workers, ', ')}")
             progress.note(f"The workers' logs until Ctrl-C (as JSON in {_relative(log_path)}):")
+            if console:
+                console.note_when_ready()
             with contextlib.suppress(KeyboardInterrupt):
                 _show_lines(server, workers)
     return 0

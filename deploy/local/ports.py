@@ -9,6 +9,7 @@ from deploy.errors import DeployError
 from workers.testing.sdk import HOST
 
 LAST_PORT = 65_535
+NEAR = 10
 
 
 @contextlib.contextmanager
@@ -38,3 +39,27 @@ def reserved_ports(names: Sequence[str], first: int | None = None) -> Iterator[d
         if sys.platform != "linux":
             bound.close()  # Elsewhere, two sockets cannot be bound to the same port.
         yield ports
+
+
+@contextlib.contextmanager
+def port_near(first: int) -> Iterator[int]:
+    """Give the first free port from `first` on for the length of the block; if ten are taken, any free one."""
+    for port in (*range(first, first + NEAR), 0):
+        if port and not _is_free(port):
+            continue
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((HOST, port))
+            number: int = bound.getsockname()[1]
+            if sys.platform != "linux":
+                bound.close()
+            yield number
+            return
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 Runs the processes of a Procfile, and starts a process again that has ended.
 
     python -m deploy.local.supervisor --procfile Procfile --health-port fulfillment=8081 [--restart]
+        [--optional "console=exec python -m workers.console"]
 
 Its output is theirs, as JSON lines only: a line that is not JSON, such as a traceback, becomes `process.printed`. Its
 own lines have the same form. All processes are in its process group, so that killing the group leaves none behind.
@@ -37,19 +38,28 @@ READ_BYTES = 65_536
 MAX_LINE_BYTES = 1_000_000
 MAX_PRINTED_CHARS = 4_000
 _STARTED, _FAILED = "worker.started", "worker.failed"
+NOT_FOR_WORKERS = {"CONSOLE_TOKEN"}
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A line of the Procfile, and the port for the process's health checks."""
+    """
+    A line of the Procfile, and the port for the process's health checks; or an optional program, which has none.
+
+    However an optional program ends, the others go on, and it is started again.
+    """
 
     name: str
     command: str
-    health_port: int
+    health_port: int | None = None
 
     @property
-    def health_url(self) -> str:
-        return f"http://127.0.0.1:{self.health_port}"
+    def is_optional(self) -> bool:
+        return self.health_port is None
+
+    @property
+    def health_url(self) -> str | None:
+        return None if self.health_port is None else f"http://127.0.0.1:{self.health_port}"
 
 
 class Process(Protocol):
@@ -137,7 +147,7 @@ class Supervisor:
                 as_asked = code in (0, -signal.SIGTERM)
                 (log.info if as_asked else log.error)("process.ended", **ended)
                 return
-            if not self.restart or (code > 0 and not proven):
+            if not program.is_optional and (not self.restart or (code > 0 and not proven)):
                 log.error("process.ended", **ended)
                 self._failed = True
                 self.stop()
@@ -223,11 +233,18 @@ async def start_shell(program: Program) -> tuple[Process, asyncio.StreamReader]:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=write_end,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "WORKER_HEALTH_PORT": str(program.health_port)},
+            env=_environment(program),
         )
     finally:
         os.close(write_end)
     return process, reader
+
+
+def _environment(program: Program) -> dict[str, str]:
+    if program.is_optional:
+        return dict(os.environ)
+    without = {name: value for name, value in os.environ.items() if name not in NOT_FOR_WORKERS}
+    return {**without, "WORKER_HEALTH_PORT": str(program.health_port)}
 
 
 def programs(procfile: Path, health_ports: Mapping[str, int]) -> list[Program]:
@@ -241,12 +258,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.supervisor")
     parser.add_argument("--procfile", type=Path, required=True)
     parser.add_argument("--health-port", action="append", default=[], metavar="NAME=PORT")
+    parser.add_argument("--optional", action="append", default=[], metavar="NAME=COMMAND", help="never ends the others")
     parser.add_argument("--restart", action="store_true", help="start a process again that has ended")
     options = parser.parse_args(arguments)
     ports = {name: int(port) for name, _, port in (given.partition("=") for given in options.health_port)}
+    optional = [Program(name, command) for name, _, command in (given.partition("=") for given in options.optional)]
     output = logs.configure(level="INFO", as_json=True)
     try:
-        return asyncio.run(_supervise(programs(options.procfile, ports), restart=options.restart))
+        return asyncio.run(_supervise([*programs(options.procfile, ports), *optional], restart=options.restart))
     finally:
         output.flush()
 

@@ -19,6 +19,7 @@ from honcho.environ import parse_procfile
 from deploy.errors import DeployError
 from deploy.local import supervisor
 from deploy.local.aws import ROOT
+from deploy.local.console import NAME, TOKEN, Console
 from deploy.local.log_lines import LogLine
 from deploy.local.ports import reserved_ports
 from workers.errors import FatalError
@@ -140,13 +141,15 @@ def local_workers(
     *,
     restart: bool = False,
     note: Callable[[str], None] = lambda _: None,
+    console: Console | None = None,
 ) -> Iterator[Workers]:
     """
     Run the Procfile for the length of the block; the workers' output is appended to `log_path`, as JSON lines only.
 
     `on_line` is called with each line as it is read. With `restart`, a worker that ends is started again, unless it
     could not start at all; without it, all end with the first. At the end of the block the workers are stopped, which
-    `note` is told, and the rest of their output is read. An interrupt meanwhile kills them at once.
+    `note` is told, and the rest of their output is read. An interrupt meanwhile kills them at once. `console` runs
+    beside them, and is started again whenever it ends.
 
     Raises `DeployError` if `WORKER_HEALTH_PORT` is wrong or too high: each process gets a port of its own.
     """
@@ -162,17 +165,20 @@ def local_workers(
             output.write(b"\n")
             output.flush()
         written.seek(0, os.SEEK_END)  # The lines of earlier runs stay in the file and are not read again.
+        health_urls = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
+        optional = ["--optional", f"{NAME}={console.command(health_urls)}"] if console else []
+        secret = {TOKEN: console.token} if console else {}
         process = children.start(
             Path(sys.executable),
             supervisor.__name__,
-            _arguments(ports, restart=restart),
-            environment=_supervisor_environment(environment),
+            [*_arguments(ports, restart=restart), *optional],
+            environment=_supervisor_environment(environment) | secret,
             # A file, not a pipe: if this process is killed, the supervisor goes on until it has stopped the workers.
             output=output,
             directory=Path(directory),
             working_directory=ROOT,
         )
-        workers = Workers(on_line, {name: f"http://{HOST}:{port}" for name, port in ports.items()})
+        workers = Workers(on_line, health_urls)
         reader = threading.Thread(target=_follow, args=(written, process, workers), name="worker-logs")
         reader.start()
         try:

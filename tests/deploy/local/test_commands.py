@@ -105,7 +105,7 @@ def test_run_keeps_its_state_and_works_a_second_time(start: Start, tmp_path: Pat
     first = start("run")
     first.wait_for("until Ctrl-C")
     children = first.descendants()
-    assert len(children) >= 4 or not PROC.exists(), "the local AWS, the supervisor and two workers"
+    assert len(children) >= 5 or not PROC.exists(), "the local AWS, the supervisor, two workers and the console"
 
     refused = start("run")
     assert refused.process.wait(ENDS_S) == 1
@@ -116,7 +116,9 @@ def test_run_keeps_its_state_and_works_a_second_time(start: Start, tmp_path: Pat
     first.eventually(lambda: not any(is_running(pid) for pid in children))
     assert "Stopping both workers, for at most" in first.output
     ended = [line for line in first.output.splitlines() if "process.ended" in line]
-    assert [" exit_code=0 " in line for line in ended] == [True, True], "both workers stopped cleanly"
+    assert [" exit_code=0 " in line for line in ended] == [True, True, True], (
+        "both workers and the console stopped cleanly"
+    )
 
     second = start("run")
     second.wait_for("until Ctrl-C")
@@ -174,6 +176,33 @@ def test_a_worker_that_is_killed_under_run_is_started_again_and_fulfills(start: 
 def healthy(url: str) -> bool:
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/healthz", timeout=30) as answer:
         return bool(answer.status == HTTPStatus.OK)
+
+
+def test_the_console_of_run_is_started_again_with_the_same_address_and_ends_no_worker(
+    start: Start, tmp_path: Path
+) -> None:
+    run = start("run")
+    run.wait_for("Open the console: ")
+    url = re.findall(r"^Open the console: (http://127\.0\.0\.1:\d+/\?token=[\w-]+)$", run.output, re.MULTILINE)[0]
+    for number in (1, 2):
+        run.eventually(lambda times=number: len(re.findall(r" console\.started ", run.output)) == times)  # type: ignore[misc]
+        assert "Overview" in opened(url)
+        pid = re.findall(r"console +process\.started +pid=(\d+)", run.output)[-1]
+        os.kill(int(pid), signal.SIGKILL)
+    run.eventually(lambda: len(re.findall(r" console\.started ", run.output)) == 3)
+    assert len(re.findall(r"process\.started", run.output)) == 5, "no worker was started again"
+    run.process.send_signal(signal.SIGTERM)
+    assert run.process.wait(ENDS_S) == 0
+    token = url.partition("token=")[2]
+    assert run.output.count(token) == 1
+    assert token not in (tmp_path / "state" / "workers.log").read_text(encoding="utf-8")
+
+
+def opened(url: str) -> str:
+    """Return the page that a browser gets at *url*, which it keeps a cookie of."""
+    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()]
+    with urllib.request.build_opener(*handlers).open(url, timeout=30) as answer:
+        return str(answer.read().decode())
 
 
 def test_a_second_interrupt_ends_workers_that_do_not_stop(start: Start) -> None:

@@ -55,6 +55,7 @@ class System:
         self.failures: list[str] = []
         self.server_ends = False
         self.end: Callable[[], None] = self.interrupt
+        self.console: Any = None
         self.lines: list[LogLine | None] = [LogLine.parse('{"event": "order.fulfilled", "order_id": "9"}'), None]
         log_path = directory / "local-aws.log"
         log_path.write_text("log of the server", encoding="utf-8")
@@ -91,8 +92,16 @@ class System:
 
     @contextlib.contextmanager
     def local_workers(
-        self, environment: Any, log_path: Path, on_line: Any = None, *, restart: bool = False, note: Any = None
+        self,
+        environment: Any,
+        log_path: Path,
+        on_line: Any = None,
+        *,
+        restart: bool = False,
+        note: Any = None,
+        console: Any = None,
     ) -> Iterator[Any]:
+        self.console = console
         self.steps.append(("workers", environment, log_path, on_line is not None, restart))
 
         def read(_timeout_s: float) -> LogLine | None:
@@ -225,6 +234,43 @@ def test_run_shows_the_samples_and_the_logs_until_ctrl_c(
         "Health checks and metrics: fulfillment=http://127.0.0.1:81, escalation=http://127.0.0.1:82",
         f"The workers' logs until Ctrl-C (as JSON in {tmp_path}/workers.log):",
     ]
+
+
+def test_a_run_prints_the_address_of_its_console_once_it_listens(
+    system: System, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    started = LogLine.parse('{"event": "console.started"}')
+    published: list[str] = []
+    system.lines = [started, started, None]
+    system.end = lambda: published.append((tmp_path / "env").read_text(encoding="utf-8"))
+    with pytest.raises(DeployError):
+        commands.run(None, tmp_path)
+    out, err = capsys.readouterr()
+    token = system.console.token
+    assert len(token) > 40
+    assert err.splitlines()[-1] == f"Open the console: http://127.0.0.1:{system.console.port}/?token={token}"
+    assert (err.count(token), token in out, token in published[0]) == (1, False, False)
+
+
+def test_the_token_of_the_console_may_be_given(system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSOLE_TOKEN", "a" * 22)
+    assert commands.run(None, tmp_path) == 0
+    assert system.console.token == "a" * 22
+    monkeypatch.setenv("CONSOLE_TOKEN", "too short")
+    system.steps.clear()
+    with pytest.raises(DeployError) as raised:
+        commands.run(None, tmp_path)
+    assert str(raised.value) == ("CONSOLE_TOKEN must have at least 22 characters, all of them letters, digits, - or _")
+    assert system.steps == [("checked", True)]
+
+
+def test_without_jinja_a_run_has_no_console_and_says_how_to_get_it(
+    system: System, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.console.find_spec", lambda _: None)
+    assert commands.run(None, tmp_path) == 0
+    assert system.console is None
+    assert "Jinja2 is not installed" in capsys.readouterr().err
 
 
 def test_a_run_publishes_the_addresses_of_its_workers(system: System, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from deploy.errors import DeployError
-from deploy.local.ports import reserved_ports
+from deploy.local import ports as ports_module
+from deploy.local.ports import port_near, reserved_ports
 
 
 def test_each_name_gets_a_free_port_of_its_own() -> None:
@@ -44,3 +45,16 @@ def test_given_ports_count_from_the_first() -> None:
     assert str(raised.value) == (
         "WORKER_HEALTH_PORT is 65535, must be at most 65534: 2 processes get a port each, this one and the next"
     )
+
+
+def test_a_taken_port_is_passed_over_and_the_chosen_one_can_be_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        first: int = taken.getsockname()[1]
+        with port_near(first) as port:
+            assert port != first
+            for _ in range(2):
+                with socket.create_server(("127.0.0.1", port)) as listening:
+                    socket.create_connection(listening.getsockname()).close()
+        monkeypatch.setattr(ports_module, "NEAR", 1)
+        with port_near(first) as port:
+            assert port not in {0, first}

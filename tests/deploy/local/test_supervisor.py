@@ -22,6 +22,7 @@ READY = b'{"event":"worker.started"}\n'
 FAILED = b'{"event":"worker.failed","reason":"the queue is gone"}\n'
 FULFILLMENT = Program("fulfillment", "exec f", 8081)
 ESCALATION = Program("escalation", "exec e", 8082)
+CONSOLE = Program("console", "exec c")
 
 
 class FakeProcess:
@@ -93,12 +94,16 @@ class Result:
 
 
 async def supervised(
-    world: World, *, for_s: float, restart: bool = True, then: Callable[[Supervisor], None] = Supervisor.stop
+    world: World,
+    *more: Program,
+    for_s: float,
+    restart: bool = True,
+    then: Callable[[Supervisor], None] = Supervisor.stop,
 ) -> Result:
-    """Supervise both programs; after `for_s`, do `then`."""
+    """Supervise both programs, and *more*; after `for_s`, do `then`."""
     loop, result = asyncio.get_running_loop(), Result()
     world.began_s = loop.time()
-    made = Supervisor([FULFILLMENT, ESCALATION], world.start, restart, world.written.append)
+    made = Supervisor([FULFILLMENT, ESCALATION, *more], world.start, restart, world.written.append)
     stopping = loop.call_later(for_s, then, made)
     with structlog.testing.capture_logs() as logs:
         result.code = await made.run()
@@ -167,6 +172,52 @@ async def test_other_first_runs_are_no_failed_start(first: tuple[int, float, byt
     world = World({"fulfillment": [first]})
     assert (await supervised(world, for_s=100)).code == 0
     assert len(world.started) == 3
+
+
+@pytest.mark.parametrize("restart", [True, False])
+@pytest.mark.parametrize("code", [0, 1, 2, -9])
+async def test_however_an_optional_program_ends_the_others_go_on_and_it_is_started_again(
+    code: int, *, restart: bool
+) -> None:
+    world = World({"console": [(code, 0.5, b"cannot listen\n")] * 5})
+    result = await supervised(world, CONSOLE, for_s=100, restart=restart)
+    assert [name for name, _ in world.started] == ["fulfillment", "escalation", *["console"] * 6]
+    ends = result.of("process.ended")
+    assert [(line["worker"], line.get("restart_s")) for line in ends[:5]] == [
+        ("console", wait_s) for wait_s in (1, 2, 4, 8, 16)
+    ]
+    assert {line["log_level"] for line in ends[:5]} == {"warning"}
+    assert result.of("process.printed")[0]["detail"] == "cannot listen"
+    assert result.code == 0
+
+
+async def test_an_optional_program_that_cannot_be_started_ends_nothing() -> None:
+    world = World({})
+
+    async def start(program: Program) -> tuple[Process, asyncio.StreamReader]:
+        if program is CONSOLE:
+            raise OSError(errno.ENOMEM, "no memory")
+        return await world.start(program)
+
+    made = Supervisor([FULFILLMENT, CONSOLE], start, restart=True, write=world.written.append)
+    asyncio.get_running_loop().call_later(100, made.stop)
+    assert await made.run() == 0
+    assert [name for name, _ in world.started] == ["fulfillment"]
+
+
+async def test_an_optional_program_stops_with_the_others() -> None:
+    world = World({"fulfillment": [(1, 1.0, FAILED)]}, stop_s=2)
+    result = await supervised(world, CONSOLE, for_s=1000)
+    assert (result.code, len(world.started), round(result.took_s)) == (1, 3, 3)
+    assert [process.signals for process in world.processes] == [[], [signal.SIGTERM], [signal.SIGTERM]]
+
+
+def test_only_an_optional_program_gets_the_consoles_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSOLE_TOKEN", "secret")
+    monkeypatch.delenv("WORKER_HEALTH_PORT", raising=False)
+    ours, theirs = supervisor._environment(CONSOLE), supervisor._environment(FULFILLMENT)
+    assert (ours["CONSOLE_TOKEN"], "CONSOLE_TOKEN" in theirs) == ("secret", False)
+    assert ("WORKER_HEALTH_PORT" in ours, theirs["WORKER_HEALTH_PORT"]) == (False, "8081")
 
 
 @pytest.mark.parametrize("code", [0, 1, -9])

@@ -12,6 +12,7 @@ from deploy.errors import DeployError
 from deploy.local import supervisor
 from deploy.local import workers as workers_module
 from deploy.local.aws import ROOT
+from deploy.local.console import Console
 from deploy.local.log_lines import LogLine
 from deploy.local.workers import Workers, _follow, check_settings, local_workers
 from workers.settings import Settings
@@ -205,6 +206,21 @@ def test_without_restart_and_with_a_port_of_the_user(tmp_path: Path, monkeypatch
     for port, problem in (("65535", "must be at most 65534"), ("many", "WORKER_HEALTH_PORT is 'many', must be")):
         with pytest.raises(DeployError, match=problem), local_workers({"WORKER_HEALTH_PORT": port}, tmp_path / "log"):
             pass
+
+
+def test_the_console_runs_beside_the_workers_and_knows_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeSupervisor(monkeypatch, b"")
+    console = Console(8090, "secret", lambda _: None)
+    given = {"WORKER_HEALTH_PORT": "9000"}
+    with local_workers(given, tmp_path / "workers.log", console=console):
+        pass
+    workers = "--worker fulfillment=http://127.0.0.1:9000 --worker escalation=http://127.0.0.1:9001"
+    *_, option, program = fake.command[2]
+    assert (option, program) == ("--optional", f"console=exec python -m workers.console --port 8090 {workers}")
+    assert fake.given["environment"]["CONSOLE_TOKEN"] == "secret"
+    assert "secret" not in str(fake.command)
 
 
 def test_workers_that_have_ended_are_not_asked_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
