@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from workers.console.console import CONSOLE, Console, Handler, console_of, explained_here, report
-from workers.console.pages import overview, queues
+from workers.console.pages import executions, overview, queues, workflow
 from workers.console.pages.common import SESSION, page, prepare
 from workers.console.security import CSRF_FIELD, HEADERS, TOKEN_FIELD, is_own_page
 
@@ -45,7 +45,7 @@ def application(console: Console) -> web.Application:
     made.on_response_prepare.append(_add_headers)
     made.on_shutdown.append(_stop)
     made.router.add_get("/static/{name}", _static(_files()))
-    for pages in (overview, queues):
+    for pages in (overview, queues, workflow, executions):
         made.router.add_routes(pages.routes)
     return made
 

@@ -62,10 +62,12 @@ def utc(at: object) -> str | None:
 
 
 def seconds(value: float | Decimal | None) -> str | None:
-    """Return a length of time: `0.42 s`, `12.3 s`, `3m`."""
+    """Return a length of time: `7 ms`, `0.42 s`, `12.3 s`, `3m`."""
     if value is None:
         return None
     number = float(value)
+    if number < 0.1:  # noqa: PLR2004 - a tenth of a second.
+        return f"{number * 1000:.0f} ms"
     if number < 1:
         return f"{number:.2f} s"
     return f"{number:.1f} s" if number < 120 else format_age(number)  # noqa: PLR2004 - two minutes.

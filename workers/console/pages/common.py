@@ -47,28 +47,43 @@ async def common_values(request: web.Request) -> dict[str, Any]:
 
 
 async def stream(
-    request: web.Request, feed: Feed[Value], template: str, values: Callable[[Reading[Value]], dict[str, Any]]
+    request: web.Request,
+    feed: Feed[Value],
+    template: str,
+    values: Callable[[Reading[Value]], dict[str, Any]],
+    is_last: Callable[[Reading[Value]], bool] = lambda _: False,
 ) -> web.StreamResponse:
     """
     Send the page's live part as server-sent events: *template* with what *values* makes of each reading of *feed*.
 
-    A part that has not changed is not sent again. The counts of the navigation come with it.
+    A part that has not changed is not sent again. The counts of the navigation come with it. After the reading that
+    *is_last*, the stream ends with the event `ended`.
     """
-    return await send(request, _parts(request, feed, template, values))
+    return await send(request, _parts(request, feed, template, values, is_last))
 
 
 async def _parts(
-    request: web.Request, feed: Feed[Value], template: str, values: Callable[[Reading[Value]], dict[str, Any]]
+    request: web.Request,
+    feed: Feed[Value],
+    template: str,
+    values: Callable[[Reading[Value]], dict[str, Any]],
+    is_last: Callable[[Reading[Value]], bool],
 ) -> AsyncGenerator[str, None]:
     templates = console_of(request).templates
     async with aclosing(feed.readings()) as readings:
         async for reading in readings:
             common = await common_values(request)
             yield render(templates, template, common | values(reading)) + render(templates, "_counts.html", common)
+            if is_last(reading):
+                return
 
 
 async def send(request: web.Request, parts: AsyncGenerator[str, None]) -> web.StreamResponse:
-    """Send *parts* as unnamed events, each only if it differs from the one before, until the viewer or console ends."""
+    """
+    Send *parts* as unnamed events, each only if it differs from the one before.
+
+    It ends with the viewer, with the console, or with *parts*: then the event `ended` says so.
+    """
     streams = request.app[_STREAMS]
     if len(streams) >= MAX_STREAMS:
         raise web.HTTPServiceUnavailable(text="too many pages are watched live; this one does not change by itself\n")
@@ -106,6 +121,7 @@ async def _send_all(response: web.StreamResponse, parts: AsyncGenerator[str, Non
                 continue
             text = pending.result()
             if text is None:
+                await response.write(b"event: ended\ndata: -\n\n")
                 return
             if text != last:
                 await response.write(_event(text))

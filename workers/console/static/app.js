@@ -24,7 +24,10 @@
     show(ok ? "live" : "lost", ok ? "live" : "not live");
   });
   document.addEventListener("htmx:sse:error", () => show("lost", "connection lost"));
-  document.addEventListener("htmx:sse:close", () => show("lost", "not live"));
+  document.addEventListener("htmx:sse:close", (event) => {
+    const ended = event.detail.reason === "message"; // It was told that nothing more comes.
+    show(ended ? "ended" : "lost", ended ? "ended" : "not live");
+  });
   document.addEventListener("htmx:sse:before:message", (event) => {
     if (paused) {
       held = true;

@@ -1,0 +1,17 @@
+// Marks the state in the graph that the inspector shows.
+"use strict";
+
+(() => {
+  function mark() {
+    const shown = document.querySelector(".inspected:target") ?? document.querySelector(".inspected.chosen");
+    for (const node of document.querySelectorAll(".graph-node")) {
+      const here = shown !== null && node.getAttribute("href") === `#${shown.id}`;
+      if (here) node.setAttribute("aria-current", "true");
+      else node.removeAttribute("aria-current");
+    }
+  }
+
+  window.addEventListener("hashchange", mark);
+  document.addEventListener("htmx:after:swap", mark);
+  mark();
+})();
