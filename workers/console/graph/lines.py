@@ -40,16 +40,27 @@ def markers() -> Markup:
 
 def until_joined(route: Route, drawn: Iterable[Route]) -> Route:
     """Return the part of a line before it lies on a line with the same target that was drawn."""
-    others = [
+    others = (
         other.points for other in drawn if other.line.target == route.line.target and other.line.kind == route.line.kind
-    ]
-    points = route.points
-    for number in range(1, len(points) - 1):
-        rest = points[number:]
-        if any(all(_is_on(point, other) for point in rest) for other in others):
+    )
+    parts = [part for other in others if (part := _before(route.points, other))]
+    if not parts:
+        return route
+    return replace(route, points=min(parts, key=_length), is_whole=False)
+
+
+def _before(points: Sequence[Point], other: Sequence[Point]) -> tuple[Point, ...] | None:
+    """Return the points up to where all the rest lies on another line, and a bit further; None if none of it does."""
+    refined = list(points[:1])
+    for start, end in pairwise(points):
+        corners = [corner for corner in other if _is_on(corner, (start, end)) and corner not in {start, end}]
+        refined += [*sorted(corners, key=lambda corner, start=start: _distance(start, corner)), end]
+    for number in range(1, len(refined) - 1):
+        rest = refined[number:]
+        if all(_is_on(point, other) for point in rest):
             joined = _towards(rest[0], rest[1], min(_RADIUS, _distance(rest[0], rest[1])))
-            return replace(route, points=(*points[: number + 1], joined), is_whole=False)
-    return route
+            return (*refined[: number + 1], joined)
+    return None
 
 
 def draw_line(route: Route, state: str, level: int | None) -> Markup:
@@ -95,6 +106,10 @@ def _rounded(points: Sequence[Point]) -> str:
         start, end = _towards(corner, before, radius), _towards(corner, after, radius)
         parts.append(f"L{_number(start)}Q{_number(corner)} {_number(end)}")
     return "".join([*parts, f"L{_number(points[-1])}"])
+
+
+def _length(points: Sequence[Point]) -> float:
+    return sum(_distance(start, end) for start, end in pairwise(points))
 
 
 def _is_on(point: Point, line: Sequence[Point]) -> bool:

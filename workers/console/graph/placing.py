@@ -70,9 +70,9 @@ def place(rows: Rows) -> Ports:
     return ports
 
 
-def gap(left: Item, right: Item) -> float:
-    """Return how far apart two neighbours are at least."""
-    return left.size.right + right.size.left + (BEND_GAP if left.is_bend and right.is_bend else GAP)
+def gap(left: Item, right: Item, to_box: float = GAP) -> float:
+    """Return how far apart two neighbours are at least; *to_box* is the space between them if one is a box."""
+    return left.size.right + right.size.left + (BEND_GAP if left.is_bend and right.is_bend else to_box)
 
 
 def _pulls(rows: Rows, ports: Ports) -> tuple[dict[Item, "_Pull"], dict[Item, "_Pull"]]:
@@ -138,11 +138,11 @@ def _straighten(rows: Rows, ports: Ports) -> None:
         for before, item, after in zip([None, *row], row, [*row[1:], None], strict=False)
     }
 
-    def room(item: Item) -> tuple[float, float]:
+    def room(item: Item, to_box: float = GAP) -> tuple[float, float]:
         before, after = neighbours[item]
         return (
-            before.x + gap(before, item) if before else -math.inf,
-            after.x - gap(item, after) if after else math.inf,
+            before.x + gap(before, item, to_box) if before else -math.inf,
+            after.x - gap(item, after, to_box) if after else math.inf,
         )
 
     strongest = sorted(rows.chains, key=lambda chain: -chain.items[0].below[chain.items[1]])
@@ -154,6 +154,9 @@ def _straighten(rows: Rows, ports: Ports) -> None:
                 low = max(room(bend)[0] for bend in bends)
                 high = min(room(bend)[1] for bend in bends)
                 ends = (last.x + ports.entering(chain, last), first.x + ports.leaving(first, chain.items[1]))
+                if low > high:  # Straight, even if it is closer to the boxes beside it.
+                    low = max(room(bend, BEND_GAP)[0] for bend in bends)
+                    high = min(room(bend, BEND_GAP)[1] for bend in bends)
                 if low <= high:
                     x = next((end for end in ends if low <= end <= high), None)
                     x = min(max(bends[len(bends) // 2].x, low), high) if x is None else x

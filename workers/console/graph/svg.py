@@ -156,12 +156,12 @@ class _Drawing:
 
     def _lines(self, routes: Sequence[Route]) -> Iterator[Markup]:
         """Draw the lines. Those to the same target join: dashes that lie on each other would look like a solid line."""
-        drawn: list[Route] = []
+        drawn: dict[str, list[Route]] = {}
         for route in routes:
             state = self._line_class(route.line)
             if state in {"plain", "counted", "idle"}:
-                yield draw_line(until_joined(route, drawn), state, self._level(route.line))
-                drawn.append(route)
+                yield draw_line(until_joined(route, drawn.get(state, [])), state, self._level(route.line))
+                drawn.setdefault(state, []).append(route)
             else:
                 yield draw_halo(route)
                 yield draw_line(route, state, self._level(route.line))
