@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 from markupsafe import Markup
@@ -54,7 +55,7 @@ def _before(points: Sequence[Point], other: Sequence[Point]) -> tuple[Point, ...
     refined = list(points[:1])
     for start, end in pairwise(points):
         corners = [corner for corner in other if _is_on(corner, (start, end)) and corner not in {start, end}]
-        refined += [*sorted(corners, key=lambda corner, start=start: _distance(start, corner)), end]
+        refined += [*sorted(corners, key=partial(_distance, start)), end]
     for number in range(1, len(refined) - 1):
         rest = refined[number:]
         if all(_is_on(point, other) for point in rest):

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 _WIDTHS = (
     (frozenset("ijl'"), 29),
     (frozenset("I.,:;|! "), 36),
-    (frozenset('ftr()[]/\\-"'), 42),
-    (frozenset("cksvxyz"), 59),
+    (frozenset('ftr()[]/\\-"'), 41),
+    (frozenset("cs"), 55),
+    (frozenset("kvxyz"), 59),
+    (frozenset("EFJLPSTY"), 64),
     (frozenset("mwMW%@—…"), 100),
     (frozenset("DGHNOQU"), 79),
 )
