@@ -153,6 +153,31 @@ def test_the_inside_of_a_map_that_is_in_no_history_is_not_faded() -> None:
     assert sorted(found) == ["idle"] * len(inside) + ["unknown"] * len(inside)
 
 
+def test_a_state_of_a_distributed_map_is_not_taken_for_another_of_the_same_name() -> None:
+    inside = {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED"},
+        "StartAt": "B",
+        "States": {"B": {"Type": "Pass", "End": True}},
+    }
+    states = {"A": {"Type": "Map", "ItemProcessor": inside, "Next": "B"}, "B": {"Type": "Pass", "End": True}}
+    history = History()
+    history.passed("A", "Map")
+    history.passed("B")
+    history.add("ExecutionSucceeded")
+    drawing = draw({"StartAt": "A", "States": states}, read_path(history.events))
+    found = [
+        (element.attrib["data-state"], element.attrib["class"])
+        for element in elements(drawing)
+        if element.tag == f"{SVG}a"
+    ]
+    assert found == [
+        ("A", "graph-node map succeeded"),
+        ("B", "graph-node pass unknown"),
+        ("B", "graph-node pass succeeded"),
+    ]
+    assert len([line for line in line_classes(drawing) if line.endswith("taken")]) == 3
+
+
 def test_lines_that_join_are_drawn_once() -> None:
     """Dashes that lie on each other would look like a solid line."""
     drawing = draw(definition("stuck-order-sweep"))
