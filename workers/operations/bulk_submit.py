@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 from collections.abc import Callable
 from functools import partial
@@ -89,16 +90,15 @@ class BulkSubmission(Submission):
 
     async def _upload(self, place: Place, key: str) -> int:
         """Upload the orders that can be started as JSON lines, and return how many there are."""
-        rows, content = 0, bytearray()
+        rows, part = 0, io.BytesIO()  # One buffer for all parts: it may be the largest of what is in memory.
         async with _Upload(self._stack, self._retries, place.bucket, key) as upload:
             for record in self._startable():
-                content += _line(record)
+                part.write(_line(record))
                 rows += 1
-                if len(content) >= PART_BYTES:
-                    part, content = content, bytearray()  # No copy: it may be the largest of what is in memory.
+                if part.tell() >= PART_BYTES:
                     await upload.add(part)
             if rows:
-                await upload.end(content)
+                await upload.end(part)
         return rows
 
     async def _run_intake(self, place: Place, name: str, key: str, progress: Progress) -> Intake:
@@ -175,6 +175,8 @@ class _Upload:
     """
     An upload to S3 in parts, of which one at a time is in memory. A small one is a single request.
 
+    A part is what was written into its buffer, which is at its start afterward.
+
     It is aborted if it fails; if this process is killed, S3 removes its parts after a day.
     """
 
@@ -193,26 +195,37 @@ class _Upload:
             with contextlib.suppress(*SDK_ERRORS):
                 await finish(self._call("AbortMultipartUpload", "abort_multipart_upload", UploadId=self._id))
 
-    async def add(self, content: bytearray) -> None:
+    async def add(self, part: io.BytesIO) -> None:
         """Upload a part."""
         if self._id is None:
             self._id = (await self._call("CreateMultipartUpload", "create_multipart_upload"))["UploadId"]
         number = len(self._parts) + 1
-        answer = await self._call("UploadPart", "upload_part", UploadId=self._id, PartNumber=number, Body=content)
+        answer = await self._send(part, "UploadPart", "upload_part", UploadId=self._id, PartNumber=number)
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
 
-    async def end(self, content: bytearray) -> None:
+    async def end(self, part: io.BytesIO) -> None:
         """Upload what is left; the object exists afterward."""
         if self._id is None:
-            await self._call("PutObject", "put_object", Body=content)
+            await self._send(part, "PutObject", "put_object")
             return
-        if content:
-            await self.add(content)
+        if part.tell():
+            await self.add(part)
         parts = {"Parts": self._parts}
         await self._call(
             "CompleteMultipartUpload", "complete_multipart_upload", UploadId=self._id, MultipartUpload=parts
         )
         self._id = None
+
+    async def _send(self, part: io.BytesIO, name: str, operation: str, **request: Any) -> Any:
+        part.truncate()  # What is left of a longer part before.
+
+        def send() -> Any:
+            part.seek(0)  # Another try sends it from the start, too.
+            return self._stack.s3.call(operation, **self._target, **request, Body=part)
+
+        answer = await self._retries.run(name, send)
+        part.seek(0)
+        return answer
 
     async def _call(self, name: str, operation: str, **request: Any) -> Any:
         return await self._retries.run(name, partial(self._stack.s3.call, operation, **self._target, **request))

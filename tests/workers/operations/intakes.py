@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
 from workers.aws.items import to_item
@@ -121,9 +121,9 @@ class Intakes:
         left = 0 if self.looked >= self.looks else 1
         return {"itemCounts": {"total": total, "pending": left, "running": 0}}
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> Any:  # noqa: N803
+    def put_object(self, *, Bucket: str, Key: str, Body: BinaryIO) -> Any:  # noqa: N803
         assert Bucket == BUCKET
-        self.objects[Key] = Body
+        self.objects[Key] = Body.read()
         return {}
 
     def create_multipart_upload(self, *, Bucket: str, Key: str) -> Any:  # noqa: N803
@@ -131,8 +131,8 @@ class Intakes:
         self.uploads[Key] = []
         return {"UploadId": f"upload of {Key}"}
 
-    def upload_part(self, *, Key: str, PartNumber: int, Body: bytes, **_: Any) -> Any:  # noqa: N803
-        self.uploads[Key].append(Body)
+    def upload_part(self, *, Key: str, PartNumber: int, Body: BinaryIO, **_: Any) -> Any:  # noqa: N803
+        self.uploads[Key].append(Body.read())
         assert len(self.uploads[Key]) == PartNumber
         return {"ETag": f"part {PartNumber}"}
 

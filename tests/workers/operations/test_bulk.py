@@ -157,6 +157,26 @@ async def test_a_large_file_is_uploaded_in_parts(monkeypatch: pytest.MonkeyPatch
     assert aws.aborted == []
 
 
+@pytest.mark.parametrize(("operation", "part_bytes"), [("upload_part", 200), ("put_object", 5_000)])
+async def test_a_part_that_is_sent_again_is_sent_from_its_start(
+    monkeypatch: pytest.MonkeyPatch, operation: str, part_bytes: int
+) -> None:
+    monkeypatch.setattr(bulk_submit, "PART_BYTES", part_bytes)
+    aws, tries = Intakes(), itertools.count(1)
+    send = aws.client.operations[operation]
+
+    def every_other_fails(**request: Any) -> Any:
+        if next(tries) % 2:
+            request["Body"].read(150)
+            raise refused("SlowDown", operation, 503)
+        return send(**request)
+
+    aws.client.operations[operation] = every_other_fails
+    await Command(aws, count=10).run()
+    (name,) = aws.started
+    assert aws.lines(name) == [order(number) for number in range(1, 11)]
+
+
 async def test_an_upload_that_fails_is_aborted_and_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_submit, "PART_BYTES", 200)
     aws = Intakes(failing={"complete_multipart_upload": refused("AccessDenied", "CompleteMultipartUpload", 403)})
