@@ -281,6 +281,8 @@ def test_show_works_for_an_order_that_was_never_recorded(busy: CommandLine, runn
         stateMachineArn=running.pipeline.stack.state_machine_arn, name="by-hand", input=json.dumps(malformed)
     )
     running.escalation.wait_for("escalation.routed", case_id="story-4")
+    # The execution ends after it has sent the escalation.
+    wait_until(lambda: "Execution 1: by-hand: FAILED" in busy("show", "story-4").lines)
     shown = busy("show", "story-4")
     assert shown.code == 0
     assert [line for line in shown.lines[:6] if "Started" not in line] == [

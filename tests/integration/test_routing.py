@@ -166,7 +166,7 @@ def test_escalations_go_to_the_channels_of_the_rules_without_card_numbers(
         "CreatedAt": "2026-11-22T10:00:00.000Z",
         "Attempts": 0,
     }
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         metrics = answer.read().decode()
     assert 'workers_notifications_total{channel="pager",result="sent"} 2.0' in metrics
     assert 'workers_notifications_total{channel="log",result="sent"} 4.0' in metrics
