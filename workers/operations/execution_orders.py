@@ -47,8 +47,6 @@ class Linked:
 
 async def is_order_of(stack: "Stack", order_id: str, arn: str) -> bool:
     """Return whether an execution is of this order: its name says so, or the stored order does."""
-    if not is_key(order_id):
-        return False
     return _is_named_after(order_id, arn) or (await _stored(stack, order_id)).get("ExecutionArn") == arn
 
 
@@ -100,6 +98,8 @@ async def read_linked(stack: "Stack", arn: str, order_id: str | None) -> Linked:
 
 
 async def _stored(stack: "Stack", order_id: str) -> dict[str, Any]:
+    if not is_key(order_id):
+        return {}
     request = {"TableName": stack.names.order_table, "Key": to_item({"OrderId": order_id})}
     item = (await stack.dynamodb.call("get_item", **request, ConsistentRead=True)).get("Item")
     return shown_order(item) if item else {}

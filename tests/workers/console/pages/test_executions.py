@@ -1,0 +1,188 @@
+"""An execution's page, its stream and its export."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.workers.console.histories import States, caught, entered, events, execution_arn, refused_order, tables
+from tests.workers.console.pages.test_overview import QUIET
+from tests.workers.console.site import Page, Site
+from workers.console.pages import executions
+from workers.domain.submissions import submission_name
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pages wait for what they show, however slow the machine is."""
+    monkeypatch.setattr(executions, "PATIENCE_S", 60)
+
+
+SUBMISSION = submission_name("001", 1)
+ORDER = {"OrderId": "001", "Status": "ESCALATED", "ExecutionArn": execution_arn(SUBMISSION), "OpenKey": "ESCALATED#1"}
+
+
+def site(states: States, *orders: dict[str, str], cases: list[dict[str, str]] | None = None) -> Any:
+    return Site.started(status=QUIET, stepfunctions=states.client, dynamodb=tables(orders, cases or []))
+
+
+async def shown(states: States, path: str, *orders: dict[str, str], cases: list[dict[str, str]] | None = None) -> Page:
+    """Return the page at *path* once all is known."""
+    async with site(states, *orders, cases=cases) as console:
+        page: Page = await console.get(path)
+        return page
+
+
+async def test_a_summary_says_how_an_execution_went() -> None:
+    states = States(**{SUBMISSION.replace("-", "_"): ("SUCCEEDED", caught())})
+    case = {"CaseId": "001", "State": "OPEN"}
+    page = await shown(states, f"/executions/{SUBMISSION}?order=001", ORDER, cases=[case])
+    summary = page.main.one("dl", class_="summary").text
+    assert "Status succeeded" in summary
+    assert "State transitions 3 Retries 1 Order 001 ESCALATED Case 001 OPEN" in summary
+    assert page.links["001"] in {"/orders/001", "/cases/001"}
+    assert page.main.one("table", class_="steps").text.startswith("State Outcome Tries Took Check succeeded 1")
+    assert "Verify caught error 2" in page.main.one("table", class_="steps").text
+
+
+async def test_the_inspector_tells_of_a_state() -> None:
+    page = await shown(States(one=("SUCCEEDED", caught())), "/executions/one?state=Verify")
+    text = page.main.one("section", class_="chosen").text
+    assert text.startswith("Verify caught error Type Task · Lambda: Invoke Resource arn:aws:states:::lambda:invoke")
+    assert "Tries 2, 1 retry Next Send Lambda.Down no answer Try waited took error 1 none 0.50 s Lambda.Down" in text
+    assert "Rules A try may take 10 s." in text
+    anchors = {each.attributes["id"] for each in page.main.all("section", class_="inspected")}
+    linked = {each.attributes["href"].removeprefix("#") for each in page.main.all("a", class_="graph-node")}
+    assert anchors == linked
+
+
+async def test_nothing_of_an_executions_data_is_shown() -> None:
+    for tab in ("states", "events", "definition"):
+        page = await shown(States(one=("SUCCEEDED", caught())), f"/executions/one?tab={tab}")
+        assert page.status == 200
+        assert "secret" not in page.html
+    exported = await shown(States(one=("SUCCEEDED", caught())), "/executions/one/events.json")
+    assert "secret" not in exported.html
+    assert "attachment" in exported.headers["Content-Disposition"]
+    body = json.loads(exported.html)
+    assert (body["status"], body["is_complete"], len(body["events"])) == ("SUCCEEDED", True, len(caught()))
+    assert body["events"][5] == {
+        "id": 6,
+        "at": "2026-11-22T11:00:03.000000Z",
+        "type": "TaskFailed",
+        "state": "Verify",
+        "error": "Lambda.Down",
+        "cause": "no answer",
+    }
+
+
+async def test_texts_of_others_are_text_and_card_numbers_are_masked() -> None:
+    hostile = "</script><img src=x onerror=alert(1)>\"'{{7*7}} 4111 1111 1111 1111"
+    for tab in ("states", "events"):
+        page = await shown(States(one=("SUCCEEDED", caught(hostile))), f"/executions/one?tab={tab}")
+        assert "onerror" not in [name for each in page.root for name in each.attributes]
+        assert "<img" not in page.html
+        assert "1111" not in page.html
+        assert "{{7*7}}" in page.text
+
+
+async def test_events_are_a_table_with_their_states() -> None:
+    page = await shown(States(one=("SUCCEEDED", caught())), "/executions/one?tab=events")
+    rows = page.main.one("table", class_="events").text
+    assert "6 11:00:03.000 TaskFailed Verify Lambda.Down: no answer" in rows
+    assert "resource invoke" in rows
+    assert f"{len(caught())} of {len(caught())} events, without data." in page.text
+
+
+async def test_the_end_of_a_failed_execution_says_why() -> None:
+    page = await shown(States(one=("FAILED", refused_order())), "/executions/one")
+    assert page.main.all("div", class_="notice")[0].text == "Refused: It is wrong."
+    assert page.main.one("section", class_="chosen").text.startswith("Refused failed")
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ("TIMED_OUT", "It took longer than its state machine allows."),
+        ("ABORTED", "A person or a program has stopped it."),
+    ],
+)
+async def test_an_execution_that_entered_no_state_says_so(status: str, text: str) -> None:
+    page = await shown(States(one=(status, events("ExecutionStarted"))), "/executions/one")
+    assert text in page.text
+    assert "It ended before it entered any state." in page.text
+    assert "No state was entered." in page.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "other",
+        "arn:aws:states:eu-west-1:999999999999:execution:OrderFulfillmentStateMachine:one",
+        "4111111111111111",
+        "%3Cimg%20src=x%3E",
+        "a%20b",
+        "x" * 400,
+    ],
+)
+async def test_an_unknown_execution_is_not_found(name: str) -> None:
+    states = States(one=("SUCCEEDED", caught()))
+    page = await shown(states, f"/executions/{name}")
+    assert page.status == 404
+    assert "There is no execution" in page.text
+    assert "90 days" in page.text
+    assert "4111111111111111" not in page.html
+    asked = [request["executionArn"] for _, request in states.client.requests]
+    assert all("4111" not in arn and "999999999999" not in arn for arn in asked)
+
+
+async def test_an_execution_is_found_by_its_arn() -> None:
+    page = await shown(States(one=("SUCCEEDED", caught())), f"/executions/{execution_arn('one')}")
+    assert page.status == 200
+    assert page.main.one("h1").text.startswith("one")
+
+
+async def test_the_stream_of_an_ended_execution_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executions, "EVERY_S", 0.01)
+    async with site(States(one=("SUCCEEDED", caught()))) as console, console.stream("/live/executions/one") as parts:
+        seen = [(await parts.next()).html]
+        while seen[-1] != "-":  # The event `ended`.
+            seen.append((await parts.next()).html)
+        with pytest.raises(EOFError):
+            await parts.next()
+    assert "looking" in seen[0]
+    assert "unknown" in seen[-2]
+
+
+async def test_a_running_execution_is_live() -> None:
+    history = events("ExecutionStarted", entered("Check", "Choice"))
+    page = await shown(States(one=("RUNNING", history)), "/executions/one?order=001")
+    live = page.main.one("div", id="live")
+    assert live.attributes["hx-sse:connect"] == "/live/executions/one?order=001"
+    assert "Running for " in page.text
+    assert page.main.one("section", class_="chosen").text.startswith("Check running")
+
+
+async def test_an_order_is_only_believed_if_the_name_agrees() -> None:
+    states = States(**{SUBMISSION.replace("-", "_"): ("SUCCEEDED", caught())})
+    other = {"OrderId": "002", "Status": "RECEIVED", "ExecutionArn": "other"}
+    page = await shown(states, f"/executions/{SUBMISSION}?order=002", ORDER, other)
+    assert "/orders/002" not in page.links.values()
+
+
+async def test_the_events_of_a_long_history_have_pages() -> None:
+    history = [*caught()[:-1], *events(*["TaskSubmitted"] * 600)]
+    for number, event in enumerate(history, 1):
+        event |= {"id": number, "previousEventId": number - 1}
+    page = await shown(States(one=("SUCCEEDED", history)), "/executions/one?tab=events")
+    assert page.links["The next ones"] == "/executions/one?tab=events&after=500"
+    page = await shown(States(one=("SUCCEEDED", history)), "/executions/one?tab=events&after=500")
+    assert "The next ones" not in page.links
+    assert page.main.all("tr")[1].text.startswith("501 ")
+
+
+async def test_a_redriven_execution_says_so() -> None:
+    states = States(one=("SUCCEEDED", caught()))
+    states.more = {"redriveCount": 2}
+    page = await shown(states, "/executions/one")
+    assert "Redriven 2 times" in page.text

@@ -1,0 +1,112 @@
+"""The page of the workflow."""
+
+from typing import Any
+
+import pytest
+
+from tests.workers.console.histories import States, caught, events, refused_order, tables
+from tests.workers.console.pages.test_overview import QUIET
+from tests.workers.console.site import Site
+from workers.aws.status_index import status_key
+from workers.console.pages import workflow
+from workers.domain.submissions import submission_name
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pages wait for what they show, however slow the machine is."""
+    monkeypatch.setattr(workflow, "PATIENCE_S", 60)
+
+
+SUBMISSION = submission_name("001", 1)
+
+
+def site(states: States, *orders: dict[str, str]) -> Any:
+    return Site.started(status=QUIET, stepfunctions=states.client, dynamodb=tables(orders))
+
+
+def states() -> States:
+    return States(
+        good=("SUCCEEDED", caught()), bad=("FAILED", refused_order()), now=("RUNNING", events("ExecutionStarted"))
+    )
+
+
+async def test_counts_are_filters() -> None:
+    async with site(states()) as console:
+        page = await console.get("/workflow")
+        failed = await console.get("/workflow?status=failed")
+    cards = page.main.one("ul", class_="cards").links
+    assert cards["1 failed"] == "/workflow?status=failed"
+    assert list(cards) == ["1 running", "1 succeeded", "1 failed", "0 timed out", "0 aborted"]
+    assert [row[1] for row in page.tables[0][1:]] == ["running", "succeeded", "failed"]
+    assert [row[0] for row in failed.tables[0][1:]] == ["bad order unknown"]
+    assert failed.links["failed ✕"] == "/workflow"
+
+
+async def test_the_graph_counts_the_ways_of_executions_that_ended() -> None:
+    async with site(states()) as console:
+        page = await console.get("/workflow")
+    assert "of the 2 that ended last" in page.text
+    labels = [each.text for each in page.main.all("g", class_="graph-label")]
+    assert "proper · 1" in labels
+    assert "default · 1" in labels
+
+
+async def test_a_history_is_read_once() -> None:
+    scripted = states()
+    async with site(scripted) as console:
+        await console.get("/workflow")
+        read = scripted.count("get_execution_history")
+        console.console.feeds.refresh()
+        await console.get("/workflow?status=failed")
+        assert scripted.count("list_executions") == 10
+    assert read == scripted.count("get_execution_history") == 2
+
+
+async def test_an_order_is_found_by_the_name_of_its_execution() -> None:
+    key = status_key("ESCALATED", "001", "2026-11-22T11:00:00Z")
+    order = {"OrderId": "001", "OpenKey": key, "UpdatedAt": "2026-11-22T11:00:00Z", "ExecutionArn": "another"}
+    scripted = States(**{SUBMISSION.replace("-", "_"): ("SUCCEEDED", caught())})
+    async with site(scripted, order) as console:
+        page = await console.get("/workflow")
+    assert page.links["001"] == "/orders/001"
+    assert page.links[SUBMISSION] == f"/executions/{SUBMISSION}?order=001"
+
+
+async def test_what_comes_later_is_only_counted() -> None:
+    scripted = states()
+    async with site(scripted) as console, console.stream("/live/workflow?machine=orders&at=1") as parts:
+        part = await parts.next()
+    assert part.main.all("table") == []
+    assert "3 new." in part.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("intake", "there is no state machine BulkOrderIntake"), ("sweep", "there is no state machine StuckOrderSweep")],
+)
+async def test_a_stack_of_an_older_version_has_fewer_machines(kind: str, text: str) -> None:
+    async with site(states()) as console:
+        page = await console.get(f"/workflow?machine={kind}")
+    assert page.status == 200
+    assert page.main.one("p", class_="bad").text.startswith(text)
+
+
+async def test_a_stack_without_executions_says_what_to_do() -> None:
+    async with site(States()) as console:
+        page = await console.get("/workflow?status=nonsense&machine=unknown")
+    assert "No execution yet. Submit an order: orders submit FILE" in page.text
+    assert "No execution has ended yet" in page.text
+
+
+async def test_a_typed_name_leads_to_its_execution() -> None:
+    async with site(States()) as console:
+        page = await console.get("/workflow?name=%20one/two%3Fx%20")
+    assert (page.status, page.headers["Location"]) == (303, "/executions/one%2Ftwo%3Fx")
+
+
+async def test_the_page_makes_few_calls() -> None:
+    async with site(states()) as console:
+        await console.get("/workflow")
+        of_page = [name for _, name in console.calls if name not in {"query", "get_execution_history"}]
+    assert len(of_page) < 10
