@@ -47,8 +47,8 @@ def inspect(
     One of them is chosen: that of the name *chosen*, else the one that an operator looks for: what failed or runs.
     """
     of_name, defined = tries_of(events), dict[tuple[str | None, str], Mapping[str, Any]]()
-    for container, name, state in _walk(definition):
-        defined.setdefault((container, name), state)
+    for container, name, rules in _walk(definition):
+        defined.setdefault((container, name), rules)
     anchor = next((state.anchor for state in states if state.name == chosen), None) or _of_interest(states)
     inspected = []
     for state in states:

@@ -197,7 +197,7 @@ async def read_history(stack: "Stack", arn: str, *, at_most: int = MAX_EVENTS) -
     return History(raw, events_of(raw), events_of([each for each in reversed(last) if each["id"] not in known]), True)
 
 
-async def _history(stack: "Stack", arn: str, request: Mapping[str, Any]) -> Any:
+async def _history(stack: "Stack", arn: str, request: dict[str, Any]) -> Any:
     return await stack.stepfunctions.call(
         "get_execution_history", **{"executionArn": arn, "includeExecutionData": False, "maxResults": _PAGE} | request
     )
@@ -224,7 +224,7 @@ def events_of(raw: Iterable[Mapping[str, Any]]) -> list[Event]:
 
 
 def _event(event: Mapping[str, Any], owner: tuple[str, int] | None) -> Event:
-    details = next((value for key, value in event.items() if key.endswith("EventDetails")), {})
+    details: Mapping[str, Any] = next((value for key, value in event.items() if key.endswith("EventDetails")), {})
     return Event(
         event["id"],
         event["timestamp"],

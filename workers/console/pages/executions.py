@@ -1,7 +1,6 @@
 """An execution: its path through the graph, its states and events, and its order. Never its input or output."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -144,7 +143,7 @@ def _values(asked: Asked, reading: Reading[Watched] | None) -> dict[str, Any]:
     )
 
 
-def _of_tab(asked: Asked, known: Watched) -> Mapping[str, Any]:
+def _of_tab(asked: Asked, known: Watched) -> dict[str, Any]:
     """Return what only one of the tabs needs."""
     if asked.tab == "definition":
         return {"definition": json.dumps(known.definition, indent=2, ensure_ascii=False)}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.console.histories import States, caught, entered, events, execution_arn, refused_order, tables
+from tests.workers.console.histories import States, at, caught, entered, events, execution_arn, refused_order, tables
 from tests.workers.console.pages.test_overview import QUIET
 from tests.workers.console.site import Page, Site
 from workers.console.pages import executions
@@ -186,3 +186,26 @@ async def test_a_redriven_execution_says_so() -> None:
     states.more = {"redriveCount": 2}
     page = await shown(states, "/executions/one")
     assert "Redriven 2 times" in page.text
+
+
+async def test_an_intake_shows_its_map_runs() -> None:
+    arn = execution_arn("one", "BulkOrderIntake")
+    counts = {"succeeded": 1200, "failed": 1, "timedOut": 0, "aborted": 0, "running": 0, "pending": 0, "total": 1201}
+    run = {"mapRunArn": "arn:aws:states:us-east-1:0:mapRun:Intake/Csv:1", "status": "FAILED", "startDate": at(0)}
+    states = States()
+    states.runs[arn] = ("SUCCEEDED", caught())
+    states.client.operations |= {
+        "list_map_runs": lambda **_: {"mapRuns": [run]},
+        "describe_map_run": lambda **_: {**run, "stopDate": at(3), "itemCounts": counts, "executionCounts": counts},
+    }
+    page = await shown(states, "/executions/one?machine=intake")
+    row = page.tables[0][1]
+    assert row == [
+        "Csv",
+        "failed",
+        "1,201 items · 1,200 succeeded · 1 failed",
+        "1,201 executions · 1,200 succeeded · 1 failed",
+        "3.0 s",
+    ]
+    assert "Order" not in page.main.one("dl", class_="summary").text
+    assert page.links["Bulk intake"] == "/workflow?machine=intake"
