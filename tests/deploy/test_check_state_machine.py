@@ -159,6 +159,13 @@ def test_a_mistake_is_found(broken: Break, finding: str) -> None:
     assert f"x.asl.json: {finding}" in findings(definition)
 
 
+@pytest.mark.parametrize("expression", ["{%$sum([1])%}", "{% $sum([1]) %}", "{%\n 1 \n%}"])
+def test_an_expression_may_have_space_around_it_or_not(expression: str) -> None:
+    definition = load()
+    put("Are details Proper", Output=expression)(definition)
+    assert not any("compile" in finding for finding in findings(definition))
+
+
 def test_a_mistake_in_a_nested_state_machine_is_found() -> None:
     definition = load()
     task = definition["States"]["Are details Proper"]

@@ -424,3 +424,17 @@ def test_a_notice_that_has_waited_is_the_one_that_was_received_first() -> None:
     )
     assert (first.message_id, first.has_waited, first.may_wait) == ("copy", False, True)
     assert (waited.message_id, waited.has_waited, waited.may_wait) == ("first", True, False)
+
+
+def test_each_field_may_be_as_long_and_as_great_as_its_rule_says() -> None:
+    decode_reminder(message(json.dumps({"CaseId": "x" * 2048, "Episode": 1, "Tries": 1})))
+    name = "x" * 256
+    longest = {"Attempts": 1_000_000, "Queue": name, "OriginMessageId": name, "WaitingMessageId": name}
+    escalation = decode_escalation(message(json.dumps(ESCALATION | longest | {"Reasons": [*Reason]})))
+    assert (escalation.attempts, escalation.queue) == (1_000_000, name)
+    for field, value in longest.items():
+        more = value + 1 if isinstance(value, int) else f"{value}x"
+        with pytest.raises(UndecodableError, match=f"^{field} is too "):
+            decode_escalation(message(json.dumps(ESCALATION | {field: more})))
+    with pytest.raises(UndecodableError, match=r"^Reasons "):
+        decode_escalation(message(json.dumps(ESCALATION | {"Reasons": [*Reason, Reason.UNSPECIFIED]})))

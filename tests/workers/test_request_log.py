@@ -3,7 +3,7 @@ import structlog
 from aiohttp import ClientConnectorError, ClientSession
 
 from tests.workers.fulfillment.provider_server import provider_server, reply
-from workers.request_log import is_on, traces
+from workers.request_log import is_on, log_request, traces
 
 
 def test_above_debug_nothing_is_traced() -> None:
@@ -24,3 +24,11 @@ async def test_an_http_request_is_one_line_without_its_content() -> None:
         line | {"status": 503, "reason": None},
         line | {"status": None, "reason": "ClientConnectorError"},
     ]
+
+
+@pytest.mark.usefixtures("at_debug")
+def test_the_duration_of_a_request_is_in_milliseconds_to_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.request_log.time.perf_counter", lambda: 12.345_678)
+    with structlog.testing.capture_logs() as logs:
+        log_request("GetItem", 10.0, attempt=2)
+    assert (logs[0]["duration_ms"], logs[0]["attempt"]) == (2345.7, 2)

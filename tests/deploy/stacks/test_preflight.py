@@ -132,6 +132,14 @@ def test_a_busy_stack_is_reported_before_its_names() -> None:
     assert client.calls == ["describe_stacks"]
 
 
+def test_the_names_of_each_stack_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[tuple[str, object, str]] = []
+    monkeypatch.setattr(preflight, "check_global_names", lambda _, *checked: checks.append(checked))
+    client = FakeClient(describe_stacks=failing(NO_STACK))
+    preflight.check(fake_aws(cloudformation=client), {"a": PIPELINE, "b": WORKERS}, "p-")
+    assert checks == [("a", PIPELINE, "p-"), ("b", WORKERS, "p-")]
+
+
 def deletion(seconds_ago: float, kind: str = template.QUEUE_TYPE, status: str = "DELETE_COMPLETE") -> dict[str, Any]:
     return {"Timestamp": NOW - timedelta(seconds=seconds_ago), "ResourceType": kind, "ResourceStatus": status}
 

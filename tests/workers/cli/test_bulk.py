@@ -1,5 +1,6 @@
 """What `orders submit --bulk` and `orders bulk` print, and their exit codes, against an AWS in memory."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from tests.json_documents import check
 from tests.workers.operations.intakes import INTAKE_ARN, Intakes
+from workers.cli.bulk import _read, _Report
 from workers.cli.bulk import command as bulk
 from workers.cli.submit import command as submit
 from workers.operations.bulk import Intake
@@ -217,6 +219,15 @@ def test_rows_whose_report_is_gone_are_said_to_be() -> None:
     ran = run(aws, bulk, "show", name)
     gone = "the report lists 0 of 3 rows that were not started now. Files and reports are kept for a day"
     assert words(ran.stderr) == [gone, f"not started: 1 of 4 rows; repeat the command: {ONCE}"]
+
+
+def test_rows_that_the_report_does_not_list_are_counted() -> None:
+    aws = Intakes(looks=1, rows=[{"Row": 1, "Outcome": "not_started"}, {"Row": 2, "Outcome": "already_started"}])
+    name = ended(aws)
+    assert _Report() == _Report([], 0, 0)
+    found, report = asyncio.run(_read(aws.stack(), name, whole=False))
+    assert found is not None
+    assert ([row.row for row in report.rows], report.more, report.total) == ([1], 0, 2)
 
 
 def test_many_rows_are_cut_in_a_table_and_whole_in_json() -> None:

@@ -153,11 +153,20 @@ def test_only_lines_of_the_message_are_shown(lines: Sequence[EventDict]) -> None
     assert not any(line["event"] == "consumer.drain_expired" for line in lines)
 
 
-def test_without_a_configuration_the_lines_are_those_of_a_worker(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def _unconfigured() -> Iterator[None]:
+    before = structlog.get_config()
     structlog.reset_defaults()
+    yield
+    structlog.configure(**before)  # Otherwise the tests that follow in this process would log at every level.
+
+
+@pytest.mark.usefixtures("_unconfigured")
+def test_without_a_configuration_the_lines_are_those_of_a_worker(capsys: pytest.CaptureFixture[str]) -> None:
     run_handler(accept, {"order_id": "busy"})
     shown = capsys.readouterr().out
     assert "message.failed" in shown
+    assert "\x1b" not in shown
     assert "debug" not in shown
 
 
