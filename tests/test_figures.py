@@ -1,20 +1,30 @@
 """
-The figures that the code relies on: limits of AWS, times that people wait, bounds of memory and of what is shown.
+The figures that the code relies on: limits of AWS, times that people wait, bounds of memory, what a count begins with.
 
 Other tests take a limit from the code, and test what happens at it. They would not notice another limit. To change a
 figure is a decision: change it here, too, and on the page that names it.
 """
 
+import dataclasses
 import importlib
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-# Times without a unit in their name are in seconds.
-FIGURES: Mapping[str, Mapping[str, float]] = {
-    "workers.aws.batch_reads": {"MAX_KEYS": 100, "MAX_KEYS_PER_READ": 2, "MAX_REQUESTS": 2, "MAX_TRIES": 5},
-    "workers.aws.cases": {"MAX_KEYS": 100, "KEYS_PER_READ": 3},
+from workers.backoff import Backoff
+
+# `Class.field` is the default of a dataclass's field. A `timedelta` is in seconds, a `Backoff` its first wait and cap.
+FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
+    "workers.aws.batch_reads": {
+        "MAX_KEYS": 100,
+        "MAX_KEYS_PER_READ": 2,
+        "MAX_REQUESTS": 2,
+        "MAX_TRIES": 5,
+        "UNPROCESSED": (0.1, 5.0),
+    },
+    "workers.aws.cases": {"MAX_KEYS": 100, "KEYS_PER_READ": 3, "THROTTLED": (0.1, 5.0)},
     "workers.aws.errors": {"SERVER_ERROR": 500, "MAX_TEXT_CHARS": 300},
     "workers.aws.group_commit": {"FULL_FACTOR": 2},
     "workers.aws.items": {"_MAX_DIGITS": 38},
@@ -47,7 +57,7 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
     "workers.aws.trials": {"KEPT_S": 1_209_600},
     "workers.bodies": {"_MAX_BETWEEN_CHARS": 8},
     "workers.cli.__main__": {"INTERRUPTED": 130, "TERMINATED": 143},
-    "workers.cli.bulk": {"MAX_SHOWN": 100},
+    "workers.cli.bulk": {"MAX_SHOWN": 100, "_Report.more": 0, "_Report.total": 0},
     "workers.cli.case_list": {"_BATCH": 100},
     "workers.cli.dead_letter_options": {"DEFAULT_LIMIT": 1000, "DEFAULT_RATE": 10.0},
     "workers.cli.list": {"MAX_LIMIT": 1_000_000},
@@ -58,10 +68,27 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
     "workers.cli.status": {"WATCH_S": 5, "MAX_WATCH_S": 3600},
     "workers.cli.submit_view": {"_SHOWN_LINES": 5},
     "workers.cli.tables": {"STACKED_BELOW": 100, "MIN_TEXT_WIDTH": 24, "MIN_TEXT_WIDTH_IF_NARROW": 40},
-    "workers.consumer.demand": {"WAITED_FACTOR": 4.0, "DRIFT": 1.01, "MAX_RECEIVE_S": 0.5},
+    "workers.consumer.demand": {
+        "WAITED_FACTOR": 4.0,
+        "DRIFT": 1.01,
+        "MAX_RECEIVE_S": 0.5,
+        "Demand.polls": 1,
+        "Demand._at_once": 0,
+    },
     "workers.consumer.in_flight": {"MAX_REMEMBERED": 50_000},
-    "workers.consumer.pause": {"READ_EVERY_S": 60.0, "MAX_READ_S": 10.0, "LOGGED_EVERY_S": 3_600.0},
-    "workers.consumer.poller": {"FRESH_S": 120.0, "EXTRA_WAIT_S": 1},
+    "workers.consumer.message": {
+        "Message.receive_count": 1,
+        "Message.sent_at_s": 0.0,
+        "Message.first_received_at_s": 0.0,
+        "Released.delay_s": 0,
+    },
+    "workers.consumer.pause": {"READ_EVERY_S": 60.0, "MAX_READ_S": 10.0, "LOGGED_EVERY_S": 3600.0},
+    "workers.consumer.poller": {
+        "FRESH_S": 120.0,
+        "EXTRA_WAIT_S": 1,
+        "Poller._failed_at_s": 0.0,
+        "Poller._retry_at_s": 0.0,
+    },
     "workers.consumer.ports": {"MAX_BATCH": 10},
     "workers.consumer.prefetch": {
         "MAX_SHARE": 4,
@@ -70,8 +97,25 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
         "MIN_WAIT_S": 0.02,
         "MAX_WAIT_S": 5.0,
         "SMOOTHING": 0.05,
+        "Prefetch.handle_s": 1.0,
     },
     "workers.consumer.rate": {"AHEAD_S": 1.0, "MAX_LATE_S": 0.05, "LOOK_S": 1.0},
+    "workers.consumer.timings": {
+        "Timings.poll_retry": (0.5, 10.0),
+        "Timings.prefetch_s": 0.04,
+        "Timings.probe": (0.2, 10.0),
+        "Timings.suspected_receive_interval_s": 10.0,
+        "Timings.extension_retry": (0.5, 5.0),
+        "Timings.max_batch_wait_s": 0.02,
+        "Timings.acknowledge_retry": (0.1, 5.0),
+        "Timings.flush_s": 3.0,
+        "Timings.take_back_s": 1.0,
+        "Timings.release": (2.0, 900.0),
+        "Timings.stuck_margin_s": 10.0,
+        "Timings.log_every_s": 30.0,
+        "Timings.access_denied_patience_s": 60.0,
+        "Timings.access_denied_fresh_s": 300.0,
+    },
     "workers.consumer.visibility": {
         "MAX_CONCURRENT_REQUESTS": 5,
         "MAX_ATTEMPTS": 3,
@@ -93,21 +137,51 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
         "MAX_EPISODES": 20,
         "MAX_EPISODE_ORDERS": 5,
     },
-    "workers.domain.cases": {"MAX_GIVEN_UP_CHARS": 24},
+    "workers.domain.cases": {
+        "MAX_GIVEN_UP_CHARS": 24,
+        "OrderCopy.attempts": 0,
+        "Dropped.evidence": 0,
+        "Dropped.message_ids": 0,
+        "Dropped.execution_arns": 0,
+        "Dropped.rejected_executions": 0,
+        "Dropped.routed": 0,
+        "Dropped.resolutions": 0,
+        "Dropped.episodes": 0,
+        "Case.episode": 1,
+        "Case.version": 0,
+    },
     "workers.domain.escalations": {"MAX_DETAIL_CHARS": 1000},
-    "workers.domain.orders": {"MAX_TEXT_CHARS": 256, "MAX_SHIPMENT_ID_CHARS": 128, "MAX_ORDER_ID_CHARS": 64},
+    "workers.domain.orders": {
+        "MAX_TEXT_CHARS": 256,
+        "MAX_SHIPMENT_ID_CHARS": 128,
+        "MAX_ORDER_ID_CHARS": 64,
+        "Order.attempts": 0,
+        "Order.rejections": 0,
+    },
     "workers.domain.resolutions": {"MAX_ACTOR_CHARS": 128, "MAX_NOTE_CHARS": 1000, "CLAIM_S": 120},
     "workers.domain.retention": {"MIN_RETENTION_DAYS": 90, "MAX_RETENTION_DAYS": 3650, "_DAY_S": 86_400},
     "workers.errors": {"MAX_RETRY_AFTER_S": 600.0},
-    "workers.escalation.conflicts": {"MAX_TRIES": 5},
-    "workers.escalation.handler": {"FORGOTTEN_S": 1_800.0, "NOTICE_WAIT_S": 60, "MAX_LOGGED": 1000},
+    "workers.escalation.conflicts": {"MAX_TRIES": 5, "CONFLICT_BACKOFF": (0.02, 0.5)},
+    "workers.escalation.handler": {
+        "REMINDER_BACKOFF": (5.0, 300.0),
+        "FORGOTTEN_S": 1800.0,
+        "NOTICE_WAIT_S": 60,
+        "MAX_LOGGED": 1000,
+    },
     "workers.escalation.refusals": {"SEVERAL": 3, "MAX_REMEMBERED": 1000},
-    "workers.escalation.router": {"SEND_TIMEOUT_S": 5.0, "MAX_TRIES": 3, "FRESH_S": 900.0},
+    "workers.escalation.router": {
+        "SEND_TIMEOUT_S": 5.0,
+        "MAX_TRIES": 3,
+        "RETRY_BACKOFF": (0.2, 2.0),
+        "PAUSE_BACKOFF": (1.0, 30.0),
+        "FRESH_S": 900.0,
+    },
     "workers.escalation.rules.problems": {"_MAX_SHOWN_CHARS": 60},
     "workers.escalation.rules.reader": {"_MAX_BYTES": 65_536, "_MAX_REPORTED": 20},
     "workers.fulfillment.handler": {"MAX_UNCONFIRMED": 1000},
     "workers.fulfillment.http_provider": {
         "MAX_TRIES": 3,
+        "RETRY_BACKOFF": (0.1, 1.0),
         "CONNECT_TIMEOUT_S": 3.0,
         "SUSPICIOUS_ORDERS": 3,
         "MAX_RESPONSE_BYTES": 65_536,
@@ -129,10 +203,18 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
         "_MIN_VALUE_BYTES": 64,
     },
     "workers.log_writers": {"RETRY_S": 0.5},
-    "workers.loop_watch": {"MAX_CALLERS": 12},
+    "workers.loop_watch": {
+        "MAX_CALLERS": 12,
+        "WatchTimings.interval_s": 0.5,
+        "WatchTimings.blocked_after_s": 1.0,
+        "WatchTimings.grace_s": 0.2,
+        "WatchTimings.report_after_s": 10.0,
+        "WatchTimings.log_every_s": 60.0,
+    },
+    "workers.message": {"Message.receive_count": 1},
     "workers.metrics": {"PROLONGED_AFTER_S": 300.0, "LOGGED_EVERY_S": 60.0},
     "workers.monitoring": {"SHUTDOWN_S": 1.0},
-    "workers.operations.actions": {"MAX_FAILURES": 5},
+    "workers.operations.actions": {"MAX_FAILURES": 5, "ActionReport.total": 0},
     "workers.operations.bulk": {"_CONCURRENCY": 10},
     "workers.operations.bulk_submit": {
         "MAX_ROWS": 1_000_000,
@@ -146,34 +228,71 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
     "workers.operations.dead_letters": {"MAX_BODY_CHARS": 200},
     "workers.operations.decisions": {"MAX_DECISIONS": 10_000, "MAX_PROBLEMS": 5},
     "workers.operations.erase": {"MAX_DELETES": 90},
-    "workers.operations.executions": {"MAX_RUNNING_S": 3_600.0},
+    "workers.operations.executions": {"MAX_RUNNING_S": 3600.0},
     "workers.operations.files.encodings": {"_MAX_READ_BYTES": 65_536},
-    "workers.operations.files.findings": {"_MANY": 2},
+    "workers.operations.files.findings": {
+        "_MANY": 2,
+        "Count.count": 0,
+        "Count.line": 0,
+        "_CardNumbers.all": 0,
+        "Findings._orders": 0,
+    },
     "workers.operations.files.header": {"_MAX_SHOWN": 20, "_MAX_SHOWN_CHARS": 40},
     "workers.operations.hold": {"HOLD_S": 60, "MAX_HELD": 10_000, "MAX_REPEATED": 3},
+    "workers.operations.json_records": {"_Reader.position": 0, "_Reader.line": 1},
     "workers.operations.ledger": {"CACHE_KIB": 32_768, "_MARK_BYTES": 4, "_CONTENT_BYTES": 8, "_PAGE": 100},
     "workers.operations.letter_edits": {"EXTEND_S": 10.0, "MAX_ATTRIBUTES": 10},
-    "workers.operations.lines": {"MAX_LINE_BYTES": 33_554_432, "CHUNK_BYTES": 262_144, "POLL_S": 0.25},
-    "workers.operations.log_records": {"_MAX_WRAPPERS": 3, "MAX_STARTS": 50, "MAX_UNENDED_BYTES": 262_144},
+    "workers.operations.lines": {
+        "MAX_LINE_BYTES": 33_554_432,
+        "CHUNK_BYTES": 262_144,
+        "POLL_S": 0.25,
+        "Line.omitted_bytes": 0,
+    },
+    "workers.operations.log_records": {
+        "_MAX_WRAPPERS": 3,
+        "MAX_STARTS": 50,
+        "MAX_UNENDED_BYTES": 262_144,
+        "Record.omitted_bytes": 0,
+        "Records.read": 0,
+        "Records.unread": 0,
+        "Records.damaged": 0,
+        "Records._size_bytes": 0,
+    },
     "workers.operations.next_step": {
         "LATE_S": 300.0,
         "SOON_S": 60.0,
-        "LONG_S": 3_600.0,
+        "LONG_S": 3600.0,
         "UNCOUNTED_RECEIVES": 3,
         "MAX_IDS": 3,
     },
-    "workers.operations.order_batch": {"MAX_KEPT_BYTES": 268_435_456, "_CHUNK_BYTES": 1_048_576, "_REPORT_EVERY": 500},
+    "workers.operations.order_batch": {
+        "MAX_KEPT_BYTES": 268_435_456,
+        "_CHUNK_BYTES": 1_048_576,
+        "_REPORT_EVERY": 500,
+        "Source.size": 0,
+    },
     "workers.operations.order_files": {"MAX_INPUT_BYTES": 262_144},
-    "workers.operations.order_letters": {"MAX_LOOKED_AT": 500, "MAX_LOOK_S": 5.0, "MAX_ANSWER_S": 10.0},
-    "workers.operations.order_table": {"MAX_BATCH": 100, "MAX_KEY_CHARS": 255, "MAX_CONCURRENT_REQUESTS": 8},
+    "workers.operations.order_letters": {
+        "MAX_LOOKED_AT": 500,
+        "MAX_LOOK_S": 5.0,
+        "MAX_ANSWER_S": 10.0,
+        "Search.looked_at": 0,
+        "Search.approximate_count": 0,
+    },
+    "workers.operations.order_table": {
+        "MAX_BATCH": 100,
+        "MAX_KEY_CHARS": 255,
+        "MAX_CONCURRENT_REQUESTS": 8,
+        "_UNPROCESSED": (0.1, 5.0),
+    },
     "workers.operations.order_text": {"MAX_RECORD_CHARS": 524_288},
     "workers.operations.queues": {"_WINDOW": 900},
     "workers.operations.records": {"MAX_ROW_LINES": 1000},
     "workers.operations.related_cases": {"MAX_SCAN_S": 5.0},
     "workers.operations.remains": {"HISTORY": 7_776_000, "RECOVERY_DAYS": 35, "_DAY_S": 86_400},
     "workers.operations.resolve_many": {"RESOLVED_AT_ONCE": 8, "MAX_FAILURES": 5},
-    "workers.operations.retries": {"MAX_UNREADABLE": 50, "MAX_RETRY_S": 300.0},
-    "workers.operations.search": {"MAX_READ": 100_000},
+    "workers.operations.retries": {"MAX_UNREADABLE": 50, "MAX_RETRY_S": 300.0, "_BACKOFF": (0.2, 20.0)},
+    "workers.operations.search": {"MAX_READ": 100_000, "Found.read": 0, "Found.matched": 0},
     "workers.operations.status_counts": {"_AT_ONCE": 16},
     "workers.operations.status_ecs": {"_MAX_SERVICES": 100, "_BATCH": 10, "LINES_WINDOW": 900, "_FRESH": 360},
     "workers.operations.status_endpoints": {"ANSWER_S": 2.0, "_OK": 200, "_MAX_PROBLEM_CHARS": 300},
@@ -196,6 +315,10 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
         "MAX_SUBMISSION": 999_999,
         "MAX_SHOWN": 100,
         "CLOCK_TOLERANCE": 1,
+        "Problems.count": 0,
+        "Summary.submitted": 0,
+        "Summary.already_submitted": 0,
+        "_Counted.count": 0,
     },
     "workers.operations.sweep": {"POLL_S": 1.0, "MISSING_POLLS": 30},
     "workers.operations.waiting": {"POLL_S": 1.0, "MAX_WAITING": 10_000, "MAX_EXECUTIONS": 10, "MISSING_S": 60.0},
@@ -204,7 +327,7 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
     "workers.runner": {"GC_THRESHOLD": 10_000, "FORCED_EXIT_MARGIN_S": 10.0},
     "workers.service_calls": {"MAX_REASON_CHARS": 300},
     "workers.settings": {"_SIMILAR": 0.6, "_NEARLY_EQUAL": 0.85},
-    "workers.start": {"PATIENCE_S": 60.0},
+    "workers.start": {"START_BACKOFF": (0.5, 10.0), "PATIENCE_S": 60.0},
     "workers.task_protection": {
         "CHECK_EVERY_S": 10.0,
         "RETRY_AFTER_S": 60.0,
@@ -221,6 +344,7 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
         "TIMEOUT_S": 60.0,
         "_WAIT_S": 0.01,
         "_LOOK_S": 0.001,
+        "_Recorder.extensions": 0,
     },
     "workers.testing.queues": {
         "RETENTION_S": 1_209_600,
@@ -255,13 +379,23 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
     "deploy.__main__": {"INTERRUPTED": 130},
     "deploy.check_state_machine": {"_MAX_LABEL_WORDS": 3},
     "deploy.command": {"_INTERRUPTED": 130, "_TERMINATED": 143},
-    "deploy.local.aws": {"DEFAULT_PORT": 4566, "POLL_S": 0.05, "PORT_ATTEMPTS": 5, "LOG_TAIL_LINES": 15},
+    "deploy.local.aws": {
+        "DEFAULT_PORT": 4566,
+        "POLL_S": 0.05,
+        "PORT_ATTEMPTS": 5,
+        "LOG_TAIL_LINES": 15,
+        "Timeouts.start_s": 60.0,
+        "Timeouts.stop_s": 15.0,
+        "Timeouts.lock_s": 3.0,
+        "Timeouts.orphan_s": 20.0,
+    },
     "deploy.local.commands": {"CHECK_S": 1.0, "UP_SHOWN_AFTER_S": 10.0},
     "deploy.local.ports": {"LAST_PORT": 65_535},
     "deploy.local.samples": {"TIMEOUT_S": 90.0, "_POLL_S": 0.2},
     "deploy.local.session": {"WAIT_SCALE": 0.02, "CHECK_S": 1.0},
     "deploy.local.state_lock": {"POLL_S": 0.05},
     "deploy.local.supervisor": {
+        "RESTART": (1, 30),
         "STEADY_S": 60.0,
         "STOP_S": 12.0,
         "LAST_LINES_S": 2.0,
@@ -280,16 +414,26 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
         "_ROLE_USABLE_AFTER_S": 15.0,
         "_MAX_PREFIX": 30,
     },
-    "deploy.stacks.running": {"_MAX_SERVICES": 10, "_MAX_ALARMS": 100},
-    "deploy.stacks.stack": {"TIMEOUT_S": 3_600.0, "_FIRST_POLL_S": 0.1, "_LONGEST_POLL_S": 3.0},
+    "deploy.stacks.running": {"_MAX_SERVICES": 10, "_MAX_ALARMS": 100, "Alarms.total": 0},
+    "deploy.stacks.stack": {"TIMEOUT_S": 3600.0, "_FIRST_POLL_S": 0.1, "_LONGEST_POLL_S": 3.0},
     "deploy.stacks.workers": {"_RELEASE_DIGITS": 12},
 }
 
 
+def figure(module: object, name: str) -> Any:
+    of, _, field = name.partition(".")
+    found: Any = getattr(module, of)
+    if field:
+        found = next(each.default for each in dataclasses.fields(found) if each.name == field)
+    match found:
+        case timedelta():
+            return found.total_seconds()
+        case Backoff():
+            return (found.base_s, found.cap_s)
+    return found
+
+
 @pytest.mark.parametrize("module", FIGURES)
 def test_figures_are_changed_on_purpose(module: str) -> None:
-    figures = {name: getattr(importlib.import_module(module), name) for name in FIGURES[module]}
-    seconds = {
-        name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in figures.items()
-    }
-    assert seconds == FIGURES[module]
+    imported = importlib.import_module(module)
+    assert {name: figure(imported, name) for name in FIGURES[module]} == FIGURES[module]

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -412,3 +413,35 @@ def test_a_worker_of_your_own_cannot_have_more_attempts_than_deliveries() -> Non
     assert str(raised.value) == (
         "WORKER_MAX_ATTEMPTS is 5, must be at most WORKER_MAX_DELIVERIES, 3: each attempt is a delivery"
     )
+
+
+def test_each_range_is_the_one_that_is_described() -> None:
+    ranges = {}
+    for field in Settings.model_fields.values():
+        bounds = [getattr(rule, side) for side in ("ge", "le") for rule in field.metadata if hasattr(rule, side)]
+        if bounds:
+            ranges[field.alias] = bounds
+            described = re.match(r"([0-9.]+) to ([0-9.]+)\b", field.description or "")
+            assert described is not None, field
+            assert [float(described[1]), float(described[2])] == bounds, field
+    assert ranges["WORKER_MAX_HANDLE_S"] == [1, 39_600]
+    assert len(ranges) == 10
+
+
+def test_the_settings_of_an_empty_environment_are_the_documented_defaults() -> None:
+    settings = Settings.read({})
+    numbers = (int, float)
+    assert {
+        field.alias: getattr(settings, name)
+        for name, field in Settings.model_fields.items()
+        if type(getattr(settings, name)) in numbers
+    } == {
+        "FULFILLMENT_TIMEOUT_S": 10,
+        "WORKER_CONCURRENCY": 150,
+        "WORKER_MAX_POLLS": 24,
+        "WORKER_WAIT_S": 20,
+        "WORKER_DRAIN_S": 25,
+        "WORKER_MAX_HANDLE_S": 900,
+        "WORKER_MAX_ATTEMPTS": 5,
+        "WORKER_MAX_DELIVERIES": 10,
+    }
