@@ -25,7 +25,10 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/aws/cases.py": ("tests/workers/aws/test_cases_requests.py",),
     "workers/aws/status_index.py": ("tests/workers/aws/test_cases_requests.py",),
     "workers/aws/orders.py": ("tests/workers/aws/test_orders_requests.py",),
-    "workers/aws/sdk/direct.py": ("tests/workers/aws/sdk/test_handover.py",),
+    "workers/aws/sdk/direct.py": (
+        "tests/workers/aws/sdk/test_handover.py",
+        "tests/workers/aws/sdk/test_request_log.py",
+    ),
     "workers/aws/sdk/tls.py": ("tests/workers/aws/sdk/test_clients.py", "tests/workers/aws/sdk/test_direct.py"),
     "workers/__main__.py": ("tests/workers/test_main.py",),
     "workers/cli/__main__.py": ("tests/workers/cli/test_main.py",),

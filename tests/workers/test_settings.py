@@ -425,7 +425,7 @@ def test_each_range_is_the_one_that_is_described() -> None:
             assert described is not None, field
             assert [float(described[1]), float(described[2])] == bounds, field
     assert ranges["WORKER_MAX_HANDLE_S"] == [1, 39_600]
-    assert len(ranges) == 10
+    assert len(ranges) == 11
 
 
 def test_the_settings_of_an_empty_environment_are_the_documented_defaults() -> None:

@@ -1,8 +1,10 @@
 """What `orders dead-letters` prints and does, against two dead-letter queues in memory."""
 
+import contextlib
 import json
 import os
 import signal
+from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -410,6 +412,22 @@ def test_wrong_options_name_what_is_allowed(arguments: list[str], problem: str) 
     ran = run(command, *arguments)
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert problem in ran.stderr
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_only_what_was_done_is_said_even_if_standard_output_is_closed(
+    monkeypatch: pytest.MonkeyPatch, *, dry: bool
+) -> None:
+    kept: list[str] = []
+
+    @contextlib.contextmanager
+    def results() -> Iterator[None]:
+        kept.append("kept")
+        yield
+
+    monkeypatch.setattr("workers.cli.dead_letter_work.results", results)
+    done(command, "discard", "fulfillment", "--dry-run" if dry else "--yes", stack=Aws().stack)
+    assert kept == ([] if dry else ["kept"])
 
 
 def test_a_thousand_letters_at_ten_a_second_are_the_default() -> None:

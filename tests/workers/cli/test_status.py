@@ -20,9 +20,10 @@ from tests.workers.cli.console import done, run
 from tests.workers.operations.status_world import ESCALATION, FULFILLMENT, World, ago, busy
 from workers.aws.pauses import PAUSED_TAG
 from workers.cli import status
-from workers.cli.status_view import screen
+from workers.cli.status_view import _service, screen
 from workers.cli.tables import print_styled
 from workers.operations.stack import Stack
+from workers.operations.status import ServiceState, ServiceStatus
 from workers.operations.status_endpoints import Endpoint
 from workers.operations.status_reader import StatusReader
 
@@ -225,3 +226,14 @@ def test_addresses_are_those_of_the_option_before_those_of_the_variable(
 def test_a_secret_in_a_wrong_address_is_not_repeated(value: str) -> None:
     ran = run(status.command, "--worker", value)
     assert (ran.exit_code, "s3cret" in ran.output, "***" in ran.stderr) == (2, False, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "at", "shown"),
+    [("refused", "2026-11-22T09:55:00Z", "refused (5m ago)"), ("refused", None, "refused"), (None, None, "-")],
+)
+def test_the_last_error_of_a_service_has_its_age_if_that_is_known(
+    error: str | None, at: str | None, shown: str
+) -> None:
+    service = ServiceStatus(service="provider", state=ServiceState.UP, last_error=error, last_error_at=at)
+    assert _service(service, "2026-11-22T10:00:00Z") == ["provider", "up", "-", "-", shown]
