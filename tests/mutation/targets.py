@@ -156,6 +156,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/queue_address.py": ("tests/workers/operations/test_stack.py",),
     "workers/streams.py": ("tests/workers/cli/test_main.py",),
     "workers/testing/children.py": ("tests/deploy/local/test_aws.py",),
+    "deploy/aws.py": ("tests/workers/test_proxies.py",),
     "deploy/check_languages.py": ("tests/deploy/test_check_state_machine.py",),
     "deploy/command.py": ("tests/deploy/test_arguments.py", "tests/deploy/test_main.py"),
     "deploy/local/emulator.py": ("tests/deploy/local/test_aws.py",),

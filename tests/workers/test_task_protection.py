@@ -48,6 +48,7 @@ FAILURES: list[tuple[Any, int, str]] = [
         "ResourceNotFoundException",
     ),
     ({"error": {"Code": "RequestCanceled", "Message": "Timed out calling ECS"}}, 504, "RequestCanceled"),
+    ({"failure": {"Reason": "x" * 101}}, 200, "x" * 100),
     ("<html>429</html>", 429, "HTTP 429"),
     ("[]", 200, "HTTP 200"),
     ("{}", 200, "HTTP 200"),

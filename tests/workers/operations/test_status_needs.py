@@ -1,6 +1,7 @@
 """From when on something needs a person."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -68,3 +69,19 @@ def test_an_order_is_not_stuck_while_messages_as_old_are_in_front_of_it(oldest_s
     count = OrderCount(status="RECEIVED", orders=1, oldest_at=ago(hours=6))
     end = ", and may be stuck" * stuck
     assert texts(oldest_s=oldest_s, orders=[count]) == [f"the oldest RECEIVED order waits for 6h{end}"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, []),
+        (1, ["1 dead letter is in DLQ"]),
+        (2, ["2 dead letters are in DLQ"]),
+        (1000, ["1,000 dead letters are in DLQ"]),
+    ],
+)
+def test_dead_letters_need_a_person_from_the_first(count: int, text: list[str]) -> None:
+    queue = QueueStatus(queue="Q", dead_letter_queue="DLQ", dead_letters=count)
+    nothing: dict[str, Any] = {"prefix": None, "workers": (), "services": (), "orders": (), "severities": ()}
+    found = needs(NOW, queues=[queue, QueueStatus(queue="EscalationQueue")], open_cases=0, **nothing)
+    assert [need.text for need in found] == text
