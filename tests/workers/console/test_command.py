@@ -1,0 +1,188 @@
+"""The command line: what it prints, and how it ends."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from tests.workers.operations.status_world import World
+from workers.console import command as command_module
+from workers.console import main
+from workers.console.app import application
+from workers.console.console import Console
+from workers.operations.errors import OperationError
+from workers.operations.stack import Stack
+
+NAME = "python -m workers.console"
+TOKEN = "t" * 22
+HINT = f" (see `{NAME} --help`)"
+WARNING = "Warning: other machines may reach the console."
+
+
+@pytest.fixture(autouse=True)
+def local(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the console find a local AWS, and no setting of the developer's own."""
+
+    async def endpoints(_: Stack) -> list[str]:
+        return ["http://127.0.0.1:4566"]
+
+    monkeypatch.setattr(Stack, "endpoints", endpoints)
+    monkeypatch.setattr(command_module, "Stack", lambda: World().stack())
+    monkeypatch.setattr("workers.logs.configure", lambda **_: SimpleNamespace(flush=lambda: None))
+    for name in ("LOG_FORMAT", "LOG_LEVEL", "WORKER_HEALTH_URLS", "ORDERS_ACTOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CONSOLE_TOKEN", TOKEN)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Console]:
+    """The consoles that are started; a signal ends each as soon as it listens."""
+    made: list[Console] = []
+
+    def served(console: Console) -> web.Application:
+        made.append(console)
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
+        return application(console)
+
+    monkeypatch.setattr(command_module, "application", served)
+    return made
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main.run(arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_it_prints_its_address_and_ends_when_it_is_asked_to(
+    started: list[Console], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capture_logs() as lines:
+        code, out, err = run(capsys, "--port", "0", "--actor", "grace", "--worker", "fulfillment=http://127.0.0.1:8081")
+    (console,) = started
+    address = f"http://127.0.0.1:{console.guard.port}/"
+    assert (code, out, err) == (0, f"The console is at {address}?token={TOKEN}\n", "")
+    assert [line["event"] for line in lines] == ["console.started", "console.stopped"]
+    assert (lines[0]["url"], lines[0]["can_write"], TOKEN in str(lines)) == (address, True, False)
+    assert (console.actor, [each.worker for each in console.endpoints]) == ("grace", ["fulfillment"])
+    assert console.guard.is_host(f"localhost:{console.guard.port}")
+
+
+def test_a_supervised_console_prints_no_token(
+    started: list[Console], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    with capture_logs():
+        assert run(capsys, "--port", "0") == (0, "", "")
+    assert len(started) == 1
+
+
+def test_without_a_token_each_start_has_one_of_its_own(
+    started: list[Console], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CONSOLE_TOKEN")
+    for _ in range(2):
+        assert run(capsys, "--port", "0")[0] == 0
+    first, second = (console.guard.token for console in started)
+    assert first != second
+    assert len(first) > 40
+
+
+def test_other_machines_are_warned_of(started: list[Console], capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "--port", "0", "--host", "0.0.0.0")
+    assert (code, err.startswith(WARNING), "none is given" in err) == (0, True, True)
+    code, _, err = run(capsys, "--port", "0", "--host", "0.0.0.0", "--allowed-host", "console.example")
+    assert (code, err.startswith(WARNING), "none is given" in err) == (0, True, False)
+    assert started[1].guard.is_host("console.example")
+    assert not started[0].guard.is_host("console.example")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--port", "99999"], f"Invalid value for '--port': 99999 is not in the range 0<=x<=65535{HINT}"),
+        (
+            ["--allowed-host", "http://a"],
+            f"Invalid value for '--allowed-host': 'http://a' is not a host name, with a port or without{HINT}",
+        ),
+        (["--no-such"], f"No such option '--no-such'.{HINT}"),
+        (["extra"], "Got unexpected extra argument (extra)"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.replace("'.", "'").replace("option: ", "option ") == f"{NAME}: {problem}\n".replace("'.", "'")
+
+
+def test_a_wrong_variable_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    assert run(capsys) == (1, "", f"{NAME}: LOG_LEVEL is 'loud', must be DEBUG, INFO, WARNING or ERROR\n")
+    monkeypatch.setenv("CONSOLE_TOKEN", "x")
+    problem = "CONSOLE_TOKEN must have 22 to 256 characters, all of them letters, digits, - or _"
+    assert run(capsys) == (2, "", f"{NAME}: {problem}\n")
+
+
+def test_a_wrong_name_of_a_resource_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_module, "Stack", lambda: World(environ={"STATE_MACHINE": "a b"}).stack())
+    problem = "STATE_MACHINE is 'a b', must be the name or the ARN of a state machine"
+    assert run(capsys) == (1, "", f"{NAME}: {problem}\n")
+
+
+def test_where_it_cannot_listen_it_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = run(capsys, "--port", str(port))
+    assert code == 1
+    assert err == (
+        f"{NAME}: it cannot listen on 127.0.0.1 at port {port}: Address already in use (--port chooses another one)\n"
+    )
+    for host, why in (("a..b", "there is no such host"), ("192.0.2.1", "Cannot assign requested address")):
+        code, _, err = run(capsys, "--host", host)
+        assert code == 1
+        assert err.splitlines()[1] == f"{NAME}: it cannot listen on {host} at port 8090: {why} (see --host)"
+
+
+def fail(error: BaseException) -> Callable[[Stack], object]:
+    async def endpoints(_: Stack) -> list[str]:
+        raise error
+
+    return endpoints
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "last"),
+    [
+        (OperationError("no region: set AWS_REGION"), 1, "no region: set AWS_REGION"),
+        (ZeroDivisionError("4111111111111111"), 1, "internal error: ZeroDivisionError"),
+        (BrokenPipeError(), 1, ""),
+    ],
+)
+def test_what_ends_it_is_said_without_card_numbers(
+    error: Exception, code: int, last: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stack, "endpoints", fail(error))
+    given, _, err = run(capsys)
+    assert given == code
+    assert "4111111111111111" not in err
+    assert err.splitlines()[-1:] == ([f"{NAME}: {last}"] if last else [])
+
+
+def test_an_interruption_while_aws_does_not_answer_ends_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endpoints(_: Stack) -> list[str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(Stack, "endpoints", endpoints)
+    assert run(capsys) == (130, "", f"{NAME}: interrupted\n")
