@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local env test test-unit second acceptance mutation check chaos bench soak format wheel lock clean
+.PHONY: help setup run demo local env test test-unit second acceptance mutation check chaos browser bench soak format wheel lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,7 +72,7 @@ env: ## Print what points a shell and `orders` at the local AWS of `run` or `loc
 	@echo 'export PATH="$(CURDIR)/deploy/local/bin:$$PATH:$(CURDIR)/$(VENV)/bin"'
 
 # With bytecode, even if the environment forbids it: the tests start hundreds of processes.
-test test-unit: export PYTHONDONTWRITEBYTECODE :=
+test test-unit browser: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## Run all tests, on throwaway state, in several processes (PROCESSES sets how many)
 	@$(PY) -m pytest -n $(PROCESSES)
 
@@ -103,6 +103,10 @@ check: setup $(CHECKOV_VENV)/.installed ## Check format, lint, strict types, tem
 
 chaos: setup ## Run the long fault suite: every promise under every fault; a new seed each time (CHAOS_SEED sets it)
 	@$(PY) -m pytest tests/chaos tests/answers tests/integration -m chaos -k "not short" -s
+
+# With CHROMIUM, chromium, chromium-browser or google-chrome, the first that there is.
+browser: setup ## Go through the web console in a real browser (Chromium, which must be installed)
+	@$(PY) -m pytest -m browser tests/browser
 
 bench: setup ## Compare our workers with typical hand-written ones, in about ten minutes; keep the machine idle meanwhile
 	@$(PY) -m tests.bench
