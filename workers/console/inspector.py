@@ -27,7 +27,11 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """A state as the inspector shows it; *more_tries* are not shown."""
+    """
+    A state as the inspector shows it; *more_tries* are not shown.
+
+    *is_elsewhere*: it is inside a distributed map, whose children are executions with histories of their own.
+    """
 
     state: State
     resource: str
@@ -36,6 +40,17 @@ class Inspected:
     tries: Sequence[Try] = ()
     more_tries: int = 0
     is_chosen: bool = False
+    is_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Defined:
+    """A state of a definition, and the Map or Parallel state that it is in."""
+
+    container: str | None
+    name: str
+    state: Mapping[str, Any]
+    is_elsewhere: bool = False
 
 
 def inspect(
@@ -46,23 +61,24 @@ def inspect(
 
     One of them is chosen: that of the name *chosen*, else the one that an operator looks for: what failed or runs.
     """
-    of_name, defined = tries_of(events), dict[tuple[str | None, str], Mapping[str, Any]]()
-    for container, name, rules in _walk(definition):
-        defined.setdefault((container, name), rules)
+    of_name, defined = tries_of(events), dict[tuple[str | None, str], _Defined]()
+    for known in _walk(definition):
+        defined.setdefault((known.container, known.name), known)
     anchor = next((state.anchor for state in states if state.name == chosen), None) or _of_interest(states)
     inspected = []
     for state in states:
-        known = defined.get((state.container, state.name), {})
+        known = defined.get((state.container, state.name), _Defined(state.container, state.name, {}))
         tries = of_name.get(state.name, []) if state.visit else []
         inspected.append(
             Inspected(
                 state,
-                str(known.get("Resource", "")),
-                str(known.get("Comment", "")),
-                rules_of(known),
+                str(known.state.get("Resource", "")),
+                str(known.state.get("Comment", "")),
+                rules_of(known.state),
                 tries[:MAX_TRIES],
                 max(len(tries) - MAX_TRIES, 0),
                 state.anchor == anchor,
+                known.is_elsewhere,
             )
         )
     return inspected
@@ -101,18 +117,18 @@ def tries_of(events: Iterable[Event]) -> dict[str, list[Try]]:
 
 
 def _walk(
-    definition: Mapping[str, Any], container: str | None = None
-) -> Iterator[tuple[str | None, str, Mapping[str, Any]]]:
-    states = definition.get("States")
+    machine: Mapping[str, Any], container: str | None = None, *, is_elsewhere: bool = False
+) -> Iterator[_Defined]:
+    states = machine.get("States")
     for name, state in states.items() if isinstance(states, Mapping) else ():
         if not isinstance(state, Mapping):
             continue
-        yield container, name, state
+        yield _Defined(container, name, state, is_elsewhere)
         branches = state.get("Branches")
         inner = [state.get("ItemProcessor"), state.get("Iterator"), *(branches if isinstance(branches, list) else ())]
-        for machine in inner:
-            if isinstance(machine, Mapping):
-                yield from _walk(machine, name)
+        for each in _mappings(inner):
+            is_distributed = (each.get("ProcessorConfig") or {}).get("Mode") == "DISTRIBUTED"
+            yield from _walk(each, name, is_elsewhere=is_elsewhere or is_distributed)
 
 
 def rules_of(state: Mapping[str, Any]) -> list[str]:

@@ -88,3 +88,12 @@ def test_only_some_tries_of_a_state_are_shown() -> None:
 )
 def test_rules_are_said_in_words(state: dict[str, Any], rules: list[str]) -> None:
     assert rules_of(state) == rules
+
+
+def test_states_inside_a_distributed_map_are_elsewhere() -> None:
+    item = {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "C", "States": {"C": {"Type": "Pass", "End": True}}}
+    states = {"B": {"Type": "Map", "ItemProcessor": item, "End": True}}
+    batch = {"ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "B", "States": states}
+    definition = {"StartAt": "A", "States": {"A": {"Type": "Map", "ItemProcessor": batch, "End": True}}}
+    inspected = inspect(draw(definition).states, definition, [], None)
+    assert [(each.state.name, each.is_elsewhere) for each in inspected] == [("A", False), ("B", True), ("C", True)]
