@@ -1,5 +1,6 @@
 """What the workflow's page shares among its viewers: recent executions, their orders, and which ways they took."""
 
+import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -18,7 +19,8 @@ from workers.threads import in_thread
 OF_HEAT = 50  # Executions whose ways are counted.
 EVERY_S = 10.0
 _MAX_KEPT = 500  # Paths and orders that are remembered, of those looked at last.
-_MAX_LOOKS = 3  # For the order of one execution: its order may be recorded a moment later.
+_MAX_LOOKS = 2  # For the order of one execution: its order may be recorded a moment later.
+_PATIENCE_S = 0.5  # Among very many orders, a search takes longer; then the next reading has what it found.
 _CONCURRENCY = 8
 _MAX_HEAT_EVENTS = 1_000
 
@@ -47,6 +49,7 @@ class RecentReader:
     _paths: "OrderedDict[str, Path]" = field(default_factory=OrderedDict)
     _orders: "OrderedDict[str, str]" = field(default_factory=OrderedDict)
     _looks: Counter[str] = field(default_factory=Counter)
+    _search: asyncio.Task[None] | None = None
     _drawn: tuple[Machine, Counter[tuple[str, str]], Drawing] | None = None
 
     async def read(self) -> Workflow:
@@ -54,7 +57,11 @@ class RecentReader:
         recent = await read_recent(self.stack, self.kind)
         paths = await self._read_paths([run for run in recent.runs if not run.is_running][:OF_HEAT], machine)
         if self.kind is Kind.ORDERS:
-            await self._find_orders(recent.runs)
+            self._search = self._search or asyncio.create_task(self._find_orders(recent.runs), name="console-orders")
+            done, _ = await asyncio.wait({self._search}, timeout=_PATIENCE_S)
+            if done:
+                search, self._search = self._search, None
+                await search
         heat = Counter(line for path in paths for line in path.lines)
         if self._drawn is None or self._drawn[:2] != (machine, heat):  # It takes longer than all the rest.
             title = f"The states of {machine.name}"
@@ -79,7 +86,7 @@ class RecentReader:
         return kept
 
     async def _find_orders(self, runs: Sequence[Listed]) -> None:
-        unknown = [run for run in runs if run.arn not in self._orders and self._looks[run.arn] < _MAX_LOOKS]
+        unknown = [run for run in runs[:OF_HEAT] if run.arn not in self._orders and self._looks[run.arn] < _MAX_LOOKS]
         if not unknown:
             return
         arns = [run.arn for run in unknown]

@@ -25,7 +25,7 @@ from workers.operations.workflow import Kind
 from workers.threads import in_thread
 
 EVERY_S = 1.5
-_ORDER_WITHIN = timedelta(hours=2)  # After the start of an execution, its order is in the index of that time.
+_ORDER_WITHIN = timedelta(minutes=10)  # After an execution has ended, its order is in the index of that time.
 _MAX_LOOKS = 3
 
 
@@ -119,9 +119,11 @@ class ExecutionReader:
             return True
         self._looks += 1
         if self._looks:
-            until = min(run.started + _ORDER_WITHIN, self.stack.now() + timedelta(minutes=5))
+            until = (run.ended or self.stack.now()) + _ORDER_WITHIN
             self._order = (await find_orders(self.stack, [run.arn], run.started, until)).get(run.arn)
-        return self._order is not None or (self._looks > 0 and not run.is_running)
+            if not run.is_running:
+                self._looks = _MAX_LOOKS
+        return self._order is not None or self._looks >= _MAX_LOOKS
 
     async def _linked(self, run: Run) -> Linked:
         return await read_linked(self.stack, run.arn, self._order) if run.kind is Kind.ORDERS else Linked()

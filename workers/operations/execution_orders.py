@@ -25,7 +25,9 @@ from workers.operations.windows import Window
 if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
-MAX_ORDERS = 500  # That are looked through for the orders of some executions.
+MAX_IDS = 5_000  # That are looked through for the orders of some executions, of each open and final orders.
+MAX_ORDERS = 500  # That are read, to see which executions they name.
+_SUBMISSION = "submission-"
 _MAX_LOOK = timedelta(days=1)  # Each day takes 32 requests.
 _MARGIN = timedelta(seconds=5)  # The clocks of AWS and of the workers differ.
 
@@ -65,19 +67,19 @@ async def find_orders(
     now, index, found, ids = stack.now(), StatusIndex.of_orders(stack), Found(), list[str]()
     since -= _MARGIN
     ended = Window(max(since, now - _MAX_LOOK) if until is None else since, until)
-    for entries in (final_entries(stack, index, FINAL, ended, now), open_entries(stack, index, OPEN, Window(since))):
-        ids += [order_id async for order_id in found.ids(entries, MAX_ORDERS)]
-    orders, wanted = dict[str, str](), set(arns)
-    async with aclosing(get_orders(stack, ids)) as pages:
-        async for page in pages:
-            orders |= {
-                str(order["ExecutionArn"]): order["OrderId"] for order in page if order.get("ExecutionArn") in wanted
-            }
+    for entries in (open_entries(stack, index, OPEN, Window(since)), final_entries(stack, index, FINAL, ended, now)):
+        ids += [order_id async for order_id in found.ids(entries, MAX_IDS)]
+    wanted, orders = set(arns), dict[str, str]()
     of_name = {submission_name(order_id, 1).rpartition("-")[0]: order_id for order_id in ids}
-    for arn in wanted - orders.keys():
+    for arn in wanted:
         order_id = of_name.get(execution_name(arn).rpartition("-")[0])
         if order_id is not None and _is_named_after(order_id, arn):
             orders[arn] = order_id
+    if any(not execution_name(arn).startswith(_SUBMISSION) for arn in wanted):
+        async with aclosing(get_orders(stack, ids[:MAX_ORDERS])) as pages:
+            async for page in pages:
+                named = {str(order.get("ExecutionArn")): order["OrderId"] for order in page}
+                orders |= {arn: named[arn] for arn in wanted & named.keys()}
     return orders
 
 

@@ -104,7 +104,15 @@ def test_an_address_is_quoted_and_says_only_what_is_given() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, None), (0, "0 ms"), (0.0071, "7 ms"), (0.421, "0.42 s"), (12.34, "12.3 s"), (200, "3m"), (Decimal(1), "1.0 s")],
+    [
+        (None, None),
+        (0, "0 ms"),
+        (0.0071, "7 ms"),
+        (0.421, "0.42 s"),
+        (12.34, "12.3 s"),
+        (200, "3m"),
+        (Decimal(1), "1.0 s"),
+    ],
 )
 def test_a_length_of_time_has_a_unit(value: float | Decimal | None, text: str | None) -> None:
     assert seconds(value) == text

@@ -4,18 +4,22 @@ from typing import Any
 
 import pytest
 
-from tests.workers.console.histories import States, caught, events, refused_order, tables
+from tests.workers.console.histories import ORDERS, States, caught, events, execution_arn, refused_order, tables
 from tests.workers.console.pages.test_overview import QUIET
 from tests.workers.console.site import Site
+from tests.workers.operations.fakes import fake_stack
 from workers.aws.status_index import status_key
+from workers.console import recent
 from workers.console.pages import workflow
 from workers.domain.submissions import submission_name
+from workers.operations.workflow import Kind
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pages wait for what they show, however slow the machine is."""
     monkeypatch.setattr(workflow, "PATIENCE_S", 60)
+    monkeypatch.setattr(recent, "_PATIENCE_S", 60)
 
 
 SUBMISSION = submission_name("001", 1)
@@ -71,6 +75,19 @@ async def test_an_order_is_found_by_the_name_of_its_execution() -> None:
         page = await console.get("/workflow")
     assert page.links["001"] == "/orders/001"
     assert page.links[SUBMISSION] == f"/executions/{SUBMISSION}?order=001"
+
+
+async def test_a_page_does_not_wait_long_for_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "_PATIENCE_S", 0)
+    key = status_key("ESCALATED", "001", "2026-11-22T11:00:00Z")
+    order = {"OrderId": "001", "OpenKey": key, "UpdatedAt": "2026-11-22T11:00:00Z", "ExecutionArn": "another"}
+    scripted = States(**{SUBMISSION.replace("-", "_"): ("SUCCEEDED", caught())})
+    stack = fake_stack(ORDERS, stepfunctions=scripted.client, dynamodb=tables([order]))
+    reader = recent.RecentReader(stack, Kind.ORDERS)
+    assert (await reader.read()).orders == {}
+    assert reader._search is not None
+    await reader._search
+    assert (await reader.read()).orders == {execution_arn(SUBMISSION): "001"}
 
 
 async def test_what_comes_later_is_only_counted() -> None:
