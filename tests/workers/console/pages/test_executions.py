@@ -43,6 +43,7 @@ async def test_a_summary_says_how_an_execution_went() -> None:
     assert page.links["001"] in {"/orders/001", "/cases/001"}
     assert page.main.one("table", class_="steps").text.startswith("State Outcome Tries Took Check succeeded 1")
     assert "Verify caught error 2" in page.main.one("table", class_="steps").text
+    assert "hx-sse:connect" not in page.main.one("div", id="live").attributes
 
 
 async def test_the_inspector_tells_of_a_state() -> None:
