@@ -216,10 +216,8 @@ def events_of(raw: Iterable[Mapping[str, Any]]) -> list[Event]:
         elif left := event.get("stateExitedEventDetails"):
             name = clean(left["name"])
             owner = owner if owner and owner[0] == name else (name, event["id"])
-        elif event["type"].startswith("Execution"):
-            owner = None
-        owners[event["id"]] = last = owner
-        events.append(_event(event, owner))
+        owners[event["id"]] = last = owner  # Also after an event of the execution itself, such as a redrive.
+        events.append(_event(event, None if event["type"].startswith("Execution") else owner))
     return events
 
 

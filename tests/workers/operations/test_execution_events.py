@@ -149,6 +149,11 @@ def test_events_without_the_one_before_belong_to_the_last_state() -> None:
     assert [event.state for event in events_of(history)] == [None, "One", "One", "One", "Two", "Two"]
 
 
+def test_a_redriven_execution_goes_on_in_its_state() -> None:
+    history = events("ExecutionStarted", entered("One"), failed(), "ExecutionFailed", "ExecutionRedriven", failed())
+    assert [event.state for event in events_of(history)] == [None, "One", "One", None, None, "One"]
+
+
 def test_texts_are_cleaned_and_cut() -> None:
     (event,) = events_of(events(failed("Bad\x1b", "4111 1111 1111 1111 " + "x" * 2000)))
     assert event.error == "Bad\ufffd"
