@@ -6,6 +6,7 @@ that look like a card number are masked. Jinja then escapes it. The only markup 
 graph write themselves.
 """
 
+import functools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -83,8 +84,9 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+@functools.cache
 def environment() -> Environment:
-    """Return the environment of all templates. An unknown name in a template is an error."""
+    """Return the environment of all templates, which keeps them compiled. An unknown name in one is an error."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

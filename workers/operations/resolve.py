@@ -13,6 +13,7 @@ from workers.domain.resolutions import (
     AlreadyResolvedError,
     Request,
     ResolutionError,
+    check_episode,
     has_recorded,
     plan_resolution,
 )
@@ -146,6 +147,10 @@ async def resolve_with(resolver: "Resolver", case_id: str, request: Request, ord
 def problem_of(case: Case, order: Order | None, request: Request, now: str) -> str | None:
     """Return why *request* is refused as case and order are now; None if it is not. Corrections are not looked at."""
     if request.action is Action.RESUBMIT:
+        try:
+            check_episode(case, request)
+        except ResolutionError as error:
+            return str(error)
         if order is None or order.status is OrderStatus.ESCALATED or has_recorded(case, order):
             return None
         return f"the order is {order.status}: only an escalated order can be resubmitted"

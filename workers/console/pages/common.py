@@ -17,7 +17,6 @@ SESSION: Final = web.RequestKey("session", str)
 MAX_STREAMS: Final = 64
 PATIENCE_S: Final = 0.15  # A page does not wait longer for what its stream brings anyway.
 KEEP_ALIVE_S: Final = 15.0
-MAX_NOTE_CHARS, MAX_ACTOR_CHARS = 1_000, 100
 
 log = structlog.get_logger(__name__)
 _STREAMS: Final = web.AppKey("streams", set[asyncio.Task[Any]])
