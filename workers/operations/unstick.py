@@ -39,9 +39,9 @@ class Sent:
     waiting: int
 
 
-async def requeue(stack: "Stack", order_id: str) -> Sent:
+async def read_to_requeue(stack: "Stack", order_id: str) -> dict[str, Any]:
     """
-    Send the order's message to the OrderFulfillmentQueue again. If it was not lost, the order is still shipped once.
+    Return an order whose message can be sent again.
 
     Only if the history of the order's execution shows that it has sent the message, and so has verified the order.
 
@@ -57,8 +57,19 @@ async def requeue(stack: "Stack", order_id: str) -> Sent:
     execution = await read_execution(stack, arn) if arn else None
     if why := _not_verified(execution, stack.now()):
         raise OperationError(f"order {order_id} is not sent to a worker: {why}")
+    return order
+
+
+async def requeue(stack: "Stack", order_id: str) -> Sent:
+    """
+    Send the order's message to the OrderFulfillmentQueue again. If it was not lost, the order is still shipped once.
+
+    Raises:
+        OperationError: What `read_to_requeue` raises.
+    """
+    order = await read_to_requeue(stack, order_id)
     # It may have been resubmitted, so its case may be open. Then the worker reports that the order is finished.
-    body = json.dumps({"OrderId": order_id, "ExecutionArn": arn, "Resubmitted": True})
+    body = json.dumps({"OrderId": order_id, "ExecutionArn": str(order["ExecutionArn"]), "Resubmitted": True})
     return await _send(stack, stack.names.order_fulfillment_queue, order_id, body)
 
 
