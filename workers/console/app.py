@@ -11,7 +11,18 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from workers.console.console import CONSOLE, Console, Handler, console_of, explained_here, report
-from workers.console.pages import acting, executions, order_actions, overview, queue_actions, queues, resolve, workflow
+from workers.console.pages import (
+    acting,
+    dead_letters,
+    executions,
+    letter_jobs,
+    order_actions,
+    overview,
+    queue_actions,
+    queues,
+    resolve,
+    workflow,
+)
 from workers.console.pages.common import SESSION, page, prepare
 from workers.console.security import CSRF_FIELD, HEADERS, TOKEN_FIELD, is_own_page
 
@@ -42,12 +53,22 @@ def application(console: Console) -> web.Application:
     )
     made[CONSOLE] = console
     prepare(made)
-    for room in (acting, resolve):
+    for room in (acting, dead_letters, resolve):
         room.prepare(made)
     made.on_response_prepare.append(_add_headers)
     made.on_shutdown.append(_stop)
     made.router.add_get("/static/{name}", _static(_files()))
-    for pages in (overview, queues, workflow, executions, order_actions, queue_actions, resolve):
+    for pages in (
+        overview,
+        queues,
+        workflow,
+        executions,
+        dead_letters,
+        letter_jobs,
+        order_actions,
+        queue_actions,
+        resolve,
+    ):
         made.router.add_routes(pages.routes)
     return made
 

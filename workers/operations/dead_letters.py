@@ -42,6 +42,7 @@ class DeadLetter:
     sent_at: str | None
     trace_header: str | None = None  # AWS X-Ray's. The copy that is sent again keeps it, as it keeps the attributes.
     source: str | None = None  # The name of the queue that it came from, if it is known.
+    receive_count: int | None = None  # How often it was received from the dead-letter queue.
     is_ours: bool = True  # It came from a queue of our workers, which open cases.
 
     @classmethod
@@ -79,6 +80,7 @@ class DeadLetter:
             source=labels.get(DeadLetterAttribute.ORIGIN_QUEUE)
             or system.get("DeadLetterQueueSourceArn", "").rpartition(":")[2]
             or None,
+            receive_count=_number(system.get("ApproximateReceiveCount")),
             is_ours=ours,
         )
 
@@ -150,6 +152,10 @@ def _subject(body: str, *, bare: bool) -> tuple[str | None, str | None]:
         order_id if isinstance(order_id, str) and is_order_id(order_id) else None,
         arn if isinstance(arn, str) else None,
     )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
 
 
 def _time(milliseconds: str | None) -> str | None:

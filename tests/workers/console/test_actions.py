@@ -48,7 +48,7 @@ class Aws:
     def _history(self, **_: Any) -> Any:
         at = SYSTEM_NOW - timedelta(minutes=10)
         entered = [{"type": "TaskStateEntered", "stateEnteredEventDetails": {"name": name}} for name in self.entered]
-        events = [{"type": "ExecutionStarted"}, *entered, {"type": "ExecutionSucceeded"}]
+        events: list[dict[str, Any]] = [{"type": "ExecutionStarted"}, *entered, {"type": "ExecutionSucceeded"}]
         yield {"events": [{"timestamp": at, **event} for event in events]}
 
     def _get(self, TableName: str, **_: Any) -> Any:  # noqa: N803 - the SDK's name.
