@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import quote
 
 import pytest
 from structlog.testing import capture_logs
@@ -179,7 +180,7 @@ async def test_filters_stand_in_the_address_and_all_that_match_is_a_fixed_set() 
         assert [row[3] for row in filtered.tables[0][1:]] == ["order d its case", "order b its case"]
         assert len((await site.get(f"{address}?order=c")).tables[0]) == 2
         assert len((await site.get(f"{address}?older=1h")).tables[0]) == 4
-        assert "No letter matches" in (await site.get(f"{address}?order={HOSTILE}")).text
+        assert "No letter matches" in (await site.get(f"{address}?order={quote(HOSTILE)}")).text
         seen = await plan(site, filtered, "discard", all="1")
         assert "Discard 2 dead letters?" in seen.text
         await confirm(site, seen)
