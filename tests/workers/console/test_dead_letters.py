@@ -228,6 +228,22 @@ async def test_a_look_that_is_not_used_lets_the_letters_go_and_says_so(monkeypat
     assert queue.sent == []
 
 
+async def test_the_letters_come_by_themselves_and_then_nothing_moves_until_they_are_let_go() -> None:
+    queue = Letters("a")
+    queue.pause("receive_message")
+    async with queue.site() as site:
+        sent = await site.post("/dead-letters/looks", queue="fulfillment", actor="ada")
+        page = await site.get(sent.headers["Location"])
+        async with site.stream(page.main.one(id="live").attributes["hx-sse:connect"]) as events:
+            assert "0 so far" in (await events.next()).text
+            queue.resume("receive_message")
+            assert "1 letter held" in (await events.next()).text
+            held = await site.get(sent.headers["Location"])
+            assert held.main.one(id="live").attributes["hx-sse:connect"].endswith("?seen=held")
+            await site.submit(held.forms[1])
+            assert "you have left it" in (await events.next()).text
+
+
 async def test_a_second_look_at_the_same_queue_leads_to_the_first_and_can_be_renewed() -> None:
     queue = Letters("a")
     async with queue.site() as site:

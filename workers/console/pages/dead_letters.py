@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -12,8 +12,8 @@ from aiohttp import web
 from workers.console.audit import FormError, audit, person_of, text_field
 from workers.console.console import console_of
 from workers.console.looks import IDLE_S, MAX_LETTERS, MAX_OPEN, Look, Looks, LookState, leave
-from workers.console.pages.common import PATIENCE_S, page, stream
-from workers.console.rendering import path
+from workers.console.pages.common import PATIENCE_S, common_values, page, send, stream
+from workers.console.rendering import path, render
 from workers.operations.dead_letters import DeadLetter, Selection
 from workers.operations.errors import OperationError
 from workers.operations.hold import HOLD_S
@@ -118,7 +118,7 @@ async def look_page(request: web.Request) -> web.Response:
     return await page(
         request,
         "look.html",
-        live=address(look, "live") if look.state is LookState.LOOKING else None,
+        live=address(look, "live", seen=look.state) if look.is_open else None,
         **_look_values(request, look),
     )
 
@@ -126,12 +126,32 @@ async def look_page(request: web.Request) -> web.Response:
 @routes.get("/dead-letters/{queue}/looks/{look}/live")
 async def look_live(request: web.Request) -> web.StreamResponse:
     look = look_of(request)
+    return await send(request, _look_parts(request, look, request.query.get("seen", "")))
 
-    async def read() -> int:
-        return look.looked_at
 
-    feed = console_of(request).feeds.feed(("look", look.id), read, LOOK_EVERY_S)
-    return await stream(request, feed, "look_live.html", lambda _: _look_values(request, look))
+async def _look_parts(request: web.Request, look: Look, seen: str) -> AsyncGenerator[str, None]:
+    """
+    Yield the look as it goes on, until its letters are there, and once more when it has ended.
+
+    While a person works with the letters, nothing on the page moves. *seen* is the state that the page shows.
+    """
+
+    async def part() -> str:
+        values = await common_values(request) | _look_values(request, look)
+        return render(console_of(request).templates, "look_live.html", values)
+
+    assert look.task is not None  # noqa: S101 - it was started.
+    while look.state is LookState.LOOKING:
+        yield await part()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await look.ready.wait()
+    if seen != look.state:
+        yield await part()
+    if look.is_open:
+        await asyncio.wait([look.task])
+        yield await part()
+    await asyncio.Event().wait()  # Until the viewer or the console ends: a browser connects again after an end.
 
 
 def _look_values(request: web.Request, look: Look) -> dict[str, Any]:
