@@ -35,6 +35,17 @@ _READING: Final = {"GET", "HEAD"}
 # Not one that a browser takes for another host: `//host`, `/\\host`.
 _PLAIN_PATH: Final = re.compile(r"/(?!/)[A-Za-z0-9/_.~%:@!$&'()*+,;=-]*")
 _NOT_YOURS: Final = "This page is not for other sites."
+PAGES: Final = (
+    overview,
+    queues,
+    queue_actions,
+    workflow,
+    executions,
+    order_actions,
+    resolve,
+    dead_letters,
+    letter_jobs,
+)
 
 
 @dataclass(frozen=True, slots=True)
