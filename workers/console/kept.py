@@ -59,9 +59,6 @@ class Kept(Generic[Value]):
         entry.used_s = self._now_s()
         return entry.value
 
-    def remove(self, key: str) -> None:
-        self._entries.pop(key, None)
-
     def drop_expired(self) -> list[Value]:
         """Drop the values that were not used for too long, and return them."""
         oldest_s = self._now_s() - self._for_s

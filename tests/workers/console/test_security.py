@@ -11,6 +11,7 @@ from workers.console.security import (
     is_token,
     new_token,
 )
+from workers.domain.cards import mask
 
 TOKEN = "t" * MIN_TOKEN_CHARS
 
@@ -56,3 +57,9 @@ def test_anything_else_is_no_host(name: str) -> None:
 def test_an_own_page_may_be_behind_tls() -> None:
     assert is_own_page({"Origin": "https://Console.Example"}, "console.example")
     assert not is_own_page({"Origin": "ftp://console.example"}, "console.example")
+
+
+def test_the_token_of_a_form_is_never_masked() -> None:
+    guard = Guard("t" * 22, 1, frozenset())
+    tokens = [guard.csrf_token(str(n)) for n in range(500)]
+    assert all(mask(each) == each for each in tokens)
