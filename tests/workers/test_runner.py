@@ -92,18 +92,46 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
         assert process.wait(10) == -signal.SIGTERM
 
 
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.parametrize("with_output", [False, True])
+async def test_a_process_that_does_not_end_writes_its_lines_and_exits(
+    monkeypatch: pytest.MonkeyPatch, *, with_output: bool
+) -> None:
+    steps, exited = list[Any](), asyncio.Event()
+
+    class Output:
+        def flush(self) -> None:
+            steps.append("flush")
+
+    def leave(code: int) -> None:
+        steps.append(code)
+        exited.set()
+
+    monkeypatch.setattr("os._exit", leave)
+    stop_on_signals(asyncio.Event(), exit_after_s=0, output=cast("LogOutput", Output()) if with_output else None)
+    with structlog.testing.capture_logs() as logs:
+        signal.raise_signal(signal.SIGINT)
+        await exited.wait()
+    assert [line["event"] for line in logs] == ["signal.received", "worker.failed"]
+    assert steps == [*(["flush"] if with_output else []), 1]
+
+
+@pytest.mark.usefixtures("_signals")
 async def test_the_first_signal_only_sets_the_event() -> None:
     stop = asyncio.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with structlog.testing.capture_logs() as logs:
-            stop_on_signals(stop, exit_after_s=60)
-            signal.raise_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(stop.wait(), 5)
-        after = [signal.getsignal(number) for number in before]
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with structlog.testing.capture_logs() as logs:
+        stop_on_signals(stop, exit_after_s=60)
+        signal.raise_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(stop.wait(), 5)
+    after = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     assert after == [signal.SIG_DFL, signal.SIG_DFL], "a second signal ends the process at once"
     assert logs == [{"event": "signal.received", "log_level": "info", "signal": "SIGTERM"}]
 

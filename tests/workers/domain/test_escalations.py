@@ -238,6 +238,7 @@ def test_the_sweep_is_on_the_case_of_an_execution_once_and_routes_it_once() -> N
 
 def test_a_bare_message_is_about_the_current_execution() -> None:
     bare = Escalation(message_id="m2", order_id="001", reasons=(Reason.UNSPECIFIED,))
+    assert not bare.has_waited
     plan = plan_escalation(bare, order("RECEIVED"), None, NOW, WARNING)
     assert (plan.outcome, plan.escalates_order, plan.routes) == (EscalationOutcome.ESCALATED, True, True)
     assert plan.case == opened(
@@ -251,6 +252,7 @@ def test_a_bare_message_is_about_the_current_execution() -> None:
 
 def test_a_bare_message_reopens_a_resolved_case() -> None:
     bare = Escalation(message_id="m2", order_id="001", reasons=(Reason.UNSPECIFIED,))
+    assert not bare.has_waited
     plan = plan_escalation(bare, None, case(state=CaseState.RESOLVED), NOW, WARNING)
     assert (plan.outcome, plan.routes) == (EscalationOutcome.ESCALATED, True)
     assert plan.case is not None
