@@ -240,7 +240,7 @@ FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
     "workers.operations.files.header": {"_MAX_SHOWN": 20, "_MAX_SHOWN_CHARS": 40},
     "workers.operations.hold": {"HOLD_S": 60, "MAX_HELD": 10_000, "MAX_REPEATED": 3},
     "workers.operations.json_records": {"_Reader.position": 0, "_Reader.line": 1},
-    "workers.operations.ledger": {"CACHE_KIB": 32_768, "_MARK_BYTES": 4, "_CONTENT_BYTES": 8, "_PAGE": 100},
+    "workers.operations.ledger": {"CACHE_KIB": 8_192, "_MARK_BYTES": 4, "_CONTENT_BYTES": 8, "_PAGE": 100},
     "workers.operations.letter_edits": {"EXTEND_S": 10.0, "MAX_ATTRIBUTES": 10},
     "workers.operations.lines": {
         "MAX_LINE_BYTES": 33_554_432,
