@@ -176,11 +176,13 @@ def mutable(files: Iterable[str]) -> list[str]:
 
 
 def suite_of(root: Path, file: str) -> tuple[str, ...]:
-    """Return the tests of a module: the files that exist in *root*, and the test of its figures."""
+    """Return the tests of a module, without any those of its folder; and the test of its figures."""
     path = PurePosixPath(file)
     folder = PurePosixPath("tests", *("lambda_" if part == "lambda" else part for part in path.parent.parts))
     mirrored = (f"{folder}/test_{path.stem}.py", f"{folder}/test_{path.stem}_properties.py")
     found = tuple(test for test in (*mirrored, *MORE_TESTS.get(file, ())) if (root / test).is_file())
+    if not found:
+        found = tuple(str(test.relative_to(root)) for test in sorted((root / folder).glob("test_*.py")))
     module = ".".join(path.with_suffix("").parts)
     return (*found, f"{FIGURES_TEST}[{module}]") if module in FIGURES else found
 

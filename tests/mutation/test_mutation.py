@@ -248,7 +248,17 @@ def test_the_suite_of_each_module_are_found() -> None:
         "tests/workers/domain/test_submissions.py",
     )
     assert suite_of(ROOT, "lambda/verify_cc_and_price.py")[0] == "tests/lambda_/test_verify_cc_and_price.py"
-    assert suite_of(ROOT, "workers/no_such_module.py") == ()
+    assert suite_of(ROOT, "workers/no_such_folder/module.py") == ()
+
+
+def test_a_module_without_tests_of_its_own_has_those_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "tests/workers/graph"
+    folder.mkdir(parents=True)
+    for name in ("test_b.py", "test_a.py", "machines.py"):
+        (folder / name).touch()
+    tests = ("tests/workers/graph/test_a.py", "tests/workers/graph/test_b.py")
+    assert suite_of(tmp_path, "workers/graph/lines.py") == tests
+    assert suite_of(tmp_path, "workers/graph/b.py") == tests[1:]
 
 
 def test_the_tests_named_for_a_module_exist() -> None:
