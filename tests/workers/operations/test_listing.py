@@ -330,3 +330,10 @@ async def test_what_is_read_is_bounded_and_a_cut_listing_says_so() -> None:
     limited = finds(table, name="x", limit=3)
     assert await ids(limited) == ["o-9", "o-8", "o-7"]
     assert limited.found.is_limited
+
+
+@pytest.mark.parametrize("part", ["name", "item", "reason", "actor"])
+def test_orders_are_read_only_if_a_part_of_their_text_is_wanted(part: str) -> None:
+    wanted: dict[str, Any] = {part: "x"}
+    assert Selection(**wanted).searches
+    assert not Selection(statuses=[OrderStatus.RECEIVED]).searches

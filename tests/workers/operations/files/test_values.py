@@ -213,6 +213,21 @@ def test_what_would_be_read_as_a_card_number_is_masked_in_any_text(text: str, ar
         assert sum(map(str.isdigit, masked)) < 4
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        CARD,
+        *(
+            f"4929{between}1234{between}1234{between}5678"
+            for between in (" ", "-", ".", "'", "\u00a0", "\u2011", "\u200b")
+        ),
+        "4.929.123.412.345.678",
+    ],
+)
+def test_a_card_number_in_a_text_is_masked_in_each_of_its_forms(card: str) -> None:
+    assert mask_card_numbers(f"a {card}, b") == "a ****, b"
+
+
 def test_other_numbers_are_not_masked() -> None:
     text = "1.234.567,50;2026-11-26;12,34,56,78,90,12,34,56;123 456 789 012"
     assert mask_card_numbers(text) == text
