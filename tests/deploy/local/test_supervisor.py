@@ -411,3 +411,11 @@ def test_lines_are_written_at_once_and_a_full_disk_stops_nothing(monkeypatch: py
     for line in (b"a\n", b"full\n", b"b\n"):
         supervisor._write(line)
     assert written == [b"a\n", b"flushed", b"b\n", b"flushed"]
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [(0, {"exit_code": 0}), (3, {"exit_code": 3}), (-9, {"signal": "SIGKILL"}), (-40, {"signal": "40"})],
+)
+def test_a_process_ended_with_an_exit_code_or_a_signal_that_may_have_no_name(code: int, how: dict[str, Any]) -> None:
+    assert supervisor._how(code) == how
