@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import structlog
 
 from workers.metrics import Metrics
@@ -144,20 +145,26 @@ def test_ages_and_durations_are_counted_from_milliseconds_to_days() -> None:
     }
 
 
-async def test_of_several_parts_of_a_stage_the_longest_outage_says_why() -> None:
-    outages = Metrics().outages
+async def test_of_several_parts_of_a_stage_the_longest_outage_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, outages = asyncio.get_running_loop(), Metrics().outages
+    now_s = loop.time()
     first, second, other = outages.stage("poll"), outages.stage("poll"), outages.stage("delete")
     assert (first.reason, outages.reasons()) == (None, {})
-    second.failed("the longest")
-    await asyncio.sleep(0)
-    first.failed("the second")
-    other.failed("another")
-    assert (first.reason, second.reason) == ("the second", "the longest")
-    assert outages.reasons() == {"poll": "the longest", "delete": "another"}
-    second.ended()
-    assert outages.reasons() == {"poll": "the second", "delete": "another"}
-    first.ended()
-    other.ended()
+    with monkeypatch.context() as patched:
+        for seconds, stage, reason in (
+            (-20, second, "the longest"),
+            (-10, first, "the second"),
+            (-5, other, "another"),
+        ):
+            patched.setattr(loop, "time", lambda at_s=now_s + seconds: at_s)
+            stage.failed(reason)
+        patched.setattr(loop, "time", lambda: now_s)
+        assert (first.reason, second.reason) == ("the second", "the longest")
+        assert outages.reasons() == {"poll": "the longest", "delete": "another"}
+        second.ended()
+        assert outages.reasons() == {"poll": "the second", "delete": "another"}
+        first.ended()
+        other.ended()
 
 
 def test_a_worker_is_described_by_its_labels() -> None:

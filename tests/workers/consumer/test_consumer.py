@@ -125,6 +125,21 @@ async def test_a_failed_message_is_released_with_backoff(error: Exception, outco
     assert run.events().count("message.failed") == 3
 
 
+async def test_a_handler_that_cancels_itself_has_failed_and_that_is_logged() -> None:
+    queue, handler = FakeQueue([message("a", receive_count=2)]), FakeHandler()
+
+    async def cancel_itself() -> None:
+        raise asyncio.CancelledError
+
+    handler.when("a", cancel_itself)
+    timings = replace(QUICK, release=RecordedBackoff(fixed_s=7.0))
+    async with running(queue, handler, limits(), timings) as run:
+        await run.until_settled(1)
+    (failed,) = [line for line in run.logs if line["event"] == "message.failed"]
+    assert (failed["log_level"], type(failed["exc_info"])) == ("error", asyncio.CancelledError)
+    assert (run.endings(), queue.changed) == ([("a", "message.released", "unexpected_error")], [("r-a", 7)])
+
+
 async def test_a_failed_message_is_released_no_sooner_than_its_retry_after() -> None:
     timings = replace(QUICK, release=RecordedBackoff(fixed_s=5.0))
     queue, handler = FakeQueue([message("a"), message("b")]), FakeHandler()
