@@ -5,7 +5,8 @@ Starts Python programs fast: as forks of a process that has already imported our
 
 It is a process of its own, as if `python -m workers fulfillment` had been started with this environment: pid, signals,
 streams and exit code are real. Only the imports and the models of the SDK, most of the CPU time of a start, were read
-before. With the variable `PLAIN_PROCESSES`, every program gets a new interpreter instead.
+before, and at its end nothing is freed. With the variable `PLAIN_PROCESSES`, every program gets a new interpreter
+instead.
 
 The process that forks (`python -m tests.forked`) ends with the test process, however that ends, and kills the programs
 that still run.
@@ -240,6 +241,31 @@ def _run(arguments: Sequence[str], cwd: str, env: Mapping[str, str]) -> None:
     exec(compile(program, "<string>", "exec"), main.__dict__)
 
 
+def _end(code: object) -> int:
+    """
+    End as the interpreter does after `SystemExit(code)`, but leave all objects to the system.
+
+    To free each of them, the interpreter would copy the memory that the forks share: for a short program, most of its
+    CPU time. If the output cannot be written, the exit code is returned, and the interpreter says so.
+    """
+    if not isinstance(code, int | None):
+        print(code, file=sys.stderr)  # noqa: T201
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (AttributeError, OSError, ValueError):  # Set to None, or closed.
+        return code or 0
+    os._exit((code or 0) & 0xFF)
+
+
 if __name__ == "__main__":
     _import_everything()
-    _run(**_Forker(socket.socket(fileno=int(sys.argv[1]))).run())
+    exit_code: object = None
+    try:
+        _run(**_Forker(socket.socket(fileno=int(sys.argv[1]))).run())
+    except SystemExit as ended:
+        exit_code = ended.code
+    sys.exit(_end(exit_code))

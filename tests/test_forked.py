@@ -81,11 +81,20 @@ def test_a_module_runs_as_main_in_its_directory(start: Start, tmp_path: Path) ->
     assert (code, out.decode(), err) == (0, f"__main__ ['{tmp_path}/mine.py', 'x'] {tmp_path}/mine.py\n", b"")
 
 
+LAST_THREAD = """
+import sys, threading, time
+threading.Thread(target=lambda: (time.sleep(0.1), sys.stderr.write("last\\n"))).start()
+"""
+
+
 @pytest.mark.parametrize(
     ("program", "code", "said"),
     [
         ("import sys; sys.exit(3)", 3, b""),
+        ("import sys; sys.exit(-1)", 255, b""),
         ("import sys; sys.exit('no')", 1, b"no\n"),
+        ("import sys; sys.stdout = open('/dev/full', 'w'); print('x')", 120, b"No space left on device\n"),
+        (LAST_THREAD, 0, b"last\n"),
         ("1 / 0", 1, b"ZeroDivisionError: division by zero\n"),
         ("import atexit, sys; atexit.register(lambda: sys.stderr.write('last\\n'))", 0, b"last\n"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, b""),
