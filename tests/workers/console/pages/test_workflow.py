@@ -1,5 +1,7 @@
 """The page of the workflow."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from tests.workers.console.histories import ORDERS, States, caught, events, execution_arn, refused_order, tables
 from tests.workers.console.pages.test_overview import QUIET
 from tests.workers.console.site import Site
-from tests.workers.operations.fakes import fake_stack
+from tests.workers.operations.fakes import FakeClient, fake_stack
 from workers.aws.status_index import status_key
 from workers.console import recent
 from workers.console.pages import workflow
@@ -77,14 +79,28 @@ async def test_an_order_is_found_by_the_name_of_its_execution() -> None:
     assert page.links[SUBMISSION] == f"/executions/{SUBMISSION}?order=001"
 
 
+class Held(FakeClient):
+    """A DynamoDB whose queries wait for `released`."""
+
+    released: asyncio.Event
+
+    async def pages(self, operation: str, **request: Any) -> AsyncIterator[Any]:
+        await self.released.wait()
+        async for page in super().pages(operation, **request):
+            yield page
+
+
 async def test_a_page_does_not_wait_long_for_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent, "_PATIENCE_S", 0)
     key = status_key("ESCALATED", "001", "2026-11-22T11:00:00Z")
     order = {"OrderId": "001", "OpenKey": key, "UpdatedAt": "2026-11-22T11:00:00Z", "ExecutionArn": "another"}
     scripted = States(**{SUBMISSION.replace("-", "_"): ("SUCCEEDED", caught())})
-    stack = fake_stack(ORDERS, stepfunctions=scripted.client, dynamodb=tables([order]))
+    dynamodb = Held(**tables([order]).operations)
+    dynamodb.released = asyncio.Event()
+    stack = fake_stack(ORDERS, stepfunctions=scripted.client, dynamodb=dynamodb)
     reader = recent.RecentReader(stack, Kind.ORDERS)
     assert (await reader.read()).orders == {}
+    dynamodb.released.set()
     assert reader._search is not None
     await reader._search
     assert (await reader.read()).orders == {execution_arn(SUBMISSION): "001"}
