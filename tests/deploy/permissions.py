@@ -157,9 +157,9 @@ def _simple(resources: Mapping[str, tuple[str, str]]) -> Callable[[str, Mapping[
 
 def _states(operation: str, asked: Mapping[str, Any]) -> set[Permission]:
     match operation:
-        case "StartExecution" | "ListExecutions":
+        case "StartExecution" | "ListExecutions" | "DescribeStateMachine":
             return {(f"states:{operation}", asked["stateMachineArn"])}
-        case "DescribeExecution" | "GetExecutionHistory" | "ListMapRuns":
+        case "DescribeExecution" | "DescribeStateMachineForExecution" | "GetExecutionHistory" | "ListMapRuns":
             return {(f"states:{operation}", f"{asked['executionArn'].rpartition(':')[0]}:{ANY}")}
         case "ListTagsForResource":
             return {("states:ListTagsForResource", asked["resourceArn"])}

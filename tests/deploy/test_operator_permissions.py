@@ -1,4 +1,4 @@
-"""The operators' policy in deploy/README.md allows what `orders` and `python -m deploy status` do, and nothing else."""
+"""The operators' policy in deploy/README.md allows what `orders`, the console and `deploy status` do, nothing else."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def policy(bucket: str) -> dict[str, object]:
 def operators(
     deploy_stack: DeployStack, aws: Aws, local_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[set[Permission], str]:
-    """The permissions that all commands of `orders`, used in every way, and `status` needed; the intake's bucket."""
+    """The permissions that the commands of `orders`, `status` and the console's pages needed; the intake's bucket."""
     pipeline, directory = Pipeline(deploy_stack(PREFIX)), tmp_path_factory.mktemp("operator")
     worker = pipeline.start("escalation", directory / "escalation.log")
     try:
@@ -50,6 +50,10 @@ def operators(
             deploy_stand_in(aws)
             CommandLine(pipeline.stack)("status", AWS_ENDPOINT_URL=proxy.url)
             environment = local_aws.environment | {"AWS_ENDPOINT_URL": proxy.url}
+            stack = pipeline.stack
+            names = stack.worker_environment() | {"STATE_MACHINE": stack.state_machine_arn}
+            pages = [sys.executable, "-m", "tests.deploy.console_reads"]
+            subprocess.run(pages, cwd=ROOT, env=names | {"AWS_ENDPOINT_URL": proxy.url}, check=True)
             status = [sys.executable, "-m", "deploy", "status", "--name-prefix", PREFIX]
             subprocess.run(status, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
             bucket = pipeline.stack.outputs["OrderIntakeBucketName"]
