@@ -156,9 +156,8 @@ def test_a_dead_letter_is_replayed(running: Running, browser: Browser) -> None:
         seen = browser.submit(form, queue="fulfillment")
         if answer["MessageId"] in seen.html:
             return seen
-        leave = [each for each in seen.forms if each.action.endswith("/leave")]
-        for each in leave:
-            browser.submit(each)
+        if any(each.action.endswith("/again") for each in seen.forms):  # It has looked at all that it has found.
+            browser.submit(next(each for each in seen.forms if each.action.endswith("/leave")))
         return None
 
     seen = wait_until(look)
