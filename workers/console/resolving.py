@@ -184,9 +184,7 @@ class Jobs:
         return sum(job.is_running for job in self._jobs) >= MAX_RUNNING
 
     def start(self, job: Job, stack: Stack, explain: Explain, ended: Callable[[Job], None]) -> None:
-        """Begin the work, unless it has begun before."""
-        if job.state is not JobState.PLANNED:
-            return
+        """Begin the work on a job that is planned."""
         job.state = JobState.RUNNING
         job.task = asyncio.create_task(_run(job, stack, explain), name="console-resolve")
         job.task.add_done_callback(lambda _: _end(job, ended))  # Also if it was cancelled before its first step.
