@@ -15,6 +15,7 @@ from tests.docs.pages import PAGES, blocks, code, page
 from tests.soak import options as soak_options
 from workers.cli.app import orders
 from workers.command import parser as worker_parser
+from workers.console.command import command as console
 from workers.kinds import Worker
 
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -61,6 +62,14 @@ def words_of(line: str) -> list[str]:
     return words
 
 
+def check_arguments(module: str, arguments: list[str]) -> None:
+    """Fail if an argument of the workers or the console is wrong."""
+    if module == "workers":
+        assert worker_parser().parse_args(arguments).worker in {*Worker, "run"}
+    else:
+        console.make_context(module, arguments)
+
+
 @pytest.mark.parametrize(("name", "line"), SHOWN, ids=[f"{name}: {line}"[:90] for name, line in SHOWN])
 def test_a_command_on_a_page_exists(name: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     match words_of(line):
@@ -68,9 +77,8 @@ def test_a_command_on_a_page_exists(name: str, line: str, monkeypatch: pytest.Mo
             return
         case ["make", *targets]:
             assert {each for each in targets if "=" not in each} <= TARGETS
-        case [python, "-m", "workers", *arguments] if python in PYTHON:
-            given = worker_parser().parse_args(arguments)  # Exits if an argument is wrong.
-            assert given.worker in {*Worker, "run"}
+        case [python, "-m", "workers" | "workers.console" as started, *arguments] if python in PYTHON:
+            check_arguments(started, arguments)
         case [python, "-m", "deploy", *arguments] if python in PYTHON:
             for module, command in DEPLOY_COMMANDS:
                 monkeypatch.setattr(module, command, lambda *_: 0)

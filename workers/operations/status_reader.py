@@ -3,10 +3,11 @@
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from workers import clock
 from workers.errors import plain_name
@@ -97,7 +98,7 @@ class StatusReader:
         addresses = [QueueAddress.parse(name) for name in (names.order_fulfillment_queue, names.escalation_queue)]
         prefix = prefix_of(addresses[0].name)
         now = self.stack.now()
-        counting = self._bounded(unknowns, "the orders", count_orders(self.stack))
+        counting = self._bounded(unknowns, "the orders", partial(count_orders, self.stack))
         cases = self._cases(unknowns)
         if self.endpoints:
             queues, (samples, before), orders, (found, open_cases) = await asyncio.gather(
@@ -145,13 +146,13 @@ class StatusReader:
         )
 
     async def _bounded(
-        self, unknowns: Unknowns, what: str, work: Coroutine[Any, Any, Result], limit_s: float | None = None
+        self, unknowns: Unknowns, what: str, work: Callable[[], Awaitable[Result]], limit_s: float | None = None
     ) -> Result | None:
-        """Return the result of *work*, or None if there is none within the limit; *unknowns* gets the reason."""
+        """Return what *work* returns, or None if there is none within the limit; *unknowns* gets the reason."""
         try:
             async with asyncio.timeout(limit_s or self.limit_s):
                 try:
-                    return await work
+                    return await work()
                 except OperationError as error:
                     unknowns.add(what, str(error))
                 except TimeoutError:
@@ -172,8 +173,8 @@ class StatusReader:
             return await self.read_cases(self.stack, Selection())
 
         found, number = await asyncio.gather(
-            self._bounded(unknowns, "the open cases by reason", read()),
-            self._bounded(unknowns, "the number of open cases", count_open_cases(self.stack)),
+            self._bounded(unknowns, "the open cases by reason", read),
+            self._bounded(unknowns, "the number of open cases", partial(count_open_cases, self.stack)),
         )
         return found, number if found is None else found.total
 
@@ -204,8 +205,8 @@ class StatusReader:
         if self._services is None:
             self._services = Services(self.stack, prefix)
         ours, own = await asyncio.gather(
-            self._bounded(unknowns, "the workers", self._services.read()),
-            self._bounded(unknowns, "workers of your own", self._services.read_own()),
+            self._bounded(unknowns, "the workers", self._services.read),
+            self._bounded(unknowns, "workers of your own", self._services.read_own),
         )
         return None if ours is None else ours | (own or {})
 
@@ -214,7 +215,9 @@ class StatusReader:
             return [None for _ in WORKERS]
         return await asyncio.gather(
             *(
-                self._bounded(unknowns, f"outages of the {worker} worker", read_outages(self.stack, prefix, worker))
+                self._bounded(
+                    unknowns, f"outages of the {worker} worker", partial(read_outages, self.stack, prefix, worker)
+                )
                 for worker in WORKERS
             )
         )
@@ -224,7 +227,7 @@ class StatusReader:
         loop, limit_s = asyncio.get_running_loop(), self.limit_s
         began_s = loop.time()
         found = await asyncio.gather(
-            *(self._bounded(unknowns, f"queue {each.name}", self._depth(each, unknowns)) for each in addresses)
+            *(self._bounded(unknowns, f"queue {each.name}", partial(self._depth, each, unknowns)) for each in addresses)
         )
         owned = [depth for depth, is_owned in filter(None, found) if is_owned]
         if any(not is_owned for _, is_owned in filter(None, found)):
@@ -236,7 +239,7 @@ class StatusReader:
 
     async def _depth(self, address: QueueAddress, unknowns: Unknowns) -> tuple[Depth, bool]:
         queue = await self.stack.queue(address.given)
-        reading = read_pause_fields(self.stack, queue)
+        reading = partial(read_pause_fields, self.stack, queue)
         depth, owned, pause = await asyncio.gather(
             queue_depth(self.stack, queue),
             self.stack.owns(queue),
@@ -250,7 +253,7 @@ class StatusReader:
         now = self.stack.now()
         if self._metrics is None or now - self._metrics.now >= _METRICS_KEPT:
             queues, dead = [each.queue for each in depths], [each.dead_letter_queue for each in depths]
-            reading = read_metrics(self.stack, queues, dead, prefix)
+            reading = partial(read_metrics, self.stack, queues, dead, prefix)
             self._metrics = await self._bounded(unknowns, "CloudWatch's metrics", reading, limit_s)
         return self._metrics
 
