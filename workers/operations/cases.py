@@ -1,7 +1,7 @@
 """Reads escalation cases."""
 
 import functools
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from workers.operations.ages import seconds_since
 from workers.operations.errors import OperationError
 from workers.operations.order_table import get_items, get_orders, is_key
 from workers.operations.progress import Progress, unreported
-from workers.operations.search import contains
+from workers.operations.search import contains, contains_any
 from workers.operations.windows import Window
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Selection:
     Selects cases. The default is all of them.
 
     An open case is as old as its current episode, a resolved one as its resolution; *window* is about the same time.
-    *name*, *item* and *actor* are parts of texts. The actors are all who have resolved an episode.
+    *name*, *item*, *actor* and *text* are parts of texts. The actors are all who have resolved an episode; *text* may
+    be in any text or id of the case. *detail* is the whole detail of one of its messages.
     """
 
     severity: str | None = None
@@ -48,6 +49,8 @@ class Selection:
     name: str | None = None
     item: str | None = None
     actor: str | None = None
+    text: str | None = None
+    detail: str | None = None
 
     def includes(self, case: Case, now: datetime) -> bool:
         at, order = case.resolved_at or case.opened_at, case.order
@@ -61,7 +64,19 @@ class Selection:
             and contains(order and order.name, self.name)
             and contains(order and order.item_name, self.item)
             and (self.actor is None or any(contains(each.actor, self.actor) for each in case.resolutions))
+            and (self.detail is None or any(each.detail == self.detail for each in case.evidence))
+            and (self.text is None or contains_any(_texts_of(case), self.text))
         )
+
+
+def _texts_of(case: Case) -> Iterator[str | None]:
+    yield from (case.case_id, case.order_id, case.merged_into, *case.reasons, *case.execution_arns, *case.message_ids)
+    if case.order is not None:
+        yield from (case.order.name, case.order.item_name, case.order.price, case.order.shipment_id)
+    for evidence in case.evidence:
+        yield from (evidence.detail, evidence.queue, evidence.message_id, evidence.origin_message_id)
+    for resolution in case.resolutions:
+        yield from (resolution.actor, resolution.note, resolution.shipment_id)
 
 
 @dataclass(frozen=True, slots=True)

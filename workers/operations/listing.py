@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from workers.domain.orders import OrderStatus
 from workers.operations.documents import texts
-from workers.operations.order_table import MAX_CONCURRENT_REQUESTS, get_orders
+from workers.operations.order_table import MAX_BATCH, MAX_CONCURRENT_REQUESTS, get_orders
 from workers.operations.progress import Progress, unreported
-from workers.operations.search import Found, contains
+from workers.operations.search import Found, contains, contains_any
 from workers.operations.status_index import Entry, StatusIndex, final_entries, open_entries
 from workers.operations.windows import Window
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 OPEN = (OrderStatus.RECEIVED, OrderStatus.ESCALATED)
 FINAL = (OrderStatus.FULFILLED, OrderStatus.CANCELLED)
+_STATUSES = frozenset(OrderStatus)
+_TEXTS = ("OrderId", "Name", "ItemName", "Price", "ShipmentId", "CancelledBy", "CancelNote", "ResolvedBy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,8 @@ class Selection:
     Selects orders. The default is all open ones.
 
     *window* is the time in which an order got its status; final orders are always read within a bounded one. *name*,
-    *item* and *actor* are parts of texts. The actor is who cancelled the order, or resolved its case.
+    *item*, *actor* and *text* are parts of texts. The actor is who cancelled the order, or resolved its case; *text*
+    may be in any text of the order.
     """
 
     statuses: Collection[OrderStatus] = OPEN
@@ -35,11 +38,12 @@ class Selection:
     item: str | None = None
     reason: str | None = None
     actor: str | None = None
+    text: str | None = None
 
     @property
     def searches(self) -> bool:
         """Whether orders must be read to know whether they are wanted."""
-        return any(part is not None for part in (self.name, self.item, self.reason, self.actor))
+        return any(part is not None for part in (self.name, self.item, self.reason, self.actor, self.text))
 
     @property
     def final(self) -> list[OrderStatus]:
@@ -54,6 +58,7 @@ class Selection:
             and contains(order.get("ItemName"), self.item)
             and (self.reason is None or self.reason in texts(order.get("Reasons")))
             and (self.actor is None or any(contains(order.get(by), self.actor) for by in ("CancelledBy", "ResolvedBy")))
+            and contains_any((*map(order.get, _TEXTS), *texts(order.get("Reasons"))), self.text)
         )
 
 
@@ -99,14 +104,43 @@ class OrderListing:
                 self.found.read += len(page)
                 self._progress(len(page))
                 for order in page:
-                    # The index lags: the order may have ended or changed its status since.
-                    if not (self._open.includes(order) or self._final.includes(order)):
+                    if not self._includes(order):
                         continue
                     self.found.matched += 1
                     yield order
                     if self.found.matched == self._limit:
                         self.found.is_limited = True
                         return
+
+    async def page(self, rows: int) -> list[dict[str, Any]]:
+        """
+        Return the first *rows* orders; `found.matched` says how many there are, as far as they were read.
+
+        Without a search, those that are not returned are only counted in the index, and orders whose status was edited
+        to none that exists are among the first.
+        """
+        if self._selection.searches:
+            async with aclosing(self.orders()) as orders:
+                return [order async for order in orders if self.found.matched <= rows]
+        ids = [order_id async for order_id in self.found.ids(self._entries(), self._max_read)]
+        first, gone = list[dict[str, Any]](), 0
+        begin = 0
+        while len(first) < rows and begin < len(ids):
+            asked = ids[begin : begin + min(MAX_BATCH, rows - len(first))]
+            begin += len(asked)
+            async with aclosing(get_orders(self._stack, asked)) as batches:
+                found = [order async for batch in batches for order in batch if self._is_shown(order)]
+            gone += len(asked) - len(found)
+            first += found
+        self.found.read, self.found.matched = len(ids), len(ids) - gone
+        return first
+
+    def _is_shown(self, order: dict[str, Any]) -> bool:
+        return self._includes(order) or order.get("Status") not in _STATUSES
+
+    def _includes(self, order: dict[str, Any]) -> bool:
+        """Return whether the order is still selected. The index lags: it may have ended or changed since."""
+        return self._open.includes(order) or self._final.includes(order)
 
     async def _entries(self) -> AsyncIterator[Entry]:
         index = StatusIndex.of_orders(self._stack)

@@ -83,19 +83,20 @@ async def search(
     *,
     now_s: Callable[[], float] = time.monotonic,
     max_answer_s: float = MAX_ANSWER_S,
+    look: bool = True,
 ) -> tuple[Search, Search]:
     """
     Look for the dead letters of *subject* in the queues for fulfillment and for escalations, in this order.
 
     It looks at `MAX_LOOKED_AT` letters of each queue, for `MAX_LOOK_S`. A queue that SQS counts no letter in costs four
-    requests and no wait.
+    requests and no wait. Others do not see the letters meanwhile; with *look* False, they are only counted.
     """
     names = stack.names
 
     async def limited(choice: str, name: str) -> Search:
         try:
             async with asyncio.timeout(max_answer_s):
-                found, queue = await _search(stack, choice, name, subject, now_s)
+                found, queue = await _search(stack, choice, name, subject if look else None, now_s)
         except TimeoutError:
             shown = QueueAddress.parse(name).name
             return Search(choice=choice, queue=shown, problem=f"SQS has not answered within {max_answer_s:g} seconds")
@@ -110,13 +111,13 @@ async def search(
 
 
 async def _search(
-    stack: "Stack", choice: str, name: str, subject: Subject, now_s: Callable[[], float]
+    stack: "Stack", choice: str, name: str, subject: Subject | None, now_s: Callable[[], float]
 ) -> "tuple[Search, Queue | None]":
     """Return what was found, without the age of the oldest message, and the queue, if it could be read."""
     warnings, shown = list[str](), QueueAddress.parse(name).name
     try:
         async with held_queue(stack, name, warn=warnings.append) as source:
-            letters = await _letters(source, subject, now_s) if source.approximate_count else []
+            letters = await _letters(source, subject, now_s) if subject and source.approximate_count else []
             looked_at = len(source.hold)
     except (OperationError, FatalError) as error:  # The queue does not exist, or the SDK's settings are wrong.
         return Search(choice=choice, queue=shown, problem=str(error)), None

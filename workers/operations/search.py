@@ -1,6 +1,6 @@
 """What a listing reads and finds: text is searched in what a window loaded, because no index has it."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,3 +43,8 @@ class Found:
 def contains(text: object, part: str | None) -> bool:
     """Return whether *text* contains *part*, in upper or lower case. None is part of every text."""
     return part is None or (isinstance(text, str) and part.casefold() in text.casefold())
+
+
+def contains_any(values: Iterable[object], part: str | None) -> bool:
+    """Return whether one of the texts among *values* contains *part*."""
+    return part is None or any(contains(value, part) for value in values)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -55,21 +55,30 @@ class Story:
         return [run.execution for run in self.runs]
 
 
-async def gather(stack: "Stack", key: str, log_files: Iterable[BinaryIO] = ()) -> Story:
+class UnknownIdError(OperationError):
+    """Nothing is known about an id."""
+
+
+Look = Callable[["Stack", Subject], Awaitable[Sequence[Search]]]
+
+
+async def gather(stack: "Stack", key: str, log_files: Iterable[BinaryIO] = (), *, look: Look = search) -> Story:
     """
     Return the story of the order with the id *key*, or of the case with this id if it has no order.
 
-    *log_files* contain the workers' JSON lines. They are read twice, so they must be seekable.
+    *log_files* contain the workers' JSON lines. They are read twice, so they must be seekable. *look* finds the dead
+    letters.
 
     Raises:
-        OperationError: Nothing is known about this id.
+        UnknownIdError: Nothing is known about this id.
     """
-    order, case = await _stored(stack, key)
+    order, case = await stored(stack, key)
     named = _named_executions(order or {}, case or {})
-    found, searches = await asyncio.gather(_executions(stack, key, named), _searches(stack, key, named, case or {}))
+    subject = _subject(key, named, case or {})
+    found, searches = await asyncio.gather(_executions(stack, key, named), _searches(stack, subject, look))
     executions = sorted(found, key=lambda execution: execution.started_at or "")
     if order is None and case is None and not executions and not any(search.letters for search in searches):
-        raise OperationError(f"there is no order or case {clean(key)}{_hint(key, searches)}")
+        raise UnknownIdError(f"there is no order or case {clean(key)}{_hint(key, searches)}")
     arns = [execution.arn for execution in executions]
     lines = await in_thread(_log_lines, log_files, key, case, arns)
     runs, events = runs_of(order, case, executions), timeline(order, case, executions, lines)
@@ -85,7 +94,7 @@ def _hint(key: str, searches: Iterable[Search]) -> str:
     return f"{'; to submit it: `orders submit FILE`' if is_order_id(key) else ', and this cannot be an OrderId'}{gaps}"
 
 
-async def _stored(stack: "Stack", key: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+async def stored(stack: "Stack", key: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Return the order and the case with this id. The case of an execution may name its order."""
     if not is_key(key):
         return None, None
@@ -128,11 +137,13 @@ def _named_executions(order: Mapping[str, Any], case: Mapping[str, Any]) -> list
     return [arn for arn in dict.fromkeys(named) if isinstance(arn, str)]
 
 
-async def _searches(stack: "Stack", key: str, named: Sequence[str], case: Mapping[str, Any]) -> Sequence[Search]:
-    if not is_key(key):
-        return []
+def _subject(key: str, named: Sequence[str], case: Mapping[str, Any]) -> Subject:
     origins = (evidence.get("OriginMessageId") for evidence in case.get("Evidence", []))
-    return await search(stack, Subject(key, set(named), {*case.get("MessageIds", []), *filter(None, origins)}))
+    return Subject(key, set(named), {*case.get("MessageIds", []), *filter(None, origins)})
+
+
+async def _searches(stack: "Stack", subject: Subject, look: Look) -> Sequence[Search]:
+    return await look(stack, subject) if is_key(subject.key) else []
 
 
 async def _executions(stack: "Stack", order_id: str, named: Sequence[str]) -> list[Execution]:

@@ -35,7 +35,9 @@ class FakeClient:
 
     async def pages(self, operation: str, **request: Any) -> AsyncIterator[Any]:
         self.requests.append((operation, request))
-        for page in self.operations[operation](**request):
+        answer = self.operations[operation](**request)
+        pages = await answer if hasattr(answer, "__await__") else answer
+        for page in [pages] if isinstance(pages, dict) else pages:
             yield page
 
 

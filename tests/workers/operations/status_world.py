@@ -100,7 +100,12 @@ class World:
                 get_queue_attributes=self._queue,
                 list_queue_tags=lambda **asked: {"Tags": self.tags.get(asked["QueueUrl"], {})},
             ),
-            "dynamodb": client(query=self._query, describe_table=lambda **_: {}),
+            "dynamodb": client(
+                query=self._query,
+                describe_table=lambda **_: {},
+                get_item=lambda **_: {},
+                batch_get_item=lambda **_: {"Responses": {}},
+            ),
             "cloudwatch": client(get_metric_data=self._metric_data),
             "ecs": client(
                 list_services=self._list_services,
@@ -169,6 +174,8 @@ class World:
         }
 
     def _query(self, **asked: Any) -> Any:
+        if ":before" in asked["ExpressionAttributeValues"]:  # A list, not a count: no order can be read here.
+            return {"Items": []}
         (key,) = (each["S"] for each in asked["ExpressionAttributeValues"].values())
         times = self.orders.get(key, [])
         if asked.get("Select") == "COUNT":

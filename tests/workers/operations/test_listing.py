@@ -337,3 +337,65 @@ def test_orders_are_read_only_if_a_part_of_their_text_is_wanted(part: str) -> No
     wanted: dict[str, Any] = {part: "x"}
     assert Selection(**wanted).searches
     assert not Selection(statuses=[OrderStatus.RECEIVED]).searches
+
+
+async def test_a_page_reads_its_rows_and_counts_the_others_in_the_index() -> None:
+    table = OrderTable()
+    for minute in range(7):
+        table.put(f"o-{minute}", minute)
+    del table.items["o-1"]
+    table.items["o-2"]["Status"] = "LOST"  # Edited: no status of an order.
+    listing = OrderListing(fake_stack(dynamodb=table.client), Selection())
+    assert [order["OrderId"] for order in await listing.page(3)] == ["o-0", "o-2", "o-3"]
+    assert table.reads() == [3, 1]
+    assert (listing.found.read, listing.found.matched, listing.found.is_cut) == (7, 6, False)
+
+
+async def test_a_page_of_a_search_reads_all_orders_and_counts_those_that_match() -> None:
+    table = OrderTable()
+    for minute in range(5):
+        table.put(f"o-{minute}", minute)
+        table.items[f"o-{minute}"]["ItemName"] = "Bell" if minute % 2 else "Horn"
+    listing = OrderListing(fake_stack(dynamodb=table.client), Selection(text="HORN"))
+    assert [order["OrderId"] for order in await listing.page(2)] == ["o-0", "o-2"]
+    assert (listing.found.read, listing.found.matched) == (5, 3)
+
+
+async def test_a_page_says_if_there_was_too_much_to_read() -> None:
+    table = OrderTable()
+    for minute in range(5):
+        table.put(f"o-{minute}", minute)
+    listing = OrderListing(fake_stack(dynamodb=table.client), Selection(), max_read=3)
+    assert len(await listing.page(2)) == 2
+    assert (listing.found.matched, listing.found.is_cut) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("o-1", True),
+        ("ada", True),
+        ("bell", True),
+        ("SHIP-7", True),
+        ("stuck", True),
+        ("grace", True),
+        ("asked", True),
+        ("12.50", True),
+        ("other", False),
+    ],
+)
+def test_a_text_may_be_in_any_text_of_an_order(text: str, found: bool) -> None:
+    order = {
+        "OrderId": "o-1",
+        "Status": "CANCELLED",
+        "UpdatedAt": "2026",
+        "Name": "Ada",
+        "ItemName": "Bell",
+        "Price": "12.50",
+        "ShipmentId": "SHIP-7",
+        "Reasons": ["ORDER_STUCK"],
+        "CancelledBy": "Grace",
+        "CancelNote": "as asked",
+        "CC": "other",
+    }
+    assert Selection(statuses=FINAL, text=text).includes(order) is found

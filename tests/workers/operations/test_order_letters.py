@@ -195,3 +195,11 @@ async def test_letters_that_could_not_be_made_visible_are_said() -> None:
     assert found(first) == ["one"]
     assert first.problem is not None
     assert "visible again in 60 seconds" in first.problem
+
+
+async def test_letters_are_only_counted_if_nobody_wants_to_look() -> None:
+    queue = FakeQueue("m-1")
+    found, _ = await search(stack_of(queue), Subject("1"), look=False)
+    assert (found.letters, found.looked_at, found.approximate_count) == ((), 0, 1)
+    assert "receive_message" not in queue.calls
+    assert found.gap == "looked at 0 of about 1; there may be others of this order"
