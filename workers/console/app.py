@@ -13,10 +13,12 @@ from aiohttp import web
 from workers.console.console import CONSOLE, Console, Handler, console_of, explained_here, report
 from workers.console.pages import (
     acting,
+    cases,
     dead_letters,
     executions,
     letter_jobs,
     order_actions,
+    orders,
     overview,
     queue_actions,
     queues,
@@ -72,6 +74,8 @@ def application(console: Console) -> web.Application:
     for pages in (
         overview,
         queues,
+        orders,
+        cases,
         workflow,
         executions,
         dead_letters,

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -85,8 +86,23 @@ class _HostName(click.ParamType[str]):
     metavar="NAME=URL",
     help="Where a worker has its health port. Can be repeated. Default: WORKER_HEALTH_URLS, separated by spaces.",
 )
+@click.option(
+    "--log",
+    "log_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file with the workers' JSON lines, for the pages of orders. Can be repeated.",
+)
 def command(
-    *, host: str, port: int, allowed: Sequence[str], write: bool, actor: str, endpoints: Sequence[Endpoint]
+    *,
+    host: str,
+    port: int,
+    allowed: Sequence[str],
+    write: bool,
+    actor: str,
+    endpoints: Sequence[Endpoint],
+    log_files: Sequence[Path],
 ) -> None:
     """
     Show the workflow, orders, cases, dead letters, queues and workers in a browser, and settle what needs a person.
@@ -104,7 +120,13 @@ def command(
         complain(f"{WARNING} {'' if allowed else NO_NAME}".rstrip())
     output = logs.configure(level=given.log_level, as_json=as_json)
     try:
-        asyncio.run(_serve(Options(host, port, tuple(allowed), token, write, actor, tuple(endpoints), quiet=as_json)))
+        asyncio.run(
+            _serve(
+                Options(
+                    host, port, tuple(allowed), token, write, actor, tuple(endpoints), tuple(log_files), quiet=as_json
+                )
+            )
+        )
     finally:
         output.flush()
 
@@ -120,6 +142,7 @@ class Options:
     write: bool
     actor: str
     endpoints: Sequence[Endpoint]
+    log_files: Sequence[Path]
     quiet: bool
 
 
@@ -133,7 +156,7 @@ async def _serve(options: Options) -> None:
     port = listening.getsockname()[1]
     host = f"[{options.host}]" if ":" in options.host else options.host
     guard = Guard(options.token, port, allowed_hosts(port, [host, *options.allowed]))
-    console = Console(stack, guard, place, options.actor, options.endpoints)
+    console = Console(stack, guard, place, options.actor, options.endpoints, options.log_files)
     async with serving(application(console), listening):
         address = f"http://{host}:{port}/"
         log.info("console.started", url=address, place=place.name, can_write=place.can_write)

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -41,13 +42,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """*actor* is the name that forms propose. *stopping* is set when the console stops, so that streams end."""
+    """
+    *actor* is the name that forms propose, and *logs* are files with the workers' JSON lines.
+
+    *stopping* is set when the console stops, so that streams end.
+    """
 
     stack: Stack
     guard: Guard
     place: Place
     actor: str
     endpoints: Sequence[Endpoint] = ()
+    logs: Sequence[Path] = ()
     templates: Environment = field(default_factory=environment)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     feeds: Feeds = field(init=False)

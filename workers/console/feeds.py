@@ -31,17 +31,19 @@ class Feed(Generic[Value]):
     """
     Calls *read* every *every_s* seconds while there are viewers, and keeps the last value for them.
 
+    The period may depend on that value (None: there is none yet): then *every_s* is a function of it.
     *explain* returns what an error means for a person, None if it is an internal error: that goes to *failed*.
     """
 
     def __init__(
         self,
         read: Callable[[], Awaitable[Value]],
-        every_s: float,
+        every_s: "float | Callable[[Value | None], float]",
         explain: Explain,
         failed: Callable[[Exception], None],
     ) -> None:
-        self._read, self._every_s, self._explain, self._failed = read, every_s, explain, failed
+        self._read, self._explain, self._failed = read, explain, failed
+        self._every: Callable[[Value | None], float] = every_s if callable(every_s) else lambda _: every_s
         self._last: Reading[Value] | None = None
         self._changed = asyncio.Event()
         self._soon = asyncio.Event()
@@ -49,6 +51,10 @@ class Feed(Generic[Value]):
         self._task: asyncio.Task[None] | None = None
         self._valid_from_s = 0.0
         self.watched_s = 0.0
+
+    @property
+    def _every_s(self) -> float:
+        return self._every(None if self._last is None else self._last.value)
 
     @property
     def is_watched(self) -> bool:
@@ -148,7 +154,12 @@ class Feeds:
     failed: Callable[[Exception], None]
     _feeds: dict[Hashable, Feed[Any]] = field(default_factory=dict)
 
-    def feed(self, key: Hashable, read: Callable[[], Awaitable[Value]], every_s: float) -> Feed[Value]:
+    def feed(
+        self,
+        key: Hashable,
+        read: Callable[[], Awaitable[Value]],
+        every_s: "float | Callable[[Value | None], float]",
+    ) -> Feed[Value]:
         """Return the feed *key*: the one that exists, or a new one. Nothing is read before it is watched."""
         found = self._feeds.get(key)
         if found is None:

@@ -6,10 +6,13 @@ that look like a card number are masked. Jinja then escapes it. The only markup 
 graph write themselves.
 """
 
-import functools
+import re
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,8 +22,10 @@ from markupsafe import Markup
 
 from workers import clock
 from workers.domain.cards import mask
+from workers.domain.ids import execution_name
 from workers.domain.text import clean
 from workers.operations.ages import format_age, seconds_since
+from workers.operations.documents import texts
 
 TEMPLATES = Path(__file__).parent / "templates"
 _BLANKS = {"\t", "\n", "\r"}
@@ -84,9 +89,28 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-@functools.cache
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a sentence: a command, or the text around it."""
+
+    text: str
+    is_command: bool
+
+
+def commands(text: str) -> list[Part]:
+    """Return the parts of a sentence, which gets a capital, and which has commands between backticks."""
+    parts = re.split(r"`([^`]*)`", text[:1].upper() + text[1:])
+    return [Part(part, number % 2 == 1) for number, part in enumerate(parts) if part]
+
+
+def stored(item: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return an item of a table whose missing attributes are None in templates."""
+    return None if item is None else defaultdict(lambda: None, item)
+
+
+@cache
 def environment() -> Environment:
-    """Return the environment of all templates, which keeps them compiled. An unknown name in one is an error."""
+    """Return the environment of all templates, which are compiled once. An unknown name in one is an error."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -98,6 +122,9 @@ def environment() -> Environment:
     )
     made.filters.update(
         {"age": age, "utc": utc, "seconds": seconds, "length_of_time": format_age, "rate": rate, "counted": counted}
+    )
+    made.filters.update(
+        {"moment": clock.rfc_3339, "texts": texts, "commands": commands, "execution_name": execution_name}
     )
     made.globals.update({"path": path})
     return made

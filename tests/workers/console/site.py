@@ -15,7 +15,7 @@ A request names the console's own host, carries its session, and a POST the form
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -26,13 +26,15 @@ from aiohttp.web import Application
 from yarl import URL
 
 from tests.workers.console.document import Element, Form, parse
-from tests.workers.operations.fakes import FakeClient
+from tests.workers.operations.fakes import FakeClient, refused
 from tests.workers.operations.status_world import World
 from workers.console.app import FORM_TYPE, application
+from workers.console.case_lists import OPEN_EVERY_S, CasesNow
 from workers.console.console import STATUS_EVERY_S, Console, Place
 from workers.console.rendering import environment
 from workers.console.security import CSRF_FIELD, Guard, allowed_hosts
 from workers.console.server import serving
+from workers.operations.cases import Selection
 from workers.operations.status import Status
 
 TOKEN = "launch-token-of-the-tests-000"
@@ -123,16 +125,19 @@ class Site:
         place: Place = LOCAL,
         world: World | None = None,
         status: Status | Exception | None = None,
+        read_cases: Callable[[], Awaitable[CasesNow]] | None = None,
         hosts: Sequence[str] = (),
         **clients: FakeClient,
     ) -> AsyncIterator["Site"]:
         """
         Start the console on *clients*, by service; those that are not given are those of *world*.
 
-        The status of the system is read from *world* too, if it is not given as *status*.
+        The status of the system is read from *world* too, if it is not given as *status*, and so are the open cases, if
+        *read_cases* does not read them.
         """
         world = world or World()
-        world.clients = {"stepfunctions": FakeClient(), "s3": FakeClient()} | world.clients | clients
+        stepfunctions = FakeClient(get_execution_history=_no_execution)
+        world.clients = {"stepfunctions": stepfunctions, "s3": FakeClient()} | world.clients | clients
         guard = Guard(TOKEN, PORT, allowed_hosts(PORT, hosts))
         console = Console(world.stack(), guard, place, "ada", templates=_TEMPLATES)
 
@@ -141,7 +146,12 @@ class Site:
                 raise status
             return status or await world.reader().read()
 
-        console.feeds.feed("status", read, STATUS_EVERY_S)  # The console finds it there.
+        async def open_cases() -> CasesNow:
+            found = await world.read_cases(console.stack, Selection())
+            return CasesNow(found.selected, {}, found.unreadable, found.total)
+
+        console.feeds.feed("status", read, STATUS_EVERY_S)  # The console finds them there.
+        console.feeds.feed("open cases", read_cases or open_cases, OPEN_EVERY_S)
         served, listening = application(console), socket.create_server(("127.0.0.1", 0))
         address: tuple[str, int] = listening.getsockname()
         async with serving(served, listening), ClientSession(f"http://127.0.0.1:{address[1]}") as client:
@@ -221,3 +231,7 @@ class Site:
             allow_redirects=False,
         ) as response:
             yield response
+
+
+def _no_execution(**_: Any) -> Any:
+    raise refused("ExecutionDoesNotExist", "GetExecutionHistory")

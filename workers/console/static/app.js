@@ -60,7 +60,7 @@
 
   setInterval(() => {
     if (paused || document.hidden) return;
-    for (const time of document.querySelectorAll("time[datetime]")) {
+    for (const time of document.querySelectorAll("time[datetime]:not(.exact)")) {
       const text = age((Date.now() - Date.parse(time.dateTime)) / 1000);
       if (time.textContent !== text) time.textContent = text;
     }
