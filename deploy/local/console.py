@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 
 from deploy.errors import DeployError
 from deploy.local.log_lines import LogLine
@@ -40,10 +41,10 @@ class Console:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}/?token={self.token}"
 
-    def command(self, health_urls: Mapping[str, str]) -> str:
+    def command(self, health_urls: Mapping[str, str], log_path: Path) -> str:
         """Return the command that starts it. It finds the token in its environment: commands can be seen by all."""
         workers = [argument for name, url in health_urls.items() for argument in ("--worker", f"{name}={url}")]
-        arguments = ["-m", "workers.console", "--port", str(self.port), *workers]
+        arguments = ["-m", "workers.console", "--port", str(self.port), *workers, "--log", str(log_path)]
         return f"exec python {shlex.join(arguments)}"
 
     def see(self, line: LogLine) -> None:

@@ -166,7 +166,7 @@ def local_workers(
             output.flush()
         written.seek(0, os.SEEK_END)  # The lines of earlier runs stay in the file and are not read again.
         health_urls = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
-        optional = ["--optional", f"{NAME}={console.command(health_urls)}"] if console else []
+        optional = ["--optional", f"{NAME}={console.command(health_urls, log_path.resolve())}"] if console else []
         secret = {TOKEN: console.token} if console else {}
         process = children.start(
             Path(sys.executable),

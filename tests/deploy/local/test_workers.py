@@ -218,7 +218,8 @@ def test_the_console_runs_beside_the_workers_and_knows_where_they_are(
         pass
     workers = "--worker fulfillment=http://127.0.0.1:9000 --worker escalation=http://127.0.0.1:9001"
     *_, option, program = fake.command[2]
-    assert (option, program) == ("--optional", f"console=exec python -m workers.console --port 8090 {workers}")
+    command = f"python -m workers.console --port 8090 {workers} --log {tmp_path / 'workers.log'}"
+    assert (option, program) == ("--optional", f"console=exec {command}")
     assert fake.given["environment"]["CONSOLE_TOKEN"] == "secret"
     assert "secret" not in str(fake.command)
 
