@@ -1,6 +1,8 @@
 """What the status says if its sources answer, fail, hang, or disagree."""
 
 import asyncio
+import contextlib
+import gc
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -523,3 +525,14 @@ async def test_tags_that_cannot_be_read_hide_nothing_else() -> None:
     (unknown,) = status.unknown
     assert unknown.what == ("whether EscalationQueue is paused", "whether OrderFulfillmentQueue is paused")
     assert unknown.reason == "these credentials do not allow ListQueueTags (AccessDenied)"
+
+
+async def test_a_reading_may_be_cancelled_at_any_moment() -> None:
+    for turns in range(30):
+        reading = asyncio.create_task(busy().reader().read())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+    gc.collect()  # A coroutine that was never awaited is an error.
