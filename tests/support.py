@@ -14,7 +14,7 @@ import random
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +26,7 @@ from workers.testing.worker import Worker
 
 __all__ = ["CA_BUNDLE", "DeployedStack", "Worker"]
 
-POLL_S = 0.05
+MIN_POLL_S, MAX_POLL_S = 0.02, 0.25
 # For `free_port`. Another run at the same time begins elsewhere.
 FIRST_PORT, PORTS_PER_PROCESS = 12_000, 500
 STOP_TIMEOUT_S = 60.0
@@ -68,12 +68,21 @@ def run_worker(name: str, environment: Mapping[str, str], log_path: Path) -> Wor
     return Worker(process, log_path)
 
 
+def polls(timeout_s: float) -> Iterator[None]:
+    """
+    Yield until *timeout_s* have passed, at first often: the pauses are a tenth of the time since the begin.
+
+    So what comes soon is soon seen, and what takes seconds is not asked for all the time, on a machine that is busy.
+    """
+    began_s = time.monotonic()
+    while (elapsed_s := time.monotonic() - began_s) < timeout_s:
+        yield
+        time.sleep(min(MAX_POLL_S, max(MIN_POLL_S, elapsed_s / 10)))
+
+
 def eventually(holds: Callable[[], bool], timeout_s: float = STOP_TIMEOUT_S) -> None:
     """Wait until *holds* returns true. Raises `AssertionError` after *timeout_s*."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not true within {timeout_s} s"
-        time.sleep(POLL_S)
+    assert any(holds() for _ in polls(timeout_s)), f"not true within {timeout_s} s"
 
 
 def is_running(pid: int) -> bool:

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from tests.support import DeployedStack, Worker, run_worker
+from tests.support import DeployedStack, Worker, polls, run_worker
 from workers.domain.ids import execution_arn
 
 ENVIRONMENT = {"WORKER_WAIT_S": "1", "WORKER_DRAIN_S": "10", "LOG_FORMAT": "json"}
 SCRIPTED = "tests.integration.providers:ScriptedProvider"
-TIMEOUT_S = 60.0
-POLL_S = 0.05
+TIMEOUT_S = 120.0
 ENDINGS = {"message.acknowledged", "message.released", "message.dead_lettered", "message.abandoned"}
 
 Found = TypeVar("Found")
@@ -24,11 +22,9 @@ Found = TypeVar("Found")
 
 def wait_until(look: Callable[[], Found]) -> Found:
     """Call *look* until its result is true, and return it. Raises `AssertionError` after `TIMEOUT_S`."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
+    for _ in polls(TIMEOUT_S):
         if found := look():
             return found
-        time.sleep(POLL_S)
     raise AssertionError(f"not true within {TIMEOUT_S} s")
 
 

@@ -75,8 +75,12 @@ def test_an_operator_sees_explains_and_finishes_every_order(deploy_stack: Deploy
         def open_orders() -> dict[str, str]:
             return {order["order_id"]: order["status"] for order in json.loads(orders("list", "--json").out)}
 
+        def statuses() -> dict[str, str]:
+            return {order["OrderId"]: order["Status"] for order in pipeline.scan(pipeline.stack.order_table)}
+
         expected = dict.fromkeys(ESCALATED, "ESCALATED") | {"day-007": "RECEIVED"}
-        wait_until(lambda: open_orders() == expected)
+        wait_until(lambda: statuses() == dict.fromkeys(GOOD, "FULFILLED") | expected)
+        assert open_orders() == expected
 
         # Everything that went wrong is in the logs and in the list of cases, and nothing else.
         def logged() -> set[str]:
@@ -109,12 +113,10 @@ def test_an_operator_sees_explains_and_finishes_every_order(deploy_stack: Deploy
 
         # In the evening only the orders left on purpose are open.
         left = {"bad-card": "ESCALATED", "broken": "ESCALATED"}
-        wait_until(lambda: open_orders() == left)
+        ended = dict.fromkeys([*GOOD, "bad-price", "refused"], "FULFILLED") | {"bad-both": "CANCELLED"}
+        wait_until(lambda: statuses() == ended | left)
+        assert open_orders() == left
         assert orders("escalations", "list").err == "2 shown; 2 cases are open\n"
-        statuses = {order["OrderId"]: order["Status"] for order in pipeline.scan(pipeline.stack.order_table)}
-        assert (
-            statuses == dict.fromkeys([*GOOD, "bad-price", "refused"], "FULFILLED") | {"bad-both": "CANCELLED"} | left
-        )
         assert orders("dead-letters", "list").out == ""
         shown = orders("show", "bad-price", "--logs", log)
         assert shown.code == 0

@@ -4,28 +4,24 @@ import contextlib
 import functools
 import io
 import json
-import time
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tests.support import DeployedStack
+from tests.support import DeployedStack, polls
 from workers.domain.ids import execution_arn
 
-TIMEOUT_S = 60.0
-POLL_S = 0.05
+TIMEOUT_S = 120.0
 
 Found = TypeVar("Found")
 
 
 def wait_until(look: Callable[[], Found | None]) -> Found:
     """Call `look` until it finds something. Raises `AssertionError` after `TIMEOUT_S`."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
+    for _ in polls(TIMEOUT_S):
         if found := look():
             return found
-        time.sleep(POLL_S)
     raise AssertionError(f"Nothing was found within {TIMEOUT_S} s")
 
 
