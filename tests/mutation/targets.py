@@ -91,6 +91,8 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/operations/test_story.py",
     ),
     "workers/consumer/drain.py": ("tests/workers/consumer/test_consumer.py",),
+    "workers/console/graph/layout.py": ("tests/workers/console/graph/test_drawings.py",),
+    "workers/console/graph/svg.py": ("tests/workers/console/graph/test_drawings.py",),
     "workers/consumer/gate.py": ("tests/workers/consumer/test_debug_lines.py",),
     "workers/consumer/output.py": ("tests/workers/consumer/test_lines.py",),
     "workers/domain/characters.py": (
