@@ -213,7 +213,6 @@ class StatusReader:
     async def _outages(self, prefix: str | None, unknowns: Unknowns) -> Sequence[Outages | None]:
         if prefix is None:
             return [None for _ in WORKERS]
-        read = partial(read_outages, self.stack, prefix)
         return await asyncio.gather(
             *(
                 self._bounded(
