@@ -93,6 +93,12 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/consumer/drain.py": ("tests/workers/consumer/test_consumer.py",),
     "workers/console/graph/layout.py": ("tests/workers/console/graph/test_drawings.py",),
     "workers/console/graph/svg.py": ("tests/workers/console/graph/test_drawings.py",),
+    "workers/console/resolving.py": ("tests/workers/console/test_resolve.py",),
+    "workers/console/pages/dead_letters.py": ("tests/workers/console/test_dead_letters.py",),
+    "workers/console/pages/letter_jobs.py": ("tests/workers/console/test_dead_letters.py",),
+    "workers/console/pages/order_actions.py": ("tests/workers/console/test_actions.py",),
+    "workers/console/pages/queue_actions.py": ("tests/workers/console/test_actions.py",),
+    "workers/console/pages/resolve.py": ("tests/workers/console/test_resolve.py",),
     "workers/consumer/gate.py": ("tests/workers/consumer/test_debug_lines.py",),
     "workers/consumer/output.py": ("tests/workers/consumer/test_lines.py",),
     "workers/domain/characters.py": (
