@@ -43,7 +43,9 @@ PAGES: Final = (
     queue_actions,
     workflow,
     executions,
+    orders,
     order_actions,
+    cases,
     resolve,
     dead_letters,
     letter_jobs,
@@ -71,19 +73,7 @@ def application(console: Console) -> web.Application:
     made.on_response_prepare.append(_add_headers)
     made.on_shutdown.append(_stop)
     made.router.add_get("/static/{name}", _static(_files()))
-    for pages in (
-        overview,
-        queues,
-        orders,
-        cases,
-        workflow,
-        executions,
-        dead_letters,
-        letter_jobs,
-        order_actions,
-        queue_actions,
-        resolve,
-    ):
+    for pages in PAGES:
         made.router.add_routes(pages.routes)
     return made
 
