@@ -5,9 +5,10 @@ import json
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from rich.console import Console
@@ -94,5 +95,15 @@ def test_every_row_is_measured_printed_and_saved(tmp_path: Path, monkeypatch: py
     assert all(f"\n| {row.title} | " in table for row in ROWS)
     document = json.loads(output.read_text(encoding="utf-8"))
     assert [row["row"] for row in document["rows"]] == titles
-    zero = {row["row"] for row in document["rows"] if not row["ours"]["median"] > 0}
-    assert {title for title in zero if "CPU s" not in title} <= {QUIET}  # CPU time is counted in steps of 10 ms.
+    empty = zero(document)
+    if empty:  # A busy machine may get nothing done in so short a window.
+        bench.run(replace(TINY, window_s=3.0), GROUPS, Console(file=printed, width=250), output)
+        empty &= zero(json.loads(output.read_text(encoding="utf-8")))
+    assert empty == set()
+
+
+def zero(document: Mapping[str, Any]) -> set[str]:
+    """Return the rows of which nothing was measured."""
+    rows = {row["row"] for row in document["rows"] if not row["ours"]["median"] > 0}
+    # CPU time is counted in steps of 10 ms.
+    return {row for row in rows if "CPU s" not in row and row != QUIET}
