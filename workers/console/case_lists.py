@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from workers.console.query import Query
+from workers.console.resolving import MAX_CASES
 from workers.console.rows import MAX_READ, MAX_ROWS, ROWS, mark
 from workers.domain.cases import Case, CaseState
 from workers.domain.orders import Order
@@ -22,7 +23,7 @@ from workers.operations.windows import Window, parse_moment
 
 OPEN_EVERY_S, RESOLVED_EVERY_S = 5.0, 30.0
 RESOLVED_WITHIN = timedelta(days=1)  # Resolved cases are in the index by day: each takes 16 requests.
-MAX_SELECTED: Final = 1_000  # Cases of one form.
+MAX_SELECTED: Final = MAX_CASES
 GROUPS: Final = ("reason", "detail")
 LABELS: Final = {
     "state": "state",

@@ -16,6 +16,7 @@ from workers.aws.case_items import case_item
 from workers.aws.items import from_item, to_item
 from workers.console.case_lists import CasesNow
 from workers.console.console import Place
+from workers.console.resolving import MAX_CASES
 from workers.domain.cases import Case, CaseState, Claim, Dropped, Episode, Resolution, SentNotification
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
@@ -187,6 +188,12 @@ async def test_a_form_for_all_has_what_matched_when_the_page_was_made_and_is_bou
         assert everything.fields["case"] == ["2:a", "1:c"]
         assert "Resolve the first 2 of 3 …" in page.text
         assert "1 of 3 shown. Show 100 more" in page.text
+
+
+async def test_a_form_for_all_has_no_more_cases_than_can_be_resolved_at_once() -> None:
+    async with listing(*(replace(CASES[2], case_id=f"c{number}") for number in range(MAX_CASES + 1))) as site:
+        (everything,) = [form for form in (await site.get("/cases?rows=1")).forms if "case" in form.fields]
+    assert len(everything.fields["case"]) == MAX_CASES
 
 
 async def test_a_read_only_console_selects_nothing() -> None:
