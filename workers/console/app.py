@@ -107,7 +107,7 @@ async def _with_session(request: web.Request, handler: Handler) -> web.StreamRes
     session = request.cookies.get(guard.cookie_name)
     if session is not None and guard.is_session(session):
         request[SESSION] = session
-    elif not request.path.startswith("/static/"):
+    elif request.method not in _READING or not request.path.startswith("/static/"):
         return await page(request, "no_session.html", status=web.HTTPUnauthorized.status_code)
     return await handler(request)
 

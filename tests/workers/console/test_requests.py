@@ -189,8 +189,8 @@ async def _refused(site: Site, status: int, method: str = "POST", **headers: Any
 
 async def test_no_action_is_done_without_a_session() -> None:
     async with Site.started() as site:
-        for path in ["/", *paths(site, "POST")]:
-            assert (await site.send("POST", path, forged(site), anonymous=True, Origin=ORIGIN)).status == 401
+        for path in ["/", "/static/app.css", *paths(site, "POST")]:
+            assert (await site.send("POST", path, forged(site), anonymous=True, Origin=ORIGIN)).status == 401, path
         assert site.calls == []
 
 
