@@ -190,6 +190,18 @@ async def test_a_queue_is_paused_and_resumed() -> None:
     assert CARD not in str(lines) + str(aws.tags)
 
 
+async def test_what_names_no_queue_is_said_and_nothing_is_done() -> None:
+    aws = Aws()
+    with capture_logs() as lines:
+        async with aws.site() as site:
+            for name in ("%00", "no+queue", "x.fifo", "%3Cscript%3E", "q" * 81):
+                page = await site.get(f"/queues/{name}/pause")
+                assert "Not possible: must be the name, the URL or the ARN" in page.text
+                assert page.forms == []
+            assert (await site.post("/queues/no+queue/pause", actor="ada")).status == 400
+    assert lines == []
+
+
 async def test_a_read_only_console_says_why_there_is_no_form() -> None:
     aws = Aws()
     async with aws.site(place=READ_ONLY) as site:

@@ -8,6 +8,7 @@ from aiohttp import web
 from workers.console.audit import Person
 from workers.console.pages.acting import Act, Subject, do, show
 from workers.domain.resolutions import Action, Request
+from workers.operations.errors import OperationError
 from workers.operations.pauses import PauseChange, described, pause, resume
 from workers.operations.stack import Stack
 
@@ -15,7 +16,10 @@ routes: Final = web.RouteTableDef()
 
 
 async def _to_pause(stack: Stack, queue: str) -> Subject:
-    found = await stack.queue(stack.names.queues.get(queue, queue))
+    try:
+        found = await stack.queue(stack.names.queues.get(queue, queue))
+    except ValueError as error:  # Nothing that names a queue.
+        raise OperationError(str(error)) from None
     return Subject({"Queue": found.name}, "")
 
 
