@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
+
+from workers.operations.ages import format_age
 
 Value = TypeVar("Value")
 
 KEPT_S = 15.0  # How long a feed is read after its last viewer has gone: a click takes a moment to the next page.
 MAX_FEEDS = 200  # Of all pages that are watched; beyond it, the feed that was watched the longest ago ends.
+FORGOTTEN_S = 300.0  # After its last viewer: what a feed has read may be large.
 Explain = Callable[[Exception], Awaitable[str | None]]
 
 
@@ -50,6 +53,8 @@ class Feed(Generic[Value]):
         self._viewers = 0
         self._task: asyncio.Task[None] | None = None
         self._valid_from_s = 0.0
+        self._polled_from_s = 0.0
+        self._reported: str | None = None
         self.watched_s = 0.0
 
     @property
@@ -60,18 +65,23 @@ class Feed(Generic[Value]):
     def is_watched(self) -> bool:
         return self._viewers > 0
 
+    @property
+    def was_watched(self) -> bool:
+        return self._task is not None
+
     async def latest(self, wait_s: float | None = None) -> Reading[Value] | None:
         """
         Return the last reading, if it is not much older than a period; otherwise wait for one, *wait_s* at most.
 
-        None if it is not there by then; it is read on for the next viewer.
+        If it is not there by then, it is read on for the next viewer. While a reading takes long, as in an outage, this
+        is the one before it, whose problem says so. None if there is none, or if nothing was read for a while.
         """
         with self._watching():
             after = self._fresh_after()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     return await self._next(after)
-            return None
+            return self._late()
 
     async def readings(self) -> AsyncGenerator[Reading[Value], None]:
         """Yield the last reading if it is fresh, then each new one."""
@@ -91,6 +101,13 @@ class Feed(Generic[Value]):
         if self._task is not None:
             self._task.cancel()
 
+    def _late(self) -> Reading[Value] | None:
+        last = self._last
+        if last is None or last.at_s < max(self._valid_from_s, self._polled_from_s):
+            return None
+        age = format_age(asyncio.get_running_loop().time() - last.at_s)
+        return replace(last, problem=last.problem or f"this is from {age} ago: AWS has not answered since")
+
     def _fresh_after(self) -> int:
         """Return the number of the last reading that is too old to be shown; 0 if there is none."""
         if self._last is None:
@@ -108,6 +125,7 @@ class Feed(Generic[Value]):
     def _watching(self) -> Iterator[None]:
         self._viewers += 1
         if self._task is None or self._task.done():
+            self._polled_from_s = asyncio.get_running_loop().time()
             self._task = asyncio.create_task(self._run(), name="console-feed")
         try:
             yield
@@ -131,13 +149,16 @@ class Feed(Generic[Value]):
 
     async def _attempt(self) -> tuple[Value | None, str | None]:
         try:
-            return await self._read(), None
+            value = await self._read()
         except Exception as error:  # noqa: BLE001 - the page says it, and the next attempt may succeed.
             problem = await self._explained(error)
-            if problem is None:
+            if problem is None and self._reported != repr(error):  # It is said once, not at each attempt.
                 self._failed(error)
+                self._reported = repr(error)
             kept = None if self._last is None else self._last.value
             return kept, problem or "an internal error; the console's log has it"
+        self._reported = None
+        return value, None
 
     async def _explained(self, error: Exception) -> str | None:
         try:
@@ -163,6 +184,7 @@ class Feeds:
         """Return the feed *key*: the one that exists, or a new one. Nothing is read before it is watched."""
         found = self._feeds.get(key)
         if found is None:
+            self._drop_forgotten()
             self._drop_unwatched()
             found = self._feeds[key] = Feed(read, every_s, self.explain, self.failed)
         return found
@@ -175,6 +197,13 @@ class Feeds:
     def close(self) -> None:
         for feed in self._feeds.values():
             feed.close()
+
+    def _drop_forgotten(self) -> None:
+        """Drop feeds that nobody watches any more, with what they have read; those that nobody has watched yet stay."""
+        oldest_s = asyncio.get_running_loop().time() - FORGOTTEN_S
+        for key, feed in [*self._feeds.items()]:
+            if feed.was_watched and not feed.is_watched and feed.watched_s < oldest_s:
+                self._feeds.pop(key).close()
 
     def _drop_unwatched(self) -> None:
         while len(self._feeds) >= MAX_FEEDS:

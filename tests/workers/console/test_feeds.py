@@ -104,6 +104,22 @@ async def test_a_reading_that_is_old_is_not_shown_as_the_latest() -> None:
 
 
 @in_virtual_time
+async def test_while_a_reading_takes_long_the_one_before_is_shown_and_its_age_is_said() -> None:
+    source = Source()
+    feed = source.feed()
+    async with aclosing(feed.readings()) as readings:
+        await anext(readings)
+        source.takes_s = 1000
+        await asyncio.sleep(200)
+        late = await feed.latest(wait_s=0)
+        assert late is not None
+        assert (late.value, late.problem) == (1, "this is from 3m ago: AWS has not answered since")
+        feed.refresh()  # Something was changed: that is not on it.
+        assert await feed.latest(wait_s=0) is None
+    feed.close()
+
+
+@in_virtual_time
 async def test_after_a_refresh_only_what_began_later_counts() -> None:
     source = Source(takes_s=2)
     feed = source.feed()
@@ -155,6 +171,44 @@ async def test_an_internal_error_is_reported_and_reading_goes_on() -> None:
         source.error = None
         assert (await anext(readings)).value == 2
     feed.close()
+
+
+@in_virtual_time
+async def test_the_same_internal_error_is_reported_once() -> None:
+    source = Source(error=ZeroDivisionError("a"))
+    feed = source.feed()
+    async with aclosing(feed.readings()) as readings:
+        for _ in range(10):
+            await anext(readings)
+        assert len(source.failed) == 1
+        source.error = ZeroDivisionError("b")
+        await anext(readings)
+        assert len(source.failed) == 2
+        source.error = None
+        await anext(readings)
+        source.error = ZeroDivisionError("b")
+        await anext(readings)
+        assert len(source.failed) == 3
+    feed.close()
+
+
+@in_virtual_time
+async def test_what_nobody_watches_any_more_is_forgotten() -> None:
+    source = Source()
+    known = Feeds(source.explain, source.failed.append)
+    watched, left, unseen = (known.feed(key, source.read, EVERY_S) for key in ("watched", "left", "unseen"))
+    async with aclosing(watched.readings()) as readings:
+        await anext(readings)
+        await left.latest()
+        await asyncio.sleep(feeds.FORGOTTEN_S - 1)
+        known.feed("new", source.read, EVERY_S)
+        assert known.feed("left", source.read, EVERY_S) is left
+        await asyncio.sleep(2)
+        known.feed("newer", source.read, EVERY_S)
+        assert known.feed("left", source.read, EVERY_S) is not left
+        assert known.feed("watched", source.read, EVERY_S) is watched
+        assert known.feed("unseen", source.read, EVERY_S) is unseen
+    known.close()
 
 
 @in_virtual_time
