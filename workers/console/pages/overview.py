@@ -37,7 +37,14 @@ def _values(console: Console, reading: Reading[Status] | None) -> dict[str, Any]
         "alarms_problem": console.system.alarms_problem,
         "needs": [] if status is None else [(need, page_for(need.command)) for need in status.needs],
         "workers": None if status is None else _workers(status),
+        "knows_all": status is not None and _knows_all(status),
     }
+
+
+def _knows_all(status: Status) -> bool:
+    """Return whether everything is known that may need a person: otherwise nothing is not what there is."""
+    counts = [count.orders for count in status.orders] + [queue.dead_letters for queue in status.queues]
+    return status.open_cases is not None and None not in [*counts, _workers(status)[0]]
 
 
 def _by_severity(status: Status) -> list[SeverityCount]:

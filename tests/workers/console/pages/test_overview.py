@@ -56,6 +56,20 @@ async def test_a_quiet_system_says_that_nothing_is_to_do() -> None:
     assert "0 open cases" in page.text
 
 
+async def test_what_is_unknown_is_not_said_to_need_nobody() -> None:
+    unknown = [
+        replace(QUIET, open_cases=None),
+        replace(QUIET, orders=[OrderCount(status="RECEIVED", orders=None)]),
+        replace(QUIET, queues=[QueueStatus(queue="OrderFulfillmentQueue")]),
+        replace(QUIET, workers=[WorkerStatus(worker="fulfillment", state=WorkerState.UNKNOWN)]),
+    ]
+    for status in unknown:
+        async with Site.started(status=status) as site:
+            needs = (await site.get("/")).main.one("section", aria_labelledby="needs").text
+        assert "unknown: not everything could be read." in needs
+        assert "Nothing" not in needs
+
+
 async def test_newest_cases_are_listed_with_what_others_wrote_as_text() -> None:
     async with Site.started(status=replace(QUIET, open_cases=1)) as site:
         site.console.system.newest_cases = [case("<script>", "critical", 3)]
