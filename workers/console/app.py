@@ -26,6 +26,7 @@ from workers.console.pages import (
     workflow,
 )
 from workers.console.pages.common import SESSION, page, prepare
+from workers.console.query import refuse_cards
 from workers.console.security import CSRF_FIELD, HEADERS, TOKEN_FIELD, is_own_page
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -64,7 +65,8 @@ class StaticFile:
 def application(console: Console) -> web.Application:
     """Return the application that serves *console*."""
     made = web.Application(
-        middlewares=[_of_known_host, _explaining, _with_session, _from_own_page], client_max_size=MAX_BODY_BYTES
+        middlewares=[_of_known_host, _explaining, _with_session, _without_cards, _from_own_page],
+        client_max_size=MAX_BODY_BYTES,
     )
     made[CONSOLE] = console
     prepare(made)
@@ -125,6 +127,13 @@ def _exchange(request: web.Request) -> web.Response:
     if guard.is_launch_token(request.query[TOKEN_FIELD]):
         response.set_cookie(guard.cookie_name, guard.new_session(), httponly=True, samesite="Strict", path="/")
     return response
+
+
+@web.middleware
+async def _without_cards(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.method == "GET" and request.match_info.http_exception is None:
+        refuse_cards(request)
+    return await handler(request)
 
 
 @web.middleware

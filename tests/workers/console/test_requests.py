@@ -283,6 +283,21 @@ async def test_no_get_changes_anything() -> None:
 # Answers
 
 
+async def test_no_address_of_a_page_keeps_what_looks_like_a_card_number() -> None:
+    async with Site.started() as site:
+        for path in paths(site, "GET"):
+            page = await site.get(f"{path}?order=4929+1234+1234+5678&machine=sweep")
+            if page.status != 404:  # Not each address that is made up here leads to a page.
+                assert (page.status, page.headers["Location"]) == (303, f"{path}?machine=sweep&refused=card")
+        for path in ("/workflow", "/executions/x", "/dead-letters/x/looks/x", "/orders/x/cancel", "/live/executions/x"):
+            assert (await site.get(f"{path}?state=4929123412345678")).headers["Location"] == f"{path}?refused=card"
+        assert "That looked like a card number" in (await site.get("/cases?refused=card")).text
+        cookie = f"{site.console.guard.cookie_name}={site.session}"
+        head = f"Host: {HOST}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+        answer = await site.raw(f"GET //evil.example/?order=4929123412345678 HTTP/1.1\r\n{head}".encode())
+        assert (answer.split()[1], "Location" in answer) == ("404", False)  # It leads to no other host.
+
+
 async def test_every_answer_has_the_headers() -> None:
     async with Site.started() as site:
         answers = [

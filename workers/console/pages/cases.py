@@ -23,7 +23,7 @@ from workers.console.console import Console, console_of
 from workers.console.feeds import Feed, Reading
 from workers.console.live_lists import Seen, stream_list
 from workers.console.pages.common import PATIENCE_S, page, stream
-from workers.console.query import Query, chips, refuse_cards
+from workers.console.query import Query, chips
 from workers.console.rendering import path
 from workers.console.rows import MAX_ROWS, ROWS, marks
 from workers.domain.cases import Case, CaseState
@@ -42,7 +42,6 @@ routes: Final = web.RouteTableDef()
 
 @routes.get("/cases")
 async def cases(request: web.Request) -> web.Response:
-    refuse_cards(request)
     query = Query(request.query)
     if (case_id := query.text("id")) is not None:
         raise web.HTTPSeeOther(path("cases", case_id).unescape())
@@ -61,7 +60,6 @@ async def cases(request: web.Request) -> web.Response:
         status=400 if query.problems else 200,
         live=live,
         problems=query.problems,
-        refused="refused" in request.query,
         chips=chips("cases", asked.query(), LABELS),
         reasons=list(Reason),
         sources=list(Source),

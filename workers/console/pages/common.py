@@ -10,6 +10,7 @@ from aiohttp import web
 
 from workers.console.console import console_of, report
 from workers.console.feeds import Feed, Reading, Value
+from workers.console.query import REFUSED
 from workers.console.rendering import now, render
 from workers.operations.disturbances import disturbances
 
@@ -36,6 +37,7 @@ async def common_values(request: web.Request) -> dict[str, Any]:
     system = None if known is None else known.value
     return {
         "request_path": request.path,
+        "refused": REFUSED in request.query,
         "place": None if session is None else console.place,
         "actor": console.actor,
         "csrf": "" if session is None else console.guard.csrf_token(session),

@@ -11,7 +11,7 @@ from workers.console.live_lists import Seen, stream_list
 from workers.console.order_lists import LABELS, OrderFilter, OrderList, read_orders
 from workers.console.order_stories import OrderReader, OrderStory, every_s
 from workers.console.pages.common import PATIENCE_S, page, stream
-from workers.console.query import Query, chips, refuse_cards
+from workers.console.query import Query, chips
 from workers.console.rendering import path, stored
 from workers.console.rows import MAX_ROWS, ROWS, marks
 from workers.domain.reasons import Reason
@@ -23,7 +23,6 @@ routes: Final = web.RouteTableDef()
 
 @routes.get("/orders")
 async def orders(request: web.Request) -> web.Response:
-    refuse_cards(request)
     query = Query(request.query)
     if (order_id := query.text("id")) is not None:
         raise web.HTTPSeeOther(path("orders", order_id).unescape())
@@ -40,7 +39,6 @@ async def orders(request: web.Request) -> web.Response:
         status=400 if query.problems else 200,
         live=live,
         problems=query.problems,
-        refused="refused" in request.query,
         chips=chips("orders", asked.query(), LABELS),
         reasons=list(Reason),
         **values,
