@@ -19,6 +19,8 @@ CORE = (
 ALL = ("workers", "deploy", "lambda")
 # The tests of `orders status`, of all its modules.
 STATUS = ("tests/workers/operations/test_status.py", "tests/workers/operations/test_status_on_aws.py")
+# The tests of the graph's drawings, of all its modules.
+GRAPH = tuple(f"tests/workers/console/graph/test_{name}.py" for name in ("layout", "svg", "drawings"))
 # The tests of `workers/a/b.py` are `tests/workers/a/test_b.py` and `test_b_properties.py`. Some modules have others.
 MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/aws/case_items.py": ("tests/workers/aws/test_cases.py", "tests/workers/aws/test_cases_requests.py"),
@@ -91,9 +93,61 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/operations/test_story.py",
     ),
     "workers/consumer/drain.py": ("tests/workers/consumer/test_consumer.py",),
-    "workers/console/graph/layout.py": ("tests/workers/console/graph/test_drawings.py",),
-    "workers/console/graph/svg.py": ("tests/workers/console/graph/test_drawings.py",),
+    "workers/console/__main__.py": ("tests/workers/console/test_command.py",),
+    "workers/console/app.py": ("tests/workers/console/test_requests.py", "tests/workers/console/test_static.py"),
+    "workers/console/audit.py": ("tests/workers/console/test_actions.py",),
+    "workers/console/case_lists.py": ("tests/workers/console/pages/test_cases.py",),
+    "workers/console/console.py": (
+        "tests/workers/console/test_command.py",
+        "tests/workers/console/test_common.py",
+        "tests/workers/console/test_requests.py",
+    ),
+    "workers/console/graph/icons.py": GRAPH,
+    "workers/console/graph/labels.py": GRAPH,
+    "workers/console/graph/layers.py": GRAPH,
+    "workers/console/graph/layout.py": GRAPH,
+    "workers/console/graph/lines.py": GRAPH,
+    "workers/console/graph/markup.py": GRAPH,
+    "workers/console/graph/nodes.py": GRAPH,
+    "workers/console/graph/ordering.py": GRAPH,
+    "workers/console/graph/placing.py": GRAPH,
+    "workers/console/graph/resources.py": (*GRAPH, "tests/workers/console/graph/test_definition.py"),
+    "workers/console/graph/routing.py": GRAPH,
+    "workers/console/graph/svg.py": GRAPH,
+    "workers/console/graph/visits.py": (*GRAPH, "tests/workers/console/graph/test_path.py"),
+    "workers/console/live_lists.py": (
+        "tests/workers/console/pages/test_cases.py",
+        "tests/workers/console/pages/test_orders.py",
+    ),
+    "workers/console/looks.py": ("tests/workers/console/test_dead_letters.py",),
+    "workers/console/main.py": ("tests/workers/console/test_command.py",),
+    "workers/console/order_lists.py": ("tests/workers/console/pages/test_orders.py",),
+    "workers/console/order_stories.py": ("tests/workers/console/pages/test_orders.py",),
+    "workers/console/recent.py": ("tests/workers/console/pages/test_workflow.py",),
     "workers/console/resolving.py": ("tests/workers/console/test_resolve.py",),
+    "workers/console/rows.py": (
+        "tests/workers/console/test_query.py",
+        "tests/workers/console/pages/test_cases.py",
+        "tests/workers/console/pages/test_orders.py",
+    ),
+    "workers/console/security.py": ("tests/workers/console/test_requests.py",),
+    "workers/console/server.py": ("tests/workers/console/test_requests.py",),
+    "workers/console/system.py": (
+        "tests/workers/console/pages/test_overview.py",
+        "tests/workers/console/pages/test_queues.py",
+    ),
+    "workers/console/watched.py": (
+        "tests/workers/console/pages/test_executions.py",
+        "tests/workers/console/test_inspector.py",
+    ),
+    "workers/console/pages/acting.py": (
+        "tests/workers/console/test_actions.py",
+        "tests/workers/console/test_resolve.py",
+    ),
+    "workers/console/pages/common.py": (
+        "tests/workers/console/test_common.py",
+        "tests/workers/console/pages/test_overview.py",
+    ),
     "workers/console/pages/dead_letters.py": ("tests/workers/console/test_dead_letters.py",),
     "workers/console/pages/letter_jobs.py": ("tests/workers/console/test_dead_letters.py",),
     "workers/console/pages/order_actions.py": ("tests/workers/console/test_actions.py",),
