@@ -13,6 +13,20 @@
     state.querySelector(".text").textContent = text;
   }
 
+  // A browser has six connections to a host: pages that were opened in the background would take them all. Those that go
+  // there later let theirs go by themselves.
+  if (document.hidden) {
+    const parts = [...document.querySelectorAll("[hx-sse\\:connect]")];
+    const addresses = parts.map((part) => part.getAttribute("hx-sse:connect"));
+    for (const part of parts) part.removeAttribute("hx-sse:connect");
+    document.addEventListener("visibilitychange", () => {
+      parts.forEach((part, number) => {
+        part.setAttribute("hx-sse:connect", addresses[number]);
+        htmx.process(part);
+      });
+    }, { once: true });
+  }
+
   function reconnect() {
     const source = document.querySelector("[hx-sse\\:connect]");
     source?._htmx?.sse?.reader?.cancel(); // It connects again, and gets the present state first.
