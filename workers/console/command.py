@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -119,6 +120,8 @@ def command(
     if not is_loopback(host):
         complain(f"{WARNING} {'' if allowed else NO_NAME}".rstrip())
     output = logs.configure(level=given.log_level, as_json=as_json)
+    # It warns of each connection that is closed because very many calls went out at once. They are answered.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
         asyncio.run(
             _serve(

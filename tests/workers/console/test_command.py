@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
 
 from tests.workers.operations.status_world import World
 from workers.console import command as command_module
@@ -72,6 +74,17 @@ def test_it_prints_its_address_and_ends_when_it_is_asked_to(
     assert (lines[0]["url"], lines[0]["can_write"], TOKEN in str(lines)) == (address, True, False)
     assert (console.actor, [each.worker for each in console.endpoints]) == ("grace", ["fulfillment"])
     assert console.guard.is_host(f"localhost:{console.guard.port}")
+
+
+def test_very_many_calls_at_once_are_no_lines_of_its_log(
+    started: list[Console], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = HTTPConnectionPool("127.0.0.1", maxsize=1)
+    run(capsys, "--port", "0")
+    for _ in range(2):
+        pool._put_conn(HTTPConnection("127.0.0.1"))
+    assert started
+    assert caplog.messages == []
 
 
 def test_a_supervised_console_prints_no_token(
