@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from multidict import MultiMapping
 
-from workers.console.rendering import path
+from workers.console.addresses import path
 from workers.domain.cards import looks_like_card
 
 MAX_FILTER_CHARS: Final = 300

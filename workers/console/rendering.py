@@ -15,13 +15,13 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from workers import clock
-from workers.domain.cards import mask
+from workers.console.addresses import path
+from workers.console.links import way_of
 from workers.domain.ids import execution_name
 from workers.domain.text import clean
 from workers.operations.ages import format_age, seconds_since
@@ -36,23 +36,6 @@ def shown(value: object) -> object:
     if isinstance(value, Markup) or value is None:
         return "" if value is None else value
     return "\n".join(map(clean, str(value).splitlines())) if isinstance(value, str) else clean(value)
-
-
-def path(*parts: object, **query: object) -> Markup:
-    """
-    Return the address of a page; *parts* are quoted, and *query* has the values that are not None, False or empty.
-
-    Ids may have characters that a page shows otherwise, so an address is not cleaned; it holds ids only.
-    """
-    address = "/" + "/".join(quote(str(part), safe="") for part in parts)
-    given = [
-        (name.rstrip("_"), str(each))
-        for name, value in query.items()
-        for each in (value if isinstance(value, list | tuple) else [value])
-        if each not in (None, False, "")
-    ]
-    text = f"{address}?{urlencode(given)}" if given else address
-    return Markup.escape(mask(text) if mask(text) != text else text)
 
 
 def age(at: object, now: datetime) -> str | None:
@@ -123,9 +106,8 @@ def environment() -> Environment:
     made.filters.update(
         {"age": age, "utc": utc, "seconds": seconds, "length_of_time": format_age, "rate": rate, "counted": counted}
     )
-    made.filters.update(
-        {"moment": clock.rfc_3339, "texts": texts, "commands": commands, "execution_name": execution_name}
-    )
+    made.filters.update({"moment": clock.rfc_3339, "texts": texts, "commands": commands, "way_of": way_of})
+    made.filters.update({"execution_name": execution_name})
     made.globals.update({"path": path})
     return made
 

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from workers.console.addresses import path
 from workers.console.audit import FormError, Person, audit, person_of, text_field
 from workers.console.console import console_of
 from workers.console.kept import Kept, new_id
 from workers.console.pages.common import page
-from workers.console.rendering import path
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
 

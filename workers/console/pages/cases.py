@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from workers.console.addresses import path
 from workers.console.case_lists import (
     GROUPS,
     LABELS,
@@ -24,7 +25,6 @@ from workers.console.feeds import Feed, Reading
 from workers.console.live_lists import Seen, stream_list
 from workers.console.pages.common import PATIENCE_S, page, stream
 from workers.console.query import Query, chips
-from workers.console.rendering import path
 from workers.console.rows import MAX_ROWS, ROWS, marks
 from workers.domain.cases import Case, CaseState
 from workers.domain.reasons import Reason, Severity, Source

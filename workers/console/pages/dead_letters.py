@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from workers.console.addresses import path
 from workers.console.audit import FormError, audit, person_of, text_field
 from workers.console.console import console_of
 from workers.console.looks import IDLE_S, MAX_LETTERS, MAX_OPEN, Look, Looks, LookState, leave
 from workers.console.pages.common import PATIENCE_S, common_values, page, send, stream
-from workers.console.rendering import path, render
+from workers.console.rendering import render
 from workers.operations.dead_letters import DeadLetter, Selection
 from workers.operations.errors import OperationError
 from workers.operations.hold import HOLD_S

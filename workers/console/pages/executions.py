@@ -7,12 +7,13 @@ from typing import Any, Final
 from aiohttp import web
 
 from workers import clock
+from workers.console.addresses import path
 from workers.console.console import console_of
 from workers.console.feeds import Feed, Reading
 from workers.console.inspector import inspect
 from workers.console.pages.common import PATIENCE_S, page, stream
 from workers.console.pages.workflow import MACHINES, kind_of
-from workers.console.rendering import now, path
+from workers.console.rendering import now
 from workers.console.watched import EVERY_S, ExecutionReader, Watched
 from workers.domain.text import clean
 from workers.operations.execution_events import Event

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from workers.console.addresses import path
 from workers.console.audit import Person
 from workers.console.pages.acting import Act, Subject, do, show
-from workers.console.rendering import path
 from workers.domain.orders import OrderStatus
 from workers.domain.resolutions import Action, Request
 from workers.operations.cancel import cancel_order, open_case, read_to_cancel

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from workers.console.addresses import path
 from workers.console.console import Console, console_of
 from workers.console.feeds import Feed, Reading
 from workers.console.live_lists import Seen, stream_list
@@ -12,7 +13,7 @@ from workers.console.order_lists import LABELS, OrderFilter, OrderList, read_ord
 from workers.console.order_stories import OrderReader, OrderStory, every_s
 from workers.console.pages.common import PATIENCE_S, page, stream
 from workers.console.query import Query, chips
-from workers.console.rendering import path, stored
+from workers.console.rendering import stored
 from workers.console.rows import MAX_ROWS, ROWS, marks
 from workers.domain.reasons import Reason
 from workers.operations.listing import FINAL, OPEN

@@ -6,11 +6,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from workers import clock
+from workers.console.addresses import path
 from workers.console.audit import FormError, Person, audit, person_of, text_field
 from workers.console.console import console_of
 from workers.console.feeds import Feed
 from workers.console.pages.common import page, stream
-from workers.console.rendering import path
 from workers.console.resolving import MAX_CASES, NEXT, CardError, Change, Job, Jobs, changes, stop, stored_fields
 from workers.domain.cards import masked_card_number
 from workers.domain.cases import Case, CaseState
@@ -80,7 +80,8 @@ async def _form_of_one(
     form: Mapping[str, Any] | None = None,
     error: str | None = None,
 ) -> web.Response:
-    typed = {} if form is None else {name: text_field(form, name) for name in form}
+    given = request.query if form is None else form
+    typed = {name: text_field(given, name) for name in given}
     stack = console_of(request).stack
     choices = [(action, _WORDS[action], _refusal(case, order, action, clock.written(stack.now()))) for action in Action]
     return await page(

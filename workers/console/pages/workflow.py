@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from workers.console.addresses import path
 from workers.console.console import console_of
 from workers.console.feeds import Feed, Reading
 from workers.console.inspector import inspect
 from workers.console.pages.common import PATIENCE_S, page, stream
 from workers.console.recent import EVERY_S, OF_HEAT, RecentReader, Workflow
-from workers.console.rendering import now, path
+from workers.console.rendering import now
 from workers.operations.workflow import STATUSES, Kind, Listed
 
 routes: Final = web.RouteTableDef()

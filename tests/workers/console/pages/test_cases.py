@@ -323,7 +323,7 @@ async def test_everything_about_a_case_is_on_its_page() -> None:
         "OPEN warning",
         "pager failed Given up, HTTP 410",
         "tickets not yet",
-        "log done Sent",
+        "log sent",
         "Before; Helmet; 1",
         "grace resubmit new price",
         "ada fulfill by hand SHIP",
@@ -371,7 +371,7 @@ async def test_a_merged_case_says_where_it_went() -> None:
     async with case_site(from_item(case_item(merged))) as site:
         page = await site.get("/cases/run-1")
         assert "is merged into the order's case: 001" in page.text
-        assert page.links["001"] == "/cases/001"
+        assert "/cases/001" in page.links.values()
 
 
 async def test_an_edited_case_is_shown_as_it_is_stored() -> None:

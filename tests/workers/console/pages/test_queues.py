@@ -26,9 +26,9 @@ async def test_a_bad_day_is_shown_with_what_is_known() -> None:
     async with Site.started(status=status) as site:
         page = await site.get("/queues")
     queue = page.main.one("section", aria_labelledby="queue-1").text
-    assert "waiting 1,200" in queue
-    assert "in flight 150" in queue
-    assert "dead letters 8" in queue
+    assert "Waiting 1,200" in queue
+    assert "In flight 150" in queue
+    assert "Dead letters 8" in queue
     workers, services = page.tables
     assert workers[1][:2] == ["fulfillment", "running downstream has failed for 360 s"]
     assert workers[1][5].startswith("by downstream for")
@@ -55,8 +55,8 @@ async def test_what_is_unknown_is_never_shown_as_none() -> None:
     async with Site.started(status=status) as site:
         page = await site.get("/queues")
     text = page.main.one("section", aria_labelledby="queue-1").text
-    assert "waiting unknown in flight unknown delayed unknown dead letters unknown" in text
-    assert "oldest message unknown drains unknown empty in unknown oldest dead letter unknown" in text
+    assert "Waiting unknown In flight unknown Delayed unknown Dead letters unknown" in text
+    assert "Oldest message unknown Drains unknown Empty in unknown Oldest dead letter unknown" in text
     assert "queue X: no answer within 4 s" in page.text
 
 
@@ -64,7 +64,7 @@ async def test_on_a_local_aws_the_age_is_that_of_the_oldest_order_and_says_so() 
     orders = [OrderCount(status="RECEIVED", orders=1, oldest_at=ago(minutes=9))]
     async with Site.started(status=replace(QUIET, queues=[BUSY], orders=orders)) as site:
         page = await site.get("/queues")
-    assert "oldest message oldest order" in page.text
+    assert "Oldest message oldest order" in page.text
     assert "grows by 2.5/s" in page.text
 
 
