@@ -208,6 +208,6 @@ async def test_a_read_only_console_says_why_there_is_no_form() -> None:
         for path in ("/orders/001/cancel", "/orders/001/requeue", "/orders/001/escalate", "/queues/escalation/pause"):
             shown = await site.get(path)
             assert shown.forms == []
-            assert "Nothing can be changed here: it is for reading" in shown.text
+            assert "This console is read-only: it is for reading" in shown.text
             assert (await site.post(path, **WHO)).status == 403
     assert (aws.order["Status"], aws.sent(), aws.tags) == ("RECEIVED", [], {})

@@ -408,7 +408,7 @@ async def test_a_read_only_console_shows_the_counts_and_why_nobody_looks() -> No
     async with queue.site(place=READ_ONLY) as site:
         shown = await site.get("/dead-letters")
         assert shown.forms == []
-        assert "Nobody can look from here, because a look hides messages from others: it is for reading" in shown.text
+        assert "This console is read-only, and a look hides messages from others: it is for reading" in shown.text
         assert (await site.post("/dead-letters/looks", queue="fulfillment", actor="ada")).status == 403
         for path in ("jobs", "leave", "again", "jobs/x", "jobs/x/stop", "letters/a/edit"):
             assert (await site.post(f"/dead-letters/fulfillment/looks/x/{path}", **WHO)).status == 403

@@ -413,7 +413,7 @@ async def test_a_read_only_console_shows_the_case_without_a_form(monkeypatch: py
     desk = Desk(monkeypatch)
     async with Site.started(place=READ_ONLY, status=STATUS) as site:
         shown = await site.get("/cases/1/resolve")
-        assert "Nothing can be resolved here: it is for reading" in shown.text
+        assert "This console is read-only: it is for reading" in shown.text
         assert shown.forms == []
         for path in ("/cases/1/resolve", "/cases/resolve", "/cases/resolve/abc"):
             assert (await site.post(path, action="cancel", episode="1", **WHO)).status == 403

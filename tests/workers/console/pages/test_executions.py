@@ -50,7 +50,7 @@ async def test_the_inspector_tells_of_a_state() -> None:
     page = await shown(States(one=("SUCCEEDED", caught())), "/executions/one?state=Verify")
     text = page.main.one("section", class_="chosen").text
     assert text.startswith("Verify caught error Type Task · Lambda: Invoke Resource arn:aws:states:::lambda:invoke")
-    assert "Tries 2, 1 retry Next Send Lambda.Down no answer Try waited took error 1 none 0.50 s Lambda.Down" in text
+    assert "Tries 2, 1 retry Next Send Lambda.Down no answer Try Waited Took Error 1 none 0.50 s Lambda.Down" in text
     assert "Rules A try may take 10 s." in text
     anchors = {each.attributes["id"] for each in page.main.all("section", class_="inspected")}
     linked = {each.attributes["href"].removeprefix("#") for each in page.main.all("a", class_="graph-node")}
