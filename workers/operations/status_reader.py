@@ -266,7 +266,8 @@ class StatusReader:
             unknowns.add(f"the oldest message of {name}", "CloudWatch has no age of it, as on a local AWS")
         drained = self._drained(name, messages, metrics)
         if drained is None and messages:
-            unknowns.add(f"how fast {name} drains", "it was looked at only once: use --watch")
+            once = "it was looked at only once"
+            unknowns.add(f"how fast {name} drains", f"{once}: use --watch" if self.rates_at_once else once)
         return QueueStatus(
             queue=name,
             depth=depth.depth,

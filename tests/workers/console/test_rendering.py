@@ -10,7 +10,6 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from tests import strategies
-from workers.console.addresses import path
 from workers.console.rendering import age, counted, environment, render, seconds, utc
 
 TEMPLATES = environment()
@@ -92,15 +91,6 @@ def test_nothing_is_shown_for_none_and_lines_stay() -> None:
     assert shown(None) == ""
     assert shown("a\nb") == "a\nb"
     assert shown(Markup("<b>")) == "<b>"
-
-
-def test_an_address_is_quoted_and_says_only_what_is_given() -> None:
-    assert path("orders", "a/b?c#d&e") == "/orders/a%2Fb%3Fc%23d%26e"
-    assert path("orders", "\u202e<") == "/orders/%E2%80%AE%3C"
-    assert path("cases", reason=["A", "B"], q="x y&z", all_=True, none=None, empty="", no=False) == (
-        "/cases?reason=A&amp;reason=B&amp;q=x+y%26z&amp;all=True"
-    )
-    assert CARD not in path("orders", q=CARD)
 
 
 @pytest.mark.parametrize(

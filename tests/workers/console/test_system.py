@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.workers.operations.fakes import FakeClient, refused
-from tests.workers.operations.status_world import FULFILLMENT, World, case
+from tests.workers.operations.status_world import FULFILLMENT, World, busy, case
 from workers.console.system import NEWEST_CASES, SystemReader
 
 SWEEP = "arn:aws:states:us-east-1:000000000000:execution:StuckOrderSweep:s1"
@@ -88,3 +88,12 @@ async def test_a_local_aws_is_not_asked_for_alarms() -> None:
     system = reader(at, has_alarms=False)
     await system.read()
     assert (system.alarms, system.alarms_problem, called(at, "cloudwatch", "describe_alarms")) == (None, None, 0)
+
+
+async def test_what_only_a_second_reading_shows_names_no_option_of_a_command() -> None:
+    at = busy()
+    at.clients["stepfunctions"] = world().clients["stepfunctions"]
+    status = await reader(at, has_alarms=False).read()
+    reasons = [unknown.reason for unknown in status.unknown]
+    assert any(reason.startswith("it was looked at only once") for reason in reasons)
+    assert not [reason for reason in reasons if "--" in reason]
