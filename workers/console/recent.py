@@ -30,7 +30,8 @@ class Workflow:
     """
     A state machine and its recent executions.
 
-    *drawing* says how many of *read* executions took each line; *orders* has OrderIds by the executions' ARNs.
+    *drawing* says how many of *read* executions took each line; *orders* has OrderIds by the executions' ARNs, and
+    *is_searching* says that more may be found.
     """
 
     machine: Machine
@@ -38,6 +39,7 @@ class Workflow:
     drawing: Drawing
     read: int
     orders: Mapping[str, str]
+    is_searching: bool = False
 
 
 @dataclass(slots=True)
@@ -66,7 +68,8 @@ class RecentReader:
         if self._drawn is None or self._drawn[:2] != (machine, heat):  # It takes longer than all the rest.
             title = f"The states of {machine.name}"
             self._drawn = machine, heat, await in_thread(partial(draw, machine.definition, heat=heat, title=title))
-        return Workflow(machine, recent, self._drawn[2], len(paths), dict(self._orders))
+        searching = self._search is not None
+        return Workflow(machine, recent, self._drawn[2], len(paths), dict(self._orders), searching)
 
     async def _read_paths(self, runs: Sequence[Listed], machine: Machine) -> list[Path]:
         async def read(arn: str) -> tuple[str, Path | None]:
