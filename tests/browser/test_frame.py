@@ -62,3 +62,18 @@ def test_without_a_session_a_browser_is_told_what_to_open(
     troubles = watch.take()
     assert len(troubles) == 2
     assert all("401" in each for each in troubles)
+
+
+def test_the_keyboard_stays_on_a_copy_button_when_its_page_changes(page: Page, served: Served) -> None:
+    order = {"OrderId": "browser-2", "Name": "Ada", "ItemName": "Bicycle", "Price": "free", "CC": "1234"}
+    served.stack.client("stepfunctions").start_execution(
+        stateMachineArn=served.stack.state_machine_arn, name="browser-2", input=json.dumps(order)
+    )
+    expect(page.locator("#count-cases")).to_be_visible()
+    page.goto(f"{served.origin}/cases/browser-2")
+    copy = page.get_by_role("button", name="Copy browser-2").first
+    copy.focus()
+    changed = "document.addEventListener('htmx:after:swap', () => { document.body.dataset.changed = 'yes'; })"
+    page.evaluate(changed)
+    expect(page.locator("body")).to_have_attribute("data-changed", "yes")
+    expect(copy).to_be_focused()

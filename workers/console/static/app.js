@@ -2,6 +2,9 @@
 "use strict";
 
 (() => {
+  // Shows the buttons that copy. Browsers have a clipboard only on this machine and with TLS.
+  if (navigator.clipboard) document.documentElement.classList.add("copies");
+
   const state = document.getElementById("live-state");
   let paused = false;
   let held = false; // Something came while the page was paused.
@@ -80,11 +83,6 @@
     }
   }, 1000);
 
-  function reveal(root) {
-    if (!navigator.clipboard) return; // Browsers have one only on this machine and with TLS.
-    for (const button of root.querySelectorAll(".copy[hidden]")) button.hidden = false;
-  }
-
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("[data-copy]");
     if (!button) return;
@@ -102,7 +100,4 @@
     search.focus();
     search.select();
   });
-
-  document.addEventListener("htmx:after:swap", () => reveal(document));
-  reveal(document);
 })();
