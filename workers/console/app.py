@@ -26,6 +26,7 @@ from workers.console.pages import (
     workflow,
 )
 from workers.console.pages.common import SESSION, page, prepare
+from workers.console.proposed_name import keep_name, take_name
 from workers.console.query import refuse_cards
 from workers.console.security import CSRF_FIELD, HEADERS, TOKEN_FIELD, is_own_page
 
@@ -89,6 +90,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     is_static = request.path.startswith("/static/")
     response.headers.update({**HEADERS, "Cache-Control": "no-cache"} if is_static else HEADERS)
     response.headers.pop("Server", None)
+    keep_name(request, response)
 
 
 @web.middleware
@@ -152,6 +154,7 @@ async def _from_own_page(request: web.Request, handler: Handler) -> web.StreamRe
         return await refused(request, text, web.HTTPForbidden.status_code)
     if not console.place.can_write:
         return await refused(request, f"This console is read-only: {console.place.why_not}.", 403)
+    take_name(request, form)
     return await handler(request)
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from workers.console.console import console_of, report
 from workers.console.feeds import Feed, Reading, Value
+from workers.console.proposed_name import proposed_name
 from workers.console.query import REFUSED
 from workers.console.rendering import now, render
 from workers.operations.disturbances import disturbances
@@ -39,7 +40,7 @@ async def common_values(request: web.Request) -> dict[str, Any]:
         "request_path": request.path,
         "refused": REFUSED in request.query,
         "place": None if session is None else console.place,
-        "actor": console.actor,
+        "actor": proposed_name(request),
         "csrf": "" if session is None else console.guard.csrf_token(session),
         "now": now(),
         "system": system,
