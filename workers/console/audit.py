@@ -25,6 +25,11 @@ class FormError(Exception):
         super().__init__(text)
         self.field = field
 
+    @property
+    def sentence(self) -> str:
+        text = str(self)
+        return f"{text[:1].upper()}{text[1:]}."
+
 
 @dataclass(frozen=True, slots=True)
 class Person:

@@ -190,12 +190,12 @@ async def test_filters_stand_in_the_address_and_all_that_match_is_a_fixed_set() 
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"id": ()}, "select at least one letter"),
-        ({"id": "unknown"}, "select at least one letter"),
-        ({"actor": ""}, "your name must be"),
-        ({"rate": "0"}, "the rate must be 0.1 to 1000"),
-        ({"rate": "nan"}, "the rate must be"),
-        ({"rate": "fast"}, "the rate must be"),
+        ({"id": ()}, "Select at least one letter"),
+        ({"id": "unknown"}, "Select at least one letter"),
+        ({"actor": ""}, "Your name must be"),
+        ({"rate": "0"}, "The rate must be 0.1 to 1000"),
+        ({"rate": "nan"}, "The rate must be"),
+        ({"rate": "fast"}, "The rate must be"),
         ({"action": "delete"}, "Choose to replay or to discard"),
     ],
 )
@@ -206,6 +206,8 @@ async def test_a_wrong_choice_is_said_and_nothing_is_done(fields: dict[str, Any]
         told = await site.submit(selection(await look(site)), **given)
         assert told.status == 400
         assert text in told.text
+        if "action" not in fields:
+            assert told.links["Back"] == "/dead-letters/fulfillment/looks/" + the_look(site).id
         assert the_look(site).jobs == {}
 
 

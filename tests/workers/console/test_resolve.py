@@ -300,8 +300,8 @@ async def test_three_hundred_cases_are_resolved_at_once(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("cases", "text"),
     [
-        ([], "select at least one case"),
-        ([f"1:{n}" for n in range(MAX_CASES + 1)], "at most 500 cases can be resolved at once; 501 are selected"),
+        ([], "Select at least one case"),
+        ([f"1:{n}" for n in range(MAX_CASES + 1)], "At most 500 cases can be resolved at once; 501 are selected"),
         (["004"], "which episode"),
         (["\u0661:004"], "which episode"),
     ],

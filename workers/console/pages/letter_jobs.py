@@ -35,7 +35,8 @@ async def plan(request: web.Request) -> web.Response:
     try:
         person, rate, letters = person_of(form), _rate(form), _selected(form, look, stack)
     except FormError as error:
-        raise web.HTTPBadRequest(text=f"{error}.") from None
+        back = address(look)
+        return await page(request, "refused.html", status=400, title="Not done", text=error.sentence, back=back)
     name = text_field(form, "action")
     if name not in {"replay", "discard"} or look.found is None:
         raise web.HTTPBadRequest(text="Choose to replay or to discard.")

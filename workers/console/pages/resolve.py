@@ -116,7 +116,7 @@ async def many(request: web.Request) -> web.Response:
     try:
         seen = _seen([each for each in form.getall("case", []) if isinstance(each, str)])
     except FormError as error:
-        raise web.HTTPBadRequest(text=f"{error}.") from None
+        raise web.HTTPBadRequest(text=error.sentence) from None
     if "action" not in form:
         return await _form_of_many(request, seen)
     try:

@@ -21,7 +21,8 @@
     text.dataset.none ??= text.textContent;
     const wanted = chosen.length ? `${chosen.length} selected` : text.dataset.none;
     if (text.textContent !== wanted) text.textContent = wanted;
-    for (const button of document.querySelectorAll("[data-needs-selection]")) button.disabled = chosen.length === 0;
+    const isNone = chosen.length === 0 && !form.querySelector('input[name="all"]')?.checked;
+    for (const button of document.querySelectorAll("[data-needs-selection]")) button.disabled = isNone;
   }
 
   function showAll() {
