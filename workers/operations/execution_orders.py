@@ -15,6 +15,7 @@ from workers.aws.items import to_item
 from workers.domain.escalations import execution_case_id
 from workers.domain.ids import execution_name
 from workers.domain.submissions import submission_name, submission_number
+from workers.operations.history import escalation_reasons
 from workers.operations.listing import FINAL, OPEN
 from workers.operations.order_table import get_orders, is_key, shown_order
 from workers.operations.related_cases import stored_case
@@ -37,7 +38,8 @@ class Linked:
     """
     The order of an execution, and the case about it.
 
-    *order_id* is None if it is not known, *order* if it is not stored, or is now that of another execution.
+    *order_id* is None if it is not known, *order* if it is not stored, or is now that of another execution. *reasons*
+    say why this execution was escalated.
     """
 
     order_id: str | None = None
@@ -45,6 +47,7 @@ class Linked:
     is_of_other: bool = False
     case_id: str | None = None
     case_state: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 async def is_order_of(stack: "Stack", order_id: str, arn: str) -> bool:
@@ -96,7 +99,15 @@ async def read_linked(stack: "Stack", arn: str, order_id: str | None) -> Linked:
         bool(order) and order.get("ExecutionArn") not in {None, arn},
         None if case is None else str(case["CaseId"]),
         None if case is None else str(case.get("State", "")) or None,
+        _reasons(arn, case or {}),
     )
+
+
+def _reasons(arn: str, case: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        return tuple(map(str, escalation_reasons(arn, case)))
+    except (AttributeError, TypeError):  # The case was edited in the table.
+        return ()
 
 
 async def _stored(stack: "Stack", order_id: str) -> dict[str, Any]:

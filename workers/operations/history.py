@@ -78,7 +78,7 @@ def record_of(item: Mapping[str, Any]) -> Record:
 
 def _outcome(execution: Execution, order: Mapping[str, Any] | None, case: Mapping[str, Any]) -> str:
     """Say what came of an execution: its own order's status, else what the case says about it, else its last state."""
-    reasons = _reasons(execution.arn, case)
+    reasons = escalation_reasons(execution.arn, case)
     if order is not None:
         status = str(order.get("Status"))
         return f"{status}: {_listed(order.get('Reasons', reasons))}" if status == OrderStatus.ESCALATED else status
@@ -89,7 +89,7 @@ def _outcome(execution: Execution, order: Mapping[str, Any] | None, case: Mappin
     return execution.end or "not known"
 
 
-def _reasons(arn: str, case: Mapping[str, Any]) -> Sequence[str]:
+def escalation_reasons(arn: str, case: Mapping[str, Any]) -> Sequence[str]:
     """Return why an execution was escalated: what its messages say, else the reasons of the episode with its order."""
     evidence = [item.get("Reasons", []) for item in case.get("Evidence", []) if item.get("ExecutionArn") == arn]
     found = evidence or [

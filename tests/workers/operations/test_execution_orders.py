@@ -1,6 +1,9 @@
 """The orders of executions, which are found without their inputs."""
 
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from tests.workers.console.histories import ORDERS, at, execution_arn, tables
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack
@@ -50,6 +53,24 @@ async def test_an_order_has_its_status_and_case() -> None:
     client = tables([order("001", arn)], [{"CaseId": "001", "State": "OPEN"}])
     linked = await read_linked(fake_stack(ORDERS, dynamodb=client), arn, "001")
     assert linked == Linked("001", "ESCALATED", is_of_other=False, case_id="001", case_state="OPEN")
+
+
+async def test_a_case_says_why_this_execution_was_escalated() -> None:
+    arn, other = execution_arn("one"), execution_arn("two")
+    evidence = [
+        {"ExecutionArn": arn, "Reasons": ["INVALID_PRICE"]},
+        {"ExecutionArn": other, "Reasons": ["ORDER_STUCK"]},
+    ]
+    case: dict[str, Any] = {"CaseId": "001", "State": "OPEN", "Evidence": evidence}
+    client = tables([order("001", other)], [case])
+    assert (await read_linked(fake_stack(ORDERS, dynamodb=client), arn, "001")).reasons == ("INVALID_PRICE",)
+
+
+@pytest.mark.parametrize("evidence", ["text", 7, [None], [{"ExecutionArn": execution_arn("one"), "Reasons": 7}]])
+async def test_an_edited_case_says_nothing_of_it(evidence: object) -> None:
+    case: dict[str, Any] = {"CaseId": "001", "State": "OPEN", "Evidence": evidence}
+    client = tables([order("001", execution_arn("one"))], [case])
+    assert (await read_linked(fake_stack(ORDERS, dynamodb=client), execution_arn("one"), "001")).reasons == ()
 
 
 async def test_an_order_that_was_started_again_is_of_another_execution() -> None:

@@ -22,11 +22,11 @@ SUBMISSION = submission_name("001", 1)
 ORDER = {"OrderId": "001", "Status": "ESCALATED", "ExecutionArn": execution_arn(SUBMISSION), "OpenKey": "ESCALATED#1"}
 
 
-def site(states: States, *orders: dict[str, str], cases: list[dict[str, str]] | None = None) -> Any:
+def site(states: States, *orders: dict[str, str], cases: list[dict[str, Any]] | None = None) -> Any:
     return Site.started(status=QUIET, stepfunctions=states.client, dynamodb=tables(orders, cases or []))
 
 
-async def shown(states: States, path: str, *orders: dict[str, str], cases: list[dict[str, str]] | None = None) -> Page:
+async def shown(states: States, path: str, *orders: dict[str, str], cases: list[dict[str, Any]] | None = None) -> Page:
     """Return the page at *path* once all is known."""
     async with site(states, *orders, cases=cases) as console:
         page: Page = await console.get(path)
@@ -35,11 +35,12 @@ async def shown(states: States, path: str, *orders: dict[str, str], cases: list[
 
 async def test_a_summary_says_how_an_execution_went() -> None:
     states = States(**{SUBMISSION.replace("-", "_"): ("SUCCEEDED", caught())})
-    case = {"CaseId": "001", "State": "OPEN"}
+    evidence = [{"ExecutionArn": execution_arn(SUBMISSION), "Reasons": ["INVALID_PRICE"]}]
+    case: dict[str, Any] = {"CaseId": "001", "State": "OPEN", "Evidence": evidence}
     page = await shown(states, f"/executions/{SUBMISSION}?order=001", ORDER, cases=[case])
     summary = page.main.one("dl", class_="summary").text
     assert "Status succeeded" in summary
-    assert "State transitions 3 Retries 1 Order 001 ESCALATED Case 001 OPEN" in summary
+    assert "State transitions 3 Retries 1 Order 001 ESCALATED Case 001 OPEN Escalated because INVALID_PRICE" in summary
     assert page.links["001"] in {"/orders/001", "/cases/001"}
     assert page.main.one("table", class_="steps").text.startswith("State Outcome Tries Took Check succeeded 1")
     assert "Verify caught error 2" in page.main.one("table", class_="steps").text
