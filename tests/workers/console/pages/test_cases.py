@@ -344,6 +344,13 @@ async def test_everything_about_a_case_is_on_its_page() -> None:
     assert page.main.one("section", class_="next").text.startswith("What next ")
 
 
+async def test_the_case_of_a_message_that_cannot_be_decoded_leads_to_its_dead_letter() -> None:
+    undecodable = case(case_id="message-1", order_id=None, reasons=(Reason.UNDECODABLE_MESSAGE,))
+    for state, expected in ((CaseState.OPEN, "/orders/message-1"), (CaseState.RESOLVED, None)):
+        async with case_site(from_item(case_item(replace(undecodable, state=state)))) as site:
+            assert (await site.get("/cases/message-1")).links.get("Its dead letter") == expected
+
+
 async def test_a_case_without_its_order_says_that_it_is_unknown() -> None:
     async with case_site(FULL_ITEM) as site:
         page = await site.get("/cases/001")
