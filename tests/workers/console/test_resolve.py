@@ -166,7 +166,7 @@ async def test_a_wrong_card_number_is_asked_for_again_and_not_shown(monkeypatch:
         assert again.status == 400
         assert again.main.one("input", type="password").attributes.get("value") is None
         assert not card.strip() or card not in again.html
-        assert "card number" in again.main.one(role="alert").text
+        assert "Type the card number again: " in again.main.one(role="alert").text
         done = await confirm(site, again, **{"card.0": CARD})
         assert "1 resolved" in done.text
     assert len(desk.executions.started) == 1
@@ -250,6 +250,7 @@ async def test_ten_cases_are_resolved_at_once_and_each_is_reported(monkeypatch: 
     async with Site.started(status=STATUS) as site:
         seen = await many(site, [f"1:{n}" for n in range(1, 11)] + ["1:unknown"], action="cancel")
         assert seen.forms[0].labels == ["Cancel 9 cases"]
+        assert seen.tables[0][1][0] == "1 Ada"
         assert ["4", "nothing", "the order is RECEIVED: it is in progress, not escalated"] in seen.tables[0]
         done = await confirm(site, seen)
         assert "9 resolved, 2 failed" in done.text
