@@ -94,7 +94,11 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     ),
     "workers/consumer/drain.py": ("tests/workers/consumer/test_consumer.py",),
     "workers/console/__main__.py": ("tests/workers/console/test_command.py",),
-    "workers/console/app.py": ("tests/workers/console/test_requests.py", "tests/workers/console/test_static.py"),
+    "workers/console/app.py": (
+        "tests/workers/console/test_requests.py",
+        "tests/workers/console/test_static.py",
+        "tests/workers/console/test_actions.py",
+    ),
     "workers/console/audit.py": ("tests/workers/console/test_actions.py",),
     "workers/console/case_lists.py": ("tests/workers/console/pages/test_cases.py",),
     "workers/console/console.py": (

@@ -172,9 +172,8 @@ class Jobs:
     def __init__(self) -> None:
         self._jobs = Kept[Job](MAX_JOBS, KEPT_S, busy=lambda job: job.is_running)
 
-    def add(self, job: Job) -> Job:
+    def add(self, job: Job) -> None:
         self._jobs.add(job.id, job)  # There is room: only few run at once.
-        return job
 
     def get(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)

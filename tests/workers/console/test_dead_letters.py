@@ -279,10 +279,13 @@ async def test_a_stop_finishes_the_letter_that_is_being_worked_on() -> None:
         await queue.reached("send_message")
         at_work = await site.get(sent.headers["Location"])
         assert "0 of 3 letters done" in at_work.text
+        live = at_work.main.one(id="live").attributes["hx-sse:connect"]
+        assert live == f"{sent.headers['Location']}/live"
         await site.submit(at_work.forms[0])
         queue.resume("send_message")
         stopped = await confirm(site, seen)
         assert "Stopped: 1 replayed, 2 not tried" in stopped.text
+        assert "hx-sse:connect" not in stopped.main.one(id="live").attributes
         left = await site.get(stopped.links["To the other letters"])
         assert [each.attributes["value"] for each in left.main.all("input", name="id")] == ["b", "a"]
     assert len(queue.sent) == 1
@@ -415,6 +418,26 @@ async def test_a_read_only_console_shows_the_counts_and_why_nobody_looks() -> No
         for path in ("jobs", "leave", "again", "jobs/x", "jobs/x/stop", "letters/a/edit"):
             assert (await site.post(f"/dead-letters/fulfillment/looks/x/{path}", **WHO)).status == 403
     assert queue.calls == []
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "events"),
+    [
+        (ZeroDivisionError(CARD), "an internal error; the console's log has it", ["console.action", "console.failed"]),
+        (refused("AccessDenied", "ReceiveMessage", 403), "these credentials do not allow", ["console.action"]),
+    ],
+)
+async def test_a_look_that_fails_says_why_and_only_internal_errors_are_logged(
+    error: Exception, text: str, events: list[str]
+) -> None:
+    queue = Letters("a")
+    queue.refused, queue.error = {"receive_message"}, error
+    with capture_logs() as lines:
+        async with queue.site() as site:
+            shown = await look(site)
+            assert text in shown.text
+            assert the_look(site).state is LookState.ENDED
+    assert [line["event"] for line in lines] == events
 
 
 async def test_a_look_that_is_not_known_any_more_says_so() -> None:

@@ -6,6 +6,19 @@ from workers.console.history import WINDOW_S
 from workers.console.plots import HEIGHT, WIDTH, number, plot
 
 NOW_S = 10_000.0
+WHOLE = [
+    '<svg class="plot" viewBox="0 0 260 64" role="img" aria-label="messages: 4 now, at most 4 in the last 15 minutes">',
+    '<path class="axis" d="M0 50.0H260"/>',
+    '<path class="area" d="M231.1 41.0L234.0 32.0L234.0 50.0L231.1 50.0Z"/>',
+    '<path class="area" d="M245.6 14.0h.1L245.6 50.0L245.6 50.0Z"/>',
+    '<path class="line" d="M231.1 41.0L234.0 32.0"/>',
+    '<path class="line" d="M245.6 14.0h.1"/>',
+    '<circle class="now" cx="245.6" cy="14.0" r="2.6"/>',
+    '<text class="top" x="0" y="9">4</text>',
+    '<text class="from" x="0" y="62.0">15 min ago</text>',
+    '<text class="to" x="260" y="62.0">now</text>',
+    "</svg>",
+]
 
 
 def lines(svg: str) -> list[str]:
@@ -16,6 +29,11 @@ def test_the_plot_says_what_it_shows_to_those_who_do_not_see_it() -> None:
     svg = plot([(NOW_S - 5, 12.0), (NOW_S, 7.0)], NOW_S, "messages", "/s")
     assert 'aria-label="messages: 7/s now, at most 12/s in the last 15 minutes"' in svg
     assert '<text class="top" x="0" y="9">12/s</text>' in svg
+
+
+def test_a_plot_as_a_whole() -> None:
+    svg = plot([(NOW_S - 100, 1.0), (NOW_S - 90, 2.0), (NOW_S - 50, 4.0)], NOW_S, "messages")
+    assert str(svg).replace("><", ">\n<").splitlines() == WHOLE
 
 
 def test_time_runs_from_left_to_right_and_the_largest_value_is_at_the_top() -> None:

@@ -28,13 +28,13 @@ def test_a_number_stays_within_its_bounds(text: str, number: int) -> None:
 
 
 def test_each_value_has_a_chip_that_removes_it() -> None:
-    given = {"status": ["A", "B"], "q": "x y", "stuck": True, "rows": 200, "none": None}
+    given = {"none": None, "rows": 200, "status": ["A", "B"], "q": "x y", "stuck": True}
     made = chips("orders", given, {"status": "status", "q": "text", "stuck": "stuck"})
     assert [(chip.text, str(chip.without)) for chip in made] == [
-        ("status A", "/orders?status=B&amp;q=x+y&amp;stuck=True&amp;rows=200"),
-        ("status B", "/orders?status=A&amp;q=x+y&amp;stuck=True&amp;rows=200"),
-        ("text x y", "/orders?status=A&amp;status=B&amp;stuck=True&amp;rows=200"),
-        ("stuck", "/orders?status=A&amp;status=B&amp;q=x+y&amp;rows=200"),
+        ("status A", "/orders?rows=200&amp;status=B&amp;q=x+y&amp;stuck=True"),
+        ("status B", "/orders?rows=200&amp;status=A&amp;q=x+y&amp;stuck=True"),
+        ("text x y", "/orders?rows=200&amp;status=A&amp;status=B&amp;stuck=True"),
+        ("stuck", "/orders?rows=200&amp;status=A&amp;status=B&amp;q=x+y"),
     ]
 
 

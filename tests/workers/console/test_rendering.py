@@ -10,7 +10,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from tests import strategies
-from workers.console.rendering import age, counted, environment, render, seconds, utc
+from workers.console.rendering import Part, age, commands, counted, environment, path, render, seconds, utc
 
 TEMPLATES = environment()
 HOSTILE = """</script><img src=x onerror=alert(1)>"'{{7*7}}<!--"""
@@ -123,3 +123,14 @@ def test_times_and_numbers_are_written_as_by_the_commands() -> None:
 def test_a_template_is_rendered_with_its_values() -> None:
     text = render(TEMPLATES, "_counts.html", {"system": None})
     assert text.strip() == ""
+
+
+def test_a_sentence_has_a_capital_and_its_commands_apart() -> None:
+    assert commands("look with `orders list` or `orders show`.") == [
+        Part("Look with ", is_command=False),
+        Part("orders list", is_command=True),
+        Part(" or ", is_command=False),
+        Part("orders show", is_command=True),
+        Part(".", is_command=False),
+    ]
+    assert commands("`orders`") == [Part("orders", is_command=True)]

@@ -409,6 +409,16 @@ async def test_the_token_is_on_no_page_and_in_no_line(caplog: pytest.LogCaptureF
     assert TOKEN not in f"{lines}{caplog.text}"
 
 
+async def test_what_is_not_there_is_a_page_that_says_what_is_missing() -> None:
+    async with Site.started() as site:
+        page = await site.get("/no-such-page")
+        assert (page.status, page.text) == (404, "Not found There is no such page. To the overview")
+        page = await site.get("/live/orders/4111111111111111")
+        assert (page.status, page.text) == (404, "Not found this cannot be the id of an order To the overview")
+        page = await site.get("/live/orders?rows=1&status=x")
+        assert (page.status, page.text) == (400, "Not done the filters are wrong To the overview")
+
+
 async def test_an_internal_error_is_a_page_and_a_line() -> None:
     with capture_logs() as lines:
         async with Site.started() as site:

@@ -440,3 +440,13 @@ async def test_a_name_with_special_characters_stays_as_it_is_stored(monkeypatch:
         await confirm(site, await preview(site, action="resubmit", price="5"), **{"card.0": CARD})
     (started,) = desk.executions.started.values()
     assert started["Name"] == name
+
+
+async def test_a_stop_that_comes_after_the_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    Desk(monkeypatch)
+    async with Site.started(status=STATUS) as site:
+        done = await confirm(site, await preview(site, action="cancel"))
+        (job,) = jobs(site)
+        sent = await site.post(f"/cases/resolve/{job.id}/stop")
+        after = await site.get(sent.headers["Location"])
+        assert (after.text, job.stopped) == (done.text, False)

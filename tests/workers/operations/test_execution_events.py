@@ -53,6 +53,14 @@ async def test_a_run_is_found_by_its_name_or_arn(given: str) -> None:
     assert states.count("describe_execution") == 1
 
 
+async def test_a_run_of_another_machine_is_found_by_its_arn() -> None:
+    states, arn = States(), execution_arn("one", "StuckOrderSweep")
+    states.runs[arn] = ("SUCCEEDED", caught())
+    run = await find_run(stack_of(states), arn)
+    assert run is not None
+    assert (run.kind, run.arn) == (Kind.SWEEP, arn)
+
+
 async def test_a_name_is_looked_for_in_every_machine() -> None:
     states = States()
     assert await find_run(stack_of(states), "one") is None

@@ -6,15 +6,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.workers.cli.tables import FakeTables
+from tests.workers.console.histories import tables
 from tests.workers.console.pages.hostile import CARD, HOSTILE, SHOWN, assert_harmless, everywhere
 from tests.workers.console.pages.test_orders import STATUS, stored, until
 from tests.workers.console.site import LOCAL, READ_ONLY, Site
 from tests.workers.domain.examples import case, evidence, order_copy
 from tests.workers.fakes import EXECUTION
+from tests.workers.operations.fakes import fake_stack
 from tests.workers.operations.test_resolved_cases import CaseTable, resolved
 from workers.aws.case_items import case_item
 from workers.aws.items import from_item, to_item
-from workers.console.case_lists import CasesNow
+from workers.console.case_lists import CasesNow, read_open
 from workers.console.console import Place
 from workers.console.resolving import MAX_CASES
 from workers.domain.cases import Case, CaseState, Claim, Dropped, Episode, Resolution, SentNotification
@@ -106,6 +109,15 @@ async def test_open_cases_are_listed_with_what_to_do_next() -> None:
         assert page.links["a"] == "/cases/a"
         assert "3 of 3 open cases match." in page.text
         assert site.calls == [] or all(service != "dynamodb" for service, _ in site.calls)
+
+
+async def test_open_cases_are_read_with_their_orders_as_they_are_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeTables(*CASES).install(monkeypatch).edited = ["edited"]
+    order = {"OrderId": "b", "Status": "RECEIVED", "ExecutionArn": EXECUTION, "UpdatedAt": AT}
+    found = await read_open(fake_stack(dynamodb=tables([order])))
+    assert [each.case_id for each in found.cases] == ["a", "c", "b"]
+    assert {order_id: getattr(each, "status", None) for order_id, each in found.orders.items()} == {"b": "RECEIVED"}
+    assert (found.unreadable, found.read, found.is_cut, found.window) == (["edited"], 3, False, None)
 
 
 @pytest.mark.parametrize(
@@ -396,6 +408,14 @@ async def test_an_unknown_case_is_not_found() -> None:
         assert page.status == 404
         assert "There is no case nope" in page.text
         assert page.links["look for the order"] == "/orders/nope"
+
+
+async def test_what_cannot_be_the_id_of_a_case_is_not_looked_up() -> None:
+    async with case_site() as site:
+        page = await site.get(f"/cases/{CARD}")
+        assert (page.status, CARD in page.html) == (404, False)
+        assert (await site.get(f"/live/cases/{CARD}")).status == 404
+        assert site.requests("dynamodb", "get_item") == []
 
 
 async def test_the_page_of_a_case_is_live() -> None:

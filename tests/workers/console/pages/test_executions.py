@@ -8,6 +8,7 @@ import pytest
 from tests.workers.console.histories import States, at, caught, entered, events, execution_arn, refused_order, tables
 from tests.workers.console.pages.test_overview import QUIET
 from tests.workers.console.site import Page, Site
+from workers.aws.status_index import status_key
 from workers.console.pages import executions
 from workers.domain.submissions import submission_name
 
@@ -18,6 +19,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executions, "PATIENCE_S", 60)
 
 
+TIME = "2026-11-22T11:00:00.000000Z"
 SUBMISSION = submission_name("001", 1)
 ORDER = {"OrderId": "001", "Status": "ESCALATED", "ExecutionArn": execution_arn(SUBMISSION), "OpenKey": "ESCALATED#1"}
 
@@ -162,6 +164,21 @@ async def test_a_running_execution_is_live() -> None:
     assert live.attributes["hx-sse:connect"] == "/live/executions/one?order=001"
     assert "Running for " in page.text
     assert page.main.one("section", class_="chosen").text.startswith("Check running")
+
+
+async def test_the_order_that_names_an_execution_comes_with_the_stream() -> None:
+    order = ORDER | {"ExecutionArn": execution_arn("one"), "OpenKey": status_key("ESCALATED", "001", TIME)}
+    scripted = States(one=("SUCCEEDED", caught()))
+    async with site(scripted, order | {"UpdatedAt": TIME}) as console:
+        async with console.stream("/live/executions/one") as parts:
+            seen = [await parts.next()]
+            while seen[-1].html != "-":  # The event `ended`.
+                seen.append(await parts.next())
+        assert "/orders/001" in seen[-2].links.values()
+        queries = len(console.requests("dynamodb", "query"))
+        page = await console.get("/executions/one")
+        assert "/orders/001" in page.links.values()
+        assert len(console.requests("dynamodb", "query")) == queries
 
 
 async def test_an_order_is_only_believed_if_the_name_agrees() -> None:
