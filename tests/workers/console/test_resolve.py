@@ -450,3 +450,11 @@ async def test_a_stop_that_comes_after_the_end_changes_nothing(monkeypatch: pyte
         sent = await site.post(f"/cases/resolve/{job.id}/stop")
         after = await site.get(sent.headers["Location"])
         assert (after.text, job.stopped) == (done.text, False)
+
+
+async def test_as_many_cases_as_are_allowed_at_once_get_a_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.console.pages.resolve.MAX_CASES", 2)
+    Desk(monkeypatch, 3)
+    async with Site.started(status=STATUS) as site:
+        assert (await site.post("/cases/resolve", case=["1:1", "1:2"])).status == 200
+        assert (await site.post("/cases/resolve", case=["1:1", "1:2", "1:3"])).status == 400

@@ -1,5 +1,6 @@
 """The layout of our definitions and of random ones: nothing hides anything, and lines lead from box to box."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterator
@@ -18,9 +19,15 @@ RANDOM_MACHINES = 60
 LAYOUTS = Path(__file__).with_name("layouts.txt")
 
 
+@functools.cache
+def laid_out(name: str) -> Layout:
+    """Return the layout of one of our definitions."""
+    return lay_out(parse(definition(name)))
+
+
 def layouts(machines: int) -> Iterator[Layout]:
     for name in DEFINITIONS:
-        yield lay_out(parse(definition(name)))
+        yield laid_out(name)
     for seed in range(machines):
         yield lay_out(parse(machine(depth=int(seed % 10 == 0), random=Random(seed))))
 
@@ -94,7 +101,7 @@ def test_few_lines_cross(drawn: list[Layout]) -> None:
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_labels_of_our_definitions_hide_no_label_and_no_other_line(name: str) -> None:
-    layout = lay_out(parse(definition(name)))
+    layout = laid_out(name)
     for route in layout.routes:
         for other in layout.routes:
             if other is route or route.label is None:
@@ -106,7 +113,7 @@ def test_labels_of_our_definitions_hide_no_label_and_no_other_line(name: str) ->
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_the_main_way_is_one_straight_line(name: str) -> None:
-    layout = lay_out(parse(definition(name)))
+    layout = laid_out(name)
     ways = {
         "order-fulfillment": [
             "Check the order",
@@ -131,7 +138,7 @@ def test_the_main_way_is_one_straight_line(name: str) -> None:
 
 
 def test_lines_to_the_same_target_share_their_way_down() -> None:
-    layout = lay_out(parse(definition("stuck-order-sweep")))
+    layout = laid_out("stuck-order-sweep")
     (target,) = [box.node.id for box in layout.boxes if box.node.name == "Sweep failed"]
     routes = [route for route in layout.routes if route.line.target == target]
     assert len(routes) == 7

@@ -451,7 +451,11 @@ async def test_dead_letters_are_looked_at_when_their_number_has_changed_and_not_
         assert (told.looks, every_s(told)) == (False, IDLE_EVERY_S)
         assert told.story is not None
         assert [letter.id for each in told.story.searches for letter in each.letters] == ["m-1"]
-        looks = len(queue.requests_of("receive_message"))
+        looks, counts = len(queue.requests_of("receive_message")), len(queue.requests_of("get_queue_attributes"))
+        told = await reader.read()
+        assert told.story is not None
+        assert [letter.id for each in told.story.searches for letter in each.letters] == ["m-1"]
+        assert len(queue.requests_of("get_queue_attributes")) == counts
         reader._counted_s = float("-inf")  # As if ten seconds had passed.
         told = await reader.read()
         assert told.story is not None
