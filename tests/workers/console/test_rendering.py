@@ -10,7 +10,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from tests import strategies
-from workers.console.rendering import Part, age, commands, counted, environment, path, render, seconds, utc
+from workers.console.rendering import Part, age, commands, counted, environment, render, seconds, utc
 
 TEMPLATES = environment()
 HOSTILE = """</script><img src=x onerror=alert(1)>"'{{7*7}}<!--"""
