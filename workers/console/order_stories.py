@@ -5,16 +5,34 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from workers.console.addresses import path
+from workers.console.graph.path import read_path
+from workers.console.graph.svg import Drawing, draw
+from workers.errors import WorkerError
+from workers.operations.errors import OperationError
+from workers.operations.execution_events import read_history, read_own_definition
+from workers.operations.executions import Execution
 from workers.operations.next_step import next_step
 from workers.operations.order_letters import Search, Subject, search
+from workers.operations.sdk_errors import SDK_ERRORS
 from workers.operations.stack import Stack
 from workers.operations.story import Story, UnknownIdError, gather, stored
+from workers.threads import in_thread
 
 RUNNING_EVERY_S, IDLE_EVERY_S, AT_ONCE_S = 1.5, 10.0, 0.05
 MAX_LOG_BYTES: Final = 4 * 2**20  # Of each file, from its end.
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The path of an *execution*, in its own workflow."""
+
+    execution: Execution
+    drawing: Drawing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +48,7 @@ class OrderStory:
     missing: str | None = None
     edited: Sequence[Mapping[str, Any]] = ()
     next: str | None = None
+    drawn: Drawn | None = None
     is_running: bool = False
     looks: bool = False
 
@@ -55,6 +74,8 @@ class OrderReader:
     logs: Sequence[Path] = ()
     _looked: Sequence[Search] = ()
     _counted_s: float = field(default=float("-inf"))
+    _definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _drawn: Drawn | None = None
     _is_first: bool = True
     _looks: bool = False
 
@@ -69,7 +90,30 @@ class OrderReader:
             items = await stored(self.stack, self.order_id)
             return OrderStory(edited=[item for item in items if item is not None])
         running = any(execution.is_running(now) for execution in story.executions)
-        return OrderStory(story, next=todo, is_running=running, looks=self._looks)
+        drawn = await self._draw(story.executions)
+        return OrderStory(story, next=todo, drawn=drawn, is_running=running, looks=self._looks)
+
+    async def _draw(self, executions: Sequence[Execution]) -> Drawn | None:
+        """Draw the newest execution that is known, again only if it has gone on; None if it cannot be drawn."""
+        known = [execution for execution in executions if execution.problem is None]
+        if not known or (self._drawn is not None and self._drawn.execution == known[-1]):
+            return self._drawn if known else None
+        arn = known[-1].arn
+        try:
+            if arn not in self._definitions:
+                self._definitions = {arn: await read_own_definition(self.stack, arn)}
+            history = await read_history(self.stack, arn)
+        except (*SDK_ERRORS, WorkerError, OperationError):  # Without access to them, the rest is still useful.
+            return None
+        if history is None:
+            return None
+        definition, page = self._definitions[arn], path("executions", known[-1].name, order=self.order_id)
+        walked = read_path(history.raw, definition)
+        drawing = await in_thread(
+            partial(draw, definition, walked, title="The path of the newest execution", page=page)
+        )
+        self._drawn = Drawn(known[-1], drawing)
+        return self._drawn
 
     async def _look(self, stack: Stack, subject: Subject) -> Sequence[Search]:
         now_s = asyncio.get_running_loop().time()

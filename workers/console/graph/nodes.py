@@ -55,7 +55,7 @@ def draw_terminal(box: Box, *, is_taken: bool) -> Markup:
     )
 
 
-def draw_node(box: Box, visit: Visit | None, state: str, anchor: str) -> Markup:
+def draw_node(box: Box, visit: Visit | None, state: str, address: str) -> Markup:
     """Draw a state as a link to its entry in an inspector."""
     node, rect = box.node, box.rect
     name = clean(node.name)
@@ -93,7 +93,7 @@ def draw_node(box: Box, visit: Visit | None, state: str, anchor: str) -> Markup:
         "a",
         *parts,
         class_=f"graph-node {node.kind} {state}",
-        href=f"#{anchor}",
+        href=address,
         data_state=node.name,
         aria_label=f"{label}. {clean(node.subtitle)}",
     )

@@ -55,6 +55,7 @@ def draw(
     *,
     title: str = "Workflow",
     prefix: str = "state",
+    page: str = "",
 ) -> Drawing:
     """
     Return the drawing of a definition.
@@ -65,13 +66,14 @@ def draw(
         heat: how many executions took each line, by the names of its states, as in `Path.lines`
         title: the name of the drawing for screen readers
         prefix: of the anchors that nodes link to, `#state-3`; two drawings on a page need two
+        page: the address of the page with these anchors, if it is another one
 
     """
     known = _Definition.of(definition)
     graph, layout = _laid_out(known)
     if heat:
         layout = lay_out(_with_counts(graph, heat))
-    return _Drawing(graph, layout, path, heat or {}, prefix).draw(title)
+    return _Drawing(graph, layout, path, heat or {}, prefix).draw(title, page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class _Drawing:
         self._nodes = dict(_walk(graph))
         self._most = max(heat.values(), default=0)
 
-    def draw(self, title: str) -> Drawing:
+    def draw(self, title: str, page: str) -> Drawing:
         layout = self._layout
         width, height = round(layout.width), round(layout.height)
         # What is marked comes last, above the rest. Of the others, those that start lower join those that start higher.
@@ -139,7 +141,7 @@ class _Drawing:
             *self._lines(routes),
             *(draw_label(route, self._line_class(route.line)) for route in routes if route.label),
             *(
-                draw_node(box, visit, self._state_class(box.node, visit), anchors[box.node.id])
+                draw_node(box, visit, self._state_class(box.node, visit), f"{page}#{anchors[box.node.id]}")
                 if box.node.is_state
                 else draw_terminal(box, is_taken=self._is_passed(box.node))
                 for box, visit in boxes

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.workers.console.histories import DEFINITION
 from tests.workers.console.pages.hostile import CARD, HOSTILE, SHOWN, assert_harmless
 from tests.workers.console.site import READ_ONLY, Events, Page, Site
 from tests.workers.operations.fakes import EXECUTION, FakeClient, empty_queues, refused
@@ -89,11 +90,23 @@ def executions(**states: list[str]) -> FakeClient:
             {"type": "TaskStateEntered", "timestamp": at, "stateEnteredEventDetails": {"name": state}}
             for state in entered
         ]
+        events = [{"id": number, **event} for number, event in enumerate(events, 1)]
         if "." in states[name]:
-            events.append({"type": "ExecutionSucceeded", "timestamp": at})
+            events.append({"id": len(events) + 1, "type": "ExecutionSucceeded", "timestamp": at})
         yield {"events": events}
 
-    return FakeClient(get_execution_history=history)
+    def definition(**_: Any) -> dict[str, Any]:
+        return {"definition": json.dumps(DEFINITION)}
+
+    return Histories(get_execution_history=history, describe_state_machine_for_execution=definition)
+
+
+class Histories(FakeClient):
+    """A Step Functions whose histories are read page by page, or one page with a call."""
+
+    async def call(self, operation: str, **request: Any) -> Any:
+        answer = await super().call(operation, **request)
+        return next(answer) if isinstance(answer, Iterator) else answer
 
 
 def story_site(*items: dict[str, Any], sqs: Any = None, **runs: list[str]) -> Any:
@@ -474,3 +487,33 @@ async def test_a_story_is_read_more_often_while_something_runs() -> None:
 
 def test_searches_are_read_less_often() -> None:
     assert OrderFilter().every_s < OrderFilter(text="x").every_s == OrderFilter(statuses=("FULFILLED",)).every_s
+
+
+async def test_the_path_of_the_newest_execution_is_drawn_and_leads_to_its_page() -> None:
+    async with story_site(ORDER, run_1=["Check", "Verify", "."]) as site:
+        page = await site.get("/orders/1")
+    svg = page.main.one("svg", class_="graph")
+    assert svg.text.startswith("Path: Check (succeeded), Verify (succeeded). The execution: succeeded")
+    (link,) = [link for link in svg.all("a") if link.attributes["data-state"] == "Verify"]
+    assert link.attributes["href"].startswith("/executions/run-1?order=1#state-")
+    assert link.attributes["aria-label"].startswith("Verify: ")
+
+
+async def test_without_access_to_its_definition_the_rest_of_the_story_is_shown() -> None:
+    def no_access(**_: Any) -> Any:
+        raise refused("AccessDeniedException", "DescribeStateMachineForExecution")
+
+    async with story_site(ORDER, run_1=["Check", "."]) as site:
+        site.clients["stepfunctions"].operations["describe_state_machine_for_execution"] = no_access
+        page = await site.get("/orders/1")
+    assert page.main.all("svg", class_="graph") == []
+    assert "run-1" in page.text
+
+
+async def test_a_path_is_drawn_again_only_if_the_execution_has_gone_on() -> None:
+    async with story_site(ORDER, run_1=["Check", "."]) as site:
+        reader = OrderReader(site.console.stack, "1")
+        first, second = await reader.read(), await reader.read()
+        histories = site.requests("stepfunctions", "get_execution_history")
+        assert first.drawn is second.drawn
+        assert sum("maxResults" in request for request in histories) == 1
