@@ -1,6 +1,7 @@
 """What the workflow's page shares among its viewers: recent executions, their orders, and which ways they took."""
 
 import asyncio
+import contextlib
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -9,9 +10,11 @@ from functools import partial
 
 from workers.console.graph.path import Path, read_path
 from workers.console.graph.svg import Drawing, draw
+from workers.errors import WorkerError
 from workers.operations.concurrency import in_parallel
 from workers.operations.execution_events import read_history
 from workers.operations.execution_orders import find_orders
+from workers.operations.sdk_errors import SDK_ERRORS
 from workers.operations.stack import Stack
 from workers.operations.workflow import Kind, Listed, Machine, Recent, read_machine, read_recent
 from workers.threads import in_thread
@@ -63,7 +66,8 @@ class RecentReader:
             done, _ = await asyncio.wait({self._search}, timeout=_PATIENCE_S)
             if done:
                 search, self._search = self._search, None
-                await search
+                with contextlib.suppress(*SDK_ERRORS, WorkerError):  # Without them, the rest is still useful.
+                    await search
         heat = Counter(line for path in paths for line in path.lines)
         if self._drawn is None or self._drawn[:2] != (machine, heat):  # It takes longer than all the rest.
             title = f"The states of {machine.name}"

@@ -9,7 +9,7 @@ import pytest
 from tests.workers.console.histories import ORDERS, States, caught, events, execution_arn, refused_order, tables
 from tests.workers.console.pages.test_overview import QUIET
 from tests.workers.console.site import Site
-from tests.workers.operations.fakes import FakeClient, fake_stack
+from tests.workers.operations.fakes import FakeClient, fake_stack, refused
 from workers.aws.status_index import status_key
 from workers.console import recent
 from workers.console.pages import workflow
@@ -105,6 +105,16 @@ async def test_a_page_does_not_wait_long_for_orders(monkeypatch: pytest.MonkeyPa
     assert reader._search is not None
     await reader._search
     assert (await reader.read()).orders == {execution_arn(SUBMISSION): "001"}
+
+
+async def test_who_may_not_read_orders_sees_the_executions() -> None:
+    def denied(**_: Any) -> Any:
+        raise refused("AccessDeniedException", "Query")
+
+    async with Site.started(status=QUIET, stepfunctions=states().client, dynamodb=FakeClient(query=denied)) as console:
+        page = await console.get("/workflow")
+    assert [row[0] for row in page.tables[0][1:]] == ["now order unknown", "good order unknown", "bad order unknown"]
+    assert page.main.all("svg")
 
 
 async def test_what_comes_later_is_only_counted() -> None:
