@@ -7,8 +7,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from workers.aws.errors import translate
 from workers.console.graph.path import Path, read_path
 from workers.console.graph.svg import Drawing, draw
+from workers.errors import AccessDeniedError
 from workers.operations.execution_events import (
     History,
     MapRun,
@@ -20,6 +22,7 @@ from workers.operations.execution_events import (
     read_run,
 )
 from workers.operations.execution_orders import Linked, find_orders, is_order_of, read_linked
+from workers.operations.sdk_errors import ClientError
 from workers.operations.stack import Stack
 from workers.operations.workflow import Kind
 from workers.threads import in_thread
@@ -80,11 +83,19 @@ class ExecutionReader:
         history = await self._read_history(run)
         if history is None:
             return Watched()
-        knows_order = await self._find_order(run)
-        runs, linked = await asyncio.gather(self._map_runs(history, run), self._linked(run))
+        runs, (knows_order, linked) = await asyncio.gather(self._map_runs(history, run), self._about_order(run))
         self._run = run
         path, drawing = await self._draw(history)
         return Watched(run, self._definition, history, path, drawing, runs, linked, knows_order)
+
+    async def _about_order(self, run: Run) -> tuple[bool, Linked]:
+        """Return whether the order was looked for, and what is known. Who may not read orders sees the execution."""
+        try:
+            return await self._find_order(run), await self._linked(run)
+        except ClientError as error:
+            if not isinstance(translate(error), AccessDeniedError):
+                raise
+            return True, Linked()
 
     async def _draw(self, history: History) -> tuple[Path, Drawing]:
         """Return the path and its drawing; both only change with the history."""

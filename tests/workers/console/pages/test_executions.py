@@ -8,6 +8,7 @@ import pytest
 from tests.workers.console.histories import States, at, caught, entered, events, execution_arn, refused_order, tables
 from tests.workers.console.pages.test_overview import QUIET
 from tests.workers.console.site import Page, Site
+from tests.workers.operations.fakes import FakeClient, refused
 from workers.aws.status_index import status_key
 from workers.console.pages import executions
 from workers.domain.submissions import submission_name
@@ -47,6 +48,18 @@ async def test_a_summary_says_how_an_execution_went() -> None:
     assert page.main.one("table", class_="steps").text.startswith("State Outcome Tries Took Check succeeded 1")
     assert "Verify caught error 2" in page.main.one("table", class_="steps").text
     assert "hx-sse:connect" not in page.main.one("div", id="live").attributes
+
+
+async def test_who_may_not_read_orders_sees_the_execution() -> None:
+    def denied(**_: Any) -> Any:
+        raise refused("AccessDeniedException", "GetItem")
+
+    states = States(one=("SUCCEEDED", caught()))
+    for dynamodb in (FakeClient(query=denied, get_item=denied), FakeClient(query=lambda **_: [], get_item=denied)):
+        async with Site.started(status=QUIET, stepfunctions=states.client, dynamodb=dynamodb) as console:
+            page = await console.get("/executions/one?order=001")
+        assert "Order unknown" in page.main.one("dl", class_="summary").text
+        assert page.main.one("table", class_="steps")
 
 
 async def test_the_inspector_tells_of_a_state() -> None:
