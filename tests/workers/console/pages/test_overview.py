@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.workers.console.site import READ_ONLY, Site
 from tests.workers.operations.status_world import ago, busy, case
 from workers.console.feeds import Feed
@@ -18,6 +20,7 @@ from workers.operations.status import (
     WorkerStatus,
 )
 
+pytestmark = pytest.mark.usefixtures("patient")
 QUIET = Status(
     at=ago(),
     workers=[WorkerStatus(worker="fulfillment", state=WorkerState.RUNNING, held=False)],
@@ -98,7 +101,8 @@ async def test_raised_alarms_are_listed() -> None:
         assert "Unknown: no access" in (await site.get("/")).text
 
 
-async def test_before_the_first_reading_the_page_says_that_it_reads() -> None:
+async def test_before_the_first_reading_the_page_says_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.console.pages.overview.PATIENCE_S", 0.001)
     async with Site.started(status=QUIET) as site:
         never = Feed(site.console.stopping.wait, 5, site.console.feeds.explain, site.console.feeds.failed)
         site.console.feeds._feeds["status"] = never

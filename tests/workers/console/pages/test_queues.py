@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.workers.console.pages.test_overview import QUIET
 from tests.workers.console.site import READ_ONLY, Site
 from tests.workers.operations.status_world import ESCALATION, FULFILLMENT, ago, busy
 from workers.operations.status import OrderCount, QueueStatus, Unknown
 
+pytestmark = pytest.mark.usefixtures("patient")
 BUSY = QueueStatus(
     queue="OrderFulfillmentQueue",
     depth=1200,
