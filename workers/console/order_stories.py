@@ -65,13 +65,14 @@ class OrderReader:
     """
     Reads one order again and again. *logs* are files with the workers' JSON lines.
 
-    Whoever looks at dead letters hides them from others for a moment. So they are only counted, and looked at when
-    their number has changed; not by the first reading, which a person waits for.
+    Looking at dead letters hides them from others for a moment. So they are only counted, and looked at when their
+    number has changed; not by the first reading, which a person waits for, and never unless it *may_look*.
     """
 
     stack: Stack
     order_id: str
     logs: Sequence[Path] = ()
+    may_look: bool = True
     _looked: Sequence[Search] = ()
     _counted_s: float = field(default=float("-inf"))
     _definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -123,7 +124,7 @@ class OrderReader:
         self._counted_s = now_s
         if _counts(counted) == _counts(self._looked):
             counted = tuple(map(_with_letters, counted, self._looked))
-        elif any(_counts(counted)):
+        elif self.may_look and any(_counts(counted)):
             self._looks, self._is_first = self._is_first, False
             counted = counted if self._looks else await search(stack, subject)
         self._looked = () if self._looks else counted

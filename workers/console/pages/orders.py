@@ -124,7 +124,9 @@ async def live_order(request: web.Request) -> web.StreamResponse:
 
 
 def _story_feed(console: Console, order_id: str) -> Feed[OrderStory]:
-    return console.feeds.feed(("order", order_id), OrderReader(console.stack, order_id, console.logs).read, every_s)
+    # Nothing is changed for those who only read, and looking hides dead letters.
+    reader = OrderReader(console.stack, order_id, console.logs, may_look=console.place.can_write)
+    return console.feeds.feed(("order", order_id), reader.read, every_s)
 
 
 def _story_values(request: web.Request, reading: Reading[OrderStory] | None) -> dict[str, Any]:

@@ -517,3 +517,15 @@ async def test_a_path_is_drawn_again_only_if_the_execution_has_gone_on() -> None
         histories = site.requests("stepfunctions", "get_execution_history")
         assert first.drawn is second.drawn
         assert sum("maxResults" in request for request in histories) == 1
+
+
+async def test_a_read_only_console_counts_dead_letters_and_never_looks_at_them() -> None:
+    client, queue = letters("m-1")
+    async with Site.started(
+        place=READ_ONLY, dynamodb=stored(ORDER), sqs=client, stepfunctions=executions(), status=STATUS
+    ) as site:
+        text = (await site.get("/orders/1")).text
+        async with site.stream("/live/orders/1") as events:
+            await until(events, "looked at 0 of about 1; there may be others of this order")
+    assert "Dead letters" in text
+    assert queue.requests_of("receive_message") == []
