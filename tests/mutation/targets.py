@@ -118,6 +118,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/console/graph/resources.py": (*GRAPH, "tests/workers/console/graph/test_definition.py"),
     "workers/console/graph/routing.py": GRAPH,
     "workers/console/graph/svg.py": GRAPH,
+    "workers/console/graph/text.py": GRAPH,
     "workers/console/graph/visits.py": (*GRAPH, "tests/workers/console/graph/test_path.py"),
     "workers/console/live_lists.py": (
         "tests/workers/console/pages/test_cases.py",
