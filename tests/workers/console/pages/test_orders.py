@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.workers.console.histories import DEFINITION
 from tests.workers.console.pages.hostile import CARD, HOSTILE, SHOWN, assert_harmless
@@ -268,6 +269,15 @@ async def test_the_stream_says_how_many_rows_have_changed_and_moves_nothing() ->
             assert event.links["Show"] == "/orders"
             assert event.tables == []
         assert len((await site.get("/orders")).tables[0]) == 1 + 3
+
+
+async def test_a_stream_of_a_list_leaves_no_task_behind() -> None:
+    with capture_logs() as lines:
+        async with listing("a") as (site, _), site.stream("/live/orders?cold=1") as events:
+            await events.next()
+    left = [task for task in asyncio.all_tasks() if task.get_name() == "console-reading"]
+    late = (await asyncio.wait(left, timeout=30))[1] if left else set()
+    assert (late, lines) == (set(), [])
 
 
 async def test_a_list_that_is_not_read_yet_comes_with_the_stream_once(monkeypatch: pytest.MonkeyPatch) -> None:
