@@ -382,6 +382,23 @@ async def test_the_end_of_the_console_finishes_what_is_being_worked_on(monkeypat
     ]
 
 
+async def test_the_end_of_the_console_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, started = Desk(monkeypatch), asyncio.Event()
+    monkeypatch.setattr("workers.console.resolving.STOP_S", 0.01)
+
+    async def hang() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    desk.executions.before = hang
+    async with Site.started(status=STATUS) as site:
+        seen = await preview(site, action="resubmit", price="5")
+        await site.submit(seen.forms[0], **{"card.0": CARD})
+        await started.wait()
+        (job,) = jobs(site)
+    assert (job.is_running, CARD in repr(job.plan)) == (False, False)
+
+
 async def go_on_when_stopped(job: Job, go_on: asyncio.Event) -> None:
     while not job.stopped:  # noqa: ASYNC110 - the stop tells nobody else.
         await asyncio.sleep(0)

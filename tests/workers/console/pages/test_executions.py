@@ -210,6 +210,8 @@ async def test_the_events_of_a_long_history_have_pages() -> None:
     page = await shown(States(one=("SUCCEEDED", history)), "/executions/one?tab=events&after=500")
     assert "The next ones" not in page.links
     assert page.main.all("tr")[1].text.startswith("501 ")
+    page = await shown(States(one=("SUCCEEDED", history)), "/executions/one?tab=events&after=1000000")  # Too long.
+    assert page.main.all("tr")[1].text.startswith("1 ")
 
 
 async def test_a_redriven_execution_says_so() -> None:
