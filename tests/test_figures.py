@@ -83,6 +83,7 @@ FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
     "workers.console.feeds": {"KEPT_S": 15.0, "MAX_FEEDS": 200, "FORGOTTEN_S": 300.0},
     "workers.console.graph.definition": {"_MAX_ERRORS": 2, "_MAX_LABEL": 30},
     "workers.console.graph.layers": {"_SPINE_WEIGHT": 40, "_BETWEEN_BENDS": 3, "Item.x": 0.0, "Item.y": 0.0},
+    "workers.console.graph.layout": {"_CROSSING": 120.0},
     "workers.console.graph.ordering": {"_SWEEPS": 16},
     "workers.console.graph.path": {"MAX_CAUSE": 300, "_Visit.tries": 0},
     "workers.console.graph.placing": {

@@ -247,7 +247,7 @@ def suite_of(root: Path, file: str) -> tuple[str, ...]:
     path = PurePosixPath(file)
     folder = PurePosixPath("tests", *("lambda_" if part == "lambda" else part for part in path.parent.parts))
     mirrored = (f"{folder}/test_{path.stem}.py", f"{folder}/test_{path.stem}_properties.py")
-    found = tuple(test for test in (*mirrored, *MORE_TESTS.get(file, ())) if (root / test).is_file())
+    found = tuple(test for test in dict.fromkeys((*mirrored, *MORE_TESTS.get(file, ()))) if (root / test).is_file())
     if not found:
         found = tuple(str(test.relative_to(root)) for test in sorted((root / folder).glob("test_*.py")))
     module = ".".join(path.with_suffix("").parts)

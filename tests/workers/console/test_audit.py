@@ -34,6 +34,12 @@ def test_an_action_is_one_line_with_who_why_and_what_came_of_it() -> None:
     ]
 
 
+def test_what_is_wrong_in_a_form_is_a_sentence() -> None:
+    assert FormError("actor", "your name must be 1 to 128 characters").sentence == (
+        "Your name must be 1 to 128 characters."
+    )
+
+
 def test_of_many_targets_the_first_are_named_and_all_are_counted() -> None:
     with capture_logs() as lines:
         audit(request(), action="x", actor="ada", note="n", targets=[str(n) for n in range(300)], outcome="done")
