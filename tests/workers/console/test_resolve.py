@@ -106,6 +106,18 @@ async def test_an_order_is_fulfilled_or_cancelled(
     assert desk.states() == [("RESOLVED", ends)]
 
 
+@pytest.mark.parametrize("shipment_id", ["4929123412345678", "a b", "W" * 5_000])
+async def test_a_stored_shipment_id_that_no_person_could_give_is_said(
+    monkeypatch: pytest.MonkeyPatch, shipment_id: str
+) -> None:
+    desk = Desk(monkeypatch)
+    desk.orders["1"] = replace(desk.orders["1"], shipment_id=shipment_id)
+    async with Site.started(status=STATUS) as site:
+        page = await site.get("/cases/1/resolve")
+        assert (page.status, "Not possible: " in page.text) == (200, True)
+        assert shipment_id not in page.html
+
+
 async def test_a_case_whose_order_is_final_is_closed_and_what_is_not_possible_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

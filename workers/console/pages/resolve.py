@@ -102,8 +102,9 @@ async def _form_of_one(
 def _refusal(case: Case, order: Order | None, action: Action, now: str) -> str | None:
     """Return why *action* is not allowed as the case and its order are now; None if it is."""
     shipment = (order and order.shipment_id) or _ANY_SHIPMENT
-    request = Request(action=action, actor="-", note="-", shipment_id=shipment if action is Action.FULFILL else None)
     try:
+        given = shipment if action is Action.FULFILL else None
+        request = Request(action=action, actor="-", note="-", shipment_id=given)
         return problem_of(case, order, request, now)
     except ResolutionError as error:  # The stored shipment id is not one that a person could give.
         return str(error)
