@@ -13,12 +13,11 @@ def path(*parts: object, **query: object) -> Markup:
 
     Ids may have characters that a page shows otherwise, so an address is not cleaned; it holds ids only.
     """
-    address = "/" + "/".join(quote(str(part), safe="") for part in parts)
+    address = "/" + "/".join(quote(mask(str(part)), safe="") for part in parts)
     given = [
-        (name.rstrip("_"), str(each))
+        (name.rstrip("_"), mask(str(each)))
         for name, value in query.items()
         for each in (value if isinstance(value, list | tuple) else [value])
         if each not in (None, False, "")
     ]
-    text = f"{address}?{urlencode(given)}" if given else address
-    return Markup.escape(mask(text) if mask(text) != text else text)
+    return Markup.escape(f"{address}?{urlencode(given)}" if given else address)

@@ -83,6 +83,6 @@ def refuse_cards(request: web.Request) -> None:
         web.HTTPSeeOther: There was one.
     """
     query = [*request.query.items()]
-    rest = [(name, value) for name, value in query if not looks_like_card(value)]
+    rest = [(name, value) for name, value in query if not looks_like_card(value) and not looks_like_card(name)]
     if rest != query:
         raise web.HTTPSeeOther(request.rel_url.with_query([*rest, (REFUSED, "card")]))
