@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo local env test test-unit second acceptance mutation check chaos browser bench soak format wheel lock clean
+.PHONY: help setup run demo local env test test-unit second acceptance mutation check chaos browser pictures bench soak format wheel lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ chaos: setup ## Run the long fault suite: every promise under every fault; a new
 # With CHROMIUM, chromium, chromium-browser or google-chrome, the first that there is.
 browser: setup ## Go through the web console in a real browser (Chromium, which must be installed)
 	@$(PY) -m pytest -m browser tests/browser
+
+pictures: setup ## Make the pictures of the web console in docs/images again; look at them before you commit
+	@$(PY) -m tests.browser.pictures
 
 bench: setup ## Compare our workers with typical hand-written ones, in about ten minutes; keep the machine idle meanwhile
 	@$(PY) -m tests.bench

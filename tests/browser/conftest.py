@@ -1,7 +1,8 @@
 """
 Fixtures for tests in a real browser; `make browser` runs them.
 
-- `served`: the session's stack, both workers with health ports, and a console process for one test.
+- `served`: a stack, both workers with health ports, and a console process, for the tests of a file. A file may have a
+  stack of its own (`shown_stack`) and variables for its workers (`worker_variables`).
 - `page`: a page of a fresh browser context, which has opened the console's address. At the end of the test everything
   is a failure that a page must never do; see `watching.Watch`, which `watch` is.
 - `browser`: Chromium from the distribution's packages, for the session. `browser.new_context(...)` for other sizes.
@@ -9,17 +10,18 @@ Fixtures for tests in a real browser; `make browser` runs them.
 Use `expect(locator)` to wait: under the console's CSP, `page.wait_for_function` fails.
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Generator, Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterator, Mapping
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.browser.served import Served, new_console
 from tests.browser.watching import Watch
-from tests.support import DeployedStack, StartWorker, free_port
+from tests.conftest import WORKER_DEFAULTS
+from tests.support import DeployedStack, free_port, run_worker
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "There is no Chromium: install it (Debian and Ubuntu: apt-get install chromium), or set CHROMIUM to its path"
@@ -47,26 +49,51 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, chromium(playwright) as browser:
+        yield browser
+
+
+@contextlib.contextmanager
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Start the Chromium of this machine. Without one, end the run."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None or shutil.which(found) is None:
         pytest.exit(MISSING, returncode=1)
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     expect.set_options(timeout=WAIT_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=[*QUIET, *sandbox], timeout=WAIT_MS)
-        yield browser
-        browser.close()
+    browser = playwright.chromium.launch(executable_path=found, args=[*QUIET, *sandbox], timeout=WAIT_MS)
+    yield browser
+    browser.close()
 
 
-@pytest.fixture
-def served(stack: DeployedStack, start_worker: StartWorker, tmp_path: Path) -> Iterator[Served]:
-    ports = {name: free_port() for name in ("fulfillment", "escalation")}
-    for name, port in ports.items():
-        start_worker(name, env={"WORKER_HEALTH_PORT": str(port)})
-    workers = [each for name, port in ports.items() for each in ("--worker", f"{name}=http://127.0.0.1:{port}")]
-    served = new_console(stack, tmp_path / "console.log", *workers)
-    yield served
-    served.end()
+@pytest.fixture(scope="module")
+def shown_stack(stack: DeployedStack) -> DeployedStack:
+    """The stack that the console shows: that of the session."""
+    return stack
+
+
+@pytest.fixture(scope="module")
+def worker_variables() -> Mapping[str, str]:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def served(
+    shown_stack: DeployedStack, worker_variables: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    logs = tmp_path_factory.mktemp("logs")
+    with contextlib.ExitStack() as running:
+        workers, endpoints = [], []
+        for name in ("fulfillment", "escalation"):
+            port = free_port()
+            variables = {**WORKER_DEFAULTS, "WORKER_HEALTH_PORT": str(port), **worker_variables}
+            environment = shown_stack.worker_environment() | variables
+            workers.append(run_worker(name, environment, logs / f"{name}.log"))
+            running.callback(workers[-1].kill)
+            endpoints += ["--worker", f"{name}=http://127.0.0.1:{port}"]
+        served = new_console(shown_stack, logs / "console.log", workers, *endpoints)
+        running.callback(served.end)
+        yield served
 
 
 @pytest.fixture

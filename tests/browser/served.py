@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy.local.aws import ROOT
 from tests import forked
-from tests.support import DeployedStack, eventually, free_port
+from tests.support import DeployedStack, Worker, eventually, free_port
 
 TOKEN = "launch-token-of-the-browser-tests"
 
@@ -15,7 +15,7 @@ TOKEN = "launch-token-of-the-browser-tests"
 @dataclass
 class Served:
     """
-    A console process at a port of its own, and the stack that it shows.
+    A console process at a port of its own, and the stack and workers that it shows.
 
     `stop` and `start` end it and start it again at the same address, with the same token.
     """
@@ -23,6 +23,7 @@ class Served:
     stack: DeployedStack
     port: int
     log_path: Path
+    workers: Sequence[Worker] = ()
     arguments: Sequence[str] = ()
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -68,8 +69,8 @@ class Served:
         return self.log.count('"event":"console.started"')
 
 
-def new_console(stack: DeployedStack, log_path: Path, *arguments: str) -> Served:
+def new_console(stack: DeployedStack, log_path: Path, workers: Sequence[Worker], *arguments: str) -> Served:
     """Return a console that is started at a free port."""
-    served = Served(stack, free_port(), log_path, arguments)
+    served = Served(stack, free_port(), log_path, workers, arguments)
     served.start()
     return served

@@ -1,8 +1,11 @@
-"""What a page must never do: print to the browser's console, violate the CSP, fail to load, or ask another origin."""
+"""
+What a page must never do: print to the browser's console, violate the CSP, fail to load, open a dialog, or ask another
+origin.
+"""
 
 from dataclasses import dataclass, field
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, Response
 
 # The CSP does not hold for scripts of the test.
 REPORT_VIOLATIONS = """
@@ -38,7 +41,12 @@ class Watch:
 
     def _follow_page(self, page: Page) -> None:
         page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
+        page.on("dialog", self._see_dialog)
         page.on("crash", lambda _: self.troubles.append("the page has crashed"))
+
+    def _see_dialog(self, dialog: Dialog) -> None:
+        self.troubles.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _see_message(self, message: ConsoleMessage) -> None:
         self.troubles.append(f"console: {message.type}: {message.text}")
