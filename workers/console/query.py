@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote, urlencode
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -77,7 +78,7 @@ def chips(page: str, query: Mapping[str, Any], labels: Mapping[str, str]) -> lis
 
 def refuse_cards(request: web.Request) -> None:
     """
-    Lead to the same list without the filters that look like card numbers: an address stays in the browser's history.
+    Lead to the same page without the parameters that look like card numbers: an address stays in the browser's history.
 
     Raises:
         web.HTTPSeeOther: There was one.
@@ -85,4 +86,5 @@ def refuse_cards(request: web.Request) -> None:
     query = [*request.query.items()]
     rest = [(name, value) for name, value in query if not looks_like_card(value) and not looks_like_card(name)]
     if rest != query:
-        raise web.HTTPSeeOther(request.rel_url.with_query([*rest, (REFUSED, "card")]))
+        address = path(*(unquote(part) for part in request.rel_url.raw_path.split("/") if part)).unescape()
+        raise web.HTTPSeeOther(f"{address}?{urlencode([*rest, (REFUSED, 'card')])}")

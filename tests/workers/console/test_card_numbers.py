@@ -103,3 +103,13 @@ async def test_a_card_number_in_any_field_of_any_form_is_nowhere_in_the_answer(
                 assert_none(await site.post(path, **fields | {"case": ["1:1", "1:2"], "action": "cancel"}), path)
         assert CARD not in repr(logs)
     assert CARD not in repr(desk.cases)
+
+
+async def test_an_address_with_a_card_number_leads_to_the_one_without() -> None:
+    async with Site.started() as site:
+        for path, leads_to in (
+            (f"/orders/{CARD}/cancel", "/orders/****/cancel"),
+            ("/cases", "/cases"),
+        ):
+            page = await site.get(f"{path}?q={CARD}&reason=INVALID_PRICE&{CARD}=1")
+            assert (page.status, page.headers["Location"]) == (303, f"{leads_to}?reason=INVALID_PRICE&refused=card")
