@@ -157,7 +157,7 @@ def pytest_report_header() -> str:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many processes `-n auto` starts: more than there are cores, because tests of processes mostly wait."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_PROCESSES, cores + 1 if config.getoption("markexpr") == "unit" else 2 * cores + 1)
+    return min(MAX_PROCESSES, cores + 1 if config.getoption("markexpr") == "unit" else 3 * cores)
 
 
 class FilesInOrder(LoadScopeScheduling):  # type: ignore[misc]

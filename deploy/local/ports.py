@@ -43,11 +43,16 @@ def reserved_ports(names: Sequence[str], first: int | None = None) -> Iterator[d
 
 @contextlib.contextmanager
 def port_near(first: int) -> Iterator[int]:
-    """Give the first free port from `first` on for the length of the block; if ten are taken, any free one."""
+    """
+    Give the first free port from `first` on for the length of the block; if ten are taken, any free one.
+
+    On Linux, no other run gets the same port meanwhile, also before anything listens there.
+    """
     for port in (*range(first, first + NEAR), 0):
-        if port and not _is_free(port):
-            continue
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
+        with contextlib.ExitStack() as ours:
+            if port and not (_claim(port, ours) and _is_free(port)):
+                continue
+            bound = ours.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((HOST, port))
             number: int = bound.getsockname()[1]
@@ -55,6 +60,18 @@ def port_near(first: int) -> Iterator[int]:
                 bound.close()
             yield number
             return
+
+
+def _claim(port: int, ours: contextlib.ExitStack) -> bool:
+    """Return whether no other run has claimed `port`. The claim is a name in memory, and ends with its process."""
+    if sys.platform != "linux":
+        return True
+    claim = ours.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    try:
+        claim.bind(f"\0order-fulfillment-port-{port}")
+    except OSError:
+        return False
+    return True
 
 
 def _is_free(port: int) -> bool:

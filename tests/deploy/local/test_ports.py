@@ -8,6 +8,7 @@ import pytest
 from deploy.errors import DeployError
 from deploy.local import ports as ports_module
 from deploy.local.ports import port_near, reserved_ports
+from tests.support import free_port
 
 
 def test_each_name_gets_a_free_port_of_its_own() -> None:
@@ -58,3 +59,11 @@ def test_a_taken_port_is_passed_over_and_the_chosen_one_can_be_listened_on(monke
         monkeypatch.setattr(ports_module, "NEAR", 1)
         with port_near(first) as port:
             assert port not in {0, first}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no claim elsewhere")
+def test_two_runs_get_different_ports_before_anything_listens_there() -> None:
+    with port_near(free_port()) as first, port_near(first) as second:
+        assert first != second
+    with port_near(first) as again:
+        assert again == first
