@@ -7,6 +7,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.served import TOKEN, Served
 from tests.browser.watching import Watch
+from tests.support import eventually
 
 pytestmark = pytest.mark.browser
 
@@ -69,7 +70,8 @@ def test_the_keyboard_stays_on_a_copy_button_when_its_page_changes(page: Page, s
     served.stack.client("stepfunctions").start_execution(
         stateMachineArn=served.stack.state_machine_arn, name="browser-2", input=json.dumps(order)
     )
-    expect(page.locator("#count-cases")).to_be_visible()
+    stored = {"TableName": served.stack.escalation_table, "Key": {"CaseId": {"S": "browser-2"}}}
+    eventually(lambda: "Item" in served.stack.client("dynamodb").get_item(**stored), 60)
     page.goto(f"{served.origin}/cases/browser-2")
     copy = page.get_by_role("button", name="Copy browser-2").first
     copy.focus()
