@@ -50,6 +50,7 @@ def test_a_lock_is_taken_once_it_is_free(
     take_lock(locks[0])
     monkeypatch.setattr("deploy.local.state_lock.time.sleep", lambda _: fcntl.flock(locks[0], fcntl.LOCK_UN))
     await_lock(locks[1], 60, "another run", tmp_path)
+    assert not take_lock(locks[0]), "the second one holds it now"
 
 
 @pytest.mark.parametrize(("pid", "runs"), [("", True), ("1", True), ("999999999", False)])
