@@ -27,7 +27,7 @@ class Kept(Generic[Value]):
     """
     Values by their id: *at_most* of them, each for *for_s* seconds after its last use.
 
-    Those that are *busy* are not dropped. If all are, there is no room for another.
+    Values that are *busy* are never dropped. If all are busy, nothing can be added.
     """
 
     def __init__(

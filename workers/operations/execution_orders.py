@@ -65,7 +65,7 @@ async def find_orders(
     """
     Return the OrderIds of executions by their ARN, as far as orders are known that changed in this time.
 
-    A stored order names the execution that recorded it last; the name of a submission tells of its order for ever.
+    A stored order names only the execution that recorded it last. The name of a submission always identifies its order.
     """
     now, index, found, ids = stack.now(), StatusIndex.of_orders(stack), Found(), list[str]()
     since -= _MARGIN
