@@ -5,6 +5,7 @@ import ssl
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import ConnectTimeoutError, ProxyConnectionError
 from botocore.httpsession import create_urllib3_context, get_cert_path, mask_proxy_url
@@ -46,6 +47,7 @@ class VerifyingSession(AIOHTTPSession):
       this class, a valid certificate for any other host would be accepted as AWS's.
     - Behind a proxy, or if `AWS_CA_BUNDLE` is empty, the SDK checks no certificate.
     - If a proxy does not answer, the SDK blames the endpoint.
+    - Each client of the SDK reads the CA bundle again, even if it never uses TLS.
 
     The SDK has no option for this.
     """
@@ -64,8 +66,17 @@ class VerifyingSession(AIOHTTPSession):
                 raise
             raise ProxyConnectionError(proxy_url=mask_proxy_url(proxy), error=error) from error
 
+    def _create_connector(self, proxy_url: str | None) -> aiohttp.TCPConnector:
+        if not self._shares:
+            return super()._create_connector(proxy_url)  # type: ignore[misc,no-any-return] # Not in the stub.
+        return aiohttp.TCPConnector(
+            limit=self._max_pool_connections,  # type: ignore[attr-defined]
+            ssl=trusting_context(self._path),
+            **self._connector_args,  # type: ignore[attr-defined]
+        )
+
     def _get_ssl_context(self) -> ssl.SSLContext:
-        return trusting_context(self._path) if self._shares else _new_context()
+        return _new_context()
 
     def _setup_proxy_ssl_context(self, proxy_url: str) -> ssl.SSLContext:
         context: ssl.SSLContext | None = super()._setup_proxy_ssl_context(proxy_url)  # type: ignore[misc] # Not in the stub.

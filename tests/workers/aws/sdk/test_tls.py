@@ -178,9 +178,27 @@ async def unreachable_through(
     assert str(raised.value) == text.format(proxy.address)
 
 
-def test_sessions_share_a_context_unless_they_add_certificates_of_their_own() -> None:
-    bundle = ca_bundle(get_session())
-    assert VerifyingSession()._get_ssl_context() is trusting_context(bundle)
-    assert VerifyingSession(proxies_config={"proxy_ca_bundle": os.devnull})._get_ssl_context() is not trusting_context(
-        bundle
-    )
+async def test_sessions_share_a_context_unless_they_add_certificates_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared = trusting_context(ca_bundle(get_session()))
+    read: list[object] = []
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda _, *paths, **__: read.append(paths))
+    ours, own = VerifyingSession(), VerifyingSession(proxies_config={"proxy_ca_bundle": os.devnull})
+    for proxy in (None, "http://127.0.0.1:1"):
+        connector = ours._create_connector(proxy)
+        assert connector._ssl is shared
+        await connector.close()
+    assert read == []
+    connector = own._create_connector(None)
+    assert isinstance(connector._ssl, ssl.SSLContext)
+    assert connector._ssl is not shared
+    assert connector._ssl.check_hostname
+    await connector.close()
+    assert len(read) == 1
+
+
+async def test_a_session_keeps_the_sdks_limits() -> None:
+    session = VerifyingSession(max_pool_connections=7, connector_args={"keepalive_timeout": 3.0})
+    async with session._create_connector(None) as connector:
+        assert (connector.limit, connector._keepalive_timeout) == (7, 3.0)
