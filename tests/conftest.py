@@ -18,6 +18,7 @@ import itertools
 import logging
 import os
 import random
+import signal
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -122,6 +123,8 @@ share_sdk_models()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed of the chaos tests here, so that all processes have the same one and it is shown."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # Behind `&` in a script. Tests send it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("CHAOS_SEED", str(random.SystemRandom().randrange(1_000_000)))
     if config.getoption("numprocesses", None):
         config.pluginmanager.register(FailureNames(config))
