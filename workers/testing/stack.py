@@ -9,7 +9,7 @@ from workers.testing.sdk import Endpoint
 
 # A bundle of one certificate. An AWS on this machine uses no TLS, but each client of the SDK reads its bundle, and
 # reading the SDK's own six times, with 150 certificates, is half of the CPU time of a worker's start.
-CA_BUNDLE = {"AWSCA_BUNDLE": str(Path(__file__).with_name("no_ca.pem"))}
+CA_BUNDLE = {"AWS_CA_BUNDLE": str(Path(__file__).with_name("no_ca.pem"))}
 
 
 @dataclass(frozen=True, slots=True)

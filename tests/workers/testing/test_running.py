@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, cast
@@ -12,6 +12,7 @@ import pytest
 
 from tests.workers.testing.fakes import ENDPOINT, OUTPUTS, STACK
 from workers.testing import running
+from workers.testing.sdk import Endpoint
 from workers.testing.stack import variables
 from workers.testing.tree import python_path
 from workers.testing.worker import Worker
@@ -115,6 +116,13 @@ def test_a_worker_is_started_on_the_stack_and_without_a_developers_settings(
     assert {name: environment.get(name) for name in expected} == expected
     assert environment.keys().isdisjoint({"WORKER_CONCURRENCY", "FULFILLMENT_PROVIDER", "OTEL_TRACES_EXPORTER"})
     assert (environment["LOG_LEVEL"], environment["WORKER_WAIT_S"]) == ("INFO", "1")
+
+
+def test_a_worker_reads_a_small_bundle_of_certificates_unless_it_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "a developer's")
+    bundle = Path(STACK.worker_environment()["AWS_CA_BUNDLE"])
+    assert bundle.read_text(encoding="ascii").count("BEGIN CERTIFICATE") == 1
+    assert "AWS_CA_BUNDLE" not in replace(STACK, local_aws=Endpoint("https://aws.test")).worker_environment()
 
 
 def test_a_worker_of_ones_own_gets_the_full_name_of_its_queue(bench: Bench) -> None:
