@@ -50,7 +50,7 @@ def _value(attribute: Mapping[str, Any]) -> str | bytes:
 
 def _faults(error: ValidationError) -> str:
     """Return what is wrong with each field, but never its value."""
-    errors = error.errors(include_url=False)
+    errors = error.errors()
     faults = [_fault(details) for details in errors[:MAX_FAULTS]]
     if len(errors) > MAX_FAULTS:
         faults.append(f"and {len(errors) - MAX_FAULTS} more")

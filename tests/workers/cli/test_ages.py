@@ -8,6 +8,7 @@ from workers.cli.ages import Age
 
 def test_an_age_is_an_option() -> None:
     assert Age().convert("10m", None, None) == timedelta(minutes=10)
+    assert Age().convert(timedelta(days=2), None, None) == timedelta(days=2)  # An option's default.
 
 
 @pytest.mark.parametrize("text", ["", "10", "m", "-1m", "1.5h", "10 m", "1w", "999999d", "\u0661m"])
