@@ -188,7 +188,7 @@ def test_a_definition_that_is_not_an_object_is_found(definition: object) -> None
     ("text", "finding"),
     [
         ("{", "is not valid JSON: Expecting property name enclosed in double quotes"),
-        ('{"States": {"A": 1, "A": 2}}', "is not valid JSON: A is given twice"),
+        ('{"States": {"B": 0, "A": 1, "A": 2}}', "is not valid JSON: A is given twice"),
     ],
 )
 def test_a_file_that_is_not_json_is_found(text: str, finding: str, tmp_path: Path) -> None:

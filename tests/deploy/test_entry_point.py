@@ -25,6 +25,11 @@ def test_an_interrupt_during_the_import_is_one_line(
     assert capsys.readouterr() == ("", "Interrupted\n")
 
 
+def test_the_exit_code_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.command.main", lambda: 3)
+    assert main() == 3
+
+
 @pytest.mark.process
 def test_the_entry_point_imports_nothing_that_takes_long() -> None:
     script = "import sys; before = set(sys.modules); import deploy.__main__; print(*set(sys.modules) - before)"

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -460,6 +461,16 @@ def test_a_server_is_started_in_its_directory_and_stopped_at_the_end(children: C
         *("Waiting for the local AWS to answer, at most 60 s", "done"),
         *("Waiting for the local AWS to save its state and end, at most 7 s", "done"),
     ]
+
+
+def test_files_that_cannot_be_removed_are_no_error(children: Children, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.touch()
+    with deploy.local.aws.local_aws(port=4567, python=python, is_free=lambda _: True) as aws:
+        assert children.started
+        shutil.rmtree(aws.directory)
+        aws.directory.touch()  # No directory: its removal fails.
+    aws.directory.unlink()
 
 
 def test_a_server_holds_the_lock_of_its_state(children: Children, tmp_path: Path) -> None:

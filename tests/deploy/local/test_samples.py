@@ -178,13 +178,26 @@ def test_workers_that_end_first_are_an_error_with_their_last_lines() -> None:
 
 def test_outcomes_are_shown_as_a_table() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(samples.table([FULFILLED, Outcome("002")]))
-    shown = console.export_text()
-    assert [text in shown for text in ("Sample orders", "OrderFulfillment", "order.fulfilled", "SUCCEEDED")] == [
-        True
-    ] * 4
-    assert "OrderFulfillmentQueue" not in shown
-    heading = next(row for row in shown.splitlines() if row.startswith("order"))
-    assert heading.split() == ["order", "execution", "states", "entered", "item", "queue", "worker"]
-    (unfinished,) = (row.split() for row in shown.splitlines() if row.startswith("002"))
-    assert unfinished == ["002", "RUNNING", "-", "-", "-", "-"]
+    third = changed(
+        order_id="003",
+        states=("Put message in Escalation Queue",),
+        item_status="ESCALATED",
+        worker="escalation.routed A, B",
+    )
+    console.print(samples.table([FULFILLED, Outcome("002"), third]))
+    assert [row.rstrip() for row in console.export_text().splitlines()] == [
+        "Sample orders",
+        "order execution states entered     item      queue            worker",
+        "",
+        "001   SUCCEEDED Check              FULFILLED OrderFulfillment order.fulfilled",
+        "                Put message in",
+        "                OrderFulfillment",
+        "                Queue",
+        "",
+        "002   RUNNING   -                  -         -                -",
+        "",
+        "003   SUCCEEDED Put message in     ESCALATED Escalation       escalation.routed",
+        "                Escalation Queue                              A",
+        "                                                              B",
+        "",
+    ]

@@ -224,6 +224,28 @@ def test_the_console_runs_beside_the_workers_and_knows_where_they_are(
     assert "secret" not in str(fake.command)
 
 
+def test_the_last_lines_are_read_once_their_reader_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeSupervisor(monkeypatch, b"", obeys=False)
+    monkeypatch.setattr(workers_module, "STOP_S", 0.0)
+    monkeypatch.setattr(workers_module, "_FOLLOW_S", 0.001)
+
+    def stop(process: object, timeout_s: float) -> None:
+        fake.write(b"last\n")
+        fake.stop(process, timeout_s)
+
+    monkeypatch.setattr(children, "stop", stop)
+
+    class Reader(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            super().join(timeout)
+            fake.steps.append("the reader has ended")
+
+    monkeypatch.setattr("deploy.local.workers.threading.Thread", Reader)
+    with local_workers({}, tmp_path / "workers.log", lambda line: fake.steps.append(line.text)):
+        pass
+    assert fake.steps[1:] == [("stop", 0), "the reader has ended", "last"]
+
+
 def test_workers_that_have_ended_are_not_asked_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake, notes = FakeSupervisor(monkeypatch, b""), list[str]()
     with local_workers({}, tmp_path / "workers.log", note=notes.append) as workers:

@@ -20,10 +20,10 @@ from tests.workers.cli.console import done, run
 from tests.workers.operations.status_world import ESCALATION, FULFILLMENT, World, ago, busy
 from workers.aws.pauses import PAUSED_TAG
 from workers.cli import status
-from workers.cli.status_view import _service, screen
+from workers.cli.status_view import _queue, _service, screen
 from workers.cli.tables import print_styled
 from workers.operations.stack import Stack
-from workers.operations.status import ServiceState, ServiceStatus
+from workers.operations.status import QueueStatus, ServiceState, ServiceStatus
 from workers.operations.status_endpoints import Endpoint
 from workers.operations.status_reader import StatusReader
 
@@ -237,3 +237,14 @@ def test_the_last_error_of_a_service_has_its_age_if_that_is_known(
 ) -> None:
     service = ServiceStatus(service="provider", state=ServiceState.UP, last_error=error, last_error_at=at)
     assert _service(service, "2026-11-22T10:00:00Z") == ["provider", "up", "-", "-", shown]
+
+
+@pytest.mark.parametrize(
+    ("drained", "empty_in_s", "speed", "empty_in"),
+    [(0.0, None, "0.0/s", "-"), (0.5, 600, "0.5/s", "10m"), (-0.25, None, "grows 0.2/s", "-")],
+)
+def test_a_queue_gets_shorter_or_longer(drained: float, empty_in_s: int | None, speed: str, empty_in: str) -> None:
+    queue = QueueStatus(
+        queue="Q", depth=7, in_flight=1, delayed=0, oldest_s=120, drained_per_second=drained, empty_in_s=empty_in_s
+    )
+    assert _queue(queue) == ["Q", "7", "1", "0", "2m", speed, empty_in, "unknown"]

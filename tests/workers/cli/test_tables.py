@@ -152,6 +152,7 @@ def test_fields_are_aligned_and_wrapped_below_their_beginning(shown: Shown, caps
         "            three four",
         "  Attempts  3",
     ]
+    assert plain(shown(24, print_fields, [("Note", "  two  spaces")])) == ["  Note    two  spaces"]
 
 
 def test_lines_are_wrapped_at_their_indent_on_a_terminal_only(shown: Shown, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -141,6 +142,16 @@ def test_a_stack_of_ones_own_is_started_and_stopped(monkeypatch: pytest.MonkeyPa
     environment = starting.started["environment"]
     assert (environment["HOME"], environment["PYTHONPATH"]) == ("/home/x", python_path(ROOT))
     assert "AWS_PROFILE" not in environment
+
+
+def test_files_that_cannot_be_removed_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    starting = Starting()
+    starting.use(monkeypatch)
+    with session_stack(starting.notes.append, {"AWS_ENDPOINT_URL": "http://localhost:1"}):
+        directory: Path = starting.started["directory"]
+        shutil.rmtree(directory)
+        directory.touch()  # No directory: its removal fails.
+    directory.unlink()
 
 
 def test_without_an_address_the_installed_local_aws_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
