@@ -85,8 +85,6 @@ class Aws:
         """
         keep_metadata_direct()
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
-        if not session.region_name:
-            raise exceptions.NoRegionError
         config = Config(
             connect_timeout=10,
             retries={"mode": "standard", "total_max_attempts": 5},

@@ -34,7 +34,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/aws/sdk/tls.py": ("tests/workers/aws/sdk/test_clients.py", "tests/workers/aws/sdk/test_direct.py"),
     "workers/__main__.py": ("tests/workers/test_main.py",),
     "workers/cli/__main__.py": ("tests/workers/cli/test_main.py",),
-    "workers/cli/app.py": ("tests/workers/cli/test_main.py",),
+    "workers/cli/app.py": ("tests/workers/cli/test_main.py", "tests/workers/cli/test_completion.py"),
     "workers/cli/erase.py": ("tests/workers/cli/test_cancel.py",),
     "workers/cli/people.py": ("tests/workers/cli/test_cancel.py",),
     "workers/cli/dead_letter_view.py": ("tests/workers/cli/test_dead_letters.py", "tests/workers/cli/test_show.py"),

@@ -154,7 +154,7 @@ def _document(intake: Intake) -> dict[str, Any]:
 
 
 def _print(intake: Intake, report: _Report, *, wide: bool) -> None:
-    print_line(f"Intake {intake.intake}", styled=True)
+    print_line(f"Intake {intake.intake}")
     print_fields(
         [
             ("File", intake.file),

@@ -99,10 +99,9 @@ def test_the_stack_bounds_how_many_orders_an_intake_starts_at_once(tmp_path: Pat
 def test_intakes_are_listed() -> None:
     aws = Intakes(looks=1, rows=ROWS)
     name = ended(aws)
-    ran = run(aws, bulk, "list")
-    assert words(ran.stdout) == [
-        "INTAKE STARTED AT STATUS ROWS DONE STARTED BEFORE REJECTED NOT STARTED UNKNOWN FILE",
-        f"{name} 2026-11-22 12:00:00 SUCCEEDED 4 4 1 1 1 1 0 -",
+    assert run(aws, bulk, "list").stdout.splitlines() == [
+        "INTAKE  STARTED AT           STATUS     ROWS  DONE  STARTED  BEFORE  REJECTED  NOT STARTED  UNKNOWN  FILE",
+        f"{name}  2026-11-22 12:00:00  SUCCEEDED     4     4        1       1         1            1        0  -",
     ]
     (document,) = json.loads(run(aws, bulk, "list", "--json").stdout)
     assert (document["intake"], document["unknown"]) == (name, 0)

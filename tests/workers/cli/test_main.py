@@ -113,6 +113,7 @@ def test_the_help_lists_every_command_and_exit_code(
     assert [tuple(line.split(maxsplit=1)) for line in listed] == HELP
     assert max(map(len, out.splitlines())) <= 120
     assert CODES in " ".join(out.split())
+    assert orders.list_commands(click.Context(orders)) == [name for name, _ in HELP]
 
 
 @pytest.mark.parametrize(("name", "_summary"), HELP)
