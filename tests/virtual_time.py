@@ -7,6 +7,9 @@ only waits for timers, not for sockets or threads. A folder's conftest.py turns 
     from tests.virtual_time import pytest_asyncio_loop_factories, virtual_elapsed_s
 
 With the second name, the clock of visibility timeouts, `elapsed_s`, runs with the loop.
+
+Code that also waits for sockets or threads runs in an ordinary event loop. There the test moves the clock on itself, by
+the fixture `loop_clock`, once it knows that what the code needs has arrived.
 """
 
 import asyncio
@@ -78,3 +81,21 @@ def _running_s() -> float | None:
 @pytest.fixture(autouse=True)
 def virtual_elapsed_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(elapsed, "time", _Clock())
+
+
+class LoopClock:
+    """The clock of the running event loop: it shows the time, and what the test has skipped."""
+
+    def __init__(self) -> None:
+        self._skipped_s = 0.0
+        loop: Any = asyncio.get_running_loop()
+        loop.time = self.time
+
+    def time(self) -> float:
+        return time.monotonic() + self._skipped_s
+
+    async def skip(self, seconds: int) -> None:
+        """Let *seconds* pass at once. After each, the loop calls what is due."""
+        for _ in range(seconds):
+            self._skipped_s += 1
+            await asyncio.sleep(0)

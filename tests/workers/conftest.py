@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.virtual_time import VirtualTimeLoop
+from tests.virtual_time import LoopClock, VirtualTimeLoop
 
 # Their code waits for timers, not for sockets or threads.
 IN_VIRTUAL_TIME = {"test_bulk.py", "test_metrics.py", "test_router.py", "test_status.py", "test_status_on_aws.py"}
@@ -19,6 +19,12 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     if item.path.name in IN_VIRTUAL_TIME:
         return {"virtual time": VirtualTimeLoop}
     return {"real time": asyncio.new_event_loop}
+
+
+@pytest.fixture
+async def loop_clock() -> LoopClock:
+    """The clock of the test's event loop."""
+    return LoopClock()
 
 
 @pytest.fixture(params=["IP:127.0.0.1"])

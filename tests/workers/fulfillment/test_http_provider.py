@@ -5,7 +5,6 @@ import json
 import logging
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -17,13 +16,15 @@ import pytest
 import structlog
 from aiohttp import ClientSession, TCPConnector
 
-from tests.workers.consumer.fakes import RecordedBackoff
+from tests.virtual_time import LoopClock
+from tests.workers.consumer.fakes import RecordedBackoff, until
 from tests.workers.fakes import EXECUTION, NO_WAIT, order
 from tests.workers.forward_proxy import ForwardProxy, forward_proxy
 from tests.workers.fulfillment.provider_server import (
     HOST,
     Answer,
     ProviderServer,
+    Request,
     drip,
     flood,
     hang,
@@ -74,6 +75,16 @@ async def outcome(provider: HttpProvider, shipping: Order = ORDER) -> str | Exce
             return await provider.ship(shipping)
     except (RejectedError, OutageError, TransientError) as error:
         return error
+
+
+def after(seconds: int, clock: LoopClock, answer: Answer) -> Answer:
+    """Return *answer*, from a server that needs *seconds* for it."""
+
+    async def answering(request: Request, writer: asyncio.StreamWriter) -> None:
+        await clock.skip(seconds)
+        await answer(request, writer)
+
+    return answering
 
 
 def closed_port() -> int:
@@ -274,21 +285,26 @@ async def test_a_broken_call_is_a_failed_attempt(
 
 @pytest.mark.parametrize("slow", [hang, drip], ids=["hang", "drip"])
 async def test_the_whole_response_has_one_time_limit(
-    server: ProviderServer, session: ClientSession, slow: Answer
+    server: ProviderServer, session: ClientSession, loop_clock: LoopClock, slow: Answer
 ) -> None:
     server.otherwise = slow
-    began_s = time.monotonic()
-    error = await outcome(http_provider(session, server.url, timeout_s=2))
+    began_s = loop_clock.time()
+    calling = asyncio.create_task(outcome(http_provider(session, server.url, timeout_s=40)))
+    await until(lambda: server.requests != [])
+    await loop_clock.skip(40)
+    error = await calling
     assert isinstance(error, TransientError)
-    assert str(error) == "no answer within 2 s"
-    assert 1.99 < time.monotonic() - began_s < 30
+    assert str(error) == "no answer within 40 s"
+    assert loop_clock.time() - began_s >= 40
     assert len(server.requests) == 1
 
 
-async def test_retries_do_not_extend_the_time_limit(server: ProviderServer, session: ClientSession) -> None:
-    server.answers(reply(500), hang)
-    error = await outcome(http_provider(session, server.url, timeout_s=2))
-    assert str(error) == "no answer within 2 s"
+async def test_retries_do_not_extend_the_time_limit(
+    server: ProviderServer, session: ClientSession, loop_clock: LoopClock
+) -> None:
+    server.answers(after(30, loop_clock, reply(500)), after(10, loop_clock, hang))
+    error = await outcome(http_provider(session, server.url, timeout_s=40))
+    assert str(error) == "no answer within 40 s"
     assert len(server.requests) == 2
 
 
@@ -339,10 +355,15 @@ async def test_a_shipped_or_refused_order_ends_the_row(
         assert not isinstance(await outcome(provider, order(order_id=order_id)), OutageError)
 
 
-async def test_simultaneous_timeouts_cost_few_attempts(server: ProviderServer, session: ClientSession) -> None:
+async def test_simultaneous_timeouts_cost_few_attempts(
+    server: ProviderServer, session: ClientSession, loop_clock: LoopClock
+) -> None:
     server.otherwise = hang
-    provider = http_provider(session, server.url, timeout_s=2)
-    failures = await asyncio.gather(*(outcome(provider, order(order_id=f"o{n}")) for n in range(10)))
+    provider = http_provider(session, server.url, timeout_s=40)
+    calls = [asyncio.create_task(outcome(provider, order(order_id=f"o{n}"))) for n in range(10)]
+    await until(lambda: len(server.requests) == 10)
+    await loop_clock.skip(40)
+    failures = await asyncio.gather(*calls)
     assert [type(failure) for failure in failures].count(SuspectedOutageError) == 8
 
 
@@ -361,7 +382,7 @@ def in_seconds(seconds: float) -> str:
         (" 7 ", (7, 7)),
         ("999999999", (600, 600)),
         ("9" * 500, (600, 600)),
-        (lambda: in_seconds(60), (58, 60)),
+        (lambda: in_seconds(60), (30, 60)),
         (lambda: in_seconds(86400), (600, 600)),
         (lambda: in_seconds(-60), (0, 0)),
         ("-5", (0, 0)),
@@ -428,8 +449,8 @@ async def test_a_rotated_token_is_used_within_the_call(server: ProviderServer, s
 class HangingToken:
     """A token whose source, AWS, answers late: then with an outage."""
 
-    def __init__(self, *, first: str | None) -> None:
-        self.first = first
+    def __init__(self, clock: LoopClock, *, first: str | None) -> None:
+        self.clock, self.first = clock, first
 
     async def current(self) -> str:
         return self.first if self.first is not None else await self.hang()
@@ -439,16 +460,16 @@ class HangingToken:
         return await self.hang()
 
     async def hang(self) -> str:
-        await asyncio.sleep(0.1)
+        await self.clock.skip(50)
         raise OutageError("the secret cannot be read")
 
 
 @pytest.mark.parametrize("first", [None, "old"])
 async def test_a_token_that_cannot_be_read_in_time_is_an_outage(
-    server: ProviderServer, session: ClientSession, first: str | None
+    server: ProviderServer, session: ClientSession, loop_clock: LoopClock, first: str | None
 ) -> None:
     server.otherwise = reply(401)
-    provider = http_provider(session, server.url, timeout_s=1, token=HangingToken(first=first))
+    provider = http_provider(session, server.url, timeout_s=40, token=HangingToken(loop_clock, first=first))
     error = await outcome(provider)
     assert (type(error), str(error)) == (OutageError, "the secret cannot be read")
 
@@ -465,12 +486,15 @@ async def test_a_refused_token_without_a_replacement_is_an_outage(
 
 
 async def test_the_providers_timeout_goes_on_after_the_token_is_read(
-    server: ProviderServer, session: ClientSession
+    server: ProviderServer, session: ClientSession, loop_clock: LoopClock
 ) -> None:
-    provider = http_provider(session, server.url, timeout_s=1, token=RotatingToken("old", "new"))
+    provider = http_provider(session, server.url, timeout_s=40, token=RotatingToken("old", "new"))
     server.answers(reply(401), hang)
-    error = await outcome(provider)
-    assert (type(error), str(error)) == (TransientError, "no answer within 1 s")
+    calling = asyncio.create_task(outcome(provider))
+    await until(lambda: len(server.requests) == 2)
+    await loop_clock.skip(40)
+    error = await calling
+    assert (type(error), str(error)) == (TransientError, "no answer within 40 s")
 
 
 # Evidence.
@@ -505,20 +529,21 @@ async def test_evidence_is_one_masked_and_bounded_line(
 
 
 async def test_logs_and_errors_never_quote_the_url(
-    session: ClientSession, server: ProviderServer, caplog: pytest.LogCaptureFixture
+    session: ClientSession, server: ProviderServer, loop_clock: LoopClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    hang_long = after(40, loop_clock, hang)
     caplog.set_level(logging.DEBUG)
     url = server.url + "?key=s3cret"
     with structlog.testing.capture_logs() as logs:
-        for answer in (reset, reply(500), reply(302), hang, write(b"\x00", then_close=True)):
+        for answer in (reset, reply(500), reply(302), hang_long, write(b"\x00", then_close=True)):
             server.otherwise = answer
-            error = await outcome(http_provider(session, url, timeout_s=0.5))
+            error = await outcome(http_provider(session, url))
             assert isinstance(error, Exception)
             assert error.__suppress_context__ or error.__context__ is None, (
                 "a traceback would quote the HTTP client's errors"
             )
             assert "s3cret" not in str(error)
-        error = await outcome(http_provider(session, f"http://127.0.0.1:{closed_port()}/?key=s3cret", timeout_s=0.5))
+        error = await outcome(http_provider(session, f"http://127.0.0.1:{closed_port()}/?key=s3cret"))
         assert isinstance(error, OutageError)
         assert error.__suppress_context__
     assert "s3cret" not in str(logs) + caplog.text
@@ -617,8 +642,13 @@ async def test_a_self_signed_certificate_is_not_accepted(session: ClientSession,
         assert server.requests == []
 
 
-async def test_a_server_without_tls_gets_no_request(server: ProviderServer, session: ClientSession) -> None:
-    error = await outcome(http_provider(session, server.url.replace("http:", "https:"), timeout_s=1))
+async def test_a_server_without_tls_gets_no_request(
+    server: ProviderServer, session: ClientSession, loop_clock: LoopClock
+) -> None:
+    calling = asyncio.create_task(outcome(http_provider(session, server.url.replace("http:", "https:"))))
+    await until(lambda: server.connections == 1)
+    await loop_clock.skip(3)
+    error = await calling
     assert isinstance(error, OutageError)
     assert server.requests == []
 
