@@ -7,10 +7,17 @@ from hypothesis import strategies as st
 
 from workers.domain.orders import is_order_id
 
-# Text that can be encoded as UTF-8.
-unicode_text = st.text(st.characters(exclude_categories=["Cs"]))
+# Characters that can be encoded as UTF-8. That is the default of hypothesis, which tries all characters to find them.
+unicode_characters = st.characters(exclude_categories=["Cs"])
+unicode_text = st.text(unicode_characters)
+st.register_type_strategy(str, unicode_text)
 # Any text, also with half a surrogate pair: Python makes it from bytes that are not UTF-8.
 any_text = st.text(st.characters())
+
+
+def matching(pattern: str, *, fullmatch: bool = False) -> st.SearchStrategy[str]:
+    """Texts in which *pattern* is found, or which it describes."""
+    return st.from_regex(pattern, fullmatch=fullmatch, alphabet=unicode_characters)
 
 
 def _numerals(least: int, most: int) -> st.SearchStrategy[str]:
@@ -55,7 +62,7 @@ execution_arns = st.builds(
     *[_names.map(lambda name: name.replace(" ", "_"))] * 2,
 )
 # What the masks leave as it is, whatever its digits are.
-trace_ids = st.from_regex(r"[0-9]{13,30}[a-f][0-9]{1,18}", fullmatch=True).map(
+trace_ids = matching(r"[0-9]{13,30}[a-f][0-9]{1,18}", fullmatch=True).map(
     lambda text: f"trace_id={text[:32].ljust(32, '0')}"
 )
 exempt = uuids | timestamps | execution_arns | trace_ids

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.statemachine.bulk import DEFINITION, MAPS, child_states, evaluate, load, row_states
 from tests.statemachine.test_definition import PROPER
 from tests.statemachine.test_grammar import generated_orders
+from tests.strategies import unicode_text
 from workers.domain.submissions import malformed_fields, submission_name
 from workers.operations.bulk import EVERY_ROW_REJECTED, ROWS_NOT_STARTED
 from workers.operations.bulk_submit import MAX_ROWS
@@ -36,7 +37,7 @@ def outcome_of(item: object, row: int = 0, **variables: object) -> Any:
     return evaluate(state["Arguments" if state["Type"] == "Task" else "Output"], order, **known)
 
 
-@given(st.text(), st.integers(min_value=1, max_value=999_999))
+@given(unicode_text, st.integers(min_value=1, max_value=999_999))
 def test_an_intake_names_executions_as_submit_does(order_id: str, submission: int) -> None:
     order_id = order_id.encode("utf-8", "replace").decode()
     arguments = row_states()["Start the order"]["Arguments"]

@@ -9,7 +9,16 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import any_text, card_numbers, execution_arns, json_texts, json_values, order_ids, text
+from tests.strategies import (
+    any_text,
+    card_numbers,
+    execution_arns,
+    json_texts,
+    json_values,
+    order_ids,
+    text,
+    unicode_characters,
+)
 from tests.workers.fakes import MESSAGE_ID, message
 from workers.contracts import (
     MAX_ATTEMPTS,
@@ -126,7 +135,7 @@ def test_a_bare_order_id_is_a_message_of_both_queues(order_id: str) -> None:
 
 
 OPTIONAL = st.none()
-SHORT = st.text(st.characters(exclude_categories=["Cs"]), max_size=MAX_NAME_CHARS)
+SHORT = st.text(unicode_characters, max_size=MAX_NAME_CHARS)
 ESCALATIONS = st.builds(
     OutgoingEscalation,
     order_id=OPTIONAL | order_ids,
@@ -156,7 +165,7 @@ def test_an_escalation_that_a_worker_sends_is_the_one_that_is_decoded(sent: Outg
     )
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(1), st.integers(1))
+@given(st.text(unicode_characters, min_size=1), st.integers(1), st.integers(1))
 def test_a_reminder_that_a_worker_sends_is_the_one_that_is_decoded(case_id: str, episode: int, tries: int) -> None:
     sent = Reminder(CaseId=case_id, Episode=episode, Tries=tries)
     assert decode_reminder(message(sent.body())) == sent

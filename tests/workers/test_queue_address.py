@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import any_text
+from tests.strategies import any_text, matching
 from workers.queue_address import QueueAddress, check_queue
 
-NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,80}", fullmatch=True)
-ACCOUNTS = st.from_regex(r"[0-9]{12}", fullmatch=True)
+NAMES = matching(r"[A-Za-z0-9_-]{1,80}", fullmatch=True)
+ACCOUNTS = matching(r"[0-9]{12}", fullmatch=True)
 REGIONS = st.sampled_from(["us-east-1", "eu-central-1", "us-gov-west-1", "ap-southeast-3", "cn-north-1"])
 HOSTS = st.sampled_from(["127.0.0.1:4566", "localhost", "[::1]:80", "sqs.example", "ministack:4566"])
 AWS_HOSTS = st.sampled_from(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from deploy.errors import DeployError
 from deploy.stacks.options import StackOptions, merged_tags, parsed
 from tests.deploy.stacks.fakes import check
+from tests.strategies import unicode_characters
 
 ROLE = "arn:aws-us-gov:iam::111122223333:role/teams/Deploy"
 
@@ -50,7 +51,7 @@ def test_a_wrong_role_is_one_line(role: str) -> None:
         parsed([], role)
 
 
-@given(st.lists(st.text(max_size=300), max_size=4))
+@given(st.lists(st.text(unicode_characters, max_size=300), max_size=4))
 def test_what_is_accepted_is_what_cloudformation_takes(texts: list[str]) -> None:
     try:
         options = parsed(texts, None)

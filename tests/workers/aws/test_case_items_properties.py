@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.strategies import unicode_text
 from workers.aws.case_items import case_item, case_of
 from workers.aws.items import from_item
 from workers.domain.cases import (
@@ -21,7 +22,7 @@ from workers.domain.cases import (
     SentNotification,
 )
 
-WORDS = st.sampled_from(["", "m1", "2026-11-22T10:00:00.000000Z", "CC"]) | st.text()
+WORDS = st.sampled_from(["", "m1", "2026-11-22T10:00:00.000000Z", "CC"]) | unicode_text
 NUMBERS = st.integers(0, 10**6)
 MAYBE_NUMBERS, MAYBE_WORDS = st.none() | NUMBERS, st.none() | WORDS
 

@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.answers.double import Double
+from tests.strategies import unicode_characters, unicode_text
 from workers.aws.pauses import MAX_VALUE_CHARS, PAUSED_TAG, RESUMED_TAG, SqsPauses, decode, encode, pause_state
 from workers.consumer.pause import PauseState, Person
 from workers.domain.text import clean
 
 _ALLOWED = re.compile(r"[A-Za-z0-9 _.:/=+@-]*")
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+TEXTS = st.text(unicode_characters, max_size=60)
 
 
 def test_the_tag_can_be_read_by_people() -> None:
@@ -29,7 +30,7 @@ def test_any_actor_and_note_make_a_value_that_aws_takes_and_come_back(actor: str
     )
 
 
-@given(st.text())
+@given(unicode_text)
 def test_a_queue_with_the_tag_is_paused_whatever_it_says(value: str) -> None:
     assert isinstance(pause_state({PAUSED_TAG: value}).paused, Person)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.strategies import matching
 from workers.cli.output import print_line
 from workers.cli.tables import print_fields, print_table
 
@@ -171,7 +172,7 @@ def test_a_command_in_backquotes_can_be_copied(shown: Shown) -> None:
     assert lines == ["Next: use", "`orders cancel 001 --actor you --note why`,", "then look"]
 
 
-WORDS = st.lists(st.from_regex(r"[A-Za-z0-9._-]{1,40}", fullmatch=True), min_size=1, max_size=8)
+WORDS = st.lists(matching(r"[A-Za-z0-9._-]{1,40}", fullmatch=True), min_size=1, max_size=8)
 
 
 @given(rows=st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=4), columns=st.integers(80, 130))

@@ -2,8 +2,8 @@
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.strategies import matching, unicode_text
 from workers.domain.resolutions import Action
 from workers.operations.decisions import MAX_DECISIONS, Decision, read_card_numbers, read_decisions
 from workers.operations.errors import OperationError
@@ -141,7 +141,7 @@ def test_a_note_is_needed() -> None:
         read("case_id,action\n001,close\n", note="x" * 1001)
 
 
-@given(st.text() | st.from_regex(r"(case_id,action(,cc)?\n)?([0-9a-z,;\"\n ]{0,60})", fullmatch=True))
+@given(unicode_text | matching(r"(case_id,action(,cc)?\n)?([0-9a-z,;\"\n ]{0,60})", fullmatch=True))
 def test_any_text_is_decisions_or_one_line(text: str) -> None:
     try:
         read_decisions("f.csv", text.encode("utf-8", "replace"), actor="ada", note="x", cards_allowed=True)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.docs.schema import follows
 from tests.json_documents import SCHEMAS
+from tests.strategies import unicode_text
 from workers.aws.case_items import case_item
 from workers.aws.items import from_item
 from workers.domain.cases import Case, CaseState, Claim, Dropped, HandledReminder
@@ -32,8 +33,8 @@ CASE = Case(
 )
 INTERNAL = {"open_key", "version", "opened_by", "reminder", "execution_arn"}
 VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
-    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    st.none() | st.booleans() | st.integers() | unicode_text | st.binary(),
+    lambda values: st.lists(values) | st.dictionaries(unicode_text, values),
     max_leaves=5,
 )
 

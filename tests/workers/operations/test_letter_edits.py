@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.strategies import unicode_text
 from tests.workers.operations.fakes import NOW, refused
 from workers import clock
 from workers.errors import OutageError
@@ -146,7 +147,7 @@ def test_a_body_is_checked_as_its_workers_would(choice: str, body: str, fault: s
     assert found is None if fault is None else str(found).startswith(fault)
 
 
-@given(choice=st.sampled_from(["fulfillment", "escalation"]), body=st.text())
+@given(choice=st.sampled_from(["fulfillment", "escalation"]), body=unicode_text)
 def test_any_body_is_right_or_has_a_fault(choice: str, body: str) -> None:
     assert isinstance(fault_of(choice, body), str | None)
 

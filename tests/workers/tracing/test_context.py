@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, use_span
 
+from tests.strategies import matching, unicode_text
 from workers.consumer.message import Message, TracedMessage
 from workers.tracing.context import headers, parent_of, xray_header
 
@@ -71,10 +72,10 @@ def test_a_message_without_a_trace_begins_one() -> None:
 
 
 @given(
-    header=st.none() | st.text() | st.from_regex(r"(Root|Parent|Sampled)=[0-9a-f;=-]{0,60}"),
+    header=st.none() | unicode_text | matching(r"(Root|Parent|Sampled)=[0-9a-f;=-]{0,60}"),
     attributes=st.dictionaries(
         st.sampled_from(["traceparent", "tracestate"]),
-        st.dictionaries(st.sampled_from(["StringValue", "BinaryValue"]), st.text() | st.binary() | st.none()),
+        st.dictionaries(st.sampled_from(["StringValue", "BinaryValue"]), unicode_text | st.binary() | st.none()),
     ),
 )
 def test_any_header_and_attribute_can_be_read(header: str | None, attributes: dict[str, Any]) -> None:

@@ -8,12 +8,13 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.strategies import matching
 from workers.aws.sdk.signing import RequestSigner
 
 VISIBLE = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
 NAMES = st.sampled_from(
     ["X-Amz-Target", "Content-Type", "content-length", "User-Agent", "Expect", "Transfer-Encoding", "X-Amzn-Trace-Id"]
-) | st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,12}", fullmatch=True)
+) | matching(r"[A-Za-z][A-Za-z0-9-]{0,12}", fullmatch=True)
 HEADERS = st.dictionaries(NAMES, st.text(VISIBLE), max_size=6).filter(
     lambda headers: (
         len({name.lower() for name in headers}) == len(headers)
@@ -25,7 +26,7 @@ URLS = st.builds(
     st.sampled_from(["https", "http"]),
     st.sampled_from(["sqs.eu-central-1.amazonaws.com", "127.0.0.1", "[::1]", "localhost", "SQS.example"]),
     st.just("") | st.sampled_from([80, 443, 4566]).map(":{}".format) | st.integers(1, 65535).map(":{}".format),
-    st.just("/") | st.from_regex(r"(/[A-Za-z0-9._~%@:+-]{0,8}){0,3}", fullmatch=True),
+    st.just("/") | matching(r"(/[A-Za-z0-9._~%@:+-]{0,8}){0,3}", fullmatch=True),
 )
 KEYS = st.text(VISIBLE, min_size=1, max_size=40)
 
