@@ -114,10 +114,10 @@ class _Watch:
         self._loop.call_soon_threadsafe(answered.set)
         if answered.wait(self._timings.blocked_after_s) or answered.wait(self._timings.grace_s):
             return
+        task = asyncio.current_task(self._loop)
         code = running_code(sys._current_frames().get(self._thread_id))  # noqa: SLF001 - the documented way.
         if not code or self._stopped.is_set():
             return
-        task = asyncio.current_task(self._loop)
         free = answered.wait(self._timings.report_after_s)
         self._report(code, task.get_name() if task else None, time.monotonic() - called_s, free=free)
         while not free and not self._stopped.is_set():
