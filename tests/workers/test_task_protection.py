@@ -270,6 +270,7 @@ async def test_an_agent_that_hangs_or_is_gone_is_a_failed_call(fake: FakeAgent) 
     async with ClientSession(timeout=ClientTimeout(total=0.1)) as session:
         with pytest.raises(ProtectionError, match=r"timeout"):
             await Agent(session, fake.uri).release()
+    async with ClientSession() as session:
         with pytest.raises(ProtectionError, match=r"^client connector error$"):
             await Agent(session, "http://127.0.0.1:1/api/x").release()
 

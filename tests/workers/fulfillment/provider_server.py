@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.virtual_time import LoopClock
+
 HOST = "127.0.0.1"
 
 
@@ -63,6 +65,16 @@ async def reset(_request: Request, writer: asyncio.StreamWriter) -> None:
 
 async def hang(_request: Request, _writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
+
+
+def after(seconds: int, clock: LoopClock, answer: Answer) -> Answer:
+    """Return *answer*, from a server that needs *seconds* for it."""
+
+    async def answering(request: Request, writer: asyncio.StreamWriter) -> None:
+        await clock.skip(seconds)
+        await answer(request, writer)
+
+    return answering
 
 
 async def drip(_request: Request, writer: asyncio.StreamWriter) -> None:

@@ -24,7 +24,7 @@ from tests.workers.fulfillment.provider_server import (
     HOST,
     Answer,
     ProviderServer,
-    Request,
+    after,
     drip,
     flood,
     hang,
@@ -75,16 +75,6 @@ async def outcome(provider: HttpProvider, shipping: Order = ORDER) -> str | Exce
             return await provider.ship(shipping)
     except (RejectedError, OutageError, TransientError) as error:
         return error
-
-
-def after(seconds: int, clock: LoopClock, answer: Answer) -> Answer:
-    """Return *answer*, from a server that needs *seconds* for it."""
-
-    async def answering(request: Request, writer: asyncio.StreamWriter) -> None:
-        await clock.skip(seconds)
-        await answer(request, writer)
-
-    return answering
 
 
 def closed_port() -> int:

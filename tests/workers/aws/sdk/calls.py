@@ -113,10 +113,8 @@ async def connected(
 
 
 @asynccontextmanager
-async def calling(
-    service: str = "sqs", *, attempts: int = 2, path: str = "", timeout_s: float = PATIENT_S
-) -> AsyncIterator[Calls]:
+async def calling(service: str = "sqs", *, attempts: int = 2, path: str = "") -> AsyncIterator[Calls]:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(provider_server())
         server.otherwise = reply(200, DELETED)
-        yield await connected(server, stack, service, attempts=attempts, path=path, timeout_s=timeout_s)
+        yield await connected(server, stack, service, attempts=attempts, path=path)

@@ -13,9 +13,11 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import CredentialRetrievalError, ReadTimeoutError
 
+from tests.virtual_time import LoopClock
 from tests.workers.aws.sdk.calls import (
     DELETED,
     HANDLES,
+    PATIENT_S,
     QUEUE,
     Calls,
     calling,
@@ -23,7 +25,7 @@ from tests.workers.aws.sdk.calls import (
     fast,
     sent_directly,
 )
-from tests.workers.fulfillment.provider_server import ProviderServer, Request, hang, provider_server, reply
+from tests.workers.fulfillment.provider_server import ProviderServer, Request, after, hang, provider_server, reply
 from workers.aws.sdk.clients import open_session
 from workers.aws.sdk.direct import DirectClient
 from workers.aws.sdk.handover import Received
@@ -96,10 +98,10 @@ async def test_an_endpoint_with_a_query_is_left_to_the_sdk() -> None:
         assert [sent_directly(request) for request in calls.requests] == [False, False]
 
 
-async def test_a_call_that_times_out_is_counted_and_not_repeated() -> None:
-    async with calling(timeout_s=0.5) as calls:
+async def test_a_call_that_times_out_is_counted_and_not_repeated(loop_clock: LoopClock) -> None:
+    async with calling() as calls:
         await calls.learn()
-        calls.server.otherwise = hang
+        calls.server.otherwise = after(int(PATIENT_S), loop_clock, hang)
         with pytest.raises(ReadTimeoutError):
             await calls.delete()
         assert len(calls.requests) == 1

@@ -11,23 +11,24 @@ from aiobotocore.httpsession import AIOHTTPSession
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.exceptions import ReadTimeoutError
 
+from tests.virtual_time import LoopClock
 from tests.workers.aws.sdk.calls import PATIENT_S
-from tests.workers.fulfillment.provider_server import Answer, hang, provider_server, reset, write
+from tests.workers.fulfillment.provider_server import Answer, after, hang, provider_server, reset, write
 from workers.aws.sdk.http import sdk_error
 
 UNUSED_PORT_URL = "http://127.0.0.1:9/"
 
 
-async def error_of_sdk(url: str, read_s: float = PATIENT_S) -> Exception:
-    timeouts: Any = (PATIENT_S, read_s)  # Any: the stubs know neither this nor the class of the headers.
+async def error_of_sdk(url: str) -> Exception:
+    timeouts: Any = (PATIENT_S, PATIENT_S)  # Any: the stubs know neither this nor the class of the headers.
     headers: Any = HeadersDict({})
     request: Any = AWSPreparedRequest("POST", url, headers, b"{}", False)
     async with AIOHTTPSession(timeout=timeouts) as session:
         return await error_of(session.send(request))
 
 
-async def our_error(url: str, read_s: float = PATIENT_S) -> Exception:
-    timeout = aiohttp.ClientTimeout(sock_connect=PATIENT_S, sock_read=read_s)
+async def our_error(url: str) -> Exception:
+    timeout = aiohttp.ClientTimeout(sock_connect=PATIENT_S, sock_read=PATIENT_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
 
         async def post() -> None:
@@ -55,11 +56,10 @@ async def error_of(call: Any) -> Exception:
         write(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}", then_close=True),
     ],
 )
-async def test_each_broken_response_gives_the_sdks_error(answer: Answer) -> None:
+async def test_each_broken_response_gives_the_sdks_error(answer: Answer, loop_clock: LoopClock) -> None:
     async with provider_server() as server:
-        server.otherwise = answer
-        read_s = 0.5 if answer is hang else PATIENT_S
-        ours, theirs = await our_error(server.url, read_s), await error_of_sdk(server.url, read_s)
+        server.otherwise = after(int(PATIENT_S), loop_clock, hang) if answer is hang else answer
+        ours, theirs = await our_error(server.url), await error_of_sdk(server.url)
     assert type(ours) is type(theirs)
     assert isinstance(ours, ReadTimeoutError) == (answer is hang)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.virtual_time import LoopClock
 from tests.workers.console.histories import States, at, caught, entered, events, execution_arn, refused_order, tables
 from tests.workers.console.pages.test_overview import QUIET
 from tests.workers.console.site import Page, Site
@@ -179,13 +180,14 @@ async def test_a_running_execution_is_live() -> None:
     assert page.main.one("section", class_="chosen").text.startswith("Check running")
 
 
-async def test_the_order_that_names_an_execution_comes_with_the_stream() -> None:
+async def test_the_order_that_names_an_execution_comes_with_the_stream(loop_clock: LoopClock) -> None:
     order = ORDER | {"ExecutionArn": execution_arn("one"), "OpenKey": status_key("ESCALATED", "001", TIME)}
     scripted = States(one=("SUCCEEDED", caught()))
     async with site(scripted, order | {"UpdatedAt": TIME}) as console:
         async with console.stream("/live/executions/one") as parts:
             seen = [await parts.next()]
             while seen[-1].html != "-":  # The event `ended`.
+                await loop_clock.skip(2)
                 seen.append(await parts.next())
         assert "/orders/001" in seen[-2].links.values()
         queries = len(console.requests("dynamodb", "query"))
