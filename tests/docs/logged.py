@@ -45,12 +45,13 @@ def _room(path: Path) -> str:
 
 @functools.cache
 def _nodes() -> Sequence[tuple[str, ast.AST]]:
-    """Return all of that code, with the room it is in."""
+    """Return the calls, assignments, classes and constants of all that code, with the room each is in."""
     return [
         (room, node)
         for path in (*sorted(_WORKERS.rglob("*.py")), _SUPERVISOR)
         if (room := _room(path)) not in _OPERATOR
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call | ast.Assign | ast.ClassDef | ast.Constant)
     ]
 
 
@@ -86,11 +87,14 @@ def _named(node: ast.AST) -> Iterator[str]:
         yield from (f"{stage}{end}" for stage in _stages() if _EVENT.fullmatch(f"{stage}{end}"))
 
 
-def _stages() -> Iterator[str]:
-    for _, node in _nodes():
-        match node:
-            case ast.Call(func=ast.Name(id="FailureTracker"), args=[ast.Constant(value=str(stage)), *_]):
-                yield stage
+@functools.cache
+def _stages() -> Sequence[str]:
+    return [
+        stage
+        for _, node in _nodes()
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "FailureTracker"
+        if (stage := _text(node.args[0])) is not None
+    ]
 
 
 def _fields(call: ast.Call) -> frozenset[str]:
