@@ -23,7 +23,7 @@ _UTF_16_STARTS = {"utf-16-le": re.compile(rb"[^\0]\0[^\0]\0"), "utf-16-be": re.c
 _WESTERN = "windows-1252"
 # Other encodings of Western, Central European and Turkish text. A byte that is the same letter in all is unambiguous.
 _RELATED = ("iso8859-1", "iso8859-15", "cp1250", "iso8859-2", "cp1254")
-_HIGH, _WORD = re.compile(rb"[\x80-\xff]"), re.compile(rb"[A-Za-z\x80-\xff]+")
+_HIGH, _HIGH_WORD = re.compile(rb"[\x80-\xff]"), re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*")
 _MAX_READ_BYTES = 65_536
 
 
@@ -110,8 +110,13 @@ def _is_utf_8(text: str, encoding: str) -> bool:
 
 
 def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    while piece := stream.readline(_MAX_READ_BYTES):
-        yield piece
+    """Yield lines, but what is only ASCII in large blocks: most files are nothing else."""
+    while block := stream.read(_MAX_READ_BYTES):
+        block += stream.readline(_MAX_READ_BYTES)
+        if block.isascii():
+            yield block
+        else:
+            yield from io.BytesIO(block)
 
 
 def _is_western(pieces: Iterator[bytes]) -> bool:
@@ -128,7 +133,7 @@ def _is_western(pieces: Iterator[bytes]) -> bool:
         try:
             text = decoder.decode(piece)
         except UnicodeDecodeError:
-            if not all(map(_is_unambiguous, _WORD.findall(piece))):
+            if not all(map(_is_unambiguous, _HIGH_WORD.findall(piece))):
                 return False
             decoder.reset()
             found = True

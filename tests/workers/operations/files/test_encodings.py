@@ -71,6 +71,11 @@ def test_long_lines_of_utf_8_are_not_mistaken(size: int) -> None:
     assert found(b"a" * size + "\u00fc".encode()) == UTF_8
 
 
+@pytest.mark.parametrize("size", [65_534, 65_535, 65_536])
+def test_a_word_is_not_cut_where_a_block_of_the_file_ends(size: int) -> None:
+    assert found(b"x" * (size - 1) + b"\nA\xfc\n") == WESTERN
+
+
 def test_utf_32_is_refused() -> None:
     with pytest.raises(OperationError, match="x is UTF-32: save it as UTF-8"):
         found("OrderId".encode("utf-32"))
