@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from tests.support import DeployedStack
 from tests.workers.aws.sdk_fakes import FakeSdk, refusal
 from workers.aws.sqs import QueueAttributes, SqsQueue, describe_queue, queue_url, read_message
-from workers.consumer.message import TracedMessage
+from workers.consumer.message import Message, TracedMessage
 from workers.consumer.ports import Refusal
-from workers.errors import FatalError, OutageError
+from workers.errors import FatalError, OutageError, SuspectedOutageError
 from workers.queue_address import QueueAddress
 
 if TYPE_CHECKING:
@@ -47,6 +47,45 @@ async def described(sqs: "SQSClient", given: str) -> tuple[str, str, str]:
     attributes = await describe_queue(sqs, QueueAddress.parse(given))
     dead_letters = attributes.dead_letter_queue
     return attributes.url, dead_letters.name, await queue_url(sqs, dead_letters)
+
+
+async def test_the_attributes_of_a_queue_are_read_from_its_redrive_policy_too() -> None:
+    redrive = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:111122223333:Dead", "maxReceiveCount": "20"})
+    attributes = {"VisibilityTimeout": "45", "RedrivePolicy": redrive}
+    sqs: Any = FakeSdk(
+        get_queue_url=[{"QueueUrl": "https://sqs/Orders"}] * 3,
+        get_queue_attributes=[{"Attributes": attributes}, {"Attributes": {"VisibilityTimeout": "45"}}, {}],
+    )
+    orders = QueueAddress.parse("Orders")
+    assert await describe_queue(sqs, orders) == QueueAttributes(
+        url="https://sqs/Orders",
+        visibility_timeout_s=45,
+        dead_letter_queue=QueueAddress("arn:aws:sqs:us-east-1:111122223333:Dead", "Dead"),
+        max_receive_count=20,
+    )
+    asked = {"QueueUrl": "https://sqs/Orders", "AttributeNames": ["VisibilityTimeout", "RedrivePolicy"]}
+    assert sqs.requests == [("get_queue_url", {"QueueName": "Orders"}), ("get_queue_attributes", asked)]
+    for _ in range(2):
+        with pytest.raises(FatalError, match=r"^queue Orders has no dead-letter queue \(RedrivePolicy\)$"):
+            await describe_queue(sqs, orders)
+
+
+@pytest.mark.parametrize(
+    "policy", ["{", "5", "{}", '{"deadLetterTargetArn": "Dead"}', '{"deadLetterTargetArn": "D", "maxReceiveCount": {}}']
+)
+async def test_an_unreadable_redrive_policy_is_an_outage(policy: str) -> None:
+    sqs: Any = FakeSdk(
+        get_queue_url=[{"QueueUrl": "https://sqs/Orders"}],
+        get_queue_attributes=[{"Attributes": {"VisibilityTimeout": "60", "RedrivePolicy": policy}}],
+    )
+    with pytest.raises(SuspectedOutageError, match=r"^GetQueueAttributes: an unreadable response$"):
+        await describe_queue(sqs, QueueAddress.parse("Orders"))
+
+
+async def test_a_lookup_without_a_readable_url_is_an_outage() -> None:
+    sqs: Any = FakeSdk(get_queue_url=[{}])
+    with pytest.raises(SuspectedOutageError, match=r"^GetQueueUrl: an unreadable response$"):
+        await queue_url(sqs, QueueAddress.parse("Orders"))
 
 
 async def test_a_queue_in_another_account_is_looked_up_there() -> None:
@@ -162,6 +201,125 @@ async def test_a_deleted_queue_is_fatal(sqs: "SQSClient", queue: SqsQueue) -> No
         await queue.receive(10)
 
 
+def queue_of(sqs: Any, *, wait_s: int = 20, traced: bool = False) -> SqsQueue:
+    """Return a queue, whose three clients are the same."""
+    return SqsQueue(
+        name="q",
+        url="https://sqs/q",
+        visibility_timeout_s=30,
+        wait_s=wait_s,
+        receiving=sqs,
+        sqs=sqs,
+        visibility=sqs,
+        traced=traced,
+    )
+
+
+@pytest.mark.parametrize("traced", [False, True])
+async def test_a_receive_asks_for_all_that_a_message_has(*, traced: bool) -> None:
+    received = {
+        "MessageId": "1",
+        "ReceiptHandle": "r",
+        "Body": "x",
+        "Attributes": {
+            "ApproximateReceiveCount": "3",
+            "SentTimestamp": "1500",
+            "ApproximateFirstReceiveTimestamp": "2500",
+        },
+        "MessageAttributes": {
+            "Text": {"DataType": "String", "StringValue": "x", "StringListValues": [], "BinaryValue": None},
+            "Odd": 5,
+        },
+    }
+    sqs = FakeSdk(receive_message=[{"Messages": [received]}, {"Messages": None}, {}])
+    queue = queue_of(sqs, traced=traced)
+    assert [list(await queue.receive(7)) for _ in range(3)] == [
+        [
+            Message(
+                id="1",
+                receipt_handle="r",
+                body="x",
+                receive_count=3,
+                sent_at_s=1.5,
+                first_received_at_s=2.5,
+                attributes={"Text": {"DataType": "String", "StringValue": "x"}},
+            )
+        ],
+        [],
+        [],
+    ]
+    names = ["ApproximateReceiveCount", "SentTimestamp", "ApproximateFirstReceiveTimestamp"]
+    assert sqs.requests_of("receive_message")[0] == {
+        "QueueUrl": "https://sqs/q",
+        "MaxNumberOfMessages": 7,
+        "VisibilityTimeout": 30,
+        "WaitTimeSeconds": 20,
+        "MessageSystemAttributeNames": [*names, "AWSTraceHeader"] if traced else names,
+        "MessageAttributeNames": ["All"],
+    }
+
+
+async def test_a_receive_without_a_readable_message_is_an_outage() -> None:
+    sqs = FakeSdk(receive_message=[{"Messages": [{}, 5]}, {"Messages": 5}])
+    for _ in range(2):
+        with pytest.raises(OutageError, match=r"^ReceiveMessage: an unreadable response$"):
+            await queue_of(sqs).receive(10)
+
+
+async def test_a_batch_has_its_entries_by_position_and_an_answer_for_each() -> None:
+    answer = {
+        "Successful": [{"Id": "1"}],
+        "Failed": [{"Id": "0", "Code": "InternalError"}, {"Id": "2", "Code": "MessageNotInflight"}, 5, {"Id": "3"}],
+    }
+    sqs = FakeSdk(
+        delete_message_batch=[answer, {"Successful": 5}, ParamValidationError(report="odd")],
+        change_message_visibility_batch=[answer, ParamValidationError(report="odd")],
+    )
+    queue = queue_of(sqs)
+    refused, lost = Refusal("InternalError", receipt_lost=False), Refusal("MessageNotInflight", receipt_lost=True)
+    assert await queue.delete(["a", "b", "a"]) == [refused, None, lost]
+    assert await queue.change_visibility([("a", 0), ("b", 9), ("c", 30)]) == [refused, None, lost]
+    assert sqs.requests == [
+        (
+            "delete_message_batch",
+            {
+                "QueueUrl": "https://sqs/q",
+                "Entries": [{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate("aba")],
+            },
+        ),
+        (
+            "change_message_visibility_batch",
+            {
+                "QueueUrl": "https://sqs/q",
+                "Entries": [
+                    {"Id": "0", "ReceiptHandle": "a", "VisibilityTimeout": 0},
+                    {"Id": "1", "ReceiptHandle": "b", "VisibilityTimeout": 9},
+                    {"Id": "2", "ReceiptHandle": "c", "VisibilityTimeout": 30},
+                ],
+            },
+        ),
+    ]
+    assert await queue.delete(["a"]) == [Refusal("NoAnswer", receipt_lost=False)]
+    with pytest.raises(OutageError, match=r"^the request is refused: ParamValidationError$"):
+        await queue.delete(["a"])
+    with pytest.raises(OutageError, match=r"^the request is refused: ParamValidationError$"):
+        await queue.change_visibility([("a", 0)])
+
+
+async def test_an_entry_whose_receipt_is_lost_is_no_reason_to_send_it_again() -> None:
+    codes = ["AWS.SimpleQueueService.MessageNotInflight", "InvalidParameterValue", "ReceiptHandleIsInvalid", "Other"]
+    failed = [{"Id": str(n), "Code": code} for n, code in enumerate(codes)]
+    sqs = FakeSdk(delete_message_batch=[{"Failed": failed}])
+    assert await queue_of(sqs).delete([*"abcd"]) == [Refusal(code, receipt_lost=code != "Other") for code in codes]
+
+
+async def test_a_refused_request_is_repeated_entry_by_entry_even_if_the_sdk_refuses_it() -> None:
+    ok = {"Successful": [{"Id": "0"}]}
+    sqs = FakeSdk(delete_message_batch=[ParamValidationError(report="odd"), ok, ParamValidationError(report="odd"), ok])
+    answers = await queue_of(sqs).delete(["a", "b", "c"])
+    assert sorted(map(str, answers)) == ["None", "None", str(Refusal("ParamValidationError", receipt_lost=False))]
+
+
 class BatchesOnly:
     """A client whose deletes fail with `code` if an entry is bad. Records the sizes of the requests."""
 
@@ -188,10 +346,7 @@ class BatchesOnly:
         return {"Messages": [good | {"Attributes": attributes}, {"MessageId": "2", "ReceiptHandle": "s"}]}
 
     def queue(self, wait_s: int = 0) -> SqsQueue:
-        client: Any = self
-        return SqsQueue(
-            name="q", url="u", visibility_timeout_s=30, wait_s=wait_s, receiving=client, sqs=client, visibility=client
-        )
+        return queue_of(self, wait_s=wait_s)
 
 
 async def test_one_bad_entry_of_a_batch_holds_up_no_other() -> None:
