@@ -17,7 +17,7 @@ def plain_name(error: BaseException | str) -> str:
 
 def _bounded(retry_after_s: float) -> float:
     """Return how long to wait: what is negative or not a number asks for nothing."""
-    return min(retry_after_s, MAX_RETRY_AFTER_S) if retry_after_s > 0 else 0.0
+    return min(max(0.0, retry_after_s), MAX_RETRY_AFTER_S)
 
 
 class WorkerError(Exception):

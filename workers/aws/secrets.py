@@ -33,7 +33,7 @@ class SecretToken:
         self._secret = secret
         self._reread_every_s = reread_every_s
         self._value: str | None = None
-        self._read_at_s = 0.0
+        self._read_at_s: float  # Set by the first read.
         self._reading = asyncio.Lock()
 
     async def current(self) -> str:
@@ -52,11 +52,12 @@ class SecretToken:
     async def instead_of(self, refused: str) -> str | None:
         """Return a newer token than *refused*, or None if there is none yet. Raises the same errors as `current`."""
         async with self._reading:
-            due = asyncio.get_running_loop().time() - self._read_at_s >= self._reread_every_s
-            newest = await self._read() if due and self._value == refused else self._value
-            if newest == refused:
+            if self._value != refused:
+                return self._value
+            if asyncio.get_running_loop().time() - self._read_at_s < self._reread_every_s:
                 return None
-            return newest
+            newest = await self._read()
+            return None if newest == refused else newest
 
     async def _read(self) -> str:
         self._read_at_s = asyncio.get_running_loop().time()

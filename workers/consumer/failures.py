@@ -50,10 +50,11 @@ class FailureTracker:
         self.failures = 0
         self._timings = timings
         self._outage = outage
-        self._since_s = 0.0
-        self._logged_at_s = 0.0
         self._denied_since_s: float | None = None
-        self._denied_at_s = 0.0
+        # Set by the first failure.
+        self._since_s: float
+        self._logged_at_s: float
+        self._denied_at_s: float
 
     def failed(self, error: OutageError) -> None:
         """

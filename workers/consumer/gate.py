@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import Enum, auto
 from typing import Any, TypeVar
@@ -60,7 +61,7 @@ class Gate:
         self._state = GateState.OPEN  # Only a probe sets it back to OPEN, and probes take turns.
         self._failures = FailureTracker("downstream", timings)
         self._reason = ""
-        self._not_before_s = 0.0
+        self._not_before_s = -math.inf
         self._probing = asyncio.Lock()
         self._held = 0  # Callers in `_holding`: they probe in turn.
         self._unaffected = 0  # Callers in `_wait_for_affected`.

@@ -57,7 +57,7 @@ class Pause:
         self.current: Person | None = None
         self._pauses = pauses
         self._failures = FailureTracker("pause_check", replace(timings, log_every_s=LOGGED_EVERY_S))
-        self._since_s = 0.0
+        self._since_s: float  # Set when it is paused.
         self._may_receive = asyncio.Event()
         if pauses is None:
             self._may_receive.set()

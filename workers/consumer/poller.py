@@ -1,6 +1,7 @@
 """Receives messages: one long poll when the queue is idle, several receives under backlog, none without free slots."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -72,8 +73,8 @@ class Poller:
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Future[None] | None = None
     _failures: FailureTracker = field(init=False)
-    _failed_at_s: float = 0.0
-    _retry_at_s: float = 0.0
+    _failed_at_s: float = -math.inf
+    _retry_at_s: float = -math.inf
 
     def __post_init__(self) -> None:
         self._failures = FailureTracker("poll", self.timings, self.outage)

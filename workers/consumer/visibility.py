@@ -96,13 +96,13 @@ class VisibilityExtender:
     def _until_next_extension_s(self) -> float:
         """Return how long to wait. After a long poll, part of the timeout of new messages is already over."""
         now_s, timeout_s = self.in_flight.now_s(), self.queue.visibility_timeout_s
-        first_s = min((delivery.visible_at_s for delivery in self._extendable()), default=now_s + timeout_s)
-        return max(0.0, min(first_s - EXTEND_AT * timeout_s - now_s, self._max_wait_s))
+        waits_s = [delivery.visible_at_s - EXTEND_AT * timeout_s - now_s for delivery in self._extendable()]
+        return min([*waits_s, self._max_wait_s])
 
     def _until_next_cancellation_s(self) -> float:
         now_s = asyncio.get_running_loop().time()
-        longest_s = max((delivery.running_for_s(now_s) for delivery in self._cancellable()), default=0.0)
-        return max(0.0, min(self.max_handle_s - longest_s, self._max_wait_s))
+        waits_s = [self.max_handle_s - delivery.running_for_s(now_s) for delivery in self._cancellable()]
+        return min([*waits_s, self._max_wait_s])
 
     @property
     def _max_wait_s(self) -> float:

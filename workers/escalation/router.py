@@ -88,7 +88,7 @@ class ChannelSender:
         self._failures = FailureTracker("channel", outage=_outage(outages, channel.name))
         self._refusals = Refusals()
         self._pauses = 0  # Since the channel last accepted a notification.
-        self._paused_until_s = 0.0
+        self._paused_until_s: float  # Set by the first pause.
         self._probing = False
 
     async def send(self, notification: Notification) -> Sent:
@@ -146,8 +146,9 @@ class ChannelSender:
         self._failed(error)
         self._pauses += 1
         pause_s = self._pause_backoff.max_wait_s(self._pauses)
-        asked_s = error.retry_after_s if isinstance(error, TransientError | OutageError) else 0.0
-        self._paused_until_s = asyncio.get_running_loop().time() + max(pause_s, asked_s)
+        if isinstance(error, TransientError | OutageError):
+            pause_s = max(pause_s, error.retry_after_s)
+        self._paused_until_s = asyncio.get_running_loop().time() + pause_s
 
 
 def _outage(outages: Outages | None, channel: str) -> StageOutage | None:

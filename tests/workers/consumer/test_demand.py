@@ -75,6 +75,15 @@ def test_a_slower_network_becomes_usual() -> None:
     assert demand.polls == 20
 
 
+@pytest.mark.parametrize(("took_s", "polls"), [(1.0, 3), (1.01, 1)])
+def test_a_receive_has_waited_if_it_took_more_than_four_times_as_long_as_usual(took_s: float, polls: int) -> None:
+    demand = Demand(max_polls=4, polls=2, receive_s=0.25)
+    answer(demand, took_s=took_s)
+    demand.receive_s = 0.25
+    answer(demand, took_s=took_s)
+    assert demand.polls == polls
+
+
 def test_waits_never_become_usual() -> None:
     demand, pace = Demand(max_polls=20), random.Random(0)
     answer(demand, took_s=0.015)

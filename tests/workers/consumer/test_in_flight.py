@@ -56,6 +56,27 @@ async def test_forgets_handled_messages_after_two_visibility_timeouts(monkeypatc
     assert in_flight.was_handled("new")
 
 
+async def test_handled_messages_are_remembered_for_exactly_two_visibility_timeouts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_flight, clock = InFlight(Slots(10), 60, Metrics()), FakeClock()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", clock)
+
+    def remember(name: str) -> list[str]:
+        delivery = in_flight.take(message(name), 0.0)
+        assert delivery is not None
+        in_flight.remember(delivery)
+        return list(in_flight._handled)
+
+    assert remember("a") == ["a"]
+    clock.now_s += 120
+    assert in_flight.was_handled("a")
+    assert remember("b") == ["a", "b"]
+    clock.now_s += 0.1
+    assert not in_flight.was_handled("a")
+    assert remember("c") == ["b", "c"], "otherwise the memory would grow"
+
+
 async def test_a_message_handled_again_is_remembered_from_then_on() -> None:
     in_flight = InFlight(Slots(10), 60, Metrics(), max_remembered=2)
     for name in ("a", "b", "a", "c"):

@@ -357,7 +357,7 @@ async def test_ends_when_access_is_denied_for_good() -> None:
     assert error.subgroup(FatalError) is not None
 
 
-async def test_reports_whether_polls_fail_or_hang() -> None:
+async def test_reports_whether_polls_fail_or_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     slots = Slots(100)
     queue = FakeQueue(wait_s=60)
     watched = poller(queue, slots, Accepted(slots))
@@ -367,6 +367,12 @@ async def test_reports_whether_polls_fail_or_hang() -> None:
         watched.stuck_after_s = 0.0
         await asyncio.sleep(0.001)
         assert watched.is_stuck()
+        (receive,) = watched._receives.values()
+        now_s = asyncio.get_running_loop().time()
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio.get_running_loop(), "time", lambda: now_s)
+            watched.stuck_after_s = now_s - receive.started_at_s
+            assert not watched.is_stuck()
         watched.stuck_after_s = 60.0
         queue.outage = OutageError("down")
         queue.end_waits()

@@ -30,8 +30,8 @@ class RequestSigner:
         self._unsigned = dict(headers)
         self._fixed = {"host": host} | {name.lower(): " ".join(value.split()) for name, value in headers.items()}
         self._scope = (region, service)
-        self._second = -1
         self._credentials: Any = None
+        self._second: int  # Set with the credentials.
 
     def signed(self, body: bytes, credentials: Any, at_s: float) -> CIMultiDict[str]:
         """
@@ -41,7 +41,7 @@ class RequestSigner:
         since the epoch.
         """
         second = int(at_s)
-        if second != self._second or credentials != self._credentials:
+        if credentials != self._credentials or second != self._second:
             self._prepare(credentials, second)
         request_hash = self._request_hash.copy()
         request_hash.update(sha256(body).hexdigest().encode())
