@@ -1,7 +1,6 @@
 """How a worker starts: it waits for problems that may pass by themselves; any other problem ends the start at once."""
 
 import asyncio
-import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -51,7 +50,9 @@ class Start:
         """
         loop, outage, impatient_since_s = asyncio.get_running_loop(), self.outages.stage("start"), None
         try:
-            for attempt in itertools.count(1):
+            attempt = 0
+            while True:
+                attempt += 1
                 try:
                     return await work()
                 except _NEVER_PASSES as error:
@@ -69,4 +70,3 @@ class Start:
                     await asyncio.sleep(delay_s)
         finally:
             outage.ended()
-        raise AssertionError("unreachable")

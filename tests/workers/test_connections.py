@@ -1,13 +1,17 @@
 """Which connections a worker opens. The clients are real."""
 
+import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import structlog
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError
 
 from tests.support import CA_BUNDLE
+from tests.workers.aws.sdk_fakes import refusal
 from tests.workers.escalation.examples import case
 from tests.workers.fulfillment.provider_server import Answer, provider_server, reply, reset
 from workers.aws.channels import SnsChannel, SqsChannel
@@ -18,8 +22,9 @@ from workers.errors import FatalError, OutageError
 from workers.escalation.notifications import ChannelError, Notification
 from workers.escalation.rules.reader import EscalationRules
 from workers.escalation.webhook import WebhookChannel
-from workers.kinds import Worker
+from workers.kinds import OwnWorker, Worker
 from workers.metrics import Metrics
+from workers.queue_address import QueueAddress
 from workers.settings import Settings
 from workers.start import Start
 
@@ -178,12 +183,12 @@ async def test_requests_of_every_client_are_lines_at_debug(monkeypatch: pytest.M
         monkeypatch.setenv(name, "x")
     path = tmp_path / "rules.toml"
     path.write_text(RULES, encoding="utf-8")
-    settings = Settings.read(HTTP | {"FULFILLMENT_TOKEN_SECRET": "token"})
+    settings, metrics = Settings.read(HTTP | {"FULFILLMENT_TOKEN_SECRET": "token"}), Metrics()
     async with provider_server() as server:
         server.otherwise = reply(400, {"__type": "InvalidParameter", "message": "no"})
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url.removesuffix("/orders"))
         with structlog.testing.capture_logs() as logs:
-            async with open_clients(Worker.FULFILLMENT, settings, None, Metrics()) as clients:
+            async with open_clients(Worker.FULFILLMENT, settings, None, metrics) as clients:
                 with pytest.raises(ClientError):
                     await clients.secretsmanager.get_secret_value(SecretId="token")
             rules = EscalationRules.read(path, {})
@@ -197,6 +202,55 @@ async def test_requests_of_every_client_are_lines_at_debug(monkeypatch: pytest.M
                             await channel.send(notification)
     operations = {line["operation"] for line in logs if line["event"] == "request.finished"}
     assert {"GetSecretValue", "Publish", "GetQueueUrl"} <= operations
+    counted = {"action": "GetSecretValue", "result": "InvalidParameter"}
+    assert metrics.registry.get_sample_value("workers_aws_requests_total", counted) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (PermissionError(13, "Permission denied", "/token"), "CredentialsError: no AWS credentials: /token: "),
+        (NoCredentialsError(), None),
+        (ValueError("an address that the SDK does not allow"), None),
+        (KeyError("plugin"), "CredentialsSourceError: no AWS credentials: the call failed (key error)"),
+        (refusal("ThrottlingException", "AssumeRole"), "OutageError: AssumeRole: ThrottlingException"),
+    ],
+    ids=repr,
+)
+async def test_an_error_while_credentials_are_fetched_is_raised_if_they_are_configured(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, raised: str | None
+) -> None:
+    sdk = plain_session()
+
+    async def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(sdk, "get_credentials", fail)
+    found = None
+    try:
+        await fetch_credentials(sdk)
+    except OutageError as outage:
+        found = f"{type(outage).__name__}: {outage}"
+    assert (found or "").startswith(raised or "")
+    assert (found is None) == (raised is None)
+    assert sdk.get_config_variable("region") == "eu-central-1"
+
+
+async def test_a_worker_of_your_own_has_no_table_and_closes_what_it_opened() -> None:
+    steps, stop = list[str](), asyncio.Event()
+
+    @asynccontextmanager
+    async def database() -> AsyncIterator[None]:
+        steps.append("open")
+        yield
+        steps.append("close")
+
+    worker = OwnWorker("shop", QueueAddress.parse("Returns"))
+    async with open_clients(worker, Settings.read_shared({}), None, Metrics(), stop=stop) as clients:
+        assert clients.dynamodb is None
+        await clients.opened.enter("database", database())
+        assert (steps, stop.is_set()) == (["open"], False)
+    assert (steps, stop.is_set()) == (["open", "close"], True)
 
 
 async def test_credentials_are_fetched_before_a_client_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,17 @@
 """An outage that lasts: its log lines, its gauge, and what ends it."""
 
 import asyncio
+import math
 from collections.abc import Callable
+from contextvars import Context
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
 
-from workers.metrics import Metrics
+from workers import metrics as metrics_module
+from workers.metrics import Metrics, StageOutage
 
 QUICK: dict[str, Any] = {"prolonged_after_s": 0.03, "prolonged_every_s": 0.02}
 
@@ -101,6 +105,93 @@ async def test_a_failure_that_is_followed_by_no_other_try_does_not_last() -> Non
         await until(lambda: bool(logs))
         assert metrics.outages.problem() == "channel has failed for 0 s"
     assert (logs[0]["reason"], logs[0]["duration_ms"] >= 40) == ("still down", True)
+
+
+class Timers:
+    """The event loop of an outage: its time, which the test sets, and the timer it waits for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1000.0
+        self.set: list[float] = []  # When each timer is due.
+        self.cancelled = 0
+        monkeypatch.setattr(metrics_module, "asyncio", SimpleNamespace(get_running_loop=lambda: self))
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_later(self, delay_s: float, _report: Callable[[], None], *, context: Context) -> "Timers":
+        assert context is not None
+        self.set.append(self.now_s + delay_s)
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+    def ring(self, outage: StageOutage) -> float:
+        """Let the timer ring, when it is due; return when the next one is."""
+        self.now_s = self.set[-1]
+        outage._report()
+        return self.set[-1]
+
+
+def test_an_outage_is_logged_after_five_minutes_and_then_every_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers = Timers(monkeypatch)
+    outage = Metrics().outages.stage("poll")
+    with structlog.testing.capture_logs() as logs:
+        outage.failed("first")
+        timers.now_s += 200
+        outage.failed("second")
+        assert timers.set == [1300.0], "one timer, from the first failure"
+        timers.now_s = 1299.0
+        assert (outage.is_prolonged, outage.duration_s) == (False, 299.0)
+        outage._report()  # As if the timer had come early.
+        assert (timers.set[-1], logs) == (1300.0, [])
+        assert timers.ring(outage) == 1360.0
+        assert (outage.is_prolonged, outage.duration_s) == (True, 300.0)
+        assert timers.ring(outage) == 1420.0
+        outage.ended()
+        outage.ended()
+    assert (timers.cancelled, outage.is_prolonged, outage.duration_s, outage.reason) == (1, False, 0, None)
+    assert [(line["duration_ms"], line["reason"]) for line in logs] == [(300_000, "second"), (360_000, "second")]
+    outage.failed("again")
+    assert timers.set[-1] == timers.now_s + 300
+
+
+def test_a_row_that_is_not_tried_lasts_until_its_last_failure_and_is_soon_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timers = Timers(monkeypatch)
+    outage = Metrics().outages.stage("channel", fresh_s=100.0)
+    with structlog.testing.capture_logs() as logs:
+        outage.failed("down")
+        timers.now_s += 100
+        assert (outage.duration_s, outage.reason) == (0, "down")
+        outage.failed("still down")
+        timers.now_s += 100
+        assert (outage.duration_s, outage.reason) == (100, "still down")
+        assert timers.ring(outage) == 1360.0, "it looks again in a minute at the latest"
+        assert (outage.duration_s, outage.reason) == (0, None)
+        outage.failed("down again")
+        assert (outage.duration_s, outage.reason) == (0, "down again")
+    assert logs == []
+
+
+def test_of_two_outages_that_are_as_long_the_first_part_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers, outages = Timers(monkeypatch), Metrics(mask=str.upper).outages
+    for reason in ("one", "other"):
+        outages.stage("poll").failed(reason)
+    timers.now_s += 10
+    assert outages.reasons() == {"poll": "ONE"}
+    assert [outages.duration_s(name) for name in ("poll", "no stage")] == [10, 0]
+
+
+def test_a_worker_shows_when_it_began_and_when_sqs_last_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_000.0)
+    metrics = Metrics()
+    assert metrics.registry.get_sample_value("workers_start_timestamp_seconds") == 1_000
+    assert math.isnan(metrics.registry.get_sample_value("workers_last_poll_timestamp_seconds") or 0)
+    metrics.polled()
+    assert metrics.registry.get_sample_value("workers_last_poll_timestamp_seconds") == 1_000
 
 
 async def test_stages_of_one_name_share_the_longest_duration() -> None:

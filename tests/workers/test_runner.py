@@ -191,12 +191,15 @@ def test_a_stop_takes_the_drain_time_or_the_last_poll_and_a_margin(drain_s: str,
     assert longest_stop_s(settings) == longest_s
 
 
-def test_objects_of_the_start_are_never_collected_and_others_less_often() -> None:
-    before = gc.get_threshold()
+def test_objects_of_the_start_are_never_collected_and_others_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, frozen = gc.get_threshold(), list[int]()
+    monkeypatch.setattr(gc, "collect", lambda: frozen.append(gc.get_freeze_count()))  # It takes a while.
+    gc.set_threshold(700, 11, 12)
     try:
+        made: list[list[int]] = [[] for _ in range(10_000)]
         tune_garbage_collector()
-        assert gc.get_threshold() == (10_000, *before[1:])
-        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold() == (10_000, 11, 12)
+        assert [gc.get_freeze_count() - count >= len(made) for count in frozen] == [True]
     finally:
         gc.set_threshold(*before)  # `unfreeze` would also undo what conftest.py does.
 
@@ -245,7 +248,8 @@ class World:
         await asyncio.sleep(0)
 
     @contextlib.asynccontextmanager
-    async def open_clients(self, *_given: object, **_stop: object) -> AsyncIterator[str]:
+    async def open_clients(self, *given: object, **_stop: object) -> AsyncIterator[str]:
+        (self.metrics,) = (each for each in given if isinstance(each, Metrics))
         self.open("clients")
         try:
             yield "clients"
@@ -300,6 +304,9 @@ async def test_a_worker_starts_runs_until_the_stop_and_closes(world: World) -> N
     ]
     assert world.consumer.ended
     assert world.handler_maker is make_handler
+    labels = {"worker": "fulfillment", "queue": "OrderFulfillmentQueue", "release": ""}
+    assert world.metrics.registry.get_sample_value("workers_info", labels) == 1
+    assert world.metrics.registry.get_sample_value("workers_tasks") == len(asyncio.all_tasks())
 
 
 @pytest.mark.usefixtures("world")
@@ -373,6 +380,37 @@ async def test_a_worker_whose_output_is_closed_stops_and_fails(world: World) -> 
     structlog.contextvars.clear_contextvars()
     assert world.consumer.ended
     assert (world.lines, world.output, world.opened[-1]) == (output, output, "clients closed")
+
+
+async def test_a_worker_whose_output_is_closed_and_that_does_not_stop_exits_with_code_1(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop, codes, exited = asyncio.Event(), list[int](), asyncio.Event()
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        exited.set()
+
+    monkeypatch.setattr("os._exit", leave)
+    output = LogOutput(len)
+    watch_output(output, Metrics(), stop, exit_after_s=0)
+    output._close("Broken pipe")
+    await exited.wait()
+    assert (stop.is_set(), codes) == (True, [1])
+
+
+async def test_lines_are_written_from_the_loop_that_watches_the_output() -> None:
+    written = list[bytes]()
+
+    def write(data: memoryview) -> int:
+        written.append(bytes(data))
+        return len(data)
+
+    output = LogOutput(len, write_at_once=write)
+    watch_output(output, Metrics(), asyncio.Event(), exit_after_s=60)
+    output.put(b"line")
+    await asyncio.sleep(0)
+    assert written == [b"line\n"]
 
 
 async def test_dropped_lines_are_counted_and_logged_once_there_is_room() -> None:

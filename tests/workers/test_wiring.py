@@ -30,6 +30,7 @@ from workers.tracing.off import Tracing
 from workers.wiring import assemble, make_handler, own_handler
 
 if TYPE_CHECKING:
+    from workers.fulfillment.tokens import Token
     from workers.proxies import Proxy
 
 AT_ONCE = Backoff(base_s=0.0, cap_s=0.0)
@@ -291,6 +292,42 @@ async def test_the_provider_is_called_through_the_proxy_of_the_environment(
     given = replace(clients(FakeAws()), http=cast("Any", object()))
     await assemble(Worker.FULFILLMENT, settings, given, Metrics(), backoff=AT_ONCE)
     assert [proxy and proxy.address for proxy in proxies] == [address]
+
+
+class Secrets:
+    """AWS Secrets Manager with one secret, or with none."""
+
+    def __init__(self, secret: str | None) -> None:
+        self.secret = secret
+
+    async def get_secret_value(self, **_: Any) -> dict[str, str]:
+        if self.secret is None:
+            raise refused("ResourceNotFoundException", "GetSecretValue")
+        return {"SecretString": self.secret}
+
+
+@pytest.mark.parametrize(
+    ("settings", "token"),
+    [
+        ({}, None),
+        ({"FULFILLMENT_TOKEN": "t0ken"}, "t0ken"),
+        ({"FULFILLMENT_TOKEN_SECRET": "token"}, "from-the-secret"),
+    ],
+)
+async def test_the_provider_has_the_token_of_the_settings_or_of_the_secret(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], token: str | None
+) -> None:
+    tokens: list[Token | None] = []
+    monkeypatch.setattr("workers.wiring.HttpProvider", lambda *_, token, **__: tokens.append(token))
+    http = {"FULFILLMENT_PROVIDER": "http", "FULFILLMENT_URL": "https://ship.example.com/orders"} | settings
+    secrets = Secrets("from-the-secret")
+    given = replace(clients(FakeAws()), http=cast("Any", object()), secretsmanager=secrets)
+    await assemble(Worker.FULFILLMENT, Settings.read(http), given, Metrics(), backoff=AT_ONCE)
+    secrets.secret = None  # It was read at the start.
+    assert [each and await each.current() for each in tokens] == [token]
+    if "FULFILLMENT_TOKEN_SECRET" in settings:
+        with pytest.raises(FatalError, match=r"the secret does not exist$"):
+            await assemble(Worker.FULFILLMENT, Settings.read(http), given, Metrics(), backoff=AT_ONCE)
 
 
 class Writes(FakeAws):

@@ -225,8 +225,9 @@ def _concerns_all(code: str, status: int) -> bool:
 def cancelled_transaction(error: Exception) -> sdk.ClientError | None:
     """Return the SDK's error if *error*, or the cause of this outage, is that DynamoDB cancelled a transaction."""
     cause = error if isinstance(error, sdk.ClientError) else error.__cause__
-    cancelled = isinstance(cause, sdk.ClientError) and error_code(cause) == TRANSACTION_CANCELLED
-    return cause if cancelled and isinstance(cause, sdk.ClientError) else None
+    if isinstance(cause, sdk.ClientError) and error_code(cause) == TRANSACTION_CANCELLED:
+        return cause
+    return None
 
 
 def cancellation_codes(error: sdk.ClientError) -> list[str]:
