@@ -285,7 +285,7 @@ def _shipment_id(response: _Response) -> str | None:
 
 
 def _retry_after_s(header: str | None) -> float:
-    """Return the seconds that a `Retry-After` header asks for (seconds or a date); 0 if it is missing or invalid."""
+    """Return the seconds that a `Retry-After` header asks for (seconds or a date); 0 or less for nothing."""
     text = (header or "").strip()
     if re.fullmatch(r"[0-9]+", text):
         return float(text)
@@ -293,4 +293,4 @@ def _retry_after_s(header: str | None) -> float:
         at = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return 0.0
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()

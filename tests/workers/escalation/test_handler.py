@@ -585,5 +585,12 @@ def test_the_waits_of_reminders_double_up_to_five_minutes() -> None:
     assert [REMINDER_BACKOFF.max_wait_s(tries) for tries in (1, 2, 6, 7, 20)] == [5, 10, 160, 300, 300]
 
 
-def test_the_memory_for_logged_deliveries_is_bounded() -> None:
+async def test_the_memory_for_logged_deliveries_is_bounded() -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.handler._logged.update({f"m/{n}": None for n in range(998)})
+    kept = []
+    for receive_count in (1, 2, 3):
+        await bench.handle(notice(), receive_count=receive_count)
+        kept.append((len(bench.handler._logged), next(iter(bench.handler._logged))))
+    assert kept == [(999, "m/0"), (1000, "m/0"), (1000, "m/1")]
     assert MAX_LOGGED == 1_000

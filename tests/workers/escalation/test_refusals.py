@@ -62,4 +62,5 @@ def test_memory_is_bounded() -> None:
     for n in range(2 * MAX_REMEMBERED):
         refused(refusals, str(n))
     refusals.accepted("x")
-    assert refused(refusals, "0", str(2 * MAX_REMEMBERED - 1)) == [KEEP, GIVE_UP]
+    assert refused(refusals, str(2 * MAX_REMEMBERED - 1), str(MAX_REMEMBERED)) == [GIVE_UP, GIVE_UP]
+    assert refused(refusals, str(MAX_REMEMBERED - 1)) == [KEEP]

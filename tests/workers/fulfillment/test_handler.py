@@ -250,6 +250,18 @@ async def test_an_outage_of_the_provider_counts_no_attempt(error: Exception) -> 
     assert bench.orders.orders["001"].attempts == 4
 
 
+async def test_the_memory_for_writes_without_an_answer_is_bounded() -> None:
+    bench = Bench(order("RECEIVED"))
+    bench.handler._unconfirmed.update({str(n): NOW for n in range(998)})
+    kept = []
+    for message_id in ("a", "b", "c"):
+        bench.journal.fail("orders.fulfill", DOWN)
+        with pytest.raises(OutageError):
+            await bench.handler.handle(message(BODY, message_id))
+        kept.append((len(bench.handler._unconfirmed), next(iter(bench.handler._unconfirmed))))
+    assert kept == [(999, "0"), (1000, "0"), (1000, "1")]
+
+
 async def test_our_own_write_is_recognised_after_a_lost_response(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     bench.journal.fail("orders.fulfill", DOWN, lost=True)

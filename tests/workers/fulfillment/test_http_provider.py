@@ -693,5 +693,24 @@ async def test_a_response_of_the_maximum_size_is_complete_only_if_nothing_follow
     assert (len(read.body), read.complete) == (MAX_RESPONSE_BYTES, complete)
 
 
-def test_the_evidence_of_an_answer_has_at_most_500_characters() -> None:
+@pytest.mark.parametrize(
+    ("body", "complete", "evidence"),
+    [
+        ("x" * 500, True, "HTTP 400: " + "x" * 500),
+        ("x" * 501, True, "HTTP 400: " + "x" * 500 + "..."),
+        ("no", False, "HTTP 400: no..."),
+        ("", True, "HTTP 400 without a body"),
+    ],
+)
+def test_evidence_that_is_cut_ends_in_dots(body: str, complete: bool, evidence: str) -> None:
+    response = http_provider_module._Response(400, body.encode(), complete, 0.0)
+    assert response.evidence == evidence
     assert MAX_EVIDENCE_CHARS == 500
+
+
+@pytest.mark.parametrize(("timeout_s", "connect_s"), [(4, 2), (40, 3)])
+async def test_a_connection_may_take_half_of_the_time_of_a_call(
+    session: ClientSession, timeout_s: float, connect_s: float
+) -> None:
+    timeout = http_provider(session, "http://127.0.0.1/", timeout_s=timeout_s)._client_timeout
+    assert (timeout.total, timeout.connect) == (None, connect_s)
