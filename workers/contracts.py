@@ -239,7 +239,7 @@ def _shown(text: str | None, max_chars: int) -> str | None:
 def _wrong_fields(error: ValidationError) -> str:
     """Return for each wrong field what is wrong, and what is allowed, but never its value."""
     faults: dict[str, str] = {}
-    for problem in error.errors(include_url=False):
+    for problem in error.errors():
         name = str(problem["loc"][0])
         null = "null or " if name == "OrderId" and error.title == _EscalationBody.__name__ else ""
         faults.setdefault(name, f"{fault_of(problem)}, must be {null}{_RULES[name]}")

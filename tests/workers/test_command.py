@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import os
 import sys
 
 import pytest
@@ -28,7 +29,7 @@ def test_help_names_the_workers_and_the_exit_codes(capsys: pytest.CaptureFixture
     assert "  2  wrong command line\n" in text
 
 
-@pytest.mark.parametrize("arguments", [[], ["shipping"], ["fulfillment", "--fast"]])
+@pytest.mark.parametrize("arguments", [[], ["shipping"], ["fulfillment", "--fast"], ["run", "returns:handle"]])
 def test_a_wrong_command_line_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run_command(arguments)
@@ -81,9 +82,12 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 @pytest.mark.parametrize("worker", Worker)
 def test_a_worker_that_stops_is_exit_code_0(run: Run, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKER_WAIT_S", "7")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "")
     handler = object()
     assert run_command([worker.value], make_handler=handler) == 0  # type: ignore[arg-type]
     assert run.given == (worker, Settings.read({"WORKER_WAIT_S": "7"}), handler, OUTPUT)
+    assert "169.254.169.254" in os.environ.get("no_proxy", ""), "credentials are not fetched through the proxy"
 
 
 OWN = ["run", "tests.workers.own.handlers:of_message", "--queue"]

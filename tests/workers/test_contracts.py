@@ -85,6 +85,10 @@ UNDECODABLE = [
     ("\ufeff{}", f"OrderId is missing, {ID}"),
     ('{"orderid": "001"}', f'OrderId is missing ("orderid" is another name: it must be OrderId), {ID}'),
     ('{"order_id": "001"}', f'OrderId is missing ("order_id" is another name: it must be OrderId), {ID}'),
+    (
+        json.dumps({f"order{'_' * 8}id": 1}),
+        f'OrderId is missing ("order{"_" * 8}id" is another name: it must be OrderId), {ID}',
+    ),
     (json.dumps({f"order{'_' * 9}id": 1, CARD: "OrderId", "\u017frderId": 1}), f"OrderId is missing, {ID}"),
     (
         json.dumps({"Type": "Notification", "TopicArn": "arn", "Message": '{"OrderId": "001"}'}),
@@ -324,6 +328,7 @@ def test_an_outgoing_escalation_has_only_the_fields_that_apply() -> None:
         "Source": "fulfillment",
         "Detail": "Zo\u00eb ****",
     }
+    assert "Zo\u00eb" in escalation.body(), "as it is, not in six characters"
 
 
 def test_an_outgoing_escalation_can_be_decoded() -> None:
@@ -438,3 +443,23 @@ def test_each_field_may_be_as_long_and_as_great_as_its_rule_says() -> None:
             decode_escalation(message(json.dumps(ESCALATION | {field: more})))
     with pytest.raises(UndecodableError, match=r"^Reasons "):
         decode_escalation(message(json.dumps(ESCALATION | {"Reasons": [*Reason, Reason.UNSPECIFIED]})))
+    least = decode_escalation(message(json.dumps(ESCALATION | {"Attempts": 0, "WaitingMessageId": "m"})))
+    assert (least.attempts, least.message_id) == (0, "m")
+    with pytest.raises(UndecodableError, match=r"^WaitingMessageId is empty, "):
+        decode_escalation(message(json.dumps(ESCALATION | {"WaitingMessageId": ""})))
+
+
+def test_what_was_decoded_does_not_change() -> None:
+    models = [model for model in vars(contracts).values() if isinstance(model, type) and issubclass(model, BaseModel)]
+    assert {model.__name__: model.model_config.get("frozen") for model in models if model is not BaseModel} == {
+        "FulfillmentRequest": True,
+        "OrderFinished": True,
+        "Reminder": True,
+        "_EscalationBody": True,
+    }
+
+
+@pytest.mark.parametrize("value", ["true", "yes", 1, 0])
+def test_only_a_boolean_says_that_an_order_was_resubmitted(value: object) -> None:
+    with pytest.raises(UndecodableError, match=r"^Resubmitted is a (string|number), must be true, false or absent$"):
+        decode_fulfillment(message(json.dumps({"OrderId": "001", "Resubmitted": value})))

@@ -51,7 +51,7 @@ class EscalationRules:
         try:
             file = RulesFile.model_validate(document)
         except ValidationError as error:
-            problems = [problem_of(mistake, document) for mistake in error.errors(include_url=False)]
+            problems = [problem_of(mistake, document) for mistake in error.errors()]
         else:
             problems = list(contradictions(file, environ))
         if problems:
