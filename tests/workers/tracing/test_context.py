@@ -66,6 +66,11 @@ def test_a_state_that_could_hold_a_card_number_is_dropped(state: str) -> None:
     assert (f"{found.trace_id:032x}", len(found.trace_state)) == (TRACE, 0)
 
 
+def test_a_state_of_the_size_that_everybody_must_pass_on_is_kept() -> None:
+    state = f"a={'b' * 253},c={'d' * 254}"
+    assert (len(state), len(parent(message(**W3C, tracestate=state)).trace_state)) == (512, 2)
+
+
 def test_a_message_without_a_trace_begins_one() -> None:
     assert not parent(message()).is_valid
     assert not parent(message(tracestate="a=b")).is_valid

@@ -11,8 +11,11 @@ from structlog.contextvars import bind_contextvars
 
 from tests.workers.consumer.fakes import QUICK, FakeHandler, FakeQueue, limits, message, running, until
 from tests.workers.tracing.recorded import Recorded, failed
+from workers.consumer.delivery import Ending
 from workers.consumer.message import Acknowledged, DeadLettered
+from workers.consumer.slots import Slots
 from workers.errors import TransientError
+from workers.metrics import Metrics
 from workers.tracing.on import OpenTelemetry
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -120,6 +123,16 @@ async def test_a_lost_receipt_ends_the_span() -> None:
         await run.until_settled(1)
     assert failed(tracing.span)
     assert (tracing.span.attributes or {})["worker.ending"] == "abandoned"
+
+
+async def test_a_delivery_that_is_ended_twice_has_one_span() -> None:
+    tracing = Recorded()
+    in_flight = tracing.in_flight("Orders")(Slots(1), 60, Metrics())
+    delivery = in_flight.take(message("m"), 0.0)
+    assert delivery is not None
+    for outcome in ("handled", "unconfirmed"):
+        in_flight.end(delivery, Ending.ACKNOWLEDGED, outcome)
+    assert (tracing.span.attributes or {})["worker.outcome"] == "handled"
 
 
 async def test_deliveries_of_one_receive_have_their_own_spans() -> None:

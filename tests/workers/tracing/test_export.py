@@ -4,12 +4,14 @@ import asyncio
 import logging
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 import requests
 import structlog
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import ProxyTracerProvider
 
 from tests.otlp import Receiver, otlp_receiver
 from tests.workers.consumer.fakes import until
@@ -81,6 +83,7 @@ async def test_the_end_does_not_wait_for_a_receiver_that_never_answers(monkeypat
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         async with exporting("ours", None, flush_s=0.05) as provider:
             provider.get_tracer("t").start_span("s").end()
+        assert {thread.daemon for thread in threading.enumerate() if thread.name == "trace_export"} == {True}
     assert logs == [{"event": "trace_export.flush_expired", "log_level": "warning", "flush_s": 0.05}]
 
 
@@ -126,6 +129,26 @@ async def test_no_card_number_is_exported_with_the_resource(
     assert (b"orders" in receiver.requests[0], b"5678" in receiver.requests[0]) == (True, False)
 
 
+async def test_the_environment_names_the_release(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.version=theirs")
+    async with exporting("ours", "our-release", flush_s=60) as provider:
+        provider.get_tracer("t").start_span("s").end()
+    assert (b"theirs" in receiver.requests[0], b"our-release" in receiver.requests[0]) == (True, False)
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+async def test_spans_of_a_handler_go_to_the_same_receiver_unless_its_code_has_set_another(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, *, theirs: bool
+) -> None:
+    current, offered = object() if theirs else ProxyTracerProvider(), list[object]()
+    monkeypatch.setattr("workers.tracing.export.get_tracer_provider", lambda: current)
+    monkeypatch.setattr("workers.tracing.export.set_tracer_provider", offered.append)
+    async with exporting("ours", None) as provider:
+        assert offered == ([] if theirs else [provider])
+        assert provider._atexit_handler is None, "the worker itself exports the last spans"
+    assert receiver.requests == []
+
+
 @pytest.mark.parametrize("status", [302, 413])
 async def test_what_is_not_accepted_is_a_failure_with_its_status(receiver: Receiver, status: int) -> None:
     receiver.status = status
@@ -136,12 +159,24 @@ async def test_what_is_not_accepted_is_a_failure_with_its_status(receiver: Recei
     assert [(line["event"], line["reason"]) for line in logs] == [("trace_export.failed", f"HTTP {status}")]
 
 
-@pytest.mark.parametrize(("status", "problem"), [(200, None), (202, None), (429, "HTTP 429"), (503, "HTTP 503")])
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [(200, None), (202, None), (299, None), (400, "HTTP 400"), (429, "HTTP 429"), (503, "HTTP 503")],
+)
 def test_an_answer_is_accepted_or_a_problem(receiver: Receiver, status: int, problem: str | None) -> None:
     receiver.status = status
     session = Session()
     assert session.post(receiver.url).status_code == status
     assert session.last_problem() == problem
+
+
+@pytest.mark.parametrize("status", [300, 399])
+def test_a_redirect_is_an_error(receiver: Receiver, status: int) -> None:
+    receiver.status = status
+    session = Session()
+    with pytest.raises(requests.RequestException, match=f"^HTTP {status}$"):
+        session.post(receiver.url)
+    assert session.last_problem() == f"HTTP {status}"
 
 
 @pytest.mark.parametrize(
@@ -158,6 +193,10 @@ def test_a_receiver_that_cannot_be_reached_has_a_reason(endpoint: str, reason: s
 class Exporter(SpanExporter):
     def __init__(self, result: SpanExportResult | Exception) -> None:
         self.result = result
+        self.is_shut_down = False
+
+    def shutdown(self) -> None:
+        self.is_shut_down = True
 
     def export(self, spans: object) -> SpanExportResult:  # noqa: ARG002
         if isinstance(self.result, Exception):
@@ -179,8 +218,12 @@ def test_every_export_is_reported(
     result: SpanExportResult | Exception, problem: str | None, reported: str | None
 ) -> None:
     reports = list[str | None]()
-    ReportingExporter(Exporter(result), reports.append, lambda: problem).export([])
+    exporter = Exporter(result)
+    reporting = ReportingExporter(exporter, reports.append, lambda: problem)
+    assert reporting.export([]) is (SpanExportResult.FAILURE if isinstance(result, Exception) else result)
     assert reports == [reported]
+    reporting.shutdown()
+    assert exporter.is_shut_down
 
 
 def test_a_full_queue_is_reported() -> None:
@@ -208,6 +251,9 @@ async def test_the_sdk_writes_no_lines_of_its_own(receiver: Receiver, caplog: py
         await asyncio.sleep(0)
     assert caplog.records == []
     assert receiver.requests == []
+    logger = logging.getLogger("opentelemetry")
+    assert (logger.propagate, logger.handlers) == (True, [])
+    assert logging.getLogger("opentelemetry.util.re").filters == []
 
 
 async def test_tracing_that_is_not_installed_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +266,21 @@ async def test_tracing_that_is_not_installed_is_one_clear_line(monkeypatch: pyte
         "the OTEL_* variables ask for tracing, which is not installed: install the extra [tracing], "
         "or set OTEL_SDK_DISABLED=true"
     )
+
+
+async def test_a_part_of_tracing_that_cannot_be_imported_is_an_error_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "workers.tracing.export")
+    monkeypatch.setitem(sys.modules, "workers.tracing.masking", None)
+    with pytest.raises(ModuleNotFoundError, match=r"workers\.tracing\.masking"):
+        async with open_tracing({"OTEL_TRACES_EXPORTER": "otlp"}, "s", None, is_refusal=lambda _: False):
+            pass
+
+
+async def test_an_endpoint_switches_tracing_on(receiver: Receiver) -> None:
+    async with open_tracing(receiver.environment, "s", None, is_refusal=lambda _: False) as tracing:
+        assert tracing.is_on
 
 
 async def test_without_variables_there_is_no_tracing() -> None:

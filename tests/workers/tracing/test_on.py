@@ -82,7 +82,7 @@ async def test_a_request_carries_the_context_of_its_span() -> None:
     }
 
 
-@pytest.mark.parametrize(("answer", "kind"), [(reply(503), "503"), (reset, "ClientOSError")])
+@pytest.mark.parametrize(("answer", "kind"), [(reply(503), "503"), (reply(400), "400"), (reset, "ClientOSError")])
 async def test_a_request_that_fails_is_an_error(answer: object, kind: str) -> None:
     tracing = Recorded()
     async with provider_server() as server, ClientSession(trace_configs=tracing.http()) as session:
@@ -96,6 +96,15 @@ async def test_a_request_that_fails_is_an_error(answer: object, kind: str) -> No
     error_type = str((tracing.span.attributes or {})["error.type"])
     assert error_type == kind or (answer is reset and error_type == "ServerDisconnectedError")
     assert tracing.span.events == ()
+
+
+async def test_a_redirect_is_no_error() -> None:
+    tracing = Recorded()
+    async with provider_server() as server, ClientSession(trace_configs=tracing.http()) as session:
+        server.otherwise = reply(399)
+        async with session.get(server.url, allow_redirects=False):
+            pass
+    assert not failed(tracing.span)
 
 
 async def test_calls_without_a_recorded_message_are_no_spans() -> None:

@@ -26,6 +26,10 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}
         {**ENDPOINT, "OTEL_TRACES_SAMPLER": "", "OTEL_BSP_MAX_QUEUE_SIZE": "", "OTEL_RESOURCE_ATTRIBUTES": ""},
         {**ENDPOINT, "OTEL_TRACES_SAMPLER": "ParentBased_TraceIdRatio", "OTEL_TRACES_SAMPLER_ARG": "0.01"},
         {**ENDPOINT, "OTEL_TRACES_SAMPLER": "traceidratio"},
+        {**ENDPOINT, "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"},
+        {**ENDPOINT, "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "0.5"},
+        {**ENDPOINT, "OTEL_BSP_SCHEDULE_DELAY": "1"},
         {**ENDPOINT, "OTEL_TRACES_SAMPLER_ARG": "of a sampler that takes none"},
         {**ENDPOINT, "OTEL_BSP_SCHEDULE_DELAY": "500", "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5"},
         {**ENDPOINT, "OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP", "OTEL_RESOURCE_ATTRIBUTES": "a=b, c=d=e,"},
@@ -81,6 +85,13 @@ def test_nothing_else_does(environ: dict[str, str]) -> None:
             {**ENDPOINT, "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "5"},
             "OTEL_TRACES_SAMPLER_ARG is '5', must be a number from 0 to 1",
         ),
+        *(
+            (
+                {**ENDPOINT, "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": share},
+                f"OTEL_TRACES_SAMPLER_ARG is '{share}', must be a number from 0 to 1",
+            )
+            for share in ("-0.1", "1.1")
+        ),
         (
             {**ENDPOINT, "OTEL_RESOURCE_ATTRIBUTES": "a=b,secret"},
             "OTEL_RESOURCE_ATTRIBUTES must be NAME=VALUE, or several of them with commas between",
@@ -101,6 +112,13 @@ def test_nothing_else_does(environ: dict[str, str]) -> None:
                 "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "inf",
             }.items()
         ),
+        *(
+            (
+                {**ENDPOINT, "OTEL_EXPORTER_OTLP_TIMEOUT": value},
+                f"OTEL_EXPORTER_OTLP_TIMEOUT is '{value}', must be a positive number of seconds",
+            )
+            for value in ("0", "-0.5")
+        ),
         (
             {**ENDPOINT, "OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"},
             "OTEL_EXPORTER_OTLP_COMPRESSION is 'zstd', must be one of none, gzip, deflate",
@@ -114,7 +132,7 @@ def test_what_workers_cannot_do_is_refused(environ: dict[str, str], line: str) -
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["localhost:4318", "grpc://localhost:4317", "http://", "http://[::1", "http://x:y"]
+    "endpoint", ["localhost:4318", "grpc://localhost:4317", "http://", "http://[::1", "http://x:y", "http://x:0"]
 )
 @pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
 def test_an_endpoint_must_be_a_url(variable: str, endpoint: str) -> None:
