@@ -2,6 +2,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -122,6 +124,38 @@ async def test_extends_messages_that_await_their_delete_but_not_released_ones(
         await until(lambda: bool(queue.changes))
         await asyncio.sleep(0.02)
     assert queue.changed == [("r-handled", 60)]
+
+
+async def test_cancels_a_handler_once_when_it_has_run_for_as_long_as_it_may(
+    queue: FakeQueue, in_flight: InFlight
+) -> None:
+    loop, cancelled_at_s = asyncio.get_running_loop(), list[float]()
+    late, waiting = take(in_flight, "late"), take(in_flight, "waiting")
+    for delivery in (late, waiting):
+        delivery.assign(cast("Any", SimpleNamespace(cancel=lambda: cancelled_at_s.append(loop.time()))))
+    began_s = loop.time()
+    late.begin_handling(began_s)
+    async with extending(queue, in_flight):
+        await asyncio.sleep(100)
+    assert [at_s - began_s for at_s in cancelled_at_s] == [pytest.approx(60, abs=0.01)]
+    assert (late.cancellation, waiting.cancellation) == (Cancellation.TIMED_OUT, None)
+
+
+@pytest.mark.parametrize(("ran_s", "cancellation"), [(59.9, None), (60.0, Cancellation.TIMED_OUT)])
+async def test_a_handler_may_run_for_less_than_its_time(
+    queue: FakeQueue,
+    in_flight: InFlight,
+    monkeypatch: pytest.MonkeyPatch,
+    ran_s: float,
+    cancellation: Cancellation | None,
+) -> None:
+    delivery = take(in_flight, "m")
+    delivery.begin_handling(1000.0)
+    extender = VisibilityExtender(queue=queue, in_flight=in_flight, max_handle_s=60)
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0 + ran_s)
+        extender._cancel_late()
+    assert delivery.cancellation is cancellation
 
 
 async def test_cancels_the_handler_of_a_message_whose_receipt_is_lost(queue: FakeQueue, in_flight: InFlight) -> None:
@@ -256,6 +290,19 @@ def machine() -> FakeClock:
 def suspended(machine: FakeClock) -> InFlight:
     """The messages in flight of a machine that may be suspended."""
     return InFlight(Slots(1000), 60, Metrics(), now_s=machine)
+
+
+@pytest.mark.parametrize(
+    ("first_s", "second_s", "expiring"),
+    [(30.0, 39.0, ["first", "second"]), (30.0, 39.1, ["first"]), (30.1, 39.0, []), (38.0, 30.0, ["second", "first"])],
+)
+async def test_messages_expire_at_half_of_their_timeout_and_others_soon_after_go_with_them(
+    queue: FakeQueue, suspended: InFlight, first_s: float, second_s: float, expiring: list[str]
+) -> None:
+    take(suspended, "first", left_s=first_s)
+    take(suspended, "second", left_s=second_s)
+    extender = VisibilityExtender(queue=queue, in_flight=suspended, max_handle_s=60)
+    assert [delivery.message.id for delivery in extender._expiring()] == expiring
 
 
 @pytest.mark.parametrize("accepted", [True, False], ids=["old receipts accepted", "refused"])
