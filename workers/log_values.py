@@ -179,7 +179,7 @@ def _cut_value(value: Any, limit_bytes: int, *, ends: bool) -> Any:
 def _cut_text(text: str, limit_bytes: int, *, ends: bool) -> str:
     """Return the beginning of *text*, and with *ends* its end too, with a mark for the rest."""
     mark = _cut_mark(len(text), "character")
-    room_bytes = max(0, limit_bytes - len(mark) - 2)
+    room_bytes = limit_bytes - len(mark) - 2
     if not ends:
         return f"{_fitting(text, room_bytes)}{mark}"
     head = _fitting(text, room_bytes // 3)

@@ -11,14 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from deploy.local.aws import ROOT
 from workers.log_output import LogOutput
-from workers.log_writers import FileWriter, write_at_once
+from workers.log_writers import FileWriter, first_part, write_at_once
 
 PATIENCE_S = 30.0
 
@@ -296,6 +297,77 @@ def test_a_full_disk_is_tried_again_and_named_once(tmp_path: object, monkeypatch
     with open(path, "rb") as written:  # noqa: PTH123
         assert written.read() == b"line\n"
     assert said == ["standard output: No space left on device; log lines are kept until there is room"]
+
+
+def test_each_time_that_a_disk_is_full_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    outcomes, said, slept = [full, full, None, full], list[str](), list[float]()
+
+    def write(_number: int, data: memoryview) -> int:
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+        return len(data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", write)
+        patched.setattr("workers.log_writers.time", SimpleNamespace(sleep=slept.append))
+        writer = FileWriter(descriptor, complain=said.append)
+        assert [writer(memoryview(b"line")) for _ in range(4)] == [0, 0, 4, 0]
+    os.close(descriptor)
+    assert (len(said), slept) == (2, [0.5] * 3)
+
+
+def test_a_pipe_without_room_is_waited_for_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_ms = list[float]()
+
+    class Poll:
+        def register(self, descriptor: int, events: int) -> None:
+            assert (descriptor, events) == (1, select.POLLOUT)
+
+        def poll(self, timeout_ms: float) -> None:
+            waited_ms.append(timeout_ms)
+
+    def write(_number: int, _data: memoryview) -> int:
+        raise BlockingIOError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", write)
+        patched.setattr("workers.log_writers.select", SimpleNamespace(poll=Poll, POLLOUT=select.POLLOUT))
+        assert (FileWriter(1)(memoryview(b"line")), waited_ms) == (0, [500.0])
+
+
+def test_a_pipe_takes_4096_bytes_as_a_whole() -> None:
+    first, rest = (b"x" * 4095, None), (b"y", "m")
+    assert first_part([first, rest]) == [first, rest]
+    assert first_part([first, rest, rest]) == [first, rest]
+    assert first_part([(b"x" * 9_000, None), rest]) == [(b"x" * 9_000, None)]
+
+
+@pytest.mark.parametrize(("room", "is_full"), [(49, True), (50, False)])
+async def test_a_buffer_is_full_until_half_of_it_is_written(reader: Reader, room: int, *, is_full: bool) -> None:
+    output, full_s = LogOutput(reader, write_at_once=AtOnce(reader, room), max_bytes=100), list[float]()
+    output.watch(on_room=lambda _dropped, seconds: full_s.append(seconds))
+    output.write_from(asyncio.get_running_loop())
+    reader.stop()
+    for _ in range(10):
+        output.put(b"nine char")
+    assert output.is_full
+    await asyncio.sleep(0)
+    assert output.is_full is is_full
+    assert all(0 <= seconds < PATIENCE_S for seconds in full_s)
+    assert len(full_s) == (0 if is_full else 1)
+
+
+def test_a_forked_process_begins_with_an_empty_buffer(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    after = list[Callable[[], None]]()
+    monkeypatch.setattr(os, "register_at_fork", lambda *, after_in_child: after.append(after_in_child))
+    output = stopped(reader)
+    output.reset_after_fork()
+    output.put(b"second", message_id="m")
+    (reset,) = after
+    reset()
+    assert (output._lines, output._buffered_bytes, output.awaits("m"), output.is_full) == ([], 0, False, False)
 
 
 def test_a_pipe_that_does_not_block_is_written_once_it_has_room() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import any_text, card_numbers, unicode_text
 from tests.workers.test_logs import Captured
-from workers import logs
+from workers import log_values, logs
 from workers.domain.cards import mask
 from workers.log_calls import logger_that_never_raises
 from workers.log_values import KEPT_FIELDS, MAX_LINE_BYTES, cut, plain, text_of
@@ -362,6 +362,74 @@ def test_twenty_levels_are_kept(wrap: Callable[[Any], Any]) -> None:
     kept = {"field": wrapped(20, "x")}
     assert plain(kept) == kept
     assert plain({"field": wrapped(21, "x")}) == {"field": wrapped(20, "...(cut, nested too deeply)")}
+
+
+def test_numbers_that_other_readers_cannot_hold_become_text() -> None:
+    most = 2**63
+    assert plain({"a": -most, "b": most - 1, "c": most, "d": -most - 1}) == {
+        "a": -most,
+        "b": most - 1,
+        "c": str(most),
+        "d": str(-most - 1),
+    }
+
+
+def test_a_field_has_a_thousand_values_at_most() -> None:
+    names = [f"n{number}" for number in range(1_000)]
+    assert plain({"a": names[:999], "b": dict.fromkeys(names[:999], 1)}) == {
+        "a": names[:999],
+        "b": dict.fromkeys(names[:999], 1),
+    }
+    mark = "...(cut, 1,000 items)"
+    assert plain({"a": names, "b": dict.fromkeys(names, 1)}) == {
+        "a": [*names[:999], mark],
+        "b": dict.fromkeys(names[:999], 1) | {"...": mark},
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "limit_bytes", "shown"),
+    [
+        ("x" * 8, 10, "x" * 8),
+        ("x" * 8, 9, "...(cut, 8 characters)"),
+        ("x" * 100, 60, f"{'x' * 34}...(cut, 100 characters)"),
+        (["aaaa"] * 100, 94, ["aaaa", "aaaa", "aaaa", "...(cut, 100 items)"]),
+        (["aaaa"] * 100, 93, ["aaaa", "aaaa", "...(cut, 100 items)"]),
+        (
+            {f"n{number}": "aa" for number in range(100)},
+            84,
+            {"n0": "aa", "n1": "aa", "...": "...(cut, 100 items)"},
+        ),
+        (["x" * 1_000], 400, [f"{'x' * 172}...(cut, 1,000 characters)", "...(cut, 1 item)"]),
+        (10**90, 9, 10**90),
+    ],
+)
+def test_a_value_is_cut_to_its_bytes(value: Any, limit_bytes: int, shown: Any) -> None:
+    assert log_values._cut_value(value, limit_bytes, ends=False) == shown
+
+
+def test_a_text_whose_end_matters_keeps_a_third_of_its_beginning() -> None:
+    cut_text = log_values._cut_text("a" * 1_000 + "b" * 1_000, 130, ends=True)
+    assert cut_text == f"{'a' * 34}...(cut, 2,000 characters)...{'b' * 65}"
+
+
+@pytest.mark.parametrize(("room_bytes", "shown"), [(18, 2), (17, 1), (9, 1), (8, 0)])
+def test_fields_are_left_out_if_there_is_no_room(room_bytes: int, shown: int) -> None:
+    fields = {"a": "xx", "b": "yy"}
+    left = dict(list(fields.items())[:shown])
+    assert log_values._fewer(fields, room_bytes) == left | {"cut_fields": 2 - shown}
+
+
+def test_a_long_line_is_cut_a_fifth_at_a_time_and_a_line_of_many_fields_to_half() -> None:
+    line = read(MaskingRenderer(render_json)(None, "info", {"event": "x.done", "detail": "d" * 20_000}))
+    assert len(json.dumps(line["detail"])) == 13_106
+    many = MaskingRenderer(render_json)(None, "info", {f"field_{number}": "x" * 20 for number in range(5_000)})
+    assert 8_100 < len(many) < 8_230
+
+
+@pytest.mark.parametrize("length", [128, 129])
+def test_a_name_has_128_characters_at_most(length: int) -> None:
+    assert (log_values._short_name("n" * length) == "n" * length) is (length == 128)
 
 
 def test_plain_values_stay_as_they_are() -> None:

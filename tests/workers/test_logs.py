@@ -183,6 +183,7 @@ def test_a_librarys_line_that_cannot_be_formatted_is_shown_nowhere(
     stream = configured()
     logging.getLogger("some.library").warning("%d orders", "4111 1111 1111 1111")
     assert (lines(stream), capfd.readouterr()) == ([], ("", ""))
+    assert not logging.raiseExceptions, "other handlers show it nowhere either"
 
 
 def test_a_librarys_line_is_one_line_of_json(configured: Configure) -> None:

@@ -258,6 +258,35 @@ async def test_of_several_parts_of_a_stage_the_longest_outage_says_why(monkeypat
         other.ended()
 
 
+def test_a_worker_has_all_of_its_metrics() -> None:
+    metrics = Metrics()
+    metrics.requests.labels("GetItem", "ok").inc()
+    metrics.notifications.labels("pager", "sent").inc()
+    assert sorted(family.name for family in metrics.registry.collect()) == [
+        "workers_aws_requests",
+        "workers_event_loop_blocked_seconds",
+        "workers_handle_seconds",
+        "workers_info",
+        "workers_last_poll_timestamp_seconds",
+        "workers_log_lines_dropped",
+        "workers_message_age_seconds",
+        "workers_messages_in_flight",
+        "workers_messages_received",
+        "workers_messages_settled",
+        "workers_notifications",
+        "workers_outage_reason",
+        "workers_outage_seconds",
+        "workers_paused",
+        "workers_rate_limit",
+        "workers_service_down_since_timestamp_seconds",
+        "workers_service_last_error_timestamp_seconds",
+        "workers_service_last_success_timestamp_seconds",
+        "workers_service_up",
+        "workers_start_timestamp_seconds",
+        "workers_tasks",
+    ]
+
+
 def test_a_worker_is_described_by_its_labels() -> None:
     metrics = Metrics()
     metrics.describe("fulfillment", "OrderFulfillmentQueue", None)
