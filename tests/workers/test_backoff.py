@@ -14,3 +14,4 @@ def test_waits_up_to_a_bound_that_doubles_with_each_attempt(attempt: int, bound_
 
 def test_the_longest_wait_doubles_up_to_the_cap() -> None:
     assert [Backoff(1.0, 30.0).max_wait_s(attempt) for attempt in (1, 2, 5, 6, 1_000)] == [1.0, 2.0, 16.0, 30.0, 30.0]
+    assert Backoff(1.0, 1e99).max_wait_s(10**6) == 2.0**32, "it never overflows"

@@ -1,13 +1,15 @@
 """The standard streams of a process that its caller has closed, or that take no more."""
 
+import contextlib
 import subprocess
 import sys
+from pathlib import Path
 from typing import TextIO
 
 import pytest
 
 from deploy.local.aws import ROOT
-from workers.streams import complain, discard, flush_output
+from workers.streams import complain, discard, flush_output, open_closed
 
 
 def full_device() -> TextIO:
@@ -48,6 +50,30 @@ def test_a_stream_without_a_descriptor_is_left_alone(capsys: pytest.CaptureFixtu
     discard(sys.stdout)
     print("x")  # noqa: T201
     assert capsys.readouterr().out == "x\n"
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_the_caller_has_closed_is_opened(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with monkeypatch.context() as patched:
+        others = {other: getattr(sys, other) for other in ("stdin", "stdout", "stderr") if other != name}
+        patched.setattr(sys, name, None)
+        open_closed()
+        assert {other: getattr(sys, other) for other in others} == others
+        with contextlib.closing(getattr(sys, name)) as opened:
+            if name == "stdin":
+                assert opened.read() == ""
+                return
+            opened.write("Zo\u00eb")
+            with pytest.raises(OSError, match="Bad file descriptor") if name == "stdout" else contextlib.nullcontext():
+                opened.flush()
+            discard(opened)
+
+
+def test_what_is_discarded_keeps_no_file_open() -> None:
+    with full_device() as full:
+        before = sorted(Path("/proc/self/fd").iterdir())
+        discard(full)
+        assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
 SCRIPT = """
