@@ -567,6 +567,15 @@ async def test_it_is_healthy_until_a_handler_runs_for_too_long() -> None:
     assert consumer.readiness_problem() == "stopping"
 
 
+@pytest.mark.parametrize(("handled_s", "is_healthy"), [((), True), ((1.0, 70.0), True), ((70.1, 1.0), False)])
+async def test_a_handler_that_outlives_its_time_and_a_margin_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch, handled_s: tuple[float, ...], *, is_healthy: bool
+) -> None:
+    consumer = Consumer(FakeQueue(), FakeHandler(), limits(max_handle_s=60), timings=replace(QUICK, stuck_margin_s=10))
+    monkeypatch.setattr(consumer, "handling_s", lambda: [*handled_s])
+    assert (consumer.health_problem() is None) is is_healthy
+
+
 async def test_a_stop_releases_messages_held_by_an_outage_at_once() -> None:
     queue, handler = FakeQueue(messages(5)), FakeHandler()
     for n in range(5):
