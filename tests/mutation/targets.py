@@ -26,6 +26,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/aws/case_items.py": ("tests/workers/aws/test_cases.py", "tests/workers/aws/test_cases_requests.py"),
     "workers/aws/cases.py": ("tests/workers/aws/test_cases_requests.py",),
     "workers/aws/status_index.py": ("tests/workers/aws/test_cases_requests.py",),
+    "workers/aws/sdk/blocking.py": ("tests/workers/test_proxies.py",),
     "workers/aws/orders.py": ("tests/workers/aws/test_orders_requests.py",),
     "workers/aws/sdk/direct.py": (
         "tests/workers/aws/sdk/test_handover.py",

@@ -158,6 +158,24 @@ async def test_an_endpoint_that_is_not_a_url_is_fatal(
         await session.client("sqs").call("list_queues")
 
 
+async def test_a_proxy_that_is_not_a_url_is_fatal(session: BlockingSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "socks5://proxy.example:1080")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(FatalError, match=r"^http_proxy is 'socks5://proxy.example:1080', must be "):
+        await session.client("sqs").call("list_queues")
+
+
+async def test_a_client_has_the_usual_limits_unless_others_are_asked_for(
+    session: BlockingSession, server: Server
+) -> None:
+    usual, other = session._client("dynamodb", {}).meta.config, session._client("sqs", {"read_timeout": 1}).meta.config
+    assert (usual.connect_timeout, usual.read_timeout, usual.max_pool_connections) == (5, 20, 100)
+    assert usual.retries == {"mode": "standard", "total_max_attempts": 4}
+    assert (other.connect_timeout, other.read_timeout) == (5, 1)
+    endpoint = await session.client("sqs").endpoint()
+    assert endpoint == f"http://127.0.0.1:{server.server_address[1]}"
+
+
 async def test_a_client_is_made_in_the_thread_of_its_first_call() -> None:
     made: list[str] = []
 
