@@ -1,6 +1,7 @@
 """After a direct request that did not go well, the SDK goes on as if the request had been its own."""
 
 import asyncio
+import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -184,6 +185,20 @@ async def test_an_unreadable_response_is_counted_and_not_asked_for_again(calls: 
         await calls.delete()
     assert len(calls.requests) == 1
     assert calls.count_by_result() == {("DeleteMessageBatch", "ResponseParserError"): 1}
+
+
+async def test_a_redirect_is_not_followed(calls: Calls) -> None:
+    calls.server.answers(reply(302, {"__type": "Moved"}, Location=f"{calls.server.url}/elsewhere"))
+    with pytest.raises(ClientError, match="Moved"):
+        await calls.delete()
+    assert len(calls.requests) == 1
+
+
+async def test_a_compressed_response_is_not_unpacked(calls: Calls) -> None:
+    calls.server.otherwise = reply(200, gzip.compress(json.dumps(DELETED).encode()), Content_Encoding="gzip")
+    with pytest.raises(ResponseParserError):  # As the SDK's own call.
+        await calls.delete()
+    assert len(calls.requests) == 1
 
 
 async def test_after_an_error_other_calls_are_sent_directly_again(calls: Calls) -> None:
