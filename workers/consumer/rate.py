@@ -85,7 +85,7 @@ class PacedGate(Gate):
             if free >= min(self._min_batch, at_most):
                 return min(limit, free)
             free_at_s = begins_s + (not_begun + self._min_batch - 1) * self._every_s - AHEAD_S
-            await self._change(max(free_at_s - now_s, 0.0) if self._next_s > now_s else LOOK_S)
+            await self._change(free_at_s - now_s if self._next_s > now_s else LOOK_S)
 
     def answered(self) -> None:
         self._changed.set()

@@ -240,3 +240,9 @@ async def test_a_receive_is_worth_a_request_if_half_of_what_begins_in_a_second_i
     gate = PacedGate(7.5, not_begun=lambda: 5)
     async with asyncio.timeout(TIMEOUT_S):
         assert await gate.wait_to_receive(10) == 3
+    less = PacedGate(7.5, not_begun=lambda: 6)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(TIMEOUT_S):
+            await less.wait_to_receive(10)
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await less.wait_to_receive(2) == 2, "all that was asked for"
