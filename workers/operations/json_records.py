@@ -51,8 +51,8 @@ class _Reader:
     """
     Reads JSON values from a text, one after the other. `line` is the line number of `position` in `window`.
 
-    The window is the part of the text that is in memory: beyond `position` it always has as many characters as a
-    record may have, or the rest of the text.
+    The window is the part of the text that is in memory. The first `skip_space` fills it: from then on it has, beyond
+    `position`, as many characters as a record may have, or the rest of the text.
     """
 
     text: OrderText
@@ -60,9 +60,6 @@ class _Reader:
     position: int = 0
     line: int = 1
     is_last: bool = False
-
-    def __post_init__(self) -> None:
-        self._fill()
 
     def go_to(self, position: int) -> None:
         self.line += self.window.count("\n", self.position, position)

@@ -1,6 +1,6 @@
 """The tables of orders and of cases, in memory, for commands that read them with the workers' adapters."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ import pytest
 
 from workers.domain.cases import Case
 from workers.operations.cases import with_order
+from workers.operations.progress import Progress, unreported
 
 if TYPE_CHECKING:
     from workers.domain.orders import Order
@@ -28,7 +29,10 @@ class FakeTables:
         monkeypatch.setattr("workers.operations.cases.read_cases", self._read_cases)
         return self
 
-    async def _read_cases(self, _stack: object, case_ids: Iterable[str], **_: object) -> dict[str, Any]:
+    async def _read_cases(
+        self, _stack: object, case_ids: Collection[str], progress: Progress = unreported
+    ) -> dict[str, Any]:
+        progress(len(case_ids))
         return {each: with_order(each, self.cases.get(each), self.orders) for each in case_ids}
 
     def _open(self, _stack: object) -> AbstractContextManager[Any]:

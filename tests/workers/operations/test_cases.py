@@ -244,7 +244,9 @@ async def test_many_cases_and_their_orders_are_read_with_few_requests() -> None:
     ids = [str(number) for number in range(200)]
     orders = [{"OrderId": each, "Status": "ESCALATED"} for each in ids]
     stack, dynamodb = stack_of(*(stored(each, each) for each in ids), orders=orders)
-    found = await read_cases(stack, ids)
+    reported = list[int]()
+    found = await read_cases(stack, ids, progress=reported.append)
+    assert reported == [100, 100]
     read = [(each[0].case_id, each[1] and each[1].order_id) for each in found.values() if isinstance(each, tuple)]
     assert read == [(each, each) for each in ids]
     assert len(dynamodb.requests) == 4

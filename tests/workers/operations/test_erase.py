@@ -37,6 +37,7 @@ class Tables:
         self.order = order
         self.cases = list(cases)
         self.written: list[list[dict[str, Any]]] = []
+        self.read: list[int] = []
         self.codes: list[str] = []  # Why DynamoDB cancels the next transaction.
         client = FakeClient(
             get_item=lambda **_: {} if self.order is None else {"Item": to_item(self.order)},
@@ -59,7 +60,7 @@ class Tables:
         return {}
 
     async def found(self) -> Found:
-        return await find_to_erase(self.stack, "001")
+        return await find_to_erase(self.stack, "001", self.read.append)
 
 
 def ids(found: Found) -> list[str]:
@@ -114,6 +115,7 @@ async def test_the_cases_of_its_executions_are_found_and_no_others() -> None:
     assert sorted(ids(await tables.found())) == sorted(
         ["one", "001", "merged", "pointer", "four", "listed", "message-1", "three"]
     )
+    assert tables.read == [2, 2, 2, 2, 2, 1]
     assert ids(await tables.found())[-1] == "001"
 
 

@@ -59,8 +59,17 @@ def ledger_of(*records: Record) -> Ledger:
 
 
 async def found_in(stack: Stack, ledger: Ledger, number: int = 1) -> tuple[Forecast, list[BadRecord]]:
-    found, different = Forecast(Problems()), list[BadRecord]()
-    await forecast(stack, ledger, found, number=number, retries=Retries(backoff=Waits()), different=different.append)
+    found, different, compared = Forecast(Problems()), list[BadRecord](), list[int]()
+    await forecast(
+        stack,
+        ledger,
+        found,
+        number=number,
+        retries=Retries(backoff=Waits()),
+        different=different.append,
+        progress=compared.append,
+    )
+    assert found.not_compared or compared == [1] * len(ledger)
     return found, different
 
 

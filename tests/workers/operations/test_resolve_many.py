@@ -46,6 +46,7 @@ class Desk:
         self.episodes: list[int | None] = []
         self.during: dict[str, asyncio.Event] = {}
         self.running, self.most_at_once = 0, 0
+        self.looked_at, self.reported = list[int](), list[int]()
         monkeypatch.setattr("workers.operations.resolve_many.opened_resolver", self._opened)
         monkeypatch.setattr("workers.operations.resolve_many.resolve_with", self._resolve)
 
@@ -69,10 +70,10 @@ class Desk:
             raise self.errors[case_id]
 
     async def plan(self, *decisions: Decision) -> Plan:
-        return await plan(fake_stack(), decisions)
+        return await plan(fake_stack(), decisions, progress=self.looked_at.append)
 
     async def carry_out(self, planned: Plan) -> list[str]:
-        await carry_out(fake_stack(), planned)
+        await carry_out(fake_stack(), planned, progress=self.reported.append)
         return outcomes(planned)
 
 
@@ -138,6 +139,7 @@ async def test_each_is_done_and_reported_and_a_failure_stops_none(monkeypatch: p
     assert await desk.carry_out(planned) == ["resolved", "failed", "failed", "resolved"]
     assert problems(planned) == [None, "others are changing it", "DynamoDB is down", None]
     assert [case_id for case_id, *_ in desk.done] == ["1", "2", "3", "4"]
+    assert (sum(desk.looked_at), desk.reported) == (4, [1, 1, 1, 1])
 
 
 async def test_what_is_done_is_about_the_episode_that_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:

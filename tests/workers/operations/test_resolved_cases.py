@@ -32,6 +32,7 @@ class CaseTable:
     def __init__(self, *cases: Case) -> None:
         self.items = {each.case_id: case_item(each) for each in cases}
         self.client = FakeClient(query=self._query, batch_get_item=self._batch_get_item)
+        self.reported: list[int] = []
 
     def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
         assert (request["TableName"], request["IndexName"]) == ("EscalationTable", "OpenCases")
@@ -50,7 +51,8 @@ class CaseTable:
 
     def listing(self, **selection: Any) -> CaseListing:
         limits = {name: selection.pop(name) for name in ("limit", "max_read") if name in selection}
-        return CaseListing(fake_stack(dynamodb=self.client), Selection(**selection), **limits)
+        stack = fake_stack(dynamodb=self.client)
+        return CaseListing(stack, Selection(**selection), progress=self.reported.append, **limits)
 
 
 async def ids(listing: CaseListing) -> list[str]:
@@ -70,6 +72,7 @@ async def test_resolved_cases_of_seven_days_come_newest_first_without_a_scan() -
     listing = table.listing()
     assert await ids(listing) == ["late", "d21", "d20", "d16"]
     assert (listing.found.read, listing.found.oldest_final) == (4, "2026-11-16T09:00:00.000000Z")
+    assert (listing.found.matched, table.reported) == (4, [4])
     assert {operation for operation, _ in table.client.requests} == {"query", "batch_get_item"}
 
 

@@ -148,6 +148,10 @@ async def test_only_twenty_numbers_before_the_last_known_submission_are_looked_a
     stepfunctions = FakeClient(get_execution_history=history)
     await gather(fake_stack(sqs=empty_queues(), dynamodb=dynamodb, stepfunctions=stepfunctions), "1")
     assert asked == ["900000", *map(str, range(899_980, 900_000)), "900001"]
+    order["ExecutionArn"] = order["ExecutionArn"].replace("Orders", "Before").replace("900000", "1")
+    asked.clear()
+    await gather(fake_stack(sqs=empty_queues(), dynamodb=dynamodb, stepfunctions=stepfunctions), "1")
+    assert asked == ["1", "1", "2"], "the last one is of another state machine"
 
 
 async def test_the_execution_of_a_claim_and_of_a_copied_order_is_found() -> None:
