@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from workers.aws.outgoing import sqs_message
 from workers.errors import plain_name
 from workers.operations.concurrency import finish
-from workers.operations.dead_letters import DeadLetter, Selection
+from workers.operations.dead_letters import DeadLetter, Selection, oldest_first
 from workers.operations.errors import OperationError
 from workers.operations.hold import Hold
 from workers.operations.progress import Progress, Warn, unreported
@@ -160,8 +160,7 @@ async def find(source: HeldQueue, selection: Selection, limit: int, *, progress:
                 letters.append(letter)
             if len(letters) >= limit:
                 break
-    letters.sort(key=lambda letter: -(letter.age_s(now) or 0.0))
-    return FoundLetters(source, letters, looked_at, limit if len(letters) >= limit else None)
+    return FoundLetters(source, oldest_first(letters), looked_at, limit if len(letters) >= limit else None)
 
 
 def dry_run(found: FoundLetters, action: Action) -> list[Outcome]:
@@ -183,7 +182,7 @@ async def act(
         if failures >= MAX_FAILURES:
             report.outcomes.append(Outcome(letter, "not tried", f"the {MAX_FAILURES} before it failed"))
             continue
-        await asyncio.sleep(max(0.0, next_at - time.monotonic()))
+        await asyncio.sleep(next_at - time.monotonic())
         next_at = time.monotonic() + 1 / rate
         await finish(_act_on(found.source, letter, action, report))
         failures = failures + 1 if report.outcomes[-1].problem else 0

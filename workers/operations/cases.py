@@ -54,12 +54,12 @@ class Selection:
 
     def includes(self, case: Case, now: datetime) -> bool:
         at, order = case.resolved_at or case.opened_at, case.order
-        age_s = seconds_since(at, now) or 0.0
+        age_s = seconds_since(at, now)
         return (
             (self.severity is None or self.severity == case.severity)
             and (self.reason is None or self.reason in case.reasons)
             and (self.source is None or self.source in case.sources)
-            and (self.older_than is None or age_s > self.older_than.total_seconds())
+            and (self.older_than is None or (age_s is not None and age_s > self.older_than.total_seconds()))
             and self.window.includes(at)
             and contains(order and order.name, self.name)
             and contains(order and order.item_name, self.item)

@@ -1,6 +1,6 @@
 """A dead letter as an operator may see it, and the selection of dead letters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -105,6 +105,11 @@ class DeadLetter:
         """Return the seconds since then."""
         return seconds_since(self.at, now)
 
+    def is_older(self, now: datetime, age: timedelta) -> bool:
+        """Return whether it is longer ago than *age*; a letter without a time is not."""
+        age_s = self.age_s(now)
+        return age_s is not None and age_s > age.total_seconds()
+
     @property
     def excerpt(self) -> str:
         """The start of its body, masked and safe for a terminal."""
@@ -128,8 +133,13 @@ class Selection:
             and (self.order_id is None or self.order_id == letter.order_id)
             and (not self.ids or letter.id in self.ids or letter.origin_message_id in self.ids)
             and self.window.includes(letter.at or "")
-            and (self.older_than is None or (letter.age_s(now) or 0.0) > self.older_than.total_seconds())
+            and (self.older_than is None or letter.is_older(now, self.older_than))
         )
+
+
+def oldest_first(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """Return *letters*, the oldest first. Those of an unknown age come last."""
+    return sorted(letters, key=lambda letter: (letter.at is None, letter.at or ""))
 
 
 def _text(attributes: Mapping[str, Any], name: str) -> str | None:

@@ -7,6 +7,7 @@ read, and AWS is asked to leave its data out.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -140,14 +141,10 @@ async def find_run(stack: "Stack", given: str, kind: Kind | None = None) -> Run 
     if looks_like_card(given) or not _NAME.fullmatch(name):
         return None
     for each in [kind] if kind else list(Kind):
-        try:
+        with suppress(OperationError):  # The order workflow has a name of its own, so the others are not known.
             arn = execution_arn(await machine_arn(stack, each), name)
-        except OperationError:  # The order workflow has a name of its own, so the others are not known.
-            continue
-        if is_arn and arn != given:
-            continue
-        if run := await read_run(stack, each, arn):
-            return run
+            if (arn == given or not is_arn) and (run := await read_run(stack, each, arn)):
+                return run
     return None
 
 

@@ -72,7 +72,7 @@ class Execution:
     def is_running(self, now: datetime) -> bool:
         """Return whether it may still change its order."""
         age_s = seconds_since(self.steps[-1].at, now) if self.steps else None
-        return self.status == RUNNING and (age_s or 0.0) < MAX_RUNNING_S
+        return self.status == RUNNING and (age_s is None or age_s < MAX_RUNNING_S)
 
     @property
     def reached_fulfillment(self) -> bool:

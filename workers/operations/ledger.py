@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,7 +106,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._files: list[str] = []
-        self._counts: list[int] = []
+        self._counts: Counter[str] = Counter()  # The orders of each file.
         self._database = sqlite3.connect("", isolation_level=None)  # The empty name means such a file.
         # All is one transaction, which never ends: once the file is written to, each commit looks at the whole cache.
         self._database.executescript(
@@ -113,17 +114,16 @@ class Ledger:
         )
 
     def __len__(self) -> int:
-        return sum(self._counts)
+        return self._counts.total()
 
     def count(self, file: str) -> int:
         """Return how many orders of a file there are."""
-        return self._counts[self._files.index(file)] if file in self._files else 0
+        return self._counts[file]
 
     def add(self, record: Record) -> str | None:
         """Add a record. If there is one of this OrderId already, return its place."""
         if record.file not in self._files:
             self._files.append(record.file)
-            self._counts.append(0)
         file, order = self._files.index(record.file), record.fields()
         row = (
             record.order_id,
@@ -136,7 +136,7 @@ class Ledger:
         )
         if not self._database.execute(_INSERT, row).rowcount:
             return self.place(record.order_id, record.file)
-        self._counts[file] += 1
+        self._counts[record.file] += 1
         return None
 
     def place(self, order_id: str, file: str) -> str:
@@ -168,12 +168,13 @@ class Ledger:
 
     def problem(self, order_id: str) -> str | None:
         """Return why an order was not submitted, if it was not."""
-        problem: str | None = self._read(_PROBLEM, order_id)[0]
+        problem: str | None
+        (problem,) = self._read(_PROBLEM, order_id)
         return problem
 
     def state(self, order_id: str) -> State:
         """Return what has become of an order that is in the ledger."""
-        return State(self._read(_STATE, order_id)[0])
+        return State(*self._read(_STATE, order_id))
 
     def mark(
         self,

@@ -11,7 +11,7 @@ from workers.domain.ids import execution_name
 from workers.domain.submissions import submission_number
 from workers.errors import FatalError, plain_name
 from workers.operations.actions import HeldQueue, held_queue
-from workers.operations.dead_letters import DeadLetter
+from workers.operations.dead_letters import DeadLetter, oldest_first
 from workers.operations.errors import OperationError
 from workers.operations.queues import oldest_s, total_messages
 from workers.operations.sdk_errors import SDK_ERRORS, explained
@@ -146,5 +146,4 @@ async def _letters(source: HeldQueue, subject: Subject, now_s: Callable[[], floa
                 found.append(letter)
             if len(source.hold) >= MAX_LOOKED_AT or now_s() >= end_at:
                 break
-    now = source.stack.now()
-    return sorted(found, key=lambda letter: -(letter.age_s(now) or 0.0))
+    return oldest_first(found)

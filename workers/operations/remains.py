@@ -73,9 +73,9 @@ async def _history(stack: "Stack", found: Found) -> list[Remainder]:
             arn = await stack.execution_arn(submission_name(found.order_id, number))
             if arn in arns:
                 continue
-            ends.append(await _end(stack, arn))
-            if ends[-1] is None:
+            if (end := await _end(stack, arn)) is None:
                 break
+            ends.append(end)
     kept = [end for end in ends if end is not None]
     if not kept:
         return []

@@ -21,7 +21,7 @@ class FakeClient:
     """
     Answers each operation with a function of its request: a response, or for `pages` an iterable of them.
 
-    Queues have no tags, if nothing else is said.
+    Queues have no tags, if nothing else is said. Each read of an item must be of what is stored now.
     """
 
     def __init__(self, **operations: Callable[..., Any]) -> None:
@@ -30,6 +30,7 @@ class FakeClient:
 
     async def call(self, operation: str, **request: Any) -> Any:
         self.requests.append((operation, request))
+        assert operation != "get_item" or request["ConsistentRead"]
         answer = self.operations[operation](**request)
         return await answer if hasattr(answer, "__await__") else answer
 

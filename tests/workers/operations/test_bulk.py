@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.workers.operations.fakes import Waits, refused
 from tests.workers.operations.intakes import ARN, BUCKET, INTAKE_ARN, STATE_MACHINE, Intakes
@@ -414,3 +415,28 @@ async def test_a_report_is_read_in_the_order_of_the_file_and_ends_when_its_day_i
     for key in [key for key in aws.objects if key.startswith("reports/")]:
         del aws.objects[key]
     assert [row async for row in reported_rows(aws.stack(), BUCKET, name)] == []
+
+
+async def test_an_error_of_aws_is_not_taken_for_something_missing() -> None:
+    rows = [{"Row": 2, "Outcome": "not_started"}]
+    aws = Intakes(rows=rows)
+    (name,) = (await finished(aws)).begun
+    denied = refused("AccessDenied", "any", 403)
+
+    def deny(**_: object) -> object:
+        raise denied
+
+    aws.client.operations |= dict.fromkeys(("list_tags_for_resource", "describe_execution", "get_object"), deny)
+    for reading in (
+        find_place(aws.stack()),
+        find_intake(aws.stack(), name),
+        anext(reported_rows(aws.stack(), BUCKET, name)),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            await reading
+
+
+async def finished(aws: Intakes) -> Command:
+    command = Command(aws)
+    await command.run()
+    return command

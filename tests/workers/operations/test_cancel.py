@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.workers.operations.fakes import EXECUTION, FakeClient, fake_stack, refused
 from workers.aws.items import from_item, to_item
@@ -152,6 +153,24 @@ async def test_any_other_order_is_refused(monkeypatch: pytest.MonkeyPatch, statu
     with pytest.raises(OperationError, match=problem):
         await cancel_order(tables.stack(), "001", REQUEST)
     assert tables.updates == []
+
+
+async def test_what_cannot_be_an_id_is_not_sent_to_aws() -> None:
+    dynamodb = FakeClient()
+    with pytest.raises(OperationError, match=r"there is no order '\*{4}'"):
+        await cancel_order(fake_stack(dynamodb=dynamodb), "4929 1234 1234 5678", REQUEST)
+    assert dynamodb.requests == []
+
+
+async def test_an_error_of_aws_is_not_taken_for_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = Tables(monkeypatch, "RECEIVED")
+
+    def refuse(**_: Any) -> Any:
+        raise refused("AccessDeniedException", "UpdateItem")
+
+    monkeypatch.setattr(tables, "_update", refuse)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        await cancel_order(tables.stack(), "001", REQUEST)
 
 
 async def test_an_order_that_is_shipped_meanwhile_is_not_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:

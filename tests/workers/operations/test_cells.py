@@ -16,3 +16,7 @@ def test_a_cell_that_was_written_is_read_as_the_same_text_without_the_space_arou
 def test_an_apostrophe_is_only_removed_before_what_looks_like_a_formula() -> None:
     cells = ["'=1", "' =1", "'\uff1d1", "'-x", "'t Hooft", "'-1", "'", "x'=1", "  '+1 "]
     assert [*map(text_of, cells)] == ["=1", "=1", "\uff1d1", "-x", "'t Hooft", "'-1", "'", "x'=1", "+1"]
+
+
+def test_nothing_is_an_empty_cell_and_a_list_is_one_cell() -> None:
+    assert [*map(cell_of, (None, "", ["a", 1], ("=b",), -1.5, "-1,5"))] == ["", "", "a; 1", "'=b", "-1.5", "'-1,5"]

@@ -1,4 +1,5 @@
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -237,3 +238,19 @@ async def test_a_cancellation_is_raised_although_the_work_fails() -> None:
     may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_results_that_were_taken_are_not_kept() -> None:
+    class Page:
+        pass
+
+    made = list[weakref.ref[Page]]()
+
+    async def work(_: int) -> Page:
+        page = Page()
+        made.append(weakref.ref(page))
+        return page
+
+    async with aclosing(in_parallel(work, range(50), at_most=2)) as results:
+        async for _ in results:
+            assert sum(page() is not None for page in made) <= 5

@@ -12,7 +12,7 @@ from tests.json_documents import SCHEMAS
 from tests.strategies import unicode_text
 from workers.aws.case_items import case_item
 from workers.aws.items import from_item
-from workers.domain.cases import Case, CaseState, Claim, Dropped, HandledReminder
+from workers.domain.cases import Case, CaseState, Claim, Dropped, HandledReminder, Resolution
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity
 from workers.operations.documents import case_document, case_row, order_document, order_now, record_document
@@ -63,6 +63,15 @@ def test_a_case_and_its_stored_form_are_the_same_document() -> None:
 def test_the_row_of_a_case_names_its_newest_execution() -> None:
     assert case_row(CASE, None)["execution_arn"] is None
     assert case_row(replace(CASE, execution_arns=("first", "second", "third")), None)["execution_arn"] == "third"
+
+
+def test_the_row_of_a_case_has_the_resolution_of_its_episode_and_the_order_of_now() -> None:
+    record = Resolution(action="close", episode=2, actor="ada", note="as agreed", at=AT)
+    resolved = replace(CASE, state=CaseState.RESOLVED, episode=2, resolutions=(record,))
+    row = case_row(resolved, Order("001", OrderStatus.CANCELLED, None))
+    names = ("resolved_at", "resolution", "actor", "note", "order_status")
+    assert [row[name] for name in names] == [AT, "close", "ada", "as agreed", "CANCELLED"]
+    assert [case_row(CASE, None)[name] for name in names] == [None] * 5
 
 
 def test_an_order_has_every_field_and_no_internal_one() -> None:

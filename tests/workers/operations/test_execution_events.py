@@ -41,6 +41,7 @@ async def test_a_run_has_no_data() -> None:
     run = await read_run(stack_of(States(one=("FAILED", refused_order()))), Kind.ORDERS, execution_arn("one"))
     assert run is not None
     assert (run.name, run.status, run.started, run.ended) == ("one", "FAILED", at(0), at(2.5))
+    assert (run.redrives, run.redriven_at, run.redrive_status) == (0, None, None)
     assert "secret" not in repr(run)
 
 
@@ -51,6 +52,15 @@ async def test_a_run_is_found_by_its_name_or_arn(given: str) -> None:
     assert run is not None
     assert (run.kind, run.arn, run.is_running, run.ended) == (Kind.ORDERS, execution_arn("one"), True, None)
     assert states.count("describe_execution") == 1
+
+
+async def test_a_run_says_how_often_it_was_redriven() -> None:
+    redriven = {"redriveCount": 2, "redriveDate": at(3), "redriveStatus": "REDRIVABLE"}
+    described = {"status": "PENDING_REDRIVE", "startDate": at(0), "stopDate": at(2)} | redriven
+    stack = fake_stack(ORDERS, stepfunctions=FakeClient(describe_execution=lambda **_: described))
+    run = await read_run(stack, Kind.ORDERS, execution_arn("one"))
+    assert run is not None
+    assert (run.is_running, run.redrives, run.redriven_at, run.redrive_status) == (True, 2, at(3), "REDRIVABLE")
 
 
 async def test_a_run_of_another_machine_is_found_by_its_arn() -> None:
@@ -157,6 +167,13 @@ def test_events_without_the_one_before_belong_to_the_last_state() -> None:
     assert [event.state for event in events_of(history)] == [None, "One", "One", "One", "Two", "Two"]
 
 
+def test_an_exit_belongs_to_the_state_that_it_names() -> None:
+    history = events("ExecutionStarted", left("Branches"), entered("One"), left("Branches"), left("Branches"))
+    found = events_of(history)
+    assert [event.state for event in found] == [None, "Branches", "One", "Branches", "Branches"]
+    assert [event.visit for event in found] == [None, 2, 3, 4, 4]
+
+
 def test_a_redriven_execution_goes_on_in_its_state() -> None:
     history = events("ExecutionStarted", entered("One"), failed(), "ExecutionFailed", "ExecutionRedriven", failed())
     assert [event.state for event in events_of(history)] == [None, "One", "One", None, None, "One"]
@@ -168,6 +185,8 @@ def test_texts_are_cleaned_and_cut() -> None:
     assert event.cause is not None
     assert event.cause.startswith("**** xxx")
     assert len(event.cause) == MAX_CAUSE_CHARS
+    (event,) = events_of(events(failed("Bad", "x" * MAX_CAUSE_CHARS)))
+    assert event.cause == "x" * MAX_CAUSE_CHARS
 
 
 async def test_of_a_long_history_the_begin_and_the_end_are_read() -> None:

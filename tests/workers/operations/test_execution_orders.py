@@ -23,8 +23,25 @@ async def test_an_order_is_found_by_the_execution_that_it_names_or_by_the_execut
     named, second = execution_arn("sample-001"), execution_arn(submission_name("002", 2))
     stored = [order("001", named), order("002", execution_arn("newer"), "FULFILLED"), order("003", execution_arn("x"))]
     stack = fake_stack(ORDERS, dynamodb=tables(stored))
-    found = await find_orders(stack, [named, second, execution_arn("unknown")], at(0))
+    misnamed = execution_arn(submission_name("003", 2).removesuffix("2") + "x")
+    found = await find_orders(stack, [named, second, execution_arn("unknown"), misnamed], at(0))
     assert found == {named: "001", second: "002"}
+
+
+async def test_only_executions_of_others_need_a_look_at_the_orders() -> None:
+    named, second = execution_arn("sample-001"), execution_arn(submission_name("002", 2))
+    client = tables([order("001", named), order("002", execution_arn("newer"))])
+    stack = fake_stack(ORDERS, dynamodb=client)
+    assert await find_orders(stack, [second], at(0)) == {second: "002"}
+    assert {operation for operation, _ in client.requests} == {"query"}
+    assert await find_orders(stack, [named], at(0)) == {named: "001"}
+
+
+async def test_clocks_may_differ_by_some_seconds() -> None:
+    client = tables()
+    await find_orders(fake_stack(ORDERS, dynamodb=client), [execution_arn("one")], at(5))
+    since = {request["ExpressionAttributeValues"][":since"]["S"] for _, request in client.requests}
+    assert since == {TIME}
 
 
 async def test_days_that_are_looked_through_are_few() -> None:

@@ -105,12 +105,14 @@ async def test_times_have_milliseconds() -> None:
 
 
 async def test_the_states_of_an_execution_are_in_their_order() -> None:
-    names = ["A", "B", "A"]
-    history = [{"type": "PassStateEntered", "stateEnteredEventDetails": {"name": name}} for name in names]
-    execution = await read_execution(stack(history), ARN)
+    history: list[dict[str, Any]] = [
+        {"type": "PassStateEntered", "stateEnteredEventDetails": {"name": name}} for name in ("A", "B", "A", "C")
+    ]
+    execution = await read_execution(stack([*history, {"type": "TaskFailed"}]), ARN)
     assert execution is not None
-    assert execution.states == ("A", "B", "A")
-    assert [step.text for step in execution.steps] == ["entered A", "entered B", "entered A"]
+    assert execution.states == ("A", "B", "A", "C")
+    entered = ["entered A", "entered B", "entered A", "entered C"]
+    assert [step.text for step in execution.steps] == [*entered, "an attempt at C failed"]
 
 
 async def test_an_internal_error_is_raised_as_it_is() -> None:
@@ -130,10 +132,16 @@ async def test_an_execution_that_was_redriven_is_running_again() -> None:
 
 
 async def test_an_execution_has_a_start_and_an_end() -> None:
-    execution = await read_execution(stack([{"type": "ExecutionStarted"}, {"type": "ExecutionAborted"}]), ARN)
+    history: list[dict[str, Any]] = [
+        {"type": "ExecutionStarted", "timestamp": AT},
+        {"type": "PassStateEntered", "stateEnteredEventDetails": {"name": "A"}, "timestamp": AT + timedelta(seconds=1)},
+        {"type": "ExecutionAborted", "timestamp": AT + timedelta(seconds=2)},
+    ]
+    aws = FakeClient(get_execution_history=lambda **_: [{"events": history}])
+    execution = await read_execution(fake_stack(stepfunctions=aws), ARN)
     assert execution is not None
-    at = "2026-11-22T10:00:00.000Z"
-    assert (execution.started_at, execution.ended_at, execution.end) == (at, at, "ABORTED")
+    times = execution.started_at, execution.ended_at
+    assert (times, execution.end) == (("2026-11-22T10:00:00.000Z", "2026-11-22T10:00:02.000Z"), "ABORTED")
 
 
 def test_an_execution_that_is_not_known_has_neither() -> None:
@@ -141,7 +149,7 @@ def test_an_execution_that_is_not_known_has_neither() -> None:
     assert (unknown.started_at, unknown.ended_at, unknown.end) == (None, None, None)
 
 
-TO_FULFILLMENT = ("Are details Proper", "Put message in OrderFulfillment Queue")
+TO_FULFILLMENT = ("Update the order table", "Are details Proper", "Put message in OrderFulfillment Queue")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +171,13 @@ def test_an_execution_has_sent_its_order_only_if_that_was_its_end(execution: Exe
     ("execution", "runs"),
     [
         (Execution(ARN, "RUNNING", (), (Step("2026-11-22T11:55:00.000Z", "started"),)), True),
-        (Execution(ARN, "RUNNING", (), (Step("2026-11-22T10:00:00.000Z", "started"),)), False),
+        (Execution(ARN, "RUNNING", (), (Step("2026-11-22T11:00:00.000Z", "started"),)), False),
+        (Execution(ARN, "RUNNING", (), (Step("2026-11-22T11:00:00.001Z", "started"),)), True),
+        (
+            Execution(ARN, "RUNNING", (), (Step("2026-11-22T10:00:00.000Z", "a"), Step("2026-11-22T11:50:00Z", "b"))),
+            True,
+        ),
+        (Execution(ARN, "RUNNING", (), (Step("yesterday", "started"),)), True),
         (Execution(ARN, "RUNNING"), True),
         (Execution(ARN, "FAILED", (), (Step("2026-11-22T11:55:00.000Z", "FAILED"),)), False),
     ],
@@ -172,6 +186,12 @@ def test_an_execution_runs_until_its_time_is_over(execution: Execution, *, runs:
     assert execution.is_running(datetime(2026, 11, 22, 12, tzinfo=UTC)) is runs
 
 
-@pytest.mark.parametrize(("states", "reached"), [(TO_FULFILLMENT, True), (TO_FULFILLMENT[:1], False), ((), False)])
-def test_an_execution_that_entered_the_state_that_sends_reached_it(states: tuple[str, ...], *, reached: bool) -> None:
-    assert Execution(ARN, "FAILED", states).reached_fulfillment is reached
+@pytest.mark.parametrize(
+    ("states", "reached", "recorded"),
+    [(TO_FULFILLMENT, True, True), (TO_FULFILLMENT[:2], False, True), (TO_FULFILLMENT[:1], False, False)],
+)
+def test_an_execution_has_done_what_comes_before_the_states_that_it_entered(
+    states: tuple[str, ...], *, reached: bool, recorded: bool
+) -> None:
+    execution = Execution(ARN, "FAILED", states)
+    assert (execution.reached_fulfillment, execution.has_recorded) == (reached, recorded)

@@ -65,6 +65,7 @@ def test_the_current_escalated_execution_has_the_reasons_of_the_order() -> None:
         (execution(ONE, states=TO_FULFILLMENT), "sent to the OrderFulfillmentQueue", True),
         (execution(ONE, states=TO_ESCALATION), "sent to the EscalationQueue", True),
         (execution(ONE, status="FAILED", end="FAILED: DuplicateOrder"), "FAILED: DuplicateOrder", False),
+        (execution(ONE, status="FAILED", states=TO_ESCALATION), "FAILED", True),
         (execution(ONE, status="RUNNING"), "RUNNING", False),
         (execution(ONE), "SUCCEEDED", False),
         (Execution(ONE, problem="does not exist, or no longer"), "not known", False),

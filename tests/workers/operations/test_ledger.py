@@ -42,3 +42,14 @@ def test_an_order_is_known_with_its_improper_fields_and_why_it_was_not_submitted
     assert [entry.improper for entry in known.entries()] == [("Price",), ("CC",), ("Price", "CC")]
     known.mark("2", State.NOT_SUBMITTED, problem="refused")
     assert [known.problem(order_id) for order_id in ("1", "2")] == [None, "refused"]
+
+
+def test_what_has_become_of_an_order_says_nothing_else_about_it() -> None:
+    states = (State.TAKEN, State.EXISTING, State.NOT_SUBMITTED)
+    for state in (State.NEW, *states):
+        known = Ledger()
+        known.add(record(1))
+        known.mark("o-1", state, problem="why")
+        assert [each for each in states if each in known.state("o-1")] == [each for each in states if each is state]
+        known.unmark("o-1", state)
+        assert [entry.state for entry in known.entries()] == [State.NEW]

@@ -125,6 +125,9 @@ async def test_attributes_that_sqs_has_no_room_for_are_left_out() -> None:
     many = {f"a{n}": {"DataType": "String", "StringValue": "x"} for n in range(9)}
     result = await edited(Held().found(replace(BAD, attributes=many)), editing(FIXED))
     assert result.letters[0].attributes == many
+    del many["a8"]
+    result = await edited(Held().found(replace(BAD, attributes=many)), editing(FIXED))
+    assert result.letters[0].attributes.keys() == many.keys() | {"EditedBy", "EditedAt"}
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,10 @@ async def test_a_letter_without_a_case_is_only_sent(monkeypatch: pytest.MonkeyPa
             OperationError("it is already resolved by grace"),
             "case message-o-1 was not closed: it is already resolved by",
         ),
-        (OutageError("down"), "case message-o-1 was not closed: use `orders escalations resolve message-o-1 close`"),
+        *(
+            (error, "case message-o-1 was not closed: use `orders escalations resolve message-o-1 close`")
+            for error in (OutageError("down"), refused("AccessDenied", "UpdateItem"))
+        ),
     ],
 )
 async def test_a_case_that_cannot_be_closed_is_a_warning(

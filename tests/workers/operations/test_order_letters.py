@@ -1,6 +1,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -110,6 +111,26 @@ async def test_an_empty_queue_is_not_received_from() -> None:
     queue = FakeQueue()
     first, _ = await search(stack_of(queue), Subject("001"))
     assert (first.letters, first.gap, queue.calls) == ((), None, ["get_queue_attributes"])
+
+
+async def test_letters_are_the_oldest_first_and_those_of_an_unknown_age_last() -> None:
+    queue, now_ms = queue_of(unknown="001", young="001", old="001"), int(NOW.timestamp() * 1000)
+    queue.parts["young"]["Attributes"] = {"SentTimestamp": str(now_ms + 500)}  # By SQS's clock.
+    queue.parts["old"]["Attributes"] = {"SentTimestamp": str(now_ms - 500)}
+    first, _ = await search(stack_of(queue), Subject("001"))
+    assert found(first) == ["old", "young", "unknown"]
+
+
+async def test_an_empty_queue_has_no_oldest_message() -> None:
+    stack = stack_of(EMPTY)
+    queue = await stack.queue("Fulfillment")
+
+    async def empty(_name: str) -> Queue:
+        return replace(queue, attributes={})
+
+    stack.queue = empty  # type: ignore[method-assign]
+    first, _ = await search(stack, Subject("001"))
+    assert (first.waiting, first.oldest_s) == (0, None)
 
 
 async def test_only_so_many_letters_are_looked_at() -> None:

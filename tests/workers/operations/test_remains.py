@@ -88,6 +88,17 @@ async def test_what_others_keep_is_read_from_them() -> None:
     ]
 
 
+async def test_submissions_are_counted_beyond_those_that_are_named() -> None:
+    account = Account()
+    first, second = (f"{NAMED}:{submission_name('001', number)}" for number in (1, 2))
+    account.ends = dict.fromkeys((first, second))
+    (history, *_) = await what_remains(account.stack(), Found("001", {**ORDER, "ExecutionArn": first}, []))
+    assert history.what == "the whole order, card number included: 2 executions"
+    account.ends = {first: None}
+    (history, *_) = await what_remains(account.stack(), Found("001", {**ORDER, "ExecutionArn": first}, []))
+    assert history.what == "the whole order, card number included: 1 execution"
+
+
 async def test_a_repeated_erasure_lists_the_same() -> None:
     kept = {"ShipmentId": "S-1", "Channels": FOUND.channels, "ExecutionArns": sorted(FOUND.executions)}
     marker = {"OrderId": "001", "Status": "FULFILLED", "ExecutionArn": f"{NAMED}:one", "ErasedAt": "then"} | kept

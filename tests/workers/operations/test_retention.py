@@ -1,4 +1,5 @@
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.workers.operations.fakes import FakeClient, fake_stack, refused
 from workers.domain.retention import FOR_EVER, Retention
@@ -28,6 +29,14 @@ async def test_without_permission_to_read_the_tag_nothing_expires() -> None:
 
     dynamodb = FakeClient(describe_table=lambda **_: {"Table": {"TableArn": ARN}}, list_tags_of_resource=refuse)
     assert await read_retention(fake_stack(dynamodb=dynamodb)) == FOR_EVER
+
+
+async def test_an_outage_is_not_taken_for_a_missing_permission() -> None:
+    def fail(**_: object) -> object:
+        raise refused("InternalServerError", "DescribeTable", 500)
+
+    with pytest.raises(ClientError, match="InternalServerError"):
+        await read_retention(fake_stack(dynamodb=FakeClient(describe_table=fail)))
 
 
 @pytest.mark.parametrize("tags", [[], [("Owner", "shop")], [("OrderRetentionDays", "")]])

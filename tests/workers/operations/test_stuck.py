@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from deploy.stacks import template
 from tests.workers.operations.fakes import NOW, FakeClient, fake_stack, refused
@@ -47,6 +48,7 @@ class World:
 
     def _metric_data(self, **asked: Any) -> Any:
         assert (asked["StartTime"], asked["EndTime"]) == (NOW - timedelta(minutes=15), NOW)
+        assert {query["MetricStat"]["Period"] for query in asked["MetricDataQueries"]} == {60}
         metrics = [query["MetricStat"]["Metric"] for query in asked["MetricDataQueries"]]
         self.asked = [(m["Namespace"], m["MetricName"], m["Dimensions"][0]["Value"]) for m in metrics]
         return {
@@ -135,6 +137,16 @@ async def test_a_pipeline_without_a_sweep_is_named(code: str) -> None:
     world = World()
     world.states = FakeClient(list_tags_for_resource=missing)
     with pytest.raises(OperationError, match=r"^there is no state machine p-StuckOrderSweep: deploy the pipeline of"):
+        await read_rule(world.stack)
+
+
+async def test_a_pipeline_whose_tags_may_not_be_read_is_not_called_missing() -> None:
+    def refuse(**_: Any) -> Any:
+        raise refused("AccessDeniedException", "ListTagsForResource")
+
+    world = World()
+    world.states = FakeClient(list_tags_for_resource=refuse)
+    with pytest.raises(ClientError, match="AccessDenied"):
         await read_rule(world.stack)
 
 

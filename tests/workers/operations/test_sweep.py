@@ -100,7 +100,20 @@ async def test_a_sweep_that_failed_has_an_error_and_no_result(described: dict[st
 
 
 async def test_without_a_sweep_there_is_none_to_show() -> None:
-    assert await newest(fake_stack(MACHINE, stepfunctions=stepfunctions(runs=0))) is None
+    client = stepfunctions(runs=0)
+    assert await newest(fake_stack(MACHINE, stepfunctions=client)) is None
+    assert client.requests == [("list_executions", {"stateMachineArn": SWEEP, "maxResults": 1})]
+
+
+async def test_another_error_is_raised_at_once() -> None:
+    def refuse(**_: Any) -> Any:
+        raise refused("AccessDeniedException")
+
+    stack = fake_stack(MACHINE, stepfunctions=FakeClient(start_execution=refuse, describe_execution=refuse))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        await start(stack)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        await follow(stack, ARN)
 
 
 async def test_a_deferred_sweep_has_not_looked() -> None:
