@@ -173,7 +173,8 @@ class Stack:
             raise OperationError(
                 f"{dead_letters} is the dead-letter queue of several queues, name one of them: {names}"
             )
-        return sources[0]
+        (source,) = sources
+        return source
 
     async def _sources(self, dead_letter_url: str, attributes: Mapping[str, str]) -> list[str]:
         """Return the URLs of the queues that have this dead-letter queue, which has *attributes*."""

@@ -180,7 +180,8 @@ class World:
         times = self.orders.get(key, [])
         if asked.get("Select") == "COUNT":
             return {"Count": len(times)}
-        return {"Items": [{"UpdatedAt": {"S": at}} for at in times[: asked["Limit"]]]}
+        assert asked["Limit"] == 1
+        return {"Items": [{"UpdatedAt": {"S": at}} for at in times[:1]]}
 
     def _metric_data(self, *, MetricDataQueries: Any, **_: Any) -> Any:  # noqa: N803
         results = []

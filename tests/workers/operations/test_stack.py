@@ -1,7 +1,7 @@
 import json
 from datetime import UTC
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -92,6 +92,20 @@ async def test_an_endpoint_that_denies_the_call_is_asked_no_more() -> None:
     with pytest.raises(ClientError, match="AccessDenied"):
         await fake_stack(sqs=client).queue("ODLQ")
     assert "list_queues" not in [operation for operation, _ in client.requests]
+
+
+async def test_a_queue_that_may_not_be_looked_at_is_not_taken_for_a_deleted_one() -> None:
+    client = without_the_call("InvalidAction", "Orders", "ODLQ")
+    attributes = client.operations["get_queue_attributes"]
+
+    def get_queue_attributes(QueueUrl: str, **_: Any) -> Any:  # noqa: N803 - boto3's name.
+        if QueueUrl.endswith("/Orders"):
+            raise refused("AccessDenied", "GetQueueAttributes")
+        return attributes(QueueUrl=QueueUrl)
+
+    client.operations["get_queue_attributes"] = get_queue_attributes
+    with pytest.raises(ClientError, match="AccessDenied"):
+        await fake_stack(sqs=client).queue("ODLQ")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +265,7 @@ async def test_an_internal_error_is_not_taken_for_a_missing_table() -> None:
 
 
 def test_each_service_has_its_client() -> None:
-    names = ("dynamodb", "sqs", "stepfunctions", "cloudwatch")
+    names = ("dynamodb", "sqs", "stepfunctions", "cloudwatch", "logs", "s3", "ecs")
     clients = {name: FakeClient() for name in names}
     stack = fake_stack(STATE_MACHINE, **clients)
     assert [getattr(stack, name) for name in names] == [clients[name] for name in names]
@@ -272,6 +286,16 @@ async def test_a_missing_queue_of_ours_says_what_names_it() -> None:
     )
 
 
-def test_each_service_has_a_client() -> None:
-    logs = FakeClient()
-    assert fake_stack(logs=logs).logs is cast("Any", logs)
+async def test_the_endpoints_are_those_of_the_services_that_commands_change() -> None:
+    class Named(FakeClient):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self._name = name
+
+        async def endpoint(self) -> str:
+            return f"https://{self._name}"
+
+    names = ("dynamodb", "sqs", "stepfunctions", "s3")
+    assert await fake_stack(**{name: Named(name) for name in names}).endpoints() == [
+        f"https://{name}" for name in names
+    ]

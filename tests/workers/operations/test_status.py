@@ -24,7 +24,7 @@ from workers import clock
 from workers.aws.pauses import PAUSED_TAG
 from workers.cli.status_view import screen
 from workers.errors import FatalError
-from workers.operations.status import Need, ServiceState, Status, Unknown, WorkerState
+from workers.operations.status import Need, QueueStatus, ServiceState, Status, Unknown, WorkerState
 from workers.operations.status_endpoints import Endpoint
 
 FOREIGN = "its metrics are not those of a worker"
@@ -53,6 +53,7 @@ async def test_a_system_without_work_needs_nobody_and_is_known() -> None:
         ("fulfillment", "running", 1, False, "r1"),
         ("escalation", "running", 1, False, "r1"),
     ]
+    assert [each.failures for each in status.workers] == [3, 3]
     assert [(service.service, service.state) for service in status.services] == [
         ("provider", "up"),
         ("channel pager", "up"),
@@ -188,12 +189,47 @@ async def test_the_speed_of_a_worker_comes_from_two_samples() -> None:
     world.sleep = settle
     reader = world.reader(FULFILLMENT, ESCALATION)
     assert [worker.messages_per_second for worker in (await reader.read()).workers] == [9, 0]  # 3 failed before.
-    world.now += timedelta(seconds=10)
+    world.now += timedelta(seconds=3)
     world.answer(FULFILLMENT, metrics("fulfillment", settled=162))
-    assert [worker.messages_per_second for worker in (await reader.read()).workers] == [5, 0]
+    assert [worker.messages_per_second for worker in (await reader.read()).workers] == [16.667, 0]
     world.now += timedelta(seconds=10)
-    world.answer(FULFILLMENT, metrics("fulfillment", settled=1))  # It was started again.
+    world.answer(FULFILLMENT, metrics("fulfillment", settled=161))  # It was started again.
     assert [worker.messages_per_second for worker in (await reader.read()).workers] == [None, 0]
+
+
+async def test_a_worker_that_was_not_asked_twice_or_did_not_run_before_has_no_speed() -> None:
+    world = idle()
+    world.pages[f"{ESCALATION.url}/metrics"] = TimeoutError()
+    world.depths = {"EscalationQueue": (1, 0, 0)}
+    reader = world.reader(FULFILLMENT, ESCALATION)
+    reader.rates_at_once = False
+    status = await reader.read()
+    assert [worker.messages_per_second for worker in status.workers] == [None, None]
+    assert reasons(status)["how fast EscalationQueue drains"] == "it was looked at only once"
+    world.now += timedelta(seconds=10)
+    world.workers_run()
+    assert [worker.messages_per_second for worker in (await reader.read()).workers] == [0, None]
+
+
+async def test_of_several_workers_that_use_a_service_the_one_that_says_it_is_down_counts() -> None:
+    second = Endpoint("fulfillment-2", "http://127.0.0.1:8083")
+    for down in (FULFILLMENT, second):
+        world = idle()
+        world.answer(second, metrics("fulfillment", more='workers_service_up{service="provider"} 1\n'))
+        world.answer(down, metrics("fulfillment", more='workers_service_up{service="provider"} 0\n'))
+        status = await world.reader(FULFILLMENT, second, ESCALATION).read()
+        assert (status.services[0].service, status.services[0].state) == ("provider", ServiceState.DOWN)
+
+
+async def test_a_worker_is_held_from_the_first_moment_of_an_outage_and_counts_what_it_gave_up() -> None:
+    world = idle()
+    more = 'workers_outage_seconds{stage="start"} 0.5\n' + "".join(
+        f'workers_messages_settled_total{{ending="message.{ending}",outcome="permanent"}} 2\n'
+        for ending in ("dead_lettered", "abandoned")
+    )
+    world.answer(FULFILLMENT, metrics("fulfillment", failed=3, more=more))
+    worker = (await read(world)).workers[0]
+    assert (worker.held, worker.held_by, worker.failures) == (True, "start", 7)
 
 
 async def test_the_drain_rate_is_unknown_at_the_first_look_and_measured_after_it() -> None:
@@ -205,13 +241,16 @@ async def test_the_drain_rate_is_unknown_at_the_first_look_and_measured_after_it
     assert (first.queues[0].drained_per_second, first.queues[0].empty_in_s) == (None, None)
     assert reasons(first)["how fast OrderFulfillmentQueue drains"] == "it was looked at only once: use --watch"
     world.now += timedelta(seconds=10)
-    world.depths = {"OrderFulfillmentQueue": (700, 100, 0)}
+    world.depths = {"OrderFulfillmentQueue": (700, 60, 40)}
     second = (await reader.read()).queues[0]
     assert (second.drained_per_second, second.empty_in_s) == (30, 27)
-    world.now += timedelta(seconds=10)
-    world.depths = {"OrderFulfillmentQueue": (1700, 100, 0)}
+    world.now += timedelta(seconds=20)
+    world.depths = {"OrderFulfillmentQueue": (1000, 100, 0)}
     third = (await reader.read()).queues[0]
-    assert (third.drained_per_second, third.empty_in_s) == (-35, None)
+    assert (third.drained_per_second, third.empty_in_s) == (0, None)
+    world.depths = {"OrderFulfillmentQueue": (1100, 100, 0)}
+    fourth = (await reader.read()).queues[0]
+    assert (fourth.drained_per_second, fourth.empty_in_s) == (-3.333, None)
 
 
 @pytest.mark.parametrize(
@@ -254,10 +293,12 @@ async def test_a_worker_that_says_nothing_is_not_shown_as_fine(
     status = await read(world)
     worker, provider = status.workers[0], status.services[0]
     assert (worker.state, worker.messages_per_second) == (state, None)
+    assert worker.running == (0 if state is WorkerState.NOT_RUNNING else None)
     assert (worker.failures, worker.held, worker.last_poll_at) == (None, None, None)
     assert (provider.service, provider.state) == ("channel pager", ServiceState.UP)
     assert ("provider", ServiceState.UNKNOWN) in [(each.service, each.state) for each in status.services]
     assert reasons(status).get("the fulfillment worker") == reason
+    assert len(status.unknown) == (1 if state is WorkerState.NOT_RUNNING else 2), "of the provider, and the worker"
     not_running = Need(
         text="the fulfillment worker is not running: nothing listens at http://127.0.0.1:8081",
         command="python -m workers fulfillment",
@@ -368,11 +409,48 @@ async def test_sources_that_hang_are_unknown_after_some_seconds_and_hide_nothing
     began_s = asyncio.get_running_loop().time()
     status = await read(world)
     assert asyncio.get_running_loop().time() - began_s == pytest.approx(4, abs=0.1)
-    assert [count.orders for count in status.orders] == [None] * 4
+    assert [(count.orders, count.at_least, count.today) for count in status.orders] == [
+        *[(None, False, False)] * 2,
+        *[(None, False, True)] * 2,
+    ]
     assert (status.queues[0].depth, status.queues[0].oldest_s) == (1200, None)
     hidden = ("CloudWatch's metrics", "the number of open cases", "the orders")
     assert Unknown(what=hidden, reason="no answer within 4 s") in status.unknown
     assert (status.open_cases, status.workers[0].held) == (3, True)
+
+
+@pytest.mark.parametrize(("queues_s", "all_s"), [(2, 4), (3.5, 4.5)])
+async def test_metrics_have_the_time_that_is_left_and_a_second_at_least(queues_s: float, all_s: float) -> None:
+    world, loop = idle(), asyncio.get_running_loop()
+    world.hanging = {"get_metric_data"}
+    counted = world.clients["sqs"].operations["get_queue_attributes"]
+
+    async def slow(**asked: Any) -> Any:
+        if asked["QueueUrl"] == "EscalationQueue":
+            await asyncio.sleep(queues_s)
+        return await counted(**asked)
+
+    world.clients["sqs"].operations["get_queue_attributes"] = slow
+    await asyncio.sleep(1)
+    began_s = loop.time()
+    status = await read(world)
+    assert loop.time() - began_s == pytest.approx(all_s, abs=0.1)
+    assert reasons(status) == {"CloudWatch's metrics": "no answer within 4 s"}
+
+
+async def test_whether_a_queue_is_paused_may_take_half_of_the_time() -> None:
+    world, loop = idle(), asyncio.get_running_loop()
+    world.hanging = {"list_queue_tags"}
+    began_s = loop.time()
+    status = await read(world)
+    assert loop.time() - began_s == pytest.approx(2, abs=0.1)
+    assert [queue.depth for queue in status.queues] == [0, 0]
+
+
+@pytest.mark.parametrize("unknown", ["depth", "in_flight", "delayed"])
+def test_all_messages_of_a_queue_are_known_or_none(unknown: str) -> None:
+    queue = QueueStatus(queue="Q", depth=1, in_flight=2, delayed=3)
+    assert (queue.messages, replace(queue, **{unknown: None}).messages) == (6, None)
 
 
 async def test_a_reason_is_said_once_for_all_that_it_hides() -> None:
@@ -469,6 +547,25 @@ async def test_a_worker_of_an_earlier_version_is_shown_without_what_it_does_not_
     assert reasons(status)["channels"] == "the escalation worker does not say"
 
 
+async def test_a_worker_that_does_not_report_outages_may_be_held() -> None:
+    world = idle()
+    world.answer(ESCALATION, "workers_messages_received_total 1\n")
+    status = await read(world)
+    assert (status.workers[1].state, status.workers[1].held) == ("running", None)
+    assert reasons(status)["outages of the escalation worker"] == "its version does not report them"
+
+
+async def test_the_drain_rate_counts_from_a_look_two_minutes_ago() -> None:
+    world = idle()
+    reader = world.reader(FULFILLMENT, ESCALATION)
+    reader.rates_at_once = False
+    for depth in (1300, 100):
+        world.depths = {"OrderFulfillmentQueue": (depth, 0, 0)}
+        queue = (await reader.read()).queues[0]
+        world.now += timedelta(minutes=2)
+    assert queue.drained_per_second == 10
+
+
 async def test_the_drain_rate_is_that_of_the_last_two_minutes() -> None:
     world = World()
     world.workers_run()
@@ -482,7 +579,7 @@ async def test_the_drain_rate_is_that_of_the_last_two_minutes() -> None:
     assert (queue.drained_per_second, queue.empty_in_s) == (1, 900)
 
 
-@pytest.mark.parametrize(("minutes", "needed"), [(14, False), (16, True)])
+@pytest.mark.parametrize(("minutes", "needed"), [(14, False), (15, True)])
 async def test_a_paused_queue_says_since_when_and_by_whom_and_needs_somebody_after_a_while(
     minutes: int, *, needed: bool
 ) -> None:
@@ -494,7 +591,7 @@ async def test_a_paused_queue_says_since_when_and_by_whom_and_needs_somebody_aft
     assert (fulfillment.paused_by, fulfillment.paused_note) == ("ada", "new prices")
     assert (escalation.paused, escalation.paused_by) == (False, None)
     assert [(need.text, need.command) for need in status.needs] == [
-        ("OrderFulfillmentQueue is paused for 16m by ada: new prices", "orders workers resume fulfillment")
+        ("OrderFulfillmentQueue is paused for 15m by ada: new prices", "orders workers resume fulfillment")
     ] * needed
     lines = ["".join(text for text, _ in line) for line in screen(status, 200)]
     (shown,) = (line for line in lines if line.startswith("OrderFulfillmentQueue"))

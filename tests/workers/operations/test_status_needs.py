@@ -53,6 +53,18 @@ def test_an_outage_is_prolonged_after_five_minutes(seconds: int, *, needed: bool
     assert texts(services=[down]) == ["the provider is down for 5m: HTTP 503"] * needed
 
 
+def test_each_service_is_a_need_of_its_own_unless_its_worker_is_held_by_it() -> None:
+    since = {"state": ServiceState.DOWN, "down_since_at": ago(minutes=6)}
+    services = [
+        ServiceStatus(service="provider", last_error="HTTP 503", **since),
+        ServiceStatus(service="channel pager", last_error="HTTP 500", **since),
+    ]
+    held = WorkerStatus(
+        worker="fulfillment", state=WorkerState.RUNNING, held=True, held_by="downstream", held_reason="HTTP 503"
+    )
+    assert texts(workers=[held], services=services) == ["the channel pager is down for 6m: HTTP 500"]
+
+
 @pytest.mark.parametrize(("seconds", "needed"), [(899, False), (900, True)])
 def test_an_order_waits_for_too_long_after_fifteen_minutes_whatever_comes_before_it(
     seconds: int, *, needed: bool

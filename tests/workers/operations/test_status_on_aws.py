@@ -53,6 +53,7 @@ def reasons(status: Status) -> dict[str, str]:
 async def test_workers_are_those_of_ecs_with_the_figures_of_cloudwatch(world: World) -> None:
     fulfillment, escalation = (await read(world)).workers
     assert (fulfillment.state, fulfillment.running, fulfillment.desired, fulfillment.release) == ("running", 3, 3, "r7")
+    assert (fulfillment.problem, escalation.problem) == (None, None)
     assert (fulfillment.messages_per_second, fulfillment.failures) == (10, 4)
     assert fulfillment.failures_since_at == ago(hours=1)
     assert (fulfillment.last_poll_at, escalation.last_poll_at) == (ago(minutes=1), ago(minutes=2))
@@ -72,7 +73,7 @@ async def test_everything_about_queues_and_workers_is_one_request_kept_for_half_
     world.now += timedelta(seconds=20)
     await reader.read()
     assert len(world.clients["cloudwatch"].requests) == 1
-    world.now += timedelta(seconds=20)
+    world.now += timedelta(seconds=10)
     await reader.read()
     assert len(world.clients["cloudwatch"].requests) == 2
     definitions = [asked for name, asked in world.clients["ecs"].requests if name == "describe_task_definition"]
@@ -102,7 +103,8 @@ async def test_a_service_without_tasks_does_not_run(
 
 async def test_a_missing_service_does_not_run_and_a_missing_cluster_is_unknown(world: World) -> None:
     del world.services["escalation"]
-    assert (await read(world)).workers[1].problem == "ECS has no service escalation"
+    missing = (await read(world)).workers[1]
+    assert (missing.problem, missing.running, missing.desired) == ("ECS has no service escalation", 0, None)
     world.services = None
     status = await read(world)
     assert [worker.state for worker in status.workers] == [WorkerState.UNKNOWN] * 2
@@ -120,6 +122,44 @@ async def test_services_that_may_not_be_listed_are_said(world: World) -> None:
     assert reasons(await read(world))["workers of your own"] == (
         "these credentials do not allow ListServices (AccessDenied)"
     )
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "what"),
+    [
+        ("ecs", "describe_services", "the workers"),
+        ("logs", "filter_log_events", "outages of the fulfillment worker"),
+    ],
+)
+async def test_what_may_not_be_read_is_not_called_missing(
+    world: World, service: str, operation: str, what: str
+) -> None:
+    def denied(**_: Any) -> Any:
+        raise refused("AccessDenied", operation, 403)
+
+    world.clients[service].operations[operation] = denied
+    assert reasons(await read(world))[what] == f"these credentials do not allow {operation} (AccessDenied)"
+
+
+@pytest.mark.parametrize(("values", "release"), [([], None), ([""], None), (["r8", "r9"], "r8"), (["", "r9"], None)])
+async def test_a_release_is_the_first_one_that_a_task_definition_names(
+    world: World, values: list[str], release: str | None
+) -> None:
+    environment = [{"name": "WORKER_RELEASE", "value": value} for value in values]
+    containers = [{"environment": environment, "command": ["fulfillment"]}]
+    world.clients["ecs"].operations["describe_task_definition"] = lambda **_: {
+        "taskDefinition": {"containerDefinitions": containers}
+    }
+    assert (await read(world)).workers[0].release == release
+
+
+async def test_a_failure_counts_for_six_minutes(world: World) -> None:
+    world.lines[f"{GROUP}fulfillment"] = [line("poll.failed", 6, reason="Throttled", failures=1)]
+    assert (await read(world)).workers[0].held is True
+    (_, asked), *_ = world.clients["logs"].requests
+    assert asked["startTime"] == round((NOW - timedelta(minutes=15)).timestamp()) * 1000
+    world.lines[f"{GROUP}fulfillment"] = [line("poll.failed", 6.001, reason="Throttled", failures=1)]
+    assert (await read(world)).workers[0].held is False
 
 
 async def test_an_outage_is_known_from_the_lines_about_it(world: World) -> None:

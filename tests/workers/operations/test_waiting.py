@@ -176,7 +176,14 @@ async def test_an_order_that_a_later_execution_has_started_over_ends_as_resubmit
     assert await wait(stack(polls, {arn("1"): status}, errors), "1") == [Ended("1", "FULFILLED", resubmitted=True)]
 
 
-@pytest.mark.parametrize("item", [OTHER, {name: value for name, value in OTHER.items() if name != "StartedAt"}])
+@pytest.mark.parametrize(
+    "item",
+    [
+        OTHER,
+        {name: value for name, value in OTHER.items() if name != "StartedAt"},
+        OTHER | {"StartedAt": clock.written(NOW)},
+    ],
+)
 async def test_a_failed_execution_is_not_taken_for_the_order_of_an_earlier_one(item: dict[str, Any]) -> None:
     for error, named in ((None, ""), ("WorkflowFailed", " (WorkflowFailed)")):
         failed = stack([{"1": item}], {arn("1"): "FAILED"}, {arn("1"): error} if error else {})
@@ -356,3 +363,19 @@ async def test_orders_that_have_ended_long_ago_are_read_without_a_pause(monkeypa
     work = wait_for_orders(stack([slow, slow, final]), map(entry, order_ids), ended, submission=1, poll_s=1e9)
     await asyncio.wait_for(work, timeout=60)
     assert len(ended) == 7
+
+
+async def test_there_is_a_pause_unless_half_of_the_orders_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[int] = []
+
+    async def sleep(_: float) -> None:
+        slept.append(len(ended))
+
+    monkeypatch.setattr(waiting, "MAX_WAITING", 4)
+    monkeypatch.setattr(waiting, "asyncio", SimpleNamespace(sleep=sleep))
+    final = {order_id: recorded(order_id, "FULFILLED") for order_id in "123456"}
+    running = {order_id: recorded(order_id, "RECEIVED") for order_id in "3456"}
+    ended: list[Ended] = []
+    polls = [{**final, **running}, {**final, "4": running["4"], "5": running["5"], "6": running["6"]}, final]
+    await wait_for_orders(stack(polls), map(entry, "123456"), ended, submission=1)
+    assert ([order.order_id for order in ended], slept) == ([*"123456"], [3])
