@@ -119,7 +119,7 @@ class Intakes:
     def describe_map_run(self, *, mapRunArn: str) -> Any:  # noqa: N803
         total = len(self.lines(mapRunArn.partition(":")[2]))
         left = 0 if self.looked >= self.looks else 1
-        return {"itemCounts": {"total": total, "pending": left, "running": 0}}
+        return {"itemCounts": {"total": total, "pending": left, "running": left if total > 1 else 0}}
 
     def put_object(self, *, Bucket: str, Key: str, Body: BinaryIO) -> Any:  # noqa: N803
         assert Bucket == BUCKET

@@ -5,13 +5,14 @@ import contextlib
 import io
 import itertools
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.workers.operations.fakes import Waits, refused
+from tests.workers.operations.fakes import NOW, Waits, refused
 from tests.workers.operations.intakes import ARN, BUCKET, INTAKE_ARN, STATE_MACHINE, Intakes
 from workers.domain.submissions import submission_name
 from workers.domain.text import clean
@@ -80,7 +81,7 @@ async def test_orders_are_uploaded_started_and_followed() -> None:
     assert given == {"Key": f"submitted/{name}.jsonl", "Submission": 1}
     assert aws.lines(name) == [order(1), order(2), order(3)], "only the fields of an order"
     assert (command.begun, command.task.intake) == ([name], name)
-    assert (sum(command.done), command.failed) == (3, [])
+    assert (command.done, command.failed) == ([0, 1, 2], [])
 
 
 async def test_a_name_of_an_intake_sorts_by_time_and_is_never_masked() -> None:
@@ -91,7 +92,7 @@ async def test_a_name_of_an_intake_sorts_by_time_and_is_never_masked() -> None:
         assert clean(command.begun[0]) == command.begun[0]
         names.add(command.begun[0])
     assert len(names) == 50
-    assert all(name.startswith("bulk-20261122T120000-") for name in names)
+    assert all(re.fullmatch(r"bulk-20261122T120000-[a-z]{8}", name) for name in names)
 
 
 async def test_text_that_looks_like_a_line_end_stays_in_its_line() -> None:
@@ -176,6 +177,22 @@ async def test_a_part_that_is_sent_again_is_sent_from_its_start(
     await Command(aws, count=10).run()
     (name,) = aws.started
     assert aws.lines(name) == [order(number) for number in range(1, 11)]
+
+
+async def test_a_part_ends_with_the_line_that_makes_it_large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = len(json.dumps(order(1), separators=(",", ":"))) + 1
+    monkeypatch.setattr(bulk_submit, "PART_BYTES", 2 * line)
+    aws = Intakes()
+    await Command(aws, count=6).run()
+    ((parts),) = aws.uploads.values()
+    assert [len(part) for part in parts] == [2 * line] * 3
+
+
+async def test_an_upload_in_one_request_that_fails_leaves_nothing_to_abort() -> None:
+    aws = Intakes(failing={"put_object": refused("AccessDenied", "PutObject", 403)})
+    with pytest.raises(OperationError, match=r"\(nothing was started; "):
+        await Command(aws).run()
+    assert aws.aborted == []
 
 
 async def test_an_upload_that_fails_is_aborted_and_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,14 +346,15 @@ async def test_rows_that_the_map_run_does_not_count_are_not_counted_as_submitted
         await Command(aws).run()
 
 
-async def test_rows_whose_report_is_gone_are_not_counted_as_submitted() -> None:
-    aws = Intakes(rows=[{"Row": number, "Outcome": "not_started"} for number in (1, 3)])
+@pytest.mark.parametrize("numbers", [(1, 3), (2,)])
+async def test_rows_whose_report_is_gone_are_not_counted_as_submitted(numbers: Sequence[int]) -> None:
+    aws = Intakes(rows=[{"Row": number, "Outcome": "not_started"} for number in numbers])
 
     def gone(**_: object) -> object:
         raise refused("NoSuchKey", "GetObject")
 
     aws.client.operations["get_object"] = gone
-    with pytest.raises(OperationError, match="2 rows of the intake's report are gone: it is kept for a day"):
+    with pytest.raises(OperationError, match=rf"^{len(numbers)} rows of the intake's report are gone: it"):
         await Command(aws).run()
 
 
@@ -346,6 +364,8 @@ async def test_an_intake_that_aws_never_shows_ends_the_command() -> None:
     with pytest.raises(OperationError, match="the intake was started, but AWS does not show it") as raised:
         await command.run()
     assert f"`orders bulk show {command.begun[0]}` follows it" in str(raised.value)
+    looks = [operation for operation, _ in aws.client.requests if operation == "describe_execution"]
+    assert len(looks) == bulk_submit.MAX_UNKNOWN_POLLS
 
 
 async def test_after_an_interruption_the_intake_is_named() -> None:
@@ -369,6 +389,8 @@ async def test_more_orders_than_an_intake_takes_are_refused(monkeypatch: pytest.
     with pytest.raises(OperationError, match="there are 3 orders, more than the 2 of an intake: submit them in parts"):
         await Command(aws).run()
     assert aws.objects == {}
+    monkeypatch.setattr(bulk_submit, "MAX_ROWS", 3)
+    assert await Command(aws).run() == "3 submitted, 0 already submitted, 0 bad, 0 failed"
 
 
 async def test_a_stack_without_an_intake_is_named() -> None:
@@ -440,3 +462,45 @@ async def finished(aws: Intakes) -> Command:
     command = Command(aws)
     await command.run()
     return command
+
+
+@pytest.mark.parametrize(
+    ("counts", "known", "unknown", "complete"),
+    [
+        ({}, 0, 0, True),
+        ({"started": 0, "rejected": 2, "not_started": 1, "already_started": 0}, 3, 0, False),
+        ({"started": 1, "already_started": 2, "rejected": 0, "not_started": 0}, 3, 0, True),
+        ({"started": 1, "already_started": 0, "rejected": 0, "not_started": 0}, 1, 2, False),
+        ({"started": 2, "already_started": 0, "rejected": 0, "not_started": 1}, 3, 0, False),
+        ({"started": 2, "already_started": 0, "rejected": 1, "not_started": 0}, 3, 0, False),
+        ({"rows": None, "started": 1, "rejected": 0, "not_started": 0}, 1, 0, True),
+        ({"rows": None, "started": 0, "rejected": 0, "not_started": 0}, 0, 0, True),
+        ({"status": "FAILED", "started": 3, "rejected": 0, "not_started": 0}, 3, 0, False),
+    ],
+)
+def test_an_intake_is_complete_if_every_row_was_started(
+    counts: dict[str, Any], known: int, unknown: int, *, complete: bool
+) -> None:
+    intake = Intake(
+        **{"intake": "i", "execution_arn": "arn", "status": "SUCCEEDED", "started_at": "", "rows": 3} | counts
+    )
+    assert (intake.known, intake.unknown, intake.is_complete) == (known, unknown, complete)
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ('{"Key": "dropped/orders.csv"}', "dropped/orders.csv"),
+        ('{"Key": "submitted/orders.csv"}', None),
+        ('{"Key": 1}', None),
+        ("[]", None),
+        (None, None),
+    ],
+)
+async def test_an_intake_names_the_file_that_was_dropped(given: str | None, file: str | None) -> None:
+    aws = Intakes()
+    described = {"status": "RUNNING", "startDate": NOW} | ({} if given is None else {"input": given})
+    aws.client.operations["describe_execution"] = lambda **_: described
+    intake = await find_intake(aws.stack(), "name")
+    assert intake is not None
+    assert (intake.file, intake.is_running) == (file, True)
