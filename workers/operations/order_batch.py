@@ -71,7 +71,7 @@ def _source(name: str, path: str, stdin: BinaryIO, *, is_file: bool) -> Source:
             content.write(chunk)
             if content.tell() > MAX_KEPT_BYTES:
                 raise OperationError(
-                    f"{name} has more than {MAX_KEPT_BYTES // 1024 // 1024} MiB, which are kept in memory: "
+                    f"{name} has more than {MAX_KEPT_BYTES // 2**20} MiB, which are kept in memory: "
                     "write it to a file and submit that, or submit it in parts"
                 )
     data = content.getvalue()

@@ -165,11 +165,16 @@ def test_an_episode_opens_with_the_reasons_of_its_first_message_only() -> None:
         "Episode": 1,
         "Severity": "critical",
         "Reasons": ["INVALID_PRICE", "UNSPECIFIED"],
-        "Evidence": [{"At": at(1), "Reasons": ["INVALID_PRICE"]}, {"At": at(2), "Reasons": ["UNSPECIFIED"]}],
+        "Evidence": [
+            {"At": at(1), "Reasons": ["INVALID_PRICE"]},
+            {"At": at(1), "Reasons": ["INVALID_PRICE", "UNSPECIFIED"]},
+            {"At": at(2), "Reasons": ["UNSPECIFIED"]},
+        ],
     }
     assert [entry.text for entry in timeline(None, case, [], [])] == [
         "opened, episode 1: INVALID_PRICE",
         "unknown source escalates: INVALID_PRICE",
+        "unknown source escalates: INVALID_PRICE, UNSPECIFIED",
         "unknown source escalates: UNSPECIFIED",
     ]
     assert timeline(None, case | {"Evidence": []}, [], [])[0].text.endswith(": critical; INVALID_PRICE, UNSPECIFIED")

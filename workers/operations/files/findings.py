@@ -88,7 +88,7 @@ class _CardNumbers:
 
 
 def _most(count: int, of: int) -> bool:
-    return count > 0 and 10 * count >= 9 * of
+    return 10 * count >= 9 * of
 
 
 @dataclass(slots=True)

@@ -32,6 +32,8 @@ def found(data: bytes) -> Encoding:
         ("OrderId".encode("utf-16-le"), Encoding("utf-16-le", guessed=True)),
         ("OrderId".encode("utf-16-be"), Encoding("utf-16-be", guessed=True)),
         ("M\u00fcller, Stra\u00dfe, Zo\u00eb, Jos\u00e9, \u00d6l, \u00c9va".encode("latin-1"), WESTERN),
+        (b"\xd6l", WESTERN),
+        (b"\xd6\xd6l", UTF_8),
         ("\ufeffM\u00fcller".encode("utf-8") + b"M\xfcller", UTF_8),  # A mark says that it is UTF-8.
         ("M\u00fcller".encode() + b"\nM\xfcller", UTF_8),
         (b"M\xfcller\n" + "M\u00fcller".encode(), UTF_8),

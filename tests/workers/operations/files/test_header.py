@@ -9,7 +9,7 @@ from hypothesis import given
 
 from tests.strategies import any_text
 from workers.operations.errors import OperationError
-from workers.operations.files.header import FIELDS, delimiter_of, header_of, read_columns, separator_of
+from workers.operations.files.header import FIELDS, delimiter_of, header_of, read_columns, separator_hint, separator_of
 
 CARD = "4929123412345678"
 GERMAN = {"OrderId": "Bestellnr", "CC": "Card number"}
@@ -76,6 +76,11 @@ HAS, TWO = '"Name", "ItemName", "Price"', '("orderid", "Order_Id")'
             {},
             f'repeated: OrderId {TWO}; it has "orderid", "Order_Id", {HAS}, "CC"; --columns maps others',
         ),
+        (
+            ["orderid", "Order_Id", "ORDERID", *FIELDS[1:]],
+            {},
+            f'repeated: OrderId {TWO}; it has "orderid", "Order_Id", "ORDERID", {HAS}, "CC"; --columns maps others',
+        ),
         (FIELDS, GERMAN, f'missing: OrderId ("Bestellnr"), CC ("Card number"); it has "OrderId", {HAS}, "CC"'),
         ([], {}, "missing: OrderId, Name, ItemName, Price, CC; is this line the header?; --columns maps others"),
     ],
@@ -105,6 +110,7 @@ def test_a_header_that_is_not_csv_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "columns"),
     [
+        ("", {}),
         ("OrderId=Bestellnr", {"OrderId": "Bestellnr"}),
         ('OrderId=Bestellnr,CC="Card number"', GERMAN),
         (" order_id = Bestellnr , cc = Card number ,", GERMAN),
@@ -190,3 +196,20 @@ def test_long_and_many_headers_are_cut_and_masked() -> None:
     shown = ", ".join(f'"{name}"' for name in ["OrderId", "n" * 40, "card ****", *map(str, range(17))])
     assert refusal(row).endswith(f"it has {shown}; --columns maps others")
     assert refusal([*row, "17"]).endswith(f"it has {shown}, ...; --columns maps others")
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [
+        (["a,b,c,d,e"], "all of it is in one pair of double quotes"),
+        (["a,b,c,d,e,f"], "all of it is in one pair of double quotes"),
+        (["a,b,c,d"], None),
+        (["a;b;c;d;e"], "its columns seem to be separated by ;, not by ,"),
+        (["a\tb", "c\td\te"], None),
+        (["a\tb", "c\td\te\tf"], "its columns seem to be separated by tabs, not by ,"),
+        (["a,b,c,d,e", "f"], None),
+        (["a;b;c;d;e", "1", "2", "3", "4"], None),
+    ],
+)
+def test_a_row_with_too_few_columns_may_have_another_separator(row: list[str], hint: str | None) -> None:
+    assert separator_hint(row, 5, ",") == hint

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import any_text, digit_text
-from workers.domain.orders import is_order_id
+from workers.domain.orders import MAX_TEXT_CHARS, is_order_id
 from workers.domain.submissions import improper_fields
 from workers.operations.files.values import (
     Correction,
@@ -145,7 +145,7 @@ def test_what_may_be_several_values_or_has_lost_digits_is_a_fault(field: str, te
                 f"{CARD} {CARD}",
             )
         ),
-        *(("OrderId", text) for text in ("", "a b", "'a b", "1E5", "01/02/2026")),
+        *(("OrderId", text) for text in ("", "a b", "'a b", "1E5", "01/02/2026", '="001', '=001"', '001"')),
         *(("Name", text) for text in ("'t Hooft", '="Ada"', "10,50", "\u200bAda", "$", "4.1E+15")),
         ("ItemName", "10,50"),
     ],
@@ -243,3 +243,13 @@ def test_only_the_values_of_an_order_that_cannot_be_taken_are_looked_at() -> Non
 @pytest.mark.parametrize(("text", "is_one"), [(CARD, True), (CARD[1:], False), ("4929 1234 1234 5678", False)])
 def test_a_card_number_has_16_digits(text: str, *, is_one: bool) -> None:
     assert is_card_number(text) is is_one
+
+
+def test_the_largest_card_number_that_a_spreadsheet_keeps_is_corrected() -> None:
+    assert corrected("CC", "9007199254740992.0") == Value("9007199254740992", (Correction.WHOLE,))
+
+
+def test_a_value_that_is_as_long_as_allowed_is_corrected() -> None:
+    zeros = "0" * (MAX_TEXT_CHARS - 1)
+    assert corrected("Price", f"{zeros}5") == Value("5", (Correction.LEADING_ZEROS,))
+    assert corrected("Price", f"{zeros}50") == Value(f"{zeros}50")
