@@ -15,8 +15,9 @@ from typing import Any
 from cosmic_ray.ast import Visitor, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Example, Operator
+from cosmic_ray.operators.exception_replacer import ExceptionReplacer
 from cosmic_ray.plugins import get_operator
-from parso.python.tree import Keyword
+from parso.python.tree import Keyword, Name
 
 # Cosmic Ray has 213 operators, most of which change one operator of the language to another in every possible way. Of
 # each such group these are the mistakes that people make. `|` is left out: here it joins types.
@@ -55,6 +56,17 @@ class DropStatement(Operator):  # type: ignore[misc] # Cosmic Ray has no types.
         return (Example("def f():\n    g()\n", "def f():\n    pass\n"),)
 
 
+class ReplaceException(ExceptionReplacer):  # type: ignore[misc] # Cosmic Ray has no types.
+    """Cosmic Ray's own operator, which fails on `except (*ERRORS, OtherError)`."""
+
+    def mutate(self, node: Any, index: int) -> Any:
+        replaced = self._name_nodes(node)[index]
+        siblings = replaced.parent.children
+        first = replaced.get_first_leaf()
+        siblings[siblings.index(replaced)] = Name("CosmicRayTestingException", first.start_pos, first.prefix)
+        return node
+
+
 def _has_effect(statement: Any) -> bool:
     function = statement.search_ancestor("funcdef", "classdef", "lambdef")
     if function is None or function.type != "funcdef":
@@ -82,7 +94,8 @@ def _is_last(statement: Any, function: Any) -> bool:
 
 
 def operators() -> dict[str, Operator]:
-    return {name: get_operator(f"core/{name}")() for name in _COSMIC_RAY} | {DROP_STATEMENT: DropStatement()}
+    known = {name: get_operator(f"core/{name}")() for name in _COSMIC_RAY}
+    return known | {DROP_STATEMENT: DropStatement(), ExceptionReplacer.__name__: ReplaceException()}
 
 
 class _Lister(Visitor):  # type: ignore[misc] # Cosmic Ray has no types.

@@ -129,6 +129,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/console/main.py": ("tests/workers/console/test_command.py",),
     "workers/console/order_lists.py": ("tests/workers/console/pages/test_orders.py",),
     "workers/console/order_stories.py": ("tests/workers/console/pages/test_orders.py",),
+    "workers/console/query.py": ("tests/workers/console/test_requests.py",),
     "workers/console/recent.py": ("tests/workers/console/pages/test_workflow.py",),
     "workers/console/resolving.py": ("tests/workers/console/test_resolve.py",),
     "workers/console/rows.py": (

@@ -198,7 +198,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens. Raises `OperationError` if that is impossible."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, reuse_port=False)
+        return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None)
         why = "there is no such host" if isinstance(error, socket.gaierror | UnicodeError) else os.strerror(number or 0)

@@ -49,11 +49,6 @@ class Ports:
 def place(rows: Rows) -> Ports:
     """Set the x of all items, and return where lines leave and enter them."""
     ports = Ports(rows)
-    for row in rows.rows:
-        x = 0.0
-        for before, item in zip([None, *row], row, strict=False):
-            x += gap(before, item) if before else 0.0
-            item.x = x
     above, below = _pulls(rows, ports)
     for _ in range(_FIRST_ROUNDS):
         for row in rows.rows:

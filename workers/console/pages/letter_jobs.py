@@ -200,7 +200,7 @@ async def _edited(found: FoundLetters, person: Person, body: str) -> tuple[DeadL
         return None if problem else body
 
     letters = (await edited(found, Editing(person.actor, person.note, editor))).letters
-    return (letters[0], None) if letters else (None, problem)
+    return next(iter(letters), None), problem
 
 
 def _unused(*_: object) -> str | None:
