@@ -166,6 +166,21 @@ class Site:
         """Return what *operation* was called with so far."""
         return [request for name, request in self.clients[service].requests if name == operation]
 
+    @contextlib.asynccontextmanager
+    async def refreshing(self) -> AsyncIterator[None]:
+        """Check that the block changes something, so that all that is watched is read again at once."""
+
+        async def read() -> None:
+            """Read nothing: only the number of the reading counts."""
+
+        feed = self.console.feeds.feed(object(), read, 1e6)
+        before = await feed.latest()
+        yield
+        after = await feed.latest()
+        assert before
+        assert after
+        assert after.number > before.number, "nothing is read again"
+
     async def get(self, path: str) -> Page:
         return await self.send("GET", path)
 

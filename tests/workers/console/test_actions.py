@@ -88,7 +88,8 @@ async def test_an_order_is_cancelled_after_a_look_at_it() -> None:
             form = await site.get("/orders/001/cancel")
             assert "RECEIVED" in form.text
             assert "Ada" in form.text
-            done = await site.submit(form.forms[0], **WHO)
+            async with site.refreshing():
+                done = await site.submit(form.forms[0], **WHO)
             assert "The order is CANCELLED; it was RECEIVED." in done.text
             assert "tried 2 times" in done.text
             assert "CANCELLED already" in (await site.get("/orders/001/cancel")).text

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection
 
 from tests.workers.operations.status_world import World
+from workers.console import __main__ as entry
 from workers.console import command as command_module
 from workers.console import main
 from workers.console.app import application
@@ -199,3 +201,53 @@ def test_an_interruption_while_aws_does_not_answer_ends_it(
 
     monkeypatch.setattr(Stack, "endpoints", endpoints)
     assert run(capsys) == (130, "", f"{NAME}: interrupted\n")
+
+
+class Imported:
+    """Stands for `workers.console.main`: to import *run* fails, or *run* ends so."""
+
+    def __init__(self, end: int | BaseException) -> None:
+        self._end = end
+
+    @property
+    def run(self) -> Callable[[], int]:
+        if isinstance(self._end, ImportError):
+            raise self._end
+        return self._run
+
+    def _run(self) -> int:
+        if isinstance(self._end, BaseException):
+            raise self._end
+        return self._end
+
+
+NO_JINJA = f"{NAME}: it needs Jinja2, which is not installed: pip install 'order-fulfillment-workers[console]'\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        (7, 7, ""),
+        (KeyboardInterrupt(), 130, ""),
+        (ModuleNotFoundError(name="jinja2"), 1, NO_JINJA),
+        (ModuleNotFoundError(name="markupsafe"), 1, NO_JINJA),
+        (ModuleNotFoundError(name="asyncio"), None, ""),
+    ],
+)
+def test_the_process_ends_with_a_code(
+    end: int | BaseException,
+    code: int | None,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = list[str]()
+    for step in ("open_closed", "flush_output"):
+        monkeypatch.setattr(entry, step, lambda step=step: steps.append(step))
+    monkeypatch.setitem(sys.modules, "workers.console.main", Imported(end))
+    if code is None:
+        with pytest.raises(ModuleNotFoundError):
+            entry.main()
+    else:
+        assert entry.main() == code
+    assert (capsys.readouterr(), steps) == (("", said), ["open_closed", "flush_output"])

@@ -112,7 +112,8 @@ async def test_a_look_holds_the_letters_and_shows_why_they_are_there() -> None:
             assert '"card": "****"' in shown.text
             assert CARD not in shown.html
             assert "2 letters held" in (await site.get("/dead-letters")).text
-            gone = await site.submit(shown.forms[1])
+            async with site.refreshing():
+                gone = await site.submit(shown.forms[1])
             assert (gone.status, gone.headers["Location"]) == (303, "/dead-letters")
             assert sorted(queue.visible) == ["a", "b"]
     assert [(line["action"], line["targets"]) for line in lines] == [("look", ["fulfillment"])]
@@ -127,7 +128,8 @@ async def test_letters_are_replayed_and_have_no_live_checkbox_any_more() -> None
             assert "Replay 2 dead letters?" in seen.text
             assert "1 of them could not be decoded, and will come back here" in seen.text
             assert queue.sent == []
-            done = await confirm(site, seen)
+            async with site.refreshing():
+                done = await confirm(site, seen)
             assert "2 replayed" in done.text
             assert [row[2] for row in done.tables[0][1:]] == ["replayed", "replayed"]
             left = await site.get(done.links["To the other letters"])

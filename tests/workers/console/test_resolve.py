@@ -65,7 +65,8 @@ async def test_a_case_is_resubmitted_with_a_card_number_that_is_kept_nowhere(mon
             ]
             assert "By ada: as agreed" in seen.text
             assert desk.executions.started == {}
-            done = await confirm(site, seen, **{"card.0": "4929 1234 1234 5678"})
+            async with site.refreshing():
+                done = await confirm(site, seen, **{"card.0": "4929 1234 1234 5678"})
             assert done.tables[0][1] == ["1", "resolved", "resubmit, card ending in 5678 · order 1"]
             assert CARD not in done.html + seen.html + repr(jobs(site)[0].plan)
     (started,) = desk.executions.started.values()

@@ -28,6 +28,7 @@ def test_sessions_differ_and_hold_for_a_console_that_is_started_again() -> None:
     guard, again = Guard(TOKEN, 8090, ()), Guard(TOKEN, 8090, ())
     session = guard.new_session()
     assert session != guard.new_session()
+    assert len(session.partition(".")[0]) == MIN_TOKEN_CHARS  # As hard to guess as the shortest token.
     assert again.is_session(session)
     assert again.is_csrf_token(session, guard.csrf_token(session))
     assert TOKEN not in session

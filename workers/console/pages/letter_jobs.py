@@ -15,7 +15,7 @@ from workers.console.pages.dead_letters import address, look_of, matching, prett
 from workers.console.rendering import shown
 from workers.domain.cards import mask
 from workers.domain.characters import sendable
-from workers.operations.actions import DISCARD, FoundLetters, replay_to
+from workers.operations.actions import DISCARD, FoundLetters, HeldQueue, replay_to
 from workers.operations.dead_letters import DeadLetter
 from workers.operations.letter_edits import Editing, Fault, edited, replay_edited
 from workers.operations.pauses import pause_warning
@@ -161,18 +161,19 @@ async def stop_job(request: web.Request) -> web.Response:
 @routes.get("/dead-letters/{queue}/looks/{look}/letters/{id}/edit")
 async def edit_form(request: web.Request) -> web.Response:
     look = look_of(request)
-    return await _edit_page(request, look, _letter(request, look))
+    source, letter = _letter(request, look)
+    return await _edit_page(request, look, source, letter)
 
 
 @routes.post("/dead-letters/{queue}/looks/{look}/letters/{id}/edit")
 async def plan_edit(request: web.Request) -> web.Response:
     """Check the edited body, and show the difference. Nothing is sent before that is confirmed."""
     form, look = await request.post(), look_of(request)
-    letter, body = _letter(request, look), _body(form)
+    source, letter = _letter(request, look)
+    body = _body(form)
     _held(look)
-    assert look.found is not None  # noqa: S101 - it is held.
-    found = FoundLetters(look.found.source, [letter], 1)
-    if found.source.queue.worker is not None:
+    found = FoundLetters(source, [letter], 1)
+    if source.queue.worker is not None:
         body = mask(body)  # Nothing in our own messages looks like a card number and is none.
     try:
         person = person_of(form)
@@ -181,9 +182,9 @@ async def plan_edit(request: web.Request) -> web.Response:
         changed, problem = None, str(error)
     if changed is None:
         typed = {"actor": text_field(form, "actor"), "note": text_field(form, "note"), "body": body}
-        return await _edit_page(request, look, letter, problem, typed)
+        return await _edit_page(request, look, source, letter, problem, typed)
     warnings = list[str]()
-    action = replay_edited(found.source, found, Editing(person.actor, person.note, _unused), warnings.append)
+    action = replay_edited(source, found, Editing(person.actor, person.note, _unused), warnings.append)
     job = LetterJob("edit", action, person, [changed], DEFAULT_RATE, warnings=warnings, originals=[letter])
     return _planned(look, job)
 
@@ -207,11 +208,11 @@ def _unused(*_: object) -> str | None:
     return None
 
 
-def _letter(request: web.Request, look: Look) -> DeadLetter:
-    found = look.selected([request.match_info["id"]])
-    if not found:
+def _letter(request: web.Request, look: Look) -> tuple[HeldQueue, DeadLetter]:
+    letter = next(iter(look.selected([request.match_info["id"]])), None)
+    if look.found is None or letter is None:
         raise web.HTTPNotFound(text="This letter is not here any more: something was done with it, or it was let go.")
-    return found[0]
+    return look.found.source, letter
 
 
 def _body(form: Mapping[str, Any]) -> str:
@@ -223,6 +224,7 @@ def _body(form: Mapping[str, Any]) -> str:
 async def _edit_page(
     request: web.Request,
     look: Look,
+    source: HeldQueue,
     letter: DeadLetter,
     problem: str | None = None,
     typed: Mapping[str, str] | None = None,
@@ -236,7 +238,7 @@ async def _edit_page(
         back=address(look),
         here=address(look, "letters", letter.id, "edit"),
         body=mask(sendable(letter.body)) if typed is None else typed["body"],
-        is_ours=look.found is not None and look.found.source.queue.worker is not None,
+        is_ours=source.queue.worker is not None,
         problem_text=problem,
         typed=typed or {},
     )
