@@ -15,7 +15,7 @@ A request names the console's own host, carries its session, and a POST the form
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -31,6 +31,7 @@ from tests.workers.operations.status_world import World
 from workers.console.app import FORM_TYPE, application
 from workers.console.case_lists import OPEN_EVERY_S, CasesNow
 from workers.console.console import STATUS_EVERY_S, Console, Place
+from workers.console.feeds import Feed
 from workers.console.rendering import environment
 from workers.console.security import CSRF_FIELD, Guard, allowed_hosts
 from workers.console.server import serving
@@ -165,6 +166,22 @@ class Site:
     def requests(self, service: str, operation: str) -> list[dict[str, Any]]:
         """Return what *operation* was called with so far."""
         return [request for name, request in self.clients[service].requests if name == operation]
+
+    def script(self, key: Hashable, *values: object) -> Feed[Any]:
+        """Return the feed *key*, which reads *values* one after the other. Errors are raised, events waited for."""
+        given = iter(values)
+
+        async def read() -> object:
+            while isinstance(value := next(given, None), asyncio.Event):
+                await value.wait()
+            if value is None:
+                await asyncio.Event().wait()
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        self.console.feeds._feeds.pop(key, None)
+        return self.console.feeds.feed(key, read, 0.01)
 
     @contextlib.asynccontextmanager
     async def refreshing(self) -> AsyncIterator[None]:

@@ -44,12 +44,23 @@ async def test_what_has_not_changed_is_not_sent_again() -> None:
 
 
 async def test_a_stream_ends_when_the_console_stops() -> None:
-    async with Site.started() as site, site.stream("/live/overview") as events:
-        await events.next()
-        site.console.stopping.set()
-        with pytest.raises(EOFError):
+    with capture_logs() as lines:
+        async with Site.started() as site, site.stream("/live/overview") as events:
             await events.next()
-    assert site.application[common._STREAMS] == set()
+            site.console.stopping.set()
+            with pytest.raises(EOFError):
+                await events.next()
+    assert (site.application[common._STREAMS], lines) == (set(), [])
+    assert {task.get_name() for task in asyncio.all_tasks()} & {"console-part", "console-stopping"} == set()
+
+
+async def test_a_stream_begins_before_there_is_a_reading_and_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "KEEP_ALIVE_S", 0.001)
+    async with Site.started() as site:
+        site.script("status")
+        async with site.stream("/live/overview") as events:
+            lines = [await events.response.content.readline() for _ in range(6)]
+            assert lines == [b": connected\n", b"\n", *[b": alive\n", b"\n"] * 2]
 
 
 async def test_a_stream_ends_when_its_viewer_goes() -> None:

@@ -16,7 +16,8 @@ from tests.workers.operations.fakes import FakeClient, refused
 from tests.workers.operations.queue_fakes import FakeQueue
 from workers.console import looks
 from workers.console.looks import Look, LookState
-from workers.console.pages.dead_letters import LOOKS
+from workers.console.pages.dead_letters import AGES, LOOKS, pretty
+from workers.operations.ages import parse_age
 from workers.operations.status import QueueStatus, Status
 
 CARD = "4929123412345678"
@@ -189,6 +190,10 @@ async def test_filters_stand_in_the_address_and_all_that_match_is_a_fixed_set() 
     assert sorted(queue.visible) == ["a", "c"]
 
 
+def test_ages_are_as_long_as_they_are_called() -> None:
+    assert {age: parse_age(age) for age in AGES} == AGES
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
@@ -292,6 +297,24 @@ async def test_a_stop_finishes_the_letter_that_is_being_worked_on() -> None:
         assert [each.attributes["value"] for each in left.main.all("input", name="id")] == ["b", "a"]
     assert len(queue.sent) == 1
     assert sorted(queue.visible) == ["a", "b"]
+
+
+async def test_who_leaves_a_look_does_not_stop_the_action_on_its_letters() -> None:
+    queue = Letters("a", "b")
+    async with queue.site() as site:
+        seen = await plan(site, await look(site), "replay", "a")
+        queue.pause("send_message")
+        await site.submit(seen.forms[-1])
+        await queue.reached("send_message")
+        left = await site.post(f"/dead-letters/fulfillment/looks/{the_look(site).id}/leave")
+        assert (left.status, the_look(site).is_open) == (303, True)
+        queue.resume("send_message")
+        task = the_look(site).task
+        assert task is not None
+        await asyncio.wait([task])
+        (job,) = the_look(site).jobs.values()
+        assert (job.outcome, the_look(site).why_ended) == ("1 replayed", "you have left it")
+    assert (len(queue.sent), queue.visible, queue.hidden) == (1, ["b"], [])
 
 
 async def test_the_end_of_the_console_loses_and_doubles_nothing() -> None:

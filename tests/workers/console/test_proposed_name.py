@@ -20,7 +20,7 @@ async def with_kept_name(site: Site, kept: str) -> Page:
     return await site.send("GET", PAUSE, Cookie=f"{cookie}={site.session}; {cookie}-name={kept}")
 
 
-@pytest.mark.parametrize("name", ["grace", "Zoë; O'Neil", "x" * 128])
+@pytest.mark.parametrize("name", ["g", "Zoë; O'Neil", "x" * 128])
 async def test_the_next_form_proposes_the_name_that_was_typed(name: str) -> None:
     async with Aws().site() as site:
         assert name_on(await site.get(PAUSE)) == "ada"

@@ -182,7 +182,7 @@ async def plan_edit(request: web.Request) -> web.Response:
         changed, problem = None, str(error)
     if changed is None:
         typed = {"actor": text_field(form, "actor"), "note": text_field(form, "note"), "body": body}
-        return await _edit_page(request, look, source, letter, problem, typed)
+        return await _edit_page(request, look, source, letter, problem=problem, typed=typed)
     warnings = list[str]()
     action = replay_edited(source, found, Editing(person.actor, person.note, _unused), warnings.append)
     job = LetterJob("edit", action, person, [changed], DEFAULT_RATE, warnings=warnings, originals=[letter])
@@ -226,6 +226,7 @@ async def _edit_page(
     look: Look,
     source: HeldQueue,
     letter: DeadLetter,
+    *,
     problem: str | None = None,
     typed: Mapping[str, str] | None = None,
 ) -> web.Response:

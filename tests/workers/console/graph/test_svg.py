@@ -82,6 +82,13 @@ def test_states_are_listed_with_what_contains_them() -> None:
     assert states["Query a shard"].visit is None
 
 
+def test_a_state_is_contained_in_the_innermost_one_around_it() -> None:
+    innermost = {"StartAt": "C", "States": {"C": {"Type": "Pass", "End": True}}}
+    inner = {"StartAt": "B", "States": {"B": {"Type": "Map", "ItemProcessor": innermost, "End": True}}}
+    states = draw({"StartAt": "A", "States": {"A": {"Type": "Map", "ItemProcessor": inner, "End": True}}}).states
+    assert [(state.name, state.container) for state in states] == [("A", None), ("B", "A"), ("C", "B")]
+
+
 def test_a_path_marks_states_lines_and_labels() -> None:
     drawing = draw(ORDER, caught())
     assert classes(drawing) == {state.name: "idle" for state in drawing.states} | {

@@ -1,6 +1,8 @@
 """An execution's page, its stream and its export."""
 
+import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +14,12 @@ from tests.workers.console.site import Page, Site
 from tests.workers.operations.fakes import FakeClient, refused
 from workers.aws.status_index import status_key
 from workers.console.pages import executions
+from workers.console.pages.executions import _duration_s
+from workers.console.watched import Watched
 from workers.domain.submissions import submission_name
+from workers.operations.errors import OperationError
+from workers.operations.execution_events import Run
+from workers.operations.workflow import Kind
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +88,18 @@ async def test_nothing_of_an_executions_data_is_shown() -> None:
         assert "secret" not in page.html
     exported = await shown(States(one=("SUCCEEDED", caught())), "/executions/one/events.json")
     assert "secret" not in exported.html
-    assert "attachment" in exported.headers["Content-Disposition"]
+    assert exported.headers["Content-Disposition"] == 'attachment; filename="events.json"'
+    assert exported.headers["Content-Type"] == "application/json; charset=utf-8"
     body = json.loads(exported.html)
-    assert (body["status"], body["is_complete"], len(body["events"])) == ("SUCCEEDED", True, len(caught()))
+    assert exported.html == json.dumps(body, indent=2)
+    assert len(body["events"]) == len(caught())
+    assert {name: value for name, value in body.items() if name != "events"} == {
+        "execution": execution_arn("one"),
+        "status": "SUCCEEDED",
+        "started_at": "2026-11-22T11:00:00.000000Z",
+        "ended_at": "2026-11-22T11:00:07.000000Z",
+        "is_complete": True,
+    }
     assert body["events"][5] == {
         "id": 6,
         "at": "2026-11-22T11:00:03.000000Z",
@@ -92,6 +108,96 @@ async def test_nothing_of_an_executions_data_is_shown() -> None:
         "error": "Lambda.Down",
         "cause": "no answer",
     }
+
+
+async def test_an_export_says_why_there_is_none() -> None:
+    exported = await shown(States(one=("RUNNING", events("ExecutionStarted"))), "/executions/one/events.json")
+    assert json.loads(exported.html)["ended_at"] is None
+    exported = await shown(States(), "/executions/one/events.json")
+    assert (exported.status, exported.text) == (
+        404,
+        "Not found There is no such execution, or no longer. To the overview",
+    )
+    async with site(States()) as console:
+        console.script(("execution", "one", None, None), OperationError("AWS is away"))
+        exported = await console.get("/executions/one/events.json")
+        assert (exported.status, "Not done AWS is away " in exported.text) == (502, True)
+
+
+async def test_a_page_without_a_reading_says_that_it_reads_or_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site(States()) as console:
+        console.script(("execution", "one", None, None), OperationError("AWS is away"))
+        page = await console.get("/executions/one")
+        assert (page.status, page.main.one(role="alert").text) == (200, "AWS is away")
+        assert page.main.one("div", id="live").attributes["hx-sse:connect"] == "/live/executions/one"
+        monkeypatch.setattr(executions, "PATIENCE_S", 0)
+        console.script(("execution", "two", None, None))
+        assert "Reading the execution" in (await console.get("/executions/two")).text
+
+
+async def test_a_stream_does_not_end_with_a_failure() -> None:
+    ended = Watched(Run(Kind.ORDERS, execution_arn("one"), "SUCCEEDED", at(0), at(3)))
+    go_on = asyncio.Event()
+    async with site(States()) as console:
+        feed = console.script(
+            ("execution", "one", None, None), OperationError("no"), Watched(), OperationError("no"), go_on, ended
+        )
+        async with console.stream("/live/executions/one") as parts:
+            assert (await parts.next()).main.one(role="alert").text == "no"
+            assert "There is no execution one" in (await parts.next()).text
+            assert (await parts.next()).html == "-"
+        while (reading := await feed.latest()) is None or reading.number < 3:  # noqa: ASYNC110 - the reading tells nobody else.
+            await asyncio.sleep(0)
+        assert (reading.value, reading.problem) == (Watched(), "no")
+        async with console.stream("/live/executions/one?tab=events") as parts:
+            assert "There is no execution one" in (await parts.next()).text
+            go_on.set()
+            assert "Took 3.0 s" in (await parts.next()).text
+            assert (await parts.next()).html == "-"
+
+
+async def test_the_live_part_and_the_tabs_keep_what_was_asked_for() -> None:
+    history = events("ExecutionStarted", entered("Check", "Choice"))
+    asked = "?machine=orders&order=001&tab=events&state=Check&after=1"
+    page = await shown(States(one=("RUNNING", history)), f"/executions/one{asked}")
+    assert page.main.one("div", id="live").attributes["hx-sse:connect"] == f"/live/executions/one{asked}"
+    assert page.main.one("ul", class_="tabs").links == {
+        "States": "/executions/one?machine=orders&order=001&state=Check",
+        "Events 2": "/executions/one?machine=orders&order=001&tab=events&state=Check",
+        "Definition": "/executions/one?machine=orders&order=001&tab=definition&state=Check",
+    }
+    assert [row[0] for row in page.tables[0][1:]] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("after", "first"), [("100000", None), ("1000000", "1"), ("x", "1"), ("%D9%A1", "1"), ("", "1")]
+)
+async def test_the_first_event_is_one_after_a_number(after: str, first: str | None) -> None:
+    page = await shown(States(one=("SUCCEEDED", caught())), f"/executions/one?tab=events&after={after}")
+    assert (page.tables[0][1][0] if page.tables else None) == first
+    assert ("No event." in page.text) == (first is None)
+
+
+async def test_the_definition_is_shown_as_it_was_started_with() -> None:
+    states = States(one=("SUCCEEDED", caught()))
+    given = json.dumps({"Comment": "Zoë", "States": {}})
+    states.client.operations["describe_state_machine_for_execution"] = lambda **_: {"definition": given}
+    page = await shown(states, "/executions/one?tab=definition")
+    shown_text = "".join(page.main.one("pre", class_="definition")._texts())
+    assert shown_text == '{\n  "Comment": "Zoë",\n  "States": {}\n}'
+
+
+@pytest.mark.parametrize(
+    ("status", "ended_s", "took_s"), [("SUCCEEDED", 3, 3.0), ("SUCCEEDED", -3, 0.0), ("FAILED", None, None)]
+)
+def test_how_long_an_execution_took(status: str, ended_s: float | None, took_s: float | None) -> None:
+    run = Run(Kind.ORDERS, "arn", status, at(0), None if ended_s is None else at(ended_s))
+    assert _duration_s(Watched(run)) == took_s
+
+
+def test_how_long_an_execution_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executions, "now", lambda: at(7) + timedelta(seconds=1))
+    assert _duration_s(Watched(Run(Kind.ORDERS, "arn", "RUNNING", at(0)))) == 8.0
 
 
 async def test_texts_of_others_are_text_and_card_numbers_are_masked() -> None:
