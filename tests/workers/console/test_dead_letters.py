@@ -14,9 +14,11 @@ from tests.workers.fakes import NOW
 from tests.workers.operations.fakes import NOW as SYSTEM_NOW
 from tests.workers.operations.fakes import FakeClient, refused
 from tests.workers.operations.queue_fakes import FakeQueue
+from workers.aws.pauses import PAUSED_TAG, encode
 from workers.console import looks
 from workers.console.looks import Look, LookState
 from workers.console.pages.dead_letters import AGES, LOOKS, pretty
+from workers.consumer.pause import Person
 from workers.operations.ages import parse_age
 from workers.operations.status import QueueStatus, Status
 
@@ -98,6 +100,13 @@ async def test_the_counts_are_shown_and_nothing_is_held_before_somebody_looks() 
         shown = await site.get("/dead-letters")
         assert "3OrderFulfillmentQueue" in shown.text.replace(" ", "")
         assert "a look holds the letters" in shown.text
+        assert "do not use it for 5 minutes." in shown.text
+        of_card, of_another = shown.forms
+        assert (of_card.fields["queue"], of_another.fields["queue"]) == (["fulfillment"], [""])
+        names = [each.attributes["value"] for each in shown.main.one("datalist", id="queues").all("option")]
+        assert names == ["fulfillment", "escalation"]
+        async with site.stream(shown.main.one(id="live").attributes["hx-sse:connect"]) as events:
+            assert (await events.next()).text.startswith("3OrderFulfillmentQueue the oldest is 2h old")
     assert queue.calls == []
 
 
@@ -117,7 +126,14 @@ async def test_a_look_holds_the_letters_and_shows_why_they_are_there() -> None:
                 gone = await site.submit(shown.forms[1])
             assert (gone.status, gone.headers["Location"]) == (303, "/dead-letters")
             assert sorted(queue.visible) == ["a", "b"]
-    assert [(line["action"], line["targets"]) for line in lines] == [("look", ["fulfillment"])]
+    (line,) = lines
+    assert {name: line[name] for name in ("action", "actor", "note", "targets", "outcome")} == {
+        "action": "look",
+        "actor": "ada",
+        "note": "no reason given",
+        "targets": ["fulfillment"],
+        "outcome": "begun",
+    }
 
 
 async def test_letters_are_replayed_and_have_no_live_checkbox_any_more() -> None:
@@ -200,7 +216,9 @@ def test_ages_are_as_long_as_they_are_called() -> None:
         ({"id": ()}, "Select at least one letter"),
         ({"id": "unknown"}, "Select at least one letter"),
         ({"actor": ""}, "Your name must be"),
-        ({"rate": "0"}, "The rate must be 0.1 to 1000"),
+        ({"rate": "0"}, "The rate must be 0.1 to 1000 messages a second."),
+        ({"rate": "0.09"}, "The rate must be"),
+        ({"rate": "1000.1"}, "The rate must be"),
         ({"rate": "nan"}, "The rate must be"),
         ({"rate": "fast"}, "The rate must be"),
         ({"action": "delete"}, "Choose to replay or to discard"),
@@ -216,6 +234,99 @@ async def test_a_wrong_choice_is_said_and_nothing_is_done(fields: dict[str, Any]
         if "action" not in fields:
             assert told.links["Back"] == "/dead-letters/fulfillment/looks/" + the_look(site).id
         assert the_look(site).jobs == {}
+
+
+@pytest.mark.parametrize(("rate", "shown"), [("", "10"), ("0.1", "0.1"), ("1000", "1000")])
+async def test_a_replay_has_a_rate(rate: str, shown: str) -> None:
+    async with Letters("a").site() as site:
+        seen = await plan(site, await look(site), "replay", "a", rate=rate)
+        assert f"At most {shown} a second." in seen.text
+
+
+async def test_a_replay_to_a_paused_queue_warns_and_a_discard_does_not() -> None:
+    queue = Letters("a")
+    tags = {PAUSED_TAG: encode(Person("grace", "2026-11-22T11:00:00Z", "prices"))}
+    async with queue.site() as site:
+        shown = await look(site)
+        assert "is paused" not in (await plan(site, shown, "replay", "a")).text
+        queue._list_queue_tags = lambda _: {"Tags": tags}  # type: ignore[method-assign]
+        seen = await plan(site, shown, "replay", "a")
+        assert "OrderFulfillmentQueue is paused since 2026-11-22 11:00:00 by grace: prices." in seen.text
+        assert "is paused" not in (await plan(site, shown, "discard", "a")).text
+
+
+async def test_of_very_many_letters_the_first_ones_and_the_last_outcomes_are_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for room in ("dead_letters", "letter_jobs"):
+        monkeypatch.setattr(f"workers.console.pages.{room}.MAX_ROWS", 1)
+    async with Letters("a", "b").site() as site:
+        shown = await look(site)
+        assert "The first 1 of 2 letters that match" in shown.text
+        assert [each.attributes["value"] for each in shown.main.all("input", name="id")] == ["b"]
+        seen = await plan(site, shown, "discard", all="1")
+        assert "The first 1 of 2 letters" in seen.text
+        assert [row[0] for row in seen.tables[0][1:]] == ["b"]
+        assert "could not be decoded" not in seen.text
+        done = await confirm(site, seen)
+        assert "What came of each: the last 1 of 2" in done.text
+        assert [row[0] for row in done.tables[0][1:]] == ["a"]
+
+
+async def test_only_some_looks_are_open_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.console.pages.dead_letters.MAX_OPEN", 1)
+    async with Letters("a").site() as site:
+        first = await look(site)
+        told = await site.post("/dead-letters/looks", queue="escalation", actor="ada")
+        assert (told.status, "Several other looks are open. Let one of them go first." in told.text) == (503, True)
+        assert selection(await look(site)).action == selection(first).action
+        other = the_look(site)
+        assert (await site.get(f"/dead-letters/escalation/looks/{other.id}")).status == 404
+
+
+async def test_a_double_click_on_look_again_leads_to_one_look() -> None:
+    async with Letters("a").site() as site:
+        form = (await look(site)).forms[0]
+        sent = await asyncio.gather(*(site.submit(form) for _ in range(2)))
+        assert len({each.headers["Location"] for each in sent}) == 1
+        assert len(site.application[LOOKS].open) == 1
+        assert {each.why_ended for each in site.application[LOOKS]._looks} == {None, "you looked again"}
+
+
+async def test_filters_can_be_cleared_one_by_one() -> None:
+    async with Letters("a", "b").site() as site:
+        shown = await look(site)
+        here = shown.forms[2].action
+        filtered = await site.get(f"{here}?reason=undecodable&order=b&older=1h&seen=x")
+        assert filtered.main.one("ul", class_="chips").links == {
+            "reason: undecodable \N{MULTIPLICATION SIGN}clear": f"{here}?order=b&older=1h",
+            "order: b \N{MULTIPLICATION SIGN}clear": f"{here}?reason=undecodable&older=1h",
+            "older: 1h \N{MULTIPLICATION SIGN}clear": f"{here}?reason=undecodable&order=b",
+        }
+        fields = filtered.forms[2].fields
+        assert {name: fields[name] for name in ("reason", "order", "older")} == {
+            "reason": ["undecodable"],
+            "order": ["b"],
+            "older": ["1h"],
+        }
+        reasons = [each.attributes["value"] for each in filtered.main.one("datalist", id="reasons").all("option")]
+        assert reasons == ["UNDECODABLE_MESSAGE", "delivered too often"]
+        seen = await plan(site, filtered, "discard", all="1")
+        assert [row[0] for row in seen.tables[0][1:]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ('{"a":"é"}', '{\n  "a": "é"\n}'),
+        ("{", "{"),
+        ("[" * 4_000, "[" * 4_000),
+        ("x" * 4_001, "x" * 4_000 + "\n... (4,001 characters)"),
+        ("[" * 100_000, "[" * 4_000 + "\n... (100,000 characters)"),
+    ],
+)
+def test_a_body_is_shown_on_several_lines_and_cut(body: str, shown: str) -> None:
+    assert pretty(body) == shown
 
 
 async def test_a_look_that_is_not_used_lets_the_letters_go_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,9 +359,18 @@ async def test_the_letters_come_by_themselves_and_then_nothing_moves_until_they_
             queue.resume("receive_message")
             assert "1 letter held" in (await events.next()).text
             held = await site.get(sent.headers["Location"])
-            assert held.main.one(id="live").attributes["hx-sse:connect"].endswith("?seen=held")
-            await site.submit(held.forms[1])
-            assert "you have left it" in (await events.next()).text
+            live = held.main.one(id="live").attributes["hx-sse:connect"]
+            assert live == f"{sent.headers['Location']}/live?seen=held"
+            async with site.stream(live) as later:
+                await site.submit(held.forms[1])
+                for each in (events, later):
+                    assert "you have left it" in (await each.next()).text
+                site.console.stopping.set()
+                for each in (events, later):
+                    with pytest.raises(EOFError):
+                        await each.next()
+            ended = await site.get(sent.headers["Location"])
+            assert "hx-sse:connect" not in ended.main.one(id="live").attributes
 
 
 async def test_a_second_look_at_the_same_queue_leads_to_the_first_and_can_be_renewed() -> None:
@@ -288,8 +408,16 @@ async def test_a_stop_finishes_the_letter_that_is_being_worked_on() -> None:
         assert "0 of 3 letters done" in at_work.text
         live = at_work.main.one(id="live").attributes["hx-sse:connect"]
         assert live == f"{sent.headers['Location']}/live"
-        await site.submit(at_work.forms[0])
-        queue.resume("send_message")
+        look_at = sent.headers["Location"].partition("/jobs")[0]
+        told = await site.post(f"{look_at}/again")
+        assert (told.status, "Wait until the action on these letters has ended." in told.text) == (409, True)
+        stopping = await site.submit(at_work.forms[0])
+        assert stopping.headers["Location"] == sent.headers["Location"]
+        async with site.stream(live) as events:
+            assert "Stopping: the letter that is being worked on is finished." in (await events.next()).text
+            queue.resume("send_message")
+            while "Stopped: 1 replayed, 2 not tried" not in (await events.next()).text:
+                pass
         stopped = await confirm(site, seen)
         assert "Stopped: 1 replayed, 2 not tried" in stopped.text
         assert "hx-sse:connect" not in stopped.main.one(id="live").attributes
@@ -364,14 +492,23 @@ async def test_a_letter_is_edited_after_its_difference_was_shown(monkeypatch: py
             letters = f"/dead-letters/fulfillment/looks/{the_look(site).id}/letters"
             form = (await site.get(f"{letters}/b/edit")).forms[0]
             assert form.fields["body"] == ['\n{"OrderId": 7}']
+            assert "It is sent only if a worker can decode it." in (await site.get(f"{letters}/b/edit")).text
+            gone = await site.get(f"{letters}/c/edit")
+            assert (gone.status, "This letter is not here any more" in gone.text) == (404, True)
             unchanged = await site.submit(form, **WHO)
             assert (unchanged.status, "it is not changed" in unchanged.text) == (400, True)
             wrong = await site.submit(form, **WHO, body='{"OrderId": 8}')
             assert (wrong.status, queue.sent) == (400, [])
             assert "Nothing is sent" in wrong.text
+            fields = wrong.forms[0].fields
+            assert fields["body"] == ['\n{"OrderId": 8}']
+            assert (fields["actor"], fields["note"]) == (["ada"], ["checked"])
+            nobody = await site.submit(form, actor="", note="", body='{"OrderId": "7"}')
+            assert "Nothing is sent: your name must be 1 to 128 characters" in nobody.text
             sent = await site.submit(form, **WHO, body='{"OrderId": "7"}\r\n')
             seen = await site.get(sent.headers["Location"])
-            assert '- "OrderId": 7 + "OrderId": "7"' in seen.text
+            lines_shown = "".join(seen.main.one("pre", class_="lines")._texts()).splitlines()
+            assert lines_shown == ["  {", '-   "OrderId": 7', '+   "OrderId": "7"', "  }"]
             assert "1 edited and replayed" in (await confirm(site, seen)).text
     assert queue.sent == ['{"OrderId": "7"}']
     assert closed == ["message-origin-b ada: Replayed after an edit of OrderId: checked"]
@@ -398,6 +535,9 @@ async def test_in_messages_of_other_kinds_what_is_masked_must_be_replaced() -> N
         await look(site, "Returns")
         edit = f"/dead-letters/Returns/looks/{the_look(site).id}/letters/a/edit"
         page = await site.get(edit)
+        assert "Replace what is masked" in page.text
+        unchanged = await site.submit(page.forms[0], **WHO)
+        assert "it is not changed" in unchanged.text
         told = await site.submit(page.forms[0], **WHO, body='{"ean": "****", "x": 1}')
         assert "stands for digits that look like a card number: replace it" in told.text
         sent = await site.submit(page.forms[0], **WHO, body=f'{{"ean": "{CARD}", "x": 1}}')
@@ -418,6 +558,7 @@ async def test_a_queue_that_does_not_exist_is_said(queue: str) -> None:
     async with letters.site() as site:
         answer = await site.post("/dead-letters/looks", queue=queue, actor="ada")
         assert answer.status == 400
+        assert ("Not done name a queue" in answer.text) == (queue == "")
         assert "<img" not in answer.html
         assert site.application[LOOKS].open == []
 
