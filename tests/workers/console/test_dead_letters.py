@@ -249,7 +249,7 @@ async def test_a_replay_to_a_paused_queue_warns_and_a_discard_does_not() -> None
     async with queue.site() as site:
         shown = await look(site)
         assert "is paused" not in (await plan(site, shown, "replay", "a")).text
-        queue._list_queue_tags = lambda _: {"Tags": tags}  # type: ignore[method-assign]
+        queue._list_queue_tags = lambda _: {"Tags": tags}  # type: ignore[assignment, method-assign]
         seen = await plan(site, shown, "replay", "a")
         assert "OrderFulfillmentQueue is paused since 2026-11-22 11:00:00 by grace: prices." in seen.text
         assert "is paused" not in (await plan(site, shown, "discard", "a")).text

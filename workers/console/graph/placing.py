@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from workers.console.graph.layers import Chain, Item, Rows
@@ -114,15 +115,9 @@ def _settle(row: Sequence[Item], above: dict[Item, "_Pull"], below: dict[Item, "
 def _median(pulls: list[tuple[float, int]]) -> float:
     """Return where the strongest neighbours are, rather than a place between them: that makes straight lines."""
     ordered = sorted(pulls)
-    half = sum(weight for _, weight in ordered) / 2
-    seen = 0
-    for number, (x, weight) in enumerate(ordered):
-        seen += weight
-        if seen == half:
-            return (x + ordered[number + 1][0]) / 2
-        if seen > half:
-            break
-    return x
+    sums = list(itertools.accumulate(weight for _, weight in ordered))
+    half = sums[-1] / 2
+    return (ordered[bisect_left(sums, half)][0] + ordered[bisect_right(sums, half)][0]) / 2
 
 
 def _straighten(rows: Rows, ports: Ports) -> None:

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.workers.console.histories import ORDERS, States, caught, events, execution_arn, refused_order, tables
+from tests.workers.console.histories import ORDERS, States, at, caught, events, execution_arn, refused_order, tables
 from tests.workers.console.pages.test_overview import QUIET
 from tests.workers.console.site import Site
 from tests.workers.operations.fakes import FakeClient, fake_stack, refused
 from workers.aws.status_index import status_key
 from workers.console import recent
 from workers.console.pages import workflow
+from workers.console.pages.workflow import Asked, _is_newer, _is_shown, _time
 from workers.domain.submissions import submission_name
-from workers.operations.workflow import Kind
+from workers.operations.workflow import Kind, Listed
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +90,112 @@ class Held(FakeClient):
         await self.released.wait()
         async for page in super().pages(operation, **request):
             yield page
+
+
+def listed(name: str, status: str, started_s: float, ended_s: float | None = None) -> Listed:
+    return Listed(execution_arn(name), name, status, at(started_s), None if ended_s is None else at(ended_s))
+
+
+RUNS = [
+    listed("before", "RUNNING", 9),
+    listed("then", "RUNNING", 10),
+    listed("later", "RUNNING", 11),
+    listed("ended before", "FAILED", 1, 9),
+    listed("ended then", "FAILED", 1, 10),
+    listed("ended later", "FAILED", 1, 11),
+    listed("all later", "FAILED", 11, 12),
+    listed("good before", "SUCCEEDED", 1, 9),
+    listed("good later", "SUCCEEDED", 1, 11),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown", "newer"),
+    [
+        (
+            None,
+            ["before", "then", "ended before", "ended then", "ended later", "good before", "good later"],
+            ["later", "all later"],
+        ),
+        ("RUNNING", ["before", "then", "ended later", "good later"], ["later"]),
+        ("FAILED", ["ended before", "ended then"], ["ended later", "all later"]),
+        ("SUCCEEDED", ["good before"], ["good later"]),
+        ("ABORTED", [], []),
+    ],
+)
+def test_a_list_stays_as_it_was_when_the_page_was_made(status: str | None, shown: list[str], newer: list[str]) -> None:
+    asked = Asked(Kind.ORDERS, status, at(10))
+    assert [run.name for run in RUNS if _is_shown(run, asked)] == shown
+    assert [run.name for run in RUNS if _is_newer(run, asked)] == newer
+
+
+@pytest.mark.parametrize("text", [None, "", "x", "nan", "1e99", "9" * 400])
+def test_a_time_that_is_none_is_now(text: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "now", lambda: at(5))
+    assert _time(text) == at(5)
+    assert _time("1.5") == datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)
+
+
+async def test_only_the_first_rows_are_shown_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "MAX_ROWS", 1)
+    async with site(states()) as console:
+        page = await console.get("/workflow")
+    assert [row[1] for row in page.tables[0][1:]] == ["running"]
+    assert "1 of 3" in page.text
+
+
+class Runs:
+    """Executions that have ended, the newest first, and what was asked about them."""
+
+    def __init__(self, *names: str) -> None:
+        self.states = States(**{name: ("SUCCEEDED", caught()) for name in names})
+        self.reader = recent.RecentReader(
+            fake_stack(ORDERS, stepfunctions=self.states.client, dynamodb=tables([])), Kind.ORDERS
+        )
+
+    async def read(self, *names: str) -> list[str]:
+        """Read when these are the executions; return the names of those whose history was read."""
+        self.states.runs = {execution_arn(name): ("SUCCEEDED", caught()) for name in names}
+        self.states.client.requests.clear()
+        await self.reader.read()
+        requests = self.states.client.requests
+        return [
+            request["executionArn"].rpartition(":")[2] for name, request in requests if name == "get_execution_history"
+        ]
+
+
+async def test_what_was_looked_at_last_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "_MAX_KEPT", 2)
+    runs = Runs()
+    assert sorted(await runs.read("a", "b")) == ["a", "b"]
+    assert await runs.read("a", "b") == []
+    assert await runs.read("c", "b") == ["c"]
+    assert await runs.read("c", "b") == []
+    assert await runs.read("a", "b") == ["a"]
+    assert await runs.read("a", "b") == []  # It was c that made room.
+
+
+async def test_only_some_histories_are_read_and_the_drawing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "OF_HEAT", 1)
+    runs = Runs()
+    assert await runs.read("a", "b") == ["a"]
+    first = await runs.reader.read()
+    assert (first.read, first.is_searching) == (1, False)
+    assert 'aria-label="The states of OrderFulfillmentStateMachine"' in first.drawing.svg
+    assert (await runs.reader.read()).drawing is first.drawing
+    await runs.read("b", "a")  # The same ways, of others.
+    assert (await runs.reader.read()).drawing is first.drawing
+
+
+async def test_the_order_of_an_execution_is_looked_for_twice() -> None:
+    runs = Runs()
+    dynamodb = runs.reader.stack.dynamodb
+    looked = []
+    for _ in range(3):
+        dynamodb.requests.clear()  # type: ignore[attr-defined]
+        await runs.read("a")
+        looked.append(len(dynamodb.requests))  # type: ignore[attr-defined]
+    assert looked[0] == looked[1] > looked[2] == 0
 
 
 async def test_a_page_does_not_wait_long_for_orders(monkeypatch: pytest.MonkeyPatch) -> None:
