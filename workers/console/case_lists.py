@@ -59,8 +59,8 @@ class CaseFilter:
     @classmethod
     def of(cls, query: Query) -> Self:
         """Read the filter from an address; `query.problems` says what is wrong with it."""
-        query.parsed("older_than", parse_age)
-        query.parsed("since", parse_moment)
+        query.check("older_than", parse_age)
+        query.check("since", parse_moment)
         state = query.one_of("state", [state.lower() for state in CaseState])
         return cls(
             resolved=state == CaseState.RESOLVED.lower(),

@@ -55,8 +55,12 @@ class LetterJob:
         return self.task is None
 
     @property
+    def running(self) -> asyncio.Task[None] | None:
+        return None if self.ended else self.task
+
+    @property
     def is_running(self) -> bool:
-        return self.task is not None and not self.ended
+        return self.running is not None
 
     @property
     def not_tried(self) -> Sequence[DeadLetter]:
@@ -191,9 +195,9 @@ def leave(look: Look, why: str) -> None:
 
 def stop(job: LetterJob) -> None:
     """Let *job* finish the letter it is working on, and start no other."""
-    if job.task is not None and job.is_running and not job.stopped:
+    if job.running is not None and not job.stopped:
         job.stopped = True
-        job.task.cancel()
+        job.running.cancel()
 
 
 def start(look: Look, job: LetterJob, explain: Explain, ended: Callable[[], None]) -> None:
@@ -247,8 +251,8 @@ async def _until_left(look: Look, source: HeldQueue) -> None:
 async def _left_and_done(look: Look) -> None:
     await look.leaving.wait()
     for job in list(look.jobs.values()):
-        if job.task is not None and job.is_running:
-            await asyncio.wait([job.task])
+        if job.running is not None:
+            await asyncio.wait([job.running])
 
 
 def _end(look: Look) -> None:

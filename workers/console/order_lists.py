@@ -49,8 +49,8 @@ class OrderFilter:
     @classmethod
     def of(cls, query: Query) -> Self:
         """Read the filter from an address; `query.problems` says what is wrong with it."""
-        query.parsed("older_than", parse_age)
-        query.parsed("since", parse_moment)
+        query.check("older_than", parse_age)
+        query.check("since", parse_moment)
         stuck = query.text("stuck") is not None
         statuses = tuple(query.chosen("status", list(OrderStatus)))
         if stuck and (statuses not in {(), (OrderStatus.RECEIVED,)} or query.text("older_than") or query.text("since")):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import unquote, urlencode
 
 from aiohttp import web
@@ -13,7 +13,6 @@ from workers.domain.cards import looks_like_card
 
 MAX_FILTER_CHARS: Final = 300
 REFUSED: Final = "refused"
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +47,14 @@ class Query:
     def one_of(self, name: str, known: Collection[str]) -> str | None:
         return next(iter(self.chosen(name, known)), None)
 
-    def parsed(self, name: str, parse: Callable[[str], Value]) -> Value | None:
-        """Return what *parse* makes of a text; its `ValueError` is a problem."""
+    def check(self, name: str, parse: Callable[[str], object]) -> None:
+        """Let *parse* read a text, if there is one; its `ValueError` is a problem."""
         text = self.text(name)
         try:
-            return None if text is None else parse(text)
+            if text is not None:
+                parse(text)
         except ValueError as error:
             self.problems[name] = str(error)
-            return None
 
     def number(self, name: str, default: int, at_most: int) -> int:
         text = self.given.get(name, "")

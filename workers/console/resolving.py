@@ -79,6 +79,10 @@ class Job:
         return self.state is JobState.RUNNING
 
     @property
+    def running(self) -> asyncio.Task[None] | None:
+        return self.task if self.is_running else None
+
+    @property
     def done(self) -> int:
         return sum(step.outcome != "not tried" for step in self.plan.steps)
 
@@ -190,7 +194,7 @@ class Jobs:
 
     async def close(self) -> None:
         """Finish the cases that are being worked on; start no other."""
-        tasks = [job.task for job in self._jobs if job.task is not None and not job.task.done()]
+        tasks = [job.running for job in self._jobs if job.running is not None]
         for job in self._jobs:
             stop(job)
         if tasks:
@@ -202,9 +206,9 @@ class Jobs:
 
 def stop(job: Job) -> None:
     """Let *job* finish the cases it is working on, and start no other."""
-    if job.task is not None and job.is_running and not job.stopped:
+    if job.running is not None and not job.stopped:
         job.stopped = True
-        job.task.cancel()
+        job.running.cancel()
 
 
 async def _run(job: Job, stack: Stack, explain: Explain) -> None:

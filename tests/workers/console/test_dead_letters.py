@@ -413,6 +413,7 @@ async def test_a_stop_finishes_the_letter_that_is_being_worked_on() -> None:
         assert (told.status, "Wait until the action on these letters has ended." in told.text) == (409, True)
         stopping = await site.submit(at_work.forms[0])
         assert stopping.headers["Location"] == sent.headers["Location"]
+        await site.submit(at_work.forms[0])  # Once more: the letter is still finished.
         async with site.stream(live) as events:
             assert "Stopping: the letter that is being worked on is finished." in (await events.next()).text
             queue.resume("send_message")
@@ -421,6 +422,8 @@ async def test_a_stop_finishes_the_letter_that_is_being_worked_on() -> None:
         stopped = await confirm(site, seen)
         assert "Stopped: 1 replayed, 2 not tried" in stopped.text
         assert "hx-sse:connect" not in stopped.main.one(id="live").attributes
+        assert (await site.submit(at_work.forms[0])).status == 303  # It has ended meanwhile.
+        assert (await site.get(sent.headers["Location"])).text == stopped.text
         left = await site.get(stopped.links["To the other letters"])
         assert [each.attributes["value"] for each in left.main.all("input", name="id")] == ["b", "a"]
     assert len(queue.sent) == 1
@@ -477,6 +480,21 @@ async def test_an_end_while_it_looks_lets_all_go() -> None:
         assert "Reading dead letters: 0 so far" in shown.text
         asyncio.get_running_loop().call_later(0.01, queue.resume, "receive_message")
     assert (sorted(queue.visible), queue.hidden) == (["a", "b"], [])
+
+
+async def test_who_leaves_while_it_looks_does_not_wait_for_all_letters() -> None:
+    queue = Letters("a", "b", "c")
+    queue._batch = 1
+    queue.pause("receive_message")
+    async with queue.site() as site:
+        await site.post("/dead-letters/looks", queue="fulfillment", actor="ada")
+        await queue.reached("receive_message")
+        leaving = asyncio.create_task(site.post(f"/dead-letters/fulfillment/looks/{the_look(site).id}/leave"))
+        await the_look(site).leaving.wait()
+        queue.resume("receive_message")
+        await leaving
+        assert (the_look(site).state, len(queue.requests_of("receive_message"))) == (LookState.ENDED, 1)
+    assert (sorted(queue.visible), queue.hidden) == (["a", "b", "c"], [])
 
 
 async def test_a_letter_is_edited_after_its_difference_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,14 +14,14 @@ def test_filters_are_read_and_what_is_wrong_is_named() -> None:
     assert (query.text("q"), query.text("none")) == ("a", None)
     assert query.chosen("s", ["x", "y"]) == ["x", "y"]
     assert query.one_of("s", ["y"]) == "y"
-    assert str(query.parsed("age", parse_age)) == "2:00:00"
-    assert query.parsed("bad", parse_age) is None
+    for name in ("age", "bad", "none"):
+        query.check(name, parse_age)
     assert query.problems == {"s": "must be y", "bad": "must be a whole number and a unit: 90s, 10m, 2h or 3d"}
     assert len(Query(MultiDict(q="x" * 999)).text("q") or "") == 300
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("", 7), ("3", 3), ("0", 1), ("99", 9), ("-1", 7), ("9" * 30, 7), ("²", 7)]
+    ("text", "number"), [("", 7), ("3", 3), ("0", 1), ("99", 9), ("-1", 7), ("9" * 9, 9), ("1" + "0" * 9, 7), ("²", 7)]
 )
 def test_a_number_stays_within_its_bounds(text: str, number: int) -> None:
     assert Query(MultiDict(n=text)).number("n", 7, 9) == number

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.console.graph.text import LABEL, TITLE, cut, label_width, width_of, wrap
+from workers.console.graph.text import LABEL, TITLE, Font, cut, label_width, width_of, wrap
 
 
 def test_widths_are_at_least_those_of_a_wide_font() -> None:
@@ -10,6 +10,7 @@ def test_widths_are_at_least_those_of_a_wide_font() -> None:
     assert 164 < width_of("OrderFulfillment Queue", TITLE) < 185
     assert 122 < width_of("ConditionalCheckFailed", LABEL) < 134
     assert width_of("漢字", LABEL) > 20
+    assert [width_of(char, Font(100)) for char in "\u10ff\u1100\N{RIGHTWARDS ARROW}"] == [64, 104, 104]
 
 
 def test_a_label_has_space_around_it() -> None:

@@ -108,6 +108,8 @@ async def test_open_cases_are_listed_with_what_to_do_next() -> None:
         ]
         assert page.links["a"] == "/cases/a"
         assert "3 of 3 open cases match." in page.text
+        assert "changed" not in page.text
+        assert len(page.main.all(id="list")) == 1
         assert site.calls == [] or all(service != "dynamodb" for service, _ in site.calls)
 
 
@@ -200,6 +202,9 @@ async def test_a_form_for_all_has_what_matched_when_the_page_was_made_and_is_bou
         assert everything.fields["case"] == ["2:a", "1:c"]
         assert "Resolve the first 2 of 3 …" in page.text
         assert "1 of 3 shown. Show 100 more" in page.text
+        assert page.links["Show 100 more"] == "/cases?rows=101"
+        monkeypatch.setattr("workers.console.pages.cases.MAX_ROWS", 1)
+        assert "Show 100 more" not in (await site.get("/cases?rows=1")).links
 
 
 async def test_a_form_for_all_has_no_more_cases_than_can_be_resolved_at_once() -> None:

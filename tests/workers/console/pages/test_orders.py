@@ -138,6 +138,8 @@ async def test_open_orders_are_listed_oldest_first_with_links() -> None:
         assert page.links["a"] == "/orders/a"
         assert page.main.all("time")[-1].attributes["title"] == "2026-11-22 10:05:00 UTC"
         assert "3 orders." in page.text
+        assert "changed" not in page.text
+        assert len(page.main.all(id="list")) == 1
 
 
 async def test_counts_are_filters_and_an_unknown_one_is_not_0() -> None:
@@ -155,7 +157,7 @@ async def test_counts_are_filters_and_an_unknown_one_is_not_0() -> None:
         assert list(cards.links.values())[2] == "/orders?status=FULFILLED&since=2026-11-22"
 
 
-async def test_at_most_100_rows_are_shown_and_more_on_demand() -> None:
+async def test_at_most_100_rows_are_shown_and_more_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listing(*(f"o-{number:03}" for number in range(130))) as (site, table):
         for number in range(130):
             table.index[number]["UpdatedAt"] = f"2026-11-22T10:00:00.{number:06}Z"
@@ -167,6 +169,8 @@ async def test_at_most_100_rows_are_shown_and_more_on_demand() -> None:
         more = await site.get("/orders?rows=200")
         assert len(more.tables[0]) == 1 + 130
         assert "Show 100 more" not in more.links
+        monkeypatch.setattr("workers.console.pages.orders.MAX_ROWS", 100)
+        assert "Show 100 more" not in (await site.get("/orders")).links
 
 
 async def test_a_text_is_searched_in_what_was_read_and_shown_as_a_chip() -> None:
