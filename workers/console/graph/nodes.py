@@ -20,7 +20,7 @@ _OUTCOMES = {Outcome.CAUGHT: "caught an error", Outcome.TIMED_OUT: "timed out"}
 def outcome_text(visit: Visit) -> str:
     """Return what came of a state in words, such as "succeeded, 2 retries"."""
     counts = [_count(visit.retries, "retry", "retries")] if visit.retries else []
-    counts += [f"{visit.visits} times"] if visit.visits > 1 else []
+    counts += [f"{visit.visits:,} times"] if visit.visits > 1 else []
     return ", ".join([_OUTCOMES.get(visit.outcome, str(visit.outcome)), *counts])
 
 

@@ -52,6 +52,18 @@ def failed() -> Taken:
     return read_path(history.events)
 
 
+def items() -> Taken:
+    history = History()
+    history.passed("Ask for ages and outages", "Parallel")
+    history.enter("Look for stuck orders", "Map")
+    started = history.add("MapStateStarted")
+    for index in range(1_200):
+        after = history.iteration("Look for stuck orders", index, "Started", after=started)
+        history.task("Query a shard", failures=int(index < 3), after=after)
+        history.iteration("Look for stuck orders", index, "Succeeded")
+    return read_path(history.events)
+
+
 def often(path: Taken) -> dict[tuple[str, str], int]:
     return {line: 10**number for number, line in enumerate(sorted(path.lines))}
 
@@ -62,6 +74,8 @@ DRAWN: dict[str, Callable[[], Drawing]] = {
     "caught": lambda: draw(ORDER, caught(), prefix="path"),
     "failed": lambda: draw(ORDER, failed()),
     "heat": lambda: draw(ORDER, heat=often(caught())),
+    "items": lambda: draw(definition("stuck-order-sweep"), items(), page="/executions/run"),
+    "items-heat": lambda: draw(definition("stuck-order-sweep"), heat=often(items())),
     "nested": lambda: draw(machine(random=Random(260))),
 }
 
