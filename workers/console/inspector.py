@@ -171,7 +171,8 @@ def _errors(rule: Mapping[str, Any]) -> str:
     names = [str(name) for name in named] if isinstance(named, list) else []
     if _ANY in names or not names:
         return "any error"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _mappings(values: object) -> Iterator[Mapping[str, Any]]:

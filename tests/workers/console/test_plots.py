@@ -50,6 +50,9 @@ def test_values_below_one_do_not_fill_the_plot() -> None:
 def test_unknown_values_and_times_without_a_reading_are_gaps() -> None:
     series = [(NOW_S - 300, 1.0), (NOW_S - 295, 2.0), (NOW_S - 200, 3.0), (NOW_S - 195, None), (NOW_S - 190, 4.0)]
     assert [line.count("L") for line in lines(plot(series, NOW_S, "messages"))] == [1, 0, 0]
+    often = [(NOW_S - 60 + seconds, float(seconds)) for seconds in (0, 20, 40, 60)]
+    assert [line.count("L") for line in lines(plot(often, NOW_S, "messages"))] == [3]
+    assert len(lines(plot([(NOW_S - 20.1, 1.0), (NOW_S, 2.0)], NOW_S, "messages"))) == 2
 
 
 def test_the_base_line_is_zero() -> None:

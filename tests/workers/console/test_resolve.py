@@ -10,10 +10,12 @@ from structlog.testing import capture_logs
 from tests.workers.console.desk import Desk
 from tests.workers.console.site import READ_ONLY, Page, Site
 from tests.workers.fakes import NOW, order
+from tests.workers.operations.fakes import refused
 from workers.console.pages.resolve import JOBS
 from workers.console.resolving import MAX_CASES, Job
 from workers.domain.cases import CaseState
 from workers.domain.resolutions import Action, Request
+from workers.operations.errors import OperationError
 from workers.operations.status import Status
 
 CARD = "4929123412345678"
@@ -420,6 +422,30 @@ async def go_on_when_stopped(job: Job, go_on: asyncio.Event) -> None:
     while not job.stopped:  # noqa: ASYNC110 - the stop tells nobody else.
         await asyncio.sleep(0)
     go_on.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "events"),
+    [
+        (OperationError("the table is gone"), "the table is gone", []),
+        (refused("AccessDenied", "GetItem", 403), "these credentials do not allow", []),
+        (ZeroDivisionError(CARD), "an internal error; the console's log has it", ["console.failed"]),
+    ],
+)
+async def test_what_fails_as_a_whole_is_said_and_only_internal_errors_are_logged(
+    error: Exception, text: str, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    Desk(monkeypatch)
+    monkeypatch.setattr("workers.console.resolving.carry_out", fail)
+    with capture_logs() as lines:
+        async with Site.started(status=STATUS) as site:
+            done = await confirm(site, await preview(site, action="cancel"))
+            assert text in done.main.one(role="alert").text
+            assert "1 not tried" in done.text
+    assert [line["event"] for line in lines] == [*events, "console.action"]
 
 
 async def test_only_few_are_at_work_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def _merged(lines: list[Line]) -> Iterator[Line]:
         groups.setdefault((line.source, line.target), []).append(line)
     for group in groups.values():
         kinds = [line.kind for line in group]
-        first = next((line for line in group if line.kind != "catch"), group[0])
+        first = min(group, key=lambda line: line.kind == "catch")
         labels = dict.fromkeys(
             f"also on {line.label}" if line.kind == "catch" and first.kind in {"next", "end"} else line.label
             for line in group

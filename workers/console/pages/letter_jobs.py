@@ -130,7 +130,8 @@ def _difference(job: LetterJob) -> list[tuple[str, str]]:
     """Return the lines of an edited body, each with `-`, `+` or a blank before it."""
     if not job.originals:
         return []
-    before, after = (str(shown(pretty(part[0].body))).split("\n") for part in (job.originals, job.letters))
+    letters = (*job.originals, *job.letters)  # One each.
+    before, after = (str(shown(pretty(letter.body))).split("\n") for letter in letters)
     return [(line[0], line[2:]) for line in difflib.ndiff(before, after) if not line.startswith("?")]
 
 

@@ -57,7 +57,8 @@ async def plan_one(request: web.Request) -> web.Response:
         person = person_of(form, note_required=True)
         decision = _decision(case_id, _episode(form.get("episode")), _action(form), person, form)
         planned = await plan(console_of(request).stack, [decision])
-        problem = planned.steps[0].problem
+        (step,) = planned.steps
+        problem = step.problem
     except FormError as error:
         problem = str(error)
     if problem is not None:

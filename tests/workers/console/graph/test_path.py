@@ -247,6 +247,8 @@ def test_a_state_that_is_visited_again_is_counted() -> None:
     history.passed("End")
     path = read_path(history.events)
     assert (path.states["Wait"].visits, path.states["Wait"].seconds, path.states["Wait"].retries) == (3, 3.0, 0)
+    assert path.states["Wait"].entered == STARTED + timedelta(seconds=1)
+    assert path.states["Wait"].left == STARTED + timedelta(seconds=10)
     assert path.states["Done?"].next == "End"
     assert path.lines == {(START, "Wait"), ("Wait", "Done?"), ("Done?", "Wait"), ("Done?", "End")}
     assert [step.name for step in path.steps] == ["Wait", "Done?"] * 3 + ["End"]
