@@ -45,9 +45,13 @@ def test_what_is_busy_is_neither_dropped_nor_does_it_expire() -> None:
 def test_a_value_is_kept_for_a_while_after_its_last_use() -> None:
     values, clock = kept()
     values.add("a", "a")
-    clock.now_s = 9
+    clock.now_s = 10
     assert values.get("a") == "a"
-    clock.now_s = 18
+    clock.now_s = 20
     assert values.get("a") == "a"
-    clock.now_s = 29
+    clock.now_s = 31
     assert values.get("a") is None
+    values.add("b", "b")
+    clock.now_s = 42
+    assert values.drop_expired() == ["b"]
+    assert values.drop_expired() == []
