@@ -19,11 +19,13 @@ from workers.aws.case_items import case_item
 from workers.aws.items import from_item, to_item
 from workers.console.case_lists import CasesNow, read_open
 from workers.console.console import Place
+from workers.console.pages.cases import _cards, _claim, _dropped
 from workers.console.resolving import MAX_CASES
 from workers.domain.cases import Case, CaseState, Claim, Dropped, Episode, Resolution, SentNotification
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import UnreadableOrderError
+from workers.operations.errors import OperationError
 
 pytestmark = pytest.mark.usefixtures("patient")
 AT = "2026-11-22T11:00:00.000000Z"
@@ -361,6 +363,64 @@ async def test_everything_about_a_case_is_on_its_page() -> None:
     assert page.main.one("section", class_="next").text.startswith("What next ")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"claim": None}, None),
+        ({}, "under way, or interrupted"),
+        ({"episode": 3}, "escalated again"),
+        ({"execution_arns": (f"{EXECUTION}-new",)}, "escalated again"),
+        (
+            {"resolutions": (replace(FULL.resolutions[0], execution_arn=f"{EXECUTION}-new"),), "episode": 3},
+            "done",
+        ),
+    ],
+)
+def test_what_a_resubmission_came_to_is_said(change: dict[str, Any], said: str | None) -> None:
+    assert _claim(replace(FULL, **change)) == said
+
+
+def test_what_was_dropped_of_a_case_is_counted() -> None:
+    assert _dropped(replace(FULL, dropped=None)) == _dropped(replace(FULL, dropped=Dropped())) == []
+    assert _dropped(
+        replace(
+            FULL,
+            dropped=Dropped(
+                evidence=1_200,
+                message_ids=2,
+                execution_arns=3,
+                rejected_executions=4,
+                routed=5,
+                resolutions=6,
+                episodes=7,
+            ),
+        )
+    ) == [
+        "1,200 messages",
+        "2 ids of messages",
+        "3 executions",
+        "4 refused executions",
+        "5 notifications",
+        "6 resolutions",
+        "7 episodes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "here"),
+    [
+        ({"severity": None, "rows": 200}, ""),
+        ({"severity": "info", "rows": 200}, "info"),
+        ({"severity": "info", "q": "x"}, None),
+        ({"q": "x"}, None),
+    ],
+)
+def test_a_card_is_marked_if_the_page_shows_just_what_it_counts(query: dict[str, Any], here: str | None) -> None:
+    cards = _cards(query)
+    assert [severity for severity, _, is_here in cards if is_here] == ([] if here is None else [here])
+    assert [severity for severity, _, _ in cards] == ["", "critical", "warning", "info"]
+
+
 async def test_the_case_of_a_message_that_cannot_be_decoded_leads_to_its_dead_letter() -> None:
     undecodable = case(case_id="message-1", order_id=None, reasons=(Reason.UNDECODABLE_MESSAGE,))
     for state, expected in ((CaseState.OPEN, "/orders/message-1"), (CaseState.RESOLVED, None)):
@@ -380,12 +440,14 @@ async def test_a_case_with_an_unreadable_order_says_so() -> None:
         page = await site.get("/cases/001")
         assert page.status == 200
         assert "not a valid status" in page.main.one("p", class_="bad").text
+        assert page.main.all("section", class_="next") == []  # That depends on the order.
 
 
 async def test_a_resolved_or_read_only_case_cannot_be_resolved() -> None:
     done = from_item(case_item(replace(FULL, state=CaseState.RESOLVED)))
     async with case_site(done, order=NOW_ITEM) as site:
-        assert "Resolve" not in (await site.get("/cases/001")).links
+        page = await site.get("/cases/001")
+        assert ("Resolve" in page.links, "tickets not yet" in page.text) == (False, False)
     async with case_site(FULL_ITEM, order=NOW_ITEM, place=READ_ONLY) as site:
         assert "Resolve" not in (await site.get("/cases/001")).links
 
@@ -413,6 +475,40 @@ async def test_an_unknown_case_is_not_found() -> None:
         assert page.status == 404
         assert "There is no case nope" in page.text
         assert page.links["look for the order"] == "/orders/nope"
+        assert page.root.one(id="live").attributes["hx-sse:connect"] == "/live/cases/nope"
+        async with site.stream("/live/cases/nope") as events:
+            assert "There is no case nope" in (await events.next()).text
+
+
+async def test_a_case_that_cannot_be_read_now_says_why_or_that_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with case_site() as site:
+        site.script(("case", "a"), OperationError("AWS is away"))
+        page = await site.get("/cases/a")
+        assert (page.status, page.main.one(role="alert").text) == (200, "AWS is away")
+        monkeypatch.setattr("workers.console.pages.cases.PATIENCE_S", 0)
+        site.script(("case", "b"))
+        page = await site.get("/cases/b")
+        assert (page.status, "Reading the case" in page.text) == (200, True)
+        site.script("open cases")
+        page = await site.get("/cases?severity=info")
+        assert (page.status, page.tables) == (200, [])
+        assert page.root.one(id="live").attributes["hx-sse:connect"] == "/live/cases?severity=info&cold=True"
+
+
+async def test_a_list_that_is_not_read_yet_comes_with_the_stream_once() -> None:
+    async with listing(*CASES) as site, site.stream("/live/cases?cold=True") as events:
+        assert [row[1] for row in (await events.next()).root.one(id="list").tables[0][1:]] == ["a", "c", "b"]
+        readings: list[CasesNow] = site.readings  # type: ignore[attr-defined]
+        readings.append(replace(readings[-1], cases=CASES[1:]))
+        site.console.feeds.refresh()
+        assert (await until(events, "1 row changed.")).tables == []
+
+
+async def test_times_that_leave_no_window_are_said() -> None:
+    async with listing(*CASES) as site:
+        page = await site.get("/cases?since=2027-01-01")
+        assert (page.status, page.tables) == (200, [])
+        assert "the time window is empty" in page.main.one(role="alert").text
 
 
 async def test_what_cannot_be_the_id_of_a_case_is_not_looked_up() -> None:

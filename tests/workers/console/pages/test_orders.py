@@ -18,7 +18,9 @@ from tests.workers.operations.test_listing import OrderTable
 from workers.aws.items import from_item, to_item
 from workers.console.order_lists import OrderFilter
 from workers.console.order_stories import AT_ONCE_S, IDLE_EVERY_S, RUNNING_EVERY_S, OrderReader, OrderStory, every_s
+from workers.console.pages.orders import _cards
 from workers.operations.documents import ORDER_FIELDS
+from workers.operations.errors import OperationError
 from workers.operations.status import OrderCount, Status
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -157,7 +159,7 @@ async def test_counts_are_filters_and_an_unknown_one_is_not_0() -> None:
         assert list(cards.links.values())[2] == "/orders?status=FULFILLED&since=2026-11-22"
 
 
-async def test_at_most_100_rows_are_shown_and_more_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_at_most_100_rows_are_shown_and_more_on_demand() -> None:
     async with listing(*(f"o-{number:03}" for number in range(130))) as (site, table):
         for number in range(130):
             table.index[number]["UpdatedAt"] = f"2026-11-22T10:00:00.{number:06}Z"
@@ -169,8 +171,13 @@ async def test_at_most_100_rows_are_shown_and_more_on_demand(monkeypatch: pytest
         more = await site.get("/orders?rows=200")
         assert len(more.tables[0]) == 1 + 130
         assert "Show 100 more" not in more.links
-        monkeypatch.setattr("workers.console.pages.orders.MAX_ROWS", 100)
-        assert "Show 100 more" not in (await site.get("/orders")).links
+
+
+async def test_at_the_most_rows_there_are_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listing("a", "b") as (site, _):
+        assert (await site.get("/orders?rows=1")).links["Show 100 more"] == "/orders?rows=101"
+        monkeypatch.setattr("workers.console.pages.orders.MAX_ROWS", 1)
+        assert "Show 100 more" not in (await site.get("/orders?rows=1")).links
 
 
 async def test_a_text_is_searched_in_what_was_read_and_shown_as_a_chip() -> None:
@@ -391,10 +398,44 @@ async def test_a_read_only_console_offers_no_action() -> None:
         assert not [link for link in links if link.startswith("/orders/1/") or link.endswith("/resolve")]
 
 
+@pytest.mark.parametrize(
+    ("query", "here"),
+    [
+        ({"status": ["RECEIVED"], "q": None}, "RECEIVED"),
+        ({"status": ["RECEIVED"], "q": "x"}, None),
+        ({"status": ["FULFILLED"]}, None),
+        ({"status": ["FULFILLED"], "since": "2026-11-22"}, "FULFILLED today"),
+        ({"status": ["ESCALATED"], "since": "2026-11-22"}, None),
+        ({}, None),
+    ],
+)
+def test_a_card_is_marked_if_the_page_shows_just_what_it_counts(query: dict[str, Any], here: str | None) -> None:
+    cards = _cards(query, "2026-11-22")
+    assert [label for _, label, _, is_here in cards if is_here] == ([] if here is None else [here])
+    assert [(status, str(address)) for status, _, address, _ in cards] == [
+        ("RECEIVED", "/orders?status=RECEIVED"),
+        ("ESCALATED", "/orders?status=ESCALATED"),
+        ("FULFILLED", "/orders?status=FULFILLED&amp;since=2026-11-22"),
+        ("CANCELLED", "/orders?status=CANCELLED&amp;since=2026-11-22"),
+    ]
+
+
+async def test_an_order_that_cannot_be_read_now_says_why_or_that_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with story_site() as site:
+        site.script(("order", "a"), OperationError("AWS is away"))
+        page = await site.get("/orders/a")
+        assert (page.status, page.main.one(role="alert").text) == (200, "AWS is away")
+        monkeypatch.setattr("workers.console.pages.orders.PATIENCE_S", 0)
+        site.script(("order", "b"))
+        page = await site.get("/orders/b")
+        assert (page.status, "Reading the order" in page.text) == (200, True)
+
+
 async def test_an_unknown_order_is_not_found() -> None:
     async with story_site() as site:
         page = await site.get("/orders/nope")
         assert page.status == 404
+        assert page.root.one(id="live").attributes["hx-sse:connect"] == "/live/orders/nope"
         assert "There is no order nope" in page.text
         assert "orders submit FILE" in page.text
 
