@@ -206,7 +206,7 @@ async def refused(request: web.Request, text: str, status: int, title: str = "No
 def _files() -> Mapping[str, StaticFile]:
     return {
         file.name: StaticFile(
-            file.read_bytes(), _TYPES[file.suffix], f'"{hashlib.sha256(file.read_bytes()).hexdigest()[:32]}"'
+            file.read_bytes(), _TYPES[file.suffix], f'"{hashlib.sha256(file.read_bytes()).hexdigest()}"'
         )
         for file in STATIC.iterdir()
         if file.suffix in _TYPES

@@ -13,6 +13,7 @@ from tests.workers.fakes import NOW
 from tests.workers.operations.fakes import EXECUTION, FakeClient, empty_queues, refused
 from tests.workers.operations.fakes import NOW as SYSTEM_NOW
 from workers.aws.items import to_item
+from workers.operations.errors import OperationError
 from workers.operations.status import Status
 
 CARD = "4929123412345678"
@@ -91,6 +92,7 @@ async def test_an_order_is_cancelled_after_a_look_at_it() -> None:
             async with site.refreshing():
                 done = await site.submit(form.forms[0], **WHO)
             assert "The order is CANCELLED; it was RECEIVED." in done.text
+            assert done.links == {"Orders": "/orders", "001": "/orders/001", "To the order": "/orders/001"}
             assert "tried 2 times" in done.text
             assert "CANCELLED already" in (await site.get("/orders/001/cancel")).text
     assert aws.order["Status"] == "CANCELLED"
@@ -100,6 +102,43 @@ async def test_an_order_is_cancelled_after_a_look_at_it() -> None:
         ["001"],
         "The order is CANCELLED; it was RECEIVED",
     )
+
+
+async def test_an_action_that_fails_is_logged_and_said_with_what_was_typed() -> None:
+    aws = Aws()
+    with capture_logs() as lines:
+        async with aws.site() as site:
+            form = (await site.get("/orders/001/cancel")).forms[0]
+            aws.dynamodb.operations["update_item"] = fail_with(refused("AccessDenied", "UpdateItem", 403))
+            told = await site.submit(form, **WHO)
+            assert (told.status, told.text.startswith("Not available ")) == (502, True)
+            aws.sqs.operations["send_message"] = fail_with(OperationError("the queue is full"))
+            form = (await site.get("/orders/001/requeue")).forms[0]
+            async with site.refreshing():
+                told = await site.submit(form, actor="grace", note="lost")
+            assert (told.status, told.main.one(role="alert").text) == (400, "the queue is full")
+            assert (told.forms[0].fields["actor"], told.forms[0].fields["note"]) == (["grace"], ["lost"])
+            assert told.forms[0].action == "/orders/001/requeue"
+    assert [(line["action"], line["outcome"]) for line in lines] == [
+        ("cancel", "failed"),
+        ("requeue", "failed: the queue is full"),
+    ]
+    assert (lines[1]["actor"], lines[1]["note"], lines[1]["targets"]) == ("grace", "lost", ["001"])
+
+
+def fail_with(error: Exception) -> Any:
+    def fail(**_: Any) -> Any:
+        raise error
+
+    return fail
+
+
+async def test_what_is_no_form_of_a_page_is_not_taken_for_one_that_was_sent() -> None:
+    aws = Aws()
+    async with aws.site() as site:
+        for _ in range(2):
+            assert (await site.post("/orders/001/requeue", **WHO, seen=f"RECEIVED {NOW}")).status == 200
+    assert len(aws.sent()) == 2
 
 
 async def test_a_message_is_sent_again_once_for_a_form() -> None:
@@ -180,13 +219,23 @@ async def test_a_queue_is_paused_and_resumed() -> None:
     aws = Aws()
     with capture_logs() as lines:
         async with aws.site() as site:
-            assert "OrderFulfillmentQueue" in (await site.get("/queues/fulfillment/pause")).text
+            form = await site.get("/queues/fulfillment/pause")
+            assert "Queue OrderFulfillmentQueue" in form.text
+            assert form.links == {"Queues": "/queues", "Back": "/queues"}
             done = await act(site, "/queues/fulfillment/pause", note=f"prices {CARD}")
-            assert "It is paused since 2026-11-22 12:00:00 by ada: prices ****." in done.text
-            assert "paused already" in (await act(site, "/queues/fulfillment/pause")).text
+            assert done.main.one(role="status").text == (
+                "It is paused since 2026-11-22 12:00:00 by ada: prices ****."
+                " Its workers receive nothing more within about a minute, and end what they are handling."
+            )
+            again = await act(site, "/queues/fulfillment/pause")
+            assert "Nothing was changed: it is paused already, since 2026-11-22 12:00:00 by ada" in again.text
             done = await act(site, "/queues/fulfillment/resume")
-            assert "It is resumed. It was paused" in done.text
-            assert "it is not paused" in (await act(site, "/queues/fulfillment/resume")).text
+            assert done.main.one(role="status").text == (
+                "It is resumed. It was paused since 2026-11-22 12:00:00 by ada: prices ****."
+                " Its workers receive again within about a minute."
+            )
+            again = await act(site, "/queues/fulfillment/resume")
+            assert again.main.one(role="status").text == "Nothing was changed: it is not paused."
     assert [line["action"] for line in lines] == ["pause", "pause", "resume", "resume"]
     assert CARD not in str(lines) + str(aws.tags)
 

@@ -75,6 +75,7 @@ def test_an_actor_is_required_and_bounded(actor: Any) -> None:
 
 def test_a_note_is_bounded() -> None:
     assert len(person_of({"actor": "a" * 128, "note": "n" * 1000}).note) == 1000
+    assert person_of({"actor": "a", "note": "n"}) == Person("a", "n")
     with pytest.raises(FormError, match="the note"):
         person_of({"actor": "a", "note": "n" * 1001})
 

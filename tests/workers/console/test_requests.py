@@ -1,5 +1,6 @@
 """Every request proves that it is of a known host, a session and an own page. Here it does not."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.workers.console.site import HOST, ORIGIN, PORT, READ_ONLY, TOKEN, Site
+from tests.workers.operations.fakes import FakeClient, refused
 from workers.console import app
 from workers.console.security import CSRF_FIELD, HEADERS, Guard, allowed_hosts
 
@@ -66,6 +68,7 @@ async def test_an_unknown_host_gets_nothing() -> None:
             for path in ("/", "/static/app.css", f"/?token={TOKEN}"):
                 page = await site.send("GET", path, Host=host)
                 assert (page.status, "Set-Cookie" in page.headers) == (421, False), host
+                assert page.html == "The console is not known by this host name: start it with --allowed-host NAME\n"
 
 
 async def test_a_request_names_one_host() -> None:
@@ -237,7 +240,8 @@ async def test_a_form_of_the_console_passes() -> None:
     async with Site.started() as site:
         for headers in OWN:
             page = await site.send("POST", "/", forged(site), **headers)
-            assert page.status == 405  # It has passed: the overview has no forms.
+            # It has passed: the overview has no forms.
+            assert (page.status, page.text) == (405, "Not done Method Not Allowed To the overview")
 
 
 async def test_no_action_is_done_without_the_sessions_own_token() -> None:
@@ -327,7 +331,12 @@ async def test_static_files_may_be_kept_but_are_asked_for_again() -> None:
         assert page.headers["Cache-Control"] == "no-cache"
         assert {**HEADERS, "Cache-Control": "no-cache"}.items() <= dict(page.headers).items()
         again = await site.send("GET", "/static/app.js", If_None_Match=page.headers["ETag"])
-        assert (again.status, again.html) == (304, "")
+        assert (again.status, again.html, again.headers["ETag"]) == (304, "", page.headers["ETag"])
+        changed = await site.send("GET", "/static/app.js", If_None_Match='"0"')
+        assert (changed.status, changed.html) == (200, page.html)
+        for name, content_type in (("app.css", "text/css"), ("icon.svg", "image/svg+xml")):
+            assert (await site.get(f"/static/{name}")).headers["Content-Type"] == f"{content_type}; charset=utf-8"
+        assert (await site.get("/static/other.js")).status == 404
         assert again.headers["X-Content-Type-Options"] == "nosniff"
 
 
@@ -417,6 +426,25 @@ async def test_what_is_not_there_is_a_page_that_says_what_is_missing() -> None:
         assert (page.status, page.text) == (404, "Not found this cannot be the id of an order To the overview")
         page = await site.get("/live/orders?rows=1&status=x")
         assert (page.status, page.text) == (400, "Not done the filters are wrong To the overview")
+
+
+async def test_what_aws_refuses_is_a_page_that_says_so() -> None:
+    def denied(**_: Any) -> Any:
+        raise refused("AccessDenied", "GetItem", 403)
+
+    with capture_logs() as lines:
+        async with Site.started(dynamodb=FakeClient(get_item=denied)) as site:
+            page = await site.get("/orders/1/cancel")
+    assert (page.status, lines) == (502, [])
+    assert page.text.startswith("Not available these credentials do not allow ")
+
+
+async def test_the_end_of_the_console_ends_all_that_it_reads() -> None:
+    async with Site.started() as site:
+        await site.get("/queues")
+    await asyncio.sleep(0)
+    assert site.console.stopping.is_set()
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "console-feed"] == []
 
 
 async def test_an_internal_error_is_a_page_and_a_line() -> None:

@@ -334,6 +334,61 @@ async def test_a_selection_that_is_none_is_refused(
         assert text in refused.text
 
 
+async def test_only_what_an_action_needs_is_taken_from_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    async with Site.started(status=STATUS) as site:
+        seen = await preview(site, action="cancel", shipment_id="S-1", price="7")
+        (job,) = jobs(site)
+        (step,) = job.plan.steps
+        assert (step.decision.request.shipment_id, step.decision.corrections) == (None, {})
+        assert seen.tables[0][1:] == [["Status", "ESCALATED", "CANCELLED"]]
+        await preview(site, action="fulfill", shipment_id="S-1", price="7")
+        (step,) = jobs(site)[1].plan.steps
+        assert (step.decision.request.shipment_id, step.decision.corrections) == ("S-1", {})
+    assert desk.orders["1"].price == "-123"
+
+
+async def test_what_was_typed_stays_in_a_form_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    Desk(monkeypatch, 2)
+    typed = {"action": "fulfill", "shipment_id": "S 1", "price": "7", "name": "x", "actor": "grace", "note": "n"}
+    async with Site.started(status=STATUS) as site:
+        form = (await preview(site, **typed)).forms[0]
+        assert {name: form.fields[name] for name in typed} == {name: [value] for name, value in typed.items()}
+        page = await site.get("/cases/1/resolve?action=cancel")
+        assert page.forms[0].fields["action"] == ["cancel"]
+        assert page.links["Back to the case"] == "/cases/1"
+        for_many = {"price.1": "7", "shipment_id.0": "S-1", "actor": "grace", "note": "n", "action": "fulfill"}
+        refused_form = await many(site, ["1:1", "1:2"], **for_many)
+        form = refused_form.forms[0]
+        assert (refused_form.status, form.fields["case"]) == (400, ["1:1", "1:2"])
+        assert {name: form.fields[name] for name in for_many} == {name: [value] for name, value in for_many.items()}
+
+
+async def test_a_form_for_many_says_which_cases_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    Desk(monkeypatch)
+    async with Site.started(status=STATUS) as site:
+        form = await site.post("/cases/resolve", case=["1:1", "1:unknown"])
+        assert [row[:1] for row in form.tables[0][1:]] == [["1"], ["unknown"]]
+        assert form.tables[0][1][1:5] == ["ESCALATED", "INVALID_CARD_NUMBER", "Ada, Bicycle", "-123"]
+        assert "there is no case" in form.tables[0][2][1]
+
+
+async def test_what_is_at_work_or_done_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, go_on = Desk(monkeypatch), asyncio.Event()
+    desk.executions.before = go_on.wait
+    async with Site.started(status=STATUS) as site:
+        seen = await preview(site, action="resubmit", price="5")
+        sent = await site.submit(seen.forms[0], **{"card.0": CARD})
+        here = sent.headers["Location"]
+        assert (await site.post(f"{here}/again")).headers["Location"] == here
+        go_on.set()
+        await ended(site)
+        assert (await site.post(f"{here}/again")).headers["Location"] == here
+        assert len(jobs(site)) == 1
+        at_end = await site.get(here)
+        assert "hx-sse:connect" not in at_end.main.one(id="live").attributes
+
+
 async def test_it_goes_on_without_its_page_and_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     desk, go_on = Desk(monkeypatch, 2), asyncio.Event()
     desk.executions.before = go_on.wait

@@ -42,6 +42,16 @@ async def test_counts_are_links_to_what_they_count() -> None:
     assert cards["queues"] == "unknown workers running"
 
 
+async def test_the_most_severe_cases_come_first_and_workers_that_run_are_counted() -> None:
+    severities = [SeverityCount(severity=each, cases=1, oldest_at=ago()) for each in ("info", "critical", "warning")]
+    workers = [WorkerStatus(worker=each.value, state=each) for each in (WorkerState.RUNNING, WorkerState.NOT_RUNNING)]
+    async with Site.started(status=replace(QUIET, severities=severities, workers=workers)) as site:
+        page = await site.get("/")
+    cards = [card.text for card in page.main.one("ul", class_="cards").all("li")]
+    assert [card.split()[1] for card in cards[2:5]] == ["critical", "warning", "info"]
+    assert cards[-1] == "1 of 2 workers running"
+
+
 async def test_what_needs_a_person_leads_to_its_page() -> None:
     async with Site.started(world=busy()) as site:
         page = await site.get("/")
