@@ -114,7 +114,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/console/graph/lines.py": GRAPH,
     "workers/console/graph/markup.py": GRAPH,
     "workers/console/graph/nodes.py": GRAPH,
-    "workers/console/graph/ordering.py": GRAPH,
+    "workers/console/graph/ordering.py": ("tests/workers/console/graph/test_layers.py", *GRAPH),
     "workers/console/graph/placing.py": GRAPH,
     "workers/console/graph/resources.py": (*GRAPH, "tests/workers/console/graph/test_definition.py"),
     "workers/console/graph/routing.py": GRAPH,

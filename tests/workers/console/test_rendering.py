@@ -10,7 +10,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from tests import strategies
-from workers.console.rendering import Part, age, commands, counted, environment, render, seconds, utc
+from workers.console.rendering import Part, age, commands, counted, environment, rate, render, seconds, stored, utc
 
 TEMPLATES = environment()
 HOSTILE = """</script><img src=x onerror=alert(1)>"'{{7*7}}<!--"""
@@ -99,8 +99,13 @@ def test_nothing_is_shown_for_none_and_lines_stay() -> None:
         (None, None),
         (0, "0 ms"),
         (0.0071, "7 ms"),
+        (0.0994, "99 ms"),
+        (0.1, "0.10 s"),
         (0.421, "0.42 s"),
+        (1, "1.0 s"),
         (12.34, "12.3 s"),
+        (119.9, "119.9 s"),
+        (120, "2m"),
         (200, "3m"),
         (Decimal(1), "1.0 s"),
     ],
@@ -123,6 +128,42 @@ def test_times_and_numbers_are_written_as_by_the_commands() -> None:
 def test_a_template_is_rendered_with_its_values() -> None:
     text = render(TEMPLATES, "_counts.html", {"system": None})
     assert text.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ path('orders', 'a b', q='x') }}", "/orders/a%20b?q=x"),
+        ("{{ '2026-11-27T11:57:00Z' | age(now) }}", "3m"),
+        ("{{ '2026-11-27T11:57:00Z' | utc }}", "2026-11-27 11:57:00 UTC"),
+        ("{{ now | moment }}", "2026-11-27T12:00:00.000000Z"),
+        ("{{ 0.42 | seconds }}", "0.42 s"),
+        ("{{ 180 | length_of_time }}", "3m"),
+        ("{{ 0.25 | rate }}", "0.25"),
+        ("{{ 2 | counted('order') }}", "2 orders"),
+        ("{{ ['a', 'b'] | texts | join(' ') }}", "a b"),
+        ("{{ ('see `orders queues`' | commands)[1].text }}", "orders queues"),
+        ("{{ ('orders queues' | way_of).address }}", "/queues"),
+        ("{{ 'arn:aws:states:r:a:execution:m:one' | execution_name }}", "one"),
+        ("{% if true %}\n  a\n{% endif %}\nb", "  a\nb"),
+    ],
+)
+def test_templates_have_filters(source: str, text: str) -> None:
+    assert TEMPLATES.from_string(source).render(now=NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, None), (0, "0"), (0.25, "0.25"), (12.34, "12.3"), (999.4, "999"), (1000, "1,000"), (1234.5, "1,234")],
+)
+def test_a_rate_is_short(value: float | None, text: str | None) -> None:
+    assert rate(value) == text
+
+
+def test_what_an_item_has_not_is_none() -> None:
+    item = stored({"Name": "Ada"})
+    assert item is not None
+    assert (item["Name"], item["Price"], stored(None)) == ("Ada", None, None)
 
 
 def test_a_sentence_has_a_capital_and_its_commands_apart() -> None:

@@ -116,8 +116,7 @@ def _length(points: Sequence[Point]) -> float:
 def _is_on(point: Point, line: Sequence[Point]) -> bool:
     return any(
         min(a[axis], b[axis]) - 1 < point[axis] < max(a[axis], b[axis]) + 1
-        and abs(a[1 - axis] - point[1 - axis]) < 1
-        and abs(b[1 - axis] - point[1 - axis]) < 1
+        and max(abs(end[1 - axis] - point[1 - axis]) for end in (a, b)) < 1
         for a, b in pairwise(line)
         for axis in (0, 1)
     )
