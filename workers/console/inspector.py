@@ -96,9 +96,9 @@ def _of_interest(states: Sequence[State]) -> str | None:
 def tries_of(events: Iterable[Event]) -> dict[str, list[Try]]:
     """Return the tries of each state by its name, in order."""
     found: dict[str, list[Try]] = {}
-    last: dict[int, tuple[list[Try], datetime | None]] = {}  # By visit: its tries, and when the last one failed.
+    last: dict[int | None, tuple[list[Try], datetime | None]] = {}  # By visit: its tries, and when the last one failed.
     for event in events:
-        if event.state is None or event.visit is None:
+        if event.state is None:
             continue
         tries, failed = last.get(event.visit, ([], None))
         if event.type.endswith("Scheduled"):

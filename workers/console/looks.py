@@ -242,7 +242,6 @@ async def _until_left(look: Look, source: HeldQueue) -> None:
             await source.hold.extend()
         if loop.time() - look.used_s > IDLE_S and not look.is_acting:
             leave(look, f"it was not used for {IDLE_S / 60:.0f} minutes")
-            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(EXTEND_S):
                 await _left_and_done(look)

@@ -86,7 +86,7 @@ async def test_it_is_not_read_any_more_soon_after_the_last_viewer_has_gone() -> 
     await asyncio.sleep(1000)
     assert source.reads == before
     reading = await feed.latest()  # And read again for the next one.
-    assert (reading is not None, source.reads) == (True, before + 1)
+    assert (reading and reading.number, source.reads) == (before + 1, before + 1)
     feed.close()
 
 
@@ -100,6 +100,46 @@ async def test_a_reading_that_is_old_is_not_shown_as_the_latest() -> None:
     assert (reading is not None, source.reads) == (True, 1)
     await asyncio.sleep(1000)
     assert await feed.latest(wait_s=0.1) is None
+    feed.close()
+
+
+@in_virtual_time
+async def test_a_reading_is_shown_for_a_period_and_a_while() -> None:
+    for age_s, is_shown in ((EVERY_S + KEPT_S - 1, True), (EVERY_S + KEPT_S + 1, False)):
+        source, loop = Source(), asyncio.get_running_loop()
+        feed = source.feed()
+        await feed.latest()
+        await asyncio.sleep(KEPT_S + 1)  # It is read on for a while, and then not any more.
+        last = feed._last
+        assert last
+        source.takes_s = 1
+        await asyncio.sleep(last.at_s + age_s - loop.time())
+        assert (await feed.latest(wait_s=0) is not None) == is_shown
+        feed.close()
+
+
+@in_virtual_time
+async def test_the_period_may_depend_on_what_was_read() -> None:
+    source, loop, times = Source(), asyncio.get_running_loop(), list[float]()
+    feed = Feed(source.read, lambda value: {None: 99.0, 1: 2.0}.get(value, 7.0), source.explain, source.failed.append)
+    async with aclosing(feed.readings()) as readings:
+        for _ in range(3):
+            await anext(readings)
+            times.append(loop.time())
+    assert [round(time - times[0]) for time in times] == [0, 2, 9]
+    feed.close()
+
+
+@in_virtual_time
+async def test_a_late_reading_says_its_own_problem() -> None:
+    source = Source(error=OperationError("no access"))
+    feed = source.feed()
+    await feed.latest()
+    source.takes_s = 1000
+    async with aclosing(feed.readings()):
+        await asyncio.sleep(KEPT_S)
+        late = await feed.latest(wait_s=0)
+    assert (late and late.problem) == "no access"
     feed.close()
 
 
@@ -229,6 +269,33 @@ async def test_of_many_feeds_those_that_are_watched_stay() -> None:
     known.close()
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == 1
+
+
+@in_virtual_time
+async def test_the_feed_that_was_watched_the_longest_ago_makes_room() -> None:
+    feeds_before, feeds.MAX_FEEDS = feeds.MAX_FEEDS, 2
+    try:
+        source = Source()
+        known = Feeds(source.explain, source.failed.append)
+        late, early = (known.feed(key, Source().read, EVERY_S) for key in ("late", "early"))
+        await early.latest()
+        await asyncio.sleep(1)
+        await late.latest()
+        known.feed("new", source.read, EVERY_S)
+        assert list(known._feeds) == ["late", "new"]
+        await asyncio.sleep(0)
+        assert (early._task and early._task.cancelled(), late._task and late._task.done()) == (True, False)
+        async with (
+            aclosing(late.readings()) as one,
+            aclosing(known.feed("new", source.read, EVERY_S).readings()) as two,
+        ):
+            await anext(one)
+            await anext(two)
+            known.feed("more", source.read, EVERY_S)  # All are watched: none of them ends.
+            assert list(known._feeds) == ["late", "new", "more"]
+        known.close()
+    finally:
+        feeds.MAX_FEEDS = feeds_before
 
 
 async def _first(readings: AsyncGenerator[Any, None], number: int) -> AsyncGenerator[Any, None]:

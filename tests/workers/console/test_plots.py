@@ -55,6 +55,14 @@ def test_unknown_values_and_times_without_a_reading_are_gaps() -> None:
     assert len(lines(plot([(NOW_S - 20.1, 1.0), (NOW_S, 2.0)], NOW_S, "messages"))) == 2
 
 
+def test_times_outside_of_the_window_are_at_its_ends() -> None:
+    (line,) = lines(
+        plot([(NOW_S - WINDOW_S - 9, 1.0), (NOW_S - WINDOW_S, 1.0), (NOW_S - WINDOW_S + 9, -1.0)], NOW_S, "x")
+    )
+    assert line == "M0.0 14.0L2.6 50.0"
+    assert lines(plot([(NOW_S + 9, 1.0)], NOW_S, "x")) == ["M260.0 14.0h.1"]
+
+
 def test_the_base_line_is_zero() -> None:
     svg = plot([(NOW_S - 5, 5.0), (NOW_S, 0.0)], NOW_S, "messages")
     assert f"{HEIGHT - 14:.1f}" in lines(svg)[0]
@@ -79,8 +87,10 @@ def test_the_name_is_text() -> None:
 
 
 def test_numbers_are_short() -> None:
-    assert [number(value) for value in (0.0, 3.0, 3.25, 99.96, 100.4, 1234.0)] == [
+    assert [number(value) for value in (0.0, -0.5, -123.4, 3.0, 3.25, 99.96, 100.4, 1234.0)] == [
         "0",
+        "-0.5",
+        "-123",
         "3",
         "3.2",
         "100.0",

@@ -3,9 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tests.workers.operations.fakes import FakeClient, refused
 from tests.workers.operations.status_world import FULFILLMENT, World, busy, case
 from workers.console.system import NEWEST_CASES, SystemReader
+from workers.errors import UnreadableOrderError
+from workers.operations.errors import OperationError
+from workers.operations.stack import Stack
 
 SWEEP = "arn:aws:states:us-east-1:000000000000:execution:StuckOrderSweep:s1"
 
@@ -81,6 +86,48 @@ async def test_without_alarms_and_sweep_the_status_is_still_read() -> None:
     assert (system.sweep, system.alarms) == (None, None)
     assert system.alarms_problem is not None
     assert "AccessDenied" in system.alarms_problem
+
+
+@pytest.mark.parametrize("error", [UnreadableOrderError("odd"), OperationError("odd")])
+async def test_what_cannot_be_read_once_is_read_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = world()
+    system = reader(at)
+    await system.read()
+    assert (system.sweep is None, system.alarms is None, system.alarms_problem) == (False, False, None)
+
+    async def fail(*_: object) -> Any:
+        raise error
+
+    for name in ("newest", "raised_alarms"):
+        monkeypatch.setattr(f"workers.console.system.{name}", fail)
+    at.now += timedelta(minutes=1)
+    await system.read()
+    assert (system.sweep, system.alarms, system.alarms_problem) == (None, None, "odd")
+    monkeypatch.undo()
+    at.now += timedelta(minutes=1)
+    await system.read()
+    assert (system.sweep is None, system.alarms is None, system.alarms_problem) == (False, False, None)
+
+
+async def test_each_reading_is_in_the_history() -> None:
+    at = world()
+    system = reader(at)
+    for _ in range(2):
+        await system.read()
+    assert len(system.history.of_queue("OrderFulfillmentQueue", lambda queue: queue.depth)) == 2
+
+
+async def test_a_stack_whose_alarms_are_unknown_is_not_asked_for_them() -> None:
+    at = world()
+    system = SystemReader(
+        Stack({"ORDER_FULFILLMENT_QUEUE": "Others"}, now=lambda: at.now, session=at.stack()._session),
+        [],
+        has_alarms=True,
+        fetch=at.fetch,
+        read_cases=at.read_cases,
+    )
+    await system._read_alarms()
+    assert (system.alarms, called(at, "cloudwatch", "describe_alarms")) == (None, 0)
 
 
 async def test_a_local_aws_is_not_asked_for_alarms() -> None:

@@ -25,6 +25,7 @@ def test_a_label_has_space_around_it() -> None:
         ("Put message in Escalation Queue", ["Put message in", "Escalation Queue"]),
         ("One two three four five six seven eight nine ten", ["One two three", "four five six sev…"]),
         ("Pneumonoultramicroscopicsilicovolcanoconiosis", ["Pneumonoultramic", "roscopicsilicovol…"]),
+        ("WW WWWWWWWWWWWWWW", ["WW", "WWWWWWWWW…"]),
         ("  spaces \n between  ", ["spaces between"]),
         ("", [""]),
     ],
@@ -32,6 +33,10 @@ def test_a_label_has_space_around_it() -> None:
 def test_a_long_name_is_wrapped_once_and_then_cut(text: str, lines: list[str]) -> None:
     assert wrap(text, 140, TITLE) == lines
     assert all(width_of(line, TITLE) <= 140 for line in lines)
+
+
+def test_a_line_has_at_least_one_letter() -> None:
+    assert wrap("abc", 1, TITLE) == ["a", "…"]
 
 
 def test_no_text_is_longer_than_its_room() -> None:
