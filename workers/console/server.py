@@ -14,7 +14,7 @@ from workers.console.console import report
 from workers.console.security import HEADERS
 
 SHUTDOWN_S: Final = 2.0
-_NO_LOG: Final = logging.Logger("console.requests", logging.CRITICAL + 1)  # noqa: LOG001 - nobody else may find it.
+_NO_LOG: Final = logging.Logger("console.requests", logging.CRITICAL)  # noqa: LOG001 - nobody else may find it.
 
 
 class _Connection(web.RequestHandler):

@@ -1,6 +1,7 @@
 """The command line: what it prints, and how it ends."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -8,18 +9,21 @@ import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import click
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection
 
+from tests.workers.console.site import LOCAL
 from tests.workers.operations.status_world import World
 from workers.console import __main__ as entry
 from workers.console import command as command_module
 from workers.console import main
 from workers.console.app import application
-from workers.console.console import Console
+from workers.console.command import _listen, _unless
+from workers.console.console import Console, Place
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
 
@@ -27,6 +31,9 @@ NAME = "python -m workers.console"
 TOKEN = "t" * 22
 HINT = f" (see `{NAME} --help`)"
 WARNING = "Warning: other machines may reach the console."
+
+
+FLUSHED = list[bool]()
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +45,7 @@ def local(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Stack, "endpoints", endpoints)
     monkeypatch.setattr(command_module, "Stack", lambda: World().stack())
-    monkeypatch.setattr("workers.logs.configure", lambda **_: SimpleNamespace(flush=lambda: None))
+    monkeypatch.setattr("workers.logs.configure", lambda **_: SimpleNamespace(flush=lambda: FLUSHED.append(True)))
     for name in ("LOG_FORMAT", "LOG_LEVEL", "WORKER_HEALTH_URLS", "ORDERS_ACTOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CONSOLE_TOKEN", TOKEN)
@@ -67,9 +74,11 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_it_prints_its_address_and_ends_when_it_is_asked_to(
     started: list[Console], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    FLUSHED.clear()
     with capture_logs() as lines:
         code, out, err = run(capsys, "--port", "0", "--actor", "grace", "--worker", "fulfillment=http://127.0.0.1:8081")
     (console,) = started
+    assert (FLUSHED, lines[0]["place"]) == ([True], "local AWS · 127.0.0.1:4566")
     address = f"http://127.0.0.1:{console.guard.port}/"
     assert (code, out, err) == (0, f"The console is at {address}?token={TOKEN}\n", "")
     assert [line["event"] for line in lines] == ["console.started", "console.stopped"]
@@ -164,6 +173,55 @@ def test_where_it_cannot_listen_it_says_why(capsys: pytest.CaptureFixture[str]) 
         code, _, err = run(capsys, "--host", host)
         assert code == 1
         assert err.splitlines()[1] == f"{NAME}: it cannot listen on {host} at port 8090: {why} (see --host)"
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (PermissionError(errno.EACCES, "x"), "Permission denied (--port chooses another one)"),
+        (OSError(errno.EADDRNOTAVAIL, "x"), "Cannot assign requested address (see --host)"),
+        (socket.gaierror(socket.EAI_NONAME, "x"), "there is no such host (see --host)"),
+        (UnicodeError(), "there is no such host (see --host)"),
+    ],
+)
+def test_why_it_cannot_listen_is_said_with_what_helps(
+    error: Exception, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("socket.create_server", refuse)
+    with pytest.raises(OperationError) as raised:
+        _listen("127.0.0.1", 80)
+    assert str(raised.value) == f"it cannot listen on 127.0.0.1 at port 80: {why}"
+
+
+def test_an_address_of_ipv6_is_in_brackets(
+    started: list[Console], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_module, "_listen", lambda *_: socket.create_server(("127.0.0.1", 0)))
+    with capture_logs():
+        _, out, _ = run(capsys, "--host", "fe80::1")
+    (console,) = started
+    assert out == f"The console is at http://[fe80::1]:{console.guard.port}/?token={TOKEN}\n"
+    assert console.guard.is_host(f"[fe80::1]:{console.guard.port}")
+
+
+async def test_a_stop_ends_what_is_waited_for_and_leaves_no_task() -> None:
+    async def found() -> Place:
+        return LOCAL
+
+    async def never() -> Place:
+        await asyncio.Event().wait()
+        return LOCAL
+
+    stop = asyncio.Event()
+    assert await _unless(stop, found()) == LOCAL
+    stop.set()
+    with pytest.raises(click.Abort):
+        await _unless(stop, never())
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1
 
 
 def fail(error: BaseException) -> Callable[[Stack], object]:

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import math
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -20,6 +23,7 @@ from workers.console.looks import Look, LookState
 from workers.console.pages.dead_letters import AGES, LOOKS, pretty
 from workers.consumer.pause import Person
 from workers.operations.ages import parse_age
+from workers.operations.errors import OperationError
 from workers.operations.status import QueueStatus, Status
 
 CARD = "4929123412345678"
@@ -459,9 +463,80 @@ async def test_the_end_of_the_console_loses_and_doubles_nothing() -> None:
             (job,) = the_look(site).jobs.values()
             go_on = asyncio.create_task(resume_when_stopped(job, queue))
         await go_on
+        assert the_look(site).why_ended == "the console was stopped"
     assert [json.loads(body)["OrderId"] for body in queue.sent] == ["c"]
     assert (sorted(queue.visible), queue.hidden) == (["a", "b"], [])
     assert lines[-1]["outcome"] == "1 replayed, 2 not tried"
+
+
+async def test_the_end_of_the_console_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "STOP_S", 0.01)
+    queue = Letters("a")
+    async with queue.site() as site:
+        seen = await plan(site, await look(site), "replay", "a")
+        queue.pause("send_message")
+        await site.submit(seen.forms[-1])
+        await queue.reached("send_message")
+        (job,) = the_look(site).jobs.values()
+    assert (job.ended, the_look(site).state, queue.sent) == (True, LookState.ENDED, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "events"),
+    [
+        (OperationError("the queue is gone"), "the queue is gone", []),
+        (refused("AccessDenied", "SendMessage", 403), "these credentials do not allow", []),
+        (ZeroDivisionError(CARD), "an internal error; the console's log has it", ["console.failed"]),
+    ],
+)
+async def test_what_fails_as_a_whole_is_said_and_only_internal_errors_are_logged(
+    error: Exception, text: str, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(looks, "act", fail)
+    with capture_logs() as lines:
+        async with Letters("a").site() as site:
+            done = await confirm(site, await plan(site, await look(site), "replay", "a"))
+            assert text in done.main.one(role="alert").text
+            assert "1 not tried" in done.text
+    assert [line["event"] for line in lines] == ["console.action", *events, "console.action"]
+
+
+async def test_letters_stay_held_while_aws_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "EXTEND_S", 0.001)
+    queue = Letters("a")
+    queue.refused = {"change_message_visibility_batch"}
+    async with queue.site() as site:
+        await look(site)
+        before = len(queue.calls)
+        while len(queue.calls) < before + 3:  # noqa: ASYNC110 - the queue tells nobody else.
+            await asyncio.sleep(0.001)
+        assert the_look(site).state is LookState.HELD
+        queue.refused = set()
+
+
+async def test_the_letters_are_let_go_some_minutes_after_the_last_use() -> None:
+    queue = Letters("a")
+    async with queue.site() as site:
+        shown = await look(site)
+        used, loop = the_look(site), asyncio.get_running_loop()
+        used.used_s = -1.0
+        before = datetime.now(UTC)
+        text = (await site.get(shown.forms[2].action)).text
+        late_s = math.ceil((datetime.now(UTC) - before).total_seconds()) + 1
+        times = [before + timedelta(seconds=looks.IDLE_S + late) for late in range(late_s + 1)]
+        assert re.search(r"let go at (.{8} UTC)", text)[1] in [f"{time:%H:%M:%S} UTC" for time in times]  # type: ignore[index]
+        assert 0 < used.used_s <= loop.time()
+        seen = await plan(site, shown, "replay", "a")
+        (job,) = used.jobs.values()
+        await site.submit(seen.forms[-1])
+        used.used_s = -1.0
+        assert job.task is not None
+        await asyncio.wait([job.task])
+        await asyncio.sleep(0)
+        assert used.used_s > 0  # The end of an action is a use.
 
 
 async def resume_when_stopped(job: Any, queue: Letters) -> None:

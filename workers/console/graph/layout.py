@@ -61,7 +61,7 @@ class _Inside:
 
     @property
     def width(self) -> float:
-        between = _BETWEEN_MACHINES * max(len(self.machines) - 1, 0)
+        between = _BETWEEN_MACHINES * (len(self.machines) - 1)
         return sum(machine.width for machine in self.machines) + between
 
     def places(self, left: float, right: float) -> Iterator[tuple["_Machine", float]]:
