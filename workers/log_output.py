@@ -64,10 +64,10 @@ class LogOutput:
         self._thread: threading.Thread | None = None
         self._writing = threading.RLock()  # One thread writes at a time.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_thread: int  # Set with the loop.
+        self._loop_thread = 0
         self._is_scheduled = False  # The loop will write what is in the buffer.
         self._dropped = 0  # Since the buffer was full.
-        self._full_at_s: float  # Set when it is full.
+        self._full_at_s = 0.0
         self._is_finished = False
         self.is_full = False
         self.closed: str | None = None

@@ -140,7 +140,7 @@ class BulkSubmission(Submission):
         """Add the intake's report about *rows* orders to the ledger and to the summary."""
         if not intake.has_counts:
             raise OperationError(f"the intake ended as {intake.error or intake.status}")
-        if unknown := rows - intake.known + (intake.unreported or 0):
+        if unknown := max(rows - intake.known, 0) + (intake.unreported or 0):
             raise OperationError(f"the intake does not know what became of {unknown} of {rows} orders")
         started_at = clock.parse(intake.started_at)  # No later than that of each execution.
         async with contextlib.aclosing(reported_rows(self._stack, place.bucket, intake.intake)) as report:

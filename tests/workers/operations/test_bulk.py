@@ -306,6 +306,10 @@ async def test_rows_that_an_intake_has_lost_are_not_counted_as_submitted() -> No
     assert command.task.summary.submitted == 0
 
 
+async def test_an_intake_that_counts_a_row_twice_misses_none() -> None:
+    assert await Command(Intakes(lost=-1)).run() == "3 submitted, 0 already submitted, 0 bad, 0 failed"
+
+
 async def test_rows_of_an_intake_that_failed_because_of_them_are_named_with_their_line() -> None:
     rows = [{"Row": 2, "Outcome": "not_started"}]
     command = Command(Intakes(rows=rows, status="FAILED", error="RowsNotStarted"))

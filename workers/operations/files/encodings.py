@@ -23,7 +23,9 @@ _UTF_16_STARTS = {"utf-16-le": re.compile(rb"[^\0]\0[^\0]\0"), "utf-16-be": re.c
 _WESTERN = "windows-1252"
 # Other encodings of Western, Central European and Turkish text. A byte that is the same letter in all is unambiguous.
 _RELATED = ("iso8859-1", "iso8859-15", "cp1250", "iso8859-2", "cp1254")
-_HIGH, _HIGH_WORD = re.compile(rb"[\x80-\xff]"), re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*")
+_HIGH = re.compile(rb"[\x80-\xff]")
+# Tried only where a word begins: else a long word without such a letter would be read again from each of its letters.
+_HIGH_WORD = re.compile(rb"(?<![A-Za-z\x80-\xff])[A-Za-z]*+[\x80-\xff][A-Za-z\x80-\xff]*+")
 _MAX_READ_BYTES = 65_536
 
 

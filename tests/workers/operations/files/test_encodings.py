@@ -78,6 +78,10 @@ def test_a_word_is_not_cut_where_a_block_of_the_file_ends(size: int) -> None:
     assert found(b"x" * (size - 1) + b"\nA\xfc\n") == WESTERN
 
 
+def test_a_long_word_of_ascii_is_read_once() -> None:
+    assert found(b"a" * 100_000 + b" M\xfcller\n") == WESTERN
+
+
 def test_utf_32_is_refused() -> None:
     with pytest.raises(OperationError, match="x is UTF-32: save it as UTF-8"):
         found("OrderId".encode("utf-32"))
