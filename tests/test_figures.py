@@ -202,8 +202,8 @@ FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
     "workers.consumer.poller": {
         "FRESH_S": 120.0,
         "EXTRA_WAIT_S": 1,
-        "Poller._failed_at_s": 0.0,
-        "Poller._retry_at_s": 0.0,
+        "Poller._failed_at_s": -math.inf,
+        "Poller._retry_at_s": -math.inf,
     },
     "workers.consumer.ports": {"MAX_BATCH": 10},
     "workers.consumer.prefetch": {
