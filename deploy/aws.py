@@ -85,6 +85,8 @@ class Aws:
         """
         keep_metadata_direct()
         session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
+        if not session.region_name:  # An empty AWS_DEFAULT_REGION, which the SDK puts into the endpoint's address.
+            raise exceptions.NoRegionError
         config = Config(
             connect_timeout=10,
             retries={"mode": "standard", "total_max_attempts": 5},

@@ -1,5 +1,7 @@
 """The deployer's clients, and how their errors are explained."""
 
+from collections.abc import Sequence
+
 import pytest
 from botocore import exceptions
 
@@ -79,8 +81,10 @@ def test_aws_region_comes_first(environment: pytest.MonkeyPatch, variables: dict
     assert (config.connect_timeout, config.retries) == (10, {"mode": "standard", "total_max_attempts": 5})  # type: ignore[attr-defined]
 
 
-@pytest.mark.usefixtures("environment")
-def test_without_a_region_there_are_no_clients() -> None:
+@pytest.mark.parametrize("empty", [(), ("AWS_DEFAULT_REGION",), ("AWS_REGION", "AWS_DEFAULT_REGION")])
+def test_without_a_region_there_are_no_clients(environment: pytest.MonkeyPatch, empty: Sequence[str]) -> None:
+    for name in empty:
+        environment.setenv(name, "")
     with pytest.raises(exceptions.NoRegionError):
         Aws.from_environment()
 
