@@ -14,6 +14,7 @@ A request names the console's own host, carries its session, and a POST the form
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,11 +59,11 @@ class Page:
     headers: Mapping[str, str]
     html: str
 
-    @property
+    @functools.cached_property
     def root(self) -> Element:
         return parse(self.html)
 
-    @property
+    @functools.cached_property
     def main(self) -> Element:
         """The page without its header, or a fragment as a whole."""
         root = self.root
