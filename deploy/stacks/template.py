@@ -4,6 +4,7 @@ CloudFormation templates as data: read them, check parameters, find table names.
 Short forms (`!Sub`, `!GetAtt`, ...) become long ones, so that a template can be edited and sent as JSON.
 """
 
+import functools
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -71,13 +72,20 @@ def load(path: Path) -> dict[str, Any]:
 
 def parse(text: str, name: str) -> dict[str, Any]:
     """Parse a YAML or JSON template. Raises `DeployError` if it is malformed; the error calls the template `name`."""
+    template: dict[str, Any] = json.loads(_as_json(text, name))
+    return template
+
+
+@functools.lru_cache(maxsize=8)
+def _as_json(text: str, name: str) -> str:
+    """Return a template as JSON. A deployment reads the same template several times, and JSON is read much faster."""
     try:
         template = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise DeployError(f"The template {name} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
         raise DeployError(f"The template {name} has no Resources")
-    return template
+    return body(template)
 
 
 def body(template: Mapping[str, Any]) -> str:

@@ -54,6 +54,11 @@ def test_a_missing_template_is_refused(tmp_path: Path) -> None:
         template.load(tmp_path / "none.yaml")
 
 
+def test_what_is_changed_in_a_template_is_not_read_again() -> None:
+    template.load(template.PIPELINE)["Resources"].clear()
+    assert "OrderTable" in template.load(template.PIPELINE)["Resources"]
+
+
 @pytest.mark.parametrize("prefix", ["", "a", "Test-2-", "a" * 30])
 def test_valid_name_prefixes_are_accepted(prefix: str) -> None:
     template.check_parameters(template.load(template.PIPELINE), {"NamePrefix": prefix})

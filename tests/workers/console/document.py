@@ -118,7 +118,7 @@ class _Parser(HTMLParser):
         self.root = Element("document")
         self._open = [self.root]
 
-    def updatepos(self, i: int, j: int) -> int:
+    def updatepos(self, _i: int, j: int) -> int:
         return j  # Nobody asks for line numbers.
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
