@@ -1,6 +1,7 @@
 """Finds the line of a value in a TOML file."""
 
 import bisect
+import functools
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,12 +28,17 @@ def line_of(text: str, ends: Sequence[int], path: Sequence[str | int]) -> int:
     It is the first statement that, together with everything before it, makes a document that has the key. So a key is
     found in any notation (a header, a dotted key, an inline table), and text that only looks like a key is not.
     """
-    while path and not _has(tomllib.loads(text), path):
+    while path and not _has(_document(text), path):
         path = path[:-1]
     lines = text.split("\n")
     # If the first lines of the document have a key, any larger number of first lines has it too.
-    found = bisect.bisect_left(ends, True, key=lambda end: _has(tomllib.loads("\n".join(lines[:end])), path))
+    found = bisect.bisect_left(ends, True, key=lambda end: _has(_document("\n".join(lines[:end])), path))
     return ends[found - 1] + 1 if found else 1
+
+
+@functools.lru_cache(maxsize=64)  # The mistakes of a file are looked for with mostly the same beginnings of it.
+def _document(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 def _has(value: Any, path: Sequence[str | int]) -> bool:
