@@ -46,6 +46,8 @@ def place_labels(
         best: tuple[float, Rect] | None = None
         others = [piece for other, of_line in enumerate(pieces) if other != number for piece in of_line]
         for rect, cost in _candidates(points, label_width, channels, width) if label_width else ():
+            if best is not None and cost >= best[0]:
+                continue
             total = (
                 cost
                 + _ON_LABEL * sum(rect.meets(label, _MARGIN) for label in placed)
