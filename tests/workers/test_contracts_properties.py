@@ -2,7 +2,6 @@
 
 import json
 import re
-import string
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +94,7 @@ def decoded(decode: Callable[..., Any], body: str) -> Any:
 
 def order_id_in(body: str) -> str:
     """Return the OrderId in a body that was accepted, in the simplest way."""
-    text = body.strip(f"{string.whitespace}\ufeff\u200b\u2060\u00a0\u3000")
+    text = re.sub(r"\A(?:[\s\ufeff\u200b\u2060]|\u00ef\u00bb\u00bf)+|[\s\ufeff\u200b\u2060]+\Z", "", body)
     return str(json.loads(text)["OrderId"]) if text.startswith("{") else text
 
 
