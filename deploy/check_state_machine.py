@@ -6,6 +6,7 @@ definitions, or by default all in `statemachine/`. It also checks the samples be
 template gives them. It prints one line per finding and exits 1 if there are any.
 """
 
+import functools
 import json
 import os
 import re
@@ -208,10 +209,17 @@ def _check_text(key: str, text: str) -> Iterator[str]:
     if not _is_expression(text):
         yield f"{key} is not one whole {{% expression %}}"
         return
-    try:
-        Jsonata(text[2:-2].strip())
-    except Exception as error:  # noqa: BLE001 - the parser raises many kinds of errors
+    if (error := _syntax_error(text[2:-2].strip())) is not None:
         yield f"{key} does not compile: {error}"
+
+
+@functools.cache  # Many states have the same expressions.
+def _syntax_error(expression: str) -> str | None:
+    try:
+        Jsonata(expression)
+    except Exception as error:  # noqa: BLE001 - the parser raises many kinds of errors
+        return str(error)
+    return None
 
 
 def _is_expression(value: object) -> bool:
