@@ -170,6 +170,16 @@ class FilesInOrder(LoadScopeScheduling):  # type: ignore[misc]
         file = nodeid.partition("::")[0]
         return nodeid if file in ONE_BY_ONE else file
 
+    def _pending_of(self, workload: dict[str, dict[str, bool]]) -> int:
+        """Return how many tests are left of a process's files. It tests one after the other, so only the last count."""
+        pending = 0
+        for tests in reversed(workload.values()):
+            left = list(tests.values()).count(False)
+            pending += left
+            if left < len(tests):
+                break
+        return pending
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
