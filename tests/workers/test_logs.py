@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -140,6 +141,13 @@ def test_half_of_a_surrogate_pair_does_not_make_a_line_unreadable(configured: Co
     assert found["name"] == "Zo\u00eb \ufffd"
 
 
+def untimed(written: str) -> str:
+    """Return lines without the fractions of their times, in which any digits may be."""
+    text, count = re.subn(r"(?<=:\d\d)\.\d+", "", written)
+    assert count
+    return text
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_card_number_is_masked_anywhere_in_a_line(configured: Configure, form: str, as_json: bool) -> None:
@@ -158,7 +166,7 @@ def test_a_card_number_is_masked_anywhere_in_a_line(configured: Configure, form:
         log.exception("x.failed")
     written = stream.getvalue()
     assert "****" in written
-    assert "1234" not in written
+    assert "1234" not in untimed(written)
     assert written.count("x.done") == 5
 
 
@@ -173,7 +181,7 @@ def test_a_card_number_in_a_librarys_line_is_masked(configured: Configure, as_js
         raise ValueError(f"Card {CARD}")  # noqa: TRY301 - the error under test.
     except ValueError:
         library.exception("Failed with %s", CARD)
-    assert "1234" not in stream.getvalue()
+    assert "1234" not in untimed(stream.getvalue())
     assert "****" in stream.getvalue()
 
 
@@ -280,7 +288,7 @@ def test_console_lines_are_readable_text(configured: Configure) -> None:
     assert line[23:].startswith(" error                message.failed         order_id=001 text=")
     assert line.isprintable()
     assert 'exception="ValueError: broken" at="workers/test_logs.py:' in line
-    assert "4929" not in line
+    assert "4929" not in untimed(line)
 
 
 def test_a_traceback_is_on_the_console_only_at_debug(configured: Configure) -> None:

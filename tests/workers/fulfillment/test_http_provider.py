@@ -112,7 +112,8 @@ async def test_no_field_of_the_order_contains_a_card_number(server: ProviderServ
     await provider.ship(order(name=f"Jane {CARD}", item_name="4929 1234 1234 5678", price=CARD, cc=CARD))
     (request,) = server.requests
     assert request.document["Name"] == "Jane ****"
-    sent = request.body.decode() + request.line + str(request.headers)
+    headers = {name: value for name, value in request.headers.items() if name != "host"}  # Its port may be any.
+    sent = request.body.decode() + request.line + str(headers)
     assert "4929" not in sent
     assert sent.count("5678") == sent.count("12345678") == 1, "only the account in the ARN"
 
