@@ -187,6 +187,19 @@ async def test_only_some_histories_are_read_and_the_drawing_is_kept(monkeypatch:
     assert (await runs.reader.read()).drawing is first.drawing
 
 
+async def test_only_some_orders_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def find(_stack: object, arns: list[str], since: datetime) -> dict[str, str]:
+        assert since == at(0)
+        return {arn: arn.rpartition(":")[2].upper() for arn in arns}
+
+    monkeypatch.setattr(recent, "_MAX_KEPT", 2)
+    monkeypatch.setattr(recent, "find_orders", find)
+    runs = Runs()
+    await runs.read("a")
+    await runs.read("b", "c")
+    assert list((await runs.reader.read()).orders.values()) == ["B", "C"]
+
+
 async def test_the_order_of_an_execution_is_looked_for_twice() -> None:
     runs = Runs()
     dynamodb = runs.reader.stack.dynamodb
