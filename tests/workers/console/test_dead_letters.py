@@ -514,9 +514,9 @@ async def test_letters_stay_held_while_aws_does_not_answer(monkeypatch: pytest.M
         raise refused("InternalError", "ChangeMessageVisibilityBatch", 500)
 
     monkeypatch.setattr(looks, "EXTEND_S", 0.001)
-    monkeypatch.setattr("workers.operations.hold.Hold.extend", extend)
     async with Letters("a").site() as site:
         await look(site)
+        monkeypatch.setattr("workers.operations.hold.Hold.extend", extend)
         await tried_often.wait()
         assert the_look(site).state is LookState.HELD
 
