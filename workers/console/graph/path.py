@@ -120,7 +120,7 @@ class _History:
     def add(self, event: Mapping[str, Any]) -> None:
         kind, at = str(event["type"]), event["timestamp"].astimezone(UTC)
         previous = event.get("previousEventId")
-        before, is_start = (None, False) if previous == 0 else self._known.get(previous or -1, self._last)
+        before, is_start = (None, False) if previous == 0 else self._known.get(previous, self._last)
         visit = before
         if kind.startswith("Execution"):
             self._execution(kind, event, before, at)

@@ -168,6 +168,8 @@ def test_a_map_fails_with_the_error_of_its_item(*, is_caught: bool) -> None:
         ("Inside", "failed", "Busy"),
     ]
     assert path.states["Inside"].outcome == Outcome.FAILED
+    failed = next(event for event in history.events if event["type"] == "MapIterationFailed")
+    assert path.steps[2].left == failed["timestamp"]
     assert ("Inside", END) not in path.lines
 
 
@@ -262,6 +264,8 @@ def test_an_execution_that_is_redriven_goes_on(*, enters_again: bool) -> None:
     history.tried(failures=1, succeeds=False)
     history.add("ExecutionFailed", executionFailedEventDetails={"error": "Lambda.Down"})
     history.add("ExecutionRedriven", executionRedrivenEventDetails={"redriveCount": 1})
+    path = read_path(history.events)
+    assert (path.outcome, path.ended, path.error, path.cause) == (Outcome.RUNNING, None, None, None)
     if enters_again:
         history.enter("B")
     history.tried(failures=0)
@@ -312,6 +316,14 @@ def test_times_are_utc() -> None:
     visit = read_path(events).states["A"]
     assert visit.entered.tzinfo is UTC
     assert read_path(events) == read_path(history.events)
+
+
+@pytest.mark.parametrize(("end", "outcome"), [("Succeeded", Outcome.SUCCEEDED), ("Failed", Outcome.FAILED)])
+def test_an_execution_may_end_before_it_enters_a_state(end: str, outcome: Outcome) -> None:
+    history = History()
+    history.add(f"Execution{end}")
+    path = read_path(history.events)
+    assert (path.outcome, path.steps, path.lines) == (outcome, (), frozenset())
 
 
 def test_an_execution_without_events_is_running() -> None:
