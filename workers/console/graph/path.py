@@ -114,7 +114,7 @@ class _History:
     cause: str | None = None
     # Events by id: the visit they belong to, and whether a machine inside it starts with them. AWS names the event
     # before each one, so that parallel branches can be told apart. A local AWS does not: there the last visit counts.
-    _known: dict[int, tuple[_Visit | None, bool]] = field(default_factory=dict)
+    _known: dict[int | None, tuple[_Visit | None, bool]] = field(default_factory=dict)
     _last: tuple[_Visit | None, bool] = (None, False)
 
     def add(self, event: Mapping[str, Any]) -> None:
