@@ -70,6 +70,7 @@ def test_every_type_of_state_has_its_words_and_its_icon() -> None:
         Parallel={"Type": "Parallel", "Branches": [inside, inside], "Next": "Succeed"},
         Succeed={"Type": "Succeed"},
         Fail={"Type": "Fail", "Error": "Refused"},
+        Worked={"Type": "Fail", "ErrorPath": "$.error"},
     )
     assert [(node.name, node.subtitle, node.icon, len(node.inside)) for node in parsed.nodes if node.is_state] == [
         ("Pass", "Pass state", "pass", 0),
@@ -82,7 +83,9 @@ def test_every_type_of_state_has_its_words_and_its_icon() -> None:
         ("Parallel", "Parallel: all at once", "parallel", 2),
         ("Succeed", "Succeed state", "succeed", 0),
         ("Fail", "Fail: Refused", "fail", 0),
+        ("Worked", "Fail state", "fail", 0),
     ]
+    assert [node.name for node in parsed.nodes if node.is_distributed] == ["Distributed"]
     ids = [node.id for node, _ in parsed.walk()]
     assert len(ids) == len(set(ids))
     assert ("Succeed", END, "end", "") in lines(parsed)
@@ -109,10 +112,14 @@ def test_states_of_nested_machines_follow_the_state_they_are_in() -> None:
         (["Own.Error", "States.ALL"], "any error"),
         (["DynamoDB.ConditionalCheckFailedException"], "ConditionalCheckFailed"),
         (["StepFunctions.ExecutionAlreadyExistsException", "ExecutionAlreadyExists"], "ExecutionAlreadyExists"),
+        (["A.One", "B.Two"], "One, Two"),
         (["A.One", "B.Two", "C.Three"], "One, Two and 1 more"),
+        (["One", "C.One", "B.Two"], "One, Two"),
+        ([], "any error"),
+        ("States.Timeout", "any error"),
     ],
 )
-def test_a_catch_names_its_errors(errors: list[str], label: str) -> None:
+def test_a_catch_names_its_errors(errors: Any, label: str) -> None:
     parsed = graph(A={"Type": "Task", "End": True, "Catch": [{"ErrorEquals": errors, "Next": "B"}]}, B={"Type": "Fail"})
     assert ("A", "B", "catch", label) in lines(parsed)
 
@@ -122,13 +129,30 @@ def test_two_ways_to_the_same_state_are_one_line() -> None:
     parsed = graph(A={"Type": "Task", "Next": "B", "Catch": catcher}, B={"Type": "Succeed"})
     (line,) = [line for line in parsed.lines if line.kind == "next"]
     assert (line.label, line.is_also_catch) == ("also on any error", True)
+    choice = {"Type": "Choice", "Choices": [{"Next": "B"}, {"Next": "B", "Comment": "no"}], "Catch": catcher}
+    parsed = graph(A=choice, B={"Type": "Succeed"})
+    (line,) = [line for line in parsed.lines if line.kind == "choice"]
+    assert (line.label, line.is_also_catch) == ("rule 1 / no / any error", True)
+    two = [{"ErrorEquals": [error], "Next": "B"} for error in ("One", "Two")]
+    parsed = graph(A={"Type": "Task", "End": True, "Catch": two}, B={"Type": "Succeed"})
+    (line,) = [line for line in parsed.lines if line.kind == "catch"]
+    assert (line.label, line.is_also_catch) == ("One / Two", False)
 
 
-def test_a_long_label_is_cut_and_kept_in_full() -> None:
-    rule = {"Comment": "a comment that has far more words than a line", "Next": "B"}
+@pytest.mark.parametrize(
+    ("comment", "label"),
+    [
+        ("a comment that has far more words than a line", "a comment that has far more w…"),
+        ("x" * 30, "x" * 30),
+        ("x" * 31, "x" * 29 + "…"),
+        ("x" * 28 + " and more", "x" * 28 + "…"),
+    ],
+)
+def test_a_long_label_is_cut_and_kept_in_full(comment: str, label: str) -> None:
+    rule = {"Comment": comment, "Next": "B"}
     parsed = graph(A={"Type": "Choice", "Choices": [rule]}, B={"Type": "Succeed"})
     (line,) = [line for line in parsed.lines if line.kind == "choice"]
-    assert (line.label, line.full_label) == ("a comment that has far more w…", rule["Comment"])
+    assert (line.label, line.full_label, line.is_also_catch) == (label, comment, False)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from tests.workers.console.graph.machines import DEFINITIONS, History, definition, machine
 from workers.console.graph import svg
 from workers.console.graph.definition import START
-from workers.console.graph.path import Path, read_path
+from workers.console.graph.path import Outcome, Path, read_path
 from workers.console.graph.svg import Drawing, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -130,6 +130,17 @@ def test_a_screen_reader_hears_what_came_of_a_state() -> None:
     assert description
     assert description.startswith("Path: Check the order (succeeded), Update the order table (succeeded, 1 retry), ")
     assert description.endswith("The execution: succeeded")
+
+
+def test_a_path_that_has_not_begun_and_a_graph_without_one_are_described() -> None:
+    for path, text in (
+        (Path(), "Path: none yet. The execution: running"),
+        (Path(Outcome.TIMED_OUT), "Path: none yet. The execution: timed out"),
+        (None, "States: A, B"),
+    ):
+        states = {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Succeed"}}
+        drawn = ET.fromstring(draw({"StartAt": "A", "States": states}, path).svg)
+        assert drawn.findtext(f"{SVG}desc") == text
 
 
 def test_the_inside_of_a_map_is_marked_with_how_often_it_was_visited() -> None:

@@ -13,7 +13,14 @@ def test_widths_are_at_least_those_of_a_wide_font() -> None:
     assert [width_of(char, Font(100)) for char in "\u10ff\u1100\N{RIGHTWARDS ARROW}"] == [64, 104, 104]
 
 
+def test_each_letter_has_a_width_and_bold_ones_are_wider() -> None:
+    widths = [width_of(letter, Font(100)) for letter in "iIfckEmDAb"]
+    assert widths == pytest.approx([29, 36, 41, 55, 59, 64, 100, 79, 70, 64])
+    assert width_of("bb", Font(50, is_bold=True)) == pytest.approx(72.12)
+
+
 def test_a_label_has_space_around_it() -> None:
+    assert label_width("bb") == pytest.approx(width_of("bb", LABEL) + 14)
     assert label_width("no") > width_of("no", LABEL)
     assert label_width("") == 0
 
