@@ -24,6 +24,7 @@ from workers.console import main
 from workers.console.app import application
 from workers.console.command import _listen, _unless
 from workers.console.console import Console, Place
+from workers.errors import UnreadableOrderError
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
 
@@ -247,6 +248,33 @@ def test_what_ends_it_is_said_without_card_numbers(
     assert given == code
     assert "4111111111111111" not in err
     assert err.splitlines()[-1:] == ([f"{NAME}: {last}"] if last else [])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (click.Abort(), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (BrokenPipeError(), 1, None),
+        (OperationError("no region"), 1, "no region"),
+        (UnreadableOrderError("odd"), 1, "odd"),
+        (click.UsageError("Wrong."), 2, "Wrong"),
+        (click.BadParameter("bad\n value."), 2, f"Invalid value: bad value{HINT}"),
+        (click.FileError("f", "gone"), 1, f"Could not open file 'f': gone{HINT}"),
+    ],
+)
+def test_each_end_has_its_line_and_its_code(
+    error: BaseException,
+    code: int,
+    said: str | None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def end(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "command", SimpleNamespace(main=end))
+    assert run(capsys) == (code, "", "" if said is None else f"{NAME}: {said}\n")
 
 
 def test_an_interruption_while_aws_does_not_answer_ends_it(

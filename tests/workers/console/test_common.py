@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.workers.console.site import Site
+from workers.console.feeds import Feed
 from workers.console.pages import common
 from workers.operations.status import Status
 
@@ -31,6 +32,19 @@ def readings(site: Site, values: Iterable[object]) -> None:
 
 async def real(site: Site) -> Status:
     return await site.world.reader().read()
+
+
+async def test_a_page_does_not_wait_for_the_counts_of_its_navigation(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, latest = list[float | None](), Feed.latest
+
+    async def recorded(feed: Feed[object], wait_s: float | None = None) -> object:
+        waits.append(wait_s)
+        return await latest(feed, wait_s)
+
+    monkeypatch.setattr(Feed, "latest", recorded)
+    async with Site.started() as site:
+        await site.get("/no-such-page")
+    assert waits == [0]
 
 
 async def test_what_has_not_changed_is_not_sent_again() -> None:

@@ -49,6 +49,11 @@ async def test_a_kept_name_that_is_none_proposes_the_consoles_own(kept: str) -> 
         assert name_on(await with_kept_name(site, kept)) in {"ada", "�"}
 
 
+async def test_a_kept_name_is_no_longer_than_a_name() -> None:
+    async with Aws().site() as site:
+        assert name_on(await with_kept_name(site, "x" * 200)) == "x" * 128
+
+
 async def test_a_card_number_is_neither_kept_nor_shown() -> None:
     async with Aws().site() as site:
         answer = await site.post(PAUSE, actor=f"ada {CARD}", note="n")

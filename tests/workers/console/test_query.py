@@ -54,3 +54,4 @@ def test_marks_are_short_and_no_address_with_them_looks_like_a_card_number() -> 
     assert {len(each) for each in many} == {MARK_CHARS}
     assert not looks_like_card("".join(many))
     assert "".join(many).isalpha()
+    assert mark("\ud800") == mark("?")  # What a person has edited in the table.

@@ -19,6 +19,7 @@ TOKEN = "t" * MIN_TOKEN_CHARS
 def test_a_token_is_long_and_part_of_a_url_as_it_is() -> None:
     assert is_token(new_token())
     assert new_token() != new_token()
+    assert len(new_token()) == 43  # 256 bits.
     assert is_token(TOKEN)
     for text in ("", TOKEN[1:], TOKEN + "&", TOKEN + " ", TOKEN + "\n", TOKEN + "é", "x" * 257):
         assert not is_token(text)
