@@ -1,6 +1,7 @@
 """The live part of a list."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -10,7 +11,7 @@ from workers.console.live_lists import Seen, _merged
 
 
 async def counting(name: str, go_on: asyncio.Event) -> AsyncGenerator[str, None]:
-    for number in range(3):
+    for number in itertools.count():
         yield f"{name}{number}"
         await go_on.wait()
 
