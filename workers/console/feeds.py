@@ -13,6 +13,7 @@ Value = TypeVar("Value")
 KEPT_S = 15.0  # How long a feed is read after its last viewer has gone: a click takes a moment to the next page.
 MAX_FEEDS = 200  # Of all pages that are watched; beyond it, the feed that was watched the longest ago ends.
 FORGOTTEN_S = 300.0  # After its last viewer: what a feed has read may be large.
+_LONG_AGO_S = float("-inf")
 Explain = Callable[[Exception], Awaitable[str | None]]
 
 
@@ -52,10 +53,10 @@ class Feed(Generic[Value]):
         self._soon = asyncio.Event()
         self._viewers = 0
         self._task: asyncio.Task[None] | None = None
-        self._valid_from_s = 0.0
-        self._polled_from_s = 0.0
+        self._valid_from_s = _LONG_AGO_S
+        self._polled_from_s = _LONG_AGO_S
         self._reported: str | None = None
-        self.watched_s = 0.0
+        self.watched_s = _LONG_AGO_S
 
     @property
     def _every_s(self) -> float:

@@ -47,6 +47,13 @@ async def test_a_page_does_not_wait_for_the_counts_of_its_navigation(monkeypatch
     assert waits == [0]
 
 
+async def test_only_a_page_of_a_session_has_the_token_of_its_forms() -> None:
+    async with Site.started() as site:
+        token = site.console.guard.csrf_token(site.session)
+        assert (await site.get("/dead-letters")).forms[-1].fields["csrf"] == [token]
+        assert "csrf" not in (await site.send("GET", "/dead-letters", anonymous=True)).html
+
+
 async def test_what_has_not_changed_is_not_sent_again() -> None:
     async with Site.started() as site:
         status = await real(site)

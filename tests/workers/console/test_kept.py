@@ -53,5 +53,8 @@ def test_a_value_is_kept_for_a_while_after_its_last_use() -> None:
     assert values.get("a") is None
     values.add("b", "b")
     clock.now_s = 42
-    assert values.drop_expired() == ["b"]
+    values.add("c", "c")
+    assert list(values) == ["c"]
+    clock.now_s = 53
+    assert values.drop_expired() == ["c"]
     assert values.drop_expired() == []

@@ -145,7 +145,7 @@ def test_a_template_is_rendered_with_its_values() -> None:
         ("{{ ('see `orders queues`' | commands)[1].text }}", "orders queues"),
         ("{{ ('orders queues' | way_of).address }}", "/queues"),
         ("{{ 'arn:aws:states:r:a:execution:m:one' | execution_name }}", "one"),
-        ("{% if true %}\n  a\n{% endif %}\nb", "  a\nb"),
+        ("x\n  {% if true %}\n  a\n  {% endif %}\nb", "x\n  a\nb"),
     ],
 )
 def test_templates_have_filters(source: str, text: str) -> None:

@@ -95,6 +95,23 @@ def test_a_try_that_succeeds_ends_what_failed_before(scheduled: str) -> None:
     assert (visit.outcome, visit.tries, visit.error) == (Outcome.SUCCEEDED, 2, None)
 
 
+def test_a_try_that_runs_has_not_failed_as_the_one_before_it() -> None:
+    history = History()
+    history.enter("A")
+    history.add("TaskScheduled")
+    history.add("TaskTimedOut", taskTimedOutEventDetails={"error": "States.Timeout"})
+    history.add("TaskScheduled")
+    history.add("ExecutionFailed", executionFailedEventDetails={"error": "Own"})
+    visit = read_path(history.events).states["A"]
+    assert (visit.outcome, visit.tries) == (Outcome.FAILED, 2)
+
+
+def test_a_fail_state_has_failed_before_its_execution_has_ended() -> None:
+    history = History()
+    history.enter("No", "Fail")
+    assert outcomes(read_path(history.events)) == {"No": "failed"}
+
+
 def test_a_running_execution_has_a_running_state() -> None:
     history = History()
     history.passed("A")

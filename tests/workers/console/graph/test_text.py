@@ -42,6 +42,14 @@ def test_a_long_name_is_wrapped_once_and_then_cut(text: str, lines: list[str]) -
     assert all(width_of(line, TITLE) <= 140 for line in lines)
 
 
+def test_what_fits_exactly_is_not_cut() -> None:
+    assert cut("aa", width_of("aa", LABEL), LABEL) == "aa"
+    assert cut("aaaa", width_of("aa…", LABEL), LABEL) == "aa…"
+    assert wrap("aa bb", width_of("aa bb", LABEL), LABEL) == ["aa bb"]
+    assert wrap("aa bbb", width_of("bbb", LABEL), LABEL) == ["aa", "bbb"]
+    assert wrap("aaaa", width_of("aa", LABEL), LABEL) == ["aa", "aa"]
+
+
 def test_a_line_has_at_least_one_letter() -> None:
     assert wrap("abc", 1, TITLE) == ["a", "…"]
 
