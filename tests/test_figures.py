@@ -113,7 +113,7 @@ FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
     },
     "workers.console.graph.svg": {"_MAX_LAYOUTS": 16, "_HEAT_LEVELS": 5},
     "workers.console.history": {"WINDOW_S": 900.0, "MAX_POINTS": 1000},
-    "workers.console.inspector": {"MAX_TRIES": 20, "Inspected.more_tries": 0},
+    "workers.console.inspector": {"MAX_TRIES": 20},
     "workers.console.kept": {"_ID_CHARS": 20},
     "workers.console.looks": {
         "MAX_LETTERS": 1000,

@@ -37,10 +37,10 @@ class Inspected:
     resource: str
     comment: str
     rules: Sequence[str]
-    tries: Sequence[Try] = ()
-    more_tries: int = 0
-    is_chosen: bool = False
-    is_elsewhere: bool = False
+    tries: Sequence[Try]
+    more_tries: int
+    is_chosen: bool
+    is_elsewhere: bool
 
 
 @dataclass(frozen=True, slots=True)

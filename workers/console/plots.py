@@ -24,7 +24,7 @@ def plot(series: Series, now_s: float, what: str, unit: str = "", *, labels: boo
     the largest value and the times: for a plot in a table.
     """
     known = [value for _, value in series if value is not None]
-    largest = max(known, default=0.0)
+    largest = max(known, default=_MIN_TOP)
     top = max(largest, _MIN_TOP)
     runs = list(_runs(series))
     points = [[(_x(at_s, now_s), _y(value, top)) for at_s, value in run] for run in runs]

@@ -28,7 +28,7 @@ def test_a_number_stays_within_its_bounds(text: str, number: int) -> None:
 
 
 def test_each_value_has_a_chip_that_removes_it() -> None:
-    given = {"none": None, "rows": 200, "status": ["A", "B"], "q": "x y", "stuck": True}
+    given = {"none": None, "rows": 200, "status": ["A", "", "B"], "q": "x y", "stuck": True}
     made = chips("orders", given, {"status": "status", "q": "text", "stuck": "stuck"})
     assert [(chip.text, str(chip.without)) for chip in made] == [
         ("status A", "/orders?rows=200&amp;status=B&amp;q=x+y&amp;stuck=True"),

@@ -68,7 +68,7 @@ def _first_line(text: str, room: float, font: Font) -> tuple[str, str]:
     while end and width_of(text[:end], font) > room:
         end = text.rfind(" ", 0, end)
         if end < 0:
-            end = next(size for size in range(len(text), -1, -1) if size <= 1 or width_of(text[:size], font) <= room)
+            end = next(size for size in range(len(text), 0, -1) if size <= 1 or width_of(text[:size], font) <= room)
             return text[:end], text[end:]
     return text[:end], text[end:].lstrip()
 
