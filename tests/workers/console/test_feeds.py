@@ -264,8 +264,10 @@ async def test_of_many_feeds_those_that_are_watched_stay() -> None:
         assert len(known._feeds) == feeds.MAX_FEEDS
         assert known.feed("watched", source.read, EVERY_S) is watched
         assert known.feed(0, source.read, EVERY_S) is not first
+        began_s = asyncio.get_running_loop().time()
         known.refresh()
         assert (await anext(readings)).number == 2
+        assert asyncio.get_running_loop().time() - began_s < 1
     known.close()
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == 1

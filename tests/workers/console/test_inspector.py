@@ -95,6 +95,8 @@ def test_states_inside_others_have_their_own_rules() -> None:
     found = [(each.state.container, each.comment, each.is_elsewhere) for each in inspected if each.state.name == "A"]
     assert found == [("Both", "one", False), ("Old", "two", False), ("New", "three", False)]
     assert not any(each.is_chosen for each in inspected)
+    broken = [(each.rules, each.is_elsewhere) for each in inspected if each.state.name == "broken"]
+    assert broken == [([], False)] * 3
 
 
 @pytest.mark.parametrize(

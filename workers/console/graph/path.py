@@ -254,11 +254,8 @@ def _happened(visit: _Visit, kind: str, event: Mapping[str, Any], at: datetime) 
         visit.fail_try(event)
     elif kind.endswith("StateAborted"):
         visit.end(Outcome.ABORTED, at)
-    elif visit.kind == "Task":
-        if kind in _TRIES:
-            visit.start_try()
-        elif kind.endswith("Succeeded"):
-            visit.failure = None
+    elif visit.kind == "Task" and kind in _TRIES:
+        visit.start_try()
 
 
 def _error(event: Mapping[str, Any]) -> tuple[str | None, str | None]:

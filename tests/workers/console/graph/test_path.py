@@ -215,6 +215,43 @@ def test_branches_that_run_at_once_are_told_apart() -> None:
     }
 
 
+def test_a_state_after_no_event_is_the_first_of_its_machine() -> None:
+    history = History()
+    history.passed("A")
+    history.enter("B", "Pass", after=0)
+    assert read_path(history.events).lines == {(START, "A"), (START, "B")}
+
+
+def test_the_end_of_a_parallel_state_is_not_that_of_a_state_inside() -> None:
+    history = History()
+    history.enter("Both", "Parallel")
+    history.enter("Slow", "Wait", after=history.add("ParallelStateStarted"))
+    history.exit("Both", "Parallel")
+    assert outcomes(read_path(history.events)) == {"Both": "succeeded", "Slow": "running"}
+
+
+def test_an_item_that_fails_does_not_fail_what_its_map_is_inside() -> None:
+    history = History()
+    history.enter("Both", "Parallel")
+    history.enter("Map", "Map", after=history.add("ParallelStateStarted"))
+    history.iteration("Map", 0, "Started", after=history.add("MapStateStarted"))
+    history.enter("Bad")
+    history.tried(failures=1, succeeds=False)
+    history.iteration("Map", 0, "Failed")
+    path = read_path(history.events)
+    assert outcomes(path) == {"Both": "running", "Map": "running", "Bad": "failed"}
+    assert (path.states["Map"].error, path.states["Both"].error) == ("Lambda.Down", None)
+
+
+def test_an_event_of_a_map_outside_of_any_changes_nothing() -> None:
+    history = History()
+    history.enter("A")
+    history.add("MapStateStarted")
+    history.add("ParallelStateSucceeded")
+    visit = read_path(history.events).states["A"]
+    assert (visit.outcome, visit.tries) == (Outcome.RUNNING, 1)
+
+
 def test_a_branch_that_fails_aborts_the_others() -> None:
     history = History()
     history.enter("Both", "Parallel")
