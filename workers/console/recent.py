@@ -42,7 +42,7 @@ class Workflow:
     drawing: Drawing
     read: int
     orders: Mapping[str, str]
-    is_searching: bool = False
+    is_searching: bool
 
 
 @dataclass(slots=True)
