@@ -137,15 +137,16 @@ async def test_a_page_without_a_reading_says_that_it_reads_or_why_not(monkeypatc
 
 async def test_a_stream_does_not_end_with_a_failure() -> None:
     ended = Watched(Run(Kind.ORDERS, execution_arn("one"), "SUCCEEDED", at(0), at(3)))
-    go_on = asyncio.Event()
+    found, lost, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    no = OperationError("no")
     async with site(States()) as console:
-        feed = console.script(
-            ("execution", "one", None, None), OperationError("no"), Watched(), OperationError("no"), go_on, ended
-        )
+        feed = console.script(("execution", "one", None, None), no, found, Watched(), lost, no, go_on, ended)
         async with console.stream("/live/executions/one") as parts:
             assert (await parts.next()).main.one(role="alert").text == "no"
+            found.set()
             assert "There is no execution one" in (await parts.next()).text
             assert (await parts.next()).html == "-"
+        lost.set()
         while (reading := await feed.latest()) is None or reading.number < 3:  # noqa: ASYNC110 - the reading tells nobody else.
             await asyncio.sleep(0)
         assert (reading.value, reading.problem) == (Watched(), "no")
