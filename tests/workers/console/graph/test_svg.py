@@ -167,6 +167,7 @@ def test_the_inside_of_a_map_that_is_in_no_history_is_not_faded() -> None:
         for element in elements(drawing)
         if element.attrib.get("data-state") in inside
     ]
+    assert {line.split()[-1] for line in line_classes(drawing)} == {"idle", "plain"}
     # The same states are inside the other map, which was not entered.
     assert sorted(found) == ["idle"] * len(inside) + ["unknown"] * len(inside)
 
