@@ -148,6 +148,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/console/test_inspector.py",
     ),
     "workers/console/pages/acting.py": (
+        "tests/workers/console/pages/test_order_actions.py",
         "tests/workers/console/test_actions.py",
         "tests/workers/console/test_resolve.py",
     ),
