@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.errors import DeployError
@@ -58,7 +58,7 @@ class LocalAws(Endpoint):
     """A running local AWS. `directory` has its log and temporary files, and is deleted when the server stops."""
 
     directory: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
+    process: subprocess.Popen[bytes]
 
     @property
     def pid(self) -> int:
@@ -81,7 +81,7 @@ class LocalAws(Endpoint):
 
 def port_is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
         try:
             probe.bind((HOST, port))
         except OSError:
@@ -255,8 +255,9 @@ def _locked(state: Path, timeouts: Timeouts, waiting: Waiting) -> Iterator[int]:
                 whose, limit_s = f"the local AWS of a killed run (process {holder})", timeouts.orphan_s
             with waiting(f"Waiting for {whose} to end, at most {limit_s:.0f} s"):
                 await_lock(descriptor, limit_s, whose, state)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        text = f"{os.getpid()}\n".encode()
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
         yield descriptor
     finally:
         os.close(descriptor)

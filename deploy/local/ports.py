@@ -33,7 +33,7 @@ def reserved_ports(names: Sequence[str], first: int | None = None) -> Iterator[d
     with contextlib.ExitStack() as bound:
         probes = [bound.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in names]
         for probe in probes:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
             probe.bind((HOST, 0))
         ports: dict[str, int] = {name: probe.getsockname()[1] for name, probe in zip(names, probes, strict=True)}
         if sys.platform != "linux":
@@ -53,7 +53,7 @@ def port_near(first: int) -> Iterator[int]:
             if port and not (_claim(port, ours) and _is_free(port)):
                 continue
             bound = ours.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
             bound.bind((HOST, port))
             number: int = bound.getsockname()[1]
             if sys.platform != "linux":

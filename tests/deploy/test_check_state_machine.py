@@ -2,6 +2,8 @@
 
 import copy
 import json
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,7 +161,7 @@ def test_a_mistake_is_found(broken: Break, finding: str) -> None:
     assert f"x.asl.json: {finding}" in findings(definition)
 
 
-@pytest.mark.parametrize("expression", ["{%$sum([1])%}", "{% $sum([1]) %}", "{%\n 1 \n%}"])
+@pytest.mark.parametrize("expression", ["{%($sum([1]))%}", "{% $sum([1]) %}", "{%\n 1 \n%}"])
 def test_an_expression_may_have_space_around_it_or_not(expression: str) -> None:
     definition = load()
     put("Are details Proper", Output=expression)(definition)
@@ -199,10 +201,17 @@ def test_a_file_that_is_not_json_is_found(text: str, finding: str, tmp_path: Pat
     assert str(found).startswith(f"{path}: -: {finding}")
 
 
-def test_findings_are_printed_and_end_with_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    missing = tmp_path / "missing.asl.json"
-    assert check_state_machine.main([str(missing)]) == 1
-    assert capsys.readouterr().err == f"{missing}: -: cannot be read: No such file or directory\n"
+def test_findings_are_printed_and_end_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = [str(tmp_path / name) for name in ("a.asl.json", "b.asl.json")]
+    monkeypatch.setattr(sys, "argv", ["check_state_machine.py", *missing])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(check_state_machine.__file__, run_name="__main__")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"{path}: -: cannot be read: No such file or directory" for path in missing
+    ]
 
 
 def test_substitutions_that_are_not_given_or_not_used_are_found() -> None:

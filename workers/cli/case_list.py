@@ -115,7 +115,7 @@ class _CaseRows:
     def end(self) -> None:
         if self._json is not None:
             self._json.end()
-        elif self._shown and self._shown[0][0].resolved_at is None:
+        elif self._shown and all(case.resolved_at is None for case, _ in self._shown):
             print_table(
                 ("case", "severity", "status", "age", "name", "item", "price", "reasons", "next"),
                 [_open_row(case, order, self._now) for case, order in self._shown],

@@ -225,8 +225,9 @@ def test_a_locked_state_names_its_holder_and_is_free_again_afterward(tmp_path: P
         ):
             pass
     assert waits == [f"Waiting for another run (process {os.getpid()}) to end, at most 0 s"]
+    (state / "lock").write_text("12345678901234567890\n", encoding="ascii")  # Longer than any process's id.
     with deploy.local.aws._locked(state, Timeouts(lock_s=0), waiting):
-        pass
+        assert (state / "lock").read_text(encoding="ascii") == f"{os.getpid()}\n"
 
 
 def test_the_server_of_a_killed_run_may_save_its_state_for_longer(tmp_path: Path) -> None:
@@ -250,9 +251,13 @@ def test_the_server_of_a_killed_run_may_save_its_state_for_longer(tmp_path: Path
 
 def test_a_port_is_free_until_somebody_listens_on_it() -> None:
     port = deploy.local.aws._free_port()
+    assert port >= 1024
     assert deploy.local.aws.port_is_free(port)
-    with socket.create_server(("127.0.0.1", port)):
+    with socket.create_server(("127.0.0.1", port)) as listening:
         assert not deploy.local.aws.port_is_free(port)
+        with socket.create_connection(("127.0.0.1", port)):
+            listening.accept()[0].close()
+    assert deploy.local.aws.port_is_free(port), "a closed connection of it may linger"
 
 
 def test_five_ports_are_tried_the_preferred_one_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,6 +271,15 @@ def test_five_ports_are_tried_the_preferred_one_first(tmp_path: Path, monkeypatc
     with pytest.raises(DeployError, match="No free port for the local AWS"):
         deploy.local.aws._start_on_free_port(server(tmp_path), 4566)
     assert (len(tried), tried[0], 4566 in tried[1:]) == (5, 4566, False)
+
+
+def test_nothing_is_said_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    deploy.local.aws.QUIET.note("x")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_project_has_its_files() -> None:
+    assert (ROOT / "Procfile").is_file()
 
 
 def test_the_timeouts_of_a_local_aws() -> None:
@@ -347,12 +361,12 @@ def test_a_server_is_ready_once_its_health_page_shows_our_token(
 def test_a_server_that_is_not_ready_in_time_is_an_error_with_its_log(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _, clock = awaiting(monkeypatch, *[OSError("refused")] * 10)
+    _, clock = awaiting(monkeypatch, OSError("refused"))
     (tmp_path / "local-aws.log").write_text("loading\n", encoding="utf-8")
     with pytest.raises(DeployError) as raised:
-        deploy.local.aws._await_healthy(running(tmp_path), "token", 0.15)
+        deploy.local.aws._await_healthy(running(tmp_path), "token", 0.05)
     assert str(raised.value) == "The local AWS was not ready within 0 s:\n  loading"
-    assert 3 <= len(clock.slept_s) <= 4
+    assert clock.slept_s == [0.05]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,6 +184,35 @@ def test_local_publishes_the_variables_until_ctrl_c(
     assert not (tmp_path / "state" / "env").exists()
 
 
+def test_what_scripts_wait_for_is_printed_at_once(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed, seen = io.BytesIO(), list[bytes]()
+
+    def end() -> None:
+        seen.append(printed.getvalue())
+        raise KeyboardInterrupt
+
+    system.end = end
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(printed), encoding="utf-8"))  # type: ignore[type-var]
+        commands.local(4567, tmp_path / "state")
+        commands._show_line(LogLine("text", {}))
+        assert printed.getvalue().endswith(b"text\n")
+    assert seen[0].endswith(b"# The local AWS is ready\n")
+
+
+def test_a_person_may_remove_the_variables(system: System, tmp_path: Path) -> None:
+    state = tmp_path / "in" / "state"
+
+    def end() -> None:
+        (state / "env").unlink()
+        raise KeyboardInterrupt
+
+    system.end = end
+    assert commands.local(None, state) == 0
+
+
 def test_a_local_aws_that_ends_is_an_error(system: System, tmp_path: Path) -> None:
     def end() -> None:
         raise DeployError("ended")
@@ -345,6 +375,22 @@ def test_a_demo_that_ends_otherwise_names_every_difference_and_its_logs(system: 
         f"The logs are in {logs}",
     ]
     assert (logs / "local-aws.log").read_text(encoding="utf-8") == "log of the server"
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()], ids=repr)
+def test_logs_that_cannot_be_removed_are_no_error_of_a_demo(
+    system: System, logs: Path, error: BaseException | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def follow(*_: object) -> list[Outcome]:
+        logs.rmdir()  # Then the log of the server becomes a file with this name.
+        if error is not None:
+            raise error
+        return system.outcomes
+
+    monkeypatch.setattr(samples, "follow", follow)
+    with contextlib.nullcontext() if error is None else pytest.raises(KeyboardInterrupt):
+        assert commands.demo() == 0
+    assert logs.is_file()
 
 
 @pytest.mark.parametrize("error", [DeployError("no port"), KeyboardInterrupt()], ids=repr)

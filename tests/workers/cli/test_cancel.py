@@ -227,6 +227,27 @@ def test_an_order_is_erased_and_what_remains_is_listed(monkeypatch: pytest.Monke
     assert operations.done == [("find", "001"), ("erase", "001", "ada")]
     operations.found = Found("001", None, [{"CaseId": "001"}])
     assert rows(done(erase.command, "001", "--yes").stdout)[0] == "Order 001: erased, with 1 case"
+    operations.found = Found("001", CANCELLED | {"ErasedAt": AT}, [])
+    again = rows(done(erase.command, "001", "--actor", "ada", "--yes").stdout)
+    assert again[:2] == ["Order 001: already erased at 2026-11-22 11:59:30 by ada", "What others keep of it:"]
+
+
+@pytest.mark.parametrize("actor", ["x", "x" * 128])
+def test_the_name_of_an_actor_has_1_to_128_characters(monkeypatch: pytest.MonkeyPatch, actor: str) -> None:
+    operations = Operations(monkeypatch)
+    done(erase.command, "001", "--actor", actor, "--yes")
+    assert operations.done[-1] == ("erase", "001", actor)
+
+
+def test_the_help_says_whose_name_counts() -> None:
+    (given,) = (param for param in cancel.command.params if param.name == "actor")
+    assert isinstance(given, click.Option)
+    assert given.help == (
+        "Who does it. Stored with the order. The default is your login name on this machine, or $ORDERS_ACTOR."
+    )
+    needed = click.Command("x", params=people.actor_option("here", required=True)(lambda: None).__click_params__)
+    assert isinstance(needed.params[0], click.Option)
+    assert needed.params[0].help == "Who does it. Stored here. Required, or $ORDERS_ACTOR."
 
 
 def test_for_scripts_an_erasure_is_json(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What `orders escalations list` and `show` print and refuse."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,11 +148,11 @@ def test_without_a_matching_case_there_is_no_table(tables: FakeTables) -> None:
 
 def test_edited_cases_are_named(tables: FakeTables) -> None:
     tables.edited += ["003", "004"]
-    assert done(command, "list", stack=Aws().stack).stderr.splitlines() == [
-        "3 shown; 3 cases are open",
-        "orders: case 003 cannot be read: it was edited in the table",
-        "orders: case 004 cannot be read: it was edited in the table",
-    ]
+    for arguments in ([], ["--by", "reason"]):
+        assert done(command, "list", *arguments, stack=Aws().stack).stderr.splitlines() == [
+            "3 shown; 3 cases are open",
+            *(f"orders: case {case_id} cannot be read: it was edited in the table" for case_id in ("003", "004")),
+        ]
 
 
 @pytest.mark.usefixtures("tables")
@@ -261,6 +262,30 @@ def test_resolved_cases_are_searched() -> None:
     assert (ran.stdout, ran.stderr) == ("", "read 1 resolved case of 11h, 0 match\n")
     ran = done(command, "list", "--state", "resolved", "--since", "60m", stack=ResolvedCases().stack)
     assert ran.stderr.splitlines()[1] == f"none found; {NOT_LISTED}"
+
+
+def test_of_many_resolved_cases_a_table_has_the_first_and_says_so() -> None:
+    aws = ResolvedCases(*(replace(RESOLVED, case_id=case_id) for case_id in ("001", "002", "003")))
+    del aws.items["003"]["Severity"]
+    ran = done(command, "list", "--state", "resolved", "--limit", "1", "--since", "11h", stack=aws.stack)
+    assert len(rows(ran.stdout)) == 2
+    assert ran.stderr.splitlines()[1:] == [
+        "only the first 1 are shown: narrow it with --since and --until, or use --limit or --csv",
+        "orders: case 003 cannot be read: it was edited in the table",
+    ]
+    ran = done(command, "list", "--state", "resolved", "--since", "11h", stack=aws.stack)
+    assert len(rows(ran.stdout)) == 3
+    assert ran.stderr.splitlines()[1:] == ["orders: case 003 cannot be read: it was edited in the table"]
+
+
+def test_the_orders_of_resolved_cases_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.cli.case_list._BATCH", 2)
+    ids = [f"00{number}" for number in range(5)]
+    aws = ResolvedCases(*(replace(RESOLVED, case_id=case_id, order_id=case_id) for case_id in ids))
+    ran = done(command, "list", "--state", "resolved", "--csv", "--since", "11h", stack=aws.stack)
+    assert len(ran.stdout.splitlines()) == 6
+    read = [next(iter(request["RequestItems"].items())) for name, request in aws.client.requests if "batch" in name]
+    assert [len(asked["Keys"]) for table, asked in read if table == "OrderTable"] == [2, 2, 1]
 
 
 def test_resolved_cases_are_json_and_csv() -> None:
