@@ -31,11 +31,12 @@ def reserved_ports(names: Sequence[str], first: int | None = None) -> Iterator[d
         yield {name: first + number for number, name in enumerate(names)}
         return
     with contextlib.ExitStack() as bound:
-        probes = [bound.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in names]
-        for probe in probes:
+        ports = dict[str, int]()
+        for name in names:
+            probe = bound.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
             probe.bind((HOST, 0))
-        ports: dict[str, int] = {name: probe.getsockname()[1] for name, probe in zip(names, probes, strict=True)}
+            ports[name] = probe.getsockname()[1]
         if sys.platform != "linux":
             bound.close()  # Elsewhere, two sockets cannot be bound to the same port.
         yield ports

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 MAX_INLINE_TEMPLATE_BYTES = 51_200
 
-# A fixed time, so that the same content gives the same bytes. A zip file cannot hold an earlier time.
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o100644 << 16
 
 
@@ -192,7 +190,7 @@ def remove(aws: Aws, bucket: Bucket) -> str | None:
     except ClientError as error:
         match error.response["Error"].get("Code"):
             case "NoSuchBucket":
-                return None
+                pass
             case "BucketNotEmpty":
                 return "it holds artifacts of other stacks"
             case _:
@@ -237,7 +235,7 @@ def zipped(path: Path) -> bytes:
     # Uncompressed, because compressors differ between Python builds.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, file in files.items():
-            entry = zipfile.ZipInfo(name, _ZIP_TIME)
+            entry = zipfile.ZipInfo(name)  # Its time is the earliest there is: the same content, the same bytes.
             entry.external_attr = _FILE_MODE
             archive.writestr(entry, file.read_bytes())
     return buffer.getvalue()

@@ -184,14 +184,22 @@ def test_an_error_of_the_system_that_is_not_about_output_is_a_bug(commands: Comm
         main(["status"])
 
 
+@pytest.mark.parametrize(("code", "line"), [(0, "standard output: No space left on device\n"), (3, "")])
 def test_output_that_cannot_be_flushed_is_exit_code_1_and_one_line(
-    commands: Commands, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    commands: Commands, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, code: int, line: str
 ) -> None:
     with open("/dev/full", "w", encoding="utf-8") as full, monkeypatch.context() as patched:  # noqa: PTH123
         patched.setattr(sys, "stdout", full)
-        commands.end = lambda: full.write("x") - 1
-        assert main(["status"]) == 1
-    assert capsys.readouterr().err == "standard output: No space left on device\n"
+        commands.end = lambda: full.write("x") - 1 + code
+        assert main(["status"]) == (code or 1)
+    assert capsys.readouterr().err == line
+
+
+def test_streams_that_the_caller_has_closed_are_empty(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # As with `<&-`.
+    commands.end = lambda: len(sys.stdin.read())
+    assert main(["status"]) == 0
+    sys.stdin.close()
 
 
 def test_sigterm_is_an_interruption_while_a_command_runs(commands: Commands) -> None:

@@ -47,8 +47,17 @@ def test_what_takes_long_says_what_it_waits_for() -> None:
 def test_what_is_quick_says_nothing() -> None:
     written = io.StringIO()
     with Progress(written).waiting("Waiting", 300):
-        pass
+        (reminding,) = (thread for thread in threading.enumerate() if thread.name == "waiting")
+        assert reminding.daemon, "a second Ctrl-C does not wait for it"
+    assert not reminding.is_alive()
     assert written.getvalue() == ""
+
+
+def test_a_note_is_written_at_once() -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(io.BufferedWriter(written))
+    Progress(stream).note("note")
+    assert written.getvalue() == b"note\n"
 
 
 def test_progress_goes_to_standard_error() -> None:

@@ -236,6 +236,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "deploy/command.py": ("tests/deploy/test_arguments.py", "tests/deploy/test_main.py"),
     "deploy/local/emulator.py": ("tests/deploy/local/test_aws.py",),
     "deploy/local/state_lock.py": ("tests/deploy/local/test_aws.py",),
+    "deploy/local/console.py": ("tests/deploy/local/test_commands_steps.py", "tests/deploy/local/test_workers.py"),
     "deploy/local/commands.py": ("tests/deploy/local/test_commands_steps.py",),
     "deploy/stacks/events.py": ("tests/deploy/stacks/test_stack.py",),
     "deploy/stacks/sweep.py": ("tests/deploy/stacks/test_commands.py",),

@@ -195,7 +195,7 @@ def test_what_scripts_wait_for_is_printed_at_once(
 
     system.end = end
     with monkeypatch.context() as patched:
-        patched.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(printed), encoding="utf-8"))  # type: ignore[type-var]
+        patched.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(printed), encoding="utf-8"))
         commands.local(4567, tmp_path / "state")
         commands._show_line(LogLine("text", {}))
         assert printed.getvalue().endswith(b"text\n")

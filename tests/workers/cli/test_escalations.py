@@ -21,7 +21,7 @@ from workers.operations.stack import Stack
 
 CARD = "4929123412345678"
 HEADINGS = "CASE | SEVERITY | STATUS | AGE | NAME | ITEM | PRICE | REASONS | NEXT"
-OLD = "001 | critical | FULFILLED | 2h | - | - | - | INVALID_PRICE, WORKFLOW_FAILED | close"
+OLD = "001 | critical | FULFILLED | 2h | Ada | Bicycle | 12.50 | INVALID_PRICE, WORKFLOW_FAILED | close"
 YOUNG = "002 | warning | - | 90s | - | - | - | INVALID_CARD_NUMBER | resubmit or cancel"
 OTHER = "message-1 | info | - | 60m | - | - | - | UNDECODABLE_MESSAGE | read its dead letter, then close"
 CASES = (
@@ -59,6 +59,7 @@ class Aws:
     def batch_get_item(self, RequestItems: Any) -> Any:  # noqa: N803 - the SDK's name.
         self.asked.append([key["OrderId"]["S"] for key in RequestItems["OrderTable"]["Keys"]])
         stored = {"OrderId": "001", "Status": "FULFILLED", "ExecutionArn": EXECUTION, "CC": CARD}
+        stored |= {"Name": "Ada", "ItemName": "Bicycle", "Price": "12.50"}
         return {"Responses": {"OrderTable": [to_item(stored)] if "001" in self.asked[-1] else []}}
 
 
