@@ -63,6 +63,8 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/cli/test_escalations.py",
         "tests/workers/cli/test_dead_letters.py",
         "tests/workers/cli/test_pauses.py",
+        "tests/workers/cli/test_completion.py",
+        "tests/workers/cli/test_vocabulary.py",
     ),
     "workers/cli/submit.py": ("tests/workers/cli/test_submit_files.py",),
     "workers/cli/submit_view.py": ("tests/workers/cli/test_submit.py", "tests/workers/cli/test_submit_files.py"),

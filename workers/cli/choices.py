@@ -54,12 +54,9 @@ class ReasonName(_Words):
         super().__init__("reason", list(Reason))
 
     def _find(self, value: str) -> str | None:
-        word = super()._find(value)
-        if word is not None or not value.strip():
-            return word
         begin = _BETWEEN_WORDS.sub("_", value.strip()).upper()
         found = [known for known in self._words if known.startswith(begin)]
-        return found[0] if len(found) == 1 else None
+        return super()._find(value) or (found.pop() if len(found) == 1 else None)
 
 
 class ReasonText(ReasonName):
@@ -130,7 +127,7 @@ def completions(words: Collection[str], incomplete: str) -> list[CompletionItem]
 def _deployed(names: "Names") -> dict[str, list[str]]:
     """Return the names of each queue, and that of its dead-letter queue if both are named as in the template."""
     known = dict[str, list[str]]()
-    for queue, given in zip(QUEUES, (names.order_fulfillment_queue, names.escalation_queue), strict=True):
+    for queue, given in (("fulfillment", names.order_fulfillment_queue), ("escalation", names.escalation_queue)):
         name = QueueAddress.parse(given).name
         dead_letters = [f"{name.removesuffix('Queue')}DLQ"] if name.endswith("Queue") else []
         known[queue] = [name, given, *dead_letters]

@@ -10,10 +10,11 @@ import pytest
 from tests.docs.pages import blocks, page
 from tests.json_documents import SCHEMAS
 from workers.cli.app import orders
-from workers.cli.choices import QUEUES, STATUSES, QueueName, ReasonName, ReasonText, StatusName
+from workers.cli.choices import QUEUES, STATUSES, AnyQueueName, QueueName, ReasonName, ReasonText, StatusName
 from workers.domain.orders import OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
 from workers.errors import plain_name
+from workers.operations.stack import Stack
 
 FLAG = ""
 # Each option: what stands for its value, and how its help begins. Choices show their words instead.
@@ -172,6 +173,14 @@ def test_a_queue_is_one_of_two_words_or_any_other_queue() -> None:
     assert [QueueName().convert(word.upper(), None, None) for word in QUEUES] == list(QUEUES)
     others = ["Returns", "arn:aws:sqs:eu-west-1:123456789012:Returns", "http://localhost:4566/000000000000/Returns"]
     assert [QueueName().convert(name, None, None) for name in others] == others
+    for kind in (QueueName(), AnyQueueName()):
+        assert kind.convert("Returns", None, click.Context(orders)) == "Returns", "nothing is known of a stack"
+    arn = "arn:aws:sqs:eu-west-1:123456789012:Orders"
+    deployed = click.Context(orders, obj=Stack(environ={"ORDER_FULFILLMENT_QUEUE": arn}))
+    assert AnyQueueName().convert(" Fulfillment", None, deployed) == arn
+    assert QueueName().convert(arn, None, deployed) == QueueName().convert("Orders", None, deployed) == "fulfillment"
+    missing = "Choose from: fulfillment, escalation, or the name of another queue"
+    assert QueueName().get_missing_message(click.Argument(["queue"]), None) == missing
     with pytest.raises(click.BadParameter, match=r"'Q\.fifo' must be fulfillment, escalation or the name, the URL or"):
         QueueName().convert("Q.fifo", None, None)
 

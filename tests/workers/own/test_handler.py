@@ -30,6 +30,7 @@ class Return(BaseModel):
     size: tuple[int, int] = (0, 0)
 
 
+ENDS = {"message.attempts_exhausted", "message.dead_lettered"}
 NO_INTEGER = "Input should be a valid integer, unable to parse string as an integer"
 
 
@@ -188,12 +189,17 @@ async def test_whatever_fails_is_delivered_again_until_its_attempts_are_used_up(
 ) -> None:
     own = handler(raising(error, error))
     received = (message("m1", receive_count=4), message("m2", receive_count=5))
-    assert sorted(await endings(own, *received)) == [
+    async with running(FakeQueue(received), own, limits()) as run:
+        await run.until_settled(2)
+    assert sorted(run.endings()) == [
         ("m1", "message.released", outcome),
         ("m2", "message.dead_lettered", "attempts_exhausted"),
     ]
     ((message_id, reason, _),) = sent(own)
     assert (message_id, reason) == ("m2", f"ATTEMPTS_EXHAUSTED: failed at delivery 5; last error: {last}")
+    exhausted, end = (line for line in run.logs if line.get("message_id") == "m2" and line["event"] in ENDS)
+    assert (exhausted["log_level"], exhausted["attempts"], end["reason"]) == ("error", 5, reason)
+    assert error in (exhausted["exc_info"], exhausted["exc_info"].__cause__)
 
 
 async def test_a_handler_that_returns_what_nothing_awaits_has_failed() -> None:
