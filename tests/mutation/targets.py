@@ -195,7 +195,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/cli/status_view.py": ("tests/workers/cli/test_status.py",),
     "workers/operations/order_record.py": ("tests/workers/operations/test_order_files.py",),
     "workers/own/decoding.py": ("tests/workers/own/test_handler.py",),
-    "workers/own/opening.py": ("tests/workers/test_opened.py",),
+    "workers/own/opening.py": ("tests/workers/test_opened.py", "tests/workers/own/test_loading.py"),
     "workers/testing/bodies.py": ("tests/workers/testing/test_memory.py",),
     "workers/testing/plugin.py": ("tests/workers/testing/test_session.py",),
     "workers/testing/queues.py": ("tests/workers/testing/test_worker.py",),

@@ -1,9 +1,9 @@
 """`orders completion`: prints what makes a shell complete the commands, options and values of `orders`."""
 
 import click
-from click.shell_completion import ShellComplete, get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 VARIABLE = "_ORDERS_COMPLETE"  # click's own: the script sets it to ask `orders` for what may follow.
 
 
@@ -24,9 +24,6 @@ def command(ctx: click.Context, shell: str) -> None:
     Words are statuses, reasons, severities, queues and the like, and the names of files. Ids are not completed: nothing
     is asked of AWS. The script calls `orders` each time, so it stays the same after an update.
     """
-    completion = get_completion_class(shell)
-    if completion is None:  # click knows all of them.
-        raise click.UsageError(f"no completion for {shell}")
     # The script itself, without click's check of which bash this machine has: that starts one.
-    script = ShellComplete.source(completion(ctx.find_root().command, {}, "orders", VARIABLE))
+    script = ShellComplete.source(SHELLS[shell](ctx.find_root().command, {}, "orders", VARIABLE))
     click.echo(script, nl=False)

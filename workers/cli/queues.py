@@ -46,6 +46,8 @@ def command(stack: "Stack", *, queues: Sequence[str], wide: bool, as_json: bool)
         print_json(depths)
         return
     headings = ["queue", "depth", "in flight", "delayed", "oldest", "dead letters", "oldest dead"]
+    right = headings[1:]
+    shows_pauses = any(queue.paused for queue in depths)
     rows = [
         [
             queue.queue,
@@ -55,11 +57,8 @@ def command(stack: "Stack", *, queues: Sequence[str], wide: bool, as_json: bool)
             format_age(queue.oldest_s),
             queue.dead_letters,
             format_age(queue.oldest_dead_letter_s),
+            *([paused_text(queue)] if shows_pauses else []),
         ]
         for queue in depths
     ]
-    right = headings[1:]
-    if any(queue.paused for queue in depths):
-        headings.append("paused")
-        rows = [[*row, paused_text(queue)] for row, queue in zip(rows, depths, strict=True)]
-    print_table(headings, rows, right=right, wide=wide)
+    print_table([*headings, "paused"] if shows_pauses else headings, rows, right=right, wide=wide)

@@ -47,10 +47,9 @@ def _needs(status: Status, width: int | None) -> Iterator[StyledLine]:
 def _workers(status: Status, width: int | None) -> Iterator[StyledLine]:
     headings = ["worker", "state", "tasks", "last poll", "messages/s", "failures", "held", "release"]
     rows = [_worker(worker, status.at) for worker in status.workers]
-    problems = [None if worker.held else worker.problem for worker in status.workers]
-    if any(problems):
+    if any(worker.problem and not worker.held for worker in status.workers):
         headings.append("problem")
-        rows = [[*row, problem] for row, problem in zip(rows, problems, strict=True)]
+        rows = [[*_worker(worker, status.at), None if worker.held else worker.problem] for worker in status.workers]
     return table_lines(headings, rows, right=("tasks", "messages/s"), text=("held", "problem"), width=width)
 
 
@@ -103,7 +102,7 @@ def _queues(status: Status, width: int | None) -> Iterator[StyledLine]:
     rows, right = [_queue(queue) for queue in status.queues], headings[1:]
     if any(queue.paused for queue in status.queues):
         headings.append("paused")
-        rows = [[*row, paused_text(queue)] for row, queue in zip(rows, status.queues, strict=True)]
+        rows = [[*_queue(queue), paused_text(queue)] for queue in status.queues]
     return table_lines(headings, rows, right=right, text=("paused",), width=width)
 
 

@@ -59,6 +59,9 @@ async def of_two(item: Return, message: Message) -> None: ...
 async def of_dict(document: dict[str, str]) -> None: ...
 
 
+async def of_text(body: str) -> None: ...
+
+
 async def of_unknown(price: Decimal) -> None: ...
 
 
@@ -92,3 +95,8 @@ class Opens:
         return of_model
 
     async def __aexit__(self, *_: object) -> None: ...
+
+
+class OnlyEnters:
+    async def __aenter__(self) -> object:
+        return of_model

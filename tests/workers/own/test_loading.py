@@ -9,7 +9,7 @@ from tests.workers.own import handlers
 from tests.workers.own.handlers import Return
 from workers.errors import FatalError
 from workers.opened import Opened
-from workers.own.loading import Handling, Opening, load
+from workers.own.loading import Handling, Opening, load, located
 from workers.own.opening import opened_handler
 
 MODULE = "tests.workers.own.handlers"
@@ -42,6 +42,11 @@ async def test_a_context_manager_opens_the_handler(name: str, model: type | None
     await opened.close()
 
 
+async def test_a_handler_needs_no_opening() -> None:
+    loaded = load(f"{MODULE}:of_model")
+    assert await opened_handler(loaded, Opened()) is loaded
+
+
 async def test_a_model_that_is_local_to_the_factory_is_found() -> None:
     opened = Opened()
     model = (await opened_handler(load(f"{MODULE}:opens_local"), opened)).model
@@ -64,6 +69,8 @@ async def test_a_model_that_is_local_to_the_factory_is_found() -> None:
         (f"{MODULE}:not_async", f"{MODULE}:not_async is not a function, must be an async function, or a context"),
         (f"{MODULE}:number", f"{MODULE}:number is not a function, must be an async function, or a context manager"),
         (f"{MODULE}:Service", f"{MODULE}:Service is a class, must be an async function, or a context manager that"),
+        (f"{MODULE}:OnlyEnters", f"{MODULE}:OnlyEnters is a class, must be an async function, or a context manager"),
+        (f"{MODULE}:of_text", f"{MODULE}:of_text's parameter body is annotated with str, must be workers.Message or"),
         (f"{MODULE}:undecorated", f"{MODULE}:undecorated is an async generator: decorate it with contextlib.async"),
         (f"{MODULE}:of_nothing", f"{MODULE}:of_nothing must take one argument, the message; its parameters are: none"),
         (f"{MODULE}:of_two", f"{MODULE}:of_two must take one argument, the message; its parameters are: item, message"),
@@ -89,6 +96,7 @@ def test_what_cannot_handle_messages_is_refused_in_one_line(name: str, problem: 
     ("source", "problem"),
     [
         ("import os\nurl = os.environ['SHOP_URL']\n", "key error: 'SHOP_URL', {file}, line 2"),
+        ("import shop_that_is_imported\n", "assertion error: no, {folder}/shop_that_is_imported.py, line 3"),
         ("def f():\n    raise ValueError('two\\nlines')\nf()\n", "value error: two lines, {file}, line 2"),
         ("async def handle(message)\n    ...\n", "syntax error: expected ':', {file}, line 1"),
         ("import nothing_like_this\n", "module not found error: No module named 'nothing_like_this', {file}, line 1"),
@@ -100,9 +108,17 @@ def test_a_module_that_fails_is_named_with_the_place(
 ) -> None:
     file = tmp_path / "shop_that_fails.py"
     file.write_text(source)
+    (tmp_path / "shop_that_is_imported.py").write_text("\n\nraise AssertionError('no')\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("SHOP_URL", raising=False)
     with pytest.raises(FatalError) as raised:
         load("shop_that_fails:handle")
     sys.modules.pop("shop_that_fails", None)
-    assert str(raised.value) == f"the module 'shop_that_fails' cannot be imported: {problem.format(file=file)}"
+    assert (
+        str(raised.value)
+        == f"the module 'shop_that_fails' cannot be imported: {problem.format(file=file, folder=tmp_path)}"
+    )
+
+
+def test_an_error_of_a_library_has_no_place() -> None:
+    assert located(ValueError("no")) == "value error: no"
