@@ -1,5 +1,6 @@
 """The contents of a deployed pipeline: items, messages, running executions. Checked before anything is deleted."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ class Contents:
     def lines(self) -> list[str]:
         """Return a line for each table and queue, and one for the running executions."""
         named = [(table.name, table.holds) for table in self.tables] + [(q.name, q.holds) for q in self.queues]
-        width = max((len(name) for name, _ in named), default=0)
+        width = len(max((name for name, _ in named), key=len, default=""))
         lines = [f"{name:<{width}}  {holds}" for name, holds in named]
         return [*lines, f"{_counted(self.running_executions, 'running execution')}"]
 
@@ -100,7 +101,7 @@ def _queue(aws: Aws, url: str) -> Queue | None:
     except aws.sqs.exceptions.QueueDoesNotExist:
         return None
     visible, in_flight, delayed = (int(attributes[name]) for name in _DEPTHS)
-    return Queue(url.rsplit("/", 1)[-1], visible, in_flight, delayed)
+    return Queue(url.rpartition("/")[2], visible, in_flight, delayed)
 
 
 def _with_orders(state_machine_arns: Iterable[str]) -> list[str]:
@@ -111,13 +112,11 @@ def _with_orders(state_machine_arns: Iterable[str]) -> list[str]:
 def _running(aws: Aws, state_machine_arns: Iterable[str]) -> int:
     count = 0
     for arn in state_machine_arns:
-        try:
+        with contextlib.suppress(aws.stepfunctions.exceptions.StateMachineDoesNotExist):
             pages = aws.stepfunctions.get_paginator("list_executions").paginate(
                 stateMachineArn=arn, statusFilter="RUNNING"
             )
             count += sum(len(page["executions"]) for page in pages)
-        except aws.stepfunctions.exceptions.StateMachineDoesNotExist:
-            continue
     return count
 
 

@@ -150,16 +150,46 @@ def test_samples_are_followed_until_all_have_finished(monkeypatch: pytest.Monkey
     assert (outcome.finished, outcome.worker) == (True, "order.fulfilled")
 
 
-def test_a_finished_sample_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_sample_is_not_looked_at_again_and_the_next_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "_POLL_S", 0.001)
-    monkeypatch.setattr(samples, "TIMEOUT_S", 0.02)
-    aws, said = local_aws(Status="FULFILLED"), io.StringIO()
+    monkeypatch.setattr(samples, "TIMEOUT_S", 2.0)
+    aws, said, looks = local_aws(Status="FULFILLED"), io.StringIO(), list[str]()
+
+    def describe_execution(*, executionArn: str) -> dict[str, str]:  # noqa: N803 - the SDK's name.
+        looks.append(executionArn)
+        return {"status": "RUNNING" if looks == ["arn-1", "arn-2"] else "SUCCEEDED"}
+
+    aws.stepfunctions.operations["describe_execution"] = describe_execution
     started = [Started("001", "arn-1", earlier=False), Started("002", "arn-2", earlier=False)]
-    first, second = samples.follow(aws, "Orders", started, workers(line()), Progress(said))
-    assert (first.finished, second.finished) == (True, False)
-    looks = [request["executionArn"] for name, request in aws.stepfunctions.requests if name == "describe_execution"]
-    assert looks.count("arn-1") == 1
-    assert said.getvalue() == "  order 001: FULFILLED\n"
+    lines = workers(line(), line(order_id="002"))
+    first, second = samples.follow(aws, "Orders", started, lines, Progress(said))
+    assert (first.finished, second.finished) == (True, True)
+    assert looks == ["arn-1", "arn-2", "arn-2"]
+    assert said.getvalue() == "  order 001: FULFILLED\n  order 002: FULFILLED\n"
+
+
+class Clock:
+    """Stands for the module `time`: shows these times, one a look."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
+        self.times = [*times]
+        monkeypatch.setattr(samples, "time", self)
+
+    def monotonic(self) -> float:
+        return self.times.pop(0)
+
+
+def test_lines_are_read_until_the_moment_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch, 100.0, 100.1, 100.7)
+    read = workers(line(), line(order_id="002"))
+    assert samples._read_for(read, 0.2)
+    assert len(read.lines) == 1
+
+
+def test_samples_are_not_looked_at_when_their_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch, 100.0, 190.0)
+    started = [Started("001", "arn", earlier=False)]
+    assert samples.follow(local_aws(), "Orders", started, workers(), QUIET) == [Outcome("001")]
 
 
 def test_samples_that_do_not_finish_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,9 +34,14 @@ class Terminal(io.StringIO):
 def test_only_yes_confirms(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, agreed: bool
 ) -> None:
+    asked = io.BytesIO()
+    screen = io.TextIOWrapper(io.BufferedWriter(asked))
     monkeypatch.setattr("sys.stdin", Terminal(answer))
-    assert commands._confirmed("Delete all of it?", "deleted", yes=False) is agreed
-    assert capsys.readouterr() == ("", "Delete all of it? Type yes: ")
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stderr", screen)
+        assert commands._confirmed("Delete all of it?", "deleted", yes=False) is agreed
+    assert asked.getvalue() == b"Delete all of it? Type yes: "
+    assert capsys.readouterr() == ("", "")
 
 
 def test_without_a_terminal_only_the_option_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +239,13 @@ def test_a_new_system_has_the_sweep_from_the_start(world: World, pipeline: dict[
     assert dict(world.calls)["up"] == ("p-", {"Image": "i"}, {"SweepState": "ENABLED"})
 
 
+@pytest.mark.parametrize("missing", ["pipeline", "workers"])
+def test_a_system_of_which_a_stack_exists_is_not_new(world: World, missing: str) -> None:
+    setattr(world, missing, None)
+    assert commands.up(options("Image=i")) == 0
+    assert dict(world.calls)["up"] == ("p-", {"Image": "i"}, {})
+
+
 @pytest.mark.parametrize("parameter", ["Image=x", "Picture=x"])
 def test_a_parameter_of_no_deployed_template_is_refused_first(world: World, parameter: str) -> None:
     with pytest.raises(DeployError, match="Unknown parameter"):
@@ -280,6 +292,7 @@ def test_for_scripts_the_status_is_json(world: World, capsys: pytest.CaptureFixt
     output = capsys.readouterr().out
     check(DEPLOY_STATUS, output)
     document = json.loads(output)
+    assert output == f"{json.dumps(document, indent=2)}\n"
     assert (document["outputs"], document["tables"]) == ({"Url": "u"}, [{"name": "Orders", "items": 1, "more": False}])
     service = {"name": "of-p-order-fulfillment-workers", "running": 1, "desired": 2}
     assert (document["workers"] or {}).get("services") == ([service] if deployed else None)

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import threading
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -119,6 +120,20 @@ def test_a_child_runs_under_the_lifeline_in_a_session_of_its_own(
             },
         )
     ]
+
+
+def test_only_the_main_thread_ignores_interruptions() -> None:
+    done: list[bool] = []
+
+    def work() -> None:
+        with children.uninterrupted():
+            done.append(True)
+        done.append(False)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [True, False]
 
 
 def test_a_child_without_a_directory_is_given_none(monkeypatch: pytest.MonkeyPatch) -> None:
