@@ -138,6 +138,12 @@ def test_a_local_aws_that_ends_ends_the_session(world: World, capsys: pytest.Cap
     assert capsys.readouterr().err == "the local AWS has ended\n"
 
 
+def test_it_needs_a_prefix_and_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        session.main(["--endpoint", ENDPOINT])
+    assert "the following arguments are required: --name-prefix, --ready\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("where", [[], ["--python", "p", "--endpoint", "e"]])
 def test_it_needs_one_place(world: World, where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

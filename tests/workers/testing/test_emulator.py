@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,10 +40,12 @@ def requirements(tmp_path: Path) -> Path:
 
 def test_it_is_made_once_and_that_is_said(tmp_path: Path, requirements: Path) -> None:
     run, notes = Commands(), list[str]()
-    cache = tmp_path / "cache"
+    cache = tmp_path / "users" / "cache"
 
     python = emulator.install(cache, requirements, notes.append, run)
     folder = cache / f"local-aws-{emulator.key(requirements)}"
+    (cache / f"{folder.name}.lock").unlink()
+    (cache / f"{folder.name}.lock").mkdir()  # It is not locked again.
     again = emulator.install(cache, requirements, notes.append, run)
 
     assert python == again == folder / "bin" / "python"
@@ -65,6 +68,7 @@ def test_another_interpreter_needs_another_environment_but_not_its_next_patch(
         monkeypatch.setattr("sys.version_info", version)
         keys.append(emulator.key(requirements))
     assert keys[0] == keys[1] != keys[2]
+    assert [len(key) for key in keys] == [16] * 3
     monkeypatch.setattr("sys.base_prefix", "/elsewhere")
     assert emulator.key(requirements) not in keys
 
@@ -138,9 +142,35 @@ def test_it_is_made_again_if_its_interpreter_was_removed(tmp_path: Path, require
     python = emulator.install(tmp_path, requirements, lambda _: None, Commands())
     python.unlink()
     python.symlink_to(tmp_path / "an interpreter that was there")
+    with pytest.raises(SetupError):
+        emulator.install(tmp_path, requirements, lambda _: None, Commands(at="pip"))
     again = Commands()
     emulator.install(tmp_path, requirements, lambda _: None, again)
     assert "--clear" in again.commands[0]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_in_a_checkout_it_is_that_of_make_setup(
+    tmp_path: Path, requirements: Path, monkeypatch: pytest.MonkeyPatch, *, exists: bool
+) -> None:
+    checkout = tmp_path / "checkout" / "python"
+    if exists:
+        checkout.parent.mkdir()
+        checkout.touch()
+    monkeypatch.setattr(emulator, "CHECKOUT_PYTHON", checkout)
+    monkeypatch.setattr(emulator, "REQUIREMENTS", requirements)
+    monkeypatch.setattr(emulator, "_run", Commands())
+    found = emulator.installed_python(lambda _: None, {"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    folder = tmp_path / "cache" / "order-fulfillment-workers" / f"local-aws-{emulator.key(requirements)}"
+    assert found == (checkout if exists else folder / "bin" / "python")
+
+
+def test_a_command_gets_no_settings_of_python_and_its_output_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", lambda command, **given: (command, given))
+    monkeypatch.setattr("os.environ", {"PYTHONWARNINGS": "error", "HOME": "/home/ada"})
+    ran: Any = emulator._run(["pip"], 7)
+    given = {"env": {"HOME": "/home/ada"}, "capture_output": True, "text": True, "errors": "replace"}
+    assert ran == (["pip"], given | {"check": False, "pass_fds": [7]})
 
 
 @pytest.mark.process
