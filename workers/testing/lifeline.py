@@ -23,7 +23,8 @@ import time
 ORPHAN_STOP_S = 15.0
 
 
-def main(directory: str, module: str, arguments: list[str]) -> None:
+def main() -> None:
+    _, directory, module, *arguments = sys.argv
     lifeline = os.dup(sys.stdin.fileno())
     os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
     orphaned = threading.Event()
@@ -51,4 +52,4 @@ def main(directory: str, module: str, arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main()

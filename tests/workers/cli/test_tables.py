@@ -64,6 +64,11 @@ def test_cells_are_aligned_left_unless_they_are_named(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "A  BB\n"
 
 
+def test_a_row_with_too_few_cells_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        print_table(("a", "b"), [(1,)])
+
+
 def test_a_table_that_fits_has_bold_headings_and_aligned_columns(shown: Shown) -> None:
     text = shown(80, print_table, ("order", "n"), [("1234567", 1), ("2", 100)], right=("n",))
     assert text.splitlines()[0].startswith("\x1b[1mORDER")

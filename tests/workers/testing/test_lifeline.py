@@ -74,14 +74,25 @@ def running(monkeypatch: pytest.MonkeyPatch, run: Callable[[], None]) -> list[tu
     return runs
 
 
+def run_main(*arguments: str) -> None:
+    sys.argv = ["lifeline.py", *arguments]  # The fixture restores it.
+    lifeline.main()
+
+
 def test_a_module_runs_as_main_with_its_arguments(
     monkeypatch: pytest.MonkeyPatch, starter: Starter, tmp_path: Path
 ) -> None:
     seen: list[Any] = []
-    runs = running(monkeypatch, lambda: seen.extend([list(sys.argv), sys.path[0], sys.stdin.read()]))
+
+    def run() -> None:
+        seen.extend([list(sys.argv), sys.path[0], sys.stdin.read()])
+        (waiting,) = (thread for thread in threading.enumerate() if thread.name == "lifeline")
+        assert waiting.daemon, "the module's end is the end"
+
+    runs = running(monkeypatch, run)
     starter.write(b"a byte does not end it")
     following = sys.path[1]
-    lifeline.main(str(tmp_path), "honcho", ["start", "-x"])
+    run_main(str(tmp_path), "honcho", "start", "-x")
     assert runs == [("honcho", "__main__")]
     assert seen == [["honcho", "start", "-x"], following, ""]
     assert (tmp_path.exists(), starter.signals) == (True, [])
@@ -97,7 +108,7 @@ def test_without_a_directory_nothing_is_deleted(
     (tmp_path / "mine").touch()
     monkeypatch.chdir(tmp_path)
     running(monkeypatch, run)
-    lifeline.main("", "honcho", [])
+    run_main("", "honcho")
     assert (tmp_path / "mine").exists()
 
 
@@ -106,7 +117,7 @@ def test_a_file_runs_as_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     runs: list[tuple[str, str]] = []
     run_path = SimpleNamespace(run_path=lambda path, *, run_name: runs.append((path, run_name)))
     monkeypatch.setattr(lifeline, "runpy", run_path)
-    lifeline.main(str(tmp_path), "/somewhere/emulator.py", [])
+    run_main(str(tmp_path), "/somewhere/emulator.py")
     assert runs == [("/somewhere/emulator.py", "__main__")]
 
 
@@ -120,7 +131,7 @@ def test_a_module_is_stopped_and_its_directory_deleted_if_its_starter_dies(
 
     running(monkeypatch, run)
     with pytest.raises(SystemExit, match="3"):
-        lifeline.main(str(tmp_path), "honcho", [])
+        run_main(str(tmp_path), "honcho")
     assert starter.signals == [(os.getpid(), signal.SIGTERM)]
     assert not tmp_path.exists()
     assert starter.killed.wait(WAIT_S)
@@ -135,5 +146,5 @@ def test_a_directory_that_is_gone_already_is_no_error(
         starter.terminated.wait(WAIT_S)
 
     running(monkeypatch, run)
-    lifeline.main(str(tmp_path / "gone"), "honcho", [])
+    run_main(str(tmp_path / "gone"), "honcho")
     assert starter.terminated.is_set()
