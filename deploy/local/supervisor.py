@@ -76,12 +76,12 @@ class Process(Protocol):
 Start = Callable[[Program], Coroutine[Any, Any, tuple[Process, asyncio.StreamReader]]]
 
 
-@dataclass(slots=True)
 class _Run:
     """What is known about one run of a program: whether it got ready, and why it failed, in its own words."""
 
-    ready: bool = False
-    reason: str | None = None
+    def __init__(self) -> None:
+        self.ready = False
+        self.reason: str | None = None
 
     def see(self, fields: Mapping[str, Any]) -> None:
         if fields.get("event") == _STARTED:
@@ -226,7 +226,7 @@ async def start_shell(program: Program) -> tuple[Process, asyncio.StreamReader]:
     # Not `stdout=PIPE`: then `wait` could also wait for children of the process that keep the pipe open.
     read_end, write_end = os.pipe()
     try:
-        output, reader = os.fdopen(read_end, "rb", buffering=0), asyncio.StreamReader()
+        output, reader = os.fdopen(read_end, "rb"), asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), output)
         process = await asyncio.create_subprocess_shell(
             program.command,

@@ -4,6 +4,7 @@ What `up` checks before it creates anything.
 CloudFormation would find these problems too, but only after minutes, and then roll everything back.
 """
 
+import contextlib
 import json
 import re
 import time
@@ -100,10 +101,9 @@ def check_global_names(aws: Aws, stack_name: str, source: Mapping[str, Any], nam
 
 
 def _role(aws: Aws, name: str) -> Any:
-    try:
+    with contextlib.suppress(aws.iam.exceptions.NoSuchEntityException):
         return aws.iam.get_role(RoleName=name)["Role"]
-    except aws.iam.exceptions.NoSuchEntityException:
-        return None
+    return None
 
 
 def _is_dashboard(aws: Aws, name: str) -> bool:
@@ -140,8 +140,8 @@ def await_queue_names(
     since = now() - timedelta(seconds=QUEUE_NAME_FREE_AFTER_S)
     stacks = [stack_name, *_deleted(aws, stack_name, now() - _LONGEST_DELETION)]
     times = [deleted for name in stacks if (deleted := _queue_deleted(aws, name, since))]
-    wait_s = max(((deleted - since).total_seconds() for deleted in times), default=0.0)
-    if wait_s > 0:
+    if times:
+        wait_s = (max(times) - since).total_seconds()
         progress.note(
             f"Waiting {wait_s:.0f} s: SQS refuses a queue's name for a minute after a queue of that name was deleted"
         )
@@ -160,7 +160,7 @@ def _deleted(aws: Aws, stack_name: str, since: datetime) -> Iterator[str]:
 def _queue_deleted(aws: Aws, stack_arn: str, since: datetime) -> datetime | None:
     """Return when the stack's last queue was deleted, if that was after `since`."""
     for event in events.newest_first(aws, stack_arn):
-        if event["Timestamp"] < since:
+        if event["Timestamp"] <= since:
             break
         if event["ResourceType"] == template.QUEUE_TYPE and event["ResourceStatus"] == "DELETE_COMPLETE":
             return event["Timestamp"]
@@ -207,9 +207,10 @@ def ensure_service_linked_roles(aws: Aws, progress: Progress, sleep: Callable[[f
     missing = [service for service, name in SERVICE_LINKED_ROLES.items() if not _role(aws, name)]
     for service in missing:
         progress.note(f"Creating the role {SERVICE_LINKED_ROLES[service]}, which AWS's service uses in this account")
-        try:
+        # It may have been created in the meantime. AWS says the former, the local AWS the latter.
+        with contextlib.suppress(
+            aws.iam.exceptions.InvalidInputException, aws.iam.exceptions.EntityAlreadyExistsException
+        ):
             aws.iam.create_service_linked_role(AWSServiceName=service)
-        except (aws.iam.exceptions.InvalidInputException, aws.iam.exceptions.EntityAlreadyExistsException):
-            continue  # It has been created in the meantime. AWS says the former, the local AWS the latter.
     if missing:
         sleep(_ROLE_USABLE_AFTER_S)  # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html

@@ -179,12 +179,19 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/message.py": ("tests/workers/own/test_loading.py",),
     "workers/cli/dead_letter_confirm.py": ("tests/workers/cli/test_dead_letters.py",),
     "workers/cli/dead_letter_edit.py": ("tests/workers/cli/test_dead_letters.py",),
-    "workers/cli/dead_letter_options.py": ("tests/workers/cli/test_dead_letters.py",),
+    "workers/cli/dead_letter_options.py": (
+        "tests/workers/cli/test_dead_letters.py",
+        "tests/workers/cli/test_vocabulary.py",
+    ),
     "workers/cli/dead_letter_work.py": ("tests/workers/cli/test_dead_letters.py",),
     "workers/cli/escalate.py": ("tests/workers/cli/test_unstick.py",),
     "workers/cli/requeue.py": ("tests/workers/cli/test_unstick.py",),
     "workers/cli/paused.py": ("tests/workers/cli/test_pauses.py",),
-    "workers/cli/options.py": ("tests/workers/cli/test_resolve.py", "tests/workers/cli/test_escalations.py"),
+    "workers/cli/options.py": (
+        "tests/workers/cli/test_resolve.py",
+        "tests/workers/cli/test_escalations.py",
+        "tests/workers/cli/test_vocabulary.py",
+    ),
     "workers/cli/order_file_options.py": (
         "tests/workers/cli/test_submit.py",
         "tests/workers/cli/test_submit_files.py",

@@ -16,7 +16,7 @@ def print_letters(
     last: str | None,
     now: datetime,
     *,
-    wide: bool = False,
+    wide: bool,
     err: bool = False,
 ) -> None:
     """Print a table of dead letters. The last column has the heading *last* and shows the texts; None omits it."""

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ class FakeProcess:
 
     def __init__(self, pid: int, code: int, for_s: float, output: bytes, stop_s: float) -> None:
         self.pid = pid
-        self.code, self.for_s, self.stop_s = code, for_s, stop_s
+        self.code, self.for_s, self.stop_s, self.stop_code = code, for_s, stop_s, 0
         self.signals: list[int] = []
         self.pipe_stays_open = False
         self.reader = asyncio.StreamReader()
@@ -54,7 +55,7 @@ class FakeProcess:
         if signal == 9:
             self.end(-9)
         else:
-            asyncio.get_running_loop().call_later(self.stop_s, self.end, 0)
+            asyncio.get_running_loop().call_later(self.stop_s, self.end, self.stop_code)
 
 
 @dataclass
@@ -63,6 +64,7 @@ class World:
 
     runs: dict[str, list[tuple[int, float, bytes]]]
     stop_s: float = 0.5
+    stop_code: int = 0
     pipes_stay_open: bool = False  # As if a child of the process had it, too.
     started: list[tuple[str, float]] = field(default_factory=list)
     processes: list[FakeProcess] = field(default_factory=list)
@@ -74,6 +76,7 @@ class World:
         runs = self.runs.get(program.name, [])
         code, for_s, output = runs.pop(0) if runs else (0, 1e9, READY)
         process = FakeProcess(100 + len(self.started), code, for_s, output, self.stop_s)
+        process.stop_code = self.stop_code
         process.pipe_stays_open = self.pipes_stay_open
         self.processes.append(process)
         return process, process.reader
@@ -151,12 +154,12 @@ async def test_a_process_that_stops_by_itself_is_started_again_too() -> None:
 
 
 async def test_a_process_that_cannot_start_ends_all_with_its_reason() -> None:
-    world = World({"fulfillment": [(1, 1.0, FAILED)]})
+    world = World({"fulfillment": [(1, 1.24, FAILED)]}, stop_s=0.26)
     result = await supervised(world, for_s=1000)
     assert len(world.started) == 2
     assert result.code == 1
     assert result.of("process.ended") == [
-        ended("fulfillment", "error", exit_code=1, ran_s=1.0, reason="the queue is gone"),
+        ended("fulfillment", "error", exit_code=1, ran_s=1.2, reason="the queue is gone"),
         ended("escalation", "info", exit_code=0, ran_s=1.5),
     ]
 
@@ -165,7 +168,8 @@ async def test_a_process_that_cannot_start_ends_all_with_its_reason() -> None:
     "first",
     [
         pytest.param((-9, 1.0, b""), id="killed while it starts"),
-        pytest.param((1, 61.0, b""), id="ran for long, although its log level hides that it got ready"),
+        pytest.param((0, 1.0, b""), id="has nothing to do"),
+        pytest.param((1, 60.0, b""), id="ran for long, although its log level hides that it got ready"),
     ],
 )
 async def test_other_first_runs_are_no_failed_start(first: tuple[int, float, bytes]) -> None:
@@ -231,14 +235,16 @@ async def test_without_restart_all_end_with_the_first(code: int) -> None:
     ]
 
 
-async def test_a_stop_asks_all_and_waits_for_them() -> None:
-    world = World({}, stop_s=7.0)
+@pytest.mark.parametrize("stop_code", [0, -signal.SIGTERM])
+async def test_a_stop_asks_all_and_waits_for_them(stop_code: int) -> None:
+    world = World({}, stop_s=7.0, stop_code=stop_code)
     result = await supervised(world, for_s=10)
     assert [process.signals for process in world.processes] == [[signal.SIGTERM]] * 2
     assert result.of("processes.stopping") == [
         {"log_level": "info", "processes": ["fulfillment", "escalation"], "at_most_s": 12.0}
     ]
     assert (result.code, round(result.took_s)) == (0, 17)
+    assert [line["log_level"] for line in result.of("process.ended")] == ["info"] * 2
 
 
 async def test_a_process_that_does_not_stop_is_killed_and_that_is_an_error() -> None:
@@ -257,13 +263,14 @@ async def test_a_second_stop_kills_at_once() -> None:
     world = World({}, stop_s=1e6)
     result = await supervised(world, for_s=10, then=twice)
     assert round(result.took_s, 1) == 10.0
-    assert len(result.of("process.killed")) == 2
+    assert (len(result.of("processes.stopping")), len(result.of("process.killed"))) == (1, 2)
 
 
 async def test_a_stop_during_the_wait_starts_nothing() -> None:
     world = World({"fulfillment": [(-9, 1.0, READY)] * 9})
     result = await supervised(world, for_s=12)  # In the wait of eight seconds, which ends after the 19th.
     assert result.took_s < 13
+    assert [line["processes"] for line in result.of("processes.stopping")] == [["escalation"]]
     assert [name for name, _ in world.started].count("fulfillment") == 4
 
 
@@ -319,6 +326,8 @@ async def test_the_end_of_a_process_does_not_wait_for_a_pipe_that_stays_open() -
     world = World({"fulfillment": [(-9, 5.0, READY)]}, pipes_stay_open=True)
     await supervised(world, for_s=20)
     assert ("fulfillment", 8.0) in world.started, "after two seconds for the last lines, and one to wait"
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing reads the pipe any more"
 
 
 @given(st.lists(st.binary(max_size=30)), st.integers(1, 7))
@@ -333,6 +342,13 @@ def test_lines_are_the_same_however_they_arrive(pieces: list[bytes], limit: int)
     whole = b"".join(pieces)
     expected = whole.split(b"\n")
     assert asyncio.run(split()) == (expected[:-1] if not expected[-1] else expected)
+
+
+async def test_a_line_of_a_million_bytes_is_whole() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"x" * 1_000_000 + b"\n")
+    reader.feed_eof()
+    assert [len(line) async for line in lines(reader, read_bytes=1_000_000)] == [1_000_000]
 
 
 async def test_an_endless_line_comes_in_pieces() -> None:
@@ -383,6 +399,27 @@ def test_it_runs_the_procfile_with_the_ports_and_logs_json(tmp_path: Path, monke
     assert steps == [logged, (both, False), "flush", logged, (both, True), "flush"]
 
 
+def test_it_needs_a_procfile(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        supervisor.main([])
+    assert "the following arguments are required: --procfile\n" in capsys.readouterr().err
+
+
+async def test_a_shell_gets_a_pipe_that_only_it_writes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = SimpleNamespace(pid=7)
+
+    async def shell(command: str, *, stdin: int, stdout: int, stderr: int, env: Mapping[str, str]) -> Any:
+        assert (command, stdin, stderr) == ("exec f", asyncio.subprocess.DEVNULL, asyncio.subprocess.STDOUT)
+        assert env["WORKER_HEALTH_PORT"] == "8081"
+        os.write(stdout, b"said\n")
+        return process
+
+    monkeypatch.setattr("asyncio.create_subprocess_shell", shell)
+    started, reader = await supervisor.start_shell(FULFILLMENT)
+    assert started is process
+    assert await reader.read() == b"said\n", "and then its end, for no other end is open"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_all_processes(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World({}, stop_s=0)
@@ -415,7 +452,13 @@ def test_lines_are_written_at_once_and_a_full_disk_stops_nothing(monkeypatch: py
 
 @pytest.mark.parametrize(
     ("code", "how"),
-    [(0, {"exit_code": 0}), (3, {"exit_code": 3}), (-9, {"signal": "SIGKILL"}), (-40, {"signal": "40"})],
+    [
+        (0, {"exit_code": 0}),
+        (-1, {"signal": "SIGHUP"}),
+        (3, {"exit_code": 3}),
+        (-9, {"signal": "SIGKILL"}),
+        (-40, {"signal": "40"}),
+    ],
 )
 def test_a_process_ended_with_an_exit_code_or_a_signal_that_may_have_no_name(code: int, how: dict[str, Any]) -> None:
     assert supervisor._how(code) == how

@@ -107,7 +107,12 @@ def test_a_role_that_an_update_adds_is_looked_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name_prefix", "suggested"), [("test-", "test-eu-central-1-"), ("a-prefix-of-23-letters-", "eu-central-1-")]
+    ("name_prefix", "suggested"),
+    [
+        ("test-", "test-eu-central-1-"),
+        ("a-prefix-of-17-l-", "a-prefix-of-17-l-eu-central-1-"),
+        ("a-prefix-of-23-letters-", "eu-central-1-"),
+    ],
 )
 def test_the_suggested_prefix_is_valid(name_prefix: str, suggested: str) -> None:
     with pytest.raises(DeployError) as raised:
@@ -188,7 +193,7 @@ def stack_deleted(arn: str = "arn", name: str = "mine", minutes_ago: float | Non
         ({"arn": [deletion(20)]}, [stack_deleted(minutes_ago=None)], [50]),
         ({"arn": [deletion(5, "AWS::Logs::LogGroup"), deletion(20), deletion(30)]}, [stack_deleted()], [50]),
         ({"arn": [deletion(69.5)]}, [stack_deleted()], [0.5]),
-        ({"arn": [deletion(71)]}, [stack_deleted()], []),
+        ({"arn": [deletion(70)]}, [stack_deleted()], []),
         ({"arn": [deletion(20, status="DELETE_FAILED")]}, [stack_deleted()], []),
         ({"arn": [deletion(20)]}, [stack_deleted(name="other")], []),
         ({"arn": [deletion(20)]}, [stack_deleted(minutes_ago=121)], []),
@@ -263,11 +268,15 @@ ECS, SCALING = preflight.SERVICE_LINKED_ROLES
     ],
 )
 def test_a_missing_service_linked_role_is_created_and_given_time(existing: list[str], created: list[str]) -> None:
-    iam, slept = Iam({name: {} for name in existing}), list[float]()
-    preflight.ensure_service_linked_roles(fake_aws(iam=iam), QUIET, slept.append)
+    iam, slept, said = Iam({name: {} for name in existing}), list[float](), io.StringIO()
+    preflight.ensure_service_linked_roles(fake_aws(iam=iam), Progress(said), slept.append)
     asked = [request["AWSServiceName"] for call, request in iam.requests if call == "create_service_linked_role"]
     assert asked == created
     assert slept == ([15] if created else [])
+    assert said.getvalue().splitlines() == [
+        f"Creating the role {preflight.SERVICE_LINKED_ROLES[service]}, which AWS's service uses in this account"
+        for service in created
+    ]
 
 
 def test_a_service_linked_role_that_was_created_meanwhile_is_used() -> None:
@@ -275,6 +284,7 @@ def test_a_service_linked_role_that_was_created_meanwhile_is_used() -> None:
     iam.operations["create_service_linked_role"] = failing(MissingError())
     preflight.ensure_service_linked_roles(fake_aws(iam=iam), QUIET, slept.append)
     assert slept == [15]
+    assert [call for call, _ in iam.requests].count("create_service_linked_role") == 2
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,12 @@ def test_only_those_that_were_shown_are_taken(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("terminal")
+def test_one_letter_is_asked_about_as_one() -> None:
+    ran = run(command, "replay", "fulfillment", "--id", "m-old", stack=Aws().stack, given="n\n")
+    assert "Replay 1 dead letter of OrderFulfillmentQueue-DLQ? [y/N]: " in ran.stderr
+
+
+@pytest.mark.usefixtures("terminal")
 def test_nothing_is_asked_if_nothing_is_selected() -> None:
     ran = done(command, "discard", "fulfillment", "--order", "002", "--json", stack=Aws().stack)
     assert (ran.stdout, ran.stderr.splitlines()) == ("[]\n", [found(0, 2, 2)])
@@ -507,7 +513,10 @@ def test_a_letter_is_edited_until_a_worker_can_decode_it(monkeypatch: pytest.Mon
     aws, editor = Aws(), Editor(monkeypatch, '{"OrderId": 1}\n', f"{FIXED}\n", answer="y\n")
     ran = done(command, *EDIT, stack=aws.stack)
     assert editor.shown == ["[****]", '{"OrderId": 1}\n'], "masked, and then as it was left"
-    assert "m-old: no worker could decode it: OrderId is a number" in ran.stderr
+    first, second, asked, _ = ran.stderr.splitlines()
+    assert first == "m-old: UNDECODABLE_MESSAGE: neither a JSON object nor an OrderId"
+    assert second.startswith("m-old: no worker could decode it: OrderId is a number, must be 1 to 64 of ")
+    assert asked.startswith("Edit it again? [Y/n]: 1 dead letter ")
     ((operation, request),) = aws.requests
     assert (operation, request["MessageBody"]) == ("send_message", FIXED)
     assert request["MessageAttributes"]["EditedBy"]["StringValue"] == "ada"
@@ -522,10 +531,12 @@ def test_a_letter_is_edited_until_a_worker_can_decode_it(monkeypatch: pytest.Mon
     ids=["not saved", "unchanged", "given up", "emptied", "no answer"],
 )
 def test_a_letter_that_is_left_as_it_is_stays(monkeypatch: pytest.MonkeyPatch, text: str | None, answer: str) -> None:
+    left = "m-old: not changed, so it stays here" if text not in ("{}", "") else "m-old: it stays here"
     aws, editor = Aws(), Editor(monkeypatch, text, answer=answer)
     ran = done(command, *EDIT, stack=aws.stack)
     assert (aws.requests, editor.closed, aws.fulfillment.hidden) == ([], [], [])
     assert ran.stdout == ""
+    assert left in ran.stderr.replace("Edit it again? [Y/n]: ", "").splitlines()
     assert "another consumer" not in ran.stderr
 
 

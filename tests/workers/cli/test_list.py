@@ -155,6 +155,14 @@ def test_an_unknown_status_is_refused_with_what_is_allowed() -> None:
                 f"none before 2026-11-20 found; {NOT_LISTED}",
             ],
         ),
+        (
+            ["--until", "2h"],
+            [DETAILED, CANCELLED],
+            [
+                "read 2 orders, the open ones and the final ones of 7 days, 2 match",
+                f"none before 2026-11-20 found; {NOT_LISTED}",
+            ],
+        ),
         (["--name", "ada", "--status", "ESCALATED"], [DETAILED], ["read 1 open order, 1 matches"]),
         (
             ["--item", "bell", "--since", "1d"],

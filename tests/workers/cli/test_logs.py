@@ -206,12 +206,35 @@ async def test_followed_lines_are_printed_as_they_come(monkeypatch: pytest.Monke
 
 
 def test_a_traceback_is_shown_only_if_asked_for(log: Path) -> None:
+    assert not _Printer(Selection(), as_json=False, live=False)._tracebacks
     exception = 'Traceback (most recent call last):\n  File "/app/x.py", line 3, in f\n    1 / 0\nZeroDivisionError: no'
     log.write_text(json.dumps(LINES[1] | {"exception": exception}), encoding="utf-8")
     line = f'{SHOWN[1]} exception="ZeroDivisionError: no" at="app/x.py:3 in f"'
     assert done(command, str(log)).output == f"{line}\n"
     below = [f"    {each}" for each in exception.splitlines()]
     assert done(command, str(log), "--tracebacks").output.splitlines() == [line, *below]
+
+
+@pytest.mark.parametrize(("arguments", "live"), [((), False), (("--follow",), True), (("-",), True)])
+def test_what_may_come_much_later_is_flushed_line_by_line(
+    monkeypatch: pytest.MonkeyPatch, log: Path, arguments: tuple[str, ...], *, live: bool
+) -> None:
+    made: list[bool] = []
+
+    class Printer(_Printer):
+        def __init__(self, selection: Selection, *, live: bool, **more: Any) -> None:
+            made.append(live)
+            super().__init__(selection, live=live, **more)
+
+    async def lines(file: Path, warn: object) -> AsyncIterator[Line]:
+        assert (file, warn) == (log, note)
+        yield Line(b"followed")
+
+    monkeypatch.setattr("workers.cli.logs.follow_file", lines)
+    monkeypatch.setattr("workers.cli.logs._Printer", Printer)
+    ran = done(command, *(arguments if "-" in arguments else (str(log), *arguments)), given="given")
+    assert made == [live]
+    assert ran.stdout.splitlines()[-1] == {(): "honcho: said something", ("-",): "given"}.get(arguments, "followed")
 
 
 def test_lines_that_could_not_be_read_are_counted_and_masked(log: Path) -> None:

@@ -141,7 +141,8 @@ def test_list_stuck_selects_what_the_sweep_would_escalate(monkeypatch: pytest.Mo
     rule(monkeypatch)
     monkeypatch.setattr(listing, "OrderListing", Listing)
     assert done(listing.command, "--stuck", "--json").stdout == "[]\n"
-    assert asked == [(["RECEIVED"], None, NOW - timedelta(hours=7), None)]
+    assert done(listing.command, "--stuck").stderr == "no matching open orders\n"
+    assert asked == [(["RECEIVED"], None, NOW - timedelta(hours=7), None)] * 2
 
 
 def test_list_stuck_says_why_no_order_counts_as_stuck(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,15 @@ def test_an_option_has_one_meaning_one_value_and_one_wording(path: str) -> None:
         assert not option.multiple or "Can be repeated." in (option.help or ""), f"{path} {name}"
 
 
+def test_the_former_name_of_an_option_is_hidden() -> None:
+    hidden = {param.opts[0] for command, _ in COMMANDS.values() for param in command.params if is_hidden(param)}
+    assert hidden == {"--execute"}
+
+
+def is_hidden(param: click.Parameter) -> bool:
+    return isinstance(param, click.Option) and param.hidden
+
+
 def test_every_word_of_the_vocabulary_is_used() -> None:
     assert {name for path in COMMANDS for name in options(path)} == {*ONE, *BOTH}
 
