@@ -60,7 +60,7 @@ FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
     "workers.cli.__main__": {"INTERRUPTED": 130, "TERMINATED": 143},
     "workers.cli.bulk": {"MAX_SHOWN": 100, "_Report.more": 0, "_Report.total": 0},
     "workers.cli.case_list": {"_BATCH": 100},
-    "workers.cli.dead_letter_edit": {"_STDIN": 0},
+    "workers.cli.dead_letter_edit": {"_STDIN": 0, "_MAX_ANSWER_BYTES": 1024},
     "workers.cli.dead_letter_options": {"DEFAULT_LIMIT": 1000, "DEFAULT_RATE": 10.0},
     "workers.cli.list": {"MAX_LIMIT": 1_000_000},
     "workers.cli.main": {"FAILED": 1, "INTERRUPTED": 130},

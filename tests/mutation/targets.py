@@ -38,7 +38,12 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/cli/app.py": ("tests/workers/cli/test_main.py", "tests/workers/cli/test_completion.py"),
     "workers/cli/erase.py": ("tests/workers/cli/test_cancel.py",),
     "workers/cli/people.py": ("tests/workers/cli/test_cancel.py",),
-    "workers/cli/dead_letter_view.py": ("tests/workers/cli/test_dead_letters.py", "tests/workers/cli/test_show.py"),
+    "workers/cli/dead_letter_view.py": (
+        "tests/workers/cli/test_dead_letters.py",
+        "tests/workers/cli/test_show.py",
+        "tests/workers/cli/test_screens.py",
+    ),
+    "workers/cli/dead_letters.py": ("tests/workers/cli/test_pauses.py",),
     "workers/consumer/message.py": ("tests/workers/consumer/test_consumer.py", "tests/workers/aws/test_sqs.py"),
     "workers/fulfillment/handler.py": ("tests/workers/fulfillment/test_stops.py",),
     "workers/domain/bounds.py": ("tests/workers/domain/test_escalations.py",),

@@ -14,6 +14,7 @@ from workers.operations.dead_letters import DeadLetter
 from workers.operations.letter_edits import Fault
 
 _STDIN = 0
+_MAX_ANSWER_BYTES = 1024
 _editor_is_open = threading.Event()
 
 
@@ -57,7 +58,7 @@ def _edit(text: str) -> str | None:
 def _read_answer() -> str:
     """Return the line that a person types; it is empty at the end of standard input."""
     # Not with `input`: a thread in it holds a lock, without which Python aborts when Ctrl-C ends the command.
-    return os.read(_STDIN, 1024).decode(errors="replace")
+    return os.read(_STDIN, _MAX_ANSWER_BYTES).decode(errors="replace")
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from workers.cli.output import InterruptedCommandError, note
 from workers.domain.cards import mask
 from workers.operations.lines import Line
 from workers.operations.log_lines import Selection
+from workers.operations.log_records import Record
 from workers.operations.stack import Stack
 
 CARD = "4929123412345678"
@@ -151,7 +152,17 @@ def test_each_line_is_flushed_if_the_next_may_come_much_later(monkeypatch: pytes
     printer = _Printer(Selection(None, escalations=False), as_json=False, live=live)
     printer.print_lines([Line(b"one"), Line(b"two")])
     assert output.flushed == (["one\n", "one\ntwo\n"] if live else [])
+    printer.end()
+    assert output.flushed[-1] == "one\ntwo\n", "before the line on standard error"
     assert (output.getvalue(), printer.printed) == ("one\ntwo\n", True)
+
+
+def test_of_lines_that_come_together_each_is_selected_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = Output()
+    monkeypatch.setattr(sys, "stdout", output)
+    printer = _Printer(Selection("001"), as_json=False, live=False)
+    printer._print([Record("", fields=line) for line in (LINES[1], LINES[0])])
+    assert output.getvalue() == f"{SHOWN[0]}\n"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
