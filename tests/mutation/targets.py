@@ -189,8 +189,8 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/cli/test_vocabulary.py",
     ),
     "workers/cli/dead_letter_work.py": ("tests/workers/cli/test_dead_letters.py",),
-    "workers/cli/escalate.py": ("tests/workers/cli/test_unstick.py",),
-    "workers/cli/requeue.py": ("tests/workers/cli/test_unstick.py",),
+    "workers/cli/escalate.py": ("tests/workers/cli/test_unstick.py", "tests/workers/cli/test_pauses.py"),
+    "workers/cli/requeue.py": ("tests/workers/cli/test_unstick.py", "tests/workers/cli/test_pauses.py"),
     "workers/cli/paused.py": ("tests/workers/cli/test_pauses.py",),
     "workers/cli/options.py": (
         "tests/workers/cli/test_resolve.py",

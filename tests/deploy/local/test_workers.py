@@ -14,7 +14,7 @@ from deploy.local import workers as workers_module
 from deploy.local.aws import ROOT
 from deploy.local.console import Console
 from deploy.local.log_lines import LogLine
-from deploy.local.workers import Workers, _follow, check_settings, local_workers
+from deploy.local.workers import Workers, _follow, check_settings, local_workers, retention
 from workers.settings import Settings
 from workers.testing import children
 from workers.testing.lifeline import ORPHAN_STOP_S
@@ -323,6 +323,13 @@ def test_the_reason_why_workers_ended_is_their_own() -> None:
 def test_workers_that_gave_no_reason_have_their_last_lines() -> None:
     assert workers_that_said('{"event": "process.printed", "detail": "no module"}').reason() == "no module"
     assert workers_that_said(*map(str, range(12))).reason() == "\n".join(map(str, range(2, 12)))
+
+
+def test_the_stack_keeps_orders_for_as_long_as_the_workers() -> None:
+    assert retention({"ORDER_RETENTION_DAYS": "90"}) == {"OrderRetentionDays": "90"}
+    assert retention({"WORKER_CONCURRENCY": "wrong, but not asked about"}) == {"OrderRetentionDays": ""}
+    with pytest.raises(DeployError, match="ORDER_RETENTION_DAYS"):
+        retention({"ORDER_RETENTION_DAYS": "no"})
 
 
 def test_a_wrong_setting_is_refused_before_anything_starts(tmp_path: Path) -> None:

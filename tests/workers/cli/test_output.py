@@ -63,6 +63,7 @@ def test_results_that_standard_output_does_not_take_are_on_standard_error(
 ) -> None:
     def report() -> None:
         with results():
+            note("2 of 3")
             print_line("Order 001: CANCELLED")
             print_json({"order_id": "001"})
 
@@ -71,7 +72,7 @@ def test_results_that_standard_output_does_not_take_are_on_standard_error(
         with pytest.raises(CliError, match=r"^standard output: No space left on device$"):
             report()
     out, err = capsys.readouterr()
-    assert (out, err) == ("", 'Order 001: CANCELLED\n{\n  "order_id": "001"\n}\n')
+    assert (out, err) == ("", 'Order 001: CANCELLED\n{\n  "order_id": "001"\n}\n2 of 3\n')
 
 
 def test_what_was_done_before_a_failure_is_printed_too(
@@ -79,24 +80,25 @@ def test_what_was_done_before_a_failure_is_printed_too(
 ) -> None:
     def fail() -> None:
         with results():
+            note("2 selected")
             print_line("1 done")
             raise CliError("1 of 2 failed")
 
     with pytest.raises(CliError, match=r"^1 of 2 failed$"):
         fail()
-    assert capsys.readouterr() == ("1 done\n", "")
+    assert capsys.readouterr() == ("1 done\n", "2 selected\n")
     with full_device() as full, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", full)
         with pytest.raises(CliError, match=r"^1 of 2 failed$"):
             fail()
-    assert capsys.readouterr() == ("", "1 done\n")
+    assert capsys.readouterr() == ("", "1 done\n2 selected\n")
 
 
 def test_results_look_as_on_the_stream_they_are_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     with results():
-        print_line(f"terminal: {sys.stdout.isatty()}")
-    assert terminal.getvalue() == "terminal: True\n"
+        print_line(f"terminal: {sys.stdout.isatty()}, RECEIVED")
+    assert terminal.getvalue() == "terminal: True, RECEIVED\n", "in colour only if asked to"
 
 
 def test_a_note_that_nobody_can_read_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
