@@ -198,7 +198,7 @@ def _ends_with_a_line(written: BinaryIO) -> bool:
     if written.seek(0, os.SEEK_END) == 0:
         return True
     written.seek(-1, os.SEEK_END)
-    return written.read(1) == b"\n"
+    return written.read() == b"\n"
 
 
 def _arguments(ports: Mapping[str, int], *, restart: bool) -> list[str]:

@@ -192,6 +192,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/cli/escalate.py": ("tests/workers/cli/test_unstick.py", "tests/workers/cli/test_pauses.py"),
     "workers/cli/requeue.py": ("tests/workers/cli/test_unstick.py", "tests/workers/cli/test_pauses.py"),
     "workers/cli/paused.py": ("tests/workers/cli/test_pauses.py",),
+    "workers/cli/output.py": ("tests/workers/cli/test_tables.py",),
     "workers/cli/options.py": (
         "tests/workers/cli/test_resolve.py",
         "tests/workers/cli/test_escalations.py",

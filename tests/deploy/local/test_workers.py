@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO, cast
 
 import pytest
@@ -261,6 +262,23 @@ def test_workers_that_do_not_stop_are_killed(tmp_path: Path, monkeypatch: pytest
         pass
     assert fake.steps == ["terminate", ("stop", 0)]
     assert [line.text for line in workers.lines] == ["not yet"]
+
+
+def test_a_stop_that_has_taken_long_waits_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times, waits = iter([100.0, 104.0, 200.0]), list[float | None]()
+
+    class Silent(Workers):
+        def read(self, timeout_s: float | None = None) -> LogLine | None:
+            waits.append(timeout_s)
+            if len(waits) == 2:
+                raise TimeoutError
+            return LogLine("stopping", {})
+
+    process = FakeSupervisor(monkeypatch, b"")
+    monkeypatch.setattr(workers_module, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with (tmp_path / "log").open("wb") as process.file:
+        workers_module._stop(cast("Any", process), Silent(lambda _: None), lambda _: None)
+    assert waits == [10.0, 0]
 
 
 def test_an_interrupt_during_the_stop_kills_the_workers_at_once(

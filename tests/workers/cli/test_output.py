@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import TextIO
 
 import pytest
@@ -108,9 +109,17 @@ def test_a_note_that_nobody_can_read_is_no_error(monkeypatch: pytest.MonkeyPatch
         note("two")
 
 
+@dataclass
+class Sum:
+    n: int
+    parts: tuple["Sum", ...] = ()
+
+
 def test_json_is_indented(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"a": [1]})
     assert capsys.readouterr().out == '{\n  "a": [\n    1\n  ]\n}\n'
+    print_json(Sum(1, (Sum(2),)))
+    assert json.loads(capsys.readouterr().out) == {"n": 1, "parts": [{"n": 2, "parts": []}]}
 
 
 def test_without_a_terminal_there_is_no_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,6 +137,10 @@ def test_without_a_terminal_a_line_every_ten_seconds_says_how_far_long_work_is(
         now = float(seconds)
         lines.add(25)
     assert capsys.readouterr() == ("", "reading: 25 %\nreading: 50 %\n")
+    few = ProgressLines("few", 2, lambda: now)
+    now += 10
+    few.add(1)
+    assert capsys.readouterr() == ("", "few: 50 %\n")
 
 
 def test_the_size_of_what_was_read_is_shown_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
