@@ -125,6 +125,7 @@ def test_json_is_indented(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_a_terminal_there_is_no_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("reading", 3) as advance:
         advance(3)
+        assert getattr(advance, "__self__", None) is None, "nor a line"
     assert capsys.readouterr() == ("", "")
 
 
@@ -137,10 +138,11 @@ def test_without_a_terminal_a_line_every_ten_seconds_says_how_far_long_work_is(
         now = float(seconds)
         lines.add(25)
     assert capsys.readouterr() == ("", "reading: 25 %\nreading: 50 %\n")
-    few = ProgressLines("few", 2, lambda: now)
-    now += 10
-    few.add(1)
-    assert capsys.readouterr() == ("", "few: 50 %\n")
+    few = ProgressLines("few", 200, lambda: now)
+    for done in (199, 200):
+        now += 10
+        few.add(done)
+    assert capsys.readouterr() == ("", "few: 99 %\nfew: 100 %\n"), "there are more than were counted at first"
 
 
 def test_the_size_of_what_was_read_is_shown_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +153,9 @@ def test_the_size_of_what_was_read_is_shown_in_bytes(monkeypatch: pytest.MonkeyP
     with progress("reading", 4_000_000, in_bytes=True) as advance:
         advance(1_000_000)
     assert "1.0/4.0 MB" in terminal.getvalue()
+    with progress("sending", 4_000_000) as advance:
+        advance(1_000_000)
+    assert "1000000/4000000" in terminal.getvalue()
 
 
 def test_a_terminal_shows_what_is_done_and_how_much_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
