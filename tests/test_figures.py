@@ -16,7 +16,7 @@ import pytest
 
 from workers.backoff import Backoff
 
-# `Class.field` is the default of a dataclass's field. A `timedelta` is in seconds, a `Backoff` its first wait and cap.
+# `Class.field` is the default of a dataclass's field, `value.field` what a value has. A `timedelta` is in seconds, a `Backoff` its first wait and cap.
 FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
     "workers.aws.batch_reads": {
         "MAX_KEYS": 100,
@@ -470,6 +470,11 @@ FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
         "MAX_ATTEMPTS": 5,
         "MAX_DELIVERIES": 10,
         "TIMEOUT_S": 60.0,
+        "_LIMITS.concurrency": 1,
+        "_LIMITS.max_handle_s": 900,
+        "_LIMITS.drain_s": 10,
+        "_LIMITS.max_polls": 1,
+        "_LIMITS.stuck_poll_s": 900,
         "_WAIT_S": 0.01,
         "_LOOK_S": 0.001,
         "_Recorder.extensions": 0,
@@ -552,8 +557,10 @@ FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
 def figure(module: object, name: str) -> Any:
     of, _, field = name.partition(".")
     found: Any = getattr(module, of)
-    if field:
+    if field and isinstance(found, type):
         found = next(each.default for each in dataclasses.fields(found) if each.name == field)
+    elif field:
+        found = getattr(found, field)
     match found:
         case timedelta():
             return found.total_seconds()

@@ -254,6 +254,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "deploy/local/console.py": ("tests/deploy/local/test_commands_steps.py", "tests/deploy/local/test_workers.py"),
     "deploy/local/commands.py": ("tests/deploy/local/test_commands_steps.py",),
     "deploy/stacks/events.py": ("tests/deploy/stacks/test_stack.py",),
+    "deploy/stacks/stack.py": ("tests/deploy/stacks/test_commands.py",),
     "deploy/stacks/sweep.py": ("tests/deploy/stacks/test_commands.py",),
 }
 

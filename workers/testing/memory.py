@@ -243,13 +243,12 @@ def _delivered(message: object, number: int) -> Received:
     )
 
 
-@dataclass(slots=True)
 class _DeadLetters:
-    reason: str = ""
-    error: Exception | None = None
+    def __init__(self) -> None:
+        self.reason = ""
+        self.error: Exception | None = None
 
-    async def send(self, message: Received, *, reason: str, error: Exception | None = None) -> None:
-        del message
+    async def send(self, message: Received, *, reason: str, error: Exception | None = None) -> None:  # noqa: ARG002
         self.reason, self.error = reason, error
 
 

@@ -14,6 +14,7 @@ from structlog.typing import EventDict
 
 from tests.virtual_time import VirtualTimeLoop, virtual_elapsed_s
 from workers import Message, OutageError, PermanentError, TransientError
+from workers.consumer.message import Acknowledged
 from workers.consumer.message import Message as Received
 from workers.errors import FatalError
 from workers.testing import MemoryQueue, Outcome, memory, run_handler, run_handler_async
@@ -168,6 +169,7 @@ def test_without_a_configuration_the_lines_are_those_of_a_worker(capsys: pytest.
     assert "message.failed" in shown
     assert "\x1b" not in shown
     assert "debug" not in shown
+    assert not structlog.is_configured()
 
 
 @dataclass
@@ -208,11 +210,81 @@ def test_a_handler_that_hangs_is_named_by_a_timeout() -> None:
     async def hang(_: Message) -> None:
         await asyncio.Event().wait()
 
-    with (
-        asyncio.Runner(loop_factory=VirtualTimeLoop) as runner,
-        pytest.raises(TimeoutError, match=r"the handler took longer than 0\.5 s for message-1"),
-    ):
-        runner.run(run_handler_async(hang, "1", timeout_s=0.5))
+    async def run() -> None:
+        with pytest.raises(TimeoutError, match=r"the handler took longer than 0\.5 s for message-1"):
+            await run_handler_async(hang, "1", timeout_s=0.5)
+        await asyncio.sleep(1)
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "it is cancelled"
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(run())
+
+
+def test_a_handler_that_cannot_go_on_ends_with_its_error() -> None:
+    async def fail(_: Message) -> None:
+        raise FatalError("the key of the shop is wrong") from KeyError("key")
+
+    with pytest.raises(FatalError, match="the key of the shop is wrong") as raised:
+        run_handler(fail, "1")
+    assert isinstance(raised.value.__cause__, KeyError)
+
+
+def test_of_a_group_the_first_error_counts() -> None:
+    first = KeyError("a")
+    group = ExceptionGroup("", [ExceptionGroup("", [first, ValueError()]), TypeError()])
+    assert memory.first_error(group) is memory.first_error(first) is first
+
+
+def test_a_message_has_its_attributes_as_sqs_has_them() -> None:
+    (received,) = memory._received([Message(body="", attributes={"Who": "Ada", "Key": b"\0"})])
+    assert received.attributes == {
+        "Who": {"DataType": "String", "StringValue": "Ada"},
+        "Key": {"DataType": "Binary", "BinaryValue": b"\0"},
+    }
+
+
+class Handled:
+    """A handler that acknowledges. `steps`: what was asked of it."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    async def handle(self, message: Received) -> Acknowledged:
+        self.steps.append(f"handle {message.id}")
+        return Acknowledged("handled")
+
+    async def give_up(self, message: Received) -> Acknowledged:
+        self.steps.append(f"give up {message.id}")
+        return Acknowledged("given up")
+
+    async def take_back(self, message: Received) -> None:
+        self.steps.append(f"take back {message.id}")
+
+
+async def test_what_is_recorded_is_passed_on() -> None:
+    handler, received = Handled(), Received(id="m", receipt_handle="r", body="")
+    recorder = memory._Recorder(handler, MemoryQueue())
+    assert await recorder.handle(received) == Acknowledged("handled")
+    assert await recorder.give_up(received) == recorder.settlement == Acknowledged("given up")
+    await recorder.take_back(received)
+    assert handler.steps == ["handle m", "give up m", "take back m"]
+
+
+def test_a_receive_waits_for_messages() -> None:
+    async def receive() -> None:
+        loop, queue = asyncio.get_running_loop(), MemoryQueue(wait_s=60)
+        received = Received(id="m", receipt_handle="r", body="")
+        loop.call_later(5, queue.send, received)
+        began_s = loop.time()
+        assert await queue.receive(1) == [received]
+        assert loop.time() - began_s < 10
+        assert await queue.receive(1) == []
+        assert loop.time() - began_s > 60
+        assert await queue.receive(1, 1) == []
+        assert loop.time() - began_s < 100
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(receive())
 
 
 def test_a_handler_may_take_longer_than_half_of_the_visibility_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +302,7 @@ def test_a_handler_may_take_longer_than_half_of_the_visibility_timeout(monkeypat
 
 
 async def test_a_queue_in_memory_delivers_once_and_records_what_becomes_of_it() -> None:
+    assert (MemoryQueue().visibility_timeout_s, MemoryQueue().wait_s) == (60, 0.02)
     queue = MemoryQueue(wait_s=0)
     messages = [Received(id=f"m{n}", receipt_handle=f"r{n}", body="") for n in range(3)]
     queue.send(*messages)
