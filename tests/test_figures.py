@@ -16,7 +16,8 @@ import pytest
 
 from workers.backoff import Backoff
 
-# `Class.field` is the default of a dataclass's field, `value.field` what a value has. A `timedelta` is in seconds, a `Backoff` its first wait and cap.
+# `Class.field` is the default of a dataclass's field, `value.field` what a value has. A `timedelta` is in seconds, a
+# `Backoff` its first wait and cap.
 FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
     "workers.aws.batch_reads": {
         "MAX_KEYS": 100,

@@ -378,6 +378,13 @@ def test_the_polls_get_rarer_and_end_after_an_hour(slept: list[float]) -> None:
     assert 3600 <= sum(slept) < 3603
 
 
+def test_a_poll_at_the_very_end_is_too_late(slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "TIMEOUT_S", 0.1)
+    with pytest.raises(DeployError, match="was not done within 0 s"):
+        applied(CloudFormation("CREATE_IN_PROGRESS"))
+    assert slept == [0.1]
+
+
 @pytest.mark.parametrize(
     ("kind", "change_set", "changed", "said"),
     [
@@ -414,7 +421,9 @@ def test_a_missing_stack_is_not_deleted() -> None:
 
 def test_a_deletion_is_waited_for() -> None:
     client = CloudFormation("CREATE_COMPLETE", "DELETE_IN_PROGRESS", "DELETE_IN_PROGRESS", "DELETE_COMPLETE")
-    stack.delete(fake_aws(cloudformation=client), NAME, QUIET)
+    client.new_events, said = [event(1, "DELETE_COMPLETE")], Terminal()
+    stack.delete(fake_aws(cloudformation=client), NAME, Progress(said))
+    assert said.getvalue() == "  Queue (AWS::SQS::Queue) DELETE_COMPLETE\n", "none of before"
     assert dict(client.requests)["delete_stack"] == {"StackName": ARN}
     assert client.statuses == ["DELETE_COMPLETE"]
 
