@@ -104,20 +104,20 @@ class Orders:
         known = [field.name for field in fields_of(kind.snapshot)]
         if unknown := sorted(fields.keys() - set(known)):
             raise TypeError(f"{kind.noun}(...) got {', '.join(unknown)}; the fields are: {', '.join(known)}")
-        seen: list[Snapshot] = []
+        seen: Snapshot | None = None
 
         def look() -> Snapshot | None:
+            nonlocal seen
             answer = self._dynamodb.get_item(TableName=kind.table, Key={kind.key: {"S": key}}, ConsistentRead=True)
             if "Item" not in answer:
                 return None
-            seen[:] = [kind.snapshot.of(from_item(answer["Item"]))]
-            matches = all(getattr(seen[0], name) == value for name, value in fields.items())
-            return seen[0] if matches else None
+            seen = kind.snapshot.of(from_item(answer["Item"]))
+            return seen if all(getattr(seen, name) == value for name, value in fields.items()) else None
 
         def missing() -> str:
-            if not seen:
+            if seen is None:
                 return f"There was no {kind.noun} {key}{self._workflow(key)}"
-            differs = ", ".join(f"{name} {getattr(seen[0], name)!r}" for name in fields)
+            differs = ", ".join(f"{name} {getattr(seen, name)!r}" for name in fields)
             wanted = ", ".join(f"{name}={value!r}" for name, value in fields.items())
             return f"The {kind.noun} {key} has {differs}, and did not get {wanted}"
 

@@ -12,7 +12,7 @@ from workers.testing.running import Running
 from workers.testing.stack import Stack
 from workers.testing.worker import Worker
 
-_queue_numbers = itertools.count(1)  # Of a session: each of its tests has queues of its own.
+_queue_numbers = itertools.count()  # Of a session: each of its tests has queues of its own.
 
 
 @dataclass(frozen=True, slots=True)
