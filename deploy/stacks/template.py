@@ -51,10 +51,10 @@ class Loader(SafeLoader):
             if suffix == "GetAtt":
                 value = value.split(".", 1)
         elif isinstance(node, yaml.SequenceNode):
-            value = self.construct_sequence(node, deep=True)
+            value = self.construct_sequence(node)
         else:
             assert isinstance(node, yaml.MappingNode)  # noqa: S101 - YAML has three kinds of nodes
-            value = self.construct_mapping(node, deep=True)
+            value = self.construct_mapping(node)
         return {suffix if suffix in _WITHOUT_PREFIX else f"Fn::{suffix}": value}
 
 
@@ -120,7 +120,7 @@ def _problem(rule: Mapping[str, Any], value: str) -> str | None:
         problem = rule.get("ConstraintDescription") or f"must match {rule['AllowedPattern']}"
     elif len(value) > int(rule.get("MaxLength", len(value))):
         problem = f"must have at most {rule['MaxLength']} characters"
-    elif len(value) < int(rule.get("MinLength", 0)):
+    elif "MinLength" in rule and len(value) < int(rule["MinLength"]):
         problem = f"must have at least {rule['MinLength']} characters"
     elif "AllowedValues" in rule and value not in rule["AllowedValues"]:
         problem = f"must be one of {', '.join(map(str, rule['AllowedValues']))}"

@@ -203,7 +203,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/cli/test_submit_files.py",
         "tests/workers/cli/test_vocabulary.py",
     ),
-    "workers/cli/resolve.py": ("tests/workers/cli/test_resolve_many.py",),
+    "workers/cli/resolve.py": ("tests/workers/cli/test_resolve_many.py", "tests/workers/cli/test_completion.py"),
     "workers/cli/resolve_one.py": ("tests/workers/cli/test_resolve.py",),
     "workers/cli/status_view.py": ("tests/workers/cli/test_status.py",),
     "workers/operations/order_record.py": ("tests/workers/operations/test_order_files.py",),

@@ -148,8 +148,9 @@ def resolve_command(
         raise click.UsageError(f"{action} does not correct the order: only resubmit does")
     is_one = len(case_ids) == 1 and card_numbers_fd is None
     if is_one and not dry_run:
+        (case_id,) = case_ids
         resolve_one.resolve(
-            stack, case_ids[0], request, corrections, from_stdin=card_number_stdin, yes=yes, as_json=as_json
+            stack, case_id, request, corrections, from_stdin=card_number_stdin, yes=yes, as_json=as_json
         )
         return
     if card_number_stdin and not is_one:

@@ -29,6 +29,7 @@ def test_short_intrinsics_become_long_ones(tmp_path: Path) -> None:
               Other: !Ref Other
               Chosen: !If [Always, !Condition Always, !Base64 text]
               Version: 2012-10-17
+              Included: !Transform {Name: AWS::Include, Parameters: {Deep: [!Ref Other, {A: [1]}]}}
         """,
     )
 
@@ -38,6 +39,7 @@ def test_short_intrinsics_become_long_ones(tmp_path: Path) -> None:
         "Other": {"Ref": "Other"},
         "Chosen": {"Fn::If": ["Always", {"Condition": "Always"}, {"Fn::Base64": "text"}]},
         "Version": "2012-10-17",
+        "Included": {"Fn::Transform": {"Name": "AWS::Include", "Parameters": {"Deep": [{"Ref": "Other"}, {"A": [1]}]}}},
     }
 
 
@@ -128,8 +130,14 @@ def test_texts_are_put_into_a_definition_and_references_are_not() -> None:
 
 def test_substitutions_from_a_mapping_and_default_numbers_are_looked_up(tmp_path: Path) -> None:
     given = {"A": {"Fn::FindInMap": ["Texts", "One", "Long"]}, "B": {"Ref": "Count"}, "C": {"Ref": "Table"}}
+    given |= {"D": {"Ref": "Least"}, "E": {"Ref": "Any"}}
     source = {
-        "Parameters": {"Count": {"Type": "Number", "Default": 10}, "Table": {"Type": "String", "Default": "x"}},
+        "Parameters": {
+            "Count": {"Type": "Number", "Default": 10, "MinValue": 5},
+            "Table": {"Type": "String", "Default": "x"},
+            "Least": {"Type": "Number", "MinValue": 5},
+            "Any": {"Type": "Number"},
+        },
         "Mappings": {"Texts": {"One": {"Long": "text"}}},
         "Resources": {"M": {"Properties": {"DefinitionS3Location": "a.json", "DefinitionSubstitutions": given}}},
     }
@@ -138,7 +146,7 @@ def test_substitutions_from_a_mapping_and_default_numbers_are_looked_up(tmp_path
 
     found = template.definition_substitutions(path, tmp_path / "a.json")
 
-    assert found == {"A": "text", "B": "10", "C": {"Ref": "Table"}}
+    assert found == {"A": "text", "B": "10", "C": {"Ref": "Table"}, "D": "5", "E": "0"}
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,13 @@ def test_a_release_is_named_by_what_its_tasks_run(name: str, value: str, same: b
     assert re.fullmatch(TASKS["Parameters"]["WorkerRelease"]["AllowedPattern"], after)
 
 
+def test_the_order_of_a_templates_fields_makes_no_other_release() -> None:
+    backwards = json.loads(json.dumps(TASKS), object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+    assert [*backwards["Resources"]] == [*TASKS["Resources"]][::-1]
+    backwards["Resources"] = dict(reversed(backwards["Resources"].items()))  # Only that of the tasks counts.
+    assert workers_stack.release(backwards, VALUES) == workers_stack.release(TASKS, VALUES)
+
+
 def test_a_release_is_named_at_every_deployment_unless_its_name_is_given(aws: Aws, stand_in: Path) -> None:
     def deployed(**given: str) -> str:
         workers_stack.up(aws, "release-", QUIET, stand_in, given=given)
@@ -300,6 +307,20 @@ def test_the_template_is_validated_before_anything_changes(
     with pytest.raises(expected, match=text) if expected else nullcontext():
         workers_stack.check(fake_aws(cloudformation=client), "p-", GIVEN)
     assert client.requests == [("validate_template", {"TemplateURL": "p-order-fulfillment-workers"})]
+
+
+def test_values_are_checked_before_anything_changes_and_the_bucket_is_there_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Deployed(monkeypatch, None)
+    steps: list[str] = []
+    monkeypatch.setattr(artifacts, "ensure", lambda _aws, bucket: steps.append(bucket.stack_name))
+    client = FakeClient(validate_template=lambda **_: steps.append("validated"))
+    with pytest.raises(DeployError, match="MinTasks '5': must not exceed MaxTasks"):
+        workers_stack.check(fake_aws(cloudformation=client), "p-", GIVEN | {"MinTasks": "5", "MaxTasks": "4"})
+    assert steps == []
+    workers_stack.check(fake_aws(cloudformation=client), "p-", GIVEN)
+    assert steps == ["p-order-fulfillment-workers", "validated"]
 
 
 def test_a_missing_parameter_comes_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -382,7 +382,10 @@ def test_the_actor_may_come_from_the_environment(desk: Desk, monkeypatch: pytest
         (["1", "cancel", "--reason", "INVALID_PRICE"], "name the cases, or select them with options, but not both"),
         (["1", "cancel", "--from", "-"], "--from has the cases and actions: name no others"),
         (["--from", "-", "--reason", "INVALID_PRICE"], "--from has the cases and actions: name no others"),
-        (["--from", "-", "--price", "1"], "--from takes corrections, shipment ids and card numbers from the file"),
+        *(
+            (["--from", "-", *more], "--from takes corrections, shipment ids and card numbers from the file")
+            for more in (["--price", "1"], ["--shipment-id", "s"], ["--card-number-stdin"])
+        ),
         (["1", "2", "resubmit", "--card-number-stdin"], "--card-number-stdin is for one case: use --card-numbers-fd"),
         (["1", "2", "fulfill", "--shipment-id", "S"], "several cases cannot have the same order or shipment id: use"),
         (["1", "2", "resubmit", "--order-id", "7"], "several cases cannot have the same order or shipment id: use"),
