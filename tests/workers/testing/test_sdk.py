@@ -1,12 +1,13 @@
 """What child processes and clients get for a local AWS: its endpoint, and nothing of the caller's own AWS settings."""
 
 import os
+from typing import Any
 
 import pytest
 
 from deploy.local.aws import LocalAws
 from workers.testing import sdk
-from workers.testing.sdk import environment
+from workers.testing.sdk import Endpoint, environment
 
 HOSTILE = {
     "AWS_PROFILE": "production",
@@ -45,6 +46,30 @@ def test_clients_ignore_the_callers_environment(local_aws: LocalAws, monkeypatch
     assert sqs.meta.endpoint_url == local_aws.endpoint
     assert sqs.create_queue(QueueName="isolated")["QueueUrl"].startswith(local_aws.endpoint)
     assert {name: os.environ[name] for name in HOSTILE} == HOSTILE
+
+
+def test_a_client_is_built_in_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    class Session:
+        def __init__(self, **given: str) -> None:
+            seen.append(given)
+
+        def client(self, service: str, *, endpoint_url: str, config: Any) -> str:
+            seen.append({name: value for name, value in os.environ.items() if name.startswith("AWS_")})
+            seen.append((config.connect_timeout, config.read_timeout, config.retries))
+            return f"{service} at {endpoint_url}"
+
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("boto3.session.Session", Session)
+    endpoint = Endpoint("http://127.0.0.1:4566")
+    assert endpoint.client("sqs") == "sqs at http://127.0.0.1:4566"
+    key = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
+    ours = {name: value for name, value in endpoint.environment.items() if name.startswith("AWS_")}
+    assert seen == [key, ours, (5, 60, {"mode": "standard", "total_max_attempts": 3})]
+    assert {name: os.environ[name] for name in HOSTILE} == HOSTILE
+    assert sdk.shared_client.__wrapped__("sqs", "http://x") == "sqs at http://x"
 
 
 @pytest.mark.parametrize(
