@@ -65,7 +65,7 @@ FIGURES: Mapping[str, Mapping[str, float | tuple[float, float]]] = {
     "workers.cli.dead_letter_options": {"DEFAULT_LIMIT": 1000, "DEFAULT_RATE": 10.0},
     "workers.cli.list": {"MAX_LIMIT": 1_000_000},
     "workers.cli.main": {"FAILED": 1, "INTERRUPTED": 130},
-    "workers.cli.resolve_many": {"MANY": 100, "MAX_FILE_BYTES": 67_108_864},
+    "workers.cli.resolve_many": {"MANY": 100, "MAX_FILE_MB": 64, "MAX_FILE_BYTES": 67_108_864},
     "workers.cli.resolve_one": {"MAX_INPUT_BYTES": 1000},
     "workers.cli.searching": {"DEFAULT_LIMIT": 1000, "_HOUR_S": 3600, "_DAY_S": 86_400},
     "workers.cli.status": {"WATCH_S": 5, "MAX_WATCH_S": 3600},

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from workers.operations.stack import Stack
 
 MANY = 100  # From how many cases on progress is printed without a terminal.
-MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_FILE_MB = 64
+MAX_FILE_BYTES = MAX_FILE_MB * 1024 * 1024
 REPEAT = "repeat the command to do the rest: what is done is not done again"
 NONE = "no open case matches: nothing was done"
 # How each outcome is called, in the order of a summary; what comes first is always in it.
@@ -47,7 +48,7 @@ def from_file(stack: "Stack", path: str, actor: str, text: str | None, form: For
     with click.open_file(path, "rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        raise CliError(f"{name} is longer than {MAX_FILE_BYTES // 1024 // 1024} MB: divide it")
+        raise CliError(f"{name} is longer than {MAX_FILE_MB} MB: divide it")
     decisions, unused = read_decisions(name, content, actor=actor, note=text, cards_allowed=is_stdin)
     if unused:
         note(f"columns that are not used: {', '.join(unused)}")
@@ -201,11 +202,15 @@ def _ask_for_card_numbers(planned: "Plan") -> None:
             text = str(click.prompt(named, hide_input=True, err=True, default="", show_default=False))
             if not text.strip():
                 step.problem = "no card number was given"
-                break
-            try:
-                step.add_card_number(text)
-            except InvalidOrderError as error:
-                note(f"orders: {error}")
+            else:
+                _add_card_number(step, text)
+
+
+def _add_card_number(step: "Step", text: str) -> None:
+    try:
+        step.add_card_number(text)
+    except InvalidOrderError as error:
+        note(f"orders: {error}")
 
 
 def _summary(planned: "Plan", words: Words = AS_IT_IS) -> str:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,7 @@ class Desk:
         def prompt(text: str, **options: Any) -> str:
             assert options["hide_input"]
             assert options["err"]
+            assert (options["default"], options["show_default"]) == ("", False)
             assert text.startswith("Card number for ")
             return next(answers)
 
@@ -407,3 +409,30 @@ def test_wrong_options_do_nothing(desk: Desk, arguments: list[str], problem: str
 def test_a_file_needs_an_actor(desk: Desk) -> None:
     ran = desk.run("--from", "-", "--yes", given="case_id,action\n1,cancel\n")
     assert "missing --actor NAME (or $ORDERS_ACTOR): stored on the case" in ran.stderr
+
+
+FILE = "case_id,action\n1,cancel\n"
+
+
+def test_a_file_may_have_64_mb(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.cli.resolve_many.MAX_FILE_BYTES", len(FILE))
+    assert desk.run("--from", "-", *WHO, "--yes", given=FILE).exit_code == 0
+    monkeypatch.setattr("workers.cli.resolve_many.MAX_FILE_BYTES", len(FILE) - 1)
+    ran = desk.run("--from", "-", *WHO, "--yes", given=FILE)
+    assert str(ran.exception) == "standard input is longer than 64 MB: divide it"
+
+
+def test_a_person_confirms_a_file_but_not_one_on_standard_input(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "decisions.csv"
+    path.write_text(FILE, encoding="utf-8")
+    assert desk.at_terminal("--from", str(path), *WHO, given="y\n").exit_code == 0
+    assert desk.resolved == ["1"]
+    assert desk.at_terminal("--from", "-", *WHO, given=FILE).exit_code == 2
+    assert desk.resolved == ["1"]
+
+
+def test_a_card_number_that_is_missing_leaves_out_one_case(desk: Desk) -> None:
+    with descriptor(f"2 {CARD}\n") as cards:
+        ran = desk.run("1", "2", "resubmit", "--price", "5", *WHO, "--yes", "--card-numbers-fd", str(cards))
+    assert desk.resolved == ["2"]
+    assert f"--card-numbers-fd {cards} has no card number for it" in ran.stdout
