@@ -121,7 +121,7 @@ async def _watch_on_terminal(reader: "StatusReader", every_s: int) -> None:
     from rich.live import Live  # noqa: PLC0415
 
     shown = Screen()
-    console = Console(highlight=False)
+    console = Console()
     with Live(shown, console=console, screen=True, auto_refresh=False) as live, _on_resize(live.refresh):
         while True:
             shown.status = await reader.read()
