@@ -61,7 +61,11 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/workers/operations/test_resolved_cases.py",
     ),
     "workers/operations/search.py": ("tests/workers/operations/test_listing.py",),
-    "workers/cli/searching.py": ("tests/workers/cli/test_list.py", "tests/workers/cli/test_escalations.py"),
+    "workers/cli/searching.py": (
+        "tests/workers/cli/test_list.py",
+        "tests/workers/cli/test_escalations.py",
+        "tests/workers/cli/test_vocabulary.py",
+    ),
     "workers/cli/case_list.py": ("tests/workers/cli/test_escalations.py",),
     "workers/cli/choices.py": (
         "tests/workers/cli/test_list.py",
@@ -214,6 +218,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/testing/snapshots.py": ("tests/workers/testing/test_orders.py",),
     "workers/testing/stack.py": ("tests/workers/testing/test_running.py",),
     "workers/testing/testbed.py": ("tests/workers/testing/test_plugin.py",),
+    "workers/testing/worker.py": ("tests/workers/testing/test_running.py",),
     "workers/testing/tree.py": ("tests/workers/testing/test_running.py",),
     "workers/tracing/off.py": ("tests/workers/tracing/test_on.py",),
     "workers/tracing/opening.py": ("tests/workers/tracing/test_export.py",),

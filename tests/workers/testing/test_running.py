@@ -1,6 +1,7 @@
 """Starting a worker: what is passed on, and what is refused before a process starts."""
 
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -191,3 +192,35 @@ def test_all_workers_are_stopped_at_once_and_what_is_left_is_killed(
     monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: next(times)))
     bench.running.stop()
     assert bench.steps == ["terminate", "terminate", ("wait", 14.0), ("stop", 0), ("wait", 0.0), ("stop", 0)]
+
+
+def test_a_stack_names_its_resources() -> None:
+    names = (STACK.order_table, STACK.escalation_table, STACK.state_machine_arn)
+    assert names == (OUTPUTS["OrderTableName"], OUTPUTS["EscalationTableName"], OUTPUTS["StateMachineArn"])
+    urls = [f"{queue}{kind}Url" for queue in ("OrderFulfillment", "Escalation") for kind in ("Queue", "DLQ")]
+    assert [OUTPUTS[url] for url in urls] == [
+        *(STACK.order_fulfillment_queue_url, STACK.order_fulfillment_dlq_url),
+        *(STACK.escalation_queue_url, STACK.escalation_dlq_url),
+    ]
+
+
+def test_a_worker_can_be_stopped_and_killed(tmp_path: Path) -> None:
+    steps: list[Any] = []
+
+    def wait(timeout_s: float) -> int:
+        steps.append(timeout_s)
+        return 3
+
+    process: Any = SimpleNamespace(
+        pid=7,
+        send_signal=steps.append,
+        kill=lambda: steps.append("kill"),
+        wait=wait,
+    )
+    for end, expected in ((lambda worker: worker.stop(5), [signal.SIGTERM, 5]), (Worker.kill, ["kill", 90.0])):
+        steps.clear()
+        worker = Worker(process, tmp_path / "log", "escalation")
+        assert (worker.pid, worker.was_stopped) == (7, False)
+        assert end(worker) == 3
+        assert steps == expected
+        assert worker.was_stopped
