@@ -245,6 +245,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/operations/queues.py": ("tests/workers/cli/test_queues.py",),
     "workers/operations/stored_orders.py": ("tests/workers/operations/test_waiting.py",),
     "workers/operations/submit.py": ("tests/workers/cli/test_submit_files.py",),
+    "workers/operations/retries.py": ("tests/workers/operations/test_submit.py",),
     "workers/operations/order_batch.py": ("tests/workers/cli/test_submit_files.py",),
     "workers/queue_address.py": ("tests/workers/operations/test_stack.py",),
     "workers/streams.py": ("tests/workers/cli/test_main.py",),

@@ -107,7 +107,7 @@ class Records:
 
     def _continues(self, plain: bytes) -> bool:
         """Return whether *plain* belongs to the lines before it: a brace after a header, else what is indented."""
-        if len(self._indented) == 1 and self._indented[0] != b"{":
+        if len(self._indented) == 1 and self._indented != [b"{"]:
             return plain == b"{"
         return plain[:1] in b" \t}" and self._size_bytes + len(plain) <= MAX_LINE_BYTES
 

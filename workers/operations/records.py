@@ -189,11 +189,10 @@ class _RowLines:
     """Supplies a CSV reader with lines, and keeps those of the current `row`, whose first one has the number `line`."""
 
     def __init__(self, lines: Iterator[str]) -> None:
-        self.row: list[str] = []
         self.line = 1
         self._lines = lines
         self._again: deque[str] = deque()
-        self._chars = 0
+        self._start_row()
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -222,7 +221,8 @@ class _RowLines:
         self._start_row()
 
     def _start_row(self) -> None:
-        self.row, self._chars = [], 0
+        self.row: list[str] = []
+        self._chars = 0
 
 
 def _is_whole(line: str) -> bool:

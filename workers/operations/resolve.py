@@ -101,7 +101,7 @@ def _check(order: Mapping[str, str]) -> None:
     if malformed := malformed_fields(order):
         raise InvalidOrderError(f"malformed: {', '.join(malformed)}")
     if improper := improper_fields(order):
-        field = improper[0]
+        field, *_ = improper
         raise InvalidOrderError(f"{field} must be {_PROPER[field]}", [field])
 
 

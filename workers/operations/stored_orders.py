@@ -134,7 +134,7 @@ def described(entry: Entry, item: Mapping[str, Any], number: int) -> str:
     of = f", recorded by execution {name}," if fields and name != submission_name(entry.order_id, number) else ""
     differs = f" and differs in {', '.join(fields)}" if fields else ""
     if status == OrderStatus.ESCALATED:
-        following = max(number, submission_number(entry.order_id, name) or 0) + 1
+        following = max(number, submission_number(entry.order_id, name) or number) + 1
         hint = f"; to start this one in its place, use --submission {following}"
     elif status == OrderStatus.RECEIVED:
         hint = f", in progress; see `orders show {entry.order_id}`"

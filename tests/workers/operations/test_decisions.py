@@ -66,7 +66,7 @@ def test_headers_and_separators_are_those_of_spreadsheets(text: str | bytes) -> 
 
 
 def test_a_list_of_cases_can_be_decided_in_part() -> None:
-    text = "case_id,state,severity,cc,note,action\n001,OPEN,critical,************5678,,close\n002,OPEN,info,****,,\n"
+    text = "case_id,state,severity,cc,note,action\n002,OPEN,info,****,,\n001,OPEN,critical,************5678,,close\n"
     decisions, unused = read_decisions("f.csv", text.encode(), actor="ada", note="x", cards_allowed=False)
     assert [decision.case_id for decision in decisions] == ["001"]
     assert unused == ["state", "severity"]
@@ -135,6 +135,12 @@ def test_a_wrong_file_is_refused_whole_and_names_the_lines(text: str | bytes, pr
     said = refusal(text)
     assert problem in said
     assert ("more line" in problem) is ("more line" in said)
+
+
+def test_as_many_lines_as_allowed_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.operations.decisions.MAX_DECISIONS", 2)
+    assert len(read("case_id,action\n001,close\n002,close\n")) == 2
+    assert refusal("case_id,action\n001,close\n002,close\n003,close\n") == "f.csv has more than 2 lines: divide it"
 
 
 def test_a_note_is_needed() -> None:

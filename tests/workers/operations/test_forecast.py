@@ -104,6 +104,7 @@ ITEMS = {
     "in-progress": stored("in-progress", Status="RECEIVED"),
     "escalated": stored("escalated", Status="ESCALATED"),
     "escalated-third": stored("escalated-third", 3, Status="ESCALATED"),
+    "escalated-other": stored("escalated-other", ExecutionArn=OTHER, Status="ESCALATED"),
     "of-another": stored("of-another", ExecutionArn=OTHER),
     "erased": {"OrderId": "erased", "Status": "FULFILLED", "ErasedAt": "2026-11-26T10:00:00Z"},
 }
@@ -112,8 +113,8 @@ ITEMS = {
 @pytest.mark.parametrize(
     ("number", "to_start", "already"),
     [
-        (1, 1, {"FULFILLED": 3, "CANCELLED": 1, "RECEIVED": 1, "ESCALATED": 2}),
-        (3, 2, {"FULFILLED": 3, "CANCELLED": 1, "RECEIVED": 1, "ESCALATED": 1}),
+        (1, 1, {"FULFILLED": 3, "CANCELLED": 1, "RECEIVED": 1, "ESCALATED": 3}),
+        (3, 3, {"FULFILLED": 3, "CANCELLED": 1, "RECEIVED": 1, "ESCALATED": 1}),
     ],
 )
 async def test_the_check_says_what_a_submission_does(number: int, to_start: int, already: dict[str, int]) -> None:
@@ -179,3 +180,24 @@ async def test_an_internal_error_is_raised() -> None:
 
     with pytest.raises(KeyError):
         await found_in(fake_stack(dynamodb=FakeClient(batch_get_item=bug)), ledger_of(record("1", 1)))
+
+
+async def test_only_the_first_orders_to_escalate_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.operations.forecast.MAX_SHOWN", 2)
+    found, _ = await found_in(stack_with(), ledger_of(*(record(f"o-{n}", n, Price="-1") for n in range(4))))
+    assert found.to_start == Counter({("INVALID_PRICE",): 4})
+    assert [entry.line for entry in found.first_to_escalate["INVALID_PRICE",]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        {"bad": Problems(1)},
+        {"different": Problems(1)},
+        {"not_compared": "AWS cannot be reached"},
+        {"refusal": "all would be escalated"},
+    ],
+)
+def test_one_problem_of_any_kind_is_enough(problem: dict[str, Any]) -> None:
+    assert Forecast(Problems()).good
+    assert not Forecast(**{"bad": Problems()} | problem).good

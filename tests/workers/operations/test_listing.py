@@ -361,6 +361,14 @@ async def test_a_page_of_a_search_reads_all_orders_and_counts_those_that_match()
     assert (listing.found.read, listing.found.matched) == (5, 3)
 
 
+async def test_a_page_may_have_room_for_more_orders_than_there_are() -> None:
+    table = OrderTable()
+    table.put("one", 1)
+    listing = OrderListing(fake_stack(dynamodb=table.client), Selection())
+    assert [order["OrderId"] for order in await listing.page(100)] == ["one"]
+    assert (listing.found.matched, table.reads()) == (1, [1])
+
+
 async def test_a_page_says_if_there_was_too_much_to_read() -> None:
     table = OrderTable()
     for minute in range(5):

@@ -231,6 +231,7 @@ def test_what_others_log_through_docker_or_cri_is_shown_as_they_wrote_it() -> No
         b'{"log": {"log": ' * 1000,
         b'{"log":[1],"stream":"stdout"}x',
         b'{"log":1,',
+        b'x {"MESSAGE": ["x"]}',
         b'x {"MESSAGE": [1, 300, "x"], "events": [1, {"message": 7}]}',
     ],
 )
@@ -258,6 +259,21 @@ def test_any_json_object_that_has_a_line_for_itself_is_a_log_line() -> None:
         {"message": "hello", "level": "info"},
         {"n": 1},
     ]
+    others: list[dict[str, object]] = [
+        {"log": [1], "stream": "stdout", "time": TIME},
+        {"log": "x", "stream": 1, "time": TIME},
+        {"log": "x\n", "stream": "stdout"},
+        {"log": {"a": 1}, "x": 1},
+    ]
+    assert fields(*(json.dumps(other, separators=(",", ":")) for other in others)) == others
+
+
+@pytest.mark.parametrize("name", ["timestamp", "level"])
+def test_a_log_line_has_an_event_and_a_time_or_a_level(name: str) -> None:
+    assert fields(f'worker.1 | {{"event": "x", "{name}": "y"}}', f'worker.1 | {{"{name}": "y"}}') == [
+        {"event": "x", name: "y"},
+        None,
+    ]
 
 
 def test_a_line_that_was_too_long_to_read_is_not_a_log_line() -> None:
@@ -277,6 +293,29 @@ def test_what_has_not_ended_is_held_in_bounded_memory() -> None:
 def test_a_line_without_end_of_braces_is_given_up() -> None:
     assert fields('{"' * 49 + LINE) == [FIELDS]
     assert fields('{"' * 50 + LINE) == [None]
+
+
+def test_the_parts_of_a_line_are_given_up_at_the_longest_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_records, "MAX_LINE_BYTES", 10)
+    for line in (f"{TIME} stdout P 0123456789", wrapped(log="0123456789", stream="stdout", time=TIME)):
+        found = Records()
+        assert [len(list(found.add(Line(line.encode())))), len(list(found.end()))] == [1, 0]
+
+
+def test_the_last_line_of_docker_may_have_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_records, "MAX_UNENDED_BYTES", len(LINE.encode()))
+    for text, at_once in ((LINE, 1), (f"{LINE} x", 0), (f" {LINE}", 0)):
+        found = Records()
+        line = wrapped(log=text, stream="stdout", time=TIME).encode()
+        assert [len(list(found.add(Line(line)))), len(list(found.end()))] == [at_once, 1 - at_once]
+
+
+def test_a_line_that_is_cut_or_follows_an_open_brace_is_not_left_out() -> None:
+    found = Records(lambda _: False)
+    (record,) = found.add(Line(LINE.encode(), omitted_bytes=7))
+    assert record == Record(LINE, omitted_bytes=7)
+    lines = [[record.text for record in found.add(Line(raw))] for raw in (b"{", LINE.encode(), LINE.encode())]
+    assert lines == [[], ["{", LINE], []]
 
 
 def test_lines_that_cannot_match_are_left_out_unparsed_but_counted() -> None:

@@ -186,7 +186,11 @@ def test_a_broken_object_on_several_lines_is_one_bad_record() -> None:
         ("[{0},\n{1}", 2, "after element 2: expected a comma or the array's end; the rest of the file was not read"),
         ("[{0},\n{1},]", 2, "element 3: is not JSON: Expecting value; the rest of the file was not read"),
         ("[{0},\n{1}\n]]", 3, "follows the array's end; the rest of the file was not read"),
-        ("[{0},\n{1},\n NaN]", 3, "element 3: is not JSON: not a number in JSON; the rest of the file was not read"),
+        (
+            "[{0},\n{1},\n NaN\n]\n",
+            3,
+            "element 3: is not JSON: not a number in JSON; the rest of the file was not read",
+        ),
     ],
 )
 def test_an_array_is_not_read_beyond_an_error(text: str, line: int, reason: str) -> None:
@@ -437,6 +441,14 @@ def test_the_headers_of_joined_files_are_left_out() -> None:
     values, reading = read_with(content)
     assert [value["OrderId"] for value in values] == ["001", "002"]
     assert reading.findings.notice() == "rows that repeat the header, skipped: 1 (first in line 3)"
+
+
+def test_empty_lines_may_come_before_the_line_that_names_the_separator_and_before_the_header() -> None:
+    named = HEADER.replace(",", "^")
+    assert good(read("x.csv", f"\nsep=^\n{named}001^Ada^B^1^{CARD}\n")) == [(4, "001")]
+    assert good(read("x.csv", f"\n;;;;\n{HEADER}001,Ada,B,1,{CARD}\n".replace(",", ";"))) == [(4, "001")]
+    with pytest.raises(OperationError, match="the header must have each of"):
+        read("x.csv", f";;;;\nsep=^\n{named}001^Ada^B^1^{CARD}\n")
 
 
 def test_corrections_of_rows_that_are_not_submitted_are_not_counted() -> None:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from workers.operations.errors import OperationError
-from workers.operations.order_files import read_orders
+from workers.operations.order_files import read_orders, read_records
 from workers.operations.order_record import Record
 from workers.operations.order_text import MAX_RECORD_CHARS
 from workers.operations.records import MAX_ROW_LINES, BadRecord
@@ -93,6 +93,16 @@ def test_a_row_of_many_lines_that_is_too_long_costs_one_line() -> None:
     found = read("x.csv", f"{HEADER}1,Ada,Bell,1,12\n{cells}\n3,Ada,Bell,1,12\n")
     assert bad(found)[0] == (3, TOO_LONG)
     assert good(found)[-1] == (16, "3")
+    content = io.BytesIO(f"{HEADER}{cells}\n".encode())
+    (first, *_) = (raw for raw, _ in read_records("x.csv", content))
+    assert first.text == f'"{"x" * 50_000}\n'
+
+
+def test_the_longest_row_is_read() -> None:
+    row = ("x" * 99_999 + ",") * 6
+    for chars, reason in ((MAX_RECORD_CHARS, "has 6 columns, the header has 5"), (MAX_RECORD_CHARS + 1, TOO_LONG)):
+        found = read("x.csv", f"{HEADER}{row[: chars - 1]}\n3,Ada,Bell,1,12\n")
+        assert (good(found), bad(found)[0][1][:31]) == ([(3, "3")], reason[:31])
 
 
 def test_a_file_of_white_space_has_no_orders() -> None:

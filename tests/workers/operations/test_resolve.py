@@ -227,3 +227,10 @@ def test_a_request_that_order_or_case_do_not_allow_has_a_problem(
 ) -> None:
     stored = None if status is None else replace(ORDER, status=status)
     assert problem_of(OPEN, stored, request(action), AT) == problem
+
+
+@pytest.mark.parametrize("action", ["resubmit", "cancel"])
+def test_a_request_about_an_earlier_episode_has_a_problem(action: str) -> None:
+    problem = problem_of(replace(OPEN, episode=2), ORDER, request(action, episode=1), AT)
+    assert problem is not None
+    assert "episode" in problem or "opened again" in problem

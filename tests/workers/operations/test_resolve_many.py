@@ -140,6 +140,7 @@ async def test_each_is_done_and_reported_and_a_failure_stops_none(monkeypatch: p
     assert problems(planned) == [None, "others are changing it", "DynamoDB is down", None]
     assert [case_id for case_id, *_ in desk.done] == ["1", "2", "3", "4"]
     assert (sum(desk.looked_at), desk.reported) == (4, [1, 1, 1, 1])
+    assert [planned.count(outcome) for outcome in ("resolved", "failed", "not tried")] == [2, 2, 0]
 
 
 async def test_what_is_done_is_about_the_episode_that_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:

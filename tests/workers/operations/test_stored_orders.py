@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from tests.workers.operations.fakes import EXECUTION, FakeClient, Waits, fake_stack
 from workers.aws.items import to_item
 from workers.domain.submissions import recorded_fields, submission_name
+from workers.operations import stored_orders
 from workers.operations.ledger import Entry, marks_of
 from workers.operations.retries import Retries
 from workers.operations.stored_orders import LOOK_S, MAX_LOOKS, described, differing_fields, is_taken, submitted_before
@@ -121,9 +123,9 @@ class Table:
         return {"Responses": {next(iter(RequestItems)): [] if item is None else [to_item(STORED | item)]}}
 
 
-async def look(table: Table, number: int = 1) -> dict[str, Any]:
+async def look(table: Table, number: int = 1, look_s: float = 0) -> dict[str, Any]:
     stack, retries = fake_stack(dynamodb=FakeClient(batch_get_item=table.batch_get_item)), Retries(backoff=Waits())
-    before = submitted_before(stack, lambda: [entry()], number, retries, look_s=0)
+    before = submitted_before(stack, lambda: [entry()], number, retries, look_s=look_s)
     ((_, item),) = [found async for found in before]
     return dict(item or {})
 
@@ -155,10 +157,15 @@ async def test_an_order_that_will_not_change_is_looked_at_once(item: dict[str, A
 
 
 @pytest.mark.parametrize("item", [None, {"Status": "ESCALATED", "Price": "9"}])
-async def test_it_looks_only_for_a_few_seconds(item: dict[str, Any] | None) -> None:
-    table = Table(*[item] * 9)
-    await look(table)
-    assert len(table.reads) == 9 - MAX_LOOKS
+async def test_it_looks_only_for_a_few_seconds(monkeypatch: pytest.MonkeyPatch, item: dict[str, Any] | None) -> None:
+    table, slept = Table(*[item] * 9), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(stored_orders, "asyncio", SimpleNamespace(sleep=sleep))
+    await look(table, look_s=7)
+    assert (len(table.reads), slept) == (9 - MAX_LOOKS, [7] * (MAX_LOOKS - 1))
 
 
 @pytest.mark.parametrize(

@@ -454,6 +454,36 @@ async def test_a_request_that_took_long_is_compared_with_its_beginning(monkeypat
     assert await submitting.run() == Summary(submitted=1)
 
 
+@pytest.mark.parametrize(("before_s", "summary"), [(0, Summary(submitted=1)), (1e-6, Summary(already_submitted=1))])
+async def test_an_execution_started_no_earlier_than_the_request_is_this_commands(
+    monkeypatch: pytest.MonkeyPatch, before_s: float, summary: Summary
+) -> None:
+    monkeypatch.setattr(submit, "elapsed_s", lambda: 0.0)
+    first = NOW - submit.CLOCK_TOLERANCE - timedelta(seconds=before_s)
+    assert await Submitting(1, lambda **_: answered(NOW, started=first)).run() == summary
+    errors = lost_and_then_there(0)
+
+    def start(**_: Any) -> None:
+        raise next(errors)
+
+    submitting = Submitting(1, start)
+    submitting.stored["o-1"]["StartedAt"] = clock.written(first)
+    assert await submitting.run() == summary
+
+
+def test_the_first_hundred_problems_are_shown_and_all_are_counted() -> None:
+    found = Problems()
+    shown = [found.add(BadRecord(n, "why")) for n in range(submit.MAX_SHOWN + 2)]
+    assert shown == [True] * submit.MAX_SHOWN + [False] * 2
+    assert (found.count, len(found.shown)) == (submit.MAX_SHOWN + 2, submit.MAX_SHOWN)
+
+
+@pytest.mark.parametrize("kind", ["bad", "failed", "different"])
+def test_one_record_with_a_problem_makes_a_summary_incomplete(kind: str) -> None:
+    assert Summary(submitted=1, already_submitted=1).complete
+    assert not Summary(**{kind: Problems(1)}).complete
+
+
 def lost_and_then_there(retried_by_the_sdk: int) -> Iterator[Exception]:
     if not retried_by_the_sdk:
         yield ResponseParserError()
