@@ -8,6 +8,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from tests.virtual_time import VirtualTimeLoop
 from workers.operations import lines
 from workers.operations.lines import MAX_LINE_BYTES, POLL_S, Line, follow_file, read
 
@@ -75,6 +76,23 @@ async def test_a_growing_file_is_followed_without_splitting_lines(log: Path, fol
     assert await follower.next(after=lambda: append(log, b"o\nthree\n")) == b"two"
     assert await follower.next() == b"three"
     assert follower.warnings == []
+
+
+def test_a_file_is_read_without_a_pause_and_looked_at_again_after_one(log: Path) -> None:
+    async def follow() -> float:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        async with contextlib.aclosing(follow_file(log, pytest.fail, poll_s=7)) as found:
+            assert (await anext(found)).raw == b"one"
+            append(log, b"o\n")
+            assert (await anext(found)).raw == b"two"
+            assert loop.time() == pytest.approx(began_s, abs=0.01)
+            loop.call_later(1, append, log, b"three\n")
+            assert (await anext(found)).raw == b"three"
+        return loop.time() - began_s
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(follow()) == pytest.approx(7)
 
 
 async def test_a_truncated_file_is_read_again_from_its_start(log: Path, follower: Follower) -> None:
