@@ -182,12 +182,11 @@ async def _carry_out(stack: "Stack", resolver: "Resolver", step: Step) -> bool:
         await resolve_with(resolver, step.decision.case_id, request, step.corrected)
     except OperationError as error:
         step.problem = str(error)
-        return False
     except (*SDK_ERRORS, WorkerError) as error:
         step.problem, step.can_repeat = await explained(error, stack) or plain_name(error), True
-        return True
     except asyncio.CancelledError:
         step.problem, step.can_repeat = "interrupted: it may be resolved or not", True
         raise
-    step.is_resolved = True
-    return False
+    else:
+        step.is_resolved = True
+    return step.can_repeat
