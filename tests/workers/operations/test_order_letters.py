@@ -125,8 +125,8 @@ async def test_an_empty_queue_has_no_oldest_message() -> None:
     stack = stack_of(EMPTY)
     queue = await stack.queue("Fulfillment")
 
-    async def empty(_name: str) -> Queue:
-        return replace(queue, attributes={})
+    async def empty(name: str) -> Queue:
+        return replace(queue, name=name, attributes={})
 
     stack.queue = empty  # type: ignore[method-assign]
     first, _ = await search(stack, Subject("001"))

@@ -296,6 +296,5 @@ async def test_the_endpoints_are_those_of_the_services_that_commands_change() ->
             return f"https://{self._name}"
 
     names = ("dynamodb", "sqs", "stepfunctions", "s3")
-    assert await fake_stack(**{name: Named(name) for name in names}).endpoints() == [
-        f"https://{name}" for name in names
-    ]
+    session = FakeSession({name: Named(name) for name in names})
+    assert await Stack({}, session=session).endpoints() == [f"https://{name}" for name in names]
