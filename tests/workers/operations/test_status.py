@@ -450,7 +450,8 @@ async def test_whether_a_queue_is_paused_may_take_half_of_the_time() -> None:
 @pytest.mark.parametrize("unknown", ["depth", "in_flight", "delayed"])
 def test_all_messages_of_a_queue_are_known_or_none(unknown: str) -> None:
     queue = QueueStatus(queue="Q", depth=1, in_flight=2, delayed=3)
-    assert (queue.messages, replace(queue, **{unknown: None}).messages) == (6, None)
+    nothing: dict[str, Any] = {unknown: None}
+    assert (queue.messages, replace(queue, **nothing).messages) == (6, None)
 
 
 async def test_a_reason_is_said_once_for_all_that_it_hides() -> None:

@@ -54,7 +54,7 @@ def test_an_outage_is_prolonged_after_five_minutes(seconds: int, *, needed: bool
 
 
 def test_each_service_is_a_need_of_its_own_unless_its_worker_is_held_by_it() -> None:
-    since = {"state": ServiceState.DOWN, "down_since_at": ago(minutes=6)}
+    since: dict[str, Any] = {"state": ServiceState.DOWN, "down_since_at": ago(minutes=6)}
     services = [
         ServiceStatus(service="provider", last_error="HTTP 503", **since),
         ServiceStatus(service="channel pager", last_error="HTTP 500", **since),
