@@ -36,6 +36,8 @@ def stack_of(queue: FakeQueue, worker: str | None = "fulfillment", gone: str = "
     async def find_queue(name: str) -> Queue:
         if name == gone:
             raise OperationError("there is no such queue")
+        if name == "a.queue":
+            raise ValueError("this cannot be a queue")
         return Queue(name, "url", {}, "DLQ", "dlq-url", worker=worker)
 
     async def attributes(url: str) -> dict[str, str]:
@@ -288,12 +290,17 @@ def redriven(source: str) -> dict[str, object]:
 
 
 async def test_letters_of_another_queue_with_the_same_dead_letter_queue_are_left_alone() -> None:
-    queue = FakeQueue("mine", "other", "gone", "unknown")
-    queue.parts = {"mine": redriven("Q"), "other": redriven("Other"), "gone": redriven("Gone")}
+    queue = FakeQueue("mine", "other", "gone", "odd", "unknown")
+    queue.parts = {
+        "mine": redriven("Q"),
+        "other": redriven("Other"),
+        "gone": redriven("Gone"),
+        "odd": redriven("a.queue"),
+    }
     async with held_queue(stack_of(queue, gone="Gone"), "Q") as source:
         found = await find(source, Selection(), 10)
-        assert sorted(letter.id for letter in found.letters) == ["gone", "mine", "unknown"]
-        assert found.seen == 4
+        assert sorted(letter.id for letter in found.letters) == ["gone", "mine", "odd", "unknown"]
+        assert found.seen == 5
 
 
 async def test_a_letter_of_another_queue_than_ours_has_no_case_and_a_bare_body_is_no_order() -> None:

@@ -485,9 +485,14 @@ async def finished(aws: Intakes) -> Command:
 def test_an_intake_is_complete_if_every_row_was_started(
     counts: dict[str, Any], known: int, unknown: int, *, complete: bool
 ) -> None:
-    intake = Intake(
-        **{"intake": "i", "execution_arn": "arn", "status": "SUCCEEDED", "started_at": "", "rows": 3} | counts
-    )
+    known_of_it: dict[str, Any] = {
+        "intake": "i",
+        "execution_arn": "arn",
+        "status": "SUCCEEDED",
+        "started_at": "",
+        "rows": 3,
+    }
+    intake = Intake(**known_of_it | counts)
     assert (intake.known, intake.unknown, intake.is_complete) == (known, unknown, complete)
 
 

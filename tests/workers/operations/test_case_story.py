@@ -51,6 +51,8 @@ async def test_a_case_without_an_order_takes_one_request() -> None:
 async def test_an_edited_case_is_told_as_its_item(edit: dict[str, Any]) -> None:
     story = await read_case_story(stack(CASE | edit)[0], "001")
     assert (story.case, story.item) == (None, CASE | edit)
+    lacking = {name: value for name, value in CASE.items() if name not in edit and name != "OpenedAt"}
+    assert (await read_case_story(stack(lacking)[0], "001")).case is None
 
 
 @pytest.mark.parametrize("case_id", ["nope", CARD, ""])

@@ -262,12 +262,13 @@ async def test_a_case_is_read_with_its_own_order() -> None:
 
 async def test_what_of_many_cannot_be_read_is_named() -> None:
     orders = [{"OrderId": "3", "Status": "x"}]
-    stack, _ = stack_of({"CaseId": "edited"}, stored("3", "3"), stored("4", "4"), orders=orders)
-    found = await read_cases(stack, ["2", "4929 1234 1234 5678", "edited", "3", "4"])
+    odd, wrong = stored("odd", None) | {"Severity": "odd"}, stored("wrong", None) | {"Reasons": 7}
+    stack, _ = stack_of({"CaseId": "edited"}, odd, wrong, stored("3", "3"), stored("4", "4"), orders=orders)
+    found = await read_cases(stack, ["2", "4929 1234 1234 5678", "edited", "odd", "wrong", "3", "4"])
     assert [str(each) for each in found.values() if isinstance(each, OperationError)] == [
         "there is no case '2'; `orders escalations list` shows the open ones",
         "there is no case '****'; `orders escalations list` shows the open ones",
-        "case edited cannot be read: it was edited in the table",
+        *(f"case {each} cannot be read: it was edited in the table" for each in ("edited", "odd", "wrong")),
         "the order's Status in the table is not a valid status",
     ]
     assert isinstance(found["4"], tuple)

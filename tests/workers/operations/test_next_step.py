@@ -382,6 +382,14 @@ def test_the_provider_is_asked_about_a_shipment_that_was_not_recorded(
     assert unknown in line
 
 
+def test_of_two_shipments_the_last_one_counts() -> None:
+    evidence = [{"Detail": f"Shipped as {each}, but the order is CANCELLED now."} for each in ("S-1", "S-2", "S-1")]
+    evidence.insert(0, {"Detail": "The provider is down."})
+    line = advice(order("ESCALATED"), case("OPEN", "UNRECORDED_SHIPMENT", Evidence=evidence), execution())
+    assert line.startswith(f"{ASK} as S-1 and S-2; then, if it did: ")
+    assert "fulfill --shipment-id S-2 " in line
+
+
 def test_a_shipment_that_was_looked_into_is_not_asked_about_again() -> None:
     known = case("RESOLVED", "UNRECORDED_SHIPMENT", **SHIPPED)
     assert advice(order("CANCELLED"), known, execution()) == "nothing: the order is CANCELLED"
@@ -477,6 +485,8 @@ def test_every_combination_has_a_next_step(
 def test_an_order_that_waits_for_five_minutes_without_a_message_has_lost_it() -> None:
     assert advice(order("RECEIVED", 299), None, execution()).startswith("wait until 12:00:01 UTC: ")
     assert advice(order("RECEIVED", 300), None, execution()).startswith("its message is lost; ")
+    edited = order("RECEIVED", UpdatedAt="yesterday")
+    assert advice(edited, None, execution()).startswith("wait until 12:05:00 UTC: "), "from now on"
 
 
 def test_the_next_step_of_a_case_whose_dead_letters_were_not_looked_for() -> None:

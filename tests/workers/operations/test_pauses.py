@@ -105,3 +105,10 @@ async def test_a_command_that_sends_to_a_paused_queue_warns() -> None:
         " Messages wait there until `orders workers resume Returns`"
     )
     assert await pause_warning(stack, "Nowhere") is None
+
+    def denied(**_: Any) -> Any:
+        raise refused("AccessDenied", "ListQueueTags")
+
+    sqs = Tags()
+    sqs.operations["list_queue_tags"] = denied
+    assert await pause_warning(fake_stack(sqs=sqs), "Returns") is None

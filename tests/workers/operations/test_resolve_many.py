@@ -10,7 +10,7 @@ import pytest
 from tests.workers.cli.tables import FakeTables
 from tests.workers.domain.examples import case
 from tests.workers.fakes import ANOTHER, EXECUTION, NOW, order
-from tests.workers.operations.fakes import fake_stack
+from tests.workers.operations.fakes import fake_stack, refused
 from workers.domain.cases import Case, CaseState, Claim, OrderCopy, Resolution
 from workers.domain.resolutions import Action, Request
 from workers.errors import OutageError, UnreadableOrderError
@@ -133,14 +133,20 @@ def case_of_escalated(name: str) -> Case:
 
 
 async def test_each_is_done_and_reported_and_a_failure_stops_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk(monkeypatch, "1", "2", "3", "4")
-    desk.errors = {"2": OperationError("others are changing it"), "3": OutageError("DynamoDB is down")}
-    planned = await desk.plan(decision("1"), decision("2"), decision("3"), decision("4", "fulfill"))
-    assert await desk.carry_out(planned) == ["resolved", "failed", "failed", "resolved"]
-    assert problems(planned) == [None, "others are changing it", "DynamoDB is down", None]
-    assert [case_id for case_id, *_ in desk.done] == ["1", "2", "3", "4"]
-    assert (sum(desk.looked_at), desk.reported) == (4, [1, 1, 1, 1])
-    assert [planned.count(outcome) for outcome in ("resolved", "failed", "not tried")] == [2, 2, 0]
+    desk = Desk(monkeypatch, "1", "2", "3", "4", "5")
+    desk.errors = {
+        "2": OperationError("others are changing it"),
+        "3": OutageError("DynamoDB is down"),
+        "5": refused("AccessDenied", "PutItem"),
+    }
+    planned = await desk.plan(*map(decision, "123"), decision("4", "fulfill"), decision("5"))
+    assert await desk.carry_out(planned) == ["resolved", "failed", "failed", "resolved", "failed"]
+    denied = "these credentials do not allow PutItem (AccessDenied)"
+    assert problems(planned) == [None, "others are changing it", "DynamoDB is down", None, denied]
+    assert [step.can_repeat for step in planned.steps] == [False, False, True, False, True]
+    assert [case_id for case_id, *_ in desk.done] == ["1", "2", "3", "4", "5"]
+    assert (sum(desk.looked_at), desk.reported) == (5, [1, 1, 1, 1, 1])
+    assert [planned.count(outcome) for outcome in ("resolved", "failed", "not tried")] == [2, 3, 0]
 
 
 async def test_what_is_done_is_about_the_episode_that_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:

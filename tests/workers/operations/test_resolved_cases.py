@@ -90,9 +90,14 @@ async def test_a_case_that_was_merged_or_opened_again_is_left_out() -> None:
     assert await ids(table.listing()) == []
 
 
-async def test_a_case_that_was_edited_is_named() -> None:
+EDITS: list[dict[str, Any]] = [{}, {"Severity": {"S": "odd"}}, {"Reasons": {"N": "7"}}]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+async def test_a_case_that_was_edited_is_named(edit: dict[str, Any]) -> None:
     table = CaseTable(resolved("edited", "22T09:00"), resolved("good", "22T08:00"))
     del table.items["edited"]["Severity"]
+    table.items["edited"] |= {"Severity": {"S": "info"}} | edit if edit else {}
     listing = table.listing()
     assert (await ids(listing), listing.unreadable) == (["good"], ["edited"])
 

@@ -481,7 +481,8 @@ def test_the_first_hundred_problems_are_shown_and_all_are_counted() -> None:
 @pytest.mark.parametrize("kind", ["bad", "failed", "different"])
 def test_one_record_with_a_problem_makes_a_summary_incomplete(kind: str) -> None:
     assert Summary(submitted=1, already_submitted=1).complete
-    assert not Summary(**{kind: Problems(1)}).complete
+    problem: dict[str, Any] = {kind: Problems(1)}
+    assert not Summary(**problem).complete
 
 
 def lost_and_then_there(retried_by_the_sdk: int) -> Iterator[Exception]:

@@ -64,6 +64,7 @@ async def test_recent_executions_are_counted_by_status() -> None:
         Count("TIMED_OUT", 0, is_more=False),
         Count("ABORTED", 0, is_more=False),
     ]
+    assert [run.started for run in recent.runs] == sorted((run.started for run in recent.runs), reverse=True)
     by_name = {run.name: run for run in recent.runs}
     assert (by_name["now"].is_running, by_name["now"].took_s()) == (True, None)
     assert (by_name["bad"].started, by_name["bad"].took_s()) == (at(0), 2.5)
