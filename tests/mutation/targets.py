@@ -98,6 +98,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/operations/status_metrics.py": STATUS,
     "workers/operations/status_needs.py": STATUS,
     "workers/operations/status_workers.py": STATUS,
+    "workers/operations/bulk_remedy.py": ("tests/workers/cli/test_bulk.py",),
     "workers/operations/bulk_submit.py": ("tests/workers/operations/test_bulk.py",),
     "workers/operations/groups.py": ("tests/workers/cli/test_escalations.py",),
     "workers/operations/related_cases.py": (
@@ -236,6 +237,7 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/errors.py": ("tests/workers/test_wiring.py",),
     "workers/metrics.py": ("tests/workers/test_service_calls.py",),
     "workers/operations/actions.py": ("tests/workers/cli/test_dead_letters.py",),
+    "workers/operations/cells.py": ("tests/workers/cli/test_rows.py",),
     "workers/operations/documents.py": ("tests/workers/operations/test_resolve_many.py",),
     "workers/operations/files/encodings.py": (
         "tests/workers/operations/files/test_findings.py",

@@ -37,8 +37,8 @@ def checked(tmp_path: Path, *contents: tuple[str, str | bytes]) -> OrderBatch:
 
 def written(tmp_path: Path, name: str, *contents: tuple[str, str | bytes]) -> str:
     """Return what is in the rejects file *name* of these files."""
-    path = tmp_path / name
-    write_rejects(path, checked(tmp_path, *contents).rejects)
+    path, batch = tmp_path / name, checked(tmp_path, *contents)
+    assert write_rejects(path, batch.rejects) == len(list(batch.rejects()))
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     assert CARD not in text
     return text
@@ -265,9 +265,16 @@ def test_bytes_that_are_not_utf_8_are_written_as_they_were(tmp_path: Path) -> No
     assert b",1,M\xfcller,Bell,1," in (tmp_path / "rejects.csv").read_bytes()
 
 
-def test_deep_nesting_is_written_as_text(tmp_path: Path) -> None:
-    deep = '{"OrderId": 1, "a": ' + "[" * 3_000 + "]" * 3_000 + "}"
-    assert "Problem" in written(tmp_path, "rejects", ("orders.jsonl", deep))
+@pytest.mark.parametrize("depth", [700, 3_000])
+def test_deep_nesting_is_written_as_text(tmp_path: Path, depth: int) -> None:
+    deep = '{"OrderId": 1, "a": ' + "[" * depth + "]" * depth + "}"
+    reject = json.loads(written(tmp_path, "rejects", ("orders.jsonl", deep)))
+    assert reject.get("Text", deep) == deep, "how deep is too deep depends on the version of Python"
+
+
+def test_escapes_that_no_card_number_has_stay_as_they_are(tmp_path: Path) -> None:
+    text = '{"a": "\\u00e9\\u0031\\u0061" broken'
+    assert json.loads(written(tmp_path, "rejects", ("orders.jsonl", text)))["Text"] == '{"a": "\\u00e91\\u0061" broken'
 
 
 def test_orders_that_were_not_submitted_are_rejects_too(tmp_path: Path) -> None:
