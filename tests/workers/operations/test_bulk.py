@@ -82,6 +82,7 @@ async def test_orders_are_uploaded_started_and_followed() -> None:
     assert aws.lines(name) == [order(1), order(2), order(3)], "only the fields of an order"
     assert (command.begun, command.task.intake) == ([name], name)
     assert (command.done, command.failed) == ([0, 1, 2], [])
+    assert [entry.started_at for entry in command.task._ledger.entries()] == [NOW] * 3
 
 
 async def test_a_name_of_an_intake_sorts_by_time_and_is_never_masked() -> None:
@@ -359,6 +360,20 @@ async def test_rows_whose_report_is_gone_are_not_counted_as_submitted(numbers: S
 
     aws.client.operations["get_object"] = gone
     with pytest.raises(OperationError, match=rf"^{len(numbers)} rows of the intake's report are gone: it"):
+        await Command(aws).run()
+
+
+async def test_the_first_rows_of_a_report_do_not_stand_for_the_last_ones() -> None:
+    aws = Intakes(rows=[{"Row": number, "Outcome": "not_started"} for number in (1, 3)])
+    read = aws.client.operations["get_object"]
+
+    def gone(**request: Any) -> Any:
+        if request["Key"].endswith("3.json"):
+            raise refused("NoSuchKey", "GetObject")
+        return read(**request)
+
+    aws.client.operations["get_object"] = gone
+    with pytest.raises(OperationError, match=r"^1 rows of the intake's report are gone"):
         await Command(aws).run()
 
 
