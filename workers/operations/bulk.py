@@ -52,9 +52,6 @@ class Place:
     arn: str
     bucket: str
 
-    def execution(self, name: str) -> str:
-        return execution_arn(self.arn, name)
-
 
 @dataclass(frozen=True, slots=True)
 class Intake:
@@ -104,7 +101,7 @@ class Intake:
     @property
     def unknown(self) -> int:
         """How many rows have no outcome: AWS itself ended their part of the intake."""
-        return max((self.rows or 0) - self.known, 0) if self.has_counts else 0
+        return max(self.rows - self.known, 0) if self.has_counts and self.rows is not None else 0
 
     @property
     def is_complete(self) -> bool:
