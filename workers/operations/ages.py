@@ -1,6 +1,7 @@
 """Ages, as people write and read them: `90s`, `10m`, `2h`, `3d`."""
 
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from workers import clock
@@ -33,7 +34,6 @@ def format_age(seconds: float | None) -> str | None:
 
 def seconds_since(at: str | None, now: datetime) -> float | None:
     """Return how many seconds ago the RFC 3339 time *at* was; None if it is not a time."""
-    try:
+    with suppress(ValueError):
         return (now - clock.parse(at or "")).total_seconds()
-    except ValueError:
-        return None
+    return None

@@ -11,6 +11,7 @@ Finds the workers' log lines in what log drivers and other programs put before, 
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -253,7 +254,6 @@ def _wrapped(value: Mapping[str, Any], depth: int) -> list[Record]:
 
 def _from_bytes(codes: list[Any]) -> str | None:
     """Return the text of a field that journald gives as a list of bytes, because not all of it is printable."""
-    try:
+    with suppress(TypeError, ValueError):
         return _text(bytes(codes))
-    except (TypeError, ValueError):
-        return None
+    return None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -101,10 +101,9 @@ async def _may_change(stack: "Stack", entry: Entry, item: Mapping[str, Any], num
 
 def started_at(item: Mapping[str, Any]) -> datetime | None:
     """Return the start of the execution that recorded a stored order, if it is known."""
-    try:
+    with suppress(ValueError):
         return clock.parse(str(item.get("StartedAt")))
-    except ValueError:
-        return None
+    return None
 
 
 def is_erased(item: Mapping[str, Any]) -> bool:

@@ -6,19 +6,21 @@ from typing import Any, cast
 
 import pytest
 
+from tests.workers.domain.examples import evidence, order_copy
 from tests.workers.operations.fakes import FakeClient, fake_stack
 from workers.aws.case_items import case_item
 from workers.aws.items import from_item, to_item
 from workers.aws.sdk.clients import calling_config
-from workers.domain.cases import Case, CaseState
+from workers.domain.cases import Case, CaseState, Resolution
 from workers.domain.orders import Order, OrderStatus
-from workers.domain.reasons import Reason, Severity
+from workers.domain.reasons import Reason, Severity, Source
 from workers.domain.retention import Retention
 from workers.errors import OutageError
-from workers.operations.cases import Selection, read_case, read_cases, read_open_cases, read_orders, select
+from workers.operations.cases import Selection, find_case, read_case, read_cases, read_open_cases, read_orders, select
 from workers.operations.cases import tables as stack_tables
 from workers.operations.errors import OperationError
 from workers.operations.stack import Stack
+from workers.operations.windows import Window
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CARD = "4929123412345678"
@@ -67,6 +69,63 @@ def test_a_case_must_match_every_criterion(selection: Selection, expected: list[
     assert selected(selection) == expected
 
 
+TOLD = replace(
+    case("told"),
+    order_id="o-1",
+    sources=(Source.WORKFLOW,),
+    merged_into="m-1",
+    execution_arns=("arn:one",),
+    message_ids=("id-1",),
+    order=replace(order_copy("ESCALATED"), name="Ada", item_name="Lamp", price="12.50", shipment_id="S-1"),
+    evidence=(
+        evidence("e-1", "2026-11-22T10:00:00.000000Z", queue="Queue", detail="A detail.", origin_message_id="origin-1"),
+    ),
+    resolutions=(
+        Resolution(
+            action="fulfill",
+            episode=1,
+            actor="grace",
+            note="as agreed",
+            at="2026-11-22T11:00:00.000000Z",
+            shipment_id="S-2",
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("TOLD", "o-1", "m-1", "invalid_price", "arn:one", "id-1", "ada", "lamp", "12.5", "s-1"),
+        *("detail.", "queue", "e-1", "origin-1", "grace", "agreed", "s-2"),
+    ],
+)
+def test_a_text_may_be_in_any_text_or_id_of_a_case(text: str) -> None:
+    assert select([TOLD], Selection(text=text), NOW) == [TOLD]
+    assert select([TOLD], Selection(text=f"no {text}"), NOW) == []
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"source": "workflow"},
+        {"name": "ADA"},
+        {"item": "lam"},
+        {"actor": "Grace"},
+        {"detail": "A detail."},
+        {"window": Window(NOW - timedelta(hours=2, minutes=1), NOW - timedelta(hours=1, minutes=59))},
+    ],
+)
+def test_cases_are_selected_by_what_they_have(wanted: dict[str, Any]) -> None:
+    others = [each for each in CASES if each.case_id != "critical"]
+    assert select([*others, TOLD], Selection(**wanted), NOW) == [TOLD]
+
+
+@pytest.mark.parametrize("wanted", [{"source": "worker"}, {"name": "lamp"}, {"actor": "ada"}, {"detail": "A detail"}])
+def test_cases_without_it_are_not_selected(wanted: dict[str, Any]) -> None:
+    assert select([TOLD], Selection(**wanted), NOW) == []
+
+
 def test_an_unreadable_time_is_no_age() -> None:
     broken = replace(case("broken"), opened_at="yesterday")
     assert select([broken], Selection(), NOW) == [broken]
@@ -77,6 +136,12 @@ def test_an_unreadable_time_is_no_age() -> None:
 async def test_an_id_that_no_case_can_have_is_not_asked_for(case_id: str) -> None:
     with pytest.raises(OperationError, match="there is no case"):
         await read_case(Stack(environ={}), case_id)
+
+
+async def test_of_many_cases_with_one_connection_an_impossible_id_is_not_asked_for_either() -> None:
+    nothing: Any = None
+    with pytest.raises(OperationError, match="there is no case"):
+        await find_case(nothing, nothing, "")
 
 
 async def test_an_endpoint_that_is_not_a_url_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +233,7 @@ async def test_the_orders_of_a_page_of_cases_are_read_in_one_request() -> None:
         {"OrderId": "3", "Status": "ESCALATED", "CC": CARD},
     ]
     dynamodb = FakeClient(batch_get_item=lambda **_: {"Responses": {"OrderTable": [*map(to_item, items)]}})
-    cases = [replace(case(f"case-{order_id}"), order_id=order_id) for order_id in ("1", "2", "3", "4", "1", None)]
+    cases = [replace(case(f"case-{order_id}"), order_id=order_id) for order_id in ("1", "2", "3", "4", "1", None, CARD)]
     orders = await read_orders(fake_stack(dynamodb=dynamodb), cases)
     assert {order_id: order.status for order_id, order in orders.items()} == {"1": "FULFILLED", "3": "ESCALATED"}
     assert CARD not in str(orders)
