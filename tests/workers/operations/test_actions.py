@@ -231,6 +231,20 @@ async def test_only_failures_in_a_row_end_the_action() -> None:
     assert [result for _, result in results(report)] == ([*["failed"] * 4, "discarded"] * 3)[:12]
 
 
+async def test_after_a_success_as_many_failures_are_tried_as_at_first() -> None:
+    queue, report = FakeQueue(*(f"{n:03}" for n in range(8))), ActionReport()
+
+    def refuse_all_but_the_first() -> None:
+        if queue.calls.count("delete_message") > 1:
+            raise ClientError({"Error": {"Code": "InternalError"}}, "delete_message")
+
+    queue.during["delete_message"] = refuse_all_but_the_first
+    async with held_queue(stack_of(queue), "Q") as source:
+        await act(await find(source, Selection(), 20), DISCARD, report, rate=RATE)
+    expected = ["discarded", *["failed"] * MAX_FAILURES, "not tried", "not tried"]
+    assert [result for _, result in results(report)] == expected
+
+
 async def test_an_internal_error_ends_the_action() -> None:
     queue = FakeQueue("001")
     for queue.refused in ({"send_message"}, {"delete_message"}):

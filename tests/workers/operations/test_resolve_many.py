@@ -275,12 +275,16 @@ async def test_a_case_that_is_cut_off_is_not_called_untouched(monkeypatch: pytes
     assert planned.is_worth_repeating
 
 
-@pytest.mark.parametrize("outage", [True, False])
-async def test_only_failures_of_aws_in_a_row_are_counted(monkeypatch: pytest.MonkeyPatch, *, outage: bool) -> None:
+@pytest.mark.parametrize(
+    ("begin", "done"), [(0, MAX_FAILURES), (1, 1 + MAX_FAILURES), (MAX_FAILURES + 3, MAX_FAILURES + 3)]
+)
+async def test_only_failures_of_aws_in_a_row_are_counted(
+    monkeypatch: pytest.MonkeyPatch, begin: int, done: int
+) -> None:
     ids = [str(n) for n in range(MAX_FAILURES + 3)]
     desk = Desk(monkeypatch, *ids)
     for each in ids:  # Of one order, so that they are resolved one after the other.
         desk.tables.cases[each] = case(case_id=each, order_id="0")
-    desk.errors = dict.fromkeys(ids, OutageError("down")) if outage else {}
+    desk.errors = dict.fromkeys(ids[begin:], OutageError("down"))
     await desk.carry_out(await desk.plan(*map(decision, ids)))
-    assert len(desk.done) == (MAX_FAILURES if outage else len(ids))
+    assert len(desk.done) == done
