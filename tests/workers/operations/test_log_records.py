@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from workers.operations import log_records
-from workers.operations.lines import MAX_LINE_BYTES, Line
+from workers.operations.lines import Line
 from workers.operations.log_records import Record, Records, records
 
 FIELDS = {
@@ -282,8 +282,9 @@ def test_a_line_that_was_too_long_to_read_is_not_a_log_line() -> None:
     assert (record, found.unread) == (Record(LINE, omitted_bytes=7), 1)
 
 
-def test_what_has_not_ended_is_held_in_bounded_memory() -> None:
-    half = b" " * (MAX_LINE_BYTES // 2 + 1)
+def test_what_has_not_ended_is_held_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_records, "MAX_LINE_BYTES", 1_000)
+    half = b" " * 501
     found = Records()
     assert [len(list(found.add(Line(raw)))) for raw in (b"{", half, half)] == [0, 0, 3]
     part = b"%s stdout P %s" % (TIME.encode(), half)
@@ -351,10 +352,11 @@ def test_a_line_is_found_in_three_wrappers_around_each_other() -> None:
     assert fields(beyond) == [json.loads(beyond)]
 
 
-def test_an_object_of_many_lines_may_be_as_long_as_one_line() -> None:
+def test_an_object_of_many_lines_may_be_as_long_as_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_records, "MAX_LINE_BYTES", 1_000)
     for more, count in ((0, 0), (1, 3)):
         found = Records()
-        lines = (b"{", b" " * (MAX_LINE_BYTES - 2), b" " * (1 + more))
+        lines = (b"{", b" " * 998, b" " * (1 + more))
         assert [len(list(found.add(Line(raw)))) for raw in lines] == [0, 0, count]
 
 
