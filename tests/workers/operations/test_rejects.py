@@ -272,6 +272,12 @@ def test_deep_nesting_is_written_as_text(tmp_path: Path, depth: int) -> None:
     assert reject.get("Text", deep) == deep, "how deep is too deep depends on the version of Python"
 
 
+@pytest.mark.parametrize("half", ["\\ud800", "\\udfff"])
+def test_half_a_pair_stays_escaped_in_json(tmp_path: Path, half: str) -> None:
+    text = written(tmp_path, "rejects", ("orders.jsonl", f'{{"OrderId": "1", "Name": "{half}"}}'))
+    assert f'"Name": "{half}"' in text
+
+
 def test_escapes_that_no_card_number_has_stay_as_they_are(tmp_path: Path) -> None:
     text = '{"a": "\\u00e9\\u0031\\u0061" broken'
     assert json.loads(written(tmp_path, "rejects", ("orders.jsonl", text)))["Text"] == '{"a": "\\u00e91\\u0061" broken'
