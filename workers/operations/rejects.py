@@ -215,8 +215,9 @@ def _is_unicode(value: Any) -> bool:
 
 def _text(record: RawRecord) -> str:
     """Return the text of a record that cannot be read, masked."""
-    delimiter = record.table.delimiter if record.table else DELIMITERS[0]
-    text = record.text or delimiter.join(map(mask_card_numbers, record.columns))
+    text = record.text
+    if not text and record.table:
+        text = record.table.delimiter.join(map(mask_card_numbers, record.columns))
     return mask_card_numbers(_ESCAPED.sub(_unescaped, text).rstrip("\r\n"))
 
 

@@ -2,6 +2,7 @@ import csv
 import errno
 import io
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,6 +277,11 @@ def test_deep_nesting_is_written_as_text(tmp_path: Path, depth: int) -> None:
 def test_half_a_pair_stays_escaped_in_json(tmp_path: Path, half: str) -> None:
     text = written(tmp_path, "rejects", ("orders.jsonl", f'{{"OrderId": "1", "Name": "{half}"}}'))
     assert f'"Name": "{half}"' in text
+
+
+def test_a_directory_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
+    assert refuse_path(tmp_path / "new.csv") == f"nothing can be written to the directory {tmp_path}"
 
 
 def test_escapes_that_no_card_number_has_stay_as_they_are(tmp_path: Path) -> None:
