@@ -238,6 +238,10 @@ MORE_TESTS: Mapping[str, tuple[str, ...]] = {
     "workers/metrics.py": ("tests/workers/test_service_calls.py",),
     "workers/operations/actions.py": ("tests/workers/cli/test_dead_letters.py",),
     "workers/operations/cells.py": ("tests/workers/cli/test_rows.py",),
+    "workers/operations/dead_letters.py": (
+        "tests/workers/operations/test_actions.py",
+        "tests/workers/operations/test_order_letters.py",
+    ),
     "workers/operations/documents.py": ("tests/workers/operations/test_resolve_many.py",),
     "workers/operations/files/encodings.py": (
         "tests/workers/operations/files/test_findings.py",

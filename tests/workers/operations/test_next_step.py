@@ -221,6 +221,7 @@ def test_a_received_order_without_a_message_to_fulfill_it_waits_for_its_escalati
     known = execution(ONE, *ended)
     assert advice(order("RECEIVED"), None, known) == "wait: its escalation is on the way" + OR_CANCEL
     assert advice(order("RECEIVED", 400), None, known, found=searches(waiting=(0, 1))).startswith("wait: ")
+    assert advice(order("RECEIVED", 300), None, known).startswith("its execution ended without a message")
     assert advice(order("RECEIVED", 400), None, known) == (
         f"its execution ended without a message to a worker; open a case: {ESCALATE}{OR_CANCEL}"
     )
