@@ -113,8 +113,8 @@ def _ships(ship: object) -> bool:
         inspect.signature(ship).bind("order")
     except TypeError:
         return False
-    except ValueError:  # It has no signature: it is not written in Python.
-        return True
+    except ValueError:
+        pass  # It has no signature: it is not written in Python.
     return True
 
 

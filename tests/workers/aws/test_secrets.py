@@ -164,7 +164,8 @@ async def test_a_secret_is_a_token_or_an_object_with_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s3 cret", "x" * 4097, '{"password": "x"}', '{"token": "x"', '{"token": 7}', None]
+    "text",
+    ["", "s3 cret", "x" * 4097, '{"password": "x"}', '{"token": "x"', '{"token":"x"', '{"token": 7}', None],
 )
 async def test_a_secret_without_a_token_is_reported(text: str | None) -> None:
     token, _ = scripted({"SecretString": text} if text is not None else {})

@@ -3,6 +3,7 @@
 import pytest
 
 from workers.errors import FatalError
+from workers.tracing import variables
 from workers.tracing.variables import asks_for_tracing
 
 SAMPLERS = (
@@ -129,6 +130,10 @@ def test_what_workers_cannot_do_is_refused(environ: dict[str, str], line: str) -
     with pytest.raises(FatalError) as refusal:
         asks_for_tracing(environ)
     assert str(refusal.value) == line
+
+
+def test_a_text_that_is_no_number_or_no_url_is_neither_count_nor_endpoint() -> None:
+    assert (variables._is_count("many"), variables._is_url("http://[::1")) == (False, False)
 
 
 @pytest.mark.parametrize(

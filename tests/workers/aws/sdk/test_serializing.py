@@ -14,6 +14,7 @@ from botocore.serialize import create_serializer
 from tests.workers.aws.sdk.calls import fast
 from tests.workers.aws.sdk.shapes import TEXTS, Maker
 from workers.aws.items import to_item
+from workers.aws.sdk import serializing
 from workers.aws.sdk.direct import ACTIONS
 from workers.aws.sdk.serializing import serializer
 
@@ -141,6 +142,10 @@ def test_a_parameter_that_is_none_is_left_to_the_sdk() -> None:
 )
 def test_a_table_named_by_its_arn_is_left_to_the_sdk(action: str, request_: Any) -> None:
     assert plain_body(action, request_) is None
+
+
+def test_writes_without_such_a_table_are_serialized_directly() -> None:
+    assert serializing._tables_of_writes({"TransactItems": [{"Put": {"TableName": "t"}}]}) is False
 
 
 USUAL: dict[str, list[Any]] = {
