@@ -7,7 +7,7 @@ on the fields say what the settings are for, and why they have these defaults.
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -265,11 +265,15 @@ def ignored_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
     ):
         upper = name.upper()
         if upper.startswith(_PREFIX):
-            similar = difflib.get_close_matches(upper.removeprefix(_PREFIX), prefixed, n=1, cutoff=_SIMILAR)
-            ignored[name] = _PREFIX + similar[0] if similar else None
-        elif similar := difflib.get_close_matches(upper, settings, n=1, cutoff=_NEARLY_EQUAL):
-            ignored[name] = similar[0]
+            similar = _most_similar(upper.removeprefix(_PREFIX), prefixed, _SIMILAR)
+            ignored[name] = _PREFIX + similar if similar else None
+        elif similar := _most_similar(upper, settings, _NEARLY_EQUAL):
+            ignored[name] = similar
     return ignored
+
+
+def _most_similar(name: str, settings: Sequence[str], cutoff: float) -> str | None:
+    return next(iter(difflib.get_close_matches(name, settings, cutoff=cutoff)), None)
 
 
 def _shown(name: str, value: str) -> str:

@@ -166,7 +166,7 @@ class DynamoOrders:
             responses = [*answer.get("Responses", [])]
         if len(responses) != len(group):
             raise OutageError("BatchExecuteStatement: an incomplete response")
-        return [_result_or_error(order, response) for order, response in zip(group, responses, strict=True)]
+        return [*map(_result_or_error, group, responses)]
 
     def _statement(self, order: _Fulfillment) -> "BatchStatementRequestTypeDef":
         at: AttributeValueTypeDef = {"S": order.at}

@@ -146,10 +146,9 @@ def _sort_out(group: Sequence[_Transaction], codes: Sequence[str]) -> list[_Outc
     """
     remaining = iter(codes)
     each = [list(itertools.islice(remaining, len(transaction.writes))) for transaction in group]
-    named = [any(code != _ACCEPTED for code in own) for own in each]
-    if len(codes) != sum(len(transaction.writes) for transaction in group) or not any(named):
+    if len(codes) != sum(len(transaction.writes) for transaction in group) or set(codes) <= {_ACCEPTED}:
         return [_Outcome.ALONE] * len(group)
-    return [_fate(own) if is_named else _Outcome.AGAIN for own, is_named in zip(each, named, strict=True)]
+    return [_Outcome.AGAIN if set(own) <= {_ACCEPTED} else _fate(own) for own in each]
 
 
 def _fate(codes: Sequence[str]) -> _Outcome | Exception:

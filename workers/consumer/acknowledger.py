@@ -199,8 +199,9 @@ class Acknowledger:
         return await outages_only(self._queue.delete([delivery.receipt_handle for delivery in batch]))
 
     async def _release(self, batch: Sequence[Delivery]) -> Sequence[Refusal | None]:
-        delays_s = [
-            delivery.settlement.delay_s if isinstance(delivery.settlement, Released) else 0 for delivery in batch
+        entries = [
+            (delivery.receipt_handle, delivery.settlement.delay_s)
+            for delivery in batch
+            if isinstance(delivery.settlement, Released)  # Each is, in a batch of releases.
         ]
-        handles = [delivery.receipt_handle for delivery in batch]
-        return await outages_only(self._queue.change_visibility(list(zip(handles, delays_s, strict=True))))
+        return await outages_only(self._queue.change_visibility(entries))

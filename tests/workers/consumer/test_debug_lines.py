@@ -107,6 +107,35 @@ def test_each_change_of_the_number_of_polls_is_logged_with_its_reason() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("answer", "finished"),
+    [
+        (False, {"result": "not used"}),
+        (TransientError("busy"), {"result": "failed", "reason": "TransientError"}),
+    ],
+)
+async def test_a_probe_that_proves_nothing_or_fails_alone_is_logged(answer: Any, finished: dict[str, str]) -> None:
+    gate = Gate(bool, replace(QUICK, probe=RecordedBackoff(fixed_s=0.125)))
+    answers: list[Any] = [OutageError("down"), answer]
+
+    async def call() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with structlog.testing.capture_logs() as logs:
+        await asyncio.gather(gate.run(call), return_exceptions=True)
+    assert lines(logs, "probe.finished") == [finished]
+
+
+async def test_a_message_that_was_delivered_too_often_is_logged_when_its_trial_begins() -> None:
+    queue = FakeQueue([message("worn", receive_count=11), message("m")])
+    async with running(queue, FakeHandler(), LIMITS) as run:
+        await run.until_settled(2)
+    assert lines(run.logs, "trial.begun") == [{"message_id": "worn", "receive_count": 11}]
+
+
 async def test_what_the_gate_decides_is_logged() -> None:
     gate = Gate(bool, replace(QUICK, probe=RecordedBackoff(fixed_s=0.125)))
     answers: list[Any] = [OutageError("down"), OutageError("still down"), SuspectedOutageError("slow"), True]

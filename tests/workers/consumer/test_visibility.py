@@ -1,6 +1,6 @@
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -113,6 +113,18 @@ async def test_extends_again_and_again_for_as_long_as_a_message_is_in_flight(in_
     async with extending(queue, in_flight):
         await until(lambda: len(queue.changes) >= 3)
     assert queue.changed[:3] == [("r-m", 1)] * 3
+
+
+async def test_an_answer_about_fewer_messages_than_were_extended_ends_it(in_flight: InFlight) -> None:
+    class ShortAnswers(FakeQueue):
+        async def change_visibility(self, entries: Sequence[tuple[str, int]]) -> Sequence[Refusal | None]:
+            return (await super().change_visibility(entries))[1:]
+
+    for message_id in ("a", "b"):
+        take(in_flight, message_id)
+    async with extending(ShortAnswers(visibility_timeout_s=60), in_flight) as extender:
+        await asyncio.wait([extender], timeout=TIMEOUT_S)
+        assert ends_with(extender, ValueError)
 
 
 async def test_extends_messages_that_await_their_delete_but_not_released_ones(
@@ -410,6 +422,28 @@ async def test_an_outage_lasts_although_the_messages_that_it_hits_are_soon_lost(
     await until(lambda: outage.duration_s == 0)
     task.cancel()
     await asyncio.wait([task])
+
+
+@pytest.mark.usefixtures("at_debug")
+async def test_each_extension_is_logged_with_its_time(queue: FakeQueue, in_flight: InFlight) -> None:
+    for message_id in ("a", "b"):
+        take(in_flight, message_id)
+    queue.refuse("r-b", REFUSED)
+    queue.answering.clear()
+    with structlog.testing.capture_logs() as logs:
+        async with extending(queue, in_flight):
+            await turns()
+            await asyncio.sleep(1.2345)
+            queue.answering.set()
+            await until(lambda: len(logs) > 0)
+    assert logs[0] == {
+        "event": "visibility.extended",
+        "log_level": "debug",
+        "entries": 2,
+        "failed": 1,
+        "timeout_s": 60,
+        "duration_ms": 1234.5,
+    }
 
 
 @pytest.mark.usefixtures("at_debug")

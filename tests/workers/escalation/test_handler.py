@@ -497,7 +497,7 @@ async def test_simultaneous_messages_about_one_order_do_not_conflict() -> None:
     assert len(bench.cases.cases["001"].message_ids) == 50
 
 
-async def test_an_unreadable_order_gets_a_case_and_is_not_changed() -> None:
+async def test_an_unreadable_order_gets_a_case_and_is_not_changed(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED"))
     bench.journal.fail("orders.get", UnreadableOrderError("odd"))
     assert await bench.handle(json.dumps({"OrderId": "001", "Reasons": ["WORKFLOW_FAILED"]})) == Acknowledged(
@@ -505,6 +505,7 @@ async def test_an_unreadable_order_gets_a_case_and_is_not_changed() -> None:
     )
     assert bench.orders.orders["001"].status is OrderStatus.RECEIVED
     assert bench.cases.cases["001"].state is CaseState.OPEN
+    assert {"event": "order.unreadable", "log_level": "warning", "reason": "odd"} in logs
 
 
 FINISHED = json.dumps({"OrderFinished": "001", "ExecutionArn": ANOTHER})

@@ -69,6 +69,7 @@ async def test_a_notice_about_an_execution_without_a_case_waits_once_then_opens_
     assert (bench.case.case_id, bench.case.order_id, bench.case.message_ids) == ("one", None, ("e1",))
     assert bench.status is OrderStatus.RECEIVED  # The execution's order is unknown.
     assert [line["case_id"] for line in routed(logs)] == ["one"]
+    assert {"event": "notice.postponed", "log_level": "info", "delay_s": 60} in logs
     assert len(bench.reminders.postponed) == 1
 
 

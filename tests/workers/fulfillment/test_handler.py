@@ -205,13 +205,17 @@ async def test_the_last_error_is_quoted_if_it_is_one_of_ours() -> None:
     assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", detail, attempts=5)]
 
 
-async def test_the_last_failed_attempt_is_escalated() -> None:
+async def test_the_last_failed_attempt_is_escalated(logs: list[EventDict]) -> None:
     bench = Bench(order("RECEIVED", attempts=4), provider=True)
     bench.journal.fail("provider.ship", ValueError("busy"))
     assert await bench.handle() == Acknowledged("escalated")
     detail = "Failed 5 times; last error: value error."  # The text of a foreign error could be anything.
     assert bench.escalations.sent == [escalation("FULFILLMENT_EXHAUSTED", detail, attempts=5)]
     assert bench.journal.names() == ["orders.get", "orders.count_attempt", "escalations.send"]
+    assert [(line["event"], line.get("attempts")) for line in logs] == [
+        ("order.attempts_exhausted", 5),
+        ("escalation.sent", None),
+    ]
 
 
 async def test_five_failed_attempts_exhaust_an_order_however_often_it_was_delivered() -> None:
