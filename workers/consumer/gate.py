@@ -237,5 +237,5 @@ class Gate:
 
 
 async def _wait(stage: str, wait_s: float) -> None:
-    log.debug("retry.scheduled", stage=stage, delay_ms=round(max(0.0, wait_s) * 1000))
+    log.debug("retry.scheduled", stage=stage, delay_ms=round(wait_s * 1000))
     await asyncio.sleep(wait_s)

@@ -22,6 +22,19 @@ async def test_takes_a_message_in_flight() -> None:
     assert list(in_flight) == [delivery]
 
 
+@pytest.mark.parametrize(("sent_at_s", "age_s"), [(900.0, 100.0), (1_100.0, 0.0)])
+async def test_the_age_of_a_message_is_counted_and_never_below_zero(
+    monkeypatch: pytest.MonkeyPatch, sent_at_s: float, age_s: float
+) -> None:
+    metrics = Metrics()
+    in_flight = InFlight(Slots(10), 60, metrics)
+    monkeypatch.setattr("time.time", lambda: 1_000.0)
+    in_flight.take(message("m", sent_at_s=sent_at_s), 0.0)
+    assert metrics.registry.get_sample_value("workers_message_age_seconds_sum") == age_s
+    assert metrics.registry.get_sample_value("workers_messages_received_total") == 1
+    assert metrics.registry.get_sample_value("workers_messages_in_flight") == 1
+
+
 async def test_folds_a_second_delivery_into_the_first_with_the_newest_receipt() -> None:
     clock = FakeClock()
     in_flight = InFlight(Slots(10), 60, Metrics(), now_s=clock)

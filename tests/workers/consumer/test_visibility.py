@@ -424,6 +424,17 @@ async def test_an_outage_lasts_although_the_messages_that_it_hits_are_soon_lost(
     await asyncio.wait([task])
 
 
+async def test_of_several_failures_the_first_is_the_reason(queue: FakeQueue, in_flight: InFlight) -> None:
+    for number in range(15):
+        take(in_flight, f"m{number}")
+    queue.refuse("r-m0", OutageError("the first"))
+    queue.refuse("r-m10", OutageError("the second"))
+    with structlog.testing.capture_logs() as logs:
+        async with extending(queue, in_flight, replace(DEFAULT_TIMINGS, extension_retry=RecordedBackoff())):
+            await until(lambda: len(logs) >= 2)
+    assert [line.get("reason") for line in logs] == ["the first", None]
+
+
 @pytest.mark.usefixtures("at_debug")
 async def test_each_extension_is_logged_with_its_time(queue: FakeQueue, in_flight: InFlight) -> None:
     for message_id in ("a", "b"):

@@ -26,7 +26,7 @@ from tests.workers.fakes import (
     order,
 )
 from workers.consumer.message import Acknowledged, DeadLettered
-from workers.domain.cases import Case, CaseState, OrderCopy, SentNotification
+from workers.domain.cases import Case, CaseState, OrderCopy, Resolution, SentNotification
 from workers.domain.escalations import execution_case_id
 from workers.domain.orders import Order, OrderStatus
 from workers.domain.reasons import Reason, Severity, Source
@@ -522,9 +522,11 @@ async def escalated_and_resubmitted(status: str = "FULFILLED") -> Bench:
 @pytest.mark.parametrize("body", [FINISHED, json.dumps({"OrderFinished": "001"})])
 async def test_the_end_of_a_resubmitted_order_closes_its_case(logs: list[EventDict], body: str) -> None:
     bench = await escalated_and_resubmitted()
+    earlier = Resolution(action="close", episode=0, actor="ann", note="-", at=NOW)
+    bench.cases.cases["001"] = replace(bench.case, resolutions=(earlier,))
     assert await bench.handle(body, "m2") == Acknowledged("case_closed")
     assert bench.case.state is CaseState.RESOLVED
-    (resolution,) = bench.case.resolutions
+    _, resolution = bench.case.resolutions
     assert (resolution.action, resolution.actor, resolution.episode) == ("resubmitted", "workflow", 1)
     assert resolution.execution_arn == ANOTHER
     assert [line for line in logs if line["event"] == "case.closed"] == [
