@@ -540,6 +540,19 @@ async def test_it_reports_how_long_handlers_run_and_not_how_long_messages_are_he
         await task
 
 
+async def test_the_time_of_each_call_of_the_handler_is_counted() -> None:
+    queue, handler, slow = FakeQueue(messages(2)), FakeHandler(), asyncio.Event()
+    handler.when("m0", slow)
+    async with running(queue, handler, limits()) as run:
+        await run.until_settled(1)
+        await asyncio.sleep(2)
+        slow.set()
+        await run.until_settled(2)
+        sample = run.consumer._metrics.registry.get_sample_value
+        assert sample("workers_handle_seconds_count") == 2
+        assert sample("workers_handle_seconds_sum") == pytest.approx(2, abs=0.1)
+
+
 async def test_it_is_healthy_until_a_handler_runs_for_too_long() -> None:
     queue, handler = FakeQueue([message("m")]), FakeHandler()
     stubborn = asyncio.Event()

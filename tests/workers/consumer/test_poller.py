@@ -155,6 +155,18 @@ async def test_several_polls_run_under_backlog_and_one_after_it() -> None:
         assert queue.most_receiving == 1
 
 
+async def test_no_more_receives_are_allowed_than_there_are_slots_for_but_one() -> None:
+    slots = Slots(10)
+    queue, accept = FakeQueue(messages(200)), Accepted(slots)
+    watched = poller(queue, slots, accept, min_batch=10, max_polls=6)
+    async with polling(watched):
+        for number in range(1, 11):
+            await until(lambda number=number: len(accept.messages) == 10 * number)  # type: ignore[misc]
+            accept.settle(10)
+        assert watched.demand.polls == 2
+        assert queue.most_receiving == 1
+
+
 async def test_short_answers_start_more_receives_under_backlog() -> None:
     slots = Slots(1000)
     queue, accept = FakeQueue(messages(300)), Accepted(slots)
@@ -373,6 +385,12 @@ async def test_reports_whether_polls_fail_or_hang(monkeypatch: pytest.MonkeyPatc
             patched.setattr(asyncio.get_running_loop(), "time", lambda: now_s)
             watched.stuck_after_s = now_s - receive.started_at_s
             assert not watched.is_stuck()
+        for passed_s, left_s in ((20.0, 40.0), (61.0, 0.0)):
+            with monkeypatch.context() as patched:
+                patched.setattr(
+                    asyncio.get_running_loop(), "time", lambda passed_s=passed_s: receive.started_at_s + passed_s
+                )
+                assert watched.waits_s() == [pytest.approx(left_s)]
         watched.stuck_after_s = 60.0
         queue.outage = OutageError("down")
         queue.end_waits()
