@@ -64,8 +64,7 @@ class _Context(Generic[T]):
                 self._task.exception()  # Marks it as read: the stop matters more.
             raise
         if not self._entered.done():
-            self._task.result()
-            raise RuntimeError("ended before it yielded")
+            self._task.result()  # Raises why it ended.
         self._task.add_done_callback(lambda _: self._stop.set())
         return self._entered.result()
 

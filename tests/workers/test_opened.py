@@ -1,8 +1,9 @@
 """What a handler opens for itself is closed after it, and ends the worker if it ends before."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 import pytest
 
@@ -75,6 +76,56 @@ async def test_a_background_task_that_fails_stops_the_worker() -> None:
         await stop.wait()
     with pytest.raises(FatalError, match=r"^shop:open failed while the worker was running: value error: lost$"):
         await opened.close()
+
+
+@pytest.mark.parametrize(
+    ("quiet", "problem"),
+    [
+        (True, "shop:open ended while the worker was running"),
+        (False, "shop:open failed while the worker was running: cancelled error"),
+    ],
+)
+async def test_a_context_that_ends_by_itself_stops_the_worker(quiet: bool, problem: str) -> None:
+    @asynccontextmanager
+    async def ending() -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+        with suppress(asyncio.CancelledError) if quiet else nullcontext():
+            yield
+
+    stop = asyncio.Event()
+    opened = Opened(stop)
+    await opened.enter("shop:open", ending())
+    async with asyncio.timeout(30):
+        await stop.wait()
+    with pytest.raises(FatalError, match=f"^{problem}$"):
+        await opened.close()
+
+
+async def test_an_error_while_a_stop_closes_it_is_not_reported_as_lost() -> None:
+    gc.freeze()  # So that the look below is only at what is new.
+    reported = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+
+    @asynccontextmanager
+    async def failing() -> AsyncIterator[None]:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            raise OSError("gone")
+        yield
+
+    opening = asyncio.create_task(Opened().enter("slow", failing()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    del opening
+    await asyncio.sleep(0)
+    gc.collect()
+    assert reported == []
 
 
 async def test_a_stop_while_it_opens_closes_what_is_open() -> None:
