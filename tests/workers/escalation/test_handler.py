@@ -534,6 +534,13 @@ async def test_the_end_of_a_resubmitted_order_closes_its_case(logs: list[EventDi
     ]
 
 
+async def test_a_report_about_an_order_that_cannot_be_read_changes_nothing() -> None:
+    bench = await escalated_and_resubmitted()
+    bench.journal.fail("orders.get", UnreadableOrderError("odd"))
+    assert await bench.handle(FINISHED, "m2") == Acknowledged("superseded")
+    assert bench.case.state is CaseState.OPEN
+
+
 async def test_a_repeated_report_of_the_end_changes_nothing() -> None:
     bench = await escalated_and_resubmitted()
     await bench.handle(FINISHED, "m2")
@@ -575,6 +582,14 @@ async def test_the_execution_before_points_to_the_case_of_the_order() -> None:
     await bench.handle(notice(ExecutionArn=ANOTHER), message_id="m2")
     assert bench.case.execution_arns == (EXECUTION, ANOTHER)
     assert bench.cases.cases[execution_case_id(EXECUTION)].merged_into == bench.case.case_id
+
+
+async def test_each_newer_execution_leaves_one_pointer() -> None:
+    bench, third = Bench(order("ESCALATED")), f"{ANOTHER}-again"
+    for number, execution_arn in enumerate((EXECUTION, ANOTHER, ANOTHER, third, third)):
+        await bench.handle(notice(ExecutionArn=execution_arn), message_id=f"m{number}")
+    pointers = [case_id for name, case_id, *_ in bench.journal.steps if name == "cases.put"]
+    assert pointers == [execution_case_id(EXECUTION), execution_case_id(ANOTHER)]
 
 
 async def test_another_message_of_the_same_execution_leaves_no_pointer() -> None:
