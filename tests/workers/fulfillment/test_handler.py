@@ -197,6 +197,27 @@ async def test_with_a_bare_order_id_the_escalation_names_the_current_execution()
     assert bench.escalations.sent == [escalation("FULFILLMENT_REJECTED", "The provider refused: no")]
 
 
+async def test_a_refusal_counts_although_the_handler_was_cancelled_meanwhile() -> None:
+    began = asyncio.Event()
+
+    class RefusesLate:
+        async def ship(self, order: Order) -> str:  # noqa: ARG002 - it refuses all.
+            began.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise RejectedError("no") from None
+            return "never"
+
+    bench = Bench(order("RECEIVED"), provider=True)
+    bench.handler.provider = RefusesLate()
+    handling = asyncio.create_task(bench.handle())
+    await began.wait()
+    handling.cancel()
+    assert await handling == Acknowledged("escalated")
+    assert bench.escalations.sent == [escalation("FULFILLMENT_REJECTED", "The provider refused: no")]
+
+
 async def test_the_last_error_is_quoted_if_it_is_one_of_ours() -> None:
     bench = Bench(order("RECEIVED", attempts=4), provider=True)
     bench.journal.fail("provider.ship", TransientError("the provider failed, HTTP 500: busy"))
