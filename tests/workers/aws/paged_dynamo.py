@@ -32,9 +32,16 @@ class PagedDynamo(FakeSdk):
         try:
             for page in self._pages.get(request["ExpressionAttributeValues"][":key"]["S"], ()):
                 if page is self.NEVER:
-                    await asyncio.Event().wait()
+                    await self._never()
                 if isinstance(page, Exception):
                     raise page
                 yield {"Items": [to_item(item) for item in page]}
         finally:
             self.running -= 1
+
+    async def _never(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):  # A call that is cancelled ends some turns of the loop later.
+                await asyncio.sleep(0)
