@@ -238,6 +238,20 @@ async def test_if_the_case_cannot_be_written_the_other_channels_are_still_notifi
     assert [bench.tried(name) for name in missing] == [2]
 
 
+async def test_an_error_of_one_channel_waits_until_the_others_are_recorded() -> None:
+    hanging = Hanging()
+    sent = SentNotification(channel="log", episode=1, at=NOW)
+    bench = Bench(case("pager", "chat", routed=(sent,)), FakeChannel("pager", Journal()), hanging)
+    bench.journal.fail("cases.record_sent", DOWN)
+    routing = asyncio.create_task(bench.route())
+    await turns()
+    assert not routing.done()
+    hanging.go.set()
+    with pytest.raises(OutageError):
+        await routing
+    assert bench.recorded() == ["log", "chat"]
+
+
 async def test_an_unknown_channel_is_left_to_another_worker(logs: list[EventDict]) -> None:
     bench = Bench(case("chat"), FakeChannel("pager", Journal()))
     assert await bench.route() == ("chat",)

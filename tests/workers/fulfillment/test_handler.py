@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import structlog
@@ -90,6 +91,15 @@ def escalation(reason: str, detail: str, attempts: int | None = None) -> Outgoin
         queue="OrderFulfillmentQueue",
         origin_message_id=MESSAGE_ID,
     )
+
+
+async def test_a_message_is_not_acknowledged_if_its_order_is_received_again_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(order("RECEIVED"))
+    monkeypatch.setattr(bench.orders, "fulfill", AsyncMock(return_value=order("RECEIVED")))
+    with pytest.raises(TransientError, match=r"^the order changed while it was being fulfilled$"):
+        await bench.handle()
 
 
 @pytest.mark.parametrize(("body", "named"), [(BODY, EXECUTION), ("001", None)])
