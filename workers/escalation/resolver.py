@@ -70,8 +70,7 @@ class Resolver:
         execution_arn, episode = await self._claim(case_id, order, request)
         if episode is not None:
             await self.executions.start(execution_name(execution_arn), order)
-            started = replace(request, execution_arn=execution_arn, episode=None)  # Its case may be open again already.
-            await self._close(case_id, started, episode)
+            await self._close(case_id, replace(request, execution_arn=execution_arn), episode)
         return execution_arn
 
     @retry_conflicts

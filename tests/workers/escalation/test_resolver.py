@@ -603,3 +603,17 @@ async def test_a_resubmission_about_an_episode_is_added_although_its_execution_h
     bench.resolver = replace(bench.resolver, executions=Overtaken(bench.journal, bench.orders))
     assert await bench.resubmit(request("resubmit", episode=1)) == bench.arn(1)
     assert (bench.case.episode, bench.case.resolutions) == (2, (resubmission(bench.arn(1)),))
+
+
+async def test_a_resubmission_is_added_to_its_episode_although_something_else_has_begun_the_next() -> None:
+    bench = Bench()
+
+    class Overtaken(FakeExecutions):
+        async def start(self, name: str, order: Mapping[str, str]) -> str:
+            bench.cases.cases["001"] = replace(bench.case, episode=2)
+            return await super().start(name, order)
+
+    bench.resolver = replace(bench.resolver, executions=Overtaken(bench.journal, bench.orders))
+    assert await bench.resubmit(request("resubmit", episode=1)) == bench.arn(1)
+    assert (bench.case.state, bench.case.episode) == (CaseState.OPEN, 2)
+    assert bench.case.resolutions == (resubmission(bench.arn(1)),)
