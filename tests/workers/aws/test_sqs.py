@@ -103,13 +103,16 @@ async def test_a_queue_in_another_account_is_looked_up_there() -> None:
     "given",
     ["arn:aws:sqs:eu-west-1:111122223333:Orders", "https://sqs.eu-west-1.amazonaws.com/111122223333/Orders"],
 )
-async def test_a_queue_in_another_region_is_not_looked_up(sqs: "SQSClient", given: str) -> None:
+async def test_a_queue_in_another_region_is_not_looked_up(given: str) -> None:
+    sqs: Any = FakeSdk()
+    sqs.meta = SimpleNamespace(region_name="us-east-1")
     with pytest.raises(FatalError) as raised:
         await describe_queue(sqs, QueueAddress.parse(given))
     assert str(raised.value) == (
         f"the queue {given} is in eu-west-1, must be in the region of the calls, us-east-1: "
         "correct AWS_REGION or the variable that names the queue"
     )
+    assert sqs.requests == []
 
 
 async def test_a_fifo_queue_for_dead_letters_is_refused() -> None:
