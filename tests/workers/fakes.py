@@ -73,7 +73,9 @@ class FakeOrders:
         lost = self.journal.write("orders.fulfill", order_id, execution_arn, shipment_id, at)
         order = self.orders.get(order_id)
         if order is not None and order.status is OrderStatus.RECEIVED and order.belongs_to(execution_arn):
-            order = replace(order, status=OrderStatus.FULFILLED, shipment_id=shipment_id, fulfilled_at=at)
+            order = replace(
+                order, status=OrderStatus.FULFILLED, shipment_id=shipment_id, fulfilled_at=at, has_open_case=False
+            )
             self.orders[order_id] = order
         if lost is not None:
             raise lost

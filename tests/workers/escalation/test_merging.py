@@ -73,6 +73,13 @@ async def test_a_notice_about_an_execution_without_a_case_waits_once_then_opens_
     assert len(bench.reminders.postponed) == 1
 
 
+async def test_a_notice_that_waits_keeps_what_it_says() -> None:
+    bench = MergingBench()
+    more = {"Attempts": 2, "Queue": "OrderFulfillmentQueue", "OriginMessageId": "o1"}
+    assert await bench.handle(json.dumps(json.loads(ABORTED) | more), "e1") == Acknowledged("postponed")
+    assert json.loads(bench.waited) == json.loads(ABORTED) | more | {"WaitingMessageId": "e1"}
+
+
 async def test_a_notice_that_finds_its_case_does_not_wait() -> None:
     bench = MergingBench(order("RECEIVED"))
     await bench.handle(notice())
