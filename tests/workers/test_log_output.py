@@ -97,6 +97,7 @@ def test_the_thread_rests_while_there_are_no_lines(reader: Reader) -> None:
     while output._filled.is_set() and time.monotonic() < until_s:
         time.sleep(0.001)
     assert not output._filled.is_set()
+    assert {thread.daemon for thread in threading.enumerate() if thread.name == "log-output"} == {True}
 
 
 def test_lines_of_many_threads_are_each_written_once(reader: Reader) -> None:

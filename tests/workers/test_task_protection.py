@@ -112,14 +112,15 @@ def on(minutes: int) -> dict[str, Any]:
 OFF = {"ProtectionEnabled": False}
 
 
+@pytest.mark.parametrize("status", [500, 504])
 @pytest.mark.parametrize("answer", [{"error": {"Code": "RequestCanceled", "Message": "Timed out calling ECS"}}, "cut"])
 async def test_a_protection_that_may_have_been_set_is_released(
-    fake: FakeAgent, worker: Worker, protect: Protect, answer: Any
+    fake: FakeAgent, worker: Worker, protect: Protect, answer: Any, status: int
 ) -> None:
     """Otherwise ECS could hold it against deployments for up to `WORKER_MAX_HANDLE_S`, which may be 11 hours."""
     protection = protect()
     worker.handling_s = [30.0]
-    fake.answer, fake.status = answer, 504
+    fake.answer, fake.status = answer, status
     await protection.update()
     fake.answer, fake.status, worker.handling_s = None, 200, []
     worker.wait(60)

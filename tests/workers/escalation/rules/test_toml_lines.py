@@ -67,3 +67,7 @@ def test_the_last_line_needs_no_line_end() -> None:
     text = "a = 1\nb = 2"
     assert statement_ends(text) == [1, 2]
     assert [line_of(text, [1, 2], (key,)) for key in "ab"] == [1, 2]
+
+
+def test_the_end_of_a_statement_does_not_depend_on_those_before_it() -> None:
+    assert statement_ends("a = 1\na = [\n  2,\n]\nb = 3") == [1, 4, 5]
