@@ -289,10 +289,8 @@ class LogOutput:
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiting:
-            self._wake_those_who_need_not_wait()
-
-    def _wake_those_who_need_not_wait(self) -> None:
+        if not self._waiting:
+            return
         with self._lock:
             conditions = [condition() for condition, _ in self._waiting]
             met = [wake for is_met, (_, wake) in zip(conditions, self._waiting, strict=True) if is_met]

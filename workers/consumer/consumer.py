@@ -128,8 +128,7 @@ class Consumer:
         """Return a problem that only a restart fixes, or None. An outage of AWS is not such a problem."""
         if self._poller.is_stuck():
             return "no poll has finished for too long"
-        stuck_after_s = self._limits.max_handle_s + self._timings.stuck_margin_s
-        if any(handled_s > stuck_after_s for handled_s in self.handling_s()):
+        if max(self.handling_s(), default=0.0) > self._limits.max_handle_s + self._timings.stuck_margin_s:
             return "a handler has been running for too long"
         return None
 

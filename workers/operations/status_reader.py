@@ -250,8 +250,7 @@ class StatusReader:
     async def _read_metrics(
         self, depths: Sequence[Depth], prefix: str | None, unknowns: Unknowns, limit_s: float
     ) -> Metrics | None:
-        now = self.stack.now()
-        if self._metrics is None or now - self._metrics.now >= _METRICS_KEPT:
+        if self._metrics is None or self.stack.now() - self._metrics.now >= _METRICS_KEPT:
             queues, dead = [each.queue for each in depths], [each.dead_letter_queue for each in depths]
             reading = partial(read_metrics, self.stack, queues, dead, prefix)
             self._metrics = await self._bounded(unknowns, "CloudWatch's metrics", reading, limit_s)

@@ -162,7 +162,7 @@ def _refused_headers() -> Iterator[None]:
     finally:
         logger.removeFilter(keep)
     if refused:
-        variable = next(name for name in HEADERS if os.environ.get(name))
+        variable = next((name for name in HEADERS if os.environ.get(name)), HEADERS[-1])
         raise FatalError(f"{variable} must be NAME=VALUE, or several of them with commas between")
 
 
