@@ -18,8 +18,9 @@ from tests.integration.command_line import CommandLine
 from tests.integration.pipeline import Pipeline
 from tests.support import DeployedStack, StartWorker, Worker
 from tests.workers.conftest import certificate  # noqa: F401 - a fixture.
-from tests.workers.forward_proxy import HOST, copy, forward_proxy
+from tests.workers.forward_proxy import copy, forward_proxy
 from tests.workers.fulfillment.provider_server import provider_server
+from tests.workers.serving import HOST
 
 RULES = """
 [[rules]]

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-HOST = "127.0.0.1"
+from tests.workers.serving import HOST, serving
+
 _HOP_BY_HOP = {"connection", "proxy-authorization", "proxy-connection"}
 
 
@@ -73,15 +74,6 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 @asynccontextmanager
 async def forward_proxy() -> AsyncIterator[ForwardProxy]:
     """Serve on a free port."""
-    proxy, running = ForwardProxy(), set[asyncio.Task[None]]()
-    server = await asyncio.start_server(
-        lambda reader, writer: running.add(asyncio.ensure_future(proxy.serve(reader, writer))), HOST, 0
-    )
-    proxy.address = f"{HOST}:{server.sockets[0].getsockname()[1]}"
-    try:
+    proxy = ForwardProxy()
+    async with serving(proxy.serve) as proxy.address:
         yield proxy
-    finally:
-        server.close()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)

@@ -442,9 +442,10 @@ async def test_what_aws_refuses_is_a_page_that_says_so() -> None:
 async def test_the_end_of_the_console_ends_all_that_it_reads() -> None:
     async with Site.started() as site:
         await site.get("/queues")
-    await asyncio.sleep(0)
     assert site.console.stopping.is_set()
-    assert [task for task in asyncio.all_tasks() if task.get_name() == "console-feed"] == []
+    feeds = [task for task in asyncio.all_tasks() if task.get_name() == "console-feed"]
+    assert all(task.cancelling() for task in feeds)
+    await asyncio.gather(*feeds, return_exceptions=True)  # Else the end of the test would cancel them.
 
 
 async def test_an_internal_error_is_a_page_and_a_line() -> None:

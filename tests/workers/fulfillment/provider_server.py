@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.virtual_time import LoopClock
-
-HOST = "127.0.0.1"
+from tests.workers.serving import serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +135,6 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 async def provider_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[ProviderServer]:
     """Serve on a free port."""
     provider = ProviderServer()
-    serving: set[asyncio.Task[None]] = set()
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(provider.serve(reader, writer))
-        serving.add(task)
-        task.add_done_callback(serving.discard)
-
-    server = await asyncio.start_server(connected, HOST, 0, ssl=tls)
-    provider.url = f"http{'s' if tls else ''}://{HOST}:{server.sockets[0].getsockname()[1]}/orders"
-    try:
+    async with serving(provider.serve, tls) as address:
+        provider.url = f"http{'s' if tls else ''}://{address}/orders"
         yield provider
-    finally:
-        server.close()
-        for task in list(serving):
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)

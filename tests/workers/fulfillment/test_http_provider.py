@@ -21,7 +21,6 @@ from tests.workers.consumer.fakes import RecordedBackoff, until
 from tests.workers.fakes import EXECUTION, NO_WAIT, order
 from tests.workers.forward_proxy import ForwardProxy, forward_proxy
 from tests.workers.fulfillment.provider_server import (
-    HOST,
     Answer,
     ProviderServer,
     after,
@@ -34,6 +33,7 @@ from tests.workers.fulfillment.provider_server import (
     shipped,
     write,
 )
+from tests.workers.serving import HOST
 from workers.domain.orders import Order
 from workers.errors import OutageError, SuspectedOutageError, TransientError
 from workers.fulfillment import http_provider as http_provider_module

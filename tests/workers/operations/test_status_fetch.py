@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.workers.serving import serving
 from workers.operations.status_reader import fetch
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
@@ -28,9 +29,8 @@ async def answering(answer: bytes, *, endless: bool = False) -> AsyncIterator[st
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield "http://{}:{}/metrics".format(*server.sockets[0].getsockname())
+    async with serving(serve) as address:
+        yield f"http://{address}/metrics"
 
 
 @pytest.mark.parametrize(
