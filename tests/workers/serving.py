@@ -29,9 +29,9 @@ async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncItera
     try:
         yield f"{HOST}:{server.sockets[0].getsockname()[1]}"
     finally:
-        server.close()
-        for _ in range(_ACCEPTING_TURNS):
+        for _ in range(_ACCEPTING_TURNS):  # First: asyncio forgets a connection that it accepts from a closed server.
             await asyncio.sleep(0)
+        server.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
