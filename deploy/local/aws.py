@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.errors import DeployError
@@ -58,7 +58,7 @@ class LocalAws(Endpoint):
     """A running local AWS. `directory` has its log and temporary files, and is deleted when the server stops."""
 
     directory: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] = field(repr=False)
 
     @property
     def pid(self) -> int:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,8 +34,8 @@ class Console:
     port: int
     token: str
     note: Callable[[str], None]
-    _listens: bool = False
-    _wanted: bool = False
+    _listens: bool = field(default=False, init=False)
+    _wanted: bool = field(default=False, init=False)
 
     @property
     def url(self) -> str:

@@ -137,7 +137,7 @@ def _confirmed(question: str, done: str, *, yes: bool) -> bool:
 
 
 def _print_outputs(outputs: Mapping[str, str]) -> None:
-    width = len(max(outputs, key=len, default=""))
+    width = max((len(name) for name in outputs), default=0)
     for name, value in sorted(outputs.items()):
         print(f"{name:<{width}}  {value}")
     if not outputs:

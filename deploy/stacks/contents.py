@@ -63,7 +63,7 @@ class Contents:
     def lines(self) -> list[str]:
         """Return a line for each table and queue, and one for the running executions."""
         named = [(table.name, table.holds) for table in self.tables] + [(q.name, q.holds) for q in self.queues]
-        width = len(max((name for name, _ in named), key=len, default=""))
+        width = max((len(name) for name, _ in named), default=0)
         lines = [f"{name:<{width}}  {holds}" for name, holds in named]
         return [*lines, f"{_counted(self.running_executions, 'running execution')}"]
 

@@ -33,7 +33,7 @@ class Services:
         """Return a line for each service, or one line with `-` and the problem."""
         if self.problem is not None:
             return [f"tasks  -  ({self.problem})"]
-        width = len(max((service.name for service in self.services), key=len, default=""))
+        width = max((len(service.name) for service in self.services), default=0)
         return [
             f"{service.name:<{width}}  {service.running} of {service.desired} tasks running"
             for service in self.services

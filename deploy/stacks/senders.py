@@ -14,7 +14,7 @@ def caller(aws: Aws) -> str:
     A role gets two ARNs, with and without a path. Policies compare the path too, but a session's ARN does not have it.
     """
     arn = aws.sts.get_caller_identity()["Arn"]
-    _, partition, _, _, account, resource = arn.split(":")
+    _, partition, _, _, account, resource = arn.split(":", 5)
     kind, *names = resource.split("/")
     match kind:
         case "user" | "root":

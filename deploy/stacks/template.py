@@ -51,10 +51,10 @@ class Loader(SafeLoader):
             if suffix == "GetAtt":
                 value = value.split(".", 1)
         elif isinstance(node, yaml.SequenceNode):
-            value = self.construct_sequence(node)
+            value = self.construct_sequence(node, deep=True)
         else:
             assert isinstance(node, yaml.MappingNode)  # noqa: S101 - YAML has three kinds of nodes
-            value = self.construct_mapping(node)
+            value = self.construct_mapping(node, deep=True)
         return {suffix if suffix in _WITHOUT_PREFIX else f"Fn::{suffix}": value}
 
 

@@ -127,7 +127,7 @@ def completions(words: Collection[str], incomplete: str) -> list[CompletionItem]
 def _deployed(names: "Names") -> dict[str, list[str]]:
     """Return the names of each queue, and that of its dead-letter queue if both are named as in the template."""
     known = dict[str, list[str]]()
-    for queue, given in (("fulfillment", names.order_fulfillment_queue), ("escalation", names.escalation_queue)):
+    for queue, given in zip(QUEUES, (names.order_fulfillment_queue, names.escalation_queue), strict=True):
         name = QueueAddress.parse(given).name
         dead_letters = [f"{name.removesuffix('Queue')}DLQ"] if name.endswith("Queue") else []
         known[queue] = [name, given, *dead_letters]

@@ -47,9 +47,10 @@ def _needs(status: Status, width: int | None) -> Iterator[StyledLine]:
 def _workers(status: Status, width: int | None) -> Iterator[StyledLine]:
     headings = ["worker", "state", "tasks", "last poll", "messages/s", "failures", "held", "release"]
     rows = [_worker(worker, status.at) for worker in status.workers]
-    if any(worker.problem and not worker.held for worker in status.workers):
+    problems = [None if worker.held else worker.problem for worker in status.workers]
+    if any(problems):
         headings.append("problem")
-        rows = [[*_worker(worker, status.at), None if worker.held else worker.problem] for worker in status.workers]
+        rows = [[*row, problem] for row, problem in zip(rows, problems, strict=True)]
     return table_lines(headings, rows, right=("tasks", "messages/s"), text=("held", "problem"), width=width)
 
 
@@ -102,7 +103,7 @@ def _queues(status: Status, width: int | None) -> Iterator[StyledLine]:
     rows, right = [_queue(queue) for queue in status.queues], headings[1:]
     if any(queue.paused for queue in status.queues):
         headings.append("paused")
-        rows = [[*_queue(queue), paused_text(queue)] for queue in status.queues]
+        rows = [[*row, paused_text(queue)] for row, queue in zip(rows, status.queues, strict=True)]
     return table_lines(headings, rows, right=right, text=("paused",), width=width)
 
 

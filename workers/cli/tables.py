@@ -128,7 +128,7 @@ def terminal_width(stream: TextIO) -> int | None:
 def print_fields(fields: Sequence[tuple[str, object]], *, indent: int = 2) -> None:
     """Print names and values below each other, without those that are None. On a terminal, long values are wrapped."""
     shown = [(name, clean(value)) for name, value in fields if value is not None]
-    width = len(max((name for name, _ in shown), key=len, default=""))
+    width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         print_wrapped(value, f"{' ' * indent}{name:<{width}}{_GAP}", styled=name.lower() in _STYLED)
 

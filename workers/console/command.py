@@ -197,7 +197,7 @@ async def _found(stack: Stack, *, write: bool) -> Place:
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens. Raises `OperationError` if that is impossible."""
     try:
-        family, *_ = next(iter(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        (family, *_), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None)
