@@ -1,7 +1,7 @@
 """At DEBUG, the consumer logs each receive, settlement and extension, and what it decides."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,19 @@ def lines(logs: Sequence[Any], event: str) -> list[dict[str, Any]]:
     assert all(line["log_level"] == "debug" for line in found)
     assert all(line["duration_ms"] >= 0 for line in found if "duration_ms" in line)
     return [{name: value for name, value in line.items() if name not in left_out} for line in found]
+
+
+def answering(*answers: Any) -> Callable[[], Coroutine[Any, Any, Any]]:
+    """Return a call that gives one of *answers* after the other, or raises it."""
+    left = iter(answers)
+
+    async def call() -> Any:
+        answer = next(left)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return call
 
 
 async def test_each_receive_is_logged_with_what_it_asked_for_and_got() -> None:
@@ -116,16 +129,9 @@ def test_each_change_of_the_number_of_polls_is_logged_with_its_reason() -> None:
 )
 async def test_a_probe_that_proves_nothing_or_fails_alone_is_logged(answer: Any, finished: dict[str, str]) -> None:
     gate = Gate(bool, replace(QUICK, probe=RecordedBackoff(fixed_s=0.125)))
-    answers: list[Any] = [OutageError("down"), answer]
-
-    async def call() -> Any:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
     with structlog.testing.capture_logs() as logs:
-        await asyncio.gather(gate.run(call), return_exceptions=True)
+        await asyncio.gather(gate.run(answering(OutageError("down"), answer)), return_exceptions=True)
     assert lines(logs, "probe.finished") == [finished]
 
 
@@ -138,13 +144,7 @@ async def test_a_message_that_was_delivered_too_often_is_logged_when_its_trial_b
 
 async def test_what_the_gate_decides_is_logged() -> None:
     gate = Gate(bool, replace(QUICK, probe=RecordedBackoff(fixed_s=0.125)))
-    answers: list[Any] = [OutageError("down"), OutageError("still down"), SuspectedOutageError("slow"), True]
-
-    async def call() -> Any:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    call = answering(OutageError("down"), OutageError("still down"), SuspectedOutageError("slow"), True)
 
     with structlog.testing.capture_logs() as logs:
         caller = asyncio.create_task(gate.run(call))
